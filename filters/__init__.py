@@ -1,0 +1,1 @@
+"""Judges and chooses rows: scores, deduplication, clustering, selection, decontamination."""

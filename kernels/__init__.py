@@ -1,0 +1,1 @@
+"""The fused operations under the trainer: a plain reference, a kernel, and one test for both."""

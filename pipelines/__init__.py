@@ -1,0 +1,1 @@
+"""The engine: spec, plan, run and store; the command line; the recipes."""

@@ -1,0 +1,76 @@
+"""The errors that a person is meant to read. The command line prints them without a traceback."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class GristmillError(Exception):
+    """Something a person can act on: one message that says what was found and how to mend it.
+
+    ``exit_code`` is what the command line exits with.
+    """
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a file: where it is, what was found, and the fix."""
+
+    file: str
+    line: int
+    column: int
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}"
+        return f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
+
+
+class SpecError(GristmillError):
+    """A pipeline file with mistakes: all of them, in the order of the file."""
+
+    exit_code = 2
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = sorted(problems, key=lambda p: (p.file, p.line, p.column))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class StoreError(GristmillError):
+    """The run directory cannot be read or written: names the path and the way out."""
+
+
+class BudgetReached(GristmillError):
+    """A budget of tokens, rows or time is spent: the run stops cleanly and can be resumed."""
+
+    exit_code = 3
+
+
+class ModelError(GristmillError):
+    """A model cannot be found, loaded or used as asked."""
+
+
+class EngineError(GristmillError):
+    """An inference engine failed on a batch.
+
+    ``retryable`` is true where the same requests may succeed on a fresh engine (a dead process,
+    a refused connection) and false where they cannot (a prompt longer than the context).
+    """
+
+    def __init__(self, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_engine_error, (str(self), self.retryable))
+
+
+def _engine_error(message: str, retryable: bool) -> EngineError:
+    return EngineError(message, retryable=retryable)
+
+
+class DataError(GristmillError):
+    """A row or a file of rows is not what an operator needs: names the row, column and fix."""

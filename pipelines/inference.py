@@ -1,0 +1,172 @@
+"""What the engine, the generators and the filters agree on about models: requests, completions, embeddings.
+
+Part of the ground floor: imports nothing heavy, so that a plan can be made without torch or vLLM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from typing_extensions import TypedDict  # pydantic reads this one before Python 3.12
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: What an engine may or may not be able to honour. A request that needs more than its engine
+#: offers is refused before the first request is sent.
+Capability = Literal["seed", "logprobs", "json_schema", "regex", "stop", "adapter", "prompt_tokens"]
+
+
+class Message(TypedDict):
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to decode. The names are the field's own (vLLM, OpenAI).
+
+    ``logprobs``: None for none, else how many of the likeliest tokens to report at each position
+    beside the sampled one (0: only the sampled one). ``json_schema`` is JSON text.
+    """
+
+    max_tokens: int = 256
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    logprobs: int | None = None
+    json_schema: str | None = None
+    regex: str | None = None
+
+    def needs(self) -> frozenset[Capability]:
+        """The capabilities without which these settings cannot be honoured."""
+        wanted: set[Capability] = {"seed"} if self.temperature > 0 else set()
+        if self.stop:
+            wanted.add("stop")
+        if self.logprobs is not None:
+            wanted.add("logprobs")
+        if self.json_schema is not None:
+            wanted.add("json_schema")
+        if self.regex is not None:
+            wanted.add("regex")
+        return frozenset(wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One completion to make. Exactly one of ``messages``, ``prompt`` and ``prompt_tokens`` is given.
+
+    ``messages`` go through the model's chat template; ``prompt`` and ``prompt_tokens`` do not.
+    ``seed`` derives from the row's ``_id``, so a completion does not depend on its neighbours.
+    """
+
+    id: str
+    seed: int
+    sampling: Sampling
+    messages: tuple[Message, ...] | None = None
+    prompt: str | None = None
+    prompt_tokens: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What an engine answered.
+
+    ``logprobs``: the log-probability (nats) of each sampled token. ``top_logprobs``: for each
+    position the ``Sampling.logprobs`` likeliest tokens' log-probabilities, in falling order.
+    ``finish`` is ``stop`` (end of turn or a stop string) or ``length``.
+    """
+
+    request_id: str
+    text: str
+    tokens: tuple[int, ...]
+    finish: str
+    prompt_tokens: int
+    logprobs: tuple[float, ...] | None = None
+    top_logprobs: tuple[tuple[float, ...], ...] | None = None
+    cached_tokens: int = 0
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens and requests that were paid for. Adds up over micro-batches, steps and sessions."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    def add(self, other: Usage) -> None:
+        self.requests += other.requests
+        self.prompt_tokens += other.prompt_tokens
+        self.completion_tokens += other.completion_tokens
+        self.cached_tokens += other.cached_tokens
+
+    def count(self, completion: Completion) -> None:
+        self.requests += 1
+        self.prompt_tokens += completion.prompt_tokens
+        self.completion_tokens += len(completion.tokens)
+        self.cached_tokens += completion.cached_tokens
+
+
+class Engine(Protocol):
+    """Serves one model (and at most one adapter over it).
+
+    ``generate`` may be awaited many times at once: an engine batches whatever is in flight.
+    It answers in the order asked and raises :class:`EngineError` for the whole call.
+    """
+
+    capabilities: frozenset[Capability]
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]: ...
+
+    async def close(self) -> None: ...
+
+
+class Embedder(Protocol):
+    """Turns texts into unit vectors."""
+
+    dimensions: int
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Shape ``(len(texts), dimensions)``, float32, each row of length one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelWeights:
+    """A model on this machine's disk, ready to be loaded.
+
+    ``path``: a directory in the Hugging Face layout (safetensors, tokenizer, chat template).
+    ``adapter``: a directory in PEFT's layout, or None. ``digest`` names the content of both.
+    """
+
+    name: str
+    path: Path
+    digest: str
+    adapter: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """How to serve a model: which engine, its options (as in the pipeline file) and its weights.
+
+    ``weights`` is None for an engine that reaches a server or needs no weights.
+    """
+
+    kind: str
+    weights: ModelWeights | None
+    options: dict[str, object] = field(default_factory=dict)

@@ -1,0 +1,103 @@
+"""Finds operators by the words of a pipeline file, and imports only the ones that are used.
+
+A step is ``{VERB: NAME, ...}`` where the verb has named operators (``dedup: exact``), or
+``{VERB: VALUE, ...}`` where it has one operator that takes the value as a parameter
+(``keep: "passed"``). Other packages add operators through the entry-point group
+``gristmill.operators``: the entry's name is ``verb.name``, its object an Operator class.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from importlib.metadata import entry_points
+
+from .operator import Operator
+
+ENTRY_POINTS = "gristmill.operators"
+
+#: verb -> name -> "module:Class", the module relative to the package `gristmill`.
+NAMED: dict[str, dict[str, str]] = {
+    "source": {
+        "jsonl": "pipelines.sources:Jsonl",
+        "parquet": "pipelines.sources:Parquet",
+        "dataset": "pipelines.sources:HuggingFaceDataset",
+        "python_functions": "datagen.python_functions:PythonFunctions",
+        "constraints": "datagen.constraints.tasks:ConstraintTasks",
+    },
+    "generate": {
+        "respond": "datagen.respond:Respond",
+        "template": "datagen.template:Template",
+    },
+    "verify": {"constraints": "datagen.constraints.verify:VerifyConstraints"},
+    "dedup": {
+        "exact": "filters.dedup_exact:ExactDedup",
+        "semantic": "filters.dedup_semantic:SemanticDedup",
+    },
+    "select": {
+        "cluster_quota": "filters.select_cluster_quota:ClusterQuota",
+        "random": "filters.select_random:RandomSelect",
+    },
+    "train": {"sft": "trainer.sft:SupervisedFineTuning"},
+    "evaluate": {"constraints": "datagen.constraints.evaluate:EvaluateConstraints"},
+    "export": {
+        "parquet": "pipelines.sinks:ParquetExport",
+        "arrow": "pipelines.sinks:ArrowExport",
+        "jsonl": "pipelines.sinks:JsonlExport",
+        "hub": "pipelines.sinks:HubExport",
+    },
+}
+
+#: verb -> "module:Class" for verbs whose value is a parameter.
+VALUED: dict[str, str] = {
+    "map": "pipelines.user_code:UserMap",
+    "score": "filters.score:Score",
+    "keep": "filters.keep:Keep",
+    "decontaminate": "filters.decontaminate:Decontaminate",
+}
+
+#: verb -> "module:Class" for a user's own function (`source: my_module:function`).
+USER_FUNCTION: dict[str, str] = {"source": "pipelines.user_code:UserSource"}
+
+
+def load(target: str) -> type[Operator]:
+    """The class that ``module:Class`` names, the module relative to this package."""
+    module, _, name = target.partition(":")
+    loaded = importlib.import_module(f"..{module}", __package__)
+    operator: type[Operator] = getattr(loaded, name)
+    return operator
+
+
+@cache
+def added() -> dict[str, dict[str, type[Operator]]]:
+    """Operators that other installed packages add: verb -> name -> class."""
+    found: dict[str, dict[str, type[Operator]]] = {}
+    for entry in entry_points(group=ENTRY_POINTS):
+        verb, _, name = entry.name.partition(".")
+        found.setdefault(verb, {})[name] = entry.load()
+    return found
+
+
+def verbs() -> list[str]:
+    """Every verb that a step can start with."""
+    return sorted({*NAMED, *VALUED, *added()})
+
+
+def names(verb: str) -> list[str]:
+    """The named operators of a verb; empty where the verb's value is a parameter."""
+    return sorted({*NAMED.get(verb, {}), *added().get(verb, {})})
+
+
+def find(verb: str, value: object) -> type[Operator] | None:
+    """The operator class of a step that says ``verb: value``, or None where there is none."""
+    if verb in VALUED:
+        return load(VALUED[verb])
+    if not isinstance(value, str):
+        return None
+    if value in added().get(verb, {}):
+        return added()[verb][value]
+    if value in NAMED.get(verb, {}):
+        return load(NAMED[verb][value])
+    if ":" in value and verb in USER_FUNCTION:
+        return load(USER_FUNCTION[verb])
+    return None

@@ -1,0 +1,1 @@
+"""Changes weights: model graph, quantized base, adapters, objectives, export."""
