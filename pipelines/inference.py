@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -170,3 +171,9 @@ class EngineSettings:
     kind: str
     weights: ModelWeights | None
     options: dict[str, object] = field(default_factory=dict)
+
+
+def derive_seed(seed: int, *parts: object) -> int:
+    """A 31-bit seed that depends on ``seed`` and on what names the draw, never on its neighbours."""
+    text = "|".join(str(part) for part in (seed, *parts))
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") & 0x7FFF_FFFF
