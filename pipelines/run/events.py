@@ -1,144 +1,122 @@
-"""What a run tells those who watch it: a stream of small frozen events.
+"""What a run tells whoever watches it: one small frozen record for each thing that happens.
 
-A run holds one :class:`Observer` and calls it from one thread at a time. Observers only look: what
-they raise would end the run, so they handle every event they do not know by ignoring it.
+Views, metrics and tests all read these; the run itself never prints.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol
 
 from ..inference import Usage
-
-if TYPE_CHECKING:
-    from ..store.ledger import Ledger
-
-Status: TypeAlias = Literal["done", "budget", "interrupted", "failed"]
-Decision: TypeAlias = Literal["promoted", "kept", "abstained", "none"]
+from ..store.ledger import Ledger
 
 
-@dataclass(frozen=True, kw_only=True)
-class Happened:
-    """Something that happened, ``at`` seconds since the epoch."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """``at``: seconds since the epoch."""
 
     at: float = field(default_factory=time.time)
 
 
-@dataclass(frozen=True)
-class RunStarted(Happened):
-    """A session began. ``run``: the directory. ``name``: the pipeline's. ``steps``: (name, label).
-
-    ``budget`` and ``spent`` have the keys ``tokens``, ``rows`` and ``seconds`` where they are
-    bounded; ``spent`` is what earlier sessions on this directory used.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    """A round begins. ``steps``: (name, label) in the order in which they run. ``budget``: the limits."""
 
     run: str
     name: str
     round: int
     rounds: int
-    steps: tuple[tuple[str, str], ...]
-    budget: Mapping[str, float] = field(default_factory=dict)
-    spent: Mapping[str, float] = field(default_factory=dict)
+    steps: list[tuple[str, str]]
+    budget: dict[str, float]
+    spent: dict[str, float]
 
 
-@dataclass(frozen=True)
-class RoundStarted(Happened):
-    """A round (counted from 1) began; also the first of a session."""
-
-    round: int
-    rounds: int
-    steps: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class StepStarted(Happened):
-    """A step began. ``rows_in``: its input rows, ``total``: those to handle before it is done; None
-    where nobody knows yet. ``before``: what earlier sessions have already done of it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStarted(Event):
+    """``rows_in``: input rows, where they can be counted. ``done``: of these, committed by earlier sessions."""
 
     step: str
-    rows_in: int | None = None
-    total: int | None = None
-    before: Ledger | None = None
+    rows_in: int | None
+    done: int = 0
 
 
-@dataclass(frozen=True)
-class PartDone(Happened):
-    """A part of a step was committed: the counts and the ``usage`` of this part alone."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartDone(Event):
+    """A micro-batch of a step is committed: its own counts, not running totals."""
 
     step: str
     rows_in: int
     kept: int
     filtered: int
     failed: int
-    usage: Usage = field(default_factory=Usage)
-    seconds: float = 0.0
+    usage: Usage
+    seconds: float
 
 
-@dataclass(frozen=True)
-class StepDone(Happened):
-    """A step is complete: the counts and the usage of the whole step, over all sessions.
-
-    ``reused``: it was already complete, and nothing ran. ``summary``: the operator's figures.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDone(Event):
+    """A step is complete, now or (``reused``) by an earlier run."""
 
     step: str
     ledger: Ledger
-    usage: Usage = field(default_factory=Usage)
-    seconds: float = 0.0
-    reused: bool = False
-    summary: Mapping[str, Any] = field(default_factory=dict)
+    usage: Usage
+    seconds: float
+    reused: bool
+    summary: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Progress(Happened):
-    """How far a long piece of work is. ``figures``: what it measures as it goes (``loss``, ``lr``)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress(Event):
+    """How far a long piece of work is, in its own unit."""
 
     step: str
     done: float
     total: float
     unit: str
-    figures: Mapping[str, float] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Notice(Happened):
-    """Something a person may want to know."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice(Event):
+    """A sentence for the person who watches."""
 
     text: str
     level: Literal["info", "warning"] = "info"
 
 
-@dataclass(frozen=True)
-class RoundDone(Happened):
-    """A round is over. ``metrics``: the summaries of its evaluate steps, by step."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundDone(Event):
+    """A round is over. ``decision``: promoted, kept, abstained, or none where the file has no loop."""
 
     round: int
-    decision: Decision = "none"
-    promoted: bool | None = None
-    metrics: Mapping[str, Any] = field(default_factory=dict)
+    decision: str
+    metrics: dict[str, dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class RunEnded(Happened):
-    """The session is over. ``seconds`` and ``usage``: of this session. ``message``: why, and the way on."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnded(Event):
+    """The run stops. ``message`` says why, and how to go on."""
 
-    status: Status
-    message: str = ""
-    seconds: float = 0.0
-    usage: Usage = field(default_factory=Usage)
-
-
-Event: TypeAlias = (
-    RunStarted | RoundStarted | StepStarted | PartDone | StepDone | Progress | Notice | RoundDone | RunEnded
-)
+    status: Literal["done", "budget", "interrupted", "failed"]
+    message: str
+    seconds: float
+    usage: Usage
 
 
 class Observer(Protocol):
-    """Watches a run."""
+    """Whoever watches. Called from the run's own thread, in order; must be quick and must not raise."""
+
+    def on(self, event: Event) -> None: ...
+
+
+class Observers:
+    """Several observers as one."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self.observers = observers
 
     def on(self, event: Event) -> None:
-        """Called for each event, in order."""
-        ...
+        for observer in self.observers:
+            observer.on(event)

@@ -1,0 +1,1 @@
+"""The run directory: Parquet parts, ledgers and manifests, committed atomically."""
