@@ -1,0 +1,1 @@
+"""Specification x store -> a graph of fingerprinted steps. Pure: nothing is run or written here."""
