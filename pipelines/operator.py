@@ -241,6 +241,10 @@ class Map(Operator):
         """
         raise NotImplementedError
 
+    def types(self) -> Mapping[str, pa.DataType]:
+        """Arrow types of the columns it adds, where guessing from the values would not do."""
+        return {}
+
     def summary(self, table: pa.Table) -> Mapping[str, Any]:
         """JSON-able figures over all the step's kept rows, once it is done."""
         return {}

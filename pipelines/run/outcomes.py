@@ -1,0 +1,203 @@
+"""From what an operator answers to the table that is committed: ids, parents, fates, columns.
+
+Columns that an operator did not touch are carried over as they are, in Arrow; only what it added
+passes through Python values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..errors import DataError
+from ..operator import Failed, Filtered, Kept, Made, Outcome, Verdicts
+from ..records import Row
+from ..store.parts import FAILED, FATE, FILTERED, ID, KEPT, PARENTS, REASON, REASON_TYPE
+
+RESERVED = (ID, PARENTS, FATE, REASON)
+
+
+def row_id(fingerprint: str, parents: Sequence[str], ordinal: int) -> str:
+    """A row's ``_id``: 20 hex digits of the step, the parents and the ordinal; never random."""
+    text = f"{fingerprint}|{','.join(parents)}|{ordinal}"
+    return blake2b(text.encode(), digest_size=10).hexdigest()
+
+
+def from_source(batch: pa.Table, fingerprint: str, start: int) -> pa.Table:
+    """Rows fresh from a source: all kept, without parents, numbered from ``start``."""
+    check_columns(batch.column_names, "the source")
+    stem = blake2b(f"{fingerprint}||".encode(), digest_size=10)
+    ids = []
+    for number in range(start, start + batch.num_rows):
+        digest = stem.copy()
+        digest.update(str(number).encode())
+        ids.append(digest.hexdigest())
+    table = batch.append_column(ID, pa.array(ids, pa.string()))
+    table = table.append_column(PARENTS, pa.repeat(pa.scalar([], pa.list_(pa.string())), batch.num_rows))
+    return with_fates(table, [KEPT] * batch.num_rows, None)
+
+
+def from_outcomes(
+    table: pa.Table,
+    rows: Sequence[Row],
+    outcomes: Sequence[Sequence[Outcome]],
+    *,
+    step: str,
+    fingerprint: str,
+    makes: bool,
+    types: Mapping[str, pa.DataType],
+) -> pa.Table:
+    """What a map made of ``table`` (whose rows are ``rows``): one list of outcomes a row.
+
+    Raises DataError where the operator broke its contract (no outcome for a row, or several from
+    an operator that annotates).
+    """
+    if len(outcomes) != len(rows):
+        raise DataError(f"step {step}: the operator got {len(rows)} rows and answered for {len(outcomes)}")
+    parent: list[int] = []
+    flat: list[Outcome] = []
+    for index, answers in enumerate(outcomes):
+        if not answers or (len(answers) > 1 and not makes):
+            wanted = "at least one outcome" if makes else "exactly one outcome"
+            raise DataError(
+                f"step {step}: row {rows[index][ID]} got {len(answers)} outcomes; the operator owes {wanted} a row"
+            )
+        parent.extend([index] * len(answers))
+        flat.extend(answers)
+    result = table.take(pa.array(parent, pa.int64())) if makes else table
+    result = _with_columns(result, [rows[index] for index in parent], flat, types, step)
+    if makes:
+        parents = [rows[index][ID] for index in parent]
+        ordinals = [ordinal for answers in outcomes for ordinal in range(len(answers))]
+        ids = [row_id(fingerprint, [name], ordinal) for name, ordinal in zip(parents, ordinals, strict=True)]
+        result = _put(result, ID, pa.array(ids, pa.string()))
+        result = _put(result, PARENTS, pa.array([[name] for name in parents], pa.list_(pa.string())))
+    return with_fates(result, [_fate(outcome) for outcome in flat], [_reason(outcome) for outcome in flat])
+
+
+def from_verdicts(table: pa.Table, verdicts: Verdicts, *, step: str) -> pa.Table:
+    """What a table operator said of ``table``: added columns, and a fate for each row."""
+    check_columns(verdicts.columns, f"step {step}")
+    for name, column in verdicts.columns.items():
+        if len(column) != table.num_rows:
+            raise DataError(f"step {step}: column {name} has {len(column)} values for {table.num_rows} rows")
+        table = _put(table, name, column)
+    kept = np.ones(table.num_rows, bool) if verdicts.kept is None else np.asarray(verdicts.kept, bool)
+    errors = verdicts.errors
+    if kept.all() and not (errors and any(errors)):
+        return with_fates(table, [KEPT] * table.num_rows, None)
+    fates, reasons = [], []
+    for index, good in enumerate(kept):
+        error = errors[index] if errors else None
+        if error is not None:
+            fates.append(FAILED)
+            reasons.append(_reason(Failed(error)))
+        elif good:
+            fates.append(KEPT)
+            reasons.append(None)
+        else:
+            fates.append(FILTERED)
+            rule = verdicts.rule if isinstance(verdicts.rule, str) else verdicts.rule[index]
+            score = None if verdicts.score is None else float(verdicts.score[index])
+            neighbour = verdicts.neighbour[index] if verdicts.neighbour is not None else None
+            reasons.append(_reason(Filtered(rule or "", score, neighbour)))
+    return with_fates(table, fates, reasons)
+
+
+def from_made(table: pa.Table, made: Made, *, step: str, fingerprint: str) -> pa.Table:
+    """Rows made from several parents, followed by the input rows that are nobody's parent."""
+    children = pa.Table.from_pylist([dict(row) for row in made.rows])
+    check_columns(children.column_names, f"step {step}")
+    known = set(table[ID].to_pylist())
+    used = {parent for parents in made.parents for parent in parents}
+    missing = known - used - set(made.left)
+    if missing or not used <= known:
+        raise DataError(
+            f"step {step}: {len(missing)} input rows are unaccounted for and {len(used - known)} parents are "
+            "not input rows"
+        )
+    ids = [row_id(fingerprint, parents, ordinal) for ordinal, parents in enumerate(made.parents)]
+    if made.rows:
+        children = _put(children, ID, pa.array(ids, pa.string()))
+        children = _put(children, PARENTS, pa.array([list(p) for p in made.parents], pa.list_(pa.string())))
+        children = with_fates(children, [KEPT] * len(ids), None)
+    left = table.filter(pa.array([name in made.left for name in table[ID].to_pylist()], pa.bool_()))
+    outcomes = [made.left[name] for name in left[ID].to_pylist()]
+    left = with_fates(left, [_fate(each) for each in outcomes], [_reason(each) for each in outcomes])
+    return pa.concat_tables([children, left] if made.rows else [left], promote_options="permissive")
+
+
+def failed_rows(table: pa.Table, error: str, *, retryable: bool) -> pa.Table:
+    """Every row of ``table`` failed for one reason."""
+    reason = _reason(Failed(error, retryable))
+    return with_fates(table, [FAILED] * table.num_rows, [reason] * table.num_rows)
+
+
+def going_on(table: pa.Table) -> pa.Table:
+    """The kept rows of a committed table, as the next step gets them."""
+    if pa.compute.all(pa.compute.equal(table[FATE], KEPT)).as_py() is False:
+        table = table.filter(pa.compute.equal(table[FATE], KEPT))
+    return table.drop_columns([name for name in (FATE, REASON) if name in table.column_names])
+
+
+def with_fates(table: pa.Table, fates: Sequence[str], reasons: Sequence[Any] | None) -> pa.Table:
+    """Append the fate and reason columns; ``reasons`` None where every row is kept."""
+    table = _put(table, FATE, pa.array(fates, pa.string()))
+    reason = pa.nulls(len(fates), REASON_TYPE) if reasons is None else pa.array(reasons, REASON_TYPE)
+    return _put(table, REASON, reason)
+
+
+def check_columns(names: Sequence[str] | Mapping[str, Any], who: str) -> None:
+    """Raises DataError where an operator sets a column that is the engine's own."""
+    taken = sorted(set(names) & set(RESERVED))
+    if taken:
+        raise DataError(f"{who} sets the column {taken[0]!r}, which the engine keeps for itself: rename it")
+
+
+def _with_columns(
+    table: pa.Table, rows: Sequence[Row], outcomes: Sequence[Outcome], types: Mapping[str, pa.DataType], step: str
+) -> pa.Table:
+    """``table`` with the columns that any outcome added or changed."""
+    changed: dict[str, None] = {}
+    for row, outcome in zip(rows, outcomes, strict=True):
+        for name, value in outcome.row.items():
+            if name not in changed and (name not in row or row[name] is not value):
+                changed[name] = None
+    check_columns(changed, f"step {step}")
+    for name in changed:
+        values = [
+            outcome.row[name] if name in outcome.row else row.get(name)
+            for row, outcome in zip(rows, outcomes, strict=True)
+        ]
+        try:
+            column = pa.array(values, types.get(name))
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+            raise DataError(
+                f"step {step}: the values of column {name!r} are of different types ({error}): give them one, "
+                "or make them JSON text"
+            ) from error
+        table = _put(table, name, column)
+    return table
+
+
+def _put(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.Table:
+    index = table.schema.get_field_index(name)
+    return table.append_column(name, column) if index < 0 else table.set_column(index, name, column)
+
+
+def _fate(outcome: Outcome) -> str:
+    if isinstance(outcome, Kept):
+        return KEPT
+    return FILTERED if isinstance(outcome, Filtered) else FAILED
+
+
+def _reason(outcome: Outcome) -> dict[str, Any] | None:
+    if isinstance(outcome, Filtered):
+        return {"rule": outcome.rule, "score": outcome.score, "neighbour": outcome.neighbour}
+    if isinstance(outcome, Failed):
+        return {"error": outcome.error[:2000], "retryable": outcome.retryable}
+    return None

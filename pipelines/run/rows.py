@@ -1,0 +1,53 @@
+"""The kept rows of finished steps as one numbered sequence, read a slice at a time."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+
+import pyarrow as pa
+
+from ..store.parts import FATE, KEPT, REASON, Part
+from ..store.run_directory import StepStore
+
+
+class Rows:
+    """Rows ``0 .. len(rows)`` of one or several steps, in order; at most one part in memory."""
+
+    def __init__(self, stores: Sequence[StepStore]) -> None:
+        self._parts: list[Part] = [part for store in stores for part in store.parts() if part.ledger.kept]
+        self._ends = list(accumulate(part.ledger.kept for part in self._parts))
+        self._loaded: tuple[int, pa.Table] | None = None
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def slice(self, start: int, stop: int) -> pa.Table:
+        """Rows ``start .. stop`` (without their fates). Raises StoreError at a damaged part."""
+        pieces = []
+        while start < stop:
+            index = bisect_right(self._ends, start)
+            begin = self._ends[index] - self._parts[index].ledger.kept
+            take = min(stop, self._ends[index]) - start
+            pieces.append(self._read(index).slice(start - begin, take))
+            start += take
+        return pa.concat_tables(pieces, promote_options="permissive") if pieces else self.all()
+
+    def all(self) -> pa.Table:
+        """Every row at once."""
+        tables = [_plain(part.read()) for part in self._parts]
+        return pa.concat_tables(tables, promote_options="permissive") if tables else EMPTY
+
+    def _read(self, index: int) -> pa.Table:
+        if self._loaded is None or self._loaded[0] != index:
+            self._loaded = (index, _plain(self._parts[index].read(fate=KEPT)))
+        return self._loaded[1]
+
+
+EMPTY = pa.table({"_id": pa.array([], pa.string()), "_parents": pa.array([], pa.list_(pa.string()))})
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    own = [name for name in (FATE, REASON) if name in table.column_names]
+    return table.drop_columns(own).replace_schema_metadata(None)
