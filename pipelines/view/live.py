@@ -1,0 +1,132 @@
+"""The live view of a run in a terminal: a table that redraws itself four times a second."""
+
+from __future__ import annotations
+
+import time
+from typing import TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ..run.events import Event, Notice, RunEnded, RunStarted
+from .state import RunView, StepView, fold
+from .summary import duration, peak_memory, summary
+
+SIGN = {"waiting": "·", "running": "▸", "done": "✓", "reused": "="}
+STYLE = {"waiting": "dim", "running": "bold", "done": "", "reused": "dim"}
+
+
+class LiveView:
+    """Draws the state of a run; the state is replaced whole, so that drawing needs no lock."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.view = RunView()
+        self._console = Console(file=stream)
+        self._live = Live(
+            console=self._console, get_renderable=self._draw, refresh_per_second=4, transient=True
+        )
+
+    def on(self, event: Event) -> None:
+        self.view = fold(self.view, event)
+        if isinstance(event, RunStarted) and not self._live.is_started:
+            self._live.start()
+        elif isinstance(event, Notice):
+            style = "yellow" if event.level == "warning" else ""
+            self._console.print(Text(event.text, style=style))
+        elif isinstance(event, RunEnded):
+            self._live.stop()
+            self._console.print(summary(self.view, peak_memory()))
+
+    def _draw(self) -> RenderableType:
+        return draw(self.view, time.time())
+
+
+def draw(view: RunView, now: float) -> RenderableType:
+    """Header, the table of steps, the budget bars, and how to stop."""
+    blocks: list[RenderableType] = [_header(view, now), _table(view, now)]
+    if view.budget:
+        blocks.append(_budget(view, now))
+    blocks.append(Text("Ctrl-C stops cleanly; the same command goes on where it stopped.", style="dim"))
+    return Group(*blocks)
+
+
+def _header(view: RunView, now: float) -> Text:
+    header = Text(view.name, style="bold")
+    if view.rounds > 1:
+        header.append(f"  round {view.round}/{view.rounds}", style="cyan")
+    header.append(f"  {duration(view.elapsed(now))}  {view.run}", style="dim")
+    rate = view.rate(now)
+    if rate is not None:
+        header.append(f"  {rate:,.0f} tokens/s", style="green")
+        header.append(f" (mean {view.mean_rate(now):,.0f})", style="dim")
+    return header
+
+
+def _table(view: RunView, now: float) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    table.add_column("step")
+    for heading in ("in", "kept", "filtered", "failed", "tokens/s", "left"):
+        table.add_column(heading, justify="right")
+    table.add_column("", min_width=22)
+    for step in view.steps:
+        counted = step.status != "waiting"
+        table.add_row(
+            SIGN[step.status],
+            Text.assemble(step.name, "  ", (step.label, "dim")),
+            _of(step) if counted else "",
+            f"{step.kept:,}" if counted else "",
+            _count(step.filtered, "yellow"),
+            _count(step.failed, "red"),
+            f"{step.rate(now):,.0f}" if step.completion_tokens else "",
+            _left(step, now),
+            _bar(step),
+            style=STYLE[step.status],
+        )
+    return table
+
+
+def _of(step: StepView) -> str:
+    if step.status == "running" and step.rows_in:
+        return f"{step.handled:,}/{step.rows_in:,}"
+    return f"{step.handled:,}"
+
+
+def _count(rows: int, style: str) -> Text:
+    return Text(f"{rows:,}" if rows else "", style=style)
+
+
+def _left(step: StepView, now: float) -> str:
+    if step.status == "reused":
+        return "reused"
+    if step.status == "done":
+        return duration(step.seconds)
+    eta = step.eta(now)
+    return "" if eta is None else f"~{duration(eta)}"
+
+
+def _bar(step: StepView) -> RenderableType:
+    """A bar of the running step, with the figures that it measures (the loss, while training)."""
+    if step.status != "running":
+        return ""
+    fraction = step.fraction()
+    figures = "  ".join(f"{name} {value:.4g}" for name, value in step.figures.items())
+    if fraction is None:
+        return Text(figures)
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row(ProgressBar(total=1.0, completed=fraction, width=16), f"{fraction:.0%}", escape(figures))
+    return grid
+
+
+def _budget(view: RunView, now: float) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    for name, used in view.spent(now).items():
+        limit = view.budget[name]
+        shown = f"{duration(used)} of {duration(limit)}" if name == "time" else f"{used:,.0f} of {limit:,.0f}"
+        grid.add_row(f"budget: {name}", ProgressBar(total=limit, completed=min(used, limit), width=24), shown)
+    return grid

@@ -1,0 +1,245 @@
+"""What a watcher of a run knows: a pure fold of its events, apart from any drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from ..inference import Usage
+from ..run.events import (
+    Event,
+    Notice,
+    PartDone,
+    Progress,
+    RoundDone,
+    RunEnded,
+    RunStarted,
+    StepDone,
+    StepStarted,
+)
+
+#: The rate "now" is measured over at least this many seconds, and at least this many parts.
+WINDOW = 10.0
+WINDOW_PARTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """One step of the current round. Counts are of the whole step, over all sessions.
+
+    ``earlier``: the rows that were handled before this session, which its speed must not count.
+    ``done``/``goal``/``unit``: the step's own report of progress. ``seconds``: once it is over.
+    """
+
+    name: str
+    label: str
+    status: Literal["waiting", "running", "done", "reused"] = "waiting"
+    rows_in: int | None = None
+    handled: int = 0
+    earlier: int = 0
+    kept: int = 0
+    filtered: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    started: float = 0.0
+    updated: float = 0.0
+    seconds: float = 0.0
+    done: float = 0.0
+    goal: float = 0.0
+    unit: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    def fraction(self) -> float | None:
+        """How far the step is, 0 to 1, or None where nobody knows."""
+        if self.status in ("done", "reused"):
+            return 1.0
+        if self.rows_in and self.handled:
+            return min(1.0, self.handled / self.rows_in)
+        return min(1.0, self.done / self.goal) if self.goal else None
+
+    def eta(self, now: float) -> float | None:
+        """Seconds left at the mean speed of this session, or None where it cannot be told yet."""
+        elapsed = now - self.started
+        if self.status != "running" or elapsed <= 0:
+            return None
+        if self.rows_in and self.handled > self.earlier:
+            return elapsed * max(0, self.rows_in - self.handled) / (self.handled - self.earlier)
+        if self.goal and self.done > 0:
+            return elapsed * max(0.0, self.goal - self.done) / self.done
+        return None
+
+    def rate(self, now: float) -> float:
+        """Generated tokens per second, mean over the step's time so far."""
+        seconds = self.seconds if self.status in ("done", "reused") else now - self.started
+        return self.completion_tokens / seconds if seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RoundView:
+    """A round that is over, with the steps as they ended."""
+
+    number: int
+    decision: str
+    metrics: Mapping[str, Any]
+    steps: tuple[StepView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """Everything there is to show. ``parts``: (time, generated tokens) of the latest parts.
+
+    ``usage`` and ``rows`` (generated ones) are of this session. ``budget`` has the keys ``tokens``,
+    ``rows`` and ``time`` (seconds), as far as each is bounded.
+    """
+
+    run: str = ""
+    name: str = ""
+    round: int = 1
+    rounds: int = 1
+    started: float = 0.0
+    now: float = 0.0
+    steps: tuple[StepView, ...] = ()
+    budget: Mapping[str, float] = field(default_factory=dict)
+    spent_before: Mapping[str, float] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
+    rows: int = 0
+    parts: tuple[tuple[float, int], ...] = ()
+    notices: tuple[Notice, ...] = ()
+    results: tuple[RoundView, ...] = ()
+    locations: tuple[str, ...] = ()
+    ended: RunEnded | None = None
+
+    def step(self, name: str) -> StepView | None:
+        return next((step for step in self.steps if step.name == name), None)
+
+    def elapsed(self, now: float) -> float:
+        """Seconds of this session."""
+        return max(0.0, (self.ended.at if self.ended else now) - self.started)
+
+    def spent(self, now: float) -> dict[str, float]:
+        """What is used of each bounded thing, over all sessions."""
+        session = {"tokens": self.usage.tokens, "rows": self.rows, "time": self.elapsed(now)}
+        return {key: self.spent_before.get(key, 0.0) + session.get(key, 0.0) for key in self.budget}
+
+    def rate(self, now: float) -> float | None:
+        """Generated tokens per second over the last ten seconds or so; None while there is no flow."""
+        if len(self.parts) < 2 or now <= self.parts[0][0]:
+            return None
+        span = now - self.parts[0][0]
+        longest = max(later[0] - earlier[0] for earlier, later in zip(self.parts, self.parts[1:]))
+        if now - self.parts[-1][0] > max(WINDOW, 3 * longest):
+            return None
+        return sum(tokens for _, tokens in self.parts[1:]) / span
+
+    def mean_rate(self, now: float) -> float:
+        """Generated tokens per second over the time in which some step was generating."""
+        seconds = sum(
+            step.seconds if step.status == "done" else now - step.started
+            for step in (*(step for result in self.results for step in result.steps), *self.steps)
+            if step.completion_tokens and step.status in ("done", "running")
+        )
+        return self.usage.completion_tokens / seconds if seconds > 0 else 0.0
+
+
+def fold(view: RunView, event: Event) -> RunView:
+    """The view after ``event``. Events about steps that nobody announced are ignored."""
+    view = replace(view, now=max(view.now, event.at))
+    match event:
+        case RunStarted():
+            steps = tuple(StepView(name, label) for name, label in event.steps)
+            view = replace(view, round=event.round, rounds=event.rounds, steps=steps, parts=())
+            if view.started:  # a later round of the same session
+                return view
+            return replace(
+                view,
+                run=event.run,
+                name=event.name,
+                started=event.at,
+                budget=dict(event.budget),
+                spent_before=dict(event.spent),
+            )
+        case StepStarted():
+            return _with(replace(view, parts=view.parts or ((event.at, 0),)), event.step, _started(event))
+        case PartDone():
+            parts = (*view.parts, (event.at, event.usage.completion_tokens))
+            usage = _sum(view.usage, event.usage)
+            made = event.kept + event.filtered + event.failed if event.usage.requests else 0
+            view = replace(view, parts=_window(parts, event.at), usage=usage, rows=view.rows + made)
+            return _with(view, event.step, _part(view.step(event.step), event))
+        case StepDone():
+            location = event.summary.get("location")
+            if location is not None and location not in view.locations:
+                view = replace(view, locations=(*view.locations, str(location)))
+            return _with(view, event.step, _finished(event))
+        case Progress():
+            changes = {"done": event.done, "goal": event.total, "unit": event.unit, "updated": event.at}
+            return _with(view, event.step, {**changes, "figures": dict(event.figures)})
+        case Notice():
+            return replace(view, notices=(*view.notices, event))
+        case RoundDone():
+            over = RoundView(event.round, event.decision, dict(event.metrics), view.steps)
+            return replace(view, results=(*view.results, over))
+        case RunEnded():
+            return replace(view, ended=event)
+        case _:
+            return view
+
+
+def _with(view: RunView, name: str, changes: Mapping[str, Any]) -> RunView:
+    steps = tuple(replace(step, **changes) if step.name == name else step for step in view.steps)
+    return replace(view, steps=steps)
+
+
+def _started(event: StepStarted) -> dict[str, Any]:
+    return {
+        "status": "running",
+        "started": event.at,
+        "updated": event.at,
+        "rows_in": event.rows_in,
+        "handled": event.done,
+        "earlier": event.done,
+    }
+
+
+def _part(step: StepView | None, event: PartDone) -> dict[str, Any]:
+    if step is None:
+        return {}
+    return {
+        "handled": step.handled + event.rows_in,
+        "kept": step.kept + event.kept,
+        "filtered": step.filtered + event.filtered,
+        "failed": step.failed + event.failed,
+        "prompt_tokens": step.prompt_tokens + event.usage.prompt_tokens,
+        "completion_tokens": step.completion_tokens + event.usage.completion_tokens,
+        "updated": event.at,
+    }
+
+
+def _finished(event: StepDone) -> dict[str, Any]:
+    ledger = event.ledger
+    return {
+        "status": "reused" if event.reused else "done",
+        "rows_in": ledger.rows_in,
+        "handled": ledger.rows_in,
+        "kept": ledger.kept,
+        "filtered": ledger.filtered,
+        "failed": ledger.failed,
+        "prompt_tokens": event.usage.prompt_tokens,
+        "completion_tokens": event.usage.completion_tokens,
+        "seconds": event.seconds,
+        "updated": event.at,
+    }
+
+
+def _sum(usage: Usage, more: Usage) -> Usage:
+    total = replace(usage)
+    total.add(more)
+    return total
+
+
+def _window(parts: tuple[tuple[float, int], ...], now: float) -> tuple[tuple[float, int], ...]:
+    """The latest parts: those of the window, and never fewer than a handful."""
+    recent = sum(1 for at, _ in parts if at >= now - WINDOW)
+    return parts[-max(recent, WINDOW_PARTS) :]

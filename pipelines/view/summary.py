@@ -1,0 +1,104 @@
+"""What is printed when a run ends: each step, each round's scores, speed, memory, and where things are."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.box import SIMPLE
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from .intervals import Interval, intervals
+from .state import RunView, StepView
+
+STATUS = {"done": "done", "budget": "budget spent", "interrupted": "stopped", "failed": "failed"}
+
+
+def duration(seconds: float) -> str:
+    """``7.2 s``, ``3 min 05 s``, ``2 h 04 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def peak_memory() -> tuple[int, int]:
+    """Peak resident bytes of this process, and of the largest of its children that has ended."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return own * unit, children * unit
+
+
+def summary(view: RunView, memory: tuple[int, int]) -> RenderableType:
+    """The closing block. ``memory``: see :func:`peak_memory`."""
+    return Group(*_blocks(view, memory))
+
+
+def headline(view: RunView) -> str:
+    """One line: how the run ended, and how to go on."""
+    if view.ended is None:
+        return "the run has not ended"
+    words = f"{view.name}: {STATUS[view.ended.status]} after {duration(view.elapsed(view.now))}"
+    return f"{words}. {view.ended.message}" if view.ended.message else words
+
+
+def rounds(view: RunView) -> Iterator[str]:
+    """A line a round: the decision, then every measured mean with its interval."""
+    for result in view.results:
+        decision = "" if result.decision == "none" else f": {result.decision}"
+        yield f"round {result.number}{decision}"
+        for interval in intervals(result.metrics):
+            yield f"  {interval.name:<28} {_shown(interval)}"
+
+
+def _shown(interval: Interval) -> str:
+    return interval.signed if interval.name.rpartition(".")[2] in ("gain", "difference") else str(interval)
+
+
+def _blocks(view: RunView, memory: tuple[int, int]) -> Iterator[RenderableType]:
+    finished = [(result.number, result.steps) for result in view.results]
+    if not finished or finished[-1][0] != view.round:
+        finished.append((view.round, view.steps))
+    for number, steps in finished:
+        yield _steps(steps, f"round {number} of {view.rounds}" if view.rounds > 1 else view.name, view.now)
+    for line in rounds(view):
+        yield Text(line)
+    usage = view.usage
+    if usage.requests:
+        yield Text(
+            f"generated {usage.completion_tokens:,} tokens ({usage.prompt_tokens:,} of prompts) in "
+            f"{usage.requests:,} requests, {view.mean_rate(view.now):,.0f} tokens/s"
+        )
+    own, children = (size / 2**30 for size in memory)
+    yield Text(f"peak memory {own:.2f} GiB here, {children:.2f} GiB in the largest child process")
+    yield from (Text(f"data    {location}") for location in view.locations)
+    if view.run:
+        report = Path(view.run) / "report.html"
+        yield Text(f"report  {report}" if report.exists() else f"run     {view.run}")
+    yield Text(headline(view), style="bold")
+
+
+def _steps(steps: tuple[StepView, ...], title: str, now: float) -> Table:
+    table = Table(box=SIMPLE, title=escape(title), title_justify="left", pad_edge=False)
+    table.add_column("step")
+    for heading in ("in", "kept", "filtered", "failed", "tokens", "tokens/s", "time"):
+        table.add_column(heading, justify="right")
+    for step in steps:
+        over = step.status in ("done", "reused")
+        table.add_row(
+            escape(f"{step.name}  {step.label}"),
+            f"{step.handled:,}" if step.status != "waiting" else "",
+            *(f"{n:,}" if step.status != "waiting" else "" for n in (step.kept, step.filtered, step.failed)),
+            f"{step.completion_tokens:,}" if step.completion_tokens else "",
+            f"{step.rate(now):,.0f}" if step.completion_tokens and over else "",
+            "reused" if step.status == "reused" else duration(step.seconds) if over else step.status,
+        )
+    return table

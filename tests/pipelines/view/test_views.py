@@ -1,0 +1,115 @@
+"""The four views, each fed a whole run and read back as a person or a program would."""
+
+from __future__ import annotations
+
+import io
+import json
+
+from gristmill.pipelines.run.events import Event, Progress
+from gristmill.pipelines.view.choose import choose
+from gristmill.pipelines.view.jsonl import JsonView
+from gristmill.pipelines.view.live import LiveView, draw
+from gristmill.pipelines.view.plain import PlainView
+from gristmill.pipelines.view.silent import SilentView
+from gristmill.pipelines.view.state import RunView, fold
+from rich.console import Console
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_plain_lines_have_no_control_codes_and_tell_the_whole_run(events: list[Event]) -> None:
+    stream = io.StringIO()
+    view = PlainView(stream)
+    for event in events:
+        view.on(event)
+    text = stream.getvalue()
+    assert "\x1b" not in text
+    assert "answers (generate: respond): 20 in, 18 kept, 1 filtered, 1 failed, 1,000 tokens (200/s)" in text
+    assert "warning: the engine died" in text
+    assert "round 1: promoted" in text
+    assert "+0.120 [+0.040, +0.200]" in text
+    assert "runs/one/exports/answers" in text
+    assert "verified [instructions]: done after 48.0 s" in text
+
+
+def test_plain_progress_comes_every_quarter_of_a_minute(events: list[Event]) -> None:
+    stream = io.StringIO()
+    view = PlainView(stream)
+    for event in events[:8]:
+        view.on(event)
+    for second in range(60):
+        figures = {"loss": 2.0 - second / 60}
+        view.on(
+            Progress(at=1007.0 + second, step="student", done=second, total=60, unit="steps", figures=figures)
+        )
+    lines = [line for line in stream.getvalue().splitlines() if line.startswith("  student:")]
+    assert len(lines) == 4
+    assert "loss" in lines[0]
+    assert "left" in lines[1]
+
+
+def test_quiet_says_warnings_and_the_end_only(events: list[Event]) -> None:
+    stream = io.StringIO()
+    view = SilentView(stream)
+    for event in events:
+        view.on(event)
+    warning, end = stream.getvalue().splitlines()
+    assert warning.startswith("warning: ")
+    assert end == "verified [instructions]: done after 48.0 s"
+
+
+def test_json_is_one_object_an_event(events: list[Event]) -> None:
+    stream = io.StringIO()
+    view = JsonView(stream)
+    for event in events:
+        view.on(event)
+    view.on(
+        Progress(at=2000.0, step="student", done=1.0, total=2.0, unit="steps", figures={"loss": float("nan")})
+    )
+    read = [
+        json.loads(line, parse_constant=lambda name: pytest_fail(name))
+        for line in stream.getvalue().splitlines()
+    ]
+    assert [each["event"] for each in read[:3]] == ["RunStarted", "StepDone", "StepStarted"]
+    assert read[3]["usage"]["completion_tokens"] == 500
+    assert read[-1]["figures"] == {"loss": None}
+
+
+def pytest_fail(name: str) -> None:
+    raise AssertionError(f"{name} is not JSON")
+
+
+def test_live_table_shows_counts_bars_and_the_loss(events: list[Event]) -> None:
+    view = RunView()
+    for event in events[:9]:
+        view = fold(view, event)
+    console = Console(file=io.StringIO(), width=140, record=True)
+    console.print(draw(view, 1016.0))
+    text = console.export_text()
+    assert "verified [instructions]" in text
+    assert "round 1/2" in text
+    assert "loss 1.25" in text
+    assert "25%" in text
+    assert "~30.0 s" in text
+    assert "budget: tokens" in text
+    assert "2,200 of 4,000" in text
+    assert "Ctrl-C" in text
+
+
+def test_live_view_runs_in_a_terminal_and_ends_with_the_summary(events: list[Event]) -> None:
+    stream = Terminal()
+    view = choose(stream=stream)
+    assert isinstance(view, LiveView)
+    for event in events:
+        view.on(event)
+    assert "peak memory" in stream.getvalue()
+    assert "done after 48.0 s" in stream.getvalue()
+
+
+def test_the_view_fits_where_the_output_goes() -> None:
+    assert isinstance(choose(stream=io.StringIO()), PlainView)
+    assert isinstance(choose(quiet=True, stream=Terminal()), SilentView)
+    assert isinstance(choose(quiet=True, json=True, stream=Terminal()), JsonView)
