@@ -1,0 +1,67 @@
+"""What every source does to its columns: rename, choose, refuse reserved names, stop at a number of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from ..errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..operator import Context
+
+
+def final_names(
+    found: Sequence[str], rename: Mapping[str, str], columns: Sequence[str] | None, where: str
+) -> dict[str, str]:
+    """Old name -> new name of the columns to read, in order. ``columns`` are new names.
+
+    Raises DataError for a column that is not there, two of one name, or a reserved name.
+    """
+    for name in rename:
+        if name not in found:
+            raise DataError(f"{where}: rename: no column {name!r}{_nearest(name, found)}")
+    renamed = [(name, rename.get(name, name)) for name in found]
+    present = [new for _, new in renamed]
+    for name in present:
+        if present.count(name) > 1:
+            raise DataError(f"{where}: two columns are called {name!r}: rename one of them to something else")
+    if columns is not None:
+        for name in columns:
+            if name not in present:
+                raise DataError(f"{where}: columns: no column {name!r}{_nearest(name, present)}")
+        old = {new: name for name, new in renamed}
+        renamed = [(old[name], name) for name in columns]
+    for name, new in renamed:
+        if new.startswith("_"):
+            raise DataError(
+                f"{where}: column {new!r}: names that start with '_' are the engine's own; "
+                f"read it under another name with `rename: {{{name}: {new.lstrip('_') or 'column'}}}`, "
+                "or leave it out with `columns:`"
+            )
+    return dict(renamed)
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(map(repr, known)) or 'none'}"
+
+
+def prepared(
+    batches: Iterator[pa.RecordBatch], names: Mapping[str, str], rows: int | None, context: Context
+) -> Iterator[pa.RecordBatch]:
+    """The batches with the columns of ``names`` under their new names, ``rows`` rows at most."""
+    left = rows
+    for batch in batches:
+        context.check()
+        chosen = batch.select(list(names)).rename_columns(list(names.values()))
+        if left is not None:
+            chosen = chosen.slice(0, left)
+            left -= chosen.num_rows
+        if chosen.num_rows:
+            yield chosen.replace_schema_metadata(None)
+        if left == 0:
+            return

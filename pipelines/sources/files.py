@@ -1,0 +1,41 @@
+"""What the sources that read files share: their parameters, and the digest of what they will read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import Field, PositiveInt
+
+from ..operator import Estimate, Source
+from .locations import File, files
+
+
+class FileSource(Source):
+    """Reads files.
+
+    ``path``: a path, glob, directory or fsspec URL (``s3://``, ``hf://``, ``https://``), or a list of
+    them; relative paths start at the current directory. ``rows``: read so many at most. ``rename``:
+    old name -> new name. ``columns``: which to read (by their new names); all where it is left out.
+    """
+
+    endings: ClassVar[tuple[str, ...]] = ()
+
+    path: str | tuple[str, ...]
+    rows: PositiveInt | None = None
+    rename: dict[str, str] = Field(default_factory=dict)
+    columns: tuple[str, ...] | None = None
+
+    def files(self) -> list[File]:
+        return files(self.path, self.endings)
+
+    def content(self) -> Mapping[str, str]:
+        return {file.name: file.digest() for file in self.files()}
+
+    def estimate(self, rows: int) -> Estimate:
+        known = self.count_rows()
+        return Estimate(rows=known if self.rows is None else min(known, self.rows))
+
+    def count_rows(self) -> int:
+        """How many rows the files hold (about)."""
+        raise NotImplementedError

@@ -1,0 +1,128 @@
+"""Rows from JSON Lines files, plain, ``.gz`` or ``.zst``."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias
+
+from ..errors import DataError
+from .columns import final_names, prepared
+from .files import FileSource
+from .locations import File
+from .shape import Shapes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..operator import Context
+
+_BATCH_ROWS = 8192
+_BATCH_BYTES = 64 << 20
+_SHOWN = 60
+
+#: A line's object, its place ("file:line") and its length in bytes.
+_Line: TypeAlias = tuple[dict[str, Any], str, int]
+
+
+class Jsonl(FileSource):
+    """One JSON object a line. The files are read twice: for their schema, then for their rows.
+
+    A column whose nested values vary in shape becomes JSON text, and so do those in ``as_json``.
+    Blank lines are skipped. Any other line that is not a JSON object stops the run with a DataError.
+    """
+
+    endings: ClassVar[tuple[str, ...]] = (
+        ".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".jsonl.zst", ".ndjson.zst",
+    )  # fmt: skip
+
+    as_json: tuple[str, ...] = ()
+
+    def read(self, context: Context) -> Iterator[pa.RecordBatch]:
+        found = self.files()
+        shapes = Shapes(self.as_json)
+        for number, (row, place, _) in enumerate(islice(_rows(found), self.rows)):
+            if number % _BATCH_ROWS == 0:
+                context.check()
+            shapes.add(row, place)
+        schema = shapes.schema()
+        for name in self.as_json:
+            if name not in schema.names:
+                raise DataError(f"{found[0].name}: as_json: no column {name!r}")
+        names = final_names(schema.names, self.rename, self.columns, found[0].name)
+        again = islice(_rows(found), self.rows)
+        return prepared(_batches(again, shapes, schema), names, None, context)
+
+    def count_rows(self) -> int:
+        total = 0
+        for file in self.files():
+            with file.open_decompressed() as stream:
+                while block := stream.read(1 << 20):
+                    total += block.count(b"\n")
+        return total
+
+
+def _batches(lines: Iterator[_Line], shapes: Shapes, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    rows: list[dict[str, Any]] = []
+    held = 0
+    for row, _, size in lines:
+        rows.append(row)
+        held += size
+        if len(rows) == _BATCH_ROWS or held >= _BATCH_BYTES:
+            yield shapes.batch(rows, schema)
+            rows, held = [], 0
+    if rows:
+        yield shapes.batch(rows, schema)
+
+
+def _rows(found: Sequence[File]) -> Iterator[_Line]:
+    for file in found:
+        with file.open_decompressed() as stream:
+            number = 0
+            try:
+                for number, line in enumerate(stream, 1):
+                    if line.strip():
+                        place = f"{file.name}:{number}"
+                        yield _parse(line, place), place, len(line)
+            except (OSError, EOFError, zlib.error) as error:
+                raise DataError(
+                    f"{file.name}:{number + 1}: cannot be read on: {error}; is it whole?"
+                ) from error
+
+
+def _parse(line: bytes, place: str) -> dict[str, Any]:
+    try:
+        text = line.decode("utf-8-sig")
+        row = json.loads(text, parse_constant=_refuse)
+        # A lone surrogate (\\ud800) is legal JSON and no text: Arrow and UTF-8 cannot hold it.
+        if "\\u" in text:
+            json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{place}: a lone surrogate (\\u{ord(error.object[error.start]):04x}) is no text"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{place}: not UTF-8 (byte {error.start + 1} of the line): save it as UTF-8"
+        ) from error
+    except RecursionError as error:
+        raise DataError(f"{place}: nested too deeply for JSON that a row can hold") from error
+    except ValueError as error:
+        raise DataError(f"{place}: not JSON ({error}): {_shown(text)}; mend or remove the line") from error
+    if not isinstance(row, dict):
+        raise DataError(
+            f"{place}: a row is a JSON object, found {_shown(text)}; "
+            "write one {...} a line (a JSON array is not JSON Lines)"
+        )
+    return row
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON value; use null")
+
+
+def _shown(text: str) -> str:
+    text = text.strip()
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")

@@ -1,0 +1,124 @@
+"""Paths, globs and fsspec URLs: which files they name, how to open them, and the digest of their content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import IO, Any
+
+from ..errors import DataError
+
+_BLOCK = 1 << 20
+#: What a file system calls the version of a file's bytes, best first.
+_VERSIONS = ("etag", "ETag", "md5Hash", "content_md5", "blob_id", "sha256", "crc32c")
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file: its file system, its path there, and the name that errors and digests show."""
+
+    system: Any
+    path: str
+    name: str
+
+    @property
+    def local(self) -> bool:
+        return "file" in _protocols(self.system)
+
+    @contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """The bytes as they lie. Raises DataError where they cannot be read."""
+        try:
+            with self.system.open(self.path, "rb") as stream:
+                yield stream
+        except OSError as error:
+            raise DataError(f"{self.name}: cannot be read: {error}") from error
+
+    @contextmanager
+    def open_decompressed(self) -> Iterator[IO[bytes]]:
+        """The bytes behind a ``.gz`` or ``.zst`` ending."""
+        import gzip
+        import io
+
+        import pyarrow as pa
+
+        with self.open() as stream:
+            if self.path.endswith(".gz"):
+                with gzip.open(stream, "rb") as unpacked:
+                    yield unpacked  # type: ignore[misc]
+            elif self.path.endswith((".zst", ".zstd")):
+                packed = pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")
+                with io.BufferedReader(packed) as unpacked:
+                    yield unpacked
+            else:
+                yield stream
+
+    def digest(self) -> str:
+        """Of a local file: blake2b of its bytes. Of a remote one: what its server calls the version."""
+        if self.local:
+            hasher = blake2b(digest_size=16)
+            with self.open() as stream:
+                while block := stream.read(_BLOCK):
+                    hasher.update(block)
+            return hasher.hexdigest()
+        try:
+            info = self.system.info(self.path)
+            version = next((info[key] for key in _VERSIONS if info.get(key)), None)
+            known = f"{version}|{info.get('size')}" if version else str(self.system.checksum(self.path))
+        except (OSError, NotImplementedError) as error:
+            raise DataError(f"{self.name}: its version cannot be read: {error}") from error
+        return blake2b(known.encode(), digest_size=16).hexdigest()
+
+
+def _protocols(system: Any) -> tuple[str, ...]:
+    named = system.protocol
+    return (named,) if isinstance(named, str) else tuple(named)
+
+
+def files(paths: str | Iterable[str], endings: tuple[str, ...]) -> list[File]:
+    """The files that paths, globs, directories or URLs name: each pattern's in the order of their names.
+
+    A directory stands for the files below it that have one of ``endings``. Relative paths start at
+    the current directory. Raises DataError where something named is not there.
+    """
+    found: list[File] = []
+    for pattern in [paths] if isinstance(paths, str) else paths:
+        found += _matches(pattern, endings)
+    return found
+
+
+def _matches(pattern: str, endings: tuple[str, ...]) -> list[File]:
+    import fsspec
+
+    try:
+        system, path = fsspec.core.url_to_fs(pattern)
+        if any(character in path for character in "*?["):
+            hits = [hit for hit in system.glob(path) if not system.isdir(hit)]
+        elif system.isdir(path):
+            hits = [hit for hit in system.find(path) if hit.endswith(endings)]
+        else:
+            hits = [path] if system.exists(path) else []
+    except ImportError as error:
+        raise DataError(f"{pattern}: {error} (the package that reads such addresses is missing)") from error
+    except ValueError as error:
+        raise DataError(f"{pattern}: not an address that fsspec knows: {error}") from error
+    except OSError as error:
+        raise DataError(f"{pattern}: cannot be reached: {error}") from error
+    if not hits:
+        kinds = ", ".join(endings)
+        raise DataError(
+            f"{pattern}: no such file (a path, a glob, a directory with {kinds} files or a URL; "
+            "relative paths start at the current directory)"
+        )
+    if "file" in _protocols(system):
+        return [File(system, hit, _shown(hit, pattern)) for hit in sorted(hits)]
+    return [File(system, hit, system.unstrip_protocol(hit)) for hit in sorted(hits)]
+
+
+def _shown(path: str, pattern: str) -> str:
+    """A local file's name as its reader wrote it: relative where the pattern was."""
+    import os
+
+    return path if os.path.isabs(pattern) or "://" in pattern else os.path.relpath(path)

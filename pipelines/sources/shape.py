@@ -1,0 +1,160 @@
+"""One Arrow type for every column of rows that came as plain Python values (JSON, a user's dicts).
+
+Scalars of one column must be of one kind. Nested values may vary: a column whose lists and objects
+do not all have one shape becomes JSON text, so every part of a data set has one schema.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: The shape of a value: "null", "bool", "int", "float", "text", "json" (lists and objects that differ),
+#: ("list", shape), ("object", ((key, shape), ...)) or an Arrow type for other values (dates, bytes).
+Shape = Any
+
+_SCALARS: dict[type, str] = {bool: "bool", int: "int", float: "float", str: "text", type(None): "null"}
+
+
+def shape_of(value: object) -> Shape:
+    """The shape of one value. Raises ValueError for a value that no column can hold."""
+    scalar = _SCALARS.get(type(value))
+    if scalar == "int" and not -(2**63) <= value < 2**63:  # type: ignore[operator]
+        raise ValueError(f"the whole number {value} does not fit in 64 bits; write it as a string")
+    if scalar is not None:
+        return scalar
+    if isinstance(value, (list, tuple)):
+        inner: Shape = "null"
+        for item in value:
+            inner = merge(inner, shape_of(item), nested=True)
+        return "json" if inner == "json" else ("list", inner)
+    if isinstance(value, Mapping):
+        keys = sorted(value)
+        shapes = tuple((key, shape_of(value[key])) for key in keys)
+        # Parquet has no object without fields, and keys that differ from row to row are data.
+        return "json" if not keys or any(shape == "json" for _, shape in shapes) else ("object", shapes)
+    import pyarrow as pa
+
+    try:
+        return pa.infer_type([value])
+    except pa.ArrowException as error:
+        raise ValueError(f"a value of type {type(value).__name__} fits no column") from error
+
+
+def merge(left: Shape, right: Shape, *, nested: bool = False) -> Shape:
+    """The shape that holds both. Raises ValueError where two scalars (or a scalar and a list) disagree.
+
+    ``nested``: inside a list or an object, where what disagrees makes the whole column JSON text.
+    """
+    if left == right or right == "null":
+        return left
+    if left == "null":
+        return right
+    if isinstance(left, str) and isinstance(right, str) and {left, right} == {"int", "float"}:
+        return "float"
+    if _is_nested(left) and _is_nested(right):
+        return _merge_nested(left, right)
+    if nested:
+        return "json"
+    raise ValueError(f"{describe(right)} here, {describe(left)} before")
+
+
+def _is_nested(shape: Shape) -> bool:
+    return shape == "json" or isinstance(shape, tuple)
+
+
+def _merge_nested(left: Shape, right: Shape) -> Shape:
+    if "json" in (left, right) or left[0] != right[0]:
+        return "json"
+    if left[0] == "list":
+        inner = merge(left[1], right[1], nested=True)
+        return "json" if inner == "json" else ("list", inner)
+    if [key for key, _ in left[1]] != [key for key, _ in right[1]]:
+        return "json"
+    merged = [(key, merge(shape, other, nested=True)) for (key, shape), (_, other) in zip(left[1], right[1])]
+    return "json" if any(shape == "json" for _, shape in merged) else ("object", tuple(merged))
+
+
+def describe(shape: Shape) -> str:
+    """A shape in words."""
+    if _is_nested(shape):
+        return "a list" if shape != "json" and shape[0] == "list" else "a list or an object"
+    words = {"text": "a string", "int": "a whole number", "float": "a number", "bool": "true or false"}
+    return words.get(shape, str(shape)) if isinstance(shape, str) else str(shape)
+
+
+@dataclass(slots=True)
+class Shapes:
+    """What is known of the columns so far. Feed it every row, then ask for the Arrow types."""
+
+    as_json: Collection[str] = ()
+    columns: dict[str, Shape] = field(default_factory=dict)
+    _since: dict[str, str] = field(default_factory=dict)
+
+    def add(self, row: Mapping[str, Any], place: str) -> None:
+        """Take a row into account. ``place`` names it in errors ("seeds.jsonl:7"). Raises DataError."""
+        for name, value in row.items():
+            known = self.columns.get(name, "null")
+            if name in self.as_json:
+                self.columns[name] = "json"
+                continue
+            if known == "text" and type(value) is str:  # nearly every value of a real file
+                continue
+            try:
+                shape = merge(known, shape_of(value))
+            except ValueError as error:
+                since = f" (from {self._since[name]} on)" if name in self._since else ""
+                raise DataError(
+                    f"{place}: column {name!r} holds {error}{since}: make its values one type, or read it as "
+                    f"JSON text with `as_json: [{name}]`"
+                ) from error
+            if shape != known or name not in self.columns:
+                self.columns[name] = shape
+                if known == "null" != shape:
+                    self._since[name] = place
+
+    def schema(self) -> pa.Schema:
+        import pyarrow as pa
+
+        return pa.schema([pa.field(name, arrow_type(shape)) for name, shape in self.columns.items()])
+
+    def batch(self, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
+        """Rows, all of them seen by :meth:`add`, as a batch of ``schema``."""
+        import pyarrow as pa
+
+        arrays = []
+        for column in schema:
+            values = [row.get(column.name) for row in rows]
+            if self.columns[column.name] == "json":
+                values = [None if value is None else json_text(value) for value in values]
+            try:
+                arrays.append(pa.array(values, column.type))
+            except (pa.ArrowException, UnicodeEncodeError) as error:
+                raise DataError(f"column {column.name!r}: {error}") from error
+        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def json_text(value: object) -> str:
+    """A value as JSON text, the same for equal values."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def arrow_type(shape: Shape) -> pa.DataType:
+    """The Arrow type of a shape. Columns that are null throughout are strings."""
+    import pyarrow as pa
+
+    if isinstance(shape, str):
+        kinds = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64()}
+        return kinds.get(shape, pa.string())
+    if isinstance(shape, tuple) and shape[0] == "list":
+        return pa.list_(arrow_type(shape[1]))
+    if isinstance(shape, tuple):
+        return pa.struct([(key, arrow_type(inner)) for key, inner in shape[1]])
+    return shape

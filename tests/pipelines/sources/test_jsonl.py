@@ -1,0 +1,169 @@
+"""JSON Lines: typed rows whatever the values, and one clear error for a line that is not a row."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pytest
+from gristmill.pipelines.errors import DataError
+from gristmill.pipelines.sources import Jsonl
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+
+def write(path: Path, *lines: str) -> str:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def read(source: Jsonl, context: Any) -> pa.Table:
+    return pa.Table.from_batches(list(source.read(context)))
+
+
+def test_rows_keep_their_order_values_and_types(tmp_path: Path, context: Any) -> None:
+    path = write(
+        tmp_path / "a.jsonl",
+        '{"text": "one", "n": 1, "score": 1, "ok": true, "tags": ["x"]}',
+        "",
+        '{"text": null, "n": 2, "score": 0.5, "ok": false, "tags": []}',
+        '{"n": 3, "new": {"a": [1]}}',
+    )
+    table = read(Jsonl(path=path), context)
+    assert table.schema.names == ["text", "n", "score", "ok", "tags", "new"]
+    assert [str(kind) for kind in table.schema.types][:4] == ["string", "int64", "double", "bool"]
+    assert table["tags"].to_pylist() == [["x"], [], None]
+    assert table["new"].to_pylist() == [None, None, {"a": [1]}]
+    assert table["text"].to_pylist() == ["one", None, None]
+
+
+def test_a_column_whose_shape_varies_becomes_json_text(tmp_path: Path, context: Any) -> None:
+    values: list[Any] = [[{}, {"n": 3}], [{"relation": "at least", "n": 3}], None]
+    path = write(tmp_path / "a.jsonl", *[json.dumps({"kwargs": value}) for value in values])
+    column = read(Jsonl(path=path), context)["kwargs"]
+    assert column.type == pa.string()
+    assert [None if text is None else json.loads(text) for text in column.to_pylist()] == values
+
+
+def test_a_scalar_of_two_kinds_is_refused_with_both_lines_and_the_way_out(
+    tmp_path: Path, context: Any
+) -> None:
+    path = write(tmp_path / "a.jsonl", '{"id": null}', '{"id": 7}', '{"id": "seven"}')
+    with pytest.raises(
+        DataError, match=r"a\.jsonl:3: column 'id' holds a string here, a whole number before.*:2 on"
+    ):
+        read(Jsonl(path=path), context)
+    table = read(Jsonl(path=path, as_json=("id",)), context)
+    assert table["id"].to_pylist() == [None, "7", '"seven"']
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"a": ', r"a\.jsonl:2: not JSON"),
+        ("[1, 2]", r"a\.jsonl:2: a row is a JSON object, found '\[1, 2\]'"),
+        ('{"a": NaN}', r"a\.jsonl:2: not JSON \(NaN is not a JSON value"),
+        ('{"a": 99999999999999999999}', r"a\.jsonl:2: .*does not fit in 64 bits"),
+        ('{"a": "\\ud800"}', r"a\.jsonl:2: a lone surrogate"),
+        ("[" * 200_000, r"a\.jsonl:2: nested too deeply"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path: Path, context: Any, line: str, message: str) -> None:
+    path = write(tmp_path / "a.jsonl", '{"a": null}', line)
+    with pytest.raises(DataError, match=message):
+        read(Jsonl(path=path), context)
+
+
+def test_bytes_that_are_not_utf8_are_named(tmp_path: Path, context: Any) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'{"a": 1}\n{"a": "\xff"}\n')
+    with pytest.raises(DataError, match=r"a\.jsonl:2: not UTF-8 \(byte 8"):
+        read(Jsonl(path=str(tmp_path / "a.jsonl")), context)
+
+
+def test_compressed_files_and_a_glob_read_in_the_order_of_their_names(tmp_path: Path, context: Any) -> None:
+    write(tmp_path / "a.jsonl", '{"n": 1}')
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(b'{"n": 2}\n{"n": 3}\n'))
+    with pa.CompressedOutputStream(str(tmp_path / "c.jsonl.zst"), "zstd") as stream:
+        stream.write(b'{"n": 4}\n' * 3)
+    for path in (str(tmp_path), str(tmp_path / "*.jsonl*")):
+        assert read(Jsonl(path=path), context)["n"].to_pylist() == [1, 2, 3, 4, 4, 4]
+    assert Jsonl(path=str(tmp_path)).estimate(0).rows == 6
+
+
+def test_a_truncated_gzip_is_an_error_of_ours(tmp_path: Path, context: Any) -> None:
+    whole = gzip.compress(b"".join(b'{"n": %d}\n' % n for n in range(5000)))
+    (tmp_path / "a.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="is it whole"):
+        read(Jsonl(path=str(tmp_path / "a.jsonl.gz")), context)
+    (tmp_path / "a.jsonl.gz").write_bytes(whole[:50] + zlib.compress(b"x") + whole[60:])
+    with pytest.raises(DataError, match="is it whole"):
+        read(Jsonl(path=str(tmp_path / "a.jsonl.gz")), context)
+
+
+def test_a_url_is_read_and_its_digest_follows_its_content(context: Any) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/seeds/a.jsonl", b'{"n": 1}\n')
+    source = Jsonl(path="memory://seeds/a.jsonl")
+    assert read(source, context)["n"].to_pylist() == [1]
+    before = source.content()
+    assert list(before) == ["memory:///seeds/a.jsonl"]
+    memory.pipe("/seeds/a.jsonl", b'{"n": 2}\n')
+    assert source.content() != before
+
+
+def test_the_digest_is_of_the_bytes(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", '{"n": 1}')
+    before = Jsonl(path=path).content()
+    write(tmp_path / "a.jsonl", '{"n": 2}')
+    after = Jsonl(path=path).content()
+    assert before.keys() == after.keys()
+    assert before != after
+    write(tmp_path / "a.jsonl", '{"n": 1}')
+    assert Jsonl(path=path).content() == before
+
+
+def test_rows_limit_stops_before_a_bad_line(tmp_path: Path, context: Any) -> None:
+    path = write(tmp_path / "a.jsonl", '{"n": 1}', '{"n": 2}', "broken")
+    assert read(Jsonl(path=path, rows=2), context).num_rows == 2
+
+
+def test_columns_are_renamed_chosen_and_checked(tmp_path: Path, context: Any) -> None:
+    path = write(tmp_path / "a.jsonl", '{"instruction": "x", "_id": 7, "output": "y"}')
+    table = read(Jsonl(path=path, rename={"instruction": "prompt"}, columns=("prompt",)), context)
+    assert table.to_pylist() == [{"prompt": "x"}]
+    with pytest.raises(DataError, match=r"column '_id'.*rename: \{_id: id\}"):
+        read(Jsonl(path=path), context)
+    with pytest.raises(DataError, match="no column 'instructoin'; did you mean 'instruction'"):
+        read(Jsonl(path=path, rename={"instructoin": "prompt"}), context)
+    with pytest.raises(DataError, match="two columns are called 'output'"):
+        read(Jsonl(path=path, rename={"instruction": "output"}), context)
+
+
+def test_a_missing_file_says_what_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nothing\.jsonl: no such file"):
+        Jsonl(path=str(tmp_path / "nothing.jsonl")).content()
+    with pytest.raises(DataError, match="nosuchprotocol"):
+        Jsonl(path="nosuchprotocol://x/y.jsonl").content()
+
+
+nested = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.lists(st.lists(nested, max_size=3), min_size=1, max_size=5))
+def test_nested_values_come_back_whatever_their_shape(
+    tmp_path: Path, context: Any, values: list[Any]
+) -> None:
+    path = write(tmp_path / "a.jsonl", *[json.dumps({"v": value}) for value in values])
+    column = read(Jsonl(path=path), context)["v"]
+    got = column.to_pylist()
+    assert [json.loads(v) for v in got] == values if column.type == pa.string() else got == values
