@@ -1,0 +1,53 @@
+"""The text columns that a filter looks at: present, of text, and joined into one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..pipelines.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def require_columns(table: pa.Table, names: Sequence[str], who: str) -> None:
+    """Raise DataError, with the nearest name, where ``table`` lacks a column that ``who`` needs."""
+    for name in names:
+        if name not in table.column_names:
+            near = difflib.get_close_matches(name, table.column_names, n=1, cutoff=0.5)
+            raise DataError(
+                f"{who} needs the column '{name}'"
+                + (f" (did you mean '{near[0]}'?)" if near else "")
+                + f"; the columns are: {', '.join(table.column_names) or 'none'}"
+            )
+
+
+def text_column(table: pa.Table, name: str, who: str) -> pa.ChunkedArray:
+    """The column as large strings (no limit of 2 GiB). Raises DataError where it is not there or not text."""
+    import pyarrow as pa
+
+    require_columns(table, [name], who)
+    column = table.column(name)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not (
+        pa.types.is_string(column.type)
+        or pa.types.is_large_string(column.type)
+        or pa.types.is_null(column.type)
+    ):
+        raise DataError(f"{who} needs text in the column '{name}', which holds {column.type}")
+    return column.cast(pa.large_string())
+
+
+def joined_texts(table: pa.Table, columns: Sequence[str], who: str) -> list[str | None]:
+    """The text of each row: its columns joined by line breaks; None where one of them is null.
+
+    Raises DataError as :func:`text_column` does.
+    """
+    import pyarrow.compute as pc
+
+    parts = [text_column(table, name, who) for name in columns]
+    joined: list[str | None] = pc.binary_join_element_wise(*parts, "\n").to_pylist()
+    return joined

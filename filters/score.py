@@ -1,0 +1,151 @@
+"""Add columns that say how good a row is. Deciding on them is another step's business: see ``keep``."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from ..pipelines.errors import DataError, GristmillError
+from ..pipelines.operator import Context, TableApply, TableMap, Verdicts
+from ..pipelines.user_function import is_reference, load, source_digest
+from .scorers import SCORERS, scorer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+class Score(TableMap):
+    """Runs scorers over the rows: ``score: [length, self_certainty, my_module:function]``.
+
+    A user's function takes a row (a dict) and gives a float, int, bool or text, or, where its
+    parameter is annotated ``pa.Table``, takes a table and gives an Arrow array of its length. Its
+    column has the function's name. A row on which it raises is failed, with the reason.
+    """
+
+    value_field: ClassVar[str | None] = "score"
+
+    score: Annotated[
+        tuple[str, ...],
+        Field(min_length=1),
+        BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
+    ]
+
+    @field_validator("score")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in SCORERS and not is_reference(name):
+                near = difflib.get_close_matches(name, SCORERS, n=1, cutoff=0.4)
+                raise ValueError(
+                    f"no scorer '{name}'"
+                    + (f"; did you mean '{near[0]}'?" if near else "")
+                    + f" There are {', '.join(SCORERS)}, and functions of yours as module:function"
+                )
+        if len(set(names)) < len(names):
+            raise ValueError(f"a scorer is named twice in {list(names)}")
+        return names
+
+    def content(self) -> Mapping[str, str]:
+        """The sources of the user's functions. Raises DataError where one cannot be found."""
+        return {name: source_digest(name) for name in self.score if is_reference(name)}
+
+    def open(self, context: Context) -> TableApply:
+        """Finds the scorers once. Raises DataError where a user's function cannot be used."""
+        builtin = [scorer(name) for name in self.score if not is_reference(name)]
+        functions = [_UserScorer(name) for name in self.score if is_reference(name)]
+
+        def apply(table: pa.Table) -> Verdicts:
+            columns: dict[str, Any] = {}
+            errors: list[str | None] = [None] * table.num_rows
+            for score in builtin:
+                columns.update(score(table))
+            for function in functions:
+                columns[function.column] = function(table, errors)
+            return Verdicts(columns=columns, errors=errors if any(errors) else None)
+
+        return apply
+
+
+_ARROW_NAMES: dict[object, str] = {float: "double", int: "int64", bool: "bool", str: "string"}
+
+
+class _UserScorer:
+    """A user's function as a column: of rows, or of a whole table where it is annotated so."""
+
+    def __init__(self, reference: str) -> None:
+        self.reference = reference
+        self.function: Callable[..., Any] = load(reference)
+        self.column = reference.rpartition(":")[2].rpartition(".")[2]
+        parameters = list(inspect.signature(self.function).parameters.values())
+        if not parameters:
+            raise DataError(f"score: {reference} must take one argument, a row (dict) or a pa.Table")
+        hints = _hints(self.function)
+        self.of_table = _is_table(hints.get(parameters[0].name, parameters[0].annotation))
+        answer = hints.get("return", float)
+        kinds = [kind for kind in typing.get_args(answer) or (answer,) if kind is not type(None)]
+        self.type_name = _ARROW_NAMES.get(kinds[0] if len(kinds) == 1 else None)
+        if self.type_name is None and not self.of_table:
+            raise DataError(
+                f"score: {reference} must return float, int, bool or str; it is annotated {answer}"
+            )
+
+    def __call__(self, table: pa.Table, errors: list[str | None]) -> pa.Array | pa.ChunkedArray:
+        return self._of_table(table) if self.of_table else self._of_rows(table, errors)
+
+    def _of_table(self, table: pa.Table) -> pa.Array | pa.ChunkedArray:
+        import pyarrow as pa
+
+        try:
+            column = self.function(table)
+        except GristmillError:
+            raise
+        except Exception as error:
+            raise DataError(f"score: {self.reference} raised {type(error).__name__}: {error}") from error
+        if not isinstance(column, (pa.Array, pa.ChunkedArray)) or len(column) != table.num_rows:
+            found = f"{len(column)} values" if hasattr(column, "__len__") else type(column).__name__
+            raise DataError(
+                f"score: {self.reference} must return an Arrow array of the table's {table.num_rows} rows; "
+                f"it returned {found} ({type(column).__name__})"
+            )
+        return column
+
+    def _of_rows(self, table: pa.Table, errors: list[str | None]) -> pa.Array:
+        import pyarrow as pa
+
+        kind = pa.type_for_alias(self.type_name)
+        values: list[Any] = []
+        for index, row in enumerate(table.to_pylist()):
+            value = None
+            try:
+                value = self.function(row)
+                pa.scalar(value, kind)
+            except Exception as error:
+                value = None
+                errors[index] = f"{self.reference} raised {type(error).__name__}: {error}"
+            values.append(value)
+        return pa.array(values, kind)
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Resolved annotations; unresolved text where a name in them is imported for types only."""
+    try:
+        return typing.get_type_hints(function)
+    except Exception:
+        return {
+            name: {"float": float, "int": int, "bool": bool, "str": str}.get(note, note)
+            for name, note in getattr(function, "__annotations__", {}).items()
+        }
+
+
+def _is_table(annotation: object) -> bool:
+    name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    return name.rpartition(".")[2] == "Table"

@@ -1,0 +1,132 @@
+"""A user's own function, named in a pipeline file as ``module:function``: found, imported, fingerprinted.
+
+Modules are looked for in the working directory, in the folders added with :func:`look_in` (the
+pipeline file's), and among installed packages. Part of the ground floor: imports nothing heavy
+and, of the rest, only the errors.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from .errors import DataError
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_folders: list[Path] = []
+#: module name -> digest of its source when it was imported here, to notice an edit since.
+_imported: dict[str, str] = {}
+
+
+def look_in(folder: Path) -> None:
+    """Look for users' modules in ``folder`` too, after the working directory. Adding twice is once."""
+    folder = folder.resolve()
+    if folder not in _folders:
+        _folders.append(folder)
+
+
+def is_reference(text: str) -> bool:
+    """Does ``text`` have the form ``module:function``?"""
+    module, colon, name = text.partition(":")
+    return bool(colon) and all(part.isidentifier() for part in [*module.split("."), *name.split(".")])
+
+
+def load(reference: str) -> Callable[..., Any]:
+    """The function (or other callable) that ``module:function`` names.
+
+    A module whose file was edited since it was imported in this process (a notebook) is imported
+    again. Raises DataError where the reference is not of that form, where the module or the name in
+    it cannot be found (with the nearest name there is), where the module fails while it is
+    imported, or where what is named cannot be called.
+    """
+    if not is_reference(reference):
+        raise DataError(
+            f"'{reference}' does not name a function: write module:function, as in my_rules:is_short"
+        )
+    module_name, _, name = reference.partition(":")
+    module = _import(module_name, reference)
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            callables = [n for n, value in vars(found).items() if callable(value) and not n.startswith("_")]
+            raise DataError(
+                f"'{reference}': module {module_name} ({module.__file__}) has no '{name}'{_nearest(part, callables)}"
+            )
+        found = getattr(found, part)
+    if not callable(found):
+        raise DataError(f"'{reference}' is a {type(found).__name__}, not a function")
+    function: Callable[..., Any] = found
+    return function
+
+
+def source_digest(reference: str) -> str:
+    """Digest (32 hex digits) of the source file that defines the function, and of its qualified name.
+
+    The whole defining module counts, since a function may lean on any of it; what the module
+    imports from elsewhere does not. Raises DataError as :func:`load` does, and where the function
+    has no Python source (a built-in).
+    """
+    function = load(reference)
+    target = inspect.unwrap(function)
+    module = sys.modules.get(getattr(target, "__module__", None) or "")
+    file = _source_file(module)
+    if module is None or file is None:
+        raise DataError(
+            f"'{reference}' has no Python source to fingerprint: wrap it in a function of a module of yours"
+        )
+    qualified = getattr(target, "__qualname__", type(target).__qualname__)
+    return blake2b(
+        f"{module.__name__}:{qualified}\0".encode() + file.read_bytes(), digest_size=16
+    ).hexdigest()
+
+
+def _import(name: str, reference: str) -> ModuleType:
+    folders = _search_path()
+    # At the end of the path, so that a user's file never shadows an installed package.
+    sys.path.extend(folder for folder in folders if folder not in sys.path)
+    importlib.invalidate_caches()
+    try:
+        module = importlib.import_module(name)
+        if name in _imported and _imported[name] != _digest(module):
+            module = importlib.reload(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+            raise DataError(f"'{reference}': importing {name} failed: {error}") from error
+        here = [path.stem for folder in folders for path in Path(folder).glob("*.py")]
+        raise DataError(
+            f"'{reference}': no module named '{error.name}'{_nearest(error.name, here)}; "
+            f"looked in {', '.join(folders) or 'no folder'} and among installed packages"
+        ) from error
+    except Exception as error:
+        raise DataError(f"'{reference}': importing {name} failed: {type(error).__name__}: {error}") from error
+    _imported[name] = _digest(module)
+    return module
+
+
+def _search_path() -> list[str]:
+    """The folders to search. Never this package's own, whose subpackages must not become top-level."""
+    folders = [Path(os.getcwd()).resolve(), *_folders]
+    return [str(folder) for folder in dict.fromkeys(folders) if folder != _PACKAGE]
+
+
+def _source_file(module: ModuleType | None) -> Path | None:
+    file = None if module is None else inspect.getsourcefile(module) if hasattr(module, "__file__") else None
+    return Path(file) if file is not None and Path(file).is_file() else None
+
+
+def _digest(module: ModuleType) -> str:
+    file = _source_file(module)
+    return "" if file is None else blake2b(file.read_bytes(), digest_size=16).hexdigest()
+
+
+def _nearest(name: str, candidates: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else ""
