@@ -14,7 +14,7 @@ from ..inference import Usage
 from ..operator import Apply, Context, Map, TableApply, TableMap
 from ..plan.nodes import PlannedStep
 from .meter import PAYING
-from .outcomes import failed_rows, from_outcomes, from_verdicts, going_on
+from .outcomes import failed_rows, from_outcomes, from_verdicts, going_on, with_fates
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +42,18 @@ class Chain:
             assert isinstance(step.operator, (Map, TableMap))
             self._open.append(step.operator.open(contexts[step.name]))
 
-    async def run(self, table: pa.Table, first: int, emit: Emit, skip: frozenset[str] = frozenset()) -> None:
-        """Carry a micro-batch from step number ``first`` on. ``table`` is that step's input.
+    async def run(self, table: pa.Table, first: int, last: int, emit: Emit) -> None:
+        """Carry a micro-batch through steps ``first .. last``. ``table`` is the first one's input.
 
         An engine that failed for good makes the micro-batch's rows *failed*; another error that a
         person can act on stops the run.
         """
-        for index in range(first, len(self.steps)):
+        for index in range(first, last + 1):
             step = self.steps[index]
             started = time.monotonic()
             usage = Usage()
             PAYING.set(usage)
-            made = await self._apply(index, table) if table.num_rows else await self._empty(index, table)
+            made = await self._apply(index, table) if table.num_rows else with_fates(table, [], None)
             await emit(Result(step.name, made, table.num_rows, usage, time.monotonic() - started))
             table = going_on(made)
 
@@ -80,6 +80,3 @@ class Chain:
             if str(error).startswith(f"step {step.name}:"):
                 raise
             raise DataError(f"step {step.name}: {error}") from error
-
-    async def _empty(self, index: int, table: pa.Table) -> pa.Table:
-        return failed_rows(table, "", retryable=False)

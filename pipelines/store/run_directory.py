@@ -20,7 +20,7 @@ from ..inference import Usage
 from .files import TEMPORARY, disk, read_json, write_bytes, write_json
 from .ledger import Ledger
 from .lock import RunLock
-from .parts import NAME, Part, open_part, part_name, set_aside, write_part
+from .parts import NAME, Part, open_part, set_aside, write_part
 
 MANIFEST = "manifest.json"
 
@@ -37,7 +37,10 @@ class StepStore:
 
     @property
     def complete(self) -> bool:
-        return (self.path / MANIFEST).exists()
+        """Is the manifest there, and every part that it names, of the size that it names?"""
+        return (self.path / MANIFEST).exists() and all(
+            _size(self.path / name) == size for name, size in self._promised("bytes").items()
+        )
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -116,47 +119,53 @@ class StepStore:
             },
         )
 
-    def repair(self, basis: str | None = None) -> list[str]:
-        """Set damaged parts aside and drop those that count other rows than ``basis``'s.
+    def repair(self, basis: str) -> list[str]:
+        """Set damaged parts aside, and drop those that count other rows than ``basis``'s.
 
-        Returns a sentence for each damaged part. The step is complete no longer if one is missing.
+        Returns a sentence for each part that was damaged or is gone.
         """
-        damaged: list[str] = []
-        sizes = self._expected_sizes()
+        told: list[str] = []
+        sizes = self._promised("bytes")
         for path in self._files():
             try:
                 part = open_part(path)
                 if sizes.get(path.name, part.bytes) != part.bytes:
                     raise StoreError(f"{path} is damaged (it has {part.bytes} bytes, not {sizes[path.name]})")
             except StoreError as error:
-                damaged.append(f"{error}: it is set aside and made again")
+                told.append(f"{error}: it is set aside and made again")
                 set_aside(path)
                 continue
-            if basis is not None and part.basis != basis:
+            if part.basis != basis:
                 path.unlink()
-        present = {path.name for path in self._files()}
-        missing = sorted(set(sizes) - present)
-        told = {path.name for path in self.path.glob("*.damaged")}
-        damaged += [
-            f"{self.path / name} is missing: it is made again"
-            for name in missing
-            if Path(name).with_suffix(".damaged").name not in told
-        ]
-        if missing:
-            (self.path / MANIFEST).unlink(missing_ok=True)
+        for name in sizes:
+            path = self.path / name
+            if not path.exists() and not path.with_suffix(".damaged").exists():
+                told.append(f"{path} is missing: it is made again")
         self._parts = None
-        return damaged
+        return told
 
-    def drop(self, start: int, stop: int) -> None:
-        """Forget the part of a range, and with it that the step was complete."""
+    def drop(self, part: Part) -> None:
+        """Forget one part, so that it is made again."""
+        part.path.unlink(missing_ok=True)
+        self._parts = None
+
+    def forget(self) -> None:
+        """Forget every part: the rows they were made from have changed."""
         (self.path / MANIFEST).unlink(missing_ok=True)
-        (self.path / part_name(start, stop)).unlink(missing_ok=True)
+        for path in self._files():
+            path.unlink()
         self._parts = None
 
-    def _expected_sizes(self) -> dict[str, int]:
-        if not self.complete:
+    def changed(self, part: Part) -> bool:
+        """Does a part that was made again differ from the one that the manifest names?"""
+        promised = self._promised("digest").get(part.path.name)
+        return promised is not None and promised != self._digest(part.path)
+
+    def _promised(self, key: str) -> dict[str, Any]:
+        """What the manifest says of each part; empty where there is none."""
+        if not (self.path / MANIFEST).exists():
             return {}
-        return {part["file"]: part["bytes"] for part in self.manifest["parts"]}
+        return {part["file"]: part[key] for part in self.manifest["parts"]}
 
     def _digest(self, path: Path) -> str:
         if path.name not in self._digests:
@@ -168,6 +177,13 @@ class StepStore:
         if not self.path.exists():
             return []
         return sorted(path for path in self.path.iterdir() if NAME.match(path.name))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
 
 
 @dataclass(frozen=True, slots=True)

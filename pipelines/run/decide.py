@@ -1,0 +1,34 @@
+"""Does the student replace its teacher? Yes, no, or: the evidence does not say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..spec.model import Loop
+from ..spec.when import evaluate, names
+
+
+def decide(loop: Loop, metrics: Mapping[str, Mapping[str, Any]]) -> str:
+    """``promoted``, ``kept`` (the teacher stays), or ``abstained``.
+
+    Abstained: the condition does not hold, and an interval that it looks at has zero inside, so the
+    test could not tell the two models apart. Raises GristmillError where the metrics lack a name.
+    """
+    if evaluate(loop.when, metrics):
+        return "promoted"
+    return "abstained" if any(_straddles(each) for each in _intervals(loop.when, metrics)) else "kept"
+
+
+def _intervals(when: str, metrics: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The tables of figures around each name in the condition that hold an interval."""
+    for name in names(when):
+        around: Any = metrics
+        for word in name.split(".")[:-1]:
+            around = around.get(word, {}) if isinstance(around, Mapping) else {}
+        if isinstance(around, Mapping) and {"ci_low", "ci_high"} <= around.keys():
+            yield around
+
+
+def _straddles(interval: Mapping[str, Any]) -> bool:
+    return bool(interval["ci_low"] <= 0 <= interval["ci_high"])

@@ -1,0 +1,244 @@
+"""Carries micro-batches over a Ray cluster: engines are actors, micro-batches are tasks.
+
+Scheduling, placement, data movement and retries after a lost worker or node are Ray's. The driver
+alone writes to the store, so a task that Ray runs twice is still committed once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from ..errors import ModelError
+from ..inference import Capability, Completion, Embedder, Engine, EngineSettings, ModelWeights, Request
+from ..operator import Context
+from ..plan.nodes import Plan
+from .chain import Chain, Emit, Result
+from .context import StepContext
+from .executor import saturating
+from .serving import ModelTable, Serving, load_embedder, start_here
+from .stages import Stage
+
+#: A task that waits for an engine takes this share of a core; a task that computes takes one.
+WAITING_CPUS = 0.05
+
+
+class EngineActor:
+    """One engine on some node of the cluster. Ray restarts it where its process or node is lost."""
+
+    def __init__(self, settings: EngineSettings, path: list[str]) -> None:
+        _see_user_code(path)
+        self._engine = start_here(settings)
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        return await self._engine.generate(requests)
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+
+@dataclass
+class ActorEngine:
+    """The engine of one or several actors, taken in turn."""
+
+    actors: Sequence[Any]
+    capabilities: frozenset[Capability]
+
+    def __post_init__(self) -> None:
+        self._turns = cycle(self.actors)
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        completions: list[Completion] = await next(self._turns).generate.remote(list(requests))
+        return completions
+
+    async def close(self) -> None:
+        for actor in self.actors:
+            ray.kill(actor)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (ActorEngine, (self.actors, self.capabilities))
+
+
+def start_actors(settings: EngineSettings) -> Engine:
+    """The actors that serve a model: ``replicas`` of them, spread over the nodes."""
+    from ...datagen.engines import capabilities_of
+
+    options = {name: value for name, value in settings.options.items() if name != "replicas"}
+    replicas = int(str(settings.options.get("replicas", 1)))
+    remote = ray.remote(EngineActor).options(
+        **_resources(settings),
+        max_restarts=-1,
+        max_task_retries=-1,
+        max_concurrency=1024,
+        scheduling_strategy="SPREAD",
+        runtime_env={"env_vars": {"OMP_NUM_THREADS": str(os.cpu_count() or 1)}},
+    )
+    served = EngineSettings(settings.kind, settings.weights, options)
+    actors = [remote.remote(served, sys.path) for _ in range(replicas)]
+    return ActorEngine(actors, capabilities_of(settings.kind))
+
+
+def _resources(settings: EngineSettings) -> dict[str, float]:
+    """What an engine takes of its node: GPUs where there are any, else one core if it has weights."""
+    if settings.weights is None:
+        return {"num_cpus": 0}
+    if ray.cluster_resources().get("GPU"):
+        return {"num_gpus": float(str(settings.options.get("tensor_parallel_size", 1)))}
+    return {"num_cpus": 1}
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker needs to open a chain, sent once a stage."""
+
+    stage: Stage
+    seeds: Mapping[str, int]
+    engines: Mapping[str, Engine]
+    weights: Mapping[str, ModelWeights]
+    tables: Mapping[str, pa.Table]
+    table: ModelTable
+    path: list[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        return "/".join(step.fingerprint for step in self.stage.steps)
+
+
+@dataclass(frozen=True)
+class WorkerModels:
+    """The models of a stage, in a worker."""
+
+    job: Job
+
+    def engine(self, name: str) -> Engine:
+        from .meter import Metered
+
+        return Metered(self.job.engines[name])
+
+    def weights(self, name: str) -> ModelWeights:
+        if name not in self.job.weights:
+            raise ModelError(f"the stage does not name the model {name!r}")
+        return self.job.weights[name]
+
+    def embedder(self, name: str | None) -> Embedder:
+        return _embedder(self.job.table, name)
+
+
+@cache
+def _embedder(table: ModelTable, name: str | None) -> Embedder:
+    return load_embedder(table, name)
+
+
+def carry(job: Job, table: pa.Table, first: int, last: int) -> list[Result]:
+    """The task: one micro-batch through the chain's steps ``first .. last``, in a worker."""
+    _see_user_code(job.path)
+    models = WorkerModels(job)
+    contexts: dict[str, Context] = {
+        step.name: StepContext(
+            step=step.name,
+            seed=step.seed,
+            workdir=Path("unused"),
+            models=models,
+            tables=lambda name: job.tables[name],
+        )
+        for step in job.stage.steps
+    }
+    chain = Chain(job.stage.steps[first : last + 1], contexts)
+    results: list[Result] = []
+
+    async def emit(result: Result) -> None:
+        results.append(result)
+
+    asyncio.run(chain.run(table, 0, last - first, emit))
+    return results
+
+
+def _see_user_code(path: list[str]) -> None:
+    """Let a worker import what the driver can: the user's modules beside the pipeline file."""
+    sys.path.extend(entry for entry in path if entry not in sys.path)
+
+
+class RayExecutor:
+    """Micro-batches as Ray tasks; see the module."""
+
+    def __init__(self, table: ModelTable) -> None:
+        self._serving = Serving(table, start_actors)
+        self.models = self._serving
+        self._table = table
+        self._job: Any = None
+        self._cpus = 1.0
+
+    def open(self, stage: Stage, contexts: dict[str, Context]) -> None:
+        engines: dict[str, Engine] = {}
+        for name in sorted(stage.models):
+            metered = self._serving.engine(name)
+            engines[name] = metered._engine  # type: ignore[attr-defined]
+        self._cpus = WAITING_CPUS if engines else 1.0
+        reads = {name for step in stage.steps for name in step.reads}
+        job = Job(
+            stage=stage,
+            seeds={step.name: step.seed for step in stage.steps},
+            engines=engines,
+            weights={name: self._table.weights(name) for name in engines if self._has_weights(name)},
+            tables={name: contexts[stage.head.name].table(name) for name in sorted(reads)},
+            table=self._table,
+            path=[entry or os.getcwd() for entry in sys.path],
+        )
+        self._job = ray.put(job)
+
+    async def process(self, table: pa.Table, first: int, last: int, emit: Emit) -> None:
+        task = ray.remote(carry).options(num_cpus=self._cpus, max_retries=-1, scheduling_strategy="SPREAD")
+        reference = task.remote(self._job, table, first, last)
+        try:
+            results: list[Result] = await reference
+        except asyncio.CancelledError:
+            ray.cancel(reference, force=False)
+            raise
+        for result in results:
+            await emit(result)
+
+    def in_flight(self, plan: Plan, stage: Stage) -> int:
+        cores = int(ray.cluster_resources().get("CPU", 1))
+        replicas = [int(str(plan.models[name].options.get("replicas", 1))) for name in stage.models if name in plan.models]
+        return saturating(plan, stage, at_least=2 * cores) * max([1, *replicas])
+
+    async def release(self, keep: Iterable[str]) -> None:
+        self._job = None
+        await self._serving.release(keep)
+
+    async def close(self) -> None:
+        await self.release(())
+
+    def _has_weights(self, name: str) -> bool:
+        return self._table.settings(name).weights is not None
+
+
+def connect(address: str | None) -> bool:
+    """Join the cluster at ``address``, or start one on this machine. True where it was started here."""
+    if ray.is_initialized():
+        return False
+    ray.init(
+        address=address,
+        log_to_driver=False,
+        configure_logging=False,
+        include_dashboard=False if address is None else None,
+    )
+    return True
+
+
+def disconnect(started: bool) -> None:
+    """Leave the cluster, and end it where this run started it."""
+    if started:
+        ray.shutdown()
+
+

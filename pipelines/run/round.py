@@ -1,0 +1,66 @@
+"""Carries out one round: its stages in order, each on the executor, nothing done twice."""
+
+from __future__ import annotations
+
+from ..operator import Train
+from ..store.run_directory import StepStore
+from .chain_stage import ChainStage
+from .executor import Executor
+from .session import Session
+from .single_stage import SingleStage
+from .stages import Stage, stages
+
+
+class Round:
+    """One plan at work."""
+
+    def __init__(self, session: Session, executor: Executor, *, retry_failed: bool = False) -> None:
+        self.session = session
+        self.executor = executor
+        self.retry_failed = retry_failed
+
+    async def run(self) -> None:
+        """Run every stage that is not complete. Raises what stops the run."""
+        self._repair()
+        todo = stages(self.session.plan, self.session.run)
+        for number, stage in enumerate(todo):
+            await self._stage(stage)
+            await self.executor.release(self._needed(todo[number + 1 :]))
+
+    async def _stage(self, stage: Stage) -> None:
+        if all(self._store(stage, number).complete for number in range(len(stage.steps))):
+            for step in stage.steps:
+                self.session.done(step, reused=True)
+        elif stage.is_chain:
+            await ChainStage(self.session, stage, self.executor).run()
+        else:
+            await SingleStage(self.session, stage, self.executor.models).run()
+
+    def _repair(self) -> None:
+        """Set aside what is damaged, so that just this is made again."""
+        for stage in stages(self.session.plan, self.session.run):
+            for number, step in enumerate(stage.steps):
+                store = self._store(stage, number)
+                if self.retry_failed:
+                    self._drop_failed(store)
+                if not store.complete:
+                    for told in store.repair(stage.basis):
+                        self.session.notice(f"step {step.name}: {told}", warning=True)
+
+    def _drop_failed(self, store: StepStore) -> None:
+        for part in store.parts():
+            if part.ledger.failed:
+                store.drop(part)
+
+    def _store(self, stage: Stage, number: int) -> StepStore:
+        step = stage.steps[number]
+        return self.session.run.step(step.name, step.fingerprint)
+
+    def _needed(self, coming: list[Stage]) -> set[str]:
+        """Models whose engines are worth keeping: those used again before the next training."""
+        needed: set[str] = set()
+        for stage in coming:
+            if isinstance(stage.head.operator, Train):
+                break
+            needed |= stage.models
+        return needed

@@ -1,0 +1,115 @@
+"""The models of a round: where their weights lie, and the engines that serve them.
+
+Engines start when a step first needs them and are closed when the stages that use them are over,
+so that training never shares memory with generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Protocol
+
+from ..errors import ModelError
+from ..inference import Embedder, Engine, EngineSettings, ModelWeights
+from ..operator import Train
+from ..plan.nodes import Plan, PlannedModel
+from ..store.run_directory import RunDirectory
+from .meter import Metered
+
+#: The embedding model of a file that names none.
+DEFAULT_EMBEDDER = "all-minilm-l6-v2"
+
+
+@dataclass(frozen=True)
+class ModelTable:
+    """Finds what a step's model name means: a model of the file, or a student that a step trained."""
+
+    plan: Plan
+    run: RunDirectory
+
+    def weights(self, name: str) -> ModelWeights:
+        """Raises ModelError where the weights cannot be had."""
+        model = self.plan.models.get(name)
+        if model is None:
+            return self._student(name)
+        from ..weights import resolve
+
+        return replace(resolve(model.reference), name=name, digest=model.digest, adapter=model.adapter)
+
+    def settings(self, name: str) -> EngineSettings:
+        """How to serve the model; a student is served as its base's engine with its adapter over it."""
+        model = self._served(name)
+        weights = self.weights(name) if model.reference else None
+        return EngineSettings(model.engine, weights, dict(model.options))
+
+    def _served(self, name: str) -> PlannedModel:
+        if name in self.plan.models:
+            return self.plan.models[name]
+        return self._served(self._train(name).model)
+
+    def _student(self, name: str) -> ModelWeights:
+        store = self.run.step(name, self.plan.step(name).fingerprint)
+        base = self.weights(self._train(name).model)
+        return replace(base, name=name, digest=store.fingerprint, adapter=store.model)
+
+    def _train(self, name: str) -> Train:
+        operator = self.plan.step(name).operator
+        if not isinstance(operator, Train):
+            raise ModelError(f"{name} is a step that trains no model: name a model or a train step")
+        return operator
+
+
+class EngineSource(Protocol):
+    """Starts an engine for settings: in this process, or as an actor elsewhere."""
+
+    def __call__(self, settings: EngineSettings) -> Engine: ...
+
+
+def start_here(settings: EngineSettings) -> Engine:
+    """An engine in this process that is restarted where it dies."""
+    from ...datagen import engines
+    from ...datagen.engines.restarting import Restarting
+
+    return Restarting(lambda: engines.start(settings))
+
+
+class Serving:
+    """Engines and embedders by name, started once and shared by the steps that use them."""
+
+    def __init__(self, table: ModelTable, start: EngineSource = start_here) -> None:
+        self.table = table
+        self._start = start
+        self._engines: dict[str, Engine] = {}
+        self._embedders: dict[str, Embedder] = {}
+        self._lock = Lock()
+
+    def engine(self, name: str) -> Engine:
+        with self._lock:
+            if name not in self._engines:
+                self._engines[name] = Metered(self._start(self.table.settings(name)))
+            return self._engines[name]
+
+    def weights(self, name: str) -> ModelWeights:
+        return self.table.weights(name)
+
+    def embedder(self, name: str | None) -> Embedder:
+        with self._lock:
+            key = name or DEFAULT_EMBEDDER
+            if key not in self._embedders:
+                self._embedders[key] = load_embedder(self.table, name)
+            return self._embedders[key]
+
+    async def release(self, keep: Iterable[str] = ()) -> None:
+        """Close every engine that the stages to come do not use."""
+        for name in set(self._engines) - set(keep):
+            await self._engines.pop(name).close()
+
+
+def load_embedder(table: ModelTable, name: str | None) -> Embedder:
+    """The embedding model that a parameter names; None: the packaged default."""
+    from ...filters.embedding import load_embedder as load
+    from ..weights import resolve
+
+    return load(table.weights(name) if name in table.plan.models else resolve(name or DEFAULT_EMBEDDER))

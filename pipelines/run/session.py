@@ -1,0 +1,135 @@
+"""What every stage of a session shares: the plan, the store, who watches, and when to stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from ..errors import GristmillError
+from ..inference import Usage
+from ..operator import Context
+from ..plan.nodes import Plan, PlannedStep
+from ..store.parts import Part
+from ..store.run_directory import RunDirectory, StepStore
+from .context import Models, StepContext
+from .events import Notice, Observer, PartDone, Progress, StepDone
+from .limits import Purse, Stop
+from .rows import Rows
+
+#: How often the clock of the time budget is written down.
+CLOCK_SECONDS = 5.0
+
+
+@dataclass
+class Session:
+    """One round being worked on."""
+
+    plan: Plan
+    run: RunDirectory
+    observer: Observer
+    purse: Purse
+    stop: Stop
+    _clock: float = field(default_factory=time.monotonic)
+
+    def store(self, name: str) -> StepStore:
+        """The store of a step of this round."""
+        return self.run.step(name, self.plan.step(name).fingerprint)
+
+    def rows(self, step: PlannedStep) -> Rows:
+        """The rows that come into a step."""
+        return Rows([self.store(name) for name in step.inputs])
+
+    def context(self, step: PlannedStep, models: Models) -> Context:
+        """What the step's operator is handed."""
+        return StepContext(
+            step=step.name,
+            seed=step.seed,
+            workdir=self.run.workdir(step.name, step.fingerprint),
+            models=models,
+            tables=self.table,
+            on_progress=self._progress,
+            stopping=self.check,
+        )
+
+    def table(self, name: str) -> pa.Table:
+        """The kept rows of a finished step."""
+        return Rows([self.store(name)]).all()
+
+    def check(self) -> None:
+        """Raises where the run must stop: on request, or because the budget is spent."""
+        self.stop.check()
+        self.purse.check()
+
+    def notice(self, text: str, *, warning: bool = False) -> None:
+        self.observer.on(Notice(text=text, level="warning" if warning else "info"))
+
+    def committed(self, step: PlannedStep, part: Part, seconds: float) -> None:
+        """Account for a part that has just been committed."""
+        self.purse.pay(part.usage, part.ledger.made)
+        if time.monotonic() - self._clock > CLOCK_SECONDS:
+            self._clock = time.monotonic()
+            self.run.write_seconds(self.purse.seconds)
+        ledger = part.ledger
+        self.observer.on(
+            PartDone(
+                step=step.name,
+                rows_in=ledger.rows_in,
+                kept=ledger.kept,
+                filtered=ledger.filtered,
+                failed=ledger.failed,
+                usage=part.usage,
+                seconds=seconds,
+            )
+        )
+        if ledger.failed and step.on_failure == "stop":
+            raise GristmillError(f"step {step.name}: {self._failures(step)}, and the file says on_failure: stop")
+
+    def done(self, step: PlannedStep, *, reused: bool = False) -> None:
+        """Tell that a step is complete. Raises GristmillError where nothing came out but failures."""
+        store = self.store(step.name)
+        manifest = store.manifest
+        ledger = store.ledger()
+        self.observer.on(
+            StepDone(
+                step=step.name,
+                ledger=ledger,
+                usage=Usage(**manifest["usage"]),
+                seconds=manifest["seconds"],
+                reused=reused,
+                summary=manifest["summary"],
+            )
+        )
+        if ledger.failed:
+            self.notice(f"step {step.name}: {self._failures(step)}", warning=True)
+            if ledger.failed == ledger.made or step.on_failure == "stop":
+                raise GristmillError(
+                    f"step {step.name}: {self._failures(step)}; mend the cause, then run again with --retry-failed"
+                )
+
+    def invalidate(self, name: str, but: set[str]) -> None:
+        """Forget what was made from a step's rows, which came out differently when made again."""
+        stale = {name}
+        for step in self.plan.steps:
+            if stale & set(step.depends):
+                stale.add(step.name)
+                if step.name not in but:
+                    self.store(step.name).forget()
+        self.notice(f"step {name}: a part came out differently when made again; what follows is made again too")
+
+    def finish(self, step: PlannedStep, *, one_to_one: bool, seconds: float, summary: Mapping[str, Any]) -> None:
+        """Declare a step complete, after checking that its ledger adds up."""
+        self.store(step.name).finish(
+            operator=step.label, one_to_one=one_to_one, seconds=seconds, summary=dict(summary)
+        )
+
+    def _failures(self, step: PlannedStep) -> str:
+        table = self.store(step.name).table(["_reason"], fate="failed")
+        errors = [reason["error"] for reason in table["_reason"].to_pylist()]
+        return f"{len(errors):,} rows failed, the first with: {errors[0]}"
+
+    def _progress(self, step: str, done: float, total: float, unit: str, figures: Mapping[str, float]) -> None:
+        self.observer.on(Progress(step=step, done=done, total=total, unit=unit, figures=dict(figures)))

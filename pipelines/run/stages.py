@@ -1,0 +1,84 @@
+"""Cuts a plan into stages: a chain of map steps runs as one, everything else on its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from ..operator import Map, TableMap
+from ..plan.nodes import Plan, PlannedStep
+from ..store.run_directory import RunDirectory, StepStore
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Steps that run together. ``basis`` names the rows that the parts of its steps count."""
+
+    steps: tuple[PlannedStep, ...]
+    basis: str
+
+    @property
+    def head(self) -> PlannedStep:
+        return self.steps[0]
+
+    @property
+    def is_chain(self) -> bool:
+        return maps(self.head)
+
+    @property
+    def batch_rows(self) -> int:
+        """How many stage-input rows a micro-batch holds: what its most careful step asks for."""
+        return min(step.operator.batch_rows for step in self.steps if isinstance(step.operator, (Map, TableMap)))
+
+    @property
+    def models(self) -> set[str]:
+        """The names of the models that its steps call on."""
+        return {
+            name for step in self.steps for name, kind in step.models.items() if kind in ("model", "train")
+        }
+
+
+def maps(step: PlannedStep) -> bool:
+    return isinstance(step.operator, (Map, TableMap))
+
+
+def basis_of(plan: Plan, step: PlannedStep) -> str:
+    """Names the rows that come into ``step``: the fingerprints of the steps that make them."""
+    inputs = ",".join(plan.step(name).fingerprint for name in step.inputs)
+    return blake2b(inputs.encode(), digest_size=10).hexdigest()
+
+
+def stages(plan: Plan, run: RunDirectory) -> list[Stage]:
+    """The stages in the order in which they can run.
+
+    A map step joins the chain of the step that feeds it, where that one is its only input and the
+    chain's end. A finished step whose parts count other rows (the file was edited since) starts a
+    chain of its own.
+    """
+    chains: list[list[PlannedStep]] = []
+    bases: list[str] = []
+    tails: dict[str, int] = {}
+    for step in plan.steps:
+        own = _finished_basis(run.step(step.name, step.fingerprint))
+        at = tails.get(step.inputs[0]) if maps(step) and len(step.inputs) == 1 else None
+        if at is not None and _ready(step, chains, at) and own in (None, bases[at]):
+            del tails[step.inputs[0]]
+            chains[at].append(step)
+        else:
+            at = len(chains)
+            chains.append([step])
+            bases.append(own or basis_of(plan, step))
+        if maps(step):
+            tails[step.name] = at
+    return [Stage(tuple(steps), basis) for steps, basis in zip(chains, bases, strict=True)]
+
+
+def _ready(step: PlannedStep, chains: list[list[PlannedStep]], at: int) -> bool:
+    """Is all that the step needs either done before chain ``at`` starts, or in it?"""
+    return set(step.depends) <= {each.name for chain in chains[: at + 1] for each in chain}
+
+
+def _finished_basis(store: StepStore) -> str | None:
+    """The rows that a finished step's parts count; None where it is not finished, or has no parts."""
+    parts = store.parts() if store.complete else []
+    return parts[0].basis if parts else None
