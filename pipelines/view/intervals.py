@@ -9,31 +9,45 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean with its confidence interval (both ends in the mean's own unit)."""
+    """A mean with its confidence interval (both ends in the mean's own unit).
+
+    ``before`` and ``after``: where the mean is that of a paired difference, the two scores.
+    """
 
     name: str
     mean: float
     low: float
     high: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+    before: float | None = None
+    after: float | None = None
 
     @property
-    def signed(self) -> str:
-        """With the sign shown: for differences."""
-        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+    def difference(self) -> bool:
+        return self.name.rpartition(".")[2].startswith(("gain", "difference"))
+
+    def __str__(self) -> str:
+        """``0.512 [0.480, 0.544]``; a difference with its sign."""
+        sign = "+" if self.difference else ""
+        return f"{self.mean:{sign}.3f} [{self.low:{sign}.3f}, {self.high:{sign}.3f}]"
 
 
 def intervals(summary: Mapping[str, Any], prefix: str = "") -> Iterator[Interval]:
-    """Every mapping below ``summary`` that has ``mean``, ``ci_low`` and ``ci_high``, by dotted name."""
+    """Every mapping below ``summary`` that has ``mean``, ``ci_low`` and ``ci_high``, by dotted name.
+
+    One that names its ``metric`` gets that metric's score of ``against`` and of ``model``, beside it.
+    """
     for key, value in summary.items():
         if not isinstance(value, Mapping):
             continue
         name = f"{prefix}{key}"
-        figures = [value.get(part) for part in ("mean", "ci_low", "ci_high")]
-        if all(isinstance(figure, (int, float)) for figure in figures):
-            mean, low, high = (float(figure) for figure in figures if figure is not None)
-            yield Interval(name, mean, low, high)
-        else:
+        mean, low, high = (_figure(value, part) for part in ("mean", "ci_low", "ci_high"))
+        if mean is None or low is None or high is None:
             yield from intervals(value, f"{name}.")
+        else:
+            before, after = (_figure(summary.get(side), value.get("metric")) for side in ("against", "model"))
+            yield Interval(name, mean, low, high, before, after)
+
+
+def _figure(mapping: object, key: object) -> float | None:
+    value = mapping.get(key) if isinstance(mapping, Mapping) else None
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -60,7 +60,9 @@ def rounds(view: RunView) -> Iterator[str]:
 
 
 def _shown(interval: Interval) -> str:
-    return interval.signed if interval.name.rpartition(".")[2] in ("gain", "difference") else str(interval)
+    if interval.before is None or interval.after is None:
+        return str(interval)
+    return f"{interval.before:.3f} -> {interval.after:.3f}, {interval}"
 
 
 def _blocks(view: RunView, memory: tuple[int, int]) -> Iterator[RenderableType]:

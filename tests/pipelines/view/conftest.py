@@ -24,7 +24,7 @@ def events() -> list[Event]:
     steps = [("seeds", "source: jsonl"), ("answers", "generate: respond"), ("student", "train: sft")]
     part = Usage(requests=10, prompt_tokens=100, completion_tokens=500)
     whole = Usage(requests=20, prompt_tokens=200, completion_tokens=1000)
-    gain = {"mean": 0.12, "ci_low": 0.04, "ci_high": 0.2}
+    gain = {"metric": "strict", "mean": 0.12, "ci_low": 0.04, "ci_high": 0.2}
     return [
         RunStarted(
             at=1000.0,
@@ -71,6 +71,11 @@ def events() -> list[Event]:
             reused=False,
             summary={},
         ),
-        RoundDone(at=1047.0, round=1, decision="promoted", metrics={"verdict": {"gain": gain}}),
+        RoundDone(
+            at=1047.0,
+            round=1,
+            decision="promoted",
+            metrics={"verdict": {"model": {"strict": 0.42}, "against": {"strict": 0.3}, "gain": gain}},
+        ),
         RunEnded(at=1048.0, status="done", message="", seconds=48.0, usage=whole),
     ]

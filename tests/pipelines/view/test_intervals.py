@@ -17,5 +17,12 @@ def test_finds_every_mean_with_both_ends_by_dotted_name() -> None:
     ]
 
 
+def test_a_paired_difference_brings_its_two_scores() -> None:
+    gain = {"metric": "strict", "mean": 0.1, "ci_low": 0.02, "ci_high": 0.18}
+    summary = {"model": {"strict": 0.4, "fraction": 0.7}, "against": {"strict": 0.3}, "gain": gain}
+    assert list(intervals({"verdict": summary})) == [Interval("verdict.gain", 0.1, 0.02, 0.18, 0.3, 0.4)]
+
+
 def test_a_difference_shows_its_sign() -> None:
-    assert Interval("gain", 0.1, -0.02, 0.22).signed == "+0.100 [-0.020, +0.220]"
+    assert str(Interval("verdict.gain", 0.1, -0.02, 0.22)) == "+0.100 [-0.020, +0.220]"
+    assert str(Interval("score", 0.1, 0.02, 0.22)) == "0.100 [0.020, 0.220]"

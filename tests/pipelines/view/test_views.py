@@ -30,7 +30,7 @@ def test_plain_lines_have_no_control_codes_and_tell_the_whole_run(events: list[E
     assert "answers (generate: respond): 20 in, 18 kept, 1 filtered, 1 failed, 1,000 tokens (200/s)" in text
     assert "warning: the engine died" in text
     assert "round 1: promoted" in text
-    assert "+0.120 [+0.040, +0.200]" in text
+    assert "0.300 -> 0.420, +0.120 [+0.040, +0.200]" in text
     assert "runs/one/exports/answers" in text
     assert "verified [instructions]: done after 48.0 s" in text
 

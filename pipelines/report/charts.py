@@ -1,0 +1,153 @@
+"""Charts as SVG text: pure functions of their figures. Colours come from the page's style sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from .scale import Scale, number
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..view.intervals import Interval
+
+WIDTH, HEIGHT = 460, 220
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 14, 34
+
+
+def svg(title: str, body: Sequence[str], width: int = WIDTH, height: int = HEIGHT) -> str:
+    """A drawing with an accessible name."""
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
+        f"<title>{escape(title)}</title>{''.join(body)}</svg>"
+    )
+
+
+def text(x: float, y: float, words: str, anchor: str = "middle", kind: str = "label") -> str:
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+
+
+def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def axes(x: Scale, y: Scale, unit: str) -> list[str]:
+    """Grid lines with ticks, and the name of the horizontal axis."""
+    parts = []
+    for tick in y.ticks(4):
+        parts.append(line(x.start, y(tick), x.stop, y(tick), "grid"))
+        parts.append(text(x.start - 6, y(tick) + 4, number(tick), "end"))
+    for tick in x.ticks(6):
+        parts.append(text(x(tick), y.start + 15, number(tick)))
+    parts.append(line(x.start, y.start, x.stop, y.start, "axis"))
+    parts.append(text((x.start + x.stop) / 2, y.start + 30, unit, kind="unit"))
+    return parts
+
+
+def funnel_bar(counts: Mapping[str, int], largest: int) -> str:
+    """One step's bar: kept, filtered and failed side by side, of ``largest`` rows full width."""
+    words = ", ".join(f"{rows:,} {fate}" for fate, rows in counts.items())
+    scale = Scale(0, max(1, largest), 0, 600)
+    parts, at = [], 0
+    for fate, rows in counts.items():
+        width = max(scale(rows), 1.5 if rows else 0)
+        parts.append(f'<rect class="{fate}" x="{scale(at):.2f}" y="0" width="{width:.2f}" height="18"/>')
+        at += rows
+    return (
+        f'<svg class="bar" viewBox="0 0 600 18" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(words)}"><title>{escape(words)}</title>{"".join(parts)}</svg>'
+    )
+
+
+def histogram(
+    title: str, series: Mapping[str, NDArray[np.float64]], thresholds: Sequence[float] = (), bins: int = 32
+) -> str:
+    """Overlaid histograms, the first series the widest; each threshold a line with its value.
+
+    ``series``: name -> finite float64 ``(rows,)``, none of them all empty.
+    """
+    import numpy as np
+
+    everything = np.concatenate([*series.values(), np.asarray(thresholds, np.float64)])
+    low, high = float(everything.min()), float(everything.max())
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    edges = np.linspace(low, high, bins + 1)
+    counts = {name: np.histogram(values, edges)[0] for name, values in series.items()}
+    x = Scale(low, high, LEFT, WIDTH - RIGHT)
+    y = Scale(0, max(1, *(int(each.max()) for each in counts.values())), HEIGHT - BOTTOM, TOP)
+    parts = axes(x, y, title)
+    for index, each in enumerate(counts.values()):
+        for start, stop, rows in zip(edges[:-1], edges[1:], each):
+            if rows:
+                parts.append(
+                    f'<rect class="series{index}" x="{x(start) + 0.5:.1f}" y="{y(rows):.1f}" '
+                    f'width="{max(0.5, x(stop) - x(start) - 1):.1f}" height="{y(0) - y(rows):.1f}">'
+                    f"<title>{number(start)} to {number(stop)}: {rows:,} rows</title></rect>"
+                )
+    for value in thresholds:
+        parts.append(line(x(value), y.start, x(value), y.stop - 4, "threshold"))
+        nearly_right = x(value) > WIDTH * 0.8
+        parts.append(
+            text(
+                x(value) + (-4 if nearly_right else 4),
+                y.stop + 4,
+                f"cut {number(value)}",
+                "end" if nearly_right else "start",
+                "threshold-label",
+            )
+        )
+    return svg(f"Histogram of {title}", parts)
+
+
+def curve(title: str, xs: NDArray[np.float64], ys: NDArray[np.float64], unit: str) -> str:
+    """A line over its running mean (of a twentieth of the points). Points that are not finite are left out."""
+    import numpy as np
+
+    good = np.isfinite(xs) & np.isfinite(ys)
+    xs, ys = xs[good], ys[good]
+    width = 940
+    if len(xs) == 0:
+        return svg(title, [text(width / 2, HEIGHT / 2, "nothing was recorded")], width)
+    x = Scale(float(xs.min()), float(xs.max()), LEFT, width - RIGHT)
+    y = Scale(float(min(ys.min(), 0 if ys.min() < 1 else ys.min() * 0.95)), float(ys.max()), HEIGHT - BOTTOM, TOP)
+    span = max(1, len(ys) // 20)
+    total = np.cumsum(np.concatenate([[0.0], ys]))
+    stops = np.arange(1, len(ys) + 1)
+    smooth = (total[stops] - total[np.maximum(0, stops - span)]) / np.minimum(stops, span)
+    parts = axes(x, y, unit)
+    parts.append(_path(x, y, xs, ys, "raw"))
+    if span > 1:
+        parts.append(_path(x, y, xs, smooth, "smooth"))
+    parts.append(text(width - RIGHT, TOP - 3, f"last {ys[-1]:.4g}", "end"))
+    return svg(title, parts, width)
+
+
+def _path(x: Scale, y: Scale, xs: NDArray[np.float64], ys: NDArray[np.float64], kind: str) -> str:
+    points = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in zip(xs, ys))
+    return f'<polyline class="{kind}" points="{points}"/>'
+
+
+def whiskers(title: str, rows: Sequence[Interval]) -> str:
+    """Dots with their intervals, one a row, and the line of zero where it lies within or near."""
+    low, high = min(row.low for row in rows), max(row.high for row in rows)
+    low, high = min(low, 0.0), max(high, 0.0)
+    pad = (high - low) * 0.06 or 0.5
+    width, names, height = 940, 250, 46 + 34 * len(rows)
+    x = Scale(low - pad, high + pad, names, width - 170)
+    y_axis = height - BOTTOM
+    parts = [line(x(tick), TOP, x(tick), y_axis, "grid") for tick in x.ticks(8)]
+    parts += [text(x(tick), y_axis + 15, number(tick)) for tick in x.ticks(8)]
+    parts.append(line(x(0), TOP - 4, x(0), y_axis, "zero"))
+    for index, row in enumerate(rows):
+        y = TOP + 18 + 34 * index
+        kind = "above" if row.low > 0 else "below" if row.high < 0 else "open"
+        parts.append(text(names - 14, y + 4, row.name, "end", "name"))
+        parts.append(line(x(row.low), y, x(row.high), y, f"whisker {kind}"))
+        parts += [line(x(end), y - 6, x(end), y + 6, f"whisker {kind}") for end in (row.low, row.high)]
+        parts.append(f'<circle class="dot {kind}" cx="{x(row.mean):.1f}" cy="{y}" r="5"/>')
+        parts.append(text(width - 160, y + 4, str(row), "start", "name"))
+    return svg(title, parts, width, height)

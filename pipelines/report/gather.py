@@ -1,0 +1,172 @@
+"""What a run's directory holds, read once, in the shape in which the report tells it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ..inference import Usage
+from ..store.ledger import Ledger
+from ..store.run_directory import Round, RunDirectory, StepStore
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Verbs whose output is not rows of the data set being made.
+ASIDE = ("train", "evaluate", "export")
+
+
+@dataclass
+class Step:
+    """One step of one round, as far as it came."""
+
+    name: str
+    plan: Mapping[str, Any]
+    store: StepStore
+
+    @property
+    def label(self) -> str:
+        return str(self.plan["operator"])
+
+    @property
+    def verb(self) -> str:
+        return self.label.partition(":")[0].strip()
+
+    @property
+    def inputs(self) -> list[str]:
+        return list(self.plan["from"])
+
+    @property
+    def complete(self) -> bool:
+        return self.store.complete
+
+    @cached_property
+    def manifest(self) -> Mapping[str, Any]:
+        return self.store.manifest if self.complete else {}
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        return self.manifest.get("summary") or {}
+
+    @property
+    def seconds(self) -> float:
+        return float(self.manifest.get("seconds", 0.0))
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger(**self.manifest["ledger"]) if self.complete else self.store.ledger()
+
+    @cached_property
+    def usage(self) -> Usage:
+        return Usage(**self.manifest["usage"]) if self.complete else self.store.usage()
+
+    @cached_property
+    def columns(self) -> Mapping[str, pa.DataType]:
+        """The types of the columns that the step's rows have."""
+        import pyarrow.parquet as pq
+
+        found: dict[str, pa.DataType] = {}
+        for part in self.store.parts():
+            found |= {field.name: field.type for field in pq.read_schema(part.path)}
+        return found
+
+    def table(self, columns: list[str], fate: str | None = "kept") -> pa.Table:
+        return self.store.table(columns, fate)
+
+    @cached_property
+    def reasons(self) -> Mapping[str, Counter[str]]:
+        """Fate ("filtered" or "failed") -> how many rows for each rule or error."""
+        found: dict[str, Counter[str]] = {"filtered": Counter(), "failed": Counter()}
+        if self.ledger.filtered + self.ledger.failed == 0:
+            return found
+        for row in self.table(["_fate", "_reason"], None).to_pylist():
+            reason = row["_reason"] or {}
+            if row["_fate"] == "filtered":
+                found["filtered"][reason.get("rule") or "no rule named"] += 1
+            elif row["_fate"] == "failed":
+                found["failed"][(reason.get("error") or "no error named").splitlines()[0][:200]] += 1
+        return found
+
+
+@dataclass
+class RoundData:
+    """A round and its steps, in the order of the plan."""
+
+    number: int
+    plan: Mapping[str, Any]
+    result: Mapping[str, Any] | None
+    steps: list[Step]
+
+    def step(self, name: str) -> Step | None:
+        return next((step for step in self.steps if step.name == name), None)
+
+    def of(self, verb: str) -> list[Step]:
+        return [step for step in self.steps if step.verb == verb]
+
+    @property
+    def data(self) -> Step | None:
+        """The step whose rows are the outcome: what is trained on, else exported, else the last."""
+        for user in [*self.of("train"), *self.of("export")]:
+            for name in user.inputs:
+                return self.step(name)
+        rows = [step for step in self.steps if step.verb not in ASIDE]
+        return rows[-1] if rows else None
+
+    def before(self, step: Step) -> list[Step]:
+        """``step`` and everything its rows came through, in the order of the plan."""
+        wanted, waiting = {step.name}, list(step.inputs)
+        while waiting:
+            name = waiting.pop()
+            found = self.step(name)
+            if found is not None and name not in wanted:
+                wanted.add(name)
+                waiting.extend(found.inputs)
+        return [each for each in self.steps if each.name in wanted]
+
+    @property
+    def thresholds(self) -> dict[str, list[float]]:
+        """Column -> the cuts that keep steps made on it."""
+        found: dict[str, list[float]] = {}
+        for step in self.steps:
+            for column, cuts in (step.summary.get("thresholds") or {}).items():
+                values = cuts if isinstance(cuts, list) else [cuts]
+                found.setdefault(column, []).extend(float(value) for value in values)
+        return found
+
+
+@dataclass
+class RunData:
+    """A run: its rounds, and where it lies."""
+
+    directory: RunDirectory
+    rounds: list[RoundData]
+
+    @property
+    def name(self) -> str:
+        return self.directory.name
+
+    @property
+    def last(self) -> RoundData | None:
+        return self.rounds[-1] if self.rounds else None
+
+    def distinct(self) -> Iterator[Step]:
+        """Every step once: rounds share those that did not change."""
+        seen: set[str] = set()
+        for round_data in self.rounds:
+            for step in round_data.steps:
+                if step.store.path.name not in seen:
+                    seen.add(step.store.path.name)
+                    yield step
+
+
+def gather(run: RunDirectory) -> RunData:
+    """Read the plans of a run. Rows are read when they are asked for. Raises StoreError."""
+    return RunData(run, [_round(run, each) for each in run.rounds()])
+
+
+def _round(run: RunDirectory, each: Round) -> RoundData:
+    steps = [Step(name, plan, run.step(name, plan["fingerprint"])) for name, plan in each.plan["steps"].items()]
+    return RoundData(each.number, each.plan, each.result, steps)
