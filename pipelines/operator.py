@@ -196,14 +196,21 @@ class Operator(BaseModel):
         """What this step makes of ``rows`` input rows."""
         return Estimate(rows=rows)
 
+    @classmethod
+    def reference_fields(cls) -> Iterator[tuple[str, str]]:
+        """(field, kind of reference) for each parameter that can name a model or a step."""
+        for name, info in cls.model_fields.items():
+            for marker in [*info.metadata, *_markers(info.annotation)]:
+                if isinstance(marker, Reference):
+                    yield name, marker.kind
+
     def references(self) -> Iterator[tuple[str, str, str]]:
         """(field, kind of reference, name) for each parameter that names a model or a step."""
-        for name, info in type(self).model_fields.items():
+        for name, kind in dict.fromkeys(self.reference_fields()):
             value = getattr(self, name)
-            for marker in [*info.metadata, *_markers(info.annotation)]:
-                if isinstance(marker, Reference) and value is not None:
-                    for target in value if isinstance(value, (list, tuple)) else [value]:
-                        yield name, marker.kind, target
+            if value is not None:
+                for target in value if isinstance(value, (list, tuple)) else [value]:
+                    yield name, kind, target
 
 
 def _markers(annotation: object) -> Iterator[object]:

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..spec.model import Loop
-from ..spec.when import evaluate, names
+from ..spec.when import parse
 
 
 def decide(loop: Loop, metrics: Mapping[str, Mapping[str, Any]]) -> str:
-    """``promoted``, ``kept`` (the teacher stays), or ``abstained``.
+    """``promoted``, ``kept`` (the teacher stays), ``abstained``, or ``none`` where nothing is asked.
 
     Abstained: the condition does not hold, and an interval that it looks at has zero inside, so the
     test could not tell the two models apart. Raises GristmillError where the metrics lack a name.
     """
-    if evaluate(loop.when, metrics):
+    if loop.when is None:
+        return "promoted" if loop.promote else "none"
+    condition = parse(loop.when)
+    if condition.evaluate(metrics):
         return "promoted"
-    return "abstained" if any(_straddles(each) for each in _intervals(loop.when, metrics)) else "kept"
+    return "abstained" if any(_straddles(each) for each in _intervals(condition.names, metrics)) else "kept"
 
 
-def _intervals(when: str, metrics: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _intervals(names: Iterable[str], metrics: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The tables of figures around each name in the condition that hold an interval."""
-    for name in names(when):
+    for name in names:
         around: Any = metrics
         for word in name.split(".")[:-1]:
             around = around.get(word, {}) if isinstance(around, Mapping) else {}

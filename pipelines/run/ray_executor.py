@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from itertools import cycle
 from pathlib import Path
@@ -102,16 +102,11 @@ class Job:
     """All that a worker needs to open a chain, sent once a stage."""
 
     stage: Stage
-    seeds: Mapping[str, int]
     engines: Mapping[str, Engine]
     weights: Mapping[str, ModelWeights]
+    embedders: Mapping[str | None, ModelWeights]
     tables: Mapping[str, pa.Table]
-    table: ModelTable
-    path: list[str] = field(default_factory=list)
-
-    @property
-    def key(self) -> str:
-        return "/".join(step.fingerprint for step in self.stage.steps)
+    path: list[str]
 
 
 @dataclass(frozen=True)
@@ -131,12 +126,12 @@ class WorkerModels:
         return self.job.weights[name]
 
     def embedder(self, name: str | None) -> Embedder:
-        return _embedder(self.job.table, name)
+        return _embedder(self.job.embedders[name])
 
 
 @cache
-def _embedder(table: ModelTable, name: str | None) -> Embedder:
-    return load_embedder(table, name)
+def _embedder(weights: ModelWeights) -> Embedder:
+    return load_embedder(weights)
 
 
 def carry(job: Job, table: pa.Table, first: int, last: int) -> list[Result]:
@@ -185,13 +180,13 @@ class RayExecutor:
             engines[name] = metered._engine  # type: ignore[attr-defined]
         self._cpus = WAITING_CPUS if engines else 1.0
         reads = {name for step in stage.steps for name in step.reads}
+        named = {name for step in stage.steps for name, kind in step.models.items() if kind == "embedder"}
         job = Job(
             stage=stage,
-            seeds={step.name: step.seed for step in stage.steps},
             engines=engines,
             weights={name: self._table.weights(name) for name in engines if self._has_weights(name)},
+            embedders={name: self._table.embedder_weights(name) for name in sorted(named)},
             tables={name: contexts[stage.head.name].table(name) for name in sorted(reads)},
-            table=self._table,
             path=[entry or os.getcwd() for entry in sys.path],
         )
         self._job = ray.put(job)

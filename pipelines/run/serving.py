@@ -44,6 +44,14 @@ class ModelTable:
         weights = self.weights(name) if model.reference else None
         return EngineSettings(model.engine, weights, dict(model.options))
 
+    def embedder_weights(self, name: str | None) -> ModelWeights:
+        """The weights of an embedding model; None: the packaged default."""
+        if name is not None:
+            return self.weights(name)
+        from ..weights import resolve
+
+        return resolve(DEFAULT_EMBEDDER)
+
     def _served(self, name: str) -> PlannedModel:
         if name in self.plan.models:
             return self.plan.models[name]
@@ -96,10 +104,10 @@ class Serving:
 
     def embedder(self, name: str | None) -> Embedder:
         with self._lock:
-            key = name or DEFAULT_EMBEDDER
-            if key not in self._embedders:
-                self._embedders[key] = load_embedder(self.table, name)
-            return self._embedders[key]
+            weights = self.table.embedder_weights(name)
+            if weights.digest not in self._embedders:
+                self._embedders[weights.digest] = load_embedder(weights)
+            return self._embedders[weights.digest]
 
     async def release(self, keep: Iterable[str] = ()) -> None:
         """Close every engine that the stages to come do not use."""
@@ -107,9 +115,8 @@ class Serving:
             await self._engines.pop(name).close()
 
 
-def load_embedder(table: ModelTable, name: str | None) -> Embedder:
-    """The embedding model that a parameter names; None: the packaged default."""
+def load_embedder(weights: ModelWeights) -> Embedder:
+    """Load an embedding model in this process."""
     from ...filters.embedding import load_embedder as load
-    from ..weights import resolve
 
-    return load(table.weights(name) if name in table.plan.models else resolve(name or DEFAULT_EMBEDDER))
+    return load(weights)

