@@ -1,4 +1,4 @@
-"""The text columns that a filter looks at: present, of text, and joined into one."""
+"""The columns that a filter looks at: present, of the right type, texts joined into one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from ..pipelines.errors import DataError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 
 def require_columns(table: pa.Table, names: Sequence[str], who: str) -> None:
@@ -51,3 +53,22 @@ def joined_texts(table: pa.Table, columns: Sequence[str], who: str) -> list[str 
     parts = [text_column(table, name, who) for name in columns]
     joined: list[str | None] = pc.binary_join_element_wise(*parts, "\n").to_pylist()
     return joined
+
+
+def number_column(table: pa.Table, column: str, who: str) -> NDArray[np.float64]:
+    """The numbers (or booleans) of a column as float64, minus infinity for null and NaN.
+
+    Raises DataError where the column is missing or holds no numbers.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    require_columns(table, [column], who)
+    values = table.column(column)
+    kind = values.type
+    if pa.types.is_boolean(kind):
+        values = values.cast(pa.int8())
+    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
+        raise DataError(f"{who} needs numbers; the column '{column}' holds {kind}")
+    numbers = values.cast(pa.float64()).to_numpy().astype(np.float64)
+    return np.where(np.isnan(numbers), -np.inf, numbers)

@@ -42,7 +42,7 @@ def self_certainty(table: pa.Table) -> Mapping[str, pa.Array]:
     positions, tokens_of_row = flatten(table.column("top_logprobs"), who)
     values, reported = flatten(pa.chunked_array([positions]), who)
     logprobs = values.to_numpy(zero_copy_only=False).astype(np.float64)
-    vocabulary = table.column("vocab_size").to_numpy().astype(np.float64)
+    vocabulary = table.column("vocab_size").cast(pa.float64()).to_numpy()
     size = np.repeat(vocabulary, tokens_of_row)
 
     # A token of probability 0 (minus infinity) is one of the others: nothing was seen of it.

@@ -1,0 +1,96 @@
+"""Drop rows that say the same as another in other words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ..pipelines.operator import Context, EmbedderRef, Verdicts, Whole
+from .columns import joined_texts, number_column
+from .embed_column import embed
+from .nearest import greedy_duplicates
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+_WHO = "dedup: semantic"
+
+
+class SemanticDedup(Whole):
+    """Keeps a set of rows whose texts' embeddings are pairwise below a cosine of ``threshold``.
+
+    The text of a row is its ``columns`` joined by line breaks. Rows are taken in order of
+    preference (``keep``: ``first`` in the table, ``longest`` text first, or ``best`` by the column
+    ``by``, highest first and nulls last; ties in table order); each that reaches the threshold with
+    a row already kept is filtered, rule ``semantic_duplicate``, naming the most similar kept row
+    and the cosine. Greedy, as in SemDeDup (Abbas et al., 2023) but over all pairs, not within
+    clusters. Rows without text fail. Adds ``embedding`` and ``embedding_of``, which later steps
+    use again, unless ``store_embeddings`` is off.
+    """
+
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.92
+    columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("response",)
+    embedder: EmbedderRef | None = None
+    keep: Literal["first", "longest", "best"] = "first"
+    by: str | None = None
+    store_embeddings: bool = True
+
+    @model_validator(mode="after")
+    def _by_with_best(self) -> SemanticDedup:
+        if (self.keep == "best") != (self.by is not None):
+            raise ValueError("`keep: best` and `by: COLUMN` (what to rank by) go together")
+        return self
+
+    def apply(self, table: pa.Table, context: Context) -> Verdicts:
+        """Judge all rows. Raises DataError where a column is missing or of the wrong type."""
+        import numpy as np
+
+        order = self._order(table)
+        embedded = embed(table, self.columns, self.embedder, context, _WHO)
+        usable = np.zeros(table.num_rows, dtype=bool)
+        usable[embedded.usable] = True
+        order = order[usable[order]]
+
+        def check(done: int) -> None:
+            context.check()
+            context.progress(done, len(order), "rows")
+
+        nearest, cosines = greedy_duplicates(embedded.vectors[order], self.threshold, check)
+        kept = np.ones(table.num_rows, dtype=bool)
+        score = np.full(table.num_rows, np.nan)
+        neighbour: list[str | None] = [None] * table.num_rows
+        ids = table.column("_id").to_pylist()
+        kept[order], score[order] = nearest < 0, cosines
+        for place in np.flatnonzero(nearest >= 0).tolist():
+            neighbour[order[place]] = ids[order[nearest[place]]]
+        return Verdicts(
+            kept=kept,
+            rule="semantic_duplicate",
+            score=score,
+            neighbour=neighbour,
+            errors=embedded.errors if any(embedded.errors) else None,
+            columns=embedded.columns() if self.store_embeddings else {},
+            summary={
+                "threshold": self.threshold,
+                "duplicates": int((~kept).sum()),
+                "mean_score": float(np.nanmean(score)) if (~kept).any() else None,
+                "texts_embedded": embedded.made,
+            },
+        )
+
+    def _order(self, table: pa.Table) -> NDArray[np.int64]:
+        """Row indices, the preferred first."""
+        import numpy as np
+
+        if self.keep == "longest":
+            values = np.array(
+                [len(text or "") for text in joined_texts(table, self.columns, _WHO)], dtype=float
+            )
+        elif self.by is not None:
+            values = number_column(table, self.by, _WHO)
+        else:
+            values = np.zeros(table.num_rows)
+        return np.argsort(-values, kind="stable")

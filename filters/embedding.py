@@ -1,0 +1,73 @@
+"""Sentence embeddings with sentence-transformers: the ``Embedder`` that semantic filters ask for.
+
+Reimers and Gurevych, "Sentence-BERT", 2019 (arXiv:1908.10084).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..pipelines.errors import ModelError
+from ..pipelines.inference import Embedder, ModelWeights
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from sentence_transformers import SentenceTransformer
+
+#: Texts a forward pass. Texts are sorted by length first, so a batch holds little padding.
+BATCH = 32
+
+
+def load_embedder(weights: ModelWeights, *, batch: int = BATCH, device: str | None = None) -> Embedder:
+    """Load the embedding model in the directory ``weights.path``.
+
+    ``device``: where it runs ("cpu", "cuda"); None takes a GPU where there is one. Raises ModelError
+    where the directory is no embedding model.
+    """
+    if not (weights.path / "modules.json").is_file():
+        raise ModelError(
+            f"{weights.name} is no embedding model: {weights.path} holds no modules.json; "
+            "give a sentence-transformers model such as all-minilm-l6-v2"
+        )
+    # Imported here: it brings torch and takes seconds.
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        model = SentenceTransformer(str(weights.path), device=device, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"the embedding model {weights.name} cannot be loaded: {error}") from error
+    return SentenceEmbedder(model.eval(), batch=batch)
+
+
+class SentenceEmbedder:
+    """Turns texts into unit vectors. Texts longer than the model's window are cut to it.
+
+    The same text has the same vector wherever it stands, up to float32 rounding: its batch, and so
+    its padding, is chosen by length.
+    """
+
+    def __init__(self, model: SentenceTransformer, *, batch: int = BATCH) -> None:
+        size = model.get_embedding_dimension()
+        if size is None:
+            raise ModelError("the embedding model does not say how many dimensions its vectors have")
+        self.dimensions: int = size
+        self._model = model
+        self._batch = batch
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Shape ``(len(texts), dimensions)``, float32, each row of length one."""
+        import numpy as np
+
+        if not texts:
+            return np.zeros((0, self.dimensions), dtype=np.float32)
+        # sentence-transformers sorts by length itself and puts the rows back in order.
+        vectors = self._model.encode(
+            list(texts),
+            batch_size=self._batch,
+            convert_to_numpy=True,
+            normalize_embeddings=True,
+            show_progress_bar=False,
+        )
+        return np.ascontiguousarray(vectors, dtype=np.float32)
