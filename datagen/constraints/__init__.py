@@ -1,0 +1,1 @@
+"""Prompts with checkable constraints, the checks, and the evaluation that counts them."""

@@ -1,0 +1,81 @@
+"""What a constraint is: parameters, phrasings, and a check that answers on any text.
+
+The idea, checkable instructions composed with open requests, is IFEval's (Zhou et al. 2023,
+"Instruction-Following Evaluation for Large Language Models", arXiv:2311.07911). The kinds, the
+phrasings and the prompts here are our own.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from random import Random
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Aspect(Enum):
+    """What of a response a kind decides. Two kinds that claim one aspect are not asked together."""
+
+    START = "start"
+    END = "end"
+    CASE = "case"
+    WORDS = "words"
+    SENTENCES = "sentences"
+    LAYOUT = "layout"
+    INCLUDES = "includes"
+    BANS = "bans"
+    LETTERS = "letters"
+    PUNCTUATION = "punctuation"
+    MARKS = "marks"
+
+
+EVERYTHING = frozenset(Aspect)
+
+
+class Constraint(BaseModel):
+    """One checkable constraint: the fields are its parameters.
+
+    ``kind``: its name in files and rows. ``claims``: the aspects it decides. ``choice``: true
+    where it only makes sense after a question with a short answer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ClassVar[str]
+    claims: ClassVar[frozenset[Aspect]]
+    choice: ClassVar[bool] = False
+    #: ``str.format`` templates over the parameters; :meth:`describe` picks one.
+    phrasings: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def sample(cls, rng: Random) -> Self:
+        """Draw the parameters."""
+        return cls()
+
+    def describe(self, rng: Random) -> str:
+        """The constraint as an instruction: one sentence, in one of several phrasings."""
+        return rng.choice(self.phrasings).format(**self.wording())
+
+    def wording(self) -> dict[str, str]:
+        """The parameters as they read in a phrasing."""
+        return {name: _read(value) for name, value in self}
+
+    def check(self, response: str, prompt: str) -> bool:
+        """Does the response keep the constraint? Never raises; an empty response keeps none."""
+        return bool(response.strip()) and self.holds(response, prompt)
+
+    def holds(self, response: str, prompt: str) -> bool:
+        """The check itself, on a response that is not blank."""
+        raise NotImplementedError
+
+    def arguments(self) -> dict[str, Any]:
+        """The JSON form: ``{"kind": name, **parameters}``."""
+        return {"kind": self.kind, **self.model_dump(mode="json")}
+
+
+def _read(value: object) -> str:
+    if isinstance(value, tuple):
+        quoted = [f'"{item}"' for item in value]
+        return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+    return str(value)

@@ -1,0 +1,121 @@
+"""``source: constraints``: as many prompts with checkable constraints as are asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from random import Random
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from ...pipelines.errors import DataError
+from ...pipelines.inference import derive_seed
+from ...pipelines.operator import Context, Estimate, Source
+from .compose import Split, Task, compose
+from .kinds import KINDS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Draws without a new prompt after which the choice of kinds is taken to be exhausted.
+PATIENCE = 20_000
+BATCH_ROWS = 4096
+
+
+class ConstraintTasks(Source):
+    """Prompts with checkable constraints (see ``docs/constraints.md``).
+
+    ``split``: ``train`` and ``eval`` share neither a topic nor a combination of constraints.
+    ``rows``: how many prompts, all different. ``min_constraints``, ``max_constraints``: how many
+    constraints a prompt has (drawn evenly between them). ``kinds``: only these kinds; None for all.
+
+    Rows: ``prompt`` string, ``constraints`` string (JSON list of ``{"kind": ..., parameters}``),
+    ``kinds`` list<string>, ``combination`` string, ``topic`` string, ``form`` string, ``split``
+    string. Raises DataError where the kinds allow fewer different prompts than ``rows``.
+    """
+
+    seeded: ClassVar[bool] = True
+
+    split: Split = "train"
+    rows: int = Field(gt=0)
+    min_constraints: int = Field(default=1, ge=1, le=5)
+    max_constraints: int = Field(default=2, ge=1, le=5)
+    kinds: tuple[str, ...] | None = None
+
+    @field_validator("kinds")
+    @classmethod
+    def _known(cls, kinds: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for kind in kinds or ():
+            if kind not in KINDS:
+                raise ValueError(f"unknown kind of constraint {kind!r}; known: {', '.join(sorted(KINDS))}")
+        if kinds is not None and not kinds:
+            raise ValueError("name at least one kind, or leave the list out for all")
+        return kinds
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_constraints > self.max_constraints:
+            raise ValueError(
+                f"min_constraints {self.min_constraints} is above max_constraints {self.max_constraints}"
+            )
+        return self
+
+    def estimate(self, rows: int) -> Estimate:
+        return Estimate(rows=self.rows)
+
+    def tasks(self, seed: int) -> Iterator[Task]:
+        """The prompts in order; the first n are the same whatever ``rows`` is."""
+        rng = Random(derive_seed(seed, "constraints", self.split))
+        kinds = sorted(set(self.kinds)) if self.kinds is not None else list(KINDS)
+        seen: set[str] = set()
+        while len(seen) < self.rows:
+            for _ in range(PATIENCE):
+                task = compose(
+                    rng, self.split, kinds, rng.randint(self.min_constraints, self.max_constraints)
+                )
+                if task is not None and task.prompt not in seen:
+                    break
+            else:
+                raise DataError(
+                    f"only {len(seen)} different {self.split} prompts of {self.min_constraints} to "
+                    f"{self.max_constraints} constraints were found for the kinds {', '.join(kinds)}, and rows asks "
+                    f"for {self.rows}: allow more kinds, fewer constraints a prompt, or ask for fewer rows"
+                )
+            seen.add(task.prompt)
+            yield task
+
+    def read(self, context: Context) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        text = pa.string()
+        schema = pa.schema(
+            [
+                ("prompt", text),
+                ("constraints", text),
+                ("kinds", pa.list_(text)),
+                ("combination", text),
+                ("topic", text),
+                ("form", text),
+                ("split", text),
+            ]
+        )
+        rows: list[dict[str, object]] = []
+        for task in self.tasks(context.seed):
+            rows.append(self._row(task))
+            if len(rows) == BATCH_ROWS:
+                yield pa.RecordBatch.from_pylist(rows, schema=schema)
+                rows = []
+        if rows:
+            yield pa.RecordBatch.from_pylist(rows, schema=schema)
+
+    def _row(self, task: Task) -> dict[str, object]:
+        return {
+            "prompt": task.prompt,
+            "constraints": json.dumps([constraint.arguments() for constraint in task.constraints]),
+            "kinds": [constraint.kind for constraint in task.constraints],
+            "combination": task.combination,
+            "topic": task.topic,
+            "form": task.form.name,
+            "split": self.split,
+        }

@@ -1,0 +1,1 @@
+"""Statistics for comparing two models on the same items."""
