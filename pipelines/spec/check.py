@@ -1,0 +1,73 @@
+"""Checks a whole document and makes a PipelineSpec of it; all mistakes are found in one pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..errors import SpecError
+from .document import Document
+from .graph import check_graph, check_loop
+from .messages import blame_all
+from .model import ModelSpec, PipelineSpec
+from .models import read_models
+from .nearest import brief
+from .steps import Draft, read_step
+
+#: Sections with a reader of their own; the rest is validated by the model of the whole file.
+_READ_APART = ("vars", "models", "steps")
+
+
+def check(document: Document) -> PipelineSpec:
+    """The specification that a document (variables put in) makes. Raises SpecError with every mistake."""
+    raw = document.value
+    if not isinstance(raw, dict):
+        document.blame(
+            (), f"a pipeline file is a mapping with `gristmill: 1`, `name` and `steps`; found {brief(raw)}"
+        )
+        raise SpecError(document.problems)
+    header = _header(document, raw)
+    read = read_models(document, raw.get("models"))
+    declared = raw.get("models")
+    names = declared if isinstance(declared, dict) else {}
+    models: dict[str, ModelSpec | None] = {name: read.get(name) for name in names}
+    steps = _steps(document, raw)
+    check_graph(document, steps, models)
+    if header is not None:
+        check_loop(document, header.loop, steps, models)
+    made = {name: step.spec() for name, step in steps.items()} if not document.problems else {}
+    if document.problems or header is None:
+        raise SpecError(document.problems)
+    spec = header.model_copy(update={"models": read, "steps": made})
+    spec._document = {key: value for key, value in raw.items() if key != "vars"}
+    spec._places = {name: _place(document, name) for name in made}
+    return spec
+
+
+def _place(document: Document, step: str) -> tuple[str, int, int]:
+    mark = document.mark(("steps", step), key=True)
+    return mark.file, mark.line, mark.column
+
+
+def _header(document: Document, raw: dict[str, Any]) -> PipelineSpec | None:
+    """Everything but models and steps. Where a part is wrong, the others are still checked."""
+    given = {key: value for key, value in raw.items() if key not in _READ_APART}
+    try:
+        return PipelineSpec.model_validate(given)
+    except ValidationError as error:
+        blame_all(document, (), error, PipelineSpec, more=_READ_APART)
+    loop = given.get("loop")
+    sound = {"gristmill": 1, "name": "unnamed", **({"loop": loop} if loop is not None else {})}
+    try:
+        return PipelineSpec.model_validate(sound)
+    except ValidationError:
+        return None
+
+
+def _steps(document: Document, raw: dict[str, Any]) -> dict[str, Draft]:
+    given = raw.get("steps")
+    if not isinstance(given, dict) or not given:
+        document.blame(("steps",), f"required: a mapping of step names to steps; found {brief(given)}")
+        return {}
+    return {name: read_step(document, name, step) for name, step in given.items()}

@@ -1,0 +1,67 @@
+"""Reads the ``models`` section: each model's own keys, and its engine's options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from .document import Document, Path
+from .messages import blame_all
+from .model import MODEL_KINDS, Frozen, ModelSpec
+from .nearest import brief, suggestion
+from .steps import check_name
+
+
+class NoOptions(Frozen):
+    """The options of what has none."""
+
+
+def options_model(engine: str) -> type[BaseModel]:
+    """The pydantic model of an engine's own options."""
+    from ...datagen import engines
+
+    return engines.options_of(engine) if engine in engines.KINDS else NoOptions
+
+
+def read_models(document: Document, raw: Any) -> dict[str, ModelSpec]:
+    """The models that could be read; mistakes are noted in the document."""
+    if raw is None:
+        return {}
+    if not isinstance(raw, dict):
+        document.blame(("models",), f"expected a mapping of names to models; found {brief(raw)}")
+        return {}
+    models: dict[str, ModelSpec] = {}
+    for name, given in raw.items():
+        check_name(document, ("models", name))
+        model = _read(document, ("models", name), given)
+        if model is not None:
+            models[name] = model
+    return models
+
+
+def _read(document: Document, path: Path, given: Any) -> ModelSpec | None:
+    if not isinstance(given, dict):
+        document.blame(
+            path, f"a model is a mapping such as {{path: smollm2-135m-instruct}}; found {brief(given)}"
+        )
+        return None
+    engine = given.get("engine", "vllm")
+    kind = MODEL_KINDS.get(engine) if isinstance(engine, str) else None
+    if kind is None:
+        document.blame((*path, "engine"), f"unknown engine: {suggestion(engine, MODEL_KINDS)}")
+        return None
+    own = {key: value for key, value in given.items() if key in kind.model_fields and key != "options"}
+    more = {key: value for key, value in given.items() if key not in own}
+    options = options_model(engine)
+    names = {*kind.model_fields, *options.model_fields} - {"options"}
+    try:
+        checked = options.model_validate(more)
+        own["options"] = checked.model_dump(mode="json", exclude_unset=True)
+    except ValidationError as error:
+        blame_all(document, path, error, options, more=names)
+    try:
+        return kind.model_validate(own)
+    except ValidationError as error:
+        blame_all(document, path, error, kind, more=names)
+        return None

@@ -1,0 +1,46 @@
+"""Words for a name that does not exist: what was found, and the nearest one that does."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+#: Valid names are listed in full only where there are no more than this.
+LISTED = 12
+
+
+def nearest(found: str, valid: Iterable[str]) -> str | None:
+    """The valid name closest to ``found``, or None where none is close."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(found, names, n=1, cutoff=0.6)
+    if close:
+        return close[0]
+    lowered = {name.lower(): name for name in names}
+    return lowered.get(found.lower())
+
+
+def suggestion(found: object, valid: Iterable[str]) -> str:
+    """``found 'dedpu'; did you mean 'dedup'?``, or the valid names where none is close."""
+    names = sorted(valid)
+    shown = f"found {brief(found)}"
+    close = nearest(found, names) if isinstance(found, str) else None
+    if close is not None:
+        return f"{shown}; did you mean {close!r}?"
+    if not names:
+        return f"{shown}; there is none"
+    more = ", ..." if len(names) > LISTED else ""
+    return f"{shown}; there is {', '.join(repr(name) for name in names[:LISTED])}{more}"
+
+
+def brief(value: object, width: int = 60) -> str:
+    """A value as it is shown in a message: one line, cut where it is long."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "a mapping" if value else "an empty mapping"
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    text = repr(value)
+    return text if len(text) <= width else text[: width - 4] + " ..."

@@ -1,0 +1,92 @@
+"""``--set path=value``: changes to a file from the command line, each at its place in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import Problem, SpecError
+from .document import Document, Mark, Path, field_of, parse
+from .model import PipelineSpec
+from .nearest import suggestion
+
+#: Sections whose names must exist already: an override changes a file, it does not add steps to it.
+_CLOSED = {"steps", "models", "vars"}
+
+
+def override(document: Document, settings: Sequence[str]) -> None:
+    """Apply ``path=value`` settings in order; mistakes are noted, and point at the option."""
+    for setting in settings:
+        name, sign, text = setting.partition("=")
+        option = f"--set {setting}"
+        if not sign or not name.strip():
+            document.problems.append(
+                Problem(option, 1, 1, "", "should be path=value, as in steps.answers.samples=2")
+            )
+            continue
+        try:
+            given = parse(text, option)
+        except SpecError as error:
+            document.problems.extend(error.problems)
+            continue
+        document.problems.extend(given.problems)
+        _put(document, name.strip(), given, option)
+
+
+def _put(document: Document, name: str, given: Document, option: str) -> None:
+    def refuse(field: str, message: str, column: int) -> None:
+        document.problems.append(Problem(option, 1, column, field, message))
+
+    if not isinstance(document.value, dict):
+        return None
+    parts: list[str] = name.split(".")
+    holder: Any = document.value
+    path: Path = ()
+    column = len("--set ") + 1
+    for index, part in enumerate(parts):
+        last = index == len(parts) - 1
+        if isinstance(holder, list):
+            if not part.isdecimal() or int(part) >= len(holder):
+                return refuse(
+                    field_of(path), f"a list of {len(holder)}: found {part!r}; count from 0", column
+                )
+            key: str | int = int(part)
+        elif isinstance(holder, dict):
+            known = _known(path, holder)
+            if known is not None and part not in known:
+                return refuse(field_of((*path, part)), suggestion(part, known), column)
+            key = part
+        else:
+            return refuse(field_of(path), f"holds a plain value, so it has no {part!r}", column)
+        path = (*path, key)
+        if last:
+            holder[key] = given.value
+        else:
+            if isinstance(holder, dict) and holder.get(key) is None:
+                holder[key] = {}
+            holder = holder[key]  # type: ignore[index]
+        column += len(part) + 1
+    _move(document, path, given, option, column)
+    return None
+
+
+def _known(path: Path, holder: dict[str, Any]) -> set[str] | None:
+    """The names that may follow ``path``; None where the check of the file itself decides."""
+    if not path:
+        return {*PipelineSpec.model_fields, "vars", *holder}
+    if len(path) == 1 and path[0] in _CLOSED:
+        return set(holder)
+    return None
+
+
+def _move(document: Document, path: Path, given: Document, option: str, column: int) -> None:
+    """Let every place under ``path`` point into the option."""
+    for places in (document.keys, document.values):
+        for old in [place for place in places if place[: len(path)] == path and place != ()]:
+            del places[old]
+    document.keys[path] = Mark(option, 1, len("--set ") + 1)
+    for inner, mark in given.keys.items():
+        document.keys[(*path, *inner)] = Mark(option, mark.line, column + mark.column - 1)
+    for inner, mark in given.values.items():
+        document.values[(*path, *inner)] = Mark(option, mark.line, column + mark.column - 1)
+    document.values.setdefault(path, Mark(option, 1, column))

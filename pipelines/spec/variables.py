@@ -1,0 +1,140 @@
+"""``vars:`` and ``${name}``: values named once and used in any text of the file.
+
+A text that is nothing but ``${name}`` takes the variable's value and type; elsewhere the value is
+put into the text. Variables may use other variables. ``$${`` stands for a plain ``${``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from .document import MAX_DEPTH, MAX_VALUES, Document, Path
+from .nearest import brief, suggestion
+
+#: Substituted text beyond this is a mistake (variables that multiply each other).
+MAX_LENGTH = 1_000_000
+
+_USE = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
+
+
+def substitute(document: Document) -> None:
+    """Put the variables of ``document`` into its texts; mistakes are noted in the document."""
+    if not isinstance(document.value, dict):
+        return
+    given = document.value.get("vars")
+    if given is None:
+        given = {}
+    if not isinstance(given, dict):
+        document.blame(("vars",), f"should be a mapping of names to values; found {brief(given)}")
+        given = {}
+    values = _Variables(document, given)
+    resolved = {name: values.of(name) for name in given}
+    for key, value in document.value.items():
+        document.value[key] = resolved if key == "vars" else values.put(value, (key,))
+
+
+class _Undefined(Exception):
+    """A text uses a variable that has no value; the mistake is noted."""
+
+
+class _Variables:
+    def __init__(self, document: Document, given: dict[str, Any]) -> None:
+        self.document = document
+        self.given = given
+        self.done: dict[str, Any] = {}
+        self.open: list[str] = []
+        #: (values, levels) that each variable's value holds, and the values put in so far.
+        self.sizes: dict[str, tuple[int, int]] = {}
+        self.spent = 0
+
+    def of(self, name: str) -> Any:
+        """The value of a variable. Raises _Undefined where it is part of a cycle."""
+        if name in self.done:
+            return self.done[name]
+        if name in self.open:
+            cycle = " -> ".join([*self.open[self.open.index(name) :], name])
+            self.document.blame(("vars", name), f"variables that need each other: {cycle}")
+            for other in self.open:
+                self.document.silence(("vars", other))
+            raise _Undefined
+        if len(self.open) > MAX_DEPTH:
+            self.document.blame(
+                ("vars", name), f"variables that use each other more than {MAX_DEPTH} levels deep"
+            )
+            raise _Undefined
+        self.open.append(name)
+        value = self.put(self.given[name], ("vars", name))
+        self.open.pop()
+        self.sizes[name] = _size(value)
+        self.done[name] = value
+        return value
+
+    def put(self, value: Any, path: Path) -> Any:
+        """``value`` with the variables in its texts replaced."""
+        if isinstance(value, dict):
+            return {key: self.put(inner, (*path, key)) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self.put(inner, (*path, index)) for index, inner in enumerate(value)]
+        if not isinstance(value, str) or "${" not in value:
+            return value
+        try:
+            return self._text(value, path)
+        except _Undefined:
+            # The text stays as written; the mistake is noted already, and no later check repeats it.
+            self.document.silence(path)
+            return value
+
+    def _text(self, text: str, path: Path) -> Any:
+        whole = _USE.fullmatch(text)
+        if whole is not None and whole.group(1) is not None:
+            return self._named(whole.group(1).strip(), path)
+        parts: list[str] = []
+        start = 0
+        for use in _USE.finditer(text):
+            parts.append(text[start : use.start()])
+            start = use.end()
+            if use.group(1) is None:
+                parts.append("${")
+                continue
+            value = self._named(use.group(1).strip(), path)
+            if isinstance(value, (dict, list)):
+                self.document.blame(path, f"${{{use.group(1)}}} is {brief(value)}: it can only stand alone")
+                raise _Undefined
+            parts.append(_plain(value))
+        parts.append(text[start:])
+        joined = "".join(parts)
+        if len(joined) > MAX_LENGTH:
+            self.document.blame(path, f"is longer than {MAX_LENGTH} characters once variables are put in")
+            raise _Undefined
+        return joined
+
+    def _named(self, name: str, path: Path) -> Any:
+        if name not in self.given:
+            self.document.blame(path, f"unknown variable: {suggestion(name, self.given)}")
+            raise _Undefined
+        value = self.of(name)
+        if self.document.wrong(("vars", name)):
+            raise _Undefined
+        values, levels = self.sizes[name]
+        self.spent += values
+        if self.spent > MAX_VALUES or levels + len(path) > MAX_DEPTH:
+            self.document.blame(path, f"variables put in more than {MAX_VALUES} values or {MAX_DEPTH} levels")
+            raise _Undefined
+        return value
+
+
+def _size(value: object) -> tuple[int, int]:
+    """(values, levels) of a value whose own parts are within bounds."""
+    inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    sizes = [_size(part) for part in inner]
+    return 1 + sum(count for count, _ in sizes), 1 + max((levels for _, levels in sizes), default=0)
+
+
+def _plain(value: object) -> str:
+    """A value as YAML would write it inside a text."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
