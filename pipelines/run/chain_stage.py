@@ -51,6 +51,9 @@ class ChainStage:
         if items:
             contexts = {step.name: self.session.context(step, self.executor.models) for step in stage.steps}
             await asyncio.to_thread(self.executor.open, stage, contexts)
+            for step, store in zip(stage.steps, self.stores, strict=True):
+                head = step is stage.head
+                self.session.started(step, len(self.inputs) if head else None, store.ledger().rows_in)
             await self._keep_in_flight(items, self.executor.in_flight(plan, stage))
         for step, store in zip(stage.steps, self.stores, strict=True):
             self._finish(step, store, time.monotonic() - started)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
+from .. import user_function
 from ..errors import ModelError
 from ..inference import Capability, Completion, Embedder, Engine, EngineSettings, ModelWeights, Request
 from ..operator import Context
@@ -36,8 +36,7 @@ WAITING_CPUS = 0.05
 class EngineActor:
     """One engine on some node of the cluster. Ray restarts it where its process or node is lost."""
 
-    def __init__(self, settings: EngineSettings, path: list[str]) -> None:
-        _see_user_code(path)
+    def __init__(self, settings: EngineSettings) -> None:
         self._engine = start_here(settings)
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
@@ -84,7 +83,7 @@ def start_actors(settings: EngineSettings) -> Engine:
         runtime_env={"env_vars": {"OMP_NUM_THREADS": str(os.cpu_count() or 1)}},
     )
     served = EngineSettings(settings.kind, settings.weights, options)
-    actors = [remote.remote(served, sys.path) for _ in range(replicas)]
+    actors = [remote.remote(served) for _ in range(replicas)]
     return ActorEngine(actors, capabilities_of(settings.kind))
 
 
@@ -106,7 +105,7 @@ class Job:
     weights: Mapping[str, ModelWeights]
     embedders: Mapping[str | None, ModelWeights]
     tables: Mapping[str, pa.Table]
-    path: list[str]
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def _embedder(weights: ModelWeights) -> Embedder:
 
 def carry(job: Job, table: pa.Table, first: int, last: int) -> list[Result]:
     """The task: one micro-batch through the chain's steps ``first .. last``, in a worker."""
-    _see_user_code(job.path)
+    user_function.look_in(job.folder)
     models = WorkerModels(job)
     contexts: dict[str, Context] = {
         step.name: StepContext(
@@ -156,11 +155,6 @@ def carry(job: Job, table: pa.Table, first: int, last: int) -> list[Result]:
 
     asyncio.run(chain.run(table, 0, last - first, emit))
     return results
-
-
-def _see_user_code(path: list[str]) -> None:
-    """Let a worker import what the driver can: the user's modules beside the pipeline file."""
-    sys.path.extend(entry for entry in path if entry not in sys.path)
 
 
 class RayExecutor:
@@ -187,7 +181,7 @@ class RayExecutor:
             weights={name: self._table.weights(name) for name in engines if self._has_weights(name)},
             embedders={name: self._table.embedder_weights(name) for name in sorted(named)},
             tables={name: contexts[stage.head.name].table(name) for name in sorted(reads)},
-            path=[entry or os.getcwd() for entry in sys.path],
+            folder=Path.cwd(),
         )
         self._job = ray.put(job)
 

@@ -16,7 +16,7 @@ from ..plan.nodes import Plan, PlannedStep
 from ..store.parts import Part
 from ..store.run_directory import RunDirectory, StepStore
 from .context import Models, StepContext
-from .events import Notice, Observer, PartDone, Progress, StepDone
+from .events import Notice, Observer, PartDone, Progress, StepDone, StepStarted
 from .limits import Purse, Stop
 from .rows import Rows
 
@@ -66,6 +66,10 @@ class Session:
 
     def notice(self, text: str, *, warning: bool = False) -> None:
         self.observer.on(Notice(text=text, level="warning" if warning else "info"))
+
+    def started(self, step: PlannedStep, rows_in: int | None, done: int) -> None:
+        """Tell that a step is at work; ``done`` of its rows are there from earlier sessions."""
+        self.observer.on(StepStarted(step=step.name, rows_in=rows_in, done=done))
 
     def committed(self, step: PlannedStep, part: Part, seconds: float) -> None:
         """Account for a part that has just been committed."""

@@ -40,6 +40,8 @@ class SingleStage:
     async def run(self) -> None:
         """Do the step's work in a thread, so that Ctrl-C is heard. Raises what stops the run."""
         self.session.check()
+        inputs = len(self.session.rows(self.step)) if self.step.inputs else None
+        self.session.started(self.step, inputs, self.store.ledger().rows_in)
         await asyncio.to_thread(self._work)
         self.session.done(self.step)
 

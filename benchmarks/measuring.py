@@ -1,0 +1,135 @@
+"""What every benchmark shares: a fresh process a case, wall time and peak memory, and the result file."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One comparison. ``ratio``: ours over the peer's, where more is better; else the peer's over ours."""
+
+    what: str
+    unit: str
+    ours: float
+    peer: float
+    peer_name: str
+    peer_version: str
+    ratio: float
+    aim: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a process printed as its last line (JSON), with its wall seconds and peak memory."""
+
+    answer: dict[str, Any]
+    seconds: float
+    peak_mib: float
+
+
+def run_case(command: Sequence[str], timeout: float = 1800) -> Case:
+    """Run a case in a fresh process. Peak memory is the tree's summed PSS, sampled ten times a second.
+
+    Raises RuntimeError with the end of what it printed where the process fails.
+    """
+    started = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    peak = 0.0
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.1):
+            peak = max(peak, tree_mib(process.pid))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    output, _ = process.communicate(timeout=timeout)
+    seconds = time.monotonic() - started
+    done.set()
+    watcher.join()
+    if process.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{output[-3000:]}")
+    return Case(json.loads(output.strip().splitlines()[-1]), seconds, peak)
+
+
+def tree_mib(pid: int) -> float:
+    """Proportional memory of a process and its descendants, MiB: shared pages are counted once."""
+    total = 0
+    try:
+        root = psutil.Process(pid)
+        for process in [root, *root.children(recursive=True)]:
+            try:
+                total += process.memory_full_info().pss
+            except psutil.Error:
+                continue
+    except psutil.Error:
+        return 0.0
+    return total / 2**20
+
+
+def median(values: Sequence[float]) -> float:
+    return statistics.median(values)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were taken on."""
+    return {
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "processor": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+    }
+
+
+def versions(*names: str) -> dict[str, str]:
+    found = {}
+    for name in ("gristmill", *names):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def write(name: str, figures: Sequence[Figure], packages: dict[str, str], more: dict[str, Any]) -> Path:
+    """Print the figures as a table and write ``results/NAME.json``."""
+    for figure in figures:
+        print(
+            f"{figure.what:<44} ours {figure.ours:>12,.1f}  {figure.peer_name} {figure.peer_version} "
+            f"{figure.peer:>12,.1f} {figure.unit:<10} ratio {figure.ratio:.2f}  (aim {figure.aim})"
+        )
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    content = {
+        "machine": machine(),
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": packages,
+        "figures": [asdict(figure) for figure in figures],
+        **more,
+    }
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    print(f"written: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+    return path
+
+
+def this_python(*arguments: str) -> list[str]:
+    """A command in this interpreter that does not see the repository's root as a place of modules."""
+    return [sys.executable, "-P", *arguments]
