@@ -80,10 +80,11 @@ def evaluate_expression(table: pa.Table, expression: str) -> Decision:
     false = np.zeros((len(conjuncts), table.num_rows), dtype=bool)
     null = np.zeros_like(false)
     for index, values in enumerate(arrays[1:]):
-        missing = np.ma.getmaskarray(values)
+        answers = np.ma.masked_array(values)
+        missing = np.broadcast_to(answers.mask, answers.shape)
         null[index, order] = missing
-        false[index, order] = ~missing & ~np.ma.filled(values, False).astype(bool)
-    mask = ~(false.any(axis=0) | null.any(axis=0))
+        false[index, order] = ~missing & ~answers.filled(False).astype(bool)
+    mask: NDArray[np.bool_] = np.logical_not(np.any(false | null, axis=0))
     names = [*rules, "null", None]
     first = np.where(mask, -1, np.where(false.any(axis=0), false.argmax(axis=0), len(rules)))
     counts = {names[i]: int((first == i).sum()) for i in range(len(rules) + 1)}

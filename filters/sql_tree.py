@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: The name of the table that an expression is about.
 TABLE = "rows"
 _PLACES = frozenset({"query_location", "query_location_length"})
-_LOCKED = {
+_LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
     "autoload_known_extensions": "false",
     "autoinstall_known_extensions": "false",
@@ -158,5 +158,5 @@ def function_name(node: Node) -> str:
 
 def arguments_of(node: Node) -> list[Node]:
     """A function's arguments (DuckDB 1 lists them plainly, DuckDB 2 each with its name)."""
-    found = node.get("arguments", node.get("children", []))
+    found: list[Node] = node.get("arguments", node.get("children", []))
     return [argument.get("expression", argument) for argument in found]

@@ -1,0 +1,110 @@
+"""Drop training rows that share text with evaluation items."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import BeforeValidator, Field
+
+from ..pipelines.errors import DataError
+from ..pipelines.operator import Context, StepRef, Verdicts, Whole
+from .columns import text_column
+from .ngram_index import SHORTEST, Column, NgramIndex
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_WHO = "decontaminate"
+#: Rows looked up at once: bounds the memory, also where many items share an n-gram.
+BLOCK = 4096
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+class Decontaminate(Whole):
+    """Filters rows that share word n-grams with evaluation items (rule ``contaminated``).
+
+    ``against``: the step (or steps) with the evaluation items. Texts are compared word by word, case
+    and punctuation aside, over ``columns`` (those of them that a table has); an n-gram lies within
+    one text. As in GPT-3's appendix C (Brown et al., 2020), with n = 13 words by default, and shorter
+    evaluation texts: one of 8 to n - 1 words counts as one n-gram of its own length, and one below
+    8 words only where it is the whole of a row's first column (the prompt) again.
+
+    A row's score is its overlap: the share of an evaluation item's n-grams that it holds, for the
+    item with the highest share, which is its neighbour. ``threshold``: rows with less overlap stay;
+    0 filters on any n-gram in common. ``max_document_frequency``: n-grams that occur in more
+    evaluation items than this are boilerplate (a template's phrases) and ignored; off by default.
+    A whole text in common always counts, boilerplate or not.
+    """
+
+    value_field: ClassVar[str | None] = "against"
+
+    against: Annotated[
+        tuple[StepRef, ...],
+        Field(min_length=1),
+        BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
+    ]
+    n: Annotated[int, Field(ge=SHORTEST)] = 13
+    columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt", "response")
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
+    max_document_frequency: Annotated[int, Field(ge=1)] | None = None
+
+    def apply(self, table: pa.Table, context: Context) -> Verdicts:
+        """Judge all rows. Raises DataError where a table has none of the columns, or one that is not text."""
+        import numpy as np
+        import pyarrow as pa
+
+        tables = [(step, context.table(step)) for step in self.against]
+        names = [name for name in self.columns if any(name in each.column_names for _, each in tables)]
+        for step, each in tables:
+            self._texts(each, f"the evaluation items of '{step}'")
+        self._texts(table, "its rows")
+        evaluation = pa.concat_tables(
+            [_only(each, names) for _, each in tables],
+        )
+        ids = [row_id for _, each in tables for row_id in each.column("_id").to_pylist()]
+        index = NgramIndex(
+            self._texts(evaluation, "the evaluation items"), self.n, self.max_document_frequency
+        )
+        overlap, item = np.zeros(table.num_rows), np.full(table.num_rows, -1, dtype=np.int64)
+        for start in range(0, table.num_rows, BLOCK):
+            context.check()
+            block = self._texts(table.slice(start, BLOCK), "its rows")
+            part = slice(start, start + BLOCK)
+            overlap[part], item[part] = index.overlap(block)
+            context.progress(min(start + BLOCK, table.num_rows), table.num_rows, "rows")
+        bad = (overlap > 0) & (overlap >= self.threshold)
+        return Verdicts(
+            kept=~bad,
+            rule="contaminated",
+            score=overlap,
+            neighbour=[ids[i] if found else None for found, i in zip(bad.tolist(), item.tolist())],
+            summary={
+                "items": len(ids),
+                "contaminated_rows": int(bad.sum()),
+                "contaminated_items": len(set(item[bad].tolist())),
+                "ignored_ngrams": index.ignored,
+                "unseen_items": index.unseen,
+            },
+        )
+
+    def _texts(self, table: pa.Table, what: str) -> list[Column]:
+        """The columns that the table has; those of the first named column may match as wholes."""
+        present = [name for name in self.columns if name in table.column_names]
+        if not present:
+            raise DataError(
+                f"{_WHO} compares {' and '.join(self.columns)}, and {what} have neither; set `columns` to "
+                f"some of: {', '.join(name for name in table.column_names if not name.startswith('_'))}"
+            )
+        return [(text_column(table, name, _WHO).to_pylist(), name == self.columns[0]) for name in present]
+
+
+def _only(table: pa.Table, names: list[str]) -> pa.Table:
+    """The named columns as text, null where the table does not have one."""
+    import pyarrow as pa
+
+    nothing = pa.chunked_array([pa.nulls(table.num_rows, pa.large_string())])
+    columns = [text_column(table, name, _WHO) if name in table.column_names else nothing for name in names]
+    return pa.table(columns, names=names)

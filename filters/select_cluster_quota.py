@@ -1,0 +1,194 @@
+"""Choose rows evenly over clusters of their embeddings, so that no common kind crowds out the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from ..pipelines.operator import Context, EmbedderRef, Estimate, Verdicts, Whole
+from .columns import number_column
+from .embed_column import embed
+from .nearest import nearest_cosine
+from .select_random import draw
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+_WHO = "select: cluster_quota"
+#: Above this many rows, k-means goes through them in mini-batches.
+MINI_BATCH_ROWS = 50_000
+#: At most this many of the chosen rows are compared for the mean distance to the nearest other.
+SPREAD_ROWS = 5_000
+
+
+class ClusterQuota(Whole):
+    """Keeps ``rows`` rows, the same number from each of ``clusters`` clusters as far as they reach.
+
+    K-means (Lloyd; k-means++ starts, seeded; mini-batches above 50,000 rows) over the unit
+    embeddings of the joined ``columns``; clusters are numbered from the largest. What a small
+    cluster cannot give is shared among the others (:func:`quotas`). Within a cluster the rows with
+    the highest ``by`` come first; without ``by``, as ``pick`` says, those nearest to the
+    centroid or random ones. The others are filtered with rule ``cluster_quota`` and what they were
+    ranked by as the score. Rows without text fail.
+
+    Adds ``cluster`` (int32, null without text) and, unless ``store_embeddings`` is off, the
+    embeddings. The summary sets the choice beside a random one of the same size.
+    """
+
+    seeded: ClassVar[bool] = True
+
+    rows: Annotated[int, Field(gt=0)]
+    clusters: Annotated[int, Field(gt=0)]
+    by: str | None = None
+    pick: Literal["nearest", "random"] = "nearest"
+    columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt", "response")
+    embedder: EmbedderRef | None = None
+    store_embeddings: bool = True
+
+    def estimate(self, rows: int) -> Estimate:
+        return Estimate(rows=min(rows, self.rows))
+
+    def apply(self, table: pa.Table, context: Context) -> Verdicts:
+        """Judge all rows. Raises DataError where a column is missing or of the wrong type."""
+        import numpy as np
+        import pyarrow as pa
+
+        ranked = None if self.by is None else number_column(table, self.by, _WHO)
+        embedded = embed(table, self.columns, self.embedder, context, _WHO)
+        usable = embedded.usable
+        vectors = embedded.vectors[usable]
+        labels, centrality = cluster(vectors, self.clusters, context.seed)
+        draws = draw(table.column("_id").to_pylist(), context.seed)[usable]
+        value = ranked[usable] if ranked is not None else centrality if self.pick == "nearest" else draws
+        chosen = choose(labels, value, self.rows)
+        random = np.zeros(len(labels), dtype=bool)
+        random[np.argsort(draws, kind="stable")[: int(chosen.sum())]] = True
+
+        kept = np.zeros(table.num_rows, dtype=bool)
+        kept[usable] = chosen
+        score = np.full(table.num_rows, np.nan)
+        score[usable] = np.where(np.isfinite(value), value, np.nan)
+        numbers = np.full(table.num_rows, -1, dtype=np.int32)
+        numbers[usable] = labels
+        columns = {"cluster": pa.array(numbers, mask=numbers < 0)}
+        return Verdicts(
+            kept=kept,
+            rule="cluster_quota",
+            score=score,
+            errors=embedded.errors if any(embedded.errors) else None,
+            columns=columns | (embedded.columns() if self.store_embeddings else {}),
+            summary=_compare(labels, vectors, chosen, random),
+        )
+
+
+def cluster(
+    vectors: NDArray[np.float32], clusters: int, seed: int
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """K-means over unit vectors ``(n, d)``: (label of each, its cosine to its centroid).
+
+    Labels int32 ``(n,)``, 0 the largest cluster (of equals, the one that starts first); at most
+    ``clusters`` of them, fewer where there are fewer distinct vectors. One thread, because the sums
+    of several come in no fixed order and the same seed must give the same clusters.
+    """
+    import numpy as np
+
+    if not len(vectors):
+        return np.zeros(0, dtype=np.int32), np.zeros(0)
+    from sklearn.cluster import KMeans, MiniBatchKMeans
+    from threadpoolctl import threadpool_limits
+
+    clusters = min(clusters, len(np.unique(vectors, axis=0)))
+    with threadpool_limits(1):
+        if len(vectors) > MINI_BATCH_ROWS:
+            fitted = MiniBatchKMeans(clusters, n_init=3, batch_size=4096, random_state=seed).fit(vectors)
+        else:
+            fitted = KMeans(clusters, n_init=3, random_state=seed).fit(vectors)
+    labels = np.asarray(fitted.labels_, dtype=np.int64)
+    found, first, sizes = np.unique(labels, return_index=True, return_counts=True)
+    renumbered = np.zeros(clusters, dtype=np.int32)
+    renumbered[found[np.lexsort((first, -sizes))]] = np.arange(len(found), dtype=np.int32)
+    centroids = np.asarray(fitted.cluster_centers_, dtype=np.float64)
+    lengths = np.linalg.norm(centroids, axis=1, keepdims=True)
+    unit = np.divide(centroids, lengths, out=np.zeros_like(centroids), where=lengths > 0)
+    cosines = np.einsum("ij,ij->i", vectors.astype(np.float64), unit[labels])
+    return renumbered[labels], cosines
+
+
+def quotas(sizes: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
+    """How many rows each cluster gives: as even as the clusters' sizes allow (water-filling).
+
+    ``sizes``: int64 ``(clusters,)``. The answer has the same shape, sums to ``min(rows, sizes.sum())``,
+    exceeds no size, and two clusters that are not used up differ by at most one, in favour of the
+    larger.
+    """
+    import numpy as np
+
+    rows = min(rows, int(sizes.sum()))
+    given = np.zeros_like(sizes)
+    while (left := rows - int(given.sum())) > 0:
+        able = np.flatnonzero(given < sizes)
+        share = left // len(able)
+        if share:
+            given[able] += np.minimum(share, sizes[able] - given[able])
+        else:
+            largest = able[np.argsort(-sizes[able], kind="stable")]
+            given[largest[:left]] += 1
+    return given
+
+
+def choose(labels: NDArray[np.int32], value: NDArray[np.float64], rows: int) -> NDArray[np.bool_]:
+    """Which rows to keep: each cluster's quota of its rows with the highest ``value``, ties in row order."""
+    import numpy as np
+
+    chosen = np.zeros(len(labels), dtype=bool)
+    if not len(labels):
+        return chosen
+    sizes = np.bincount(labels)
+    order = np.lexsort((-value, labels))
+    starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
+    place = np.arange(len(labels)) - starts[labels[order]]
+    chosen[order] = place < quotas(sizes, rows)[labels[order]]
+    return chosen
+
+
+def _compare(
+    labels: NDArray[np.int32],
+    vectors: NDArray[np.float32],
+    chosen: NDArray[np.bool_],
+    random: NDArray[np.bool_],
+) -> Mapping[str, Any]:
+    """The choice beside a random one of the same size.
+
+    ``clusters``: rows before, after, and in the random choice. ``coverage``: share of the clusters
+    that have a row. ``spread``: mean distance (1 - cosine) of a chosen row to its nearest other,
+    over at most 5,000 rows.
+    """
+    import numpy as np
+
+    number = int(labels.max()) + 1 if len(labels) else 0
+    before, after, beside = (
+        np.bincount(labels[mask], minlength=number) for mask in (np.ones_like(chosen), chosen, random)
+    )
+    return {
+        "clusters": [
+            {"cluster": c, "before": int(before[c]), "after": int(after[c]), "random": int(beside[c])}
+            for c in range(number)
+        ],
+        "coverage": {name: _share(counts) for name, counts in (("selected", after), ("random", beside))},
+        "spread": {name: _spread(vectors[mask]) for name, mask in (("selected", chosen), ("random", random))},
+    }
+
+
+def _share(counts: NDArray[np.int64]) -> float:
+    return float((counts > 0).mean()) if len(counts) else 0.0
+
+
+def _spread(vectors: NDArray[np.float32]) -> float | None:
+    import numpy as np
+
+    some = vectors[np.linspace(0, len(vectors) - 1, min(len(vectors), SPREAD_ROWS)).astype(int)]
+    return float(1.0 - nearest_cosine(some).mean()) if len(some) > 1 else None

@@ -1,0 +1,49 @@
+"""Choose rows at random: the choice that every other one has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from ..pipelines.operator import Context, Estimate, Verdicts, Whole
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+
+class RandomSelect(Whole):
+    """Keeps ``rows`` rows, each as likely as another; all of them where there are no more.
+
+    A row's draw depends on the seed and its ``_id`` alone, so rows added or taken away before this
+    step hardly change the choice among the others. The others are filtered with rule ``random`` and
+    their draw as the score.
+    """
+
+    seeded: ClassVar[bool] = True
+
+    rows: Annotated[int, Field(gt=0)]
+
+    def estimate(self, rows: int) -> Estimate:
+        return Estimate(rows=min(rows, self.rows))
+
+    def apply(self, table: pa.Table, context: Context) -> Verdicts:
+        import numpy as np
+
+        draws = draw(table.column("_id").to_pylist(), context.seed)
+        kept = np.zeros(len(draws), dtype=bool)
+        kept[np.argsort(draws, kind="stable")[: self.rows]] = True
+        return Verdicts(kept=kept, rule="random", score=draws, summary={"asked": self.rows, "of": len(draws)})
+
+
+def draw(ids: Sequence[str], seed: int) -> NDArray[np.float64]:
+    """A number in [0, 1) for each id, float64 ``(rows,)``: uniform over ids, fixed for an id and a seed."""
+    import numpy as np
+
+    key = seed.to_bytes(8, "big", signed=True)
+    digests = b"".join(blake2b(each.encode(), digest_size=8, key=key).digest() for each in ids)
+    return (np.frombuffer(digests, dtype=">u8") >> np.uint64(11)) * 2.0**-53
