@@ -1,0 +1,66 @@
+"""Rows to a Hugging Face ``datasets`` directory."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import DataError
+from ..operator import Written
+from .card import data_card
+from .export import Export
+from .placing import place_directory
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..operator import Context
+
+
+class ArrowExport(Export):
+    """A directory that ``datasets.load_from_disk`` reads, with a data card (README.md).
+
+    ``path``: a local directory. ``title`` and ``license`` (an SPDX name) go into the card.
+    """
+
+    title: str | None = None
+    license: str | None = None
+
+    def write(self, table: pa.Table, context: Context, default: Path) -> Written:
+        if self.path is not None and "://" in self.path:
+            raise DataError(
+                f"{self.path}: `export: arrow` writes local directories; for a URL use `export: parquet`, "
+                "for the Hugging Face Hub `export: hub`"
+            )
+        ready = self.prepared(table)
+        place = default if self.path is None else Path(self.path)
+        card = data_card(
+            ready, context, title=self.title or context.step, form=self.format, licence=self.license
+        )
+
+        def write(folder: Path) -> None:
+            _save(ready, folder)
+            (folder / "README.md").write_text(card, encoding="utf-8")
+
+        names = place_directory(place, "dataset_info.json", write)
+        return Written(location=str(place), files=names, rows=ready.num_rows)
+
+
+def _save(table: pa.Table, folder: Path) -> None:
+    import datasets
+    from datasets.table import InMemoryTable
+    from datasets.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
+
+    # A fingerprint of our own: the library's is random, and equal rows are to give equal bytes.
+    fingerprint = blake2b(str(table.schema).encode(), digest_size=8)
+    for batch in table.to_batches():
+        fingerprint.update(batch.serialize())
+    shown = is_progress_bar_enabled()
+    disable_progress_bar()
+    try:
+        dataset = datasets.Dataset(InMemoryTable(table), fingerprint=fingerprint.hexdigest())
+        dataset.save_to_disk(str(folder))
+    finally:
+        if shown:
+            enable_progress_bar()

@@ -1,0 +1,87 @@
+"""What every sink does before it writes: choose the columns, put rows into a trainer's format."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import DataError
+from ..formats import FORMATS, Format
+from ..operator import Sink
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Columns for the engine's own use that weigh more than the rows themselves.
+HEAVY = frozenset({"logprobs", "top_logprobs", "embedding"})
+_BATCH_ROWS = 4096
+
+
+class Export(Sink):
+    """The rows of a step, for others to read.
+
+    ``path``: where to (a relative path starts at the current directory); the run's own folder where
+    it is left out. ``format``: ``rows`` writes the columns as they are, the others a trainer's
+    layout. ``columns``: with ``rows`` which to write (all where it is left out), with a trainer's
+    layout which to write beside it. ``drop``: columns to leave out; by default log-probabilities
+    and embeddings. The row's ``_id`` is written as ``id`` (``row_id`` where the rows have an ``id``).
+    """
+
+    path: str | None = None
+    format: Format = "rows"
+    columns: tuple[str, ...] | None = None
+    drop: tuple[str, ...] | None = None
+
+    def prepared(self, table: pa.Table) -> pa.Table:
+        """The table to write: own columns only, in the format asked for, one chunk a column.
+
+        Raises DataError for a column that is not there and a row that does not fit the format.
+        """
+        for name in [*(self.columns or ()), *(self.drop or ())]:
+            if name not in table.column_names:
+                known = ", ".join(each for each in table.column_names if not each.startswith("_"))
+                raise DataError(f"export: no column {name!r}; there are {known}")
+        own = [name for name in table.column_names if not name.startswith("_")]
+        dropped = set(self.drop) if self.drop is not None else HEAVY - set(self.columns or ())
+        chosen = own if self.columns is None and self.format == "rows" else list(self.columns or ())
+        kept = table.select([name for name in chosen if name not in dropped])
+        if self.format != "rows":
+            kept = _formatted(table, self.format, kept)
+        if "_id" in table.column_names:
+            kept = kept.add_column(0, "row_id" if "id" in kept.column_names else "id", table["_id"])
+        # The layout of chunks depends on how the work was split; the bytes written must not.
+        return kept.combine_chunks().replace_schema_metadata(None)
+
+
+def _formatted(table: pa.Table, form: str, beside: pa.Table) -> pa.Table:
+    import pyarrow as pa
+
+    convert = FORMATS[form]
+    schema = _schema(form)
+    batches = [
+        pa.RecordBatch.from_pylist([convert(row) for row in batch.to_pylist()], schema=schema)
+        for batch in table.to_batches(max_chunksize=_BATCH_ROWS)
+    ]
+    made = pa.Table.from_batches(batches, schema=schema)
+    if "system" in made.column_names and made["system"].null_count == made.num_rows:
+        made = made.drop_columns("system")
+    for name in beside.column_names:
+        if name in made.column_names:
+            raise DataError(f"export: column {name!r} is already part of the format {form}: leave it out")
+        made = made.append_column(name, beside[name])
+    return made
+
+
+def _schema(form: str) -> pa.Schema:
+    import pyarrow as pa
+
+    text = pa.string()
+    if form == "messages":
+        return pa.schema([("messages", pa.list_(pa.struct([("role", text), ("content", text)])))])
+    if form == "sharegpt":
+        return pa.schema([("conversations", pa.list_(pa.struct([("from", text), ("value", text)])))])
+    names = {
+        "prompt_completion": ("system", "prompt", "completion"),
+        "alpaca": ("system", "instruction", "input", "output"),
+        "prompt_chosen_rejected": ("system", "prompt", "chosen", "rejected"),
+    }
+    return pa.schema([(name, text) for name in names[form]])

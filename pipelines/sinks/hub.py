@@ -1,0 +1,81 @@
+"""Rows to a repository on the Hugging Face Hub, only when a pipeline file asks for it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from ..errors import DataError
+from ..operator import Written
+from .card import data_card
+from .export import Export
+from .parquet import write_parquet
+from .placing import place_directory
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..operator import Context
+
+TOKEN = "HF_TOKEN"
+_FILE = "data/train-00000-of-00001.parquet"
+
+
+class HubExport(Export):
+    """Pushes a Parquet file and a data card to a data set repository.
+
+    ``repo``: ``owner/name``; it is made where it is missing, ``private`` unless said otherwise.
+    ``revision``: the branch. The token comes from the environment (``HF_TOKEN``), never from a file.
+    A copy of what was pushed stays at ``path`` (by default in the run's folder).
+    """
+
+    repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    private: bool = True
+    revision: str = "main"
+    title: str | None = None
+    license: str | None = None
+
+    def write(self, table: pa.Table, context: Context, default: Path) -> Written:
+        token = os.environ.get(TOKEN)
+        if not token:
+            raise DataError(
+                f"export to {self.repo}: {TOKEN} is not set in the environment; make a token that may write at "
+                "https://huggingface.co/settings/tokens, set it, and run again (finished steps are kept)"
+            )
+        ready = self.prepared(table)
+        place = default if self.path is None else Path(self.path)
+        title = self.title or self.repo.partition("/")[2]
+        card = data_card(ready, context, title=title, form=self.format, licence=self.license)
+
+        def write(folder: Path) -> None:
+            (folder / _FILE).parent.mkdir()
+            write_parquet(ready, folder / _FILE)
+            (folder / "README.md").write_text(card, encoding="utf-8")
+
+        names = place_directory(place, "README.md", write)
+        return Written(location=self._push(place, token), files=names, rows=ready.num_rows)
+
+    def _push(self, folder: Path, token: str) -> str:
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=token)
+        try:
+            api.create_repo(self.repo, repo_type="dataset", private=self.private, exist_ok=True)
+            api.upload_folder(
+                repo_id=self.repo,
+                repo_type="dataset",
+                folder_path=str(folder),
+                revision=self.revision,
+                commit_message="Rows from Gristmill",
+                allow_patterns=[_FILE, "README.md"],
+            )
+        except Exception as error:  # the client raises many unrelated types
+            first = next(iter(str(error).splitlines()), type(error).__name__).replace(token, "…")
+            raise DataError(
+                f"export to {self.repo}: the Hugging Face Hub refused or cannot be reached ({first}). The rows are "
+                f"at {folder}; run again once the network and the token's rights are in order"
+            ) from None
+        return f"{api.endpoint}/datasets/{self.repo}"

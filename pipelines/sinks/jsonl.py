@@ -1,0 +1,87 @@
+"""Rows to a JSON Lines file."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from ..errors import DataError
+from ..operator import Written
+from .export import Export
+from .placing import place_file
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..operator import Context
+
+_ENDINGS = (".jsonl.gz", ".jsonl.zst", ".jsonl")
+_BATCH_ROWS = 4096
+
+
+class JsonlExport(Export):
+    """One JSON object a line, UTF-8: at ``path`` (``.jsonl``, ``.jsonl.gz``, ``.jsonl.zst``) or ``data.jsonl`` in it.
+
+    Dates are ISO text. JSON has no NaN or infinity: they are written as null.
+    """
+
+    def write(self, table: pa.Table, context: Context, default: Path) -> Written:
+        ready = self.prepared(table)
+        ending = next((each for each in _ENDINGS if (self.path or "").endswith(each)), ".jsonl")
+        return place_file(self.path, default, ending, ready.num_rows, partial(_write, ready, ending))
+
+
+def _write(table: pa.Table, ending: str, path: Path) -> None:
+    with _opened(path, ending) as out:
+        for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
+            for row in batch.to_pylist():
+                out.write(_line(row).encode())
+
+
+@contextmanager
+def _opened(path: Path, ending: str) -> Iterator[IO[bytes]]:
+    import pyarrow as pa
+
+    with open(path, "wb") as file:
+        if ending.endswith(".gz"):
+            # Without a name and a time in its header: equal rows give equal bytes.
+            with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
+                yield packed  # type: ignore[misc]
+        elif ending.endswith(".zst"):
+            with pa.CompressedOutputStream(pa.PythonFile(file, "w"), "zstd") as packed:
+                yield packed
+        else:
+            yield file
+
+
+def _line(row: dict[str, Any]) -> str:
+    try:
+        return json.dumps(row, ensure_ascii=False, allow_nan=False, default=_text) + "\n"
+    except ValueError:
+        return json.dumps(_finite(row), ensure_ascii=False, default=_text) + "\n"
+
+
+def _text(value: object) -> str:
+    isoformat = getattr(value, "isoformat", None)
+    if isoformat is not None:
+        return str(isoformat())
+    raise DataError(
+        f"a value of type {type(value).__name__} has no JSON form: leave its column out with `drop:`, "
+        "or use `export: parquet`"
+    )
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,33 @@
+"""Rows to a Parquet file."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..operator import Written
+from .export import Export
+from .placing import place_file
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..operator import Context
+
+_GROUP_ROWS = 65_536
+
+
+class ParquetExport(Export):
+    """One Parquet file (zstd): at ``path``, or ``data.parquet`` in it where it is no ``.parquet`` file."""
+
+    def write(self, table: pa.Table, context: Context, default: Path) -> Written:
+        ready = self.prepared(table)
+        return place_file(self.path, default, ".parquet", ready.num_rows, partial(write_parquet, ready))
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """The table as one file. Equal tables give equal bytes."""
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, path, compression="zstd", row_group_size=_GROUP_ROWS)

@@ -1,0 +1,90 @@
+"""Choosing columns and formats before anything is written."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from gristmill.pipelines.errors import DataError
+from gristmill.pipelines.sinks import ParquetExport
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+def rows(count: int = 3) -> pa.Table:
+    return pa.table(
+        {
+            "_id": [f"r{i}" for i in range(count)],
+            "_parents": [["p"]] * count,
+            "prompt": [f"q{i}" for i in range(count)],
+            "response": [f"a{i}" for i in range(count)],
+            "logprobs": [[-0.5]] * count,
+            "score": [0.1] * count,
+        }
+    )
+
+
+def test_rows_keep_their_columns_but_not_the_heavy_ones() -> None:
+    assert ParquetExport().prepared(rows()).column_names == ["id", "prompt", "response", "score"]
+    assert ParquetExport(drop=()).prepared(rows()).column_names[-2:] == ["logprobs", "score"]
+    assert ParquetExport(columns=("logprobs", "score")).prepared(rows()).column_names == [
+        "id",
+        "logprobs",
+        "score",
+    ]
+    assert ParquetExport(drop=("prompt",)).prepared(rows()).column_names == [
+        "id",
+        "response",
+        "logprobs",
+        "score",
+    ]
+
+
+def test_a_format_has_its_own_columns_and_those_asked_for() -> None:
+    table = ParquetExport(format="messages", columns=("score",)).prepared(rows())
+    assert table.column_names == ["id", "messages", "score"]
+    assert table["messages"][1].as_py() == [
+        {"role": "user", "content": "q1"},
+        {"role": "assistant", "content": "a1"},
+    ]
+    assert ParquetExport(format="prompt_completion").prepared(rows()).column_names == [
+        "id",
+        "prompt",
+        "completion",
+    ]
+
+
+def test_a_system_prompt_in_one_row_makes_the_column() -> None:
+    table = rows().append_column("system", pa.array([None, "Be brief.", None]))
+    ready = ParquetExport(format="alpaca").prepared(table)
+    assert ready["system"].to_pylist() == [None, "Be brief.", None]
+
+
+def test_a_row_s_own_id_is_kept() -> None:
+    table = rows().append_column("id", pa.array(["x", "y", "z"]))
+    ready = ParquetExport(columns=("id",)).prepared(table)
+    assert ready.to_pydict() == {"row_id": ["r0", "r1", "r2"], "id": ["x", "y", "z"]}
+
+
+def test_no_rows_still_have_their_schema() -> None:
+    ready = ParquetExport(format="sharegpt").prepared(rows(0))
+    assert ready.num_rows == 0
+    assert ready.column_names == ["id", "conversations"]
+
+
+def test_wrong_columns_are_named() -> None:
+    with pytest.raises(DataError, match="no column 'scoer'; there are prompt"):
+        ParquetExport(columns=("scoer",)).prepared(rows())
+    with pytest.raises(DataError, match="'prompt' is already part of the format"):
+        ParquetExport(format="prompt_completion", columns=("prompt",)).prepared(rows())
+
+
+@settings(max_examples=20, deadline=None)
+@given(cuts=st.lists(st.integers(0, 20), max_size=4))
+def test_how_the_rows_were_split_does_not_show(cuts: list[int]) -> None:
+    table = rows(20)
+    edges = sorted({0, 20, *cuts})
+    split = pa.concat_tables([table.slice(a, b - a) for a, b in zip(edges, edges[1:], strict=False)])
+    for form in ("rows", "messages"):
+        ready = ParquetExport(format=form).prepared(split)
+        assert ready == ParquetExport(format=form).prepared(table)
+        assert all(column.num_chunks <= 1 for column in ready.columns)

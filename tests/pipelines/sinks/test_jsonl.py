@@ -1,0 +1,50 @@
+"""JSON Lines export: what is read back is what was there; compressed too, and the same bytes each time."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pytest
+from gristmill.pipelines.errors import DataError
+from gristmill.pipelines.sinks import JsonlExport
+from gristmill.pipelines.sources import Jsonl
+
+
+@pytest.mark.parametrize("name", ["set.jsonl", "set.jsonl.gz", "set.jsonl.zst", "folder"])
+def test_what_is_written_is_read_back(tmp_path: Path, context: Any, name: str) -> None:
+    table = pa.table({"text": ['ä\n\u2028"x"', None], "tags": [["a"], []], "n": [1, 2]})
+    path = tmp_path / name
+    JsonlExport(path=str(path)).write(table, context, tmp_path)
+    file = path / "data.jsonl" if name == "folder" else path
+    first = file.read_bytes()
+    JsonlExport(path=str(path)).write(table, context, tmp_path)
+    assert file.read_bytes() == first
+    read = pa.Table.from_batches(list(Jsonl(path=str(file)).read(context)))
+    assert read.to_pylist() == table.to_pylist()
+
+
+def test_dates_are_text_and_nan_is_null(tmp_path: Path, context: Any) -> None:
+    table = pa.table({"day": [datetime.date(2026, 1, 2)], "x": [float("nan")], "xs": [[float("inf"), 1.0]]})
+    JsonlExport().write(table, context, tmp_path)
+    assert json.loads((tmp_path / "data.jsonl").read_text()) == {
+        "day": "2026-01-02",
+        "x": None,
+        "xs": [None, 1.0],
+    }
+
+
+def test_bytes_are_refused_with_the_way_out(tmp_path: Path, context: Any) -> None:
+    with pytest.raises(DataError, match="type bytes has no JSON form.*drop"):
+        JsonlExport().write(pa.table({"b": [b"x"]}), context, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_url_is_written(tmp_path: Path, context: Any) -> None:
+    JsonlExport(path="memory://exports/set.jsonl").write(pa.table({"n": [1]}), context, tmp_path)
+    with fsspec.open("memory://exports/set.jsonl", "rb") as stream:
+        assert stream.read() == b'{"n": 1}\n'
