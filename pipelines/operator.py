@@ -181,6 +181,11 @@ class Operator(BaseModel):
     #: Does the result depend on the step's seed? If not, the seed is no part of the fingerprint.
     seeded: ClassVar[bool] = False
 
+    @classmethod
+    def resolve(cls, value: object) -> type[Operator]:
+        """The class that serves a step whose verb has this value (``map`` has one a kind of function)."""
+        return cls
+
     def content(self) -> Mapping[str, str]:
         """Digests of what the parameters only name: files, templates, a function's source.
 

@@ -91,7 +91,7 @@ def names(verb: str) -> list[str]:
 def find(verb: str, value: object) -> type[Operator] | None:
     """The operator class of a step that says ``verb: value``, or None where there is none."""
     if verb in VALUED:
-        return load(VALUED[verb])
+        return load(VALUED[verb]).resolve(value)
     if not isinstance(value, str):
         return None
     if value in added().get(verb, {}):

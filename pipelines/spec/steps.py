@@ -124,7 +124,7 @@ def _operator(document: Document, draft: Draft, raw: dict[str, Any]) -> None:
     known = registry.names(draft.verb)
     try:
         draft.kind = registry.find(draft.verb, draft.value)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, GristmillError) as error:
         document.blame(path, f"the operator {brief(draft.value)} cannot be loaded: {error}")
         return
     if draft.kind is None:

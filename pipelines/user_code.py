@@ -1,0 +1,362 @@
+"""Steps that are a user's own function: ``map: my_module:function`` and ``source: my_module:function``.
+
+What a function takes and gives back (its annotations) decides how it is called: rows one by one,
+rows that make new rows, or an Arrow table at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, PositiveInt
+
+from .errors import DataError
+from .operator import (
+    Apply,
+    Failed,
+    Filtered,
+    Kept,
+    Map,
+    Operator,
+    Outcome,
+    Source,
+    TableApply,
+    TableMap,
+    Verdicts,
+)
+from .records import Row
+from .sources.columns import final_names
+from .sources.parquet import fitted, plain
+from .sources.shape import Shapes
+from .user_function import is_reference, load, source_digest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from .operator import Context
+
+_BATCH_ROWS = 8192
+_MAKERS = (list, tuple, Iterable, Iterator, typing.Sequence, typing.Generator)
+
+
+class _UserStep(Operator):
+    """``args``: keyword arguments that every call gets beside the rows."""
+
+    args: dict[str, Any] = Field(default_factory=dict)
+
+
+class UserMap(Map, _UserStep):
+    """A function ``(row: dict) -> dict | None``, plain or async.
+
+    A dict's entries become columns of the row; None sets the row aside; an exception fails this row
+    and no other. ``concurrency``: how many calls of an async function run at once, in one micro-batch.
+    """
+
+    value_field: ClassVar[str | None] = "map"
+
+    map: str
+    concurrency: PositiveInt = 32
+
+    @classmethod
+    def resolve(cls, value: object) -> type[Operator]:
+        """The class for the function that ``value`` names, by its annotations.
+
+        A parameter annotated ``pa.Table`` (or ``pa.RecordBatch``) asks for :class:`UserTableMap`, a
+        return type that is a list or an iterator for :class:`UserMake`. Raises DataError as
+        :func:`~gristmill.pipelines.user_function.load` does.
+        """
+        if not isinstance(value, str) or not is_reference(value):
+            return cls
+        hints = _annotations(load(value))
+        returned = hints.pop("return", None)
+        if any(_is_table(hint) for hint in hints.values()):
+            return UserTableMap
+        return UserMake if _is_many(returned) else cls
+
+    def content(self) -> Mapping[str, str]:
+        return {self.map: source_digest(self.map)}
+
+    def open(self, context: Context) -> Apply:
+        call = partial(load(self.map), **self.args)
+        judge = _one if not self.makes else _many
+        if inspect.iscoroutinefunction(inspect.unwrap(load(self.map))):
+            return _asynchronous(call, judge, self.concurrency)
+        return _synchronous(call, judge)
+
+
+class UserMake(UserMap):
+    """A function ``(row: dict) -> list[dict]`` (or an iterator of dicts): new rows from each row.
+
+    A row from which nothing is made is set aside.
+    """
+
+    makes: ClassVar[bool] = True
+
+
+class UserTableMap(TableMap, _UserStep):
+    """A function ``(table: pa.Table) -> pa.Table | pa.Array``, for speed.
+
+    It gets a micro-batch (with ``_id``) and answers a table of the same rows in the same order, whose
+    columns are added or replace those of their name; or an array: of booleans, which rows go on;
+    of anything else, a column that is called like the function.
+    """
+
+    value_field: ClassVar[str | None] = "map"
+
+    map: str
+
+    def content(self) -> Mapping[str, str]:
+        return {self.map: source_digest(self.map)}
+
+    def open(self, context: Context) -> TableApply:
+        function = load(self.map)
+        call = partial(function, **self.args)
+        name = self.map.rpartition(":")[2].rpartition(".")[2]
+        wants_batch = any("RecordBatch" in str(hint) for hint in _annotations(function).values())
+
+        def judge(table: pa.Table) -> Verdicts:
+            given = table.combine_chunks().to_batches()[0] if wants_batch and table.num_rows else table
+            try:
+                answer = call(given)
+            except Exception as error:
+                return Verdicts(errors=[_told(error)] * table.num_rows)
+            return _verdicts(table, answer, name)
+
+        return judge
+
+
+class UserSource(Source, _UserStep):
+    """A function that yields rows: dicts, or Arrow tables or record batches where there are many.
+
+    Dicts are held in memory until their common schema is known. ``rows``: take so many at most.
+    """
+
+    value_field: ClassVar[str | None] = "source"
+
+    source: str
+    rows: PositiveInt | None = None
+
+    def content(self) -> Mapping[str, str]:
+        return {self.source: source_digest(self.source)}
+
+    def read(self, context: Context) -> Iterator[pa.RecordBatch]:
+        try:
+            made = iter(load(self.source)(**self.args))
+            first = next(made, None)
+        except Exception as error:
+            raise DataError(f"{self.source}: {_told(error)}") from error
+        if first is None:
+            return
+        everything = self._checked(chain([first], made), context)
+        batches = (
+            self._from_dicts(everything) if isinstance(first, Mapping) else self._from_tables(everything)
+        )
+        left = self.rows
+        for batch in batches:
+            yield batch if left is None else batch.slice(0, left)
+            if left is not None:
+                left -= min(left, batch.num_rows)
+                if left == 0:
+                    return
+
+    def _checked(self, made: Iterator[Any], context: Context) -> Iterator[Any]:
+        number = 0
+        while True:
+            context.check()
+            try:
+                item = next(made)
+            except StopIteration:
+                return
+            except Exception as error:
+                raise DataError(f"{self.source}: after {number} items: {_told(error)}") from error
+            number += 1
+            yield item
+
+    def _from_dicts(self, made: Iterator[Any]) -> Iterator[pa.RecordBatch]:
+        shapes = Shapes()
+        rows: list[Mapping[str, Any]] = []
+        for number, row in enumerate(made):
+            if number == self.rows:
+                break
+            place = f"{self.source}: row {number}"
+            if not isinstance(row, Mapping) or not all(isinstance(name, str) for name in row):
+                raise DataError(f"{place} is no dict of columns but a {type(row).__name__}")
+            shapes.add(row, place)
+            rows.append(row)
+        schema = shapes.schema()
+        final_names(schema.names, {}, None, self.source)
+        for start in range(0, len(rows), _BATCH_ROWS):
+            yield shapes.batch(rows[start : start + _BATCH_ROWS], schema)
+
+    def _from_tables(self, made: Iterator[Any]) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        schema: pa.Schema | None = None
+        for number, item in enumerate(made):
+            if not isinstance(item, (pa.Table, pa.RecordBatch)):
+                raise DataError(
+                    f"{self.source}: item {number} is a {type(item).__name__}; yield dicts, or Arrow tables or "
+                    "record batches, and no mixture"
+                )
+            here = plain(item.schema)
+            if schema is None:
+                schema = here
+                final_names(schema.names, {}, None, self.source)
+            if here != schema:
+                raise DataError(
+                    f"{self.source}: item {number} has the columns {_columns(here)}; those before had {_columns(schema)}"
+                )
+            for batch in [item] if isinstance(item, pa.RecordBatch) else item.to_batches():
+                yield fitted(batch, schema, schema.names)
+
+
+def _columns(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} ({field.type})" for field in schema)
+
+
+def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
+    """Parameter (and "return") -> annotation; the text of it where it cannot be resolved here."""
+    target = inspect.unwrap(function)
+    if not inspect.isroutine(target) and not inspect.isclass(target):
+        target = type(target).__call__
+    try:
+        return typing.get_type_hints(target)
+    except Exception:  # names that are imported for type checkers only
+        return dict(getattr(target, "__annotations__", {}))
+
+
+def _is_table(hint: object) -> bool:
+    name = hint if isinstance(hint, str) else getattr(hint, "__name__", "")
+    return name.rpartition(".")[2] in ("Table", "RecordBatch")
+
+
+def _is_many(hint: object) -> bool:
+    if isinstance(hint, str):
+        return hint.lower().startswith(("list", "tuple", "sequence", "iter", "generator"))
+    origin = typing.get_origin(hint) or hint
+    return isinstance(origin, type) and issubclass(origin, Iterable) and not issubclass(origin, (Mapping, str))
+
+
+Judge = Callable[[Row, Any], list[Outcome]]
+
+
+def _synchronous(call: Callable[[Row], Any], judge: Judge) -> Apply:
+    """Rows one after another, in a thread: the engines' event loop goes on, calls never overlap."""
+    turn = asyncio.Lock()
+
+    def answers(rows: list[Row]) -> list[list[Outcome]]:
+        found: list[list[Outcome]] = []
+        for row in rows:
+            try:
+                found.append(judge(row, call(dict(row))))
+            except Exception as error:
+                found.append([Failed(_told(error))])
+        return found
+
+    async def apply(rows: list[Row]) -> list[list[Outcome]]:
+        async with turn:
+            return await asyncio.to_thread(answers, rows)
+
+    return apply
+
+
+def _asynchronous(call: Callable[[Row], Any], judge: Judge, concurrency: int) -> Apply:
+    async def apply(rows: list[Row]) -> list[list[Outcome]]:
+        free = asyncio.Semaphore(concurrency)
+
+        async def answer(row: Row) -> list[Outcome]:
+            async with free:
+                try:
+                    return judge(row, await call(dict(row)))
+                except Exception as error:
+                    return [Failed(_told(error))]
+
+        return list(await asyncio.gather(*(answer(row) for row in rows)))
+
+    return apply
+
+
+def _one(row: Row, answer: Any) -> list[Outcome]:
+    if answer is None:
+        return [Filtered("map: returned None")]
+    if isinstance(answer, (list, tuple)):
+        return [
+            Failed("returned a list: annotate the function `-> list[dict]` if it is to make new rows of each")
+        ]
+    return [_kept(row, answer)]
+
+
+def _many(row: Row, answer: Any) -> list[Outcome]:
+    if answer is None:
+        return [Filtered("map: returned None")]
+    if isinstance(answer, (Mapping, str)) or not isinstance(answer, Iterable):
+        return [Failed(f"returned a {type(answer).__name__}, not the list of dicts that its annotation says")]
+    made = [_kept(row, each) for each in answer]
+    return made or [Filtered("map: made no rows")]
+
+
+def _kept(row: Row, answer: Any) -> Outcome:
+    if not isinstance(answer, Mapping):
+        return Failed(f"returned a {type(answer).__name__}, not a dict of columns")
+    columns: Row = {}
+    for name, value in answer.items():
+        if not isinstance(name, str):
+            return Failed(f"returned a dict with the key {name!r}: columns are named by strings")
+        if name.startswith("_"):
+            if name in row and row[name] == value:
+                continue  # it gave back the row that it was given
+            return Failed(f"set {name!r}: names that start with '_' are the engine's own")
+        columns[name] = value
+    return Kept(columns)
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _verdicts(table: pa.Table, answer: Any, name: str) -> Verdicts:
+    import pyarrow as pa
+
+    if isinstance(answer, pa.RecordBatch):
+        answer = pa.Table.from_batches([answer])
+    if not isinstance(answer, (pa.Table, pa.Array, pa.ChunkedArray)):
+        raise DataError(f"{name} returned a {type(answer).__name__}, not an Arrow table or array")
+    if len(answer) != table.num_rows:
+        raise DataError(
+            f"{name} returned {len(answer)} rows for {table.num_rows}: to set rows aside return booleans, to make "
+            "new rows write a function of one row"
+        )
+    if isinstance(answer, pa.Table):
+        return _added(table, answer, name)
+    if pa.types.is_boolean(answer.type):
+        if answer.null_count:
+            errors = [f"{name} returned null" if value is None else None for value in answer.to_pylist()]
+            return Verdicts(errors=errors, kept=_flags(answer), rule="map: returned false")
+        return Verdicts(kept=_flags(answer), rule="map: returned false")
+    return Verdicts(columns={name: answer})
+
+
+def _flags(answer: pa.Array | pa.ChunkedArray) -> Any:
+    import pyarrow.compute as pc
+
+    return pc.fill_null(answer, False).to_numpy(zero_copy_only=False)
+
+
+def _added(table: pa.Table, answer: pa.Table, name: str) -> Verdicts:
+    columns = {}
+    for column in answer.column_names:
+        unchanged = column in table.column_names and answer[column].equals(table[column])
+        if column.startswith("_") and not unchanged:
+            raise DataError(
+                f"{name} changed the column {column!r} (other rows, or another order): names that start with '_' "
+                "are the engine's own"
+            )
+        if not unchanged:
+            columns[column] = answer[column]
+    return Verdicts(columns=columns)
