@@ -41,13 +41,11 @@ def check(document: Document) -> PipelineSpec:
         raise SpecError(document.problems)
     spec = header.model_copy(update={"models": read, "steps": made})
     spec._document = {key: value for key, value in raw.items() if key != "vars"}
-    spec._places = {name: _place(document, name) for name in made}
+    for section, entries in (("steps", made), ("models", read)):
+        for name in entries:
+            mark = document.mark((section, name), key=True)
+            spec._places[section, name] = (mark.file, mark.line, mark.column)
     return spec
-
-
-def _place(document: Document, step: str) -> tuple[str, int, int]:
-    mark = document.mark(("steps", step), key=True)
-    return mark.file, mark.line, mark.column
 
 
 def _header(document: Document, raw: dict[str, Any]) -> PipelineSpec | None:

@@ -161,13 +161,11 @@ def _bound(text: str, file: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                at = event.start_mark
+                line, column = (
+                    (event.start_mark.line + 1, event.start_mark.column + 1) if event.start_mark else (1, 1)
+                )
                 raise SpecError(
-                    [
-                        Problem(
-                            file, at.line + 1, at.column + 1, "", f"is nested deeper than {MAX_DEPTH} levels"
-                        )
-                    ]
+                    [Problem(file, line, column, "", f"is nested deeper than {MAX_DEPTH} levels")]
                 )
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1

@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..user_function import look_in
 from .check import check
 from .document import Document, parse, read
+from .locate import locate
 from .model import PipelineSpec
 from .overrides import override
 from .variables import substitute
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> PipelineSpec:
-    """The specification in a file. ``overrides``: ``path=value`` texts, as ``--set`` takes them.
+    """The specification in a file, or in the packaged recipe of that name.
 
-    Raises SpecError, which holds every mistake with its line, column and nearest valid name.
+    ``overrides``: ``path=value`` texts, as ``--set`` takes them. Users' own functions are looked for
+    in the file's folder too. Raises SpecError, which holds every mistake
+    with its line, column and nearest valid name.
     """
-    return _made(read(Path(path)), overrides)
+    file = locate(path)
+    look_in(file.parent)
+    return _made(read(file), overrides)
 
 
 def loads(text: str, file: str = "<text>", overrides: Sequence[str] = ()) -> PipelineSpec:

@@ -149,17 +149,17 @@ class PipelineSpec(Frozen):
     gristmill: Literal[1] = Field(description="Version of the format.")
     name: Name = Field(description="Names the pipeline in reports and on data cards.")
     seed: int = Field(0, ge=0, description="Every draw of the run derives from it.")
-    budget: Budget = Budget()
+    budget: Budget = Field(default_factory=lambda: Budget.model_validate({}))
     models: dict[Name, ModelSpec] = Field(default_factory=dict)
     steps: dict[Name, StepSpec] = Field(default_factory=dict)
-    loop: Loop = Loop()
+    loop: Loop = Field(default_factory=lambda: Loop.model_validate({}))
     on_failure: OnFailure = Field("continue", description="What a failed row does to the run.")
     metrics: tuple[Literal["mlflow", "trackio"], ...] = Field((), description="Trackers to log to.")
 
     #: The file after variables and overrides, as plain values: what `spec.yaml` of a run holds.
     _document: dict[str, Any] = PrivateAttr(default_factory=dict)
-    #: (file, line, column) of each step, for errors that only planning can find.
-    _places: dict[str, tuple[str, int, int]] = PrivateAttr(default_factory=dict)
+    #: (file, line, column) of each step and model, for errors that only planning can find.
+    _places: dict[tuple[str, str], tuple[str, int, int]] = PrivateAttr(default_factory=dict)
 
     def resolved(self) -> str:
         """The file as YAML text with variables and overrides put in: loading it gives this again."""
@@ -167,7 +167,7 @@ class PipelineSpec(Frozen):
 
         return yaml.safe_dump(self._document, sort_keys=False, allow_unicode=True, width=110)
 
-    def problem(self, step: str, message: str) -> Problem:
-        """A mistake in a step, at its place in the file."""
-        file, line, column = self._places.get(step, ("", 1, 1))
-        return Problem(file, line, column, f"steps.{step}", message)
+    def problem(self, path: tuple[str, str], message: str) -> Problem:
+        """A mistake in a step or a model, ``("steps", name)``, at its place in the file."""
+        file, line, column = self._places.get(path, ("", 1, 1))
+        return Problem(file, line, column, ".".join(path), message)

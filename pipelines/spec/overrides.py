@@ -64,7 +64,7 @@ def _put(document: Document, name: str, given: Document, option: str) -> None:
         else:
             if isinstance(holder, dict) and holder.get(key) is None:
                 holder[key] = {}
-            holder = holder[key]  # type: ignore[index]
+            holder = holder[key]
         column += len(part) + 1
     _move(document, path, given, option, column)
     return None

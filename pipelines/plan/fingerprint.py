@@ -1,0 +1,84 @@
+"""Fingerprints: one hash over everything that decides a step's rows, and nothing else.
+
+The canonical request of a step is a JSON object: the operator and its version, its parameters, the
+digests of files, templates and functions they name, the weights, engines and options of its
+models, its seed where it draws, and the fingerprints of the steps it takes rows from. What only
+changes the pace (the executor, how many requests are in flight) is no part of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
+
+from ..inference import derive_seed
+from ..operator import Map, Operator, Train
+from .nodes import PlannedModel
+
+#: Options that change how fast an engine works or how it is reached, never what it answers.
+PACE_OPTIONS = frozenset(
+    {
+        "api_key_env",
+        "base_url",
+        "batch_size",
+        "concurrency",
+        "device",
+        "gpu_memory_utilization",
+        "max_concurrency",
+        "max_lora_rank",
+        "max_num_seqs",
+        "max_retries",
+        "retries",
+        "tensor_parallel_size",
+        "timeout",
+    }
+)
+
+
+def fingerprint_of(request: Mapping[str, object]) -> str:
+    """64 hex digits of a canonical request."""
+    return sha256(canonical(request).encode()).hexdigest()
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys and no spaces: one text for one value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def draws(operator: Operator) -> bool:
+    """Does what the operator makes depend on its seed? If not, another seed does not run it again."""
+    asks = isinstance(operator, Map) and any(kind == "model" for _, kind, _ in operator.references())
+    return operator.seeded or asks or isinstance(operator, Train)
+
+
+def step_seed(operator_seed: int | None, seed: int, round_number: int, step: str) -> int:
+    """A step's own ``seed`` holds in every round; without one, each round draws anew."""
+    return operator_seed if operator_seed is not None else derive_seed(seed, round_number, step)
+
+
+def parameters(operator: Operator) -> dict[str, object]:
+    """The parameters without the names of models and steps: what those name is hashed instead."""
+    names = {field for field, _ in type(operator).reference_fields()}
+    return operator.model_dump(mode="json", exclude=names)
+
+
+def model_request(model: PlannedModel, operator: Operator) -> dict[str, object]:
+    """What a step depends on of a model: weights for training, and the engine too for requests."""
+    if isinstance(operator, Train):
+        return {"digest": model.digest}
+    return {"digest": model.digest, "engine": model.engine, "options": engine_options(model)}
+
+
+def engine_options(model: PlannedModel) -> dict[str, object]:
+    """The options that change answers, with defaults filled in: spelling one out changes nothing."""
+    given = _filled(model.engine, canonical(dict(model.options)))
+    return {name: value for name, value in given.items() if name not in PACE_OPTIONS}
+
+
+@cache
+def _filled(engine: str, options: str) -> dict[str, object]:
+    from ..spec.models import options_model
+
+    return options_model(engine).model_validate(json.loads(options)).model_dump(mode="json")

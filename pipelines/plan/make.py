@@ -1,0 +1,196 @@
+"""Makes a plan: a pure function of the specification, the carried students and the digests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeAlias
+
+from ..errors import GristmillError, Problem, SpecError
+from ..operator import Train
+from ..spec.model import EmbedderModel, ModelSpec, PipelineSpec, StepSpec, WeightsModel
+from .digests import digest_of
+from .fingerprint import canonical, draws, fingerprint_of, model_request, parameters, step_seed
+from .nodes import Carry, Plan, PlannedModel, PlannedStep
+
+__all__ = ["DigestOf", "digest_of", "make_plan"]
+
+#: Names the content of a model's weights. Raises ModelError where there are none to be found.
+DigestOf: TypeAlias = Callable[[ModelSpec], str]
+
+#: The embedding model of a parameter that names none.
+DEFAULT_EMBEDDER = "all-minilm-l6-v2"
+
+
+def make_plan(
+    spec: PipelineSpec,
+    *,
+    file: str,
+    round: int = 1,
+    carry: Mapping[str, Carry] | None = None,
+    digest_of: DigestOf = digest_of,
+) -> Plan:
+    """The steps of a round with their fingerprints, in an order in which they can run.
+
+    ``carry``: model name -> the promoted student that stands in for it. Raises SpecError where a
+    file, a template, a function or a model's weights that the file names cannot be found: all of
+    them at once.
+    """
+    maker = _Maker(spec, round, carry or {}, digest_of)
+    steps = maker.make()
+    if maker.problems:
+        raise SpecError(maker.problems)
+    return Plan(spec=spec, file=file, round=round, steps=steps, models=maker.models)
+
+
+class _Maker:
+    def __init__(
+        self, spec: PipelineSpec, number: int, carry: Mapping[str, Carry], digest_of: DigestOf
+    ) -> None:
+        self.spec = spec
+        self.round = number
+        self.carry = carry
+        self.digest_of = digest_of
+        self.problems: list[Problem] = []
+        self.models: dict[str, PlannedModel] = {}
+        self.done: dict[str, PlannedStep] = {}
+
+    def make(self) -> tuple[PlannedStep, ...]:
+        for name, model in self.spec.models.items():
+            self.models[name] = self._model(name, model)
+        for name in order(self.spec):
+            self.done[name] = self._step(self.spec.steps[name])
+        return tuple(self.done.values())
+
+    def _model(self, name: str, model: ModelSpec) -> PlannedModel:
+        try:
+            digest = self.digest_of(model)
+        except GristmillError as error:
+            self.problems.append(self.spec.problem(("models", name), str(error)))
+            digest = ""
+        adapter = model.adapter if isinstance(model, WeightsModel) else None
+        student = self.carry.get(name)
+        if student is not None:
+            digest = sha256(canonical([digest, student.digest]).encode()).hexdigest()
+        return PlannedModel(
+            name=name,
+            engine=model.engine,
+            reference=model.path if isinstance(model, (WeightsModel, EmbedderModel)) else "",
+            options=model.options,
+            digest=digest,
+            adapter=student.adapter if student else Path(adapter) if adapter else None,
+        )
+
+    def _step(self, step: StepSpec) -> PlannedStep:
+        operator = step.operator
+        try:
+            content = dict(operator.content())
+        except GristmillError as error:
+            self.problems.append(self.spec.problem(("steps", step.name), str(error)))
+            content = {}
+        seed = step_seed(step.seed, self.spec.seed, self.round, step.name)
+        kinds: dict[str, str] = {}
+        asked: dict[str, list[object]] = {}
+        reads: dict[str, list[str]] = {}
+        for field, kind, name in operator.references():
+            if kind != "step":
+                kinds[name] = "train" if name in self.done and name not in self.models else kind
+                asked.setdefault(field, []).append(self._asked(name, step))
+            elif field != type(operator).input_field:
+                reads.setdefault(field, []).append(name)
+        if uses_default_embedder(step):
+            embedder = self._default_embedder()
+            kinds[embedder.name] = "embedder"
+            asked[""] = [{"digest": embedder.digest}]
+        request: dict[str, object] = {
+            "operator": operator_name(step),
+            "version": type(operator).version,
+            "params": parameters(operator),
+            "content": content,
+            "models": asked,
+            "seed": seed if draws(operator) else None,
+            "inputs": [self.done[name].fingerprint for name in step.inputs],
+            "reads": {
+                field: [self.done[name].fingerprint for name in names] for field, names in reads.items()
+            },
+        }
+        read = tuple(dict.fromkeys(name for names in reads.values() for name in names))
+        trained = [name for name, kind in kinds.items() if kind == "train"]
+        return PlannedStep(
+            name=step.name,
+            verb=step.verb,
+            label=step.label,
+            operator=operator,
+            fingerprint=fingerprint_of(request),
+            seed=seed,
+            inputs=step.inputs,
+            reads=read,
+            models=kinds,
+            depends=tuple(dict.fromkeys([*step.inputs, *read, *trained])),
+            on_failure=step.on_failure or self.spec.on_failure,
+            content=content,
+            request=request,
+        )
+
+    def _asked(self, name: str, step: StepSpec) -> dict[str, object]:
+        """What the step's fingerprint holds of the model ``name``."""
+        if name in self.models:
+            return model_request(self.models[name], step.operator)
+        student = self.done[name]
+        served = model_request(self.models[base_of(name, self.spec)], step.operator)
+        return {**served, "trained": student.fingerprint}
+
+    def _default_embedder(self) -> PlannedModel:
+        packaged = EmbedderModel(engine="embedder", path=DEFAULT_EMBEDDER)
+        declared = self.spec.models.get(DEFAULT_EMBEDDER)
+        if declared is not None and declared != packaged:
+            return self._model(DEFAULT_EMBEDDER, packaged)
+        if DEFAULT_EMBEDDER not in self.models:
+            self.models[DEFAULT_EMBEDDER] = self._model(DEFAULT_EMBEDDER, packaged)
+        return self.models[DEFAULT_EMBEDDER]
+
+
+def operator_name(step: StepSpec) -> str:
+    """What the registry calls the operator: the verb alone where the value is a parameter."""
+    held = type(step.operator).value_field
+    return step.verb if held is not None or not isinstance(step.value, str) else f"{step.verb}: {step.value}"
+
+
+def uses_default_embedder(step: StepSpec) -> bool:
+    """Does a parameter that names an embedding model name none?"""
+    fields = {field for field, kind in type(step.operator).reference_fields() if kind == "embedder"}
+    return any(getattr(step.operator, field) is None for field in fields)
+
+
+def base_of(name: str, spec: PipelineSpec) -> str:
+    """The model of the file below a train step, through as many train steps as there are."""
+    while name not in spec.models:
+        operator = spec.steps[name].operator
+        assert isinstance(operator, Train)  # the check of the file saw to it
+        name = operator.model
+    return name
+
+
+def needs(step: StepSpec, spec: PipelineSpec) -> Iterable[str]:
+    """The steps that must be done before a step."""
+    named = [
+        name for _, _, name in step.operator.references() if name in spec.steps and name not in spec.models
+    ]
+    return dict.fromkeys([*step.inputs, *named])
+
+
+def order(spec: PipelineSpec) -> list[str]:
+    """Step names such that each comes after what it needs; the file's own order wherever it can be."""
+    placed: dict[str, None] = {}
+    for start in spec.steps:
+        waiting = [start]
+        while waiting:
+            name = waiting[-1]
+            ahead = [other for other in needs(spec.steps[name], spec) if other not in placed]
+            if name in placed or not ahead:
+                placed[name] = None
+                waiting.pop()
+            else:
+                waiting.append(ahead[0])
+    return list(placed)

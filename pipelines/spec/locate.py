@@ -1,0 +1,43 @@
+"""Finds the file that a person means: a path, or the name of a recipe that ships with Gristmill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import Problem, SpecError
+from .nearest import nearest
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+def recipes() -> dict[str, Path]:
+    """Name -> file of each packaged recipe."""
+    return {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))}
+
+
+def locate(name: str | Path) -> Path:
+    """The file at a path, or else the packaged recipe of that name. Raises SpecError."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    packaged = recipes()
+    if str(name) in packaged:
+        return packaged[str(name)]
+    if path.exists():
+        said = "is not a file" if not path.is_dir() else "is a folder, not a pipeline file"
+    else:
+        near = nearest(str(name).removesuffix(".yaml"), packaged)
+        beside = _beside(path)
+        meant = f"; did you mean {beside or near!r}?" if beside or near else ""
+        said = f"there is no such file, and no recipe of that name{meant} (`gristmill recipes` lists them)"
+    raise SpecError([Problem(str(name), 1, 1, "", said)])
+
+
+def _beside(path: Path) -> str | None:
+    """The pipeline file in the same folder whose name is closest."""
+    try:
+        names = [each.name for each in path.parent.glob("*.y*ml")]
+    except OSError:
+        return None
+    close = nearest(path.name, names)
+    return str(path.with_name(close)) if close else None
