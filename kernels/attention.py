@@ -1,0 +1,103 @@
+"""Causal attention over packed sequences: no token sees another sequence's.
+
+On a CPU the products of a block of queries with the keys up to it run as plain matrix products (oneDNN, bf16), and
+the probabilities are formed again in the backward pass, as in FlashAttention-2 (Dao, arXiv 2307.08691); queries of
+one key head's group are folded into rows, so grouped-query attention costs no copies. Here this is several times
+faster than ``scaled_dot_product_attention``, whose CPU backward pass is slow; elsewhere that one is used.
+
+FLOP: 2*L*L*D a head forward, 5*L*L*D backward (causal, the sum over sequences of length L).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import scaled_dot_product_attention
+
+#: Queries whose scores exist at once: bounds the transient to QUERIES * L * heads values.
+QUERIES = 512
+
+
+def packed_attention(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], scale: float) -> Tensor:
+    """Causal attention within each of the packed sequences.
+
+    ``q`` (tokens, heads, D), ``k`` and ``v`` (tokens, key heads, D), ``lengths``: tokens of each
+    sequence, their sum = tokens. Returns (tokens, heads, D).
+    """
+    if q.device.type == "cpu":
+        attended: Tensor = _PackedAttention.apply(q, k, v, tuple(lengths), scale)
+        return attended
+    parts = []
+    for one_q, one_k, one_v in zip(q.split(list(lengths)), k.split(list(lengths)), v.split(list(lengths))):
+        heads_first = (part.transpose(0, 1)[None] for part in (one_q, one_k, one_v))
+        out = scaled_dot_product_attention(*heads_first, is_causal=True, scale=scale, enable_gqa=True)
+        parts.append(out[0].transpose(0, 1))
+    return torch.cat(parts)
+
+
+def _grouped(x: Tensor, groups: int) -> Tensor:
+    """(tokens, groups * members, D) -> (groups, members * tokens, D): a group's heads one under the other."""
+    tokens, heads, size = x.shape
+    return x.view(tokens, groups, heads // groups, size).permute(1, 2, 0, 3).reshape(groups, -1, size)
+
+
+def _ungrouped(x: Tensor, tokens: int) -> Tensor:
+    """The inverse of :func:`_grouped`."""
+    groups, rows, size = x.shape
+    return x.view(groups, rows // tokens, tokens, size).permute(2, 0, 1, 3).reshape(tokens, -1, size)
+
+
+def _probabilities(q: Tensor, k: Tensor, queries: int) -> Tensor:
+    """Softmax of ``q @ k.T`` for the last ``queries`` positions, causal: (groups, members * queries, keys)."""
+    scores = q @ k.transpose(1, 2)
+    ahead = torch.ones(queries, queries, dtype=torch.bool, device=q.device).triu_(1)
+    scores.view(q.shape[0], -1, queries, k.shape[1])[..., -queries:].masked_fill_(ahead, float("-inf"))
+    return torch.softmax(scores, dim=-1)
+
+
+class _PackedAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, lengths: tuple[int, ...], scale: float) -> Tensor:
+        ctx.save_for_backward(q, k, v)
+        ctx.lengths, ctx.scale = lengths, scale
+        out = torch.empty_like(q)
+        for rows, keys in _blocks(lengths):
+            groups = k.shape[1]
+            block_k, block_v = k[keys].transpose(0, 1), v[keys].transpose(0, 1)
+            probabilities = _probabilities(_grouped(q[rows] * scale, groups), block_k, rows.stop - rows.start)
+            out[rows] = _ungrouped(probabilities @ block_v, rows.stop - rows.start)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v = ctx.saved_tensors
+        d_q, d_k, d_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        groups = k.shape[1]
+        for rows, keys in _blocks(ctx.lengths):
+            queries = rows.stop - rows.start
+            block_k, block_v = k[keys].transpose(0, 1), v[keys].transpose(0, 1)
+            block_q, upstream = _grouped(q[rows] * ctx.scale, groups), _grouped(d_out[rows], groups)
+            probabilities = _probabilities(block_q, block_k, queries)
+            d_v[keys] += (probabilities.transpose(1, 2) @ upstream).transpose(0, 1)
+            d_probabilities = upstream @ block_v.transpose(1, 2)
+            d_scores = torch.ops.aten._softmax_backward_data(d_probabilities, probabilities, -1, q.dtype)
+            d_q[rows] = _ungrouped(d_scores @ block_k, queries) * ctx.scale
+            d_k[keys] += (d_scores.transpose(1, 2) @ block_q).transpose(0, 1)
+        return d_q, d_k, d_v, None, None
+
+
+def _blocks(lengths: tuple[int, ...]) -> list[tuple[slice, slice]]:
+    """For each block of queries: its rows, and the rows of the keys that it may see."""
+    found = []
+    begin = 0
+    for length in lengths:
+        for start in range(begin, begin + length, QUERIES):
+            stop = min(start + QUERIES, begin + length)
+            found.append((slice(start, stop), slice(begin, stop)))
+        begin += length
+    return found

@@ -1,0 +1,1 @@
+"""Adapters: one small class each, over one frozen linear layer."""

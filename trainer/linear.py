@@ -1,0 +1,71 @@
+"""A frozen linear layer: its weight dense or in NF4, and an adapter over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from ..kernels import nf4
+
+
+class Adapter(Protocol):
+    """What can stand over a frozen linear layer. The slot for every method of the adapter family.
+
+    ``state``: the tensors to save, by their suffix in PEFT's layout (``lora_A.weight``).
+    """
+
+    def __call__(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
+        """The adapted map of ``x`` (tokens, K): (tokens, N). ``weight()`` is the frozen weight (N, K)."""
+        ...
+
+    def state(self) -> dict[str, Tensor]: ...
+
+    def load(self, state: dict[str, Tensor]) -> None: ...
+
+
+class Linear(nn.Module):
+    """``y = x W^T + bias``, frozen, plus what its adapter adds.
+
+    ``base``: the weight (N, K) in the computing dtype, or in NF4. ``keep_dequantized``: hold the dequantized weight
+    beside an NF4 base, which spends 2 bytes a weight (bf16) to save dequantizing twice a step; the values
+    are the same.
+    """
+
+    adapter: nn.Module | None
+
+    def __init__(
+        self,
+        base: Tensor | nf4.NF4Tensor,
+        bias: Tensor | None,
+        dtype: torch.dtype,
+        keep_dequantized: bool = False,
+    ) -> None:
+        super().__init__()
+        self.base, self.bias, self.dtype = base, bias, dtype
+        self.adapter = None
+        self._dequantized = self._dequantize() if keep_dequantized else None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, K): outputs, inputs."""
+        rows, columns = self.base.shape
+        return rows, columns
+
+    def weight(self) -> Tensor:
+        """The weight in the computing dtype, (N, K)."""
+        return self._dequantize() if self._dequantized is None else self._dequantized
+
+    def _dequantize(self) -> Tensor:
+        if isinstance(self.base, Tensor):
+            return self.base
+        return nf4.dequantize(self.base, self.dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.adapter is None:
+            return linear(x, self.weight(), self.bias)
+        adapted: Tensor = self.adapter(x, self.weight, self.bias)
+        return adapted

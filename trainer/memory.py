@@ -1,0 +1,86 @@
+"""How much memory training takes: predicted before loading, measured after."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..kernels.cross_entropy import CHUNK
+from .model import ModelConfig
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """Bytes by component, at the peak of a step."""
+
+    base: int
+    dequantized: int
+    adapters: int
+    activations: int
+    head: int
+
+    @property
+    def total(self) -> int:
+        return self.base + self.dequantized + self.adapters + self.activations + self.head
+
+
+def block_weights(config: ModelConfig) -> int:
+    """Weights in the linear layers of all blocks."""
+    attention = config.hidden * config.head_size * (2 * config.heads + 2 * config.key_heads)
+    return config.layers * (attention + 3 * config.hidden * config.intermediate)
+
+
+def plan_memory(
+    config: ModelConfig,
+    *,
+    bytes_a_value: int,
+    quantized: bool,
+    keep_dequantized: bool,
+    adapter_weights: int,
+    tokens: int,
+) -> MemoryPlan:
+    """The plan for packs of ``tokens`` tokens.
+
+    A block keeps for the backward pass, a token: its input, both normed inputs and the stream between (4 H), q, k, v
+    twice but for v (turned and not), the attended values, and gate, up and their product (3 I). Adapters are float32:
+    weight, gradient, two moments. The head holds one chunk of float32 logits, their softmax and its rounding.
+    """
+    weights = block_weights(config)
+    embeddings = config.vocabulary * config.hidden * (1 if config.tied else 2)
+    base = (weights * 33 // 64 if quantized else weights * bytes_a_value) + embeddings * bytes_a_value
+    size = config.head_size
+    values = 4 * config.hidden + size * (2 * config.heads + 2 * config.key_heads) + 3 * config.intermediate
+    transient = 4 * config.intermediate
+    return MemoryPlan(
+        base=base,
+        dequantized=weights * bytes_a_value if quantized and keep_dequantized else 0,
+        adapters=adapter_weights * 16,
+        activations=tokens * bytes_a_value * (config.layers * values + transient),
+        head=CHUNK * config.vocabulary * (2 * 4 + bytes_a_value) + 2 * tokens * config.hidden * bytes_a_value,
+    )
+
+
+class PeakMemory:
+    """The process's peak resident memory since this was made, on Linux; elsewhere, since the process began."""
+
+    def __init__(self) -> None:
+        import psutil
+
+        self.before: int = psutil.Process().memory_info().rss
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark (proc(5))
+
+    def bytes(self) -> int:
+        """Peak bytes, all of the process."""
+        try:
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+        except OSError:
+            pass
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,182 @@
+"""A decoder of the Llama family, over packed sequences: Llama, SmolLM, Mistral, Qwen2 and Qwen3.
+
+Tokens are one flat axis: a pack of sequences is ``ids`` (tokens,) with the ``lengths`` of the sequences in it.
+Positions restart and attention stops at each sequence's edge, so a pack computes what its sequences would
+alone. There is no padding and no cache: this model is for training.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding
+
+from ..kernels.attention import packed_attention
+from ..kernels.rms_norm import rms_norm
+from ..kernels.rotary import rotate
+from ..kernels.swiglu import swiglu
+from ..pipelines.errors import ModelError
+from .linear import Linear
+
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+ROTARY_TYPES = ("default", "linear", "llama3")
+#: The linear layers of a block, by their place in it.
+LINEARS = (
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    "mlp.gate_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The shape of a model, from a Hugging Face ``config.json``."""
+
+    family: str
+    vocabulary: int
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    key_heads: int
+    head_size: int
+    epsilon: float
+    tied: bool
+    positions: int
+    rotary: dict[str, Any]
+    query_key_norm: bool
+    window: int | None
+
+    @classmethod
+    def read(cls, path: Path) -> ModelConfig:
+        """The config of the model in directory ``path``. Raises ModelError for one that is not supported."""
+        try:
+            raw: dict[str, Any] = json.loads((path / "config.json").read_text())
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"{path}: cannot read config.json ({error}); give a Hugging Face model directory"
+            ) from None
+        family = raw.get("model_type")
+        if family not in FAMILIES:
+            raise ModelError(
+                f"{path}: cannot train a model of type {family!r}; supported: {', '.join(FAMILIES)}"
+            )
+        rotary = dict(raw.get("rope_parameters") or raw.get("rope_scaling") or {})
+        rotary.setdefault("rope_theta", raw.get("rope_theta", 10000.0))
+        rotary.setdefault("rope_type", rotary.get("type", "default"))
+        if rotary["rope_type"] not in ROTARY_TYPES:
+            raise ModelError(
+                f"{path}: cannot train with rotary scaling {rotary['rope_type']!r}; supported: {', '.join(ROTARY_TYPES)}"
+            )
+        if raw.get("hidden_act", "silu") != "silu":
+            raise ModelError(f"{path}: cannot train with activation {raw['hidden_act']!r}; supported: silu")
+        sliding = raw.get("use_sliding_window", family == "mistral")
+        return cls(
+            family=family,
+            vocabulary=raw["vocab_size"],
+            hidden=raw["hidden_size"],
+            intermediate=raw["intermediate_size"],
+            layers=raw["num_hidden_layers"],
+            heads=raw["num_attention_heads"],
+            key_heads=raw.get("num_key_value_heads") or raw["num_attention_heads"],
+            head_size=raw.get("head_dim") or raw["hidden_size"] // raw["num_attention_heads"],
+            epsilon=raw["rms_norm_eps"],
+            tied=raw.get("tie_word_embeddings", False),
+            positions=raw.get("max_position_embeddings", 2048),
+            rotary=rotary,
+            query_key_norm=family == "qwen3",
+            window=raw.get("sliding_window") if sliding else None,
+        )
+
+    def frequencies(self) -> Tensor:
+        """Radians a position of each pair of values: float32 (head_size / 2,)."""
+        exponents = torch.arange(0, self.head_size, 2, dtype=torch.int64).float() / self.head_size
+        frequencies = 1.0 / (self.rotary["rope_theta"] ** exponents)
+        kind = self.rotary["rope_type"]
+        if kind == "linear":
+            return frequencies / self.rotary["factor"]
+        if kind == "llama3":
+            return _llama3_frequencies(frequencies, self.rotary)
+        return frequencies
+
+
+def _llama3_frequencies(frequencies: Tensor, rotary: dict[str, Any]) -> Tensor:
+    """Slow turns are stretched by ``factor``, fast ones kept, those between blended (Llama 3.1, arXiv 2407.21783)."""
+    original = rotary["original_max_position_embeddings"]
+    turns = original * frequencies / (2 * math.pi)
+    low, high = rotary["low_freq_factor"], rotary["high_freq_factor"]
+    kept = ((turns - low) / (high - low)).clamp(0, 1)
+    return kept * frequencies + (1 - kept) * frequencies / rotary["factor"]
+
+
+class Block(nn.Module):
+    """One decoder layer. ``linears`` by the names of LINEARS; norms are frozen tensors."""
+
+    def __init__(self, config: ModelConfig, linears: dict[str, Linear], norms: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.config, self.norms = config, norms
+        self.self_attn = nn.ModuleDict({name.split(".")[1]: linears[name] for name in LINEARS[:4]})
+        self.mlp = nn.ModuleDict({name.split(".")[1]: linears[name] for name in LINEARS[4:]})
+
+    def forward(self, x: Tensor, cosines: Tensor, sines: Tensor, lengths: Sequence[int]) -> Tensor:
+        x = x + self.attend(self._norm(x, "input_layernorm"), cosines, sines, lengths)
+        h = self._norm(x, "post_attention_layernorm")
+        inner = swiglu(self.mlp["gate_proj"](h), self.mlp["up_proj"](h))
+        return x + self.mlp["down_proj"](inner)
+
+    def attend(self, x: Tensor, cosines: Tensor, sines: Tensor, lengths: Sequence[int]) -> Tensor:
+        size = self.config.head_size
+        q = self.self_attn["q_proj"](x).view(x.shape[0], -1, size)
+        k = self.self_attn["k_proj"](x).view(x.shape[0], -1, size)
+        v = self.self_attn["v_proj"](x).view(x.shape[0], -1, size)
+        if self.config.query_key_norm:
+            q, k = self._norm(q, "self_attn.q_norm"), self._norm(k, "self_attn.k_norm")
+        q, k = rotate(q, cosines, sines), rotate(k, cosines, sines)
+        attended = packed_attention(q, k, v, lengths, scale=size**-0.5)
+        return self.self_attn["o_proj"](attended.reshape(x.shape[0], -1))
+
+    def _norm(self, x: Tensor, name: str) -> Tensor:
+        return rms_norm(x, self.norms[name], self.config.epsilon)
+
+
+class Decoder(nn.Module):
+    """The whole model, frozen but for its adapters. ``embeddings`` and ``head`` are (vocabulary, hidden)."""
+
+    def __init__(
+        self, config: ModelConfig, embeddings: Tensor, blocks: list[Block], norm: Tensor, head: Tensor
+    ) -> None:
+        super().__init__()
+        self.config, self.embeddings, self.norm, self.head = config, embeddings, norm, head
+        self.layers = nn.ModuleList(blocks)
+        self.frequencies = config.frequencies().to(embeddings.device)
+
+    def forward(self, ids: Tensor, lengths: Sequence[int]) -> Tensor:
+        """The hidden states under the head, (tokens, hidden). ``ids`` int64 (tokens,), packed sequences."""
+        positions = torch.cat([torch.arange(length, device=ids.device) for length in lengths])
+        angles = positions[:, None].float() * self.frequencies
+        cosines, sines = angles.cos().to(self.embeddings.dtype), angles.sin().to(self.embeddings.dtype)
+        x = embedding(ids, self.embeddings)
+        for block in self.layers:
+            x = block(x, cosines, sines, lengths)
+        return rms_norm(x, self.norm, self.config.epsilon)
+
+    def logits(self, ids: Tensor, lengths: Sequence[int]) -> Tensor:
+        """The next-token logits, (tokens, vocabulary): all of them, so for checks, not for training."""
+        return self(ids, lengths) @ self.head.T
+
+    def linears(self) -> Iterator[tuple[str, Linear]]:
+        """(name, layer) of every linear layer of the blocks: ``layers.0.self_attn.q_proj``."""
+        for name, module in self.named_modules():
+            if isinstance(module, Linear):
+                yield name, module
