@@ -113,7 +113,9 @@ def curve(title: str, xs: NDArray[np.float64], ys: NDArray[np.float64], unit: st
     if len(xs) == 0:
         return svg(title, [text(width / 2, HEIGHT / 2, "nothing was recorded")], width)
     x = Scale(float(xs.min()), float(xs.max()), LEFT, width - RIGHT)
-    y = Scale(float(min(ys.min(), 0 if ys.min() < 1 else ys.min() * 0.95)), float(ys.max()), HEIGHT - BOTTOM, TOP)
+    y = Scale(
+        float(min(ys.min(), 0 if ys.min() < 1 else ys.min() * 0.95)), float(ys.max()), HEIGHT - BOTTOM, TOP
+    )
     span = max(1, len(ys) // 20)
     total = np.cumsum(np.concatenate([[0.0], ys]))
     stops = np.arange(1, len(ys) + 1)

@@ -168,5 +168,7 @@ def gather(run: RunDirectory) -> RunData:
 
 
 def _round(run: RunDirectory, each: Round) -> RoundData:
-    steps = [Step(name, plan, run.step(name, plan["fingerprint"])) for name, plan in each.plan["steps"].items()]
+    steps = [
+        Step(name, plan, run.step(name, plan["fingerprint"])) for name, plan in each.plan["steps"].items()
+    ]
     return RoundData(each.number, each.plan, each.result, steps)

@@ -1,0 +1,119 @@
+"""The embedding map: rows as points in the plane of the two widest directions, with their fate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .gather import RoundData, Step
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+#: Points drawn at most; more are sampled evenly.
+POINTS = 2000
+EMBEDDING, CLUSTER = "embedding", "cluster"
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """``points``: [x, y, cluster or -1, index into ``fates``, text], x and y in [0, 1].
+
+    ``explained``: the share of the variance that the two directions hold.
+    """
+
+    points: list[list[Any]]
+    fates: list[str]
+    clusters: int
+    rows: int
+    step: str
+    explained: float
+
+
+def embedding_map(data: RoundData) -> Map | None:
+    """The map of the first step whose rows carry an ``embedding``; None where there is none."""
+    steps = [step for step in data.steps if EMBEDDING in step.columns and step.ledger.made]
+    if not steps:
+        return None
+    first = steps[0]
+    columns = ["_id", "_fate", "_reason", EMBEDDING, "prompt", "response", CLUSTER]
+    table = first.table(columns, None)
+    table = table.filter(table[EMBEDDING].is_valid())
+    rows = table.num_rows
+    if rows < 3:
+        return None
+    table = table.take(list(range(0, rows, -(-rows // POINTS))))
+    plane, explained = project(_vectors(table))
+    clusters = _clusters(data, table)
+    fates, fate_of = _fates(data, first, table["_id"].to_pylist())
+    texts = [_text(row) for row in table.drop_columns([EMBEDDING]).to_pylist()]
+    points = [
+        [round(float(x), 4), round(float(y), 4), cluster, fate, words]
+        for (x, y), cluster, fate, words in zip(plane, clusters, fate_of, texts)
+    ]
+    return Map(points, fates, len({c for c in clusters if c >= 0}), rows, first.name, explained)
+
+
+def project(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
+    """The first two principal components, scaled to [0, 1], and the share of the variance they hold.
+
+    ``vectors``: ``(rows, dimensions)``. Returns float64 ``(rows, 2)``. Signs are fixed so that the
+    same vectors always give the same picture.
+    """
+    import numpy as np
+
+    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
+    values, directions = np.linalg.eigh(centred.T @ centred)
+    widest = directions[:, ::-1][:, :2]
+    if widest.shape[1] < 2:
+        widest = np.pad(widest, ((0, 0), (0, 1)))
+    plane = centred @ (widest * np.sign(widest.sum(axis=0) + 1e-12))
+    low, span = plane.min(axis=0), np.ptp(plane, axis=0)
+    total = float(values.sum())
+    return (plane - low) / np.where(span > 0, span, 1.0), float(values[-2:].sum()) / total if total else 1.0
+
+
+def _vectors(table: pa.Table) -> NDArray[np.float32]:
+    import numpy as np
+
+    return np.stack([np.asarray(each, np.float32) for each in table[EMBEDDING].to_numpy()])
+
+
+def _clusters(data: RoundData, table: pa.Table) -> list[int]:
+    """The cluster of each row by whichever step says it last; -1 where none does."""
+    found: dict[str, int] = {}
+    for step in data.steps:
+        if CLUSTER in step.columns and step.ledger.made:
+            said = step.table(["_id", CLUSTER], None)
+            found |= {
+                name: int(cluster)
+                for name, cluster in zip(said["_id"].to_pylist(), said[CLUSTER].to_pylist())
+                if cluster is not None
+            }
+    return [found.get(name, -1) for name in table["_id"].to_pylist()]
+
+
+def _fates(data: RoundData, first: Step, ids: list[str]) -> tuple[list[str], list[int]]:
+    """Names of the fates that occur, the kept one first, and the index of each row's own."""
+    last = data.data
+    later = [
+        step
+        for step in (data.before(last) if last else data.steps)
+        if step is first or EMBEDDING in step.columns
+    ]
+    out: dict[str, str] = {}
+    for step in later:
+        if step.ledger.filtered + step.ledger.failed:
+            gone = step.table(["_id", "_fate"], None)
+            for name, fate in zip(gone["_id"].to_pylist(), gone["_fate"].to_pylist()):
+                if fate != "kept":
+                    out.setdefault(name, f"{fate} by {step.name}")
+    names = ["kept", *dict.fromkeys(out[name] for name in ids if name in out)]
+    return names, [names.index(out.get(name, "kept")) for name in ids]
+
+
+def _text(row: dict[str, Any]) -> str:
+    parts = [str(row[name])[:160] for name in ("prompt", "response") if row.get(name)]
+    return f"{row['_id']}\n" + "\n→ ".join(parts)

@@ -1,0 +1,114 @@
+"""Rows to read: some that were kept, and for every rule some that it rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .gather import RoundData, Step
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+KEPT, PER_RULE, REJECTED, LONGEST = 6, 2, 14, 1500
+TEXTS = (
+    "system",
+    "prompt",
+    "response",
+    "chosen",
+    "rejected",
+    "question",
+    "critique",
+    "revision",
+    "before",
+    "after",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row as it is shown. ``texts``: (column, text). ``why``: the reason, empty where kept."""
+
+    id: str
+    step: str
+    fate: str
+    texts: list[tuple[str, str]]
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    why: str = ""
+
+
+def kept_samples(data: RoundData) -> list[Sample]:
+    """A few rows of the outcome, spread evenly over it."""
+    step = data.data
+    if step is None or not step.ledger.kept:
+        return []
+    table = step.table(_columns(step))
+    stride = max(1, table.num_rows // KEPT)
+    rows = table.take(list(range(0, table.num_rows, stride))[:KEPT]).to_pylist()
+    return [_sample(row, step) for row in rows]
+
+
+def rejected_samples(data: RoundData) -> list[Sample]:
+    """The first few rows of each rule and error of each step."""
+    found: list[Sample] = []
+    for step in data.steps:
+        if step.ledger.filtered + step.ledger.failed and step.verb not in ("train", "export"):
+            taken: dict[str, int] = {}
+            for row in _others(step):
+                reason = row["_reason"] or {}
+                rule = reason.get("rule") or reason.get("error") or ""
+                taken[rule] = taken.get(rule, 0) + 1
+                if taken[rule] <= PER_RULE and len(found) < REJECTED:
+                    found.append(_sample(row, step))
+    return found
+
+
+def because(reason: Mapping[str, Any] | None) -> str:
+    """A reason in words: ``semantic, score 0.95, like 1f2e…``."""
+    if not reason:
+        return ""
+    parts = [reason.get("rule") or reason.get("error") or ""]
+    if reason.get("score") is not None:
+        parts.append(f"score {reason['score']:.4g}")
+    if reason.get("neighbour"):
+        parts.append(f"like {reason['neighbour']}")
+    if reason.get("retryable"):
+        parts.append("may be tried again")
+    return ", ".join(part for part in parts if part)
+
+
+def _others(step: Step) -> Iterator[dict[str, Any]]:
+    """Rows that were not kept, read a part at a time."""
+    for part in step.store.parts():
+        for fate in ("filtered", "failed"):
+            if getattr(part.ledger, fate):
+                table: pa.Table = part.read([*_columns(step), "_reason", "_fate"], fate)
+                yield from table.to_pylist()
+
+
+def _columns(step: Step) -> list[str]:
+    import pyarrow.types as types
+
+    figures = [
+        name
+        for name, kind in step.columns.items()
+        if types.is_floating(kind) or types.is_boolean(kind) or types.is_integer(kind)
+    ]
+    return ["_id", *(name for name in TEXTS if name in step.columns), *figures]
+
+
+def _sample(row: Mapping[str, Any], step: Step) -> Sample:
+    texts = [(name, _short(str(row[name]))) for name in TEXTS if row.get(name) not in (None, "")]
+    figures = {
+        name: value
+        for name, value in row.items()
+        if isinstance(value, (bool, int, float)) and not name.startswith("_")
+    }
+    return Sample(
+        row["_id"], step.name, row.get("_fate", "kept"), texts, figures, because(row.get("_reason"))
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} … ({len(text) - LONGEST:,} more characters)"

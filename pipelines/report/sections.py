@@ -1,0 +1,228 @@
+"""What the report says, section by section, as plain values for the page's template."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from ..errors import StoreError
+from ..view.intervals import Interval, intervals
+from ..view.summary import duration
+from . import charts
+from .gather import RoundData, RunData, Step
+from .secrets import without_secrets
+
+
+def tiles(run: RunData) -> list[tuple[str, str]]:
+    """The figures at the top: (what, how much)."""
+    steps = list(run.distinct())
+    tokens = sum(step.usage.completion_tokens for step in steps)
+    last = run.last
+    outcome = last.data if last else None
+    found = [
+        (
+            "rows generated",
+            f"{sum(s.ledger.made for s in steps if s.usage.requests and s.verb != 'evaluate'):,}",
+        )
+    ]
+    if outcome is not None:
+        found.append((f"rows in {outcome.name}", f"{outcome.ledger.kept:,}"))
+    found.append(("tokens generated", f"{tokens:,}"))
+    found.append(("time", duration(run.directory.seconds())))
+    gains = list(_gains(last)) if last else []
+    found.extend((f"{each.name}", f"{each.mean:+.3f}") for each in gains[:1])
+    return found
+
+
+def funnel(data: RoundData) -> list[dict[str, Any]]:
+    """A row a step: its bar, its counts, and what its rules took."""
+    largest = max((step.ledger.made for step in data.steps), default=0)
+    rows = []
+    for step in data.steps:
+        ledger = step.ledger
+        counts = {"kept": ledger.kept, "filtered": ledger.filtered, "failed": ledger.failed}
+        rows.append(
+            {
+                "name": step.name,
+                "label": step.label,
+                "from": ", ".join(step.inputs),
+                "bar": charts.funnel_bar(counts, largest),
+                "rows_in": ledger.rows_in,
+                "counts": counts,
+                "reasons": [
+                    (fate, why, count)
+                    for fate, each in step.reasons.items()
+                    for why, count in each.most_common(6)
+                ],
+                "complete": step.complete,
+            }
+        )
+    return rows
+
+
+def verdicts(run: RunData) -> dict[str, Any]:
+    """The paired tests of every round, as a chart and as a table."""
+    gains: list[Interval] = []
+    scores: list[Interval] = []
+    rows: list[dict[str, Any]] = []
+    for data in run.rounds:
+        measured = list(_measured(data))
+        for each in measured:
+            named = Interval(f"round {data.number}: {each.name}", each.mean, each.low, each.high)
+            (gains if each.difference else scores).append(named)
+            rows.append(
+                {
+                    "round": data.number,
+                    "name": each.name,
+                    "before": each.before,
+                    "after": each.after,
+                    "interval": str(each),
+                }
+            )
+    return {
+        "gains": charts.whiskers("Gain with its interval, by round", gains) if gains else "",
+        "scores": charts.whiskers("Scores with their intervals, by round", scores) if scores else "",
+        "rows": rows,
+        "decisions": [
+            (
+                data.number,
+                (data.result or {}).get("decision", "not decided yet"),
+                (data.result or {}).get("when"),
+            )
+            for data in run.rounds
+        ],
+    }
+
+
+def training(run: RunData) -> list[dict[str, Any]]:
+    """The loss of every train step of every round, and its other figures."""
+    import pyarrow.parquet as pq
+
+    found = []
+    for data in run.rounds:
+        for step in data.of("train"):
+            if step.store.history.exists():
+                history = pq.read_table(step.store.history, columns=["step", "loss"])
+                xs, ys = (history[name].to_numpy().astype("float64") for name in ("step", "loss"))
+                found.append(
+                    {
+                        "title": f"{step.name}, round {data.number}",
+                        "svg": charts.curve(
+                            f"Loss of {step.name}, round {data.number}", xs, ys, "optimizer step"
+                        ),
+                        "figures": list(flat(step.summary)),
+                    }
+                )
+    return found
+
+
+def costs(run: RunData) -> list[dict[str, Any]]:
+    """Tokens, requests and time of every step that spent any, shared steps once."""
+    return [
+        {
+            "name": step.name,
+            "fingerprint": step.plan["fingerprint"][:12],
+            "usage": step.usage,
+            "tokens_per_second": step.usage.completion_tokens / step.seconds if step.seconds else 0.0,
+            "time": duration(step.seconds) if step.complete else "not finished",
+        }
+        for step in run.distinct()
+    ]
+
+
+def budget(run: RunData) -> list[tuple[str, str, str]]:
+    """(what, spent, limit) for tokens, generated rows and time, over all sessions."""
+    import yaml
+
+    try:
+        document = yaml.safe_load((run.directory.path / "spec.yaml").read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError):
+        document = {}
+    limits = document.get("budget") or {}
+    usage, rows = run.directory.spent()
+    spent = {"tokens": f"{usage.tokens:,}", "rows": f"{rows:,}", "time": duration(run.directory.seconds())}
+
+    def limit(name: str) -> str:
+        value = limits.get(name)
+        if value is None:
+            return "no limit"
+        if isinstance(value, (int, float)):
+            return duration(value) if name == "time" else f"{value:,}"
+        return str(value)
+
+    return [(name, used, limit(name)) for name, used in spent.items()]
+
+
+def failures(data: RoundData) -> list[tuple[str, str, int]]:
+    """(step, error, rows), the most frequent first."""
+    found = [
+        (step.name, error, rows) for step in data.steps for error, rows in step.reasons["failed"].items()
+    ]
+    return sorted(found, key=lambda each: -each[2])
+
+
+def provenance(run: RunData) -> list[dict[str, Any]]:
+    """For each round: versions, models with digests, and every step's fingerprint and parameters."""
+    return [
+        {
+            "number": data.number,
+            "versions": dict(data.plan.get("versions") or {}),
+            "models": {
+                name: without_secrets(model) for name, model in (data.plan.get("models") or {}).items()
+            },
+            "steps": [_identity(step) for step in data.steps],
+        }
+        for data in run.rounds
+    ]
+
+
+def spec_text(run: RunData) -> str:
+    """The pipeline file as it was run, keys hidden."""
+    import yaml
+
+    try:
+        document = yaml.safe_load((run.directory.path / "spec.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return ""
+    return yaml.safe_dump(without_secrets(document), sort_keys=False, allow_unicode=True, width=100)
+
+
+def flat(summary: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(dotted name, figure) for every number and short text below a summary."""
+    for name, value in summary.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}.")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield f"{prefix}{name}", f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+        elif isinstance(value, (str, bool)):
+            yield f"{prefix}{name}", str(value)[:120]
+
+
+def check_readable(run: RunData) -> None:
+    """Raises StoreError where the run has no round to report on yet."""
+    if not run.rounds:
+        raise StoreError(f"{run.directory.path} has no round yet: run the pipeline, then ask for the report")
+
+
+def _identity(step: Step) -> dict[str, Any]:
+    plan = step.plan
+    return {
+        "name": step.name,
+        "label": step.label,
+        "version": plan.get("version"),
+        "fingerprint": plan["fingerprint"],
+        "seed": plan.get("seed"),
+        "models": plan.get("models") or {},
+        "content": plan.get("content") or {},
+        "params": json.dumps(without_secrets(plan.get("params") or {}), indent=1, ensure_ascii=False),
+    }
+
+
+def _measured(data: RoundData) -> Iterator[Interval]:
+    for step in data.of("evaluate"):
+        yield from intervals({step.name: step.summary})
+
+
+def _gains(data: RoundData) -> Iterator[Interval]:
+    return (each for each in _measured(data) if each.difference)
