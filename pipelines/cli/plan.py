@@ -1,0 +1,105 @@
+"""``gristmill plan FILE``: what a run would do, and what it would cost. Runs and writes nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..plan.nodes import Carry, Plan
+    from ..store.run_directory import RunDirectory
+
+HELP = "show what a run would do, reuse and cost, and why it differs from an earlier one"
+
+DESCRIPTION = """\
+Show the steps of FILE as a tree: which are done already in the run directory and which are to run,
+with rows, tokens, time and memory. Runs nothing and writes nothing."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.description = DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("file", help="a pipeline file, or the name of a packaged recipe")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        dest="overrides",
+        help="change the file's value",
+    )
+    parser.add_argument("--run", metavar="DIR", help="the run directory (default: runs/NAME)")
+    parser.add_argument("--against", metavar="DIR", help="say why each step differs from this run")
+    parser.add_argument(
+        "--round", type=int, metavar="N", help="the round to plan (default: the first that is not done)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the plan as JSON")
+
+
+def main(args: argparse.Namespace) -> int:
+    from ..errors import GristmillError
+    from ..plan.difference import difference
+    from ..plan.estimate import estimate
+    from ..plan.make import make_plan
+    from ..plan.record import as_record
+    from ..plan.show import show, show_difference
+    from ..spec.load import load
+    from ..store.run_directory import RunDirectory
+
+    spec = load(args.file, args.overrides)
+    against = RunDirectory.open(args.against) if args.against else None
+    run = (
+        _run(Path(args.run) if args.run else Path("runs") / spec.name, named=args.run is not None) or against
+    )
+    if args.round is not None and not 1 <= args.round <= spec.loop.rounds:
+        raise GristmillError(f"there is no round {args.round}: the file has {spec.loop.rounds}")
+    number = args.round or 1
+    plan = make_plan(spec, file=args.file, round=number, carry=_carry(run, number))
+    while run is not None and args.round is None and number < spec.loop.rounds and _over(plan, run):
+        number += 1
+        plan = make_plan(spec, file=args.file, round=number, carry=_carry(run, number))
+    record = as_record(plan)
+    if args.json:
+        print(json.dumps(record, indent=2))
+        return 0
+    print(show(plan, estimate(plan, run), run=str(run.path) if run else None))
+    if against is not None:
+        earlier = [each.plan for each in against.rounds() if each.number <= number]
+        if not earlier:
+            raise GristmillError(f"{against.path} has no round to compare with: nothing was run there")
+        before = earlier[-1]
+        print("\n" + show_difference(difference(before, record), str(against.path)))
+    return 0
+
+
+def _run(path: Path, *, named: bool) -> RunDirectory | None:
+    """The run at ``path``; None where there is none yet."""
+    from ..errors import StoreError
+    from ..store.run_directory import RunDirectory
+
+    if (path / "run.json").exists():
+        return RunDirectory.open(path)
+    if named and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise StoreError(f"{path} is not a run directory: it has no run.json (is the path right?)")
+    return None
+
+
+def _over(plan: Plan, run: RunDirectory) -> bool:
+    """Is this very round done in the run, and decided?"""
+    decided = any(each.number == plan.round and each.result is not None for each in run.rounds())
+    return decided and all(run.step(step.name, step.fingerprint).complete for step in plan.steps)
+
+
+def _carry(run: RunDirectory | None, number: int) -> dict[str, Carry]:
+    """The students that the round before promoted."""
+    from ..plan.nodes import Carry
+
+    for each in run.rounds() if run else []:
+        if each.number == number - 1 and each.result is not None:
+            return {
+                model: Carry(Path(student["adapter"]), student["digest"], student["step"])
+                for model, student in each.result["carry"].items()
+            }
+    return {}

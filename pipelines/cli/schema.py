@@ -1,0 +1,30 @@
+"""``gristmill schema``: the JSON Schema of pipeline files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+HELP = "write the JSON Schema of pipeline files, for editors"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", metavar="FILE", help="write to this file (default: print)")
+
+
+def main(args: argparse.Namespace) -> int:
+    from ..errors import StoreError
+    from ..spec.schema import schema
+
+    text = json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+    if args.out is None:
+        print(text, end="")
+        return 0
+    try:
+        Path(args.out).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write {args.out}: {error.strerror}") from None
+    print(f"wrote {args.out}; for editors that use the YAML language server, put this at the top of a file:")
+    print(f"# yaml-language-server: $schema={args.out}")
+    return 0

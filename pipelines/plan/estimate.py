@@ -1,0 +1,152 @@
+"""What a plan is expected to cost: rows, tokens, seconds and memory of each step.
+
+Speeds are those measured by earlier steps of the same run directory where there are any, else
+rough figures for a small model on two cores. Only good enough to choose between minutes and days.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..operator import Estimate, Train
+from ..store.run_directory import RunDirectory, StepStore
+from .make import base_of
+from .nodes import Plan, PlannedModel, PlannedStep
+
+GIB = 1 << 30
+#: Tokens generated a second by engine, before any has been measured here.
+ENGINE_SPEED = {"vllm": 400.0, "transformers": 150.0, "openai": 1000.0, "synthetic": 200_000.0}
+TRAIN_SPEED = 400.0  # trained tokens a second
+ROW_SPEED = 20_000.0  # rows a second of steps without a model
+PREFILL = 10.0  # prompt tokens are read this many times faster than tokens are generated
+#: Memory beside the weights: the interpreter and its libraries; a key-value cache; gradients and activations.
+PROCESS_BYTES = GIB // 2
+ENGINE_BYTES = {"vllm": 2 * GIB, "transformers": GIB}
+TRAIN_BYTES = 3 * GIB // 2
+
+
+@dataclass(slots=True)
+class Speeds:
+    """Tokens a second by engine, and of training."""
+
+    engines: dict[str, float] = field(default_factory=lambda: dict(ENGINE_SPEED))
+    train: float = TRAIN_SPEED
+
+
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """One step's outlook. ``state``: "reused", "partly done" or "to run"; costs are of what is left.
+
+    ``parts``: finished parts there are. ``memory``: peak bytes, None where a model's size is unknown.
+    """
+
+    step: PlannedStep
+    state: str
+    rows: int
+    tokens: int
+    seconds: float
+    memory: int | None
+    parts: int = 0
+
+
+def estimate(plan: Plan, run: RunDirectory | None) -> list[StepCost]:
+    """The outlook of each step, in the plan's order. Raises StoreError where the run cannot be read."""
+    speeds = measured(plan, run)
+    costs: dict[str, StepCost] = {}
+    for step in plan.steps:
+        costs[step.name] = _cost(step, plan, run, speeds, sum(costs[name].rows for name in step.inputs))
+    return list(costs.values())
+
+
+def _cost(step: PlannedStep, plan: Plan, run: RunDirectory | None, speeds: Speeds, rows_in: int) -> StepCost:
+    store = run.step(step.name, step.fingerprint) if run else None
+    expected = step.operator.estimate(rows_in)
+    memory = _memory(step, plan)
+    if store is not None and store.complete:
+        kept = int(store.manifest["ledger"]["kept"])
+        return StepCost(step, "reused", kept, 0, 0.0, 0, len(store.manifest["parts"]))
+    parts = store.parts() if store is not None else []
+    left = 1.0
+    if parts and rows_in:
+        left = max(0.0, 1.0 - sum(part.stop - part.start for part in parts) / rows_in)
+    tokens = expected.prompt_tokens + expected.completion_tokens + expected.trained_tokens
+    return StepCost(
+        step=step,
+        state="partly done" if parts else "to run",
+        rows=expected.rows,
+        tokens=round(tokens * left),
+        seconds=_seconds(step, plan, expected, rows_in, speeds) * left,
+        memory=memory,
+        parts=len(parts),
+    )
+
+
+def _seconds(step: PlannedStep, plan: Plan, expected: Estimate, rows_in: int, speeds: Speeds) -> float:
+    work = max(rows_in, expected.rows) / ROW_SPEED
+    if isinstance(step.operator, Train):
+        return work + expected.trained_tokens / speeds.train
+    models = [model.engine for model in served(step, plan) if model.engine in speeds.engines]
+    if not models:
+        return work
+    speed = min(speeds.engines[engine] for engine in models)
+    return work + (expected.completion_tokens + expected.prompt_tokens / PREFILL) / speed
+
+
+def served(step: PlannedStep, plan: Plan) -> list[PlannedModel]:
+    """The models of the file that a step works with; a student counts as its base."""
+    names = [base_of(name, plan.spec) if kind == "train" else name for name, kind in step.models.items()]
+    return [plan.models[name] for name in dict.fromkeys(names)]
+
+
+def _memory(step: PlannedStep, plan: Plan) -> int | None:
+    total = PROCESS_BYTES
+    for model in served(step, plan):
+        size = weights_bytes(model)
+        if size is None:
+            return None
+        beside = TRAIN_BYTES if isinstance(step.operator, Train) else ENGINE_BYTES.get(model.engine, 0)
+        total += size + beside
+    return total
+
+
+def weights_bytes(model: PlannedModel) -> int | None:
+    """Bytes of a model's weights; None where they are not on this machine."""
+    if not model.reference:
+        return 0
+    from ..weights import PACKAGED
+
+    if model.reference in PACKAGED:
+        return PACKAGED[model.reference].stored_bytes
+    folder = Path(model.reference).expanduser()
+    files = list(folder.glob("*.safetensors")) if folder.is_dir() else []
+    return sum(file.stat().st_size for file in files) if files else None
+
+
+def measured(plan: Plan, run: RunDirectory | None) -> Speeds:
+    """Speeds of this run directory's finished steps, over the defaults."""
+    speeds = Speeds()
+    for each in run.rounds() if run else []:
+        for name, record in each.plan["steps"].items():
+            store = run.step(name, record["fingerprint"]) if run else None
+            if store is not None and store.complete:
+                _measure(speeds, plan, name, record, store)
+    return speeds
+
+
+def _measure(speeds: Speeds, plan: Plan, name: str, record: Mapping[str, Any], store: StepStore) -> None:
+    usage, seconds = store.manifest["usage"], float(store.manifest["seconds"])
+    engines = {plan.models[model].engine for model in record["models"] if model in plan.models}
+    if seconds > 0 and len(engines) == 1 and usage["completion_tokens"]:
+        work = usage["completion_tokens"] + usage["prompt_tokens"] / PREFILL
+        speeds.engines[engines.pop()] = work / seconds
+    if store.history.exists():
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        history = pq.read_table(store.history, columns=["tokens", "seconds"])
+        spent = pc.sum(history["seconds"]).as_py()
+        if spent:
+            speeds.train = pc.sum(history["tokens"]).as_py() / spent

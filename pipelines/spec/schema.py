@@ -1,0 +1,170 @@
+"""The JSON Schema of pipeline files, with every operator that is installed, for editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema
+
+from .. import registry
+from ..operator import Operator, Source
+from .model import MODEL_KINDS, NAME_PATTERN, PipelineSpec
+from .models import options_model
+
+REFERENCE = "#/$defs/{model}"
+Schema = dict[str, Any]
+
+
+class _Quiet(GenerateJsonSchema):
+    """Defaults that JSON cannot hold are left out without a warning."""
+
+    ignored_warning_kinds = {"non-serializable-default", "skipped-choice"}  # noqa: RUF012
+
+
+def schema() -> Schema:
+    """JSON Schema (2020-12) of a whole file. Any text may also be ``${variable}``."""
+    definitions: dict[str, Any] = {}
+    whole = PipelineSpec.model_json_schema(
+        ref_template=REFERENCE, schema_generator=_WithoutSteps, mode="validation"
+    )
+    definitions.update(whole.pop("$defs", {}))
+    properties: dict[str, Any] = whole["properties"]
+    properties["vars"] = {"type": "object", "description": "Values used elsewhere as ${name}."}
+    names = {"pattern": NAME_PATTERN}
+    properties["models"] = {
+        "type": "object",
+        "propertyNames": names,
+        "description": "The models that steps name.",
+        "additionalProperties": {"oneOf": [_model(engine, definitions) for engine in MODEL_KINDS]},
+    }
+    properties["steps"] = {
+        "type": "object",
+        "propertyNames": names,
+        "minProperties": 1,
+        "description": "What is done, each step naming where its rows come from.",
+        "additionalProperties": {"oneOf": _steps(definitions)},
+    }
+    for unused in (
+        "VllmModel",
+        "TransformersModel",
+        "OpenAIModel",
+        "SyntheticModel",
+        "EmbedderModel",
+        "StepSpec",
+    ):
+        definitions.pop(unused, None)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Gristmill pipeline file",
+        "description": "Declares a pipeline from seeds to a promoted model. See docs/pipeline-file.md.",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["gristmill", "name", "steps"],
+        "properties": {key: _with_variables(value) for key, value in properties.items()},
+        "$defs": {name: _with_variables(value) for name, value in definitions.items()},
+    }
+
+
+class _WithoutSteps(_Quiet):
+    """Operators are listed by :func:`_steps`; an instance of one has no schema of its own."""
+
+    def is_instance_schema(self, schema: Any) -> Schema:
+        return {}
+
+
+def _model(engine: str, definitions: dict[str, Any]) -> Schema:
+    kind = MODEL_KINDS[engine]
+    own = _taken(kind.model_json_schema(ref_template=REFERENCE, schema_generator=_Quiet), definitions)
+    options = _taken(
+        options_model(engine).model_json_schema(ref_template=REFERENCE, schema_generator=_Quiet), definitions
+    )
+    properties = {**options.get("properties", {}), **own["properties"]}
+    properties.pop("options")
+    properties["engine"] = {"const": engine, "description": (kind.__doc__ or "").strip()}
+    required = [*own.get("required", []), *options.get("required", [])]
+    if engine == "vllm":
+        properties["engine"]["default"] = engine
+    return _closed(properties, required, (kind.__doc__ or "").strip())
+
+
+def _steps(definitions: dict[str, Any]) -> list[Schema]:
+    steps = []
+    for verb in registry.verbs():
+        for name in registry.names(verb):
+            kind = registry.find(verb, name)
+            if kind is not None:
+                steps.append(_step(verb, {"const": name}, kind, definitions))
+        if verb in registry.VALUED:
+            steps.append(_step(verb, {}, registry.load(registry.VALUED[verb]), definitions))
+        if verb in registry.USER_FUNCTION:
+            own = {"type": "string", "pattern": ":", "description": "Your own function, as module:function."}
+            steps.append(_step(verb, own, registry.load(registry.USER_FUNCTION[verb]), definitions))
+    return steps
+
+
+def _step(verb: str, value: Schema, kind: type[Operator], definitions: dict[str, Any]) -> Schema:
+    """One way to write a step: the verb, its parameters, and the keys that every step may have."""
+    own = _taken(
+        kind.model_json_schema(ref_template=REFERENCE, schema_generator=_Quiet, mode="validation"),
+        definitions,
+    )
+    properties: dict[str, Any] = own.get("properties", {})
+    required = set(own.get("required", []))
+    said = (kind.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ").replace("    ", "")
+    held = kind.value_field
+    given = dict(value)
+    if not value and held is not None:
+        given = {"anyOf": [properties.pop(held), {"type": "object"}]}
+        required.discard(held)
+    elif not value:
+        given = {"type": "object", "properties": dict(properties)}
+        required = set()
+    elif held is not None and held in properties and "const" not in value:
+        properties.pop(held)
+        required.discard(held)
+    every = {
+        "on_failure": {"enum": ["continue", "stop"], "description": "What a failed row does to the run."},
+        "seed": {"type": "integer", "minimum": 0, "description": "Fixes this step's draws in every round."},
+    }
+    if not issubclass(kind, Source):
+        names: Schema = {"type": "string", "description": "The step whose rows come in."}
+        if kind.input_field == "from":
+            names = {"anyOf": [names, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+        every[kind.input_field] = names
+        required.add(kind.input_field)
+    given = {"description": said, **given}
+    return _closed({verb: given, **properties, **every}, [verb, *sorted(required - {verb})], said)
+
+
+def _taken(schema: Schema, definitions: dict[str, Any]) -> Schema:
+    definitions.update(schema.pop("$defs", {}))
+    return schema
+
+
+def _closed(properties: dict[str, Any], required: list[str], said: str) -> Schema:
+    return {
+        "type": "object",
+        "description": said,
+        "properties": {key: _with_variables(value) for key, value in properties.items()},
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def _with_variables(schema: Any) -> Any:
+    """Let a number or a truth value also be given as ``${name}``."""
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("type") in ("integer", "number", "boolean"):
+        said = {key: schema[key] for key in ("description", "default", "title") if key in schema}
+        plain = {key: value for key, value in schema.items() if key not in said}
+        return {**said, "anyOf": [plain, {"type": "string", "pattern": r"^\$\{[^{}]+\}$"}]}
+    inner = {
+        key: [_with_variables(each) for each in value] if key in ("anyOf", "oneOf", "allOf") else value
+        for key, value in schema.items()
+    }
+    if isinstance(inner.get("properties"), dict):
+        inner["properties"] = {key: _with_variables(value) for key, value in inner["properties"].items()}
+    if isinstance(inner.get("items"), dict):
+        inner["items"] = _with_variables(inner["items"])
+    return inner
