@@ -48,10 +48,13 @@ def joined_texts(table: pa.Table, columns: Sequence[str], who: str) -> list[str 
 
     Raises DataError as :func:`text_column` does.
     """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     parts = [text_column(table, name, who) for name in columns]
-    joined: list[str | None] = pc.binary_join_element_wise(*parts, "\n").to_pylist()
+    joined: list[str | None] = pc.binary_join_element_wise(
+        *parts, pa.scalar("\n", pa.large_string())
+    ).to_pylist()
     return joined
 
 

@@ -80,10 +80,9 @@ def evaluate_expression(table: pa.Table, expression: str) -> Decision:
     false = np.zeros((len(conjuncts), table.num_rows), dtype=bool)
     null = np.zeros_like(false)
     for index, values in enumerate(arrays[1:]):
-        answers = np.ma.masked_array(values)
-        missing = np.broadcast_to(answers.mask, answers.shape)
+        missing = np.broadcast_to(getattr(values, "mask", False), values.shape)
         null[index, order] = missing
-        false[index, order] = ~missing & ~answers.filled(False).astype(bool)
+        false[index, order] = ~missing & ~np.asarray(values).astype(bool)
     mask: NDArray[np.bool_] = np.logical_not(np.any(false | null, axis=0))
     names = [*rules, "null", None]
     first = np.where(mask, -1, np.where(false.any(axis=0), false.argmax(axis=0), len(rules)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from .ngrams import Words, hash_words, ngrams
@@ -84,9 +85,9 @@ class NgramIndex:
             words = hash_words(texts)
             held += [self._held(words, length) for length in sorted(self.lengths)]
             if whole:
-                for row, key in enumerate(_wholes(words)):
+                for place, key in enumerate(_wholes(words)):
                     if key in self.whole:
-                        share[row], best[row] = 1.0, self.whole[key]
+                        share[place], best[place] = 1.0, self.whole[key]
         row, gram = np.unique(np.concatenate(held), axis=0).T
         # Each (row, n-gram) stands for as many (row, item) as there are items with that n-gram.
         size = self.size[gram]
@@ -118,4 +119,4 @@ class NgramIndex:
 def _wholes(words: Words) -> list[bytes]:
     """Each text's words as one key; empty for a text without words."""
     edges = words.offsets.tolist()
-    return [words.hashes[start:stop].tobytes() for start, stop in zip(edges, edges[1:])]
+    return [words.hashes[start:stop].tobytes() for start, stop in pairwise(edges)]

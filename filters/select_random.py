@@ -46,4 +46,5 @@ def draw(ids: Sequence[str], seed: int) -> NDArray[np.float64]:
 
     key = seed.to_bytes(8, "big", signed=True)
     digests = b"".join(blake2b(each.encode(), digest_size=8, key=key).digest() for each in ids)
-    return (np.frombuffer(digests, dtype=">u8") >> np.uint64(11)) * 2.0**-53
+    draws: NDArray[np.float64] = (np.frombuffer(digests, dtype=">u8") >> np.uint64(11)).astype(np.float64)
+    return draws * 2.0**-53

@@ -158,5 +158,5 @@ def function_name(node: Node) -> str:
 
 def arguments_of(node: Node) -> list[Node]:
     """A function's arguments (DuckDB 1 lists them plainly, DuckDB 2 each with its name)."""
-    found: list[Node] = node.get("arguments", node.get("children", []))
+    found: list[Node] = node["arguments"] if "arguments" in node else node["children"]
     return [argument.get("expression", argument) for argument in found]

@@ -22,7 +22,7 @@ def length(table: pa.Table) -> Mapping[str, pa.Array]:
 
     responses = text_column(table, "response", "score: length")
     columns = {
-        "response_words": pc.count_substring_regex(responses, pattern=r"[^\s\p{Z}]+"),
+        "response_words": pc.count_substring_regex(responses, pattern=r"[^\s\x0b\x1c-\x1f\x{85}\p{Z}]+"),
         "response_chars": pc.utf8_length(responses),
     }
     if "completion_tokens" in table.column_names:

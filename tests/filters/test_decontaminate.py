@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from gristmill.filters.decontaminate import Decontaminate
+from gristmill.filters.ngrams import words_of
+from gristmill.pipelines.errors import DataError
+
+LONG = "write a short story about a lighthouse keeper who finds a map in an old bottle on the shore"
+OTHER = "explain to a child of seven years why the sky over the sea turns red in the evening sun"
+
+
+def words(first: int, last: int) -> str:
+    return " ".join(LONG.split()[first:last])
+
+
+@pytest.fixture
+def evals(context: Any, rows: Any) -> pa.Table:
+    table = rows(prompt=[LONG, OTHER, "Name ten fish that live in cold rivers", "Sum 2 and 3"])
+    context.tables["evals"] = table.set_column(0, "_id", pa.array(["e0", "e1", "e2", "e3"]))
+    return context.tables["evals"]
+
+
+CASES = [
+    ("the item itself", LONG.upper() + "!", "e0", 1.0),
+    ("thirteen words of it", "and so " + words(2, 15) + " and so on", "e0", 1 / 7),
+    ("twelve words of it", "and so " + words(2, 14) + " and so on", None, 0.0),
+    ("a short item inside another text", "Please: name ten fish that live in cold rivers, now", "e2", 1.0),
+    ("a very short item as a whole", "sum 2 and 3.", "e3", 1.0),
+    ("a very short item inside another text", "sum 2 and 3 and 4", None, 0.0),
+    ("more of one item than of another", words(0, 13) + " then " + OTHER, "e1", 1.0),
+    ("nothing in common", "what is a good name for a cat", None, 0.0),
+    ("no text", None, None, 0.0),
+]
+
+
+@pytest.mark.parametrize(("what", "prompt", "item", "score"), CASES, ids=[case[0] for case in CASES])
+def test_rows_that_share_text_name_the_item(
+    context: Any, rows: Any, evals: pa.Table, what: str, prompt: str, item: str, score: float
+) -> None:
+    table = rows(prompt=pa.array(["unrelated", prompt], pa.string()), response=["x", "y"])
+    verdicts = Decontaminate(against="evals").apply(table, context)
+    assert verdicts.neighbour == [None, item]
+    assert verdicts.kept.tolist() == [True, item is None]
+    assert verdicts.score.tolist() == pytest.approx([0.0, score])
+    assert verdicts.summary["items"] == 4
+    assert verdicts.summary["contaminated_items"] == int(item is not None)
+
+
+def test_responses_count_too_but_never_as_wholes(context: Any, rows: Any, evals: pa.Table) -> None:
+    table = rows(prompt=["a", "b"], response=[f"Sure. {OTHER}.", "sum 2 and 3"])
+    assert Decontaminate(against="evals").apply(table, context).neighbour == ["e1", None]
+    prompts = Decontaminate(against=["evals"], columns=["prompt"]).apply(table, context)
+    assert prompts.kept.all()
+
+
+def test_an_ngram_never_reaches_over_two_texts(context: Any, rows: Any, evals: pa.Table) -> None:
+    table = rows(prompt=[words(0, 7), words(7, 14)], response=[words(7, 14), "x"])
+    assert Decontaminate(against="evals").apply(table, context).kept.all()
+
+
+def test_a_threshold_lets_small_overlaps_stay(context: Any, rows: Any, evals: pa.Table) -> None:
+    table = rows(prompt=[words(2, 15), words(0, 16), LONG])
+    kept = [
+        Decontaminate(against="evals", threshold=t).apply(table, context).kept.tolist() for t in (0, 0.5, 1)
+    ]
+    assert kept == [[False] * 3, [True, False, False], [True, True, False]]
+
+
+def test_phrases_of_a_template_can_be_left_out(context: Any, rows: Any) -> None:
+    phrase = "your answer must hold at least three sections and no commas and end with a question mark"
+    subjects = ["volcanoes on the moon of a far planet", "bees", "bread", "the tides"]
+    context.tables["evals"] = rows(prompt=[f"Write about {s}: {phrase}" for s in subjects])
+    table = rows(prompt=[f"Describe maps. {phrase}", f"Write about bees: {phrase}", subjects[0]])
+    strict = Decontaminate(against="evals").apply(table, context)
+    assert strict.kept.tolist() == [False, False, True]
+    loose = Decontaminate(against="evals", max_document_frequency=2).apply(table, context)
+    assert loose.kept.tolist() == [True, False, True]
+    assert loose.neighbour[1] == "r1"
+    assert loose.summary["ignored_ngrams"] > 0
+
+
+def test_several_steps_and_columns_of_their_own(context: Any, rows: Any, evals: pa.Table) -> None:
+    more = rows(response=[OTHER + " again and again"])
+    context.tables["more"] = more.set_column(0, "_id", pa.array(["m0"]))
+    table = rows(prompt=["a"], response=[OTHER.split(" ", 1)[1] + " again and again"])
+    verdicts = Decontaminate(against=["evals", "more"]).apply(table, context)
+    assert verdicts.neighbour == ["m0"]
+    assert [name for _, kind, name in Decontaminate(against=["evals", "more"]).references()] == [
+        "evals",
+        "more",
+    ]
+
+
+def test_tables_without_the_columns_are_refused(context: Any, rows: Any, evals: pa.Table) -> None:
+    with pytest.raises(DataError, match="its rows have neither; set `columns` to some of: text"):
+        Decontaminate(against="evals").apply(rows(text=["a"]), context)
+    context.tables["evals"] = rows(question=["a"])
+    with pytest.raises(DataError, match=r"evaluation items of 'evals' have neither.*question"):
+        Decontaminate(against="evals").apply(rows(prompt=["a"]), context)
+    for wrong in ({"against": []}, {"against": "evals", "n": 3}, {"against": "evals", "threshold": 2}):
+        with pytest.raises(ValidationError):
+            Decontaminate(**wrong)
+
+
+def test_empty_tables(context: Any, rows: Any, evals: pa.Table) -> None:
+    none = rows(prompt=pa.array([], pa.string()))
+    assert len(Decontaminate(against="evals").apply(none, context).kept) == 0
+    context.tables["evals"] = none
+    assert Decontaminate(against="evals").apply(rows(prompt=[LONG]), context).kept.all()
+
+
+sentences = st.lists(st.sampled_from("abc"), max_size=24).map(" ".join)
+
+
+# The context is only read (or set anew) by each example.
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(items=st.lists(sentences, max_size=4), prompts=st.lists(sentences, min_size=1, max_size=12))
+def test_no_kept_row_shares_an_ngram_and_every_other_does(
+    context: Any, rows: Any, items: list[str], prompts: list[str]
+) -> None:
+    n = 9
+
+    def grams(text: str, size: int) -> set[tuple[str, ...]]:
+        split = words_of(text)
+        return {tuple(split[i : i + size]) for i in range(len(split) - size + 1)}
+
+    context.tables["evals"] = rows(prompt=pa.array(items, pa.string()))
+    verdicts = Decontaminate(against="evals", n=n).apply(rows(prompt=prompts), context)
+    for row, prompt in enumerate(prompts):
+        shares = []
+        for item in items:
+            size = min(n, len(words_of(item)))
+            own = grams(item, size) if size >= 8 else set()
+            share = len(own & grams(prompt, size)) / len(own) if own else 0.0
+            same = bool(words_of(item)) and words_of(item) == words_of(prompt)
+            shares.append(1.0 if same else share)
+        best = max(shares, default=0.0)
+        assert verdicts.kept[row] == (best == 0)
+        assert verdicts.score[row] == pytest.approx(best)
+        if best:
+            assert shares[int(verdicts.neighbour[row][1:])] == pytest.approx(best)

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from gristmill.pipelines import user_function
+from gristmill.pipelines.errors import DataError
+from gristmill.pipelines.user_function import is_reference, load, look_in, source_digest
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(user_function, "_folders", [])
+    monkeypatch.setattr(user_function, "_imported", {})
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if name.startswith("uf_"):
+            del sys.modules[name]
+
+
+def test_functions_methods_and_installed_packages_are_found(folder: Path) -> None:
+    (folder / "uf_mine.py").write_text(
+        "def one():\n    return 1\nclass Box:\n    @staticmethod\n    def two():\n        return 2\n"
+    )
+    assert load("uf_mine:one")() == 1
+    assert load("uf_mine:Box.two")() == 2
+    assert load("json:dumps")([1]) == "[1]"
+
+
+def test_the_folder_of_the_pipeline_file_is_searched_too(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("file")
+    (other / "uf_there.py").write_text("from uf_beside import three\n")
+    (other / "uf_beside.py").write_text("def three():\n    return 3\n")
+    with pytest.raises(DataError, match="no module named 'uf_there'"):
+        load("uf_there:three")
+    look_in(other)
+    assert load("uf_there:three")() == 3
+
+
+def test_an_edit_is_seen_in_the_same_process(folder: Path) -> None:
+    module = folder / "uf_edit.py"
+    module.write_text("def f():\n    return 1\n")
+    before = source_digest("uf_edit:f")
+    assert source_digest("uf_edit:f") == before
+    module.write_text("def f():\n    return 2222\n")
+    assert source_digest("uf_edit:f") != before
+    assert load("uf_edit:f")() == 2222
+
+
+def test_the_digest_is_of_the_defining_module_and_the_name(folder: Path) -> None:
+    (folder / "uf_defines.py").write_text("def f():\n    pass\ndef g():\n    pass\n")
+    (folder / "uf_exports.py").write_text("from uf_defines import f\n")
+    assert source_digest("uf_exports:f") == source_digest("uf_defines:f") != source_digest("uf_defines:g")
+    before = source_digest("uf_exports:f")
+    (folder / "uf_exports.py").write_text("from uf_defines import f  # the same\n")
+    assert source_digest("uf_exports:f") == before
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("no colon", "write module:function"),
+        ("uf_some:2x", "write module:function"),
+        ("uf_some:coont", "did you mean 'count'"),
+        ("uf_sone:count", "did you mean 'uf_some'"),
+        ("uf_some:number", "is a int, not a function"),
+        ("uf_broken:f", "ZeroDivisionError"),
+        ("uf_syntax:f", "SyntaxError"),
+        ("uf_needs:f", "No module named 'uf_absent_package'"),
+    ],
+)
+def test_what_cannot_be_used_is_one_clear_error(folder: Path, reference: str, message: str) -> None:
+    (folder / "uf_some.py").write_text("number = 3\ndef count():\n    pass\n")
+    (folder / "uf_broken.py").write_text("1 / 0\n")
+    (folder / "uf_syntax.py").write_text("def f(:\n")
+    (folder / "uf_needs.py").write_text("import uf_absent_package\n")
+    with pytest.raises(DataError) as caught:
+        load(reference)
+    assert message in str(caught.value)
+
+
+def test_a_function_without_python_source_has_no_digest() -> None:
+    with pytest.raises(DataError, match="no Python source"):
+        source_digest("math:sqrt")
+
+
+def test_the_package_itself_is_never_put_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(user_function.__file__).parents[1]
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if Path(each or ".").resolve() != root])
+    load("json:dumps")
+    assert str(root) not in sys.path
+
+
+def test_references_are_told_from_other_text() -> None:
+    assert is_reference("a.b:c.d")
+    assert not any(map(is_reference, ["a", "a:", ":b", "a b:c", "https://x:y"]))
