@@ -76,7 +76,10 @@ class Respond(Generator):
         given = row.get("messages")
         if not given:
             return "the row has neither a text in 'prompt' nor a conversation in 'messages'"
-        if any(not isinstance(turn.get("role"), str) or not isinstance(turn.get("content"), str) for turn in given):
+        if any(
+            not isinstance(turn.get("role"), str) or not isinstance(turn.get("content"), str)
+            for turn in given
+        ):
             return "every turn of 'messages' needs a role and a text"
         if given[-1]["role"] == "assistant":
             return "the conversation in 'messages' is answered already: its last turn is the assistant's"

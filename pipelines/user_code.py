@@ -240,7 +240,9 @@ def _is_many(hint: object) -> bool:
     if isinstance(hint, str):
         return hint.lower().startswith(("list", "tuple", "sequence", "iter", "generator"))
     origin = typing.get_origin(hint) or hint
-    return isinstance(origin, type) and issubclass(origin, Iterable) and not issubclass(origin, (Mapping, str))
+    return (
+        isinstance(origin, type) and issubclass(origin, Iterable) and not issubclass(origin, (Mapping, str))
+    )
 
 
 Judge = Callable[[Row, Any], list[Outcome]]

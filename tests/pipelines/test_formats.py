@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from gristmill.pipelines.errors import DataError
-from gristmill.pipelines.formats import FORMATS, conversation
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from gristmill.pipelines.errors import DataError
+from gristmill.pipelines.formats import FORMATS, conversation
 
 texts = st.text(max_size=20)
 

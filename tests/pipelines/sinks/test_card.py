@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import yaml
+
 from gristmill.pipelines.sinks.card import data_card
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from gristmill.pipelines.errors import DataError
-from gristmill.pipelines.sinks import ParquetExport
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from gristmill.pipelines.errors import DataError
+from gristmill.pipelines.sinks import ParquetExport
 
 
 def rows(count: int = 3) -> pa.Table:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+
 from gristmill.pipelines.errors import DataError
 from gristmill.pipelines.sinks import HubExport
 

@@ -10,6 +10,7 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 import pytest
+
 from gristmill.pipelines.errors import DataError
 from gristmill.pipelines.sinks import JsonlExport
 from gristmill.pipelines.sources import Jsonl

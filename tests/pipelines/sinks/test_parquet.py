@@ -9,6 +9,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from gristmill.pipelines.errors import DataError
 from gristmill.pipelines.sinks import ParquetExport
 from gristmill.pipelines.sinks.placing import place_file

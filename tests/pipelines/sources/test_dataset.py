@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+
 from gristmill.pipelines.errors import DataError
 from gristmill.pipelines.sources import HuggingFaceDataset
 

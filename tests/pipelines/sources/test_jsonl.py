@@ -11,10 +11,11 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 import pytest
-from gristmill.pipelines.errors import DataError
-from gristmill.pipelines.sources import Jsonl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from gristmill.pipelines.errors import DataError
+from gristmill.pipelines.sources import Jsonl
 
 
 def write(path: Path, *lines: str) -> str:

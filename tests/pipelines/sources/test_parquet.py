@@ -9,6 +9,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from gristmill.pipelines.errors import DataError
 from gristmill.pipelines.sources import Parquet
 

@@ -1,0 +1,33 @@
+"""From what a model wrote to typed columns, or the reason why not. Total: no text makes a parser raise."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from .fences import CodeParser
+from .json_object import JsonParser
+from .numbered import NumberedListParser
+from .parser import Parsed, Parser, Unparsed
+from .regex import RegexParser
+from .tags import TagsParser
+from .text import TextParser
+
+AnyParser = Annotated[
+    TextParser | JsonParser | CodeParser | NumberedListParser | TagsParser | RegexParser,
+    Field(discriminator="kind"),
+]
+
+__all__ = [
+    "AnyParser",
+    "CodeParser",
+    "JsonParser",
+    "NumberedListParser",
+    "Parsed",
+    "Parser",
+    "RegexParser",
+    "TagsParser",
+    "TextParser",
+    "Unparsed",
+]

@@ -1,0 +1,53 @@
+"""Groups of a regular expression, in time linear in the text (RE2)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import field_validator
+
+from .parser import Parsed, Parser, Unparsed, texts
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_GROUP = re.compile(r"\(\?P<([A-Za-z]\w*)>")
+
+
+class RegexParser(Parser):
+    """The named groups of the first match of ``pattern``, each in the column of its name.
+
+    The pattern is RE2's (no back-references, no look-around), so no text can make it take long;
+    ``(?s)`` lets a dot match line ends. A group that took no part in the match is an empty text.
+    """
+
+    kind: Literal["regex"] = "regex"
+    pattern: str
+
+    @field_validator("pattern")
+    @classmethod
+    def _is_re2(cls, value: str) -> str:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if not _GROUP.search(value):
+            raise ValueError("has no named group: write (?P<column>…) around what is wanted")
+        try:
+            pc.extract_regex(pa.scalar(""), value)
+        except pa.ArrowException as error:
+            raise ValueError(
+                f"not a pattern for RE2 with named groups only ((?:…) for others): {error}"
+            ) from error
+        return value
+
+    def read(self, text: str) -> Parsed:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        found = pc.extract_regex(pa.scalar(text), self.pattern).as_py()
+        return Unparsed("the pattern does not match") if found is None else [dict(found)]
+
+    def types(self) -> Mapping[str, pa.DataType]:
+        return texts(*_GROUP.findall(self.pattern))

@@ -1,0 +1,72 @@
+"""Texts between XML-like tags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from .parser import Parsed, Parser, Unparsed, texts
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Tag = Annotated[str, Field(pattern=r"^[A-Za-z][\w-]{0,40}$")]
+
+
+class TagsParser(Parser):
+    """The text between ``<tag>`` and ``</tag>`` for each of ``tags``, in the column of that name.
+
+    ``columns``: tag -> another column name. ``many``: the tags may come again and again, a record
+    each time; otherwise each must come exactly once, so a text that smuggles in a second pair of
+    tags fails instead of being half believed.
+    """
+
+    kind: Literal["tags"] = "tags"
+    tags: tuple[Tag, ...] = Field(min_length=1)
+    columns: dict[str, str] = Field(default_factory=dict)
+    many: bool = False
+
+    def read(self, text: str) -> Parsed:
+        contents: dict[str, list[str]] = {}
+        for tag in self.tags:
+            found = _between(text, f"<{tag}>", f"</{tag}>")
+            if isinstance(found, str):
+                return Unparsed(found)
+            if not found:
+                return Unparsed(f"no <{tag}>")
+            if len(found) > 1 and not self.many:
+                return Unparsed(f"<{tag}> comes {len(found)} times")
+            if "" in found:
+                return Unparsed(f"<{tag}> is empty")
+            contents[self.columns.get(tag, tag)] = found
+        counts = {len(found) for found in contents.values()}
+        if len(counts) > 1:
+            told = ", ".join(f"<{tag}> {len(found)}" for tag, found in contents.items())
+            return Unparsed(f"the tags do not come equally often: {told} times")
+        return [dict(zip(contents, values, strict=True)) for values in zip(*contents.values(), strict=True)]
+
+    def types(self) -> Mapping[str, pa.DataType]:
+        return texts(*(self.columns.get(tag, tag) for tag in self.tags))
+
+
+def _between(text: str, opening: str, closing: str) -> list[str] | str:
+    """The stripped texts between each pair, in order; or what is wrong with the pairs."""
+    found: list[str] = []
+    position = 0
+    while True:
+        start = text.find(opening, position)
+        stray = text.find(closing, position, start if start >= 0 else len(text))
+        if stray >= 0:
+            return f"{closing} without {opening}"
+        if start < 0:
+            return found
+        start += len(opening)
+        end = text.find(closing, start)
+        if end < 0:
+            return f"{opening} is not closed"
+        if text.find(opening, start, end) >= 0:
+            return f"{opening} inside {opening}"
+        found.append(text[start:end].strip())
+        position = end + len(closing)

@@ -1,0 +1,189 @@
+"""``source: python_functions``: the functions of an installed Python package, read and never run."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, PositiveInt
+
+from ..pipelines.errors import DataError
+from ..pipelines.operator import Estimate, Source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..pipelines.operator import Context
+
+_BATCH_ROWS = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A row. ``source`` has its decorators, dedented; ``lines`` counts it; ``signature`` is one line without the colon."""
+
+    name: str
+    qualname: str
+    module: str
+    source: str
+    docstring: str | None
+    signature: str
+    lines: int
+    has_doctest: bool
+
+
+class PythonFunctions(Source):
+    """Functions and methods of ``package`` (dotted names too), in the order of modules and lines.
+
+    Found by parsing source files: nothing is imported or run. ``min_lines`` and ``max_lines`` bound
+    a function's length, ``rows`` how many are read. ``private``: also names that start with "_".
+    Functions within functions stay part of these. Files that this Python cannot parse are left out.
+    """
+
+    package: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
+    min_lines: PositiveInt = 3
+    max_lines: PositiveInt = 200
+    rows: PositiveInt | None = None
+    private: bool = False
+
+    def content(self) -> Mapping[str, str]:
+        hasher = blake2b(digest_size=16)
+        for module, file in source_files(self.package):
+            hasher.update(f"{module}\0".encode() + file.read_bytes() + b"\0")
+        return {f"package {self.package}": hasher.hexdigest()}
+
+    def estimate(self, rows: int) -> Estimate:
+        """About one function of fitting length in 30 lines, until they are read."""
+        size = sum(file.stat().st_size for _, file in source_files(self.package))
+        about = max(1, size // 1200)
+        return Estimate(rows=about if self.rows is None else min(about, self.rows))
+
+    def read(self, context: Context) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        text = pa.string()
+        schema = pa.schema(
+            [
+                ("name", text),
+                ("qualname", text),
+                ("module", text),
+                ("source", text),
+                ("docstring", text),
+                ("signature", text),
+                ("lines", pa.int64()),
+                ("has_doctest", pa.bool_()),
+            ]
+        )
+        held: list[dict[str, Any]] = []
+        for number, function in enumerate(self._functions(context)):
+            if number == self.rows:
+                break
+            held.append(asdict(function))
+            if len(held) == _BATCH_ROWS:
+                yield pa.RecordBatch.from_pylist(held, schema=schema)
+                held = []
+        if held:
+            yield pa.RecordBatch.from_pylist(held, schema=schema)
+
+    def _functions(self, context: Context) -> Iterator[Function]:
+        for module, file in source_files(self.package):
+            context.check()
+            for function in functions(file.read_bytes(), module):
+                named = self.private or not function.name.startswith("_")
+                if named and self.min_lines <= function.lines <= self.max_lines:
+                    yield function
+
+
+def source_files(package: str) -> list[tuple[str, Path]]:
+    """(module, file) of every module of a package that has Python source, sorted by module.
+
+    Raises DataError where it is not installed or has none.
+    """
+    from importlib.machinery import PathFinder
+
+    path: list[str] | None = None
+    spec = None
+    parts = package.split(".")
+    for depth in range(1, len(parts) + 1):
+        # Step by step, by the last name alone: importlib.util.find_spec would import the parents.
+        spec = PathFinder.find_spec(parts[depth - 1], path)
+        if spec is None:
+            raise DataError(
+                f"python_functions: no Python package {'.'.join(parts[:depth])!r} is installed here (a name as "
+                "in `import`, which may differ from the name in `pip install`)"
+            )
+        path = list(spec.submodule_search_locations or [])
+    assert spec is not None
+    if not path:
+        files = [(package, Path(spec.origin or ""))]
+    else:
+        files = [
+            (_module(package, Path(root), file), file) for root in path for file in Path(root).rglob("*.py")
+        ]
+    found = sorted(((name, file) for name, file in files if file.suffix == ".py" and file.is_file()), key=str)
+    if not found:
+        raise DataError(f"python_functions: {package!r} has no Python source (it is compiled)")
+    return found
+
+
+def _module(package: str, root: Path, file: Path) -> str:
+    parts = list(file.relative_to(root).with_suffix("").parts)
+    if parts[-1] == "__init__":
+        parts.pop()
+    return ".".join([package, *parts])
+
+
+def functions(source: bytes, module: str) -> Iterator[Function]:
+    """The functions and methods of one file, in the order of their lines; none where it does not parse."""
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+        text = _decoded(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return
+    lines = text.splitlines(keepends=True)
+    yield from _within(tree, "", lines, module)
+
+
+def _decoded(source: bytes) -> str:
+    from importlib.util import decode_source
+
+    return decode_source(source)
+
+
+def _within(
+    node: ast.Module | ast.ClassDef, prefix: str, lines: list[str], module: str
+) -> Iterator[Function]:
+    for child in node.body:
+        if isinstance(child, ast.ClassDef):
+            yield from _within(child, f"{prefix}{child.name}.", lines, module)
+        elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield _function(child, prefix, lines, module)
+
+
+def _function(
+    node: ast.FunctionDef | ast.AsyncFunctionDef, prefix: str, lines: list[str], module: str
+) -> Function:
+    start = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+    source = textwrap.dedent("".join(lines[start - 1 : node.end_lineno])).rstrip() + "\n"
+    docstring = ast.get_docstring(node)
+    kind = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
+    returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    return Function(
+        name=node.name,
+        qualname=f"{prefix}{node.name}",
+        module=module,
+        source=source,
+        docstring=docstring,
+        signature=f"{kind} {node.name}({ast.unparse(node.args)}){returns}",
+        lines=source.count("\n"),
+        has_doctest=docstring is not None and ">>>" in docstring,
+    )

@@ -1,0 +1,57 @@
+"""Finding prompts: by name, path or text; their versions and digests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gristmill.datagen.prompts import find_prompt, packaged
+from gristmill.pipelines.errors import DataError
+
+ROWS = {
+    "similar_task": {"prompt": "PROBE"},
+    "harder_task": {"prompt": "PROBE"},
+    "questions_from_text": {"text": "PROBE"},
+    "instruction_for_function": {"source": "PROBE"},
+}
+
+
+@pytest.mark.parametrize("name", packaged())
+def test_every_packaged_prompt_has_a_version_and_renders(name: str) -> None:
+    prompt = find_prompt(name)
+    assert prompt.version >= 1
+    text = prompt.renderer()(ROWS[name])
+    assert "PROBE" in text
+    assert "version:" not in text
+    assert not text.startswith("\n")
+
+
+def test_a_file_and_a_text_are_prompts(tmp_path: Path) -> None:
+    (tmp_path / "mine.jinja").write_text("{# version: 3 #}\nSay {{ word }}.\n")
+    prompt = find_prompt(str(tmp_path / "mine.jinja"))
+    assert prompt.version == 3
+    assert prompt.renderer()({"word": "hi"}) == "Say hi."
+    assert find_prompt("Say {{ word }}.").renderer()({"word": "hi"}) == "Say hi."
+
+
+def test_the_digest_follows_every_character(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jinja"
+    digests = set()
+    for text in (
+        "{# version: 1 #}Say {{ word }}.",
+        "{# version: 2 #}Say {{ word }}.",
+        "{# version: 2 #}Say {{ word }}!",
+    ):
+        file.write_text(text)
+        digests.add(find_prompt(str(file)).digest)
+    assert len(digests) == 3
+
+
+def test_a_wrong_name_gets_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="did you mean 'similar_task'"):
+        find_prompt("similar_tasks")
+    with pytest.raises(DataError, match="cannot be read"):
+        find_prompt(str(tmp_path / "none.jinja"))
+    with pytest.raises(DataError, match="no prompt of that name"):
+        find_prompt("../../../etc/passwd")

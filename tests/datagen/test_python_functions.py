@@ -1,0 +1,117 @@
+"""Functions of packages: every one, in order, as written, and nothing imported or run."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json as json_module
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from gristmill.datagen.python_functions import PythonFunctions, functions
+from gristmill.pipelines.errors import DataError
+
+
+def read(source: PythonFunctions, context: Any) -> list[dict[str, Any]]:
+    return pa.Table.from_batches(list(source.read(context))).to_pylist()
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    folder = tmp_path / "tiny_package_of_tests"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise SystemExit('this file must not be run')\n")
+    (folder / "b.py").write_text(
+        textwrap.dedent('''
+            class Counter:
+                @property
+                def value(self) -> int:
+                    """The value.
+
+                    >>> Counter().value
+                    0
+                    """
+                    def inner():
+                        return 0
+                    return inner()
+
+            async def fetch(url, *, timeout: float = 1.0):
+                # waits
+                return url
+
+            def _hidden():
+                x = 1
+                return x
+
+            def short(): return 1
+        ''')
+    )
+    (folder / "inner" / "a.py").write_text("def late(x):\n\ty = x\n\treturn y\n")
+    (folder / "broken.py").write_text("def broken(:\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return folder.name
+
+
+def test_functions_and_methods_in_order(package: str, context: Any) -> None:
+    rows = read(PythonFunctions(package=package), context)
+    assert [(row["module"], row["qualname"]) for row in rows] == [
+        (f"{package}.b", "Counter.value"),
+        (f"{package}.b", "fetch"),
+        (f"{package}.inner.a", "late"),
+    ]
+    first, second, _ = rows
+    assert first["source"].startswith("@property\ndef value(self) -> int:\n")
+    assert first["has_doctest"] is True
+    assert first["docstring"].startswith("The value.")
+    assert second["signature"] == "async def fetch(url, *, timeout: float=1.0)"
+    assert second["docstring"] is None
+    assert second["lines"] == 3
+    assert all(ast.parse(row["source"]) for row in rows)
+    assert package not in sys.modules
+
+
+def test_limits_choose(package: str, context: Any) -> None:
+    assert {row["name"] for row in read(PythonFunctions(package=package, private=True, min_lines=1), context)} == {
+        "value", "fetch", "late", "_hidden", "short",
+    }  # fmt: skip
+    assert [row["name"] for row in read(PythonFunctions(package=package, rows=1), context)] == ["value"]
+    assert [row["name"] for row in read(PythonFunctions(package=package, max_lines=3), context)] == [
+        "fetch",
+        "late",
+    ]
+    assert len(read(PythonFunctions(package=f"{package}.inner"), context)) == 1
+
+
+def test_the_standard_library_agrees_with_inspect(context: Any) -> None:
+    rows = {row["qualname"]: row for row in read(PythonFunctions(package="json", min_lines=1), context)}
+    assert rows["dumps"]["source"] == inspect.getsource(json_module.dumps)
+    assert rows["dumps"]["module"] == "json"
+    assert rows["JSONDecoder.decode"]["module"] == "json.decoder"
+    assert rows["dumps"]["docstring"] == inspect.getdoc(json_module.dumps)
+    assert read(PythonFunctions(package="textwrap"), context)[0]["module"] == "textwrap"
+
+
+def test_the_digest_follows_the_source(package: str, tmp_path: Path) -> None:
+    source = PythonFunctions(package=package)
+    before = source.content()
+    assert source.content() == before
+    (tmp_path / package / "b.py").write_text("def f():\n    a = 1\n    return a\n")
+    assert source.content() != before
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("no_such_package_here", "no Python package"), ("sys", "no Python")]
+)
+def test_what_has_no_source_is_refused(name: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        PythonFunctions(package=name).content()
+
+
+def test_hostile_files_have_no_functions() -> None:
+    for source in (b"\0", b"\xff\xfe", b"(" * 5000, b"# coding: nonsense\n", b""):
+        assert list(functions(source, "m")) == []
