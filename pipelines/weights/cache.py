@@ -112,7 +112,7 @@ def workplace(name: str, room: int, progress: Progress) -> Iterator[Path]:
                 f"the disk of {cache_dir()} is full: nothing was kept of {name}. "
                 f"Make room, or set {ENVIRONMENT} to a directory on a larger disk"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
             raise ModelError(
                 f"the model cache {cache_dir()} cannot be written ({error.strerror}): "
                 f"set {ENVIRONMENT} to a directory of your own"

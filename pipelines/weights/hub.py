@@ -33,7 +33,7 @@ class HubId:
     @classmethod
     def parse(cls, reference: str) -> HubId | None:
         found = ID.fullmatch(reference)
-        return cls(found["repo"], found["revision"] or "main") if found else None
+        return cls(found["repo"], found["revision"] or "main") if found and ".." not in reference else None
 
     def __str__(self) -> str:
         return f"{self.repo}@{self.revision}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from hashlib import blake2b
 from pathlib import Path
 
@@ -103,8 +104,9 @@ def local_path(reference: str, base: Path | None = None) -> Path | None:
 
     Raises ModelError where it can only be a path and nothing is there.
     """
-    path = (base or Path.cwd()) / Path(reference).expanduser()
-    if path.is_dir() or (path.is_file() and path.suffix == ".gguf"):
+    # os.path, unlike pathlib, takes any text: a name too long or an unknown ~user is just not there.
+    path = Path(os.path.join(base or Path.cwd(), os.path.expanduser(reference)))
+    if reference and (os.path.isdir(path) or (path.suffix == ".gguf" and os.path.isfile(path))):
         return path.resolve()
     if reference.startswith((".", "/", "~")) or reference.endswith(".gguf") or reference.count("/") > 1:
         raise ModelError(
