@@ -40,7 +40,7 @@ def test_dates_are_text_and_nan_is_null(tmp_path: Path, context: Any) -> None:
 
 
 def test_bytes_are_refused_with_the_way_out(tmp_path: Path, context: Any) -> None:
-    with pytest.raises(DataError, match="type bytes has no JSON form.*drop"):
+    with pytest.raises(DataError, match=r"type bytes has no JSON form.*drop"):
         JsonlExport().write(pa.table({"b": [b"x"]}), context, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
