@@ -105,6 +105,8 @@ def local_path(reference: str, base: Path | None = None) -> Path | None:
     Raises ModelError where it can only be a path and nothing is there.
     """
     # os.path, unlike pathlib, takes any text: a name too long or an unknown ~user is just not there.
+    if "\0" in reference:
+        raise ModelError(f"the model reference {reference!r} holds a null character")
     path = Path(os.path.join(base or Path.cwd(), os.path.expanduser(reference)))
     if reference and (os.path.isdir(path) or (path.suffix == ".gguf" and os.path.isfile(path))):
         return path.resolve()
