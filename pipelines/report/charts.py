@@ -72,13 +72,16 @@ def histogram(
     import numpy as np
 
     everything = np.concatenate([*series.values(), np.asarray(thresholds, np.float64)])
-    low, high = float(everything.min()), float(everything.max())
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    edges = np.linspace(low, high, bins + 1)
+    edges = _edges(everything, bins)
+    low, high = float(edges[0]), float(edges[-1])
     counts = {name: np.histogram(values, edges)[0] for name, values in series.items()}
     x = Scale(low, high, LEFT, WIDTH - RIGHT)
-    y = Scale(0, max(1, *(int(each.max()) for each in counts.values())), HEIGHT - BOTTOM, TOP)
+    y = Scale(
+        0,
+        max(1, *(int(each.max()) for each in counts.values())),
+        HEIGHT - BOTTOM,
+        TOP + (14 if thresholds else 0),
+    )
     parts = axes(x, y, title)
     for index, each in enumerate(counts.values()):
         for start, stop, rows in zip(edges[:-1], edges[1:], each):
@@ -89,18 +92,29 @@ def histogram(
                     f"<title>{number(start)} to {number(stop)}: {rows:,} rows</title></rect>"
                 )
     for value in thresholds:
-        parts.append(line(x(value), y.start, x(value), y.stop - 4, "threshold"))
+        parts.append(line(x(value), y.start, x(value), y.stop - 14, "threshold"))
         nearly_right = x(value) > WIDTH * 0.8
         parts.append(
             text(
                 x(value) + (-4 if nearly_right else 4),
-                y.stop + 4,
+                y.stop - 6,
                 f"cut {number(value)}",
                 "end" if nearly_right else "start",
                 "threshold-label",
             )
         )
     return svg(f"Histogram of {title}", parts)
+
+
+def _edges(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
+    """Edges of the bins; around whole numbers where the values are whole, so that none falls on an edge."""
+    import numpy as np
+
+    low, high = float(values.min()), float(values.max())
+    if np.all(values == np.round(values)):
+        width = max(1, int(np.ceil((high - low + 1) / bins)))
+        return np.arange(low - 0.5, high + width + 0.5, width, dtype=np.float64)
+    return np.linspace(low, high, bins + 1) if low < high else np.array([low - 0.5, high + 0.5])
 
 
 def curve(title: str, xs: NDArray[np.float64], ys: NDArray[np.float64], unit: str) -> str:
@@ -121,7 +135,7 @@ def curve(title: str, xs: NDArray[np.float64], ys: NDArray[np.float64], unit: st
     stops = np.arange(1, len(ys) + 1)
     smooth = (total[stops] - total[np.maximum(0, stops - span)]) / np.minimum(stops, span)
     parts = axes(x, y, unit)
-    parts.append(_path(x, y, xs, ys, "raw"))
+    parts.append(_path(x, y, xs, ys, "raw" if span > 1 else "smooth"))
     if span > 1:
         parts.append(_path(x, y, xs, smooth, "smooth"))
     parts.append(text(width - RIGHT, TOP - 3, f"last {ys[-1]:.4g}", "end"))
@@ -139,7 +153,7 @@ def whiskers(title: str, rows: Sequence[Interval]) -> str:
     low, high = min(low, 0.0), max(high, 0.0)
     pad = (high - low) * 0.06 or 0.5
     width, names, height = 940, 250, 46 + 34 * len(rows)
-    x = Scale(low - pad, high + pad, names, width - 170)
+    x = Scale(low - pad, high + pad, names, width - 205)
     y_axis = height - BOTTOM
     parts = [line(x(tick), TOP, x(tick), y_axis, "grid") for tick in x.ticks(8)]
     parts += [text(x(tick), y_axis + 15, number(tick)) for tick in x.ticks(8)]
@@ -151,5 +165,5 @@ def whiskers(title: str, rows: Sequence[Interval]) -> str:
         parts.append(line(x(row.low), y, x(row.high), y, f"whisker {kind}"))
         parts += [line(x(end), y - 6, x(end), y + 6, f"whisker {kind}") for end in (row.low, row.high)]
         parts.append(f'<circle class="dot {kind}" cx="{x(row.mean):.1f}" cy="{y}" r="5"/>')
-        parts.append(text(width - 160, y + 4, str(row), "start", "name"))
+        parts.append(text(width - 190, y + 4, str(row), "start", "name"))
     return svg(title, parts, width, height)

@@ -77,15 +77,18 @@ def _scored(data: RoundData, cuts: dict[str, list[float]]) -> Iterator[tuple[str
 
 
 def _first_with(data: RoundData, column: str) -> Step | None:
-    """The first step of the data's own path that has the column as text or number."""
+    """The first step on the data's own path whose rows have ``column`` and a response, if any has one."""
     import pyarrow.types as types
 
     last = data.data
+    found = None
     for step in data.before(last) if last is not None else data.steps:
         kind = step.columns.get(column)
         if kind is not None and step.ledger.made and (types.is_string(kind) or types.is_integer(kind)):
-            return step
-    return None
+            if "response" in step.columns:
+                return step
+            found = found or step
+    return found
 
 
 def _series(data: RoundData, step: Step, column: str, read: Reader) -> dict[str, NDArray[np.float64]]:

@@ -1,0 +1,112 @@
+"""``gristmill explain RUN WEIGHTS``: from weights to batches, rows, prompts, seeds and models."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..answers.explain import Batch, Explanation
+
+HELP = "trace trained weights back to batches, rows, prompts and seeds"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help="a run directory")
+    parser.add_argument("weights", help="a train step (student, student@1), or the folder of its adapter")
+    parser.add_argument("--batch", type=int, metavar="N", help="show every row of optimizer step N")
+    parser.add_argument("--json", action="store_true", help="print JSON: every batch, row and step")
+
+
+def main(args: argparse.Namespace) -> int:
+    from ..answers.explain import explain
+    from ..errors import DataError
+    from ..store.run_directory import RunDirectory
+    from .printing import print_json
+
+    found = explain(RunDirectory.open(args.run), args.weights)
+    if args.json:
+        print_json(found)
+        return 0
+    if args.batch is None:
+        _show(found)
+        return 0
+    batch = next((each for each in found.batches if each.step == args.batch), None)
+    if batch is None:
+        steps = [each.step for each in found.batches]
+        raise DataError(f"there is no optimizer step {args.batch}: they go from {steps[0]} to {steps[-1]}")
+    _show_batch(found, batch)
+    return 0
+
+
+def _show(found: Explanation) -> None:
+    from rich.markup import escape
+    from rich.text import Text
+
+    from .printing import console, short, table
+
+    out = console()
+    out.print(Text(f"{found.step}, round {found.round}: {found.weights}", style="bold"))
+    seeds = {seed for row in found.rows.values() for seed in row.seeds}
+    tokens = sum(batch.tokens for batch in found.batches)
+    for name, model in found.base.items():
+        over = f" with {model['adapter']}" if model.get("adapter") else ""
+        out.print(Text(f"  over   {name}: {model['path']}{over}, digest {model['digest']}"))
+    out.print(
+        Text(
+            f"  from   {len(found.batches):,} optimizer steps over {len(found.rows):,} rows "
+            f"({tokens:,} tokens), which descend from {len(seeds):,} seeds"
+        )
+    )
+    path = table("step", "operator", "seed", "fingerprint", "models and templates (digests)")
+    for step in found.path:
+        digests = {**(step.get("models") or {}), **(step.get("content") or {})}
+        told = ", ".join(f"{name} {str(digest)[:16]}" for name, digest in digests.items())
+        path.add_row(
+            step["name"], escape(step["operator"]), str(step["seed"]), step["fingerprint"][:12], escape(told)
+        )
+    out.print(path)
+    batches = table("batch", "loss", "lr", "tokens", "rows", numbers=("batch", "loss", "lr", "tokens"))
+    for batch in found.batches:
+        names = ", ".join(name[:8] for name, _ in batch.rows[:6]) + (", …" if len(batch.rows) > 6 else "")
+        batches.add_row(str(batch.step), f"{batch.loss:.4f}", f"{batch.lr:.2e}", f"{batch.tokens:,}", names)
+    out.print(batches)
+    hardest = sorted(_losses(found).items(), key=lambda each: -each[1])[:8]
+    if hardest:
+        rows = table("rows with the greatest last loss", "loss", "seeds", "prompt", numbers=("loss",))
+        for name, loss in hardest:
+            origin = found.rows[name]
+            rows.add_row(
+                name,
+                f"{loss:.3f}",
+                ", ".join(each[:8] for each in origin.seeds),
+                escape(short(origin.prompt, 60)),
+            )
+        out.print(rows)
+    out.print("every row of a batch: --batch N; everything: --json; one row: gristmill why RUN ROW")
+
+
+def _show_batch(found: Explanation, batch: Batch) -> None:
+    from rich.markup import escape
+
+    from .printing import console, short, table
+
+    out = console()
+    out.print(f"optimizer step {batch.step} of {found.step}, round {found.round}: loss {batch.loss:.4f}")
+    rows = table("row", "loss", "seeds", "sample", "prompt", "response", numbers=("loss", "sample"))
+    for name, loss in batch.rows:
+        origin = found.rows[name]
+        rows.add_row(
+            name,
+            "" if loss is None else f"{loss:.3f}",
+            ", ".join(each[:8] for each in origin.seeds),
+            "" if origin.sample is None else str(origin.sample),
+            escape(short(origin.prompt, 50)),
+            escape(short(origin.response, 50)),
+        )
+    out.print(rows)
+
+
+def _losses(found: Explanation) -> dict[str, float]:
+    """Each row's loss when it was last trained on."""
+    return {name: loss for batch in found.batches for name, loss in batch.rows if loss is not None}

@@ -1,0 +1,78 @@
+"""``gristmill keep RUN STEP --what-if EXPR``: what another condition would keep."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..answers.what_if import WhatIf
+
+HELP = "try another condition on scored rows, without scoring again"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help="a run directory")
+    parser.add_argument("step", help="a keep step (kept, or kept@1 for the first round's)")
+    parser.add_argument("--what-if", required=True, metavar="EXPR", help="the condition, as keep takes it")
+    parser.add_argument(
+        "--by", metavar="COLUMN", help="group by this column (default: cluster, where there is one)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def main(args: argparse.Namespace) -> int:
+    from ..answers.what_if import what_if
+    from ..store.run_directory import RunDirectory
+    from .printing import print_json
+
+    found = what_if(RunDirectory.open(args.run), args.step, args.what_if, args.by)
+    if args.json:
+        print_json(found)
+    else:
+        _show(found)
+    return 0
+
+
+def _show(found: WhatIf) -> None:
+    from rich.markup import escape
+    from rich.text import Text
+
+    from .printing import console, table
+
+    out = console()
+    out.print(Text(f"{found.step}, round {found.round}: {found.rows:,} rows came in", style="bold"))
+    counts = table("", "condition", "kept", "rate", numbers=("kept", "rate"))
+    for when, expression, kept in (
+        ("now", found.current, found.now),
+        ("what if", found.expression, found.then),
+    ):
+        counts.add_row(when, escape(expression), f"{kept:,}", _rate(kept, found.rows))
+    out.print(counts)
+    out.print(
+        f"{found.both:,} rows are kept by both, {found.then - found.both:,} only by the new condition, "
+        f"{found.now - found.both:,} only by the present one"
+    )
+    for name, value in (found.summary.get("thresholds") or {}).items():
+        out.print(Text(f"  {name} is cut at {value:.6g}"))
+    for rule, rows in (found.summary.get("failed") or {}).items():
+        out.print(Text(f"  {rows:,} rows fail {rule}"))
+    if found.groups:
+        groups = table(
+            found.by or "", "rows", "now", "what if", "change", numbers=("rows", "now", "what if", "change")
+        )
+        for group in found.groups:
+            groups.add_row(
+                "(none)" if group.name is None else escape(group.name),
+                f"{group.rows:,}",
+                f"{group.now:,}  {_rate(group.now, group.rows)}",
+                f"{group.then:,}  {_rate(group.then, group.rows)}",
+                f"{group.then - group.now:+,}",
+            )
+        out.print(groups)
+        if any(group.name is None for group in found.groups):
+            out.print(f"(none): rows that never reached a step that gives a {found.by}")
+
+
+def _rate(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "-"

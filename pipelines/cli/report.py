@@ -1,0 +1,19 @@
+"""``gristmill report RUN``: write the report of a run."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "write the report of a run"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help="a run directory; the run may still be going on")
+
+
+def main(args: argparse.Namespace) -> int:
+    from ..report.build import build
+    from ..store.run_directory import RunDirectory
+
+    print(build(RunDirectory.open(args.run)))
+    return 0
