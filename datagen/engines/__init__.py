@@ -1,0 +1,61 @@
+"""Inference engines: vLLM in process, any OpenAI-compatible server, transformers, and synthetic text.
+
+Importing this package, or any module in it, loads none of torch, vLLM, transformers and httpx:
+an engine imports what it needs when it starts.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from types import ModuleType
+
+from ...pipelines.errors import ModelError
+from ...pipelines.inference import Capability, Engine, EngineSettings
+from .options import EngineOptions, nearest, parse
+
+#: Each engine's module. It holds ``Options``, ``capabilities(options)`` and ``start(settings, options)``.
+KINDS: tuple[str, ...] = ("vllm", "openai", "transformers", "synthetic")
+
+
+def _module(kind: str) -> ModuleType:
+    if kind not in KINDS:
+        raise ModelError(
+            f"unknown engine {kind!r}{nearest(kind, list(KINDS))}. The engines are: {', '.join(KINDS)}."
+        )
+    return importlib.import_module(f".{kind}", __name__)
+
+
+def options_of(kind: str) -> type[EngineOptions]:
+    """The pydantic model of an engine's options. Raises ModelError for an unknown engine."""
+    options: type[EngineOptions] = _module(kind).Options
+    return options
+
+
+def needs_weights(kind: str) -> bool:
+    """Whether the engine loads weights from disk (the others reach a server, or need none)."""
+    needed: bool = _module(kind).NEEDS_WEIGHTS
+    return needed
+
+
+def capabilities_of(kind: str, options: Mapping[str, object] | None = None) -> frozenset[Capability]:
+    """What an engine with these options can honour, without starting it.
+
+    Raises ModelError for an unknown engine, an unknown option or a bad value.
+    """
+    module = _module(kind)
+    offered: frozenset[Capability] = module.capabilities(parse(kind, module.Options, options or {}))
+    return offered
+
+
+def start(settings: EngineSettings) -> Engine:
+    """Load the model and serve it. Blocks until the engine can take requests (seconds).
+
+    Raises ModelError where the engine, an option or the weights are not usable, and says why.
+    """
+    module = _module(settings.kind)
+    options = parse(settings.kind, module.Options, settings.options)
+    if module.NEEDS_WEIGHTS and settings.weights is None:
+        raise ModelError(f"engine {settings.kind!r} needs weights on disk: give the model a path or a name.")
+    engine: Engine = module.start(settings, options)
+    return engine

@@ -1,0 +1,79 @@
+"""An engine that is started again where it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Sequence
+
+from ...pipelines.errors import EngineError, GristmillError
+from ...pipelines.inference import Capability, Completion, Engine, Request
+
+
+class Restarting:
+    """Serves an engine from ``make``; where a call fails and may succeed on a fresh engine, makes one.
+
+    All calls that were in flight wait for the one restart, then each is tried again, ``attempts``
+    times in all. ``make`` blocks, and may raise ModelError; the first time that is passed on.
+    ``pause``: seconds before the first restart, doubled for each further one.
+    """
+
+    def __init__(self, make: Callable[[], Engine], attempts: int = 3, *, pause: float = 0.5) -> None:
+        self._make = make
+        self._attempts = attempts
+        self._pause = pause
+        self._engine = make()
+        self._closed = False
+        self._restart: asyncio.Task[None] | None = None
+        self.capabilities: frozenset[Capability] = self._engine.capabilities
+        self.vocab_size: int | None = self._engine.vocab_size
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """As the engine does. Raises EngineError where it fails for good, or after ``attempts`` tries."""
+        for attempt in range(1, self._attempts + 1):
+            engine = self._engine
+            try:
+                return await engine.generate(requests)
+            except EngineError as error:
+                if not error.retryable or self._closed:
+                    raise
+                reason = str(error)
+            if attempt < self._attempts:
+                try:
+                    await self._replace(engine, self._pause * 2 ** (attempt - 1))
+                except GristmillError as error:
+                    reason = f"{reason}; it could not be started again: {error}"
+        raise EngineError(f"the engine failed {self._attempts} times: {reason}", retryable=True)
+
+    async def close(self) -> None:
+        """Close the engine, and one that is being started too."""
+        self._closed = True
+        if self._restart is not None and not self._restart.done():
+            self._restart.cancel()
+            with contextlib.suppress(asyncio.CancelledError, GristmillError):
+                await self._restart
+        await self._engine.close()
+
+    async def _replace(self, dead: Engine, pause: float) -> None:
+        """Wait until another engine stands in for ``dead``. One restart serves all who wait."""
+        if self._engine is not dead:
+            return
+        loop = asyncio.get_running_loop()
+        if self._restart is None or self._restart.done() or self._restart.get_loop() is not loop:
+            self._restart = loop.create_task(self._start_again(dead, pause))
+        # Shielded: a caller that is cancelled does not stop the restart that others wait for.
+        await asyncio.shield(self._restart)
+
+    async def _start_again(self, dead: Engine, pause: float) -> None:
+        with contextlib.suppress(Exception):  # it is dead: whatever it still says is no news
+            await dead.close()
+        await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+        making = asyncio.ensure_future(asyncio.to_thread(self._make))
+        try:
+            self._engine = await asyncio.shield(making)
+        except asyncio.CancelledError:
+            # The thread cannot be stopped: wait for what it makes, and close it.
+            with contextlib.suppress(GristmillError):
+                await (await making).close()
+            raise

@@ -1,0 +1,161 @@
+"""vLLM in this process: requests of many concurrent ``generate`` calls share its continuous batching.
+
+vLLM: Kwon et al., "Efficient Memory Management for Large Language Model Serving with
+PagedAttention", SOSP 2023.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import warnings
+import weakref
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+from pydantic import Field
+
+from ...pipelines.errors import ModelError
+from ...pipelines.inference import Capability, Completion, EngineSettings, ModelWeights, Request
+from .lora import adapter_rank
+from .options import EngineOptions
+from .prompts import Prompts, context_length
+from .requests import check
+from .vllm_thread import Batch, ProcessState, VllmThread
+
+NEEDS_WEIGHTS = True
+
+#: The ranks that vLLM's LoRA kernels come in.
+_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+
+
+class Options(EngineOptions):
+    """How vLLM serves a model. ``engine_args``: any further field of vLLM's ``EngineArgs``.
+
+    ``max_model_len``: tokens of prompt and answer together (default 2048, or the model's own limit
+    where that is less). ``enforce_eager``: default
+    true on a CPU (starts at once, and was the faster), false on a GPU. ``max_lora_rank``: the
+    largest adapter rank accepted.
+    """
+
+    max_model_len: int | None = Field(default=None, ge=16)
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    tensor_parallel_size: int = Field(default=1, ge=1)
+    enforce_eager: bool | None = None
+    max_lora_rank: int = Field(default=64, ge=1)
+    seed: int = 0
+    engine_args: dict[str, Any] = Field(default_factory=dict)
+
+
+def capabilities(options: Options) -> frozenset[Capability]:
+    return frozenset({"seed", "logprobs", "json_schema", "regex", "stop", "adapter", "prompt_tokens"})
+
+
+def start(settings: EngineSettings, options: Options) -> VllmEngine:
+    """Load the model (about 6 s for a small one on a CPU). Raises ModelError where vLLM cannot."""
+    return VllmEngine(cast(ModelWeights, settings.weights), options)
+
+
+def _prepare_environment() -> None:
+    """Settings that vLLM reads from the environment as it is imported; the user's own stay."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its warnings are about itself, a dozen a start
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"vllm\.")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    try:
+        from vllm.platforms import current_platform
+    except ImportError as error:
+        raise ModelError(
+            "vLLM is not installed: install gristmill[cpu] (no GPU) or gristmill[vllm] (CUDA), or use the "
+            f"engine 'transformers' ({error})"
+        ) from None
+    if current_platform.is_cpu():
+        cores = sorted(os.sched_getaffinity(0))
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # GiB
+        # Its own choice leaves one core of two idle.
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", ",".join(str(core) for core in cores))
+        # An engine process of its own takes 40 s and more to start here, and is no faster.
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+
+
+def _engine_args(weights: ModelWeights, options: Options, context: int) -> Any:
+    from vllm.engine.arg_utils import EngineArgs
+    from vllm.platforms import current_platform
+
+    arguments: dict[str, Any] = {
+        "model": str(weights.path),
+        "max_model_len": context,
+        "max_num_seqs": options.max_num_seqs,
+        "dtype": options.dtype,
+        "gpu_memory_utilization": options.gpu_memory_utilization,
+        "tensor_parallel_size": options.tensor_parallel_size,
+        "enforce_eager": current_platform.is_cpu()
+        if options.enforce_eager is None
+        else options.enforce_eager,
+        "seed": options.seed,
+        "enable_prefix_caching": True,
+        "max_logprobs": -1,
+        "disable_log_stats": True,
+        "use_tqdm_on_load": False,
+    }
+    if weights.adapter is not None:
+        rank = adapter_rank(weights.adapter)
+        fitting = [size for size in _LORA_RANKS if rank <= size]
+        if rank > options.max_lora_rank or not fitting:
+            raise ModelError(
+                f"adapter {weights.adapter} has rank {rank}, above max_lora_rank {options.max_lora_rank}: raise "
+                f"max_lora_rank (at most {_LORA_RANKS[-1]})"
+            )
+        # The smallest that holds it: the kernels pad every adapter to this rank.
+        arguments |= {"enable_lora": True, "max_lora_rank": fitting[0], "max_loras": 1, "max_cpu_loras": 1}
+    unknown = sorted(set(options.engine_args) - set(EngineArgs.__dataclass_fields__))
+    if unknown:
+        raise ModelError(f"engine_args: vLLM's EngineArgs has no field {', '.join(unknown)}")
+    return EngineArgs(**(arguments | options.engine_args))
+
+
+class VllmEngine:
+    """One model (and at most one adapter) on vLLM, stepped by a thread of its own."""
+
+    def __init__(self, weights: ModelWeights, options: Options) -> None:
+        self.capabilities = capabilities(options)
+        context = context_length(weights.path, options.max_model_len, default=2048)
+        before = ProcessState()
+        _prepare_environment()
+        self._prompts = Prompts(weights.path, context)
+        self.vocab_size: int | None = vocabulary(weights.path)
+        self._thread = VllmThread(_engine_args(weights, options, context), weights.adapter, before)
+        # Where nobody closes the engine: stop the thread when this object goes, or at exit.
+        self._stop = weakref.finalize(self, self._thread.stop)
+        try:
+            self._thread.start()
+        except Exception as error:
+            self._stop()
+            raise ModelError(f"vLLM cannot serve {weights.name} ({weights.path}): {error}") from None
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """Completions in the order asked. Raises EngineError for the whole call.
+
+        Not retryable: a request that vLLM refuses (too long, a schema it cannot compile), named in
+        the message; others in flight are not harmed. Retryable: the engine died or was closed.
+        Cancelling the call aborts its requests.
+        """
+        check(requests, self.capabilities, "vllm")
+        if not requests:
+            return []
+        tokens = await asyncio.to_thread(self._prompts.tokens, requests)
+        loop = asyncio.get_running_loop()
+        batch = Batch(requests, tokens, loop, loop.create_future())
+        self._thread.submit(batch)
+        try:
+            return await batch.future
+        except asyncio.CancelledError:
+            self._thread.abort(batch)
+            raise
+
+    async def close(self) -> None:
+        """Abort what is in flight, free the model and wait for the thread to end."""
+        await asyncio.to_thread(self._stop)
+
+    def __repr__(self) -> str:
+        return f"VllmEngine({self._thread!r})"

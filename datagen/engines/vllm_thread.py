@@ -1,0 +1,302 @@
+"""The one thread that loads vLLM, steps it and frees it.
+
+vLLM's engine in process is not thread-safe, so everything that touches it runs here; callers talk
+to it through a queue, and hear back on their own event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import itertools
+import os
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from ...pipelines.errors import EngineError
+from ...pipelines.inference import Completion, Request, Sampling
+
+
+class Batch:
+    """The requests of one ``generate`` call: their prompt tokens, and where the answer goes."""
+
+    def __init__(
+        self,
+        requests: Sequence[Request],
+        tokens: list[list[int]],
+        loop: asyncio.AbstractEventLoop,
+        future: asyncio.Future[list[Completion]],
+    ) -> None:
+        self.requests = requests
+        self.tokens = tokens
+        self.loop = loop
+        self.future = future
+        self.done: list[Completion | None] = [None] * len(requests)
+        self.left = len(requests)
+        self.tickets: list[str] = []
+
+    def answer(self, index: int, completion: Completion) -> bool:
+        """Note one completion; true where it was the last, and the caller has been told."""
+        self.done[index] = completion
+        self.left -= 1
+        if self.left == 0:
+            self._tell(lambda future: future.set_result(self.done))
+        return self.left == 0
+
+    def fail(self, message: str, *, retryable: bool) -> None:
+        self._tell(lambda future: future.set_exception(EngineError(message, retryable=retryable)))
+
+    def _tell(self, act: Any) -> None:
+        def unless_over() -> None:
+            if not self.future.done():
+                act(self.future)
+
+        with contextlib.suppress(RuntimeError):  # the caller's loop has ended: nobody listens
+            self.loop.call_soon_threadsafe(unless_over)
+
+
+class VllmThread:
+    """Owns a vLLM engine. ``submit``, ``abort`` and ``stop`` may be called from any thread."""
+
+    def __init__(self, engine_args: Any, adapter: Path | None, before: ProcessState) -> None:
+        """``before``: the process as it was before vLLM was imported, to be put back."""
+        self._before = before
+        self._arguments = engine_args
+        self._adapter = adapter
+        self._inbox: queue.SimpleQueue[tuple[str, Batch | None]] = queue.SimpleQueue()
+        self._ready: Future[None] = Future()
+        self._tickets = itertools.count()
+        self._live: dict[str, tuple[Batch, int]] = {}
+        self._open: set[Batch] = set()
+        self._dead: str | None = None
+        self._gate = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="gristmill-vllm", daemon=True)
+
+    def start(self) -> None:
+        """Load the model; raises what vLLM raises."""
+        self._thread.start()
+        self._ready.result()
+
+    def submit(self, batch: Batch) -> None:
+        with self._gate:  # so that nothing is put in after the thread's last look
+            if self._dead is None:
+                self._inbox.put(("add", batch))
+                return
+        batch.fail(self._dead, retryable=True)
+
+    def abort(self, batch: Batch) -> None:
+        self._inbox.put(("abort", batch))
+
+    def stop(self) -> None:
+        """Ask the thread to free the engine, and wait until it has."""
+        self._inbox.put(("stop", None))
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def __repr__(self) -> str:
+        state = self._dead or f"{len(self._live)} requests in flight"
+        return f"<{self._arguments.model}: {state}>"
+
+    # --- in the thread ---------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        engine = None
+        reason = "the engine was closed"
+        try:
+            engine = self._load()
+            self._serve(engine)
+        except Exception as error:
+            reason = f"vLLM stopped: {type(error).__name__}: {_one_line(error)}"
+            if not self._ready.done():
+                self._ready.set_exception(RuntimeError(_one_line(error)))
+        finally:
+            self._bury(reason)
+            _shut_down(engine)
+            del engine
+            gc.collect()
+            self._before.restore()
+
+    def _load(self) -> Any:
+        from vllm.lora.request import LoRARequest
+        from vllm.v1.engine.llm_engine import LLMEngine
+
+        engine = LLMEngine.from_engine_args(self._arguments)
+        self._before.restore()
+        self._lora = LoRARequest(self._adapter.name, 1, str(self._adapter)) if self._adapter else None
+        if self._lora is not None:
+            try:
+                engine.add_lora(self._lora)
+            except Exception:
+                _shut_down(engine)
+                raise
+        self._ready.set_result(None)
+        return engine
+
+    def _serve(self, engine: Any) -> None:
+        while True:
+            for what, batch in self._messages(wait=not self._live):
+                if batch is None:
+                    return
+                if what == "add":
+                    self._add(engine, batch)
+                else:
+                    self._drop(engine, batch)
+            if self._live:
+                for output in engine.step():
+                    self._take(engine, output)
+
+    def _messages(self, *, wait: bool) -> Iterator[tuple[str, Batch | None]]:
+        """What has come in; with ``wait``, at least one message."""
+        if wait:
+            yield self._inbox.get()
+        while True:
+            try:
+                yield self._inbox.get_nowait()
+            except queue.Empty:
+                return
+
+    def _add(self, engine: Any, batch: Batch) -> None:
+        from vllm.exceptions import VLLMClientError
+        from vllm.inputs.engine import tokens_input
+
+        self._open.add(batch)
+        settings: dict[Sampling, Any] = {}
+        for index, request in enumerate(batch.requests):
+            try:
+                base = settings.get(request.sampling)
+                if base is None:
+                    base = settings[request.sampling] = _sampling_params(request.sampling)
+                # vLLM clones the parameters of each request, so one object may serve all.
+                base.seed = request.seed if request.sampling.temperature > 0 else None
+                ticket = str(next(self._tickets))
+                engine.add_request(ticket, tokens_input(batch.tokens[index]), base, lora_request=self._lora)
+            except (ValueError, TypeError, VLLMClientError) as error:
+                self._drop(engine, batch)
+                batch.fail(f"request {request.id!r}: vLLM refuses it: {_one_line(error)}", retryable=False)
+                return
+            batch.tickets.append(ticket)
+            self._live[ticket] = (batch, index)
+
+    def _drop(self, engine: Any, batch: Batch) -> None:
+        self._open.discard(batch)
+        running = [ticket for ticket in batch.tickets if self._live.pop(ticket, None) is not None]
+        if running:
+            engine.abort_request(running)
+
+    def _take(self, engine: Any, output: Any) -> None:
+        if not output.finished or output.request_id not in self._live:
+            return
+        batch, index = self._live.pop(output.request_id)
+        request, answer = batch.requests[index], output.outputs[0]
+        if answer.finish_reason not in ("stop", "length"):
+            # A grammar that does not compile after all ends so, and would again.
+            shaped = request.sampling.json_schema is not None or request.sampling.regex is not None
+            batch.fail(
+                f"request {request.id!r} ended with {answer.finish_reason!r} in vLLM", retryable=not shaped
+            )
+            self._drop(engine, batch)
+        elif batch.answer(index, _completion(request, output, answer)):
+            self._open.discard(batch)
+
+    def _bury(self, reason: str) -> None:
+        """Answer everything that still waits, and whatever comes later, with the reason."""
+        with self._gate:
+            self._dead = reason
+        self._open |= {batch for what, batch in self._messages(wait=False) if what == "add" and batch}
+        for batch in self._open:
+            batch.fail(reason, retryable=True)
+        self._open.clear()
+        self._live.clear()
+
+
+def _sampling_params(sampling: Sampling) -> Any:
+    from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
+
+    shape = None
+    if sampling.json_schema is not None:
+        shape = StructuredOutputsParams(json=sampling.json_schema)
+    elif sampling.regex is not None:
+        shape = StructuredOutputsParams(regex=sampling.regex)
+    return SamplingParams(
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        min_p=sampling.min_p,
+        repetition_penalty=sampling.repetition_penalty,
+        stop=list(sampling.stop) or None,
+        logprobs=sampling.logprobs,
+        flat_logprobs=sampling.logprobs is not None,
+        structured_outputs=shape,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _completion(request: Request, output: Any, answer: Any) -> Completion:
+    logprobs = top = None
+    wanted = request.sampling.logprobs
+    if wanted is not None:
+        # Flat: at each position the sampled token's, then the likeliest ones' in falling order.
+        flat = answer.logprobs
+        starts = flat.start_indices
+        logprobs = tuple(flat.logprobs[start] for start in starts)
+        top = tuple(tuple(flat.logprobs[start + 1 : start + 1 + wanted]) for start in starts)
+    return Completion(
+        request_id=request.id,
+        text=answer.text,
+        tokens=tuple(answer.token_ids),
+        finish=answer.finish_reason,
+        prompt_tokens=len(output.prompt_token_ids),
+        logprobs=logprobs,
+        top_logprobs=top,
+        cached_tokens=max(output.num_cached_tokens or 0, 0),
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _shut_down(engine: Any) -> None:
+    """Free the model, its cache and its processes, as far as vLLM still can."""
+    if engine is None:
+        return
+    with contextlib.suppress(Exception):  # it may have died half way
+        engine.engine_core.shutdown()
+        engine.renderer.shutdown()
+
+
+class ProcessState:
+    """What vLLM changes in this process, to put back: later work must find it as it was."""
+
+    def __init__(self) -> None:
+        import torch
+
+        self._environment = dict(os.environ)
+        self._cores = os.sched_getaffinity(os.getpid())
+        self._set_num_threads = torch.set_num_threads
+        self._threads = torch.get_num_threads()
+
+    def restore_environment(self) -> None:
+        """Undo LD_PRELOAD and the like, which child processes (a sandbox) would inherit."""
+        for name in set(os.environ) | set(self._environment):
+            if name.startswith("VLLM_"):
+                continue
+            if name in self._environment:
+                os.environ[name] = self._environment[name]
+            else:
+                os.environ.pop(name, None)
+
+    def restore(self) -> None:
+        """Also the cores this process may use, and torch's thread setting, which vLLM disables."""
+        import torch
+
+        self.restore_environment()
+        if os.sched_getaffinity(os.getpid()) != self._cores:
+            os.sched_setaffinity(os.getpid(), self._cores)
+        torch.set_num_threads = self._set_num_threads
