@@ -94,8 +94,8 @@ class Respond(Generator):
         if isinstance(completion, EngineError):
             return Failed(str(completion), retryable=False, row={"sample": ordinal})
         made = _columns(completion, ordinal)
-        if self.logprobs is not None and getattr(engine, "vocab_size", None) is not None:
-            made["vocab_size"] = engine.vocab_size  # type: ignore[attr-defined]
+        if self.logprobs is not None and engine.vocab_size is not None:
+            made["vocab_size"] = engine.vocab_size
         if not isinstance(row.get("prompt"), str):
             made["messages"] = [*row["messages"], {"role": "assistant", "content": completion.text}]
         if not completion.text.strip():

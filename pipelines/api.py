@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import GristmillError
-from .run.events import Observer
+from .metrics import observer as tracker
+from .run.events import Observer, Observers
 from .run.limits import Stop
 from .run.loop import Loop, MakeExecutor, default_directory, run_here
+from .store.parts import FATE, REASON
 from .store.run_directory import RunDirectory, StepStore
+from .view.choose import choose
 
 if TYPE_CHECKING:
     import datasets
@@ -60,7 +63,7 @@ def run(
             spec=spec,
             file=str(file),
             run=directory,
-            observer=observer or _choose_observer(),
+            observer=Observers(observer or choose(), *(tracker(service) for service in spec.metrics)),
             stop=stop or Stop(),
             make_executor=make_executor,
             retry_failed=retry_failed,
@@ -120,7 +123,9 @@ class Rows:
         self.store = store
 
     def to_arrow(self) -> pa.Table:
-        return self.store.table()
+        """The rows with their ``_id`` and ``_parents``."""
+        table = self.store.table()
+        return table.drop_columns([name for name in (FATE, REASON) if name in table.column_names])
 
     def to_pandas(self) -> pd.DataFrame:
         frame: pd.DataFrame = self.to_arrow().to_pandas()
@@ -161,9 +166,3 @@ def _executors(name: ExecutorName, address: str | None) -> Iterator[MakeExecutor
         yield RayExecutor
     finally:
         disconnect(started)
-
-
-def _choose_observer() -> Observer:
-    from .view.choose import choose
-
-    return choose()

@@ -128,9 +128,11 @@ class Engine(Protocol):
 
     ``generate`` may be awaited many times at once: an engine batches whatever is in flight.
     It answers in the order asked and raises :class:`EngineError` for the whole call.
+    ``vocab_size``: how many tokens the model chooses among at each position; None: not known.
     """
 
     capabilities: frozenset[Capability]
+    vocab_size: int | None
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]: ...
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -41,11 +40,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from ..api import run
-    from ..metrics import observe
     from ..run.limits import Stop
     from ..view.choose import choose
 
-    sys.path.insert(0, os.getcwd())
     stop = Stop()
     with _signals(stop):
         finished = run(
@@ -54,7 +51,7 @@ def main(args: argparse.Namespace) -> int:
             executor="ray" if args.ray_address else args.executor,
             ray_address=args.ray_address,
             overrides=args.overrides,
-            observer=observe(choose(quiet=args.quiet, json=args.json)),
+            observer=choose(quiet=args.quiet, json=args.json),
             until=args.until,
             retry_failed=args.retry_failed,
             stop=stop,

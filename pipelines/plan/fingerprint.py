@@ -29,8 +29,13 @@ PACE_OPTIONS = frozenset(
         "max_concurrency",
         "max_lora_rank",
         "max_num_seqs",
+        "key_env",
+        "latency",
         "max_retries",
+        "replicas",
+        "request_log",
         "retries",
+        "url",
         "tensor_parallel_size",
         "timeout",
     }

@@ -14,7 +14,7 @@ from ..inference import Usage
 from ..operator import Apply, Context, Map, TableApply, TableMap
 from ..plan.nodes import PlannedStep
 from .meter import PAYING
-from .outcomes import failed_rows, from_outcomes, from_verdicts, going_on, with_fates
+from .outcomes import all_kept, failed_rows, from_outcomes, from_verdicts, going_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Chain:
             started = time.monotonic()
             usage = Usage()
             PAYING.set(usage)
-            made = await self._apply(index, table) if table.num_rows else with_fates(table, [], None)
+            made = await self._apply(index, table) if table.num_rows else all_kept(table)
             await emit(Result(step.name, made, table.num_rows, usage, time.monotonic() - started))
             table = going_on(made)
 

@@ -41,7 +41,6 @@ class ChainStage:
         ]
         self.inputs = Rows([session.store(name) for name in stage.head.inputs])
         self._index = {step.name: number for number, step in enumerate(stage.steps)}
-        self._commit_lock = asyncio.Lock()
 
     async def run(self) -> None:
         """Process every micro-batch that is missing. Raises what stops the run; commits are kept."""
@@ -135,19 +134,18 @@ class ChainStage:
     async def _commit(self, item: Item, result: Result) -> bool:
         number = self._index[result.step]
         store = self.stores[number]
-        async with self._commit_lock:
-            part = await asyncio.shield(
-                asyncio.to_thread(
-                    store.commit,
-                    result.table,
-                    start=item.start,
-                    stop=item.stop,
-                    basis=self.stage.basis,
-                    rows_in=result.rows_in,
-                    usage=result.usage,
-                )
-            )
-            self.session.committed(self.stage.steps[number], part, result.seconds)
+        writing = asyncio.to_thread(
+            store.write,
+            result.table,
+            start=item.start,
+            stop=item.stop,
+            basis=self.stage.basis,
+            rows_in=result.rows_in,
+            usage=result.usage,
+        )
+        part, digest = await asyncio.shield(writing)
+        store.add(part, digest)
+        self.session.committed(self.stage.steps[number], part, result.seconds)
         return store.changed(part)
 
     def _part(self, store: StepStore, item: Item) -> Part:

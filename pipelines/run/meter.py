@@ -15,14 +15,12 @@ class Metered:
     """An engine that adds each completion to the usage of the micro-batch that asked for it."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         self.capabilities = engine.capabilities
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._engine, name)
+        self.vocab_size = engine.vocab_size
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        completions = await self._engine.generate(requests)
+        completions = await self.engine.generate(requests)
         usage = PAYING.get(None)
         if usage is not None:
             for completion in completions:
@@ -30,4 +28,4 @@ class Metered:
         return completions
 
     async def close(self) -> None:
-        await self._engine.close()
+        await self.engine.close()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 
 from ..errors import DataError
 from ..operator import Failed, Filtered, Kept, Made, Outcome, Verdicts
@@ -28,17 +29,17 @@ def row_id(fingerprint: str, parents: Sequence[str], ordinal: int) -> str:
 
 
 def from_source(batch: pa.Table, fingerprint: str, start: int) -> pa.Table:
-    """Rows fresh from a source: all kept, without parents, numbered from ``start``."""
+    """Rows fresh from a source: all kept, without parents, numbered from ``start``.
+
+    Their ids are the step's own stem and the row's number, so a million of them cost nothing.
+    """
     check_columns(batch.column_names, "the source")
-    stem = blake2b(f"{fingerprint}||".encode(), digest_size=10)
-    ids = []
-    for number in range(start, start + batch.num_rows):
-        digest = stem.copy()
-        digest.update(str(number).encode())
-        ids.append(digest.hexdigest())
-    table = batch.append_column(ID, pa.array(ids, pa.string()))
+    stem = blake2b(fingerprint.encode(), digest_size=5).hexdigest()
+    numbers = pa.array(np.arange(start, start + batch.num_rows)).cast(pa.string())
+    ids = pa.compute.binary_join_element_wise(stem, pa.compute.utf8_lpad(numbers, 10, "0"), "")
+    table = batch.append_column(ID, ids)
     table = table.append_column(PARENTS, pa.repeat(pa.scalar([], pa.list_(pa.string())), batch.num_rows))
-    return with_fates(table, [KEPT] * batch.num_rows, None)
+    return all_kept(table)
 
 
 def from_outcomes(
@@ -89,7 +90,7 @@ def from_verdicts(table: pa.Table, verdicts: Verdicts, *, step: str) -> pa.Table
     kept = np.ones(table.num_rows, bool) if verdicts.kept is None else np.asarray(verdicts.kept, bool)
     errors = verdicts.errors
     if kept.all() and not (errors and any(errors)):
-        return with_fates(table, [KEPT] * table.num_rows, None)
+        return all_kept(table)
     fates, reasons = [], []
     for index, good in enumerate(kept):
         error = errors[index] if errors else None
@@ -124,7 +125,7 @@ def from_made(table: pa.Table, made: Made, *, step: str, fingerprint: str) -> pa
     if made.rows:
         children = _put(children, ID, pa.array(ids, pa.string()))
         children = _put(children, PARENTS, pa.array([list(p) for p in made.parents], pa.list_(pa.string())))
-        children = with_fates(children, [KEPT] * len(ids), None)
+        children = all_kept(children)
     left = table.filter(pa.array([name in made.left for name in table[ID].to_pylist()], pa.bool_()))
     outcomes = [made.left[name] for name in left[ID].to_pylist()]
     left = with_fates(left, [_fate(each) for each in outcomes], [_reason(each) for each in outcomes])
@@ -139,16 +140,22 @@ def failed_rows(table: pa.Table, error: str, *, retryable: bool) -> pa.Table:
 
 def going_on(table: pa.Table) -> pa.Table:
     """The kept rows of a committed table, as the next step gets them."""
-    if pa.compute.all(pa.compute.equal(table[FATE], KEPT)).as_py() is False:
-        table = table.filter(pa.compute.equal(table[FATE], KEPT))
-    return table.drop_columns([name for name in (FATE, REASON) if name in table.column_names])
+    if REASON in table.column_names:
+        table = table.filter(pa.compute.equal(table[FATE], KEPT)).drop_columns([REASON])
+    return table.drop_columns([FATE])
 
 
-def with_fates(table: pa.Table, fates: Sequence[str], reasons: Sequence[Any] | None) -> pa.Table:
-    """Append the fate and reason columns; ``reasons`` None where every row is kept."""
+def all_kept(table: pa.Table) -> pa.Table:
+    """Append the fate of rows that are all kept; without a reason column, which would say nothing."""
+    return _put(table, FATE, pa.repeat(pa.scalar(KEPT), table.num_rows))
+
+
+def with_fates(table: pa.Table, fates: Sequence[str], reasons: Sequence[Any]) -> pa.Table:
+    """Append the fate and reason columns."""
+    if all(reason is None for reason in reasons):
+        return all_kept(table)
     table = _put(table, FATE, pa.array(fates, pa.string()))
-    reason = pa.nulls(len(fates), REASON_TYPE) if reasons is None else pa.array(reasons, REASON_TYPE)
-    return _put(table, REASON, reason)
+    return _put(table, REASON, pa.array(reasons, REASON_TYPE))
 
 
 def check_columns(names: Sequence[str] | Mapping[str, Any], who: str) -> None:

@@ -39,6 +39,9 @@ class EngineActor:
     def __init__(self, settings: EngineSettings) -> None:
         self._engine = start_here(settings)
 
+    async def vocab_size(self) -> int | None:
+        return self._engine.vocab_size
+
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
         return await self._engine.generate(requests)
 
@@ -52,6 +55,7 @@ class ActorEngine:
 
     actors: Sequence[Any]
     capabilities: frozenset[Capability]
+    vocab_size: int | None
 
     def __post_init__(self) -> None:
         self._turns = cycle(self.actors)
@@ -65,14 +69,13 @@ class ActorEngine:
             ray.kill(actor)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (ActorEngine, (self.actors, self.capabilities))
+        return (ActorEngine, (self.actors, self.capabilities, self.vocab_size))
 
 
 def start_actors(settings: EngineSettings) -> Engine:
     """The actors that serve a model: ``replicas`` of them, spread over the nodes."""
     from ...datagen.engines import capabilities_of
 
-    options = {name: value for name, value in settings.options.items() if name != "replicas"}
     replicas = int(str(settings.options.get("replicas", 1)))
     remote = ray.remote(EngineActor).options(
         **_resources(settings),
@@ -82,9 +85,10 @@ def start_actors(settings: EngineSettings) -> Engine:
         scheduling_strategy="SPREAD",
         runtime_env={"env_vars": {"OMP_NUM_THREADS": str(os.cpu_count() or 1)}},
     )
-    served = EngineSettings(settings.kind, settings.weights, options)
-    actors = [remote.remote(served) for _ in range(replicas)]
-    return ActorEngine(actors, capabilities_of(settings.kind))
+    actors = [remote.remote(settings) for _ in range(replicas)]
+    # Asking the first actor waits until its engine is up.
+    vocab_size: int | None = ray.get(actors[0].vocab_size.remote())
+    return ActorEngine(actors, capabilities_of(settings.kind, settings.options), vocab_size)
 
 
 def _resources(settings: EngineSettings) -> dict[str, float]:
@@ -170,8 +174,7 @@ class RayExecutor:
     def open(self, stage: Stage, contexts: dict[str, Context]) -> None:
         engines: dict[str, Engine] = {}
         for name in sorted(stage.models):
-            metered = self._serving.engine(name)
-            engines[name] = metered._engine  # type: ignore[attr-defined]
+            engines[name] = self._serving.started(name).engine
         self._cpus = WAITING_CPUS if engines else 1.0
         reads = {name for step in stage.steps for name in step.reads}
         named = {name for step in stage.steps for name, kind in step.models.items() if kind == "embedder"}

@@ -89,11 +89,15 @@ class Serving:
     def __init__(self, table: ModelTable, start: EngineSource = start_here) -> None:
         self.table = table
         self._start = start
-        self._engines: dict[str, Engine] = {}
+        self._engines: dict[str, Metered] = {}
         self._embedders: dict[str, Embedder] = {}
         self._lock = Lock()
 
     def engine(self, name: str) -> Engine:
+        return self.started(name)
+
+    def started(self, name: str) -> Metered:
+        """The engine of a model, started where it is not yet."""
         with self._lock:
             if name not in self._engines:
                 self._engines[name] = Metered(self._start(self.table.settings(name)))

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
+import xxhash
 
 from ..errors import StoreError
 from ..inference import Usage
@@ -70,6 +71,8 @@ class Part:
             ) from error
         if fate is not None and self.ledger.made != getattr(self.ledger, fate):
             table = table.filter(pa.compute.equal(table[FATE], fate))
+        if REASON not in names and (columns is None or REASON in columns):
+            table = table.append_column(REASON, pa.nulls(table.num_rows, REASON_TYPE))
         return table if columns is None or FATE in columns else table.drop_columns([FATE])
 
 
@@ -115,12 +118,12 @@ def write_part(
         {**(table.schema.metadata or {}), FOOTER: json.dumps(footer, sort_keys=True).encode()}
     )
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True, row_group_size=131_072)
+    pq.write_table(table, sink, compression="zstd", use_dictionary=False, write_page_checksum=True)
     data = memoryview(sink.getvalue())
     path = directory / part_name(start, stop)
     write_bytes(path, data)
     part = Part(path, start, stop, basis, ledger, usage, data.nbytes)
-    return part, blake2b(data, digest_size=16).hexdigest()
+    return part, xxhash.xxh3_128_hexdigest(data)
 
 
 def open_part(path: Path) -> Part:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import xxhash
 
 from ..errors import StoreError
 from ..inference import Usage
@@ -82,14 +82,23 @@ class StepStore:
             total.add(part.usage)
         return total
 
-    def commit(self, table: pa.Table, *, start: int, stop: int, basis: str, rows_in: int, usage: Usage) -> Part:
-        """Write one part. Raises StoreError (disk full, read-only)."""
-        part, digest = write_part(
-            self.path, table, start=start, stop=stop, basis=basis, rows_in=rows_in, usage=usage
-        )
+    def write(
+        self, table: pa.Table, *, start: int, stop: int, basis: str, rows_in: int, usage: Usage
+    ) -> tuple[Part, str]:
+        """Commit one part; several threads may. Raises StoreError (disk full, read-only)."""
+        return write_part(self.path, table, start=start, stop=stop, basis=basis, rows_in=rows_in, usage=usage)
+
+    def add(self, part: Part, digest: str) -> None:
+        """Count a part that was committed."""
         self._digests[part.path.name] = digest
         if self._parts is not None:
-            self._parts = sorted([*self._parts, part], key=lambda each: each.start)
+            others = [each for each in self._parts if each.start != part.start]
+            self._parts = sorted([*others, part], key=lambda each: each.start)
+
+    def commit(self, table: pa.Table, *, start: int, stop: int, basis: str, rows_in: int, usage: Usage) -> Part:
+        """Write one part and count it."""
+        part, digest = self.write(table, start=start, stop=stop, basis=basis, rows_in=rows_in, usage=usage)
+        self.add(part, digest)
         return part
 
     def finish(self, *, operator: str, one_to_one: bool, seconds: float, summary: dict[str, Any]) -> None:
@@ -170,7 +179,7 @@ class StepStore:
     def _digest(self, path: Path) -> str:
         if path.name not in self._digests:
             with disk(path, "cannot read"), open(path, "rb") as file:
-                self._digests[path.name] = blake2b(file.read(), digest_size=16).hexdigest()
+                self._digests[path.name] = xxhash.xxh3_128_hexdigest(file.read())
         return self._digests[path.name]
 
     def _files(self) -> list[Path]:
