@@ -68,7 +68,8 @@ def _show(found: Explanation) -> None:
     out.print(path)
     batches = table("batch", "loss", "lr", "tokens", "rows", numbers=("batch", "loss", "lr", "tokens"))
     for batch in found.batches:
-        names = ", ".join(name[:8] for name, _ in batch.rows[:6]) + (", …" if len(batch.rows) > 6 else "")
+        names = ", ".join(name for name, _ in batch.rows[:4])
+        names += f" and {len(batch.rows) - 4} more" if len(batch.rows) > 4 else ""
         batches.add_row(str(batch.step), f"{batch.loss:.4f}", f"{batch.lr:.2e}", f"{batch.tokens:,}", names)
     out.print(batches)
     hardest = sorted(_losses(found).items(), key=lambda each: -each[1])[:8]
@@ -79,7 +80,7 @@ def _show(found: Explanation) -> None:
             rows.add_row(
                 name,
                 f"{loss:.3f}",
-                ", ".join(each[:8] for each in origin.seeds),
+                ", ".join(origin.seeds),
                 escape(short(origin.prompt, 60)),
             )
         out.print(rows)
@@ -99,7 +100,7 @@ def _show_batch(found: Explanation, batch: Batch) -> None:
         rows.add_row(
             name,
             "" if loss is None else f"{loss:.3f}",
-            ", ".join(each[:8] for each in origin.seeds),
+            ", ".join(origin.seeds),
             "" if origin.sample is None else str(origin.sample),
             escape(short(origin.prompt, 50)),
             escape(short(origin.response, 50)),

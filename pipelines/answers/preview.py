@@ -1,0 +1,173 @@
+"""Tries a pipeline on a few rows: everything up to training, in a folder that is thrown away."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DataError
+from ..inference import Embedder, Engine, ModelWeights
+from ..operator import Evaluate, Sink, Source, Train
+from ..report.gather import RoundData, Step, gather
+from ..run.events import Observer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..spec.model import PipelineSpec, StepSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What one step made. ``columns``: those that it added or changed. ``rows``: all its outcomes,
+    with ``_id``, ``_parents``, ``_fate`` and ``_reason``."""
+
+    step: str
+    label: str
+    columns: tuple[str, ...]
+    rows: tuple[Mapping[str, Any], ...]
+
+
+def preview(
+    file: str | Path,
+    rows: int = 8,
+    *,
+    engine: str | None = None,
+    overrides: Sequence[str] = (),
+    observer: Observer | None = None,
+) -> list[Tried]:
+    """Run the data steps of a pipeline file over the first ``rows`` rows of each source.
+
+    Training, evaluation, exports and what depends on them are left out. ``engine``: serve every model
+    with this engine (``synthetic`` needs no weights) instead of its own.
+
+    Raises SpecError for a file with mistakes, DataError where nothing is left to try.
+    """
+    import yaml
+
+    from ..api import run
+    from ..spec.load import load
+
+    spec = load(str(file), overrides)
+    kept = _data_steps(spec)
+    if not kept:
+        raise DataError(
+            f"{file} has no step that makes rows before its training: there is nothing to preview"
+        )
+    with tempfile.TemporaryDirectory(prefix="gristmill-preview-") as name_of_folder:
+        folder = Path(name_of_folder)
+        document = yaml.safe_load(spec.resolved())
+        for unwanted in ("loop", "budget", "metrics"):
+            document.pop(unwanted, None)
+        document["steps"] = {name: step for name, step in document["steps"].items() if name in kept}
+        for name, step in kept.items():
+            if isinstance(step.operator, Source):
+                path = _first_rows(step, rows, spec.seed, folder)
+                document["steps"][name] = {"source": "parquet", "path": str(path)}
+        if engine is not None:
+            for name, model in (document.get("models") or {}).items():
+                if model.get("engine") != "embedder":
+                    document["models"][name] = {"engine": engine, **_weights(model, engine)}
+        small = folder / "preview.yaml"
+        small.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        made = run(small, folder / "run", observer=observer)
+        last = gather(made.directory).last
+        return [_tried(last, step) for step in last.steps] if last is not None else []
+
+
+def _data_steps(spec: PipelineSpec) -> dict[str, StepSpec]:
+    """Steps that make rows without any training before them, less the sources that nobody is left to read."""
+    dropped: set[str] = set()
+    names = dict(spec.steps)
+    while True:
+        more = {
+            name
+            for name, step in names.items()
+            if name not in dropped
+            and (isinstance(step.operator, (Train, Evaluate, Sink)) or dropped & _used(step))
+        }
+        if not more:
+            break
+        dropped |= more
+    kept = {name: step for name, step in names.items() if name not in dropped}
+    read = {used for step in kept.values() for used in _used(step)}
+    makers = {name for name, step in kept.items() if not isinstance(step.operator, Source)}
+    return {name: step for name, step in kept.items() if name in makers or name in read or not makers}
+
+
+def _used(step: StepSpec) -> set[str]:
+    """Steps whose rows or weights a step needs."""
+    return {*step.inputs, *(name for _, _, name in step.operator.references())}
+
+
+def _weights(model: Mapping[str, Any], engine: str) -> dict[str, Any]:
+    """What of a model's description another engine still takes."""
+    return {"path": model["path"]} if engine in ("vllm", "transformers") and "path" in model else {}
+
+
+def _first_rows(step: StepSpec, rows: int, seed: int, folder: Path) -> Path:
+    """The first rows of a source, as a Parquet file that stands in for it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    operator = step.operator
+    assert isinstance(operator, Source)
+    context = _SourceContext(step.name, seed if step.seed is None else step.seed, folder)
+    batches: list[pa.RecordBatch] = []
+    for batch in operator.read(context):
+        batches.append(batch)
+        if sum(each.num_rows for each in batches) >= rows:
+            break
+    if not batches:
+        raise DataError(f"step {step.name}: the source has no rows")
+    path = folder / f"{step.name}.parquet"
+    pq.write_table(pa.Table.from_batches(batches).slice(0, rows), path)
+    return path
+
+
+@dataclass
+class _SourceContext:
+    """What a source gets in a preview: no models and no other steps, for it can name neither."""
+
+    step: str
+    seed: int
+    workdir: Path
+
+    def engine(self, model: str) -> Engine:
+        raise self._refusal(f"model {model!r}")
+
+    def weights(self, model: str) -> ModelWeights:
+        raise self._refusal(f"model {model!r}")
+
+    def embedder(self, model: str | None) -> Embedder:
+        raise self._refusal("embedding model")
+
+    def table(self, step: str) -> pa.Table:
+        raise self._refusal(f"rows of {step!r}")
+
+    def progress(self, done: float, total: float, unit: str, **figures: float) -> None:
+        return None
+
+    def check(self) -> None:
+        return None
+
+    def _refusal(self, what: str) -> DataError:
+        return DataError(f"step {self.step}: a source has no {what}")
+
+
+def _tried(data: RoundData, step: Step) -> Tried:
+    table = step.store.table(None, None)
+    return Tried(step.name, step.label, tuple(_new_columns(data, step, table)), tuple(table.to_pylist()))
+
+
+def _new_columns(data: RoundData, step: Step, table: pa.Table) -> Iterator[str]:
+    """Columns whose name is new, and the text of which a child replaced."""
+    before = {
+        name for each in step.inputs if (found := data.step(each)) is not None for name in found.columns
+    }
+    fresh = [name for name in table.column_names if not name.startswith("_") and name not in before]
+    replaced = [name for name in ("prompt", "response") if name in before and name in table.column_names]
+    yield from fresh or replaced

@@ -1,0 +1,101 @@
+"""``gristmill preview FILE``: try a pipeline on a few rows, and print what each step makes of them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..answers.preview import Tried
+
+HELP = "try a pipeline on a few rows, and print what each step makes of them"
+
+#: Rows of one step that are printed at most, and columns.
+SHOWN, COLUMNS = 16, 5
+ENGINES = ("synthetic", "transformers", "vllm")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="a pipeline file, or the name of a packaged recipe")
+    parser.add_argument("--rows", type=_positive, default=8, help="rows of each source (default: 8)")
+    parser.add_argument(
+        "--engine", metavar="KIND", help="serve every model with this engine (synthetic: no model)"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        dest="overrides",
+        help="change the file's value",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def main(args: argparse.Namespace) -> int:
+    import sys
+
+    from ..answers.preview import preview
+    from ..view.choose import choose
+    from .printing import print_json
+
+    watch = choose(quiet=True, stream=sys.stderr)
+    tried = preview(args.file, args.rows, engine=args.engine, overrides=args.overrides, observer=watch)
+    if args.json:
+        from dataclasses import asdict
+
+        print_json([asdict(step) for step in tried])
+        return 0
+    for step in tried:
+        _show(step)
+    return 0
+
+
+def _show(tried: Tried) -> None:
+    from rich.markup import escape
+    from rich.text import Text
+
+    from ..report.samples import because
+    from .printing import console, short, table
+
+    out = console()
+    counts: dict[str, int] = {}
+    for row in tried.rows:
+        counts[row["_fate"]] = counts.get(row["_fate"], 0) + 1
+    told = ", ".join(f"{count} {fate}" for fate, count in counts.items()) or "no rows"
+    out.print(Text.assemble((tried.step, "bold"), f"  {tried.label}: {told}"))
+    columns = tried.columns[:COLUMNS]
+    rows = table("row", "from", "fate", *columns)
+    for row in tried.rows[:SHOWN]:
+        parents = ", ".join(_end(name) for name in row["_parents"] or [])
+        why = because(row.get("_reason"))
+        fate = f"{row['_fate']}: {short(why, 60)}" if why else row["_fate"]
+        cells = [escape(short(_value(row, name), 70)) for name in columns]
+        rows.add_row(_end(row["_id"]), parents, escape(fate), *cells)
+    out.print(rows)
+    if len(tried.rows) > SHOWN:
+        out.print(f"and {len(tried.rows) - SHOWN} more rows")
+    if len(tried.columns) > COLUMNS:
+        out.print(f"more columns: {', '.join(tried.columns[COLUMNS:])}")
+
+
+def _value(row: Mapping[str, Any], name: str) -> str:
+    value = row.get(name)
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{len(value)} values" if isinstance(value, list) and len(value) > 8 else str(value)
+
+
+def _end(name: str) -> str:
+    """The end of an id: the ids of a source's rows begin alike."""
+    return f"…{name[-6:]}"
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
