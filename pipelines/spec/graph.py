@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 
 from ..errors import GristmillError
 from ..inference import Capability
-from ..operator import Evaluate, Sink, Train
+from ..operator import Evaluate, Operator, Sink, Train
 from . import when
 from .document import Document, Path
 from .model import EmbedderModel, Loop, ModelSpec, WeightsModel
@@ -49,13 +50,18 @@ def references(step: Draft) -> Iterator[tuple[str, str, str, Path]]:
     """
     if step.kind is None:
         return
-    for parameter, kind in dict.fromkeys(step.kind.reference_fields()):
+    for parameter, kind in _reference_fields(step.kind):
         info = step.kind.model_fields[parameter]
         given = step.params.get(parameter, None if info.is_required() else info.get_default())
         place = step.place(parameter)
         for index, name in enumerate(given if isinstance(given, (list, tuple)) else [given]):
             if isinstance(name, str):
                 yield parameter, kind, name, (*place, index) if isinstance(given, list) else place
+
+
+@cache
+def _reference_fields(kind: type[Operator]) -> tuple[tuple[str, str], ...]:
+    return tuple(dict.fromkeys(kind.reference_fields()))
 
 
 def _rows(document: Document, step: Draft, path: Path, name: str, steps: Drafts) -> None:
@@ -80,13 +86,16 @@ def _model(document: Document, path: Path, name: str, kind: str, steps: Drafts, 
         elif kind == "model" and isinstance(model, EmbedderModel):
             document.blame(path, f"{name!r} is an embedder; this needs a model that generates")
     elif kind == "embedder":
-        document.blame(path, f"unknown embedder: {suggestion(name, models)}; declare it under `models:`")
+        document.blame(path, f"unknown embedder: {_declared(name, models)}")
     elif name in steps and name not in trained:
         document.blame(path, f"{name!r} is a step that makes rows; this needs a model or a train step")
     elif name not in trained:
-        document.blame(
-            path, f"unknown model: {suggestion(name, {*models, *trained})}; declare it under `models:`"
-        )
+        document.blame(path, f"unknown model: {_declared(name, {*models, *trained})}")
+
+
+def _declared(name: str, known: Iterable[str]) -> str:
+    said = suggestion(name, known)
+    return said if said.endswith("?") else f"{said}; models are declared under `models:`"
 
 
 def _needs(document: Document, step: Draft, steps: Drafts, models: Models) -> None:

@@ -159,7 +159,7 @@ def _with_variables(schema: Any) -> Any:
         said = {key: schema[key] for key in ("description", "default", "title") if key in schema}
         plain = {key: value for key, value in schema.items() if key not in said}
         return {**said, "anyOf": [plain, {"type": "string", "pattern": r"^\$\{[^{}]+\}$"}]}
-    inner = {
+    inner: Schema = {
         key: [_with_variables(each) for each in value] if key in ("anyOf", "oneOf", "allOf") else value
         for key, value in schema.items()
     }

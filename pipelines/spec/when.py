@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +56,9 @@ def parse(text: str) -> Condition:
     if len(text) > MAX_LENGTH:
         raise WhenError(f"the condition is longer than {MAX_LENGTH} characters")
     try:
-        body = ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's advice on "1or 2" is no help here
+            body = ast.parse(text.strip(), mode="eval").body
         names: list[str] = []
         _check(body, names)
     except SyntaxError as error:
