@@ -41,7 +41,7 @@ class Placeholders(Constraint):
 
     @classmethod
     def sample(cls, rng: Random) -> Self:
-        return cls(least=rng.randint(1, 3))
+        return cls(least=rng.randint(2, 4))
 
     def holds(self, response: str, prompt: str) -> bool:
         return len(re.findall(r"\[[^\[\]\n]*\w[^\[\]\n]*\]", response)) >= self.least
@@ -61,7 +61,7 @@ class Highlights(Constraint):
 
     @classmethod
     def sample(cls, rng: Random) -> Self:
-        return cls(least=rng.randint(1, 3))
+        return cls(least=rng.randint(2, 4))
 
     def holds(self, response: str, prompt: str) -> bool:
         found = re.findall(r"(?<!\*)(\*{1,2})(?=[^\s*])([^*\n]*[^\s*])\1(?!\*)", response)
@@ -82,7 +82,7 @@ class Parentheses(Constraint):
 
     @classmethod
     def sample(cls, rng: Random) -> Self:
-        return cls(least=rng.randint(1, 3))
+        return cls(least=rng.randint(2, 4))
 
     def holds(self, response: str, prompt: str) -> bool:
         return len(re.findall(r"\([^()\n]*\w[^()\n]*\)", response)) >= self.least

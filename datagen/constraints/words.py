@@ -16,9 +16,9 @@ class Keywords(Constraint):
     kind = "keywords"
     claims = frozenset({Aspect.INCLUDES})
     phrasings = (
-        "Include the keywords {words}.",
-        "Your answer must contain the words {words}.",
-        "Make sure to use the words {words}.",
+        "Include {words} in your answer.",
+        "Your answer must contain {words}.",
+        "Make sure to use {words} somewhere.",
     )
     words: tuple[str, ...]
 
