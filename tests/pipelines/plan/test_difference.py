@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gristmill.pipelines.plan.difference import Difference, difference
+from gristmill.pipelines.plan.nodes import Carry, Plan
+from gristmill.pipelines.plan.record import as_record
+from gristmill.pipelines.plan.show import show_difference
+
+Planner = Callable[..., Plan]
+
+
+def compare(before: Plan, after: Plan) -> dict[str, Difference]:
+    return {each.step: each for each in difference(as_record(before), as_record(after))}
+
+
+@pytest.mark.parametrize(
+    ("override", "step", "reason"),
+    [
+        ("steps.answers.samples=2", "answers", "samples changed: 4 -> 2"),
+        ("steps.answers.samples=2", "checked", "input 'answers' differs"),
+        ("steps.student.adapter.rank=4", "student", "adapter.rank changed: 8 -> 4"),
+        ("steps.student.adapter.rank=4", "verdict", "the student 'student' differs"),
+        (
+            "steps.scored.score=[length]",
+            "scored",
+            "score changed: ['self_certainty', 'length'] -> ['length']",
+        ),
+        ("steps.clean.from=exact", "clean", "input changed: unique -> exact"),
+        ("steps.checked.verify=constraints", None, ""),
+        (
+            "models.base.max_model_len=512",
+            "answers",
+            "model 'base': options.max_model_len changed: 1024 -> 512",
+        ),
+        ("models.base.path=other", "answers", "model 'base' changed: smollm2-135m-instruct -> other"),
+        ("steps.evals.seed=6", "evals", "seed changed: 5 -> 6"),
+        (
+            "steps.unique={dedup: exact, from: exact}",
+            "unique",
+            "operator changed: dedup: semantic -> dedup: exact",
+        ),
+    ],
+)
+def test_why_a_step_differs(
+    plan_of: Planner, text: str, override: str, step: str | None, reason: str
+) -> None:
+    found = compare(plan_of(text), plan_of(text, override))
+    if step is None:
+        assert not found
+    else:
+        assert reason in found[step].reasons
+
+
+def test_weights_and_adapters(plan_of: Planner, text: str, tmp_path: Path) -> None:
+    before = plan_of(text)
+    new = compare(before, plan_of(text, digests={"smollm2-135m-instruct": "new weights"}))
+    assert new["answers"].reasons == ("the weights of model 'base' changed: digest of sm -> new weights",)
+    carried = compare(before, plan_of(text, carry={"base": Carry(tmp_path / "m", "f" * 64, "student")}))
+    assert carried["answers"].reasons == (f"model 'base' has another adapter: none -> {tmp_path / 'm'}",)
+
+
+def test_steps_that_come_and_go(plan_of: Planner, text: str) -> None:
+    before = plan_of(text)
+    after = plan_of(text.replace("  dataset:", "  written:"))
+    assert {name: each.kind for name, each in compare(before, after).items()} == {
+        "written": "new",
+        "dataset": "removed",
+    }
+
+
+def test_files_are_named_when_their_content_changes(plan_of: Planner, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a"}\n')
+    text = f"gristmill: 1\nname: t\nsteps: {{rows: {{source: jsonl, path: {rows}}}}}"
+    before = plan_of(text)
+    rows.write_text('{"prompt": "b"}\n')
+    (reason,) = compare(before, plan_of(text))["rows"].reasons
+    assert reason.startswith(f"the content of {rows} changed: ")
+
+
+def test_every_changed_step_has_a_reason(plan_of: Planner, text: str) -> None:
+    before = plan_of(text)
+    for override in ("seed=3", "vars.rows=9", "models.base.max_model_len=512", "steps.kept.keep=passed"):
+        after = plan_of(text, override)
+        found = compare(before, after)
+        fingerprints = {
+            step.name for step in before.steps if after.step(step.name).fingerprint != step.fingerprint
+        }
+        assert set(found) == fingerprints
+        assert all("its request changed" not in each.reasons for each in found.values()), override
+
+
+def test_as_text(plan_of: Planner, text: str) -> None:
+    found = difference(as_record(plan_of(text)), as_record(plan_of(text, "steps.dataset.format=rows")))
+    assert (
+        show_difference(found, "runs/a")
+        == "differs from runs/a:\n  dataset  format changed: 'messages' -> 'rows'"
+    )
+    assert show_difference([], "runs/a") == "no step differs from runs/a"

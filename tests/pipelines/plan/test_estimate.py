@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from gristmill.pipelines.inference import Usage
+from gristmill.pipelines.plan.estimate import ENGINE_SPEED, StepCost, estimate, measured
+from gristmill.pipelines.plan.nodes import Plan
+from gristmill.pipelines.plan.record import as_record
+from gristmill.pipelines.plan.show import count, duration, memory, show, tree
+from gristmill.pipelines.run.outcomes import from_source
+from gristmill.pipelines.store.run_directory import RunDirectory
+
+Planner = Callable[..., Plan]
+
+
+def commit(
+    run: RunDirectory, plan: Plan, name: str, start: int, rows: int, usage: Usage | None = None
+) -> None:
+    """One part of a step, as a run would write it."""
+    step = plan.step(name)
+    made = pa.table({"prompt": [f"{name} {number}" for number in range(start, start + rows)]})
+    table = from_source(made, step.fingerprint, start)
+    store = run.begin_step(name, step.fingerprint)
+    store.commit(table, start=start, stop=start + rows, basis="b", rows_in=rows, usage=usage or Usage())
+
+
+def finish(run: RunDirectory, plan: Plan, name: str, seconds: float = 1.0) -> None:
+    step = plan.step(name)
+    store = run.step(name, step.fingerprint)
+    store.finish(operator=step.label, one_to_one=False, seconds=seconds, summary={})
+
+
+def by_name(costs: list[StepCost]) -> dict[str, StepCost]:
+    return {cost.step.name: cost for cost in costs}
+
+
+def test_rows_and_tokens_follow_the_file(plan_of: Planner, text: str) -> None:
+    costs = by_name(estimate(plan_of(text), None))
+    assert all(cost.state == "to run" for cost in costs.values())
+    assert (costs["tasks"].rows, costs["answers"].rows, costs["chosen"].rows) == (40, 160, 16)
+    assert costs["checked"].tokens == 0
+    twice = by_name(estimate(plan_of(text, "steps.answers.samples=8"), None))
+    assert twice["answers"].rows == 320
+    assert costs["answers"].tokens < twice["answers"].tokens
+    assert costs["answers"].seconds > costs["checked"].seconds
+    assert costs["answers"].memory > costs["checked"].memory  # type: ignore[operator]
+
+
+def test_what_is_done_costs_nothing_and_gives_its_real_rows(
+    plan_of: Planner, text: str, tmp_path: Path
+) -> None:
+    plan = plan_of(text)
+    run = RunDirectory.create(tmp_path / "run", name="t")
+    commit(run, plan, "tasks", 0, 10)
+    finish(run, plan, "tasks")
+    commit(run, plan, "answers", 0, 4)
+    costs = by_name(estimate(plan, run))
+    assert (costs["tasks"].state, costs["tasks"].rows, costs["tasks"].tokens) == ("reused", 10, 0)
+    assert (costs["answers"].state, costs["answers"].parts) == ("partly done", 1)
+    assert costs["answers"].rows == 40
+    whole = by_name(estimate(plan, None))["answers"]
+    assert costs["answers"].tokens == pytest.approx(whole.tokens * 10 / 40 * 6 / 10, abs=1)
+    text_shown = show(plan, list(costs.values()), run="runs/t")
+    assert "to run (1 part done)" in text_shown
+    assert "12 to run, 1 reused" in text_shown
+
+
+def test_speeds_are_those_that_were_measured(plan_of: Planner, text: str, tmp_path: Path) -> None:
+    plan = plan_of(text)
+    run = RunDirectory.create(tmp_path / "run", name="t")
+    usage = Usage(requests=10, prompt_tokens=1000, completion_tokens=5000)
+    commit(run, plan, "answers", 0, 10, usage)
+    finish(run, plan, "answers", seconds=51.0)
+    run.write_plan(1, as_record(plan))
+    assert measured(plan, run).engines["vllm"] == pytest.approx(100.0)
+    assert measured(plan, None).engines == ENGINE_SPEED
+
+
+def test_a_damaged_model_size_is_a_question_mark(plan_of: Planner, text: str) -> None:
+    costs = by_name(estimate(plan_of(text, "models.base.path=org/unknown"), None))
+    assert costs["answers"].memory is None
+    assert memory(costs["answers"].memory) == "?"
+
+
+def test_the_tree_shows_every_step_once_below_the_last_it_waits_for(plan_of: Planner, text: str) -> None:
+    plan = plan_of(text)
+    drawn = tree(plan)
+    assert sorted(name for _, name in drawn) == sorted(step.name for step in plan.steps)
+    edges = {name: edge for edge, name in drawn}
+    assert edges["tasks"] == edges["evals"] == ""
+    assert edges["dataset"].endswith("├ ")
+    assert edges["student"].endswith("└ ")
+    assert len(edges["verdict"]) == len(edges["student"]) + 2
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        (count(9_999), "9,999"),
+        (count(56_789), "56.8k"),
+        (count(1_234_567), "1.2M"),
+        (duration(0.4), "<1 s"),
+        (duration(42), "42 s"),
+        (duration(420), "7 min"),
+        (duration(12_000), "3 h 20 min"),
+        (memory(3 << 29), "1.5 GiB"),
+    ],
+)
+def test_figures(shown: str, text: str) -> None:
+    assert shown == text

@@ -1,0 +1,122 @@
+"""A fingerprint changes if and only if something changes that decides the step's rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gristmill.pipelines.plan.fingerprint import canonical, fingerprint_of
+from gristmill.pipelines.plan.nodes import Plan
+
+Planner = Callable[..., Plan]
+
+EVERY = {
+    *("tasks", "evals", "answers", "checked", "scored", "kept", "exact"),
+    *("unique", "clean", "chosen", "dataset", "student", "verdict"),
+}
+AFTER_ANSWERS = EVERY - {"tasks", "evals"}
+AFTER_EXACT = {"unique", "clean", "chosen", "dataset", "student", "verdict"}
+
+
+def changed(before: Plan, after: Plan) -> set[str]:
+    return {step.name for step in before.steps if after.step(step.name).fingerprint != step.fingerprint}
+
+
+@pytest.mark.parametrize(
+    ("override", "steps"),
+    [
+        # What decides the rows changes the step and all that follows from it, and nothing else.
+        ("steps.answers.samples=2", AFTER_ANSWERS),
+        ("steps.kept.keep=passed", {"kept", "exact", *AFTER_EXACT}),
+        ("steps.unique.threshold=0.5", AFTER_EXACT),
+        ("steps.dataset.format=rows", {"dataset"}),
+        ("steps.student.epochs=2", {"student", "verdict"}),
+        ("steps.evals.rows=21", {"evals", "clean", "chosen", "dataset", "student", "verdict"}),
+        ("steps.evals.seed=6", {"evals", "clean", "chosen", "dataset", "student", "verdict"}),
+        ("models.base.max_model_len=512", AFTER_ANSWERS),
+        ("models.base.engine_args={a: 1}", AFTER_ANSWERS),
+        ("vars.rows=41", EVERY - {"evals"}),
+        # The file's seed moves what draws, and what follows; a seed of its own does not move.
+        ("seed=18", EVERY - {"evals"}),
+        ("steps.unique.seed=99", set()),
+        # Names, pace, and what becomes of failures change no row.
+        ("name=another", set()),
+        ("budget.tokens=1", set()),
+        ("on_failure=stop", set()),
+        ("steps.answers.on_failure=stop", set()),
+        ("models.base.max_num_seqs=7", set()),
+        ("models.base.max_lora_rank=32", set()),
+        ("loop.rounds=5", set()),
+        ("metrics=[mlflow]", set()),
+        # A default spelt out is the default.
+        ("steps.answers.top_p=1.0", set()),
+        ("models.base.dtype=bfloat16", set()),
+    ],
+)
+def test_a_change_reruns_what_it_decides(plan_of: Planner, text: str, override: str, steps: set[str]) -> None:
+    assert changed(plan_of(text), plan_of(text, override)) == steps
+
+
+def test_options_of_the_engine_do_not_retrain(plan_of: Planner) -> None:
+    text = """
+gristmill: 1
+name: t
+models: {base: {path: m}}
+steps:
+  rows: {source: constraints, rows: 3}
+  student: {train: sft, from: rows, model: base}
+  verdict: {evaluate: constraints, model: student, tasks: rows}
+"""
+    assert changed(plan_of(text), plan_of(text, "models.base.max_model_len=512")) == {"verdict"}
+
+
+def test_other_weights_rerun_what_uses_them(plan_of: Planner, text: str) -> None:
+    plan = plan_of(text)
+    assert changed(plan, plan_of(text, digests={"smollm2-135m-instruct": "new"})) == AFTER_ANSWERS
+    assert changed(plan, plan_of(text, digests={"all-minilm-l6-v2": "new"})) == AFTER_EXACT
+
+
+def test_models_and_steps_are_known_by_content_not_by_name(plan_of: Planner, text: str) -> None:
+    renamed = text.replace("base", "teacher_model").replace("checked", "verified")
+    plan, other = plan_of(text), plan_of(renamed)
+    assert plan.step("scored").fingerprint == other.step("scored").fingerprint
+    assert plan.step("verdict").fingerprint == other.step("verdict").fingerprint
+
+
+def test_one_template_reruns_its_step_and_what_follows(plan_of: Planner, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.jinja").write_text("Write about {{ prompt }}.")
+    text = f"""
+gristmill: 1
+name: t
+models: {{base: {{path: m}}}}
+steps:
+  rows: {{source: constraints, rows: 3}}
+  a: {{generate: template, from: rows, model: base, template: {tmp_path}/one.jinja}}
+  b: {{generate: template, from: rows, model: base, template: {tmp_path}/two.jinja}}
+  of_a: {{dedup: exact, from: a}}
+  of_b: {{dedup: exact, from: b}}
+"""
+    before = plan_of(text)
+    (tmp_path / "one.jinja").write_text("Tell me about {{ prompt }}.")
+    assert changed(before, plan_of(text)) == {"a", "of_a"}
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(max_size=4), json_values, max_size=4))
+def test_the_order_of_keys_does_not_matter_and_nothing_else_is_lost(value: dict[str, object]) -> None:
+    turned = dict(reversed(value.items()))
+    assert fingerprint_of(turned) == fingerprint_of(value)
+    assert canonical(json.loads(canonical(value))) == canonical(value)
+    assert fingerprint_of({**value, "extra": 1}) != fingerprint_of({**value, "extra": 2})
