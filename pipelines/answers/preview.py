@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from ..inference import Embedder, Engine, ModelWeights
 from ..operator import Evaluate, Sink, Source, Train
 from ..report.gather import RoundData, Step, gather
 from ..run.events import Observer
+from ..view.silent import SilentView
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,7 +44,8 @@ def preview(
     """Run the data steps of a pipeline file over the first ``rows`` rows of each source.
 
     Training, evaluation, exports and what depends on them are left out. ``engine``: serve every model
-    with this engine (``synthetic`` needs no weights) instead of its own.
+    with this engine (``synthetic`` needs no weights) instead of its own. ``observer`` watches the
+    run; by default only its warnings and its end are told, on standard error.
 
     Raises SpecError for a file with mistakes, DataError where nothing is left to try.
     """
@@ -65,15 +68,14 @@ def preview(
         document["steps"] = {name: step for name, step in document["steps"].items() if name in kept}
         for name, step in kept.items():
             if isinstance(step.operator, Source):
-                path = _first_rows(step, rows, spec.seed, folder)
-                document["steps"][name] = {"source": "parquet", "path": str(path)}
+                document["steps"][name] = _shortened(step, document["steps"][name], rows, spec.seed, folder)
         if engine is not None:
             for name, model in (document.get("models") or {}).items():
                 if model.get("engine") != "embedder":
                     document["models"][name] = {"engine": engine, **_weights(model, engine)}
         small = folder / "preview.yaml"
         small.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        made = run(small, folder / "run", observer=observer)
+        made = run(small, folder / "run", observer=observer or SilentView(sys.stderr))
         last = gather(made.directory).last
         return [_tried(last, step) for step in last.steps] if last is not None else []
 
@@ -106,6 +108,17 @@ def _used(step: StepSpec) -> set[str]:
 def _weights(model: Mapping[str, Any], engine: str) -> dict[str, Any]:
     """What of a model's description another engine still takes."""
     return {"path": model["path"]} if engine in ("vllm", "transformers") and "path" in model else {}
+
+
+def _shortened(
+    step: StepSpec, given: Mapping[str, Any], rows: int, seed: int, folder: Path
+) -> Mapping[str, Any]:
+    """The source's description so that it gives ``rows`` rows at most: by its own parameter, where it
+    has one, else by a file of its first rows."""
+    if "rows" in type(step.operator).model_fields:
+        limit = step.operator.model_dump()["rows"]
+        return {**given, "rows": rows if limit is None else min(rows, limit)}
+    return {"source": "parquet", "path": str(_first_rows(step, rows, seed, folder))}
 
 
 def _first_rows(step: StepSpec, rows: int, seed: int, folder: Path) -> Path:

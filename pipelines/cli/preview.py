@@ -34,14 +34,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    import sys
-
     from ..answers.preview import preview
-    from ..view.choose import choose
     from .printing import print_json
 
-    watch = choose(quiet=True, stream=sys.stderr)
-    tried = preview(args.file, args.rows, engine=args.engine, overrides=args.overrides, observer=watch)
+    tried = preview(args.file, args.rows, engine=args.engine, overrides=args.overrides)
     if args.json:
         from dataclasses import asdict
 

@@ -38,7 +38,8 @@ def from_source(batch: pa.Table, fingerprint: str, start: int) -> pa.Table:
     numbers = pa.array(np.arange(start, start + batch.num_rows)).cast(pa.string())
     ids = pa.compute.binary_join_element_wise(stem, pa.compute.utf8_lpad(numbers, 10, "0"), "")
     table = batch.append_column(ID, ids)
-    table = table.append_column(PARENTS, pa.repeat(pa.scalar([], pa.list_(pa.string())), batch.num_rows))
+    offsets = pa.array(np.zeros(batch.num_rows + 1, np.int32))
+    table = table.append_column(PARENTS, pa.ListArray.from_arrays(offsets, pa.array([], pa.string())))
     return all_kept(table)
 
 

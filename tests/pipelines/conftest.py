@@ -133,7 +133,7 @@ class RunBuilder:
                 text = f"Round {number}, sample {sample}: {row['prompt']} " + "word " * int(
                     self.random.integers(5, 60)
                 )
-                if index == 3 and sample == 1:
+                if index == 0 and sample == 0:
                     text = HOSTILE
                 tokens = len(text.split())
                 answers.append(

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from gristmill.pipelines.report.gather import gather
+from gristmill.pipelines.report.samples import because, kept_samples, rejected_samples
+from gristmill.pipelines.store.run_directory import RunDirectory
+
+
+def test_every_rule_and_error_has_a_row_to_read(built_run: RunDirectory) -> None:
+    data = gather(built_run).rounds[0]
+    found = rejected_samples(data)
+    whys = {(row.step, row.fate, row.why.split(",")[0]) for row in found}
+    assert whys == {
+        ("answers", "failed", "the engine died three times"),
+        ("kept", "filtered", "passed"),
+        ("kept", "filtered", "self_certainty > quantile(0.2)"),
+        ("unique", "filtered", "semantic"),
+    }
+
+
+def test_kept_samples_are_spread_over_the_outcome(built_run: RunDirectory) -> None:
+    data = gather(built_run).rounds[0]
+    rows = kept_samples(data)
+    assert len(rows) == 6
+    assert len({row.id for row in rows}) == 6
+    assert {row.step for row in rows} == {"unique"}
+    assert dict(rows[0].texts).keys() == {"prompt", "response"}
+    assert rows[0].figures["passed"] is True
+
+
+def test_a_reason_in_words() -> None:
+    reason = {"rule": "semantic", "score": 0.95, "neighbour": "abc", "error": None, "retryable": None}
+    assert because(reason) == "semantic, score 0.95, like abc"
+    assert because({"error": "died", "retryable": True}) == "died, may be tried again"
+    assert because(None) == ""
