@@ -14,6 +14,7 @@ from pydantic import (
     PrivateAttr,
     SkipValidation,
     StringConstraints,
+    WithJsonSchema,
 )
 
 from ..errors import Problem
@@ -44,12 +45,27 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Seconds: TypeAlias = Annotated[
+    float,
+    BeforeValidator(seconds_of),
+    Field(gt=0, allow_inf_nan=False),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0},
+                {"type": "string", "pattern": r"^(\d+(\.\d+)?[smhd] ?)+$"},
+            ]
+        }
+    ),
+]
+
+
 class Budget(Frozen):
     """What a run may spend. It stops cleanly when any part is spent, and can be resumed."""
 
     tokens: int | None = Field(None, gt=0, description="Prompt and completion tokens, over the whole run.")
     rows: int | None = Field(None, gt=0, description="Rows that all steps together may make.")
-    time: Annotated[float, BeforeValidator(seconds_of), Field(gt=0)] | None = Field(
+    time: Seconds | None = Field(
         None, description="Seconds of work, or '90s', '15m', '2h'. Time between sessions does not count."
     )
 
