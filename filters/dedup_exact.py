@@ -36,8 +36,10 @@ class ExactDedup(Whole):
 
         first = self.first_occurrences(table)
         kept = first == np.arange(len(first))
-        ids = table.column("_id").to_pylist()
-        neighbours = [None if k else ids[i] for k, i in zip(kept.tolist(), first.tolist())]
+        neighbours: list[str | None] = [None] * len(first)
+        copies_of = table.column("_id").take(first[~kept]).to_pylist()
+        for row, neighbour in zip(np.flatnonzero(~kept).tolist(), copies_of):
+            neighbours[row] = neighbour
         copies = np.bincount(first, minlength=1) if len(first) else np.zeros(1, dtype=np.int64)
         return Verdicts(
             kept=kept,

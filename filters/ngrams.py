@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,9 +51,9 @@ def hash_words(texts: Sequence[str | None]) -> Words:
     )
     table = {
         word: int.from_bytes(blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
-        for word in {word for words in split for word in words}
+        for word in set().union(*split)
     }
-    flat = (table[word] for words in split for word in words)
+    flat = map(table.__getitem__, chain.from_iterable(split))
     return Words(np.fromiter(flat, np.uint64, int(offsets[-1])), offsets)
 
 

@@ -44,7 +44,7 @@ def test_it_is_the_greedy_choice_whatever_the_blocks(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nearest, "BLOCK", 16)
         patch.setattr(nearest, "SPAN", 13)
-        patch.setattr(nearest, "LEADING", 24)
+        patch.setattr(nearest, "REST", 0.6)
         neighbour, score = greedy_duplicates(vectors, threshold)
     kept = np.flatnonzero(neighbour < 0)
     assert kept.tolist() == plain(vectors, threshold)
