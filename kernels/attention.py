@@ -29,12 +29,12 @@ def packed_attention(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], sc
     sequence, their sum = tokens. Returns (tokens, heads, D).
     """
     if q.device.type == "cpu":
-        attended: Tensor = _PackedAttention.apply(q, k, v, tuple(lengths), scale)
+        attended: Tensor = _PackedAttention.apply(q, k, v, tuple(lengths), scale)  # type: ignore[no-untyped-call]
         return attended
     parts = []
-    for one_q, one_k, one_v in zip(q.split(list(lengths)), k.split(list(lengths)), v.split(list(lengths))):
-        heads_first = (part.transpose(0, 1)[None] for part in (one_q, one_k, one_v))
-        out = scaled_dot_product_attention(*heads_first, is_causal=True, scale=scale, enable_gqa=True)
+    for sequence in zip(*(torch.split(x, list(lengths)) for x in (q, k, v))):
+        one_q, one_k, one_v = (x.transpose(0, 1)[None] for x in sequence)
+        out = scaled_dot_product_attention(one_q, one_k, one_v, is_causal=True, scale=scale, enable_gqa=True)
         parts.append(out[0].transpose(0, 1))
     return torch.cat(parts)
 

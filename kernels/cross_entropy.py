@@ -21,6 +21,8 @@ from torch.nn.functional import softplus
 
 #: Tokens whose logits exist at once: enough for an efficient product, few enough to stay near the cache.
 CHUNK = 128
+#: Where softplus(x) is x to the last bit of a float64 (torch's own border of 20 is too early for one).
+LINEAR_ABOVE = 40.0
 
 
 def linear_cross_entropy(
@@ -38,7 +40,7 @@ def linear_cross_entropy(
     """
     if head.requires_grad:
         raise ValueError("linear_cross_entropy is for a frozen head; this one requires a gradient")
-    total, losses = _LinearCrossEntropy.apply(hidden, head, targets, weights, chunk)
+    total, losses = _LinearCrossEntropy.apply(hidden, head, targets, weights, chunk)  # type: ignore[no-untyped-call]
     return total, losses
 
 
@@ -60,7 +62,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             # The largest of a softmax is exp(0) over its normaliser, which gives the logsumexp for nothing.
             log_others = logits.amax(dim=1, keepdim=True) - others.amax(dim=1, keepdim=True).log_()
             gap = log_others - aim
-            losses[part] = softplus(gap)[:, 0]
+            losses[part] = softplus(gap, threshold=LINEAR_ABOVE)[:, 0]
             if gradient is not None:
                 # d loss / d logits = sigmoid(gap) * (softmax over the others; -1 at the target).
                 slope = others.scatter_(1, target, -1.0).to(hidden.dtype)

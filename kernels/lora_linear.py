@@ -33,7 +33,7 @@ def lora_linear(
     (float32 beside bf16): they are rounded for the products, and their gradients come back in their own dtype.
     ``adapter_x``: what the adapter sees in place of ``x`` (x after dropout).
     """
-    y: Tensor = _LoRALinear.apply(x, adapter_x, weight, bias, a, b, scale)
+    y: Tensor = _LoRALinear.apply(x, adapter_x, weight, bias, a, b, scale)  # type: ignore[no-untyped-call]
     return y
 
 

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     """``weight * x / rms(x)`` over the last dimension. ``x`` (..., H), ``weight`` (H,), frozen; same dtype."""
-    normed: Tensor = _RMSNorm.apply(x, weight, epsilon)
+    normed: Tensor = _RMSNorm.apply(x, weight, epsilon)  # type: ignore[no-untyped-call]
     return normed
 
 

@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
     """``x`` (tokens, heads, D) turned by its tokens' angles. ``cosines``, ``sines`` (tokens, D/2), of x's dtype."""
-    turned: Tensor = _Rotate.apply(x, cosines[:, None, :], sines[:, None, :])
+    turned: Tensor = _Rotate.apply(x, cosines[:, None, :], sines[:, None, :])  # type: ignore[no-untyped-call]
     return turned
 
 

@@ -15,7 +15,7 @@ from torch.nn.functional import silu
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """``silu(gate) * up``, tensors of one shape and dtype. Saves its two inputs only."""
-    product: Tensor = _SwiGLU.apply(gate, up)
+    product: Tensor = _SwiGLU.apply(gate, up)  # type: ignore[no-untyped-call]
     return product
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..pipelines.errors import DataError, ModelError
+from ..pipelines.inference import Message
 from ..pipelines.records import Row, messages_of
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ class ChatEncoder:
         response = messages[-1]["content"]
         if not response or not response.strip():
             raise ValueError("the response is empty: all labels would be masked")
-        prompt: list[int] = self.tokenizer.apply_chat_template(
-            messages[:-1], add_generation_prompt=True, tokenize=True, return_dict=False
-        )
+        # The template writes its own special tokens, the text of a response none.
+        opening = self._render(messages[:-1], add_generation_prompt=True)
+        prompt: list[int] = self.tokenizer.encode(opening, add_special_tokens=False)
         answer: list[int] = self.tokenizer.encode(response, add_special_tokens=False)
         if self.end_of_turn in answer:
             raise ValueError("the response contains the end-of-turn token itself")
@@ -81,7 +82,7 @@ class ChatEncoder:
     def _find_end_of_turn(self, path: Path) -> int:
         """The token that the template puts after a response."""
         mark = "gristmill"
-        asked: list[dict[str, str]] = [{"role": "user", "content": "Hello."}]
+        asked: list[Message] = [{"role": "user", "content": "Hello."}]
         prompt = self._render(asked, add_generation_prompt=True)
         whole = self._render([*asked, {"role": "assistant", "content": mark}])
         if not whole.startswith(prompt + mark):
@@ -100,8 +101,9 @@ class ChatEncoder:
             )
         return int(closing[0])
 
-    def _render(self, messages: Sequence[dict[str, str]], **options: Any) -> str:
-        return str(self.tokenizer.apply_chat_template(list(messages), tokenize=False, **options))
+    def _render(self, messages: Sequence[Message], **options: Any) -> str:
+        turns = [{"role": turn["role"], "content": turn["content"]} for turn in messages]
+        return str(self.tokenizer.apply_chat_template(turns, tokenize=False, **options))
 
     def _stops(self, path: Path) -> set[int]:
         """The tokens at which a server stops: the tokenizer's and the generation config's."""

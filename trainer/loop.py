@@ -124,7 +124,7 @@ def train(
             loss = 0.0
             for rows in packs:
                 part, losses = pack_loss(model, Pack.of(rows, device), tokens)
-                part.backward()
+                torch.autograd.backward(part)
                 loss += part.item()
                 row_loss += losses
             norm = torch.nn.utils.clip_grad_norm_(parameters, settings.clip or math.inf).item()

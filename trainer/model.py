@@ -101,11 +101,12 @@ class ModelConfig:
 
     def frequencies(self) -> Tensor:
         """Radians a position of each pair of values: float32 (head_size / 2,)."""
+        theta: float = self.rotary["rope_theta"]
         exponents = torch.arange(0, self.head_size, 2, dtype=torch.int64).float() / self.head_size
-        frequencies = 1.0 / (self.rotary["rope_theta"] ** exponents)
-        kind = self.rotary["rope_type"]
+        frequencies = torch.pow(theta, exponents).reciprocal()
+        kind, factor = self.rotary["rope_type"], float(self.rotary.get("factor", 1.0))
         if kind == "linear":
-            return frequencies / self.rotary["factor"]
+            return frequencies / factor
         if kind == "llama3":
             return _llama3_frequencies(frequencies, self.rotary)
         return frequencies
@@ -113,11 +114,11 @@ class ModelConfig:
 
 def _llama3_frequencies(frequencies: Tensor, rotary: dict[str, Any]) -> Tensor:
     """Slow turns are stretched by ``factor``, fast ones kept, those between blended (Llama 3.1, arXiv 2407.21783)."""
-    original = rotary["original_max_position_embeddings"]
+    original: float = rotary["original_max_position_embeddings"]
     turns = original * frequencies / (2 * math.pi)
-    low, high = rotary["low_freq_factor"], rotary["high_freq_factor"]
+    low, high, factor = (float(rotary[name]) for name in ("low_freq_factor", "high_freq_factor", "factor"))
     kept = ((turns - low) / (high - low)).clamp(0, 1)
-    return kept * frequencies + (1 - kept) * frequencies / rotary["factor"]
+    return kept * frequencies + (1 - kept) * frequencies / factor
 
 
 class Block(nn.Module):
@@ -133,7 +134,8 @@ class Block(nn.Module):
         x = x + self.attend(self._norm(x, "input_layernorm"), cosines, sines, lengths)
         h = self._norm(x, "post_attention_layernorm")
         inner = swiglu(self.mlp["gate_proj"](h), self.mlp["up_proj"](h))
-        return x + self.mlp["down_proj"](inner)
+        narrowed: Tensor = self.mlp["down_proj"](inner)
+        return x + narrowed
 
     def attend(self, x: Tensor, cosines: Tensor, sines: Tensor, lengths: Sequence[int]) -> Tensor:
         size = self.config.head_size
@@ -144,7 +146,8 @@ class Block(nn.Module):
             q, k = self._norm(q, "self_attn.q_norm"), self._norm(k, "self_attn.k_norm")
         q, k = rotate(q, cosines, sines), rotate(k, cosines, sines)
         attended = packed_attention(q, k, v, lengths, scale=size**-0.5)
-        return self.self_attn["o_proj"](attended.reshape(x.shape[0], -1))
+        mixed: Tensor = self.self_attn["o_proj"](attended.reshape(x.shape[0], -1))
+        return mixed
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
         return rms_norm(x, self.norms[name], self.config.epsilon)
@@ -173,7 +176,8 @@ class Decoder(nn.Module):
 
     def logits(self, ids: Tensor, lengths: Sequence[int]) -> Tensor:
         """The next-token logits, (tokens, vocabulary): all of them, so for checks, not for training."""
-        return self(ids, lengths) @ self.head.T
+        hidden: Tensor = self(ids, lengths)
+        return hidden @ self.head.T
 
     def linears(self) -> Iterator[tuple[str, Linear]]:
         """(name, layer) of every linear layer of the blocks: ``layers.0.self_attn.q_proj``."""

@@ -29,9 +29,9 @@ class AdapterSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     kind: Literal["lora", "rslora"] = "lora"
-    rank: int = Field(16, ge=1)
-    alpha: float = Field(32.0, gt=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    rank: int = Field(default=16, ge=1)
+    alpha: float = Field(default=32.0, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: Literal["all-linear"] | tuple[Target, ...] = "all-linear"
 
     def names(self) -> tuple[Target, ...]:
@@ -62,20 +62,20 @@ class SupervisedFineTuning(Train):
 
     quantize: Literal["nf4", "none"] = "nf4"
     adapter: AdapterSettings = AdapterSettings()
-    epochs: int = Field(1, ge=1)
-    learning_rate: float = Field(2e-4, gt=0)
+    epochs: int = Field(default=1, ge=1)
+    learning_rate: float = Field(default=2e-4, gt=0)
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    warmup_ratio: float = Field(0.05, ge=0, lt=1)
-    batch_tokens: int = Field(2048, ge=1)
-    batch_rows: int | None = Field(None, ge=1)
-    pack_tokens: int = Field(2048, ge=1)
-    max_length: int = Field(1024, ge=2)
-    weight_decay: float = Field(0.0, ge=0)
-    clip: float = Field(1.0, ge=0)
+    warmup_ratio: float = Field(default=0.05, ge=0, lt=1)
+    batch_tokens: int = Field(default=2048, ge=1)
+    batch_rows: int | None = Field(default=None, ge=1)
+    pack_tokens: int = Field(default=2048, ge=1)
+    max_length: int = Field(default=1024, ge=2)
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip: float = Field(default=1.0, ge=0)
     dtype: Literal["bf16", "fp32"] = "bf16"
     completion_only: bool = True
     unfit: Literal["skip", "refuse"] = "skip"
-    checkpoint_every: int = Field(20, ge=1)
+    checkpoint_every: int = Field(default=20, ge=1)
     cache_dequantized: bool | Literal["auto"] = "auto"
 
     def estimate(self, rows: int) -> Estimate:
@@ -101,12 +101,12 @@ class SupervisedFineTuning(Train):
         weights = context.weights(self.model)
         config = ModelConfig.read(weights.path)
         self._check_length(config)
-        peak = PeakMemory()
         encoder = ChatEncoder(weights.path, completion_only=self.completion_only)
         encoded = encode_rows(
             table.to_pylist(), encoder, max_length=self.max_length, refuse_unfit=self.unfit == "refuse"
         )
         examples = encoded.examples
+        peak = PeakMemory()
         steps = plan_steps(
             [len(example.ids) for example in examples],
             epochs=self.epochs,

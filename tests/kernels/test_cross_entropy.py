@@ -1,0 +1,68 @@
+"""The fused loss against the plain one in float64, its gradient, and its exactness in the tail."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from gristmill.kernels.cross_entropy import linear_cross_entropy
+from torch.nn.functional import cross_entropy
+
+
+def _case(tokens: int, hidden: int = 24, vocabulary: int = 101, dtype: torch.dtype = torch.float64):
+    generator = torch.Generator().manual_seed(tokens)
+    h = torch.randn(tokens, hidden, generator=generator, dtype=dtype).requires_grad_()
+    head = torch.randn(vocabulary, hidden, generator=generator, dtype=dtype)
+    targets = torch.randint(0, vocabulary, (tokens,), generator=generator)
+    weights = torch.rand(tokens, generator=generator, dtype=torch.float64)
+    return h, head, targets, weights
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 7, 8, 9, 33])
+@pytest.mark.parametrize("chunk", [1, 8, 1000])
+def test_equals_the_plain_loss_and_its_gradient(tokens: int, chunk: int) -> None:
+    h, head, targets, weights = _case(tokens)
+    total, losses = linear_cross_entropy(h, head, targets, weights, chunk)
+    (gradient,) = torch.autograd.grad(total * 3, h)
+    plain = cross_entropy(h @ head.T, targets, reduction="none")
+    (expected,) = torch.autograd.grad((plain * weights).sum() * 3, h)
+    torch.testing.assert_close(losses, plain.detach(), atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(gradient, expected, atol=1e-12, rtol=1e-12)
+
+
+def test_gradcheck() -> None:
+    h, head, targets, weights = _case(5, hidden=4, vocabulary=11)
+    assert torch.autograd.gradcheck(lambda h: linear_cross_entropy(h, head, targets, weights, 2)[0], (h,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_worse_than_the_plain_loss_of_that_precision(dtype: torch.dtype) -> None:
+    exact_h, exact_head, targets, weights = _case(64, hidden=64, vocabulary=499)
+    h, head = exact_h.detach().to(dtype).requires_grad_(), (exact_head / 8).to(dtype)
+    truth_h = h.detach().double().requires_grad_()
+    truth = cross_entropy(truth_h @ head.double().T, targets, reduction="none")
+    (truth_gradient,) = torch.autograd.grad((truth * weights).sum(), truth_h)
+    plain = cross_entropy((h @ head.T).float(), targets, reduction="none")
+    (plain_gradient,) = torch.autograd.grad((plain * weights.float()).sum(), h)
+    total, losses = linear_cross_entropy(h, head, targets, weights.float(), 16)
+    (gradient,) = torch.autograd.grad(total, h)
+    slack = 1e-6 if dtype == torch.float32 else 1e-2
+    assert (losses - truth).abs().mean() <= (plain - truth).abs().mean() + slack
+    assert (gradient - truth_gradient).abs().mean() <= (plain_gradient - truth_gradient).abs().mean() + slack
+
+
+def test_stays_exact_where_the_target_wins_by_far() -> None:
+    """At a margin of 20 nats float32 logsumexp - logit is 0; the loss is exp(-20)."""
+    head = torch.eye(3)
+    h = torch.tensor([[20.0, 0.0, -50.0]], requires_grad=True)
+    total, losses = linear_cross_entropy(h, head, torch.tensor([0]), torch.ones(1))
+    expected = cross_entropy(h.detach().double() @ head.double(), torch.tensor([0]))
+    assert losses.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert losses.item() > 0
+    (gradient,) = torch.autograd.grad(total, h)
+    assert gradient[0, 1].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_refuses_a_head_that_trains() -> None:
+    h, head, targets, weights = _case(2)
+    with pytest.raises(ValueError, match="frozen head"):
+        linear_cross_entropy(h, head.requires_grad_(), targets, weights)
