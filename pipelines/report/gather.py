@@ -152,14 +152,14 @@ class RunData:
     def last(self) -> RoundData | None:
         return self.rounds[-1] if self.rounds else None
 
-    def distinct(self) -> Iterator[Step]:
-        """Every step once: rounds share those that did not change."""
+    def distinct(self) -> Iterator[tuple[int, Step]]:
+        """Every step once, with the first round that has it: rounds share those that did not change."""
         seen: set[str] = set()
         for round_data in self.rounds:
             for step in round_data.steps:
                 if step.store.path.name not in seen:
                     seen.add(step.store.path.name)
-                    yield step
+                    yield round_data.number, step
 
 
 def gather(run: RunDirectory) -> RunData:

@@ -65,10 +65,10 @@ def rejected_samples(data: RoundData) -> list[Sample]:
 
 
 def because(reason: Mapping[str, Any] | None) -> str:
-    """A reason in words: ``semantic, score 0.95, like 1f2e…``."""
+    """A reason in words: ``by semantic, score 0.95, like 1f2e…``; for a failure the error."""
     if not reason:
         return ""
-    parts = [reason.get("rule") or reason.get("error") or ""]
+    parts = [f"by {reason['rule']}" if reason.get("rule") else reason.get("error") or ""]
     if reason.get("score") is not None:
         parts.append(f"score {reason['score']:.4g}")
     if reason.get("neighbour"):

@@ -16,7 +16,7 @@ from .secrets import without_secrets
 
 def tiles(run: RunData) -> list[tuple[str, str]]:
     """The figures at the top: (what, how much)."""
-    steps = list(run.distinct())
+    steps = [step for _, step in run.distinct()]
     tokens = sum(step.usage.completion_tokens for step in steps)
     last = run.last
     outcome = last.data if last else None
@@ -121,13 +121,14 @@ def costs(run: RunData) -> list[dict[str, Any]]:
     """Tokens, requests and time of every step that spent any, shared steps once."""
     return [
         {
+            "round": number,
             "name": step.name,
             "fingerprint": step.plan["fingerprint"][:12],
             "usage": step.usage,
             "tokens_per_second": step.usage.completion_tokens / step.seconds if step.seconds else 0.0,
             "time": duration(step.seconds) if step.complete else "not finished",
         }
-        for step in run.distinct()
+        for number, step in run.distinct()
     ]
 
 

@@ -11,9 +11,9 @@ def test_every_rule_and_error_has_a_row_to_read(built_run: RunDirectory) -> None
     whys = {(row.step, row.fate, row.why.split(",")[0]) for row in found}
     assert whys == {
         ("answers", "failed", "the engine died three times"),
-        ("kept", "filtered", "passed"),
-        ("kept", "filtered", "self_certainty > quantile(0.2)"),
-        ("unique", "filtered", "semantic"),
+        ("kept", "filtered", "by passed"),
+        ("kept", "filtered", "by self_certainty > quantile(0.2)"),
+        ("unique", "filtered", "by semantic"),
     }
 
 
@@ -29,6 +29,6 @@ def test_kept_samples_are_spread_over_the_outcome(built_run: RunDirectory) -> No
 
 def test_a_reason_in_words() -> None:
     reason = {"rule": "semantic", "score": 0.95, "neighbour": "abc", "error": None, "retryable": None}
-    assert because(reason) == "semantic, score 0.95, like abc"
+    assert because(reason) == "by semantic, score 0.95, like abc"
     assert because({"error": "died", "retryable": True}) == "died, may be tried again"
     assert because(None) == ""
