@@ -118,7 +118,16 @@ def write_part(
         {**(table.schema.metadata or {}), FOOTER: json.dumps(footer, sort_keys=True).encode()}
     )
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", use_dictionary=False, write_page_checksum=True)
+    # Lists keep Arrow's own name for their items, so that a part that was read back and one that was
+    # not are the same to the steps that follow.
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        use_dictionary=False,
+        write_page_checksum=True,
+        use_compliant_nested_type=False,
+    )
     data = memoryview(sink.getvalue())
     path = directory / part_name(start, stop)
     write_bytes(path, data)

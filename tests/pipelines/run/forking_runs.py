@@ -11,12 +11,23 @@ import os
 import signal
 import sys
 
+import duckdb  # noqa: F401
+import pandas  # noqa: F401
+import pyarrow.compute
+import pyarrow.parquet  # noqa: F401
+
 import gristmill
 import gristmill.datagen.engines.synthetic
-import gristmill.pipelines.sinks
-import gristmill.pipelines.sources
+import gristmill.pipelines.api
+from gristmill.pipelines import registry
 from gristmill.pipelines.errors import GristmillError
 from gristmill.pipelines.view.silent import SilentView
+
+for verb, value in {
+    "source": "jsonl", "generate": "respond", "score": "length", "keep": "", "dedup": "exact", "select": "random",
+    "export": "parquet",
+}.items():  # fmt: skip
+    registry.find(verb, value)
 
 
 def child(file: str, directory: str, address: str) -> int:
