@@ -69,10 +69,11 @@ def lineage(run: RunDirectory, row: str) -> Lineage:
     texts: dict[str, str] = {}
     for _, _, found in hits:
         texts |= {key: value for key, value in found.items() if isinstance(value, str) and key[0] != "_"}
-    fates, known = [], set(ENGINE_COLUMNS)
-    for step, rounds, found in hits:
-        fates.append(_fate(step, rounds, found, known))
-        known |= set(found)
+    columns = {step.name: set(step.columns) for step, _ in stores}
+    fates = [
+        _fate(step, rounds, found, set().union(*(columns.get(each, set()) for each in step.inputs)))
+        for step, rounds, found in hits
+    ]
     parents: list[str] = next((found["_parents"] for _, _, found in hits if found.get("_parents")), [])
     return Lineage(name, texts, tuple(fates), _ancestors(stores, parents), _children(stores, name))
 

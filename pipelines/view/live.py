@@ -38,7 +38,7 @@ class LiveView:
         elif isinstance(event, Notice):
             style = "yellow" if event.level == "warning" else ""
             self._console.print(Text(event.text, style=style))
-        elif isinstance(event, RunEnded):
+        elif isinstance(event, RunEnded) and self.view.started:
             self._live.stop()
             self._console.print(summary(self.view, peak_memory()))
 
@@ -72,13 +72,13 @@ def _table(view: RunView, now: float) -> Table:
     table.add_column("")
     table.add_column("step")
     for heading in ("in", "kept", "filtered", "failed", "tokens/s", "left"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", min_width=22)
     for step in view.steps:
         counted = step.status != "waiting"
         table.add_row(
             SIGN[step.status],
-            Text.assemble(step.name, "  ", (step.label, "dim")),
+            Text.assemble(step.name, "  ", (step.label, "dim"), no_wrap=True, overflow="ellipsis"),
             _of(step) if counted else "",
             f"{step.kept:,}" if counted else "",
             _count(step.filtered, "yellow"),

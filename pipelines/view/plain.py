@@ -40,7 +40,7 @@ class PlainView:
                         self._line(progress_line(running, event.at))
             case Notice():
                 self._line(f"warning: {event.text}" if event.level == "warning" else event.text)
-            case RunEnded():
+            case RunEnded() if self.view.started:
                 console = Console(file=self._stream, no_color=True, color_system=None, width=120)
                 console.print(summary(self.view, peak_memory()))
                 self._stream.flush()

@@ -19,7 +19,7 @@ class SilentView:
         self.view = fold(self.view, event)
         if isinstance(event, Notice) and event.level == "warning":
             print(f"warning: {event.text}", file=self._stream, flush=True)
-        elif isinstance(event, RunEnded):
+        elif isinstance(event, RunEnded) and self.view.started:
             from .summary import headline
 
             print(headline(self.view), file=self._stream, flush=True)

@@ -47,15 +47,17 @@ def headline(view: RunView) -> str:
     if view.ended is None:
         return "the run has not ended"
     words = f"{view.name}: {STATUS[view.ended.status]} after {duration(view.elapsed(view.now))}"
-    return f"{words}. {view.ended.message}" if view.ended.message else words
+    told = view.ended.message if view.ended.status != "done" else ""
+    return f"{words}. {told}" if told else words
 
 
 def rounds(view: RunView) -> Iterator[str]:
     """A line a round: the decision, then every measured mean with its interval."""
     for result in view.results:
-        decision = "" if result.decision == "none" else f": {result.decision}"
-        yield f"round {result.number}{decision}"
-        for interval in intervals(result.metrics):
+        found = list(intervals(result.metrics))
+        if found or result.decision != "none":
+            yield f"round {result.number}" + ("" if result.decision == "none" else f": {result.decision}")
+        for interval in found:
             yield f"  {interval.name:<28} {_shown(interval)}"
 
 
@@ -92,11 +94,11 @@ def _steps(steps: tuple[StepView, ...], title: str, now: float) -> Table:
     table = Table(box=SIMPLE, title=escape(title), title_justify="left", pad_edge=False)
     table.add_column("step")
     for heading in ("in", "kept", "filtered", "failed", "tokens", "tokens/s", "time"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for step in steps:
         over = step.status in ("done", "reused")
         table.add_row(
-            escape(f"{step.name}  {step.label}"),
+            Text(f"{step.name}  {step.label}", no_wrap=True, overflow="ellipsis"),
             f"{step.handled:,}" if step.status != "waiting" else "",
             *(f"{n:,}" if step.status != "waiting" else "" for n in (step.kept, step.filtered, step.failed)),
             f"{step.completion_tokens:,}" if step.completion_tokens else "",

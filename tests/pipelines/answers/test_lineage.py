@@ -73,3 +73,15 @@ def test_the_beginning_of_an_id_is_enough_where_it_is_the_only_one(built_run: Ru
 def test_unknown_and_ambiguous_ids_are_refused(built_run: RunDirectory, row: str, told: str) -> None:
     with pytest.raises(DataError, match=told):
         lineage(built_run, row)
+
+
+def test_each_step_shows_what_it_added_and_no_more(built_run: RunDirectory) -> None:
+    found = lineage(built_run, ids(built_run, "unique", "kept")[0])
+    shown = {fate.step: set(fate.values) for fate in found.fates}
+    assert shown == {
+        "answers": {"response", "sample", "finish", "completion_tokens"},
+        "scored": {"passed", "self_certainty"},
+        "kept": {"self_certainty"},
+        "unique": {"cluster"},
+        "student": set(),
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from gristmill.pipelines.inference import Usage
 from gristmill.pipelines.run.events import (
     Event,

@@ -3,12 +3,13 @@ from __future__ import annotations
 from functools import reduce
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from gristmill.pipelines.inference import Usage
 from gristmill.pipelines.run.events import Event, PartDone, RunStarted, StepDone, StepStarted
 from gristmill.pipelines.store.ledger import Ledger
 from gristmill.pipelines.view.state import RunView, fold
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 def after(events: list[Event], count: int) -> RunView:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import json
 
-from gristmill.pipelines.run.events import Event, Progress
+from rich.console import Console
+
+from gristmill.pipelines.inference import Usage
+from gristmill.pipelines.run.events import Event, Progress, RunEnded
 from gristmill.pipelines.view.choose import choose
 from gristmill.pipelines.view.jsonl import JsonView
 from gristmill.pipelines.view.live import LiveView, draw
 from gristmill.pipelines.view.plain import PlainView
 from gristmill.pipelines.view.silent import SilentView
 from gristmill.pipelines.view.state import RunView, fold
-from rich.console import Console
+from gristmill.pipelines.view.summary import summary
 
 
 class Terminal(io.StringIO):
@@ -113,3 +116,23 @@ def test_the_view_fits_where_the_output_goes() -> None:
     assert isinstance(choose(stream=io.StringIO()), PlainView)
     assert isinstance(choose(quiet=True, stream=Terminal()), SilentView)
     assert isinstance(choose(quiet=True, json=True, stream=Terminal()), JsonView)
+
+
+def test_a_run_that_never_began_leaves_the_telling_to_the_error() -> None:
+    failed = RunEnded(status="failed", message="no such model", seconds=0.1, usage=Usage())
+    for quiet in (True, False):
+        for stream in (io.StringIO(), Terminal()):
+            choose(quiet=quiet, stream=stream).on(failed)
+            assert stream.getvalue() == ""
+
+
+def test_a_narrow_terminal_cuts_names_never_numbers(events: list[Event]) -> None:
+    view = RunView()
+    for event in events:
+        view = fold(view, event)
+    console = Console(file=io.StringIO(), width=64, record=True)
+    console.print(summary(view, (0, 0)))
+    text = console.export_text()
+    assert "generate: respond" not in text
+    assert "1,000" in text
+    assert "40.0 s" in text
