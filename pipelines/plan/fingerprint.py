@@ -20,24 +20,19 @@ from .nodes import PlannedModel
 #: Options that change how fast an engine works or how it is reached, never what it answers.
 PACE_OPTIONS = frozenset(
     {
-        "api_key_env",
-        "base_url",
-        "batch_size",
+        "attempts",
         "concurrency",
-        "device",
         "gpu_memory_utilization",
-        "max_concurrency",
-        "max_lora_rank",
-        "max_num_seqs",
         "key_env",
         "latency",
-        "max_retries",
+        "max_lora_rank",
+        "max_num_seqs",
         "replicas",
         "request_log",
-        "retries",
-        "url",
+        "supports",
         "tensor_parallel_size",
         "timeout",
+        "url",
     }
 )
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gristmill.pipelines.plan.fingerprint import canonical, fingerprint_of
+from gristmill.datagen import engines
+from gristmill.pipelines.plan.fingerprint import PACE_OPTIONS, canonical, fingerprint_of
 from gristmill.pipelines.plan.nodes import Plan
 
 Planner = Callable[..., Plan]
@@ -60,6 +61,11 @@ def changed(before: Plan, after: Plan) -> set[str]:
 )
 def test_a_change_reruns_what_it_decides(plan_of: Planner, text: str, override: str, steps: set[str]) -> None:
     assert changed(plan_of(text), plan_of(text, override)) == steps
+
+
+def test_every_option_that_is_left_out_is_an_engines_option() -> None:
+    known = {name for kind in engines.KINDS for name in engines.options_of(kind).model_fields}
+    assert known >= PACE_OPTIONS
 
 
 def test_options_of_the_engine_do_not_retrain(plan_of: Planner) -> None:
