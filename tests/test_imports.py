@@ -76,7 +76,7 @@ def test_the_rules_themselves() -> None:
     assert allowed("trainer.sft", "kernels.nf4")
     assert allowed("pipelines.registry", "datagen.respond")
     found = set(imported("pipelines.weights.store", ROOT / "pipelines/weights/store.py"))
-    assert {"pipelines.errors", "pipelines.weights.hub", "pipelines.weights.fetch"} <= found
+    assert {"pipelines.errors", "pipelines.weights.hub", "pipelines.weights.download"} <= found
 
 
 def test_imports_run_one_way() -> None:

@@ -71,7 +71,9 @@ def _list(*, as_json: bool) -> int:
         table.add_column(column, justify="right" if column == "size" else "left", no_wrap=True)
     for row in rows:
         size = f"{int(str(row['bytes'])) / 1e9:.2f} GB"
-        table.add_row(row["name"], row["kind"], row["licence"], size, "yes" if row["path"] else "no")
+        table.add_row(
+            str(row["name"]), str(row["kind"]), str(row["licence"]), size, "yes" if row["path"] else "no"
+        )
     console = Console(highlight=False)
     console.print(table)
     console.print(f"cache: {cache_dir()}", soft_wrap=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from .findings import Finding
-from .machine import machine
-from .sandboxing import sandboxing
-from .software import models, software
+from .machine import examine_machine
+from .sandboxing import examine_sandbox
+from .software import examine_models, examine_software
 
 __all__ = ["Finding", "examine"]
 
 
 def examine() -> list[Finding]:
     """Everything there is to say, grouped."""
-    return [*machine(), *software(), *sandboxing(), *models()]
+    return [*examine_machine(), *examine_software(), *examine_sandbox(), *examine_models()]

@@ -21,7 +21,7 @@ MEMORY = 8 * GIB
 DISK = 4 * GIB
 
 
-def machine() -> list[Finding]:
+def examine_machine() -> list[Finding]:
     return [_system(), _cores(), _memory(), _disk(), _gpus()]
 
 

@@ -16,7 +16,7 @@ LANDLOCK_CREATE_RULESET = 444
 LANDLOCK_CREATE_RULESET_VERSION = 1
 
 
-def sandboxing() -> list[Finding]:
+def examine_sandbox() -> list[Finding]:
     return [_namespaces(), _bubblewrap(), _landlock(), _seccomp(), _control_groups()]
 
 

@@ -14,7 +14,7 @@ from .findings import Finding
 INSTALL_VLLM = "install it with 'pip install \"gristmill[vllm]\"' (NVIDIA GPUs), or from a clone with 'make install' (CPUs)"
 
 
-def software() -> list[Finding]:
+def examine_software() -> list[Finding]:
     return [*_engines(), *_frameworks()]
 
 
@@ -44,7 +44,7 @@ def _frameworks() -> Iterator[Finding]:
     yield _package(group, "duckdb", "duckdb", "pip install duckdb")
 
 
-def models() -> Iterator[Finding]:
+def examine_models() -> Iterator[Finding]:
     group = "models"
     held = {model.digest: model for model in cached()}
     for model in PACKAGED.values():

