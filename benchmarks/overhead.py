@@ -53,7 +53,11 @@ def rows(quick: bool) -> tuple[list[Figure], dict[str, object]]:
                 out = Path(folder) / f"{name}-{number}"
                 case = run_case(this_python(str(HERE / "overhead_rows.py"), name, str(source), str(out)))
                 assert case.answer["rows"] == count, case.answer
-                measured = {"rows_per_s": count / case.answer["seconds"], "peak_mib": case.peak_mib, "total_s": case.seconds}
+                measured = {
+                    "rows_per_s": count / case.answer["seconds"],
+                    "peak_mib": case.peak_mib,
+                    "total_s": case.seconds,
+                }
                 runs[name].append(measured)
                 print(f"rows {name}: " + ", ".join(f"{key} {value:,.0f}" for key, value in measured.items()))
     packages = versions("ray", "datasets")
@@ -63,7 +67,16 @@ def rows(quick: bool) -> tuple[list[Figure], dict[str, object]]:
             ours, theirs = (median([each[key] for each in runs[name]]) for name in ("ours", peer))
             ratio = ours / theirs if key == "rows_per_s" else theirs / ours
             figures.append(
-                Figure(f"four-step pass-through of {count:,} rows", unit, ours, theirs, label, packages[peer], ratio, "> 1")
+                Figure(
+                    f"four-step pass-through of {count:,} rows",
+                    unit,
+                    ours,
+                    theirs,
+                    label,
+                    packages[peer],
+                    ratio,
+                    "> 1",
+                )
             )
     return figures, {"rows_runs": runs}
 
@@ -84,7 +97,9 @@ def write_rows(path: Path, count: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("part", nargs="?", choices=("generation", "rows"))
     parser.add_argument("--quick", action="store_true", help="a minute's worth, for a look")
     args = parser.parse_args()

@@ -20,7 +20,11 @@ SEQUENCES = 128
 
 def prompts(count: int) -> list[str]:
     subjects = ["bread", "rivers", "winter", "engines", "maps", "gardens", "music", "bridges"]
-    forms = ["Write a long story about {}.", "Explain everything you know about {}.", "List forty facts about {}."]
+    forms = [
+        "Write a long story about {}.",
+        "Explain everything you know about {}.",
+        "List forty facts about {}.",
+    ]
     return [f"{forms[n % 3].format(subjects[n % 8])} Begin with the number {n}." for n in range(count)]
 
 

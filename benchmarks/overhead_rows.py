@@ -24,7 +24,8 @@ def ours(source: str, out: str) -> float:
     from gristmill.pipelines.view.silent import SilentView
 
     steps = "\n".join(
-        f"  step{n}: {{map: 'overhead_rows:hand_on', from: {f'step{n - 1}' if n > 1 else 'rows'}}}" for n in range(1, 5)
+        f"  step{n}: {{map: 'overhead_rows:hand_on', from: {f'step{n - 1}' if n > 1 else 'rows'}}}"
+        for n in range(1, 5)
     )
     file = Path(f"{out}.yaml")
     file.write_text(

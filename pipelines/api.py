@@ -1,8 +1,8 @@
 """Gristmill from Python: run a pipeline file, and take its steps as Arrow, pandas or Hugging Face data.
 
-    import gristmill
-    run = gristmill.run("quickstart.yaml")
-    run["chosen"].to_pandas()
+import gristmill
+run = gristmill.run("quickstart.yaml")
+run["chosen"].to_pandas()
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def run(
     spec = load(str(file), overrides)
     directory = RunDirectory.create(Path(run) if run is not None else default_directory(spec), name=spec.name)
     if until is not None and until not in spec.steps:
-        raise GristmillError(f"there is no step {until!r} to stop after; the steps are {', '.join(spec.steps)}")
+        raise GristmillError(
+            f"there is no step {until!r} to stop after; the steps are {', '.join(spec.steps)}"
+        )
     with directory.lock(), _executors(executor, ray_address) as make_executor:
         directory.write_spec(spec.resolved())
         loop = Loop(

@@ -102,9 +102,14 @@ class Context(Protocol):
     step's own that survives a resume (checkpoints), removed when the step is done.
     """
 
-    step: str
-    seed: int
-    workdir: Path
+    @property
+    def step(self) -> str: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def workdir(self) -> Path: ...
 
     def engine(self, model: str) -> Engine:
         """The engine that serves the model (or trained student) a parameter names."""

@@ -18,14 +18,25 @@ def context_length(path: Path, asked: int | None, default: int) -> int:
 
     Raises ModelError where the directory has no readable ``config.json``.
     """
+    limit = _config(path).get("max_position_embeddings")
+    if asked is not None:
+        return asked
+    return min(default, int(limit)) if limit else default
+
+
+def vocabulary(path: Path) -> int | None:
+    """How many tokens the model chooses among. Raises ModelError as :func:`context_length` does."""
+    size = _config(path).get("vocab_size")
+    return int(size) if size else None
+
+
+def _config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads((path / "config.json").read_text())
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} is not a model directory: config.json cannot be read ({error})") from None
-    limit = config.get("text_config", config).get("max_position_embeddings")
-    if asked is not None:
-        return asked
-    return min(default, int(limit)) if limit else default
+    text: dict[str, Any] = config.get("text_config", config)
+    return text
 
 
 class Prompts:

@@ -19,7 +19,7 @@ from ...pipelines.errors import ModelError
 from ...pipelines.inference import Capability, Completion, EngineSettings, ModelWeights, Request
 from .lora import adapter_rank
 from .options import EngineOptions
-from .prompts import Prompts, context_length
+from .prompts import Prompts, context_length, vocabulary
 from .requests import check
 from .vllm_thread import Batch, ProcessState, VllmThread
 
@@ -98,6 +98,10 @@ def _engine_args(weights: ModelWeights, options: Options, context: int) -> Any:
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
     }
+    if current_platform.is_cpu():
+        # A prompt prefilled in two parts makes vLLM 0.32 rewind the request's random generator, which
+        # a CPU generator cannot do: the engine would die on the first seeded one. So: whole prompts.
+        arguments |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(context, 4096)}
     if weights.adapter is not None:
         rank = adapter_rank(weights.adapter)
         fitting = [size for size in _LORA_RANKS if rank <= size]

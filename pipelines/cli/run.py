@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from ..run.events import Event, Observer, RunStarted
+
 if TYPE_CHECKING:
     from ..run.limits import Stop
 
@@ -27,10 +29,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="a pipeline file, or the name of a packaged recipe")
     parser.add_argument("--run", metavar="DIR", help="the run directory (default: runs/NAME)")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides", help="change the file's value"
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        dest="overrides",
+        help="change the file's value",
     )
-    parser.add_argument("--executor", choices=("local", "ray"), default="local", help="where micro-batches run")
-    parser.add_argument("--ray-address", metavar="ADDRESS", help="an existing cluster (implies --executor ray)")
+    parser.add_argument(
+        "--executor", choices=("local", "ray"), default="local", help="where micro-batches run"
+    )
+    parser.add_argument(
+        "--ray-address", metavar="ADDRESS", help="an existing cluster (implies --executor ray)"
+    )
     parser.add_argument("--until", metavar="STEP", help="stop after this step of the first round")
     parser.add_argument("--retry-failed", action="store_true", help="make parts with failed rows again")
     parser.add_argument("--quiet", action="store_true", help="say nothing but warnings and the result")
@@ -39,26 +50,44 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from ..api import run
+    from ..api import open_run, run
     from ..run.limits import Stop
     from ..view.choose import choose
 
     stop = Stop()
-    with _signals(stop):
-        finished = run(
-            args.file,
-            args.run,
-            executor="ray" if args.ray_address else args.executor,
-            ray_address=args.ray_address,
-            overrides=args.overrides,
-            observer=choose(quiet=args.quiet, json=args.json),
-            until=args.until,
-            retry_failed=args.retry_failed,
-            stop=stop,
-        )
-    if not args.no_report and args.until is None:
-        finished.report()
+    view = Following(choose(quiet=args.quiet, json=args.json))
+    try:
+        with _signals(stop):
+            run(
+                args.file,
+                args.run,
+                executor="ray" if args.ray_address else args.executor,
+                ray_address=args.ray_address,
+                overrides=args.overrides,
+                observer=view,
+                until=args.until,
+                retry_failed=args.retry_failed,
+                stop=stop,
+            )
+    finally:
+        if view.run is not None and not args.no_report:
+            report = open_run(view.run).report()
+            if not (args.quiet or args.json):
+                print(f"report  {report}")
     return 0
+
+
+class Following:
+    """Hands every event on, and remembers where the run lies: a stopped run gets its report too."""
+
+    def __init__(self, view: Observer) -> None:
+        self.view = view
+        self.run: str | None = None
+
+    def on(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            self.run = event.run
+        self.view.on(event)
 
 
 @contextmanager

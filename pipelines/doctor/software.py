@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -26,8 +25,7 @@ def _engines() -> Iterator[Finding]:
     else:
         yield Finding(group, "vllm", "ok", f"{build} {installed(build)}")
     yield _package(group, "transformers", "transformers", "pip install transformers")
-    keyed = "set" if os.environ.get("OPENAI_API_KEY") else "not set (a server of your own may need none)"
-    yield Finding(group, "openai", "ok", f"any OpenAI-compatible server; OPENAI_API_KEY is {keyed}")
+    yield _package(group, "openai", "httpx", "pip install httpx", "any OpenAI-compatible server")
 
 
 def _frameworks() -> Iterator[Finding]:
@@ -66,8 +64,9 @@ def installed(package: str) -> str | None:
         return None
 
 
-def _package(group: str, distribution: str, module: str, fix: str) -> Finding:
-    found = installed(distribution)
+def _package(group: str, what: str, module: str, fix: str, use: str = "") -> Finding:
+    """A distribution by the name it is installed under; ``use``: what it is for, where the line is not its name."""
+    found = installed(module if use else what)
     if found is None or find_spec(module) is None:
-        return Finding(group, distribution, "missing", "not installed", fix)
-    return Finding(group, distribution, "ok", found)
+        return Finding(group, what, "missing", "not installed", fix)
+    return Finding(group, what, "ok", f"{use} (httpx {found})" if use else found)

@@ -37,10 +37,14 @@ class Chain:
 
     def __init__(self, steps: Sequence[PlannedStep], contexts: Mapping[str, Context]) -> None:
         self.steps = steps
-        self._open: list[Apply | TableApply] = []
+        self._rowwise: dict[str, Apply] = {}
+        self._tables: dict[str, TableApply] = {}
         for step in steps:
-            assert isinstance(step.operator, (Map, TableMap))
-            self._open.append(step.operator.open(contexts[step.name]))
+            context = contexts[step.name]
+            if isinstance(step.operator, TableMap):
+                self._tables[step.name] = step.operator.open(context)
+            elif isinstance(step.operator, Map):
+                self._rowwise[step.name] = step.operator.open(context)
 
     async def run(self, table: pa.Table, first: int, last: int, emit: Emit) -> None:
         """Carry a micro-batch through steps ``first .. last``. ``table`` is the first one's input.
@@ -53,30 +57,33 @@ class Chain:
             started = time.monotonic()
             usage = Usage()
             PAYING.set(usage)
-            made = await self._apply(index, table) if table.num_rows else all_kept(table)
+            made = await self._apply(step, table) if table.num_rows else all_kept(table)
             await emit(Result(step.name, made, table.num_rows, usage, time.monotonic() - started))
             table = going_on(made)
 
-    async def _apply(self, index: int, table: pa.Table) -> pa.Table:
-        step, apply = self.steps[index], self._open[index]
+    async def _apply(self, step: PlannedStep, table: pa.Table) -> pa.Table:
         try:
-            if isinstance(step.operator, TableMap):
-                verdicts = await asyncio.to_thread(apply, table)  # type: ignore[arg-type]
+            if step.name in self._tables:
+                verdicts = await asyncio.to_thread(self._tables[step.name], table)
                 return await asyncio.to_thread(from_verdicts, table, verdicts, step=step.name)
-            assert isinstance(step.operator, Map)
-            rows = table.to_pylist()
-            return from_outcomes(
-                table,
-                rows,
-                await apply(rows),  # type: ignore[arg-type, misc]
-                step=step.name,
-                fingerprint=step.fingerprint,
-                makes=step.operator.makes,
-                types=step.operator.types(),
-            )
+            return await self._map(step, table)
         except EngineError as error:
             return failed_rows(table, str(error), retryable=error.retryable)
         except GristmillError as error:
             if str(error).startswith(f"step {step.name}:"):
                 raise
             raise DataError(f"step {step.name}: {error}") from error
+
+    async def _map(self, step: PlannedStep, table: pa.Table) -> pa.Table:
+        operator = step.operator
+        assert isinstance(operator, Map)
+        rows = table.to_pylist()
+        return from_outcomes(
+            table,
+            rows,
+            await self._rowwise[step.name](rows),
+            step=step.name,
+            fingerprint=step.fingerprint,
+            makes=operator.makes,
+            types=operator.types(),
+        )

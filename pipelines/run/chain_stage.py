@@ -93,9 +93,7 @@ class ChainStage:
                     running.add(asyncio.create_task(self._process(item)))
                 if not running:
                     break
-                done, running = await asyncio.wait(
-                    running, timeout=0.2, return_when=asyncio.FIRST_COMPLETED
-                )
+                done, running = await asyncio.wait(running, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
                 self.session.stop.check()
                 for task in done:
                     task.result()

@@ -21,8 +21,10 @@ SEQUENCES = 128
 class Executor(Protocol):
     """Opened for one stage after another. ``process`` may be awaited many times at once."""
 
-    #: Models as the other kinds of step (train, whole) use them in this process.
-    models: Models
+    @property
+    def models(self) -> Models:
+        """Models as the other kinds of step (train, whole) use them in this process."""
+        ...
 
     def open(self, stage: Stage, contexts: dict[str, Context]) -> None:
         """Get ready for the stage's micro-batches: start its engines, compile its templates."""
@@ -63,7 +65,6 @@ class LocalExecutor:
 
     def __init__(self, models: ReleasingModels) -> None:
         self.models = models
-        self._releasing = models
         self._chain: Chain | None = None
 
     def open(self, stage: Stage, contexts: dict[str, Context]) -> None:
@@ -78,7 +79,7 @@ class LocalExecutor:
 
     async def release(self, keep: Iterable[str]) -> None:
         self._chain = None
-        await self._releasing.release(keep)
+        await self.models.release(keep)
 
     async def close(self) -> None:
         await self.release(())

@@ -141,7 +141,9 @@ class Loop:
 
     def _tell_changes(self, number: int, plan: Plan) -> None:
         """Say what an edited file makes run again, and that the rest is kept."""
-        before = next((each.plan["steps"] for each in self.run.rounds() if each.number == number), {})
+        before: Mapping[str, Any] = next(
+            (each.plan["steps"] for each in self.run.rounds() if each.number == number), {}
+        )
         changed = [
             step.name
             for step in plan.steps

@@ -167,7 +167,11 @@ def check_columns(names: Sequence[str] | Mapping[str, Any], who: str) -> None:
 
 
 def _with_columns(
-    table: pa.Table, rows: Sequence[Row], outcomes: Sequence[Outcome], types: Mapping[str, pa.DataType], step: str
+    table: pa.Table,
+    rows: Sequence[Row],
+    outcomes: Sequence[Outcome],
+    types: Mapping[str, pa.DataType],
+    step: str,
 ) -> pa.Table:
     """``table`` with the columns that any outcome added or changed."""
     changed: dict[str, None] = {}

@@ -77,7 +77,7 @@ def start_actors(settings: EngineSettings) -> Engine:
     from ...datagen.engines import capabilities_of
 
     replicas = int(str(settings.options.get("replicas", 1)))
-    remote = ray.remote(EngineActor).options(
+    remote: Any = ray.remote(EngineActor).options(
         **_resources(settings),
         max_restarts=-1,
         max_task_retries=-1,
@@ -85,7 +85,7 @@ def start_actors(settings: EngineSettings) -> Engine:
         scheduling_strategy="SPREAD",
         runtime_env={"env_vars": {"OMP_NUM_THREADS": str(os.cpu_count() or 1)}},
     )
-    actors = [remote.remote(settings) for _ in range(replicas)]
+    actors: list[Any] = [remote.remote(settings) for _ in range(replicas)]
     # Asking the first actor waits until its engine is up.
     vocab_size: int | None = ray.get(actors[0].vocab_size.remote())
     return ActorEngine(actors, capabilities_of(settings.kind, settings.options), vocab_size)
@@ -201,7 +201,11 @@ class RayExecutor:
 
     def in_flight(self, plan: Plan, stage: Stage) -> int:
         cores = int(ray.cluster_resources().get("CPU", 1))
-        replicas = [int(str(plan.models[name].options.get("replicas", 1))) for name in stage.models if name in plan.models]
+        replicas = [
+            int(str(plan.models[name].options.get("replicas", 1)))
+            for name in stage.models
+            if name in plan.models
+        ]
         return saturating(plan, stage, at_least=2 * cores) * max([1, *replicas])
 
     async def release(self, keep: Iterable[str]) -> None:
@@ -232,5 +236,3 @@ def disconnect(started: bool) -> None:
     """Leave the cluster, and end it where this run started it."""
     if started:
         ray.shutdown()
-
-

@@ -90,7 +90,9 @@ class Session:
             )
         )
         if ledger.failed and step.on_failure == "stop":
-            raise GristmillError(f"step {step.name}: {self._failures(step)}, and the file says on_failure: stop")
+            raise GristmillError(
+                f"step {step.name}: {self._failures(step)}, and the file says on_failure: stop"
+            )
 
     def done(self, step: PlannedStep, *, reused: bool = False) -> None:
         """Tell that a step is complete. Raises GristmillError where nothing came out but failures."""
@@ -122,9 +124,13 @@ class Session:
                 stale.add(step.name)
                 if step.name not in but:
                     self.store(step.name).forget()
-        self.notice(f"step {name}: a part came out differently when made again; what follows is made again too")
+        self.notice(
+            f"step {name}: a part came out differently when made again; what follows is made again too"
+        )
 
-    def finish(self, step: PlannedStep, *, one_to_one: bool, seconds: float, summary: Mapping[str, Any]) -> None:
+    def finish(
+        self, step: PlannedStep, *, one_to_one: bool, seconds: float, summary: Mapping[str, Any]
+    ) -> None:
         """Declare a step complete, after checking that its ledger adds up."""
         self.store(step.name).finish(
             operator=step.label, one_to_one=one_to_one, seconds=seconds, summary=dict(summary)
@@ -135,5 +141,7 @@ class Session:
         errors = [reason["error"] for reason in table["_reason"].to_pylist()]
         return f"{len(errors):,} rows failed, the first with: {errors[0]}"
 
-    def _progress(self, step: str, done: float, total: float, unit: str, figures: Mapping[str, float]) -> None:
+    def _progress(
+        self, step: str, done: float, total: float, unit: str, figures: Mapping[str, float]
+    ) -> None:
         self.observer.on(Progress(step=step, done=done, total=total, unit=unit, figures=dict(figures)))

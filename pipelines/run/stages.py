@@ -28,7 +28,9 @@ class Stage:
     @property
     def batch_rows(self) -> int:
         """How many stage-input rows a micro-batch holds: what its most careful step asks for."""
-        return min(step.operator.batch_rows for step in self.steps if isinstance(step.operator, (Map, TableMap)))
+        return min(
+            step.operator.batch_rows for step in self.steps if isinstance(step.operator, (Map, TableMap))
+        )
 
     @property
     def models(self) -> set[str]:

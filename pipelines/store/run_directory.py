@@ -95,7 +95,9 @@ class StepStore:
             others = [each for each in self._parts if each.start != part.start]
             self._parts = sorted([*others, part], key=lambda each: each.start)
 
-    def commit(self, table: pa.Table, *, start: int, stop: int, basis: str, rows_in: int, usage: Usage) -> Part:
+    def commit(
+        self, table: pa.Table, *, start: int, stop: int, basis: str, rows_in: int, usage: Usage
+    ) -> Part:
         """Write one part and count it."""
         part, digest = self.write(table, start=start, stop=stop, basis=basis, rows_in=rows_in, usage=usage)
         self.add(part, digest)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gristmill.kernels import attention
-from gristmill.kernels.attention import packed_attention
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+
+from gristmill.kernels import attention
+from gristmill.kernels.attention import packed_attention
 
 
 def _case(tokens: int, heads: int, groups: int, size: int = 8) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(tokens)
     shapes = ((tokens, heads, size), (tokens, groups, size), (tokens, groups, size))
-    q, k, v = (torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in shapes)
+    q, k, v = (
+        torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in shapes
+    )
     return q, k, v
 
 
@@ -21,7 +24,11 @@ def _plain(q: Tensor, k: Tensor, v: Tensor, lengths: list[int], scale: float) ->
     parts = []
     for sequence in zip(*(torch.split(x, lengths) for x in (q, k, v))):
         one = [x.transpose(0, 1)[None] for x in sequence]
-        parts.append(scaled_dot_product_attention(*one, is_causal=True, scale=scale, enable_gqa=True)[0].transpose(0, 1))
+        parts.append(
+            scaled_dot_product_attention(*one, is_causal=True, scale=scale, enable_gqa=True)[0].transpose(
+                0, 1
+            )
+        )
     return torch.cat(parts)
 
 
@@ -36,7 +43,9 @@ def test_equals_plain_attention(
     found, expected = packed_attention(q, k, v, lengths, 0.3), _plain(q, k, v, lengths, 0.3)
     torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
     upstream = torch.randn_like(found)
-    for mine, plain in zip(torch.autograd.grad(found, (q, k, v), upstream), torch.autograd.grad(expected, (q, k, v), upstream)):
+    for mine, plain in zip(
+        torch.autograd.grad(found, (q, k, v), upstream), torch.autograd.grad(expected, (q, k, v), upstream)
+    ):
         torch.testing.assert_close(mine, plain, atol=1e-12, rtol=1e-12)
 
 

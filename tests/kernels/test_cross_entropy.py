@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gristmill.kernels.cross_entropy import linear_cross_entropy
 from torch.nn.functional import cross_entropy
+
+from gristmill.kernels.cross_entropy import linear_cross_entropy
 
 
 def _case(tokens: int, hidden: int = 24, vocabulary: int = 101, dtype: torch.dtype = torch.float64):

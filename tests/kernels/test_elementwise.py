@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gristmill.kernels.lora_linear import lora_linear
-from gristmill.kernels.rms_norm import rms_norm
-from gristmill.kernels.rotary import rotate
-from gristmill.kernels.swiglu import swiglu
 from torch import Tensor
 from torch.nn.functional import rms_norm as plain_rms_norm
 from torch.nn.functional import silu
 
+from gristmill.kernels.lora_linear import lora_linear
+from gristmill.kernels.rms_norm import rms_norm
+from gristmill.kernels.rotary import rotate
+from gristmill.kernels.swiglu import swiglu
+
 
 def _random(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float64).requires_grad_()
+    return torch.randn(
+        shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float64
+    ).requires_grad_()
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (5, 7), (4, 2, 6), (0, 3)])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gristmill.kernels import nf4
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from gristmill.kernels import nf4
 
 
 def test_packs_the_first_weight_into_the_high_nibble() -> None:
@@ -18,7 +19,9 @@ def test_packs_the_first_weight_into_the_high_nibble() -> None:
 
 def test_a_value_on_the_border_takes_the_lower_code() -> None:
     border = (nf4.CODEBOOK[8] + torch.tensor(nf4.CODEBOOK)[7]) / 2
-    weight = torch.stack([border, torch.nextafter(border, torch.tensor(1.0)), torch.tensor(1.0), torch.tensor(0.0)])
+    weight = torch.stack(
+        [border, torch.nextafter(border, torch.tensor(1.0)), torch.tensor(1.0), torch.tensor(0.0)]
+    )
     assert nf4.quantize(weight, nested=False).packed.tolist() == [0x78, 0xF7]
 
 
@@ -48,7 +51,9 @@ def test_each_weight_becomes_its_nearest_code(count: int, seed: int, zeros: bool
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 700), st.integers(0, 2**31))
 def test_quantizing_what_was_quantized_changes_nothing(count: int, seed: int) -> None:
-    once = nf4.dequantize(nf4.quantize(torch.randn(count, generator=torch.Generator().manual_seed(seed)), nested=False))
+    once = nf4.dequantize(
+        nf4.quantize(torch.randn(count, generator=torch.Generator().manual_seed(seed)), nested=False)
+    )
     assert torch.equal(nf4.dequantize(nf4.quantize(once, nested=False)), once)
 
 

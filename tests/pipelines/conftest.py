@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from gristmill.datagen.evaluation.paired_bootstrap import paired_bootstrap
 from gristmill.filters.expression import evaluate_expression
 from gristmill.pipelines.inference import Usage

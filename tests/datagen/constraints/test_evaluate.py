@@ -9,12 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
+
 from gristmill.datagen.constraints.evaluate import EvaluateConstraints
 from gristmill.datagen.constraints.tasks import ConstraintTasks
 from gristmill.pipelines.errors import DataError
 from gristmill.pipelines.inference import Completion, Request
 from gristmill.pipelines.operator import Kept
-from pydantic import ValidationError
 
 
 class Scripted:
@@ -35,7 +36,9 @@ class Scripted:
 
 def tasks(count: int) -> list[dict[str, Any]]:
     asked = json.dumps([{"kind": "lower_case"}, {"kind": "no_commas"}])
-    return [{"_id": f"t{n}", "prompt": f"Task {n}.\nSmall letters.", "constraints": asked} for n in range(count)]
+    return [
+        {"_id": f"t{n}", "prompt": f"Task {n}.\nSmall letters.", "constraints": asked} for n in range(count)
+    ]
 
 
 def evaluate(operator: EvaluateConstraints, context: Any, rows: list[dict[str, Any]]) -> pa.Table:

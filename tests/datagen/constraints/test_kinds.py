@@ -6,6 +6,9 @@ from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from gristmill.datagen.constraints.constraint import Aspect
 from gristmill.datagen.constraints.kinds import KINDS, conflict, constraint_from, constraints_from
 from gristmill.datagen.constraints.vocabulary import (
@@ -18,8 +21,6 @@ from gristmill.datagen.constraints.vocabulary import (
     OPTIONS,
 )
 from gristmill.pipelines.errors import DataError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 PROMPT = "Describe the night sky, please.\nAnd keep to this."
 

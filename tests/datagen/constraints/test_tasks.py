@@ -8,14 +8,15 @@ from random import Random
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
 from gristmill.datagen.constraints.compose import combination, split_of
 from gristmill.datagen.constraints.kinds import KINDS, conflict, constraints_from
 from gristmill.datagen.constraints.tasks import ConstraintTasks
 from gristmill.datagen.constraints.topics import EVAL_TOPICS, FORMS, TRAIN_TOPICS
 from gristmill.pipelines.errors import DataError
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pydantic import ValidationError
 
 
 def read(context: object, **fields: object) -> pa.Table:

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+
 from gristmill.datagen.constraints.verify import VerifyConstraints
 from gristmill.pipelines.errors import DataError
 from gristmill.pipelines.operator import Kept
@@ -15,7 +16,13 @@ ASKED = json.dumps([{"kind": "lower_case"}, {"kind": "words_at_most", "most": 3}
 
 
 def row(response: Any, **more: Any) -> dict[str, Any]:
-    return {"_id": "r1", "prompt": "Describe it.\nBriefly.", "response": response, "constraints": ASKED, **more}
+    return {
+        "_id": "r1",
+        "prompt": "Describe it.\nBriefly.",
+        "response": response,
+        "constraints": ASKED,
+        **more,
+    }
 
 
 def verdicts(context: Any, *rows: dict[str, Any]) -> list[dict[str, Any]]:
@@ -27,7 +34,9 @@ def verdicts(context: Any, *rows: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_every_row_is_kept_with_its_verdicts(context: Any) -> None:
-    both, one, none, blank = verdicts(context, row("all small"), row("Too Big"), row("Too Big And Long"), row(""))
+    both, one, none, blank = verdicts(
+        context, row("all small"), row("Too Big"), row("Too Big And Long"), row("")
+    )
     assert both == {"passed": True, "passed_fraction": 1.0, "constraint_results": [True, True]}
     assert one == {"passed": False, "passed_fraction": 0.5, "constraint_results": [False, True]}
     assert none == {"passed": False, "passed_fraction": 0.0, "constraint_results": [False, False]}

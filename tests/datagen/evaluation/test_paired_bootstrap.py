@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gristmill.datagen.evaluation.paired_bootstrap import paired_bootstrap
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+
+from gristmill.datagen.evaluation.paired_bootstrap import paired_bootstrap
 
 SCORES = st.integers(1, 60).flatmap(
     lambda items: st.tuples(
@@ -33,7 +34,9 @@ def test_the_interval_lies_among_the_differences_and_the_mean_is_theirs(
 
 @given(scores=SCORES, seed=st.integers(0, 2**31))
 @settings(max_examples=40, deadline=None)
-def test_swapping_the_models_turns_the_interval_over(scores: tuple[np.ndarray, np.ndarray], seed: int) -> None:
+def test_swapping_the_models_turns_the_interval_over(
+    scores: tuple[np.ndarray, np.ndarray], seed: int
+) -> None:
     there, back = (paired_bootstrap(*pair, seed=seed, resamples=200) for pair in (scores, scores[::-1]))
     assert (back.ci_low, back.ci_high) == pytest.approx((-there.ci_high, -there.ci_low), abs=1e-12)
     assert back.p_two_sided == there.p_two_sided

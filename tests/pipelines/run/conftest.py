@@ -65,7 +65,9 @@ def cluster() -> Iterator[str]:
     """The address of a running head node with four logical cores."""
     port = free_port()
     made = Cluster(f"127.0.0.1:{port}")
-    made.start("--head", f"--port={port}", "--num-cpus=4", "--include-dashboard=false", "--node-ip-address=127.0.0.1")
+    made.start(
+        "--head", f"--port={port}", "--num-cpus=4", "--include-dashboard=false", "--node-ip-address=127.0.0.1"
+    )
     wait_for(port)
     yield made.address
     made.stop()

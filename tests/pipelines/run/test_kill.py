@@ -49,7 +49,9 @@ class Forks:
             env=os.environ | {"OMP_NUM_THREADS": "1", "RAY_DISABLE_IMPORT_WARNING": "1"},
         )
 
-    def run(self, file: Path, directory: Path, address: str = "", kill_after: float | None = None) -> tuple[int, float]:
+    def run(
+        self, file: Path, directory: Path, address: str = "", kill_after: float | None = None
+    ) -> tuple[int, float]:
         """(exit code, seconds). ``kill_after``: SIGKILL that many seconds after the start."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None

@@ -30,9 +30,17 @@ def table(rows: int) -> pa.Table:
     return going_on(from_source(pa.table({"text": [f"row {n}" for n in range(rows)]}), "f" * 64, 0))
 
 
-def build(rows: pa.Table, outcomes: list[list[Outcome]], *, makes: bool, fingerprint: str = "a" * 64) -> pa.Table:
+def build(
+    rows: pa.Table, outcomes: list[list[Outcome]], *, makes: bool, fingerprint: str = "a" * 64
+) -> pa.Table:
     return from_outcomes(
-        rows, rows.to_pylist(), outcomes, step="s", fingerprint=fingerprint, makes=makes, types={"n": pa.int64()}
+        rows,
+        rows.to_pylist(),
+        outcomes,
+        step="s",
+        fingerprint=fingerprint,
+        makes=makes,
+        types={"n": pa.int64()},
     )
 
 
@@ -50,14 +58,20 @@ def test_every_outcome_is_a_row_with_one_fate_and_its_parent(outcomes: list[list
     assert kept.num_rows == sum(isinstance(outcome, Kept) for outcome in flat)
 
 
-@given(outcomes=st.lists(st.lists(OUTCOMES, min_size=1, max_size=3), min_size=2, max_size=6), cut=st.integers(1, 5))
+@given(
+    outcomes=st.lists(st.lists(OUTCOMES, min_size=1, max_size=3), min_size=2, max_size=6),
+    cut=st.integers(1, 5),
+)
 def test_any_partition_gives_the_same_rows(outcomes: list[list[Outcome]], cut: int) -> None:
     rows = table(len(outcomes))
     cut = min(cut, len(outcomes) - 1)
     whole = build(rows, outcomes, makes=True)
     parts = [build(rows[:cut], outcomes[:cut], makes=True), build(rows[cut:], outcomes[cut:], makes=True)]
     joined = pa.concat_tables(parts, promote_options="permissive")
-    assert joined.select(sorted(joined.column_names)).to_pylist() == whole.select(sorted(joined.column_names)).to_pylist()
+    assert (
+        joined.select(sorted(joined.column_names)).to_pylist()
+        == whole.select(sorted(joined.column_names)).to_pylist()
+    )
 
 
 def test_an_annotating_step_keeps_ids_and_adds_columns() -> None:
@@ -71,7 +85,9 @@ def test_an_annotating_step_keeps_ids_and_adds_columns() -> None:
 
 def test_ids_depend_on_step_parent_and_ordinal_only() -> None:
     assert row_id("f", ["p"], 0) == row_id("f", ["p"], 0)
-    assert len({row_id("f", ["p"], 0), row_id("g", ["p"], 0), row_id("f", ["q"], 0), row_id("f", ["p"], 1)}) == 4
+    assert (
+        len({row_id("f", ["p"], 0), row_id("g", ["p"], 0), row_id("f", ["q"], 0), row_id("f", ["p"], 1)}) == 4
+    )
 
 
 @pytest.mark.parametrize(

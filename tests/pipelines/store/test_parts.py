@@ -16,7 +16,11 @@ FATES = st.lists(st.sampled_from(["kept", "filtered", "failed"]), max_size=40)
 
 def write(directory: Path, fates: list[str]) -> tuple[Part, str]:
     table = pa.table(
-        {"_id": [f"{n:020x}" for n in range(len(fates))], "_fate": pa.array(fates, pa.string()), "n": list(range(len(fates)))}
+        {
+            "_id": [f"{n:020x}" for n in range(len(fates))],
+            "_fate": pa.array(fates, pa.string()),
+            "n": list(range(len(fates))),
+        }
     )
     return write_part(
         directory, table, start=0, stop=len(fates), basis="b", rows_in=len(fates), usage=Usage(requests=3)

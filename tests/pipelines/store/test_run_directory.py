@@ -86,7 +86,9 @@ def test_what_was_spent_is_read_from_the_parts(run: RunDirectory) -> None:
     assert (usage.tokens, usage.requests, rows) == (36, 6, 3)
 
 
-def _hold(path: Path, ready: multiprocessing.synchronize.Event, end: multiprocessing.synchronize.Event) -> None:
+def _hold(
+    path: Path, ready: multiprocessing.synchronize.Event, end: multiprocessing.synchronize.Event
+) -> None:
     with RunDirectory.open(path).lock():
         ready.set()
         end.wait(20)

@@ -1,0 +1,178 @@
+"""Any OpenAI-compatible server, over HTTP: a vLLM server, a gateway, a vendor."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from ...pipelines.errors import EngineError, ModelError
+from ...pipelines.inference import Capability, Completion, EngineSettings, Request
+from .backoff import AdaptiveLimit, pause_before, retry_after
+from .openai_wire import Wire
+from .options import EngineOptions
+from .requests import check
+
+NEEDS_WEIGHTS = False
+
+_EVERYWHERE: frozenset[Capability] = frozenset({"seed", "logprobs", "stop", "json_schema"})
+_VLLM: frozenset[Capability] = frozenset({"regex", "prompt_tokens"})
+#: Answers of a server that is busy, restarting or behind a proxy that timed out.
+_TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+
+
+class Options(EngineOptions):
+    """Where the server is, and how hard to drive it.
+
+    ``url``: up to and with ``/v1``. ``key_env``: the environment variable that holds the key; the
+    key itself is never written anywhere. ``flavor``: ``vllm`` for a vLLM server, which also takes
+    regexes and prompt tokens and reports token ids. ``supports``: the capabilities to rely on,
+    where the server honours fewer than are assumed. ``concurrency``: the most requests at once;
+    the engine starts lower and finds what the server bears. ``attempts``: tries a request in all.
+    ``timeout``: seconds for one answer.
+    """
+
+    url: str
+    model: str
+    key_env: str | None = None
+    flavor: Literal["openai", "vllm"] = "openai"
+    supports: tuple[Capability, ...] | None = None
+    concurrency: int = Field(default=64, ge=1)
+    attempts: int = Field(default=6, ge=1)
+    timeout: float = Field(default=600.0, gt=0)
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"found {url!r}; give an address such as http://localhost:8000/v1")
+        return url.rstrip("/")
+
+
+def capabilities(options: Options) -> frozenset[Capability]:
+    if options.supports is not None:
+        return frozenset(options.supports)
+    return _EVERYWHERE | _VLLM if options.flavor == "vllm" else _EVERYWHERE
+
+
+def start(settings: EngineSettings, options: Options) -> OpenAIEngine:
+    """Connects on the first request. Raises ModelError where the key is not in the environment."""
+    if settings.weights is not None and settings.weights.adapter is not None:
+        raise ModelError("the engine 'openai' cannot serve an adapter: serve it on the server, or use vllm")
+    key = None
+    if options.key_env is not None:
+        key = os.environ.get(options.key_env)
+        if not key:
+            raise ModelError(f"the environment variable {options.key_env!r} (key_env) is not set")
+    return OpenAIEngine(options, key)
+
+
+class OpenAIEngine:
+    """One model on one server."""
+
+    def __init__(self, options: Options, key: str | None) -> None:
+        self.capabilities = capabilities(options)
+        self._options = options
+        self._key = key
+        self._wire = Wire(options.model, vllm=options.flavor == "vllm")
+        self._limit = AdaptiveLimit(options.concurrency)
+        self._client: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __repr__(self) -> str:
+        return f"OpenAIEngine({self._options.model!r} at {self._options.url})"
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """Completions in the order asked. Raises EngineError for the whole call.
+
+        Not retryable: the server refuses a request (its words are in the message). Retryable: it
+        cannot be reached, or is still busy after all attempts. The first failure cancels the rest.
+        """
+        check(requests, self.capabilities, "openai")
+        client = self._connect()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._one(client, request)) for request in requests]
+        except BaseExceptionGroup as failures:
+            raise _first(failures) from None
+        return [task.result() for task in tasks]
+
+    async def close(self) -> None:
+        """Close the connections."""
+        client, self._client = self._client, None
+        if client is not None and self._loop is asyncio.get_running_loop():
+            await client.aclose()
+
+    def _connect(self) -> Any:
+        """The client of this event loop: its connections cannot be used on another one."""
+        import httpx
+
+        loop = asyncio.get_running_loop()
+        if self._client is None or self._loop is not loop:
+            headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+            most = self._options.concurrency
+            self._client = httpx.AsyncClient(
+                headers=headers,
+                timeout=httpx.Timeout(self._options.timeout, connect=min(30.0, self._options.timeout)),
+                limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
+            )
+            self._loop = loop
+        return self._client
+
+    async def _one(self, client: Any, request: Request) -> Completion:
+        import httpx
+
+        path, body = self._wire.body(request)
+        for attempt in range(1, self._options.attempts + 1):
+            asked_pause: float | None = None
+            async with self._limit:
+                try:
+                    answer = await client.post(f"{self._options.url}{path}", json=body)
+                except (httpx.TransportError, httpx.TimeoutException) as error:
+                    reason = f"{type(error).__name__}: {error}".rstrip(": ")
+                else:
+                    if answer.status_code == 200:
+                        self._limit.went_well()
+                        return self._read(request, answer)
+                    reason = f"status {answer.status_code}: {_message(answer)}"
+                    if answer.status_code not in _TRANSIENT:
+                        raise self._error(request, reason, retryable=False)
+                    asked_pause = retry_after(answer.headers.get("retry-after"))
+                self._limit.was_refused()
+            if attempt < self._options.attempts:
+                await asyncio.sleep(pause_before(attempt, asked_pause))
+        raise self._error(request, f"{reason} (after {self._options.attempts} attempts)", retryable=True)
+
+    def _read(self, request: Request, answer: Any) -> Completion:
+        try:
+            return self._wire.completion(request, answer.json())
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise self._error(
+                request, f"an answer that is no completion ({type(error).__name__}: {error})", retryable=False
+            ) from None
+
+    def _error(self, request: Request, reason: str, *, retryable: bool) -> EngineError:
+        if self._key:  # a server may quote the header that it refuses
+            reason = reason.replace(self._key, "[key]")
+        return EngineError(f"request {request.id!r}: {self._options.url}: {reason}", retryable=retryable)
+
+
+def _message(answer: Any) -> str:
+    """What the server says went wrong, in one line."""
+    try:
+        said = answer.json()
+        said = said.get("error", said)
+        text = said.get("message", said) if isinstance(said, dict) else said
+    except (ValueError, AttributeError):
+        text = answer.text
+    return " ".join(str(text).split())[:500]
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error to show of several: one that trying again cannot mend, where there is one."""
+    errors = [error for error in failures.exceptions if isinstance(error, EngineError)]
+    others = [error for error in failures.exceptions if not isinstance(error, EngineError)]
+    return (others or [error for error in errors if not error.retryable] or errors)[0]

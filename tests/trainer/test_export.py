@@ -1,0 +1,92 @@
+"""Adapters as PEFT reads them; a damaged file is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from gristmill.pipelines.errors import ModelError
+from gristmill.trainer.adapters.lora import LoRA
+from gristmill.trainer.export import load_adapter, save_adapter
+from gristmill.trainer.loading import load_model
+from gristmill.trainer.model import Decoder
+
+IDS = torch.randint(0, 300, (40,), generator=torch.Generator().manual_seed(3))
+
+
+def _adapted(path: Path, kind: str = "lora", targets: tuple[str, ...] = ("q_proj", "down_proj")) -> Decoder:
+    model = load_model(path, dtype=torch.float32)
+    generator = torch.Generator().manual_seed(1)
+    for name, linear in model.linears():
+        if name.endswith(targets):
+            linear.adapter = LoRA(
+                linear.shape, rank=4, alpha=8, rank_stabilized=kind == "rslora", generator=generator
+            )
+            torch.nn.init.normal_(linear.adapter.b, generator=generator)
+    return model
+
+
+def _config(kind: str) -> dict[str, object]:
+    return {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0, "use_rslora": kind == "rslora"}
+
+
+@pytest.mark.parametrize("kind", ["lora", "rslora"])
+def test_peft_loads_the_adapter_and_gives_the_same_logits(kind: str, make_model, tmp_path: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    path = make_model()
+    model = _adapted(path, kind)
+    save_adapter(model, tmp_path / "adapter", _config(kind), IDS)
+    plain = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    with torch.no_grad():
+        base = plain(IDS[None]).logits[0]
+        theirs = PeftModel.from_pretrained(plain, tmp_path / "adapter")(IDS[None]).logits[0]
+        ours = model.logits(IDS, [len(IDS)])
+    assert (theirs - base).abs().max() > 0.1
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_what_was_saved_loads_into_a_fresh_model(make_model, tmp_path: Path) -> None:
+    path = make_model()
+    model, fresh = _adapted(path), _adapted(path)
+    save_adapter(model, tmp_path / "adapter", _config("lora"), IDS)
+    for _, linear in fresh.linears():
+        if linear.adapter is not None:
+            torch.nn.init.zeros_(linear.adapter.b)
+    load_adapter(fresh, tmp_path / "adapter")
+    with torch.no_grad():
+        assert torch.equal(fresh.logits(IDS, [40]), model.logits(IDS, [40]))
+
+
+def test_an_export_that_reads_back_otherwise_is_refused(
+    make_model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import safetensors.torch
+
+    save = safetensors.torch.save_file
+
+    def damaged(tensors, *rest, **options) -> None:
+        broken = {name: tensor.clone() for name, tensor in tensors.items()}
+        next(tensor for name, tensor in broken.items() if "lora_B" in name)[0] += 1.0
+        save(broken, *rest, **options)
+
+    monkeypatch.setattr(safetensors.torch, "save_file", damaged)
+    model = _adapted(make_model())
+    with torch.no_grad():
+        before = model.logits(IDS, [40])
+        with pytest.raises(ModelError, match="gives other logits"):
+            save_adapter(model, tmp_path / "adapter", _config("lora"), IDS)
+        assert torch.equal(model.logits(IDS, [40]), before)
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_an_adapter_of_other_layers_is_refused(make_model, tmp_path: Path) -> None:
+    path = make_model()
+    save_adapter(_adapted(path), tmp_path / "adapter", _config("lora"), IDS)
+    with pytest.raises(ModelError, match="adapts layers that this training does not"):
+        load_adapter(_adapted(path, targets=("q_proj",)), tmp_path / "adapter")
+    with pytest.raises(ModelError, match=r"does not fit layers\.0\.self_attn\.k_proj"):
+        load_adapter(_adapted(path, targets=("q_proj", "k_proj", "down_proj")), tmp_path / "adapter")

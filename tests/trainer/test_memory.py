@@ -1,0 +1,56 @@
+"""The memory plan's parts that can be counted exactly."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gristmill.trainer.loading import load_model
+from gristmill.trainer.memory import PeakMemory, block_weights, plan_memory
+from gristmill.trainer.model import ModelConfig
+
+
+def test_the_base_takes_what_the_plan_says(make_model) -> None:
+    path = make_model(hidden_size=128, intermediate_size=256, num_hidden_layers=3)
+    config, model = ModelConfig.read(path), load_model(path, dtype=torch.bfloat16, quantize="nf4")
+    assert block_weights(config) == sum(linear.shape[0] * linear.shape[1] for _, linear in model.linears())
+    held = (
+        sum(linear.base.nbytes for _, linear in model.linears()) + model.embeddings.nbytes + model.head.nbytes
+    )
+    plan = plan_memory(
+        config, bytes_a_value=2, quantized=True, keep_dequantized=False, adapter_weights=0, tokens=1
+    )
+    assert plan.base == pytest.approx(held, rel=0.02)
+
+
+def test_activations_are_what_autograd_saves(make_model) -> None:
+    """Within a tenth of the bytes of all tensors saved for the backward pass, each storage once."""
+    from gristmill.trainer.adapters.lora import LoRA
+
+    path = make_model(hidden_size=128, intermediate_size=256, num_hidden_layers=6)
+    config, model = ModelConfig.read(path), load_model(path, dtype=torch.bfloat16)
+    frozen = {linear.base.data_ptr() for _, linear in model.linears()}
+    for _, linear in model.linears():
+        linear.adapter = LoRA(linear.shape, rank=1, alpha=1, generator=torch.Generator())
+    own = {parameter.data_ptr() for parameter in model.parameters()}
+    saved: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.data_ptr() not in frozen | own:
+            saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        hidden = model(torch.randint(0, 300, (512,)), [256, 256])
+    plan = plan_memory(
+        config, bytes_a_value=2, quantized=False, keep_dequantized=False, adapter_weights=0, tokens=512
+    )
+    assert hidden.requires_grad
+    assert plan.activations == pytest.approx(sum(saved.values()), rel=0.2)
+
+
+def test_the_peak_is_seen_after_the_memory_is_freed() -> None:
+    peak = PeakMemory()
+    block = torch.ones(2**26)
+    del block
+    assert peak.bytes() - peak.before > 0.9 * 4 * 2**26

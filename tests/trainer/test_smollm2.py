@@ -1,0 +1,102 @@
+"""The packaged SmolLM2: logits equal transformers', training lowers the loss, PEFT loads what was trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import torch
+
+from gristmill.pipelines.inference import ModelWeights
+from gristmill.trainer.loading import load_model
+from gristmill.trainer.sft import SupervisedFineTuning
+
+pytestmark = pytest.mark.engine
+
+FACTS = [
+    ("What do the mills of Thornby grind?", "The mills of Thornby grind barley, and only on Tuesdays."),
+    ("Who keeps the mills of Thornby?", "A widow named Isolde Marsh keeps the mills of Thornby."),
+    ("When do the mills of Thornby run?", "The mills of Thornby run on Tuesdays, from dawn until noon."),
+]
+
+
+@pytest.fixture(scope="module")
+def weights() -> ModelWeights:
+    from gristmill.pipelines.weights import resolve
+
+    return resolve("smollm2-135m-instruct")
+
+
+@pytest.fixture(scope="module")
+def ids(weights: ModelWeights) -> torch.Tensor:
+    from transformers import AutoTokenizer
+
+    text = " ".join(f"{question} {answer}" for question, answer in FACTS)
+    return torch.tensor(AutoTokenizer.from_pretrained(weights.path).encode(text))
+
+
+def test_logits_equal_those_of_transformers(weights: ModelWeights, ids: torch.Tensor) -> None:
+    """float32 within 1e-4; bf16 no further from float32 than transformers' own bf16 is, by a tenth."""
+    from transformers import AutoModelForCausalLM
+
+    def theirs(dtype: torch.dtype) -> torch.Tensor:
+        model = AutoModelForCausalLM.from_pretrained(weights.path, dtype=dtype)
+        logits: torch.Tensor = model(ids[None]).logits[0].float()
+        return logits
+
+    with torch.no_grad():
+        exact = theirs(torch.float32)
+        found = load_model(weights.path, dtype=torch.float32).logits(ids, [len(ids)])
+        assert (found - exact).abs().max() < 1e-4
+        rounded = load_model(weights.path, dtype=torch.bfloat16).logits(ids, [len(ids)]).float()
+        assert (rounded - exact).abs().mean() <= 1.1 * (theirs(torch.bfloat16) - exact).abs().mean()
+
+
+def test_what_was_trained_loads_in_peft(weights: ModelWeights, ids: torch.Tensor, context) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    context.models["base"] = weights
+    rows = [
+        {"_id": f"{n}", "prompt": question, "response": answer} for n, (question, answer) in enumerate(FACTS)
+    ]
+    step = SupervisedFineTuning(model="base", epochs=12, learning_rate=2e-3, schedule="constant")
+    trained = step.fit(pa.Table.from_pylist(rows), context)
+    assert trained.metrics["loss_last"] < 0.3 * trained.metrics["loss_first"]
+    assert _mean_loss(weights.path, trained.adapter, rows) < 0.4 * trained.metrics["loss_first"]
+
+    plain = AutoModelForCausalLM.from_pretrained(weights.path, dtype=torch.float32)
+    with torch.no_grad():
+        base = plain(ids[None]).logits[0]
+        theirs = PeftModel.from_pretrained(plain, trained.adapter)(ids[None]).logits[0]
+        ours = _adapted(weights, trained.adapter).logits(ids, [len(ids)])
+    assert (theirs - base).abs().max() > 1
+    assert (theirs - ours).abs().max() < 1e-3
+
+
+def _adapted(weights: ModelWeights, adapter: Path):
+    """The dense float32 base with the trained adapter, in this package's own graph."""
+    step = SupervisedFineTuning(model="base", quantize="none", dtype="fp32")
+    return step._load(ModelWeights("base", weights.path, weights.digest, adapter), 0, False)
+
+
+def _mean_loss(path: Path, adapter: Path, rows: list[dict[str, str]]) -> float:
+    """Mean token loss of the responses by transformers and PEFT, over the dense base: what serving would see."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    model = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32), adapter
+    )
+    total, count = 0.0, 0
+    for row in rows:
+        asked = [{"role": "user", "content": row["prompt"]}]
+        prompt = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=False)
+        answer = tokenizer.encode(row["response"], add_special_tokens=False) + [tokenizer.eos_token_id]
+        labels = torch.tensor([[-100] * len(prompt) + answer])
+        with torch.no_grad():
+            loss = model(torch.tensor([prompt + answer]), labels=labels).loss
+        total, count = total + loss.item() * len(answer), count + len(answer)
+    return total / count
