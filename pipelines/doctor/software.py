@@ -25,7 +25,10 @@ def _engines() -> Iterator[Finding]:
     else:
         yield Finding(group, "vllm", "ok", f"{build} {installed(build)}")
     yield _package(group, "transformers", "transformers", "pip install transformers")
-    yield _package(group, "openai", "httpx", "pip install httpx", "any OpenAI-compatible server")
+    if client := installed("httpx"):
+        yield Finding(group, "openai", "ok", f"any OpenAI-compatible server, through httpx {client}")
+    else:
+        yield Finding(group, "openai", "missing", "httpx is not installed", "pip install httpx")
 
 
 def _frameworks() -> Iterator[Finding]:
@@ -64,9 +67,8 @@ def installed(package: str) -> str | None:
         return None
 
 
-def _package(group: str, what: str, module: str, fix: str, use: str = "") -> Finding:
-    """A distribution by the name it is installed under; ``use``: what it is for, where the line is not its name."""
-    found = installed(module if use else what)
+def _package(group: str, distribution: str, module: str, fix: str) -> Finding:
+    found = installed(distribution)
     if found is None or find_spec(module) is None:
-        return Finding(group, what, "missing", "not installed", fix)
-    return Finding(group, what, "ok", f"{use} (httpx {found})" if use else found)
+        return Finding(group, distribution, "missing", "not installed", fix)
+    return Finding(group, distribution, "ok", found)

@@ -16,9 +16,9 @@ def digest_of(model: ModelSpec) -> str:
     if not isinstance(model, (WeightsModel, EmbedderModel)):
         # What a server answers with is known by its name alone.
         return f"{model.engine}:{model.options.get('model', '')}"
-    from ..weights import digest
+    from ..weights import adapter_digest, digest
 
     weights = digest(model.path)
     if isinstance(model, WeightsModel) and model.adapter is not None:
-        return sha256(canonical([weights, digest(model.adapter)]).encode()).hexdigest()
+        return sha256(canonical([weights, adapter_digest(model.adapter)]).encode()).hexdigest()
     return weights

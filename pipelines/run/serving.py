@@ -36,7 +36,8 @@ class ModelTable:
             return self._student(name)
         from ..weights import resolve
 
-        return replace(resolve(model.reference), name=name, digest=model.digest, adapter=model.adapter)
+        found = resolve(model.reference)
+        return replace(found, name=name, digest=model.digest, adapter=model.adapter or found.adapter)
 
     def settings(self, name: str) -> EngineSettings:
         """How to serve the model; a student is served as its base's engine with its adapter over it."""

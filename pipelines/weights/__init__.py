@@ -5,7 +5,7 @@ from __future__ import annotations
 from .cache import CachedModel, cache_dir, cached
 from .catalogue import DEFAULT_EMBEDDER, PACKAGED, PackagedModel
 from .progress import Progress
-from .store import digest, exists, fetch, remove, resolve
+from .store import adapter_digest, digest, exists, fetch, remove, resolve
 
 __all__ = [
     "DEFAULT_EMBEDDER",
@@ -13,6 +13,7 @@ __all__ = [
     "CachedModel",
     "PackagedModel",
     "Progress",
+    "adapter_digest",
     "cache_dir",
     "cached",
     "digest",

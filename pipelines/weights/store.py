@@ -47,6 +47,17 @@ def digest(reference: str, base: Path | None = None) -> str:
     return own
 
 
+def adapter_digest(reference: str, base: Path | None = None) -> str:
+    """32 hex digits of an adapter's own content, whatever base it is put over.
+
+    Raises ModelError where ``reference`` is no directory with an adapter.
+    """
+    path = local_path(reference, base)
+    if path is None or not _is_adapter(path):
+        raise ModelError(f"{reference!r} is no adapter: give a directory that holds adapter_config.json")
+    return _directory_digest(path)
+
+
 def exists(reference: str, base: Path | None = None) -> bool:
     """Are the weights on this machine, ready to load?"""
     if reference in PACKAGED:

@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from gristmill.pipelines.errors import GristmillError, ModelError
-from gristmill.pipelines.weights import PACKAGED, cached, digest, exists, fetch, remove, resolve
+from gristmill.pipelines.weights import (
+    PACKAGED,
+    adapter_digest,
+    cached,
+    digest,
+    exists,
+    fetch,
+    remove,
+    resolve,
+)
 from gristmill.pipelines.weights.cache import CachedModel, cache_dir, commit, place
 
 
@@ -106,6 +115,17 @@ def test_an_adapter_stands_over_its_base(tmp_path: Path) -> None:
     assert weights.digest != digest(str(base))
     model_at(base, value=3.0)
     assert digest(str(adapter)) != weights.digest
+
+
+def test_an_adapters_own_digest_does_not_depend_on_its_base(tmp_path: Path) -> None:
+    one = adapter_at(tmp_path / "one", "/not/on/this/machine")
+    assert adapter_digest(str(one)) == adapter_digest(
+        str(adapter_at(tmp_path / "two", "/not/on/this/machine"))
+    )
+    save_file({"lora": np.zeros(2, dtype=np.float32)}, tmp_path / "two" / "adapter_model.safetensors")
+    assert adapter_digest(str(one)) != adapter_digest(str(tmp_path / "two"))
+    with pytest.raises(ModelError, match=r"is no adapter: give a directory that holds adapter_config\.json"):
+        adapter_digest(str(model_at(tmp_path / "model")))
 
 
 def test_an_adapter_without_a_base_is_refused(tmp_path: Path) -> None:
