@@ -54,6 +54,16 @@ def test_both_sides_see_every_kind(context: object) -> None:
         assert {kind for kinds in table["kinds"].to_pylist() for kind in kinds} == set(KINDS)
 
 
+def test_no_kind_alone_is_all_on_the_held_out_side() -> None:
+    """A kind with few parameters may fall to one side by chance: then there is nothing to train on."""
+    for kind in KINDS.values():
+        alone = {combination([kind.sample(Random(seed))]) for seed in range(500)}
+        held_out = sum(split_of(name) == "eval" for name in alone) / len(alone)
+        assert held_out <= 0.5, kind.kind
+        if len(alone) > 6:
+            assert held_out > 0, kind.kind
+
+
 def test_a_row_tells_the_truth_about_its_prompt(context: object) -> None:
     for row in read(context, rows=400, max_constraints=3).to_pylist():
         constraints = constraints_from(row["constraints"])

@@ -103,5 +103,5 @@ def test_more_items_than_fit_in_one_draw_give_the_normal_interval() -> None:
     ],
 )
 def test_what_cannot_be_compared_is_refused(ours: list, theirs: list, options: dict) -> None:
-    with pytest.raises(ValueError, match="need|finite"):
+    with pytest.raises(ValueError, match=r"need|finite"):
         paired_bootstrap(np.array(ours), np.array(theirs), seed=1, **options)
