@@ -40,6 +40,7 @@ class ChainStage:
             session.run.begin_step(step.name, step.fingerprint) for step in stage.steps
         ]
         self.inputs = Rows([session.store(name) for name in stage.head.inputs])
+        self._reused = [store.complete for store in self.stores]
         self._index = {step.name: number for number, step in enumerate(stage.steps)}
 
     async def run(self) -> None:
@@ -54,8 +55,8 @@ class ChainStage:
                 head = step is stage.head
                 self.session.started(step, len(self.inputs) if head else None, store.ledger().rows_in)
             await self._keep_in_flight(items, self.executor.in_flight(plan, stage))
-        for step, store in zip(stage.steps, self.stores, strict=True):
-            self._finish(step, store, time.monotonic() - started)
+        for step, store, reused in zip(stage.steps, self.stores, self._reused, strict=True):
+            self._finish(step, store, time.monotonic() - started, reused=reused)
 
     def missing(self) -> Iterator[Item]:
         """Micro-batches that some step of the chain has not committed, in order.
@@ -149,11 +150,10 @@ class ChainStage:
     def _part(self, store: StepStore, item: Item) -> Part:
         return next(part for part in store.parts() if (part.start, part.stop) == (item.start, item.stop))
 
-    def _finish(self, step: PlannedStep, store: StepStore, seconds: float) -> None:
-        reused = store.complete
+    def _finish(self, step: PlannedStep, store: StepStore, seconds: float, *, reused: bool) -> None:
         if not reused:
             operator = step.operator
             makes = isinstance(operator, Map) and operator.makes
-            summary = operator.summary(self.session.table(step.name)) if isinstance(operator, Map) else {}
+            summary = operator.summary(store.table()) if isinstance(operator, Map) else {}
             self.session.finish(step, one_to_one=not makes, seconds=seconds, summary=summary)
         self.session.done(step, reused=reused)

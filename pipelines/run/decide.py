@@ -26,7 +26,7 @@ def decide(loop: Loop, metrics: Mapping[str, Mapping[str, Any]]) -> str:
 def _intervals(names: Iterable[str], metrics: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The tables of figures around each name in the condition that hold an interval."""
     for name in names:
-        around: Any = metrics
+        around: Any = {step.replace("-", "_"): figures for step, figures in metrics.items()}
         for word in name.split(".")[:-1]:
             around = around.get(word, {}) if isinstance(around, Mapping) else {}
         if isinstance(around, Mapping) and {"ci_low", "ci_high"} <= around.keys():

@@ -55,13 +55,16 @@ def _read(document: Document, path: Path, given: Any) -> ModelSpec | None:
     more = {key: value for key, value in given.items() if key not in own}
     options = options_model(engine)
     names = {*kind.model_fields, *options.model_fields} - {"options"}
+    sound = True
     try:
         checked = options.model_validate(more)
         own["options"] = checked.model_dump(mode="json", exclude_unset=True)
     except ValidationError as error:
+        sound = False
         blame_all(document, path, error, options, more=names)
     try:
-        return kind.model_validate(own)
+        model = kind.model_validate(own)
     except ValidationError as error:
         blame_all(document, path, error, kind, more=names)
         return None
+    return model if sound else None

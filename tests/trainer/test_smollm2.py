@@ -94,7 +94,7 @@ def _mean_loss(path: Path, adapter: Path, rows: list[dict[str, str]]) -> float:
     for row in rows:
         asked = [{"role": "user", "content": row["prompt"]}]
         prompt = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=False)
-        answer = tokenizer.encode(row["response"], add_special_tokens=False) + [tokenizer.eos_token_id]
+        answer = [*tokenizer.encode(row["response"], add_special_tokens=False), tokenizer.eos_token_id]
         labels = torch.tensor([[-100] * len(prompt) + answer])
         with torch.no_grad():
             loss = model(torch.tensor([prompt + answer]), labels=labels).loss

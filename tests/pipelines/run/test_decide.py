@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from gristmill.pipelines.run.decide import decide
+from gristmill.pipelines.spec.model import Loop
+
+LOOP = Loop(rounds=2, promote={"student": "base"}, when="verdict.gain.ci_low > 0")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "decision"),
+    [(0.01, 0.1, "promoted"), (-0.02, 0.1, "abstained"), (0.0, 0.1, "abstained"), (-0.2, -0.1, "kept")],
+)
+def test_a_student_is_promoted_only_by_an_interval_above_zero(low: float, high: float, decision: str) -> None:
+    assert decide(LOOP, {"verdict": {"gain": {"mean": 0.0, "ci_low": low, "ci_high": high}}}) == decision
+
+
+def test_without_a_condition_a_student_is_taken_and_without_a_student_nothing_is_decided() -> None:
+    assert decide(Loop(promote={"student": "base"}), {}) == "promoted"
+    assert decide(Loop(), {}) == "none"
+
+
+def test_a_step_name_with_a_dash_is_found() -> None:
+    loop = Loop(promote={"student": "base"}, when="the_verdict.gain.ci_low > 0")
+    assert decide(loop, {"the-verdict": {"gain": {"ci_low": -1, "ci_high": 1}}}) == "abstained"
