@@ -88,4 +88,5 @@ def retry_after(header: str | None) -> float | None:
         when = parsedate_to_datetime(header)
     except ValueError:
         return None
-    return max(0.0, (when - datetime.now(UTC if when.tzinfo else None)).total_seconds())
+    left = float((when - datetime.now(UTC if when.tzinfo else None)).total_seconds())
+    return max(0.0, left)

@@ -17,11 +17,12 @@ from pydantic import Field
 
 from ...pipelines.errors import ModelError
 from ...pipelines.inference import Capability, Completion, EngineSettings, ModelWeights, Request
+from .batch import Batch
 from .lora import adapter_rank
 from .options import EngineOptions
 from .prompts import Prompts, context_length, vocabulary
 from .requests import check
-from .vllm_thread import Batch, ProcessState, VllmThread
+from .vllm_thread import ProcessState, VllmThread
 
 NEEDS_WEIGHTS = True
 

@@ -6,58 +6,19 @@ to it through a queue, and hear back on their own event loop.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gc
 import itertools
 import os
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from ...pipelines.errors import EngineError
 from ...pipelines.inference import Completion, Request, Sampling
-
-
-class Batch:
-    """The requests of one ``generate`` call: their prompt tokens, and where the answer goes."""
-
-    def __init__(
-        self,
-        requests: Sequence[Request],
-        tokens: list[list[int]],
-        loop: asyncio.AbstractEventLoop,
-        future: asyncio.Future[list[Completion]],
-    ) -> None:
-        self.requests = requests
-        self.tokens = tokens
-        self.loop = loop
-        self.future = future
-        self.done: list[Completion | None] = [None] * len(requests)
-        self.left = len(requests)
-        self.tickets: list[str] = []
-
-    def answer(self, index: int, completion: Completion) -> bool:
-        """Note one completion; true where it was the last, and the caller has been told."""
-        self.done[index] = completion
-        self.left -= 1
-        if self.left == 0:
-            self._tell(lambda future: future.set_result(self.done))
-        return self.left == 0
-
-    def fail(self, message: str, *, retryable: bool) -> None:
-        self._tell(lambda future: future.set_exception(EngineError(message, retryable=retryable)))
-
-    def _tell(self, act: Any) -> None:
-        def unless_over() -> None:
-            if not self.future.done():
-                act(self.future)
-
-        with contextlib.suppress(RuntimeError):  # the caller's loop has ended: nobody listens
-            self.loop.call_soon_threadsafe(unless_over)
+from .batch import Batch
 
 
 class VllmThread:

@@ -1,0 +1,54 @@
+"""The requests of one call on their way through an engine's thread, and back to the caller's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import TypeAlias, cast
+
+from ...pipelines.errors import EngineError
+from ...pipelines.inference import Completion, Request
+
+Answer: TypeAlias = "asyncio.Future[list[Completion]]"
+
+
+class Batch:
+    """The requests of one ``generate`` call: their prompt tokens, and where the answer goes."""
+
+    def __init__(
+        self,
+        requests: Sequence[Request],
+        tokens: list[list[int]],
+        loop: asyncio.AbstractEventLoop,
+        future: Answer,
+    ) -> None:
+        self.requests = requests
+        self.tokens = tokens
+        self.loop = loop
+        self.future = future
+        self.done: list[Completion | None] = [None] * len(requests)
+        self.left = len(requests)
+        self.over = False
+        self.tickets: list[str] = []
+
+    def answer(self, index: int, completion: Completion) -> bool:
+        """Note one completion; true where it was the last, and the caller has been told."""
+        self.done[index] = completion
+        self.left -= 1
+        if self.left == 0:
+            self._tell(lambda future: future.set_result(cast(list[Completion], self.done)))
+        return self.left == 0
+
+    def fail(self, message: str, *, retryable: bool) -> None:
+        """Tell the caller that the call has failed; further answers are ignored."""
+        self.over = True
+        self._tell(lambda future: future.set_exception(EngineError(message, retryable=retryable)))
+
+    def _tell(self, act: Callable[[Answer], None]) -> None:
+        def unless_over() -> None:
+            if not self.future.done():
+                act(self.future)
+
+        with contextlib.suppress(RuntimeError):  # the caller's loop has ended: nobody listens
+            self.loop.call_soon_threadsafe(unless_over)

@@ -1,0 +1,171 @@
+"""transformers in this process: the fallback where vLLM cannot run. Slower, and no constrained decoding."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import queue
+import threading
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal, cast
+
+from pydantic import Field
+
+from ...pipelines.errors import EngineError, ModelError
+from ...pipelines.inference import Capability, Completion, EngineSettings, ModelWeights, Request
+from .batch import Batch
+from .decoding import Row, decode
+from .lora import merge
+from .options import EngineOptions
+from .prompts import Prompts, context_length
+from .requests import check
+
+NEEDS_WEIGHTS = True
+
+
+class Options(EngineOptions):
+    """``batch_size``: requests decoded together. ``device``: default a GPU where there is one.
+
+    ``max_model_len``: tokens of prompt and answer together (default 2048, or the model's own limit
+    where that is less).
+    """
+
+    batch_size: int = Field(default=16, ge=1)
+    max_model_len: int | None = Field(default=None, ge=16)
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    device: str | None = None
+
+
+def capabilities(options: Options) -> frozenset[Capability]:
+    return frozenset({"seed", "logprobs", "stop", "adapter", "prompt_tokens"})
+
+
+def start(settings: EngineSettings, options: Options) -> TransformersEngine:
+    """Load the model. Raises ModelError where it, or its adapter, cannot be loaded."""
+    return TransformersEngine(cast(ModelWeights, settings.weights), options)
+
+
+def _load(weights: ModelWeights, options: Options) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            str(weights.path), dtype=getattr(torch, options.dtype)
+        )
+        model = model.to(device)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(f"transformers cannot load {weights.name} ({weights.path}): {error}") from None
+    if weights.adapter is not None:
+        merge(model, weights.adapter)
+    return model.eval()
+
+
+class TransformersEngine:
+    """One model (its adapter merged in memory), decoded by a thread of its own."""
+
+    def __init__(self, weights: ModelWeights, options: Options) -> None:
+        self.capabilities = capabilities(options)
+        self._prompts = Prompts(
+            weights.path, context_length(weights.path, options.max_model_len, default=2048)
+        )
+        self._inbox: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        model = _load(weights, options)
+        worker = threading.Thread(
+            target=_serve,
+            args=(self._inbox, model, self._prompts.tokenizer, options.batch_size),
+            name="gristmill-transformers",
+            daemon=True,
+        )
+        worker.start()
+        self._gate = threading.Lock()
+        self._closed = False
+        # Holds no reference to this object, so that dropping the engine stops its thread.
+        self._stop = weakref.finalize(self, _stop, self._inbox, worker)
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """Completions in the order asked. Raises EngineError for the whole call.
+
+        Not retryable: a request that it cannot honour, named in the message. Retryable: the model
+        failed at work (memory, say), or the engine was closed.
+        """
+        check(requests, self.capabilities, "transformers")
+        if not requests:
+            return []
+        tokens = await asyncio.to_thread(self._prompts.tokens, requests)
+        loop = asyncio.get_running_loop()
+        batch = Batch(requests, tokens, loop, loop.create_future())
+        with self._gate:
+            if self._closed:
+                raise EngineError("the engine was closed", retryable=True)
+            self._inbox.put(batch)
+        try:
+            return await batch.future
+        finally:
+            batch.over = True  # a cancelled call's rows are dropped
+
+    async def close(self) -> None:
+        """Drop what is in flight, free the model and wait for the thread to end."""
+        with self._gate:
+            self._closed = True
+        await asyncio.to_thread(self._stop)
+
+
+def _stop(inbox: queue.SimpleQueue[Batch | None], worker: threading.Thread) -> None:
+    inbox.put(None)
+    if worker is not threading.current_thread():
+        worker.join()
+
+
+def _serve(inbox: queue.SimpleQueue[Batch | None], model: Any, tokenizer: Any, size: int) -> None:
+    """The thread: decode what waits, ``size`` requests at a time, until None comes."""
+    ends = _ends(model, tokenizer)
+    waiting: deque[tuple[Batch, int]] = deque()
+    open_: dict[int, Batch] = {}
+    closed = False
+    while not closed:
+        while not closed and (not waiting or not inbox.empty()):
+            batch = inbox.get()
+            closed = batch is None
+            if batch is not None:
+                open_[id(batch)] = batch
+                waiting.extend((batch, index) for index in range(len(batch.requests)))
+        if closed:
+            break
+        taken = [waiting.popleft() for _ in range(min(size, len(waiting)))]
+        taken = [(batch, index) for batch, index in taken if not batch.over]
+        try:
+            if taken:
+                decode(model, tokenizer, [_row(batch, index, model) for batch, index in taken], ends)
+        except Exception as error:  # out of memory, most likely: the callers decide what to do
+            for batch, _ in taken:
+                batch.fail(f"transformers failed: {type(error).__name__}: {error}", retryable=True)
+        for key in [key for key, batch in open_.items() if batch.over or not batch.left]:
+            del open_[key]
+    for batch in open_.values():
+        batch.fail("the engine was closed", retryable=True)
+    del model
+    gc.collect()
+
+
+def _row(batch: Batch, index: int, model: Any) -> Row:
+    import torch
+
+    request = batch.requests[index]
+    return Row(
+        request=request,
+        prompt=batch.tokens[index],
+        answer=partial(batch.answer, index),
+        wanted=lambda: not batch.over,
+        generator=torch.Generator(device=model.device).manual_seed(request.seed),
+    )
+
+
+def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
+    named = model.generation_config.eos_token_id
+    ends = set(named if isinstance(named, list) else [named]) | {tokenizer.eos_token_id}
+    return frozenset(token for token in ends if token is not None)
