@@ -68,7 +68,7 @@ class SupervisedFineTuning(Train):
     warmup_ratio: float = Field(default=0.05, ge=0, lt=1)
     batch_tokens: int = Field(default=2048, ge=1)
     batch_rows: int | None = Field(default=None, ge=1)
-    pack_tokens: int = Field(default=2048, ge=1)
+    pack_tokens: int = Field(default=1024, ge=1)
     max_length: int = Field(default=1024, ge=2)
     weight_decay: float = Field(default=0.0, ge=0)
     clip: float = Field(default=1.0, ge=0)
