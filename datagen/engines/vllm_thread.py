@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ...pipelines.inference import Completion, Request, Sampling
+from . import vllm_cpu_lora
 from .batch import Batch
 
 
@@ -84,8 +85,11 @@ class VllmThread:
 
     def _load(self) -> Any:
         from vllm.lora.request import LoRARequest
+        from vllm.platforms import current_platform
         from vllm.v1.engine.llm_engine import LLMEngine
 
+        if self._adapter is not None and current_platform.is_cpu():
+            vllm_cpu_lora.install()
         engine = LLMEngine.from_engine_args(self._arguments)
         self._before.restore()
         self._lora = LoRARequest(self._adapter.name, 1, str(self._adapter)) if self._adapter else None

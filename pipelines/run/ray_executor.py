@@ -19,7 +19,7 @@ import pyarrow as pa
 import ray
 
 from .. import user_function
-from ..errors import ModelError
+from ..errors import GristmillError, ModelError
 from ..inference import Capability, Completion, Embedder, Engine, EngineSettings, ModelWeights, Request
 from ..operator import Context
 from ..plan.nodes import Plan
@@ -220,15 +220,27 @@ class RayExecutor:
 
 
 def connect(address: str | None) -> bool:
-    """Join the cluster at ``address``, or start one on this machine. True where it was started here."""
+    """Join the cluster at ``address``, or start one on this machine. True where it was started here.
+
+    Raises GristmillError where no cluster answers.
+    """
     if ray.is_initialized():
         return False
-    ray.init(
-        address=address,
-        log_to_driver=False,
-        configure_logging=False,
-        include_dashboard=False if address is None else None,
-    )
+    if address is not None and (Path.home() / ".ray" / "auth_token").exists():
+        # Clusters ask for the user's token by default; a client sends it only where it is told to.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level="ERROR",
+            include_dashboard=False if address is None else None,
+        )
+    except (ConnectionError, RuntimeError) as error:
+        raise GristmillError(
+            f"no Ray cluster answers at {address}: {error}; start one with `ray start --head`, and see "
+            "RAY_AUTH_MODE and RAY_AUTH_TOKEN if it asks for a token"
+        ) from error
     return True
 
 

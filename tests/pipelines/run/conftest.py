@@ -41,6 +41,37 @@ class Cluster:
         self.nodes.append(node)
         return node
 
+    def head(self) -> None:
+        """Start the head node, with four logical cores."""
+        host, port = self.address.split(":")
+        self.start(
+            "--head",
+            f"--port={port}",
+            "--num-cpus=4",
+            "--include-dashboard=false",
+            f"--node-ip-address={host}",
+        )
+        self.wait_for_nodes(1)
+
+    def wait_for_nodes(self, count: int, seconds: float = 90) -> None:
+        """Wait until ``count`` nodes answer. Raises TimeoutError."""
+        probe = (
+            "from gristmill.pipelines.run.ray_executor import connect\n"
+            f"connect('{self.address}')\n"
+            "import ray\nprint(sum(node['Alive'] for node in ray.nodes()))"
+        )
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            answer = subprocess.run([sys.executable, "-P", "-c", probe], capture_output=True, text=True)
+            if answer.returncode == 0 and int(answer.stdout.split()[-1]) >= count:
+                return
+            time.sleep(0.5)
+        raise TimeoutError(f"the Ray cluster at {self.address} did not reach {count} nodes in {seconds} s")
+
+    def kill(self, node: subprocess.Popen[bytes]) -> None:
+        """Lose a node at once: its raylet, its workers and their actors."""
+        kill_tree(node)
+
     def stop(self) -> None:
         for node in reversed(self.nodes):
             kill_tree(node)
@@ -62,24 +93,21 @@ def kill_tree(node: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
-    """The address of a running head node with four logical cores."""
-    port = free_port()
-    made = Cluster(f"127.0.0.1:{port}")
-    made.start(
-        "--head", f"--port={port}", "--num-cpus=4", "--include-dashboard=false", "--node-ip-address=127.0.0.1"
-    )
-    wait_for(port)
-    yield made.address
-    made.stop()
+    """The address of a cluster of one node that all tests share."""
+    shared = Cluster(f"127.0.0.1:{free_port()}")
+    try:
+        shared.head()
+        yield shared.address
+    finally:
+        shared.stop()
 
 
-def wait_for(port: int, seconds: float = 60) -> None:
-    """Wait until the head node answers."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                time.sleep(2)  # the port opens a little before the node is registered
-                return
-        time.sleep(0.2)
-    raise TimeoutError(f"no Ray head node at port {port} after {seconds} s")
+@pytest.fixture
+def own_cluster() -> Iterator[Cluster]:
+    """A cluster whose nodes a test may kill."""
+    own = Cluster(f"127.0.0.1:{free_port()}")
+    try:
+        own.head()
+        yield own
+    finally:
+        own.stop()

@@ -94,7 +94,7 @@ def test_ctrl_c_exits_130_says_how_to_go_on_and_nothing_is_paid_twice(tmp_path: 
     assert process.returncode == 130, out + err
     assert f"gristmill run {file} --run {tmp_path / 'run'}" in out + err
     assert "Traceback" not in out + err
-    committed = {line for line in RunDirectory(tmp_path / "run").path.glob("steps/answers-*/part-*.parquet")}
+    committed = set(RunDirectory(tmp_path / "run").path.glob("steps/answers-*/part-*.parquet"))
     assert committed
     run = gristmill.run(write(tmp_path), tmp_path / "run", observer=Log())
     assert len(run["answers"]) == 96
@@ -164,7 +164,7 @@ def test_a_part_that_breaks_under_a_run_stops_it_and_the_next_run_mends_it(tmp_p
     broken = bytearray(whole)
     broken[len(broken) // 8] ^= 0xFF
     part.write_bytes(broken)
-    with pytest.raises(StoreError, match="is damaged .*run again, and just this part is made again"):
+    with pytest.raises(StoreError, match=r"is damaged .*run again, and just this part is made again"):
         gristmill.run(file, tmp_path / "run", observer=Log())
     gristmill.run(file, tmp_path / "run", observer=Log())
     assert part.read_bytes() == whole

@@ -1,0 +1,96 @@
+"""On Ray: the same files byte for byte, and a lost node loses and doubles nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import gristmill
+from gristmill.pipelines.view.silent import SilentView
+
+if TYPE_CHECKING:
+    from conftest import Cluster
+
+GRISTMILL = str(Path(sys.executable).with_name("gristmill"))
+PIPELINE = """
+gristmill: 1
+name: spread
+seed: 5
+models:
+  base: {{engine: synthetic, latency: {latency}, max_num_seqs: 16, replicas: 2, request_log: "{folder}/requests.log"}}
+steps:
+  prompts: {{source: constraints, split: train, rows: 160}}
+  answers: {{generate: respond, from: prompts, model: base, samples: 2, max_tokens: 12, logprobs: 2}}
+  checked: {{verify: constraints, from: answers}}
+  scored:  {{score: [length, mean_logprob], from: checked}}
+  unique:  {{dedup: exact, from: scored}}
+  chosen:  {{select: random, rows: 40, from: unique}}
+  dataset: {{export: parquet, from: chosen, format: messages}}
+"""
+
+
+def write(folder: Path, latency: float = 0.0) -> Path:
+    folder.mkdir(exist_ok=True)
+    file = folder / "spread.yaml"
+    file.write_text(PIPELINE.format(folder=folder, latency=latency))
+    return file
+
+
+def files(run: Path) -> dict[str, bytes]:
+    found = [*run.glob("steps/*/part-*.parquet"), *run.glob("exports/**/*.parquet")]
+    return {str(path.relative_to(run)): path.read_bytes() for path in found}
+
+
+@pytest.mark.ray
+def test_the_same_parquet_byte_for_byte_as_the_local_executor(tmp_path: Path, cluster: str) -> None:
+    local, spread = tmp_path / "local", tmp_path / "ray"
+    gristmill.run(write(local), local / "run", observer=SilentView(sys.stderr))
+    command = [GRISTMILL, "run", str(write(spread)), "--run", str(spread / "run"), "--ray-address", cluster]
+    subprocess.run([*command, "--quiet", "--no-report"], check=True, timeout=180)
+    assert files(local / "run")
+    assert files(spread / "run") == files(local / "run")
+    asked = [Counter((folder / "requests.log").read_text().split()) for folder in (local, spread)]
+    assert asked[0] == asked[1]
+    assert set(asked[0].values()) == {1}
+
+
+@pytest.mark.ray
+def test_a_node_killed_in_the_middle_of_generation_loses_and_doubles_nothing(
+    tmp_path: Path, own_cluster: Cluster
+) -> None:
+    local, spread = tmp_path / "local", tmp_path / "ray"
+    gristmill.run(write(local), local / "run", observer=SilentView(sys.stderr))
+    worker = own_cluster.start(
+        f"--address={own_cluster.address}", "--num-cpus=2", "--node-ip-address=127.0.0.1"
+    )
+    own_cluster.wait_for_nodes(2)
+    file = write(spread, latency=1.5)
+    command = [
+        GRISTMILL,
+        "run",
+        str(file),
+        "--run",
+        str(spread / "run"),
+        "--ray-address",
+        own_cluster.address,
+    ]
+    process = subprocess.Popen(
+        [*command, "--json", "--no-report"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if '"PartDone"' in line and json.loads(line)["step"] == "answers":
+            break
+    assert process.poll() is None
+    own_cluster.kill(worker)
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err[-2000:]
+    assert files(spread / "run") == files(local / "run")
+    ledger = gristmill.open_run(spread / "run")["checked"].store.ledger()
+    assert ledger.rows_in == ledger.made == ledger.kept + ledger.filtered + ledger.failed == 320
