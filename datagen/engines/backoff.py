@@ -73,7 +73,7 @@ def pause_before(attempt: int, asked: float | None) -> float:
     """
     if asked is not None:
         return min(asked, _LONGEST_PAUSE) + random.uniform(0, 0.1)
-    return min(0.5 * 2 ** (attempt - 1), _LONGEST_PAUSE) * random.uniform(0.5, 1.5)
+    return min(0.5 * 2.0 ** (attempt - 1), _LONGEST_PAUSE) * random.uniform(0.5, 1.5)
 
 
 def retry_after(header: str | None) -> float | None:

@@ -75,6 +75,7 @@ class OpenAIEngine:
 
     def __init__(self, options: Options, key: str | None) -> None:
         self.capabilities = capabilities(options)
+        self.vocab_size: int | None = None
         self._options = options
         self._key = key
         self._wire = Wire(options.model, vllm=options.flavor == "vllm")

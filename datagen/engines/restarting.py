@@ -31,6 +31,7 @@ class Restarting:
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """As the engine does. Raises EngineError where it fails for good, or after ``attempts`` tries."""
+        reason = restart = ""
         for attempt in range(1, self._attempts + 1):
             engine = self._engine
             try:
@@ -42,9 +43,10 @@ class Restarting:
             if attempt < self._attempts:
                 try:
                     await self._replace(engine, self._pause * 2 ** (attempt - 1))
+                    restart = ""
                 except GristmillError as error:
-                    reason = f"{reason}; it could not be started again: {error}"
-        raise EngineError(f"the engine failed {self._attempts} times: {reason}", retryable=True)
+                    restart = f"; it could not be started again: {error}"
+        raise EngineError(f"the engine failed {self._attempts} times: {reason}{restart}", retryable=True)
 
     async def close(self) -> None:
         """Close the engine, and one that is being started too."""

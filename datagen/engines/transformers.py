@@ -20,7 +20,7 @@ from .batch import Batch
 from .decoding import Row, decode
 from .lora import merge
 from .options import EngineOptions
-from .prompts import Prompts, context_length
+from .prompts import Prompts, context_length, vocabulary
 from .requests import check
 
 NEEDS_WEIGHTS = True
@@ -70,6 +70,7 @@ class TransformersEngine:
 
     def __init__(self, weights: ModelWeights, options: Options) -> None:
         self.capabilities = capabilities(options)
+        self.vocab_size: int | None = vocabulary(weights.path)
         self._prompts = Prompts(
             weights.path, context_length(weights.path, options.max_model_len, default=2048)
         )
