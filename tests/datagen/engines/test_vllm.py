@@ -1,0 +1,212 @@
+"""What only vLLM does: constraints, reuse of prompts, adapters beside their base, dying and starting again."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gristmill.datagen.engines.restarting import Restarting
+from gristmill.pipelines.errors import EngineError, ModelError
+from gristmill.pipelines.inference import Engine, ModelWeights, Request, Sampling
+
+from .conftest import answers, ask, serve
+
+pytestmark = pytest.mark.engine
+
+SCHEMA = json.dumps(
+    {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "maxLength": 12},
+            "age": {"type": "integer", "maximum": 120},
+        },
+        "required": ["name", "age"],
+        "additionalProperties": False,
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def engine(weights: ModelWeights) -> Iterator[Engine]:
+    served = serve("vllm", weights, max_model_len=1024)
+    yield served
+    asyncio.run(served.close())
+
+
+def test_a_json_schema_and_a_regex_are_honoured(engine: Engine) -> None:
+    people = [ask("Invent a person.", n, json_schema=SCHEMA, max_tokens=80) for n in range(4)]
+    numbers = [ask("Give a phone number.", 10 + n, regex=r"\d{3}-\d{4}", max_tokens=40) for n in range(4)]
+    done = answers(engine, *people, *numbers)
+    for completion in done[:4]:
+        person = json.loads(completion.text)
+        assert set(person) == {"name", "age"}
+        assert isinstance(person["age"], int)
+    assert all(re.fullmatch(r"\d{3}-\d{4}", completion.text) for completion in done[4:])
+
+
+@pytest.mark.parametrize("shape", [{"json_schema": '{"type": 5}'}, {"json_schema": "{"}, {"regex": "(("}])
+def test_a_constraint_that_is_none_is_refused_and_harms_nobody(engine: Engine, shape: dict[str, str]) -> None:
+    async def beside() -> list[object]:
+        good = engine.generate([ask("Hello.", n, max_tokens=12) for n in range(2)])
+        bad = engine.generate([ask("Fine.", 8), ask("x", 9, **shape)])
+        return list(await asyncio.gather(good, bad, return_exceptions=True))
+
+    good, bad = asyncio.run(asyncio.wait_for(beside(), 60))
+    assert isinstance(good, list)
+    assert isinstance(bad, EngineError)
+    assert "request 'r9': vLLM refuses it" in str(bad)
+    assert not bad.retryable
+
+
+def test_the_samples_of_a_prompt_reuse_its_tokens(engine: Engine) -> None:
+    prompt = "Every word of this long story is read once. " * 40
+    (first,) = answers(engine, ask(prompt, 0, max_tokens=2))
+    (second,) = answers(engine, ask(prompt, 1, max_tokens=2))
+    assert first.cached_tokens == 0
+    assert second.prompt_tokens // 2 < second.cached_tokens < second.prompt_tokens
+
+
+def test_more_seeded_prompts_than_one_step_can_read(engine: Engine) -> None:
+    # Prompts that were prefilled in parts once killed the engine (CPU generators cannot be rewound).
+    requests = [
+        ask(f"{n} " + "A long prompt of its own. " * 60, n, max_tokens=3, top_p=0.9) for n in range(40)
+    ]
+    done = answers(engine, *requests)
+    assert sum(completion.prompt_tokens for completion in done) > 3 * 4096
+    assert [completion.request_id for completion in done] == [request.id for request in requests]
+
+
+def test_a_cancelled_call_is_aborted_in_vllm(engine: Engine) -> None:
+    async def cancel_at_work() -> float:
+        call = asyncio.ensure_future(engine.generate([ask("Go on.", n, max_tokens=900) for n in range(8)]))
+        await asyncio.sleep(1.0)
+        assert "8 requests in flight" in repr(engine)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        started = time.monotonic()
+        while "0 requests in flight" not in repr(engine):
+            await asyncio.sleep(0.02)
+            assert time.monotonic() - started < 20
+        return time.monotonic() - started
+
+    asyncio.run(cancel_at_work())
+
+
+def test_an_adapter_says_the_same_in_vllm_and_merged(weights: ModelWeights, adapted: ModelWeights) -> None:
+    request = Request(
+        id="p",
+        seed=1,
+        sampling=Sampling(max_tokens=1, temperature=0.0, logprobs=5),
+        prompt="The three states of water are ice, water and",
+    )
+    top = {}
+    for name, kind, model in (
+        ("base", "transformers", weights),
+        ("merged", "transformers", adapted),
+        ("vllm", "vllm", adapted),
+    ):
+        served = serve(kind, model, max_model_len=256)
+        try:
+            (completion,) = answers(served, request)
+        finally:
+            asyncio.run(served.close())
+        top[name] = (completion.top_logprobs or ())[0]
+    difference = max(abs(a - b) for a, b in zip(top["vllm"], top["merged"], strict=True))
+    effect = max(abs(a - b) for a, b in zip(top["base"], top["merged"], strict=True))
+    assert difference < 0.1  # bfloat16 steps are 0.06 at logits of 16
+    assert effect > 3 * difference
+
+
+def test_a_dead_engine_says_so_and_is_started_again(weights: ModelWeights) -> None:
+    # The only way to make a real vLLM die on demand: prefill a seeded prompt in parts on a CPU.
+    options = {
+        "max_model_len": 512,
+        "engine_args": {"enable_chunked_prefill": True, "max_num_batched_tokens": 128, "max_num_seqs": 8},
+    }
+    deadly = ask("word " * 300, 66, max_tokens=4)
+    harmless = [ask("Hello.", n, max_tokens=200) for n in range(3)]
+    engine = serve("vllm", weights, **options)
+
+    async def die() -> list[object]:
+        waiting = asyncio.ensure_future(engine.generate(harmless))
+        await asyncio.sleep(0.5)
+        return list(await asyncio.gather(waiting, engine.generate([deadly]), return_exceptions=True))
+
+    for failure in asyncio.run(asyncio.wait_for(die(), 60)):
+        assert isinstance(failure, EngineError)
+        assert failure.retryable
+        assert "vLLM stopped" in str(failure)
+    with pytest.raises(EngineError, match="vLLM stopped") as caught:
+        answers(engine, ask("Anybody?"))
+    assert caught.value.retryable
+    asyncio.run(engine.close())
+
+    restarting = Restarting(lambda: serve("vllm", weights, **options), attempts=2, pause=0.01)
+
+    async def recover() -> int:
+        with pytest.raises(EngineError, match="the engine failed 2 times: vLLM stopped"):
+            await restarting.generate([deadly])
+        done = await restarting.generate([ask("Hello.", n, max_tokens=4) for n in range(3)])
+        await restarting.close()
+        return len(done)
+
+    assert asyncio.run(asyncio.wait_for(recover(), 120)) == 3
+
+
+def test_closing_gives_back_memory_cores_threads_and_environment(weights: ModelWeights) -> None:
+    import torch
+
+    def resident() -> int:
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+
+    def cycle() -> None:
+        served = serve("vllm", weights, max_model_len=512)
+        assert len(answers(served, *(ask("Hello.", n) for n in range(4)))) == 4
+        asyncio.run(served.close())
+
+    def state() -> tuple[object, ...]:
+        others = {name: value for name, value in os.environ.items() if not name.startswith("VLLM_")}
+        return others, os.sched_getaffinity(0), torch.get_num_threads(), torch.set_num_threads
+
+    before = state()
+    cycle()
+    once = resident()
+    for _ in range(2):
+        cycle()
+    model = (weights.path / "model.safetensors").stat().st_size >> 20
+    assert resident() - once < 2 * model  # two more engines: less than a model each
+    assert state() == before
+    assert not [thread for thread in threading.enumerate() if thread.name == "gristmill-vllm"]
+
+
+def test_a_dropped_engine_stops_by_itself(weights: ModelWeights) -> None:
+    served = serve("vllm", weights, max_model_len=512)
+    assert len(answers(served, ask("Hello."))) == 1
+    del served
+    gc.collect()
+    assert not [thread for thread in threading.enumerate() if thread.name == "gristmill-vllm"]
+
+
+def test_what_vllm_cannot_serve_is_a_clear_error(
+    weights: ModelWeights, adapted: ModelWeights, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=r"config.json cannot be read"):
+        serve("vllm", replace(weights, path=tmp_path))
+    with pytest.raises(ModelError, match="has rank 4, above max_lora_rank 2"):
+        serve("vllm", adapted, max_lora_rank=2)
+    with pytest.raises(ModelError, match="EngineArgs has no field swap_spaces"):
+        serve("vllm", weights, engine_args={"swap_spaces": 4})
+    with pytest.raises(ModelError, match=f"vLLM cannot serve {weights.name}"):
+        serve("vllm", weights, max_model_len=100_000)
