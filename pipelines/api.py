@@ -8,6 +8,7 @@ run["chosen"].to_pandas()
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -161,6 +162,10 @@ def _executors(name: ExecutorName, address: str | None) -> Iterator[MakeExecutor
     if name == "local":
         yield run_here
         return
+    if (Path.home() / ".ray" / "auth_token").exists():
+        # Clusters ask for the user's token by default; a client sends it only where it is told to,
+        # before Ray is imported.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     from .run.ray_executor import RayExecutor, connect, disconnect
 
     started = connect(address)

@@ -14,7 +14,8 @@ from ...pipelines.errors import ModelError
 from ...pipelines.inference import Capability, Engine, EngineSettings
 from .options import EngineOptions, nearest, parse
 
-#: Each engine's module. It holds ``Options``, ``capabilities(options)`` and ``start(settings, options)``.
+#: Each engine's module. It holds ``Options``, ``capabilities(options)``, ``start(settings, options)``,
+#: ``NEEDS_WEIGHTS`` and ``APART`` (does it run in a process of its own?).
 KINDS: tuple[str, ...] = ("vllm", "openai", "transformers", "synthetic")
 
 
@@ -51,11 +52,27 @@ def capabilities_of(kind: str, options: Mapping[str, object] | None = None) -> f
 def start(settings: EngineSettings) -> Engine:
     """Load the model and serve it. Blocks until the engine can take requests (seconds).
 
-    Raises ModelError where the engine, an option or the weights are not usable, and says why.
+    An engine of native code runs in a process of its own (see :mod:`.apart`). Raises ModelError
+    where the engine, an option or the weights are not usable, and says why.
     """
     module = _module(settings.kind)
-    options = parse(settings.kind, module.Options, settings.options)
+    _options(settings, module)
+    if module.APART:
+        from .apart import ApartEngine
+
+        return ApartEngine(settings)
+    return start_here(settings)
+
+
+def start_here(settings: EngineSettings) -> Engine:
+    """The same in this process, whatever the engine."""
+    module = _module(settings.kind)
+    engine: Engine = module.start(settings, _options(settings, module))
+    return engine
+
+
+def _options(settings: EngineSettings, module: ModuleType) -> EngineOptions:
+    options: EngineOptions = parse(settings.kind, module.Options, settings.options)
     if module.NEEDS_WEIGHTS and settings.weights is None:
         raise ModelError(f"engine {settings.kind!r} needs weights on disk: give the model a path or a name.")
-    engine: Engine = module.start(settings, options)
-    return engine
+    return options

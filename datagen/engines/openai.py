@@ -17,6 +17,7 @@ from .options import EngineOptions
 from .requests import check
 
 NEEDS_WEIGHTS = False
+APART = False
 
 _EVERYWHERE: frozenset[Capability] = frozenset({"seed", "logprobs", "stop", "json_schema"})
 _VLLM: frozenset[Capability] = frozenset({"regex", "prompt_tokens"})

@@ -27,6 +27,7 @@ from .options import EngineOptions
 from .requests import check, check_length
 
 NEEDS_WEIGHTS = False
+APART = False
 
 #: Token 0 ends the answer; the last ``_TOPICS`` tokens stand for words of the prompt.
 _LEXICON = """

@@ -24,6 +24,7 @@ from .prompts import Prompts, context_length, vocabulary
 from .requests import check
 
 NEEDS_WEIGHTS = True
+APART = False
 
 
 class Options(EngineOptions):

@@ -25,6 +25,7 @@ from .requests import check
 from .vllm_thread import ProcessState, VllmThread
 
 NEEDS_WEIGHTS = True
+APART = True
 
 #: The ranks that vLLM's LoRA kernels come in.
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)

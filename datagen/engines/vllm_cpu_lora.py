@@ -45,7 +45,7 @@ def _products(
     if bool((indices == indices[0]).all()):
         return inputs @ weights[indices[0]].to(dtype).T
     outputs = inputs.new_empty(inputs.shape[0], weights.shape[1])
-    for adapter in indices.unique():
+    for adapter in indices.unique():  # type: ignore[no-untyped-call]
         tokens = indices == adapter
         outputs[tokens] = inputs[tokens] @ weights[adapter].to(dtype).T
     return outputs

@@ -7,6 +7,7 @@ alone writes to the store, so a task that Ray runs twice is still committed once
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -226,14 +227,11 @@ def connect(address: str | None) -> bool:
     """
     if ray.is_initialized():
         return False
-    if address is not None and (Path.home() / ".ray" / "auth_token").exists():
-        # Clusters ask for the user's token by default; a client sends it only where it is told to.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         ray.init(
             address=address,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             include_dashboard=False if address is None else None,
         )
     except (ConnectionError, RuntimeError) as error:

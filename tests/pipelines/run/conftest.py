@@ -56,9 +56,9 @@ class Cluster:
     def wait_for_nodes(self, count: int, seconds: float = 90) -> None:
         """Wait until ``count`` nodes answer. Raises TimeoutError."""
         probe = (
-            "from gristmill.pipelines.run.ray_executor import connect\n"
-            f"connect('{self.address}')\n"
-            "import ray\nprint(sum(node['Alive'] for node in ray.nodes()))"
+            "import os\nos.environ['RAY_AUTH_MODE'] = 'token'\n"
+            f"import ray\nray.init('{self.address}', log_to_driver=False)\n"
+            "print(sum(node['Alive'] for node in ray.nodes()))"
         )
         end = time.monotonic() + seconds
         while time.monotonic() < end:
