@@ -22,7 +22,7 @@ from .lora import adapter_rank
 from .options import EngineOptions
 from .prompts import Prompts, context_length, vocabulary
 from .requests import check
-from .vllm_thread import ProcessState, VllmThread
+from .vllm_thread import VllmThread
 
 NEEDS_WEIGHTS = True
 APART = True
@@ -126,11 +126,10 @@ class VllmEngine:
     def __init__(self, weights: ModelWeights, options: Options) -> None:
         self.capabilities = capabilities(options)
         context = context_length(weights.path, options.max_model_len, default=2048)
-        before = ProcessState()
         _prepare_environment()
         self._prompts = Prompts(weights.path, context)
         self.vocab_size: int | None = vocabulary(weights.path)
-        self._thread = VllmThread(_engine_args(weights, options, context), weights.adapter, before)
+        self._thread = VllmThread(_engine_args(weights, options, context), weights.adapter)
         # Where nobody closes the engine: stop the thread when this object goes, or at exit.
         self._stop = weakref.finalize(self, self._thread.stop)
         try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
-import os
 import queue
 import threading
 from collections.abc import Iterator
@@ -25,9 +24,7 @@ from .batch import Batch
 class VllmThread:
     """Owns a vLLM engine. ``submit``, ``abort`` and ``stop`` may be called from any thread."""
 
-    def __init__(self, engine_args: Any, adapter: Path | None, before: ProcessState) -> None:
-        """``before``: the process as it was before vLLM was imported, to be put back."""
-        self._before = before
+    def __init__(self, engine_args: Any, adapter: Path | None) -> None:
         self._arguments = engine_args
         self._adapter = adapter
         self._inbox: queue.SimpleQueue[tuple[str, Batch | None]] = queue.SimpleQueue()
@@ -81,7 +78,6 @@ class VllmThread:
             _shut_down(engine)
             del engine
             gc.collect()
-            self._before.restore()
 
     def _load(self) -> Any:
         from vllm.lora.request import LoRARequest
@@ -91,7 +87,6 @@ class VllmThread:
         if self._adapter is not None and current_platform.is_cpu():
             vllm_cpu_lora.install()
         engine = LLMEngine.from_engine_args(self._arguments)
-        self._before.restore()
         self._lora = LoRARequest(self._adapter.name, 1, str(self._adapter)) if self._adapter else None
         if self._lora is not None:
             try:
@@ -234,34 +229,3 @@ def _shut_down(engine: Any) -> None:
     with contextlib.suppress(Exception):  # it may have died half way
         engine.engine_core.shutdown()
         engine.renderer.shutdown()
-
-
-class ProcessState:
-    """What vLLM changes in this process, to put back: later work must find it as it was."""
-
-    def __init__(self) -> None:
-        import torch
-
-        self._environment = dict(os.environ)
-        self._cores = os.sched_getaffinity(os.getpid())
-        self._set_num_threads = torch.set_num_threads
-        self._threads = torch.get_num_threads()
-
-    def restore_environment(self) -> None:
-        """Undo LD_PRELOAD and the like, which child processes (a sandbox) would inherit."""
-        for name in set(os.environ) | set(self._environment):
-            if name.startswith("VLLM_"):
-                continue
-            if name in self._environment:
-                os.environ[name] = self._environment[name]
-            else:
-                os.environ.pop(name, None)
-
-    def restore(self) -> None:
-        """Also the cores this process may use, and torch's thread setting, which vLLM disables."""
-        import torch
-
-        self.restore_environment()
-        if os.sched_getaffinity(os.getpid()) != self._cores:
-            os.sched_setaffinity(os.getpid(), self._cores)
-        torch.set_num_threads = self._set_num_threads
