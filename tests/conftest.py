@@ -1,9 +1,11 @@
-"""What tests share: a context in which an operator can be tried on its own."""
+"""What tests share: a context in which an operator can be tried on its own, and tiny random models."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -51,3 +53,69 @@ class Bench:
 @pytest.fixture
 def context(tmp_path: Path) -> Bench:
     return Bench(workdir=tmp_path / "work")
+
+
+TEMPLATE = (
+    "{% for message in messages %}<|start|>{{ message['role'] }}\n{{ message['content'] }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
+)
+SHAPE = {
+    "vocab_size": 300,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "bos_token_id": None,
+    "eos_token_id": 1,
+}
+
+MakeModel = Callable[..., Path]
+
+
+def _save_tokenizer(path: Path, template: str | None = TEMPLATE, end: str = "<|end|>") -> None:
+    """A byte-level tokenizer of 258 tokens, without merges: every text can be encoded."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<|start|>": 0, "<|end|>": 1, **{letter: place + 2 for place, letter in enumerate(letters)}}
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=end,
+        pad_token=end,
+        additional_special_tokens=["<|start|>", "<|end|>"],
+    )
+    fast.chat_template = template
+    fast.save_pretrained(path)
+
+
+@pytest.fixture
+def save_tokenizer() -> Callable[..., None]:
+    """A function that saves the tests' tokenizer with another template or end token."""
+    return _save_tokenizer
+
+
+@pytest.fixture
+def make_model(tmp_path: Path) -> MakeModel:
+    """A function that saves a random model of a family and answers its directory."""
+
+    def make(family: str = "llama", name: str = "model", shards: str = "5GB", **changes: Any) -> Path:
+        import torch
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        torch.manual_seed(0)
+        config = AutoConfig.for_model(family, **{**SHAPE, **changes})
+        model = AutoModelForCausalLM.from_config(config)
+        for parameter in model.parameters():  # norms and biases too, so that leaving one out shows
+            torch.nn.init.normal_(parameter, std=0.15 if parameter.dim() > 1 else 1.0)
+        path = tmp_path / name
+        model.save_pretrained(path, max_shard_size=shards)
+        _save_tokenizer(path)
+        return path
+
+    return make

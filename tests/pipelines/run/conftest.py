@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+#: Nodes and drivers show each other the user's token, as Ray asks for by default.
+TOKEN = os.environ | {"RAY_AUTH_MODE": "token", "OMP_NUM_THREADS": "1"}
 RAY = str(Path(sys.executable).with_name("ray"))
 
 
@@ -37,6 +40,7 @@ class Cluster:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            env=TOKEN,
         )
         self.nodes.append(node)
         return node
@@ -56,13 +60,14 @@ class Cluster:
     def wait_for_nodes(self, count: int, seconds: float = 90) -> None:
         """Wait until ``count`` nodes answer. Raises TimeoutError."""
         probe = (
-            "import os\nos.environ['RAY_AUTH_MODE'] = 'token'\n"
             f"import ray\nray.init('{self.address}', log_to_driver=False)\n"
             "print(sum(node['Alive'] for node in ray.nodes()))"
         )
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            answer = subprocess.run([sys.executable, "-P", "-c", probe], capture_output=True, text=True)
+            answer = subprocess.run(
+                [sys.executable, "-P", "-c", probe], capture_output=True, text=True, env=TOKEN
+            )
             if answer.returncode == 0 and int(answer.stdout.split()[-1]) >= count:
                 return
             time.sleep(0.5)

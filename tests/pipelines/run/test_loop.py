@@ -1,0 +1,83 @@
+"""The loop over rounds, with a tiny random model that really generates and is really trained."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import gristmill
+from gristmill.pipelines.run.events import Event, RoundDone, StepDone
+
+PIPELINE = """
+gristmill: 1
+name: looped
+seed: 5
+models:
+  base: {{engine: transformers, path: "{model}", dtype: float32}}
+steps:
+  prompts: {{source: constraints, split: train, rows: 8, max_constraints: 1}}
+  evals:   {{source: constraints, split: eval, rows: 4, seed: 1}}
+  answers: {{generate: respond, from: prompts, model: base, max_tokens: 6}}
+  ended:   {{map: "looped_rows:ended", from: answers}}
+  chosen:  {{select: random, rows: 6, from: ended}}
+  student: {{train: sft, from: chosen, model: base, epochs: {epochs}, adapter: {{kind: lora, rank: 2}}, dtype: fp32}}
+  verdict: {{evaluate: constraints, tasks: evals, model: student, against: base, max_tokens: 6}}
+loop: {{rounds: 2, promote: {{student: base}}, when: "{when}"}}
+"""
+pytestmark = pytest.mark.engine
+
+
+class Log:
+    def __init__(self) -> None:
+        self.decisions: list[str] = []
+        self.ran: list[tuple[int, str]] = []
+
+    def on(self, event: Event) -> None:
+        if isinstance(event, RoundDone):
+            self.decisions.append(event.decision)
+        if isinstance(event, StepDone) and not event.reused:
+            self.ran.append((len(self.decisions) + 1, event.step))
+
+
+@pytest.fixture
+def model(make_model: Callable[..., Path]) -> Path:
+    return make_model(max_position_embeddings=1024)
+
+
+def run(folder: Path, model: Path, when: str, epochs: int = 1) -> tuple[gristmill.Run, Log]:
+    # A random model never ends a turn by itself, and the trainer refuses answers that were cut off.
+    (folder / "looped_rows.py").write_text("def ended(row: dict) -> dict:\n    return {'finish': 'stop'}\n")
+    file, log = folder / "looped.yaml", Log()
+    file.write_text(PIPELINE.format(model=model, when=when, epochs=epochs))
+    return gristmill.run(file, folder / "run", observer=log), log
+
+
+def test_a_promoted_student_generates_in_the_next_round(tmp_path: Path, model: Path) -> None:
+    made, log = run(tmp_path, model, "verdict.n > 0")
+    assert log.decisions == ["promoted"] * 2
+    rounds = made.directory.rounds()
+    assert len({each.plan["models"]["base"]["digest"] for each in rounds}) == 2
+    for before, after in itertools.pairwise(rounds):
+        student = made.directory.step("student", before.plan["steps"]["student"]["fingerprint"])
+        assert after.plan["models"]["base"]["adapter"] == str(student.model)
+        assert (student.model / "adapter_model.safetensors").exists()
+    # The step with a seed of its own draws once; the prompts are drawn anew each round.
+    assert [number for number, step in log.ran if step == "evals"] == [1]
+    assert [number for number, step in log.ran if step == "prompts"] == [1, 2]
+    ledger = made["student"].store.ledger()
+    assert (ledger.rows_in, ledger.kept) == (6, 6)
+    # A finished loop runs nothing again, and an edit of training keeps the first round's rows.
+    _, log = run(tmp_path, model, "verdict.n > 0")
+    assert log.ran == []
+    _, log = run(tmp_path, model, "verdict.n > 0", epochs=2)
+    assert [step for number, step in log.ran if number == 1] == ["student", "verdict"]
+
+
+def test_a_student_that_the_test_cannot_tell_apart_is_not_promoted(tmp_path: Path, model: Path) -> None:
+    made, log = run(tmp_path, model, "verdict.gain.ci_low > 0")
+    assert log.decisions == ["abstained"] * 2
+    assert [each.plan["models"]["base"]["adapter"] for each in made.directory.rounds()] == [None] * 2
+    assert all(result["promoted"] is False for result in made.results)
