@@ -125,7 +125,7 @@ class Template(Generator):
 
 def _system(text: str) -> Any:
     """A system prompt: plain text is a template too, without anything to fill in."""
-    from .prompts.library import Prompt
+    from .prompts.collection import Prompt
 
     plain = "{{" not in text and "{%" not in text and not text.endswith((".jinja", ".j2"))
     return Prompt("(system)", text, 0) if plain else find_prompt(text)

@@ -1,5 +1,5 @@
 """Prompt templates: sandboxed Jinja, versioned, named, found and digested."""
 
-from .library import Prompt, find_prompt, packaged
+from .collection import Prompt, find_prompt, packaged
 
 __all__ = ["Prompt", "find_prompt", "packaged"]
