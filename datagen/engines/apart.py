@@ -35,7 +35,7 @@ class ApartEngine:
 
     def __init__(self, settings: EngineSettings) -> None:
         ours, theirs = socket.socketpair()
-        self._log: IO[bytes] = tempfile.TemporaryFile()
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the child)
         command = [sys.executable, "-P", "-m", f"{__package__}.child", str(theirs.fileno())]
         self._process = subprocess.Popen(
             command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log

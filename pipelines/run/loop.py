@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -83,6 +84,7 @@ class Loop:
             self._keep_time(purse)
 
     async def _rounds(self, purse: Purse) -> None:
+        await asyncio.to_thread(self._fetch_weights)
         carry: dict[str, Carry] = {}
         for number in range(1, self.spec.loop.rounds + 1):
             plan = make_plan(self.spec, file=self.file, round=number, carry=carry, digest_of=digest_of)
@@ -100,6 +102,18 @@ class Loop:
             if self.until is not None:
                 return
             carry = self._close(number, plan, carry)
+
+    def _fetch_weights(self) -> None:
+        """Put the weights on disk before planning, so that their digest is that of what will be used."""
+        from .. import weights
+
+        for model in self.spec.models.values():
+            path = getattr(model, "path", None)
+            if path and not weights.exists(path):
+                self.observer.on(
+                    Notice(text=f"fetching the model {path} (once; kept in {weights.cache_dir()})")
+                )
+                weights.fetch(path)
 
     def _start(self, number: int, plan: Plan, purse: Purse) -> None:
         self.observer.on(

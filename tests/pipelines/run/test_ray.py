@@ -94,3 +94,32 @@ def test_a_node_killed_in_the_middle_of_generation_loses_and_doubles_nothing(
     assert files(spread / "run") == files(local / "run")
     ledger = gristmill.open_run(spread / "run")["checked"].store.ledger()
     assert ledger.rows_in == ledger.made == ledger.kept + ledger.filtered + ledger.failed == 320
+
+
+VLLM = """
+gristmill: 1
+name: served
+seed: 5
+models:
+  base: {path: smollm2-135m-instruct, max_num_seqs: 16}
+steps:
+  prompts: {source: constraints, split: train, rows: 6}
+  answers: {generate: respond, from: prompts, model: base, samples: 2, max_tokens: 12}
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.engine
+def test_the_same_requests_to_vllm_as_from_the_local_executor(tmp_path: Path, cluster: str) -> None:
+    file = tmp_path / "served.yaml"
+    file.write_text(VLLM)
+    asked = []
+    for executor in ([], ["--ray-address", cluster]):
+        run = tmp_path / f"run{len(executor)}"
+        command = [GRISTMILL, "run", str(file), "--run", str(run), "--quiet", "--no-report", *executor]
+        subprocess.run(command, check=True, timeout=400)
+        table = gristmill.open_run(run)["answers"].to_arrow()
+        # Ids name the step, the prompt and the ordinal; seeds derive from them and the step's own.
+        asked.append(table.select(["_id", "_parents", "prompt", "sample", "prompt_tokens"]).to_pylist())
+    assert len(asked[0]) == 12
+    assert asked[0] == asked[1]
