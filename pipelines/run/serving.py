@@ -17,6 +17,7 @@ from ..operator import Train
 from ..plan.nodes import Plan, PlannedModel
 from ..store.run_directory import RunDirectory
 from .meter import Metered
+from .turns import Turns, has_gpu
 
 #: The embedding model of a file that names none.
 DEFAULT_EMBEDDER = "all-minilm-l6-v2"
@@ -93,6 +94,7 @@ class Serving:
         self._engines: dict[str, Metered] = {}
         self._embedders: dict[str, Embedder] = {}
         self._lock = Lock()
+        self._turns = None if has_gpu() else Turns()
 
     def engine(self, name: str) -> Engine:
         return self.started(name)
@@ -101,7 +103,9 @@ class Serving:
         """The engine of a model, started where it is not yet."""
         with self._lock:
             if name not in self._engines:
-                self._engines[name] = Metered(self._start(self.table.settings(name)))
+                settings = self.table.settings(name)
+                turns = self._turns if settings.weights is not None else None
+                self._engines[name] = Metered(self._start(settings), name, turns)
             return self._engines[name]
 
     def weights(self, name: str) -> ModelWeights:

@@ -1,0 +1,40 @@
+"""One engine at a time: on a CPU, two that use all cores slow each other down manyfold."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+
+class Turns:
+    """Any number of calls to one engine may be in flight together, but not calls to two engines.
+
+    An engine's turn ends when none of its calls is left. Used from one event loop.
+    """
+
+    def __init__(self) -> None:
+        self._holder: str | None = None
+        self._calls = 0
+        self._ended = asyncio.Condition()
+
+    @asynccontextmanager
+    async def of(self, engine: str) -> AsyncIterator[None]:
+        """Hold the engine's turn, after waiting for it."""
+        async with self._ended:
+            await self._ended.wait_for(lambda: self._calls == 0 or self._holder == engine)
+            self._holder = engine
+            self._calls += 1
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            if self._calls == 0:
+                async with self._ended:
+                    self._ended.notify_all()
+
+
+def has_gpu() -> bool:
+    """Is there an NVIDIA GPU? Looks at the device files, so that torch need not be imported."""
+    return Path("/dev/nvidia0").exists()
