@@ -1,4 +1,4 @@
-"""Inference engines: vLLM in process, any OpenAI-compatible server, transformers, and synthetic text.
+"""Inference engines: vLLM in a child process, any OpenAI-compatible server, transformers, and synthetic text.
 
 Importing this package, or any module in it, loads none of torch, vLLM, transformers and httpx:
 an engine imports what it needs when it starts.
