@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import re
 import time
@@ -118,7 +117,7 @@ def test_an_adapter_says_the_same_in_vllm_and_merged(weights: ModelWeights, adap
         ("merged", "transformers", adapted),
         ("vllm", "vllm", adapted),
     ):
-        served = serve(kind, model, max_model_len=256)
+        served = serve(kind, model, max_model_len=256, dtype="float32")  # so that only mistakes differ
         try:
             (completion,) = answers(served, request)
         finally:
@@ -126,8 +125,8 @@ def test_an_adapter_says_the_same_in_vllm_and_merged(weights: ModelWeights, adap
         top[name] = (completion.top_logprobs or ())[0]
     difference = max(abs(a - b) for a, b in zip(top["vllm"], top["merged"], strict=True))
     effect = max(abs(a - b) for a, b in zip(top["base"], top["merged"], strict=True))
-    assert difference < 0.1  # bfloat16 steps are 0.06 at logits of 16
-    assert effect > 3 * difference
+    assert difference < 0.01
+    assert effect > 0.1
 
 
 def test_a_dead_engine_says_so_and_is_started_again(weights: ModelWeights) -> None:
@@ -166,7 +165,7 @@ def test_a_dead_engine_says_so_and_is_started_again(weights: ModelWeights) -> No
     assert asyncio.run(asyncio.wait_for(recover(), 120)) == 3
 
 
-def test_closing_ends_its_process_and_a_dropped_engine_closes(weights: ModelWeights) -> None:
+def test_closing_ends_its_process(weights: ModelWeights) -> None:
     def children() -> set[int]:
         return {child.pid for child in psutil.Process().children(recursive=True)}
 
@@ -179,11 +178,6 @@ def test_closing_ends_its_process_and_a_dropped_engine_closes(weights: ModelWeig
     with pytest.raises(EngineError) as caught:
         answers(served, ask("Hello?"))
     assert caught.value.retryable
-    dropped = serve("vllm", weights, max_model_len=512)
-    assert len(children() - before) == 1
-    del dropped
-    gc.collect()
-    assert children() == before
 
 
 def test_what_vllm_cannot_serve_is_a_clear_error(
