@@ -26,9 +26,9 @@ from .conftest import ask, during, serve
 pytestmark = pytest.mark.engine
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(weights: ModelWeights, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of the small model; its whole process group ends with the session."""
+    """A server of the small model; its whole process group ends with these tests."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
