@@ -106,9 +106,13 @@ def requested(log: Path) -> Counter[str]:
 def check(kills_wanted: int, seed: int, forks: Forks, folder: Path, address: str = "") -> None:
     """Kill runs at random instants until ``kills_wanted`` died; each must end as the clean one did."""
     instants = random.Random(seed)
+    file, log = write(folder / "first")
+    assert forks.run(file, folder / "first" / "run", address)[0] == 0
+    # The second run says how long a run takes once files and workers are warm: kills fall within it.
     file, log = write(folder / "clean")
     code, seconds = forks.run(file, folder / "clean" / "run", address)
     assert code == 0
+    assert parts(folder / "clean" / "run") == parts(folder / "first" / "run")
     clean, clean_log = parts(folder / "clean" / "run"), requested(log)
     assert clean
     assert set(clean_log.values()) == {1}
