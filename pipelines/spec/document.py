@@ -15,6 +15,7 @@ from typing import Any, ClassVar, TypeAlias
 import yaml
 
 from ..errors import Problem, SpecError
+from .nearest import brief
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -208,9 +209,11 @@ class _Builder:
     def _scalar(self, node: yaml.Node, path: Path) -> Any:
         try:
             return self.scalars.construct_object(node)
-        except (yaml.YAMLError, ValueError, KeyError) as error:
-            said = str(error).splitlines()[0] if str(error) else "unreadable"
-            self.document.blame(path, f"cannot be read as {node.tag.rpartition(':')[2]}: {said}")
+        except (yaml.YAMLError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError):
+            # PyYAML's constructors fail in each of these ways on a text that its tag does not fit.
+            self.document.blame(
+                path, f"cannot be read as {node.tag.rpartition(':')[2]}: found {brief(node.value)}"
+            )
             return None
 
     def _mapping(self, node: yaml.MappingNode, path: Path, around: tuple[int, ...]) -> dict[str, Any]:

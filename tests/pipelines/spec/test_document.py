@@ -64,7 +64,8 @@ def test_a_key_given_twice_names_both_lines() -> None:
         ("? [a]\n: x", "keys must be text; found a collection"),
         ("a: &a [*a]", "an alias that contains itself"),
         ("a: {<<: 3}", "a merge key (<<) takes a mapping"),
-        ("a: !!int x", "cannot be read as int"),
+        ("a: !!int x", "cannot be read as int: found 'x'"),
+        ("a: !!int ''", "cannot be read as int: found ''"),
     ],
 )
 def test_what_is_not_allowed_is_noted(text: str, said: str) -> None:
