@@ -47,6 +47,8 @@ class Cluster:
 
     def head(self) -> None:
         """Start the head node, with four logical cores."""
+        # Makes the user's token where there is none yet, as on a fresh machine.
+        subprocess.run([RAY, "get-auth-token", "--generate"], check=True, capture_output=True)
         host, port = self.address.split(":")
         self.start(
             "--head",
