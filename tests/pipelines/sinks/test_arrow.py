@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pyarrow as pa
 import pytest
 
 from gristmill.pipelines.errors import DataError
 from gristmill.pipelines.sinks import ArrowExport
 from gristmill.pipelines.sources import HuggingFaceDataset
-
-datasets = pytest.importorskip("datasets")
 
 
 def rows(count: int = 50) -> pa.Table:

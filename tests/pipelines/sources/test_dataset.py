@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pyarrow as pa
 import pytest
 
 from gristmill.pipelines.errors import DataError
 from gristmill.pipelines.sources import HuggingFaceDataset
-
-datasets = pytest.importorskip("datasets")
 
 
 def read(source: HuggingFaceDataset, context: Any) -> pa.Table:

