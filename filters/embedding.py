@@ -33,11 +33,17 @@ def load_embedder(weights: ModelWeights, *, batch: int = BATCH, device: str | No
         )
     # Imported here: it brings torch and takes seconds.
     from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
 
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # a second's bar, which transformers draws without a terminal too
     try:
         model = SentenceTransformer(str(weights.path), device=device, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"the embedding model {weights.name} cannot be loaded: {error}") from error
+    finally:
+        if shown:
+            logging.enable_progress_bar()
     return SentenceEmbedder(model.eval(), batch=batch)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
@@ -24,12 +24,14 @@ def load_model(
     *,
     dtype: torch.dtype,
     quantize: Quantization = "none",
+    skip: Collection[str] = (),
     keep_dequantized: bool = False,
     device: str = "cpu",
 ) -> Decoder:
     """The model in directory ``path`` (Hugging Face layout, one safetensors file or sharded), frozen.
 
-    The linear layers of the blocks are held in ``dtype`` or quantized; embeddings, norms and head stay in ``dtype``.
+    The linear layers of the blocks are held in ``dtype`` or quantized, but for those named in ``skip`` (``down_proj``);
+    embeddings, norms and head stay in ``dtype``.
     Peak memory is the result plus one tensor. Raises ModelError for a family that is not supported, or a
     checkpoint that lacks a tensor.
     """
@@ -53,9 +55,10 @@ def load_model(
 
         def read_linear(name: str) -> Linear:
             weight = read(f"{name}.weight")
-            base = nf4.quantize(weight) if quantize == "nf4" else weight.to(dtype)
+            quantized = quantize == "nf4" and name.rsplit(".", 1)[1] not in skip
+            base = nf4.quantize(weight) if quantized else weight.to(dtype)
             bias = read(f"{name}.bias").to(dtype) if f"{name}.bias" in files else None
-            return Linear(base, bias, dtype, keep_dequantized and quantize != "none")
+            return Linear(base, bias, dtype, keep_dequantized and quantized)
 
         blocks = [
             _read_block(config, f"model.layers.{n}", read, read_linear, dtype) for n in range(config.layers)

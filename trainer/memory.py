@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,10 +28,19 @@ class MemoryPlan:
         return self.base + self.dequantized + self.adapters + self.activations + self.head
 
 
-def block_weights(config: ModelConfig) -> int:
-    """Weights in the linear layers of all blocks."""
-    attention = config.hidden * config.head_size * (2 * config.heads + 2 * config.key_heads)
-    return config.layers * (attention + 3 * config.hidden * config.intermediate)
+def block_weights(config: ModelConfig, but: Collection[str] = ()) -> int:
+    """Weights in the linear layers of all blocks, without those whose short name is in ``but``."""
+    queries, keys = config.heads * config.head_size, config.key_heads * config.head_size
+    outputs = {
+        "q_proj": queries,
+        "k_proj": keys,
+        "v_proj": keys,
+        "o_proj": queries,
+        "gate_proj": config.intermediate,
+        "up_proj": config.intermediate,
+        "down_proj": config.intermediate,
+    }
+    return config.layers * config.hidden * sum(size for name, size in outputs.items() if name not in but)
 
 
 def plan_memory(
@@ -38,25 +48,26 @@ def plan_memory(
     *,
     bytes_a_value: int,
     quantized: bool,
+    skip: Collection[str] = (),
     keep_dequantized: bool,
     adapter_weights: int,
     tokens: int,
 ) -> MemoryPlan:
-    """The plan for packs of ``tokens`` tokens.
+    """The plan for packs of ``tokens`` tokens. ``skip``: layers that a quantized base holds as they are.
 
     A block keeps for the backward pass, a token: its input, both normed inputs and the stream between (4 H), q, k, v
     twice but for v (turned and not), the attended values, and gate, up and their product (3 I). Adapters are float32:
     weight, gradient, two moments. The head holds one chunk of float32 logits, their softmax and its rounding.
     """
-    weights = block_weights(config)
+    coded = block_weights(config, but=skip) if quantized else 0
     embeddings = config.vocabulary * config.hidden * (1 if config.tied else 2)
-    base = (weights * 33 // 64 if quantized else weights * bytes_a_value) + embeddings * bytes_a_value
+    base = coded * 33 // 64 + (block_weights(config) - coded + embeddings) * bytes_a_value
     size = config.head_size
     values = 4 * config.hidden + size * (2 * config.heads + 2 * config.key_heads) + 3 * config.intermediate
     transient = 4 * config.intermediate
     return MemoryPlan(
         base=base,
-        dequantized=weights * bytes_a_value if quantized and keep_dequantized else 0,
+        dequantized=coded * bytes_a_value if keep_dequantized else 0,
         adapters=adapter_weights * 16,
         activations=tokens * bytes_a_value * (config.layers * values + transient),
         head=CHUNK * config.vocabulary * (2 * 4 + bytes_a_value) + 2 * tokens * config.hidden * bytes_a_value,

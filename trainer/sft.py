@@ -52,6 +52,7 @@ class SupervisedFineTuning(Train):
     """Trains on each row's response (``messages``, or ``prompt`` and ``response``), as the model is served.
 
     The optimizer is AdamW (arXiv 1711.05101). ``quantize``: the base in NF4 (QLoRA, arXiv 2305.14314) or as it is.
+    ``quantize_skip``: layers that stay as they are, where rounding them costs a small model too much.
     ``batch_tokens``: tokens a step, prompts counted; ``batch_rows``: rows a step instead. ``pack_tokens``: tokens that
     go through the model at once: memory grows with it, the result does not depend on it. ``cache_dequantized``: keep
     the dequantized weights beside an NF4 base ("auto": where they take less than a quarter of the free
@@ -61,6 +62,7 @@ class SupervisedFineTuning(Train):
     seeded: ClassVar[bool] = True
 
     quantize: Literal["nf4", "none"] = "nf4"
+    quantize_skip: tuple[Target, ...] = ()
     adapter: AdapterSettings = AdapterSettings()
     epochs: int = Field(default=1, ge=1)
     learning_rate: float = Field(default=2e-4, gt=0)
@@ -170,7 +172,11 @@ class SupervisedFineTuning(Train):
 
         dtype = torch.bfloat16 if self.dtype == "bf16" else torch.float32
         model = load_model(
-            weights.path, dtype=dtype, quantize=self.quantize, keep_dequantized=keep_dequantized
+            weights.path,
+            dtype=dtype,
+            quantize=self.quantize,
+            skip=self.quantize_skip,
+            keep_dequantized=keep_dequantized,
         )
         for name, linear in model.linears():
             if name.rsplit(".", 1)[1] in self.adapter.names():
@@ -210,7 +216,7 @@ class SupervisedFineTuning(Train):
         from .memory import block_weights
 
         free: int = psutil.virtual_memory().available
-        return block_weights(config) * (2 if self.dtype == "bf16" else 4) < free / 4
+        return block_weights(config, but=self.quantize_skip) * (2 if self.dtype == "bf16" else 4) < free / 4
 
     def _plan(self, config: ModelConfig, keep_dequantized: bool, trainable: int, tokens: int) -> MemoryPlan:
         from .memory import plan_memory
@@ -219,6 +225,7 @@ class SupervisedFineTuning(Train):
             config,
             bytes_a_value=2 if self.dtype == "bf16" else 4,
             quantized=self.quantize == "nf4",
+            skip=self.quantize_skip,
             keep_dequantized=keep_dequantized,
             adapter_weights=trainable,
             tokens=tokens,

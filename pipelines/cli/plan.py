@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .arguments import add_pipeline
+
 if TYPE_CHECKING:
     from ..plan.nodes import Carry, Plan
     from ..store.run_directory import RunDirectory
@@ -21,15 +23,7 @@ with rows, tokens, time and memory. Runs nothing and writes nothing."""
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("file", help="a pipeline file, or the name of a packaged recipe")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="PATH=VALUE",
-        dest="overrides",
-        help="change the file's value",
-    )
+    add_pipeline(parser)
     parser.add_argument("--run", metavar="DIR", help="the run directory (default: runs/NAME)")
     parser.add_argument("--against", metavar="DIR", help="say why each step differs from this run")
     parser.add_argument(

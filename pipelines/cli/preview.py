@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .arguments import add_pipeline
+
 if TYPE_CHECKING:
     from ..answers.preview import Tried
 
@@ -17,18 +19,10 @@ ENGINES = ("synthetic", "transformers", "vllm")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", help="a pipeline file, or the name of a packaged recipe")
+    add_pipeline(parser)
     parser.add_argument("--rows", type=_positive, default=8, help="rows of each source (default: 8)")
     parser.add_argument(
         "--engine", metavar="KIND", help="serve every model with this engine (synthetic: no model)"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="PATH=VALUE",
-        dest="overrides",
-        help="change the file's value",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from ..run.events import Event, Observer, RunStarted
+from .arguments import add_pipeline
 
 if TYPE_CHECKING:
     from ..run.limits import Stop
@@ -26,16 +27,8 @@ Exit codes: 0 done, 1 failed, 2 a mistake in the file, 3 a budget is spent, 130 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("file", help="a pipeline file, or the name of a packaged recipe")
+    add_pipeline(parser)
     parser.add_argument("--run", metavar="DIR", help="the run directory (default: runs/NAME)")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="PATH=VALUE",
-        dest="overrides",
-        help="change the file's value",
-    )
     parser.add_argument(
         "--executor", choices=("local", "ray"), default="local", help="where micro-batches run"
     )

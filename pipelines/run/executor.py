@@ -52,11 +52,12 @@ def saturating(plan: Plan, stage: Stage, at_least: int) -> int:
     """
     needed = at_least
     for step in stage.steps:
+        served = {name: kind for name, kind in step.models.items() if kind in ("model", "train")}
         requests = step.operator.estimate(stage.batch_rows).requests if isinstance(step.operator, Map) else 0
-        for name, kind in step.models.items() if requests else ():
+        for name, kind in served.items() if requests else ():
             options = plan.models[name].options if kind == "model" else {}
             sequences = int(str(options.get("max_num_seqs", SEQUENCES)))
-            needed = max(needed, ceil(1.5 * sequences / requests) + 1)
+            needed = max(needed, ceil(1.5 * sequences * len(served) / requests) + 1)
     return needed
 
 

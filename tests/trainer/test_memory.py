@@ -10,15 +10,25 @@ from gristmill.trainer.memory import PeakMemory, block_weights, plan_memory
 from gristmill.trainer.model import ModelConfig
 
 
-def test_the_base_takes_what_the_plan_says(make_model) -> None:
+@pytest.mark.parametrize("skip", [(), ("down_proj", "v_proj")])
+def test_the_base_takes_what_the_plan_says(make_model, skip: tuple[str, ...]) -> None:
     path = make_model(hidden_size=128, intermediate_size=256, num_hidden_layers=3)
-    config, model = ModelConfig.read(path), load_model(path, dtype=torch.bfloat16, quantize="nf4")
+    config = ModelConfig.read(path)
+    model = load_model(path, dtype=torch.bfloat16, quantize="nf4", skip=skip)
+    dense = {name for name, linear in model.linears() if isinstance(linear.base, torch.Tensor)}
+    assert dense == {name for name, _ in model.linears() if name.endswith(skip)} if skip else not dense
     assert block_weights(config) == sum(linear.shape[0] * linear.shape[1] for _, linear in model.linears())
     held = (
         sum(linear.base.nbytes for _, linear in model.linears()) + model.embeddings.nbytes + model.head.nbytes
     )
     plan = plan_memory(
-        config, bytes_a_value=2, quantized=True, keep_dequantized=False, adapter_weights=0, tokens=1
+        config,
+        bytes_a_value=2,
+        quantized=True,
+        skip=skip,
+        keep_dequantized=False,
+        adapter_weights=0,
+        tokens=1,
     )
     assert plan.base == pytest.approx(held, rel=0.02)
 
