@@ -36,14 +36,15 @@ def load_embedder(weights: ModelWeights, *, batch: int = BATCH, device: str | No
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # a second's bar, which transformers draws without a terminal too
+    # A second's bar, which transformers draws without a terminal too.
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model = SentenceTransformer(str(weights.path), device=device, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"the embedding model {weights.name} cannot be loaded: {error}") from error
     finally:
         if shown:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     return SentenceEmbedder(model.eval(), batch=batch)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import types
 import typing
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -235,9 +236,9 @@ def _markers(annotation: object) -> Iterator[object]:
 class Source(Operator):
     """Makes rows from nothing but its parameters."""
 
+    @abstractmethod
     def read(self, context: Context) -> Iterator[pa.RecordBatch]:
         """The rows, in a fixed order, in batches. The engine adds ``_id``."""
-        raise NotImplementedError
 
 
 class Map(Operator):
@@ -251,12 +252,12 @@ class Map(Operator):
     makes: ClassVar[bool] = False
     batch_rows: ClassVar[int] = 2048
 
+    @abstractmethod
     def open(self, context: Context) -> Apply:
         """Compile templates, take engines: returns the coroutine function that maps a micro-batch.
 
         It gets rows with their ``_id`` and answers one list of outcomes a row, in order.
         """
-        raise NotImplementedError
 
     def types(self) -> Mapping[str, pa.DataType]:
         """Arrow types of the columns it adds, where guessing from the values would not do."""
@@ -272,17 +273,17 @@ class TableMap(Operator):
 
     batch_rows: ClassVar[int] = 65_536
 
+    @abstractmethod
     def open(self, context: Context) -> TableApply:
         """Returns the function that judges one micro-batch (a table)."""
-        raise NotImplementedError
 
 
 class Whole(Operator):
     """The data set -> the data set: what must see all rows at once (dedup, cluster, select, pair)."""
 
+    @abstractmethod
     def apply(self, table: pa.Table, context: Context) -> Verdicts | Made:
         """Judge (or pair up) all rows. ``table`` has an ``_id`` column."""
-        raise NotImplementedError
 
 
 class Evaluate(Map):
@@ -316,9 +317,9 @@ class Train(Operator):
 
     model: ModelRef
 
+    @abstractmethod
     def fit(self, table: pa.Table, context: Context) -> Trained:
         """Train on the rows of ``table``. Resumes from what an earlier call left in ``workdir``."""
-        raise NotImplementedError
 
 
 @dataclass(slots=True)
@@ -333,6 +334,6 @@ class Written:
 class Sink(Operator):
     """Data set -> files. Writing twice leaves the same files."""
 
+    @abstractmethod
     def write(self, table: pa.Table, context: Context, default: Path) -> Written:
         """Write the rows to the place the parameters name, else below ``default``."""
-        raise NotImplementedError

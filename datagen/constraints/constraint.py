@@ -7,6 +7,7 @@ phrasings and the prompts here are our own.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from enum import Enum
 from random import Random
 from typing import Any, ClassVar, Self
@@ -65,9 +66,9 @@ class Constraint(BaseModel):
         """Does the response keep the constraint? Never raises; an empty response keeps none."""
         return bool(response.strip()) and self.holds(response, prompt)
 
+    @abstractmethod
     def holds(self, response: str, prompt: str) -> bool:
         """The check itself, on a response that is not blank."""
-        raise NotImplementedError
 
     def arguments(self) -> dict[str, Any]:
         """The JSON form: ``{"kind": name, **parameters}``."""

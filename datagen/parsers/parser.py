@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -38,13 +39,13 @@ class Parser(BaseModel):
             return Unparsed(f"character {error.start} is half a character (a lone surrogate)")
         return self.read(text)
 
+    @abstractmethod
     def read(self, text: str) -> Parsed:
         """As :meth:`parse`, for a text that is known to be Unicode."""
-        raise NotImplementedError
 
+    @abstractmethod
     def types(self) -> Mapping[str, pa.DataType]:
         """The columns that every record has."""
-        raise NotImplementedError
 
 
 def texts(*columns: str) -> dict[str, pa.DataType]:

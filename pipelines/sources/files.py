@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -36,6 +37,6 @@ class FileSource(Source):
         known = self.count_rows()
         return Estimate(rows=known if self.rows is None else min(known, self.rows))
 
+    @abstractmethod
     def count_rows(self) -> int:
         """How many rows the files hold (about)."""
-        raise NotImplementedError
