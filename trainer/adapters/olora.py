@@ -1,0 +1,25 @@
+"""OLoRA: Büyükakyüz, "OLoRA: Orthonormal Low-Rank Adaptation of Large Language Models" (arXiv 2406.01775)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..linear import Base
+from .initialisation import Factors, Hold, Initialisation
+
+
+class OLoRA(Initialisation):
+    """``W = Q R``: B starts as the first columns of Q, orthonormal, A as the first rows of R; the base holds the rest."""
+
+    changes_base: ClassVar[bool] = True
+
+    def change(self, name: str, weight: Tensor, hold: Hold) -> Base:
+        full, rank = weight.float(), self.rank(name, weight)
+        # The first r columns of Q and rows of R need only the first r columns factored.
+        q = torch.linalg.qr(full[:, :rank]).Q
+        r = q.T @ full
+        self.found[name] = Factors(r, q, changed=True)
+        return hold(full.addmm(q, r, alpha=-self.settings.scale))
