@@ -13,6 +13,7 @@ from ..export import load_adapter, read_adapter_config, read_ranks
 from ..loading import load_model
 from ..model import Decoder
 from .initialisation import Batches
+from .lora import LoRA
 from .settings import AdapterSettings
 from .table import INITS, KINDS
 
@@ -48,9 +49,10 @@ def load_adapted(
         if rank == 0:
             continue
         generator = torch.Generator().manual_seed(derive_seed(seed, name))
-        linear.adapter = KINDS[settings.kind].over(linear, settings, rank, generator)
-        if begin is not None:
-            linear.adapter.begin(begin, linear.weight())
+        adapter = KINDS[settings.kind].over(linear, settings, rank, generator)
+        if begin is not None and isinstance(adapter, LoRA):
+            adapter.begin(begin, linear.weight())
+        linear.adapter = adapter
     if weights.adapter is not None:
         load_adapter(model, weights.adapter)
     return model

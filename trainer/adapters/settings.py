@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 #: The short names of a block's linear layers.
 Target = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 ALL_LINEAR: tuple[Target, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 #: The names that ``trainer/adapters/table.py`` maps to classes; a test holds both to the same names.
-Kind = Literal["lora", "rslora", "dora"]
+Kind = Literal["lora", "rslora", "dora", "delta"]
 Start = Literal["default", "pissa", "olora", "loftq", "eva"]
 
 
 class AdapterSettings(BaseModel):
     """An adapter: its class, how it starts, its size.
 
-    ``kind``: "lora" (arXiv 2106.09685), "rslora" (arXiv 2312.03732) or "dora" (arXiv 2402.09353). ``init``: "default",
+    ``kind``: "lora" (arXiv 2106.09685), "rslora" (arXiv 2312.03732), "dora" (arXiv 2402.09353), or "delta": the weights
+    themselves (full fine-tuning), as a float32 change to the base. ``init``: "default",
     "pissa" (arXiv 2404.02948), "olora" (arXiv 2406.01775), "loftq" (arXiv 2310.08659) or "eva" (arXiv 2410.07170).
     ``b_rate``: the learning rate of B over that of A (LoRA+, arXiv 2402.12354, advises about 16 with a lower
     learning_rate). ``targets``: layers by short name, or all. ``svd_iterations``: of the randomized decomposition in PiSSA and
@@ -38,6 +39,13 @@ class AdapterSettings(BaseModel):
     svd_iterations: int | None = Field(default=4, ge=0)
     loftq_turns: int = Field(default=5, ge=1)
     eva_spread: float = Field(default=2.0, ge=1)
+
+    @model_validator(mode="after")
+    def _of_low_rank(self) -> Self:
+        given = self.model_fields_set - {"kind", "targets"}
+        if self.kind == "delta" and given:
+            raise ValueError(f"kind 'delta' has no {', '.join(sorted(given))}: leave them out")
+        return self
 
     def names(self) -> tuple[Target, ...]:
         """The short names of the adapted layers."""

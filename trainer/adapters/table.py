@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .delta import DenseDelta
 from .dora import DoRA
 from .eva import EVA
 from .initialisation import Initialisation
@@ -11,7 +12,12 @@ from .olora import OLoRA
 from .pissa import PiSSA
 
 #: ``adapter.kind`` -> its class.
-KINDS: dict[str, type[LoRA]] = {"lora": LoRA, "rslora": LoRA, "dora": DoRA}
+KINDS: dict[str, type[LoRA] | type[DenseDelta]] = {
+    "lora": LoRA,
+    "rslora": LoRA,
+    "dora": DoRA,
+    "delta": DenseDelta,
+}
 #: ``adapter.init`` -> its class.
 INITS: dict[str, type[Initialisation]] = {
     "default": Initialisation,
