@@ -33,18 +33,23 @@ class DoRA(LoRA):
     @classmethod
     def over(cls, linear: Linear, settings: AdapterSettings, rank: int, generator: torch.Generator) -> Self:
         adapter = super().over(linear, settings, rank, generator)
-        adapter.measure(linear.weight())
+        adapter._restart(linear.weight())
         return adapter
 
     def measure(self, weight: Tensor) -> None:
-        """Take the norms of the base's ``weight`` (N, K), and start from the magnitudes of the whole."""
+        """Take the squared norms of the base's rows."""
         with torch.no_grad():
             self.squares.copy_(weight.float().square().sum(1))
+
+    def _restart(self, weight: Tensor) -> None:
+        """Start from the lengths of the rows of the base and ``s B A`` together."""
+        self.measure(weight)
+        with torch.no_grad():
             self.magnitude.copy_(row_norms(weight, self.squares, self.a, self.b, self.scale))
 
     def begin(self, factors: Factors, weight: Tensor) -> None:
         super().begin(factors, weight)
-        self.measure(weight)
+        self._restart(weight)
 
     def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
         def norms(dense: Tensor) -> Tensor:

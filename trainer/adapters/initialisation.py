@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 #: Packs of the training data: ids int64 (tokens,), and the lengths of the sequences in it.
 Batches = Iterable[tuple[Tensor, Sequence[int]]]
-#: Turns a weight (N, K) into what the model holds of it: rounded to the computing dtype, or quantized.
-Hold = Callable[[Tensor], Base]
+#: Turns a weight (N, K), dense or quantized already, into what the model holds of it: rounded to the computing dtype, or quantized.
+Hold = Callable[[Base], Base]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Initialisation:
         self.settings, self.seed = settings, seed
         self.found: dict[str, Factors] = {}
 
-    def change(self, name: str, weight: Tensor, hold: Hold) -> Base:
+    def change(self, name: str, weight: Base, hold: Hold) -> Base:
         """The base that the layer ``name`` holds for its ``weight`` (N, K) in the checkpoint."""
         return hold(weight)
 
@@ -64,7 +64,7 @@ class Initialisation:
         """The layer's own source of random numbers."""
         return torch.Generator().manual_seed(derive_seed(self.seed, "init", name))
 
-    def rank(self, name: str, weight: Tensor) -> int:
+    def rank(self, name: str, weight: Base) -> int:
         """The rank asked for. Raises ModelError where ``weight`` (N, K) has no such rank."""
         if self.settings.rank > min(weight.shape):
             raise ModelError(

@@ -22,7 +22,12 @@ class LoftQ(Initialisation):
 
     changes_base: ClassVar[bool] = True
 
-    def change(self, name: str, weight: Tensor, hold: Hold) -> Base:
+    def change(self, name: str, weight: Base, hold: Hold) -> Base:
+        if not isinstance(weight, Tensor):
+            raise ModelError(
+                f"init 'loftq' needs the original weight of {name}, but the model is quantized already: "
+                "give the original model, or another init"
+            )
         full, settings = weight.float(), self.settings
         rank, generator = self.rank(name, weight), self.generator(name)
         base = hold(weight)

@@ -67,6 +67,9 @@ class LoRA(nn.Module):
             self.b.copy_(factors.b)
         self.initial = (self.a.detach().clone(), self.b.detach().clone()) if factors.changed else None
 
+    def measure(self, weight: Tensor) -> None:
+        """Take from the base's ``weight`` (N, K) what the method needs to know of it: here nothing."""
+
     def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
         return lora_linear(x, weight, bias, self.a, self.b, self.scale, self._dropped(x))
 

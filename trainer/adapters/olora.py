@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
-from ..linear import Base
+from ..linear import Base, dense
 from .initialisation import Factors, Hold, Initialisation
 
 
@@ -16,8 +15,8 @@ class OLoRA(Initialisation):
 
     changes_base: ClassVar[bool] = True
 
-    def change(self, name: str, weight: Tensor, hold: Hold) -> Base:
-        full, rank = weight.float(), self.rank(name, weight)
+    def change(self, name: str, weight: Base, hold: Hold) -> Base:
+        full, rank = dense(weight, torch.float32), self.rank(name, weight)
         # The first r columns of Q and rows of R need only the first r columns factored.
         q = torch.linalg.qr(full[:, :rank]).Q
         r = q.T @ full

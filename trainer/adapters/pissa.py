@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from torch import Tensor
+import torch
 
-from ..linear import Base
+from ..linear import Base, dense
 from .decompose import split
 from .initialisation import Factors, Hold, Initialisation
 
@@ -17,8 +17,8 @@ class PiSSA(Initialisation):
 
     changes_base: ClassVar[bool] = True
 
-    def change(self, name: str, weight: Tensor, hold: Hold) -> Base:
-        full, settings = weight.float(), self.settings
+    def change(self, name: str, weight: Base, hold: Hold) -> Base:
+        full, settings = dense(weight, torch.float32), self.settings
         a, b = split(
             full, self.rank(name, weight), settings.scale, settings.svd_iterations, self.generator(name)
         )
