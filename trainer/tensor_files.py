@@ -108,10 +108,9 @@ class TensorWriter:
         self._open()
 
     def _open(self) -> None:
-        self._spools: dict[int, IO[bytes]] = {
-            size: tempfile.TemporaryFile(dir=self.directory)
-            for size in (8, 4, 2, 1)  # noqa: SIM115 -- closed with the shard
-        }
+        self._spools: dict[int, IO[bytes]] = {}
+        for size in (8, 4, 2, 1):
+            self._spools[size] = tempfile.TemporaryFile(dir=self.directory)  # noqa: SIM115 (closed with its shard)
         self._places: dict[int, list[tuple[str, str, list[int], int]]] = {8: [], 4: [], 2: [], 1: []}
         self._bytes = 0
 
