@@ -87,9 +87,10 @@ def from_tensors(name: str, get: Callable[[str], Tensor]) -> tuple[nf4.NF4Tensor
         raise ModelError(f"{name}: cannot read its quantization state ({error!r})") from None
     if not sound or not torch.equal(get(f"{name}.quant_map").cpu(), torch.tensor(nf4.CODEBOOK)):
         raise ModelError(f"{name}: its codes are not those of NF4 with double quantization in blocks of 256")
-    scales: Tensor | nf4.NestedScales = get(f"{name}.absmax")
+    codes = get(f"{name}.absmax")
+    scales: Tensor | nf4.NestedScales = codes
     if nested:
         absmax = get(f"{name}.nested_absmax")
         offset = torch.tensor(state["nested_offset"], device=absmax.device)
-        scales = nf4.NestedScales(scales, absmax, offset)
+        scales = nf4.NestedScales(codes, absmax, offset)
     return nf4.NF4Tensor(get(name).reshape(-1), scales, shape, block), dtype

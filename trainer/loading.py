@@ -50,7 +50,7 @@ def load_model(
                 return nf4.quantize(weight) if quantized else weight.to(dtype)
 
             stored = read_weight(reader, f"{name}.weight")
-            base = hold(stored) if change is None else change(name, stored, hold)
+            base = hold(stored) if change is None else change(name.removeprefix("model."), stored, hold)
             bias = reader.get(f"{name}.bias").to(dtype) if f"{name}.bias" in reader else None
             return Linear(base, bias, dtype, keep_dequantized and not isinstance(base, Tensor))
 

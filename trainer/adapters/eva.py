@@ -130,4 +130,5 @@ def _compress(rows: Tensor, width: int) -> Tensor:
 
 def _units(directions: Directions) -> Tensor:
     assert directions.vectors is not None
-    return torch.nn.functional.normalize(directions.vectors, dim=1)
+    units: Tensor = torch.nn.functional.normalize(directions.vectors, dim=1)
+    return units

@@ -59,7 +59,7 @@ class SparseDelta:
         self.directory = directory
         try:
             config: dict[str, Any] = json.loads((directory / CONFIG).read_text())
-            self._opened = safe_open(directory / WEIGHTS, framework="pt")
+            self._opened: Any = safe_open(directory / WEIGHTS, framework="pt")
         except (OSError, ValueError, SafetensorError) as error:
             raise ModelError(f"{directory}: cannot read a sparse delta ({error})") from None
         if config.get("format") != FORMAT:
