@@ -44,6 +44,23 @@ def linear_cross_entropy(
     return total, losses
 
 
+def token_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The losses of some tokens, exact in the tail, and what their gradient is made of.
+
+    ``logits`` float32 or float64 (tokens, V), used up; ``target`` int64 (tokens, 1). Returns the losses in
+    nats (tokens,), the gap between the logsumexp of the other logits and the target's (tokens,), and the
+    softmax over the others (tokens, V), 0 at the target: d loss / d logits = sigmoid(gap) * (that, with -1
+    at the target).
+    """
+    aim = logits.gather(1, target)
+    logits.scatter_(1, target, float("-inf"))
+    others = torch.softmax(logits, dim=1)
+    # The largest of a softmax is exp(0) over its normaliser, which gives the logsumexp for nothing.
+    log_others = logits.amax(dim=1, keepdim=True) - others.amax(dim=1, keepdim=True).log_()
+    gap = (log_others - aim)[:, 0]
+    return softplus(gap, threshold=LINEAR_ABOVE), gap, others
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -56,17 +73,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
             part = slice(start, start + chunk)
             target = targets[part, None]
             logits = (hidden[part] @ head.T).to(wide)
-            aim = logits.gather(1, target)
-            logits.scatter_(1, target, float("-inf"))
-            others = torch.softmax(logits, dim=1)
-            # The largest of a softmax is exp(0) over its normaliser, which gives the logsumexp for nothing.
-            log_others = logits.amax(dim=1, keepdim=True) - others.amax(dim=1, keepdim=True).log_()
-            gap = log_others - aim
-            losses[part] = softplus(gap, threshold=LINEAR_ABOVE)[:, 0]
+            losses[part], gap, others = token_losses(logits, target)
             if gradient is not None:
-                # d loss / d logits = sigmoid(gap) * (softmax over the others; -1 at the target).
                 slope = others.scatter_(1, target, -1.0).to(hidden.dtype)
-                scale = weights[part, None].to(wide) * torch.sigmoid(gap)
+                scale = (weights[part].to(wide) * torch.sigmoid(gap))[:, None]
                 torch.mul(slope @ head, scale.to(hidden.dtype), out=gradient[part])
         ctx.gradient = gradient
         ctx.mark_non_differentiable(losses)

@@ -1,0 +1,100 @@
+"""The log-probabilities of given tokens under a linear head, without ever holding all logits.
+
+For losses that weigh whole responses against each other (DPO, Rafailov et al., arXiv 2305.18290, and its kin), where a token's
+share of the loss is known only after all log-probabilities are. A token's log-probability depends on its own
+hidden state alone, so with a frozen head its gradient is formed in the forward pass all the same, up to the one
+factor that comes back (4*M*H*V FLOP for M tokens, H hidden, V vocabulary; 2*M*H*V without a gradient). A head
+that trains needs that factor inside a sum over tokens: its logits are formed again in the backward pass (8*M*H*V).
+The largest transient is a chunk of float32 logits. Exact in the tail: see :mod:`.cross_entropy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .cost import Cost
+from .cross_entropy import CHUNK, token_losses
+
+
+def linear_log_probs(hidden: Tensor, head: Tensor, targets: Tensor, chunk: int = CHUNK) -> Tensor:
+    """``log_softmax(hidden @ head.T)`` at ``targets``.
+
+    ``hidden`` (tokens, H) and ``head`` (V, H) of one dtype, ``targets`` int64 (tokens,), each in [0, V).
+    Returns nats, float32 (tokens,) (float64 for float64 input), differentiable once with respect to
+    ``hidden`` and to ``head`` where they require a gradient. The head's gradient is summed in float32.
+    Raises ValueError for shapes or dtypes that do not go together.
+    """
+    if hidden.dtype != head.dtype:
+        raise ValueError(f"hidden is {hidden.dtype} and head is {head.dtype}; give both one dtype")
+    if hidden.dim() != 2 or head.dim() != 2 or hidden.shape[1] != head.shape[1]:
+        raise ValueError(
+            f"hidden {tuple(hidden.shape)} and head {tuple(head.shape)} must be (tokens, H) and (V, H)"
+        )
+    if targets.shape != hidden.shape[:1]:
+        raise ValueError(
+            f"targets {tuple(targets.shape)} must be ({hidden.shape[0]},), one for each hidden state"
+        )
+    graded = torch.is_grad_enabled() and hidden.requires_grad
+    found: Tensor = _LinearLogProbs.apply(hidden, head, targets, chunk, graded)  # type: ignore[no-untyped-call]
+    return found
+
+
+def cost(tokens: int, size: int, vocabulary: int, itemsize: int, trained_head: bool = False) -> Cost:
+    """Forward and backward together, for ``size`` = H: the head is read for each product, once in the ideal."""
+    products = 4 if trained_head else 2
+    read = products * vocabulary * size * itemsize + 2 * tokens * size * itemsize
+    written = tokens * (size * itemsize + 4) + (vocabulary * size * itemsize if trained_head else 0)
+    return Cost(read, written, 2 * products * tokens * size * vocabulary)
+
+
+class _LinearLogProbs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, chunk: int, graded: bool) -> Tensor:
+        found = hidden.new_empty(hidden.shape[0], dtype=torch.promote_types(hidden.dtype, torch.float32))
+        slopes = torch.empty_like(hidden) if graded and not head.requires_grad else None
+        for start in range(0, hidden.shape[0], chunk):
+            part = slice(start, start + chunk)
+            losses, logit_slope = _chunk(hidden[part], head, targets[part])
+            torch.neg(losses, out=found[part])
+            if slopes is not None:
+                torch.mm(logit_slope(), head, out=slopes[part])
+        ctx.chunk = chunk
+        ctx.save_for_backward(*((hidden, head, targets) if slopes is None else (slopes,)))
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        if len(ctx.saved_tensors) == 1:
+            (slopes,) = ctx.saved_tensors
+            return slopes * upstream[:, None].to(slopes.dtype), None, None, None, None
+        hidden, head, targets = ctx.saved_tensors
+        d_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        d_head = torch.zeros_like(head, dtype=upstream.dtype)
+        for start in range(0, hidden.shape[0], ctx.chunk):
+            part = slice(start, start + ctx.chunk)
+            _, logit_slope = _chunk(hidden[part], head, targets[part])
+            slope = logit_slope(upstream[part, None])
+            if d_hidden is not None:
+                torch.mm(slope, head, out=d_hidden[part])
+            d_head += slope.T @ hidden[part]
+        return d_hidden, d_head.to(head.dtype), None, None, None
+
+
+def _chunk(hidden: Tensor, head: Tensor, targets: Tensor) -> tuple[Tensor, Callable[..., Tensor]]:
+    """Some tokens' losses, and what gives the slope of their log-probabilities with respect to the logits,
+    in hidden's dtype and times ``upstream`` (tokens, 1)."""
+    target = targets[:, None]
+    logits = (hidden @ head.T).to(torch.promote_types(hidden.dtype, torch.float32))
+    losses, gap, others = token_losses(logits, target)
+
+    def slope(upstream: Tensor | float = 1.0) -> Tensor:
+        rising = others.scatter_(1, target, -1.0).mul_(torch.sigmoid(gap)[:, None] * -upstream)
+        return rising.to(hidden.dtype)
+
+    return losses, slope
