@@ -18,6 +18,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from .blockwise import SMALLEST_SCALE, dequantize_signed, midpoints, per_block, quantize_signed
+
 #: The 16 values of a NormalFloat4 code (quantiles of a normal distribution, 0 and both ends exact).
 CODEBOOK = (
     -1.0,
@@ -38,9 +40,6 @@ CODEBOOK = (
     1.0,
 )
 BLOCK = 64
-SCALE_BLOCK = 256
-#: An all-zero block keeps a scale above zero, so that its reciprocal is finite.
-SMALLEST_SCALE = 1e-38
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +53,7 @@ class NestedScales:
 
     def decode(self) -> Tensor:
         """The scales, float32 (blocks,). Product and sum round one after the other, as bitsandbytes does."""
-        values = _dynamic_map(self.codes.device)[self.codes.int()]
-        return _per_block(values, self.absmax, SCALE_BLOCK).add_(self.offset)
+        return dequantize_signed(self.codes, self.absmax).add_(self.offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,34 +103,20 @@ def dequantize(weight: NF4Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     for size in weight.shape:
         count *= size
     values = pairs.view(torch.float32)[:count]
-    return _per_block(values, scales, weight.block).to(dtype).view(weight.shape)
+    return per_block(values, scales, weight.block).to(dtype).view(weight.shape)
 
 
 def nest_scales(absmax: Tensor) -> NestedScales:
     """Block scales, float32 (blocks,), in 8 bits: less their mean, by the dynamic map, in blocks of 256."""
     offset = absmax.mean()
-    centred = absmax - offset
-    blocks = torch.nn.functional.pad(centred, (0, -centred.numel() % SCALE_BLOCK)).view(-1, SCALE_BLOCK)
-    largest = blocks.abs().amax(dim=1)
-    normed = blocks * largest.clamp(min=SMALLEST_SCALE).reciprocal()[:, None]
-    table = _dynamic_map(absmax.device)
-    codes = torch.bucketize(normed, (table[1:] + table[:-1]) / 2, out_int32=True)
-    return NestedScales(codes.to(torch.uint8).view(-1)[: centred.numel()].clone(), largest, offset)
-
-
-def _per_block(values: Tensor, scales: Tensor, block: int) -> Tensor:
-    """``values`` (n,) times the scale of their block, the last of which may be short."""
-    whole = values.numel() // block
-    if whole * block == values.numel():
-        return (values.view(-1, block) * scales[:, None]).view(-1)
-    return values * scales.repeat_interleave(block)[: values.numel()]
+    codes, largest = quantize_signed(absmax - offset)
+    return NestedScales(codes, largest, offset)
 
 
 @cache
 def _midpoints(device: torch.device) -> Tensor:
     """The 15 values between neighbouring codes, float32."""
-    codes = torch.tensor(CODEBOOK, device=device)
-    return (codes[1:] + codes[:-1]) / 2
+    return midpoints(torch.tensor(CODEBOOK, device=device))
 
 
 @cache
@@ -141,18 +125,3 @@ def _byte_table(device: torch.device) -> Tensor:
     codes = torch.tensor(CODEBOOK, device=device)
     byte = torch.arange(256, device=device)
     return torch.stack([codes[byte >> 4], codes[byte & 15]], dim=1).view(torch.int64).view(-1)
-
-
-@cache
-def _dynamic_map(device: torch.device) -> Tensor:
-    """The signed dynamic 8-bit map: float32 (256,), rising.
-
-    For each of 7 decades 10**(i-6), 2**i midpoints of equal intervals of [0.1, 1], of both signs; 0 and 1.
-    Dettmers, "8-Bit Approximations for Parallelism in Deep Learning" (ICLR 2016, arXiv 1511.04561).
-    """
-    values = [0.0, 1.0]
-    for exponent in range(7):
-        edges = torch.linspace(0.1, 1, 2**exponent + 1, dtype=torch.float32)
-        for middle in ((edges[1:] + edges[:-1]) / 2 * 10 ** (exponent - 6)).tolist():
-            values += [middle, -middle]
-    return torch.tensor(sorted(values), dtype=torch.float32, device=device)

@@ -71,15 +71,6 @@ def test_rounds_once_to_the_asked_dtype() -> None:
     assert nf4.dequantize(weight, torch.bfloat16).shape == (96, 64)
 
 
-def test_dynamic_map_has_256_rising_values_with_both_ends() -> None:
-    table = nf4._dynamic_map(torch.device("cpu"))
-    assert table.shape == (256,)
-    assert (table.diff() > 0).all()
-    assert table[-1] == 1.0
-    assert (table == 0).sum() == 1
-    assert table[0].item() == pytest.approx(-0.99296875)
-
-
 def test_double_quantization_takes_0_516_bytes_a_weight() -> None:
     weight = torch.randn(1024, 1024)
     assert nf4.quantize(weight).nbytes == pytest.approx(0.516 * weight.numel(), rel=1e-3)

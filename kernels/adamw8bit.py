@@ -1,0 +1,95 @@
+"""One step of AdamW whose two moments are kept in 8 bits, in blocks.
+
+Dettmers, Lewis, Shleifer, Zettlemoyer, "8-bit Optimizers via Block-wise Quantization" (ICLR 2022, arXiv 2110.02861): the first
+moment by the signed dynamic map, the second by the unsigned one, in blocks of 256; the step itself is AdamW's
+(Loshchilov & Hutter, arXiv 1711.05101) in float32, from the moments before they are rounded to codes again. The states are those of
+bitsandbytes.
+
+Bytes a parameter, of s bytes beside a gradient of s: 3*s + 4 + 16/256.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from . import blockwise
+from .cost import Cost
+from .rounding import stochastic_round
+
+#: Parameters whose float32 moments exist at once on the plain path: whole blocks, 4 MiB each.
+PART = 4096 * blockwise.BLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Both moments of a parameter of n values: codes uint8 (n,), scales float32 (ceil(n/256),). A step updates
+    them in place."""
+
+    first: Tensor
+    first_absmax: Tensor
+    second: Tensor
+    second_absmax: Tensor
+
+    @classmethod
+    def zeros(cls, parameter: Tensor) -> Moments:
+        """What a parameter starts from."""
+        count, device = parameter.numel(), parameter.device
+        codes = [torch.zeros(count, dtype=torch.uint8, device=device) for _ in range(2)]
+        scales = [torch.zeros(-(-count // blockwise.BLOCK), device=device) for _ in range(2)]
+        return cls(codes[0], scales[0], codes[1], scales[1])
+
+
+def adamw8bit_step(
+    parameter: Tensor,
+    gradient: Tensor,
+    moments: Moments,
+    *,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+    step: int,
+    generator: torch.Generator | None = None,
+) -> None:
+    """Update ``parameter`` (float32 or bfloat16, any shape) and ``moments`` in place.
+
+    ``gradient``: of the parameter's shape, floating. ``step`` counts from 1. A bfloat16 parameter has no float32
+    copy, so updates below half its spacing would be lost: it is rounded stochastically, from ``generator``.
+    Raises ValueError for another dtype, shapes that differ, or a bfloat16 parameter without a generator.
+    """
+    if parameter.shape != gradient.shape or parameter.numel() != moments.first.numel():
+        raise ValueError(
+            f"a parameter {tuple(parameter.shape)} with a gradient {tuple(gradient.shape)} "
+            f"and moments of {moments.first.numel()} values"
+        )
+    if parameter.dtype not in (torch.float32, torch.bfloat16):
+        raise ValueError(f"an 8-bit AdamW step is for float32 and bfloat16, not {parameter.dtype}")
+    if parameter.dtype == torch.bfloat16 and generator is None:
+        raise ValueError("a bfloat16 parameter without a float32 copy needs a generator to round by")
+    flat, gradients = parameter.detach().reshape(-1), gradient.detach().reshape(-1)
+    for start in range(0, flat.numel(), PART):
+        part = slice(start, start + PART)
+        blocks = slice(start // blockwise.BLOCK, (start + PART) // blockwise.BLOCK)
+        g = gradients[part].float()
+        m = blockwise.dequantize_signed(moments.first[part], moments.first_absmax[blocks])
+        v = blockwise.dequantize_unsigned(moments.second[part], moments.second_absmax[blocks])
+        m.mul_(betas[0]).add_(g, alpha=1 - betas[0])
+        v.mul_(betas[1]).addcmul_(g, g, value=1 - betas[1])
+        wide = flat[part].float().mul_(1 - lr * weight_decay)
+        spread = v.sqrt().div_(math.sqrt(1 - betas[1] ** step)).add_(eps)
+        wide.addcdiv_(m, spread, value=-lr / (1 - betas[0] ** step))
+        flat[part] = wide if generator is None else stochastic_round(wide, generator)
+        moments.first[part], moments.first_absmax[blocks] = blockwise.quantize_signed(m)
+        moments.second[part], moments.second_absmax[blocks] = blockwise.quantize_unsigned(v)
+    if flat.data_ptr() != parameter.data_ptr():
+        parameter.detach().copy_(flat.view(parameter.shape))
+
+
+def cost(count: int, itemsize: int) -> Cost:
+    """A step over ``count`` parameters, parameter and gradient of ``itemsize`` bytes each."""
+    scales = 8 * -(-count // blockwise.BLOCK)
+    return Cost(count * (2 * itemsize + 2) + scales, count * (itemsize + 2) + scales, 20 * count)

@@ -1,0 +1,70 @@
+"""Stochastic rounding: always a neighbour, right on average, and what bfloat16 holds is left alone."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gristmill.kernels.rounding import round_by, stochastic_round
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False), st.integers(0, 2**16 - 1))
+def test_is_one_of_the_two_neighbours(value: float, noise: int) -> None:
+    exact = torch.tensor([value])
+    low = (exact.view(torch.int32) & -65536).view(torch.float32)
+    high = ((low.view(torch.int32)) + 65536).view(torch.float32)
+    found = round_by(exact, torch.tensor([noise], dtype=torch.int32)).float()
+    assert found in (low, high)
+
+
+@pytest.mark.parametrize("value", [1.0 + 2**-10, -3.14159, 1e-20, -7e30, 1e-40])
+def test_the_odds_are_those_of_the_distance(value: float) -> None:
+    """Over every noise there is, the mean is the value itself: exactly unbiased."""
+    exact = torch.full((1 << 16,), value)
+    found = round_by(exact, torch.arange(1 << 16, dtype=torch.int32))
+    assert found.double().mean().item() == pytest.approx(exact[0].item(), rel=1e-12)
+
+
+def test_the_mean_over_a_generator_is_the_value() -> None:
+    values = torch.randn(64, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    rounds = 4000
+    mean = torch.stack([stochastic_round(values, generator) for _ in range(rounds)]).double().mean(0)
+    spacing = values.abs() * 2**-7
+    assert ((mean - values).abs() <= 5 * spacing / math.sqrt(rounds)).all()
+    assert (stochastic_round(values, generator) != values).any()
+
+
+def test_small_updates_survive_on_average() -> None:
+    """1000 updates of an eighth of half the spacing: to the nearest they vanish, this way they add up."""
+    nearest = kept = torch.ones(256, dtype=torch.bfloat16)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(1000):
+        nearest = (nearest.float() + 2**-11).bfloat16()
+        kept = stochastic_round(kept.float() + 2**-11, generator)
+    assert (nearest == 1).all()
+    assert kept.float().mean().item() == pytest.approx(1 + 1000 * 2**-11, rel=0.01)
+
+
+def test_keeps_bfloat16_values_infinities_and_nan() -> None:
+    held = torch.cat([torch.randn(50).bfloat16().float(), torch.tensor([0.0, -0.0, math.inf, -math.inf])])
+    found = stochastic_round(held, torch.Generator().manual_seed(0)).float()
+    assert torch.equal(found.view(torch.int32), held.view(torch.int32))
+    assert stochastic_round(torch.tensor([math.nan]), torch.Generator()).isnan().all()
+
+
+@pytest.mark.parametrize("shape", [(0,), (1,), (3, 5)])
+def test_shapes_views_and_the_seed(shape: tuple[int, ...]) -> None:
+    values = torch.randn(*shape, 2).transpose(0, -1)
+    first, again = (stochastic_round(values, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert first.shape == values.shape
+    assert torch.equal(first, again)
+
+
+def test_refuses_another_dtype() -> None:
+    with pytest.raises(ValueError, match="from float32"):
+        stochastic_round(torch.ones(1, dtype=torch.float64), torch.Generator())
