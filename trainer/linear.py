@@ -11,6 +11,9 @@ from torch.nn.functional import linear
 
 from ..kernels import nf4
 
+#: What a layer holds of its weight: dense, in the computing dtype, or quantized.
+Base = Tensor | nf4.NF4Tensor
+
 
 class Adapter(Protocol):
     """What can stand over a frozen linear layer. The slot for every method of the adapter family.
@@ -39,7 +42,7 @@ class Linear(nn.Module):
 
     def __init__(
         self,
-        base: Tensor | nf4.NF4Tensor,
+        base: Base,
         bias: Tensor | None,
         dtype: torch.dtype,
         keep_dequantized: bool = False,

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from ..kernels import nf4
 from ..pipelines.errors import ModelError
-from .linear import Linear
+from .linear import Base, Linear
 from .model import LINEARS, Block, Decoder, ModelConfig
 
 Quantization = Literal["nf4", "none"]
+#: name, weight (N, K) as stored, and what turns a weight into what is held -> the base that is held.
+Change = Callable[[str, Tensor, Callable[[Tensor], Base]], Base]
 
 
 def load_model(
@@ -26,12 +28,13 @@ def load_model(
     quantize: Quantization = "none",
     skip: Collection[str] = (),
     keep_dequantized: bool = False,
+    change: Change | None = None,
     device: str = "cpu",
 ) -> Decoder:
     """The model in directory ``path`` (Hugging Face layout, one safetensors file or sharded), frozen.
 
     The linear layers of the blocks are held in ``dtype`` or quantized, but for those named in ``skip`` (``down_proj``);
-    embeddings, norms and head stay in ``dtype``.
+    embeddings, norms and head stay in ``dtype``. ``change``: makes the base of each linear layer (see :data:`Change`).
     Peak memory is the result plus one tensor. Raises ModelError for a family that is not supported, or a
     checkpoint that lacks a tensor.
     """
@@ -56,7 +59,11 @@ def load_model(
         def read_linear(name: str) -> Linear:
             weight = read(f"{name}.weight")
             quantized = quantize == "nf4" and name.rsplit(".", 1)[1] not in skip
-            base = nf4.quantize(weight) if quantized else weight.to(dtype)
+
+            def hold(weight: Tensor) -> Base:
+                return nf4.quantize(weight) if quantized else weight.to(dtype)
+
+            base = hold(weight) if change is None else change(name, weight, hold)
             bias = read(f"{name}.bias").to(dtype) if f"{name}.bias" in files else None
             return Linear(base, bias, dtype, keep_dequantized and quantized)
 

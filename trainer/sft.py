@@ -4,48 +4,22 @@ from __future__ import annotations
 
 import time
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ..pipelines.errors import ModelError
 from ..pipelines.inference import ModelWeights, derive_seed
 from ..pipelines.operator import Context, Estimate, Train, Trained
+from .adapters.settings import AdapterSettings, Target
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from .adapters.initialisation import Batches
     from .loop import History
     from .memory import MemoryPlan
     from .model import Decoder, ModelConfig
-
-#: The short names of a block's linear layers.
-Target = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-ALL_LINEAR: tuple[Target, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
-class AdapterSettings(BaseModel):
-    """``kind``: "lora" (arXiv 2106.09685) or "rslora" (arXiv 2312.03732). ``targets``: layers by short name, or all."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    kind: Literal["lora", "rslora"] = "lora"
-    rank: int = Field(default=16, ge=1)
-    alpha: float = Field(default=32.0, gt=0)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    targets: Literal["all-linear"] | tuple[Target, ...] = "all-linear"
-
-    def names(self) -> tuple[Target, ...]:
-        return ALL_LINEAR if self.targets == "all-linear" else tuple(sorted(set(self.targets)))
-
-    def peft(self, base: str) -> dict[str, Any]:
-        """PEFT's settings of this adapter."""
-        return {
-            "r": self.rank,
-            "lora_alpha": self.alpha,
-            "lora_dropout": self.dropout,
-            "use_rslora": self.kind == "rslora",
-            "base_model_name_or_path": base,
-        }
 
 
 class SupervisedFineTuning(Train):
@@ -94,7 +68,7 @@ class SupervisedFineTuning(Train):
 
         from .chat import ChatEncoder, encode_rows
         from .export import save_adapter
-        from .loop import LoopSettings, train
+        from .loop import LoopSettings, Pack, train
         from .memory import PeakMemory
         from .model import ModelConfig
         from .packing import plan_steps
@@ -119,7 +93,12 @@ class SupervisedFineTuning(Train):
         )
         largest = max(sum(len(examples[index].ids) for index in pack) for packs in steps for pack in packs)
         keep = self._keep_dequantized(config)
-        model = self._load(weights, context.seed, keep)
+        data = (
+            Pack.of([examples[index] for index in pack], torch.device("cpu"))
+            for packs in steps
+            for pack in packs
+        )
+        model = self._load(weights, context.seed, keep, ((pack.ids, pack.lengths) for pack in data))
         trainable = sum(parameter.numel() for parameter in model.parameters())
         plan = self._plan(config, keep, trainable, largest)
         settings = LoopSettings(
@@ -162,44 +141,22 @@ class SupervisedFineTuning(Train):
         }
         return Trained(adapter, metrics, _table(history))
 
-    def _load(self, weights: ModelWeights, seed: int, keep_dequantized: bool) -> Decoder:
+    def _load(self, weights: ModelWeights, seed: int, keep_dequantized: bool, batches: Batches) -> Decoder:
         """The frozen base with fresh adapters, or with those of an earlier training."""
         import torch
 
-        from .adapters.lora import LoRA
-        from .export import load_adapter, read_adapter_config
-        from .loading import load_model
+        from .adapters.build import load_adapted
 
-        dtype = torch.bfloat16 if self.dtype == "bf16" else torch.float32
-        model = load_model(
-            weights.path,
-            dtype=dtype,
+        return load_adapted(
+            weights,
+            self.adapter,
+            seed=seed,
+            batches=batches,
+            dtype=torch.bfloat16 if self.dtype == "bf16" else torch.float32,
             quantize=self.quantize,
             skip=self.quantize_skip,
             keep_dequantized=keep_dequantized,
         )
-        for name, linear in model.linears():
-            if name.rsplit(".", 1)[1] in self.adapter.names():
-                linear.adapter = LoRA(
-                    linear.shape,
-                    rank=self.adapter.rank,
-                    alpha=self.adapter.alpha,
-                    dropout=self.adapter.dropout,
-                    rank_stabilized=self.adapter.kind == "rslora",
-                    generator=torch.Generator().manual_seed(derive_seed(seed, name)),
-                )
-        if weights.adapter is not None:
-            found = read_adapter_config(weights.adapter)
-            wanted = {**self.adapter.peft(""), "target_modules": sorted(self.adapter.names())}
-            for key in ("r", "lora_alpha", "use_rslora", "target_modules"):
-                had = sorted(found[key]) if key == "target_modules" else found.get(key)
-                if had != wanted[key]:
-                    raise ModelError(
-                        f"{weights.name!r} carries an adapter with {key} = {had}, but this step asks for {wanted[key]}; "
-                        "training goes on from an adapter only with the same settings"
-                    )
-            load_adapter(model, weights.adapter)
-        return model
 
     def _check_length(self, config: ModelConfig) -> None:
         limit = min(config.positions, config.window or config.positions)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
 from ...kernels.lora_linear import lora_linear
+
+if TYPE_CHECKING:
+    from ..linear import Linear
+    from .initialisation import Factors
+    from .settings import AdapterSettings
 
 
 class LoRA(nn.Module):
@@ -36,6 +42,24 @@ class LoRA(nn.Module):
         self.b = nn.Parameter(torch.zeros(rows, rank))
         self.scale = alpha / math.sqrt(rank) if rank_stabilized else alpha / rank
         self.dropout = dropout
+
+    @classmethod
+    def over(cls, linear: Linear, settings: AdapterSettings, rank: int, generator: torch.Generator) -> Self:
+        """A fresh adapter over ``linear``, of ``rank``, with the scale that ``settings`` give."""
+        return cls(
+            linear.shape,
+            rank=rank,
+            alpha=settings.alpha_of(rank),
+            dropout=settings.dropout,
+            rank_stabilized=settings.rank_stabilized,
+            generator=generator,
+        )
+
+    def begin(self, factors: Factors) -> None:
+        """Start from ``factors`` instead."""
+        with torch.no_grad():
+            self.a.copy_(factors.a)
+            self.b.copy_(factors.b)
 
     def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
         dropped = dropout(x, self.dropout) if self.dropout and self.training else None
