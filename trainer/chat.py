@@ -19,6 +19,7 @@ from .examples import Tokens
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+
 class ChatEncoder:
     """Encodes rows by a model's own tokenizer and chat template.
 

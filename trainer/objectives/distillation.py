@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -32,6 +33,7 @@ class Distillation(SupervisedFineTuning):
     must have one tokenizer.
     """
 
+    logit_copies = 8
     teacher: ModelRef
     teacher_quantize: Literal["nf4", "none"] = "none"
     direction: Direction = "forward"
@@ -40,22 +42,30 @@ class Distillation(SupervisedFineTuning):
     hard: float = Field(default=0.0, ge=0, lt=1)
 
     def objective(self, context: Context) -> Objective:
-        from .teacher import load_teacher
+        from .teacher import check_tokenizers, load_teacher
         from .token_loss import TokenObjective
 
-        teacher = load_teacher(
-            context.weights(self.teacher),
-            context.weights(self.model),
-            dtype=self.dtype,
-            quantize=self.teacher_quantize,
-        )
+        known = context.weights(self.teacher)
+        check_tokenizers(known, context.weights(self.model))
+
+        @cache
+        def teacher() -> Decoder:
+            return load_teacher(known, dtype=self.torch_dtype(), quantize=self.teacher_quantize)
 
         def losses(
             hidden: Tensor, head: Tensor, pack: Pack, weights: Tensor, moment: Moment
         ) -> tuple[Tensor, Tensor]:
-            return self.losses(teacher, hidden, head, pack, weights)
+            return self.losses(teacher(), hidden, head, pack, weights)
 
         return TokenObjective(losses)
+
+    def beside(self, context: Context) -> int:
+        from .teacher import teacher_bytes
+
+        size = self.torch_dtype().itemsize
+        return teacher_bytes(
+            context.weights(self.teacher), bytes_a_value=size, quantize=self.teacher_quantize
+        )
 
     def losses(
         self, teacher: Decoder, hidden: Tensor, head: Tensor, pack: Pack, weights: Tensor
@@ -88,7 +98,12 @@ class Distillation(SupervisedFineTuning):
 
 
 def divergence(
-    student: Tensor, teacher: Tensor, *, direction: Direction, temperature: float = 1.0, top_k: int | None = None
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    direction: Direction,
+    temperature: float = 1.0,
+    top_k: int | None = None,
 ) -> Tensor:
     """T^2 * KL of the distributions that the logits (tokens, V) give at temperature T: nats, (tokens,).
 

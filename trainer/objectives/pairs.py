@@ -78,9 +78,7 @@ class PairObjective:
         if self.referenced:
             known = torch.tensor([example.reference for example in pack.examples], device=sums.device)
             reference = list(known.to(sums.dtype).T)
-        chosen, rejected = (
-            Responses(sums[side::2], tokens[side::2], reference[side]) for side in range(2)
-        )
+        chosen, rejected = (Responses(sums[side::2], tokens[side::2], reference[side]) for side in range(2))
         losses, margins = self.losses(chosen, rejected)
         shares = (pack.row_weights() / moment.count).to(sums.dtype)
         figures = {

@@ -51,9 +51,7 @@ def linear_token_loss(hidden: Tensor, head: Tensor, loss: LogitLoss, chunk: int 
 
 class _LinearTokenLoss(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, hidden: Tensor, head: Tensor, loss: LogitLoss, chunk: int, graded: bool
-    ) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, head: Tensor, loss: LogitLoss, chunk: int, graded: bool) -> Tensor:
         wide = torch.promote_types(hidden.dtype, torch.float32)
         losses = hidden.new_empty(hidden.shape[0], dtype=wide)
         slopes = torch.empty_like(hidden) if graded else None

@@ -28,6 +28,7 @@ class WeakToStrong(SupervisedFineTuning):
     "Weak-to-Strong Generalization: Eliciting Strong Capabilities With Weak Supervision" (arXiv 2312.09390), section 4.3.
     """
 
+    logit_copies = 4
     confidence: float = Field(default=0.5, ge=0, le=1)
     ramp: float = Field(default=0.2, ge=0, le=1)
 
