@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +16,10 @@ from .linear import Linear
 from .model import Decoder
 
 PREFIX = "base_model.model.model."
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+#: Which base an adapter is to stand over: see :func:`save_adapter`.
+Over = Literal["original", "held"]
 
 
 def adapted(model: Decoder) -> dict[str, Linear]:
@@ -22,24 +27,28 @@ def adapted(model: Decoder) -> dict[str, Linear]:
     return {name: linear for name, linear in model.linears() if linear.adapter is not None}
 
 
-def save_adapter(model: Decoder, directory: Path, config: dict[str, Any], probe: Tensor) -> None:
+def save_adapter(
+    model: Decoder, directory: Path, config: dict[str, Any], probe: Tensor, over: Over = "original"
+) -> None:
     """Write the model's adapters to ``directory`` as PEFT does, then load them back and compare.
 
-    ``config``: PEFT's adapter settings (rank and so on). ``probe``: int64 (tokens,), one sequence. The directory appears
-    whole or not at all. Raises ModelError where the logits of what was read back differ from the model's own.
+    ``config``: PEFT's adapter settings. ``probe``: int64 (tokens,), one sequence. ``over``: the base to
+    serve the adapters over, where they started by changing it: the original one, or the one that this model holds
+    (:func:`gristmill.trainer.merging.held.save_held_base` writes it). The directory appears whole or not at all. Raises ModelError where
+    the logits of what was read back differ from the model's own.
     """
     from safetensors.torch import save_file
 
+    states = {name: linear.adapter.state(over) for name, linear in adapted(model).items()}  # type: ignore[union-attr, operator]
     tensors = {
-        f"{PREFIX}{name}.{suffix}": tensor.detach().cpu().contiguous()
-        for name, linear in adapted(model).items()
-        for suffix, tensor in linear.adapter.state().items()  # type: ignore[union-attr, operator]
+        f"{PREFIX}{name}.{suffix}": tensor.cpu().contiguous()
+        for name, state in states.items()
+        for suffix, tensor in state.items()
     }
     temporary = directory.with_name(directory.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_file(tensors, temporary / "adapter_model.safetensors", metadata={"format": "pt"})
-    targets = sorted({name.rsplit(".", 1)[1] for name in adapted(model)})
+    save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
     full = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -47,24 +56,39 @@ def save_adapter(model: Decoder, directory: Path, config: dict[str, Any], probe:
         "inference_mode": True,
         "fan_in_fan_out": False,
         "use_dora": False,
-        "target_modules": targets,
         **config,
+        **_sizes(model, {name: len(state["lora_A.weight"]) for name, state in states.items()}, config),
     }
-    (temporary / "adapter_config.json").write_text(json.dumps(full, indent=2, sort_keys=True) + "\n")
+    (temporary / CONFIG).write_text(json.dumps(full, indent=2, sort_keys=True) + "\n")
     _check(model, temporary, probe)
     shutil.rmtree(directory, ignore_errors=True)
     temporary.rename(directory)
 
 
+def _sizes(model: Decoder, ranks: dict[str, int], config: dict[str, Any]) -> dict[str, Any]:
+    """PEFT's settings of which layers have adapters of which rank, with the scale that they were trained with."""
+    largest = max(ranks.values())
+    layers = adapted(model)
+
+    def alpha(name: str, rank: int) -> float:
+        scale: float = layers[name].adapter.scale  # type: ignore[union-attr, assignment]
+        return scale * (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+    short = {name.rsplit(".", 1)[1] for name in ranks}
+    every = {name for name, _ in model.linears() if name.rsplit(".", 1)[1] in short}
+    smaller = {name: rank for name, rank in ranks.items() if rank != largest}
+    return {
+        "r": largest,
+        "lora_alpha": alpha(next(iter(ranks)), largest),
+        "rank_pattern": {f"model.{name}": rank for name, rank in smaller.items()},
+        "alpha_pattern": {f"model.{name}": alpha(name, rank) for name, rank in smaller.items()},
+        "target_modules": sorted(short if every == set(ranks) else {f"model.{name}" for name in ranks}),
+    }
+
+
 def load_adapter(model: Decoder, directory: Path) -> None:
     """Read PEFT adapters from ``directory`` into the model's own. Raises ModelError where they do not fit."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors = load_file(directory / "adapter_model.safetensors")
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{directory}: cannot read adapter_model.safetensors ({error})") from None
+    tensors = read_adapter(directory)
     unread = set(tensors)
     for name, linear in adapted(model).items():
         wanted = f"{PREFIX}{name}."
@@ -80,12 +104,34 @@ def load_adapter(model: Decoder, directory: Path) -> None:
         )
 
 
+def read_adapter(directory: Path) -> dict[str, Tensor]:
+    """The tensors of the adapter in ``directory``, by PEFT's names. Raises ModelError where they cannot be read."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, Tensor] = load_file(directory / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{directory}: cannot read {WEIGHTS} ({error})") from None
+    return tensors
+
+
+def read_ranks(directory: Path) -> dict[str, int]:
+    """The rank of each adapted layer, by its name."""
+    ending = ".lora_A.weight"
+    return {
+        name[len(PREFIX) : -len(ending)]: len(tensor)
+        for name, tensor in read_adapter(directory).items()
+        if name.endswith(ending)
+    }
+
+
 def read_adapter_config(directory: Path) -> dict[str, Any]:
     """PEFT's settings of the adapter in ``directory``. Raises ModelError where there is none."""
     try:
-        config: dict[str, Any] = json.loads((directory / "adapter_config.json").read_text())
+        config: dict[str, Any] = json.loads((directory / CONFIG).read_text())
     except (OSError, ValueError) as error:
-        raise ModelError(f"{directory}: cannot read adapter_config.json ({error})") from None
+        raise ModelError(f"{directory}: cannot read {CONFIG} ({error})") from None
     return config
 
 

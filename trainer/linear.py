@@ -15,15 +15,25 @@ from ..kernels import nf4
 Base = Tensor | nf4.NF4Tensor
 
 
+def dense(base: Base, dtype: torch.dtype) -> Tensor:
+    """The weight (N, K) that ``base`` holds, in ``dtype``."""
+    return base.to(dtype) if isinstance(base, Tensor) else nf4.dequantize(base, dtype)
+
+
 class Adapter(Protocol):
     """What can stand over a frozen linear layer. The slot for every method of the adapter family.
 
-    ``state``: the tensors to save, by their suffix in PEFT's layout (``lora_A.weight``).
+    ``state``: the tensors to save, by their suffix in PEFT's layout (``lora_A.weight``). ``merged``: a float32 weight
+    (N, K) with the adapter in it. ``rates``: learning rates over the trainer's, by parameter.
     """
 
     def __call__(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
         """The adapted map of ``x`` (tokens, K): (tokens, N). ``weight()`` is the frozen weight (N, K)."""
         ...
+
+    def merged(self, weight: Tensor) -> Tensor: ...
+
+    def rates(self) -> dict[str, float]: ...
 
     def state(self) -> dict[str, Tensor]: ...
 
@@ -50,7 +60,7 @@ class Linear(nn.Module):
         super().__init__()
         self.base, self.bias, self.dtype = base, bias, dtype
         self.adapter = None
-        self._dequantized = self._dequantize() if keep_dequantized else None
+        self._dequantized = dense(base, dtype) if keep_dequantized else None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -60,12 +70,7 @@ class Linear(nn.Module):
 
     def weight(self) -> Tensor:
         """The weight in the computing dtype, (N, K)."""
-        return self._dequantize() if self._dequantized is None else self._dequantized
-
-    def _dequantize(self) -> Tensor:
-        if isinstance(self.base, Tensor):
-            return self.base
-        return nf4.dequantize(self.base, self.dtype)
+        return dense(self.base, self.dtype) if self._dequantized is None else self._dequantized
 
     def forward(self, x: Tensor) -> Tensor:
         if self.adapter is None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
@@ -12,13 +10,14 @@ import torch
 from torch import Tensor
 
 from ..kernels import nf4
-from ..pipelines.errors import ModelError
+from .bitsandbytes_layout import from_tensors, is_quantized
 from .linear import Base, Linear
 from .model import LINEARS, Block, Decoder, ModelConfig
+from .tensor_files import TensorReader
 
 Quantization = Literal["nf4", "none"]
 #: name, weight (N, K) as stored, and what turns a weight into what is held -> the base that is held.
-Change = Callable[[str, Tensor, Callable[[Tensor], Base]], Base]
+Change = Callable[[str, Base, Callable[[Base], Base]], Base]
 
 
 def load_model(
@@ -34,45 +33,41 @@ def load_model(
     """The model in directory ``path`` (Hugging Face layout, one safetensors file or sharded), frozen.
 
     The linear layers of the blocks are held in ``dtype`` or quantized, but for those named in ``skip`` (``down_proj``);
+    those that bitsandbytes has already quantized to NF4 are held as they are;
     embeddings, norms and head stay in ``dtype``. ``change``: makes the base of each linear layer (see :data:`Change`).
     Peak memory is the result plus one tensor. Raises ModelError for a family that is not supported, or a
     checkpoint that lacks a tensor.
     """
-    from safetensors import safe_open
-
     config = ModelConfig.read(path)
-    files = _files(path)
-    with ExitStack() as stack:
-        opened = {
-            name: stack.enter_context(safe_open(path / name, framework="pt", device=device))
-            for name in sorted(set(files.values()))
-        }
-
-        def read(name: str) -> Tensor:
-            if name not in files:
-                raise ModelError(
-                    f"{path}: the checkpoint has no tensor {name!r}; is it a complete {config.family}?"
-                )
-            tensor: Tensor = opened[files[name]].get_tensor(name)
-            return tensor
+    with TensorReader(path, device) as reader:
 
         def read_linear(name: str) -> Linear:
-            weight = read(f"{name}.weight")
             quantized = quantize == "nf4" and name.rsplit(".", 1)[1] not in skip
 
-            def hold(weight: Tensor) -> Base:
+            def hold(weight: Base) -> Base:
+                if not isinstance(weight, Tensor):
+                    return weight
                 return nf4.quantize(weight) if quantized else weight.to(dtype)
 
-            base = hold(weight) if change is None else change(name, weight, hold)
-            bias = read(f"{name}.bias").to(dtype) if f"{name}.bias" in files else None
-            return Linear(base, bias, dtype, keep_dequantized and quantized)
+            stored = read_weight(reader, f"{name}.weight")
+            base = hold(stored) if change is None else change(name, stored, hold)
+            bias = reader.get(f"{name}.bias").to(dtype) if f"{name}.bias" in reader else None
+            return Linear(base, bias, dtype, keep_dequantized and not isinstance(base, Tensor))
 
         blocks = [
-            _read_block(config, f"model.layers.{n}", read, read_linear, dtype) for n in range(config.layers)
+            _read_block(config, f"model.layers.{n}", reader.get, read_linear, dtype)
+            for n in range(config.layers)
         ]
-        embeddings = read("model.embed_tokens.weight").to(dtype)
-        head = embeddings if config.tied else read("lm_head.weight").to(dtype)
-        return Decoder(config, embeddings, blocks, read("model.norm.weight").to(dtype), head)
+        embeddings = reader.get("model.embed_tokens.weight").to(dtype)
+        head = embeddings if config.tied else reader.get("lm_head.weight").to(dtype)
+        return Decoder(config, embeddings, blocks, reader.get("model.norm.weight").to(dtype), head)
+
+
+def read_weight(reader: TensorReader, name: str) -> Base:
+    """The weight ``name`` as the checkpoint holds it: a tensor, or in NF4 where bitsandbytes has quantized it."""
+    if is_quantized(name, reader.files):
+        return from_tensors(name, reader.get)[0]
+    return reader.get(name)
 
 
 def _read_block(
@@ -90,18 +85,3 @@ def _read_block(
         {name: read_linear(f"{prefix}.{name}") for name in LINEARS},
         {name: read(f"{prefix}.{name}.weight").to(dtype) for name in norms},
     )
-
-
-def _files(path: Path) -> dict[str, str]:
-    """Tensor name -> the file in ``path`` that holds it."""
-    from safetensors import safe_open
-
-    index = path / "model.safetensors.index.json"
-    if index.exists():
-        files: dict[str, str] = json.loads(index.read_text())["weight_map"]
-        return files
-    single = path / "model.safetensors"
-    if not single.exists():
-        raise ModelError(f"{path}: no model.safetensors and no index of shards; give weights in safetensors")
-    with safe_open(single, framework="pt") as opened:
-        return dict.fromkeys(opened.keys(), single.name)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 def add_pipeline(parser: argparse.ArgumentParser) -> None:
@@ -16,3 +20,24 @@ def add_pipeline(parser: argparse.ArgumentParser) -> None:
         dest="overrides",
         help="change the file's value",
     )
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """The directory that a command writes a model to."""
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="the directory to write; replaced"
+    )
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar over a known number of parts, on a terminal's standard error; elsewhere nothing."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(title, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)

@@ -22,6 +22,8 @@ COMMANDS = {
     "report": "write the report of a run",
     "recipes": "list the packaged pipeline files",
     "schema": "write the JSON Schema of pipeline files, for editors",
+    "merge": "put adapters, sparse deltas and fine-tuned models into one model",
+    "quantize": "write a model's linear layers in 4 bits",
     "models": "list, fetch and remove models",
     "doctor": "show what this machine offers: cores, memory, GPUs, engines, sandbox",
 }

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 
 from ...pipelines.errors import ModelError
 from ...pipelines.inference import ModelWeights, derive_seed
-from ..export import load_adapter, read_adapter_config
+from ..export import load_adapter, read_adapter_config, read_ranks
 from ..loading import load_model
 from ..model import Decoder
 from .initialisation import Batches
+from .lora import LoRA
 from .settings import AdapterSettings
 from .table import INITS, KINDS
 
@@ -35,16 +37,22 @@ def load_adapted(
         ),
         **loading,
     )
-    factors = init.start(model, batches)
+    if weights.adapter is None:
+        factors = init.start(model, batches)
+    else:
+        factors = init.resume(model, read_ranks(weights.adapter))
     for name, linear in model.linears():
         if name.rsplit(".", 1)[1] not in names:
             continue
         begin = factors.get(name)
         rank = settings.rank if begin is None else len(begin.a)
+        if rank == 0:
+            continue
         generator = torch.Generator().manual_seed(derive_seed(seed, name))
-        linear.adapter = KINDS[settings.kind].over(linear, settings, rank, generator)
-        if begin is not None:
-            linear.adapter.begin(begin)
+        adapter = KINDS[settings.kind].over(linear, settings, rank, generator)
+        if begin is not None and isinstance(adapter, LoRA):
+            adapter.begin(begin, linear.weight())
+        linear.adapter = adapter
     if weights.adapter is not None:
         load_adapter(model, weights.adapter)
     return model
@@ -52,11 +60,23 @@ def load_adapted(
 
 def _check_same(name: str, found: dict[str, Any], settings: AdapterSettings) -> None:
     """Raise ModelError where an adapter of PEFT's settings ``found`` cannot go on under ``settings``."""
-    wanted = {**settings.peft(""), "target_modules": sorted(settings.names())}
-    for key in ("r", "lora_alpha", "use_rslora", "target_modules"):
-        had = sorted(found[key]) if key == "target_modules" else found.get(key)
-        if had != wanted[key]:
-            raise ModelError(
-                f"{name!r} carries an adapter with {key} = {had}, but this step asks for {wanted[key]}; "
-                "training goes on from an adapter only with the same settings"
-            )
+    rank: int = found["r"]
+    # Over the original base an adapter of a changed one has twice the rank; EVA's is the largest of any layer.
+    if settings.init == "eva" or (INITS[settings.init].changes_base and rank == 2 * settings.rank):
+        wanted = {**settings.peft(""), "r": rank, "lora_alpha": settings.alpha_of(rank)}
+    else:
+        wanted = settings.peft("")
+    for key in ("r", "lora_alpha", "use_rslora", "use_dora"):
+        had = found.get(key, False)
+        if not math.isclose(had, wanted[key], rel_tol=1e-9):
+            raise ModelError(_other(name, key, had, wanted[key]))
+    layers = sorted({target.rsplit(".", 1)[-1] for target in found["target_modules"]})
+    if layers != sorted(settings.names()):
+        raise ModelError(_other(name, "target_modules", layers, sorted(settings.names())))
+
+
+def _other(name: str, key: str, had: object, wanted: object) -> str:
+    return (
+        f"{name!r} carries an adapter with {key} = {had}, but this step asks for {wanted}; "
+        "training goes on from an adapter only with the same settings"
+    )

@@ -1,10 +1,10 @@
-"""LoRA (Hu et al., arXiv 2106.09685) and rsLoRA (Kalajdzievski, arXiv 2312.03732)."""
+"""LoRA (Hu et al., arXiv 2106.09685), rsLoRA (Kalajdzievski, arXiv 2312.03732) and LoRA+ (Hayou et al., arXiv 2402.12354)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ class LoRA(nn.Module):
 
     Scaled by alpha / rank, or by alpha / sqrt(rank) where ``rank_stabilized`` (rsLoRA). A starts uniform in
     +-1/sqrt(K), as in PEFT, drawn from ``generator``; B starts at zero, so training starts from the base.
+    ``b_rate``: the learning rate of B over that of A (LoRA+).
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class LoRA(nn.Module):
         alpha: float,
         dropout: float = 0.0,
         rank_stabilized: bool = False,
+        b_rate: float = 1.0,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -41,7 +43,9 @@ class LoRA(nn.Module):
         self.a = nn.Parameter(torch.empty(rank, columns).uniform_(-bound, bound, generator=generator))
         self.b = nn.Parameter(torch.zeros(rows, rank))
         self.scale = alpha / math.sqrt(rank) if rank_stabilized else alpha / rank
-        self.dropout = dropout
+        self.dropout, self.b_rate = dropout, b_rate
+        #: A and B as they started, where room was made for them in the base; else None.
+        self.initial: tuple[Tensor, Tensor] | None = None
 
     @classmethod
     def over(cls, linear: Linear, settings: AdapterSettings, rank: int, generator: torch.Generator) -> Self:
@@ -52,25 +56,53 @@ class LoRA(nn.Module):
             alpha=settings.alpha_of(rank),
             dropout=settings.dropout,
             rank_stabilized=settings.rank_stabilized,
+            b_rate=settings.b_rate,
             generator=generator,
         )
 
-    def begin(self, factors: Factors) -> None:
-        """Start from ``factors`` instead."""
+    def begin(self, factors: Factors, weight: Tensor) -> None:
+        """Start from ``factors`` instead. ``weight`` (N, K): the base's."""
         with torch.no_grad():
             self.a.copy_(factors.a)
             self.b.copy_(factors.b)
+        self.initial = (self.a.detach().clone(), self.b.detach().clone()) if factors.changed else None
+
+    def measure(self, weight: Tensor) -> None:
+        """Take from the base's ``weight`` (N, K) what the method needs to know of it: here nothing."""
 
     def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
-        dropped = dropout(x, self.dropout) if self.dropout and self.training else None
-        return lora_linear(x, weight, bias, self.a, self.b, self.scale, dropped)
+        return lora_linear(x, weight, bias, self.a, self.b, self.scale, self._dropped(x))
 
-    def state(self) -> dict[str, Tensor]:
-        """PEFT's names for the factors: A (rank, K), B (N, rank)."""
-        return {"lora_A.weight": self.a.detach(), "lora_B.weight": self.b.detach()}
+    def _dropped(self, x: Tensor) -> Tensor | None:
+        return dropout(x, self.dropout) if self.dropout and self.training else None
+
+    def merged(self, weight: Tensor) -> Tensor:
+        """``weight`` (N, K), float32, with the adapter in it: one dense weight that maps as both do."""
+        return torch.addmm(weight, self.b.detach(), self.a.detach(), alpha=self.scale)
+
+    def rates(self) -> dict[str, float]:
+        """Learning rates over the trainer's, of the parameters that have their own."""
+        return {"b": self.b_rate}
+
+    def state(self, over: Literal["original", "held"] = "original") -> dict[str, Tensor]:
+        """PEFT's names for the factors: A (rank, K), B (N, rank).
+
+        Where the base made room for initial factors A0, B0, ``B A`` stands over that base ("held"); over the original,
+        ``B A - B0 A0`` does, of twice the rank: A over A0, B beside -B0 (Meng et al., PiSSA, arXiv 2404.02948, appendix).
+        """
+        a, b = self.a.detach(), self.b.detach()
+        if over == "original" and self.initial is not None:
+            a, b = torch.cat([a, self.initial[0]]), torch.cat([b, -self.initial[1]], dim=1)
+        return {"lora_A.weight": a, "lora_B.weight": b}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Take the factors from ``state``. Raises KeyError or RuntimeError where they do not fit."""
+        """Take the factors from ``state``, of either form. Raises KeyError or RuntimeError where they do not fit."""
+        a, b, rank = state["lora_A.weight"], state["lora_B.weight"], len(self.a)
+        if self.initial is not None and len(a) == 2 * rank:
+            here, theirs = self.initial[1] @ self.initial[0], -b[:, rank:] @ a[rank:]
+            if (here - theirs).abs().max() > 1e-4 * here.abs().max():
+                raise RuntimeError("it started from other factors than this base and these settings give")
+            a, b = a[:rank], b[:, :rank]
         with torch.no_grad():
-            self.a.copy_(state["lora_A.weight"])
-            self.b.copy_(state["lora_B.weight"])
+            self.a.copy_(a)
+            self.b.copy_(b)

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 #: The short names of a block's linear layers.
 Target = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 ALL_LINEAR: tuple[Target, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 #: The names that ``trainer/adapters/table.py`` maps to classes; a test holds both to the same names.
-Kind = Literal["lora", "rslora"]
-Start = Literal["default"]
+Kind = Literal["lora", "rslora", "dora", "delta"]
+Start = Literal["default", "pissa", "olora", "loftq", "eva"]
 
 
 class AdapterSettings(BaseModel):
-    """``kind``: "lora" (arXiv 2106.09685) or "rslora" (arXiv 2312.03732). ``targets``: layers by short name, or all."""
+    """An adapter: its class, how it starts, its size.
+
+    ``kind``: "lora" (arXiv 2106.09685), "rslora" (arXiv 2312.03732), "dora" (arXiv 2402.09353), or "delta": the weights
+    themselves (full fine-tuning), as a float32 change to the base. ``init``: "default",
+    "pissa" (arXiv 2404.02948), "olora" (arXiv 2406.01775), "loftq" (arXiv 2310.08659) or "eva" (arXiv 2410.07170).
+    ``b_rate``: the learning rate of B over that of A (LoRA+, arXiv 2402.12354, advises about 16 with a lower
+    learning_rate). ``targets``: layers by short name, or all. ``svd_iterations``: of the randomized decomposition in PiSSA and
+    LoftQ; null for the exact one. ``loftq_turns``: of quantizing and decomposing. ``eva_spread``: the most
+    that a layer's rank may be over ``rank``.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     kind: Kind = "lora"
@@ -25,7 +34,18 @@ class AdapterSettings(BaseModel):
     rank: int = Field(default=16, ge=1)
     alpha: float = Field(default=32.0, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    b_rate: float = Field(default=1.0, gt=0)
     targets: Literal["all-linear"] | tuple[Target, ...] = "all-linear"
+    svd_iterations: int | None = Field(default=4, ge=0)
+    loftq_turns: int = Field(default=5, ge=1)
+    eva_spread: float = Field(default=2.0, ge=1)
+
+    @model_validator(mode="after")
+    def _of_low_rank(self) -> Self:
+        given = self.model_fields_set - {"kind", "targets"}
+        if self.kind == "delta" and given:
+            raise ValueError(f"kind 'delta' has no {', '.join(sorted(given))}: leave them out")
+        return self
 
     def names(self) -> tuple[Target, ...]:
         """The short names of the adapted layers."""
@@ -51,5 +71,6 @@ class AdapterSettings(BaseModel):
             "lora_alpha": self.alpha,
             "lora_dropout": self.dropout,
             "use_rslora": self.rank_stabilized,
+            "use_dora": self.kind == "dora",
             "base_model_name_or_path": base,
         }

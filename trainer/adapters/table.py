@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from .delta import DenseDelta
+from .dora import DoRA
+from .eva import EVA
 from .initialisation import Initialisation
+from .loftq import LoftQ
 from .lora import LoRA
+from .olora import OLoRA
+from .pissa import PiSSA
 
 #: ``adapter.kind`` -> its class.
-KINDS: dict[str, type[LoRA]] = {"lora": LoRA, "rslora": LoRA}
+KINDS: dict[str, type[LoRA] | type[DenseDelta]] = {
+    "lora": LoRA,
+    "rslora": LoRA,
+    "dora": DoRA,
+    "delta": DenseDelta,
+}
 #: ``adapter.init`` -> its class.
-INITS: dict[str, type[Initialisation]] = {"default": Initialisation}
+INITS: dict[str, type[Initialisation]] = {
+    "default": Initialisation,
+    "pissa": PiSSA,
+    "olora": OLoRA,
+    "loftq": LoftQ,
+    "eva": EVA,
+}

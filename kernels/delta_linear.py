@@ -1,0 +1,49 @@
+"""A frozen linear map plus a trained dense change of its weight, as one autograd operation.
+
+``y = x (W + D)^T + bias``. The sum is formed in D's precision and rounded once to x's, which is the weight that merging
+writes, so training sees what will be served; the rounding counts as the identity in the gradient. The base may be quantized: it is
+asked for again in the backward pass, and only ``x`` and D are saved.
+
+FLOP for M tokens, N x K weights: 2*M*K*N forward, 4*M*K*N backward; bytes beyond a plain linear map's: 4*N*K for D, twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def delta_linear(x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None, delta: Tensor) -> Tensor:
+    """The map of ``x`` (tokens, K): (tokens, N) of x's dtype.
+
+    ``weight`` gives the frozen weight (N, K). ``delta`` (N, K) may be wider than x (float32 beside bf16); its gradient has
+    its dtype.
+    """
+    y: Tensor = _DeltaLinear.apply(x, weight, bias, delta)  # type: ignore[no-untyped-call]
+    return y
+
+
+def _whole(weight: Callable[[], Tensor], delta: Tensor, dtype: torch.dtype) -> Tensor:
+    return (weight() + delta).to(dtype)
+
+
+class _DeltaLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None, delta: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(x, delta)
+        ctx.weight = weight
+        return torch.nn.functional.linear(x, _whole(weight, delta, x.dtype), bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
+        x, delta = ctx.saved_tensors
+        d_x = d_y @ _whole(ctx.weight, delta, x.dtype) if ctx.needs_input_grad[0] else None
+        d_delta = (d_y.T @ x).to(delta.dtype) if ctx.needs_input_grad[3] else None
+        return d_x, None, None, d_delta

@@ -1,0 +1,72 @@
+"""``gristmill merge``: adapters, sparse deltas and fine-tuned models into one model."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .arguments import add_out, progress_bar
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "base", metavar="BASE", help="the base: a packaged model, a Hugging Face id or a directory"
+    )
+    parser.add_argument(
+        "sources",
+        metavar="SOURCE",
+        nargs="+",
+        type=Path,
+        help="directories: PEFT adapters, sparse deltas, models fine-tuned from the base",
+    )
+    parser.add_argument(
+        "--method",
+        default="task-arithmetic",
+        help="task-arithmetic (the weighted sum; the default), soup (the weighted mean), ties or dare",
+    )
+    parser.add_argument(
+        "--weight",
+        type=float,
+        action="append",
+        dest="weights",
+        help="of a source, once for each in order (1)",
+    )
+    parser.add_argument(
+        "--density", type=float, default=0.5, help="the share of each change that ties and dare keep (0.5)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of what dare drops (0)")
+    parser.add_argument(
+        "--into",
+        choices=("original", "nf4"),
+        default="original",
+        help="add to the original weights, or to those that a 4-bit training saw",
+    )
+    parser.add_argument(
+        "--skip",
+        action="append",
+        default=[],
+        metavar="LAYER",
+        help="with --into nf4: a layer that the training left unquantized (down_proj)",
+    )
+    add_out(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    from ...trainer.merging.merge import merge
+    from ..weights import fetch
+
+    with progress_bar("merging") as progress:
+        merge(
+            fetch(args.base),
+            args.sources,
+            args.out,
+            method=args.method,
+            weights=args.weights,
+            density=args.density,
+            seed=args.seed,
+            into=args.into,
+            skip=args.skip,
+            progress=progress,
+        )
+    print(args.out)
+    return 0

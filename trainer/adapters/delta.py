@@ -1,0 +1,48 @@
+"""The weight itself trained, as a dense change to a base that stays: full fine-tuning, and what sparse deltas start from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
+
+import torch
+from torch import Tensor, nn
+
+from ...kernels.delta_linear import delta_linear
+
+if TYPE_CHECKING:
+    from ..linear import Linear
+    from .settings import AdapterSettings
+
+
+class DenseDelta(nn.Module):
+    """``delta`` (N, K), float32, from zero: the difference to the base, never rounded to the base's dtype.
+
+    Over a bf16 base it costs what a float32 master copy does; over a quantized base, dense training of a base that stays in
+    4 bits. What a sparse policy keeps of it is in :mod:`gristmill.trainer.sparse`.
+    """
+
+    def __init__(self, shape: tuple[int, int], device: torch.device | None = None) -> None:
+        super().__init__()
+        self.delta = nn.Parameter(torch.zeros(shape, device=device))
+
+    @classmethod
+    def over(cls, linear: Linear, settings: AdapterSettings, rank: int, generator: torch.Generator) -> Self:
+        return cls(linear.shape)
+
+    def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
+        return delta_linear(x, weight, bias, self.delta)
+
+    def merged(self, weight: Tensor) -> Tensor:
+        """``weight`` (N, K), float32, plus the delta."""
+        return weight + self.delta.detach()
+
+    def rates(self) -> dict[str, float]:
+        return {}
+
+    def state(self) -> dict[str, Tensor]:
+        return {"delta": self.delta.detach()}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            self.delta.copy_(state["delta"])

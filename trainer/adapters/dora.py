@@ -1,0 +1,73 @@
+"""DoRA: Liu et al., "DoRA: Weight-Decomposed Low-Rank Adaptation" (ICML 2024, arXiv 2402.09353)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from ...kernels.dora_linear import SMALLEST_NORM, dora_linear, row_norms
+from .lora import LoRA
+
+if TYPE_CHECKING:
+    from ..linear import Linear
+    from .initialisation import Factors
+    from .settings import AdapterSettings
+
+
+class DoRA(LoRA):
+    """LoRA gives the direction of each row of the weight; ``magnitude`` (N,), trained too, its length.
+
+    ``squares`` (N,): the squared norms of the base's rows, float32.
+    """
+
+    squares: Tensor
+
+    def __init__(self, shape: tuple[int, int], **settings: Any) -> None:
+        super().__init__(shape, **settings)
+        self.magnitude = nn.Parameter(torch.ones(shape[0]))
+        self.register_buffer("squares", torch.ones(shape[0]), persistent=False)
+
+    @classmethod
+    def over(cls, linear: Linear, settings: AdapterSettings, rank: int, generator: torch.Generator) -> Self:
+        adapter = super().over(linear, settings, rank, generator)
+        adapter._restart(linear.weight())
+        return adapter
+
+    def measure(self, weight: Tensor) -> None:
+        """Take the squared norms of the base's rows."""
+        with torch.no_grad():
+            self.squares.copy_(weight.float().square().sum(1))
+
+    def _restart(self, weight: Tensor) -> None:
+        """Start from the lengths of the rows of the base and ``s B A`` together."""
+        self.measure(weight)
+        with torch.no_grad():
+            self.magnitude.copy_(row_norms(weight, self.squares, self.a, self.b, self.scale))
+
+    def begin(self, factors: Factors, weight: Tensor) -> None:
+        super().begin(factors, weight)
+        self._restart(weight)
+
+    def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
+        def norms(dense: Tensor) -> Tensor:
+            return row_norms(dense, self.squares, self.a, self.b, self.scale)
+
+        a, b, magnitude = self.a, self.b, self.magnitude
+        return dora_linear(x, weight, bias, a, b, magnitude, self.scale, norms, self._dropped(x))
+
+    def merged(self, weight: Tensor) -> Tensor:
+        whole = super().merged(weight)
+        gains = self.magnitude.detach() / whole.norm(dim=1).clamp(min=SMALLEST_NORM)
+        return whole.mul_(gains[:, None])
+
+    def state(self, over: Literal["original", "held"] = "original") -> dict[str, Tensor]:
+        """LoRA's, and the magnitudes: they are those of the same whole weight over either base."""
+        return {**super().state(over), "lora_magnitude_vector": self.magnitude.detach()}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        super().load(state)
+        with torch.no_grad():
+            self.magnitude.copy_(state["lora_magnitude_vector"])

@@ -1,0 +1,133 @@
+"""EVA: Paischer et al., "Parameter Efficient Fine-tuning via Explained Variance Adaptation" (arXiv 2410.07170)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...pipelines.errors import ModelError
+from ..linear import Linear
+from ..model import Decoder
+from .initialisation import Batches, Factors, Initialisation
+
+#: A layer's directions have converged where each keeps this cosine with its former self from pack to pack.
+CONVERGED = 0.99
+
+
+class Directions:
+    """The leading right-singular vectors of all activations seen, found pack by pack (incremental SVD).
+
+    ``vectors`` (<= width, K), float32, each scaled by its singular value; ``total``: the sum of all squares.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.width, self.total, self.converged = width, 0.0, False
+        self.vectors: Tensor | None = None
+
+    def add(self, x: Tensor, watched: int) -> None:
+        """Take in activations ``x`` (tokens, K); converged when the first ``watched`` directions have."""
+        x = x.float()
+        self.total += x.double().square().sum().item()
+        rows = x if self.vectors is None else torch.cat([self.vectors, x])
+        before, self.vectors = self.vectors, _compress(rows, self.width)
+        if before is not None and len(before) >= watched:
+            cosines = torch.cosine_similarity(before[:watched], self.vectors[:watched], dim=1).abs()
+            self.converged = bool((cosines > CONVERGED).all())
+
+    def explained(self) -> Tensor:
+        """The share of all variance that each direction explains, falling: float32 (<= width,)."""
+        assert self.vectors is not None
+        return self.vectors.square().sum(1) / max(self.total, 1e-30)
+
+
+class EVA(Initialisation):
+    """A starts as the leading directions of the layer's inputs on the training data, B as zero.
+
+    The ranks, ``rank`` a layer on average, go to the directions that explain the largest shares of their
+    layer's variance; a layer may get ``eva_spread`` times ``rank``, or none. Layers with one input share its directions.
+    """
+
+    def start(self, model: Decoder, batches: Batches) -> dict[str, Factors]:
+        names = self.settings.names()
+        linears = {name: linear for name, linear in model.linears() if name.rsplit(".", 1)[1] in names}
+        seen = self._look(model, linears, batches)
+        width = max(len(directions.explained()) for directions in seen.values())
+        shares = torch.full((len(linears), width), -1.0)
+        for row, name in enumerate(linears):
+            explained = seen[name].explained()
+            shares[row, : len(explained)] = explained
+        budget = min(self.settings.rank * len(linears), int((shares >= 0).sum()))
+        best = shares.flatten().topk(budget).indices // width
+        ranks = torch.bincount(best, minlength=len(linears)).tolist()
+        return {
+            name: Factors(_units(seen[name])[:rank], torch.zeros(linear.shape[0], rank))
+            for (name, linear), rank in zip(linears.items(), ranks)
+        }
+
+    def resume(self, model: Decoder, ranks: dict[str, int]) -> dict[str, Factors]:
+        """The ranks of the trained factors; the data is not looked at again."""
+        factors = {}
+        for name, linear in model.linears():
+            rows, columns = linear.shape
+            rank = ranks.get(name, 0)
+            factors[name] = Factors(torch.zeros(rank, columns), torch.zeros(rows, rank))
+        return factors
+
+    @torch.no_grad()
+    def _look(self, model: Decoder, linears: dict[str, Linear], batches: Batches) -> dict[str, Directions]:
+        """Run the model on ``batches`` until every layer's directions have converged."""
+        settings = self.settings
+        seen: dict[str, Directions] = {}
+        last: list[tuple[Tensor, Directions]] = []
+
+        def watch(name: str) -> Any:
+            def look(module: nn.Module, inputs: tuple[Tensor]) -> None:
+                (x,) = inputs
+                if last and last[0][0] is x:
+                    seen[name] = last[0][1]
+                    return
+                directions = seen.setdefault(name, Directions(math.ceil(settings.eva_spread * settings.rank)))
+                if not directions.converged:
+                    directions.add(x, settings.rank)
+                last[:] = [(x, directions)]
+
+            return look
+
+        hooks = [linear.register_forward_pre_hook(watch(name)) for name, linear in linears.items()]
+        try:
+            for ids, lengths in batches:
+                model(ids.to(model.embeddings.device), lengths)
+                if all(directions.converged for directions in seen.values()):
+                    break
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if not seen:
+            raise ModelError(
+                "init 'eva' looks at the training data, and there is none: give rows to train on"
+            )
+        return seen
+
+
+def _compress(rows: Tensor, width: int) -> Tensor:
+    """The leading right-singular vectors of ``rows`` (n, K), scaled by their singular values: (<= width, K).
+
+    Through the smaller of the two Gram matrices, in float64.
+    """
+    rows = rows.double()
+    if rows.shape[0] > rows.shape[1]:
+        values, vectors = torch.linalg.eigh(rows.T @ rows)
+        roots = values.clamp(min=0).sqrt()
+        kept = (roots[:, None] * vectors.T).flip(0)
+    else:
+        _, left = torch.linalg.eigh(rows @ rows.T)
+        kept = (left.T @ rows).flip(0)
+    return kept[:width].float()
+
+
+def _units(directions: Directions) -> Tensor:
+    assert directions.vectors is not None
+    return torch.nn.functional.normalize(directions.vectors, dim=1)

@@ -1,0 +1,54 @@
+"""LoftQ: Li et al., "LoftQ: LoRA-Fine-Tuning-Aware Quantization for Large Language Models" (ICLR 2024, arXiv 2310.08659)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ...pipelines.errors import ModelError
+from ..linear import Base, dense
+from ..model import Decoder
+from .decompose import split
+from .initialisation import Batches, Factors, Hold, Initialisation
+
+
+class LoftQ(Initialisation):
+    """Alternates: quantize the weight less ``s B A``; take ``s B A`` as the best approximation of what is missing.
+
+    Layers that are not quantized start by default. Raises ModelError where none is.
+    """
+
+    changes_base: ClassVar[bool] = True
+
+    def change(self, name: str, weight: Base, hold: Hold) -> Base:
+        if not isinstance(weight, Tensor):
+            raise ModelError(
+                f"init 'loftq' needs the original weight of {name}, but the model is quantized already: "
+                "give the original model, or another init"
+            )
+        full, settings = weight.float(), self.settings
+        rank, generator = self.rank(name, weight), self.generator(name)
+        base = hold(weight)
+        if isinstance(base, Tensor):
+            return base
+        a, b = self._make_up(full, base, rank, generator)
+        for _ in range(settings.loftq_turns - 1):
+            base = hold(full.addmm(b, a, alpha=-settings.scale))
+            a, b = self._make_up(full, base, rank, generator)
+        self.found[name] = Factors(a, b, changed=True)
+        return base
+
+    def _make_up(
+        self, full: Tensor, base: Base, rank: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        missing = full - dense(base, torch.float32)
+        return split(missing, rank, self.settings.scale, self.settings.svd_iterations, generator)
+
+    def start(self, model: Decoder, batches: Batches) -> dict[str, Factors]:
+        if not self.found:
+            raise ModelError(
+                "init 'loftq' makes up for quantization, but no adapted layer is quantized: set quantize: nf4"
+            )
+        return self.found

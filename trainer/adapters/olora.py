@@ -1,0 +1,24 @@
+"""OLoRA: Büyükakyüz, "OLoRA: Orthonormal Low-Rank Adaptation of Large Language Models" (arXiv 2406.01775)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+
+from ..linear import Base, dense
+from .initialisation import Factors, Hold, Initialisation
+
+
+class OLoRA(Initialisation):
+    """``W = Q R``: B starts as the first columns of Q, orthonormal, A as the first rows of R; the base holds the rest."""
+
+    changes_base: ClassVar[bool] = True
+
+    def change(self, name: str, weight: Base, hold: Hold) -> Base:
+        full, rank = dense(weight, torch.float32), self.rank(name, weight)
+        # The first r columns of Q and rows of R need only the first r columns factored.
+        q = torch.linalg.qr(full[:, :rank]).Q
+        r = q.T @ full
+        self.found[name] = Factors(r, q, changed=True)
+        return hold(full.addmm(q, r, alpha=-self.settings.scale))

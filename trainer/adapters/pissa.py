@@ -1,0 +1,26 @@
+"""PiSSA: Meng, Wang, Zhang, "PiSSA: Principal Singular Values and Singular Vectors Adaptation of Large Language
+Models" (NeurIPS 2024, arXiv 2404.02948)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+
+from ..linear import Base, dense
+from .decompose import split
+from .initialisation import Factors, Hold, Initialisation
+
+
+class PiSSA(Initialisation):
+    """The adapter starts as the weight's leading singular part; the base holds the rest, and is quantized without it."""
+
+    changes_base: ClassVar[bool] = True
+
+    def change(self, name: str, weight: Base, hold: Hold) -> Base:
+        full, settings = dense(weight, torch.float32), self.settings
+        a, b = split(
+            full, self.rank(name, weight), settings.scale, settings.svd_iterations, self.generator(name)
+        )
+        self.found[name] = Factors(a, b, changed=True)
+        return hold(full.addmm(b, a, alpha=-settings.scale))

@@ -1,0 +1,95 @@
+"""NF4 weights as bitsandbytes lays them out in a checkpoint, both ways.
+
+A weight T becomes ``T`` (uint8, (bytes, 1)), ``T.absmax``, ``T.quant_map`` (the 16 codes) and
+``T.quant_state.bitsandbytes__nf4``, a JSON text as uint8; with double quantization also ``T.nested_absmax`` and
+``T.nested_quant_map`` (the 256 codes of the scales), and ``T.absmax`` is in uint8.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Container
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..kernels import blockwise, nf4
+from ..pipelines.errors import ModelError
+
+STATE = ".quant_state.bitsandbytes__nf4"
+NAMES = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32"}
+
+
+def is_part(name: str) -> bool:
+    """Whether the tensor ``name`` of a checkpoint belongs to a quantized weight, beside its codes."""
+    return (
+        name.endswith((".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map"))
+        or ".quant_state." in name
+    )
+
+
+def to_tensors(name: str, weight: nf4.NF4Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The tensors of a checkpoint for ``weight``, called ``name``. ``dtype``: what it dequantizes to."""
+    state: dict[str, Any] = {
+        "quant_type": "nf4",
+        "blocksize": weight.block,
+        "dtype": NAMES[dtype],
+        "shape": list(weight.shape),
+    }
+    tensors = {name: weight.packed[:, None], f"{name}.quant_map": torch.tensor(nf4.CODEBOOK)}
+    if isinstance(weight.scales, Tensor):
+        tensors[f"{name}.absmax"] = weight.scales
+    else:
+        tensors[f"{name}.absmax"] = weight.scales.codes
+        tensors[f"{name}.nested_absmax"] = weight.scales.absmax
+        tensors[f"{name}.nested_quant_map"] = blockwise.signed_map(weight.packed.device)
+        state |= {
+            "nested_blocksize": blockwise.BLOCK,
+            "nested_dtype": "float32",
+            "nested_offset": weight.scales.offset.item(),
+        }
+    tensors[name + STATE] = torch.tensor(list(json.dumps(state).encode()), dtype=torch.uint8)
+    return tensors
+
+
+def is_quantized(name: str, files: Container[str]) -> bool:
+    """Whether a checkpoint with tensors ``files`` holds the weight ``name`` in this layout.
+
+    Raises ModelError where it holds it in another layout of bitsandbytes.
+    """
+    if name + STATE in files:
+        return True
+    for other in (".quant_state.bitsandbytes__fp4", ".SCB"):
+        if name + other in files or name.removesuffix(".weight") + other in files:
+            raise ModelError(
+                f"{name} is quantized as {other.rsplit('.', 1)[1]!r}, which is not read here: give the model "
+                "in NF4, or unquantized"
+            )
+    return False
+
+
+def from_tensors(name: str, get: Callable[[str], Tensor]) -> tuple[nf4.NF4Tensor, torch.dtype]:
+    """The weight ``name`` of a checkpoint whose tensors ``get`` gives, and what it dequantizes to.
+
+    Raises ModelError for codes or blocks that are not NF4's as used here.
+    """
+    try:
+        state: dict[str, Any] = json.loads(bytes(get(name + STATE).tolist()).decode())
+        dtype = next(kind for kind, called in NAMES.items() if called == state["dtype"])
+        shape, block = tuple(state["shape"]), int(state["blocksize"])
+        nested = "nested_blocksize" in state
+        sound = not nested or (
+            state["nested_blocksize"] == blockwise.BLOCK
+            and torch.equal(get(f"{name}.nested_quant_map").cpu(), blockwise.signed_map(torch.device("cpu")))
+        )
+    except (ValueError, KeyError, StopIteration) as error:
+        raise ModelError(f"{name}: cannot read its quantization state ({error!r})") from None
+    if not sound or not torch.equal(get(f"{name}.quant_map").cpu(), torch.tensor(nf4.CODEBOOK)):
+        raise ModelError(f"{name}: its codes are not those of NF4 with double quantization in blocks of 256")
+    scales: Tensor | nf4.NestedScales = get(f"{name}.absmax")
+    if nested:
+        absmax = get(f"{name}.nested_absmax")
+        offset = torch.tensor(state["nested_offset"], device=absmax.device)
+        scales = nf4.NestedScales(scales, absmax, offset)
+    return nf4.NF4Tensor(get(name).reshape(-1), scales, shape, block), dtype

@@ -1,0 +1,1 @@
+"""Adapters, deltas and models put together into one model, tensor by tensor."""

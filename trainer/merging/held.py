@@ -1,0 +1,34 @@
+"""The base that a training holds, written as a model: what adapters that changed their base can be served over."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ..bitsandbytes_layout import is_part
+from ..model import Decoder
+from ..tensor_files import TensorReader, TensorWriter, check_written, copy_rest
+from .merge import drop_quantization
+
+
+def save_held_base(model: Decoder, source: Path, out: Path) -> None:
+    """Write the model in ``source`` to ``out`` with the linear layers as ``model`` holds them, without its adapters.
+
+    Their weights are what the model computes with (dequantized, where it is quantized), in the model's dtype; all else is
+    copied. ``out`` appears whole or not at all. Raises ModelError where what was read back differs.
+    """
+    temporary = out.with_name(out.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    linears = {f"model.{name}.weight": linear for name, linear in model.linears()}
+    with TensorReader(source) as reader:
+        writer = TensorWriter(temporary)
+        for name in reader:
+            if not is_part(name):
+                writer.put(name, linears[name].weight() if name in linears else reader.get(name))
+        writer.finish()
+    copy_rest(source, temporary)
+    drop_quantization(temporary)
+    check_written(temporary, writer.digests)
+    shutil.rmtree(out, ignore_errors=True)
+    temporary.rename(out)

@@ -1,0 +1,199 @@
+"""Merges changes into a base, tensor by tensor, and refuses a result that does not compute what it should."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ...kernels import nf4
+from ...pipelines.errors import ModelError
+from ..adapters.delta import DenseDelta
+from ..bitsandbytes_layout import from_tensors, is_part, is_quantized
+from ..linear import Linear
+from ..loading import load_model
+from ..model import LINEARS, Decoder, ModelConfig
+from ..tensor_files import TensorReader, TensorWriter, check_written, copy_rest
+from .methods import METHODS, Mix
+from .sources import AdapterSource, DeltaSource, Source, open_source
+
+#: The base that changes are added to: as it is, or rounded to NF4 and back, as a 4-bit training saw it.
+Into = Literal["original", "nf4"]
+#: Tokens of the sequence that base plus adapter and merged model are compared on.
+PROBE = 64
+#: The largest root mean square difference of the logits, over their own: of a model stored in 32 bits, and in 16.
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+
+Progress = Callable[[int, int], None]
+
+
+def merge(
+    base: Path,
+    sources: Sequence[Path],
+    out: Path,
+    *,
+    method: str = "task-arithmetic",
+    weights: Sequence[float] | None = None,
+    density: float = 0.5,
+    seed: int = 0,
+    into: Into = "original",
+    skip: Sequence[str] = (),
+    progress: Progress = lambda done, total: None,
+) -> None:
+    """Write to ``out`` the model in ``base`` with what ``sources`` change in it, in the base's types and layout.
+
+    Sums are in float32 and rounded once. ``weights``: of each source (1). ``density``: see :mod:`.methods`. ``into``: "nf4" adds to the weights
+    that a 4-bit training saw (the linear layers but for those named in ``skip``) instead of to the original ones. A base that
+    bitsandbytes has quantized is dequantized. Memory: one tensor, its change by each source, and no model until the check.
+
+    Every tensor is read back and compared; where one source alone is merged, so are the logits, with those of the base under that
+    source. Raises ModelError where they differ, or where a source does not fit the base; then ``out`` is left as it was.
+    """
+    _check_arguments(sources, method, weights, density)
+    config = ModelConfig.read(base)
+    opened = [open_source(path, base) for path in sources]
+    mix = Mix(tuple(weights or [1.0] * len(sources)), density, seed)
+    temporary = out.with_name(out.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        with TensorReader(base) as reader:
+            names = [name for name in reader if not is_part(name)]
+            _check_fit(base, names, opened, sources)
+            writer = TensorWriter(temporary)
+            for done, name in enumerate(names):
+                writer.put(name, _merged(reader, name, opened, method, mix, into, skip))
+                progress(done + 1, len(names))
+            writer.finish()
+        copy_rest(base, temporary)
+        drop_quantization(temporary)
+        check_written(temporary, writer.digests)
+        _check_logits(base, temporary, opened, mix, method, into, skip, config)
+        if out.exists():
+            shutil.rmtree(out)
+        temporary.rename(out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _check_arguments(
+    sources: Sequence[Path], method: str, weights: Sequence[float] | None, density: float
+) -> None:
+    if method not in METHODS:
+        raise ModelError(f"no merging method {method!r}; there are {', '.join(METHODS)}")
+    if not sources:
+        raise ModelError("nothing to merge: give at least one adapter, sparse delta or model")
+    if weights is not None and len(weights) != len(sources):
+        raise ModelError(f"{len(weights)} weights for {len(sources)} sources: give one for each")
+    if method == "soup" and weights is not None and sum(weights) == 0:
+        raise ModelError("the weights of a soup add up to 0: a mean needs a sum above it")
+    if not 0 < density <= 1:
+        raise ModelError(f"density = {density}: give a share above 0 and up to 1")
+
+
+def _check_fit(base: Path, names: Sequence[str], opened: Sequence[Source], paths: Sequence[Path]) -> None:
+    for source, path in zip(opened, paths):
+        unknown = sorted(source.names - set(names))
+        if unknown:
+            raise ModelError(f"{path}: changes tensors that {base} does not have: {', '.join(unknown[:3])}")
+
+
+def _merged(
+    reader: TensorReader,
+    name: str,
+    opened: Sequence[Source],
+    method: str,
+    mix: Mix,
+    into: Into,
+    skip: Sequence[str],
+) -> Tensor:
+    """The merged tensor; a tensor that nothing changes keeps its bits."""
+    if is_quantized(name, reader.files):
+        quantized, dtype = from_tensors(name, reader.get)
+        weight = nf4.dequantize(quantized)
+    else:
+        stored = reader.get(name)
+        dtype, weight = stored.dtype, stored
+        if into == "nf4" and _layer(name) and name.rsplit(".", 2)[1] not in skip:
+            weight = nf4.dequantize(nf4.quantize(stored))
+        elif not any(name in source.names for source in opened):
+            return stored
+    weight = weight.float()
+    changes = [
+        (place, source.change(name, weight)) for place, source in enumerate(opened) if name in source.names
+    ]
+    if changes:
+        weight = weight + METHODS[method](name, changes, mix)
+    if not torch.isfinite(weight).all():
+        raise ModelError(f"{name} is not finite when merged: look at the sources and their weights")
+    return weight.to(dtype)
+
+
+def _layer(name: str) -> bool:
+    return name.endswith(tuple(f".{layer}.weight" for layer in LINEARS))
+
+
+def drop_quantization(directory: Path) -> None:
+    """The merged weights are dense, so the config must not say otherwise."""
+    path = directory / "config.json"
+    config: dict[str, Any] = json.loads(path.read_text())
+    if config.pop("quantization_config", None) is not None:
+        path.write_text(json.dumps(config, indent=2) + "\n")
+
+
+def _check_logits(
+    base: Path,
+    merged: Path,
+    opened: Sequence[Source],
+    mix: Mix,
+    method: str,
+    into: Into,
+    skip: Sequence[str],
+    config: ModelConfig,
+) -> None:
+    """Compare the written model with the base under its source, where that is a computation of its own."""
+    generator = torch.Generator().manual_seed(mix.seed)
+    probe = torch.randint(0, config.vocabulary, (min(PROBE, config.positions),), generator=generator)
+    after = _logits(load_model(merged, dtype=torch.float32), probe)
+    if not torch.isfinite(after).all():
+        raise ModelError(f"{merged}: the merged model's logits are not finite")
+    source = opened[0]
+    if len(opened) > 1 or method == "dare" or mix.weights != (1.0,) or (method == "ties" and mix.density < 1):
+        return
+    if not isinstance(source, AdapterSource | DeltaSource):
+        return
+    model = load_model(base, dtype=torch.float32, quantize="nf4" if into == "nf4" else "none", skip=skip)
+    for name, linear in model.linears():
+        if f"model.{name}.weight" in source.names:
+            linear.adapter = _live(source, f"model.{name}", linear)
+    before = _logits(model, probe)
+    with TensorReader(merged) as reader:
+        stored = min((reader.get(name).dtype for name in source.names), key=lambda kind: kind.itemsize)
+    apart = ((after - before).square().mean().sqrt() / before.square().mean().sqrt()).item()
+    if not apart <= TOLERANCE[stored]:
+        raise ModelError(
+            f"{merged}: the merged model gives other logits than the base under its adapter (difference {apart:.2g} of "
+            f"their size, at most {TOLERANCE[stored]:.0e} is rounding); nothing was exported"
+        )
+
+
+def _live(source: AdapterSource | DeltaSource, layer: str, linear: Linear) -> nn.Module:
+    """The source over ``linear``, as it runs in training."""
+    if isinstance(source, AdapterSource):
+        adapter = source.adapter(layer, linear.shape)
+        adapter.measure(linear.weight())
+        return adapter
+    delta = DenseDelta(linear.shape)
+    delta.load({"delta": source.delta.dense(f"{layer}.weight")})
+    return delta
+
+
+def _logits(model: Decoder, probe: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model.logits(probe, [len(probe)])

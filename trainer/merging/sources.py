@@ -1,0 +1,155 @@
+"""What can be merged into a base: an adapter, a sparse delta, a whole model. Each gives its change of one tensor at a time."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ...pipelines.errors import ModelError
+from ..adapters.dora import DoRA
+from ..adapters.lora import LoRA
+from ..export import CONFIG as ADAPTER_CONFIG
+from ..export import read_adapter, read_adapter_config
+from ..linear import dense
+from ..loading import read_weight
+from ..sparse.export import CONFIG as DELTA_CONFIG
+from ..sparse.export import SparseDelta
+from ..tensor_files import TensorReader
+
+#: What PEFT puts before the name of a layer.
+PEFT = "base_model.model."
+FACTORS = ("lora_A.weight", "lora_B.weight", "lora_magnitude_vector")
+
+
+class Source(Protocol):
+    """A change of a base, tensor by tensor. ``names``: the tensors of the base that it changes."""
+
+    names: frozenset[str]
+
+    def change(self, name: str, weight: Tensor) -> Tensor:
+        """The change of the tensor ``name``, float32 of its shape. ``weight``: the base's, float32. Raises ModelError
+        where it does not fit."""
+        ...
+
+
+def open_source(path: Path, base: Path) -> Source:
+    """The source in directory ``path``. Raises ModelError where it is none."""
+    if (path / ADAPTER_CONFIG).exists():
+        return AdapterSource(path)
+    if (path / DELTA_CONFIG).exists():
+        return DeltaSource(path)
+    if (path / "config.json").exists():
+        return ModelSource(path, base)
+    raise ModelError(
+        f"{path}: nothing to merge: give an adapter ({ADAPTER_CONFIG}), a sparse delta ({DELTA_CONFIG}) or a model"
+    )
+
+
+class AdapterSource:
+    """A PEFT adapter: LoRA, rsLoRA or DoRA, of one rank or of several."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.config = path, read_adapter_config(path)
+        for key in ("fan_in_fan_out", "modules_to_save", "trainable_token_indices", "layer_replication"):
+            if self.config.get(key):
+                raise ModelError(f"{path}: cannot merge an adapter with {key} = {self.config[key]!r}")
+        if self.config.get("peft_type") != "LORA":
+            raise ModelError(
+                f"{path}: cannot merge an adapter of type {self.config.get('peft_type')!r}, only LORA"
+            )
+        self.layers: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in read_adapter(path).items():
+            part = next((part for part in FACTORS if key.endswith(f".{part}")), None)
+            if part is None or not key.startswith(PEFT):
+                raise ModelError(f"{path}: does not know what to do with its tensor {key!r}")
+            self.layers.setdefault(key[len(PEFT) : -len(part) - 1], {})[part] = tensor
+        self.names = frozenset(f"{layer}.weight" for layer in self.layers)
+
+    def adapter(self, layer: str, shape: tuple[int, int]) -> LoRA:
+        """The adapter of ``layer`` (``model.layers.0.mlp.up_proj``). Raises ModelError where it does not fit ``shape`` (N, K)."""
+        state, config = self.layers[layer], self.config
+        stable, whole = bool(config.get("use_rslora")), bool(config.get("use_dora"))
+        try:
+            a, b = state["lora_A.weight"], state["lora_B.weight"]
+            if a.shape != (b.shape[1], shape[1]) or len(b) != shape[0]:
+                raise RuntimeError(f"factors {tuple(b.shape)} and {tuple(a.shape)} over {shape}")
+            if whole != ("lora_magnitude_vector" in state):
+                raise RuntimeError(f"use_dora = {whole}, which its tensors contradict")
+            rank = _pattern(layer, config.get("rank_pattern") or {}, config["r"])
+            if rank != len(a):
+                raise RuntimeError(f"rank {rank} by its settings, {len(a)} by its tensors")
+            adapter = (DoRA if whole else LoRA)(
+                shape,
+                rank=rank,
+                alpha=_pattern(layer, config.get("alpha_pattern") or {}, config["lora_alpha"]),
+                rank_stabilized=stable,
+                generator=torch.Generator(),
+            )
+            adapter.load(state)
+        except (KeyError, RuntimeError) as error:
+            raise ModelError(f"{self.path}: its adapter does not fit {layer}: {error}") from None
+        return adapter
+
+    def change(self, name: str, weight: Tensor) -> Tensor:
+        rows, columns = weight.shape
+        adapter = self.adapter(name.removesuffix(".weight"), (rows, columns))
+        return (
+            adapter.merged(weight).sub_(weight)
+            if isinstance(adapter, DoRA)
+            else adapter.merged(torch.zeros_like(weight))
+        )
+
+
+class DeltaSource:
+    """A sparse delta, as :func:`gristmill.trainer.sparse.export.save_delta` writes it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.delta = path, SparseDelta(path)
+        self.names = frozenset(self.delta.shapes)
+
+    def change(self, name: str, weight: Tensor) -> Tensor:
+        change = self.delta.dense(name)
+        if change.shape != weight.shape:
+            raise ModelError(
+                f"{self.path}: its {name} is {tuple(change.shape)}, the base's {tuple(weight.shape)}"
+            )
+        return change
+
+
+class ModelSource:
+    """A whole model, fine-tuned from the base: its change is the difference."""
+
+    def __init__(self, path: Path, base: Path) -> None:
+        self.path, self.reader = path, TensorReader(path)
+        with TensorReader(base) as reader:
+            wanted = _weights(reader)
+        self.names = frozenset(_weights(self.reader))
+        if self.names != wanted:
+            apart = sorted(self.names ^ wanted)
+            raise ModelError(f"{path}: is no fine-tuning of {base}: only one has {', '.join(apart[:3])}")
+
+    def change(self, name: str, weight: Tensor) -> Tensor:
+        theirs = dense(read_weight(self.reader, name), torch.float32)
+        if theirs.shape != weight.shape:
+            raise ModelError(
+                f"{self.path}: its {name} is {tuple(theirs.shape)}, the base's {tuple(weight.shape)}"
+            )
+        return theirs - weight
+
+
+def _weights(reader: TensorReader) -> frozenset[str]:
+    from ..bitsandbytes_layout import is_part
+
+    return frozenset(name for name in reader if not is_part(name))
+
+
+def _pattern(layer: str, patterns: dict[str, Any], otherwise: Any) -> Any:
+    """PEFT's rule: a pattern holds for the layers whose name it ends, a whole word or more."""
+    for pattern, value in patterns.items():
+        if re.fullmatch(rf"(.*\.)?({pattern})", layer):
+            return value
+    return otherwise

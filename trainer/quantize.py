@@ -1,0 +1,119 @@
+"""Writes a model's linear layers in NF4, tensor by tensor, as transformers and bitsandbytes read it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..kernels import nf4
+from ..pipelines.errors import ModelError
+from .bitsandbytes_layout import NAMES, is_quantized, to_tensors
+from .model import LINEARS, ModelConfig
+from .tensor_files import SHARD_BYTES, TensorReader, TensorWriter, check_written, copy_rest
+
+FORMATS = ("nf4",)
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """What :func:`quantize_model` did: tensors quantized, and the bytes of all tensors before and after."""
+
+    tensors: int
+    bytes_before: int
+    bytes_after: int
+
+
+def quantize_model(
+    path: Path,
+    out: Path,
+    *,
+    format: str = "nf4",
+    skip: Sequence[str] = (),
+    nested: bool = True,
+    shard_bytes: int = SHARD_BYTES,
+    progress: Progress = lambda done, total: None,
+) -> Quantized:
+    """Write to ``out`` the model in ``path`` with the linear layers of its blocks in ``format``; all else stays.
+
+    ``skip``: layers to leave, by short name (``down_proj``). ``nested``: the scales in 8 bits too (QLoRA's double quantization,
+    arXiv 2305.14314). Memory: one tensor and its quantized form. Every tensor is read back and compared; ``out`` appears whole or not at
+    all. Raises ModelError for another format, an unknown layer, or a model that is quantized already.
+    """
+    if format not in FORMATS:
+        raise ModelError(f"no format {format!r}; there are {', '.join(FORMATS)}")
+    short = [layer.rsplit(".", 1)[1] for layer in LINEARS]
+    unknown = sorted(set(skip) - set(short))
+    if unknown:
+        raise ModelError(f"no linear layers called {', '.join(unknown)}; there are {', '.join(short)}")
+    ModelConfig.read(path)
+    temporary = out.with_name(out.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        with TensorReader(path) as reader:
+            writer = TensorWriter(temporary, shard_bytes)
+            done = _write(reader, writer, skip, nested, progress)
+            writer.finish()
+        copy_rest(path, temporary)
+        _say_quantized(temporary, skip, nested)
+        check_written(temporary, writer.digests)
+        if out.exists():
+            shutil.rmtree(out)
+        temporary.rename(out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return done
+
+
+def _write(
+    reader: TensorReader, writer: TensorWriter, skip: Sequence[str], nested: bool, progress: Progress
+) -> Quantized:
+    chosen = tuple(f".{layer}.weight" for layer in LINEARS if layer.rsplit(".", 1)[1] not in skip)
+    names = list(reader)
+    tensors = before = after = 0
+    for done, name in enumerate(names):
+        if is_quantized(name, reader.files):
+            raise ModelError(f"{reader.path}: {name} is quantized already: give the original model")
+        stored = reader.get(name)
+        parts: dict[str, Tensor] = {name: stored}
+        if name.endswith(chosen):
+            if stored.dtype not in NAMES:
+                raise ModelError(f"{reader.path}: cannot quantize {name} of type {stored.dtype}")
+            try:
+                parts = to_tensors(name, nf4.quantize(stored, nested=nested), stored.dtype)
+            except ValueError as error:
+                raise ModelError(f"{reader.path}: {name}: {error}") from None
+            tensors += 1
+        for part, tensor in parts.items():
+            writer.put(part, tensor)
+            after += tensor.nbytes
+        before += stored.nbytes
+        progress(done + 1, len(names))
+    return Quantized(tensors, before, after)
+
+
+def _say_quantized(directory: Path, skip: Sequence[str], nested: bool) -> None:
+    """Tell transformers in ``config.json`` what the weights are."""
+    path = directory / "config.json"
+    config: dict[str, Any] = json.loads(path.read_text())
+    dtype = config.get("dtype") or config.get("torch_dtype") or "bfloat16"
+    config["quantization_config"] = {
+        "quant_method": "bitsandbytes",
+        "load_in_4bit": True,
+        "load_in_8bit": False,
+        "bnb_4bit_quant_type": "nf4",
+        "bnb_4bit_use_double_quant": nested,
+        "bnb_4bit_compute_dtype": dtype,
+        "bnb_4bit_quant_storage": "uint8",
+        "llm_int8_skip_modules": ["lm_head", *skip],
+    }
+    path.write_text(json.dumps(config, indent=2) + "\n")

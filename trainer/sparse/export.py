@@ -1,0 +1,94 @@
+"""Deltas on disk: for each layer the indices of the entries that differ from the base, and by how much."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...pipelines.errors import ModelError
+from ..model import Decoder
+from .projection import deltas
+
+WEIGHTS, CONFIG = "sparse_delta.safetensors", "sparse_delta.json"
+FORMAT = "gristmill sparse delta 1"
+
+
+def save_delta(model: Decoder, directory: Path, base: str) -> None:
+    """Write the model's deltas to ``directory``, read them back and compare.
+
+    ``base``: what they are changes of, for the reader. Per layer of tensor name T: ``T.indices``, int32 (int64 over 2**31 entries),
+    rising, row-major; ``T.values`` float32: 8 bytes an entry. The directory appears whole or not at all. Raises ModelError where
+    what was read back differs.
+    """
+    from safetensors.torch import save_file
+
+    tensors: dict[str, Tensor] = {}
+    shapes: dict[str, list[int]] = {}
+    for name, delta in deltas(model).items():
+        flat = delta.detach().flatten()
+        indices = flat.nonzero()[:, 0]
+        key = f"model.{name}.weight"
+        tensors[f"{key}.values"] = flat[indices].cpu()
+        tensors[f"{key}.indices"] = indices.to(torch.int32 if flat.numel() < 2**31 else torch.int64).cpu()
+        shapes[key] = list(delta.shape)
+    temporary = directory.with_name(directory.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
+    config = {"format": FORMAT, "base_model_name_or_path": base, "shapes": shapes}
+    (temporary / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    again = SparseDelta(temporary)
+    for name, delta in deltas(model).items():
+        if not torch.equal(again.dense(f"model.{name}.weight"), delta.detach().cpu()):
+            raise ModelError(f"{directory}: the delta of {name} read back differs from the model's")
+    shutil.rmtree(directory, ignore_errors=True)
+    temporary.rename(directory)
+
+
+class SparseDelta:
+    """The delta in ``directory``. Raises ModelError where it is not one, or is damaged."""
+
+    def __init__(self, directory: Path) -> None:
+        from safetensors import SafetensorError, safe_open
+
+        self.directory = directory
+        try:
+            config: dict[str, Any] = json.loads((directory / CONFIG).read_text())
+            self._opened = safe_open(directory / WEIGHTS, framework="pt")
+        except (OSError, ValueError, SafetensorError) as error:
+            raise ModelError(f"{directory}: cannot read a sparse delta ({error})") from None
+        if config.get("format") != FORMAT:
+            raise ModelError(f"{directory}: its format is {config.get('format')!r}, not {FORMAT!r}")
+        self.shapes: dict[str, tuple[int, ...]] = {
+            key: tuple(shape) for key, shape in config["shapes"].items()
+        }
+
+    def dense(self, name: str) -> Tensor:
+        """The change of the tensor ``name`` (``model.layers.0.mlp.up_proj.weight``): float32, of its shape."""
+        from safetensors import SafetensorError
+
+        shape = self.shapes[name]
+        whole = torch.zeros(shape)
+        try:
+            indices = self._opened.get_tensor(f"{name}.indices").long()
+            whole.view(-1)[indices] = self._opened.get_tensor(f"{name}.values")
+        except (SafetensorError, IndexError, RuntimeError) as error:
+            raise ModelError(f"{self.directory}: its delta of {name} is damaged ({error})") from None
+        return whole
+
+    def load_into(self, model: Decoder) -> None:
+        """Give the model's deltas these values. Raises ModelError where the layers are not the same."""
+        layers = {f"model.{name}.weight": delta for name, delta in deltas(model).items()}
+        if set(layers) != set(self.shapes):
+            apart = sorted(set(layers) ^ set(self.shapes))
+            raise ModelError(
+                f"{self.directory}: changes other layers than this training: {', '.join(apart[:3])}"
+            )
+        for key, delta in layers.items():
+            with torch.no_grad():
+                delta.copy_(self.dense(key))
