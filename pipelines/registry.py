@@ -38,7 +38,15 @@ NAMED: dict[str, dict[str, str]] = {
         "cluster_quota": "filters.select_cluster_quota:ClusterQuota",
         "random": "filters.select_random:RandomSelect",
     },
-    "train": {"sft": "trainer.sft:SupervisedFineTuning"},
+    "train": {
+        "sft": "trainer.sft:SupervisedFineTuning",
+        "cft": "trainer.objectives.cft:CritiqueFineTuning",
+        "dpo": "trainer.objectives.dpo:DirectPreferenceOptimization",
+        "orpo": "trainer.objectives.orpo:OddsRatioPreferenceOptimization",
+        "simpo": "trainer.objectives.simpo:SimplePreferenceOptimization",
+        "distill": "trainer.objectives.distillation:Distillation",
+        "weak_to_strong": "trainer.objectives.weak_to_strong:WeakToStrong",
+    },
     "evaluate": {"constraints": "datagen.constraints.evaluate:EvaluateConstraints"},
     "export": {
         "parquet": "pipelines.sinks:ParquetExport",

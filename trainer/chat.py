@@ -1,4 +1,4 @@
-"""Rows -> token ids and which of them are trained on, exactly as the model is served.
+"""Conversations -> token ids and which of them are trained on, exactly as the model is served.
 
 The prompt is what the chat template makes of all turns but the last, with the generation prompt; the response's
 tokens follow, then the token that ends a turn. Labels go by position, so a tokenizer whose padding token is
@@ -7,34 +7,17 @@ its end of turn (SmolLM2's is) costs no end of turn: nothing here pads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..pipelines.errors import DataError, ModelError
+from ..pipelines.errors import ModelError
 from ..pipelines.inference import Message
-from ..pipelines.records import Row, messages_of
+from .examples import Tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-#: How many offending rows an error names.
-NAMED = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One row, ready to train on. ``ids``: its tokens. ``trained``: for each token, whether its prediction is
-    trained on (never the first). ``id``: the row's ``_id``."""
-
-    id: str
-    ids: tuple[int, ...]
-    trained: tuple[bool, ...]
-
-    @property
-    def trained_tokens(self) -> int:
-        return sum(self.trained)
 
 
 class ChatEncoder:
@@ -56,9 +39,12 @@ class ChatEncoder:
             )
         self.end_of_turn = self._find_end_of_turn(path)
 
-    def encode(self, row: Row) -> Example:
-        """The example of one row. Raises ValueError, naming what is wrong, for a row that cannot be trained on."""
-        messages = messages_of(row)
+    def encode(self, messages: Sequence[Message], response_weights: Sequence[float] | None = None) -> Tokens:
+        """The tokens of a conversation that ends with the assistant's response.
+
+        ``response_weights``: what the loss of each of the response's tokens counts, its end of turn last.
+        Raises ValueError, naming what is wrong, for one that cannot be trained on.
+        """
         if not messages or messages[-1]["role"] != "assistant":
             raise ValueError("the last turn is not the assistant's")
         response = messages[-1]["content"]
@@ -72,12 +58,20 @@ class ChatEncoder:
             raise ValueError("the response contains the end-of-turn token itself")
         ids = (*prompt, *answer, self.end_of_turn)
         untrained = len(prompt) if self.completion_only else 1
-        return Example(row["_id"], ids, tuple(place >= untrained for place in range(len(ids))))
+        weights = None
+        if response_weights is not None:
+            weights = _weights(response_weights, len(prompt), len(answer) + 1)
+        return Tokens(ids, tuple(place >= untrained for place in range(len(ids))), weights)
 
-    def show(self, example: Example) -> str:
+    def show(self, tokens: Tokens) -> str:
         """The text that is trained on, with its special tokens, for a person to look at."""
-        text = self.tokenizer.decode([token for token, on in zip(example.ids, example.trained) if on])
+        text = self.tokenizer.decode([token for token, on in zip(tokens.ids, tokens.trained) if on])
         return str(text)
+
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that the tokenizer knows, special ones too."""
+        return len(self.tokenizer)
 
     def _find_end_of_turn(self, path: Path) -> int:
         """The token that the template puts after a response."""
@@ -117,51 +111,12 @@ class ChatEncoder:
         return stops
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """The examples to train on, and the ``_id`` of rows left out: longer than the limit, or whose response
-    was cut off by a token limit (they have no end of turn)."""
-
-    examples: list[Example]
-    too_long: list[str]
-    cut_off: list[str]
-
-
-def encode_rows(
-    rows: Iterable[Row], encoder: ChatEncoder, *, max_length: int, refuse_unfit: bool = False
-) -> Encoded:
-    """Encode and audit every row before the first step.
-
-    A row with ``finish`` = "length" was cut off: to end its turn would teach the model to stop anywhere. Such rows, and
-    those over ``max_length`` tokens, are left out and reported (``refuse_unfit``: refused).
-    Raises DataError, naming rows by ``_id``, for rows that cannot be trained on, or where none is left.
-    """
-    result = Encoded([], [], [])
-    wrong: dict[str, str] = {}
-    for row in rows:
-        if row.get("finish") == "length":
-            result.cut_off.append(row["_id"])
-            continue
-        try:
-            example = encoder.encode(row)
-        except ValueError as error:
-            wrong[row["_id"]] = str(error)
-            continue
-        if len(example.ids) > max_length:
-            result.too_long.append(example.id)
-        else:
-            result.examples.append(example)
-    if refuse_unfit:
-        wrong |= dict.fromkeys(result.too_long, f"longer than max_length = {max_length} tokens")
-        wrong |= dict.fromkeys(result.cut_off, "cut off by a token limit, so it has no end of turn")
-    if wrong:
-        named = "; ".join(f"{row}: {reason}" for row, reason in list(wrong.items())[:NAMED])
-        raise DataError(
-            f"{len(wrong)} rows cannot be trained on ({named}); filter them out with a keep step before"
+def _weights(given: Sequence[float], prompt: int, response: int) -> tuple[float, ...]:
+    """One weight a token of the whole sequence, the prompt's 1, from those of the response's tokens."""
+    if len(given) != response:
+        raise ValueError(
+            f"{len(given)} token weights for a response of {response} tokens (its end of turn counted)"
         )
-    if not result.examples:
-        raise DataError(
-            f"no row to train on: {len(result.too_long)} are longer than max_length = {max_length} tokens and "
-            f"{len(result.cut_off)} were cut off by a token limit (finish = 'length')"
-        )
-    return result
+    if not all(math.isfinite(weight) and weight >= 0 for weight in given):
+        raise ValueError("a token weight is negative or not finite")
+    return (*[1.0] * prompt, *map(float, given))

@@ -1,44 +1,62 @@
 """The training loop, read top to bottom.
 
 A step: for each pack of the step, loss and gradient; clip; update; record. A step's loss is the mean over the
-trained tokens of the whole step, however its rows lie in packs. A checkpoint holds all that the next step depends on
-(adapters, optimizer moments, random state, step), so a resumed run gives the same bits as an uninterrupted one
-on the same machine and number of threads.
+whole step, however its rows lie in packs or processes (see ``objectives/objective.py``). A checkpoint holds all that the
+next step depends on (weights, optimizer state, random states, projection, step), so a resumed run gives the same bits
+as an uninterrupted one on the same machine and number of threads.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import nn
 
-from ..kernels.cross_entropy import linear_cross_entropy
-from ..pipelines.errors import DataError
+from ..pipelines.errors import DataError, GristmillError, StoreError
 from ..pipelines.operator import Context
-from .chat import Example
+from .audit import NAMED
 from .checkpoint import load_checkpoint, save_checkpoint
+from .examples import Example, count_tokens
+from .history import History
 from .model import Decoder
+from .objectives.objective import Moment, Objective
+from .optimizers.optimizer import Optimizer
+from .packs import Pack
+from .parallel import Processes
 
-#: How many offending rows an error names.
-NAMED = 5
+#: For each of some packs, the indices of its examples.
+Packs = Sequence[Sequence[int]]
+
+
+class Projection(Protocol):
+    """What happens to the weights after an update: the slot for methods that keep a change of them within bounds."""
+
+    def __call__(self, step: int, last: bool) -> None:
+        """``step`` (from 0) has just updated the weights; ``last``: it was the last one."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs: tensors and plain values."""
+        ...
+
+    def load(self, state: dict[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class LoopSettings:
     """What the loop needs to know beside the model and the rows.
 
-    ``rate``: step -> learning rate. ``checkpoint``: the file. ``identity``: names rows and settings, so that a
-    checkpoint of others is refused. ``seed``: of dropout.
+    ``rate``: step -> learning rate. ``clip``: the gradient's largest norm, 0 for none. ``checkpoint``: the file.
+    ``identity``: names rows and settings, so that a checkpoint of others is refused. ``seed``: of dropout.
     """
 
     rate: Callable[[int], float]
-    weight_decay: float
     clip: float
     checkpoint: Path
     checkpoint_every: int
@@ -46,154 +64,201 @@ class LoopSettings:
     seed: int
 
 
-@dataclass(slots=True)
-class History:
-    """One entry a step: see :class:`gristmill.pipelines.operator.Trained`."""
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Rows that are not trained on: their loss is taken before each ``every``-th step, and at the end."""
 
-    step: list[int] = field(default_factory=list)
-    loss: list[float] = field(default_factory=list)
-    lr: list[float] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    gradient_norm: list[float] = field(default_factory=list)
-    rows: list[list[str]] = field(default_factory=list)
-    row_loss: list[list[float]] = field(default_factory=list)
-
-    def columns(self) -> dict[str, list[Any]]:
-        return {name: getattr(self, name) for name in self.__slots__}
+    examples: Sequence[Example]
+    packs: Packs
+    every: int
 
 
 @dataclass(frozen=True, slots=True)
-class Pack:
-    """Sequences laid end to end. ``ids`` int64 (tokens,); ``lengths`` of the sequences; ``places`` int64 (trained,):
-    the positions whose next token is trained on; ``targets`` int64 (trained,): those tokens; ``owners`` int64
-    (trained,): which sequence each belongs to."""
+class Part:
+    """What one pack gave: its share of the step's loss, and its rows'."""
 
-    ids: Tensor
-    lengths: list[int]
-    places: Tensor
-    targets: Tensor
-    owners: Tensor
-
-    @classmethod
-    def of(cls, examples: Sequence[Example], device: torch.device) -> Pack:
-        ids = torch.tensor([token for example in examples for token in example.ids])
-        trained = torch.tensor([on for example in examples for on in example.trained])
-        lengths = [len(example.ids) for example in examples]
-        owners = torch.arange(len(examples)).repeat_interleave(torch.tensor(lengths))
-        aims = trained.nonzero()[:, 0]
-        return cls(
-            ids.to(device), lengths, (aims - 1).to(device), ids[aims].to(device), owners[aims].to(device)
-        )
+    loss: float
+    ids: list[str]
+    row_loss: list[float]
+    figures: dict[str, float]
 
 
 def train(
     model: Decoder,
+    objective: Objective,
+    optimizer: Optimizer,
     examples: Sequence[Example],
-    steps: Sequence[Sequence[Sequence[int]]],
+    steps: Sequence[Packs],
     settings: LoopSettings,
     context: Context,
-) -> History:
-    """Train the model's adapters on ``steps``: for each step its packs, for each pack the indices of its examples.
+    *,
+    held_out: HeldOut | None = None,
+    projection: Projection | None = None,
+) -> tuple[History, float | None]:
+    """Train the optimizer's parameters on ``steps``: for each step its packs. Returns what happened, and the held-out loss
+    at the end.
 
     Resumes from the checkpoint where there is one; writes one every so many steps, and before it lets
     ``context.check`` stop the run. Raises DataError, naming the rows, when a loss or gradient is not finite.
     """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, weight_decay=settings.weight_decay, fused=True)
-    device = model.embeddings.device
-    history = History()
+    processes = Processes.current()
+    state = _State(settings, optimizer, projection, processes)
+    history = state.history
     model.train()
     with torch.random.fork_rng():
-        torch.manual_seed(settings.seed)
-        resumed = load_checkpoint(settings.checkpoint, settings.identity)
-        if resumed is not None:
-            _restore(resumed, parameters, optimizer, history)
+        torch.manual_seed(settings.seed + processes.rank)
+        state.resume()
         for step in range(len(history.step), len(steps)):
-            try:
-                context.check()
-            except BaseException:
-                _save(settings, parameters, optimizer, history)
-                raise
+            _let_stop(context, processes, state)
+            last = step + 1 == len(steps)
             started = time.perf_counter()
-            packs = [[examples[index] for index in indices] for indices in steps[step]]
-            tokens = sum(example.trained_tokens for pack in packs for example in pack)
+            progress = step / len(steps)
+            before = None
+            if held_out is not None and step % held_out.every == 0:
+                before = held_out_loss(model, objective, held_out, progress, processes)
 
-            optimizer.zero_grad(set_to_none=True)
-            row_loss: list[float] = []
-            loss = 0.0
-            for rows in packs:
-                part, losses = pack_loss(model, Pack.of(rows, device), tokens)
-                torch.autograd.backward(part)
-                loss += part.item()
-                row_loss += losses
-            norm = torch.nn.utils.clip_grad_norm_(parameters, settings.clip or math.inf).item()
-            ids = [example.id for pack in packs for example in pack]
+            rows = [examples[index] for indices in steps[step] for index in indices]
+            moment = Moment(sum(objective.count(example) for example in rows), progress)
+            optimizer.clear()
+            parts = _run(model, objective, examples, steps[step], moment, processes, backward=True)
+            processes.sum_gradients(optimizer.parameters)
+            norm = nn.utils.clip_grad_norm_(optimizer.parameters, settings.clip or math.inf).item()
+            loss = sum(part.loss for part in parts)
+            ids = [row for part in parts for row in part.ids]
+            row_loss = [value for part in parts for value in part.row_loss]
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise DataError(_not_finite(step, loss, norm, ids, row_loss))
-
-            rate = settings.rate(step)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.step()
+            optimizer.step(settings.rate(step))
+            if projection is not None:
+                projection(step, last)
 
             seconds = time.perf_counter() - started
-            for name, value in zip(
-                history.__slots__, (step, loss, rate, tokens, seconds, norm, ids, row_loss)
-            ):
-                getattr(history, name).append(value)
-            seen = sum(len(example.ids) for pack in packs for example in pack)
-            context.progress(step + 1, len(steps), "steps", loss=loss, tokens_per_s=seen / seconds)
-            if (step + 1) % settings.checkpoint_every == 0 and step + 1 < len(steps):
-                _save(settings, parameters, optimizer, history)
-        _save(settings, parameters, optimizer, history)
+            history.add(
+                step=step,
+                loss=loss,
+                lr=settings.rate(step),
+                tokens=sum(example.trained_tokens for example in rows),
+                seconds=seconds,
+                gradient_norm=norm,
+                rows=ids,
+                row_loss=row_loss,
+                held_out_loss=before,
+                figures=_sum(part.figures for part in parts),
+            )
+            speed = count_tokens(rows) / seconds
+            context.progress(step + 1, len(steps), "steps", loss=loss, tokens_per_s=speed)
+            if (step + 1) % settings.checkpoint_every == 0 and not last:
+                state.save()
+        state.save()
+        optimizer.clear()
+        final = None if held_out is None else held_out_loss(model, objective, held_out, 1.0, processes)
     model.eval()
-    return history
+    return history, final
 
 
-def pack_loss(model: Decoder, pack: Pack, tokens: int) -> tuple[Tensor, list[float]]:
-    """The pack's share of its step's mean token loss (a scalar, nats), and each sequence's own mean token loss.
-
-    ``tokens``: trained tokens of the whole step. Only positions that are trained on reach the head.
-    """
-    hidden = model(pack.ids, pack.lengths).index_select(0, pack.places)
-    weights = torch.full(pack.targets.shape, 1 / tokens, device=hidden.device)
-    total, losses = linear_cross_entropy(hidden, model.head, pack.targets, weights)
-    sums = torch.zeros(len(pack.lengths), dtype=torch.float64, device=hidden.device)
-    sums.index_add_(0, pack.owners, losses.double())
-    counts = torch.bincount(pack.owners, minlength=len(pack.lengths))
-    return total, (sums / counts).tolist()
-
-
-def _save(
-    settings: LoopSettings,
-    parameters: list[torch.nn.Parameter],
-    optimizer: torch.optim.Optimizer,
-    history: History,
-) -> None:
-    state = {
-        "identity": settings.identity,
-        "parameters": [parameter.detach() for parameter in parameters],
-        "optimizer": optimizer.state_dict(),
-        "random": torch.get_rng_state(),
-        "history": history.columns(),
-    }
-    save_checkpoint(settings.checkpoint, state)
-
-
-def _restore(
-    state: dict[str, Any],
-    parameters: list[torch.nn.Parameter],
-    optimizer: torch.optim.Optimizer,
-    history: History,
-) -> None:
+def held_out_loss(
+    model: Decoder, objective: Objective, held_out: HeldOut, progress: float, processes: Processes
+) -> float:
+    """The objective's loss over the held-out rows, as of one step. Leaves all random states alone."""
+    moment = Moment(sum(objective.count(example) for example in held_out.examples), progress)
+    was_training = model.training
+    model.eval()
     with torch.no_grad():
-        for parameter, saved in zip(parameters, state["parameters"], strict=True):
-            parameter.copy_(saved)
-    optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"])
-    for name, values in state["history"].items():
-        getattr(history, name).extend(values)
+        parts = _run(model, objective, held_out.examples, held_out.packs, moment, processes, backward=False)
+    model.train(was_training)
+    return sum(part.loss for part in parts)
+
+
+def _run(
+    model: Decoder,
+    objective: Objective,
+    examples: Sequence[Example],
+    packs: Packs,
+    moment: Moment,
+    processes: Processes,
+    *,
+    backward: bool,
+) -> list[Part]:
+    """Losses (and gradients) of this process's packs; returns all processes', in the order of the packs."""
+    mine: dict[int, Part] = {}
+    for number in processes.share(len(packs)):
+        rows = [examples[index] for index in packs[number]]
+        found = objective.loss(model, Pack.of(rows, model.embeddings.device), moment)
+        if backward:
+            torch.autograd.backward(found.loss)
+        ids = [example.id for example in rows]
+        mine[number] = Part(found.loss.item(), ids, found.rows, dict(found.figures))
+    everyones = {number: part for parts in processes.gather(mine) for number, part in parts.items()}
+    return [everyones[number] for number in range(len(packs))]
+
+
+class _State:
+    """All that the next step depends on, and the file that keeps it."""
+
+    def __init__(
+        self,
+        settings: LoopSettings,
+        optimizer: Optimizer,
+        projection: Projection | None,
+        processes: Processes,
+    ) -> None:
+        self.settings, self.optimizer, self.projection = settings, optimizer, projection
+        self.processes, self.history = processes, History()
+
+    def save(self) -> None:
+        """All processes must call it; the first one writes."""
+        randoms = self.processes.gather(torch.get_rng_state())
+        if self.processes.first:
+            state = {
+                "identity": self.settings.identity,
+                "parameters": [parameter.detach() for parameter in self.optimizer.parameters],
+                "optimizer": self.optimizer.state(),
+                "projection": None if self.projection is None else self.projection.state(),
+                "random": randoms,
+                "history": self.history.columns(),
+            }
+            save_checkpoint(self.settings.checkpoint, state)
+        self.processes.gather(None)  # nobody goes on before the file is there
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, where there is one."""
+        state = load_checkpoint(self.settings.checkpoint, self.settings.identity)
+        if state is None:
+            return
+        if len(state["random"]) != self.processes.size:
+            raise StoreError(
+                f"{self.settings.checkpoint}: a checkpoint of {len(state['random'])} processes, and this training has "
+                f"{self.processes.size}; start as many, or remove it to train from the start"
+            )
+        with torch.no_grad():
+            for parameter, saved in zip(self.optimizer.parameters, state["parameters"], strict=True):
+                parameter.copy_(saved)
+        self.optimizer.load(state["optimizer"])
+        if self.projection is not None:
+            self.projection.load(state["projection"])
+        torch.set_rng_state(state["random"][self.processes.rank])
+        for name, values in state["history"].items():
+            getattr(self.history, name).extend(values)
+
+
+def _let_stop(context: Context, processes: Processes, state: _State) -> None:
+    """Raise what the context raises, once a checkpoint is written; all processes stop together."""
+    asked: BaseException | None = None
+    try:
+        context.check()
+    except BaseException as error:
+        asked = error
+    if any(processes.gather(asked is not None)):
+        state.save()
+        raise asked or GristmillError("another process of this training was stopped")
+
+
+def _sum(figures: Iterable[dict[str, float]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for each in figures:
+        for name, value in each.items():
+            total[name] = total.get(name, 0.0) + value
+    return total
 
 
 def _not_finite(step: int, loss: float, norm: float, ids: list[str], row_loss: list[float]) -> str:

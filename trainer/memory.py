@@ -22,10 +22,11 @@ class MemoryPlan:
     adapters: int
     activations: int
     head: int
+    beside: int = 0
 
     @property
     def total(self) -> int:
-        return self.base + self.dequantized + self.adapters + self.activations + self.head
+        return sum(getattr(self, name) for name in self.__slots__)
 
 
 def block_weights(config: ModelConfig, but: Collection[str] = ()) -> int:
@@ -52,12 +53,18 @@ def plan_memory(
     keep_dequantized: bool,
     adapter_weights: int,
     tokens: int,
+    state_bytes: float = 8,
+    recompute: bool = False,
+    logit_copies: int = 2,
+    beside: int = 0,
 ) -> MemoryPlan:
     """The plan for packs of ``tokens`` tokens. ``skip``: layers that a quantized base holds as they are.
 
     A block keeps for the backward pass, a token: its input, both normed inputs and the stream between (4 H), q, k, v
     twice but for v (turned and not), the attended values, and gate, up and their product (3 I). Adapters are float32:
-    weight, gradient, two moments. The head holds one chunk of float32 logits, their softmax and its rounding.
+    weight, gradient, and ``state_bytes`` a weight of optimizer state. ``recompute``: of all blocks but one only the input is
+    kept. The head holds ``logit_copies`` of one chunk of float32 logits (them and their softmax) and its rounding.
+    ``beside``: bytes of another model.
     """
     coded = block_weights(config, but=skip) if quantized else 0
     embeddings = config.vocabulary * config.hidden * (1 if config.tied else 2)
@@ -65,12 +72,15 @@ def plan_memory(
     size = config.head_size
     values = 4 * config.hidden + size * (2 * config.heads + 2 * config.key_heads) + 3 * config.intermediate
     transient = 4 * config.intermediate
+    kept = config.layers * config.hidden + values if recompute else config.layers * values
     return MemoryPlan(
         base=base,
         dequantized=coded * bytes_a_value if keep_dequantized else 0,
-        adapters=adapter_weights * 16,
-        activations=tokens * bytes_a_value * (config.layers * values + transient),
-        head=CHUNK * config.vocabulary * (2 * 4 + bytes_a_value) + 2 * tokens * config.hidden * bytes_a_value,
+        adapters=int(adapter_weights * (8 + state_bytes)),
+        activations=tokens * bytes_a_value * (kept + transient),
+        head=CHUNK * config.vocabulary * (logit_copies * 4 + bytes_a_value)
+        + 2 * tokens * config.hidden * bytes_a_value,
+        beside=beside,
     )
 
 

@@ -1,0 +1,109 @@
+"""Every row is encoded and its labels looked at before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from ..pipelines.errors import DataError
+from ..pipelines.records import Row
+from .chat import ChatEncoder
+from .examples import Example, Tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: How many offending rows an error names.
+NAMED = 5
+
+
+class Encode(Protocol):
+    """How an objective reads a row. Raises ValueError, naming what is wrong, where it cannot."""
+
+    def __call__(self, row: Row, encoder: ChatEncoder) -> Example: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The examples to train on, and the ``_id`` of rows left out: longer than the limit, or whose response
+    was cut off by a token limit (they have no end of turn)."""
+
+    examples: list[Example]
+    too_long: list[str]
+    cut_off: list[str]
+
+
+def encode_rows(
+    rows: Iterable[Row],
+    encode: Encode,
+    encoder: ChatEncoder,
+    *,
+    max_length: int,
+    vocabulary: int,
+    refuse_unfit: bool = False,
+) -> Encoded:
+    """Encode and audit every row before the first step.
+
+    A row with ``finish`` = "length" was cut off: to end its turn would teach the model to stop anywhere. Such rows, and
+    those with a sequence over ``max_length`` tokens, are left out and reported (``refuse_unfit``: refused).
+    ``vocabulary``: how many tokens the model knows.
+    Raises DataError, naming rows by ``_id``, for rows that cannot be trained on, or where none is left.
+    """
+    result = Encoded([], [], [])
+    wrong: dict[str, str] = {}
+    for row in rows:
+        if row.get("finish") == "length":
+            result.cut_off.append(row["_id"])
+            continue
+        try:
+            example = encode(row, encoder)
+            for tokens in example.sequences:
+                _audit(tokens, encoder.end_of_turn, vocabulary)
+        except ValueError as error:
+            wrong[row["_id"]] = str(error)
+            continue
+        if example.longest > max_length:
+            result.too_long.append(example.id)
+        else:
+            result.examples.append(example)
+    if refuse_unfit:
+        wrong |= dict.fromkeys(result.too_long, f"longer than max_length = {max_length} tokens")
+        wrong |= dict.fromkeys(result.cut_off, "cut off by a token limit, so it has no end of turn")
+    if wrong:
+        named = "; ".join(f"{row}: {reason}" for row, reason in list(wrong.items())[:NAMED])
+        raise DataError(
+            f"{len(wrong)} rows cannot be trained on ({named}); filter them out with a keep step before"
+        )
+    if not result.examples:
+        raise DataError(
+            f"no row to train on: {len(result.too_long)} are longer than max_length = {max_length} tokens and "
+            f"{len(result.cut_off)} were cut off by a token limit (finish = 'length')"
+        )
+    return result
+
+
+def show_labels(examples: Sequence[Example], encoder: ChatEncoder) -> str:
+    """For a person to look at: each example's sequences token by token, those that are trained on in [brackets]."""
+    lines = []
+    for example in examples:
+        lines.append(f"row {example.id}: {example.trained_tokens} of {example.tokens} tokens are trained on")
+        for tokens in example.sequences:
+            pieces = (encoder.tokenizer.decode([token]) for token in tokens.ids)
+            lines.append("".join(f"[{piece}]" if on else piece for piece, on in zip(pieces, tokens.trained)))
+    return "\n".join(lines)
+
+
+def _audit(tokens: Tokens, end_of_turn: int, vocabulary: int) -> None:
+    """Raises ValueError for labels that would teach the wrong thing."""
+    if not tokens.total_weight > 0:
+        raise ValueError("all labels are masked, or weigh nothing")
+    if tokens.trained[0]:
+        raise ValueError("the first token has a label, but nothing comes before it to predict it from")
+    if tokens.ids[-1] != end_of_turn:
+        raise ValueError("it does not end with the end-of-turn token: the model would not learn to stop")
+    if not tokens.trained[-1]:
+        # What happens where padding is masked by its id and the padding token is the end of turn.
+        raise ValueError("its end of turn is masked: the model would not learn to stop")
+    if not 0 <= min(tokens.ids) <= max(tokens.ids) < vocabulary:
+        raise ValueError(f"token {max(tokens.ids)} is beyond the model's {vocabulary} embeddings")

@@ -1,0 +1,1 @@
+"""What training minimises: one small file an objective."""

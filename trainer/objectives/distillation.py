@@ -1,0 +1,127 @@
+"""``train: distill``: learning a teacher's whole distribution of each next token."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from ...pipelines.operator import Context, ModelRef
+from ..sft import SupervisedFineTuning
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..model import Decoder
+    from ..packs import Pack
+    from .objective import Moment, Objective
+
+Direction = Literal["forward", "reverse"]
+
+
+class Distillation(SupervisedFineTuning):
+    """For each token of the rows' responses, with p the student's and q the teacher's distribution at ``temperature`` T:
+
+    loss = (1 - h) * T^2 * KL + h * -log p(token), the mean over the step's trained tokens,
+
+    where KL is KL(q || p) (``forward``: the student covers all that the teacher does; Hinton, Vinyals, Dean, arXiv
+    1503.02531) or KL(p || q) (``reverse``: it keeps to what the teacher finds likely; Gu, Dong, Wei, Huang, "MiniLLM",
+    arXiv 2306.08543, and Agarwal et al., "GKD", arXiv 2306.13649, token by token). ``top_k``: tell apart only the
+    teacher's k likeliest tokens and take all others as one, which never gives more than the full divergence; None: all.
+    ``hard``: h. The teacher runs beside the student, frozen, in the student's dtype, with ``teacher_quantize``; both
+    must have one tokenizer.
+    """
+
+    logit_copies = 8
+    teacher: ModelRef
+    teacher_quantize: Literal["nf4", "none"] = "none"
+    direction: Direction = "forward"
+    temperature: float = Field(default=1.0, gt=0)
+    top_k: int | None = Field(default=None, ge=1)
+    hard: float = Field(default=0.0, ge=0, lt=1)
+
+    def objective(self, context: Context) -> Objective:
+        from .teacher import check_tokenizers, load_teacher
+        from .token_loss import TokenObjective
+
+        known = context.weights(self.teacher)
+        check_tokenizers(known, context.weights(self.model))
+
+        @cache
+        def teacher() -> Decoder:
+            return load_teacher(known, dtype=self.torch_dtype(), quantize=self.teacher_quantize)
+
+        def losses(
+            hidden: Tensor, head: Tensor, pack: Pack, weights: Tensor, moment: Moment
+        ) -> tuple[Tensor, Tensor]:
+            return self.losses(teacher(), hidden, head, pack, weights)
+
+        return TokenObjective(losses)
+
+    def beside(self, context: Context) -> int:
+        from .teacher import teacher_bytes
+
+        size = self.torch_dtype().itemsize
+        return teacher_bytes(
+            context.weights(self.teacher), bytes_a_value=size, quantize=self.teacher_quantize
+        )
+
+    def losses(
+        self, teacher: Decoder, hidden: Tensor, head: Tensor, pack: Pack, weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See :class:`gristmill.trainer.objectives.token_loss.TokenLosses`."""
+        import torch
+
+        from .token_loss import linear_token_loss
+
+        with torch.no_grad():
+            known = teacher(pack.ids, pack.lengths).index_select(0, pack.places)
+
+        def loss(logits: Tensor, part: slice) -> Tensor:
+            aims = (known[part] @ teacher.head.T).to(logits.dtype)
+            both = min(logits.shape[1], aims.shape[1])  # a head may be padded beyond the tokenizer
+            apart = divergence(
+                logits[:, :both],
+                aims[:, :both],
+                direction=self.direction,
+                temperature=self.temperature,
+                top_k=self.top_k,
+            )
+            if not self.hard:
+                return apart
+            miss = -logits.log_softmax(1).gather(1, pack.targets[part, None])[:, 0]
+            return (1 - self.hard) * apart + self.hard * miss
+
+        losses = linear_token_loss(hidden, head, loss)
+        return (losses * weights).sum(), losses.detach()
+
+
+def divergence(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    direction: Direction,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+) -> Tensor:
+    """T^2 * KL of the distributions that the logits (tokens, V) give at temperature T: nats, (tokens,).
+
+    ``top_k``: over the teacher's k likeliest tokens and one class for all others.
+    """
+    log_p, log_q = (logits / temperature for logits in (student, teacher))
+    if top_k is None or top_k >= student.shape[1]:
+        log_p, log_q = log_p.log_softmax(1), log_q.log_softmax(1)
+    else:
+        likely = log_q.topk(top_k, dim=1).indices
+        log_p, log_q = (_grouped(logits, likely) for logits in (log_p, log_q))
+    above, below = (log_q, log_p) if direction == "forward" else (log_p, log_q)
+    return temperature**2 * (above.exp() * (above - below)).sum(1)
+
+
+def _grouped(logits: Tensor, likely: Tensor) -> Tensor:
+    """The log-probabilities of the tokens ``likely`` (tokens, k), then that of all others: (tokens, k + 1)."""
+    import torch
+
+    others = logits.scatter(1, likely, float("-inf")).logsumexp(1, keepdim=True)
+    return torch.cat([logits.gather(1, likely), others], 1) - logits.logsumexp(1, keepdim=True)

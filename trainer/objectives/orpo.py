@@ -1,0 +1,51 @@
+"""``train: orpo``: odds ratio preference optimization."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from ...pipelines.operator import Context
+from ..training import Training
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .objective import Objective
+    from .pairs import Responses
+
+#: A mean log-probability is kept below this, since the odds of certainty are infinite.
+CERTAIN = -1e-7
+
+
+class OddsRatioPreferenceOptimization(Training):
+    """For each pair (x, y_w, y_l), with log p the mean log-probability of a token and odds = p / (1 - p):
+
+    loss = -log p(y_w | x) - weight * log sigmoid(log odds(y_w | x) - log odds(y_l | x)), the mean over the step's pairs.
+
+    Rows have ``prompt``, ``chosen``, ``rejected``; there is no reference model. ``odds_weight``: the paper's lambda. Hong,
+    Lee, Thorne, "ORPO: Monolithic Preference Optimization without Reference Model" (arXiv 2403.07691).
+    """
+
+    sequences_a_row = 2
+    learning_rate: float = Field(default=8e-6, gt=0)
+    odds_weight: float = Field(default=0.1, gt=0)
+
+    def objective(self, context: Context) -> Objective:
+        from .pairs import PairObjective
+
+        return PairObjective(self.losses)
+
+    def losses(self, chosen: Responses, rejected: Responses) -> tuple[Tensor, Tensor]:
+        """The loss and the log odds ratio of each pair, (pairs,)."""
+        from torch.nn.functional import logsigmoid
+
+        ratio = log_odds(chosen.mean) - log_odds(rejected.mean)
+        return -chosen.mean - self.odds_weight * logsigmoid(ratio), ratio.detach()
+
+
+def log_odds(log_probability: Tensor) -> Tensor:
+    """log(p / (1 - p)) from log p, exact to a few ulp on both ends: log(1 - p) is log(-expm1(log p))."""
+    inside = log_probability.clamp(max=CERTAIN)
+    return inside - (-inside.expm1()).log()

@@ -1,0 +1,127 @@
+"""Losses over pairs of a better and a worse response: what all of them share.
+
+A row has ``prompt`` (a text, or messages), ``chosen`` and ``rejected`` (texts, or messages), and perhaps ``system`` and
+``weight``. A step's loss is the mean over its pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ...kernels.log_probs import linear_log_probs
+from ...pipelines.inference import Message
+from ...pipelines.records import Row
+from ..chat import ChatEncoder
+from ..examples import Example
+from ..model import Decoder
+from ..packing import pack as bins
+from ..packs import Pack
+from .objective import Moment, PackLoss
+from .token_loss import row_weight
+
+
+@dataclass(frozen=True, slots=True)
+class Responses:
+    """One side of some pairs, (pairs,) each: the summed ``log_probs`` of its tokens (nats), how many ``tokens``, and
+    its ``reference``: the log-probability under the model that training starts from, where that was asked for."""
+
+    log_probs: Tensor
+    tokens: Tensor
+    reference: Tensor | None = None
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean log-probability of a token."""
+        return self.log_probs / self.tokens
+
+    @property
+    def gain(self) -> Tensor:
+        """The log-ratio of this model's probability to the reference's."""
+        assert self.reference is not None
+        return self.log_probs - self.reference
+
+
+#: (chosen, rejected) -> the loss of each pair, (pairs,), which can be differentiated; and by how much the reward
+#: of the chosen response, as the method defines it, is above the other's, (pairs,).
+PairLosses = Callable[[Responses, Responses], tuple[Tensor, Tensor]]
+
+
+class PairObjective:
+    """An objective over pairs. ``losses``: of each pair from the responses' log-probabilities. ``referenced``: whether
+    they need those under the model that training starts from."""
+
+    def __init__(self, losses: PairLosses, *, referenced: bool = False) -> None:
+        self.losses, self.referenced = losses, referenced
+
+    def encode(self, row: Row, encoder: ChatEncoder) -> Example:
+        better, worse = (conversation(row, side) for side in ("chosen", "rejected"))
+        if better[:-1] != worse[:-1]:
+            raise ValueError("chosen and rejected do not answer the same prompt")
+        if better == worse:
+            raise ValueError("chosen and rejected are the same")
+        return Example(row["_id"], (encoder.encode(better), encoder.encode(worse)), row_weight(row))
+
+    def count(self, example: Example) -> float:
+        return example.weight
+
+    def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
+        return with_reference(model, examples, capacity) if self.referenced else list(examples)
+
+    def loss(self, model: Decoder, pack: Pack, moment: Moment) -> PackLoss:
+        sums = pack.sums(_token_log_probs(model, pack))
+        tokens = torch.bincount(pack.owners, minlength=len(sums))
+        reference: list[Tensor] | list[None] = [None, None]
+        if self.referenced:
+            known = torch.tensor([example.reference for example in pack.examples], device=sums.device)
+            reference = list(known.to(sums.dtype).T)
+        chosen, rejected = (Responses(sums[side::2], tokens[side::2], reference[side]) for side in range(2))
+        losses, margins = self.losses(chosen, rejected)
+        shares = (pack.row_weights() / moment.count).to(sums.dtype)
+        figures = {
+            "margin": (shares * margins).sum().item(),
+            "accuracy": (shares * (margins > 0)).sum().item(),
+        }
+        return PackLoss((shares * losses).sum(), losses.tolist(), figures)
+
+
+def with_reference(model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
+    """The examples with each response's log-probability under ``model`` as it is. No second copy of a model is held."""
+    found: dict[int, Example] = {}
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        for indices in bins([example.tokens for example in examples], capacity):
+            pack = Pack.of([examples[index] for index in indices], model.embeddings.device)
+            sums = pack.sums(_token_log_probs(model, pack)).tolist()
+            for place, index in enumerate(indices):
+                found[index] = replace(examples[index], reference=tuple(sums[2 * place : 2 * place + 2]))
+    model.train(was_training)
+    return [found[index] for index in range(len(examples))]
+
+
+def conversation(row: Row, side: str) -> list[Message]:
+    """The row's prompt and the response in its column ``side``, as messages. Raises ValueError where there is none."""
+    response, prompt = row.get(side), row.get("prompt")
+    if not response:
+        raise ValueError(f"a pair needs 'prompt', 'chosen' and 'rejected'; {side!r} is missing or empty")
+    if not isinstance(response, str) and response[0]["role"] != "assistant":
+        return list(response)  # the whole conversation, as preference data sets often have it
+    if not prompt:
+        raise ValueError("a pair needs 'prompt', 'chosen' and 'rejected'; 'prompt' is missing or empty")
+    answer: list[Message] = [{"role": "assistant", "content": response}]
+    return [*_prompt(row), *(answer if isinstance(response, str) else response)]
+
+
+def _prompt(row: Row) -> list[Message]:
+    prompt = row["prompt"]
+    system: list[Message] = [{"role": "system", "content": row["system"]}] if row.get("system") else []
+    return [*system, *([{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt)]
+
+
+def _token_log_probs(model: Decoder, pack: Pack) -> Tensor:
+    hidden = model(pack.ids, pack.lengths).index_select(0, pack.places)
+    return linear_log_probs(hidden, model.head, pack.targets)

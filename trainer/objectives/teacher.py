@@ -1,0 +1,57 @@
+"""A second, frozen model whose predictions are learned from."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from ...pipelines.errors import ModelError
+from ...pipelines.inference import ModelWeights
+from ..adapters.build import load_adapted
+from ..adapters.settings import AdapterSettings
+from ..export import read_adapter_config
+from ..loading import load_model
+from ..memory import block_weights
+from ..model import Decoder, ModelConfig
+
+
+def check_tokenizers(teacher: ModelWeights, student: ModelWeights) -> None:
+    """Raises ModelError where the two models do not read text as the same tokens."""
+    from transformers import AutoTokenizer
+
+    one, other = (AutoTokenizer.from_pretrained(weights.path).get_vocab() for weights in (teacher, student))
+    if one != other:
+        raise ModelError(
+            f"the teacher {teacher.name!r} and {student.name!r} have different tokenizers ({len(one)} and {len(other)} "
+            "tokens, or other ids), so their predictions cannot be compared; choose a teacher of the same family"
+        )
+
+
+def load_teacher(weights: ModelWeights, *, dtype: torch.dtype, quantize: Literal["nf4", "none"]) -> Decoder:
+    """The model of ``weights``, with its adapter where it has one, frozen and without dropout."""
+    if weights.adapter is None:
+        model = load_model(weights.path, dtype=dtype, quantize=quantize)
+    else:
+        found = read_adapter_config(weights.adapter)
+        kind = "dora" if found.get("use_dora") else "rslora" if found.get("use_rslora") else "lora"
+        settings = AdapterSettings.model_validate(
+            {
+                "kind": kind,
+                "rank": found["r"],
+                "alpha": found["lora_alpha"],
+                "targets": tuple(sorted(name.rsplit(".", 1)[-1] for name in found["target_modules"])),
+            }
+        )
+        model = load_adapted(weights, settings, seed=0, batches=[], dtype=dtype, quantize=quantize)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return model.eval()
+
+
+def teacher_bytes(weights: ModelWeights, *, bytes_a_value: int, quantize: Literal["nf4", "none"]) -> int:
+    """What the teacher takes in memory, without its adapter."""
+    config = ModelConfig.read(weights.path)
+    blocks = block_weights(config)
+    embeddings = config.vocabulary * config.hidden * (1 if config.tied else 2)
+    return embeddings * bytes_a_value + (blocks * 33 // 64 if quantize == "nf4" else blocks * bytes_a_value)

@@ -1,0 +1,1 @@
+"""How weights are updated: one small file an update rule."""

@@ -1,0 +1,61 @@
+"""AdamW with its moments in 8 bits, in blocks of 256: see ``kernels/adamw8bit.py`` (Dettmers et al., arXiv 2110.02861)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ...kernels import blockwise
+from ...kernels.adamw8bit import Moments, adamw8bit_step
+from .adamw import EPSILON
+from .optimizer import Optimizer, State
+
+
+class AdamW8bit(Optimizer):
+    """AdamW at a quarter of its state: two bytes a weight and two float32 scales a block."""
+
+    state_bytes: ClassVar[float] = 2 + 8 / blockwise.BLOCK
+
+    def start(self, parameter: Tensor) -> State:
+        moments = Moments.zeros(parameter)
+        return {
+            "step": torch.zeros((), dtype=torch.int64),
+            "first": moments.first,
+            "first_absmax": moments.first_absmax,
+            "second": moments.second,
+            "second_absmax": moments.second_absmax,
+        }
+
+    def update(
+        self, weights: Sequence[Tensor], gradients: Sequence[Tensor], states: Sequence[State], rate: float
+    ) -> None:
+        for weight, gradient, state in zip(weights, gradients, states):
+            state["step"] += 1
+            adamw8bit_step(
+                weight,
+                gradient,
+                _moments(state),
+                lr=rate,
+                betas=(self.beta1, self.beta2),
+                eps=EPSILON,
+                weight_decay=self.weight_decay,
+                step=int(state["step"]),
+            )
+
+    def forget(self, parameter: nn.Parameter, kept: Tensor) -> None:
+        moments, kept = _moments(self.states[parameter]), kept.reshape(-1)
+        first = blockwise.dequantize_signed(moments.first, moments.first_absmax)
+        second = blockwise.dequantize_unsigned(moments.second, moments.second_absmax)
+        for codes, absmax, (new_codes, new_absmax) in (
+            (moments.first, moments.first_absmax, blockwise.quantize_signed(first * kept)),
+            (moments.second, moments.second_absmax, blockwise.quantize_unsigned(second * kept)),
+        ):
+            codes.copy_(new_codes)
+            absmax.copy_(new_absmax)
+
+
+def _moments(state: State) -> Moments:
+    return Moments(state["first"], state["first_absmax"], state["second"], state["second_absmax"])

@@ -1,0 +1,95 @@
+"""The slot for update rules, and what all of them share: groups, rounding, and a state that resumes to the bit.
+
+Not ``torch.optim.Optimizer``: loading a state into one casts it to its parameter's dtype, which 8-bit moments do not survive.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ...kernels.rounding import stochastic_round
+
+State = dict[str, Tensor]
+
+
+class Optimizer(ABC):
+    """An update rule over float32 values. Subclasses give :meth:`start` and :meth:`update`.
+
+    A bfloat16 parameter has no float32 copy: it is widened, updated and rounded stochastically, since an update
+    below half its spacing (lr * u < 2**-9 * |w|) would be lost if rounded to the nearest. ``groups``: ``params`` that share
+    a ``rate``, by which the schedule's is multiplied (:func:`gristmill.trainer.adapters.groups.parameter_groups`). ``seed``: of that rounding.
+    ``betas``: decay of the moments; None: the rule's own.
+    """
+
+    #: The rule's own betas, and how many bytes of state it keeps for each weight.
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
+    state_bytes: ClassVar[float]
+
+    def __init__(
+        self,
+        groups: Sequence[Mapping[str, Any]],
+        *,
+        betas: tuple[float, float] | None = None,
+        weight_decay: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self.groups, self.weight_decay = groups, weight_decay
+        self.beta1, self.beta2 = betas or type(self).betas
+        self.parameters = [parameter for group in groups for parameter in group["params"]]
+        self.states = {parameter: self.start(parameter) for parameter in self.parameters}
+        device = self.parameters[0].device if self.parameters else torch.device("cpu")
+        self.generator = torch.Generator(device).manual_seed(seed)
+
+    @abstractmethod
+    def start(self, parameter: Tensor) -> State:
+        """The state of a parameter before its first update: tensors of the rule's own dtypes."""
+
+    @abstractmethod
+    def update(
+        self, weights: Sequence[Tensor], gradients: Sequence[Tensor], states: Sequence[State], rate: float
+    ) -> None:
+        """Update float32 (or float64) ``weights`` and their ``states`` in place."""
+
+    @abstractmethod
+    def forget(self, parameter: nn.Parameter, kept: Tensor) -> None:
+        """Set the parameter's moments to zero where ``kept`` (bool, of its shape) is false."""
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """Update every parameter that has a gradient."""
+        for group in self.groups:
+            live = [parameter for parameter in group["params"] if parameter.grad is not None]
+            wide = [parameter for parameter in live if parameter.dtype != torch.bfloat16]
+            if wide:
+                gradients = [parameter.grad for parameter in wide if parameter.grad is not None]
+                self.update(wide, gradients, [self.states[p] for p in wide], rate * group["rate"])
+            for parameter in live:
+                if parameter.dtype == torch.bfloat16 and parameter.grad is not None:
+                    weights = parameter.float()
+                    gradient = parameter.grad.float()
+                    self.update([weights], [gradient], [self.states[parameter]], rate * group["rate"])
+                    parameter.copy_(stochastic_round(weights, self.generator))
+
+    def clear(self) -> None:
+        """Drop all gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on, but for the parameters."""
+        return {
+            "states": [self.states[parameter] for parameter in self.parameters],
+            "generator": self.generator.get_state(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state` gave, in the dtypes it has. Raises ValueError for one of other parameters."""
+        for parameter, saved in zip(self.parameters, state["states"], strict=True):
+            for name, tensor in self.states[parameter].items():
+                tensor.copy_(saved[name])
+        self.generator.set_state(state["generator"])
