@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from . import blockwise
+from . import blockwise, dispatch
 from .cost import Cost
-from .rounding import stochastic_round
+from .rounding import draw_seed, stochastic_round
 
 #: Parameters whose float32 moments exist at once on the plain path: whole blocks, 4 MiB each.
 PART = 4096 * blockwise.BLOCK
@@ -71,6 +71,36 @@ def adamw8bit_step(
     if parameter.dtype == torch.bfloat16 and generator is None:
         raise ValueError("a bfloat16 parameter without a float32 copy needs a generator to round by")
     flat, gradients = parameter.detach().reshape(-1), gradient.detach().reshape(-1)
+    if dispatch.on_triton(flat):
+        from .gpu import adamw8bit as gpu
+
+        states = (moments.first, moments.first_absmax, moments.second, moments.second_absmax)
+        seed = (
+            None
+            if parameter.dtype == torch.float32 or generator is None
+            else draw_seed(generator).to(flat.device)
+        )
+        gpu.step(
+            flat, gradients, states, _tables(flat.device), seed, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay,
+            number=step, block=blockwise.BLOCK, smallest=blockwise.SMALLEST_SCALE,
+        )  # fmt: skip
+    else:
+        _plain_step(flat, gradients, moments, lr, betas, eps, weight_decay, step, generator)
+    if flat.data_ptr() != parameter.data_ptr():
+        parameter.detach().copy_(flat.view(parameter.shape))
+
+
+def _plain_step(
+    flat: Tensor,
+    gradients: Tensor,
+    moments: Moments,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+    step: int,
+    generator: torch.Generator | None,
+) -> None:
     for start in range(0, flat.numel(), PART):
         part = slice(start, start + PART)
         blocks = slice(start // blockwise.BLOCK, (start + PART) // blockwise.BLOCK)
@@ -82,11 +112,17 @@ def adamw8bit_step(
         wide = flat[part].float().mul_(1 - lr * weight_decay)
         spread = v.sqrt().div_(math.sqrt(1 - betas[1] ** step)).add_(eps)
         wide.addcdiv_(m, spread, value=-lr / (1 - betas[0] ** step))
-        flat[part] = wide if generator is None else stochastic_round(wide, generator)
+        if flat.dtype == torch.bfloat16 and generator is not None:
+            flat[part] = stochastic_round(wide, generator)
+        else:
+            flat[part] = wide
         moments.first[part], moments.first_absmax[blocks] = blockwise.quantize_signed(m)
         moments.second[part], moments.second_absmax[blocks] = blockwise.quantize_unsigned(v)
-    if flat.data_ptr() != parameter.data_ptr():
-        parameter.detach().copy_(flat.view(parameter.shape))
+
+
+def _tables(device: torch.device) -> tuple[Tensor, ...]:
+    maps = blockwise.signed_map(device), blockwise.unsigned_map(device)
+    return *maps, *(blockwise.midpoints(table) for table in maps)
 
 
 def cost(count: int, itemsize: int) -> Cost:

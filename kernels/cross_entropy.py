@@ -19,20 +19,23 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import softplus
 
-#: Tokens whose logits exist at once: enough for an efficient product, few enough to stay near the cache.
-CHUNK = 128
+from . import dispatch
+
+#: Tokens whose logits exist at once on a CPU, few enough to stay near the cache, and on a GPU, enough to fill it.
+CHUNK, GPU_CHUNK = 128, 1024
 #: Where softplus(x) is x to the last bit of a float64 (torch's own border of 20 is too early for one).
 LINEAR_ABOVE = 40.0
 
 
 def linear_cross_entropy(
-    hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, chunk: int = CHUNK
+    hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, chunk: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy of ``hidden @ head.T`` against ``targets``.
 
     ``hidden`` (tokens, H), ``head`` (V, H) of the same dtype and frozen, ``targets`` int64 (tokens,),
     ``weights`` float32 or float64 (tokens,): what each token's loss counts (1 / the number of trained
-    tokens of the whole step makes accumulation and packing change nothing).
+    tokens of the whole step makes accumulation and packing change nothing), ``chunk``: tokens whose logits
+    exist at once, by default what suits the device.
 
     Returns the weighted sum of the losses (a scalar that can be differentiated with respect to
     ``hidden``), and the losses in nats (tokens,), detached. Both are float32 (float64 for float64 input).
@@ -40,8 +43,14 @@ def linear_cross_entropy(
     """
     if head.requires_grad:
         raise ValueError("linear_cross_entropy is for a frozen head; this one requires a gradient")
+    chunk = chunk or chunk_size(hidden.device)
     total, losses = _LinearCrossEntropy.apply(hidden, head, targets, weights, chunk)  # type: ignore[no-untyped-call]
     return total, losses
+
+
+def chunk_size(device: torch.device) -> int:
+    """Tokens whose logits exist at once, where the caller does not say."""
+    return CHUNK if device.type == "cpu" else GPU_CHUNK
 
 
 def token_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -52,6 +61,11 @@ def token_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor
     softmax over the others (tokens, V), 0 at the target: d loss / d logits = sigmoid(gap) * (that, with -1
     at the target).
     """
+    if dispatch.on_triton(logits):
+        from .gpu import cross_entropy as gpu
+
+        gap = gpu.others(logits, target[:, 0].contiguous())
+        return softplus(gap, threshold=LINEAR_ABOVE), gap, logits
     aim = logits.gather(1, target)
     logits.scatter_(1, target, float("-inf"))
     others = torch.softmax(logits, dim=1)

@@ -18,13 +18,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .cost import Cost
-from .cross_entropy import CHUNK, token_losses
+from .cross_entropy import chunk_size, token_losses
 
 
-def linear_log_probs(hidden: Tensor, head: Tensor, targets: Tensor, chunk: int = CHUNK) -> Tensor:
+def linear_log_probs(hidden: Tensor, head: Tensor, targets: Tensor, chunk: int | None = None) -> Tensor:
     """``log_softmax(hidden @ head.T)`` at ``targets``.
 
-    ``hidden`` (tokens, H) and ``head`` (V, H) of one dtype, ``targets`` int64 (tokens,), each in [0, V).
+    ``hidden`` (tokens, H) and ``head`` (V, H) of one dtype, ``targets`` int64 (tokens,), each in [0, V). ``chunk``: tokens
+    whose logits exist at once, by default what suits the device.
     Returns nats, float32 (tokens,) (float64 for float64 input), differentiable once with respect to
     ``hidden`` and to ``head`` where they require a gradient. The head's gradient is summed in float32.
     Raises ValueError for shapes or dtypes that do not go together.
@@ -39,6 +40,7 @@ def linear_log_probs(hidden: Tensor, head: Tensor, targets: Tensor, chunk: int =
         raise ValueError(
             f"targets {tuple(targets.shape)} must be ({hidden.shape[0]},), one for each hidden state"
         )
+    chunk = chunk or chunk_size(hidden.device)
     graded = torch.is_grad_enabled() and hidden.requires_grad
     found: Tensor = _LinearLogProbs.apply(hidden, head, targets, chunk, graded)  # type: ignore[no-untyped-call]
     return found

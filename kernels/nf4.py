@@ -12,13 +12,17 @@ Bytes: 0.5 a weight + 1/64 + 4/(64*256) for the scales = 0.516 (flat scales: 0.5
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor
 
-from .blockwise import SMALLEST_SCALE, dequantize_signed, midpoints, per_block, quantize_signed
+from . import dispatch
+from .blockwise import BLOCK as SCALE_BLOCK
+from .blockwise import SMALLEST_SCALE, dequantize_signed, midpoints, per_block, quantize_signed, signed_map
+from .cost import Cost
 
 #: The 16 values of a NormalFloat4 code (quantiles of a normal distribution, 0 and both ends exact).
 CODEBOOK = (
@@ -39,6 +43,7 @@ CODEBOOK = (
     0.7229568362236023,
     1.0,
 )
+#: Weights that share a scale.
 BLOCK = 64
 
 
@@ -76,10 +81,24 @@ class NF4Tensor:
 
 def quantize(weight: Tensor, *, block: int = BLOCK, nested: bool = True) -> NF4Tensor:
     """``weight`` (any shape, floating) in NF4: each weight over its block's largest magnitude, as the
-    nearest code. Ties go to the lower code. Raises ValueError for a weight that is not finite."""
+    nearest code. Ties go to the lower code. Raises ValueError for a weight that is not finite, or a block that is
+    not a power of two from 2 on."""
+    if block < 2 or block & (block - 1):
+        raise ValueError(f"a block of {block} weights; give a power of two")
     flat = weight.detach().reshape(-1).float()
     if not torch.isfinite(flat).all():
         raise ValueError("cannot quantize a weight with NaN or infinite values to NF4")
+    if dispatch.on_triton(flat):
+        from .gpu import nf4 as gpu
+
+        packed, absmax = gpu.quantize(flat.contiguous(), _midpoints(flat.device), block, SMALLEST_SCALE)
+    else:
+        packed, absmax = _plain_quantize(flat, block)
+    return NF4Tensor(packed, nest_scales(absmax) if nested else absmax, tuple(weight.shape), block)
+
+
+def _plain_quantize(flat: Tensor, block: int) -> tuple[Tensor, Tensor]:
+    """Packed codes and scales of float32 ``flat`` (n,)."""
     count = flat.numel()
     blocks = torch.nn.functional.pad(flat, (0, -count % block)).view(-1, block)
     absmax = blocks.abs().amax(dim=1)
@@ -87,8 +106,7 @@ def quantize(weight: Tensor, *, block: int = BLOCK, nested: bool = True) -> NF4T
     codes = torch.bucketize(normed, _midpoints(flat.device), out_int32=True).to(torch.uint8).view(-1)[:count]
     # The unused low nibble of an odd tail holds the code of zero weight 0, as in bitsandbytes.
     pairs = torch.nn.functional.pad(codes, (0, count % 2)).view(-1, 2)
-    packed = (pairs[:, 0] << 4) | pairs[:, 1]
-    return NF4Tensor(packed, nest_scales(absmax) if nested else absmax, tuple(weight.shape), block)
+    return (pairs[:, 0] << 4) | pairs[:, 1], absmax
 
 
 def dequantize(weight: NF4Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -97,13 +115,29 @@ def dequantize(weight: NF4Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
     One table look-up a byte fetches both its codes as one 8-byte element; then one multiplication.
     """
-    scales = weight.scales if isinstance(weight.scales, Tensor) else weight.scales.decode()
+    if dispatch.on_triton(weight.packed):
+        from .gpu import nf4 as gpu
+
+        device, scales = weight.packed.device, weight.scales
+        out = torch.empty(weight.shape, dtype=dtype, device=device)
+        nested = (
+            ()
+            if isinstance(scales, Tensor)
+            else (scales.codes, signed_map(device), scales.absmax, scales.offset)
+        )
+        gpu.dequantize(weight.packed, nested or scales, _codes(device), out, weight.block, SCALE_BLOCK)
+        return out
+    decoded = weight.scales if isinstance(weight.scales, Tensor) else weight.scales.decode()
     pairs = torch.index_select(_byte_table(weight.packed.device), 0, weight.packed.int())
-    count = 1
-    for size in weight.shape:
-        count *= size
-    values = pairs.view(torch.float32)[:count]
-    return per_block(values, scales, weight.block).to(dtype).view(weight.shape)
+    values = pairs.view(torch.float32)[: math.prod(weight.shape)]
+    return per_block(values, decoded, weight.block).to(dtype).view(weight.shape)
+
+
+def cost(count: int, itemsize: int, *, nested: bool = True, block: int = BLOCK) -> Cost:
+    """Decoding ``count`` weights to ``itemsize`` bytes each; encoding moves as much the other way."""
+    blocks = -(-count // block)
+    scales = blocks + 4 * -(-blocks // SCALE_BLOCK) + 4 if nested else 4 * blocks
+    return Cost(-(-count // 2) + scales, count * itemsize, count)
 
 
 def nest_scales(absmax: Tensor) -> NestedScales:
@@ -114,14 +148,19 @@ def nest_scales(absmax: Tensor) -> NestedScales:
 
 
 @cache
+def _codes(device: torch.device) -> Tensor:
+    return torch.tensor(CODEBOOK, device=device)
+
+
+@cache
 def _midpoints(device: torch.device) -> Tensor:
     """The 15 values between neighbouring codes, float32."""
-    return midpoints(torch.tensor(CODEBOOK, device=device))
+    return midpoints(_codes(device))
 
 
 @cache
 def _byte_table(device: torch.device) -> Tensor:
     """For each byte its two codes' float32 values, high nibble first, as one int64: (256,)."""
-    codes = torch.tensor(CODEBOOK, device=device)
+    codes = _codes(device)
     byte = torch.arange(256, device=device)
     return torch.stack([codes[byte >> 4], codes[byte & 15]], dim=1).view(torch.int64).view(-1)

@@ -1,7 +1,6 @@
-"""RMSNorm with a frozen weight (Zhang & Sennrich, arXiv 1910.07467).
+"""RMSNorm (Zhang & Sennrich, arXiv 1910.07467), alone or of a sum with the residual stream.
 
 Rounds as transformers does: normalised in float32, rounded to the input's dtype, then times the weight.
-Minimum bytes for M x H values of s bytes: 2*M*H*s forward, 3*M*H*s backward.
 """
 
 from __future__ import annotations
@@ -12,26 +11,102 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from . import dispatch
+from .cost import Cost
+
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-    """``weight * x / rms(x)`` over the last dimension. ``x`` (..., H), ``weight`` (H,), frozen; same dtype."""
-    normed: Tensor = _RMSNorm.apply(x, weight, epsilon)  # type: ignore[no-untyped-call]
+    """``weight * x / rms(x)`` over the last dimension. ``x`` (..., H), ``weight`` (H,), of the same dtype; the
+    weight's gradient is formed only where it requires one. Raises ValueError for a weight that does not fit."""
+    _check(x, weight)
+    normed: Tensor = _RMSNorm.apply(x, None, weight, epsilon)[0]  # type: ignore[no-untyped-call]
     return normed
+
+
+def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """``x + residual``, rounded to their dtype, and its :func:`rms_norm`, in one pass: (sum, normalised)."""
+    _check(x, weight)
+    if residual.shape != x.shape or residual.dtype != x.dtype:
+        raise ValueError(
+            f"cannot add {tuple(x.shape)} {x.dtype} and {tuple(residual.shape)} {residual.dtype}"
+        )
+    normed, total = _RMSNorm.apply(x, residual, weight, epsilon)  # type: ignore[no-untyped-call]
+    return total, normed
+
+
+def cost(
+    rows: int, size: int, itemsize: int, *, add: bool = False, backward: bool = False, trained: bool = False
+) -> Cost:
+    """One pass over (rows, H = ``size``) values of ``itemsize`` bytes; ``trained``: the weight's gradient too."""
+    values = rows * size * itemsize
+    if backward:
+        read, written = values * (3 if add else 2) + 4 * rows, values
+        return Cost(read + size * itemsize, written + (size * itemsize if trained else 0), 8 * rows * size)
+    both = values * (2 if add else 1)
+    return Cost(both + size * itemsize, both + 4 * rows, (5 if add else 4) * rows * size)
+
+
+def _check(x: Tensor, weight: Tensor) -> None:
+    if weight.shape != x.shape[-1:] or weight.dtype != x.dtype:
+        raise ValueError(
+            f"a weight {tuple(weight.shape)} {weight.dtype} does not fit {tuple(x.shape)} {x.dtype}"
+        )
 
 
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        scale = wide.square().mean(dim=-1, keepdim=True).add_(epsilon).rsqrt_()
-        ctx.save_for_backward(x, weight, scale)
-        return (wide * scale).to(x.dtype) * weight
+    def forward(
+        ctx: Any, x: Tensor, residual: Tensor | None, weight: Tensor, epsilon: float
+    ) -> tuple[Tensor, Tensor | None]:
+        if dispatch.on_triton(x):
+            from .gpu import rms_norm as gpu
+
+            flat = x.reshape(-1, x.shape[-1]).contiguous()
+            added = None if residual is None else residual.reshape(flat.shape).contiguous()
+            y, total, scale = (
+                part.view(*x.shape[:-1], -1)
+                for part in gpu.forward(flat, added, weight.contiguous(), epsilon)
+            )
+        else:
+            total = x if residual is None else x + residual
+            wide = total.to(torch.promote_types(x.dtype, torch.float32))
+            scale = wide.square().mean(dim=-1, keepdim=True).add_(epsilon).rsqrt_()
+            y = (wide * scale).to(x.dtype) * weight
+        ctx.save_for_backward(total, weight, scale)
+        ctx.set_materialize_grads(False)
+        return y, None if residual is None else total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
-        x, weight, scale = ctx.saved_tensors
-        slope = (upstream * weight).to(scale.dtype)
-        normed = x * scale
-        along = (slope * normed).mean(dim=-1, keepdim=True)
-        return slope.sub_(normed.mul_(along)).mul_(scale).to(x.dtype), None, None
+    def backward(ctx: Any, upstream: Tensor | None, d_sum: Tensor | None) -> tuple[Tensor | None, ...]:
+        total, weight, scale = ctx.saved_tensors
+        both = ctx.needs_input_grad[1]
+        if upstream is None:
+            return d_sum, d_sum if both else None, None, None
+        trained = ctx.needs_input_grad[2]
+        if dispatch.on_triton(total):
+            from .gpu import rms_norm as gpu
+
+            rows = (-1, total.shape[-1])
+            d_flat, d_weight = gpu.backward(
+                upstream.reshape(rows).contiguous(), None if d_sum is None else d_sum.reshape(rows).contiguous(),
+                total.reshape(rows).contiguous(), weight.contiguous(), scale.reshape(-1, 1).contiguous(), trained,
+            )  # fmt: skip
+            d_x = d_flat.view(total.shape)
+        else:
+            d_x, d_weight = _plain_backward(upstream, total, weight, scale, trained)
+            d_x = d_x if d_sum is None else d_x + d_sum
+        return d_x, d_x if both else None, d_weight, None
+
+
+def _plain_backward(
+    upstream: Tensor, x: Tensor, weight: Tensor, scale: Tensor, trained: bool
+) -> tuple[Tensor, Tensor | None]:
+    slope = (upstream * weight).to(scale.dtype)
+    normed = x * scale
+    d_weight = None
+    if trained:
+        each = upstream.to(scale.dtype) * normed.to(x.dtype)
+        d_weight = each.sum_to_size(weight.shape).to(weight.dtype)
+    along = (slope * normed).mean(dim=-1, keepdim=True)
+    return slope.sub_(normed.mul_(along)).mul_(scale).to(x.dtype), d_weight

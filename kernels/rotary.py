@@ -11,26 +11,77 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from . import dispatch
+from .cost import Cost
 
-def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """``x`` (tokens, heads, D) turned by its tokens' angles. ``cosines``, ``sines`` (tokens, D/2), of x's dtype."""
-    turned: Tensor = _Rotate.apply(x, cosines[:, None, :], sines[:, None, :])  # type: ignore[no-untyped-call]
+
+def rotate(
+    q: Tensor, k: Tensor, cosines: Tensor, sines: Tensor, *, in_place: bool = False
+) -> tuple[Tensor, Tensor]:
+    """``q`` (tokens, heads, D) and ``k`` (tokens, key heads, D), each turned by its tokens' angles.
+
+    ``cosines``, ``sines`` (tokens, D/2), all of one dtype. ``in_place``: the results may take the storage of q and
+    k, which the caller has no more use for; autograd refuses a backward pass that had saved them. Raises
+    ValueError for shapes that do not go together.
+    """
+    tokens, _, size = q.shape
+    if (
+        k.shape[::2] != (tokens, size)
+        or size % 2
+        or cosines.shape != (tokens, size // 2)
+        or sines.shape != cosines.shape
+    ):
+        raise ValueError(
+            f"q {tuple(q.shape)}, k {tuple(k.shape)}, cosines {tuple(cosines.shape)} and sines {tuple(sines.shape)} "
+            "must be (tokens, heads, D), (tokens, key heads, D) and twice (tokens, D/2)"
+        )
+    turned: tuple[Tensor, Tensor] = _Rotate.apply(q, k, cosines, sines, in_place)  # type: ignore[no-untyped-call]
     return turned
+
+
+def cost(tokens: int, heads: int, size: int, itemsize: int) -> Cost:
+    """Either pass; ``heads``: of queries and keys together, of ``size`` = D values each."""
+    values = tokens * heads * size
+    return Cost((values + tokens * size) * itemsize, values * itemsize, 3 * values)
 
 
 class _Rotate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, cosines: Tensor, sines: Tensor, in_place: bool
+    ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(cosines, sines)
-        return _turn(x, cosines, sines)
+        return _turn_both(q, k, cosines, sines, 1, in_place)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
-        cosines, sines = ctx.saved_tensors
-        return _turn(upstream, cosines, -sines), None, None
+    def backward(ctx: Any, d_q: Tensor, d_k: Tensor) -> tuple[Tensor | None, ...]:
+        return *_turn_both(d_q, d_k, *ctx.saved_tensors, -1, False), None, None, None
+
+
+def _turn_both(
+    q: Tensor, k: Tensor, cosines: Tensor, sines: Tensor, sign: int, in_place: bool
+) -> tuple[Tensor, Tensor]:
+    if not dispatch.on_triton(q):
+        return _turn(q, cosines, sines * sign), _turn(k, cosines, sines * sign)
+    from .gpu import rotary as gpu
+
+    reuse = in_place and q.is_contiguous() and k.is_contiguous()
+    q, k = (x if x[0:1].is_contiguous() and x.stride(2) == 1 else x.contiguous() for x in (q, k))
+    if reuse:
+        if not q.is_inference():
+            torch.autograd.graph.increment_version((q, k))
+        outs = q.detach(), k.detach()
+    else:
+        outs = (
+            torch.empty_like(q, memory_format=torch.contiguous_format),
+            torch.empty_like(k, memory_format=torch.contiguous_format),
+        )
+    gpu.pair(q, k, outs, cosines.contiguous(), sines.contiguous(), sign)
+    return outs
 
 
 def _turn(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
     first, second = x.chunk(2, dim=-1)
+    cosines, sines = cosines[:, None, :], sines[:, None, :]
     return torch.cat((first * cosines - second * sines, second * cosines + first * sines), dim=-1)

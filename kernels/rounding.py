@@ -9,19 +9,31 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from . import dispatch
 from .cost import Cost
 
 
 def stochastic_round(values: Tensor, generator: torch.Generator) -> Tensor:
     """``values`` float32, any shape, as bfloat16: one of the two neighbours, the nearer the likelier, so that the
-    mean over ``generator`` (of the values' device) is the value. What bfloat16 holds stays as it is, and so do infinities and NaN.
+    mean over ``generator`` (of the values' device; for CUDA values also of the CPU) is the value. What bfloat16 holds stays as it is, and so do infinities and NaN.
     Raises ValueError for another dtype."""
     if values.dtype != torch.float32:
         raise ValueError(f"stochastic rounding is from float32, not {values.dtype}")
+    if dispatch.on_triton(values):
+        from .gpu import rounding as gpu
+
+        out = torch.empty(values.shape, dtype=torch.bfloat16, device=values.device)
+        gpu.stochastic_round(values.contiguous(), out, draw_seed(generator).to(values.device))
+        return out
     noise = torch.randint(
         0, 1 << 16, values.shape, dtype=torch.int32, generator=generator, device=values.device
     )
     return round_by(values, noise)
+
+
+def draw_seed(generator: torch.Generator) -> Tensor:
+    """A seed for a kernel's own noise, int64 (1,), on the generator's device."""
+    return torch.randint(0, 1 << 31, (1,), generator=generator, device=generator.device)
 
 
 def round_by(values: Tensor, noise: Tensor) -> Tensor:

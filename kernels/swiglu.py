@@ -1,7 +1,4 @@
-"""SwiGLU, ``silu(gate) * up`` (Shazeer, arXiv 2002.05202).
-
-Minimum bytes for M x I values of s bytes: 3*M*I*s forward, 5*M*I*s backward.
-"""
+"""SwiGLU, ``silu(gate) * up`` (Shazeer, arXiv 2002.05202)."""
 
 from __future__ import annotations
 
@@ -12,23 +9,54 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import silu
 
+from . import dispatch
+from .cost import Cost
+
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
-    """``silu(gate) * up``, tensors of one shape and dtype. Saves its two inputs only."""
+    """``silu(gate) * up``, tensors (..., I) of one shape and dtype. Saves its two inputs only.
+    Raises ValueError where they differ."""
+    if gate.shape != up.shape or gate.dtype != up.dtype:
+        raise ValueError(f"gate {tuple(gate.shape)} {gate.dtype} and up {tuple(up.shape)} {up.dtype} differ")
     product: Tensor = _SwiGLU.apply(gate, up)  # type: ignore[no-untyped-call]
     return product
+
+
+def cost(rows: int, size: int, itemsize: int, *, backward: bool = False) -> Cost:
+    """One pass over (rows, I = ``size``) values of ``itemsize`` bytes."""
+    values = rows * size * itemsize
+    return (
+        Cost(3 * values, 2 * values, 12 * rows * size)
+        if backward
+        else Cost(2 * values, values, 5 * rows * size)
+    )
 
 
 class _SwiGLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
         ctx.save_for_backward(gate, up)
+        if dispatch.on_triton(gate):
+            from .gpu import swiglu as gpu
+
+            return gpu.forward(_rows(gate), _rows(up)).view(gate.shape)
         return silu(gate).mul_(up)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor]:
         gate, up = ctx.saved_tensors
+        if dispatch.on_triton(gate):
+            from .gpu import swiglu as gpu
+
+            d_gate, d_up = gpu.backward(_rows(upstream), _rows(gate), _rows(up))
+            return d_gate.view(gate.shape), d_up.view(gate.shape)
         d_up = silu(gate).mul_(upstream)
         d_gate = torch.ops.aten.silu_backward(upstream * up, gate)
         return d_gate, d_up
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(..., I) as (rows, I) with contiguous rows; a copy only where they are not."""
+    rows = x.reshape(-1, x.shape[-1])
+    return rows if rows.stride(1) == 1 else rows.contiguous()

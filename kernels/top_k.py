@@ -1,10 +1,10 @@
 """Exactly the k largest magnitudes of a tensor, by a radix histogram of their bits: nothing is sorted.
 
 The bits of non-negative floats order as the floats do. A histogram of the leading bits tells which bin holds the
-k-th largest, one of the bits below, within that bin, which value it is. Ties at that value go to the lower index, so the choice
+k-th largest, those of the bits below, within that bin, which value it is. Ties at that value go to the lower index, so the choice
 is exact and the same everywhere.
 
-Bytes: 4 a value and pass (2 passes here), and 4 + 1 for the mask.
+Bytes: 4 a value and pass (3 passes), and 4 + 1 for the mask.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from . import dispatch
 from .cost import Cost
 
-#: The bits of a magnitude that each pass looks at, from the top.
-DIGITS = (15, 16)
+#: The bits of a magnitude that each pass looks at, from the top: few passes, of few enough bins for one GPU program.
+DIGITS = (11, 10, 10)
 #: Values looked at together: bounds the transient.
 PART = 1 << 22
 #: The bits of infinity: a magnitude at or above is not finite.
@@ -52,10 +53,8 @@ def streamed_threshold(parts: Callable[[], Iterable[Tensor]], k: int) -> Thresho
         counts = torch.zeros(1 << digit, dtype=torch.int64)
         for values in parts():
             counts += histogram(values, prefix, shift, digit).to(counts.device)
-        if number == 0:
-            _check(k, counts)
-            if k == 0:
-                return Threshold(float("inf"), 0)
+        if number == 0 and _check(k, counts):
+            return Threshold(float("inf"), 0)
         # Where, coming from the top, the k-th value is: its bin, and its place among those in it.
         above = counts.flip(0).cumsum(0)
         place = int((above < left).sum())
@@ -88,27 +87,33 @@ def mask_above(values: Tensor, found: Threshold) -> Tensor:
 
 def histogram(values: Tensor, prefix: int, shift: int, digit: int) -> Tensor:
     """How often each value of the ``digit`` bits above bit ``shift`` occurs among the magnitudes whose bits above those are
-    ``prefix``: int64 (2**digit,)."""
+    ``prefix``: int64 (2**digit,). Raises ValueError for values that are not float32."""
     if values.dtype != torch.float32:
         raise ValueError(f"top-k is over float32 values, not {values.dtype}")
-    counts = torch.zeros(1 << digit, dtype=torch.int64, device=values.device)
     flat = values.detach().reshape(-1)
+    if dispatch.on_triton(flat):
+        from .gpu import top_k as gpu
+
+        return gpu.histogram(flat, prefix, shift, digit)
+    counts = torch.zeros(1 << digit, dtype=torch.int64, device=flat.device)
     for start in range(0, flat.numel(), PART):
         bits = flat[start : start + PART].abs().view(torch.int32) >> shift
-        if shift + digit < sum(DIGITS):
-            bits = bits[(bits >> digit) == prefix]
-        counts += torch.bincount(bits.bitwise_and_((1 << digit) - 1), minlength=1 << digit)
+        bits = bits[(bits >> digit) == prefix].bitwise_and_((1 << digit) - 1)
+        counts += torch.bincount(bits, minlength=1 << digit)
     return counts
 
 
-def _check(k: int, counts: Tensor) -> None:
+def _check(k: int, counts: Tensor) -> bool:
+    """Refuse a k or values that have no answer; is it trivial?"""
     total = int(counts.sum())
     if not 0 <= k <= total:
         raise ValueError(f"cannot keep the {k} largest of {total} values")
-    if counts[INFINITY >> DIGITS[1] :].any():
+    if counts[INFINITY >> sum(DIGITS[1:]) :].any():
         raise ValueError("the values hold NaN or infinities; no k of them are the largest")
+    return k == 0
 
 
-def cost(count: int, passes: int = len(DIGITS)) -> Cost:
+def cost(count: int) -> Cost:
     """The threshold and the mask over ``count`` values."""
-    return Cost(4 * count * (passes + 1), count, 4 * count * (passes + 1))
+    passes = len(DIGITS) + 1
+    return Cost(4 * count * passes, count, 4 * count * passes)

@@ -145,7 +145,7 @@ class Block(nn.Module):
         v = self.self_attn["v_proj"](x).view(x.shape[0], -1, size)
         if self.config.query_key_norm:
             q, k = self._norm(q, "self_attn.q_norm"), self._norm(k, "self_attn.k_norm")
-        q, k = rotate(q, cosines, sines), rotate(k, cosines, sines)
+        q, k = rotate(q, k, cosines, sines, in_place=True)
         attended = packed_attention(q, k, v, lengths, scale=size**-0.5)
         mixed: Tensor = self.self_attn["o_proj"](attended.reshape(x.shape[0], -1))
         return mixed

@@ -18,6 +18,7 @@ def _case(tokens: int, hidden: int = 24, vocabulary: int = 101, dtype: torch.dty
     return h, head, targets, weights
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("tokens", [0, 1, 7, 8, 9, 33])
 @pytest.mark.parametrize("chunk", [1, 8, 1000])
 def test_equals_the_plain_loss_and_its_gradient(tokens: int, chunk: int) -> None:
@@ -30,11 +31,13 @@ def test_equals_the_plain_loss_and_its_gradient(tokens: int, chunk: int) -> None
     torch.testing.assert_close(gradient, expected, atol=1e-12, rtol=1e-12)
 
 
+@pytest.mark.usefixtures("form")
 def test_gradcheck() -> None:
     h, head, targets, weights = _case(5, hidden=4, vocabulary=11)
     assert torch.autograd.gradcheck(lambda h: linear_cross_entropy(h, head, targets, weights, 2)[0], (h,))
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_no_worse_than_the_plain_loss_of_that_precision(dtype: torch.dtype) -> None:
     exact_h, exact_head, targets, weights = _case(64, hidden=64, vocabulary=499)
@@ -51,6 +54,7 @@ def test_no_worse_than_the_plain_loss_of_that_precision(dtype: torch.dtype) -> N
     assert (gradient - truth_gradient).abs().mean() <= (plain_gradient - truth_gradient).abs().mean() + slack
 
 
+@pytest.mark.usefixtures("form")
 def test_stays_exact_where_the_target_wins_by_far() -> None:
     """At a margin of 20 nats float32 logsumexp - logit is 0; the loss is exp(-20)."""
     head = torch.eye(3)

@@ -22,6 +22,7 @@ def _plain(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
     return torch.log_softmax((hidden @ head.T).to(wide), dim=1).gather(1, targets[:, None])[:, 0]
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("tokens", [0, 1, 7, 8, 9, 33])
 @pytest.mark.parametrize("chunk", [1, 8, 1000])
 @pytest.mark.parametrize("trained", [False, True])
@@ -36,6 +37,7 @@ def test_equals_the_plain_formula_and_its_gradients(tokens: int, chunk: int, tra
         torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-12)
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("trained", [(True, False), (False, True), (True, True)])
 def test_gradcheck(trained: tuple[bool, bool]) -> None:
     hidden, head, targets = _case(5, size=4, vocabulary=11)
@@ -46,6 +48,7 @@ def test_gradcheck(trained: tuple[bool, bool]) -> None:
     )
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("trained", [False, True])
 def test_no_worse_than_the_plain_formula_of_that_precision(dtype: torch.dtype, trained: bool) -> None:
@@ -72,6 +75,7 @@ def test_no_worse_than_the_plain_formula_of_that_precision(dtype: torch.dtype, t
         assert (ours - right).abs().mean() <= (theirs - right).abs().mean() + slack
 
 
+@pytest.mark.usefixtures("form")
 def test_stays_exact_where_the_token_is_almost_certain() -> None:
     """At a margin of 20 nats a float32 log_softmax is 0; the log-probability is -exp(-20)."""
     hidden = torch.tensor([[20.0, -50.0, -50.0]], requires_grad=True)
@@ -81,6 +85,7 @@ def test_stays_exact_where_the_token_is_almost_certain() -> None:
     assert found.item() < 0
 
 
+@pytest.mark.usefixtures("form")
 def test_reads_views() -> None:
     hidden, head, targets = _case(9)
     wide, tall = hidden.T.contiguous().T.requires_grad_(), head.repeat(1, 2)[:, :24]

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.kernels import nf4
+from gristmill.kernels import dispatch, nf4
 
 
 def test_packs_the_first_weight_into_the_high_nibble() -> None:
@@ -85,3 +85,45 @@ def test_a_transposed_view_is_read_in_its_own_order() -> None:
 def test_refuses_weights_that_are_not_finite() -> None:
     with pytest.raises(ValueError, match="NaN or infinite"):
         nf4.quantize(torch.tensor([1.0, float("nan")]))
+    with pytest.raises(ValueError, match="power of two"):
+        nf4.quantize(torch.ones(3), block=48)
+
+
+SHAPES = [(0,), (1,), (2,), (63,), (64,), (65,), (3, 5, 7), (33, 64), (2, 2049), (5, 7000)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_both_forms_decode_to_the_same_bits(
+    shape: tuple[int, ...], nested: bool, dtype: torch.dtype, device: torch.device
+) -> None:
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
+    found = nf4.quantize(weight, nested=nested)
+    with dispatch.use("plain"):
+        plain = nf4.dequantize(found, dtype)
+    with dispatch.use("triton"):
+        assert torch.equal(nf4.dequantize(found, dtype), plain)
+    assert plain.shape == shape
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("block", [2, 64, 4096])
+def test_both_forms_encode_to_the_same_bits(shape: tuple[int, ...], block: int, device: torch.device) -> None:
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(1))[
+        ..., : 300 if block == 2 else None
+    ]
+    weight = weight.contiguous()
+    weight.view(-1)[:5] = 0.0
+    found = {}
+    for form in ("plain", "triton"):
+        with dispatch.use(form):
+            found[form] = nf4.quantize(weight.to(device), block=block, nested=False)
+    assert torch.equal(found["plain"].packed, found["triton"].packed)
+    assert torch.equal(found["plain"].scales, found["triton"].scales)
+
+
+def test_cost_is_2_516_bytes_a_weight() -> None:
+    """Decoding to bfloat16: 0.5 + 1/64 + 4/(64*256) read, 2 written; flat scales take 0.5625 to read."""
+    assert nf4.cost(1 << 20, 2).moved == pytest.approx(2.5159 * (1 << 20), rel=1e-4)
+    assert nf4.cost(1 << 20, 2, nested=False).moved == 2.5625 * (1 << 20)

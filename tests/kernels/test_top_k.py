@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gristmill.kernels import top_k
+from gristmill.kernels import dispatch, top_k
 
 
 def _sorted_mask(values: Tensor, k: int) -> Tensor:
@@ -73,3 +73,24 @@ def test_refuses_values_that_are_not_finite(bad: float) -> None:
 def test_refuses_another_dtype() -> None:
     with pytest.raises(ValueError, match="float32"):
         top_k.threshold(torch.ones(3, dtype=torch.bfloat16), 1)
+
+
+@pytest.mark.parametrize("shape", [(0,), (1,), (4095,), (4097,), (33_000,), (7, 11)])
+@pytest.mark.parametrize("ties", [False, True])
+def test_triton_counts_as_the_plain_form(shape: tuple[int, ...], ties: bool, device: torch.device) -> None:
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
+    values = values.round(decimals=1) if ties else values
+    for k in {0, values.numel() // 3, values.numel()}:
+        with dispatch.use("triton"):
+            found = top_k.threshold(values, k), top_k.top_k_mask(values, k)
+        assert found[0] == top_k.threshold(values.cpu(), k)
+        assert torch.equal(found[1].cpu(), _sorted_mask(values.cpu(), k))
+
+
+def test_triton_refuses_values_that_are_not_finite(device: torch.device) -> None:
+    with dispatch.use("triton"), pytest.raises(ValueError, match="NaN or infinities"):
+        top_k.threshold(torch.tensor([1.0, float("nan")], device=device), 1)
+
+
+def test_cost_is_three_passes_and_the_mask() -> None:
+    assert top_k.cost(1000).moved == 4 * 4000 + 1000

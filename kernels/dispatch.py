@@ -1,0 +1,42 @@
+"""Which form of an operation runs: Triton's for CUDA tensors, the plain PyTorch one elsewhere.
+
+Every operation with two forms asks :func:`on_triton` in its one public function or autograd function, and imports its
+kernels from ``kernels/gpu`` only then. The plain form is the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from typing import Literal
+
+from torch import Tensor
+
+Form = Literal["plain", "triton"]
+_forced: Form | None = None
+
+
+def on_triton(tensor: Tensor) -> bool:
+    """Does the Triton kernel run for ``tensor``'s device? Asked once a call."""
+    if _forced is not None:
+        return _forced == "triton"
+    return tensor.is_cuda and _installed()
+
+
+@contextmanager
+def use(form: Form) -> Iterator[None]:
+    """Run one form whatever the device, to compare both. On a CPU the Triton form needs Triton's interpreter
+    (``TRITON_INTERPRET=1`` when Triton is first imported). For the whole process: the backward pass runs in another thread."""
+    global _forced
+    before, _forced = _forced, form
+    try:
+        yield
+    finally:
+        _forced = before
+
+
+@cache
+def _installed() -> bool:
+    return find_spec("triton") is not None

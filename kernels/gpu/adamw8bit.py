@@ -1,0 +1,75 @@
+"""The 8-bit AdamW step: a program reads some blocks of everything once, and writes them once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .cast import NO_FUSION
+from .rounding import rounded
+
+#: Blocks a program updates.
+ROWS = 4
+
+
+@triton.jit
+def _nearest_code(x, MIDPOINTS):  # type: ignore[no-untyped-def]
+    """How many of the 255 midpoints each of ``x`` exceeds, by bisection."""
+    code = tl.zeros(x.shape, dtype=tl.int32)
+    for place in tl.static_range(8):
+        half: tl.constexpr = 128 >> place
+        code = tl.where(x > tl.load(MIDPOINTS + code + (half - 1)), code + half, code)
+    return code
+
+
+@triton.jit
+def _store_blocks(x, CODES, ABSMAX, MIDPOINTS, row, at, inside, present, smallest):  # type: ignore[no-untyped-def]
+    absmax = tl.max(tl.abs(x), axis=1)
+    normed = x * tl.div_rn(1.0, tl.maximum(absmax, smallest))[:, None]
+    tl.store(CODES + at, _nearest_code(normed, MIDPOINTS).to(tl.uint8), mask=inside)
+    tl.store(ABSMAX + row, absmax, mask=present)
+
+
+@triton.jit
+def _step(  # type: ignore[no-untyped-def]
+    P, G, FIRST, FIRST_ABSMAX, SECOND, SECOND_ABSMAX, SIGNED, UNSIGNED, SIGNED_MIDDLES, UNSIGNED_MIDDLES, SEED, count,
+    decay, beta1, rest1, beta2, rest2, eps, size, correction, smallest,
+    STOCHASTIC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    at = row[:, None] * BLOCK + tl.arange(0, BLOCK)[None, :]
+    inside, present = at < count, row * BLOCK < count
+    g = tl.load(G + at, mask=inside, other=0.0).to(tl.float32)
+    p = tl.load(P + at, mask=inside, other=0.0).to(tl.float32)
+    m = tl.load(SIGNED + tl.load(FIRST + at, mask=inside, other=0).to(tl.int32))
+    v = tl.load(UNSIGNED + tl.load(SECOND + at, mask=inside, other=0).to(tl.int32))
+    m = m * tl.load(FIRST_ABSMAX + row, mask=present, other=0.0)[:, None] * beta1 + g * rest1
+    v = v * tl.load(SECOND_ABSMAX + row, mask=present, other=0.0)[:, None] * beta2 + g * g * rest2
+    m, v = tl.where(inside, m, 0.0), tl.where(inside, v, 0.0)
+    p = p * decay - size * (m / (tl.sqrt(v) / correction + eps))
+    if STOCHASTIC:
+        tl.store(P + at, rounded(p, tl.randint(tl.load(SEED), at)), mask=inside)
+    else:
+        tl.store(P + at, p, mask=inside)
+    _store_blocks(m, FIRST, FIRST_ABSMAX, SIGNED_MIDDLES, row, at, inside, present, smallest)
+    _store_blocks(v, SECOND, SECOND_ABSMAX, UNSIGNED_MIDDLES, row, at, inside, present, smallest)
+
+
+def step(
+    parameter: Tensor, gradient: Tensor, moments: Sequence[Tensor], tables: Sequence[Tensor], seed: Tensor | None,
+    *, lr: float, betas: tuple[float, float], eps: float, weight_decay: float, number: int, block: int, smallest: float,
+) -> None:  # fmt: skip
+    """Update all in place, contiguous. ``moments``: codes and scales of the first, then of the second;
+    ``tables``: both maps, then both midpoints; ``seed`` int64 (1,) for bfloat16 parameters."""
+    count = parameter.numel()
+    if count:
+        _step[(triton.cdiv(count, ROWS * block),)](
+            parameter, gradient, *moments, *tables, moments[0] if seed is None else seed, count,
+            1 - lr * weight_decay, betas[0], 1 - betas[0], betas[1], 1 - betas[1], eps,
+            lr / (1 - betas[0] ** number), math.sqrt(1 - betas[1] ** number), smallest,
+            STOCHASTIC=seed is not None, ROWS=ROWS, BLOCK=block, **NO_FUSION,
+        )  # fmt: skip

@@ -1,0 +1,112 @@
+"""INT4 weights in groups, with a scale and a zero point each, found without calibration data.
+
+Badri & Shaji, "Half-Quadratic Quantization of Large Machine Learning Models" (Mobius Labs, 2023): with w ~ (code - zero) *
+scale, the zero point minimises the p-norm (p < 1, so that a few outliers cost little) of the error, by alternating two closed
+forms: shrink the error to its sparse part, then the zero point as a mean. Codes are packed as in :mod:`.nf4`: row-major,
+two a byte, the first in the high nibble. Groups run along the rows, and over a row's end where it is no multiple.
+
+Bytes: 0.5 a weight + 4/64 for scales (bfloat16) and zero points (float16) = 0.5625.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from . import dispatch
+from .cost import Cost
+
+#: Weights that share a scale and a zero point.
+GROUP = 64
+LARGEST = 15
+#: The p-norm, the weight of the split and its growth, and the most rounds: the authors' values.
+NORM, BETA, GROWTH, ROUNDS = 0.7, 10.0, 1.01, 20
+#: A group of zeros is divided by this.
+SMALLEST_SCALE = 1e-30
+
+
+@dataclass(frozen=True, slots=True)
+class INT4Tensor:
+    """A weight in INT4. ``packed`` uint8 (ceil(n/2),) for n weights; ``scales`` bfloat16 and ``zeros`` float16
+    (ceil(n/group),); ``shape`` of the weight; ``group``: weights that share a scale."""
+
+    packed: Tensor
+    scales: Tensor
+    zeros: Tensor
+    shape: tuple[int, ...]
+    group: int = GROUP
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held: codes, scales and zero points."""
+        return self.packed.nbytes + self.scales.nbytes + self.zeros.nbytes
+
+
+def quantize(weight: Tensor, *, group: int = GROUP, rounds: int = ROUNDS) -> INT4Tensor:
+    """``weight`` (any shape, floating) in INT4. ``rounds``: of the search for zero points; 0 leaves them where
+    the smallest and largest weight put them. Raises ValueError for a group that is not a power of two from 2 on, or
+    values that are not finite."""
+    if group < 2 or group & (group - 1):
+        raise ValueError(f"a group of {group} weights; give a power of two")
+    flat = weight.detach().reshape(-1).float()
+    if not torch.isfinite(flat).all():
+        raise ValueError("cannot quantize a weight with NaN or infinite values to INT4")
+    count = flat.numel()
+    # A short last group is filled with its last weight, which widens no range.
+    fill = flat[-1:].expand(-count % group)
+    groups = torch.cat([flat, fill]).view(-1, group)
+    # Zero is always in the range, so that the zero point is a code and fits a float16.
+    low, high = groups.amin(1, keepdim=True).clamp(max=0), groups.amax(1, keepdim=True).clamp(min=0)
+    scales = ((high - low) / LARGEST).clamp(min=SMALLEST_SCALE).bfloat16()
+    zeros = _zero_points(groups, scales.float(), -low / scales.float(), rounds).half()
+    codes = _codes(groups, scales.float(), zeros.float()).to(torch.uint8).view(-1)[:count]
+    pairs = pad(codes, (0, count % 2)).view(-1, 2)
+    return INT4Tensor((pairs[:, 0] << 4) | pairs[:, 1], scales[:, 0], zeros[:, 0], tuple(weight.shape), group)
+
+
+def _codes(groups: Tensor, scales: Tensor, zeros: Tensor) -> Tensor:
+    return (groups / scales).add_(zeros).round_().clamp_(0, LARGEST)
+
+
+def _zero_points(groups: Tensor, scales: Tensor, zeros: Tensor, rounds: int) -> Tensor:
+    """The zero points of each group with the least error found: the alternation need not descend."""
+    best, least = zeros, torch.full_like(zeros, float("inf"))
+    beta = BETA
+    for number in range(rounds + 1):
+        codes = _codes(groups, scales, zeros)
+        error = groups - (codes - zeros).mul_(scales)
+        size = error.abs().pow_(NORM).mean(1, keepdim=True)
+        best, least = torch.where(size < least, zeros, best), torch.minimum(size, least)
+        if number == rounds:
+            break
+        magnitude = error.abs()
+        # What the p-norm leaves of an error; of an error of 0, nothing.
+        sparse = error.sign() * (magnitude - magnitude.pow(NORM - 1) / beta).clamp_(min=0)
+        zeros = (codes - (groups - sparse) / scales).mean(1, keepdim=True)
+        beta *= GROWTH
+    return best
+
+
+def dequantize(weight: INT4Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The weight that the codes stand for, of ``weight.shape``: ``(code - zero) * scale`` in float32, rounded once
+    to ``dtype``."""
+    count = math.prod(weight.shape)
+    if dispatch.on_triton(weight.packed):
+        from .gpu import integers as gpu
+
+        out = torch.empty(weight.shape, dtype=dtype, device=weight.packed.device)
+        gpu.dequantize_int4(weight.packed, weight.scales, weight.zeros, out, weight.group)
+        return out
+    codes = torch.stack([weight.packed >> 4, weight.packed & 15], dim=1).view(-1)[:count].float()
+    groups = pad(codes, (0, -count % weight.group)).view(-1, weight.group)
+    values = groups.sub_(weight.zeros.float()[:, None]).mul_(weight.scales.float()[:, None])
+    return values.view(-1)[:count].to(dtype).view(weight.shape)
+
+
+def cost(count: int, itemsize: int, group: int = GROUP) -> Cost:
+    """Decoding ``count`` weights to ``itemsize`` bytes each."""
+    return Cost(-(-count // 2) + 4 * -(-count // group), count * itemsize, 2 * count)

@@ -1,0 +1,68 @@
+"""INT8 weights, a scale a row: the largest magnitude of the row is 127.
+
+The weight half of Dettmers, Lewis, Belkada, Zettlemoyer, "LLM.int8()" (NeurIPS 2022, arXiv 2208.07339).
+
+Bytes: 1 a weight + 4 a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from . import dispatch
+from .cost import Cost
+
+#: Codes run from -LARGEST to LARGEST, so that a weight and its negative have the same error.
+LARGEST = 127
+
+
+@dataclass(frozen=True, slots=True)
+class INT8Tensor:
+    """A weight in INT8: ``codes`` int8 (N, K), ``scales`` float32 (N,), what a code of 1 stands for."""
+
+    codes: Tensor
+    scales: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the weight."""
+        return tuple(self.codes.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held: codes and scales."""
+        return self.codes.nbytes + self.scales.nbytes
+
+
+def quantize(weight: Tensor) -> INT8Tensor:
+    """``weight`` (N, K), floating, in INT8: each weight the nearest multiple of its row's scale, ties to the
+    even one. Raises ValueError for another number of dimensions or values that are not finite."""
+    if weight.dim() != 2:
+        raise ValueError(f"INT8 is for a matrix (N, K), not for the shape {tuple(weight.shape)}")
+    wide = weight.detach().float()
+    if not torch.isfinite(wide).all():
+        raise ValueError("cannot quantize a weight with NaN or infinite values to INT8")
+    absmax = wide.abs().amax(dim=1) if wide.shape[1] else wide.new_zeros(wide.shape[0])
+    # A division by the scale could round beyond LARGEST; a row of zeros has the scale 0 and the codes 0.
+    inverse = torch.where(absmax > 0, LARGEST / absmax, 0.0).nan_to_num(posinf=0.0)
+    codes = (wide * inverse[:, None]).round_().clamp_(-LARGEST, LARGEST).to(torch.int8)
+    return INT8Tensor(codes, absmax / LARGEST)
+
+
+def dequantize(weight: INT8Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The weight (N, K) that the codes stand for: ``code * scale`` in float32, rounded once to ``dtype``."""
+    if dispatch.on_triton(weight.codes):
+        from .gpu import integers as gpu
+
+        out = torch.empty(weight.shape, dtype=dtype, device=weight.codes.device)
+        gpu.dequantize_int8(weight.codes.contiguous(), weight.scales.contiguous(), out)
+        return out
+    return (weight.codes * weight.scales[:, None]).to(dtype)
+
+
+def cost(rows: int, size: int, itemsize: int) -> Cost:
+    """Decoding (N = ``rows``, K = ``size``) weights to ``itemsize`` bytes each."""
+    return Cost(rows * size + 4 * rows, rows * size * itemsize, rows * size)

@@ -1,0 +1,188 @@
+"""The 8-bit AdamW step: against AdamW in float64 from the same moments, over many steps, and against bitsandbytes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from gristmill.kernels import adamw8bit, blockwise, dispatch
+from gristmill.kernels.adamw8bit import Moments, adamw8bit_step
+
+SETTINGS = {"lr": 1e-2, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1}
+
+
+def _random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _started(parameter: Tensor) -> Moments:
+    """Moments such as some training leaves them."""
+    count = parameter.numel()
+    first, first_absmax = blockwise.quantize_signed(_random(count, seed=1) * 0.1)
+    second, second_absmax = blockwise.quantize_unsigned(_random(count, seed=2).square() * 0.01)
+    return Moments(first, first_absmax, second, second_absmax)
+
+
+def _exact(parameter: Tensor, gradient: Tensor, moments: Moments, step: int) -> tuple[Tensor, Tensor, Tensor]:
+    """AdamW in float64 from decoded moments: the parameter and both moments."""
+    beta1, beta2 = SETTINGS["betas"]
+    p, g = parameter.double().reshape(-1), gradient.double().reshape(-1)
+    m = blockwise.dequantize_signed(moments.first, moments.first_absmax).double()
+    v = blockwise.dequantize_unsigned(moments.second, moments.second_absmax).double()
+    m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g
+    spread = (v / (1 - beta2**step)).sqrt() + SETTINGS["eps"]
+    p = p * (1 - SETTINGS["lr"] * SETTINGS["weight_decay"]) - SETTINGS["lr"] * m / (1 - beta1**step) / spread
+    return p.view(parameter.shape), m, v
+
+
+def _near(codes: Tensor, absmax: Tensor, exact: Tensor, table: Tensor) -> bool:
+    """Is each code the nearest of the map, but for a hair?"""
+    for start in range(0, exact.numel(), blockwise.BLOCK):
+        block = slice(start, start + blockwise.BLOCK)
+        scale = absmax[start // blockwise.BLOCK].double()
+        best = (exact[block, None] - table.double() * scale).abs().amin(1)
+        off = (exact[block] - table.double()[codes[block].int()] * scale).abs()
+        if not (off <= best + 1e-6 * scale).all():
+            return False
+    return True
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("shape", [(0,), (1,), (255,), (256,), (257,), (3, 333), (7, 11, 13)])
+def test_one_step_is_adamw_in_float64(shape: tuple[int, ...]) -> None:
+    parameter, gradient = _random(*shape, seed=3), _random(*shape, seed=4)
+    moments = _started(parameter)
+    exact, m, v = _exact(parameter, gradient, moments, step=5)
+    adamw8bit_step(parameter, gradient, moments, step=5, **SETTINGS)
+    torch.testing.assert_close(parameter.double(), exact, atol=1e-7, rtol=1e-6)
+    cpu = torch.device("cpu")
+    assert _near(moments.first, moments.first_absmax, m, blockwise.signed_map(cpu))
+    assert _near(moments.second, moments.second_absmax, v, blockwise.unsigned_map(cpu))
+
+
+@pytest.mark.usefixtures("form")
+def test_reads_and_writes_views() -> None:
+    plain, gradient = _random(30, 20), _random(30, 20, seed=4)
+    view, moments = plain.clone().T.contiguous().T, [_started(plain) for _ in range(2)]
+    adamw8bit_step(plain, gradient, moments[0], step=1, **SETTINGS)
+    adamw8bit_step(view, gradient.T.contiguous().T, moments[1], step=1, **SETTINGS)
+    assert not view.is_contiguous()
+    assert torch.equal(plain, view)
+    assert torch.equal(moments[0].first, moments[1].first)
+
+
+def test_parts_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, parts, gradient = _random(1000), _random(1000), _random(1000, seed=4)
+    moments = [_started(whole), _started(whole)]
+    adamw8bit_step(whole, gradient, moments[0], step=1, **SETTINGS)
+    monkeypatch.setattr(adamw8bit, "PART", blockwise.BLOCK)
+    adamw8bit_step(parts, gradient, moments[1], step=1, **SETTINGS)
+    assert torch.equal(whole, parts)
+    assert torch.equal(moments[0].second_absmax, moments[1].second_absmax)
+
+
+@pytest.mark.usefixtures("form")
+def test_many_steps_lead_where_adamw_leads() -> None:
+    """A quadratic bowl of condition 100: the 8-bit moments end as near to its bottom."""
+    slopes = torch.logspace(-2, 0, 512)
+    exact = torch.nn.Parameter(_random(512))
+    ours, moments = exact.detach().clone(), Moments.zeros(exact)
+    peer = torch.optim.AdamW([exact], lr=0.03, weight_decay=0.0)
+    losses = []
+    for step in range(1, 301):
+        exact.grad = slopes * exact.detach()
+        peer.step()
+        adamw8bit_step(
+            ours, slopes * ours, moments, lr=0.03, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, step=step
+        )
+        losses.append(0.5 * (slopes * ours.square()).sum().item())
+    assert losses[-1] < losses[0] / 1000
+    torch.testing.assert_close(ours, exact.detach(), atol=0.05, rtol=0)
+
+
+@pytest.mark.usefixtures("form")
+def test_a_bfloat16_parameter_moves_by_updates_below_its_spacing() -> None:
+    parameter = torch.ones(4096, dtype=torch.bfloat16)
+    moments, generator = Moments.zeros(parameter), torch.Generator().manual_seed(0)
+    for step in range(1, 101):
+        adamw8bit_step(
+            parameter, torch.ones_like(parameter), moments, lr=1e-4, betas=(0.9, 0.999), eps=1e-8,
+            weight_decay=0.0, step=step, generator=generator,
+        )  # fmt: skip
+    assert parameter.float().mean().item() == pytest.approx(1 - 100 * 1e-4, abs=1e-3)
+
+
+def test_triton_steps_as_the_plain_form() -> None:
+    """But for a code in a thousand, next to a border, that differing roundings put on the other side."""
+    found = {}
+    for form in ("plain", "triton"):
+        parameter = _random(3000)
+        moments = _started(parameter)
+        with dispatch.use(form):
+            for step in (1, 2, 3):
+                adamw8bit_step(parameter, _random(3000, seed=step), moments, step=step, **SETTINGS)
+        found[form] = parameter, moments
+    (ours, mine), (plain, theirs) = found["triton"], found["plain"]
+    torch.testing.assert_close(ours, plain, atol=1e-5, rtol=1e-5)
+    for a, b in ((mine.first, theirs.first), (mine.second, theirs.second)):
+        off = (a.int() - b.int()).abs()
+        assert off.max() <= 1
+        assert (off > 0).float().mean() <= 1e-3
+
+
+def test_cost_is_ten_bytes_a_parameter_and_the_scales() -> None:
+    """In bfloat16: parameter twice, gradient, and both codes twice."""
+    assert adamw8bit.cost(256 * 1000, 2).moved == 256_000 * 10 + 16 * 1000
+
+
+@pytest.mark.parametrize("wrong", ["shape", "dtype", "generator"])
+def test_refuses_what_it_cannot_update(wrong: str) -> None:
+    dtype = {"dtype": torch.float16, "generator": torch.bfloat16}.get(wrong, torch.float32)
+    parameter = torch.ones(8, dtype=dtype)
+    gradient = torch.ones(9 if wrong == "shape" else 8)
+    message = {"shape": "with a gradient", "dtype": "not torch.float16", "generator": "needs a generator"}[
+        wrong
+    ]
+    with pytest.raises(ValueError, match=message):
+        adamw8bit_step(parameter, gradient, Moments.zeros(parameter), step=1, **SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("table", "digest"),
+    [
+        (blockwise.signed_map, "e732639a65f497b4ad684bb166a4467708255edd5207757de8b8f0c7e1fda89c"),
+        (blockwise.unsigned_map, "305f002cc11278fb769d13b25b9fd0c7c83c8402c40a878fe086f4039fde6398"),
+    ],
+)
+def test_the_maps_are_those_of_bitsandbytes(table: Callable[[torch.device], Tensor], digest: str) -> None:
+    """SHA-256 of the float32 values of bitsandbytes 0.50.2's ``create_dynamic_map``."""
+    values = table(torch.device("cpu"))
+    assert values.shape == (256,)
+    assert (values.diff() > 0).all()
+    assert values[-1] == 1.0
+    assert hashlib.sha256(values.numpy().tobytes()).hexdigest() == digest
+
+
+def test_steps_as_bitsandbytes_does() -> None:
+    """The same codes but for 1 % that its encoder puts one further off, next to a border; the same parameters."""
+    optim = pytest.importorskip("bitsandbytes", reason="the peer is installed beside the benchmarks").optim
+    theirs, ours = torch.nn.Parameter(_random(5000)), _random(5000)
+    peer = optim.AdamW8bit([theirs], min_8bit_size=0, **SETTINGS)
+    moments = Moments.zeros(ours)
+    for step in range(1, 4):
+        theirs.grad = _random(5000, seed=step)
+        peer.step()
+        adamw8bit_step(ours, theirs.grad, moments, step=step, **SETTINGS)
+    state = peer.state[theirs]
+    assert torch.equal(state["qmap1"], blockwise.signed_map(torch.device("cpu")))
+    assert torch.equal(state["qmap2"], blockwise.unsigned_map(torch.device("cpu")))
+    for mine, name in ((moments.first, "state1"), (moments.second, "state2")):
+        off = (mine.int() - state[name].view(-1).int()).abs()
+        assert off.max() <= 1
+        assert (off > 0).float().mean() < 0.01
+    torch.testing.assert_close(moments.first_absmax, state["absmax1"], rtol=1e-3, atol=0)
+    torch.testing.assert_close(ours, theirs.detach(), rtol=1e-4, atol=1e-4)
