@@ -70,7 +70,7 @@ def main() -> None:
     if name == "ray":
         import ray
 
-        ray.init(log_to_driver=False, include_dashboard=False)
+        ray.init("local", log_to_driver=False, include_dashboard=False)
     case, files = CASES[name]
     few = f"{out}.few.parquet"
     pq.write_table(pa.Table.from_batches([next(pq.ParquetFile(source).iter_batches(1000))]), few)

@@ -221,15 +221,17 @@ class RayExecutor:
 
 
 def connect(address: str | None) -> bool:
-    """Join the cluster at ``address``, or start one on this machine. True where it was started here.
+    """Join the cluster at ``address`` (or in RAY_ADDRESS), else start one on this machine.
 
-    Raises GristmillError where no cluster answers.
+    True where it was started here. Raises GristmillError where no cluster answers.
     """
     if ray.is_initialized():
         return False
+    # Without an address Ray would look for one that a cluster left behind, dead or not, and wait for it.
+    address = address or os.environ.get("RAY_ADDRESS")
     try:
         ray.init(
-            address=address,
+            address=address or "local",
             log_to_driver=False,
             logging_level=logging.ERROR,
             include_dashboard=False if address is None else None,

@@ -169,9 +169,9 @@ def fold(view: RunView, event: Event) -> RunView:
             view = replace(view, parts=_window(parts, event.at), usage=usage, rows=view.rows + made)
             return _with(view, event.step, _part(view.step(event.step), event))
         case StepDone():
-            location = event.summary.get("location")
-            if location is not None and location not in view.locations:
-                view = replace(view, locations=(*view.locations, str(location)))
+            place = _place(event.summary)
+            if place is not None and place not in view.locations:
+                view = replace(view, locations=(*view.locations, place))
             return _with(view, event.step, _finished(event))
         case Progress():
             changes = {"done": event.done, "goal": event.total, "unit": event.unit, "updated": event.at}
@@ -243,3 +243,13 @@ def _window(parts: tuple[tuple[float, int], ...], now: float) -> tuple[tuple[flo
     """The latest parts: those of the window, and never fewer than a handful."""
     recent = sum(1 for at, _ in parts if at >= now - WINDOW)
     return parts[-max(recent, WINDOW_PARTS) :]
+
+
+def _place(summary: Mapping[str, Any]) -> str | None:
+    """Where an export lies: its one file, or the directory of several. None for other steps."""
+    if "location" not in summary:
+        return None
+    location, files = str(summary["location"]), summary.get("files", ())
+    if len(files) != 1:
+        return location
+    return str(files[0]) if location == "." else f"{location.rstrip('/')}/{files[0]}"

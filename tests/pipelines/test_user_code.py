@@ -242,7 +242,13 @@ def test_another_package_adds_an_operator_by_entry_point(
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-operators\nVersion: 1.0\n")
     (tmp_path / "tiny_operators.py").write_text(
-        "from gristmill.pipelines.operator import Map\nclass Shout(Map):\n    loudness: int = 1\n"
+        "from gristmill.pipelines.operator import Map\n"
+        "class Shout(Map):\n"
+        "    loudness: int = 1\n"
+        "    def open(self, context):\n"
+        "        async def shout(rows):\n"
+        "            return [[row] for row in rows]\n"
+        "        return shout\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     (info / "entry_points.txt").write_text("[gristmill.operators]\ngenerate.shout = tiny_operators:Shout\n")

@@ -148,3 +148,27 @@ def test_whatever_comes_the_fraction_and_the_time_left_stay_sane(
         assert step.handled == step.kept + step.filtered + step.failed == total.made
     done = StepDone(at=now, step="a", ledger=total, usage=Usage(), seconds=1.0, reused=False, summary={})
     assert fold(view, done).steps[0].fraction() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("location", "files", "shown"),
+    [
+        ("out", ["data.parquet"], "out/data.parquet"),
+        (".", ["rows.jsonl"], "rows.jsonl"),
+        ("s3://bucket/rows/", ["data.parquet"], "s3://bucket/rows/data.parquet"),
+        ("out", ["data-0.arrow", "README.md"], "out"),
+    ],
+)
+def test_an_export_is_shown_as_its_one_file_or_its_directory(
+    events: list[Event], location: str, files: list[str], shown: str
+) -> None:
+    done = StepDone(
+        at=1007.0,
+        step="answers",
+        ledger=Ledger(20, 20, 20, 0, 0),
+        usage=Usage(),
+        seconds=0.1,
+        reused=False,
+        summary={"location": location, "files": files},
+    )
+    assert fold(after(events, 6), done).locations == (shown,)
