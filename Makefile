@@ -32,6 +32,12 @@ unit: install
 	$(BIN)/coverage erase
 	$(BIN)/pytest --cov=gristmill --cov-report=term
 
+# The peers that are measured beside ours, at the versions that requirements.txt pins.
+benchmarks/.peers/.installed: benchmarks/requirements.txt | $(VENV)/.installed
+	test -x benchmarks/.peers/bin/python || $(PYTHON) -m venv benchmarks/.peers
+	$(BIN)/uv pip install --quiet --python benchmarks/.peers/bin/python -r $<
+	touch $@
+
 bench: install
 	$(BIN)/python benchmarks/overhead.py
 

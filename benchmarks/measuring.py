@@ -132,6 +132,16 @@ def write(name: str, figures: Sequence[Figure], packages: dict[str, str], more: 
     return path
 
 
+def peers_python() -> Path:
+    """The interpreter of the peers' own environment. Raises SystemExit, saying how to make it, where there is none."""
+    python = Path(__file__).parent / ".peers/bin/python"
+    if not python.exists():
+        raise SystemExit(
+            "the peers' environment is not there; make it with: make benchmarks/.peers/.installed"
+        )
+    return python
+
+
 def this_python(*arguments: str) -> list[str]:
     """A command in this interpreter that does not see the repository's root as a place of modules."""
     return [sys.executable, "-P", *arguments]

@@ -1,0 +1,85 @@
+"""One run of ours for ``train_cpu.py``: BASE MODEL ROWS WARM_UP."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from gristmill.pipelines.inference import ModelWeights
+from gristmill.trainer.sft import SupervisedFineTuning
+
+
+class Alone:
+    """What a training step asks of the run it is part of."""
+
+    seed, step = 17, "train"
+
+    def __init__(self, model: str, workdir: Path) -> None:
+        self.workdir, self._weights = workdir, ModelWeights("base", Path(model), "", None)
+        self.speeds: list[float] = []
+
+    def weights(self, name: str) -> ModelWeights:
+        return self._weights
+
+    def progress(self, done: float, total: float, unit: str, **figures: float) -> None:
+        self.speeds.append(figures["tokens_per_s"])
+
+    def check(self) -> None: ...
+
+    def engine(self, name: str) -> Any:
+        raise NotImplementedError("training asks for no engine")
+
+    def embedder(self, name: str | None) -> Any:
+        raise NotImplementedError("training asks for no embedder")
+
+    def table(self, step: str) -> Any:
+        raise NotImplementedError("no rows are held out here")
+
+
+def main(base: str, model: str, rows: str, warm_up: int) -> None:
+    step = SupervisedFineTuning.model_validate(
+        {
+            "model": "base",
+            "quantize": "nf4" if base == "nf4" else "none",
+            "adapter": {"rank": 16, "alpha": 32},
+            "batch_rows": 4,
+            "learning_rate": 2e-4,
+            "schedule": "constant",
+            "warmup_ratio": 0.0,
+            "max_length": 512,
+            "checkpoint_every": 1000,
+        }
+    )
+    read = [json.loads(line) for line in Path(rows).read_text().splitlines()]
+    table = pa.Table.from_pylist(
+        [
+            {"_id": f"{n}", "prompt": row["prompt"], "response": row["completion"]}
+            for n, row in enumerate(read)
+        ]
+    )
+    with tempfile.TemporaryDirectory() as out:
+        context = Alone(model, Path(out))
+        trained = step.fit(table, context)
+    history = trained.history.to_pydict()
+    seen = [speed * seconds for speed, seconds in zip(context.speeds, history["seconds"])]
+    seconds, tokens = sum(history["seconds"][warm_up:]), sum(history["tokens"][warm_up:])
+    answer = {
+        "tokens_per_s": sum(seen[warm_up:]) / seconds,
+        "trained_tokens_per_s": tokens / seconds,
+        "step_s": seconds / len(history["seconds"][warm_up:]),
+        "tokens": trained.metrics["tokens"],
+        "trained_tokens": trained.metrics["trained_tokens"],
+        "mean_loss": sum(history["loss"]) / len(history["loss"]),
+        "planned_mib": trained.metrics["predicted_memory_mib"],
+        "measured_mib": trained.metrics["peak_memory_mib"],
+    }
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
