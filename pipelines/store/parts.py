@@ -126,6 +126,7 @@ def write_part(
         compression="zstd",
         use_dictionary=[FATE],
         write_statistics=False,
+        write_batch_size=max(1, table.num_rows),
         write_page_checksum=True,
         use_compliant_nested_type=False,
     )
