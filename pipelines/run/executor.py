@@ -16,6 +16,8 @@ from .stages import Stage
 
 #: vLLM's and our default number of sequences that an engine decodes at once.
 SEQUENCES = 128
+#: Micro-batches in flight here where no engine asks for more: one at work, one being encoded, one waiting for the disk.
+AT_LEAST = 3
 
 
 class Executor(Protocol):
@@ -76,7 +78,7 @@ class LocalExecutor:
         await self._chain.run(table, first, last, emit)
 
     def in_flight(self, plan: Plan, stage: Stage) -> int:
-        return saturating(plan, stage, at_least=2)
+        return saturating(plan, stage, at_least=AT_LEAST)
 
     async def release(self, keep: Iterable[str]) -> None:
         self._chain = None

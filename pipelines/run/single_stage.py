@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,19 @@ class SingleStage:
 
     def _source(self, operator: Source) -> tuple[Mapping[str, Any], bool]:
         have = {part.start for part in self.store.parts()}
-        for start, table in _chunks(operator.read(self.context), SOURCE_ROWS):
-            self.session.check()
-            if start not in have:
-                self._commit(from_source(table, self.step.fingerprint, start), start, table.num_rows)
+        # The next rows are read while the last ones are written.
+        with ThreadPoolExecutor(max_workers=1) as writer:
+            writing: Future[None] | None = None
+            for start, table in _chunks(operator.read(self.context), SOURCE_ROWS):
+                self.session.check()
+                if start in have:
+                    continue
+                made = from_source(table, self.step.fingerprint, start)
+                if writing is not None:
+                    writing.result()
+                writing = writer.submit(self._commit, made, start, table.num_rows)
+            if writing is not None:
+                writing.result()
         return {}, True
 
     def _whole(self, operator: Whole) -> tuple[Mapping[str, Any], bool]:

@@ -119,12 +119,14 @@ def write_part(
     )
     sink = pa.BufferOutputStream()
     # Lists keep Arrow's own name for their items, so that a part that was read back and one that was
-    # not are the same to the steps that follow.
+    # not are the same to the steps that follow. Nothing reads a part by ranges of values: no statistics.
     pq.write_table(
         table,
         sink,
         compression="zstd",
-        use_dictionary=False,
+        use_dictionary=[FATE],
+        write_statistics=False,
+        write_batch_size=max(1, table.num_rows),
         write_page_checksum=True,
         use_compliant_nested_type=False,
     )
