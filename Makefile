@@ -35,6 +35,7 @@ unit: install
 # The peers that are measured beside ours, at the versions that requirements.txt pins.
 benchmarks/.peers/.installed: benchmarks/requirements.txt | $(VENV)/.installed
 	test -x benchmarks/.peers/bin/python || $(PYTHON) -m venv benchmarks/.peers
+	benchmarks/.peers/bin/pip install --quiet $$(grep ^torch $<)
 	$(BIN)/uv pip install --quiet --python benchmarks/.peers/bin/python -r $<
 	touch $@
 
