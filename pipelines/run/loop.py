@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from ..errors import BudgetReached, GristmillError
@@ -196,8 +195,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def default_directory(spec: PipelineSpec) -> Path:
-    """Where a run lies that names no directory."""
-    return Path("runs") / spec.name
