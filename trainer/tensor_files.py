@@ -179,7 +179,7 @@ def check_place(out: Path, reads: Iterable[Path]) -> None:
     place = out.resolve()
     for path in reads:
         read = path.resolve()
-        if place == read or place in read.parents or read in place.parents:
+        if place == read or place in read.parents:
             raise ModelError(
                 f"{out}: writing there would replace {path}, which is read: give another directory"
             )

@@ -140,7 +140,8 @@ def test_pairs_train_by_dpo_from_a_saved_data_set(here: Path, capsys: pytest.Cap
 def test_show_tokens_marks_what_is_trained_on_and_stops(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write("rows.jsonl", [*talks(1), *talks(1)[:0], {"messages": talks(1)[0]["messages"][:1] + [{"role": "assistant", "content": "x" * 200}]}, *talks(3)])  # fmt: skip
+    long = [*talks(1)[0]["messages"][:1], {"role": "assistant", "content": "x" * 200}]
+    write("rows.jsonl", [*talks(1), {"messages": long}, *talks(3)])
     name = file(f"train: sft\ndata: rows.jsonl\n{ADAPTER}out: made\n")
     assert main(["train", name, "--show-tokens", "2"]) == 0
     out = capsys.readouterr().out
