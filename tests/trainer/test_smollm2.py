@@ -9,8 +9,6 @@ import pytest
 import torch
 
 from gristmill.pipelines.inference import ModelWeights
-from gristmill.trainer.adapters.build import load_adapted
-from gristmill.trainer.adapters.settings import AdapterSettings
 from gristmill.trainer.loading import load_model
 from gristmill.trainer.sft import SupervisedFineTuning
 
@@ -91,8 +89,8 @@ def test_what_was_trained_loads_in_peft(weights: ModelWeights, ids: torch.Tensor
 
 def _adapted(weights: ModelWeights, adapter: Path):
     """The dense float32 base with the trained adapter, in this package's own graph."""
-    trained = ModelWeights("base", weights.path, weights.digest, adapter)
-    return load_adapted(trained, AdapterSettings(), seed=0, batches=[], dtype=torch.float32, quantize="none")
+    step = SupervisedFineTuning(model="base", quantize="none", dtype="fp32")
+    return step._load(ModelWeights("base", weights.path, weights.digest, adapter), 0, False)
 
 
 def _mean_loss(path: Path, adapter: Path, rows: list[dict[str, str]]) -> float:
