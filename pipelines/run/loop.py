@@ -108,7 +108,11 @@ class Loop:
 
         for model in self.spec.models.values():
             path = getattr(model, "path", None)
-            if path and not weights.exists(path):
+            try:
+                there = not path or weights.exists(path)
+            except GristmillError:
+                continue  # planning tells it, at its place in the file
+            if not there:
                 self.observer.on(
                     Notice(text=f"fetching the model {path} (once; kept in {weights.cache_dir()})")
                 )

@@ -86,9 +86,10 @@ def test_the_caller_says_which_base(here: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["merge", "./tiny", "one", "--method", "mean", "--out", "x"], "there are task-arithmetic, soup, ties, dare"),
+        (["merge", "./tiny", "one", "--method", "mean", "--out", "x"], "there are task-arithmetic, soup, ties, dare, model-stock"),
         (["merge", "./tiny", "one", "--weight", "1", "--weight", "2", "--out", "x"], "2 weights for 1 sources"),
         (["merge", "./tiny", "one", "--method", "dare", "--density", "0", "--out", "x"], "give a share above 0"),
+        (["merge", "./tiny", "one", "--method", "model-stock", "--weight", "2", "--out", "x"], "takes no weights"),
         (["merge", "./tiny", "absent", "--out", "x"], "absent: nothing to merge: give an adapter"),
         (["merge", "./absent", "one", "--out", "x"], "looks like a path"),
         (["merge", "./tiny", "one", "--into", "nf4", "--skip", "up", "--out", "x"], "there are q_proj, k_proj"),

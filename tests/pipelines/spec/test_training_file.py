@@ -34,8 +34,8 @@ def test_what_a_run_keeps_of_it_loads_as_the_pipeline_it_stands_for() -> None:
     spec = loads(HEAD + "vars: {n: 4}\nepochs: ${n}\n", "f.yaml")
     kept = spec.resolved()
     assert "steps" in yaml.safe_load(kept)
-    assert loads(kept) == spec
-    assert loads("gristmill: 1\n" + HEAD + "name: f\nepochs: 4\n") == spec
+    for same in (loads(kept), loads("gristmill: 1\n" + HEAD + "name: f\nepochs: 4\n")):
+        assert (same.name, same.models, same.steps) == (spec.name, spec.models, spec.steps)
 
 
 def test_parameters_that_name_models_and_steps_take_paths() -> None:
