@@ -19,8 +19,8 @@ from .tensor_files import content_digest
 PREFIX = "base_model.model.model."
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
-#: Where a file of ours says what its tensors are: readers of safetensors pass over metadata that they do not know.
-DIGEST = "gristmill_digest"
+#: What the tensors are that were written. Not in the metadata of safetensors, whose order changes from run to run with two entries.
+ASIDE = "gristmill.json"
 
 #: Which base an adapter is to stand over: see :func:`save_adapter`.
 Over = Literal["original", "held"]
@@ -52,7 +52,8 @@ def save_adapter(
     temporary = directory.with_name(directory.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt", DIGEST: content_digest(tensors)})
+    save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
+    (temporary / ASIDE).write_text(json.dumps({"tensors": content_digest(tensors)}) + "\n")
     full = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -125,15 +126,15 @@ def read_adapter(directory: Path) -> dict[str, Tensor]:
 
     Raises ModelError where they cannot be read, or, for an adapter that was written here, are not what was written.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
     try:
-        with safe_open(directory / WEIGHTS, framework="pt") as file:
-            written = (file.metadata() or {}).get(DIGEST)
-            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors: dict[str, Tensor] = load_file(directory / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{directory}: cannot read {WEIGHTS} ({error})") from None
-    if written is not None and written != content_digest(tensors):
+    aside = directory / ASIDE
+    if aside.exists() and json.loads(aside.read_text()).get("tensors") != content_digest(tensors):
         raise ModelError(f"{directory}: {WEIGHTS} is damaged: its values are not those that were written")
     return tensors
 

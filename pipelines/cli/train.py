@@ -96,11 +96,11 @@ def _told(made: Student) -> list[tuple[str, str]]:
     if any(left.values()):
         lines.append(("left out", ", ".join(f"{count:,} {why}" for why, count in left.items() if count)))
     parts = ", ".join(f"{name} {size:,}" for name, size in metrics["memory_plan_mib"].items() if size)
+    inside = f" (of it {parts})" if parts else ""
     lines.append(
         (
             "memory",
-            f"predicted {metrics['predicted_memory_mib']:,} MiB (in it: {parts}), "
-            f"measured {metrics['peak_memory_mib']:,} MiB",
+            f"predicted {metrics['predicted_memory_mib']:,} MiB{inside}, measured {metrics['peak_memory_mib']:,} MiB",
         )
     )
     lines.append((made.kind, str(made.path)))
