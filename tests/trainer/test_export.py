@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from gristmill.pipelines.errors import ModelError
-from gristmill.trainer.adapters.lora import LoRA
 from gristmill.trainer import export
+from gristmill.trainer.adapters.lora import LoRA
 from gristmill.trainer.export import ASIDE, WEIGHTS, load_adapter, read_adapter, save_adapter
 from gristmill.trainer.loading import load_model
 from gristmill.trainer.merging.merge import merge
