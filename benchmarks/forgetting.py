@@ -25,6 +25,8 @@ from measuring import run_case, this_python, versions, write
 from gristmill.datagen.python_functions import functions, source_files
 
 CASE = str(Path(__file__).with_name("forgetting_case.py"))
+#: Seconds that a case may take: many times what it needs, for a machine that is shared.
+LIMIT = 3600
 MODULES = (
     "argparse", "calendar", "collections", "configparser", "csv", "email", "fractions", "gettext", "html",
     "http", "inspect", "ipaddress", "json", "logging", "mailbox", "pathlib", "plistlib", "random", "sched",
@@ -85,10 +87,10 @@ def measured(folder: Path, windows: int, method: str) -> dict[str, Any]:
     changes: list[str] = []
     if method != "base":
         settings = json.dumps(METHODS[method])
-        trained = run_case(this_python(CASE, "train", str(folder), method.lower(), settings))
+        trained = run_case(this_python(CASE, "train", str(folder), method.lower(), settings), LIMIT)
         told |= {**trained.answer, "peak_mib": round(trained.peak_mib), "total_s": round(trained.seconds, 1)}
         changes = [told.pop("student")]
-    return told | run_case(this_python(CASE, "measure", str(folder), str(windows), *changes)).answer
+    return told | run_case(this_python(CASE, "measure", str(folder), str(windows), *changes), LIMIT).answer
 
 
 def check(told: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gristmill.pipelines.cli.main import main
+from gristmill.trainer.tensor_files import TensorReader
 
 GRISTMILL = str(Path(sys.executable).with_name("gristmill"))
 SETTINGS = "max_length: 128\nbatch_tokens: 200\npack_tokens: 128\nlearning_rate: 0.01\ndtype: fp32\n"
@@ -135,6 +136,27 @@ def test_pairs_train_by_dpo_from_a_saved_data_set(here: Path, capsys: pytest.Cap
     metrics = json.loads(capsys.readouterr().out.splitlines()[-1])["metrics"]
     assert metrics["loss_last"] < metrics["loss_first"]
     assert metrics["accuracy_last"] == 1.0
+
+
+def test_a_sparse_change_of_the_weights_is_merged_not_served(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("rows.jsonl", talks())
+    sparse = "sparse: {kind: selekt, density: 0.01, every: 2}"
+    name = file(f"train: sft\ndata: rows.jsonl\nquantize: none\nadapter: {{kind: delta}}\n{sparse}\n")
+    assert main(["train", name]) == 0
+    lines = told(capsys.readouterr().out)
+    assert lines["delta"] == "runs/first/student"
+    assert "serve" not in lines
+    command = lines["merge"].replace("DIR", "merged").split()
+    assert main(command[1:]) == 0
+    changed = weights = 0
+    with TensorReader(Path("tiny")) as base, TensorReader(Path("merged")) as merged:
+        for tensor in base:
+            if tensor.endswith("_proj.weight"):
+                weights += base.get(tensor).numel()
+                changed += int((base.get(tensor) != merged.get(tensor)).sum())
+    assert changed == int(0.01 * weights)
 
 
 def test_show_tokens_marks_what_is_trained_on_and_stops(
