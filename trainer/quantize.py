@@ -15,7 +15,7 @@ from ..kernels import nf4
 from ..pipelines.errors import ModelError
 from .bitsandbytes_layout import NAMES, is_quantized, to_tensors
 from .model import LINEARS, ModelConfig
-from .tensor_files import SHARD_BYTES, TensorReader, TensorWriter, check_written, copy_rest
+from .tensor_files import SHARD_BYTES, TensorReader, TensorWriter, check_place, check_written, copy_rest
 
 FORMATS = ("nf4",)
 
@@ -54,6 +54,7 @@ def quantize_model(
     if unknown:
         raise ModelError(f"no linear layers called {', '.join(unknown)}; there are {', '.join(short)}")
     ModelConfig.read(path)
+    check_place(out, [path])
     temporary = out.with_name(out.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         default="task-arithmetic",
-        help="task-arithmetic (the weighted sum; the default), soup (the weighted mean), ties or dare",
+        help="task-arithmetic (the weighted sum; the default), soup (the weighted mean), ties, dare or model-stock",
     )
     parser.add_argument(
         "--weight",

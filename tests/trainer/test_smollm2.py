@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from gristmill.pipelines.inference import ModelWeights
+from gristmill.trainer.fitting import load
 from gristmill.trainer.loading import load_model
 from gristmill.trainer.sft import SupervisedFineTuning
 
@@ -90,7 +91,7 @@ def test_what_was_trained_loads_in_peft(weights: ModelWeights, ids: torch.Tensor
 def _adapted(weights: ModelWeights, adapter: Path):
     """The dense float32 base with the trained adapter, in this package's own graph."""
     step = SupervisedFineTuning(model="base", quantize="none", dtype="fp32")
-    return step._load(ModelWeights("base", weights.path, weights.digest, adapter), 0, False)
+    return load(step, ModelWeights("base", weights.path, weights.digest, adapter), 0, False, [])
 
 
 def _mean_loss(path: Path, adapter: Path, rows: list[dict[str, str]]) -> float:

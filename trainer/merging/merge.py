@@ -18,7 +18,7 @@ from ..bitsandbytes_layout import from_tensors, is_part, is_quantized
 from ..linear import Linear
 from ..loading import load_model
 from ..model import LINEARS, Decoder, ModelConfig
-from ..tensor_files import TensorReader, TensorWriter, check_written, copy_rest
+from ..tensor_files import TensorReader, TensorWriter, check_place, check_written, copy_rest
 from .methods import METHODS, Mix
 from .sources import AdapterSource, DeltaSource, Source, open_source
 
@@ -54,7 +54,8 @@ def merge(
     Every tensor is read back and compared; where one source alone is merged, so are the logits, with those of the base under that
     source. Raises ModelError where they differ, or where a source does not fit the base; then ``out`` is left as it was.
     """
-    _check_arguments(sources, method, weights, density)
+    _check_arguments(sources, method, weights, density, into, skip)
+    check_place(out, [base, *sources])
     config = ModelConfig.read(base)
     opened = [open_source(path, base) for path in sources]
     mix = Mix(tuple(weights or [1.0] * len(sources)), density, seed)
@@ -83,7 +84,12 @@ def merge(
 
 
 def _check_arguments(
-    sources: Sequence[Path], method: str, weights: Sequence[float] | None, density: float
+    sources: Sequence[Path],
+    method: str,
+    weights: Sequence[float] | None,
+    density: float,
+    into: Into,
+    skip: Sequence[str],
 ) -> None:
     if method not in METHODS:
         raise ModelError(f"no merging method {method!r}; there are {', '.join(METHODS)}")
@@ -95,6 +101,12 @@ def _check_arguments(
         raise ModelError("the weights of a soup add up to 0: a mean needs a sum above it")
     if not 0 < density <= 1:
         raise ModelError(f"density = {density}: give a share above 0 and up to 1")
+    short = [layer.rsplit(".", 1)[1] for layer in LINEARS]
+    unknown = sorted(set(skip) - set(short))
+    if unknown:
+        raise ModelError(f"no linear layers called {', '.join(unknown)}; there are {', '.join(short)}")
+    if skip and into != "nf4":
+        raise ModelError("layers are left out of quantizing only where there is any: merge into nf4")
 
 
 def _check_fit(base: Path, names: Sequence[str], opened: Sequence[Source], paths: Sequence[Path]) -> None:

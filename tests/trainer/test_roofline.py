@@ -1,0 +1,79 @@
+"""The FLOP of a step as torch counts them, and a rate that is measured fast and disturbs nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from gristmill.pipelines.inference import ModelWeights
+from gristmill.trainer.adapters.build import load_adapted
+from gristmill.trainer.adapters.settings import AdapterSettings
+from gristmill.trainer.examples import Example, Tokens
+from gristmill.trainer.memory import block_weights
+from gristmill.trainer.objectives.objective import Moment
+from gristmill.trainer.objectives.token_loss import TokenObjective, cross_entropy
+from gristmill.trainer.packs import Pack
+from gristmill.trainer.roofline import StepWork, matmul_rate
+
+
+def rows() -> list[Example]:
+    def tokens(length: int, prompt: int) -> Tokens:
+        return Tokens(tuple(range(length)), (False,) * prompt + (True,) * (length - prompt))
+
+    return [Example("a", (tokens(120, 30),)), Example("b", (tokens(90, 50),))]
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("adapter", [{"rank": 8}, {"kind": "delta"}], ids=str)
+def test_the_flop_are_those_that_torch_counts(recompute: bool, adapter: dict[str, Any], make_model) -> None:
+    """Of matrix products; the first block's are a little fewer, since nothing before it is differentiated. Attention's
+    are on a CPU twice the causal ones: whole blocks of scores are formed."""
+    path = make_model(num_hidden_layers=8)
+    model = load_adapted(
+        ModelWeights("base", path, "digest", None),
+        AdapterSettings.model_validate(adapter),
+        seed=1,
+        batches=[],
+        dtype=torch.float32,
+    )
+    model.activations = "recompute" if recompute else "keep"
+    config, examples, objective = model.config, rows(), TokenObjective(cross_entropy)
+    work = StepWork(
+        body=block_weights(config),
+        trained=sum(parameter.numel() for parameter in model.parameters()),
+        dense="kind" in adapter,
+        head=config.vocabulary * config.hidden,
+        mixed=config.layers * config.heads * config.head_size,
+        recompute=recompute,
+    )
+    pack = Pack.of(examples, torch.device("cpu"))
+    with FlopCounterMode(display=False) as counter:
+        objective.loss(model, pack, Moment(160.0, 0.0)).loss.backward()
+    counts = {str(op): count for op, count in counter.get_flop_counts()["Global"].items()}
+    squares = 120**2 + 90**2
+    attention = (7 + (2 if recompute else 0)) * work.mixed * squares
+    assert counts["aten.bmm"] == 2 * attention
+    linear = sum(count for op, count in counts.items() if op != "aten.bmm")
+    assert 0.97 * (work.flop(examples) - attention) <= linear <= work.flop(examples) - attention
+
+
+def test_the_rate_is_measured_in_half_a_second_and_touches_no_random_state() -> None:
+    matmul_rate.cache_clear()
+    torch.manual_seed(1)
+    expected = torch.rand(2)
+    torch.manual_seed(1)
+    started = time.perf_counter()
+    rate = matmul_rate(torch.float32, "cpu")
+    assert time.perf_counter() - started < 0.5
+    assert torch.equal(torch.rand(2), expected)
+    x = torch.randn(256, 256)
+    started = time.perf_counter()
+    for _ in range(20):
+        x @ x
+    alone = 20 * 2 * 256**3 / (time.perf_counter() - started)
+    assert rate > 0.3 * alone
+    assert matmul_rate(torch.float32, "cpu") == rate
