@@ -22,6 +22,8 @@ from .cost import Cost
 
 #: Weights that share a scale and a zero point.
 GROUP = 64
+#: Of a weight, with its group's scale and zero point.
+BYTES_A_WEIGHT = 0.5 + 4 / GROUP
 LARGEST = 15
 #: The p-norm, the weight of the split and its growth, and the most rounds: the authors' values.
 NORM, BETA, GROWTH, ROUNDS = 0.7, 10.0, 1.01, 20
@@ -39,6 +41,11 @@ class INT4Tensor:
     zeros: Tensor
     shape: tuple[int, ...]
     group: int = GROUP
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weight lies."""
+        return self.packed.device
 
     @property
     def nbytes(self) -> int:

@@ -17,6 +17,8 @@ from .cost import Cost
 
 #: Codes run from -LARGEST to LARGEST, so that a weight and its negative have the same error.
 LARGEST = 127
+#: Of a weight; a row's scale counts for nothing beside its weights.
+BYTES_A_WEIGHT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,11 @@ class INT8Tensor:
     def shape(self) -> tuple[int, ...]:
         """Of the weight."""
         return tuple(self.codes.shape)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weight lies."""
+        return self.codes.device
 
     @property
     def nbytes(self) -> int:

@@ -45,6 +45,8 @@ CODEBOOK = (
 )
 #: Weights that share a scale.
 BLOCK = 64
+#: Of a weight, with nested scales.
+BYTES_A_WEIGHT = 0.5 + 1 / BLOCK + 4 / (BLOCK * SCALE_BLOCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,11 @@ class NF4Tensor:
     scales: Tensor | NestedScales
     shape: tuple[int, ...]
     block: int = BLOCK
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weight lies."""
+        return self.packed.device
 
     @property
     def nbytes(self) -> int:

@@ -22,6 +22,7 @@ from ..pipelines.errors import DataError, GristmillError, StoreError
 from ..pipelines.operator import Context
 from .audit import NAMED
 from .checkpoint import load_checkpoint, save_checkpoint
+from .device import random_states, set_random_states
 from .examples import Example, count_tokens
 from .history import History
 from .model import Decoder
@@ -102,7 +103,7 @@ def train(
     ``context.check`` stop the run. Raises DataError, naming the rows, when a loss or gradient is not finite.
     """
     processes = Processes.current()
-    state = _State(settings, optimizer, projection, processes)
+    state = _State(settings, optimizer, projection, processes, model.embeddings.device)
     history = state.history
     model.train()
     with torch.random.fork_rng():
@@ -201,13 +202,15 @@ class _State:
         optimizer: Optimizer,
         projection: Projection | None,
         processes: Processes,
+        device: torch.device,
     ) -> None:
+        self.device = device
         self.settings, self.optimizer, self.projection = settings, optimizer, projection
         self.processes, self.history = processes, History()
 
     def save(self) -> None:
         """All processes must call it; the first one writes."""
-        randoms = self.processes.gather(torch.get_rng_state())
+        randoms = self.processes.gather(random_states(self.device))
         if self.processes.first:
             state = {
                 "identity": self.settings.identity,
@@ -236,7 +239,7 @@ class _State:
         self.optimizer.load(state["optimizer"])
         if self.projection is not None:
             self.projection.load(state["projection"])
-        torch.set_rng_state(state["random"][self.processes.rank])
+        set_random_states(state["random"][self.processes.rank], self.device)
         for name, values in state["history"].items():
             getattr(self.history, name).extend(values)
 

@@ -16,6 +16,7 @@ from ..pipelines.inference import ModelWeights, derive_seed
 from ..pipelines.operator import Context, Estimate, StepRef, Train, Trained
 from .adapters.settings import AdapterSettings, Target
 from .optimizers.settings import OptimizerName
+from .quantization import Quantization
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,14 +36,14 @@ if TYPE_CHECKING:
 class Training(Train):
     """Trains an adapter over a frozen base. A subclass says what is minimised: :meth:`objective`.
 
-    ``quantize``: the base in NF4 (QLoRA, arXiv 2305.14314) or as it is.
+    ``quantize``: the base in "nf4" (QLoRA, arXiv 2305.14314), "int8" (arXiv 2208.07339), "int4" (HQQ: Badri & Shaji, 2023), or as it is.
     ``quantize_skip``: layers that stay as they are, where rounding them costs a small model too much.
     ``batch_tokens``: tokens a step, prompts counted; ``batch_rows``: rows a step instead. ``pack_tokens``: tokens that
     go through the model at once (at least the longest row): memory grows with it, the result does not depend on it.
     ``optimizer``: "adamw" (arXiv 1711.05101), "adamw8bit" (arXiv 2110.02861) or "lion" (arXiv 2302.06675); ``betas``: in place
     of its own. ``recompute``: keep only each block's input for the backward pass (arXiv 1604.06174): less memory, a third
     more time, the same gradients. ``cache_dequantized``: keep the dequantized weights beside an NF4 base ("auto": where
-    they take less than a quarter of the free memory). ``unfit``: rows over ``max_length`` or cut off while
+    they take less than a quarter of the free memory, on a CPU). ``device``: "auto" is a CUDA GPU where there is one. ``unfit``: rows over ``max_length`` or cut off while
     generated are left out, or refused. ``evaluate_on``: a step whose rows' loss is taken every ``evaluate_every`` steps.
     """
 
@@ -52,7 +53,7 @@ class Training(Train):
     #: Float32 copies of a chunk's logits that the loss holds at once, for the memory plan.
     logit_copies: ClassVar[int] = 2
 
-    quantize: Literal["nf4", "none"] = "nf4"
+    quantize: Quantization = "nf4"
     quantize_skip: tuple[Target, ...] = ()
     adapter: AdapterSettings = AdapterSettings()
     epochs: int = Field(default=1, ge=1)
@@ -72,6 +73,7 @@ class Training(Train):
     unfit: Literal["skip", "refuse"] = "skip"
     checkpoint_every: int = Field(default=20, ge=1)
     cache_dequantized: bool | Literal["auto"] = "auto"
+    device: Literal["auto", "cuda", "cpu"] = "auto"
     evaluate_on: StepRef | None = None
     evaluate_every: int = Field(default=50, ge=1)
 
@@ -113,6 +115,7 @@ class Training(Train):
         import torch
 
         from .adapters.groups import parameter_groups
+        from .device import choose_device
         from .examples import count_tokens
         from .export import save_adapter
         from .loop import train
@@ -124,7 +127,7 @@ class Training(Train):
         from .parallel import Processes
 
         weights = context.weights(self.model)
-        config = ModelConfig.read(weights.path)
+        config, device = ModelConfig.read(weights.path), choose_device(self.device)
         self._check_length(config)
         objective, encoder = self.objective(context), self.encoder(weights.path)
         encoded = self._encode(table, objective, encoder, config)
@@ -132,7 +135,7 @@ class Training(Train):
         if self.evaluate_on is not None:
             held = self._encode(context.table(self.evaluate_on), objective, encoder, config)
         examples = encoded.examples
-        peak = PeakMemory()
+        peak = PeakMemory(device)
         capacity = max(self.pack_tokens, max(example.tokens for example in examples))
         steps = plan_steps(
             [example.tokens for example in examples],
@@ -142,10 +145,10 @@ class Training(Train):
             batch_tokens=self.batch_tokens,
             batch_rows=self.batch_rows,
         )
-        keep = self._keep_dequantized(config)
+        keep = self._keep_dequantized(config, device)
         packs = ([examples[index] for index in pack] for packs in steps for pack in packs)
         data = (Pack.of(rows, torch.device("cpu")) for rows in packs)
-        model = self._load(weights, context.seed, keep, ((pack.ids, pack.lengths) for pack in data))
+        model = self._load(weights, context.seed, keep, ((pack.ids, pack.lengths) for pack in data), device)
         model.recompute = self.recompute
         groups = parameter_groups(model)
         optimizer = OPTIMIZERS[self.optimizer](
@@ -156,7 +159,9 @@ class Training(Train):
         )
         trainable = sum(parameter.numel() for parameter in optimizer.parameters)
         largest = max(count_tokens([examples[index] for index in pack]) for packs in steps for pack in packs)
-        plan = self._plan(config, keep, trainable, optimizer.state_bytes, largest, self.beside(context))
+        plan = self._plan(
+            config, device, keep, trainable, optimizer.state_bytes, largest, self.beside(context)
+        )
         started = time.perf_counter()
         # Before a checkpoint is read: what an objective needs to know of the model is of where training starts.
         examples = objective.prepare(model, examples, capacity)
@@ -174,7 +179,7 @@ class Training(Train):
         adapter = context.workdir / "adapter"
         processes = Processes.current()
         if processes.first:
-            probe = torch.tensor(examples[0].sequences[0].ids[:256])
+            probe = torch.tensor(examples[0].sequences[0].ids[:256], device=device)
             save_adapter(model, adapter, self.adapter.peft(str(weights.path)), probe)
         processes.gather(None)
         metrics = {
@@ -190,6 +195,7 @@ class Training(Train):
             "predicted_memory_mib": (peak.before + plan.total) // 2**20,
             "memory_plan_mib": {name: getattr(plan, name) // 2**20 for name in plan.__slots__},
             "dequantized_kept": keep,
+            "device": str(device),
             "threads": torch.get_num_threads(),
             "trained_on": "\n".join(map(encoder.show, examples[0].sequences))[:400],
         }
@@ -237,7 +243,9 @@ class Training(Train):
             seed=derive_seed(context.seed, "dropout"),
         )
 
-    def _load(self, weights: ModelWeights, seed: int, keep_dequantized: bool, batches: Batches) -> Decoder:
+    def _load(
+        self, weights: ModelWeights, seed: int, keep_dequantized: bool, batches: Batches, device: torch.device
+    ) -> Decoder:
         """The frozen base with fresh adapters, or with those of an earlier training."""
         from .adapters.build import load_adapted
 
@@ -250,6 +258,7 @@ class Training(Train):
             quantize=self.quantize,
             skip=self.quantize_skip,
             keep_dequantized=keep_dequantized,
+            device=device,
         )
 
     def _check_length(self, config: ModelConfig) -> None:
@@ -259,25 +268,38 @@ class Training(Train):
                 f"max_length = {self.max_length} is over the model's {limit} positions; lower it"
             )
 
-    def _keep_dequantized(self, config: ModelConfig) -> bool:
+    def _keep_dequantized(self, config: ModelConfig, device: torch.device) -> bool:
         if self.quantize == "none" or self.cache_dequantized != "auto":
             return self.quantize != "none" and bool(self.cache_dequantized)
-        import psutil
-
+        from .device import free_memory
         from .memory import block_weights
 
-        free: int = psutil.virtual_memory().available
-        return block_weights(config, but=self.quantize_skip) * self.torch_dtype().itemsize < free / 4
+        # A GPU decodes at the speed of its memory, for a few hundredths of a step.
+        wanted = block_weights(config, but=self.quantize_skip) * self.torch_dtype().itemsize
+        return device.type == "cpu" and wanted < free_memory(device) / 4
 
     def _plan(
-        self, config: ModelConfig, keep: bool, trainable: int, state_bytes: float, tokens: int, beside: int
+        self,
+        config: ModelConfig,
+        device: torch.device,
+        keep: bool,
+        trainable: int,
+        state_bytes: float,
+        tokens: int,
+        beside: int,
     ) -> MemoryPlan:
+        from ..kernels.cross_entropy import chunk_size
+        from .base import FORMATS
         from .memory import plan_memory
+
+        held = FORMATS.get(self.quantize)
 
         return plan_memory(
             config,
             bytes_a_value=self.torch_dtype().itemsize,
-            quantized=self.quantize == "nf4",
+            quantized_bytes=held and held.bytes_a_weight,
+            chunk=chunk_size(device),
+            fused=self.adapter.low_rank,
             skip=self.quantize_skip,
             keep_dequantized=keep,
             adapter_weights=trainable,
@@ -290,7 +312,7 @@ class Training(Train):
 
     def _identity(self, context: Context, examples: list[Example]) -> str:
         """Names all that the trained bits depend on, but for the machine."""
-        settings = self.model_dump_json(exclude={"checkpoint_every", "cache_dequantized"})
+        settings = self.model_dump_json(exclude={"checkpoint_every", "cache_dequantized", "device"})
         models = [context.weights(name).digest for _, kind, name in self.references() if kind == "model"]
         named: list[Any] = [type(self).__name__, models, context.seed, settings, examples]
         return blake2b(repr(named).encode(), digest_size=16).hexdigest()

@@ -57,10 +57,12 @@ def forward(gate: Tensor, up: Tensor) -> Tensor:
     return out
 
 
-def backward(upstream: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradients of gate and up, contiguous; see :func:`forward`."""
+def backward(
+    upstream: Tensor, gate: Tensor, up: Tensor, d_gate: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The gradients of gate and up, contiguous; see :func:`forward`. ``d_gate``: where to put the first, perhaps ``upstream``."""
     rows, size = gate.shape
-    d_gate, d_up = gate.new_empty(gate.shape), up.new_empty(up.shape)
+    d_gate, d_up = gate.new_empty(gate.shape) if d_gate is None else d_gate, up.new_empty(up.shape)
     if gate.numel():
         _backward[(rows, triton.cdiv(size, BLOCK))](
             upstream, gate, up, d_gate, d_up, upstream.stride(0), gate.stride(0), up.stride(0), size,
