@@ -29,18 +29,10 @@ def lora_mlp(x: Tensor, gate: LoRAMap, up: LoRAMap, down: LoRAMap) -> Tensor:
 
 def cost(tokens: int, hidden: int, inner: int, rank: int, itemsize: int, *, backward: bool = False) -> Cost:
     """One pass: its maps, and the product between them (in the backward pass formed again)."""
-    parts = [
-        lora_maps.cost(tokens, hidden, [inner, inner], rank, itemsize, backward=backward),
-        lora_maps.cost(tokens, inner, [hidden], rank, itemsize, backward=backward),
-        swiglu.cost(tokens, inner, itemsize),
-    ]
-    if backward:
-        parts.append(swiglu.cost(tokens, inner, itemsize, backward=True))
-    return Cost(
-        sum(part.read for part in parts),
-        sum(part.written for part in parts),
-        sum(part.flop for part in parts),
-    )
+    widened = lora_maps.cost(tokens, hidden, [inner, inner], rank, itemsize, backward=backward)
+    narrowed = lora_maps.cost(tokens, inner, [hidden], rank, itemsize, backward=backward)
+    both = widened + narrowed + swiglu.cost(tokens, inner, itemsize)
+    return both + swiglu.cost(tokens, inner, itemsize, backward=True) if backward else both
 
 
 class _LoRAMLP(torch.autograd.Function):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..kernels import int4, int8, nf4
+from ..kernels.cost import Cost
 
 Quantized = nf4.NF4Tensor | int8.INT8Tensor | int4.INT4Tensor
 #: Dense, in the computing dtype, or quantized.
@@ -19,19 +20,33 @@ Base = Tensor | Quantized
 @dataclass(frozen=True, slots=True)
 class Format:
     """``kind``: the class of a quantized weight. ``quantize`` makes one of a weight (N, K), ``dequantize`` the weight again, in
-    a dtype. ``bytes_a_weight``: what one takes, its share of the scales counted."""
+    a dtype. ``bytes_a_weight``: what one takes, its share of the scales counted. ``cost``: of decoding (N, K) weights to
+    so many bytes each."""
 
     kind: type[Quantized]
     quantize: Callable[[Tensor], Quantized]
     dequantize: Callable[[Any, torch.dtype], Tensor]
     bytes_a_weight: float
+    cost: Callable[[int, int, int], Cost]
 
 
 #: ``quantize`` -> its format.
 FORMATS: dict[str, Format] = {
-    "nf4": Format(nf4.NF4Tensor, nf4.quantize, nf4.dequantize, nf4.BYTES_A_WEIGHT),
-    "int8": Format(int8.INT8Tensor, int8.quantize, int8.dequantize, int8.BYTES_A_WEIGHT),
-    "int4": Format(int4.INT4Tensor, int4.quantize, int4.dequantize, int4.BYTES_A_WEIGHT),
+    "nf4": Format(
+        nf4.NF4Tensor,
+        nf4.quantize,
+        nf4.dequantize,
+        nf4.BYTES_A_WEIGHT,
+        lambda n, k, size: nf4.cost(n * k, size),
+    ),
+    "int8": Format(int8.INT8Tensor, int8.quantize, int8.dequantize, int8.BYTES_A_WEIGHT, int8.cost),
+    "int4": Format(
+        int4.INT4Tensor,
+        int4.quantize,
+        int4.dequantize,
+        int4.BYTES_A_WEIGHT,
+        lambda n, k, size: int4.cost(n * k, size),
+    ),
 }
 _BY_KIND = {held.kind: held for held in FORMATS.values()}
 
