@@ -81,7 +81,7 @@ def _quantize_int4(  # type: ignore[no-untyped-def]
     scales = tl.broadcast_to(scale[:, None], (ROWS, 2 * HALF))
     zero = tl.div_rn(-low, scale)
     best, least = zero, tl.full((ROWS,), float("inf"), dtype=tl.float32)
-    for number in range(rounds + 1):
+    for _number in range(rounds + 1):
         codes = _int4_codes(w, scales, zero[:, None], largest)
         error = w - (codes - zero[:, None]) * scales
         magnitude = tl.abs(error)
