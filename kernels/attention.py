@@ -33,6 +33,8 @@ def packed_attention(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], sc
     if q.device.type == "cpu":
         attended: Tensor = _PackedAttention.apply(q, k, v, tuple(lengths), scale)  # type: ignore[no-untyped-call]
         return attended
+    if not lengths:
+        return q * 1
     parts = []
     for sequence in zip(*(torch.split(x, list(lengths)) for x in (q, k, v))):
         one_q, one_k, one_v = (x.transpose(0, 1)[None] for x in sequence)

@@ -35,7 +35,7 @@ def _plain(q: Tensor, k: Tensor, v: Tensor, lengths: list[int], scale: float) ->
     return torch.cat(parts)
 
 
-@pytest.mark.parametrize("lengths", [[], [1], [5], [3, 1, 9], [17, 16]])
+@pytest.mark.parametrize("lengths", [[1], [5], [3, 1, 9], [17, 16]])
 @pytest.mark.parametrize(("heads", "groups"), [(4, 4), (6, 2), (3, 1)])
 @pytest.mark.parametrize("queries", [4, 512])
 def test_equals_plain_attention(
@@ -93,3 +93,10 @@ def test_cost_counts_each_sequence_on_its_own() -> None:
     assert found.flop == 2 * (100**2 + 50**2) * 4 * 16
     assert found.moved == 2 * 150 * 16 * (4 + 2) * 2
     assert attention.cost([100], 4, 2, 16, 2, backward=True).flop == 5 * 100**2 * 4 * 16
+
+
+def test_of_no_tokens_it_makes_none() -> None:
+    q, k, v = _case(0, 4, 2)
+    out = packed_attention(q, k, v, [], 0.3)
+    assert out.shape == q.shape
+    assert torch.autograd.grad(out.sum(), q)[0].shape == q.shape
