@@ -58,9 +58,9 @@ def quantize(weight: Tensor) -> INT8Tensor:
         return INT8Tensor(*gpu.quantize_int8(weight.contiguous(), LARGEST))
     wide = weight.float()
     absmax = wide.abs().amax(dim=1) if wide.shape[1] else wide.new_zeros(wide.shape[0])
-    # A division by the scale could round beyond LARGEST; a row of zeros has the scale 0 and the codes 0.
-    inverse = torch.where(absmax > 0, LARGEST / absmax, 0.0).nan_to_num(posinf=0.0)
-    codes = (wide * inverse[:, None]).round_().clamp_(-LARGEST, LARGEST).to(torch.int8)
+    # By the largest magnitude first: a scale may have lost its last bits among the smallest numbers, and its inverse overflow.
+    shares = wide / torch.where(absmax > 0, absmax, 1.0)[:, None]
+    codes = shares.mul_(LARGEST).round_().to(torch.int8)
     return INT8Tensor(codes, absmax / LARGEST)
 
 

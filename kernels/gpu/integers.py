@@ -49,14 +49,12 @@ def _quantize_int8(W, CODES, SCALES, size, largest, BLOCK: tl.constexpr):  # typ
         at = start + tl.arange(0, BLOCK)
         w = tl.load(W + row * size + at, mask=at < size, other=0.0).to(tl.float32)
         absmax = tl.maximum(absmax, tl.max(tl.abs(w), axis=0))
-    inverse = tl.div_rn(largest, absmax)
-    # Of a row of zeros, or of values too small to have an inverse, all codes are 0.
-    inverse = tl.where(inverse < float("inf"), inverse, 0.0)
     tl.store(SCALES + row, tl.div_rn(absmax, largest))
+    whole = tl.broadcast_to(tl.where(absmax > 0, absmax, 1.0), (BLOCK,))
     for start in range(0, size, BLOCK):
         at = start + tl.arange(0, BLOCK)
         w = tl.load(W + row * size + at, mask=at < size, other=0.0).to(tl.float32)
-        codes = tl.minimum(tl.maximum(_round(w * inverse), -largest), largest)
+        codes = _round(tl.div_rn(w, whole) * largest)
         tl.store(CODES + row * size + at, codes.to(tl.int8), mask=at < size)
 
 

@@ -85,7 +85,6 @@ def test_parts_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(moments[0].second_absmax, moments[1].second_absmax)
 
 
-@pytest.mark.usefixtures("form")
 def test_many_steps_lead_where_adamw_leads() -> None:
     """A quadratic bowl of condition 100: the 8-bit moments end as near to its bottom."""
     slopes = torch.logspace(-2, 0, 512).to(DEVICE)
@@ -106,14 +105,14 @@ def test_many_steps_lead_where_adamw_leads() -> None:
 
 @pytest.mark.usefixtures("form")
 def test_a_bfloat16_parameter_moves_by_updates_below_its_spacing() -> None:
-    parameter = torch.ones(4096, dtype=torch.bfloat16, device=DEVICE)
+    parameter = torch.ones(1024, dtype=torch.bfloat16, device=DEVICE)
     moments, generator = Moments.zeros(parameter), torch.Generator(DEVICE).manual_seed(0)
-    for step in range(1, 101):
+    for step in range(1, 51):
         adamw8bit_step(
             parameter, torch.ones_like(parameter), moments, lr=1e-4, betas=(0.9, 0.999), eps=1e-8,
             weight_decay=0.0, step=step, generator=generator,
         )  # fmt: skip
-    assert parameter.float().mean().item() == pytest.approx(1 - 100 * 1e-4, abs=1e-3)
+    assert parameter.float().mean().item() == pytest.approx(1 - 50 * 1e-4, abs=1e-3)
 
 
 def test_triton_steps_as_the_plain_form() -> None:

@@ -23,7 +23,8 @@ def test_each_weight_is_within_half_a_scale(rows: int, size: int, seed: int, sca
     found = int8.quantize(weight)
     assert found.shape == weight.shape
     error = (int8.dequantize(found).double() - weight.double()).abs()
-    assert (error <= found.scales.double()[:, None] * (0.5 + 1e-4) + 1e-44).all()
+    # Among the smallest numbers a scale itself is rounded: by up to 127 halves of the least of them.
+    assert (error <= found.scales.double()[:, None] * (0.5 + 1e-4) + 1e-43).all()
 
 
 def test_rows_have_their_own_scale_and_ends_are_exact() -> None:
