@@ -44,8 +44,11 @@ def save(ctx: Any, maps: Sequence[LoRAMap], *tensors: Tensor) -> None:
 
 def saved(ctx: Any) -> tuple[list[LoRAMap], tuple[Tensor, ...]]:
     """The maps and the tensors that :func:`save` kept."""
+    kept: tuple[Tensor, ...] = (
+        ctx.saved_tensors
+    )  # once: recomputation and offloading bring them back but once
     count = 2 * len(ctx.bases)
-    tensors, found = ctx.saved_tensors[:-count], ctx.saved_tensors[-count:]
+    tensors, found = kept[:-count], kept[-count:]
     return [replace(base, a=a, b=b) for base, a, b in zip(ctx.bases, found[::2], found[1::2])], tensors
 
 

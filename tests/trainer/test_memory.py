@@ -27,7 +27,7 @@ def test_the_base_takes_what_the_plan_says(make_model, skip: tuple[str, ...]) ->
         bytes_a_value=2,
         quantized_bytes=nf4.BYTES_A_WEIGHT,
         skip=skip,
-        keep_dequantized_bytes=None,
+        keep_dequantized=False,
         adapter_weights=0,
         tokens=1,
     )
@@ -57,7 +57,7 @@ def test_activations_are_what_autograd_saves(make_model) -> None:
         config,
         bytes_a_value=2,
         quantized_bytes=None,
-        keep_dequantized_bytes=None,
+        keep_dequantized=False,
         adapter_weights=0,
         tokens=512,
         fused=True,
