@@ -67,14 +67,14 @@ def quantize(weight: Tensor, *, group: int = GROUP, rounds: int = ROUNDS) -> INT
     if dispatch.on_triton(flat):
         from .gpu import integers as gpu
 
-        parts = gpu.quantize_int4(
+        packed, scales, zeros = gpu.quantize_int4(
             flat.contiguous(), group, largest=LARGEST, smallest=SMALLEST_SCALE, norm=NORM, beta=BETA, growth=GROWTH, rounds=rounds
         )  # fmt: skip
     else:
         each = max(1, PART // group) * group
-        found = [_plain_quantize(part, group, rounds) for part in flat.split(each)]
-        parts = tuple(torch.cat(part) for part in zip(*found))
-    return INT4Tensor(*parts, tuple(weight.shape), group)
+        found = [_plain_quantize(part, group, rounds) for part in torch.split(flat, each)]
+        packed, scales, zeros = (torch.cat(part) for part in zip(*found))
+    return INT4Tensor(packed, scales, zeros, tuple(weight.shape), group)
 
 
 def _plain_quantize(flat: Tensor, group: int, rounds: int) -> tuple[Tensor, Tensor, Tensor]:

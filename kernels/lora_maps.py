@@ -93,7 +93,7 @@ def backward(
         found += [None, (d_y.T @ low).to(each.b.dtype).mul_(each.scale)]
     if wide is not None:
         d_low = d_lows[0] if len(d_lows) == 1 else torch.cat(d_lows, dim=1)
-        d_a = iter((d_low.T @ x).split([part.shape[1] for part in d_lows]))
+        d_a = iter(torch.split(d_low.T @ x, [part.shape[1] for part in d_lows]))
         for place, each in enumerate(maps):
             if each.a is not None:
                 found[2 * place] = next(d_a).to(each.a.dtype)
@@ -140,7 +140,7 @@ def _lows(x: Tensor, maps: Sequence[LoRAMap]) -> list[Tensor]:
     wide = _stacked_a(maps, x.dtype)
     if wide is None:
         return [x[:, :0]] * len(maps)
-    return list((x @ wide.T).split([0 if each.a is None else len(each.a) for each in maps], dim=1))
+    return list(torch.split(x @ wide.T, [0 if each.a is None else len(each.a) for each in maps], dim=1))
 
 
 def _scaled(each: LoRAMap, dtype: torch.dtype) -> Tensor:

@@ -127,12 +127,12 @@ def dequantize(weight: NF4Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
         device, scales = weight.packed.device, weight.scales
         out = torch.empty(weight.shape, dtype=dtype, device=device)
-        nested = (
-            ()
+        given = (
+            scales
             if isinstance(scales, Tensor)
             else (scales.codes, signed_map(device), scales.absmax, scales.offset)
         )
-        gpu.dequantize(weight.packed, nested or scales, _codes(device), out, weight.block, SCALE_BLOCK)
+        gpu.dequantize(weight.packed, given, _codes(device), out, weight.block, SCALE_BLOCK)
         return out
     decoded = weight.scales if isinstance(weight.scales, Tensor) else weight.scales.decode()
     pairs = torch.index_select(_byte_table(weight.packed.device), 0, weight.packed.int())

@@ -297,7 +297,7 @@ class Training(Train):
         return plan_memory(
             config,
             bytes_a_value=self.torch_dtype().itemsize,
-            quantized_bytes=held and held.bytes_a_weight,
+            quantized_bytes=None if held is None else held.bytes_a_weight,
             chunk=chunk_size(device),
             fused=self.adapter.low_rank,
             skip=self.quantize_skip,

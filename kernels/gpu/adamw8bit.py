@@ -17,7 +17,7 @@ ROWS = 4
 
 
 @triton.jit
-def _nearest_code(x, MIDPOINTS):  # type: ignore[no-untyped-def]
+def _nearest_code(x, MIDPOINTS):
     """How many of the 255 midpoints each of ``x`` exceeds, by bisection."""
     code = tl.zeros(x.shape, dtype=tl.int32)
     for place in tl.static_range(8):
@@ -27,7 +27,7 @@ def _nearest_code(x, MIDPOINTS):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _store_blocks(x, CODES, ABSMAX, MIDPOINTS, row, at, inside, present, smallest):  # type: ignore[no-untyped-def]
+def _store_blocks(x, CODES, ABSMAX, MIDPOINTS, row, at, inside, present, smallest):
     absmax = tl.max(tl.abs(x), axis=1)
     normed = x * tl.div_rn(1.0, tl.maximum(absmax, smallest))[:, None]
     tl.store(CODES + at, _nearest_code(normed, MIDPOINTS).to(tl.uint8), mask=inside)
@@ -35,7 +35,7 @@ def _store_blocks(x, CODES, ABSMAX, MIDPOINTS, row, at, inside, present, smalles
 
 
 @triton.jit
-def _step(  # type: ignore[no-untyped-def]
+def _step(
     P, G, FIRST, FIRST_ABSMAX, SECOND, SECOND_ABSMAX, SIGNED, UNSIGNED, SIGNED_MIDDLES, UNSIGNED_MIDDLES, SEED, count,
     decay, beta1, rest1, beta2, rest2, eps, size, correction, smallest,
     STOCHASTIC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,

@@ -14,7 +14,7 @@ BLOCK = 2048
 
 
 @triton.jit
-def _int8(CODES, SCALES, OUT, size, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _int8(CODES, SCALES, OUT, size, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     codes = tl.load(CODES + row * size + at, mask=at < size, other=0).to(tl.float32)
@@ -23,7 +23,7 @@ def _int8(CODES, SCALES, OUT, size, BLOCK: tl.constexpr):  # type: ignore[no-unt
 
 
 @triton.jit
-def _int4(PACKED, SCALES, ZEROS, OUT, count, ROWS: tl.constexpr, HALF: tl.constexpr):  # type: ignore[no-untyped-def]
+def _int4(PACKED, SCALES, ZEROS, OUT, count, ROWS: tl.constexpr, HALF: tl.constexpr):
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     present = row * (2 * HALF) < count
     scale = tl.load(SCALES + row, mask=present, other=0.0).to(tl.float32)[:, None]
@@ -36,13 +36,13 @@ def _int4(PACKED, SCALES, ZEROS, OUT, count, ROWS: tl.constexpr, HALF: tl.conste
 
 
 @triton.jit
-def _round(x):  # type: ignore[no-untyped-def]
+def _round(x):
     """``x`` float32 of less than 2**22 to the nearest integer, ties to even: what adding 1.5 * 2**23 leaves of it."""
     return (x + 12582912.0) - 12582912.0
 
 
 @triton.jit
-def _quantize_int8(W, CODES, SCALES, size, largest, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _quantize_int8(W, CODES, SCALES, size, largest, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     absmax = tl.full((), 0.0, dtype=tl.float32)
     for start in range(0, size, BLOCK):
@@ -59,12 +59,12 @@ def _quantize_int8(W, CODES, SCALES, size, largest, BLOCK: tl.constexpr):  # typ
 
 
 @triton.jit
-def _int4_codes(w, scale, zero, largest):  # type: ignore[no-untyped-def]
+def _int4_codes(w, scale, zero, largest):
     return tl.minimum(tl.maximum(_round(tl.div_rn(w, scale) + zero), 0.0), largest)
 
 
 @triton.jit
-def _quantize_int4(  # type: ignore[no-untyped-def]
+def _quantize_int4(
     W, PACKED, SCALES, ZEROS, count, largest, smallest, norm, beta, growth, rounds, ROWS: tl.constexpr, HALF: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)

@@ -12,7 +12,7 @@ BLOCK = 1024
 
 
 @triton.jit
-def _forward(GATE, UP, OUT, gate_stride, up_stride, size, WIDE: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _forward(GATE, UP, OUT, gate_stride, up_stride, size, WIDE: tl.constexpr, BLOCK: tl.constexpr):
     row, at = tl.program_id(0).to(tl.int64), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = at < size
     gate = tl.load(GATE + row * gate_stride + at, mask=inside, other=0.0).to(WIDE)
@@ -22,7 +22,7 @@ def _forward(GATE, UP, OUT, gate_stride, up_stride, size, WIDE: tl.constexpr, BL
 
 
 @triton.jit
-def _backward(  # type: ignore[no-untyped-def]
+def _backward(
     UPSTREAM,
     GATE,
     UP,
