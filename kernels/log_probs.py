@@ -65,6 +65,7 @@ class _LinearLogProbs(torch.autograd.Function):
             torch.neg(losses, out=found[part])
             if slopes is not None:
                 torch.mm(logit_slope(), head, out=slopes[part])
+            del losses, logit_slope  # no two chunks are held at once
         ctx.chunk = chunk
         ctx.save_for_backward(*((hidden, head, targets) if slopes is None else (slopes,)))
         return found
@@ -72,10 +73,11 @@ class _LinearLogProbs(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        if len(ctx.saved_tensors) == 1:
-            (slopes,) = ctx.saved_tensors
+        kept: tuple[Tensor, ...] = ctx.saved_tensors
+        if len(kept) == 1:
+            (slopes,) = kept
             return slopes * upstream[:, None].to(slopes.dtype), None, None, None, None
-        hidden, head, targets = ctx.saved_tensors
+        hidden, head, targets = kept
         d_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         d_head = torch.zeros_like(head, dtype=upstream.dtype)
         for start in range(0, hidden.shape[0], ctx.chunk):
@@ -85,6 +87,7 @@ class _LinearLogProbs(torch.autograd.Function):
             if d_hidden is not None:
                 torch.mm(slope, head, out=d_hidden[part])
             d_head += slope.T @ hidden[part]
+            del slope, logit_slope, _
         return d_hidden, d_head.to(head.dtype), None, None, None
 
 
