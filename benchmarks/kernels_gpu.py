@@ -114,6 +114,8 @@ def _weights(random: Callable[..., Tensor], at: Shapes, bnb: ModuleType | None) 
         Case(f"NF4 dequantize, nested, {shape}", nf4.cost(count, 2), partial(nf4.dequantize, packed, bf16), decode[True]),
         Case(f"NF4 dequantize, flat, {shape}", nf4.cost(count, 2, nested=False), partial(nf4.dequantize, flat, bf16), decode[False]),
         Case(f"NF4 quantize, {shape}", nf4.cost(count, 2, nested=False), partial(nf4.quantize, weight, nested=False), encode, 0.0),
+        Case(f"INT8 quantize, {shape}", int8.quantize_cost(*weight.shape, 2), partial(int8.quantize, weight), {}, 0.0),
+        Case(f"INT4 quantize, {shape}", int4.quantize_cost(count, 2), partial(int4.quantize, weight), {}, 0.0),
         Case(f"INT8 dequantize, {shape}", int8.cost(*weight.shape, 2), partial(int8.dequantize, eight, bf16)),
         Case(f"INT4 dequantize, {shape}", int4.cost(count, 2), partial(int4.dequantize, four, bf16)),
     ]  # fmt: skip

@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
+from .cost import Cost
+
 #: Queries whose scores exist at once: bounds the transient to QUERIES * L * heads values.
 QUERIES = 512
 
@@ -31,12 +33,25 @@ def packed_attention(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], sc
     if q.device.type == "cpu":
         attended: Tensor = _PackedAttention.apply(q, k, v, tuple(lengths), scale)  # type: ignore[no-untyped-call]
         return attended
+    if not lengths:
+        return q * 1
     parts = []
     for sequence in zip(*(torch.split(x, list(lengths)) for x in (q, k, v))):
         one_q, one_k, one_v = (x.transpose(0, 1)[None] for x in sequence)
         out = scaled_dot_product_attention(one_q, one_k, one_v, is_causal=True, scale=scale, enable_gqa=True)
         parts.append(out[0].transpose(0, 1))
     return torch.cat(parts)
+
+
+def cost(
+    lengths: Sequence[int], heads: int, key_heads: int, size: int, itemsize: int, *, backward: bool = False
+) -> Cost:
+    """One pass over sequences of these ``lengths``, D = ``size``: scores and probabilities are never written."""
+    squares = sum(length * length for length in lengths) * size * heads
+    queries, keys = (sum(lengths) * count * size * itemsize for count in (heads, key_heads))
+    if backward:
+        return Cost(3 * queries + 2 * keys, queries + 2 * keys, 5 * squares)
+    return Cost(queries + 2 * keys, queries, 2 * squares)
 
 
 def _grouped(x: Tensor, groups: int) -> Tensor:

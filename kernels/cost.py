@@ -18,6 +18,10 @@ class Cost:
         """Bytes read and written."""
         return self.read + self.written
 
+    def __add__(self, other: Cost) -> Cost:
+        """Of both, one after the other."""
+        return Cost(self.read + other.read, self.written + other.written, self.flop + other.flop)
+
     def seconds(self, bytes_per_second: float, flop_per_second: float) -> float:
         """The roofline: the slower of moving and computing (Williams, Waterman, Patterson, CACM 52(4), 2009)."""
         return max(self.moved / bytes_per_second, self.flop / flop_per_second)

@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import softplus
 
 from . import dispatch
+from .cost import Cost
 
 #: Tokens whose logits exist at once on a CPU, few enough to stay near the cache, and on a GPU, enough to fill it.
 CHUNK, GPU_CHUNK = 128, 1024
@@ -46,6 +47,16 @@ def linear_cross_entropy(
     chunk = chunk or chunk_size(hidden.device)
     total, losses = _LinearCrossEntropy.apply(hidden, head, targets, weights, chunk)  # type: ignore[no-untyped-call]
     return total, losses
+
+
+def cost(tokens: int, size: int, vocabulary: int, itemsize: int) -> Cost:
+    """Both passes together, for ``size`` = H: hidden states and head are read for the loss, the head again for the gradient."""
+    head = vocabulary * size * itemsize
+    return Cost(
+        2 * head + tokens * (size * itemsize + 12),
+        tokens * (size * itemsize + 4),
+        4 * tokens * size * vocabulary,
+    )
 
 
 def chunk_size(device: torch.device) -> int:

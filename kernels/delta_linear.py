@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .cost import Cost
+
 
 def delta_linear(x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None, delta: Tensor) -> Tensor:
     """The map of ``x`` (tokens, K): (tokens, N) of x's dtype.
@@ -25,6 +27,16 @@ def delta_linear(x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None, d
     """
     y: Tensor = _DeltaLinear.apply(x, weight, bias, delta)  # type: ignore[no-untyped-call]
     return y
+
+
+def cost(tokens: int, inputs: int, outputs: int, itemsize: int, *, backward: bool = False) -> Cost:
+    """One pass over (tokens, K = ``inputs``) and weights (N, K) of ``itemsize`` bytes with a float32 delta."""
+    weights, values = outputs * inputs, tokens * (inputs + outputs) * itemsize
+    held = weights * (itemsize + 4)
+    if backward:
+        read = held + values
+        return Cost(read, 4 * weights + tokens * inputs * itemsize, 4 * tokens * weights)
+    return Cost(held + tokens * inputs * itemsize, tokens * outputs * itemsize, 2 * tokens * weights)
 
 
 def _whole(weight: Callable[[], Tensor], delta: Tensor, dtype: torch.dtype) -> Tensor:

@@ -20,6 +20,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from . import lora_linear
+from .cost import Cost
+
 #: A row of zeros has no direction; its norm is taken as this, so that it stays zero and its gradient finite.
 SMALLEST_NORM = 1e-12
 
@@ -34,6 +37,16 @@ def row_norms(weight: Tensor, squares: Tensor, a: Tensor, b: Tensor, scale: floa
     gram = (a @ a.T).to(squares.dtype)
     total = squares + 2 * scale * (b * cross).sum(1) + scale**2 * (b @ gram * b).sum(1)
     return total.clamp(min=SMALLEST_NORM**2).sqrt()
+
+
+def cost(tokens: int, inputs: int, outputs: int, rank: int, itemsize: int, *, backward: bool = False) -> Cost:
+    """One pass: LoRA's, and forward the norms; the ungained result is kept, and read again backward."""
+    plain = lora_linear.cost(tokens, inputs, outputs, rank, itemsize, backward=backward)
+    values = tokens * outputs * itemsize
+    if backward:
+        return plain + Cost(values + 8 * outputs, 4 * outputs, 4 * tokens * outputs)
+    norms = 2 * rank * (outputs * inputs + inputs * rank + outputs * rank)
+    return plain + Cost(8 * outputs, values, norms + tokens * outputs)
 
 
 def dora_linear(

@@ -22,9 +22,13 @@ from .cost import Cost
 
 #: Weights that share a scale and a zero point.
 GROUP = 64
+#: Of a weight, with its group's scale and zero point.
+BYTES_A_WEIGHT = 0.5 + 4 / GROUP
 LARGEST = 15
 #: The p-norm, the weight of the split and its growth, and the most rounds: the authors' values.
 NORM, BETA, GROWTH, ROUNDS = 0.7, 10.0, 1.01, 20
+#: Weights looked at together on the plain path, in float32 several times over: bounds the transient.
+PART = 1 << 22
 #: A group of zeros is divided by this.
 SMALLEST_SCALE = 1e-30
 
@@ -41,6 +45,11 @@ class INT4Tensor:
     group: int = GROUP
 
     @property
+    def device(self) -> torch.device:
+        """Where the weight lies."""
+        return self.packed.device
+
+    @property
     def nbytes(self) -> int:
         """Bytes held: codes, scales and zero points."""
         return self.packed.nbytes + self.scales.nbytes + self.zeros.nbytes
@@ -52,10 +61,25 @@ def quantize(weight: Tensor, *, group: int = GROUP, rounds: int = ROUNDS) -> INT
     values that are not finite."""
     if group < 2 or group & (group - 1):
         raise ValueError(f"a group of {group} weights; give a power of two")
-    flat = weight.detach().reshape(-1).float()
+    flat = weight.detach().reshape(-1)
     if not torch.isfinite(flat).all():
         raise ValueError("cannot quantize a weight with NaN or infinite values to INT4")
-    count = flat.numel()
+    if dispatch.on_triton(flat):
+        from .gpu import integers as gpu
+
+        packed, scales, zeros = gpu.quantize_int4(
+            flat.contiguous(), group, largest=LARGEST, smallest=SMALLEST_SCALE, norm=NORM, beta=BETA, growth=GROWTH, rounds=rounds
+        )  # fmt: skip
+    else:
+        each = max(1, PART // group) * group
+        found = [_plain_quantize(part, group, rounds) for part in torch.split(flat, each)]
+        packed, scales, zeros = (torch.cat(part) for part in zip(*found))
+    return INT4Tensor(packed, scales, zeros, tuple(weight.shape), group)
+
+
+def _plain_quantize(flat: Tensor, group: int, rounds: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Packed codes, scales and zero points of ``flat`` (n,)."""
+    flat, count = flat.float(), flat.numel()
     # A short last group is filled with its last weight, which widens no range.
     fill = flat[-1:].expand(-count % group)
     groups = torch.cat([flat, fill]).view(-1, group)
@@ -65,7 +89,7 @@ def quantize(weight: Tensor, *, group: int = GROUP, rounds: int = ROUNDS) -> INT
     zeros = _zero_points(groups, scales.float(), -low / scales.float(), rounds).half()
     codes = _codes(groups, scales.float(), zeros.float()).to(torch.uint8).view(-1)[:count]
     pairs = pad(codes, (0, count % 2)).view(-1, 2)
-    return INT4Tensor((pairs[:, 0] << 4) | pairs[:, 1], scales[:, 0], zeros[:, 0], tuple(weight.shape), group)
+    return (pairs[:, 0] << 4) | pairs[:, 1], scales[:, 0], zeros[:, 0]
 
 
 def _codes(groups: Tensor, scales: Tensor, zeros: Tensor) -> Tensor:
@@ -105,6 +129,11 @@ def dequantize(weight: INT4Tensor, dtype: torch.dtype = torch.float32) -> Tensor
     groups = pad(codes, (0, -count % weight.group)).view(-1, weight.group)
     values = groups.sub_(weight.zeros.float()[:, None]).mul_(weight.scales.float()[:, None])
     return values.view(-1)[:count].to(dtype).view(weight.shape)
+
+
+def quantize_cost(count: int, itemsize: int, group: int = GROUP, rounds: int = ROUNDS) -> Cost:
+    """Finding the codes of ``count`` weights of ``itemsize`` bytes each: the search runs in registers."""
+    return Cost(count * itemsize, -(-count // 2) + 4 * -(-count // group), 20 * count * (rounds + 1))
 
 
 def cost(count: int, itemsize: int, group: int = GROUP) -> Cost:

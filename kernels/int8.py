@@ -17,6 +17,8 @@ from .cost import Cost
 
 #: Codes run from -LARGEST to LARGEST, so that a weight and its negative have the same error.
 LARGEST = 127
+#: Of a weight; a row's scale counts for nothing beside its weights.
+BYTES_A_WEIGHT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,11 @@ class INT8Tensor:
         return tuple(self.codes.shape)
 
     @property
+    def device(self) -> torch.device:
+        """Where the weight lies."""
+        return self.codes.device
+
+    @property
     def nbytes(self) -> int:
         """Bytes held: codes and scales."""
         return self.codes.nbytes + self.scales.nbytes
@@ -42,13 +49,18 @@ def quantize(weight: Tensor) -> INT8Tensor:
     even one. Raises ValueError for another number of dimensions or values that are not finite."""
     if weight.dim() != 2:
         raise ValueError(f"INT8 is for a matrix (N, K), not for the shape {tuple(weight.shape)}")
-    wide = weight.detach().float()
-    if not torch.isfinite(wide).all():
+    weight = weight.detach()
+    if not torch.isfinite(weight).all():
         raise ValueError("cannot quantize a weight with NaN or infinite values to INT8")
+    if dispatch.on_triton(weight):
+        from .gpu import integers as gpu
+
+        return INT8Tensor(*gpu.quantize_int8(weight.contiguous(), LARGEST))
+    wide = weight.float()
     absmax = wide.abs().amax(dim=1) if wide.shape[1] else wide.new_zeros(wide.shape[0])
-    # A division by the scale could round beyond LARGEST; a row of zeros has the scale 0 and the codes 0.
-    inverse = torch.where(absmax > 0, LARGEST / absmax, 0.0).nan_to_num(posinf=0.0)
-    codes = (wide * inverse[:, None]).round_().clamp_(-LARGEST, LARGEST).to(torch.int8)
+    # By the largest magnitude first: a scale may have lost its last bits among the smallest numbers, and its inverse overflow.
+    shares = wide / torch.where(absmax > 0, absmax, 1.0)[:, None]
+    codes = shares.mul_(LARGEST).round_().to(torch.int8)
     return INT8Tensor(codes, absmax / LARGEST)
 
 
@@ -61,6 +73,11 @@ def dequantize(weight: INT8Tensor, dtype: torch.dtype = torch.float32) -> Tensor
         gpu.dequantize_int8(weight.codes.contiguous(), weight.scales.contiguous(), out)
         return out
     return (weight.codes * weight.scales[:, None]).to(dtype)
+
+
+def quantize_cost(rows: int, size: int, itemsize: int) -> Cost:
+    """Finding the codes of (N = ``rows``, K = ``size``) weights of ``itemsize`` bytes each."""
+    return Cost(rows * size * itemsize, rows * size + 4 * rows, 3 * rows * size)
 
 
 def cost(rows: int, size: int, itemsize: int) -> Cost:

@@ -72,10 +72,11 @@ class _LinearLogProbs(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        if len(ctx.saved_tensors) == 1:
-            (slopes,) = ctx.saved_tensors
+        kept: tuple[Tensor, ...] = ctx.saved_tensors
+        if len(kept) == 1:
+            (slopes,) = kept
             return slopes * upstream[:, None].to(slopes.dtype), None, None, None, None
-        hidden, head, targets = ctx.saved_tensors
+        hidden, head, targets = kept
         d_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         d_head = torch.zeros_like(head, dtype=upstream.dtype)
         for start in range(0, hidden.shape[0], ctx.chunk):

@@ -45,6 +45,8 @@ CODEBOOK = (
 )
 #: Weights that share a scale.
 BLOCK = 64
+#: Of a weight, with nested scales.
+BYTES_A_WEIGHT = 0.5 + 1 / BLOCK + 4 / (BLOCK * SCALE_BLOCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,11 @@ class NF4Tensor:
     scales: Tensor | NestedScales
     shape: tuple[int, ...]
     block: int = BLOCK
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weight lies."""
+        return self.packed.device
 
     @property
     def nbytes(self) -> int:
@@ -120,12 +127,12 @@ def dequantize(weight: NF4Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
         device, scales = weight.packed.device, weight.scales
         out = torch.empty(weight.shape, dtype=dtype, device=device)
-        nested = (
-            ()
+        given = (
+            scales
             if isinstance(scales, Tensor)
             else (scales.codes, signed_map(device), scales.absmax, scales.offset)
         )
-        gpu.dequantize(weight.packed, nested or scales, _codes(device), out, weight.block, SCALE_BLOCK)
+        gpu.dequantize(weight.packed, given, _codes(device), out, weight.block, SCALE_BLOCK)
         return out
     decoded = weight.scales if isinstance(weight.scales, Tensor) else weight.scales.decode()
     pairs = torch.index_select(_byte_table(weight.packed.device), 0, weight.packed.int())

@@ -64,7 +64,7 @@ class _RMSNorm(torch.autograd.Function):
             flat = x.reshape(-1, x.shape[-1]).contiguous()
             added = None if residual is None else residual.reshape(flat.shape).contiguous()
             y, total, scale = (
-                part.view(*x.shape[:-1], -1)
+                part.view(*x.shape[:-1], part.shape[-1])
                 for part in gpu.forward(flat, added, weight.contiguous(), epsilon)
             )
         else:

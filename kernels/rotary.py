@@ -56,7 +56,8 @@ class _Rotate(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_q: Tensor, d_k: Tensor) -> tuple[Tensor | None, ...]:
-        return *_turn_both(d_q, d_k, *ctx.saved_tensors, -1, False), None, None, None
+        cosines, sines = ctx.saved_tensors
+        return *_turn_both(d_q, d_k, cosines, sines, -1, False), None, None, None
 
 
 def _turn_both(

@@ -32,28 +32,41 @@ def cost(rows: int, size: int, itemsize: int, *, backward: bool = False) -> Cost
     )
 
 
+def product(gate: Tensor, up: Tensor) -> Tensor:
+    """The values of :func:`swiglu`, outside autograd."""
+    if dispatch.on_triton(gate):
+        from .gpu import swiglu as gpu
+
+        return gpu.forward(_rows(gate), _rows(up)).view(gate.shape)
+    return silu(gate).mul_(up)
+
+
+def gradients(upstream: Tensor, gate: Tensor, up: Tensor, *, reuse: bool = False) -> tuple[Tensor, Tensor]:
+    """The gradients of gate and up for that of the product. ``reuse``: the first may take the storage of ``upstream``,
+    which the caller has no more use for."""
+    if dispatch.on_triton(gate):
+        from .gpu import swiglu as gpu
+
+        rows = _rows(upstream)
+        d_gate, d_up = gpu.backward(
+            rows, _rows(gate), _rows(up), rows if reuse and rows.is_contiguous() else None
+        )
+        return d_gate.view(gate.shape), d_up.view(gate.shape)
+    d_up = silu(gate).mul_(upstream)
+    through = torch.mul(upstream, up, out=upstream) if reuse else upstream * up
+    return torch.ops.aten.silu_backward.grad_input(through, gate, grad_input=through), d_up
+
+
 class _SwiGLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
         ctx.save_for_backward(gate, up)
-        if dispatch.on_triton(gate):
-            from .gpu import swiglu as gpu
-
-            return gpu.forward(_rows(gate), _rows(up)).view(gate.shape)
-        return silu(gate).mul_(up)
+        return product(gate, up)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor]:
-        gate, up = ctx.saved_tensors
-        if dispatch.on_triton(gate):
-            from .gpu import swiglu as gpu
-
-            d_gate, d_up = gpu.backward(_rows(upstream), _rows(gate), _rows(up))
-            return d_gate.view(gate.shape), d_up.view(gate.shape)
-        d_up = silu(gate).mul_(upstream)
-        d_gate = torch.ops.aten.silu_backward(upstream * up, gate)
-        return d_gate, d_up
+        return gradients(upstream, *ctx.saved_tensors)
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +21,40 @@ from gristmill.pipelines.inference import Embedder, Engine, ModelWeights
 # Machines are noisy: a time limit on an example fails for the wrong reason.
 settings.register_profile("gristmill", deadline=None, max_examples=50)
 settings.load_profile("gristmill")
+
+
+class InterpretTriton(MetaPathFinder):
+    """Without a GPU Triton's kernels run through its interpreter, which is decided once a process, when Triton is first
+    imported: so whoever imports it first in these tests, it is asked for then. Child processes do not inherit the setting."""
+
+    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name != "triton":
+            return None
+        sys.meta_path.remove(self)
+        found = PathFinder.find_spec(name)
+        if found is None or found.loader is None or _has_gpu():
+            return found
+        run = found.loader.exec_module
+
+        def interpreted(module: ModuleType) -> None:
+            os.environ["TRITON_INTERPRET"] = "1"
+            try:
+                run(module)
+                module.knobs.runtime.interpret = True
+            finally:
+                del os.environ["TRITON_INTERPRET"]
+
+        found.loader.exec_module = interpreted  # type: ignore[method-assign]
+        return found
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+sys.meta_path.insert(0, InterpretTriton())
 
 
 @dataclass

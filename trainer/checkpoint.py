@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..pipelines.errors import StoreError
+from .device import random_states, set_random_states
 from .history import History
 from .parallel import Processes
 
@@ -31,10 +32,11 @@ class TrainingState:
     projection: Projection | None
     processes: Processes
     history: History
+    device: torch.device
 
     def save(self) -> None:
         """All processes must call it; the first one writes."""
-        randoms = self.processes.gather(_random_states())
+        randoms = self.processes.gather(random_states(self.device))
         if self.processes.first:
             state = {
                 "identity": self.identity,
@@ -64,20 +66,9 @@ class TrainingState:
         self.optimizer.load(state["optimizer"])
         if self.projection is not None:
             self.projection.load(state["projection"])
-        _set_random_states(state["random"][self.processes.rank])
+        set_random_states(state["random"][self.processes.rank], self.device)
         for name, values in state["history"].items():
             getattr(self.history, name).extend(values)
-
-
-def _random_states() -> list[torch.Tensor]:
-    """The states of the generators that dropout draws from: the CPU's, and the current GPU's where there is one."""
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if torch.cuda.is_available() else [])]
-
-
-def _set_random_states(states: list[torch.Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    if len(states) > 1 and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states[1])
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

@@ -9,10 +9,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pyarrow as pa
 import torch
 
+from ..kernels.cross_entropy import chunk_size
 from ..pipelines.errors import ModelError
 from ..pipelines.inference import ModelWeights, derive_seed
 from ..pipelines.operator import Context, Trained
@@ -20,7 +20,9 @@ from .adapters.build import load_adapted
 from .adapters.groups import parameter_groups
 from .adapters.initialisation import Batches
 from .audit import Encoded, encode_rows
+from .base import FORMATS
 from .chat import ChatEncoder
+from .device import choose_device, free_memory
 from .examples import Example, count_tokens
 from .export import save_adapter
 from .history import History
@@ -33,10 +35,10 @@ from .optimizers.table import OPTIMIZERS
 from .packing import pack, plan_steps
 from .packs import Pack
 from .parallel import Processes
-from .roofline import StepWork, matmul_rate
 from .schedule import learning_rate
 from .sparse.export import save_delta
 from .sparse.projection import deltas
+from .speed import StepWork, matmul_rate
 from .training import Training
 
 
@@ -48,7 +50,7 @@ def fit(step: Training, table: pa.Table, context: Context) -> Trained:
     not supported or an earlier adapter of another shape, StoreError for a checkpoint of another run.
     """
     weights = context.weights(step.model)
-    config = ModelConfig.read(weights.path)
+    config, device = ModelConfig.read(weights.path), choose_device(step.device)
     _check_length(step, config)
     objective, encoder = step.objective(context), step.encoder(weights.path)
     encoded = _encode(step, table, objective, encoder, config)
@@ -65,11 +67,11 @@ def fit(step: Training, table: pa.Table, context: Context) -> Trained:
         batch_tokens=step.batch_tokens,
         batch_rows=step.batch_rows,
     )
-    keep = _keep_dequantized(step, config)
+    keep = _keep_dequantized(step, config, device)
     # Before memory is looked at: the first products bring in the libraries that all others use.
-    rate = matmul_rate(step.torch_dtype(), "cpu")
-    peak = PeakMemory()
-    model = load(step, weights, context.seed, keep, _batches(examples, steps))
+    rate = matmul_rate(step.torch_dtype(), device.type)
+    peak = PeakMemory(device)
+    model = load(step, weights, context.seed, keep, _batches(examples, steps), device)
     projection = None if step.sparse is None else step.sparse.projection(derive_seed(context.seed, "sparse"))
     if projection is not None:
         projection.begin(model)
@@ -79,7 +81,7 @@ def fit(step: Training, table: pa.Table, context: Context) -> Trained:
         weight_decay=step.weight_decay,
         seed=derive_seed(context.seed, "rounding"),
     )
-    plan = _plan(step, config, keep, optimizer, examples, steps, step.beside(context))
+    plan = _plan(step, config, device, keep, optimizer, examples, steps, step.beside(context))
     at_best, flop = _at_best(step, config, optimizer, rate)
     started = time.perf_counter()
     # Before a checkpoint is read: what an objective needs to know of the model is of where training starts.
@@ -113,6 +115,7 @@ def fit(step: Training, table: pa.Table, context: Context) -> Trained:
         "predicted_memory_mib": (peak.before + plan.total) // MIB,
         "memory_plan_mib": {name: getattr(plan, name) // MIB for name in plan.__slots__},
         "dequantized_kept": keep,
+        "device": str(device),
         "threads": torch.get_num_threads(),
         "trained_on": "\n".join(map(encoder.show, examples[0].sequences))[:400],
     }
@@ -120,7 +123,12 @@ def fit(step: Training, table: pa.Table, context: Context) -> Trained:
 
 
 def load(
-    step: Training, weights: ModelWeights, seed: int, keep_dequantized: bool, batches: Batches
+    step: Training,
+    weights: ModelWeights,
+    seed: int,
+    keep_dequantized: bool,
+    batches: Batches,
+    device: torch.device,
 ) -> Decoder:
     """The frozen base with fresh adapters, or with those of an earlier training."""
     model = load_adapted(
@@ -132,6 +140,7 @@ def load(
         quantize=step.quantize,
         skip=step.quantize_skip,
         keep_dequantized=keep_dequantized,
+        device=device,
     )
     model.activations = step.activations
     return model
@@ -167,11 +176,12 @@ def _batches(examples: Sequence[Example], steps: Sequence[Packs]) -> Batches:
             yield pack.ids, pack.lengths
 
 
-def _keep_dequantized(step: Training, config: ModelConfig) -> bool:
+def _keep_dequantized(step: Training, config: ModelConfig, device: torch.device) -> bool:
     if step.quantize == "none" or step.cache_dequantized != "auto":
         return step.quantize != "none" and bool(step.cache_dequantized)
-    free: int = psutil.virtual_memory().available
-    return block_weights(config, but=step.quantize_skip) * step.torch_dtype().itemsize < free / 4
+    # A GPU decodes at the speed of its memory, for a few hundredths of a step.
+    wanted = block_weights(config, but=step.quantize_skip) * step.torch_dtype().itemsize
+    return device.type == "cpu" and wanted < free_memory(device) / 4
 
 
 def _held_out(step: Training, objective: Objective, model: Decoder, held: Encoded) -> HeldOut:
@@ -183,17 +193,21 @@ def _held_out(step: Training, objective: Objective, model: Decoder, held: Encode
 def _plan(
     step: Training,
     config: ModelConfig,
+    device: torch.device,
     keep: bool,
     optimizer: Optimizer,
     examples: Sequence[Example],
     steps: Sequence[Packs],
     beside: int,
 ) -> MemoryPlan:
+    held = FORMATS.get(step.quantize)
     largest = max(count_tokens([examples[index] for index in pack]) for packs in steps for pack in packs)
     return plan_memory(
         config,
         bytes_a_value=step.torch_dtype().itemsize,
-        quantized=step.quantize == "nf4",
+        quantized_bytes=None if held is None else held.bytes_a_weight,
+        chunk=chunk_size(device),
+        fused=step.adapter.low_rank,
         skip=step.quantize_skip,
         keep_dequantized=keep,
         adapter_weights=sum(parameter.numel() for parameter in optimizer.parameters),
@@ -247,7 +261,7 @@ def _loop_settings(
 
 def _identity(step: Training, context: Context, examples: list[Example]) -> str:
     """Names all that the trained bits depend on, but for the machine."""
-    settings = step.model_dump_json(exclude={"checkpoint_every", "cache_dequantized"})
+    settings = step.model_dump_json(exclude={"checkpoint_every", "cache_dequantized", "device"})
     models = [context.weights(name).digest for _, kind, name in step.references() if kind == "model"]
     named: list[Any] = [type(step).__name__, models, context.seed, settings, examples]
     return blake2b(repr(named).encode(), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""A frozen linear layer: its weight dense or in NF4, and an adapter over it."""
+"""A frozen linear layer: its weight dense or quantized, and an adapter over it."""
 
 from __future__ import annotations
 
@@ -9,27 +9,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from ..kernels import nf4
-
-#: What a layer holds of its weight: dense, in the computing dtype, or quantized.
-Base = Tensor | nf4.NF4Tensor
-
-
-def dense(base: Base, dtype: torch.dtype) -> Tensor:
-    """The weight (N, K) that ``base`` holds, in ``dtype``."""
-    return base.to(dtype) if isinstance(base, Tensor) else nf4.dequantize(base, dtype)
+from ..kernels.lora_maps import LoRAMap
+from .base import Base, dense
 
 
 class Adapter(Protocol):
     """What can stand over a frozen linear layer. The slot for every method of the adapter family.
 
     ``state``: the tensors to save, by their suffix in PEFT's layout (``lora_A.weight``). ``merged``: a float32 weight
-    (N, K) with the adapter in it. ``rates``: learning rates over the trainer's, by parameter.
+    (N, K) with the adapter in it. ``rates``: learning rates over the trainer's, by parameter. ``low_rank``: A, B and the scale
+    s where the adapter is just now no more than ``s B A``, which operations over several layers can take over; else None.
     """
 
     def __call__(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
         """The adapted map of ``x`` (tokens, K): (tokens, N). ``weight()`` is the frozen weight (N, K)."""
         ...
+
+    def low_rank(self) -> tuple[Tensor, Tensor, float] | None: ...
 
     def merged(self, weight: Tensor) -> Tensor: ...
 
@@ -43,8 +39,8 @@ class Adapter(Protocol):
 class Linear(nn.Module):
     """``y = x W^T + bias``, frozen, plus what its adapter adds.
 
-    ``base``: the weight (N, K) in the computing dtype, or in NF4. ``keep_dequantized``: hold the dequantized weight
-    beside an NF4 base, which spends 2 bytes a weight (bf16) to save dequantizing twice a step; the values
+    ``base``: the weight (N, K) in the computing dtype, or quantized. ``keep_dequantized``: hold the dequantized weight
+    beside a quantized base, which spends 2 bytes a weight (bf16) to save dequantizing twice a step; the values
     are the same.
     """
 
@@ -68,6 +64,11 @@ class Linear(nn.Module):
         rows, columns = self.base.shape
         return rows, columns
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weight lies."""
+        return self.base.device
+
     def weight(self) -> Tensor:
         """The weight in the computing dtype, (N, K)."""
         return dense(self.base, self.dtype) if self._dequantized is None else self._dequantized
@@ -77,3 +78,21 @@ class Linear(nn.Module):
             return linear(x, self.weight(), self.bias)
         adapted: Tensor = self.adapter(x, self.weight, self.bias)
         return adapted
+
+    def lora_map(self) -> LoRAMap | None:
+        """The layer as operations over several layers compute it, or None where it is more than that: its adapter is, or
+        somebody watches its calls."""
+        if self._forward_pre_hooks or self._forward_hooks:
+            return None
+        if self.adapter is None:
+            return LoRAMap(self.weight, self.bias)
+        found: tuple[Tensor, Tensor, float] | None = self.adapter.low_rank()  # type: ignore[operator]
+        return None if found is None else LoRAMap(self.weight, self.bias, *found)
+
+
+def lora_maps(*layers: nn.Module) -> list[LoRAMap] | None:
+    """The layers as one fused operation computes them, or None where they must run one by one: one is more than a LoRA map,
+    or none has an adapter."""
+    maps = [layer.lora_map() for layer in layers if isinstance(layer, Linear)]
+    found = [each for each in maps if each is not None]
+    return found if len(found) == len(layers) and any(each.a is not None for each in found) else None

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ..kernels import nf4
+from .base import FORMATS, Base
 from .bitsandbytes_layout import from_tensors, is_quantized
-from .linear import Base, Linear
+from .linear import Linear
 from .model import LINEARS, Block, Decoder, ModelConfig
+from .quantization import Quantization
 from .tensor_files import TensorReader
 
-Quantization = Literal["nf4", "none"]
 #: name, weight (N, K) as stored, and what turns a weight into what is held -> the base that is held.
 Change = Callable[[str, Base, Callable[[Base], Base]], Base]
 
@@ -28,26 +27,26 @@ def load_model(
     skip: Collection[str] = (),
     keep_dequantized: bool = False,
     change: Change | None = None,
-    device: str = "cpu",
+    device: torch.device | str = "cpu",
 ) -> Decoder:
     """The model in directory ``path`` (Hugging Face layout, one safetensors file or sharded), frozen.
 
-    The linear layers of the blocks are held in ``dtype`` or quantized, but for those named in ``skip`` (``down_proj``);
+    The linear layers of the blocks are held in ``dtype`` or in the format ``quantize``, but for those named in ``skip`` (``down_proj``);
     those that bitsandbytes has already quantized to NF4 are held as they are;
-    embeddings, norms and head stay in ``dtype``. ``change``: makes the base of each linear layer (see :data:`Change`).
+    embeddings, norms and head stay in ``dtype``. All of it lies on ``device``. ``change``: makes the base of each linear layer (see :data:`Change`).
     Peak memory is the result plus one tensor. Raises ModelError for a family that is not supported, or a
     checkpoint that lacks a tensor.
     """
     config = ModelConfig.read(path)
-    with TensorReader(path, device) as reader:
+    with TensorReader(path, str(device)) as reader:
 
         def read_linear(name: str) -> Linear:
-            quantized = quantize == "nf4" and name.rsplit(".", 1)[1] not in skip
+            quantized = quantize != "none" and name.rsplit(".", 1)[1] not in skip
 
             def hold(weight: Base) -> Base:
                 if not isinstance(weight, Tensor):
                     return weight
-                return nf4.quantize(weight) if quantized else weight.to(dtype)
+                return FORMATS[quantize].quantize(weight) if quantized else weight.to(dtype)
 
             stored = read_weight(reader, f"{name}.weight")
             base = hold(stored) if change is None else change(name.removeprefix("model."), stored, hold)

@@ -40,7 +40,7 @@ class LoopSettings:
 
     ``rate``: step -> learning rate. ``clip``: the gradient's largest norm, 0 for none. ``checkpoint``: the file.
     ``identity``: names rows and settings, so that a checkpoint of others is refused. ``seed``: of dropout. ``at_best``: the seconds that
-    a step over these rows takes where the machine does nothing but matrix products, by which progress is measured.
+    a step over these rows takes where the machine does nothing but matrix products; progress shows the share of them.
     """
 
     rate: Callable[[int], float]
@@ -49,7 +49,7 @@ class LoopSettings:
     checkpoint_every: int
     identity: str
     seed: int
-    at_best: Callable[[Sequence[Example]], float]
+    at_best: Callable[[Sequence[Example]], float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,15 @@ def train(
     """
     processes = Processes.current()
     history = History()
-    state = TrainingState(settings.checkpoint, settings.identity, optimizer, projection, processes, history)
+    state = TrainingState(
+        settings.checkpoint,
+        settings.identity,
+        optimizer,
+        projection,
+        processes,
+        history,
+        model.embeddings.device,
+    )
     model.train()
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed + processes.rank)
@@ -135,14 +143,10 @@ def train(
                 held_out_loss=before,
                 figures=_sum(part.figures for part in parts),
             )
-            context.progress(
-                step + 1,
-                len(steps),
-                "steps",
-                loss=loss,
-                tokens_per_s=count_tokens(rows) / seconds,
-                roofline=settings.at_best(rows) / seconds / processes.size,
-            )
+            shown = {"loss": loss, "tokens_per_s": count_tokens(rows) / seconds}
+            if settings.at_best is not None:
+                shown["roofline"] = settings.at_best(rows) / (seconds * processes.size)
+            context.progress(step + 1, len(steps), "steps", **shown)
             if (step + 1) % settings.checkpoint_every == 0 and not last:
                 state.save()
         state.save()

@@ -7,6 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from ..kernels.cross_entropy import CHUNK
 from .model import ModelConfig
 
@@ -48,7 +50,7 @@ def plan_memory(
     config: ModelConfig,
     *,
     bytes_a_value: int,
-    quantized: bool,
+    quantized_bytes: float | None,
     skip: Collection[str] = (),
     keep_dequantized: bool,
     adapter_weights: int,
@@ -57,45 +59,61 @@ def plan_memory(
     recompute: bool = False,
     logit_copies: int = 2,
     beside: int = 0,
+    chunk: int = CHUNK,
+    fused: bool = False,
 ) -> MemoryPlan:
-    """The plan for packs of ``tokens`` tokens. ``skip``: layers that a quantized base holds as they are.
+    """The plan for packs of ``tokens`` tokens. ``quantized_bytes``: what a weight takes in a quantized base, None for a dense one;
+    ``skip``: layers that it holds as they are.
 
     A block keeps for the backward pass, a token: its input, both normed inputs and the stream between (4 H), q, k, v
-    twice but for v (turned and not), the attended values, and gate, up and their product (3 I). Adapters are float32:
+    twice but for v (turned and not), the attended values, and gate, up and their product (3 I; ``fused``: without the
+    product, which is formed again, as are gradients in its place). Adapters are float32:
     weight, gradient, and ``state_bytes`` a weight of optimizer state. ``recompute``: of all blocks but one only the input is
     kept. The head holds ``logit_copies`` of one chunk of float32 logits (them and their softmax) and its rounding.
-    ``beside``: bytes of another model.
+    ``beside``: bytes of another model. ``chunk``: tokens in a chunk of logits.
     """
-    coded = block_weights(config, but=skip) if quantized else 0
+    coded = block_weights(config, but=skip) if quantized_bytes else 0
     embeddings = config.vocabulary * config.hidden * (1 if config.tied else 2)
-    base = coded * 33 // 64 + (block_weights(config) - coded + embeddings) * bytes_a_value
+    base = int(coded * (quantized_bytes or 0)) + (block_weights(config) - coded + embeddings) * bytes_a_value
     size = config.head_size
-    values = 4 * config.hidden + size * (2 * config.heads + 2 * config.key_heads) + 3 * config.intermediate
-    transient = 4 * config.intermediate
+    values = 4 * config.hidden + size * (2 * config.heads + 2 * config.key_heads)
+    values += (2 if fused else 3) * config.intermediate
+    transient = (2 if fused else 4) * config.intermediate
     kept = config.layers * config.hidden + values if recompute else config.layers * values
     return MemoryPlan(
         base=base,
         dequantized=coded * bytes_a_value if keep_dequantized else 0,
         adapters=int(adapter_weights * (8 + state_bytes)),
         activations=tokens * bytes_a_value * (kept + transient),
-        head=CHUNK * config.vocabulary * (logit_copies * 4 + bytes_a_value)
+        head=chunk * config.vocabulary * (logit_copies * 4 + bytes_a_value)
         + 2 * tokens * config.hidden * bytes_a_value,
         beside=beside,
     )
 
 
 class PeakMemory:
-    """The process's peak resident memory since this was made, on Linux; elsewhere, since the process began."""
+    """The peak since this was made of what tensors take on a GPU; for a CPU, of the process's resident memory (on Linux;
+    elsewhere, since the process began)."""
 
-    def __init__(self) -> None:
+    before: int
+
+    def __init__(self, device: torch.device) -> None:
         import psutil
 
-        self.before: int = psutil.Process().memory_info().rss
+        self.device = device
+        if device.type == "cuda":
+            self.before = torch.cuda.memory_allocated(device)
+            torch.cuda.reset_peak_memory_stats(device)
+            return
+
+        self.before = psutil.Process().memory_info().rss
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark (proc(5))
 
     def bytes(self) -> int:
         """Peak bytes, all of the process."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
         try:
             for line in Path("/proc/self/status").read_text().splitlines():
                 if line.startswith("VmHWM:"):

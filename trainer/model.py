@@ -19,12 +19,14 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from ..kernels.attention import packed_attention
-from ..kernels.rms_norm import rms_norm
+from ..kernels.lora_mlp import lora_mlp
+from ..kernels.lora_qkv import lora_qkv
+from ..kernels.rms_norm import add_rms_norm, rms_norm
 from ..kernels.rotary import rotate
 from ..kernels.swiglu import swiglu
 from ..pipelines.errors import ModelError
 from .activations import Activations, block_runner
-from .linear import Linear
+from .linear import Linear, lora_maps
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 ROTARY_TYPES = ("default", "linear", "llama3")
@@ -132,23 +134,34 @@ class Block(nn.Module):
         self.mlp = nn.ModuleDict({name.split(".")[1]: linears[name] for name in LINEARS[4:]})
 
     def forward(self, x: Tensor, cosines: Tensor, sines: Tensor, lengths: Sequence[int]) -> Tensor:
-        x = x + self.attend(self._norm(x, "input_layernorm"), cosines, sines, lengths)
-        h = self._norm(x, "post_attention_layernorm")
-        inner = swiglu(self.mlp["gate_proj"](h), self.mlp["up_proj"](h))
-        narrowed: Tensor = self.mlp["down_proj"](inner)
-        return x + narrowed
+        attended = self.attend(self._norm(x, "input_layernorm"), cosines, sines, lengths)
+        weight = self.norms["post_attention_layernorm"]
+        x, h = add_rms_norm(attended, x, weight, self.config.epsilon)
+        return x + self.widen(h)
 
     def attend(self, x: Tensor, cosines: Tensor, sines: Tensor, lengths: Sequence[int]) -> Tensor:
         size = self.config.head_size
-        q = self.self_attn["q_proj"](x).view(x.shape[0], -1, size)
-        k = self.self_attn["k_proj"](x).view(x.shape[0], -1, size)
-        v = self.self_attn["v_proj"](x).view(x.shape[0], -1, size)
+        q, k, v = (part.view(x.shape[0], -1, size) for part in self._project(x))
         if self.config.query_key_norm:
             q, k = self._norm(q, "self_attn.q_norm"), self._norm(k, "self_attn.k_norm")
         q, k = rotate(q, k, cosines, sines, in_place=True)
         attended = packed_attention(q, k, v, lengths, scale=size**-0.5)
         mixed: Tensor = self.self_attn["o_proj"](attended.reshape(x.shape[0], -1))
         return mixed
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = (self.self_attn[name] for name in ("q_proj", "k_proj", "v_proj"))
+        fused = lora_maps(q, k, v)
+        return (q(x), k(x), v(x)) if fused is None else lora_qkv(x, *fused)
+
+    def widen(self, x: Tensor) -> Tensor:
+        """The gated MLP."""
+        gate, up, down = (self.mlp[name] for name in ("gate_proj", "up_proj", "down_proj"))
+        fused = lora_maps(gate, up, down)
+        if fused is not None:
+            return lora_mlp(x, *fused)
+        narrowed: Tensor = down(swiglu(gate(x), up(x)))
+        return narrowed
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
         return rms_norm(x, self.norms[name], self.config.epsilon)

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from ..kernels import nf4
 from ..pipelines.errors import ModelError
+from .base import FORMATS
 from .bitsandbytes_layout import NAMES, is_quantized, to_tensors
 from .model import LINEARS, ModelConfig
 from .tensor_files import SHARD_BYTES, TensorReader, TensorWriter, check_place, check_written, copy_rest
 
-FORMATS = ("nf4",)
+#: The formats with a layout on disk that transformers and vLLM read as well: bitsandbytes' NF4.
+WRITTEN = ("nf4",)
 
 Progress = Callable[[int, int], None]
 
@@ -47,8 +49,13 @@ def quantize_model(
     arXiv 2305.14314). Memory: one tensor and its quantized form. Every tensor is read back and compared; ``out`` appears whole or not at
     all. Raises ModelError for another format, an unknown layer, or a model that is quantized already.
     """
-    if format not in FORMATS:
-        raise ModelError(f"no format {format!r}; there are {', '.join(FORMATS)}")
+    if format in FORMATS and format not in WRITTEN:
+        raise ModelError(
+            f"{format!r} has no checkpoint layout that others read; write {', '.join(WRITTEN)}, "
+            f"or train with quantize: {format}, which quantizes while it loads"
+        )
+    if format not in WRITTEN:
+        raise ModelError(f"no format {format!r}; there are {', '.join(WRITTEN)}")
     short = [layer.rsplit(".", 1)[1] for layer in LINEARS]
     unknown = sorted(set(skip) - set(short))
     if unknown:

@@ -1,82 +1,76 @@
-"""How fast a training step could be: its floating-point operations at the rate of the machine's own matrix products.
-
-The roofline model of Williams, Waterman and Patterson, "Roofline: an insightful visual performance model" (CACM 52(4), 2009),
-with its computing roof alone: training in packs of hundreds of tokens is far above the ridge.
-"""
+"""What a step of LoRA training must at least move and compute, operation by operation."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
-import torch
-
-from .examples import Example, count_tokens
-
-#: Seconds that measuring may take, and the side of the largest square matrices that it multiplies.
-PATIENCE, LARGEST = 0.3, 8192
+from ..kernels import attention, cross_entropy, lora_linear, lora_mlp, lora_qkv, rms_norm, rotary
+from ..kernels.cost import Cost
+from .base import Format
+from .model import ModelConfig
 
 
 @dataclass(frozen=True, slots=True)
-class StepWork:
-    """What a model asks of a step, by its shape.
+class Work:
+    """An operation, what one run of it costs, and how often a step runs it."""
 
-    ``body``: weights in the blocks' linear layers. ``trained``: weights that are trained; ``dense``: these are (changes of)
-    the body's own, not an adapter's beside it. ``head``: weights of the head. ``mixed``: layers * heads * size of a head.
-    ``recompute``: whether blocks are computed twice.
+    name: str
+    cost: Cost
+    times: int
+
+
+def step_work(
+    config: ModelConfig,
+    lengths: Sequence[int],
+    *,
+    trained: int,
+    rank: int,
+    itemsize: int,
+    held: Format | None,
+    recompute: bool,
+) -> list[Work]:
+    """Forward and backward pass of one pack of sequences of these ``lengths`` with LoRA on all linear layers.
+
+    ``trained``: positions that the head sees. ``held``: the format of the base, None for a dense one; its weights are
+    decoded in every pass that multiplies by them. ``recompute``: blocks run forward twice.
     """
+    tokens, size, key_size = sum(lengths), config.head_size, config.key_heads * config.head_size
+    hidden, inner, queries = config.hidden, config.intermediate, config.heads * config.head_size
+    shapes = [
+        (queries, hidden),
+        *[(key_size, hidden)] * 2,
+        (hidden, queries),
+        *[(inner, hidden)] * 2,
+        (hidden, inner),
+    ]
 
-    body: int
-    trained: int
-    dense: bool
-    head: int
-    mixed: int
-    recompute: bool
+    def work(backward: bool) -> Iterable[tuple[str, Cost]]:
+        yield "RMSNorm", rms_norm.cost(tokens, hidden, itemsize, backward=backward)
+        yield "add + RMSNorm", rms_norm.cost(tokens, hidden, itemsize, add=True, backward=backward)
+        yield "QKV", lora_qkv.cost(tokens, hidden, queries, key_size, rank, itemsize, backward=backward)
+        yield "RoPE", rotary.cost(tokens, config.heads + config.key_heads, size, itemsize)
+        yield (
+            "attention",
+            attention.cost(lengths, config.heads, config.key_heads, size, itemsize, backward=backward),
+        )
+        yield (
+            "output projection",
+            lora_linear.cost(tokens, queries, hidden, rank, itemsize, backward=backward),
+        )
+        yield "MLP", lora_mlp.cost(tokens, hidden, inner, rank, itemsize, backward=backward)
+        if held is not None:
+            for rows, columns in shapes:
+                yield "dequantize", held.cost(rows, columns, itemsize)
 
-    def flop(self, rows: Sequence[Example]) -> float:
-        """Of a step over these rows, forward and backward.
-
-        A token costs 2 FLOP a weight forward, 2 for the gradient of what comes in, 2 more for that of the weight where it is
-        trained, and 2 where the forward pass is repeated. The head is frozen and sees only tokens that are trained on. Attention, causal,
-        over a sequence of L tokens: 2 L L a value of all heads forward, 5 L L backward (its scores are formed again).
-        """
-        again = 2 if self.recompute else 0
-        tokens = count_tokens(rows)
-        squares = sum(len(sequence.ids) ** 2 for row in rows for sequence in row.sequences)
-        body = (4 + again) * self.body + (2 if self.dense else 6 + again) * self.trained
-        head = 4 * self.head * sum(row.trained_tokens for row in rows)
-        return float(tokens * body + head + (7 + again) * self.mixed * squares)
-
-
-@cache
-def matmul_rate(dtype: torch.dtype, device: str) -> float:
-    """The FLOP/s of ``x @ w.T`` in ``dtype`` on ``device`` ("cpu", "cuda"), the best of what fits into half a second.
-
-    Square matrices, twice as large while a product takes under a hundredth of a second. Measured once a process; draws from
-    a generator of its own.
-    """
-    began = time.perf_counter()
-    generator = torch.Generator(device).manual_seed(0)
-    best, side, seconds = 0.0, 256, 0.0
-    x = w = torch.empty(0)
-    while time.perf_counter() - began + seconds < PATIENCE:
-        if len(x) != side:
-            x, w = (torch.randn(side, side, generator=generator, device=device).to(dtype) for _ in range(2))
-            _timed(x, w)  # the first product of a shape prepares what the others use
-        seconds = _timed(x, w)
-        best = max(best, 2 * side**3 / seconds)
-        if seconds < 0.01 and side < LARGEST:
-            side *= 2
-    return best
+    times = config.layers * (2 if recompute else 1)
+    return [
+        *(Work(name, cost, times) for name, cost in work(backward=False)),
+        *(Work(f"{name}, backward", cost, config.layers) for name, cost in work(backward=True)),
+        Work("head and loss, both ways", cross_entropy.cost(trained, hidden, config.vocabulary, itemsize), 1),
+    ]
 
 
-def _timed(x: torch.Tensor, w: torch.Tensor) -> float:
-    if x.is_cuda:
-        torch.cuda.synchronize()
-    started = time.perf_counter()
-    torch.mm(x, w.T)
-    if x.is_cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
+def seconds(work: Iterable[Work], bytes_per_second: float, flop_per_second: float) -> float:
+    """The least time for all of it, one operation after the other, each at its own roof."""
+    return sum(each.times * each.cost.seconds(bytes_per_second, flop_per_second) for each in work)

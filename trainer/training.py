@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from ..pipelines.operator import Context, Estimate, StepRef, Train, Trained
 from .adapters.settings import AdapterSettings, Target
 from .optimizers.settings import OptimizerName
+from .quantization import Quantization
 from .sparse.settings import SparseSettings
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 class Training(Train):
     """Trains an adapter, or a change of the weights, over a frozen base. A subclass says what is minimised: :meth:`objective`.
 
-    ``quantize``: the base in NF4 (QLoRA, arXiv 2305.14314) or as it is.
+    ``quantize``: the base in "nf4" (QLoRA, arXiv 2305.14314), "int8" (arXiv 2208.07339), "int4" (HQQ: Badri & Shaji, 2023),
+    or as it is.
     ``quantize_skip``: layers that stay as they are, where rounding them costs a small model too much.
     ``sparse``: which part of the weights' changes is kept, with ``adapter: {kind: delta}``.
     ``batch_tokens``: tokens a step, prompts counted; ``batch_rows``: rows a step instead. ``pack_tokens``: tokens that
@@ -33,8 +35,8 @@ class Training(Train):
     of its own. ``activations``: what the blocks save for the backward pass is kept ("keep"); or but for each block's input
     computed again ("recompute", arXiv 1604.06174: a third more time); or moved to pinned host memory and back while other
     blocks are computed ("offload": for a GPU). The gradients are the same to the bit. ``cache_dequantized``: keep the dequantized
-    weights beside an NF4 base ("auto": where they take less than a quarter of the free memory). ``unfit``: rows over
-    ``max_length`` or cut off while generated are left out, or refused. ``evaluate_on``: a step whose rows' loss is taken
+    weights beside a quantized base ("auto": where they take less than a quarter of the free memory, on a CPU). ``device``: "auto"
+    is a CUDA GPU where there is one. ``unfit``: rows over ``max_length`` or cut off while generated are left out, or refused. ``evaluate_on``: a step whose rows' loss is taken
     every ``evaluate_every`` steps.
     """
 
@@ -44,7 +46,7 @@ class Training(Train):
     #: Float32 copies of a chunk's logits that the loss holds at once, for the memory plan.
     logit_copies: ClassVar[int] = 2
 
-    quantize: Literal["nf4", "none"] = "nf4"
+    quantize: Quantization = "nf4"
     quantize_skip: tuple[Target, ...] = ()
     adapter: AdapterSettings = AdapterSettings()
     sparse: SparseSettings | None = None
@@ -65,6 +67,7 @@ class Training(Train):
     unfit: Literal["skip", "refuse"] = "skip"
     checkpoint_every: int = Field(default=20, ge=1)
     cache_dequantized: bool | Literal["auto"] = "auto"
+    device: Literal["auto", "cuda", "cpu"] = "auto"
     evaluate_on: StepRef | None = None
     evaluate_every: int = Field(default=50, ge=1)
 

@@ -17,7 +17,7 @@ ROWS = 4
 
 
 @triton.jit
-def _nearest_code(x, MIDPOINTS):  # type: ignore[no-untyped-def]
+def _nearest_code(x, MIDPOINTS):
     """How many of the 255 midpoints each of ``x`` exceeds, by bisection."""
     code = tl.zeros(x.shape, dtype=tl.int32)
     for place in tl.static_range(8):
@@ -27,15 +27,18 @@ def _nearest_code(x, MIDPOINTS):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _store_blocks(x, CODES, ABSMAX, MIDPOINTS, row, at, inside, present, smallest):  # type: ignore[no-untyped-def]
+def _store_blocks(x, CODES, ABSMAX, MIDPOINTS, row, at, inside, present, smallest, SQUARES: tl.constexpr):
     absmax = tl.max(tl.abs(x), axis=1)
     normed = x * tl.div_rn(1.0, tl.maximum(absmax, smallest))[:, None]
-    tl.store(CODES + at, _nearest_code(normed, MIDPOINTS).to(tl.uint8), mask=inside)
+    code = _nearest_code(normed, MIDPOINTS)
+    if SQUARES:
+        code = tl.where((x > 0) & (code == 0), 1, code)
+    tl.store(CODES + at, code.to(tl.uint8), mask=inside)
     tl.store(ABSMAX + row, absmax, mask=present)
 
 
 @triton.jit
-def _step(  # type: ignore[no-untyped-def]
+def _step(
     P, G, FIRST, FIRST_ABSMAX, SECOND, SECOND_ABSMAX, SIGNED, UNSIGNED, SIGNED_MIDDLES, UNSIGNED_MIDDLES, SEED, count,
     decay, beta1, rest1, beta2, rest2, eps, size, correction, smallest,
     STOCHASTIC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
@@ -55,8 +58,8 @@ def _step(  # type: ignore[no-untyped-def]
         tl.store(P + at, rounded(p, tl.randint(tl.load(SEED), at)), mask=inside)
     else:
         tl.store(P + at, p, mask=inside)
-    _store_blocks(m, FIRST, FIRST_ABSMAX, SIGNED_MIDDLES, row, at, inside, present, smallest)
-    _store_blocks(v, SECOND, SECOND_ABSMAX, UNSIGNED_MIDDLES, row, at, inside, present, smallest)
+    _store_blocks(m, FIRST, FIRST_ABSMAX, SIGNED_MIDDLES, row, at, inside, present, smallest, False)
+    _store_blocks(v, SECOND, SECOND_ABSMAX, UNSIGNED_MIDDLES, row, at, inside, present, smallest, True)
 
 
 def step(

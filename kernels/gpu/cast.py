@@ -20,7 +20,7 @@ def wide(dtype: torch.dtype) -> Any:
 
 
 @triton.jit
-def nearest(x, dtype: tl.constexpr):  # type: ignore[no-untyped-def]
+def nearest(x, dtype: tl.constexpr):
     """``x`` float32 (or of ``dtype``) as ``dtype``, to the nearest, ties to even."""
     if INTERPRETED and dtype == tl.bfloat16 and x.dtype == tl.float32:
         bits = x.to(tl.uint32, bitcast=True)

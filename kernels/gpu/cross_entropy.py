@@ -13,7 +13,7 @@ BLOCK = 8192
 
 
 @triton.jit
-def _others(LOGITS, TARGETS, GAPS, size, WIDE: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _others(LOGITS, TARGETS, GAPS, size, WIDE: tl.constexpr, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     target = tl.load(TARGETS + row)
     aim = tl.load(LOGITS + row * size + target)

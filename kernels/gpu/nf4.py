@@ -14,7 +14,7 @@ BYTES = 1024
 
 
 @triton.jit
-def _dequantize(  # type: ignore[no-untyped-def]
+def _dequantize(
     PACKED, SCALES, MAP, ABSMAX, OFFSET, CODEBOOK, OUT, count,
     NESTED: tl.constexpr, SCALE_BLOCK: tl.constexpr, ROWS: tl.constexpr, HALF: tl.constexpr,
 ):  # fmt: skip
@@ -37,7 +37,7 @@ def _dequantize(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _quantize(W, MIDPOINTS, PACKED, ABSMAX, count, smallest, ROWS: tl.constexpr, HALF: tl.constexpr):  # type: ignore[no-untyped-def]
+def _quantize(W, MIDPOINTS, PACKED, ABSMAX, count, smallest, ROWS: tl.constexpr, HALF: tl.constexpr):
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     byte = row[:, None] * HALF + tl.arange(0, HALF)[None, :]
     even = tl.load(W + 2 * byte, mask=2 * byte < count, other=0.0).to(tl.float32)

@@ -16,7 +16,7 @@ PROGRAMS = 512
 @triton.jit
 def _forward(
     X, RESIDUAL, SUM, W, Y, SCALE, size, epsilon, ADD: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr
-):  # type: ignore[no-untyped-def]
+):
     row = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, BLOCK)
     inside = at < size
@@ -38,7 +38,7 @@ def _forward(
 
 
 @triton.jit
-def _backward(  # type: ignore[no-untyped-def]
+def _backward(
     UPSTREAM, D_SUM, X, W, SCALE, D_X, D_W, rows, size, each,
     ADD: tl.constexpr, TRAINED: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -96,4 +96,5 @@ def backward(
 
 
 def _warps(size: int) -> int:
-    return min(16, max(1, triton.next_power_of_2(size) // 512))
+    warps: int = min(16, max(1, triton.next_power_of_2(size) // 512))
+    return warps

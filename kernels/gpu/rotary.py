@@ -22,7 +22,7 @@ def _turn(
     WIDE: tl.constexpr,
     HEADS: tl.constexpr,
     HALF: tl.constexpr,
-):  # type: ignore[no-untyped-def]
+):
     head, at = tl.arange(0, HEADS)[:, None], tl.arange(0, HALF)[None, :]
     inside = (head < heads) & (at < half)
     source, target = row * stride + head * (2 * half) + at, row * heads * (2 * half) + head * (2 * half) + at
@@ -34,7 +34,7 @@ def _turn(
 
 
 @triton.jit
-def _pair(  # type: ignore[no-untyped-def]
+def _pair(
     Q, K, Q_OUT, K_OUT, COSINES, SINES, q_stride, k_stride, q_heads, k_heads, half, sign,
     WIDE: tl.constexpr, Q_HEADS: tl.constexpr, K_HEADS: tl.constexpr, HALF: tl.constexpr,
 ):  # fmt: skip

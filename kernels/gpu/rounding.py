@@ -10,7 +10,7 @@ BLOCK = 1024
 
 
 @triton.jit
-def rounded(x, noise):  # type: ignore[no-untyped-def]
+def rounded(x, noise):
     """``x`` float32 as the bfloat16 neighbour that the low 16 bits of ``noise`` decide on."""
     bits = x.to(tl.uint32, bitcast=True)
     finite = (bits & 0x7F800000) != 0x7F800000
@@ -21,7 +21,7 @@ def rounded(x, noise):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _round(X, OUT, SEED, count, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _round(X, OUT, SEED, count, BLOCK: tl.constexpr):
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     x = tl.load(X + at, mask=at < count, other=0.0)
     tl.store(OUT + at, rounded(x, tl.randint(tl.load(SEED), at)), mask=at < count)

@@ -12,7 +12,7 @@ BLOCK = 1024
 
 
 @triton.jit
-def _forward(GATE, UP, OUT, gate_stride, up_stride, size, WIDE: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _forward(GATE, UP, OUT, gate_stride, up_stride, size, WIDE: tl.constexpr, BLOCK: tl.constexpr):
     row, at = tl.program_id(0).to(tl.int64), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = at < size
     gate = tl.load(GATE + row * gate_stride + at, mask=inside, other=0.0).to(WIDE)
@@ -22,7 +22,7 @@ def _forward(GATE, UP, OUT, gate_stride, up_stride, size, WIDE: tl.constexpr, BL
 
 
 @triton.jit
-def _backward(  # type: ignore[no-untyped-def]
+def _backward(
     UPSTREAM,
     GATE,
     UP,
@@ -57,10 +57,12 @@ def forward(gate: Tensor, up: Tensor) -> Tensor:
     return out
 
 
-def backward(upstream: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradients of gate and up, contiguous; see :func:`forward`."""
+def backward(
+    upstream: Tensor, gate: Tensor, up: Tensor, d_gate: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The gradients of gate and up, contiguous; see :func:`forward`. ``d_gate``: where to put the first, perhaps ``upstream``."""
     rows, size = gate.shape
-    d_gate, d_up = gate.new_empty(gate.shape), up.new_empty(up.shape)
+    d_gate, d_up = gate.new_empty(gate.shape) if d_gate is None else d_gate, up.new_empty(up.shape)
     if gate.numel():
         _backward[(rows, triton.cdiv(size, BLOCK))](
             upstream, gate, up, d_gate, d_up, upstream.stride(0), gate.stride(0), up.stride(0), size,

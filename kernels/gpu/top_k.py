@@ -21,7 +21,7 @@ def _histogram(
     DIGIT: tl.constexpr,
     BLOCK: tl.constexpr,
     TURNS: tl.constexpr,
-):  # type: ignore[no-untyped-def]
+):
     start = tl.program_id(0).to(tl.int64) * (BLOCK * TURNS)
     bins: tl.constexpr = 1 << DIGIT
     total = tl.zeros((bins,), dtype=tl.int32)

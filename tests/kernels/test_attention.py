@@ -10,12 +10,15 @@ from torch.nn.functional import scaled_dot_product_attention
 from gristmill.kernels import attention
 from gristmill.kernels.attention import packed_attention
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
 
 def _case(tokens: int, heads: int, groups: int, size: int = 8) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(tokens)
     shapes = ((tokens, heads, size), (tokens, groups, size), (tokens, groups, size))
     q, k, v = (
-        torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in shapes
+        torch.randn(shape, generator=generator, dtype=torch.float64).to(DEVICE).requires_grad_()
+        for shape in shapes
     )
     return q, k, v
 
@@ -60,3 +63,40 @@ def test_a_sequence_neither_sees_nor_moves_its_neighbour() -> None:
     (gradient,) = torch.autograd.grad(packed_attention(q, k, v, [5, 7], 0.3)[:5].sum(), k)
     assert gradient[:5].abs().sum() > 0
     assert gradient[5:].abs().sum() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_worse_than_plain_attention_of_that_precision(dtype: torch.dtype) -> None:
+    exact = [part.detach().to(dtype) for part in _case(150, 4, 2, size=16)]
+    results = []
+    for function, kind in ((packed_attention, dtype), (_plain, dtype), (_plain, torch.float64)):
+        q, k, v = (part.to(kind).requires_grad_() for part in exact)
+        out = function(q, k, v, [100, 50], 0.25)
+        results.append([out, *torch.autograd.grad(out.double().square().sum(), (q, k, v))])
+    for ours, theirs, truth in zip(*results):
+        slack = 1e-6 if dtype == torch.float32 else 5e-3
+        assert (ours - truth).abs().mean() <= (theirs - truth).abs().mean() + slack * truth.abs().mean()
+
+
+def test_reads_the_parts_of_one_projection() -> None:
+    generator = torch.Generator().manual_seed(2)
+    fused = torch.randn(9, 8, 6, generator=generator, dtype=torch.float64).to(DEVICE).requires_grad_()
+    q, k, v = fused.split([4, 2, 2], dim=1)
+    found = packed_attention(q, k, v, [4, 5], 0.3)
+    expected = _plain(q, k, v, [4, 5], 0.3)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(out.square().sum(), fused) for out in (found, expected)))
+
+
+def test_cost_counts_each_sequence_on_its_own() -> None:
+    found = attention.cost([100, 50], 4, 2, 16, 2)
+    assert found.flop == 2 * (100**2 + 50**2) * 4 * 16
+    assert found.moved == 2 * 150 * 16 * (4 + 2) * 2
+    assert attention.cost([100], 4, 2, 16, 2, backward=True).flop == 5 * 100**2 * 4 * 16
+
+
+def test_of_no_tokens_it_makes_none() -> None:
+    q, k, v = _case(0, 4, 2)
+    out = packed_attention(q, k, v, [], 0.3)
+    assert out.shape == q.shape
+    assert torch.autograd.grad(out.sum(), q)[0].shape == q.shape

@@ -6,16 +6,18 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from gristmill.kernels.cross_entropy import linear_cross_entropy
+from gristmill.kernels.cross_entropy import cost, linear_cross_entropy
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _case(tokens: int, hidden: int = 24, vocabulary: int = 101, dtype: torch.dtype = torch.float64):
     generator = torch.Generator().manual_seed(tokens)
-    h = torch.randn(tokens, hidden, generator=generator, dtype=dtype).requires_grad_()
+    h = torch.randn(tokens, hidden, generator=generator, dtype=dtype).to(DEVICE).requires_grad_()
     head = torch.randn(vocabulary, hidden, generator=generator, dtype=dtype)
     targets = torch.randint(0, vocabulary, (tokens,), generator=generator)
     weights = torch.rand(tokens, generator=generator, dtype=torch.float64)
-    return h, head, targets, weights
+    return h, head.to(DEVICE), targets.to(DEVICE), weights.to(DEVICE)
 
 
 @pytest.mark.usefixtures("form")
@@ -57,10 +59,10 @@ def test_no_worse_than_the_plain_loss_of_that_precision(dtype: torch.dtype) -> N
 @pytest.mark.usefixtures("form")
 def test_stays_exact_where_the_target_wins_by_far() -> None:
     """At a margin of 20 nats float32 logsumexp - logit is 0; the loss is exp(-20)."""
-    head = torch.eye(3)
-    h = torch.tensor([[20.0, 0.0, -50.0]], requires_grad=True)
-    total, losses = linear_cross_entropy(h, head, torch.tensor([0]), torch.ones(1))
-    expected = cross_entropy(h.detach().double() @ head.double(), torch.tensor([0]))
+    head, targets = torch.eye(3, device=DEVICE), torch.tensor([0], device=DEVICE)
+    h = torch.tensor([[20.0, 0.0, -50.0]], device=DEVICE, requires_grad=True)
+    total, losses = linear_cross_entropy(h, head, targets, torch.ones(1, device=DEVICE))
+    expected = cross_entropy(h.detach().double() @ head.double(), targets)
     assert losses.item() == pytest.approx(expected.item(), rel=1e-5)
     assert losses.item() > 0
     (gradient,) = torch.autograd.grad(total, h)
@@ -71,3 +73,19 @@ def test_refuses_a_head_that_trains() -> None:
     h, head, targets, weights = _case(2)
     with pytest.raises(ValueError, match="frozen head"):
         linear_cross_entropy(h, head.requires_grad_(), targets, weights)
+
+
+@pytest.mark.usefixtures("form")
+def test_reads_views() -> None:
+    h, head, targets, weights = _case(9)
+    wide, tall = h.detach().T.contiguous().T.requires_grad_(), head.repeat(1, 2)[:, :24]
+    total, losses = linear_cross_entropy(wide, tall, targets, weights, 4)
+    torch.testing.assert_close(losses, cross_entropy(h.detach() @ head.T, targets, reduction="none"))
+    expected = linear_cross_entropy(h, head, targets, weights, 4)[0]
+    torch.testing.assert_close(torch.autograd.grad(total, wide), torch.autograd.grad(expected, h))
+
+
+def test_cost_is_two_products() -> None:
+    found = cost(8192, 4096, 128256, 2)
+    assert found.flop == 4 * 8192 * 4096 * 128256
+    assert found.moved == 2 * 128256 * 4096 * 2 + 8192 * (2 * 4096 * 2 + 16)

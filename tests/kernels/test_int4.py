@@ -82,6 +82,43 @@ def test_both_forms_decode_to_the_same_bits(
     assert plain.shape == shape
 
 
+@pytest.mark.parametrize("shape", [(0,), (1,), (2,), (65,), (3, 5, 7), (33, 64), (2, 2049)])
+@pytest.mark.parametrize("group", [2, 64, 4096])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_without_a_search_both_forms_find_the_same_codes(
+    shape: tuple[int, ...], group: int, dtype: torch.dtype, device: torch.device
+) -> None:
+    weight = _random(*shape, seed=2).to(dtype).to(device)
+    found = {}
+    for form in ("plain", "triton"):
+        with dispatch.use(form):
+            found[form] = int4.quantize(weight, group=group, rounds=0)
+    for part in ("packed", "scales", "zeros"):
+        assert torch.equal(getattr(found["plain"], part), getattr(found["triton"], part)), part
+
+
+def test_both_forms_search_equally_well(device: torch.device) -> None:
+    """A power rounds differently in each, so a zero point may; the error that it is chosen for may not."""
+    weight = _random(96, 64, seed=4).pow(3).to(device)
+    weight[0], weight[1] = 0.0, 1.0
+    sizes = {}
+    for form in ("plain", "triton"):
+        with dispatch.use(form):
+            error = int4.dequantize(int4.quantize(weight)) - weight
+        sizes[form] = error.abs().pow(int4.NORM).view(-1, int4.GROUP).mean(1)
+    assert (sizes["triton"] <= 1.05 * sizes["plain"] + 1e-6).all()
+    assert sizes["triton"].mean() <= 1.002 * sizes["plain"].mean()
+
+
+def test_parts_of_a_large_weight_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = _random(3, 1000, seed=5)
+    whole = int4.quantize(weight)
+    monkeypatch.setattr(int4, "PART", 100)
+    parts = int4.quantize(weight)
+    assert torch.equal(whole.packed, parts.packed)
+    assert torch.equal(whole.zeros, parts.zeros)
+
+
 def test_reads_a_view_in_its_own_order() -> None:
     weight = _random(64, 96).T
     assert torch.equal(int4.quantize(weight).packed, int4.quantize(weight.contiguous()).packed)
@@ -101,3 +138,4 @@ def test_refuses_what_it_cannot_hold() -> None:
 def test_takes_0_5625_bytes_a_weight() -> None:
     assert int4.quantize(torch.ones(4096), rounds=0).nbytes == 0.5625 * 4096
     assert int4.cost(4096, 2).moved == 0.5625 * 4096 + 2 * 4096
+    assert int4.quantize_cost(4096, 2).moved == 0.5625 * 4096 + 2 * 4096

@@ -9,12 +9,15 @@ from torch import Tensor
 from gristmill.kernels import log_probs
 from gristmill.kernels.log_probs import linear_log_probs
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
 
 def _case(tokens: int, size: int = 24, vocabulary: int = 101) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(tokens)
     hidden = torch.randn(tokens, size, generator=generator, dtype=torch.float64)
     head = torch.randn(vocabulary, size, generator=generator, dtype=torch.float64)
-    return hidden, head, torch.randint(0, vocabulary, (tokens,), generator=generator)
+    targets = torch.randint(0, vocabulary, (tokens,), generator=generator)
+    return hidden.to(DEVICE), head.to(DEVICE), targets.to(DEVICE)
 
 
 def _plain(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
@@ -28,7 +31,7 @@ def _plain(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
 @pytest.mark.parametrize("trained", [False, True])
 def test_equals_the_plain_formula_and_its_gradients(tokens: int, chunk: int, trained: bool) -> None:
     hidden, head, targets = _case(tokens)
-    upstream = torch.randn(tokens, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    upstream = torch.randn(tokens, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(DEVICE)
     inputs = [hidden.requires_grad_(), head.requires_grad_(trained)][: 2 if trained else 1]
     found, plain = linear_log_probs(hidden, head, targets, chunk), _plain(hidden, head, targets)
     torch.testing.assert_close(found, plain, atol=1e-12, rtol=1e-12)
@@ -53,7 +56,7 @@ def test_gradcheck(trained: tuple[bool, bool]) -> None:
 @pytest.mark.parametrize("trained", [False, True])
 def test_no_worse_than_the_plain_formula_of_that_precision(dtype: torch.dtype, trained: bool) -> None:
     exact_hidden, exact_head, targets = _case(64, size=64, vocabulary=499)
-    upstream = torch.randn(64, generator=torch.Generator().manual_seed(1))
+    upstream = torch.randn(64, generator=torch.Generator().manual_seed(1)).to(DEVICE)
     inputs = [exact_hidden.to(dtype).requires_grad_(), (exact_head / 8).to(dtype).requires_grad_(trained)]
     exact = [x.detach().double().requires_grad_(x.requires_grad) for x in inputs]
     sought = slice(0, 2 if trained else 1)
@@ -78,9 +81,10 @@ def test_no_worse_than_the_plain_formula_of_that_precision(dtype: torch.dtype, t
 @pytest.mark.usefixtures("form")
 def test_stays_exact_where_the_token_is_almost_certain() -> None:
     """At a margin of 20 nats a float32 log_softmax is 0; the log-probability is -exp(-20)."""
-    hidden = torch.tensor([[20.0, -50.0, -50.0]], requires_grad=True)
-    found = linear_log_probs(hidden, torch.eye(3), torch.tensor([0]))
-    expected = _plain(hidden.detach().double(), torch.eye(3, dtype=torch.float64), torch.tensor([0]))
+    hidden = torch.tensor([[20.0, -50.0, -50.0]], device=DEVICE, requires_grad=True)
+    head, targets = torch.eye(3, device=DEVICE), torch.tensor([0], device=DEVICE)
+    found = linear_log_probs(hidden, head, targets)
+    expected = _plain(hidden.detach().double(), head.double(), targets)
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
     assert found.item() < 0
 

@@ -52,18 +52,20 @@ def test_small_updates_survive_on_average() -> None:
 
 
 @pytest.mark.usefixtures("form")
-def test_keeps_bfloat16_values_infinities_and_nan() -> None:
+def test_keeps_bfloat16_values_infinities_and_nan(device: torch.device) -> None:
     held = torch.cat([torch.randn(50).bfloat16().float(), torch.tensor([0.0, -0.0, math.inf, -math.inf])])
-    found = stochastic_round(held, torch.Generator().manual_seed(0)).float()
+    held = held.to(device)
+    found = stochastic_round(held, torch.Generator(device).manual_seed(0)).float()
     assert torch.equal(found.view(torch.int32), held.view(torch.int32))
-    assert stochastic_round(torch.tensor([math.nan]), torch.Generator()).isnan().all()
+    nan = torch.tensor([math.nan], device=device)
+    assert stochastic_round(nan, torch.Generator(device)).isnan().all()
 
 
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("shape", [(0,), (1,), (3, 5), (1025,)])
-def test_shapes_views_and_the_seed(shape: tuple[int, ...]) -> None:
-    values = torch.randn(*shape, 2).transpose(0, -1)
-    first, again = (stochastic_round(values, torch.Generator().manual_seed(3)) for _ in range(2))
+def test_shapes_views_and_the_seed(shape: tuple[int, ...], device: torch.device) -> None:
+    values = torch.randn(*shape, 2).transpose(0, -1).to(device)
+    first, again = (stochastic_round(values, torch.Generator(device).manual_seed(3)) for _ in range(2))
     assert first.shape == values.shape
     assert torch.equal(first, again)
     assert ((first.double() - values).abs() <= values.abs() * 2**-7).all()

@@ -69,27 +69,28 @@ def same(one: Trained, other: Trained, digest: Callable[[Trained], str]) -> None
     assert one.history.drop(["seconds"]).equals(other.history.drop(["seconds"]))
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=14, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     method=st.sampled_from(sorted(METHODS)),
     optimizer=st.sampled_from(["adamw", "adamw8bit", "lion"]),
-    stops=st.lists(st.integers(0, 6), min_size=1, max_size=2),
+    stop=st.integers(0, 5),
+    again=st.booleans(),
     every=st.sampled_from([2, 3, 100]),
 )
 def test_a_run_stopped_anywhere_and_resumed_gives_the_same_bits(
-    fit: Fit, digest, stopped, tmp_path: Path, method: str, optimizer: str, stops: list[int], every: int
+    fit: Fit, digest, stopped, tmp_path: Path, method: str, optimizer: str, stop: int, again: bool, every: int
 ) -> None:
     """Weights, losses and history, for every method and optimizer, stopped once or twice."""
     options = {**METHODS[method], "optimizer": optimizer, "checkpoint_every": every, "epochs": 2}
     number = len(list(tmp_path.iterdir()))
     name = f"{method} {optimizer}"
-    for stop in stops:
+    for more in [stop, 5 - stop] if again else [stop]:
         with pytest.raises(stopped):
-            fit(f"part {number}", stop_at=stop, **options)
+            fit(f"part {number}", stop_at=more, **options)
         torch.rand(3)  # another state of the random generator than the stopped run left
     resumed = fit(f"part {number}", **options)
     whole = fit(name, **options)  # a finished run is read from its checkpoint
-    assert whole.metrics["steps"] >= 6
+    assert whole.metrics["steps"] == 6
     same(resumed, whole, digest)
 
 
@@ -97,18 +98,21 @@ def test_two_processes_train_as_one_does(fit: Fit, rows, tmp_path: Path, digest)
     """Losses to 1e-6 of one process's, weights to 1e-5 of the largest: only the order in which gradients are summed differs.
     With at most two packs a step not even that does: to the bit. And two processes, one of them told to stop, resume to
     the same bits."""
-    options = {"many": {"epochs": 2, "pack_tokens": 1}, "pairs": {"batch_rows": 2, "pack_tokens": 1}}
+    options = {"many": {"pack_tokens": 1}, "pairs": {"batch_rows": 2, "pack_tokens": 1}}
     alone = {name: fit(f"{name} alone", **changes) for name, changes in options.items()}
     settings_ = {name: step_of(**changes).model_dump(mode="json") for name, changes in options.items()}
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     (tmp_path / "settings.json").write_text(json.dumps(settings_))
     script = Path(__file__).with_name("two_processes.py")
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    both = [
-        subprocess.Popen([sys.executable, "-P", str(script), str(rank), str(tmp_path)], env=environment)
-        for rank in range(2)
-    ]
-    assert [process.wait(120) for process in both] == [0, 0]
+    done = subprocess.run(
+        [sys.executable, "-P", str(script), str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
     for name, one in alone.items():
         found, history = json.loads((tmp_path / f"{name}.json").read_text()), one.history.to_pydict()
         assert found["rows"] == history["rows"]

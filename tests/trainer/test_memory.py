@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from gristmill.kernels import nf4
 from gristmill.trainer.loading import load_model
 from gristmill.trainer.memory import PeakMemory, block_weights, plan_memory
 from gristmill.trainer.model import ModelConfig
@@ -24,7 +25,7 @@ def test_the_base_takes_what_the_plan_says(make_model, skip: tuple[str, ...]) ->
     plan = plan_memory(
         config,
         bytes_a_value=2,
-        quantized=True,
+        quantized_bytes=nf4.BYTES_A_WEIGHT,
         skip=skip,
         keep_dequantized=False,
         adapter_weights=0,
@@ -53,14 +54,20 @@ def test_activations_are_what_autograd_saves(make_model) -> None:
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         hidden = model(torch.randint(0, 300, (512,)), [256, 256])
     plan = plan_memory(
-        config, bytes_a_value=2, quantized=False, keep_dequantized=False, adapter_weights=0, tokens=512
+        config,
+        bytes_a_value=2,
+        quantized_bytes=None,
+        keep_dequantized=False,
+        adapter_weights=0,
+        tokens=512,
+        fused=True,
     )
     assert hidden.requires_grad
     assert plan.activations == pytest.approx(sum(saved.values()), rel=0.2)
 
 
 def test_the_peak_is_seen_after_the_memory_is_freed() -> None:
-    peak = PeakMemory()
+    peak = PeakMemory(torch.device("cpu"))
     block = torch.ones(2**26)
     del block
     assert peak.bytes() - peak.before > 0.9 * 4 * 2**26

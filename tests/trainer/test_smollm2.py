@@ -91,7 +91,8 @@ def test_what_was_trained_loads_in_peft(weights: ModelWeights, ids: torch.Tensor
 def _adapted(weights: ModelWeights, adapter: Path):
     """The dense float32 base with the trained adapter, in this package's own graph."""
     step = SupervisedFineTuning(model="base", quantize="none", dtype="fp32")
-    return load(step, ModelWeights("base", weights.path, weights.digest, adapter), 0, False, [])
+    trained = ModelWeights("base", weights.path, weights.digest, adapter)
+    return load(step, trained, 0, False, [], torch.device("cpu"))
 
 
 def _mean_loss(path: Path, adapter: Path, rows: list[dict[str, str]]) -> float:

@@ -28,10 +28,13 @@ class DenseDelta(nn.Module):
 
     @classmethod
     def over(cls, linear: Linear, settings: AdapterSettings, rank: int, generator: torch.Generator) -> Self:
-        return cls(linear.shape)
+        return cls(linear.shape, linear.device)
 
     def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
         return delta_linear(x, weight, bias, self.delta)
+
+    def low_rank(self) -> None:
+        """A dense change has full rank."""
 
     def merged(self, weight: Tensor) -> Tensor:
         """``weight`` (N, K), float32, plus the delta."""

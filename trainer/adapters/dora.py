@@ -58,6 +58,9 @@ class DoRA(LoRA):
         a, b, magnitude = self.a, self.b, self.magnitude
         return dora_linear(x, weight, bias, a, b, magnitude, self.scale, norms, self._dropped(x))
 
+    def low_rank(self) -> None:
+        """Its gains are more than a low-rank change."""
+
     def merged(self, weight: Tensor) -> Tensor:
         whole = super().merged(weight)
         gains = self.magnitude.detach() / whole.norm(dim=1).clamp(min=SMALLEST_NORM)

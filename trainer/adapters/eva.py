@@ -125,7 +125,8 @@ def _compress(rows: Tensor, width: int) -> Tensor:
     else:
         _, left = torch.linalg.eigh(rows @ rows.T)
         kept = (left.T @ rows).flip(0)
-    return kept[:width].float()
+    found: Tensor = kept[:width].float()
+    return found
 
 
 def _units(directions: Directions) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...pipelines.errors import ModelError
 from ...pipelines.inference import derive_seed
-from ..linear import Base
+from ..base import Base
 from .settings import AdapterSettings
 
 if TYPE_CHECKING:

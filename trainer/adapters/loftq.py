@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...pipelines.errors import ModelError
-from ..linear import Base, dense
+from ..base import Base, dense
 from ..model import Decoder
 from .decompose import split
 from .initialisation import Batches, Factors, Hold, Initialisation

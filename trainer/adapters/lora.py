@@ -50,7 +50,7 @@ class LoRA(nn.Module):
     @classmethod
     def over(cls, linear: Linear, settings: AdapterSettings, rank: int, generator: torch.Generator) -> Self:
         """A fresh adapter over ``linear``, of ``rank``, with the scale that ``settings`` give."""
-        return cls(
+        fresh = cls(
             linear.shape,
             rank=rank,
             alpha=settings.alpha_of(rank),
@@ -59,6 +59,7 @@ class LoRA(nn.Module):
             b_rate=settings.b_rate,
             generator=generator,
         )
+        return fresh.to(linear.device)
 
     def begin(self, factors: Factors, weight: Tensor) -> None:
         """Start from ``factors`` instead. ``weight`` (N, K): the base's."""
@@ -72,6 +73,10 @@ class LoRA(nn.Module):
 
     def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
         return lora_linear(x, weight, bias, self.a, self.b, self.scale, self._dropped(x))
+
+    def low_rank(self) -> tuple[Tensor, Tensor, float] | None:
+        """A, B and their scale; None while dropout makes the adapter's input another one."""
+        return None if self.dropout and self.training else (self.a, self.b, self.scale)
 
     def _dropped(self, x: Tensor) -> Tensor | None:
         return dropout(x, self.dropout) if self.dropout and self.training else None
@@ -97,7 +102,8 @@ class LoRA(nn.Module):
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Take the factors from ``state``, of either form. Raises KeyError or RuntimeError where they do not fit."""
-        a, b, rank = state["lora_A.weight"], state["lora_B.weight"], len(self.a)
+        a, b = (state[name].to(self.a.device) for name in ("lora_A.weight", "lora_B.weight"))
+        rank = len(self.a)
         if self.initial is not None and len(a) == 2 * rank:
             here, theirs = self.initial[1] @ self.initial[0], -b[:, rank:] @ a[rank:]
             if (here - theirs).abs().max() > 1e-4 * here.abs().max():

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import torch
 
-from ..linear import Base, dense
+from ..base import Base, dense
 from .initialisation import Factors, Hold, Initialisation
 
 

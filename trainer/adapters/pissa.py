@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from ..linear import Base, dense
+from ..base import Base, dense
 from .decompose import split
 from .initialisation import Factors, Hold, Initialisation
 

@@ -60,6 +60,11 @@ class AdapterSettings(BaseModel):
         """The factor of ``B A``: alpha / rank, or alpha / sqrt(rank) (rsLoRA)."""
         return self.alpha / (math.sqrt(self.rank) if self.rank_stabilized else self.rank)
 
+    @property
+    def low_rank(self) -> bool:
+        """Whether it is no more than ``s B A`` in training, so that operations over several layers take it over."""
+        return self.kind in ("lora", "rslora") and not self.dropout
+
     def alpha_of(self, rank: int) -> float:
         """The alpha that gives a layer of another ``rank`` the same scale."""
         return self.alpha * (math.sqrt(rank / self.rank) if self.rank_stabilized else rank / self.rank)

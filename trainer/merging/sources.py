@@ -12,9 +12,9 @@ from torch import Tensor
 from ...pipelines.errors import ModelError
 from ..adapters.dora import DoRA
 from ..adapters.lora import LoRA
+from ..base import dense
 from ..export import CONFIG as ADAPTER_CONFIG
 from ..export import read_adapter, read_adapter_config
-from ..linear import dense
 from ..loading import read_weight
 from ..sparse.export import CONFIG as DELTA_CONFIG
 from ..sparse.export import SparseDelta

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from ...pipelines.operator import Context, ModelRef
+from ..quantization import Quantization
 from ..sft import SupervisedFineTuning
 
 if TYPE_CHECKING:
@@ -35,13 +36,14 @@ class Distillation(SupervisedFineTuning):
 
     logit_copies = 8
     teacher: ModelRef
-    teacher_quantize: Literal["nf4", "none"] = "none"
+    teacher_quantize: Quantization = "none"
     direction: Direction = "forward"
     temperature: float = Field(default=1.0, gt=0)
     top_k: int | None = Field(default=None, ge=1)
     hard: float = Field(default=0.0, ge=0, lt=1)
 
     def objective(self, context: Context) -> Objective:
+        from ..device import choose_device
         from .teacher import check_tokenizers, load_teacher
         from .token_loss import TokenObjective
 
@@ -50,7 +52,12 @@ class Distillation(SupervisedFineTuning):
 
         @cache
         def teacher() -> Decoder:
-            return load_teacher(known, dtype=self.torch_dtype(), quantize=self.teacher_quantize)
+            return load_teacher(
+                known,
+                dtype=self.torch_dtype(),
+                quantize=self.teacher_quantize,
+                device=choose_device(self.device),
+            )
 
         def losses(
             hidden: Tensor, head: Tensor, pack: Pack, weights: Tensor, moment: Moment

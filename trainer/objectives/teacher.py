@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 
 from ...pipelines.errors import ModelError
 from ...pipelines.inference import ModelWeights
 from ..adapters.build import load_adapted
 from ..adapters.settings import AdapterSettings
+from ..base import FORMATS
 from ..export import read_adapter_config
 from ..loading import load_model
 from ..memory import block_weights
 from ..model import Decoder, ModelConfig
+from ..quantization import Quantization
 
 
 def check_tokenizers(teacher: ModelWeights, student: ModelWeights) -> None:
@@ -28,10 +28,12 @@ def check_tokenizers(teacher: ModelWeights, student: ModelWeights) -> None:
         )
 
 
-def load_teacher(weights: ModelWeights, *, dtype: torch.dtype, quantize: Literal["nf4", "none"]) -> Decoder:
+def load_teacher(
+    weights: ModelWeights, *, dtype: torch.dtype, quantize: Quantization, device: torch.device
+) -> Decoder:
     """The model of ``weights``, with its adapter where it has one, frozen and without dropout."""
     if weights.adapter is None:
-        model = load_model(weights.path, dtype=dtype, quantize=quantize)
+        model = load_model(weights.path, dtype=dtype, quantize=quantize, device=device)
     else:
         found = read_adapter_config(weights.adapter)
         kind = "dora" if found.get("use_dora") else "rslora" if found.get("use_rslora") else "lora"
@@ -43,15 +45,18 @@ def load_teacher(weights: ModelWeights, *, dtype: torch.dtype, quantize: Literal
                 "targets": tuple(sorted(name.rsplit(".", 1)[-1] for name in found["target_modules"])),
             }
         )
-        model = load_adapted(weights, settings, seed=0, batches=[], dtype=dtype, quantize=quantize)
+        model = load_adapted(
+            weights, settings, seed=0, batches=[], dtype=dtype, quantize=quantize, device=device
+        )
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return model.eval()
 
 
-def teacher_bytes(weights: ModelWeights, *, bytes_a_value: int, quantize: Literal["nf4", "none"]) -> int:
+def teacher_bytes(weights: ModelWeights, *, bytes_a_value: int, quantize: Quantization) -> int:
     """What the teacher takes in memory, without its adapter."""
     config = ModelConfig.read(weights.path)
     blocks = block_weights(config)
     embeddings = config.vocabulary * config.hidden * (1 if config.tied else 2)
-    return embeddings * bytes_a_value + (blocks * 33 // 64 if quantize == "nf4" else blocks * bytes_a_value)
+    held = FORMATS.get(quantize)
+    return embeddings * bytes_a_value + int(blocks * (held.bytes_a_weight if held else bytes_a_value))

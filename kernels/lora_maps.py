@@ -1,0 +1,149 @@
+"""Frozen linear maps of one input with a low-rank adapter each, forward and backward: what the LoRA operations are made of.
+
+``y_i = x W_i^T + bias_i + s_i (x A_i^T) B_i^T`` (Hu et al., "LoRA", arXiv 2106.09685). A weight is a function, called where it is
+multiplied and not kept: a quantized base is dequantized just in time, once forward and once backward. Small products come first, so
+no dense weight gradient ever exists, and those of all maps with ``x`` are one product, which reads ``x`` once. ``x A^T`` is formed again
+in the backward pass, being cheaper than keeping, and the gradients of ``x`` are summed in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .cost import Cost
+
+
+@dataclass(frozen=True, slots=True)
+class LoRAMap:
+    """``weight()`` gives the frozen weight (N, K) in the input's dtype; ``bias`` (N,). ``a`` (r, K) and ``b`` (N, r) may be
+    wider than the input (float32 beside bf16): they are rounded for the products, and their gradients come back in
+    their own dtype. Without ``a`` and ``b`` the map has no adapter."""
+
+    weight: Callable[[], Tensor]
+    bias: Tensor | None
+    a: Tensor | None = None
+    b: Tensor | None = None
+    scale: float = 1.0
+
+
+def factors(maps: Sequence[LoRAMap]) -> list[Tensor | None]:
+    """The adapters' factors as autograd functions take them: a, b of each map in turn."""
+    return [factor for each in maps for factor in (each.a, each.b)]
+
+
+def save(ctx: Any, maps: Sequence[LoRAMap], *tensors: Tensor) -> None:
+    """Keep for the backward pass of an autograd function ``tensors`` and what makes up ``maps``, but for the weights' values."""
+    ctx.save_for_backward(*tensors, *factors(maps))
+    ctx.bases = [replace(each, a=None, b=None) for each in maps]
+
+
+def saved(ctx: Any) -> tuple[list[LoRAMap], tuple[Tensor, ...]]:
+    """The maps and the tensors that :func:`save` kept."""
+    kept: tuple[Tensor, ...] = (
+        ctx.saved_tensors
+    )  # once: recomputation and offloading bring them back but once
+    count = 2 * len(ctx.bases)
+    tensors, found = kept[:-count], kept[-count:]
+    return [replace(base, a=a, b=b) for base, a, b in zip(ctx.bases, found[::2], found[1::2])], tensors
+
+
+def forward(x: Tensor, maps: Sequence[LoRAMap], adapter_x: Tensor | None = None) -> list[Tensor]:
+    """Each map of ``x`` (tokens, K): (tokens, N_i) of x's dtype. ``adapter_x``: what the adapters see in place of x."""
+    lows = _lows(x if adapter_x is None else adapter_x, maps)
+    outs = []
+    for each, low in zip(maps, lows):
+        y = x @ each.weight().T if each.bias is None else torch.addmm(each.bias, x, each.weight().T)
+        outs.append(y if each.b is None else y.addmm_(low, _scaled(each, x.dtype).T))
+    return outs
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """``x`` and ``adapter_x``: None where not asked for. ``factors``: in the order of :func:`factors`."""
+
+    x: Tensor | None
+    adapter_x: Tensor | None
+    factors: list[Tensor | None]
+
+
+def backward(
+    x: Tensor,
+    maps: Sequence[LoRAMap],
+    d_outs: Sequence[Tensor],
+    *,
+    wants_x: bool,
+    apart: bool = False,
+    wants_adapter_x: bool = False,
+) -> Gradients:
+    """The gradients for those of the maps' results. ``x``: what the adapters saw; ``apart``: the maps themselves saw
+    another input, so that both have a gradient of their own."""
+    wide = _stacked_a(maps, x.dtype)
+    found: list[Tensor | None] = []
+    d_lows = []
+    for each, low, d_y in zip(maps, _lows(x, maps), d_outs):
+        if each.b is None:
+            found += [None, None]
+            continue
+        d_lows.append(d_y @ _scaled(each, x.dtype))
+        found += [None, (d_y.T @ low).to(each.b.dtype).mul_(each.scale)]
+    if wide is not None:
+        d_low = d_lows[0] if len(d_lows) == 1 else torch.cat(d_lows, dim=1)
+        d_a = iter(torch.split(d_low.T @ x, [part.shape[1] for part in d_lows]))
+        for place, each in enumerate(maps):
+            if each.a is not None:
+                found[2 * place] = next(d_a).to(each.a.dtype)
+    d_x = _through_weights(maps, d_outs) if wants_x else None
+    d_seen = None
+    if wide is not None and not apart and d_x is not None:
+        d_x.addmm_(d_low, wide)
+    elif wide is not None and apart and wants_adapter_x:
+        d_seen = d_low @ wide
+    return Gradients(d_x, d_seen, found)
+
+
+def cost(
+    tokens: int, inputs: int, outputs: Sequence[int], rank: int, itemsize: int, *, backward: bool = False
+) -> Cost:
+    """One pass over (tokens, K = ``inputs``) and weights (N_i, K) in ``itemsize`` bytes, N_i of ``outputs``; the factors are
+    float32. Dequantizing a weight is its format's own cost."""
+    wide = sum(outputs)
+    weights, small = wide * inputs * itemsize, 4 * rank * (inputs * len(outputs) + wide)
+    dense, low = 2 * tokens * inputs * wide, 2 * tokens * rank * (inputs * len(outputs) + wide)
+    if backward:
+        read = weights + small + tokens * (inputs + wide) * itemsize
+        return Cost(read, small + tokens * inputs * itemsize, dense + 3 * low)
+    return Cost(weights + small + tokens * inputs * itemsize, tokens * wide * itemsize, dense + low)
+
+
+def _through_weights(maps: Sequence[LoRAMap], d_outs: Sequence[Tensor]) -> Tensor:
+    d_x = d_outs[0] @ maps[0].weight()
+    for each, d_y in zip(maps[1:], d_outs[1:]):
+        d_x.addmm_(d_y, each.weight())
+    return d_x
+
+
+def _stacked_a(maps: Sequence[LoRAMap], dtype: torch.dtype) -> Tensor | None:
+    """All A, one under the other, in ``dtype``: (sum of the ranks, K)."""
+    parts = [each.a.to(dtype) for each in maps if each.a is not None]
+    if not parts:
+        return None
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _lows(x: Tensor, maps: Sequence[LoRAMap]) -> list[Tensor]:
+    """``x A_i^T`` of each map, (tokens, r_i); r_i = 0 without an adapter."""
+    wide = _stacked_a(maps, x.dtype)
+    if wide is None:
+        return [x[:, :0]] * len(maps)
+    return list(torch.split(x @ wide.T, [0 if each.a is None else len(each.a) for each in maps], dim=1))
+
+
+def _scaled(each: LoRAMap, dtype: torch.dtype) -> Tensor:
+    """``s B`` in ``dtype``, (N, r)."""
+    assert each.b is not None
+    return (each.b * each.scale).to(dtype)

@@ -1,0 +1,81 @@
+"""The GPU training benchmark's code paths on a tiny model, on a CPU; on a GPU where there is one."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("train_gpu")
+
+
+@pytest.fixture
+def cases(benchmark: ModuleType) -> ModuleType:
+    return importlib.import_module("train_gpu_cases")
+
+
+@pytest.fixture(params=[True, False], ids=["tied", "untied"])
+def model(request: pytest.FixtureRequest, benchmark: ModuleType, tmp_path: Path) -> Path:
+    tiny = benchmark.Shape(64, 96, 2, 4, 2, 16, 128, request.param)
+    benchmark.write_random(tiny, tmp_path / "model", DEVICE)
+    return tmp_path / "model"
+
+
+def test_ours_trains_the_random_model_and_compares_itself_with_its_roof_and_plan(
+    benchmark: ModuleType, cases: ModuleType, model: Path
+) -> None:
+    def run(who: str, model: Path, length: int, count: int) -> dict[str, Any]:
+        return cases.run(who, model, length, count, 5, DEVICE, (1e10, 1e11))
+
+    figures, table = benchmark.compare(run, model, "tiny", (16, 32), 32, 1, ())
+    assert figures == []
+    assert [(row["length"], row["who"]) for row in table] == [(16, "ours"), (32, "ours")]
+    for row in table:
+        assert row["tokens_per_s"] > 0
+        assert row["of_roofline"] > 0
+        assert len(row["loss"]) == 5
+        assert all(4 < loss < 6 for loss in row["loss"])  # ln 128 = 4.85
+        parts = row["predicted_parts"]
+        assert sum(parts.values()) == row["predicted_bytes"]
+
+
+def test_a_peer_starts_from_the_same_loss(cases: ModuleType, model: Path) -> None:
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    found = [cases.run(who, model, 16, 2, 3, DEVICE, (1e10, 1e11))["losses"] for who in ("ours", "peft")]
+    assert found[0] == pytest.approx(found[1], rel=0.02)
+
+
+def test_a_case_that_fails_is_reported_and_the_others_compared(
+    benchmark: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(who: str, model: Path, length: int, count: int) -> dict[str, Any]:
+        if who == "liger":
+            raise RuntimeError("it said\nCUDA out of memory")
+        speed, peak = (200.0, 100 << 20) if who == "ours" else (100.0, 150 << 20)
+        answer = {"tokens_per_s": speed, "peak_bytes": peak, "losses": [5.0], "of_roofline": 0.5}
+        return {**answer, "predicted_bytes": 99 << 20, "predicted_parts": {}}
+
+    figures, table = benchmark.compare(run, tmp_path, "8b", (2048,), 8192, 3, ("peft", "liger"))
+    assert [(figure.unit, figure.ratio) for figure in figures] == [("tokens/s", 2.0), ("peak MiB", 1.5)]
+    assert sum("failed" in row for row in table) == 3
+    assert next(row for row in table if row["who"] == "ours")["plan_error"] == pytest.approx(-0.01)
+    assert "liger: failed: CUDA out of memory" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says so only where there is no GPU")
+def test_says_in_one_line_that_there_is_no_gpu(
+    benchmark: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert benchmark.main([]) == 2
+    assert capsys.readouterr().out == "train_gpu: no CUDA GPU here, so nothing was measured\n"
