@@ -120,7 +120,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="a minute's worth, for a look")
     args = parser.parse_args()
-    rows, held, windows = (8, 4, 2) if args.quick else (96, 32, 20)
+    rows, held, windows = (8, 4, 2) if args.quick else (48, 16, 6)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder, rows, held)

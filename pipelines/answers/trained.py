@@ -40,9 +40,10 @@ def student(spec: PipelineSpec, run: RunDirectory) -> Student:
     base = spec.models[BASE]
     assert isinstance(base, WeightsModel)  # the check of the file saw to it
     into = ""
-    if getattr(step.operator, "quantize", "none") == "nf4":
+    held = getattr(step.operator, "quantize", "none")
+    if held != "none":
         skipped = "".join(f" --skip {layer}" for layer in getattr(step.operator, "quantize_skip", ()))
-        into = f"  (with --into nf4{skipped}: into the weights that training saw)"
+        into = f"  (with --into {held}{skipped}: into the weights that training saw)"
     merge = f"gristmill merge {shlex.quote(base.path)} {shlex.quote(str(path))} --out DIR{into}"
     if not (store.model / ADAPTER).exists():
         return Student("delta", path, metrics, None, merge)

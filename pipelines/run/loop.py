@@ -108,11 +108,13 @@ class Loop:
 
         for model in self.spec.models.values():
             path = getattr(model, "path", None)
+            if path is None:
+                continue
             try:
-                there = not path or weights.exists(path)
+                missing = not weights.exists(path)
             except GristmillError:
                 continue  # planning tells it, at its place in the file
-            if not there:
+            if missing:
                 self.observer.on(
                     Notice(text=f"fetching the model {path} (once; kept in {weights.cache_dir()})")
                 )

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from gristmill.kernels import nf4
 from gristmill.pipelines.cli.main import main
 from gristmill.pipelines.inference import ModelWeights
 from gristmill.trainer.adapters.build import load_adapted
 from gristmill.trainer.adapters.settings import AdapterSettings
+from gristmill.trainer.base import FORMATS
 from gristmill.trainer.export import save_adapter
 from gristmill.trainer.tensor_files import TensorReader
 
@@ -74,13 +74,14 @@ def test_one_adapter_two_adapters_and_their_mean(here: Path, capsys: pytest.Capt
 
 def test_the_caller_says_which_base(here: Path) -> None:
     assert main(["merge", "./tiny", "one", "--out", "original"]) == 0
-    assert main(["merge", "./tiny", "one", "--into", "nf4", "--out", "seen"]) == 0
     assert main(["merge", "./tiny", "one", "--into", "nf4", "--skip", "up_proj", "--out", "spared"]) == 0
     base, one = tensor("./tiny"), change("original")
-    rounded = nf4.dequantize(nf4.quantize(base), torch.float32)
-    torch.testing.assert_close(tensor("seen"), rounded + one, atol=1e-6, rtol=1e-6)
     assert torch.equal(tensor("spared"), tensor("original"))
-    assert not torch.equal(rounded, base)
+    for name, held in FORMATS.items():
+        assert main(["merge", "./tiny", "one", "--into", name, "--out", "seen"]) == 0
+        rounded = held.dequantize(held.quantize(base), torch.float32)
+        torch.testing.assert_close(tensor("seen"), rounded + one, atol=1e-6, rtol=1e-6)
+        assert not torch.equal(rounded, base)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_the_caller_says_which_base(here: Path) -> None:
         (["merge", "./tiny", "absent", "--out", "x"], "absent: nothing to merge: give an adapter"),
         (["merge", "./absent", "one", "--out", "x"], "looks like a path"),
         (["merge", "./tiny", "one", "--into", "nf4", "--skip", "up", "--out", "x"], "there are q_proj, k_proj"),
-        (["merge", "./tiny", "one", "--skip", "up_proj", "--out", "x"], "merge into nf4"),
+        (["merge", "./tiny", "one", "--skip", "up_proj", "--out", "x"], "merge into a format"),
         (["merge", "./tiny", "one", "--out", "tiny"], "would replace"),
         (["merge", "./tiny", "one", "--out", "one"], "one: writing there would replace one, which is read"),
         (["merge", "./tiny", "one", "--out", "."], "would replace"),
