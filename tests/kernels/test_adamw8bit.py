@@ -182,7 +182,8 @@ def test_the_maps_are_those_of_bitsandbytes(table: Callable[[torch.device], Tens
 def test_steps_as_bitsandbytes_does() -> None:
     """The same moments but for few percent that its encoder puts on another point of the map, at most one of the widest intervals
     away; which ones depends on the processor. The same parameters but for what that makes."""
-    optim = pytest.importorskip("bitsandbytes", reason="the peer is installed beside the benchmarks").optim
+    from bitsandbytes import optim
+
     theirs, ours = torch.nn.Parameter(_random(5000)), _random(5000)
     peer = optim.AdamW8bit([theirs], min_8bit_size=0, **SETTINGS)
     moments = Moments.zeros(ours)

@@ -25,7 +25,6 @@ WHOLE_BLOCKS = {"intermediate_size": 128}
 
 
 def _theirs(path: Path) -> tuple[torch.nn.Module, Tensor]:
-    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, device_map="cpu")
@@ -60,7 +59,6 @@ def test_bitsandbytes_loads_what_is_written_here(
 
 @pytest.mark.parametrize("nested", [True, False])
 def test_what_bitsandbytes_writes_loads_here(nested: bool, make_model, tmp_path: Path) -> None:
-    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     path = make_model(**WHOLE_BLOCKS)

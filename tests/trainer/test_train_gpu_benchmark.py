@@ -51,7 +51,6 @@ def test_ours_trains_the_random_model_and_compares_itself_with_its_roof_and_plan
 
 
 def test_a_peer_starts_from_the_same_loss(cases: ModuleType, model: Path) -> None:
-    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
     found = [cases.run(who, model, 16, 2, 3, DEVICE, (1e10, 1e11))["losses"] for who in ("ours", "peft")]
     assert found[0] == pytest.approx(found[1], rel=0.02)
 
