@@ -62,7 +62,7 @@ def ours(
     decoder = load_adapted(
         weights, settings, seed=0, batches=[], dtype=torch.bfloat16, quantize="nf4", device=device
     )
-    decoder.recompute = True
+    decoder.activations = "recompute"
     optimizer = AdamW(parameter_groups(decoder))
     trained = (False, *(True,) * (length - 1))
     batches = sequences(decoder.config.vocabulary, length, count, steps)

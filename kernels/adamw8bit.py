@@ -3,7 +3,9 @@
 Dettmers, Lewis, Shleifer, Zettlemoyer, "8-bit Optimizers via Block-wise Quantization" (ICLR 2022, arXiv 2110.02861): the first
 moment by the signed dynamic map, the second by the unsigned one, in blocks of 256; the step itself is AdamW's
 (Loshchilov & Hutter, arXiv 1711.05101) in float32, from the moments before they are rounded to codes again. The states are those of
-bitsandbytes.
+bitsandbytes, but that a second moment that is not zero never becomes the code of zero: the next step would divide by its newest
+gradient alone and be up to 1 / sqrt(1 - beta2) times too long (the zero-point problem of Li, Chen, Zhu, "Memory Efficient
+Optimizers with 4-bit States", arXiv 2309.01507).
 
 Bytes a parameter, of s bytes beside a gradient of s: 3*s + 4 + 16/256.
 """
@@ -117,7 +119,8 @@ def _plain_step(
         else:
             flat[part] = wide
         moments.first[part], moments.first_absmax[blocks] = blockwise.quantize_signed(m)
-        moments.second[part], moments.second_absmax[blocks] = blockwise.quantize_unsigned(v)
+        codes, moments.second_absmax[blocks] = blockwise.quantize_unsigned(v)
+        moments.second[part] = codes.maximum((v > 0).to(torch.uint8))
 
 
 def _tables(device: torch.device) -> tuple[Tensor, ...]:

@@ -1,6 +1,6 @@
 """The training loop, read top to bottom.
 
-A step: for each pack of the step, loss and gradient; clip; update; record. A step's loss is the mean over the
+A step: for each pack of the step, loss and gradient; clip; update; project; record. A step's loss is the mean over the
 whole step, however its rows lie in packs or processes (see ``objectives/objective.py``). A checkpoint holds all that the
 next step depends on (weights, optimizer state, random states, projection, step), so a resumed run gives the same bits
 as an uninterrupted one on the same machine and number of threads.
@@ -13,16 +13,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-from ..pipelines.errors import DataError, GristmillError, StoreError
+from ..pipelines.errors import DataError, GristmillError
 from ..pipelines.operator import Context
 from .audit import NAMED
-from .checkpoint import load_checkpoint, save_checkpoint
-from .device import random_states, set_random_states
+from .checkpoint import TrainingState
 from .examples import Example, count_tokens
 from .history import History
 from .model import Decoder
@@ -30,23 +28,10 @@ from .objectives.objective import Moment, Objective
 from .optimizers.optimizer import Optimizer
 from .packs import Pack
 from .parallel import Processes
+from .sparse.projection import Projection
 
 #: For each of some packs, the indices of its examples.
 Packs = Sequence[Sequence[int]]
-
-
-class Projection(Protocol):
-    """What happens to the weights after an update: the slot for methods that keep a change of them within bounds."""
-
-    def __call__(self, step: int, last: bool) -> None:
-        """``step`` (from 0) has just updated the weights; ``last``: it was the last one."""
-        ...
-
-    def state(self) -> dict[str, Any]:
-        """What a resumed run needs: tensors and plain values."""
-        ...
-
-    def load(self, state: dict[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +39,8 @@ class LoopSettings:
     """What the loop needs to know beside the model and the rows.
 
     ``rate``: step -> learning rate. ``clip``: the gradient's largest norm, 0 for none. ``checkpoint``: the file.
-    ``identity``: names rows and settings, so that a checkpoint of others is refused. ``seed``: of dropout.
+    ``identity``: names rows and settings, so that a checkpoint of others is refused. ``seed``: of dropout. ``at_best``: the seconds that
+    a step over these rows takes where the machine does nothing but matrix products; progress shows the share of them.
     """
 
     rate: Callable[[int], float]
@@ -63,6 +49,7 @@ class LoopSettings:
     checkpoint_every: int
     identity: str
     seed: int
+    at_best: Callable[[Sequence[Example]], float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +90,16 @@ def train(
     ``context.check`` stop the run. Raises DataError, naming the rows, when a loss or gradient is not finite.
     """
     processes = Processes.current()
-    state = _State(settings, optimizer, projection, processes, model.embeddings.device)
-    history = state.history
+    history = History()
+    state = TrainingState(
+        settings.checkpoint,
+        settings.identity,
+        optimizer,
+        projection,
+        processes,
+        history,
+        model.embeddings.device,
+    )
     model.train()
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed + processes.rank)
@@ -112,12 +107,12 @@ def train(
         for step in range(len(history.step), len(steps)):
             _let_stop(context, processes, state)
             last = step + 1 == len(steps)
-            started = time.perf_counter()
             progress = step / len(steps)
             before = None
             if held_out is not None and step % held_out.every == 0:
                 before = held_out_loss(model, objective, held_out, progress, processes)
 
+            started = time.perf_counter()
             rows = [examples[index] for indices in steps[step] for index in indices]
             moment = Moment(sum(objective.count(example) for example in rows), progress)
             optimizer.clear()
@@ -128,10 +123,12 @@ def train(
             ids = [row for part in parts for row in part.ids]
             row_loss = [value for part in parts for value in part.row_loss]
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise DataError(_not_finite(step, loss, norm, ids, row_loss))
+                blamed = [row for row, value in zip(ids, row_loss) if not math.isfinite(value)]
+                blamed = blamed or _with_wrong_gradients(model, objective, optimizer, rows, moment) or ids
+                raise DataError(_not_finite(step, loss, norm, blamed))
             optimizer.step(settings.rate(step))
             if projection is not None:
-                projection(step, last)
+                projection.after_step(step, last, optimizer)
 
             seconds = time.perf_counter() - started
             history.add(
@@ -146,8 +143,10 @@ def train(
                 held_out_loss=before,
                 figures=_sum(part.figures for part in parts),
             )
-            speed = count_tokens(rows) / seconds
-            context.progress(step + 1, len(steps), "steps", loss=loss, tokens_per_s=speed)
+            shown = {"loss": loss, "tokens_per_s": count_tokens(rows) / seconds}
+            if settings.at_best is not None:
+                shown["roofline"] = settings.at_best(rows) / (seconds * processes.size)
+            context.progress(step + 1, len(steps), "steps", **shown)
             if (step + 1) % settings.checkpoint_every == 0 and not last:
                 state.save()
         state.save()
@@ -181,70 +180,25 @@ def _run(
     backward: bool,
 ) -> list[Part]:
     """Losses (and gradients) of this process's packs; returns all processes', in the order of the packs."""
-    mine: dict[int, Part] = {}
-    for number in processes.share(len(packs)):
-        rows = [examples[index] for index in packs[number]]
-        found = objective.loss(model, Pack.of(rows, model.embeddings.device), moment)
-        if backward:
-            torch.autograd.backward(found.loss)
-        ids = [example.id for example in rows]
-        mine[number] = Part(found.loss.item(), ids, found.rows, dict(found.figures))
+    mine = {
+        number: _one(model, objective, [examples[index] for index in packs[number]], moment, backward)
+        for number in processes.share(len(packs))
+    }
     everyones = {number: part for parts in processes.gather(mine) for number, part in parts.items()}
     return [everyones[number] for number in range(len(packs))]
 
 
-class _State:
-    """All that the next step depends on, and the file that keeps it."""
-
-    def __init__(
-        self,
-        settings: LoopSettings,
-        optimizer: Optimizer,
-        projection: Projection | None,
-        processes: Processes,
-        device: torch.device,
-    ) -> None:
-        self.device = device
-        self.settings, self.optimizer, self.projection = settings, optimizer, projection
-        self.processes, self.history = processes, History()
-
-    def save(self) -> None:
-        """All processes must call it; the first one writes."""
-        randoms = self.processes.gather(random_states(self.device))
-        if self.processes.first:
-            state = {
-                "identity": self.settings.identity,
-                "parameters": [parameter.detach() for parameter in self.optimizer.parameters],
-                "optimizer": self.optimizer.state(),
-                "projection": None if self.projection is None else self.projection.state(),
-                "random": randoms,
-                "history": self.history.columns(),
-            }
-            save_checkpoint(self.settings.checkpoint, state)
-        self.processes.gather(None)  # nobody goes on before the file is there
-
-    def resume(self) -> None:
-        """Go on from the checkpoint, where there is one."""
-        state = load_checkpoint(self.settings.checkpoint, self.settings.identity)
-        if state is None:
-            return
-        if len(state["random"]) != self.processes.size:
-            raise StoreError(
-                f"{self.settings.checkpoint}: a checkpoint of {len(state['random'])} processes, and this training has "
-                f"{self.processes.size}; start as many, or remove it to train from the start"
-            )
-        with torch.no_grad():
-            for parameter, saved in zip(self.optimizer.parameters, state["parameters"], strict=True):
-                parameter.copy_(saved)
-        self.optimizer.load(state["optimizer"])
-        if self.projection is not None:
-            self.projection.load(state["projection"])
-        set_random_states(state["random"][self.processes.rank], self.device)
-        for name, values in state["history"].items():
-            getattr(self.history, name).extend(values)
+def _one(
+    model: Decoder, objective: Objective, rows: Sequence[Example], moment: Moment, backward: bool
+) -> Part:
+    """One pack; its graph is gone when the next begins."""
+    found = objective.loss(model, Pack.of(rows, model.embeddings.device), moment)
+    if backward:
+        torch.autograd.backward(found.loss)
+    return Part(found.loss.item(), [row.id for row in rows], found.rows, dict(found.figures))
 
 
-def _let_stop(context: Context, processes: Processes, state: _State) -> None:
+def _let_stop(context: Context, processes: Processes, state: TrainingState) -> None:
     """Raise what the context raises, once a checkpoint is written; all processes stop together."""
     asked: BaseException | None = None
     try:
@@ -264,9 +218,21 @@ def _sum(figures: Iterable[dict[str, float]]) -> dict[str, float]:
     return total
 
 
-def _not_finite(step: int, loss: float, norm: float, ids: list[str], row_loss: list[float]) -> str:
-    """Which rows to look at: those whose own loss is not finite, else all of the step."""
-    blamed = [row for row, value in zip(ids, row_loss) if not math.isfinite(value)] or ids
+def _with_wrong_gradients(
+    model: Decoder, objective: Objective, optimizer: Optimizer, rows: Sequence[Example], moment: Moment
+) -> list[str]:
+    """The ids of the rows whose gradient, each row's alone, is not finite."""
+    found = []
+    for row in rows:
+        optimizer.clear()
+        _one(model, objective, [row], moment, backward=True)
+        gradients = [parameter.grad for parameter in optimizer.parameters if parameter.grad is not None]
+        if not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
+            found.append(row.id)
+    return found
+
+
+def _not_finite(step: int, loss: float, norm: float, blamed: Sequence[str]) -> str:
     return (
         f"training stopped at step {step}: loss {loss}, gradient norm {norm}; rows {', '.join(blamed[:NAMED])}"
         f"{f' and {len(blamed) - NAMED} more' if len(blamed) > NAMED else ''}. Look at these rows, or lower learning_rate"

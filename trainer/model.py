@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
-from torch.utils.checkpoint import checkpoint
 
 from ..kernels.attention import packed_attention
 from ..kernels.lora_mlp import lora_mlp
@@ -26,6 +25,7 @@ from ..kernels.rms_norm import add_rms_norm, rms_norm
 from ..kernels.rotary import rotate
 from ..kernels.swiglu import swiglu
 from ..pipelines.errors import ModelError
+from .activations import Activations, block_runner
 from .linear import Linear, lora_maps
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
@@ -177,9 +177,8 @@ class Decoder(nn.Module):
         self.config, self.embeddings, self.norm, self.head = config, embeddings, norm, head
         self.layers = nn.ModuleList(blocks)
         self.frequencies = config.frequencies().to(embeddings.device)
-        #: Keep only each block's input for the backward pass, and compute the block again there (Chen et al.,
-        #: "Training Deep Nets with Sublinear Memory Cost", arXiv 1604.06174).
-        self.recompute = False
+        #: What becomes of what the blocks save for the backward pass.
+        self.activations: Activations = "keep"
 
     def forward(self, ids: Tensor, lengths: Sequence[int]) -> Tensor:
         """The hidden states under the head, (tokens, hidden). ``ids`` int64 (tokens,), packed sequences."""
@@ -187,11 +186,9 @@ class Decoder(nn.Module):
         angles = positions[:, None].float() * self.frequencies
         cosines, sines = angles.cos().to(self.embeddings.dtype), angles.sin().to(self.embeddings.dtype)
         x = embedding(ids, self.embeddings)
+        run = block_runner(self.activations if torch.is_grad_enabled() else "keep", self)
         for block in self.layers:
-            if self.recompute and torch.is_grad_enabled():
-                x = checkpoint(block, x, cosines, sines, lengths, use_reentrant=False)
-            else:
-                x = block(x, cosines, sines, lengths)
+            x = run(block, x, cosines, sines, lengths)
         return rms_norm(x, self.norm, self.config.epsilon)
 
     def logits(self, ids: Tensor, lengths: Sequence[int]) -> Tensor:

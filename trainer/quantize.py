@@ -16,7 +16,7 @@ from ..pipelines.errors import ModelError
 from .base import FORMATS
 from .bitsandbytes_layout import NAMES, is_quantized, to_tensors
 from .model import LINEARS, ModelConfig
-from .tensor_files import SHARD_BYTES, TensorReader, TensorWriter, check_written, copy_rest
+from .tensor_files import SHARD_BYTES, TensorReader, TensorWriter, check_place, check_written, copy_rest
 
 #: The formats with a layout on disk that transformers and vLLM read as well: bitsandbytes' NF4.
 WRITTEN = ("nf4",)
@@ -61,6 +61,7 @@ def quantize_model(
     if unknown:
         raise ModelError(f"no linear layers called {', '.join(unknown)}; there are {', '.join(short)}")
     ModelConfig.read(path)
+    check_place(out, [path])
     temporary = out.with_name(out.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

@@ -26,10 +26,13 @@ def _nearest_code(x, MIDPOINTS):
 
 
 @triton.jit
-def _store_blocks(x, CODES, ABSMAX, MIDPOINTS, row, at, inside, present, smallest):
+def _store_blocks(x, CODES, ABSMAX, MIDPOINTS, row, at, inside, present, smallest, SQUARES: tl.constexpr):
     absmax = tl.max(tl.abs(x), axis=1)
     normed = x * tl.div_rn(1.0, tl.maximum(absmax, smallest))[:, None]
-    tl.store(CODES + at, _nearest_code(normed, MIDPOINTS).to(tl.uint8), mask=inside)
+    code = _nearest_code(normed, MIDPOINTS)
+    if SQUARES:
+        code = tl.where((x > 0) & (code == 0), 1, code)
+    tl.store(CODES + at, code.to(tl.uint8), mask=inside)
     tl.store(ABSMAX + row, absmax, mask=present)
 
 
@@ -54,8 +57,8 @@ def _step(
         tl.store(P + at, rounded(p, tl.randint(tl.load(SEED), at)), mask=inside)
     else:
         tl.store(P + at, p, mask=inside)
-    _store_blocks(m, FIRST, FIRST_ABSMAX, SIGNED_MIDDLES, row, at, inside, present, smallest)
-    _store_blocks(v, SECOND, SECOND_ABSMAX, UNSIGNED_MIDDLES, row, at, inside, present, smallest)
+    _store_blocks(m, FIRST, FIRST_ABSMAX, SIGNED_MIDDLES, row, at, inside, present, smallest, False)
+    _store_blocks(v, SECOND, SECOND_ABSMAX, UNSIGNED_MIDDLES, row, at, inside, present, smallest, True)
 
 
 def step(

@@ -65,6 +65,19 @@ def test_one_step_is_adamw_in_float64(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.usefixtures("form")
+def test_a_second_moment_that_is_not_zero_never_becomes_zero() -> None:
+    """Beside one 10,000 times as large, whose square is beyond the map's range; one that is zero stays so."""
+    gradient = torch.zeros(300, device=DEVICE)
+    gradient[:100], gradient[299] = 1e-4, 1.0
+    gradient[0] = 1.0
+    parameter, moments = torch.zeros(300, device=DEVICE), Moments.zeros(gradient)
+    adamw8bit_step(parameter, gradient, moments, step=1, **SETTINGS)
+    assert (moments.second[1:100] == 1).all()
+    assert (moments.second[100:299] == 0).all()
+    assert (moments.second[[0, 299]] == 255).all()
+
+
+@pytest.mark.usefixtures("form")
 def test_reads_and_writes_views() -> None:
     plain, gradient = _random(30, 20), _random(30, 20, seed=4)
     view, moments = plain.clone().T.contiguous().T, [_started(plain) for _ in range(2)]

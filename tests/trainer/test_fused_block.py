@@ -73,7 +73,7 @@ def test_loss_and_gradients_are_those_of_layer_by_layer(
         assert lora_maps(*mlp.values()) is not None
     found = []
     for recompute in (False, True):
-        model.recompute = recompute
+        model.activations = "recompute" if recompute else "keep"
         found.append(_loss_and_gradients(model))
     layer_by_layer()
     for fused in found:

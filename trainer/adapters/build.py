@@ -12,6 +12,7 @@ from ...pipelines.inference import ModelWeights, derive_seed
 from ..export import load_adapter, read_adapter_config, read_ranks
 from ..loading import load_model
 from ..model import Decoder
+from ..sparse.export import SparseDelta
 from .initialisation import Batches
 from .lora import LoRA
 from .settings import AdapterSettings
@@ -26,7 +27,8 @@ def load_adapted(
     ``batches``: packs of the training data, for the initialisations that look at it. ``loading``: as
     :func:`gristmill.trainer.loading.load_model` takes it. Raises ModelError for an earlier adapter of other settings.
     """
-    if weights.adapter is not None:
+    delta = SparseDelta(weights.adapter) if weights.adapter is not None and settings.kind == "delta" else None
+    if weights.adapter is not None and delta is None:
         _check_same(weights.name, read_adapter_config(weights.adapter), settings)
     init = INITS[settings.init](settings, seed)
     names = settings.names()
@@ -37,7 +39,7 @@ def load_adapted(
         ),
         **loading,
     )
-    if weights.adapter is None:
+    if weights.adapter is None or delta is not None:
         factors = init.start(model, batches)
     else:
         factors = init.resume(model, read_ranks(weights.adapter))
@@ -53,7 +55,9 @@ def load_adapted(
         if begin is not None and isinstance(adapter, LoRA):
             adapter.begin(begin, linear.weight())
         linear.adapter = adapter
-    if weights.adapter is not None:
+    if delta is not None:
+        delta.load_into(model)
+    elif weights.adapter is not None:
         load_adapter(model, weights.adapter)
     return model
 

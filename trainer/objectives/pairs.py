@@ -76,8 +76,8 @@ class PairObjective:
         tokens = torch.bincount(pack.owners, minlength=len(sums))
         reference: list[Tensor] | list[None] = [None, None]
         if self.referenced:
-            known = torch.tensor([example.reference for example in pack.examples], device=sums.device)
-            reference = list(known.to(sums.dtype).T)
+            known = torch.tensor([example.reference for example in pack.examples], dtype=torch.float64)
+            reference = list(known.to(sums.device, sums.dtype).T)
         chosen, rejected = (Responses(sums[side::2], tokens[side::2], reference[side]) for side in range(2))
         losses, margins = self.losses(chosen, rejected)
         shares = (pack.row_weights() / moment.count).to(sums.dtype)

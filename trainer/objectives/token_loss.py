@@ -64,7 +64,7 @@ class _LinearTokenLoss(torch.autograd.Function):
             logits.requires_grad_()
             with torch.enable_grad():
                 found = loss(logits, part)
-            (slope,) = torch.autograd.grad(found.sum(), logits)
+                (slope,) = torch.autograd.grad(found.sum(), logits)
             losses[part] = found.detach()
             torch.mm(slope.to(hidden.dtype), head, out=slopes[part])
         ctx.slopes = slopes

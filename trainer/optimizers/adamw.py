@@ -51,4 +51,4 @@ class AdamW(Optimizer):
     def forget(self, parameter: nn.Parameter, kept: Tensor) -> None:
         state = self.states[parameter]
         for name in ("first", "second"):
-            state[name].mul_(kept)
+            state[name].masked_fill_(~kept, 0.0)

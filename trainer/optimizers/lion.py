@@ -32,4 +32,4 @@ class Lion(Optimizer):
             moment.lerp_(gradient, 1 - self.beta2)
 
     def forget(self, parameter: nn.Parameter, kept: Tensor) -> None:
-        self.states[parameter]["first"].mul_(kept)
+        self.states[parameter]["first"].masked_fill_(~kept, 0.0)

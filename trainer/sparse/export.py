@@ -21,8 +21,8 @@ FORMAT = "gristmill sparse delta 1"
 def save_delta(model: Decoder, directory: Path, base: str) -> None:
     """Write the model's deltas to ``directory``, read them back and compare.
 
-    ``base``: what they are changes of, for the reader. Per layer of tensor name T: ``T.indices``, int32 (int64 over 2**31 entries),
-    rising, row-major; ``T.values`` float32: 8 bytes an entry. The directory appears whole or not at all. Raises ModelError where
+    ``base``: what they are changes of, for the reader. Per layer of tensor name T: ``T.indices``, int32 (int64 over
+    2**31 entries), rising, row-major; ``T.values`` float32: 8 bytes an entry. The directory appears whole or not at all. Raises ModelError where
     what was read back differs.
     """
     from safetensors.torch import save_file
@@ -82,13 +82,21 @@ class SparseDelta:
         return whole
 
     def load_into(self, model: Decoder) -> None:
-        """Give the model's deltas these values. Raises ModelError where the layers are not the same."""
+        """Give the model's deltas these values; layers that it does not name stay at the base. Raises ModelError where it
+        changes a layer that has no delta, or of another shape."""
         layers = {f"model.{name}.weight": delta for name, delta in deltas(model).items()}
-        if set(layers) != set(self.shapes):
-            apart = sorted(set(layers) ^ set(self.shapes))
+        apart = sorted(set(self.shapes) - set(layers))
+        if apart:
             raise ModelError(
-                f"{self.directory}: changes other layers than this training: {', '.join(apart[:3])}"
+                f"{self.directory}: changes layers that this training does not: {', '.join(apart[:3])}"
             )
-        for key, delta in layers.items():
-            with torch.no_grad():
-                delta.copy_(self.dense(key))
+        with torch.no_grad():
+            for key, delta in layers.items():
+                if key not in self.shapes:
+                    delta.zero_()
+                elif self.shapes[key] != tuple(delta.shape):
+                    raise ModelError(
+                        f"{self.directory}: its {key} is {self.shapes[key]}, this model's {tuple(delta.shape)}"
+                    )
+                else:
+                    delta.copy_(self.dense(key))

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from typing import Any
-
-import torch
-from torch import nn
 
 from ...pipelines.inference import derive_seed
 from ..adapters.delta import DenseDelta
 from ..model import Decoder
+from ..optimizers.optimizer import Optimizer
 
 
 class Half:
@@ -26,7 +23,8 @@ class Half:
         self.seed = seed
 
     def begin(self, model: Decoder) -> None:
-        """Take the deltas of the frozen half away: they cost neither memory nor time."""
+        """Take the deltas of the frozen half away: they cost neither memory nor time. One that an earlier training has
+        changed stays as it is."""
         linears = dict(model.linears())
         kinds: dict[str, dict[str, list[str]]] = {}
         for name, linear in linears.items():
@@ -39,15 +37,15 @@ class Half:
             for block, names in blocks.items():
                 trained = (len(names) + (1 if block in more else 0)) // 2
                 for name in set(names) - set(draw.sample(names, trained)):
-                    linears[name].adapter = None
+                    adapter = linears[name].adapter
+                    assert isinstance(adapter, DenseDelta)
+                    if adapter.delta.any():
+                        adapter.delta.requires_grad_(False)
+                    else:
+                        linears[name].adapter = None
 
-    def after_step(
-        self, step: int, deltas: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
-    ) -> None:
-        """Nothing: what is frozen has no delta."""
-
-    def finish(self, deltas: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
-        """Nothing."""
+    def after_step(self, step: int, last: bool, optimizer: Optimizer) -> None:
+        """Nothing: what is frozen is no parameter of the optimizer."""
 
     def state(self) -> dict[str, Any]:
         """Nothing: the seed says which half."""

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from gristmill.pipelines.errors import ModelError
 from gristmill.pipelines.inference import ModelWeights
 from gristmill.trainer.adapters.build import load_adapted
+from gristmill.trainer.adapters.groups import parameter_groups
 from gristmill.trainer.adapters.settings import AdapterSettings
 from gristmill.trainer.model import Decoder
+from gristmill.trainer.optimizers.optimizer import Optimizer
+from gristmill.trainer.optimizers.table import OPTIMIZERS
+from gristmill.trainer.sft import SupervisedFineTuning
 from gristmill.trainer.sparse.export import SparseDelta, save_delta
-from gristmill.trainer.sparse.projection import deltas, keep_only
+from gristmill.trainer.sparse.projection import Projection, deltas
 from gristmill.trainer.sparse.selekt import SeleKT
 from gristmill.trainer.sparse.settings import SparseSettings
 
@@ -32,11 +39,15 @@ def _parameters(sizes: list[int], spread: float = 1.0) -> dict[str, nn.Parameter
     }
 
 
-def _stepped(parameters: dict[str, nn.Parameter]) -> torch.optim.Optimizer:
-    optimizer = torch.optim.AdamW(parameters.values(), lr=1e-3)
+def _optimizer(parameters: list[nn.Parameter], name: str = "adamw") -> Optimizer:
+    return OPTIMIZERS[name]([{"params": parameters, "rate": 1.0}])  # type: ignore[index]
+
+
+def _stepped(parameters: dict[str, nn.Parameter], name: str = "adamw") -> Optimizer:
+    optimizer = _optimizer(list(parameters.values()), name)
     for parameter in parameters.values():
         parameter.grad = torch.ones_like(parameter)
-    optimizer.step()
+    optimizer.step(1e-3)
     return optimizer
 
 
@@ -56,78 +67,78 @@ def test_a_projection_keeps_exactly_the_largest_and_twice_is_once(
     parameters = _parameters(sizes, spread=3.0)
     optimizer = _stepped(parameters)
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-    SeleKT(density, 1, scope).after_step(0, parameters, optimizer)
+    SeleKT(density, 1, scope).project(list(parameters.values()), optimizer)
     if scope == "global":
         everything = torch.cat([value.flatten() for value in before.values()])
         groups = [(everything, torch.cat([p.detach().flatten() for p in parameters.values()]))]
     else:
         groups = [(before[name].flatten(), parameters[name].detach().flatten()) for name in parameters]
     for was, now in groups:
-        kept = int(density * was.numel())
+        kept = int(Fraction(repr(density)) * was.numel())
         assert int((now != 0).sum()) == kept
         assert torch.equal(now[now != 0], was[now != 0])
         if 0 < kept < was.numel():
             assert was[now != 0].abs().min() >= was[now == 0].abs().max()
     after = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-    SeleKT(density, 1, scope).finish(parameters, optimizer)
+    SeleKT(density, 1, scope).project(list(parameters.values()), optimizer)
     assert all(torch.equal(parameters[name], after[name]) for name in parameters)
 
 
+def test_the_budget_is_the_share_as_it_is_written() -> None:
+    """0.29 of 100 is 29, though 0.29 * 100 is less in binary."""
+    assert int(0.29 * 100) == 28
+    assert SeleKT(0.29, 1, "global").budget([nn.Parameter(torch.zeros(100))]) == 29
+
+
 def test_ties_go_to_the_earlier_entry_across_layers() -> None:
-    parameters = {name: nn.Parameter(torch.full((2, 3), -1.0)) for name in ("one", "two")}
-    SeleKT(8 / 12, 1, "global").finish(parameters, torch.optim.SGD(parameters.values()))
-    assert torch.equal(parameters["one"], torch.full((2, 3), -1.0))
-    assert parameters["two"].flatten().tolist() == [-1.0, -1.0, 0.0, 0.0, 0.0, 0.0]
+    one, two = (nn.Parameter(torch.full((2, 3), -1.0)) for _ in range(2))
+    SeleKT(8.5 / 12, 1, "global").project([one, two], _optimizer([one, two]))
+    assert torch.equal(one, torch.full((2, 3), -1.0))
+    assert two.flatten().tolist() == [-1.0, -1.0, 0.0, 0.0, 0.0, 0.0]
 
 
 def test_the_scope_decides_where_the_budget_goes() -> None:
-    """Layers whose changes are 30 times larger take the whole global budget; by tensor each has its own."""
-    parameters = _parameters([40, 40], spread=1000.0)
-    optimizer = _stepped(parameters)
-    SeleKT(0.25, 1, "global").finish(parameters, optimizer)
-    assert int((parameters["layer0"] != 0).sum()) < 20
-    parameters = _parameters([40, 40], spread=1000.0)
-    SeleKT(0.25, 1, "tensor").finish(parameters, _stepped(parameters))
-    assert [int((parameter != 0).sum()) for parameter in parameters.values()] == [30, 30]
+    """A layer whose changes are 1000 times larger takes the whole global budget; by tensor each has its own."""
+    for scope, kept in (("global", [0, 60]), ("tensor", [30, 30])):
+        parameters = _parameters([40, 40], spread=1000.0)
+        SeleKT(0.25, 1, scope).project(list(parameters.values()), _stepped(parameters))  # type: ignore[arg-type]
+        found = [int((parameter != 0).sum()) for parameter in parameters.values()]
+        assert sum(found) == 60
+        assert found == pytest.approx(kept, abs=2)
 
 
-def test_moments_are_projected_too_and_only_every_so_many_steps() -> None:
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_moments_are_projected_too_and_only_every_so_many_steps(name: str) -> None:
     parameters = _parameters([20])
-    optimizer = _stepped(parameters)
+    optimizer = _stepped(parameters, name)
     projection = SeleKT(0.1, 3, "global")
+    projection.parameters = list(parameters.values())
     for step in range(2):
-        projection.after_step(step, parameters, optimizer)
+        projection.after_step(step, False, optimizer)
         assert _count(parameters) == 60
-    projection.after_step(2, parameters, optimizer)
+    projection.after_step(2, False, optimizer)
     parameter = parameters["layer0"]
-    dropped = parameter == 0
+    dropped = (parameter == 0).flatten()
     assert int((~dropped).sum()) == 6
-    for moment in ("exp_avg", "exp_avg_sq"):
-        value = optimizer.state[parameter][moment]
-        assert (value[dropped] == 0).all()
-        assert (value[~dropped] != 0).all()
+    for moment in ("first", "second"):
+        if moment in optimizer.states[parameter]:
+            values = optimizer.states[parameter][moment].flatten()
+            nothing = torch.zeros(1)
+            if values.dtype == torch.uint8:
+                from gristmill.kernels import blockwise
+
+                table = blockwise.signed_map if moment == "first" else blockwise.unsigned_map
+                values = table(torch.device("cpu"))[values.int()]
+            assert (values[dropped] == nothing).all()
+            assert (values[~dropped] != nothing).all()
 
 
-def test_moments_in_another_form_are_refused_unless_the_optimizer_masks_them_itself() -> None:
-    parameter = nn.Parameter(torch.ones(4, 2))
-    mask = torch.zeros(4, 2, dtype=torch.bool)
-
-    class Coded(torch.optim.SGD):
-        pass
-
-    class Masking(torch.optim.SGD):
-        def keep(self, parameter: nn.Parameter, mask: Tensor) -> None:
-            self.state[parameter]["codes"].zero_()
-
-    for kind in (Coded, Masking):
-        optimizer = kind([parameter], lr=1.0)
-        optimizer.state[parameter]["codes"] = torch.ones(8, dtype=torch.uint8)
-        if kind is Coded:
-            with pytest.raises(ModelError, match="Coded holds 'codes' in another form"):
-                keep_only(parameter, mask, optimizer)
-        else:
-            keep_only(parameter, mask, optimizer)
-            assert not optimizer.state[parameter]["codes"].any()
+def test_the_last_step_projects_whatever_its_number() -> None:
+    parameters = _parameters([20])
+    projection = SeleKT(0.1, 50, "global")
+    projection.parameters = list(parameters.values())
+    projection.after_step(6, True, _stepped(parameters))
+    assert _count(parameters) == 6
 
 
 def _model(
@@ -146,50 +157,59 @@ def _model(
     return model
 
 
-def _steps(model: Decoder, optimizer: torch.optim.Optimizer, projection: SeleKT, steps: range) -> None:
-    for step in steps:
-        optimizer.zero_grad()
+def _steps(model: Decoder, projection: Projection, count: int) -> Optimizer:
+    optimizer = OPTIMIZERS["adamw"](parameter_groups(model))
+    projection.begin(model)
+    for step in range(count):
+        optimizer.clear()
         ids = IDS.roll(step)
         torch.nn.functional.cross_entropy(model.logits(ids, [48])[:-1], ids[1:]).backward()
-        optimizer.step()
-        projection.after_step(step, deltas(model), optimizer)
+        optimizer.step(1e-2)
+        projection.after_step(step, step + 1 == count, optimizer)
+    return optimizer
 
 
 @pytest.mark.parametrize("quantize", ["none", "nf4"])
-def test_training_over_a_full_and_a_quantized_base_ends_sparse_and_resumes_to_the_same_bits(
-    quantize: str, make_model
+@pytest.mark.parametrize("scope", ["global", "tensor"])
+def test_a_step_leaves_exactly_alpha_n_entries_changed_over_either_base(
+    quantize: str, scope: str, make_model, rows, stopping, tmp_path: Path
 ) -> None:
+    """Through ``train: sft``: counted in what was exported, by layer too; loaded again it is the trained model."""
     path = make_model()
-    whole = _model(path, quantize)
-    before = whole.logits(IDS, [48]).detach()
-    optimizer = torch.optim.AdamW(whole.parameters(), lr=1e-2)
-    projection = SeleKT(0.05, 2, "global")
-    _steps(whole, optimizer, projection, range(6))
-    total = sum(delta.numel() for delta in deltas(whole).values())
-    assert _count(deltas(whole)) == int(0.05 * total)
-    assert (whole.logits(IDS, [48]) - before).abs().max() > 0.1
-    for stop in (1, 2, 3):
-        model = _model(path, quantize)
-        first = torch.optim.AdamW(model.parameters(), lr=1e-2)
-        _steps(model, first, projection, range(stop))
-        saved = ([p.detach().clone() for p in model.parameters()], first.state_dict(), projection.state())
-        again = _model(path, quantize)
-        second = torch.optim.AdamW(again.parameters(), lr=1e-2)
-        with torch.no_grad():
-            for parameter, value in zip(again.parameters(), saved[0]):
-                parameter.copy_(value)
-        second.load_state_dict(saved[1])
-        projection.load(saved[2])
-        _steps(again, second, projection, range(stop, 6))
-        for one, other in zip(deltas(again).values(), deltas(whole).values()):
-            assert torch.equal(one, other)
+    step = SupervisedFineTuning.model_validate(
+        {
+            "model": "base", "quantize": quantize, "dtype": "fp32", "batch_tokens": 300, "max_length": 128,
+            "learning_rate": 1e-2, "adapter": {"kind": "delta"},
+            "sparse": {"kind": "selekt", "density": 0.05, "every": 2, "scope": scope},
+        }
+    )  # fmt: skip
+    trained = step.fit(pa.Table.from_pylist(rows), stopping(tmp_path / "w", path))
+    delta = SparseDelta(trained.adapter)
+    kept = {name: int((delta.dense(name) != 0).sum()) for name in delta.shapes}
+    sizes = {name: rows_ * columns for name, (rows_, columns) in delta.shapes.items()}
+    if scope == "global":
+        assert sum(kept.values()) == int(0.05 * sum(sizes.values()))
+    else:
+        assert kept == {name: size * 5 // 100 for name, size in sizes.items()}
+    assert trained.metrics["changed_weights"] == sum(kept.values())
+    assert trained.metrics["trainable_parameters"] == sum(sizes.values())
+    assert trained.metrics["loss_last"] < trained.metrics["loss_first"]
+    again = load_adapted(
+        ModelWeights("base", path, "digest", trained.adapter), AdapterSettings(kind="delta"),
+        seed=9, batches=[], dtype=torch.float32, quantize=quantize,
+    )  # fmt: skip
+    for name, value in deltas(again).items():
+        assert torch.equal(value, delta.dense(f"model.{name}.weight"))
+    # Training goes on from it, against the original base: the budget is not one more each time.
+    second = step.fit(pa.Table.from_pylist(rows), stopping(tmp_path / "again", path, trained.adapter))
+    assert second.metrics["loss_first"] < trained.metrics["loss_first"]
+    assert second.metrics["changed_weights"] == trained.metrics["changed_weights"]
 
 
 def test_a_delta_that_was_saved_is_the_same_when_loaded(make_model, tmp_path: Path) -> None:
     path = make_model()
     model = _model(path)
-    projection = SeleKT(0.03, 1, "tensor")
-    _steps(model, torch.optim.AdamW(model.parameters(), lr=1e-2), projection, range(2))
+    _steps(model, SeleKT(0.03, 1, "tensor"), 2)
     save_delta(model, tmp_path / "delta", str(path))
     kept = _count(deltas(model))
     size = (tmp_path / "delta" / "sparse_delta.safetensors").stat().st_size
@@ -199,7 +219,7 @@ def test_a_delta_that_was_saved_is_the_same_when_loaded(make_model, tmp_path: Pa
     with torch.no_grad():
         assert torch.equal(fresh.logits(IDS, [48]), model.logits(IDS, [48]))
     fewer = _model(path, sparse=SparseSettings(kind="half"))
-    with pytest.raises(ModelError, match="changes other layers than this training"):
+    with pytest.raises(ModelError, match="changes layers that this training does not"):
         SparseDelta(tmp_path / "delta").load_into(fewer)
 
 
@@ -228,8 +248,7 @@ def test_half_of_each_blocks_matrices_is_trained_and_another_seed_draws_another_
             assert len(attention) == 2
             assert len(mlp) in (1, 2)
         frozen = {name: linear.weight().clone() for name, linear in model.linears() if linear.adapter is None}
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-        _steps(model, optimizer, SeleKT(1.0, 99, "global"), range(2))
+        _steps(model, SeleKT(1.0, 99, "global"), 2)
         for name, linear in model.linears():
             if name in frozen:
                 assert torch.equal(linear.weight(), frozen[name])
@@ -237,3 +256,42 @@ def test_half_of_each_blocks_matrices_is_trained_and_another_seed_draws_another_
                 assert linear.adapter.delta.abs().max() > 0
         chosen.append(names)
     assert chosen[0] != chosen[1]
+
+
+def test_what_half_of_a_second_training_freezes_keeps_what_the_first_one_learned(
+    make_model, tmp_path: Path
+) -> None:
+    """Another seed draws another half: those of the first half that are frozen now stay, and are saved again."""
+    path = make_model(num_hidden_layers=4)
+    half = SparseSettings(kind="half")
+    first = _model(path, sparse=half, seed=1)
+    _steps(first, SeleKT(1.0, 99, "global"), 2)
+    save_delta(first, tmp_path / "first", str(path))
+    second = load_adapted(
+        ModelWeights("base", path, "digest", tmp_path / "first"), AdapterSettings(kind="delta"),
+        seed=2, batches=[], dtype=torch.float32, quantize="none",
+    )  # fmt: skip
+    half.projection(2).begin(second)
+    learned = {name: value.detach().clone() for name, value in deltas(first).items()}
+    frozen = [name for name, value in deltas(second).items() if not value.requires_grad]
+    assert frozen
+    assert set(frozen) < set(learned)
+    trained = {name: value for name, value in deltas(second).items() if value.requires_grad}
+    assert len(trained) == 14
+    optimizer = OPTIMIZERS["adamw"](parameter_groups(second))
+    assert {id(parameter) for parameter in optimizer.parameters} == {id(value) for value in trained.values()}
+    torch.nn.functional.cross_entropy(second.logits(IDS, [48])[:-1], IDS[1:]).backward()
+    optimizer.step(1e-2)
+    for name in frozen:
+        assert torch.equal(deltas(second)[name], learned[name])
+    save_delta(second, tmp_path / "second", str(path))
+    assert set(SparseDelta(tmp_path / "second").shapes) == {
+        f"model.{name}.weight" for name in {*frozen, *trained}
+    }
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_a_sparse_policy_over_an_adapter_is_refused(kind: str) -> None:
+    given_: dict[str, Any] = {"model": "base", "adapter": {"kind": kind}, "sparse": {}}
+    with pytest.raises(ValueError, match=f"this adapter is of kind '{kind}': give adapter: {{kind: delta}}"):
+        SupervisedFineTuning.model_validate(given_)

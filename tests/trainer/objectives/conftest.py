@@ -1,0 +1,148 @@
+"""A tiny model in float64 whose losses are also written plainly, over full logits, a sequence at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gristmill.trainer.adapters.lora import LoRA
+from gristmill.trainer.chat import ChatEncoder
+from gristmill.trainer.examples import Example, Tokens
+from gristmill.trainer.loading import load_model
+from gristmill.trainer.model import Decoder
+from gristmill.trainer.objectives.objective import Moment, Objective
+from gristmill.trainer.packing import pack
+from gristmill.trainer.packs import Pack
+
+#: Loss, gradients by parameter, and each row's loss by its id.
+Found = tuple[float, list[Tensor], dict[str, float]]
+
+
+def adapted(path: Path) -> Decoder:
+    """In float64, with adapters that have moved away from where they start."""
+    model = load_model(path, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(7)
+    for _, linear in model.linears():
+        linear.adapter = LoRA(linear.shape, rank=2, alpha=4, generator=generator).double()
+        torch.nn.init.normal_(linear.adapter.b, std=0.1, generator=generator)
+    return model
+
+
+@dataclass
+class Lab:
+    """What the tests of an objective share."""
+
+    path: Path
+    model: Decoder
+    encoder: ChatEncoder
+
+    def encode(self, objective: Objective, rows: Sequence[dict[str, Any]]) -> list[Example]:
+        return [objective.encode(row, self.encoder) for row in rows]
+
+    def logits(self, tokens: Tokens) -> Tensor:
+        """Of the sequence alone, (tokens, V): the predictions of its trained tokens."""
+        logits = self.model.logits(torch.tensor(tokens.ids), [len(tokens.ids)])
+        return logits[[place - 1 for place, on in enumerate(tokens.trained) if on]]
+
+    def aims(self, tokens: Tokens) -> Tensor:
+        return torch.tensor([token for token, on in zip(tokens.ids, tokens.trained) if on])
+
+    def log_p(self, tokens: Tokens) -> Tensor:
+        """The log-probability of each trained token."""
+        return self.logits(tokens).log_softmax(1).gather(1, self.aims(tokens)[:, None])[:, 0]
+
+    def gradients(self, loss: Tensor) -> list[Tensor]:
+        return list(torch.autograd.grad(loss, list(self.model.parameters())))
+
+    def run(
+        self,
+        objective: Objective,
+        examples: Sequence[Example],
+        capacity: int | None = None,
+        progress: float = 0.0,
+    ) -> Found:
+        """As the loop does: packs of at most ``capacity`` tokens, None for one pack."""
+        lengths = [example.tokens for example in examples]
+        packs = pack(lengths, max(lengths) if capacity == 0 else capacity or sum(lengths))
+        moment = Moment(sum(objective.count(example) for example in examples), progress)
+        total, rows = 0.0, {}
+        for parameter in self.model.parameters():
+            parameter.grad = None
+        for indices in packs:
+            chosen = [examples[index] for index in indices]
+            found = objective.loss(self.model, Pack.of(chosen, torch.device("cpu")), moment)
+            torch.autograd.backward(found.loss)
+            total += found.loss.item()
+            rows |= dict(zip((example.id for example in chosen), found.rows))
+        return total, [parameter.grad.clone() for parameter in self.model.parameters()], rows
+
+    def check(
+        self,
+        objective: Objective,
+        examples: Sequence[Example],
+        losses: Sequence[Tensor],
+        counts: Sequence[float],
+        tolerance: float = 1e-9,
+        **options: Any,
+    ) -> Found:
+        """Loss, gradients and row losses are those of ``losses``, one a row, each counting as ``counts`` say."""
+        loss = sum(count * each for count, each in zip(counts, losses)) / sum(counts)
+        assert isinstance(loss, Tensor)
+        wanted = self.gradients(loss)
+        total, gradients, rows = self.run(objective, examples, **options)
+        assert total == pytest.approx(loss.item(), rel=tolerance)
+        for found, expected in zip(gradients, wanted):
+            assert expected.abs().max() > 0
+            assert (found - expected).abs().max() <= tolerance * expected.abs().max()
+        for example, each in zip(examples, losses):
+            assert rows[example.id] == pytest.approx(each.item(), rel=tolerance)
+        return total, gradients, rows
+
+    def same(self, one: Found, other: Found, tolerance: float = 1e-9) -> None:
+        """Both runs gave the same losses and gradients."""
+        assert one[0] == pytest.approx(other[0], rel=tolerance)
+        assert one[2] == pytest.approx(other[2], rel=tolerance)
+        for found, expected in zip(one[1], other[1]):
+            assert (found - expected).abs().max() <= tolerance * expected.abs().max()
+
+
+@pytest.fixture
+def lab(make_model: Callable[..., Path]) -> Lab:
+    path = make_model()
+    return Lab(path, adapted(path), ChatEncoder(path))
+
+
+@pytest.fixture
+def texts() -> list[dict[str, Any]]:
+    """Rows with a response, of many lengths, some with weights of their own."""
+    rows: list[dict[str, Any]] = [
+        {"_id": f"row-{n}", "prompt": "ab c" * (n % 4 + 1), "response": "one two three"[: 2 + n]}
+        for n in range(7)
+    ]
+    rows[1]["weight"] = 2.5
+    rows[2]["token_weights"] = [0.0, 1.0, 0.5, 2.0, 1.0]
+    rows[4] |= {"weight": 0.3, "token_weights": [3.0] * 7}
+    return rows
+
+
+@pytest.fixture
+def pairs() -> list[dict[str, Any]]:
+    """Rows with a better and a worse response."""
+    rows: list[dict[str, Any]] = [
+        {
+            "_id": f"pair-{n}",
+            "prompt": "ab " * (n + 1),
+            "chosen": "yes, sir"[: n + 2],
+            "rejected": "no way"[: 6 - n],
+        }
+        for n in range(5)
+    ]
+    rows[1]["weight"] = 2.5
+    rows[3]["system"] = "Be short."
+    return rows

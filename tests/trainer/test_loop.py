@@ -1,0 +1,214 @@
+"""The loop: resumed anywhere to the same bits, two processes as one, rows named, bits that nothing else touches."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from gristmill.kernels.cross_entropy import linear_cross_entropy
+from gristmill.pipelines.errors import DataError
+from gristmill.pipelines.operator import Trained
+from gristmill.trainer.objectives.token_loss import TokenObjective
+from gristmill.trainer.sft import SupervisedFineTuning
+
+LORA = {"rank": 4, "alpha": 8}
+DELTA = {"kind": "delta"}
+METHODS: dict[str, dict[str, Any]] = {
+    "lora, nf4, bf16": {"adapter": LORA, "quantize": "nf4", "dtype": "bf16"},
+    "lora+, dropout": {"adapter": {**LORA, "dropout": 0.3, "b_rate": 4.0}},
+    "dora, nf4, dropout": {"adapter": {**LORA, "kind": "dora", "dropout": 0.2}, "quantize": "nf4"},
+    "selekt": {"adapter": DELTA, "sparse": {"density": 0.1, "every": 2}},
+    "selekt, nf4, by tensor": {
+        "adapter": DELTA, "sparse": {"density": 0.1, "every": 3, "scope": "tensor"}, "quantize": "nf4",
+    },
+    "half": {"adapter": DELTA, "sparse": {"kind": "half"}},
+}  # fmt: skip
+Fit = Callable[..., Trained]
+
+
+def step_of(**changes: Any) -> SupervisedFineTuning:
+    defaults: dict[str, Any] = {
+        "batch_tokens": 300,
+        "max_length": 128,
+        "pack_tokens": 128,
+        "learning_rate": 1e-2,
+        "adapter": LORA,
+        "dtype": "fp32",
+        "quantize": "none",
+    }
+    return SupervisedFineTuning.model_validate({"model": "base", **defaults, **changes})
+
+
+@pytest.fixture
+def fit(make_model, rows, stopping, tmp_path: Path) -> Fit:
+    """Train in a folder of ``tmp_path``: ``fit("whole", epochs=2)``; ``stop_at``: after so many steps."""
+    path, table = make_model(), pa.Table.from_pylist(rows)
+
+    def run(name: str, stop_at: int | None = None, **changes: Any) -> Trained:
+        bench = stopping(tmp_path / name, path, stop_at=stop_at, tables={"other": table})
+        return step_of(**changes).fit(table, bench)
+
+    return run
+
+
+def same(one: Trained, other: Trained, digest: Callable[[Trained], str]) -> None:
+    """To the bit: what was written, and the history but for its seconds."""
+    assert digest(one) == digest(other)
+    assert one.history.drop(["seconds"]).equals(other.history.drop(["seconds"]))
+
+
+@settings(max_examples=14, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    method=st.sampled_from(sorted(METHODS)),
+    optimizer=st.sampled_from(["adamw", "adamw8bit", "lion"]),
+    stop=st.integers(0, 5),
+    again=st.booleans(),
+    every=st.sampled_from([2, 3, 100]),
+)
+def test_a_run_stopped_anywhere_and_resumed_gives_the_same_bits(
+    fit: Fit, digest, stopped, tmp_path: Path, method: str, optimizer: str, stop: int, again: bool, every: int
+) -> None:
+    """Weights, losses and history, for every method and optimizer, stopped once or twice."""
+    options = {**METHODS[method], "optimizer": optimizer, "checkpoint_every": every, "epochs": 2}
+    number = len(list(tmp_path.iterdir()))
+    name = f"{method} {optimizer}"
+    for more in [stop, 5 - stop] if again else [stop]:
+        with pytest.raises(stopped):
+            fit(f"part {number}", stop_at=more, **options)
+        torch.rand(3)  # another state of the random generator than the stopped run left
+    resumed = fit(f"part {number}", **options)
+    whole = fit(name, **options)  # a finished run is read from its checkpoint
+    assert whole.metrics["steps"] == 6
+    same(resumed, whole, digest)
+
+
+def test_two_processes_train_as_one_does(fit: Fit, rows, tmp_path: Path, digest) -> None:
+    """Losses to 1e-6 of one process's, weights to 1e-5 of the largest: only the order in which gradients are summed differs.
+    With at most two packs a step not even that does: to the bit. And two processes, one of them told to stop, resume to
+    the same bits."""
+    options = {"many": {"pack_tokens": 1}, "pairs": {"batch_rows": 2, "pack_tokens": 1}}
+    alone = {name: fit(f"{name} alone", **changes) for name, changes in options.items()}
+    settings_ = {name: step_of(**changes).model_dump(mode="json") for name, changes in options.items()}
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    (tmp_path / "settings.json").write_text(json.dumps(settings_))
+    script = Path(__file__).with_name("two_processes.py")
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    done = subprocess.run(
+        [sys.executable, "-P", str(script), str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    for name, one in alone.items():
+        found, history = json.loads((tmp_path / f"{name}.json").read_text()), one.history.to_pydict()
+        assert found["rows"] == history["rows"]
+        assert found["loss"] == pytest.approx(history["loss"], rel=1e-6)
+        for theirs, ours in zip(found["row_loss"], history["row_loss"]):
+            assert theirs == pytest.approx(ours, rel=1e-5)
+        theirs = load_file(tmp_path / name / "adapter" / "adapter_model.safetensors")
+        for key, value in load_file(one.adapter / "adapter_model.safetensors").items():
+            assert (value - theirs[key]).abs().max() <= 1e-5 * value.abs().max(), key
+    digests = json.loads((tmp_path / "digests.json").read_text())
+    assert digests["pairs"] == digest(alone["pairs"])
+    assert digests["stopped"] == digests["many"]
+
+
+def poison(path: Path, letter: str) -> None:
+    """Make the embedding of a letter infinite."""
+    tensors = load_file(path / "model.safetensors")
+    tensors["model.embed_tokens.weight"][ord(letter) - ord("!") + 2] = float("inf")
+    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_a_loss_that_is_not_finite_names_the_rows_that_have_it_and_no_others(
+    make_model, rows, stopping, tmp_path: Path
+) -> None:
+    path = make_model(tie_word_embeddings=False)
+    poison(path, "z")
+    rows[3]["prompt"], rows[11]["prompt"] = "fizz", "buzz"
+    with pytest.raises(
+        DataError, match=r"stopped at step \d: loss nan, gradient norm nan; rows row-(3|11)\. Look"
+    ):
+        step_of(batch_rows=5).fit(pa.Table.from_pylist(rows), stopping(tmp_path / "w", path))
+    assert not (tmp_path / "w" / "adapter").exists()
+
+
+class Steep(SupervisedFineTuning):
+    """A finite loss whose gradient is not: the root of 0, where a row has the letter z."""
+
+    def objective(self, context: Any) -> TokenObjective:
+        def losses(hidden, head, pack, weights, moment):
+            total, each = linear_cross_entropy(hidden, head, pack.targets, weights)
+            steep = hidden[pack.targets == ord("z") - ord("!") + 2].sum()
+            return total + (steep - steep.detach()).abs().sqrt(), each
+
+        return TokenObjective(losses)
+
+
+def test_a_gradient_that_is_not_finite_names_its_row_too(make_model, rows, stopping, tmp_path: Path) -> None:
+    rows[6]["response"] = "fizz"
+    step = Steep.model_validate(step_of(batch_tokens=10_000).model_dump())
+    with pytest.raises(DataError, match=r"step 0: loss \d.*, gradient norm nan; rows row-6\. Look"):
+        step.fit(pa.Table.from_pylist(rows), stopping(tmp_path / "w", make_model()))
+
+
+def test_evaluating_leaves_the_training_bits_alone(fit: Fit, digest) -> None:
+    dropout = {"adapter": {**LORA, "dropout": 0.3}}
+    plain = fit("plain", **dropout)
+    evaluated = fit("evaluated", evaluate_on="other", evaluate_every=2, **dropout)
+    assert digest(evaluated) == digest(plain)
+    seen = evaluated.history["held_out_loss"].to_pylist()
+    assert [value is not None for value in seen] == [n % 2 == 0 for n in range(len(seen))]
+    assert plain.history["loss"].equals(evaluated.history["loss"])
+    assert evaluated.metrics["held_out_loss"] < seen[0]
+    assert "held_out_loss" not in plain.metrics
+
+
+def test_the_held_out_loss_is_that_of_the_training_rows_where_they_are_the_same(fit: Fit) -> None:
+    trained = fit("all", batch_tokens=10_000, epochs=4, evaluate_on="other", evaluate_every=1)
+    history = trained.history.to_pydict()
+    assert history["held_out_loss"] == pytest.approx(history["loss"], rel=1e-6)
+    assert trained.metrics["held_out_loss"] < history["held_out_loss"][-1]
+
+
+def test_a_resumed_run_takes_the_held_out_loss_where_the_whole_one_does(fit: Fit, digest, stopped) -> None:
+    options = {"evaluate_on": "other", "evaluate_every": 2, "checkpoint_every": 100}
+    whole = fit("whole", **options)
+    with pytest.raises(stopped):
+        fit("part", stop_at=2, **options)
+    resumed = fit("part", **options)
+    same(resumed, whole, digest)
+    assert resumed.metrics["held_out_loss"] == whole.metrics["held_out_loss"]
+
+
+@pytest.mark.parametrize("method", ["lora, nf4, bf16", "lora+, dropout", "selekt"])
+def test_whatever_becomes_of_the_activations_the_bits_are_the_same(fit: Fit, digest, method: str) -> None:
+    kept = fit("keep", **METHODS[method])
+    for kind in ("recompute", "offload"):
+        same(fit(kind, activations=kind, **METHODS[method]), kept, digest)
+
+
+def test_progress_and_metrics_say_how_near_to_the_roofline_a_step_is(
+    make_model, rows, stopping, tmp_path: Path
+) -> None:
+    bench = stopping(tmp_path / "w", make_model())
+    metrics = step_of().fit(pa.Table.from_pylist(rows), bench).metrics
+    assert all(0 < figures["roofline"] < 1 for _, _, figures in bench.reports)
+    assert all(figures["tokens_per_s"] > 0 for _, _, figures in bench.reports)
+    assert 0 < metrics["roofline"] < 1
+    seconds = metrics["tera_flop"] / metrics["matmul_tflops"]
+    assert metrics["roofline"] == pytest.approx(seconds / metrics["seconds"], rel=1e-6)

@@ -1,0 +1,292 @@
+"""From rows to trained weights on disk, as a ``train:`` step asks for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from ..kernels.cross_entropy import chunk_size
+from ..pipelines.errors import ModelError
+from ..pipelines.inference import ModelWeights, derive_seed
+from ..pipelines.operator import Context, Trained
+from .adapters.build import load_adapted
+from .adapters.groups import parameter_groups
+from .adapters.initialisation import Batches
+from .audit import Encoded, encode_rows
+from .base import FORMATS
+from .chat import ChatEncoder
+from .device import choose_device, free_memory
+from .examples import Example, count_tokens
+from .export import save_adapter
+from .history import History
+from .loop import HeldOut, LoopSettings, Packs, train
+from .memory import MIB, MemoryPlan, PeakMemory, block_weights, plan_memory
+from .model import Decoder, ModelConfig
+from .objectives.objective import Objective
+from .optimizers.optimizer import Optimizer
+from .optimizers.table import OPTIMIZERS
+from .packing import pack, plan_steps
+from .packs import Pack
+from .parallel import Processes
+from .schedule import learning_rate
+from .sparse.export import save_delta
+from .sparse.projection import deltas
+from .speed import StepWork, matmul_rate
+from .training import Training
+
+
+def fit(step: Training, table: pa.Table, context: Context) -> Trained:
+    """Train on the rows of ``table``; resumes from ``workdir/checkpoint.pt``. The adapter, or the delta, is written to
+    ``workdir/adapter``.
+
+    Raises DataError for rows that cannot be trained on or a loss that is not finite, ModelError for a model that is
+    not supported or an earlier adapter of another shape, StoreError for a checkpoint of another run.
+    """
+    weights = context.weights(step.model)
+    config, device = ModelConfig.read(weights.path), choose_device(step.device)
+    _check_length(step, config)
+    objective, encoder = step.objective(context), step.encoder(weights.path)
+    encoded = _encode(step, table, objective, encoder, config)
+    held = None
+    if step.evaluate_on is not None:
+        held = _encode(step, context.table(step.evaluate_on), objective, encoder, config)
+    examples = encoded.examples
+    capacity = _capacity(step, examples)
+    steps = plan_steps(
+        [example.tokens for example in examples],
+        epochs=step.epochs,
+        seed=context.seed,
+        capacity=capacity,
+        batch_tokens=step.batch_tokens,
+        batch_rows=step.batch_rows,
+    )
+    keep = _keep_dequantized(step, config, device)
+    # Before memory is looked at: the first products bring in the libraries that all others use.
+    rate = matmul_rate(step.torch_dtype(), device.type)
+    peak = PeakMemory(device)
+    model = load(step, weights, context.seed, keep, _batches(examples, steps), device)
+    projection = None if step.sparse is None else step.sparse.projection(derive_seed(context.seed, "sparse"))
+    if projection is not None:
+        projection.begin(model)
+    optimizer = OPTIMIZERS[step.optimizer](
+        parameter_groups(model),
+        betas=step.betas,
+        weight_decay=step.weight_decay,
+        seed=derive_seed(context.seed, "rounding"),
+    )
+    plan = _plan(step, config, device, keep, optimizer, examples, steps, step.beside(context))
+    at_best, flop = _at_best(step, config, optimizer, rate)
+    started = time.perf_counter()
+    # Before a checkpoint is read: what an objective needs to know of the model is of where training starts.
+    examples = objective.prepare(model, examples, capacity)
+    history, held_out = train(
+        model,
+        objective,
+        optimizer,
+        examples,
+        steps,
+        _loop_settings(step, len(steps), context, encoded.examples, at_best),
+        context,
+        held_out=None if held is None else _held_out(step, objective, model, held),
+        projection=projection,
+    )
+    reached = peak.bytes()
+    _save(step, model, context.workdir / "adapter", weights, examples)
+    done = [examples[index] for packs in steps for indices in packs for index in indices]
+    metrics = {
+        **history.summary(step.epochs * count_tokens(examples)),
+        **_speed(history, flop(done), at_best(done)),
+        "rows": len(examples),
+        "rows_too_long": len(encoded.too_long),
+        "rows_cut_off": len(encoded.cut_off),
+        "left_out": (encoded.too_long + encoded.cut_off)[:20],
+        **({} if held_out is None else {"held_out_loss": held_out}),
+        "trainable_parameters": sum(parameter.numel() for parameter in optimizer.parameters),
+        **({} if projection is None else {"changed_weights": _changed(model)}),
+        "wall_seconds": time.perf_counter() - started,
+        "peak_memory_mib": reached // MIB,
+        "predicted_memory_mib": (peak.before + plan.total) // MIB,
+        "memory_plan_mib": {name: getattr(plan, name) // MIB for name in plan.__slots__},
+        "dequantized_kept": keep,
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "trained_on": "\n".join(map(encoder.show, examples[0].sequences))[:400],
+    }
+    return Trained(context.workdir / "adapter", metrics, history.table())
+
+
+def load(
+    step: Training,
+    weights: ModelWeights,
+    seed: int,
+    keep_dequantized: bool,
+    batches: Batches,
+    device: torch.device,
+) -> Decoder:
+    """The frozen base with fresh adapters, or with those of an earlier training."""
+    model = load_adapted(
+        weights,
+        step.adapter,
+        seed=seed,
+        batches=batches,
+        dtype=step.torch_dtype(),
+        quantize=step.quantize,
+        skip=step.quantize_skip,
+        keep_dequantized=keep_dequantized,
+        device=device,
+    )
+    model.activations = step.activations
+    return model
+
+
+def _check_length(step: Training, config: ModelConfig) -> None:
+    limit = min(config.positions, config.window or config.positions)
+    if step.max_length > limit:
+        raise ModelError(f"max_length = {step.max_length} is over the model's {limit} positions; lower it")
+
+
+def _encode(
+    step: Training, table: pa.Table, objective: Objective, encoder: ChatEncoder, config: ModelConfig
+) -> Encoded:
+    return encode_rows(
+        table.to_pylist(),
+        objective.encode,
+        encoder,
+        max_length=step.max_length,
+        vocabulary=config.vocabulary,
+        refuse_unfit=step.unfit == "refuse",
+    )
+
+
+def _capacity(step: Training, examples: Sequence[Example]) -> int:
+    return max(step.pack_tokens, max(example.tokens for example in examples))
+
+
+def _batches(examples: Sequence[Example], steps: Sequence[Packs]) -> Batches:
+    for packs in steps:
+        for indices in packs:
+            pack = Pack.of([examples[index] for index in indices], torch.device("cpu"))
+            yield pack.ids, pack.lengths
+
+
+def _keep_dequantized(step: Training, config: ModelConfig, device: torch.device) -> bool:
+    if step.quantize == "none" or step.cache_dequantized != "auto":
+        return step.quantize != "none" and bool(step.cache_dequantized)
+    # A GPU decodes at the speed of its memory, for a few hundredths of a step.
+    wanted = block_weights(config, but=step.quantize_skip) * step.torch_dtype().itemsize
+    return device.type == "cpu" and wanted < free_memory(device) / 4
+
+
+def _held_out(step: Training, objective: Objective, model: Decoder, held: Encoded) -> HeldOut:
+    capacity = _capacity(step, held.examples)
+    examples = objective.prepare(model, held.examples, capacity)
+    return HeldOut(examples, pack([each.tokens for each in examples], capacity), step.evaluate_every)
+
+
+def _plan(
+    step: Training,
+    config: ModelConfig,
+    device: torch.device,
+    keep: bool,
+    optimizer: Optimizer,
+    examples: Sequence[Example],
+    steps: Sequence[Packs],
+    beside: int,
+) -> MemoryPlan:
+    held = FORMATS.get(step.quantize)
+    largest = max(count_tokens([examples[index] for index in pack]) for packs in steps for pack in packs)
+    return plan_memory(
+        config,
+        bytes_a_value=step.torch_dtype().itemsize,
+        quantized_bytes=None if held is None else held.bytes_a_weight,
+        chunk=chunk_size(device),
+        fused=step.adapter.low_rank,
+        skip=step.quantize_skip,
+        keep_dequantized=keep,
+        adapter_weights=sum(parameter.numel() for parameter in optimizer.parameters),
+        state_bytes=optimizer.state_bytes,
+        tokens=largest,
+        recompute=step.activations == "recompute",
+        logit_copies=step.logit_copies,
+        beside=beside,
+    )
+
+
+def _at_best(
+    step: Training, config: ModelConfig, optimizer: Optimizer, rate: float
+) -> tuple[Callable[[Sequence[Example]], float], Callable[[Sequence[Example]], float]]:
+    """What steps over some rows take at the rate of this machine's matrix products: seconds, and FLOP."""
+    work = StepWork(
+        body=block_weights(config),
+        trained=sum(parameter.numel() for parameter in optimizer.parameters),
+        dense=step.adapter.kind == "delta",
+        head=config.vocabulary * config.hidden,
+        mixed=config.layers * config.heads * config.head_size,
+        recompute=step.activations == "recompute",
+    )
+    return lambda rows: work.flop(rows) / rate, work.flop
+
+
+def _loop_settings(
+    step: Training,
+    steps: int,
+    context: Context,
+    examples: list[Example],
+    at_best: Callable[[Sequence[Example]], float],
+) -> LoopSettings:
+    rate = partial(
+        learning_rate,
+        total=steps,
+        peak=step.learning_rate,
+        schedule=step.schedule,
+        warmup_ratio=step.warmup_ratio,
+    )
+    return LoopSettings(
+        rate=rate,
+        clip=step.clip,
+        checkpoint=context.workdir / "checkpoint.pt",
+        checkpoint_every=step.checkpoint_every,
+        identity=_identity(step, context, examples),
+        seed=derive_seed(context.seed, "dropout"),
+        at_best=at_best,
+    )
+
+
+def _identity(step: Training, context: Context, examples: list[Example]) -> str:
+    """Names all that the trained bits depend on, but for the machine."""
+    settings = step.model_dump_json(exclude={"checkpoint_every", "cache_dequantized", "device"})
+    models = [context.weights(name).digest for _, kind, name in step.references() if kind == "model"]
+    named: list[Any] = [type(step).__name__, models, context.seed, settings, examples]
+    return blake2b(repr(named).encode(), digest_size=16).hexdigest()
+
+
+def _save(
+    step: Training, model: Decoder, directory: Path, weights: ModelWeights, examples: Sequence[Example]
+) -> None:
+    """All processes call it; the first one writes."""
+    processes = Processes.current()
+    if processes.first:
+        if step.adapter.kind == "delta":
+            save_delta(model, directory, str(weights.path))
+        else:
+            probe = torch.tensor(examples[0].sequences[0].ids[:256], device=model.embeddings.device)
+            save_adapter(model, directory, step.adapter.peft(str(weights.path)), probe)
+    processes.gather(None)
+
+
+def _speed(history: History, flop: float, at_best: float) -> dict[str, float]:
+    """``roofline``: the share of the steps' time that their floating-point operations take at the rate of matrix products."""
+    seconds = sum(history.seconds) * Processes.current().size
+    return {"tera_flop": flop / 1e12, "matmul_tflops": flop / at_best / 1e12, "roofline": at_best / seconds}
+
+
+def _changed(model: Decoder) -> int:
+    """How many weights differ from the base."""
+    return sum(int(delta.count_nonzero()) for delta in deltas(model).values())
