@@ -92,7 +92,7 @@ def test_over_a_quantized_base_too(quantize: str, make_model, layer_by_layer) ->
 def test_a_block_on_triton_kernels_computes_as_on_the_plain_ones(kind: str, make_model) -> None:
     """All of its kernels together, each turn in place where it may be, and run anew in the backward pass."""
     model = _load(make_model("qwen3", num_hidden_layers=1), quantize="nf4", kind=kind)
-    model.recompute = True
+    model.activations = "recompute"
     plain = _loss_and_gradients(model, 5)
     with dispatch.use("triton"):
         found = _loss_and_gradients(model, 5)
