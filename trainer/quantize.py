@@ -18,7 +18,7 @@ from .bitsandbytes_layout import NAMES, is_quantized, to_tensors
 from .model import LINEARS, ModelConfig
 from .tensor_files import SHARD_BYTES, TensorReader, TensorWriter, check_place, check_written, copy_rest
 
-#: The formats with a layout on disk that transformers and vLLM read as well: bitsandbytes' NF4.
+#: The formats that are written as a checkpoint, in a layout that transformers and vLLM read as well: bitsandbytes' NF4.
 WRITTEN = ("nf4",)
 
 Progress = Callable[[int, int], None]
@@ -51,8 +51,8 @@ def quantize_model(
     """
     if format in FORMATS and format not in WRITTEN:
         raise ModelError(
-            f"{format!r} has no checkpoint layout that others read; write {', '.join(WRITTEN)}, "
-            f"or train with quantize: {format}, which quantizes while it loads"
+            f"checkpoints are written in {', '.join(WRITTEN)} only; a model is held in {format!r} by training with "
+            f"quantize: {format}, which quantizes while it loads"
         )
     if format not in WRITTEN:
         raise ModelError(f"no format {format!r}; there are {', '.join(WRITTEN)}")
