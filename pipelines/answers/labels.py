@@ -14,6 +14,14 @@ from ..spec.training_file import DATA, STUDENT
 from ..store.run_directory import RunDirectory
 
 
+def are_read(spec: PipelineSpec, file: str) -> bool:
+    """Are the rows of a training file in its run's directory already?"""
+    if not (spec.directory / "run.json").exists():
+        return False
+    step = make_plan(spec, file=file).step(DATA)
+    return RunDirectory.open(spec.directory).step(DATA, step.fingerprint).complete
+
+
 def labels(spec: PipelineSpec, file: str, run: RunDirectory, count: int) -> str:
     """The first ``count`` rows of a training file token by token. Its rows must have been read into ``run``.
 

@@ -10,6 +10,7 @@ from .stopping import stopping
 
 if TYPE_CHECKING:
     from ..answers.trained import Student
+    from ..spec.model import PipelineSpec
 
 DESCRIPTION = """\
 Train on the rows of any data set. FILE holds what a `train:` step of a pipeline holds, with `data:` for its rows:
@@ -53,20 +54,15 @@ def main(args: argparse.Namespace) -> int:
     from ..api import run
     from ..run.limits import Stop
     from ..spec.load import load_training
-    from ..spec.training_file import DATA
     from ..view.choose import choose
 
     spec = load_training(args.file, args.overrides)
-    stop = Stop()
-    view = choose(quiet=args.quiet or args.show_tokens is not None, json=args.json)
-    with stopping(stop):
-        until = DATA if args.show_tokens is not None else None
-        done = run(args.file, overrides=args.overrides, observer=view, stop=stop, until=until)
     if args.show_tokens is not None:
-        from ..answers.labels import labels
-
-        print(labels(spec, args.file, done.directory, args.show_tokens))
-        return 0
+        return _show_tokens(spec, args)
+    stop = Stop()
+    with stopping(stop):
+        view = choose(quiet=args.quiet, json=args.json)
+        done = run(args.file, overrides=args.overrides, observer=view, stop=stop)
     made = student(spec, done.directory)
     if args.json:
         import json
@@ -74,6 +70,23 @@ def main(args: argparse.Namespace) -> int:
         print(json.dumps({"event": "Trained", "adapter": str(made.path), "metrics": dict(made.metrics)}))
     else:
         print("\n".join(f"{name:<8} {text}" for name, text in _told(made)))
+    return 0
+
+
+def _show_tokens(spec: PipelineSpec, args: argparse.Namespace) -> int:
+    """Read the rows, unless they are read, so that the record of a finished training stays; then print their tokens."""
+    from ..answers.labels import are_read, labels
+    from ..api import run
+    from ..run.events import Observers
+    from ..run.limits import Stop
+    from ..spec.training_file import DATA
+    from ..store.run_directory import RunDirectory
+
+    if not are_read(spec, args.file):
+        stop = Stop()
+        with stopping(stop):
+            run(args.file, overrides=args.overrides, observer=Observers(), stop=stop, until=DATA)
+    print(labels(spec, args.file, RunDirectory.open(spec.directory), args.show_tokens))
     return 0
 
 

@@ -172,6 +172,10 @@ def test_show_tokens_marks_what_is_trained_on_and_stops(
     assert "left out: over max_length = 128" in out
     assert out.count("row ") == 2
     assert not Path("made/student").exists()
+    assert main(["train", name, "--quiet"]) == 0
+    assert main(["train", name, "--show-tokens", "1"]) == 0
+    assert main(["explain", "made", "student"]) == 0  # the record of the training is still there
+    capsys.readouterr()
     with pytest.raises(SystemExit):
         main(["train", name, "--show-tokens", "0"])
     write("pairs.jsonl", [{"prompt": "say", "chosen": "ab", "rejected": "ba"}])
