@@ -27,7 +27,7 @@ MODULES = ("argparse", "ast", "calendar", "collections", "csv", "difflib", "doct
            "tarfile", "tempfile", "textwrap", "turtle", "unittest.mock", "urllib.parse", "zipfile")  # fmt: skip
 BASES = ("bf16", "nf4")
 #: Steps of four rows: two to warm up, the others timed.
-WARM_UP, TIMED = 2, 10
+WARM_UP, TIMED = 2, 6
 
 
 def write_rows(path: Path, count: int) -> None:
