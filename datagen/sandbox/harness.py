@@ -83,9 +83,9 @@ def carry_out(job: Mapping[str, Any], channel: int, token: str) -> NoReturn:
 
 def _fresh_streams() -> tuple[Any, Any]:
     """Standard streams of this run's own, over its descriptors 0 to 2."""
-    sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)
-    sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.argv = ["program.py"]
     return sys.stdout, sys.stderr
 

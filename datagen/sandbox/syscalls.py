@@ -122,10 +122,14 @@ def last_capability() -> int:
         return int(file.read())
 
 
-def drop_capabilities() -> None:
-    """Give up every capability, those that an exec could bring back included."""
+def bound_capabilities() -> None:
+    """Let no program that is run from now on bring a capability back. Needs CAP_SETPCAP."""
     for capability in range(last_capability() + 1):
         prctl(PR_CAPBSET_DROP, capability)
+
+
+def drop_capabilities() -> None:
+    """Give up every capability of this process."""
     header = struct.pack("=Ii", 0x20080522, 0)
     number = number_here(CAPSET)
     assert number is not None

@@ -1,7 +1,6 @@
 """Runs tests that are given as code: plain asserts, ``test_*`` functions, ``Test*`` classes, unittest cases."""
 
 from __future__ import annotations
-
 import __future__
 
 import ast

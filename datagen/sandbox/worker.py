@@ -59,6 +59,8 @@ def confine(limits: Limits, place: Place, scratch: str) -> None:
     os.environ.update(ENVIRONMENT, HOME=scratch, TMPDIR=scratch, PATH=":".join(paths))
     os.umask(0o077)
     _limit(limits, place)
+    if place.isolated:
+        syscalls.bound_capabilities()
     if place.separate:
         os.setresgid(place.user, place.user, place.user)
         os.setresuid(place.user, place.user, place.user)
