@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
+
+from .results import Result, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,10 @@ class Job:
 
     def as_request(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}
+
+    def decided(self, result: Result) -> Result:
+        """The result as this job sees it: what it keeps from the run is compared out here."""
+        return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +50,30 @@ class RunDoctests(Job):
 
 @dataclass(frozen=True, slots=True)
 class RunScript(Job):
-    """Run ``program`` as ``__main__``. It fails where it raises, or exits with anything but 0."""
+    """Run ``program`` as ``__main__``. It fails where it raises, or exits with anything but 0.
+
+    ``stdout``: what it must print, where that is given; line by line, without trailing white space.
+    """
 
     kind: ClassVar[str] = "script"
     program: str
+    stdout: str | None = None
+
+    def as_request(self) -> dict[str, Any]:
+        return {**Job.as_request(self), "stdout": None}  # the answer stays out of the sandbox
+
+    def decided(self, result: Result) -> Result:
+        if self.stdout is None or not result.passed:
+            return result
+        wanted, got = _lines(self.stdout), _lines(result.stdout)
+        if wanted == got:
+            return result
+        at = next((n for n, pair in enumerate(zip(wanted, got, strict=False)) if pair[0] != pair[1]), None)
+        if at is None:
+            message = f"printed {len(got)} lines for {len(wanted)}"
+        else:
+            message = f"line {at + 1}: expected {wanted[at][:100]!r}, got {got[at][:100]!r}"
+        return replace(result, status=Status.FAILED, message=message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +108,7 @@ class Command(Job):
 
     kind: ClassVar[str] = "command"
     argv: tuple[str, ...]
+
+
+def _lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.rstrip().splitlines()]

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
@@ -62,7 +62,7 @@ class Sandbox:
         """Carry out a job. A cancelled one goes on to its end, which its limits see to."""
         return await asyncio.wrap_future(self._submit(job, limits))
 
-    def _submit(self, job: Job, limits: Limits | None):  # type: ignore[no-untyped-def]
+    def _submit(self, job: Job, limits: Limits | None) -> Future[Result]:
         if self._threads is None:
             raise SandboxError("the sandbox is not open: use it as 'with Sandbox(…) as box'")
         return self._threads.submit(self._carry_out, job, limits or self.limits)
@@ -76,7 +76,7 @@ class Sandbox:
         if zygote is None:
             zygote = self._own.zygote = self._start()
         try:
-            return Result.from_dict(zygote.run(request, limits))
+            return job.decided(Result.from_dict(zygote.run(request, limits)))
         except ZygoteDied as error:
             log.warning("a sandbox worker died and is started again: %s", error)
             self._own.zygote = None

@@ -32,6 +32,11 @@ class VerifyReference(VerifyCode):
         inputs = "" if self.inputs is None else row[self.inputs]
         return [
             Compare(
-                program, row[self.reference], row[self.function], inputs=inputs, count=self.calls, seed=self.draw
+                program,
+                row[self.reference],
+                row[self.function],
+                inputs=inputs,
+                count=self.calls,
+                seed=self.draw,
             )
         ]

@@ -25,7 +25,8 @@ class VerifyStdio(VerifyCode):
 
     def jobs(self, program: str, row: Row) -> Sequence[Job]:
         return [
-            RunScript(program, stdin=stdin, stdout=stdout) for stdin, stdout in _pairs(row.get(self.pairs), self.pairs)
+            RunScript(program, stdin=stdin, stdout=stdout)
+            for stdin, stdout in _pairs(row.get(self.pairs), self.pairs)
         ]
 
 

@@ -62,7 +62,9 @@ async def judge(jobs: Sequence[Job], run: Run, repeats: int = 1) -> Judged:
 async def _once(jobs: Sequence[Job], run: Run) -> Judged:
     results = [await run(job) for job in jobs]
     wrong = next((result for result in results if not result.passed), None)
-    counted = [(len(r.tests) or 1, len(r.tests) - len(r.failed_tests) if r.tests else r.passed) for r in results]
+    counted = [
+        (len(r.tests) or 1, len(r.tests) - len(r.failed_tests) if r.tests else r.passed) for r in results
+    ]
     decided = wrong is None or wrong.status is Status.FAILED
     return Judged(
         verdict=Verdict.PASSED if wrong is None else Verdict(wrong.status.value),

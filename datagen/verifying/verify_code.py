@@ -82,7 +82,10 @@ class VerifyCode(Map):
         box, seed = shared(self.sandbox), context.seed
 
         async def apply(rows: list[Row]) -> list[list[Outcome]]:
-            return [[outcome] for outcome in await asyncio.gather(*(self._row(row, box.run, seed) for row in rows))]
+            return [
+                [outcome]
+                for outcome in await asyncio.gather(*(self._row(row, box.run, seed) for row in rows))
+            ]
 
         return apply
 
