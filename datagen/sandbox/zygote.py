@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
-import json
 import os
 import select
 import shutil
@@ -17,7 +16,6 @@ import signal
 import socket
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -26,8 +24,6 @@ from .limits import Limits
 from .messages import receive, send
 from .worker import Place
 
-#: Beyond a run's wall time, for its supervisor to end it in. After that the zygote does.
-GRACE = 2.0
 #: What tests and programs import most. Held by the zygote, so that they cost a run nothing.
 COMMON = (
     "abc", "array", "base64", "bisect", "calendar", "cmath", "collections", "contextlib", "copy", "csv",
@@ -63,12 +59,8 @@ def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
     gc.collect()
     gc.freeze()
     while True:
-        try:
-            request = receive(channel)
-        except (EOFError, OSError):
-            os._exit(0)
-        limits = Limits(**request["limits"])
-        send(channel, _run(request["job"], limits, place, channel))
+        _wait(channel, select.POLLIN)
+        _run(place, channel)
 
 
 def _isolate(settings: Mapping[str, Any]) -> Place:
@@ -101,62 +93,55 @@ def _in_the_open(settings: Mapping[str, Any]) -> Place:
     return Place(False, os.getuid(), False, readable, landlock.abi(), filtered, tuple(settings["packages"]))
 
 
-def _run(job: Mapping[str, Any], limits: Limits, place: Place, channel: socket.socket) -> dict[str, Any]:
-    """One run in a process of its own. Returns when nothing of it is left."""
-    reading, writing = os.pipe()
+def _wait(channel: socket.socket, event: int, process: int | None = None) -> None:
+    """Until something comes, or the process ends. Ends this one where nobody is at the other side any more."""
+    poll = select.poll()
+    poll.register(channel, event)
+    if process is not None:
+        poll.register(process, select.POLLIN)
+    while True:
+        found = dict(poll.poll())
+        if found.get(channel.fileno(), 0) & (select.POLLHUP | select.POLLERR):
+            processes.kill_below(os.getpid())
+            os._exit(0)
+        if found:
+            return
+
+
+def _run(place: Place, channel: socket.socket) -> None:
+    """One run in a process of its own. Returns when nothing of it is left.
+
+    That process alone reads what is asked and sends what came of it: no run's text is ever in the memory
+    that later runs are copies of.
+    """
     scratch = root.SCRATCH if place.isolated else tempfile.mkdtemp(prefix="gristmill-sandbox-")
     first = syscalls.fork_into(namespaces.RUN_FLAGS) if place.isolated else os.fork()
     if first == 0:
-        channel.close()
-        os.close(reading)
-        _first_process(job, limits, place, scratch, writing)
-    os.close(writing)
-    told = _told(reading, channel, limits.wall_seconds + GRACE)
-    os.close(reading)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(first, signal.SIGKILL)
-    os.waitpid(first, 0)
+        _first_process(place, scratch, channel)
+    ending = os.pidfd_open(first)
+    _wait(channel, 0, ending)
+    os.close(ending)
+    _, status = os.waitpid(first, 0)
     if not place.isolated:
         processes.kill_below(os.getpid())
         shutil.rmtree(scratch, ignore_errors=True)
-    try:
-        result: dict[str, Any] = json.loads(told)
-        return result
-    except ValueError:
-        return {"status": "killed", "message": "the run's supervisor was killed"}
+    if status != 0:
+        send(channel, {"status": "killed", "message": "the run's supervisor was killed"})
 
 
-def _first_process(
-    job: Mapping[str, Any], limits: Limits, place: Place, scratch: str, writing: int
-) -> NoReturn:
+def _first_process(place: Place, scratch: str, channel: socket.socket) -> NoReturn:
     try:
+        request = receive(channel)
+        limits = Limits(**request["limits"])
         if place.isolated:
             root.enter_run(limits.scratch_mib, place.user)
         else:
             syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-        result = supervisor.supervise(job, limits, place, scratch)
+        result = supervisor.supervise(request["job"], limits, place, scratch)
+    except (EOFError, ConnectionError):
+        os._exit(0)
     except BaseException as error:
         result = {"status": "error", "message": f"the sandbox: {type(error).__name__}: {error}"}
-    text = json.dumps(result).encode()
-    while text:
-        text = text[os.write(writing, text) :]
+    with contextlib.suppress(OSError):
+        send(channel, result)
     os._exit(0)
-
-
-def _told(reading: int, channel: socket.socket, seconds: float) -> bytes:
-    """All that the run's supervisor says, for so many seconds. Ends this process where nobody waits any more."""
-    deadline = time.monotonic() + seconds
-    poll = select.poll()
-    poll.register(reading, select.POLLIN)
-    poll.register(channel, select.POLLHUP)
-    said = bytearray()
-    while (left := deadline - time.monotonic()) > 0:
-        for descriptor, _ in poll.poll(left * 1000):
-            if descriptor != reading:
-                processes.kill_below(os.getpid())
-                os._exit(0)
-            more = os.read(reading, 1 << 20)
-            if not more:
-                return bytes(said)
-            said += more
-    return bytes(said)

@@ -106,7 +106,7 @@ FILES = {
 
 PROCESSES = {
     "kill a process of the machine": "attempt(os.kill, @PID@, 9)",
-    "kill everything": "os.kill(-1, 9)",
+    "kill everything": "try: os.kill(-1, 9)\nexcept OSError: pass",
     "kill the parent": "for pid in (os.getppid(), 1):\n    for number in (9, 15, 2):\n        try: os.kill(pid, number)\n        except OSError: pass",
     "stop the parent": "for number in (19, 20):\n    try: os.kill(1, number)\n    except OSError: pass",
     "signal process groups": "attempt(os.killpg, @PID@, 9); os.killpg(0, 0)",
@@ -191,7 +191,7 @@ RESOURCES = {
     "nested literal": ("eval('(' * 100_000 + ')' * 100_000)", {"memory", "failed", "killed"}),
     "decompression bomb": (
         "import zlib\nd = zlib.compress(bytes(10**8))\nx = [zlib.decompress(d) for _ in range(99)]",
-        {"memory"},
+        {"memory", "timeout"},
     ),
     "endless loop": ("while True: pass", {"timeout"}),
     "sleep": ("import time\ntime.sleep(1000)", {"timeout"}),
