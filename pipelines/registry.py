@@ -26,6 +26,7 @@ NAMED: dict[str, dict[str, str]] = {
         "constraints": "datagen.constraints.tasks:ConstraintTasks",
     },
     "generate": {
+        "bugs": "datagen.edits.bugs:InjectBugs",
         "respond": "datagen.respond:Respond",
         "template": "datagen.template:Template",
     },

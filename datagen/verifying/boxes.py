@@ -19,16 +19,16 @@ class SandboxSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    wall_seconds: float = Field(10.0, gt=0)
-    cpu_seconds: float = Field(5.0, gt=0)
-    memory_mib: int = Field(512, gt=0)
-    processes: int = Field(16, gt=0)
-    scratch_mib: int = Field(64, gt=0)
-    output_kib: int = Field(256, gt=0)
+    wall_seconds: float = Field(default=10.0, gt=0)
+    cpu_seconds: float = Field(default=5.0, gt=0)
+    memory_mib: int = Field(default=512, gt=0)
+    processes: int = Field(default=16, gt=0)
+    scratch_mib: int = Field(default=64, gt=0)
+    output_kib: int = Field(default=256, gt=0)
     packages: bool = False
     preload: tuple[str, ...] = ()
     unsafe: bool = False
-    workers: int | None = Field(None, gt=0)
+    workers: int | None = Field(default=None, gt=0)
 
     def limits(self) -> Limits:
         names = ("wall_seconds", "cpu_seconds", "memory_mib", "processes", "scratch_mib", "output_kib")

@@ -106,25 +106,27 @@ def test_the_expected_output_is_not_in_the_sandbox(box: Sandbox) -> None:
     assert (result.status, result.stdout) == (Status.FAILED, "looked\n")
 
 
-def test_no_text_of_a_run_is_in_the_process_that_the_next_is_a_copy_of() -> None:
-    with Sandbox(LIMITS, workers=1) as box:
-        box.run_now(RunScript("print('needle' + '-in-' + 'memory')"))
-        marked = "x = 'haystack-" + "needle'\nprint(x)"
-        assert box.run_now(RunScript(marked)).stdout == "haystack-needle\n"
-        search = """
+SEARCH = """
 import re
-word = b"haystack" + b"-needle"
+pattern = re.compile(b"haystack" + b"-([0-9]{16})")
+found = set()
 with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
     for line in maps:
         start, stop = (int(part, 16) for part in line.split()[0].split("-"))
         if line.split()[1].startswith("rw"):
             memory.seek(start)
-            content = memory.read(stop - start)
-            print(len(re.findall(b"haystack.needle", content.replace(word, b"", 0)))) if word in content else None
+            found |= set(pattern.findall(memory.read(stop - start)))
+print(found)
 """
-        result = box.run_now(RunScript(search))
-    assert result.status is Status.PASSED, result
-    assert result.stdout.split() in ([], ["1"], ["1", "1"]), "only what the search itself holds"
+
+
+def test_no_text_of_a_run_is_in_the_process_that_the_next_is_a_copy_of() -> None:
+    marked = "x = 'haystack-0123456789012345'\nprint(x)\n"
+    with Sandbox(LIMITS, workers=1) as box:
+        assert box.run_now(RunScript(marked)).passed
+        assert box.run_now(RunTests(marked, "assert x == 1", stdin=marked)).status is Status.FAILED
+        assert box.run_now(RunScript(SEARCH)).stdout == "set()\n"
+        assert "0123456789012345" in box.run_now(RunScript(marked + SEARCH)).stdout, "the search finds it"
 
 
 def test_a_worker_that_dies_costs_its_run_and_is_started_again() -> None:
