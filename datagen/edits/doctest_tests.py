@@ -14,7 +14,12 @@ def _check(name, examples):
     said = []
     test = _doctest.DocTestParser().get_doctest(examples, dict(globals()), name, None, 0)
     result = _doctest.DocTestRunner(verbose=False).run(test, out=said.append)
-    assert result.failed == 0, " ".join(said[0].split("Failed example:")[-1].split())
+    assert result.failed == 0, _told(said[0])
+
+
+def _told(report):
+    example, raised, trace = report.split("Failed example:")[-1].partition("Exception raised:")
+    return " ".join([*example.split(), *(["raised", trace.strip().splitlines()[-1].strip()] if raised else [])])
 """
 
 

@@ -102,6 +102,24 @@ def remember(source: str, name: str) -> None:
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
 
 
+WARM = 'def f(x):\n    """\n    >>> f(1)\n    2\n    >>> f(2)\n    4\n    """\n    return x + 1\n'
+
+
+def warm() -> None:
+    """Do once what every run does, in the process that runs are copies of: imports, caches, compiled patterns."""
+    job = {
+        "program": WARM,
+        "tests": "assert f(1) == 2\nassert f(1) == 3\ndef test_f():\n    f()",
+        "prelude": "",
+    }
+    report = Report()
+    _tests(job, report)
+    _doctests(job, report)
+    report.summed_up()
+    del sys.modules["program"]
+    linecache.clearcache()
+
+
 def define(source: str, name: str = "program", filename: str = PROGRAM) -> dict[str, Any]:
     """Run a program's top level; what it defines. Raises what it raises."""
     remember(source, filename)

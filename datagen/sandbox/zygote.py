@@ -26,13 +26,12 @@ from .worker import Place
 
 #: What tests and programs import most. Held by the zygote, so that they cost a run nothing.
 COMMON = (
-    "abc", "array", "base64", "bisect", "calendar", "cmath", "collections", "contextlib", "copy", "csv",
-    "dataclasses", "datetime", "decimal", "difflib", "enum", "fractions", "functools", "hashlib", "heapq",
-    "inspect", "io", "itertools", "json", "math", "numbers", "operator", "os", "pathlib", "pickle", "pprint",
-    "queue", "random", "re", "statistics", "string", "struct", "sys", "tempfile", "textwrap", "threading",
+    "abc", "array", "base64", "bisect", "calendar", "cmath", "codeop", "collections", "contextlib", "copy", "csv",
+    "dataclasses", "datetime", "decimal", "difflib", "doctest", "enum", "fractions", "functools", "hashlib", "heapq",
+    "inspect", "io", "itertools", "json", "math", "numbers", "operator", "os", "pathlib", "pdb", "pickle", "pprint",
+    "queue", "random", "re", "readline", "statistics", "string", "struct", "sys", "tempfile", "textwrap", "threading",
     "time", "traceback", "types", "typing", "unittest", "unittest.mock", "uuid", "warnings", "weakref",
 )  # fmt: skip
-assert harness.JOBS  # imported here to be warm
 
 
 def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
@@ -46,7 +45,9 @@ def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
     try:
         place = _isolate(settings) if settings["isolated"] else _in_the_open(settings)
         for name in COMMON:
-            importlib.import_module(name)
+            with contextlib.suppress(ImportError):  # readline, say, is not in every Python
+                importlib.import_module(name)
+        harness.warm()
         sys.path += place.packages
         for name in settings["preload"]:
             importlib.import_module(name)

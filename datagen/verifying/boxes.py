@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -35,14 +36,16 @@ class SandboxSettings(BaseModel):
         return Limits(**{name: getattr(self, name) for name in names})
 
 
-_open: dict[SandboxSettings, Sandbox] = {}
+#: By process too: a fork has none of its parent's threads, and must not end its parent's sandboxes.
+_open: dict[tuple[int, SandboxSettings], Sandbox] = {}
 _opening = threading.Lock()
 
 
 def shared(settings: SandboxSettings) -> Sandbox:
     """The open sandbox with these settings. Raises SandboxError where there is no isolation."""
+    key = (os.getpid(), settings)
     with _opening:
-        if settings not in _open:
+        if key not in _open:
             box = Sandbox(
                 settings.limits(),
                 workers=settings.workers,
@@ -50,13 +53,13 @@ def shared(settings: SandboxSettings) -> Sandbox:
                 preload=settings.preload,
                 unsafe=settings.unsafe,
             )
-            _open[settings] = box.__enter__()
-        return _open[settings]
+            _open[key] = box.__enter__()
+        return _open[key]
 
 
 @atexit.register
 def close_all() -> None:
     """End all shared sandboxes. Those asked for later are opened anew."""
     with _opening:
-        while _open:
-            _open.popitem()[1].close()
+        for key in [key for key in _open if key[0] == os.getpid()]:
+            _open.pop(key).close()

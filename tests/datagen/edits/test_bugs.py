@@ -81,12 +81,12 @@ def test_real_functions_in_their_module() -> None:
     """Functions of the standard library, whose doctests call others of their module."""
     module = inspect.getsource(statistics)
     rows = [
-        {"source": inspect.getsource(f), "module": module} for f in (statistics.median_low, statistics.fmean)
+        {"source": inspect.getsource(f), "module": module} for f in (statistics.median_low, statistics.median)
     ]
     found = made(InjectBugs(sandbox=BOX, prelude="module", tries=6, bugs=2), *rows)
     edits = [outcome.row for outcomes in found for outcome in outcomes if isinstance(outcome, Kept)]
     assert len(edits) >= 3
-    assert {edit["function"] for edit in edits} == {"median_low", "fmean"}
+    assert {edit["function"] for edit in edits} == {"median_low", "median"}
 
 
 def test_unit_tests_of_a_column_and_chosen_kinds() -> None:
@@ -138,6 +138,9 @@ def test_tests_from_doctests() -> None:
         wrong = box.run_now(RunTests(bare, tests))
         assert wrong.failed_tests == ("test_A", "test_A_f")
         assert wrong.tests[0].message == "AssertionError: A().f(2) Expected: 3 Got: 4"
+    with Sandbox(workers=1) as box:
+        broken = box.run_now(RunTests(bare.replace("x + 2", "y"), tests))
+    assert broken.tests[0].message == "AssertionError: A().f(2) raised NameError: name 'y' is not defined"
     assert from_doctests("def f(): pass") is None
     assert from_doctests("def f(:") is None
 
