@@ -22,7 +22,7 @@ from gristmill.datagen.verifying.boxes import SandboxSettings
 from gristmill.pipelines.operator import Failed, Filtered, Kept
 from gristmill.pipelines.records import CodeEdit, messages_of
 
-BOX = SandboxSettings(wall_seconds=3, cpu_seconds=1)
+BOX = SandboxSettings(wall_seconds=15, cpu_seconds=2)
 CLAMP = '''def clamp(value, low, high):
     """Keep a value within bounds.
 
