@@ -10,7 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +33,11 @@ spec.loader.exec_module(package)
 from sandbox.zygote import main
 main(int(sys.argv[2]), json.loads(sys.argv[3]))
 """
+FLAGS = ("-s", "-S", "-P", "-B", "-X", "utf8")
+#: (readable paths, this folder, the scratch's MiB) -> the command that puts a zygote into namespaces.
+Wrap = Callable[[Sequence[str], str, int], list[str]]
+#: Where that command shows this folder.
+WRAPPED_FOLDER = "/sandbox"
 #: For a zygote to be ready, and beyond a run's time for its answer to come, seconds.
 START, ANSWER = 30.0, 10.0
 
@@ -75,19 +80,30 @@ def installed_packages() -> list[str]:
 class Zygote:
     """One zygote process, from outside. Serves one run at a time; use it from one thread."""
 
-    def __init__(self, way: Way, packages: Sequence[str] = (), preload: Sequence[str] = ()) -> None:
-        """Start it. Raises NotIsolated, with the reason, where the machine does not let it."""
+    def __init__(
+        self,
+        way: Way,
+        packages: Sequence[str] = (),
+        preload: Sequence[str] = (),
+        *,
+        wrap: Wrap | None = None,
+        scratch_mib: int = 64,
+    ) -> None:
+        """Start it, within the command that ``wrap`` makes where it does not isolate itself. Raises NotIsolated, with the reason, where the machine does not let it."""
         python, readable = interpreter()
         settings = {
-            "isolated": way != "unsafe",
+            "way": way,
             "readable": [*readable, *packages],
             "packages": list(packages),
             "preload": list(preload),
         }
+        folder = str(Path(__file__).resolve().parent)
+        around = [] if wrap is None else wrap(settings["readable"], folder, scratch_mib)
+        inside = folder if wrap is None else WRAPPED_FOLDER
         self._channel, inner = socket.socketpair()
         with inner, tempfile.TemporaryFile("w+", errors="replace") as said:
             self._process = subprocess.Popen(
-                zygote_command(python, inner.fileno(), settings),
+                [*around, python, *FLAGS, "-c", BOOTSTRAP, inside, str(inner.fileno()), json.dumps(settings)],
                 env=ENVIRONMENT,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -139,9 +155,3 @@ class Zygote:
         except subprocess.TimeoutExpired:
             self._process.kill()  # the zygote dies with it, and all runs with the zygote
             self._process.wait()
-
-
-def zygote_command(python: str, descriptor: int, settings: dict[str, Any]) -> list[str]:
-    folder = str(Path(__file__).resolve().parent)
-    flags = ["-s", "-S", "-P", "-B", "-X", "utf8"]
-    return [python, *flags, "-c", BOOTSTRAP, folder, str(descriptor), json.dumps(settings)]

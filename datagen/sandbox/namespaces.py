@@ -24,6 +24,8 @@ SEPARATE_USER = 1000
 #: What it is outside: "nobody" on every Linux.
 NOBODY = 65534
 KILL_SIGNAL = 9
+#: Without capabilities, too, root owns the machine's devices and settings: no run may have its id.
+AS_ROOT = " (as root, runs need the id of nobody; run as another user instead)"
 
 
 def enter() -> bool:
@@ -51,7 +53,7 @@ def enter() -> bool:
         os.close(mapped)
         os.waitpid(helper, 0)
     if answer not in (b"1", b"2"):
-        raise OSError("the ids of a new user namespace cannot be mapped")
+        raise OSError("the ids of a new user namespace cannot be mapped" + (AS_ROOT if user == 0 else ""))
     if answer == b"2":
         os.setgroups([])
     os.setresgid(0, 0, 0)
@@ -68,8 +70,7 @@ def _map_when_told(target: int, user: int, group: int, told: int, done: int) -> 
                 _write(target, "gid_map", f"0 {group} 1\n{SEPARATE_USER} {NOBODY} 1\n")
                 _write(target, "uid_map", f"0 {user} 1\n{SEPARATE_USER} {NOBODY} 1\n")
                 answer = b"2"
-        if answer == b"0":
-            with contextlib.suppress(OSError):
+            else:
                 _write(target, "setgroups", "deny")
                 _write(target, "gid_map", f"0 {group} 1\n")
                 _write(target, "uid_map", f"0 {user} 1\n")

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from ...pipelines.errors import SandboxError
+from .bubblewrap import BubblewrapCalls
 from .isolation import start
 from .jobs import Job
 from .launching import Isolation, NotIsolated, Zygote, ZygoteDied, installed_packages
@@ -50,7 +51,7 @@ class Sandbox:
         self._preload, self._unsafe = tuple(preload), unsafe
         self._threads: ThreadPoolExecutor | None = None
         self._own = threading.local()
-        self._zygotes: list[Zygote] = []
+        self._zygotes: list[Zygote | BubblewrapCalls] = []
         self._starting = threading.Lock()
         self.isolation: Isolation | None = None
 
@@ -84,7 +85,7 @@ class Sandbox:
                 self._zygotes.remove(zygote)
             return Result(Status.KILLED, "the sandbox's worker died during the run")
 
-    def _start(self) -> Zygote:
+    def _start(self) -> Zygote | BubblewrapCalls:
         try:
             zygote = start(self._packages, self._preload, unsafe=self._unsafe)
         except NotIsolated as error:
@@ -97,7 +98,7 @@ class Sandbox:
         self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="sandbox")
         try:
             # One at once, so that a machine without isolation is told now; the others when they are needed.
-            first: Zygote = self._threads.submit(self._first).result()
+            first = self._threads.submit(self._first).result()
         except BaseException:
             self.close()
             raise
@@ -106,8 +107,8 @@ class Sandbox:
             log.warning("the sandbox is UNSAFE: generated code runs without isolation on this machine")
         return self
 
-    def _first(self) -> Zygote:
-        zygote: Zygote = self._start()
+    def _first(self) -> Zygote | BubblewrapCalls:
+        zygote = self._start()
         self._own.zygote = zygote
         return zygote
 

@@ -103,6 +103,8 @@ def _make_dev() -> None:
     for device in DEVICES:
         os.close(os.open(f"/new/dev/{device}", os.O_CREAT | os.O_WRONLY, 0o666))
         syscalls.mount(f"/old/dev/{device}", f"/new/dev/{device}", None, MS_BIND)
+        # What a device takes may still be written; its mode and owner may not be changed.
+        syscalls.restrict_mount(f"/new/dev/{device}", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, recursive=False)
     for name, target in (*LINKS.items(), ("stderr", "/proc/self/fd/2"), ("shm", SCRATCH)):
         os.symlink(target, f"/new/dev/{name}")
 

@@ -120,7 +120,8 @@ class Run:
 
     def _measure(self) -> None:
         me = os.getpid()
-        pids = [pid for pid in processes.everyone() if pid != 1] if me == 1 else processes.below(me)
+        everyone = processes.everyone() if self.place.isolated else processes.below(me)
+        pids = [pid for pid in everyone if pid not in (1, me)]
         used = processes.usage(pids)
         memory = self.limits.memory_mib * MIB
         if len(pids) > self.limits.processes:

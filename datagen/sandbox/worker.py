@@ -19,12 +19,14 @@ ENVIRONMENT = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "O
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where runs happen. ``isolated``: in namespaces of their own. ``user``: the id that they run under,
+    """Where runs happen. ``isolated``: in namespaces of their own; ``capable``: with the capabilities that
+    making those takes, to be given up. ``user``: the id that they run under,
     inside; ``separate``: no process of ours has that id. ``readable``: paths that they may read where there
     is no root of their own. ``landlock``: the kernel's ABI, 0 for none. ``packages``: added to ``sys.path``.
     """
 
     isolated: bool
+    capable: bool
     user: int
     separate: bool
     readable: Sequence[str]
@@ -59,13 +61,12 @@ def confine(limits: Limits, place: Place, scratch: str) -> None:
     os.environ.update(ENVIRONMENT, HOME=scratch, TMPDIR=scratch, PATH=":".join(paths))
     os.umask(0o077)
     _limit(limits, place)
-    if place.isolated:
+    if place.capable:
         syscalls.bound_capabilities()
     if place.separate:
         os.setresgid(place.user, place.user, place.user)
         os.setresuid(place.user, place.user, place.user)
-    if place.isolated:
-        syscalls.drop_capabilities()
+    syscalls.drop_capabilities()
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     if place.landlock:

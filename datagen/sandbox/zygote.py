@@ -37,13 +37,13 @@ COMMON = (
 def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
     """Isolate, say what there is, and serve runs until the other side of the socket is gone.
 
-    ``settings``: ``isolated``, ``readable`` (paths of the interpreter and packages) and ``packages``
+    ``settings``: ``way`` (of isolation), ``readable`` (paths of the interpreter and packages) and ``packages``
     (added to ``sys.path`` in runs), ``preload`` (modules to import beforehand).
     """
     channel = socket.socket(fileno=descriptor)
     os.umask(0o022)
     try:
-        place = _isolate(settings) if settings["isolated"] else _in_the_open(settings)
+        place = WAYS[settings["way"]](settings)
         for name in COMMON:
             with contextlib.suppress(ImportError):  # readline, say, is not in every Python
                 importlib.import_module(name)
@@ -57,6 +57,9 @@ def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
         os._exit(1)
     told = {"landlock": place.landlock, "seccomp": place.seccomp, "separate": place.separate}
     send(channel, {"ready": True, "isolated": place.isolated, **told})
+    if settings["way"] == "bubblewrap":
+        _wait(channel, select.POLLIN)
+        _first_process(place, root.SCRATCH, channel)
     gc.collect()
     gc.freeze()
     while True:
@@ -83,7 +86,7 @@ def _isolate(settings: Mapping[str, Any]) -> Place:
     syscalls.last_capability()  # these two are worked out once, for all runs
     seccomp.encoded()
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-    return Place(True, user, separate, (), landlock.abi(), True, tuple(settings["packages"]))
+    return Place(True, True, user, separate, (), landlock.abi(), True, tuple(settings["packages"]))
 
 
 def _in_the_open(settings: Mapping[str, Any]) -> Place:
@@ -91,7 +94,17 @@ def _in_the_open(settings: Mapping[str, Any]) -> Place:
     filtered = os.path.exists("/proc/sys/kernel/seccomp/actions_avail")
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     readable = root.readable(settings["readable"])
-    return Place(False, os.getuid(), False, readable, landlock.abi(), filtered, tuple(settings["packages"]))
+    packages = tuple(settings["packages"])
+    return Place(False, False, os.getuid(), False, readable, landlock.abi(), filtered, packages)
+
+
+def _within_bubblewrap(settings: Mapping[str, Any]) -> Place:
+    """Namespaces are there, and no capability. Serves one run: there can be no fresh ones for another."""
+    packages = tuple(settings["packages"])
+    return Place(True, False, os.getuid(), False, (), landlock.abi(), True, packages)
+
+
+WAYS = {"namespaces": _isolate, "bubblewrap": _within_bubblewrap, "unsafe": _in_the_open}
 
 
 def _wait(channel: socket.socket, event: int, process: int | None = None) -> None:
@@ -134,9 +147,9 @@ def _first_process(place: Place, scratch: str, channel: socket.socket) -> NoRetu
     try:
         request = receive(channel)
         limits = Limits(**request["limits"])
-        if place.isolated:
+        if place.capable:
             root.enter_run(limits.scratch_mib, place.user)
-        else:
+        elif not place.isolated:
             syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         result = supervisor.supervise(request["job"], limits, place, scratch)
     except (EOFError, ConnectionError):

@@ -77,7 +77,13 @@ FILES = {
     "poison the standard library": "attempt(open, os.__file__, 'a'); attempt(os.unlink, os.__file__)",
     "write into /etc and the root": "attempt(open, '/etc/passwd', 'a'); attempt(open, '/new', 'w'); attempt(os.mkdir, '/home')",
     "write into /dev": "attempt(open, '/dev/new', 'w'); attempt(os.symlink, '/', '/dev/x')",
-    "replace /dev/null": "attempt(os.unlink, '/dev/null'); attempt(os.chmod, '/dev/null', 0)",
+    "replace /dev/null": "attempt(os.unlink, '/dev/null'); attempt(os.rename, '/dev/null', '/dev/x')",
+    "change the devices": (
+        "for name in ('null', 'zero', 'full', 'random', 'urandom'):\n"
+        "    path = '/dev/' + name\n"
+        "    attempt(os.chmod, path, 0o600); attempt(os.chown, path, os.getuid(), os.getgid()); attempt(os.utime, path, (0, 0))\n"
+        "    attempt(os.setxattr, path, 'user.x', b'x')"
+    ),
     "write to a folder of everyone": "attempt(open, '@FOLDER@/escaped', 'w')",
     "make a device": "attempt(os.mknod, 'disk', 0o60666, os.makedev(254, 0)); attempt(os.mknod, 'mem', 0o20666, os.makedev(1, 1))",
     "open by handle": "call('open_by_handle_at', -100, ctypes.create_string_buffer(128), 0)",

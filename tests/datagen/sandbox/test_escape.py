@@ -19,6 +19,7 @@ from gristmill.datagen.sandbox.jobs import RunScript, RunTests
 from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import Result, Status
+from gristmill.datagen.sandbox.root import DEVICES
 from gristmill.datagen.sandbox.syscalls import number_here
 
 from .attacks import FAKES, FILES, NETWORK, PROCESSES, RESOURCES, STATE, TRY
@@ -55,6 +56,7 @@ class Prey:
     victim: subprocess.Popen[bytes]
     connections: list[str]
     folder: Path
+    devices: dict[str, tuple[int, int]]
 
     def fill(self, program: str) -> str:
         for name, value in self.names.items():
@@ -62,7 +64,12 @@ class Prey:
         return program
 
     def unharmed(self) -> bool:
-        return self.victim.poll() is None and self.connections == [] and list(self.folder.iterdir()) == []
+        return (
+            self.victim.poll() is None
+            and self.connections == []
+            and list(self.folder.iterdir()) == []
+            and devices() == self.devices
+        )
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +107,7 @@ def prey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prey]:
         "PID": str(victim.pid),
         "FOLDER": str(folder),
     }
-    yield Prey(names, victim, connections, folder)
+    yield Prey(names, victim, connections, folder, devices())
     victim.kill()
     victim.wait()
     for server in servers:
@@ -110,6 +117,12 @@ def prey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prey]:
             del os.environ[name]
         else:
             os.environ[name] = value
+
+
+def devices() -> dict[str, tuple[int, int]]:
+    """Mode and owner of what runs may write to."""
+    found = {name: os.stat(f"/dev/{name}") for name in DEVICES}
+    return {name: (state.st_mode, state.st_uid) for name, state in found.items()}
 
 
 def _note(server: socket.socket, connections: list[str]) -> None:

@@ -187,10 +187,10 @@ def test_limits_are_above_zero(name: str) -> None:
 class Refusing(Zygote):
     """A machine on which namespaces are not allowed."""
 
-    def __init__(self, way: launching.Way, *rest: object) -> None:
+    def __init__(self, way: launching.Way, *rest: object, **more: object) -> None:
         if way == "namespaces":
             raise NotIsolated("PermissionError: unshare: Operation not permitted")
-        super().__init__(way, *rest)  # type: ignore[arg-type]
+        super().__init__(way, *rest, **more)  # type: ignore[arg-type]
 
 
 def test_without_isolation_nothing_runs_unless_it_is_asked_for(
