@@ -19,7 +19,7 @@ def start(
 ) -> Zygote | BubblewrapCalls:
     """The best isolation there is: our own namespaces, which are warm; else bubblewrap, a call a run.
 
-    Raises NotIsolated, with the reasons and the ways out, where there is none and ``unsafe`` is not asked for.
+    Raises NotIsolated, with the reasons, where there is none and ``unsafe`` is not asked for; and NotReady.
     """
     try:
         return Zygote("namespaces", packages, preload)
@@ -31,10 +31,7 @@ def start(
         reasons.append(str(refused))
     if unsafe:
         return Zygote("unsafe", packages, preload)
-    raise NotIsolated(
-        f"generated code cannot be isolated on this machine ({'; '.join(reasons)}); {HOW_TO_ALLOW}; "
-        "or ask for it to run without isolation: `sandbox: {unsafe: true}`"
-    )
+    raise NotIsolated("; ".join(reasons))
 
 
 def examine() -> Isolation | str:

@@ -46,6 +46,10 @@ class NotIsolated(Exception):
     """A zygote could not be started: says what was refused."""
 
 
+class NotReady(Exception):
+    """A zygote is isolated, but what it was to import beforehand cannot be imported: says why."""
+
+
 class ZygoteDied(Exception):
     """A zygote ended, or did not answer in time, during a run."""
 
@@ -89,7 +93,7 @@ class Zygote:
         wrap: Wrap | None = None,
         scratch_mib: int = 64,
     ) -> None:
-        """Start it, within the command that ``wrap`` makes where it does not isolate itself. Raises NotIsolated, with the reason, where the machine does not let it."""
+        """Start it, within the command that ``wrap`` makes where it does not isolate itself. Raises NotIsolated, with the reason, where the machine does not let it, and NotReady."""
         python, readable = interpreter()
         settings = {
             "way": way,
@@ -118,7 +122,8 @@ class Zygote:
             reason = said.read().strip()
         if not told.get("ready"):
             self.close()
-            raise NotIsolated(told.get("reason") or reason[-500:] or "it ended without a word")
+            why = told.get("reason") or reason[-500:] or "it ended without a word"
+            raise NotReady(why) if told.get("placed") else NotIsolated(why)
         self.isolation = Isolation(way, told["isolated"], told["landlock"], told["seccomp"], told["separate"])
 
     def _first_words(self) -> dict[str, Any]:

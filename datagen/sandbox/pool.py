@@ -13,9 +13,9 @@ from typing import Self
 
 from ...pipelines.errors import SandboxError
 from .bubblewrap import BubblewrapCalls
-from .isolation import start
+from .isolation import HOW_TO_ALLOW, start
 from .jobs import Job
-from .launching import Isolation, NotIsolated, Zygote, ZygoteDied, installed_packages
+from .launching import Isolation, NotIsolated, NotReady, Zygote, ZygoteDied, installed_packages
 from .limits import Limits
 from .messages import encoded
 from .results import Result, Status
@@ -89,7 +89,15 @@ class Sandbox:
         try:
             zygote = start(self._packages, self._preload, unsafe=self._unsafe)
         except NotIsolated as error:
-            raise SandboxError(str(error)) from None
+            raise SandboxError(
+                f"generated code cannot be isolated on this machine ({error}); {HOW_TO_ALLOW}; or ask for it to run "
+                "without isolation: `sandbox: {unsafe: true}`"
+            ) from None
+        except NotReady as error:
+            raise SandboxError(
+                f"the sandbox cannot import what it is to preload ({error}); `preload` may name modules of the "
+                "standard library and, with `packages: true`, installed ones"
+            ) from None
         with self._starting:
             self._zygotes.append(zygote)
         return zygote

@@ -42,6 +42,7 @@ def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
     """
     channel = socket.socket(fileno=descriptor)
     os.umask(0o022)
+    place: Place | None = None
     try:
         place = WAYS[settings["way"]](settings)
         for name in COMMON:
@@ -53,7 +54,8 @@ def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
             importlib.import_module(name)
         del sys.path[len(sys.path) - len(place.packages) :]
     except BaseException as error:
-        send(channel, {"ready": False, "reason": f"{type(error).__name__}: {error}"})
+        reason = f"{type(error).__name__}: {error}"
+        send(channel, {"ready": False, "reason": reason, "placed": place is not None})
         os._exit(1)
     told = {"landlock": place.landlock, "seccomp": place.seccomp, "separate": place.separate}
     send(channel, {"ready": True, "isolated": place.isolated, **told})

@@ -22,7 +22,8 @@ def _namespaces() -> Finding:
         return Finding(GROUP, "namespaces", "missing", found, fix)
     user = "a user id of its own" if found.separate else "this user's id, without rights"
     what = f"no network, a read-only root without home, its own processes and /tmp, {user}"
-    return Finding(GROUP, "namespaces", "ok", f"each run has {what}")
+    how = "" if found.way == "namespaces" else f", by a {found.way} call each (nothing is warm)"
+    return Finding(GROUP, "namespaces", "ok", f"each run has {what}{how}")
 
 
 def _landlock() -> Finding:

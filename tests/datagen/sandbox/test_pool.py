@@ -167,7 +167,7 @@ def test_closed_and_unopened_sandboxes_say_so() -> None:
 
 def test_modules_to_preload_must_be_there() -> None:
     with (
-        pytest.raises(SandboxError, match="no_such_module_at_all"),
+        pytest.raises(SandboxError, match=r"preload.*no_such_module_at_all"),
         Sandbox(preload=["no_such_module_at_all"]),
     ):
         pass
@@ -193,10 +193,15 @@ class Refusing(Zygote):
         super().__init__(way, *rest, **more)  # type: ignore[arg-type]
 
 
+def no_bubblewrap(*rest: object) -> None:
+    raise NotIsolated("bubblewrap is not installed")
+
+
 def test_without_isolation_nothing_runs_unless_it_is_asked_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(isolation, "Zygote", Refusing)
+    monkeypatch.setattr(isolation, "BubblewrapCalls", no_bubblewrap)
     with (
         pytest.raises(SandboxError, match=r"Operation not permitted.*max_user_namespaces.*unsafe"),
         Sandbox(LIMITS),

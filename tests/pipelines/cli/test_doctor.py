@@ -127,10 +127,11 @@ def test_landlock_answers_as_the_kernel_does() -> None:
 
 
 def test_a_machine_that_gives_no_isolation_says_why_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(way: str) -> Zygote:
+    def refuse(way: str, *rest: object, **more: object) -> Zygote:
         raise NotIsolated("unshare: Operation not permitted")
 
     monkeypatch.setattr(isolation, "Zygote", refuse)
+    monkeypatch.setattr(isolation, "BubblewrapCalls", refuse)
     line = finding(sandboxing.examine_sandbox(), "namespaces")
     assert line.state == "missing"
     assert "Operation not permitted" in line.found
