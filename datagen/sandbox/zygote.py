@@ -30,7 +30,7 @@ COMMON = (
     "dataclasses", "datetime", "decimal", "difflib", "doctest", "enum", "fractions", "functools", "hashlib", "heapq",
     "inspect", "io", "itertools", "json", "math", "numbers", "operator", "os", "pathlib", "pdb", "pickle", "pprint",
     "queue", "random", "re", "readline", "statistics", "string", "struct", "sys", "tempfile", "textwrap", "threading",
-    "time", "traceback", "types", "typing", "unittest", "unittest.mock", "uuid", "warnings", "weakref",
+    "time", "traceback", "types", "typing", "unittest", "uuid", "warnings", "weakref",
 )  # fmt: skip
 
 
