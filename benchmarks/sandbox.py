@@ -4,7 +4,8 @@
 
 Each side runs the same programs and asserts, as many at a time as there are cores. Peers: a bare Python
 process (no isolation at all) and a Python process in a bubblewrap call of its own, where `bwrap` is on PATH.
-Alternating, median of the rounds; latency is of single runs, one at a time.
+Alternating, median of the rounds; latency is of single runs, one at a time. `load_before` in the results says how
+busy the machine was: on a busy one only the ratios mean something.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
     rounds, count = (1, 60) if quick else (5, ROUND)
-    cores = len(os.sched_getaffinity(0))
+    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
     with Sandbox(workers=cores) as box:
         sides: dict[str, Once] = {
             "ours": lambda code: box.run_now(RunTests(PROGRAM, code)).passed,
@@ -110,7 +111,7 @@ def main() -> None:
     known = {"subprocess": sys.version.split()[0]}
     if "bwrap" in sides:
         known["bwrap"] = subprocess.check_output(["bwrap", "--version"], text=True).split()[-1]
-    figures = []
+    figures: list[Figure] = []
     for peer, found in known.items():
         ours, theirs = median(rates["ours"]), median(rates[peer])
         figures.append(
@@ -125,7 +126,7 @@ def main() -> None:
                     f"latency, {label}", "ms", ours, theirs, peer, found, theirs / ours, "below the peer's"
                 )
             )
-    more = {"isolation": isolation, "at_a_time": cores, "rates": rates, "quick": quick}
+    more = {"isolation": isolation, "at_a_time": cores, "load_before": load, "rates": rates, "quick": quick}
     write("sandbox", figures, versions(), more)
 
 
