@@ -74,3 +74,7 @@ def _engine_error(message: str, retryable: bool) -> EngineError:
 
 class DataError(GristmillError):
     """A row or a file of rows is not what an operator needs: names the row, column and fix."""
+
+
+class SandboxError(GristmillError):
+    """Generated code cannot be run as asked: no isolation, or what it needs is not there."""

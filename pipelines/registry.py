@@ -26,10 +26,18 @@ NAMED: dict[str, dict[str, str]] = {
         "constraints": "datagen.constraints.tasks:ConstraintTasks",
     },
     "generate": {
+        "bugs": "datagen.edits.bugs:InjectBugs",
         "respond": "datagen.respond:Respond",
         "template": "datagen.template:Template",
     },
-    "verify": {"constraints": "datagen.constraints.verify:VerifyConstraints"},
+    "verify": {
+        "compiles": "datagen.verifying.compiles:VerifyCompiles",
+        "constraints": "datagen.constraints.verify:VerifyConstraints",
+        "doctests": "datagen.verifying.doctests:VerifyDoctests",
+        "reference": "datagen.verifying.reference:VerifyReference",
+        "stdio": "datagen.verifying.stdio:VerifyStdio",
+        "tests": "datagen.verifying.unit_tests:VerifyTests",
+    },
     "dedup": {
         "exact": "filters.dedup_exact:ExactDedup",
         "semantic": "filters.dedup_semantic:SemanticDedup",

@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from gristmill.datagen.sandbox import isolation
+from gristmill.datagen.sandbox.launching import NotIsolated, Zygote
 from gristmill.pipelines.cli.main import main
 from gristmill.pipelines.doctor import Finding, examine, machine, sandboxing, software
 
@@ -32,7 +34,7 @@ def test_it_covers_what_a_run_depends_on() -> None:
         "transformers",
         "torch",
         "ray",
-        "bubblewrap",
+        "namespaces",
         "Landlock",
     }
     assert expected <= {line.what for line in found}
@@ -44,8 +46,8 @@ def test_it_covers_what_a_run_depends_on() -> None:
 def test_it_tells_the_truth_about_this_machine() -> None:
     found = examine()
     assert finding(found, "cores").found.startswith(f"{len(os.sched_getaffinity(0))} usable")
-    trial = subprocess.run(["unshare", "-Ur", "true"], capture_output=True, check=False)
-    assert (finding(found, "user namespaces").state == "ok") == (trial.returncode == 0)
+    trial = subprocess.run(["unshare", "-Urmpnf", "--mount-proc", "true"], capture_output=True, check=False)
+    assert (finding(found, "namespaces").state == "ok") == (trial.returncode == 0)
     assert finding(found, "torch").found == __import__("importlib.metadata").metadata.version("torch")
 
 
@@ -71,8 +73,6 @@ def test_cached_and_missing_models_are_told_apart(tmp_path: Path, monkeypatch: p
 
 def test_a_machine_without_the_tools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    assert finding(sandboxing.examine_sandbox(), "user namespaces").state == "missing"
-    assert "install bubblewrap" in finding(sandboxing.examine_sandbox(), "bubblewrap").fix
     assert finding(machine.examine_machine(), "GPU").found == "none: models run on the CPU"
 
 
@@ -124,3 +124,15 @@ def test_landlock_answers_as_the_kernel_does() -> None:
     line = finding(sandboxing.examine_sandbox(), "Landlock")
     abi = ctypes.CDLL(None, use_errno=True).syscall(444, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
     assert line.state == ("ok" if abi > 0 else "missing")
+
+
+def test_a_machine_that_gives_no_isolation_says_why_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(way: str, *rest: object, **more: object) -> Zygote:
+        raise NotIsolated("unshare: Operation not permitted")
+
+    monkeypatch.setattr(isolation, "Zygote", refuse)
+    monkeypatch.setattr(isolation, "BubblewrapCalls", refuse)
+    line = finding(sandboxing.examine_sandbox(), "namespaces")
+    assert line.state == "missing"
+    assert "Operation not permitted" in line.found
+    assert "user.max_user_namespaces" in line.fix

@@ -1,0 +1,143 @@
+"""``generate: bugs``: code edits from real functions whose tests pass. A mutation is the bug, its undoing the edit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import PositiveInt, field_validator
+
+from ...pipelines.inference import derive_seed
+from ...pipelines.operator import Apply, Estimate, Failed, Filtered, Kept, Map, Outcome
+from ...pipelines.records import Row
+from ..mutation.mutants import Mutant, mutants
+from ..mutation.operators import KINDS
+from ..sandbox.jobs import RunTests
+from ..sandbox.results import Result, Status
+from ..verifying.boxes import SandboxSettings, shared
+from ..verifying.verdict import Run, Verdict, judge
+from ..verifying.verify_code import encodable
+from .bug_instructions import STYLES, instructions
+from .diffs import applied, unified
+from .doctest_tests import tests_from_doctests
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ...pipelines.operator import Context
+
+
+class InjectBugs(Map):
+    """Makes ``CodeEdit`` rows of the column ``code``: up to ``bugs`` for each, with no model.
+
+    A bug is a mutant that runs and fails a test; so the test fails before the edit and passes after it, and
+    both were seen. ``tests``: a column of unit tests; None: the examples in the code's docstrings, made into
+    tests. ``prelude``: a column of code that is run before (the module that a function comes from). ``kinds``:
+    only these mistakes. ``tries``: mutants a row at the most. The code's own tests are run ``repeats`` times.
+
+    New columns: ``before``, ``after``, ``diff`` (applies, checked), ``tests`` (with the prelude's names
+    in scope), ``instructions`` (a text for each of four styles), ``style`` (one of them, drawn), ``bug``
+    (kind), ``bug_line``, ``mistake``, ``function``, ``failed_tests``, ``reason`` (what the first one said), ``item``,
+    ``mutants`` (how many were run) and ``mutation_score`` (the share of them that the tests noticed). Rows
+    are filtered where there is no test (``no_tests``), the tests do not pass (``tests_fail``, ``flaky``), or notice
+    no mutant (``no_bug``).
+    """
+
+    makes: ClassVar[bool] = True
+    seeded: ClassVar[bool] = True
+    batch_rows: ClassVar[int] = 32
+
+    code: str = "source"
+    tests: str | None = None
+    prelude: str | None = None
+    bugs: PositiveInt = 3
+    tries: PositiveInt = 12
+    repeats: PositiveInt = 2
+    kinds: tuple[str, ...] | None = None
+    sandbox: SandboxSettings = SandboxSettings(cpu_seconds=2.0)
+
+    @field_validator("kinds")
+    @classmethod
+    def _known(cls, kinds: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for kind in kinds or ():
+            if kind not in KINDS:
+                raise ValueError(f"unknown kind of bug {kind!r}; known: {', '.join(KINDS)}")
+        return kinds
+
+    def estimate(self, rows: int) -> Estimate:
+        return Estimate(rows=rows * self.bugs)
+
+    def types(self) -> Mapping[str, pa.DataType]:
+        import pyarrow as pa
+
+        text = pa.string()
+        texts = dict.fromkeys(
+            ("before", "after", "diff", "tests", "style", "bug", "mistake", "function", "reason"), text
+        )
+        return {
+            **texts,
+            "instructions": pa.struct([(style, text) for style in STYLES]),
+            "bug_line": pa.int32(),
+            "failed_tests": pa.list_(text),
+            "item": pa.int32(),
+            "mutants": pa.int32(),
+            "mutation_score": pa.float64(),
+        }
+
+    def open(self, context: Context) -> Apply:
+        box, seed = shared(self.sandbox), context.seed
+
+        async def apply(rows: list[Row]) -> list[list[Outcome]]:
+            return list(await asyncio.gather(*(self._row(row, box.run, seed) for row in rows)))
+
+        return apply
+
+    async def _row(self, row: Row, run: Run, seed: int) -> list[Outcome]:
+        needed = [self.code, *(column for column in (self.tests, self.prelude) if column is not None)]
+        for column in needed:
+            if not isinstance(row.get(column), str):
+                return [Failed(f"column {column!r} holds no text")]
+        code = row[self.code]
+        tests = tests_from_doctests(code) if self.tests is None else row[self.tests]
+        if not tests or not tests.strip():
+            return [Filtered("no_tests")]
+        before = "" if self.prelude is None else f"{row[self.prelude]}\n\n"
+        judged = await judge([RunTests(before + code, tests)], run, self.repeats)
+        if not judged.passed:
+            rule = "flaky" if judged.verdict is Verdict.FLAKY else "tests_fail"
+            return [Filtered(rule, row={"reason": encodable(f"{judged.verdict}: {judged.message}")})]
+        drawn = mutants(code, most=self.tries, seed=derive_seed(seed, row["_id"], "bugs"), kinds=self.kinds)
+        results = await asyncio.gather(*(run(RunTests(before + mutant.source, tests)) for mutant in drawn))
+        noticed = sum(not result.passed for result in results)
+        found = [pair for pair in zip(drawn, results, strict=True) if pair[1].status is Status.FAILED]
+        if not found:
+            return [Filtered("no_bug", row={"mutants": len(drawn)})]
+        measured: Row = {"tests": tests, "mutants": len(drawn), "mutation_score": noticed / len(drawn)}
+        return [
+            self._edit(code, mutant, result, {**measured, "item": item}, derive_seed(seed, row["_id"], item))
+            for item, (mutant, result) in enumerate(found[: self.bugs])
+        ]
+
+    def _edit(self, code: str, mutant: Mutant, result: Result, measured: Row, draw: int) -> Outcome:
+        diff = unified(mutant.source, code)
+        if applied(diff, mutant.source) != code:
+            return Failed("the diff does not lead from the bug to the code", row=measured)
+        symptom = encodable(next(test.message for test in result.tests if not test.passed))
+        asked = instructions(mutant.function, mutant.line, mutant.mistake, symptom, draw)
+        return Kept(
+            {
+                **measured,
+                "before": mutant.source,
+                "after": code,
+                "diff": diff,
+                "instructions": asked,
+                "style": STYLES[draw % len(STYLES)],
+                "bug": mutant.kind,
+                "bug_line": mutant.line,
+                "mistake": mutant.mistake,
+                "function": mutant.function,
+                "failed_tests": [encodable(name) for name in result.failed_tests],
+                "reason": encodable(result.message),
+            }
+        )

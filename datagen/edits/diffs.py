@@ -1,0 +1,106 @@
+"""Unified diffs of texts, and their strict application."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from difflib import SequenceMatcher
+
+CONTEXT = 3
+NO_NEWLINE = "\\ No newline at end of file\n"
+_HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@.*\n")
+#: Lines as diff and patch count them: only a line feed ends one.
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+
+
+def unified(before: str, after: str, context: int = CONTEXT) -> str:
+    """A unified diff from ``before`` to ``after`` (GNU diff's format); empty where they are equal.
+
+    Lines that both share at the start and the end are never part of a change, so one changed place
+    gives one hunk with only its own lines in it.
+    """
+    old, new = _LINE.findall(before), _LINE.findall(after)
+    hunks = list(_hunks(old, new, context))
+    return "".join(["--- before\n", "+++ after\n", *hunks]) if hunks else ""
+
+
+def _hunks(old: list[str], new: list[str], context: int) -> Iterator[str]:
+    start = 0
+    while start < min(len(old), len(new)) and old[start] == new[start]:
+        start += 1
+    end = 0
+    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
+        end += 1
+    middle = SequenceMatcher(None, old[start : len(old) - end], new[start : len(new) - end], autojunk=False)
+    changes = [
+        (tag, start + i, start + j, start + k, start + m)
+        for tag, i, j, k, m in middle.get_opcodes()
+        if tag != "equal"
+    ]
+    group: list[tuple[str, int, int, int, int]] = []
+    for change in changes:
+        if group and change[1] - group[-1][2] > 2 * context:
+            yield _hunk(group, old, new, context)
+            group = []
+        group.append(change)
+    if group:
+        yield _hunk(group, old, new, context)
+
+
+def _hunk(changes: list[tuple[str, int, int, int, int]], old: list[str], new: list[str], context: int) -> str:
+    first, last = changes[0], changes[-1]
+    above = min(context, first[1])
+    below = min(context, len(old) - last[2])
+    lines, at = [], first[1] - above
+    for _, i, j, k, m in changes:
+        lines += [" " + line for line in old[at:i]]
+        lines += ["-" + line for line in old[i:j]]
+        lines += ["+" + line for line in new[k:m]]
+        at = j
+    lines += [" " + line for line in old[at : at + below]]
+    sizes = (last[2] + below - first[1] + above, last[4] + below - first[3] + above)
+    starts = (first[1] - above, first[3] - above)
+    spans = [_span(begin, size) for begin, size in zip(starts, sizes, strict=True)]
+    text = "".join(line if line.endswith("\n") else f"{line}\n{NO_NEWLINE}" for line in lines)
+    return f"@@ -{spans[0]} +{spans[1]} @@\n{text}"
+
+
+def _span(start: int, size: int) -> str:
+    begin = start + 1 if size else start
+    return str(begin) if size == 1 else f"{begin},{size}"
+
+
+def applied(diff: str, before: str) -> str:
+    """``before`` with the diff applied, each line where the diff says it is.
+
+    Raises ValueError where a line of the diff is malformed, or is not in ``before`` at its place.
+    """
+    old = _LINE.findall(before)
+    lines = _LINE.findall(diff.replace("\n" + NO_NEWLINE, "\0\n"))
+    if lines[:2] != ["--- before\n", "+++ after\n"]:
+        if not diff:
+            return before
+        raise ValueError("the diff does not begin with its two file lines")
+    made: list[str] = []
+    at, left = 0, (0, 0)
+    for line in lines[2:]:
+        hunk = _HUNK.fullmatch(line)
+        if hunk and left == (0, 0):
+            begin, count, _, more = (1 if part is None else int(part) for part in hunk.groups())
+            place = begin - 1 if count else begin
+            made += old[at:place]
+            at, left = place, (count, more)
+            continue
+        mark, text = line[:1], line[1:].replace("\0\n", "")
+        if mark not in (" ", "-", "+") or left == (0, 0):
+            raise ValueError(f"not a line of a diff: {line!r}")
+        if mark != "+":
+            if at >= len(old) or old[at] != text:
+                raise ValueError(f"line {at + 1} is not {text!r}")
+            at += 1
+        if mark != "-":
+            made.append(text)
+        left = (left[0] - (mark != "+"), left[1] - (mark != "-"))
+    if left != (0, 0):
+        raise ValueError("a hunk ends too early")
+    return "".join([*made, *old[at:]])

@@ -1,0 +1,41 @@
+"""Off by one: in a range, an index or a slice."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from ..source import Source
+from .mutation import Change, Mutation
+
+
+class Boundaries(Mutation):
+    kind = "off_by_one"
+
+    def changes(self, source: Source, node: ast.AST, function: ast.AST) -> Iterator[Change]:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
+            for end in node.args[:2]:
+                yield from _shifted(source, end, "has a range that is off by one")
+        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+            if isinstance(node.slice, ast.Slice):
+                for bound in (node.slice.lower, node.slice.upper):
+                    if bound is not None:
+                        yield from _shifted(source, bound, "has a slice that is off by one")
+            elif isinstance(node.slice, (ast.BinOp, ast.Name)):
+                yield from _shifted(source, node.slice, "has an index that is off by one")
+
+
+def _shifted(source: Source, node: ast.expr, mistake: str) -> Iterator[Change]:
+    """One more and one less; constants are another operator's."""
+    if isinstance(node, (ast.Constant, ast.Starred)) or (
+        isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant)
+    ):
+        return
+    code = source.code(node)
+    sums = (ast.Name, ast.Attribute, ast.Call, ast.Subscript, ast.BinOp)
+    inner = code if isinstance(node, sums) else f"({code})"
+    for shift, undone in (("+ 1", "- 1"), ("- 1", "+ 1")):
+        if code.endswith(undone) and isinstance(node, ast.BinOp):
+            yield Change(source.replace(node, source.code(node.left)), mistake)
+        else:
+            yield Change(source.replace(node, f"{inner} {shift}"), mistake)

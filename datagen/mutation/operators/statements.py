@@ -1,0 +1,31 @@
+"""A statement that is missing, or leaves a loop the wrong way."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from ..source import Source
+from .mutation import Change, Mutation
+
+LONGEST_GUARD = 2
+
+
+class Statements(Mutation):
+    kind = "missing_statement"
+
+    def changes(self, source: Source, node: ast.AST, function: ast.AST) -> Iterator[Change]:
+        if isinstance(node, ast.Break):
+            yield Change(source.replace(node, "continue"), "goes on with a loop that it should leave")
+        elif isinstance(node, ast.Continue):
+            yield Change(source.replace(node, "break"), "leaves a loop that it should go on with")
+        elif isinstance(node, (ast.AugAssign, ast.Raise, ast.Delete)) or (
+            isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+        ):
+            yield Change(source.replace(node, "pass"), f"lacks `{_first_line(source, node)}`")
+        elif isinstance(node, ast.If) and not node.orelse and len(node.body) <= LONGEST_GUARD:
+            yield Change(source.replace(node, "pass"), f"lacks the case `{source.code(node.test)}`")
+
+
+def _first_line(source: Source, node: ast.stmt) -> str:
+    return source.code(node).splitlines()[0]

@@ -1,0 +1,116 @@
+"""Calls a function and its reference on the same arguments, and compares what they do."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import itertools
+import math
+import random
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .drawing import Undrawable, drawer
+
+#: How much of an endless iterator is looked at.
+MOST_ITEMS = 1000
+DEPTH = 50
+RELATIVE = 1e-9
+Note = Callable[[str, "BaseException | str | None"], None]
+
+
+def run(
+    reference: Callable[..., Any],
+    program: Callable[..., Any],
+    inputs: Callable[[random.Random], tuple[Any, ...]] | None,
+    count: int,
+    seed: int,
+    note: Note,
+    end: Callable[[str, str], None],
+) -> None:
+    """Compare on ``count`` draws. ``note`` is told each, ``end`` why there can be no verdict."""
+    rng = random.Random(seed)
+    try:
+        draw = inputs or drawer(reference)
+        calls = [tuple(draw(rng)) for _ in range(count)]
+    except Undrawable as reason:
+        end("error", str(reason))
+        return
+    except MemoryError:
+        raise
+    except BaseException as error:
+        end("error", f"inputs: {type(error).__name__}: {error}")
+        return
+    for number, arguments in enumerate(calls):
+        wanted, got = outcome(reference, arguments), outcome(program, arguments)
+        label = f"call {number}"
+        if isinstance(got[1], MemoryError):
+            raise got[1]
+        note(label, None if same(wanted, got) else _difference(arguments, wanted, got))
+
+
+def outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[str, Any, Any]:
+    """("returned" or "raised", the value or exception, the arguments afterwards)."""
+    given = copy.deepcopy(arguments)
+    try:
+        value = function(*given)
+        if isinstance(value, (types.GeneratorType, map, filter, zip)):
+            value = list(itertools.islice(value, MOST_ITEMS))
+        return "returned", value, given
+    except BaseException as error:
+        return "raised", error, given
+
+
+def same(one: Any, other: Any, depth: int = 0) -> bool:
+    """Equality that a value's own ``__eq__`` has no say in, but for types that both sides import."""
+    if depth > DEPTH:
+        return False
+    if isinstance(one, BaseException) and isinstance(other, BaseException):
+        return type(one).__name__ == type(other).__name__
+    if type(one) is float and type(other) is float:
+        return (math.isnan(one) and math.isnan(other)) or math.isclose(one, other, rel_tol=RELATIVE)
+    if type(one) is complex and type(other) is complex:
+        return same(one.real, other.real) and same(one.imag, other.imag)
+    if type(one) is not type(other):
+        return _same_instances(one, other, depth)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(
+            same(first, second, depth + 1) for first, second in zip(one, other, strict=True)
+        )
+    if isinstance(one, Mapping):
+        return list(map(repr, one)) == list(map(repr, other)) and all(
+            same(first, second, depth + 1) for first, second in zip(one.values(), other.values(), strict=True)
+        )
+    if type(one).__module__ in ("program", "reference"):
+        return _same_instances(one, other, depth)
+    try:
+        return bool(one == other)
+    except Exception:  # arrays, whose equality is an array
+        return repr(one) == repr(other)
+
+
+def _same_instances(one: Any, other: Any, depth: int) -> bool:
+    """Instances of a class that both programs define: by name and by what they hold."""
+    if type(one).__module__ not in ("program", "reference") or type(one).__name__ != type(other).__name__:
+        return False
+    if callable(one) or inspect.isclass(one):
+        return False
+    return same(getattr(one, "__dict__", None), getattr(other, "__dict__", None), depth + 1)
+
+
+def _difference(arguments: tuple[Any, ...], wanted: tuple[Any, ...], got: tuple[Any, ...]) -> str:
+    if same(wanted[:2], got[:2]):
+        return f"({_shown(arguments)}) changes its arguments to {_shown(got[2])}, the reference to {_shown(wanted[2])}"
+    told = [
+        f"{how} {type(what).__name__ if how == 'raised' else _shown(what)}" for how, what, _ in (got, wanted)
+    ]
+    return f"({_shown(arguments)}) {told[0]}, the reference {told[1]}"
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = ", ".join(map(repr, value)) if type(value) is tuple else repr(value)
+    except BaseException:
+        return f"a {type(value).__name__}"
+    return text if len(text) <= 100 else text[:99] + "…"

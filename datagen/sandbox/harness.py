@@ -1,0 +1,209 @@
+"""Carries a job out in the worker, around the untrusted code, and reports once at the end.
+
+It shares a process with that code. What it reports counts only with the run's token and from the process
+that began, so an early exit or a fork proves nothing; see docs/sandbox.md for what this does not stop.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import linecache
+import os
+import sys
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from . import comparing, doctests, unit_tests
+
+PROGRAM = "<program>"
+SHOWN = 400
+MOST_TESTS = 1000
+
+
+@dataclass(slots=True)
+class Report:
+    """``tests``: (name, passed, message) of each test that ran."""
+
+    tests: list[tuple[str, bool, str]] = field(default_factory=list)
+    status: str | None = None
+    message: str = ""
+
+    def note(self, name: str, error: BaseException | str | None) -> None:
+        """A test's end. Running out of memory ends the run: what follows would tell nothing."""
+        if isinstance(error, MemoryError):
+            raise error
+        text = describe(error) if isinstance(error, BaseException) else error
+        self.tests.append((name, error is None, "" if text is None else text[:SHOWN]))
+
+    def end(self, status: str, message: str) -> None:
+        self.status, self.message = status, message[:SHOWN]
+
+    def summed_up(self) -> dict[str, Any]:
+        failed = [test for test in self.tests if not test[1]]
+        if self.status is None and not self.tests:
+            self.end("error", "there is no test in the tests")
+        elif self.status is None and failed:
+            more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+            self.end("failed", f"{failed[0][0]}: {failed[0][2]}{more}")
+        return {
+            "status": self.status or "passed",
+            "message": self.message,
+            "tests": [*failed, *(test for test in self.tests if test[1])][:MOST_TESTS]
+            if len(self.tests) > MOST_TESTS
+            else self.tests,
+        }
+
+
+def carry_out(job: Mapping[str, Any], channel: int, token: str) -> NoReturn:
+    """Do the job, write the report to ``channel``, and end the process without any further cleaning up."""
+    me, write, leave, encode = os.getpid(), os.write, os._exit, json.dumps
+    getpid, streams = os.getpid, _fresh_streams()
+    report = Report()
+    try:
+        JOBS[job["kind"]](job, report)
+    except MemoryError:
+        report.end("memory", "raised MemoryError")
+    except BaseException as error:
+        report.end("error", describe(error))
+    if getpid() != me:
+        leave(0)  # the code under test forked, and this is its child coming home
+    for stream in (*streams, sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BaseException:
+            continue
+    text = encode({**report.summed_up(), "token": token}).encode()
+    while text:
+        text = text[write(channel, text) :]
+    leave(0)
+
+
+def _fresh_streams() -> tuple[Any, Any]:
+    """Standard streams of this run's own, over its descriptors 0 to 2."""
+    sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.argv = ["program.py"]
+    return sys.stdout, sys.stderr
+
+
+def module(name: str) -> dict[str, Any]:
+    """The namespace of a new, importable module."""
+    made = types.ModuleType(name)
+    sys.modules[name] = made
+    return vars(made)
+
+
+def remember(source: str, name: str) -> None:
+    """Let tracebacks and ``inspect.getsource`` find a text that is in no file."""
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+
+
+WARM = 'def f(x):\n    """\n    >>> f(1)\n    2\n    >>> f(2)\n    4\n    """\n    return x + 1\n'
+
+
+def warm() -> None:
+    """Do once what every run does, in the process that runs are copies of: imports, caches, compiled patterns."""
+    job = {
+        "program": WARM,
+        "tests": "assert f(1) == 2\nassert f(1) == 3\ndef test_f():\n    f()",
+        "prelude": "",
+    }
+    report = Report()
+    _tests(job, report)
+    _doctests(job, report)
+    report.summed_up()
+    del sys.modules["program"]
+    linecache.clearcache()
+
+
+def define(source: str, name: str = "program", filename: str = PROGRAM) -> dict[str, Any]:
+    """Run a program's top level; what it defines. Raises what it raises."""
+    remember(source, filename)
+    space = module(name)
+    exec(compile(source, filename, "exec", dont_inherit=True), space)
+    return space
+
+
+def describe(error: BaseException) -> str:
+    """An exception as one line, whatever its own methods do."""
+    try:
+        text = str(error)
+    except BaseException:
+        text = "(no text)"
+    first = text.strip().splitlines()[0] if text.strip() else ""
+    return f"{type(error).__name__}: {first}"[:SHOWN] if first else type(error).__name__
+
+
+def _defined(source: str, report: Report, name: str = "program") -> dict[str, Any] | None:
+    try:
+        return define(source, name, f"<{name}>")
+    except MemoryError:
+        raise
+    except BaseException as error:
+        report.end("error", f"the {name} raised {describe(error)}")
+        return None
+
+
+def _tests(job: Mapping[str, Any], report: Report) -> None:
+    space = _defined(job["program"], report)
+    if space is not None:
+        remember(job["tests"], unit_tests.TESTS)
+        unit_tests.run(job["tests"], space, report.note, report.end)
+
+
+def _doctests(job: Mapping[str, Any], report: Report) -> None:
+    prelude = f"{job['prelude']}\n\n" if job["prelude"] else ""
+    if _defined(prelude + job["program"], report) is not None:
+        doctests.run(sys.modules["program"], report.note)
+
+
+def _script(job: Mapping[str, Any], report: Report) -> None:
+    try:
+        define(job["program"], "__main__")
+    except SystemExit as end:
+        code = end.code
+        if code not in (None, 0):
+            report.end("failed", f"exit code {code if isinstance(code, int) else 1}")
+            return
+    except MemoryError:
+        raise
+    except BaseException as error:
+        report.end("failed", describe(error))
+        return
+    report.end("passed", "")
+
+
+def _compile(job: Mapping[str, Any], report: Report) -> None:
+    try:
+        ast.parse(job["program"])
+        compile(job["program"], PROGRAM, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        report.end("failed", describe(error))
+    else:
+        report.end("passed", "")
+
+
+def _compare(job: Mapping[str, Any], report: Report) -> None:
+    spaces = [_defined(job[name], report, name) for name in ("reference", "program")]
+    if spaces[0] is None or spaces[1] is None:
+        return
+    draw = define(job["inputs"], "inputs", "<inputs>")["inputs"] if job["inputs"] else None
+    try:
+        reference, program = spaces[0][job["function"]], spaces[1][job["function"]]
+    except KeyError:
+        report.end("error", f"no function {job['function']!r} is defined")
+        return
+    comparing.run(reference, program, draw, job["count"], job["seed"], report.note, report.end)
+
+
+JOBS: dict[str, Callable[[Mapping[str, Any], Report], None]] = {
+    "tests": _tests,
+    "doctests": _doctests,
+    "script": _script,
+    "compile": _compile,
+    "compare": _compare,
+}

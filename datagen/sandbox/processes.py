@@ -1,0 +1,89 @@
+"""Looks at, and ends, the processes of a run, by /proc."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from dataclasses import dataclass
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = resource.getpagesize()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Of several processes together. ``cpu_seconds``: with their ended children. ``memory``: bytes, resident."""
+
+    cpu_seconds: float
+    memory: int
+
+
+def below(root: int) -> list[int]:
+    """The living descendants of a process, by parents' ids."""
+    children: dict[int, list[int]] = {}
+    for pid in everyone():
+        fields = _stat(pid)
+        if fields:
+            children.setdefault(int(fields[1]), []).append(pid)
+    found: list[int] = []
+    waiting = [root]
+    while waiting:
+        more = children.get(waiting.pop(), [])
+        found += more
+        waiting += more
+    return found
+
+
+def everyone() -> list[int]:
+    """Every process that this /proc shows."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def usage(pids: list[int]) -> Usage:
+    """What these processes use now. Memory that several share counts for each of them."""
+    cpu, memory = 0.0, 0
+    for pid in pids:
+        fields = _stat(pid)
+        if fields:
+            cpu += sum(int(ticks) for ticks in fields[11:15]) / _TICKS
+            memory += int(fields[21]) * _PAGE
+    return Usage(cpu, memory)
+
+
+def shared_memory(pids: list[int]) -> int:
+    """Resident memory in bytes with every shared page counted once: slower, exact."""
+    total = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/smaps_rollup") as file:
+                total += sum(int(line.split()[1]) for line in file if line.startswith("Pss:")) * 1024
+        except OSError:
+            continue
+    return total
+
+
+def kill_below(root: int) -> None:
+    """End all descendants, those that are forked meanwhile too. ``root`` must be their subreaper."""
+    while pids := below(root):
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        while True:
+            try:
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    break
+            except ChildProcessError:
+                break
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the third (state) on; empty where the process is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except OSError:
+        return []
+    return text[text.rindex(b")") + 2 :].decode().split()

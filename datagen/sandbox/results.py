@@ -1,0 +1,65 @@
+"""What became of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    """``passed``: all went well. ``failed``: a test (or the exit code) says no. ``error``: the tests could not
+    be carried out. ``timeout`` and ``memory``: over that limit. ``killed``: ended by a signal, or over the
+    limit of output. ``refused``: not run at all."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    MEMORY = "memory"
+    KILLED = "killed"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class TestOutcome:
+    """One test: its name, whether it passed, and what it said if not."""
+
+    __test__ = False  # not for pytest to collect
+
+    name: str
+    passed: bool
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One run. ``message`` says why it did not pass. ``stdout`` and ``stderr`` are cut at the limit of output.
+
+    ``seconds``: wall time inside the sandbox; ``cpu_seconds``: of all its processes that ended.
+    """
+
+    status: Status
+    message: str = ""
+    tests: tuple[TestOutcome, ...] = ()
+    stdout: str = ""
+    stderr: str = ""
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        return self.status is Status.PASSED
+
+    @property
+    def failed_tests(self) -> tuple[str, ...]:
+        """Names of the tests that failed, in the order in which they ran."""
+        return tuple(test.name for test in self.tests if not test.passed)
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Result:
+        """The result that the sandbox's supervisor sent."""
+        tests = tuple(TestOutcome(*test) for test in found.get("tests", ()))
+        rest = {key: value for key, value in found.items() if key not in ("status", "tests")}
+        return cls(status=Status(found["status"]), tests=tests, **rest)

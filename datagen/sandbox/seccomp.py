@@ -1,0 +1,112 @@
+"""A seccomp filter: the system calls of the worker and of all that it starts, for good.
+
+Refused calls fail with EPERM and the program goes on, so that libraries which merely probe (io_uring,
+memfd_create) fall back to something else. ``clone3`` and calls newer than we know fail with ENOSYS: the
+former takes its flags by pointer, where a filter cannot look, and C libraries then use ``clone``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import struct
+from functools import cache
+
+from .denied_calls import DENIED, LAST_KNOWN
+from .syscalls import (
+    CLONE3,
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWTIME,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+    PR_SET_SECCOMP,
+    number_here,
+    prctl,
+)
+
+#: struct seccomp_data: int nr; u32 arch; u64 instruction_pointer; u64 args[6].
+NUMBER, ARCHITECTURE, ARGUMENTS = 0, 4, 16
+AUDIT_ARCHITECTURES = (0xC000003E, 0xC00000B7)
+#: On x86-64 the same kernel also takes the calls of the x32 ABI, whose numbers have this bit.
+X32_BIT = 0x40000000
+
+LOAD, AND = 0x20, 0x54
+JUMP_EQUAL, JUMP_GREATER, JUMP_ANY_BIT = 0x15, 0x25, 0x45
+RETURN = 0x06
+ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+DENY = ERRNO | errno.EPERM
+UNKNOWN = ERRNO | errno.ENOSYS
+
+NAMESPACE_FLAGS = (
+    CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID
+    | CLONE_NEWNET | CLONE_NEWTIME
+)  # fmt: skip
+AF_UNIX = 1
+#: Terminal requests that put input into another process's terminal.
+TIOCSTI, TIOCLINUX = 0x5412, 0x541C
+SECCOMP_MODE_FILTER = 2
+
+INSTRUCTION_BYTES = 8
+Instruction = tuple[int, int, int, int]
+
+
+def filter_program() -> list[Instruction]:
+    """The filter for this machine, as (code, jump if true, jump if false, constant).
+
+    Raises OSError on a machine whose calls are not known.
+    """
+    architecture = number_here(AUDIT_ARCHITECTURES)
+    assert architecture is not None
+    program: list[Instruction] = [
+        (LOAD, 0, 0, ARCHITECTURE),
+        (JUMP_EQUAL, 1, 0, architecture),
+        (RETURN, 0, 0, KILL),
+        (LOAD, 0, 0, NUMBER),
+        (JUMP_GREATER, 0, 1, X32_BIT - 1),
+        (RETURN, 0, 0, UNKNOWN),
+        (JUMP_GREATER, 0, 1, LAST_KNOWN),
+        (RETURN, 0, 0, UNKNOWN),
+        (JUMP_EQUAL, 0, 1, CLONE3),
+        (RETURN, 0, 0, UNKNOWN),
+    ]
+    for numbers in DENIED.values():
+        number = number_here(numbers)
+        if number is not None:
+            program += [(JUMP_EQUAL, 0, 1, number), (RETURN, 0, 0, DENY)]
+    program += _where((56, 220), 0, [(JUMP_ANY_BIT, 0, 1, NAMESPACE_FLAGS), (RETURN, 0, 0, DENY)])
+    for socket in ((41, 198), (53, 199)):  # socket, socketpair
+        program += _where(socket, 0, [(JUMP_EQUAL, 1, 0, AF_UNIX), (RETURN, 0, 0, DENY)])
+    program += _where((302, 261), 0, [(JUMP_EQUAL, 1, 0, 0), (RETURN, 0, 0, DENY)])  # prlimit64 of others
+    for request in (TIOCSTI, TIOCLINUX):
+        program += _where((16, 29), 1, [(JUMP_EQUAL, 0, 1, request), (RETURN, 0, 0, DENY)])  # ioctl
+    return [*program, (RETURN, 0, 0, ALLOW)]
+
+
+def _where(numbers: tuple[int, int], argument: int, verdict: list[Instruction]) -> list[Instruction]:
+    """Apply ``verdict`` to the low half of an argument of one call; other calls pass on."""
+    number = number_here(numbers)
+    assert number is not None
+    return [
+        (JUMP_EQUAL, 0, len(verdict) + 2, number),
+        (LOAD, 0, 0, ARGUMENTS + 8 * argument),
+        *verdict,
+        (LOAD, 0, 0, NUMBER),
+    ]
+
+
+@cache
+def encoded() -> bytes:
+    """The filter as the kernel reads it."""
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in filter_program())
+
+
+def install() -> None:
+    """Filter this process's calls. Needs no_new_privs. Raises OSError where the kernel has no seccomp."""
+    code = encoded()
+    buffer = ctypes.create_string_buffer(code, len(code))
+    header = struct.pack("@HP", len(code) // INSTRUCTION_BYTES, ctypes.addressof(buffer))
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header)

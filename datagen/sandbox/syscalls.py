@@ -1,0 +1,146 @@
+"""The kernel calls that Python does not offer, by ctypes. Each raises OSError where the kernel says no."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+from functools import cache
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+CLONE_NEWTIME = 0x00000080
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
+MNT_DETACH = 2
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 1, 2, 4
+AT_FDCWD, AT_RECURSIVE = -100, 0x8000
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_SECCOMP = 22
+PR_CAPBSET_DROP = 24
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+
+#: Numbers of calls that are older than the unification of 2019: (x86-64, 64-bit ARM).
+PIVOT_ROOT = (155, 41)
+CAPSET = (126, 91)
+#: The same on every architecture.
+CLONE3 = 435
+MOUNT_SETATTR = 442
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+#: For calls that fork: the interpreter's lock stays held, and is held in the child.
+_holding = ctypes.PyDLL(None, use_errno=True)
+_holding.syscall.restype = ctypes.c_long
+
+
+def _machine() -> int:
+    """0 for x86-64, 1 for 64-bit ARM. Raises OSError for others."""
+    machine = platform.machine()
+    if machine not in ("x86_64", "aarch64"):
+        raise OSError(errno.ENOSYS, f"the sandbox knows x86_64 and aarch64, not {machine}")
+    return 0 if machine == "x86_64" else 1
+
+
+def number_here(numbers: tuple[int | None, int | None]) -> int | None:
+    """Of a pair (x86-64, ARM), this machine's."""
+    return numbers[_machine()]
+
+
+def _checked(result: int, what: str) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")
+    return result
+
+
+def call(what: str, number: int, *arguments: object) -> int:
+    """A system call by its number. Integers are passed as longs, bytes and buffers by their address."""
+    passed = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
+    return _checked(_libc.syscall(ctypes.c_long(number), *passed), what)
+
+
+def unshare(flags: int) -> None:
+    _checked(_libc.unshare(ctypes.c_int(flags)), "unshare")
+
+
+def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    encoded = [os.fsencode(value) if value is not None else None for value in (source, target, kind)]
+    options = data.encode() if data is not None else None
+    _checked(_libc.mount(*encoded, ctypes.c_ulong(flags), options), f"mount {kind or source} on {target}")
+
+
+def restrict_mount(target: str, attributes: int, *, recursive: bool) -> None:
+    """Add attributes (read-only, …) to a mount, and to all below it where ``recursive``."""
+    changes = struct.pack("=QQQQ", attributes, 0, 0, 0)
+    call(
+        f"mount_setattr {target}",
+        MOUNT_SETATTR,
+        AT_FDCWD,
+        os.fsencode(target),
+        AT_RECURSIVE if recursive else 0,
+        changes,
+        len(changes),
+    )
+
+
+def unmount(target: str) -> None:
+    """Detach a mount and all below it."""
+    _checked(_libc.umount2(os.fsencode(target), ctypes.c_int(MNT_DETACH)), f"umount {target}")
+
+
+def pivot_root(new: str, old: str) -> None:
+    number = number_here(PIVOT_ROOT)
+    assert number is not None
+    call("pivot_root", number, os.fsencode(new), os.fsencode(old))
+
+
+def set_hostname(name: str) -> None:
+    _checked(_libc.sethostname(name.encode(), ctypes.c_size_t(len(name))), "sethostname")
+
+
+def prctl(option: int, first: int = 0, second: object = None) -> int:
+    last = ctypes.c_void_p(None) if second is None else second
+    return _checked(_libc.prctl(option, ctypes.c_ulong(first), last, None, None), f"prctl {option}")
+
+
+@cache
+def last_capability() -> int:
+    """The highest that this kernel knows."""
+    with open("/proc/sys/kernel/cap_last_cap") as file:
+        return int(file.read())
+
+
+def bound_capabilities() -> None:
+    """Let no program that is run from now on bring a capability back. Needs CAP_SETPCAP."""
+    for capability in range(last_capability() + 1):
+        prctl(PR_CAPBSET_DROP, capability)
+
+
+def drop_capabilities() -> None:
+    """Give up every capability of this process."""
+    header = struct.pack("=Ii", 0x20080522, 0)
+    number = number_here(CAPSET)
+    assert number is not None
+    call("capset", number, header, bytes(24))
+
+
+def fork_into(namespaces: int) -> int:
+    """Like ``os.fork``, with the child in fresh namespaces of its own. Only for a process of one thread."""
+    signal_at_end = 17  # SIGCHLD
+    arguments = struct.pack("=11Q", namespaces, 0, 0, 0, signal_at_end, 0, 0, 0, 0, 0, 0)
+    pid = _holding.syscall(ctypes.c_long(CLONE3), arguments, ctypes.c_size_t(len(arguments)))
+    if pid == 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+    return _checked(pid, "clone3")

@@ -1,0 +1,111 @@
+"""The process in which untrusted code runs: gives up what it could do harm with, then does the job."""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from . import landlock, seccomp, syscalls
+from .limits import KIB, MIB, Limits
+
+ENVIRONMENT = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where runs happen. ``isolated``: in namespaces of their own; ``capable``: with the capabilities that
+    making those takes, to be given up. ``user``: the id that they run under,
+    inside; ``separate``: no process of ours has that id. ``readable``: paths that they may read where there
+    is no root of their own. ``landlock``: the kernel's ABI, 0 for none. ``packages``: added to ``sys.path``.
+    """
+
+    isolated: bool
+    capable: bool
+    user: int
+    separate: bool
+    readable: Sequence[str]
+    landlock: int
+    seccomp: bool
+    packages: Sequence[str]
+
+
+def work(
+    job: Mapping[str, Any], limits: Limits, place: Place, scratch: str, report: int, token: str
+) -> NoReturn:
+    """Standard input, output and error are in place; ``report`` is where the harness tells its result."""
+    try:
+        os.chdir(scratch)
+        confine(limits, place, scratch)
+        _write_files(job["files"])
+        if job["kind"] == "command":
+            _become(job["argv"])
+        sys.path[:] = [scratch, *(path for path in sys.path if path), *place.packages]
+        from .harness import carry_out
+
+        carry_out(job, report, token)
+    except BaseException as error:
+        os.write(2, f"the sandbox could not start the run: {type(error).__name__}: {error}\n".encode())
+    os._exit(111)
+
+
+def confine(limits: Limits, place: Place, scratch: str) -> None:
+    """Limits, no privileges, no files but its own, few system calls; none of it can be undone."""
+    os.environ.clear()
+    paths = dict.fromkeys([os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"])
+    os.environ.update(ENVIRONMENT, HOME=scratch, TMPDIR=scratch, PATH=":".join(paths))
+    os.umask(0o077)
+    _limit(limits, place)
+    if place.capable:
+        syscalls.bound_capabilities()
+    if place.separate:
+        os.setresgid(place.user, place.user, place.user)
+        os.setresuid(place.user, place.user, place.user)
+    syscalls.drop_capabilities()
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    if place.landlock:
+        readable = ["/"] if place.isolated else [*place.readable, "/dev"]
+        landlock.restrict(readable, [scratch, "/dev/null", "/dev/zero", "/dev/full"], place.landlock)
+    if place.seccomp:
+        seccomp.install()
+
+
+def _limit(limits: Limits, place: Place) -> None:
+    def both(name: int, soft: float, hard: float | None = None) -> None:
+        resource.setrlimit(name, (math.ceil(soft), math.ceil(soft if hard is None else hard)))
+
+    both(resource.RLIMIT_AS, limits.memory_mib * MIB)
+    both(resource.RLIMIT_CPU, limits.cpu_seconds, math.ceil(limits.cpu_seconds) + 1)
+    both(resource.RLIMIT_FSIZE, limits.file_mib * MIB)
+    both(resource.RLIMIT_NOFILE, limits.open_files)
+    both(resource.RLIMIT_CORE, 0)
+    both(resource.RLIMIT_MEMLOCK, 0)
+    both(resource.RLIMIT_MSGQUEUE, 0)
+    both(resource.RLIMIT_STACK, 8 * MIB)
+    both(resource.RLIMIT_SIGPENDING, 4 * KIB)
+    if place.isolated:
+        # Counted in each user namespace since Linux 5.14; ours are the launcher, the zygote and pid 1.
+        both(resource.RLIMIT_NPROC, limits.processes + (0 if place.separate else 3))
+
+
+def _write_files(files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        if folder := os.path.dirname(name):
+            os.makedirs(folder, exist_ok=True)
+        with open(name, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+
+
+def _become(argv: Sequence[str]) -> NoReturn:
+    gc.disable()
+    try:
+        os.execvp(argv[0], list(argv))
+    except OSError as error:
+        os.write(2, f"{argv[0]}: {error.strerror}\n".encode())
+        os._exit(127)

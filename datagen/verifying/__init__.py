@@ -1,0 +1,1 @@
+"""Decides by execution: every verdict here comes out of the sandbox."""

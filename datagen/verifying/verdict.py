@@ -1,0 +1,75 @@
+"""What running a row's code showed, and how runs are added up to it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ..sandbox.jobs import Job
+from ..sandbox.results import Result, Status
+
+#: Carries one job out: ``Sandbox.run``.
+Run = Callable[[Job], Awaitable[Result]]
+
+
+class Verdict(StrEnum):
+    """A result's status, or what only several runs show: ``flaky`` (they differ), ``vacuous`` (the tests
+    pass on broken programs too)."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    MEMORY = "memory"
+    KILLED = "killed"
+    REFUSED = "refused"
+    FLAKY = "flaky"
+    VACUOUS = "vacuous"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """``failed_tests``: names. ``fraction``: of the tests that ran, how many passed; 0 where none ran.
+    ``seconds``: processor time of one run."""
+
+    verdict: Verdict
+    message: str
+    failed_tests: tuple[str, ...]
+    fraction: float
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict is Verdict.PASSED
+
+
+async def judge(jobs: Sequence[Job], run: Run, repeats: int = 1) -> Judged:
+    """Run all jobs, which together decide one row (several inputs, say), ``repeats`` times.
+
+    The first job that does not pass gives the verdict. Where a repetition says otherwise it is flaky.
+    """
+    judged = await _once(jobs, run)
+    for number in range(1, repeats):
+        again = await _once(jobs, run)
+        if (again.verdict, again.failed_tests) != (judged.verdict, judged.failed_tests):
+            said = f"run 1 {judged.verdict}, run {number + 1} {again.verdict}"
+            names = tuple(dict.fromkeys([*judged.failed_tests, *again.failed_tests]))
+            return Judged(Verdict.FLAKY, said, names, min(judged.fraction, again.fraction), judged.seconds)
+    return judged
+
+
+async def _once(jobs: Sequence[Job], run: Run) -> Judged:
+    results = [await run(job) for job in jobs]
+    wrong = next((result for result in results if not result.passed), None)
+    counted = [
+        (len(r.tests) or 1, len(r.tests) - len(r.failed_tests) if r.tests else r.passed) for r in results
+    ]
+    decided = wrong is None or wrong.status is Status.FAILED
+    return Judged(
+        verdict=Verdict.PASSED if wrong is None else Verdict(wrong.status.value),
+        message="" if wrong is None else wrong.message,
+        failed_tests=tuple(name for result in results for name in result.failed_tests),
+        fraction=sum(passed for _, passed in counted) / sum(ran for ran, _ in counted) if decided else 0.0,
+        seconds=sum(result.cpu_seconds for result in results),
+    )

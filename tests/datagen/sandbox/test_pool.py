@@ -1,0 +1,246 @@
+"""The sandbox's own behaviour: awaited, several at a time, refusing, starting again, and the way without isolation."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from gristmill.datagen.sandbox import isolation, launching
+from gristmill.datagen.sandbox.jobs import Command, RunScript, RunTests
+from gristmill.datagen.sandbox.launching import NotIsolated, Zygote
+from gristmill.datagen.sandbox.limits import Limits
+from gristmill.datagen.sandbox.pool import Sandbox
+from gristmill.datagen.sandbox.results import Status
+from gristmill.pipelines.errors import SandboxError
+
+LIMITS = Limits(wall_seconds=10, cpu_seconds=1, memory_mib=256)
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Sandbox]:
+    with Sandbox(LIMITS, workers=2) as sandbox:
+        yield sandbox
+
+
+def test_runs_are_awaited_and_overlap() -> None:
+    async def main() -> list[list[float]]:
+        program = "import time\nprint(time.monotonic()); time.sleep(1); print(time.monotonic())"
+        async with Sandbox(LIMITS, workers=2) as box:
+            await asyncio.gather(box.run(RunScript("pass")), box.run(RunScript("pass")))
+            done = await asyncio.gather(box.run(RunScript(program)), box.run(RunScript(program)))
+            return [[float(line) for line in result.stdout.split()] for result in done]
+
+    (start, end), (other_start, other_end) = asyncio.run(main())
+    assert max(start, other_start) < min(end, other_end)
+
+
+def test_answers_belong_to_their_questions(box: Sandbox) -> None:
+    async def main() -> list[str]:
+        runs = (box.run(RunScript(f"print({n})", stdout=str(n))) for n in range(40))
+        return [result.stdout.strip() for result in await asyncio.gather(*runs)]
+
+    assert asyncio.run(main()) == [str(n) for n in range(40)]
+    assert asyncio.run(main()) == [str(n) for n in range(40)], "from another event loop"
+
+
+def test_commands_files_and_input(box: Sandbox) -> None:
+    job = Command(("sh", "-c", "cat; cat a/b.txt; pwd; exit 3"), stdin="in ", files={"a/b.txt": "file "})
+    result = box.run_now(job)
+    assert (result.status, result.message, result.stdout) == (Status.FAILED, "exit code 3", "in file /tmp\n")
+    assert box.run_now(Command(("true",))).passed
+    missing = box.run_now(Command(("no-such-program",)))
+    assert (missing.status, missing.message) == (Status.FAILED, "exit code 127")
+    assert "No such file" in missing.stderr
+
+
+def test_each_run_may_bring_limits(box: Sandbox) -> None:
+    result = box.run_now(RunScript("import time; time.sleep(5)"), Limits(wall_seconds=0.3))
+    assert (result.status, result.message) == (Status.TIMEOUT, "not done in 0.3 s")
+    assert 0.3 <= result.seconds < 2
+
+
+def test_times_are_measured(box: Sandbox) -> None:
+    result = box.run_now(
+        RunScript("import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass")
+    )
+    assert 0.3 <= result.cpu_seconds < 0.6
+    assert result.seconds >= 0.3
+
+
+def test_what_cannot_be_sent_is_refused(box: Sandbox) -> None:
+    for program, reason in (("'\ud800'", "UTF-8"), ("x" * (33 * 2**20), "bytes")):
+        result = box.run_now(RunScript(program))
+        assert result.status is Status.REFUSED
+        assert reason in result.message
+
+
+def test_hash_order_is_the_same_in_every_run(box: Sandbox) -> None:
+    outputs = {box.run_now(RunScript("print(list({'a', 'b', 'c', 'd'}))")).stdout for _ in range(6)}
+    assert len(outputs) == 1
+
+
+def test_random_numbers_differ_from_run_to_run(box: Sandbox) -> None:
+    outputs = {box.run_now(RunScript("import random; print(random.random())")).stdout for _ in range(6)}
+    assert len(outputs) == 6
+
+
+def test_the_expected_output_is_not_in_the_sandbox(box: Sandbox) -> None:
+    peek = (
+        "import sys\n"
+        "frame = sys._getframe()\n"
+        "while frame:\n"
+        "    assert 'the-right' + '-answer' not in repr(frame.f_locals), frame\n"
+        "    frame = frame.f_back\n"
+        "print('looked')"
+    )
+    result = box.run_now(RunScript(peek, stdout="the-right-answer"))
+    assert (result.status, result.stdout) == (Status.FAILED, "looked\n")
+
+
+SEARCH = """
+import re
+pattern = re.compile(b"haystack" + b"-([0-9]{16})")
+found = set()
+with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
+    for line in maps:
+        start, stop = (int(part, 16) for part in line.split()[0].split("-"))
+        if line.split()[1].startswith("rw"):
+            memory.seek(start)
+            found |= set(pattern.findall(memory.read(stop - start)))
+print(found)
+"""
+
+
+def test_no_text_of_a_run_is_in_the_process_that_the_next_is_a_copy_of() -> None:
+    marked = "x = 'haystack-0123456789012345'\nprint(x)\n"
+    with Sandbox(LIMITS, workers=1) as box:
+        assert box.run_now(RunScript(marked)).passed
+        assert box.run_now(RunTests(marked, "assert x == 1", stdin=marked)).status is Status.FAILED
+        assert box.run_now(RunScript(SEARCH)).stdout == "set()\n"
+        assert "0123456789012345" in box.run_now(RunScript(marked + SEARCH)).stdout, "the search finds it"
+
+
+def test_a_worker_that_dies_costs_its_run_and_is_started_again() -> None:
+    with Sandbox(LIMITS, workers=1) as box:
+        run = box._submit(RunScript("import time; time.sleep(2)"), None)
+        time.sleep(0.5)
+        [zygote] = box._zygotes
+        os.kill(zygote.pid, signal.SIGKILL)
+        assert run.result().status is Status.KILLED
+        assert box.run_now(RunTests("x = 1", "assert x == 1")).passed
+        assert box._zygotes != [zygote]
+        assert not psutil.pid_exists(zygote.pid)
+
+
+def test_workers_end_with_whoever_started_them() -> None:
+    program = (
+        "import os, sys, time\n"
+        "from gristmill.datagen.sandbox.pool import Sandbox\n"
+        "box = Sandbox(workers=1).__enter__()\n"
+        "print(box._zygotes[0].pid, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    done = __import__("subprocess").run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False
+    )
+    worker = int(done.stdout)
+    deadline = time.monotonic() + 5
+    while psutil.pid_exists(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not psutil.pid_exists(worker)
+
+
+def test_closed_and_unopened_sandboxes_say_so() -> None:
+    box = Sandbox(LIMITS)
+    with pytest.raises(SandboxError, match="not open"):
+        box.run_now(RunScript("pass"))
+
+
+def test_modules_to_preload_must_be_there() -> None:
+    with (
+        pytest.raises(SandboxError, match=r"preload.*no_such_module_at_all"),
+        Sandbox(preload=["no_such_module_at_all"]),
+    ):
+        pass
+    with Sandbox(LIMITS, workers=1, packages=True, preload=["pydantic"]) as box:
+        assert box.run_now(RunScript("import sys; print('pydantic' in sys.modules)")).stdout == "True\n"
+        assert box.run_now(RunScript("open(__import__('pydantic').__file__, 'a')")).status is Status.FAILED
+    with Sandbox(LIMITS, workers=1) as box:
+        assert "ModuleNotFoundError" in box.run_now(RunScript("import pydantic")).message
+
+
+@pytest.mark.parametrize("name", ["wall_seconds", "memory_mib", "processes"])
+def test_limits_are_above_zero(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be above zero, found 0"):
+        Limits(**{name: 0})
+
+
+class Refusing(Zygote):
+    """A machine on which namespaces are not allowed."""
+
+    def __init__(self, way: launching.Way, *rest: object, **more: object) -> None:
+        if way == "namespaces":
+            raise NotIsolated("PermissionError: unshare: Operation not permitted")
+        super().__init__(way, *rest, **more)  # type: ignore[arg-type]
+
+
+def no_bubblewrap(*rest: object) -> None:
+    raise NotIsolated("bubblewrap is not installed")
+
+
+def test_without_isolation_nothing_runs_unless_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(isolation, "Zygote", Refusing)
+    monkeypatch.setattr(isolation, "BubblewrapCalls", no_bubblewrap)
+    with (
+        pytest.raises(SandboxError, match=r"Operation not permitted.*max_user_namespaces.*unsafe"),
+        Sandbox(LIMITS),
+    ):
+        pass
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    with Sandbox(LIMITS, workers=1, unsafe=True) as box:
+        assert "UNSAFE" in caplog.text
+        assert box.isolation is not None
+        assert not box.isolation.isolated
+        assert box.run_now(RunTests("def f(x): return x + 1", "assert f(1) == 2")).passed
+        assert box.run_now(RunScript("while True: pass")).status is Status.TIMEOUT
+        assert box.run_now(RunScript("x = bytearray(10**9)")).status is Status.MEMORY
+        if box.isolation.seccomp:
+            assert box.run_now(RunScript("import socket; socket.socket()")).status is Status.FAILED
+        if box.isolation.landlock:
+            assert "PermissionError" in box.run_now(RunScript(f"open({str(secret)!r})")).message
+            assert (
+                "PermissionError" in box.run_now(RunScript(f"open({str(tmp_path / 'new')!r}, 'w')")).message
+            )
+        left = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(60)\nprint(os.getcwd())"
+        folder = Path(box.run_now(RunScript(left)).stdout.strip())
+        assert box.run_now(RunScript("pass")).passed
+        assert not folder.exists()
+        worker = psutil.Process(box._zygotes[0].pid)
+        deadline = time.monotonic() + 5
+        while worker.children(recursive=True) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert worker.children(recursive=True) == []
+
+
+def test_what_is_loaded_inside_needs_nothing_from_above() -> None:
+    folder = Path(launching.__file__).parent
+    outside = {"pool.py"}
+    for path in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level < 2 or path.name in outside, path
+                assert node.level or (node.module or "").split(".")[0] in sys.stdlib_module_names, path
+            elif isinstance(node, ast.Import):
+                assert all(alias.name.split(".")[0] in sys.stdlib_module_names for alias in node.names), path
