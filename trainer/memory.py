@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,17 +16,18 @@ from .model import ModelConfig
 MIB = 2**20
 
 
-#: What oneDNN keeps for every shape of a bfloat16 matrix product on a CPU, code and tables (measured with torch 2.11: 0.55 to 0.8
+#: What oneDNN keeps for every shape of a bfloat16 matrix product on a CPU, code and tables (measured with torch 2.11: 0.45 to 0.55
 #: MiB), and for how many at most (its own default).
-PRODUCT_BYTES, PRODUCTS = 650 * 1024, 1024
-#: How much more than what tensors take glibc's allocator holds, of what comes and goes in a step (measured).
-SLACK = 0.15
+PRODUCT_BYTES, PRODUCTS = 450 * 1024, 1024
+#: How much more than all that a process holds (measured): glibc's allocator, of what comes and goes; and what libraries take
+#: when they are first used.
+SLACK, LIBRARIES = 0.15, 15 * MIB
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
     """Bytes by component, at the peak of a step. ``products``: what the CPU's library of matrix products keeps; ``slack``: what the
-    allocator holds beyond the tensors."""
+    process holds beyond that and the tensors."""
 
     base: int
     dequantized: int
@@ -78,6 +79,7 @@ def plan_memory(
     longest: int = 0,
     products: int = 0,
     slack: float = 0.0,
+    accumulates: bool = True,
 ) -> MemoryPlan:
     """The plan for packs of ``tokens`` tokens. ``quantized_bytes``: what a weight takes in a quantized base, None for a dense one;
     ``skip``: layers that it holds as they are.
@@ -88,9 +90,9 @@ def plan_memory(
     a weight of optimizer state; ``dense``: they are changes of the weights, whose sum with the base is formed for a layer at a time.
     ``recompute``: of all blocks but one only the input is kept; ``offload``: of all but two nothing. ``longest``: tokens of
     the longest sequence where attention's scores are formed (on a CPU). The head holds ``logit_copies`` of one chunk of float32 logits
-    (them and their softmax) and its rounding. ``beside``: bytes of another model. ``chunk``: tokens in a chunk of logits.
-    ``products``: shapes of matrix products that a library keeps code for. ``slack``: of activations and head, the share that the
-    allocator holds beside.
+    (them and their softmax) and its rounding; counted is that or what a block's backward pass holds for a while, whichever is more. ``beside``: bytes of another model. ``chunk``: tokens in a chunk of logits.
+    ``products``: shapes of matrix products that a library keeps code for. ``slack``: the share that a process's allocator holds beside
+    everything; 0 for none (on a GPU). ``accumulates``: a step has several packs. If not, gradients take the place of activations.
     """
     coded = block_weights(config, but=skip) if quantized_bytes else 0
     embeddings = config.vocabulary * config.hidden * (1 if config.tied else 2)
@@ -111,19 +113,22 @@ def plan_memory(
         blocks = config.layers * config.hidden + values
     elif offload:
         blocks = min(2, config.layers) * values
-    activations = tokens * bytes_a_value * blocks + transient
-    head = chunk * config.vocabulary * (logit_copies * 4 + bytes_a_value)
+    activations = tokens * bytes_a_value * blocks
+    head = max(chunk * config.vocabulary * (logit_copies * 4 + bytes_a_value), transient)
     head += 2 * tokens * config.hidden * bytes_a_value
-    return MemoryPlan(
+    gradients = 4 * adapter_weights
+    if not accumulates:
+        gradients = max(0, gradients - activations)
+    found = MemoryPlan(
         base=base,
         dequantized=coded * bytes_a_value if keep_dequantized else 0,
-        adapters=int(adapter_weights * (8 + state_bytes)),
+        adapters=int(adapter_weights * (4 + state_bytes)) + gradients,
         activations=activations,
         head=head,
         beside=beside,
         products=min(products, PRODUCTS) * PRODUCT_BYTES,
-        slack=int(slack * (activations + head)),
     )
+    return replace(found, slack=int(slack * found.total) + LIBRARIES) if slack else found
 
 
 class PeakMemory:

@@ -62,6 +62,7 @@ def plan_step(
         beside=beside,
         products=_products(packs, low_rank=adapter.kind != "delta") if on_cpu and step.dtype == "bf16" else 0,
         slack=SLACK if on_cpu else 0.0,
+        accumulates=max(map(len, steps)) > 1,
     )
 
 
