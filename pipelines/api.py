@@ -19,7 +19,7 @@ from .errors import GristmillError
 from .metrics import observer as tracker
 from .run.events import Observer, Observers
 from .run.limits import Stop
-from .run.loop import Loop, MakeExecutor, default_directory, run_here
+from .run.loop import Loop, MakeExecutor, run_here
 from .store.parts import FATE, REASON
 from .store.run_directory import RunDirectory, StepStore
 from .view.choose import choose
@@ -46,8 +46,8 @@ def run(
 ) -> Run:
     """Run a pipeline file from where its run directory stands to its end.
 
-    ``file``: a path, or the name of a packaged recipe. ``run``: the run directory (default
-    ``runs/NAME``). ``overrides``: as ``--set`` takes them, ``"steps.answers.samples=2"``. ``until``:
+    ``file``: a path, or the name of a packaged recipe. ``run``: the run directory (default:
+    the file's ``out``, else ``runs/NAME``). ``overrides``: as ``--set`` takes them, ``"steps.answers.samples=2"``. ``until``:
     the last step to run. ``retry_failed``: make parts with failed rows again.
 
     Raises GristmillError: SpecError for a file with mistakes, BudgetReached, StoreError, and so on.
@@ -55,7 +55,7 @@ def run(
     from .spec.load import load
 
     spec = load(str(file), overrides)
-    directory = RunDirectory.create(Path(run) if run is not None else default_directory(spec), name=spec.name)
+    directory = RunDirectory.create(Path(run) if run is not None else spec.directory, name=spec.name)
     if until is not None and until not in spec.steps:
         raise GristmillError(
             f"there is no step {until!r} to stop after; the steps are {', '.join(spec.steps)}"

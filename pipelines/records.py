@@ -7,6 +7,7 @@ has one schema however the work was split.
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -118,8 +119,10 @@ KINDS: dict[str, type[Record]] = {
 def messages_of(row: Row) -> list[Message]:
     """The chat form of a row, of whichever kind its columns make it.
 
-    Raises ValueError, naming the columns that were found, where no kind fits.
+    Raises ValueError, naming the columns that were found, where no kind fits, or for ``messages`` that are no turns.
     """
+    if isinstance(row.get("messages"), str):
+        return _parsed(row["messages"])
     if row.get("messages") is not None:
         return list(row["messages"])
     for kind in (CodeEdit, Critique, Preference, Problem, Conversation, Instruction):
@@ -130,3 +133,14 @@ def messages_of(row: Row) -> list[Message]:
         "no chat form: a row needs 'messages', or 'prompt' and 'response' (or the columns of another "
         f"record kind); found {sorted(name for name in row if not name.startswith('_'))}"
     )
+
+
+def _parsed(text: str) -> list[Message]:
+    """Turns that travel as JSON text, because their keys differ from row to row."""
+    try:
+        turns: list[Message] = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"its 'messages' are a text that is no JSON ({error})") from None
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        raise ValueError("its 'messages' are JSON, but no list of {role, content}")
+    return turns

@@ -89,7 +89,7 @@ def show_labels(examples: Sequence[Example], encoder: ChatEncoder) -> str:
     for example in examples:
         lines.append(f"row {example.id}: {example.trained_tokens} of {example.tokens} tokens are trained on")
         for tokens in example.sequences:
-            pieces = (encoder.tokenizer.decode([token]) for token in tokens.ids)
+            pieces = (str(encoder.tokenizer.decode([token])) for token in tokens.ids)
             lines.append("".join(f"[{piece}]" if on else piece for piece, on in zip(pieces, tokens.trained)))
     return "\n".join(lines)
 

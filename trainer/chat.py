@@ -45,7 +45,8 @@ class ChatEncoder:
         ``response_weights``: what the loss of each of the response's tokens counts, its end of turn last.
         Raises ValueError, naming what is wrong, for one that cannot be trained on.
         """
-        if not messages or messages[-1]["role"] != "assistant":
+        _check_turns(messages)
+        if messages[-1]["role"] != "assistant":
             raise ValueError("the last turn is not the assistant's")
         response = messages[-1]["content"]
         if not response or not response.strip():
@@ -96,8 +97,13 @@ class ChatEncoder:
         return int(closing[0])
 
     def _render(self, messages: Sequence[Message], **options: Any) -> str:
+        from jinja2 import TemplateError
+
         turns = [{"role": turn["role"], "content": turn["content"]} for turn in messages]
-        return str(self.tokenizer.apply_chat_template(turns, tokenize=False, **options))
+        try:
+            return str(self.tokenizer.apply_chat_template(turns, tokenize=False, **options))
+        except TemplateError as error:
+            raise ValueError(f"the model's chat template does not take these turns: {error}") from None
 
     def _stops(self, path: Path) -> set[int]:
         """The tokens at which a server stops: the tokenizer's and the generation config's."""
@@ -109,6 +115,17 @@ class ChatEncoder:
             more = json.loads(settings.read_text()).get("eos_token_id")
             stops |= set(more) if isinstance(more, list) else set() if more is None else {more}
         return stops
+
+
+def _check_turns(messages: Sequence[Message]) -> None:
+    """Raise ValueError where a turn has no role, or one before the last no text."""
+    if not messages:
+        raise ValueError("it has no turns")
+    for number, turn in enumerate(messages, 1):
+        if not isinstance(turn.get("role"), str):
+            raise ValueError(f"turn {number} has no role")
+        if number < len(messages) and not isinstance(turn.get("content"), str):
+            raise ValueError(f"turn {number} ({turn['role']}) has no text")
 
 
 def _weights(given: Sequence[float], prompt: int, response: int) -> tuple[float, ...]:

@@ -14,9 +14,13 @@ from torch import Tensor
 from ..pipelines.errors import ModelError
 from .linear import Linear
 from .model import Decoder
+from .tensor_files import content_digest
 
 PREFIX = "base_model.model.model."
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+#: What the tensors are that were written. Not in the metadata of safetensors, whose order changes from run to run with two entries.
+ASIDE = "gristmill.json"
 
 #: Which base an adapter is to stand over: see :func:`save_adapter`.
 Over = Literal["original", "held"]
@@ -49,6 +53,7 @@ def save_adapter(
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
+    (temporary / ASIDE).write_text(json.dumps({"tensors": content_digest(tensors)}) + "\n")
     full = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -94,6 +99,7 @@ def load_adapter(model: Decoder, directory: Path) -> None:
         wanted = f"{PREFIX}{name}."
         found = {key[len(wanted) :]: tensor for key, tensor in tensors.items() if key.startswith(wanted)}
         try:
+            _check_shapes(found, linear)
             linear.adapter.load(found)  # type: ignore[union-attr, operator]
         except (KeyError, RuntimeError) as error:
             raise ModelError(f"{directory}: its adapter does not fit {name}: {error}") from None
@@ -104,8 +110,22 @@ def load_adapter(model: Decoder, directory: Path) -> None:
         )
 
 
+def _check_shapes(found: dict[str, Tensor], linear: Linear) -> None:
+    """Raise RuntimeError where a tensor has neither of the shapes that the adapter is written with: copying would
+    stretch a vector over a matrix."""
+    forms = [linear.adapter.state(over) for over in ("original", "held")]  # type: ignore[union-attr, operator]
+    for suffix, tensor in found.items():
+        wanted = list(dict.fromkeys(tuple(form[suffix].shape) for form in forms if suffix in form))
+        if wanted and tuple(tensor.shape) not in wanted:
+            expected = " or ".join(str(list(shape)) for shape in wanted)
+            raise RuntimeError(f"{suffix} is {list(tensor.shape)}, not {expected}")
+
+
 def read_adapter(directory: Path) -> dict[str, Tensor]:
-    """The tensors of the adapter in ``directory``, by PEFT's names. Raises ModelError where they cannot be read."""
+    """The tensors of the adapter in ``directory``, by PEFT's names.
+
+    Raises ModelError where they cannot be read, or, for an adapter that was written here, are not what was written.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -113,6 +133,9 @@ def read_adapter(directory: Path) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = load_file(directory / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{directory}: cannot read {WEIGHTS} ({error})") from None
+    aside = directory / ASIDE
+    if aside.exists() and json.loads(aside.read_text()).get("tensors") != content_digest(tensors):
+        raise ModelError(f"{directory}: {WEIGHTS} is damaged: its values are not those that were written")
     return tensors
 
 

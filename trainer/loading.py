@@ -32,7 +32,7 @@ def load_model(
     """The model in directory ``path`` (Hugging Face layout, one safetensors file or sharded), frozen.
 
     The linear layers of the blocks are held in ``dtype`` or in the format ``quantize``, but for those named in ``skip`` (``down_proj``);
-    those that bitsandbytes has already quantized to NF4 are held as they are;
+    those that bitsandbytes has already quantized are held as they are;
     embeddings, norms and head stay in ``dtype``. All of it lies on ``device``. ``change``: makes the base of each linear layer (see :data:`Change`).
     Peak memory is the result plus one tensor. Raises ModelError for a family that is not supported, or a
     checkpoint that lacks a tensor.
@@ -68,9 +68,9 @@ def load_model(
 
 
 def read_weight(reader: TensorReader, name: str) -> Base:
-    """The weight ``name`` as the checkpoint holds it: a tensor, or in NF4 where bitsandbytes has quantized it."""
+    """The weight ``name`` as the checkpoint holds it: a tensor, or quantized, where bitsandbytes has done that."""
     if is_quantized(name, reader.files):
-        return from_tensors(name, reader.get)[0]
+        return from_tensors(name, reader.files, reader.get)[0]
     return reader.get(name)
 
 

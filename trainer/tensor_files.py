@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from hashlib import blake2b
 from pathlib import Path
@@ -163,6 +163,30 @@ class TensorWriter:
             files |= dict.fromkeys(names, final)
         index = {"metadata": {"total_size": self._total}, "weight_map": dict(sorted(files.items()))}
         (self.directory / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+
+
+def content_digest(tensors: Mapping[str, Tensor]) -> str:
+    """32 hex digits of names, types, shapes and values."""
+    whole = blake2b(digest_size=16)
+    for name, tensor in sorted(tensors.items()):
+        whole.update(f"{name} {TYPES[tensor.dtype]} {list(tensor.shape)}\n".encode())
+        whole.update(_raw(tensor))
+    return whole.hexdigest()
+
+
+def check_place(out: Path, reads: Iterable[Path]) -> None:
+    """Raise ModelError where writing a model to ``out`` would replace what is read, or something that is no model."""
+    place = out.resolve()
+    for path in reads:
+        read = path.resolve()
+        if place == read or place in read.parents:
+            raise ModelError(
+                f"{out}: writing there would replace {path}, which is read: give another directory"
+            )
+    if place.exists() and not place.is_dir():
+        raise ModelError(f"{out}: is a file: give a directory to write the model to")
+    if place.is_dir() and any(place.iterdir()) and not (place / "config.json").is_file():
+        raise ModelError(f"{out}: holds something that is no model; give an empty place to write to")
 
 
 def check_written(directory: Path, digests: dict[str, str]) -> None:

@@ -21,8 +21,7 @@ def _nearest_code(x, MIDPOINTS):
     """How many of the 255 midpoints each of ``x`` exceeds, by bisection."""
     code = tl.zeros(x.shape, dtype=tl.int32)
     for place in tl.static_range(8):
-        half: tl.constexpr = 128 >> place
-        code = tl.where(x > tl.load(MIDPOINTS + code + (half - 1)), code + half, code)
+        code = tl.where(x > tl.load(MIDPOINTS + code + ((128 >> place) - 1)), code + (128 >> place), code)
     return code
 
 

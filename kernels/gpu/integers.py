@@ -107,7 +107,7 @@ def quantize_int8(weight: Tensor, largest: int) -> tuple[Tensor, Tensor]:
     codes, scales = torch.empty_like(weight, dtype=torch.int8), weight.new_zeros(rows, dtype=torch.float32)
     if weight.numel():
         block = min(BLOCK, triton.next_power_of_2(size))
-        _quantize_int8[(rows,)](weight, codes, scales, size, float(largest), BLOCK=block)
+        _quantize_int8[(rows,)](weight, codes, scales, size, float(largest), BLOCK=block, **NO_FUSION)
     return codes, scales
 
 

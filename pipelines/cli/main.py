@@ -22,6 +22,7 @@ COMMANDS = {
     "report": "write the report of a run",
     "recipes": "list the packaged pipeline files",
     "schema": "write the JSON Schema of pipeline files, for editors",
+    "train": "train a model on a file of rows, outside a pipeline",
     "merge": "put adapters, sparse deltas and fine-tuned models into one model",
     "quantize": "write a model's linear layers in 4 bits",
     "models": "list, fetch and remove models",

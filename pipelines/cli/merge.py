@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         default="task-arithmetic",
-        help="task-arithmetic (the weighted sum; the default), soup (the weighted mean), ties or dare",
+        help="task-arithmetic (the weighted sum; the default), soup (the weighted mean), ties, dare or model-stock",
     )
     parser.add_argument(
         "--weight",
@@ -37,16 +37,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of what dare drops (0)")
     parser.add_argument(
         "--into",
-        choices=("original", "nf4"),
+        choices=("original", "nf4", "int8", "int4"),
         default="original",
-        help="add to the original weights, or to those that a 4-bit training saw",
+        help="add to the original weights (the default), or to those that a training over a quantized base saw",
     )
     parser.add_argument(
         "--skip",
         action="append",
         default=[],
         metavar="LAYER",
-        help="with --into nf4: a layer that the training left unquantized (down_proj)",
+        help="with --into a format: a layer that the training left unquantized (down_proj)",
     )
     add_out(parser)
 

@@ -44,9 +44,7 @@ def main(args: argparse.Namespace) -> int:
 
     spec = load(args.file, args.overrides)
     against = RunDirectory.open(args.against) if args.against else None
-    run = (
-        _run(Path(args.run) if args.run else Path("runs") / spec.name, named=args.run is not None) or against
-    )
+    run = _run(Path(args.run) if args.run else spec.directory, named=args.run is not None) or against
     if args.round is not None and not 1 <= args.round <= spec.loop.rounds:
         raise GristmillError(f"there is no round {args.round}: the file has {spec.loop.rounds}")
     number = args.round or 1

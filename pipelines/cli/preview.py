@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .arguments import add_pipeline
+from .arguments import add_pipeline, positive
 
 if TYPE_CHECKING:
     from ..answers.preview import Tried
@@ -20,7 +20,7 @@ ENGINES = ("synthetic", "transformers", "vllm")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_pipeline(parser)
-    parser.add_argument("--rows", type=_positive, default=8, help="rows of each source (default: 8)")
+    parser.add_argument("--rows", type=positive, default=8, help="rows of each source (default: 8)")
     parser.add_argument(
         "--engine", metavar="KIND", help="serve every model with this engine (synthetic: no model)"
     )
@@ -82,10 +82,3 @@ def _value(row: Mapping[str, Any], name: str) -> str:
 def _end(name: str) -> str:
     """The end of an id: the ids of a source's rows begin alike."""
     return f"…{name[-6:]}"
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
-    return value

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import TYPE_CHECKING
 
 from ..run.events import Event, Observer, RunStarted
 from .arguments import add_pipeline
-
-if TYPE_CHECKING:
-    from ..run.limits import Stop
+from .stopping import stopping
 
 HELP = "run a pipeline file, or go on with a run that was stopped"
 
@@ -28,7 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_pipeline(parser)
-    parser.add_argument("--run", metavar="DIR", help="the run directory (default: runs/NAME)")
+    parser.add_argument(
+        "--run", metavar="DIR", help="the run directory (default: the file's `out`, else runs/NAME)"
+    )
     parser.add_argument(
         "--executor", choices=("local", "ray"), default="local", help="where micro-batches run"
     )
@@ -50,7 +44,7 @@ def main(args: argparse.Namespace) -> int:
     stop = Stop()
     view = Following(choose(quiet=args.quiet, json=args.json))
     try:
-        with _signals(stop):
+        with stopping(stop):
             run(
                 args.file,
                 args.run,
@@ -81,23 +75,3 @@ class Following:
         if isinstance(event, RunStarted):
             self.run = event.run
         self.view.on(event)
-
-
-@contextmanager
-def _signals(stop: Stop) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) asks the run to stop; the second ends the process at once.
-
-    Ending at once is safe, because nothing but whole files is ever committed.
-    """
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if stop.asked:
-            os._exit(128 + number)
-        stop.ask()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""``gristmill schema``: the JSON Schema of pipeline files."""
+"""``gristmill schema``: the JSON Schema of pipeline files, and of training files."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ HELP = "write the JSON Schema of pipeline files, for editors"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--training", action="store_true", help="of training files (gristmill train) instead")
     parser.add_argument("--out", metavar="FILE", help="write to this file (default: print)")
 
 
 def main(args: argparse.Namespace) -> int:
     from ..errors import StoreError
-    from ..spec.schema import schema
+    from ..spec.schema import schema, training_schema
 
-    text = json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(training_schema() if args.training else schema(), indent=2, ensure_ascii=False) + "\n"
     if args.out is None:
         print(text, end="")
         return 0

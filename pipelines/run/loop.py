@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from ..errors import BudgetReached, GristmillError
@@ -109,7 +108,13 @@ class Loop:
 
         for model in self.spec.models.values():
             path = getattr(model, "path", None)
-            if path and not weights.exists(path):
+            if path is None:
+                continue
+            try:
+                missing = not weights.exists(path)
+            except GristmillError:
+                continue  # planning tells it, at its place in the file
+            if missing:
                 self.observer.on(
                     Notice(text=f"fetching the model {path} (once; kept in {weights.cache_dir()})")
                 )
@@ -196,8 +201,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def default_directory(spec: PipelineSpec) -> Path:
-    """Where a run lies that names no directory."""
-    return Path("runs") / spec.name

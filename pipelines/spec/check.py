@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..errors import SpecError
+from ..errors import Problem, SpecError
 from .document import Document
 from .graph import check_graph, check_loop
 from .messages import blame_all
@@ -44,7 +44,8 @@ def check(document: Document) -> PipelineSpec:
     for section, entries in (("steps", made), ("models", read)):
         for name in entries:
             mark = document.mark((section, name), key=True)
-            spec._places[section, name] = (mark.file, mark.line, mark.column)
+            where = document.named((section, name))
+            spec._places[section, name] = Problem(mark.file, mark.line, mark.column, where, "")
     return spec
 
 

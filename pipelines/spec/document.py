@@ -7,7 +7,7 @@ a number, ``12:30`` is a text. Anchors, aliases and merge keys work within bound
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any, ClassVar, TypeAlias
@@ -55,6 +55,8 @@ class Document:
     keys: dict[Path, Mark] = field(default_factory=dict)
     values: dict[Path, Mark] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    #: Where a part of the file stands for another: its path here -> its path as it was written.
+    written: dict[Path, Path] = field(default_factory=dict)
     #: Paths that are known to be wrong already: what follows from them is not reported again.
     _blamed: set[Path] = field(default_factory=set)
 
@@ -77,11 +79,22 @@ class Document:
             return
         self._blamed.add(path)
         mark = self.mark(path if at is None else at, key=key)
-        self.problems.append(Problem(mark.file, mark.line, mark.column, field_of(path), message))
+        self.problems.append(Problem(mark.file, mark.line, mark.column, self.named(path), message))
+
+    def named(self, path: Path) -> str:
+        """What errors call the field at ``path``."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.written:
+                return field_of((*self.written[path[:length]], *path[length:]))
+        return field_of(path)
 
     def silence(self, path: Path) -> None:
         """What is at ``path`` is wrong for a reason that is noted elsewhere."""
         self._blamed.add(path)
+
+    def reblame(self, moved: Callable[[Path], list[Path]]) -> None:
+        """What is known to be wrong stands elsewhere from now on: each path at those that ``moved`` gives."""
+        self._blamed = {place for path in self._blamed for place in moved(path)}
 
     def wrong(self, path: Path) -> bool:
         """Is the value at ``path``, or one around it, known to be wrong?"""

@@ -1,16 +1,18 @@
-"""Reads a pipeline file: YAML, overrides, variables, checks; every mistake in one error."""
+"""Reads a pipeline or training file: YAML, overrides, variables, checks; every mistake in one error."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..errors import Problem, SpecError
 from ..user_function import look_in
 from .check import check
 from .document import Document, parse, read
 from .locate import locate
 from .model import PipelineSpec
 from .overrides import override
+from .training_file import expand, is_training
 from .variables import substitute
 
 
@@ -26,6 +28,20 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> PipelineSpec:
     return _made(read(file), overrides)
 
 
+def load_training(path: str | Path, overrides: Sequence[str] = ()) -> PipelineSpec:
+    """The pipeline that a training file stands for (see :mod:`.training_file`). Raises SpecError, also for another file."""
+    value = read(locate(path)).value
+    if not is_training(value):
+        pipeline = isinstance(value, dict) and "steps" in value
+        said = (
+            f"required, and missing: this is a pipeline with steps of its own; use `gristmill run {path}`"
+            if pipeline
+            else "required, and missing: add `train: sft`, with `model:` and `data:`"
+        )
+        raise SpecError([Problem(str(path), 1, 1, "train", said)])
+    return load(path, overrides)
+
+
 def loads(text: str, file: str = "<text>", overrides: Sequence[str] = ()) -> PipelineSpec:
     """The specification in a text; ``file`` is what errors call it. Raises SpecError."""
     return _made(parse(text, file), overrides)
@@ -34,4 +50,5 @@ def loads(text: str, file: str = "<text>", overrides: Sequence[str] = ()) -> Pip
 def _made(document: Document, overrides: Sequence[str]) -> PipelineSpec:
     override(document, overrides)
     substitute(document)
+    expand(document)
     return check(document)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
@@ -171,11 +173,17 @@ class PipelineSpec(Frozen):
     loop: Loop = Field(default_factory=lambda: Loop.model_validate({}))
     on_failure: OnFailure = Field("continue", description="What a failed row does to the run.")
     metrics: tuple[Literal["mlflow", "trackio"], ...] = Field((), description="Trackers to log to.")
+    out: str | None = Field(None, min_length=1, description="The run's directory (default: runs/NAME).")
 
     #: The file after variables and overrides, as plain values: what `spec.yaml` of a run holds.
     _document: dict[str, Any] = PrivateAttr(default_factory=dict)
-    #: (file, line, column) of each step and model, for errors that only planning can find.
-    _places: dict[tuple[str, str], tuple[str, int, int]] = PrivateAttr(default_factory=dict)
+    #: Where each step and model stands, as a mistake without a message: for errors that only planning can find.
+    _places: dict[tuple[str, str], Problem] = PrivateAttr(default_factory=dict)
+
+    @property
+    def directory(self) -> Path:
+        """Where a run lies that names no directory."""
+        return Path(self.out).expanduser() if self.out else Path("runs") / self.name
 
     def resolved(self) -> str:
         """The file as YAML text with variables and overrides put in: loading it gives this again."""
@@ -185,5 +193,5 @@ class PipelineSpec(Frozen):
 
     def problem(self, path: tuple[str, str], message: str) -> Problem:
         """A mistake in a step or a model, ``("steps", name)``, at its place in the file."""
-        file, line, column = self._places.get(path, ("", 1, 1))
-        return Problem(file, line, column, ".".join(path), message)
+        place = self._places.get(path, Problem("", 1, 1, ".".join(path), ""))
+        return replace(place, message=message)

@@ -9,6 +9,7 @@ from ..errors import Problem, SpecError
 from .document import Document, Mark, Path, field_of, parse
 from .model import PipelineSpec
 from .nearest import suggestion
+from .training_file import is_training
 
 #: Sections whose names must exist already: an override changes a file, it does not add steps to it.
 _CLOSED = {"steps", "models", "vars"}
@@ -72,7 +73,7 @@ def _put(document: Document, name: str, given: Document, option: str) -> None:
 
 def _known(path: Path, holder: dict[str, Any]) -> set[str] | None:
     """The names that may follow ``path``; None where the check of the file itself decides."""
-    if not path:
+    if not path and not is_training(holder):
         return {*PipelineSpec.model_fields, "vars", *holder}
     if len(path) == 1 and path[0] in _CLOSED:
         return set(holder)

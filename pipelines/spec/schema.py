@@ -10,6 +10,7 @@ from .. import registry
 from ..operator import Operator, Source
 from .model import MODEL_KINDS, NAME_PATTERN, PipelineSpec
 from .models import options_model
+from .training_file import DATA, HEADER, ROWS
 
 REFERENCE = "#/$defs/{model}"
 Schema = dict[str, Any]
@@ -62,6 +63,44 @@ def schema() -> Schema:
         "required": ["gristmill", "name", "steps"],
         "properties": {key: _with_variables(value) for key, value in properties.items()},
         "$defs": {name: _with_variables(value) for name, value in definitions.items()},
+    }
+
+
+def training_schema() -> Schema:
+    """JSON Schema (2020-12) of a training file: see :mod:`.training_file`."""
+    whole = schema()
+    definitions: dict[str, Any] = whole["$defs"]
+    header = {key: whole["properties"][key] for key in HEADER}
+    rows = {
+        "description": f"{ROWS[0].upper()}{ROWS[1:]}, or a list of paths.",
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}, {"type": "object"}],
+    }
+    model = {
+        "description": "A catalogue name, a Hugging Face id, or a folder.",
+        "anyOf": [{"type": "string"}, {"type": "object"}],
+    }
+    ways = []
+    for name in registry.names("train"):
+        kind = registry.find("train", name)
+        if kind is None:
+            continue
+        way = _step("train", {"const": name}, kind, definitions)
+        references = {key: model if kinds == "model" else rows for key, kinds in kind.reference_fields()}
+        own = {
+            key: value
+            for key, value in way["properties"].items()
+            if key not in ("from", "on_failure", "seed")
+        }
+        required = [key for key in way["required"] if key != "from"]
+        ways.append(
+            _closed({**header, **own, **references, DATA: rows}, [*required, DATA], way["description"])
+        )
+    return {
+        "$schema": whole["$schema"],
+        "title": "Gristmill training file",
+        "description": "Declares a training on the rows of a data set. See docs/trainer.md.",
+        "oneOf": ways,
+        "$defs": definitions,
     }
 
 

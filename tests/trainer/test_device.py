@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from gristmill.kernels import dispatch
+from gristmill.kernels.cross_entropy import linear_cross_entropy
+from gristmill.kernels.int4 import INT4Tensor
+from gristmill.kernels.int8 import INT8Tensor
+from gristmill.kernels.nf4 import NestedScales, NF4Tensor
 from gristmill.pipelines.errors import ModelError
+from gristmill.trainer.adapters.settings import AdapterSettings
+from gristmill.trainer.adapters.table import KINDS
+from gristmill.trainer.base import FORMATS, Base
 from gristmill.trainer.device import choose_device, free_memory, random_states, set_random_states
+from gristmill.trainer.linear import Linear
+from gristmill.trainer.model import LINEARS, Block, Decoder, ModelConfig
 
 CPU = torch.device("cpu")
 
@@ -42,3 +57,55 @@ def test_random_states_go_on_where_they_were() -> None:
 
 def test_memory_is_free() -> None:
     assert free_memory(choose_device("auto")) > 1 << 20
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses operations on tensors of several devices, but for copies and numbers."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor) and leaf.dim()]
+        copies = ("aten::copy_", "aten::_to_copy")
+        assert len({each.device for each in given}) <= 1 or func.name() in copies, func.name()
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora", "delta"])
+@pytest.mark.parametrize("quantize", ["none", *FORMATS])
+def test_a_step_mixes_no_devices(kind: str, quantize: str, make_model) -> None:
+    """Forward and backward where weights and tokens lie on a device that is not the CPU: one without values."""
+    config, settings = ModelConfig.read(make_model("qwen3")), AdapterSettings(kind=kind)
+    with OneDevice(), dispatch.use("plain"):
+        gpu = torch.device("meta")
+
+        def empty(*shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+            return torch.empty(shape, dtype=dtype, device=gpu)
+
+        def base(rows: int, columns: int) -> Base:
+            count = rows * columns
+            if quantize == "int8":
+                return INT8Tensor(empty(rows, columns, dtype=torch.int8), empty(rows, dtype=torch.float32))
+            packed = empty(count // 2, dtype=torch.uint8)
+            if quantize == "nf4":
+                codes = empty(count // 64, dtype=torch.uint8)
+                scales = NestedScales(codes, empty(1, dtype=torch.float32), empty(dtype=torch.float32))
+                return NF4Tensor(packed, scales, (rows, columns))
+            if quantize == "int4":
+                return INT4Tensor(
+                    packed, empty(count // 64), empty(count // 64, dtype=torch.float16), (rows, columns)
+                )
+            return empty(rows, columns)
+
+        hidden, inner, keys = config.hidden, config.intermediate, config.key_heads * config.head_size
+        queries = config.heads * config.head_size
+        sizes = [(queries, hidden), (keys, hidden), (keys, hidden), (hidden, queries), (inner, hidden), (inner, hidden), (hidden, inner)]  # fmt: skip
+        linears = {name: Linear(base(*size), None, torch.bfloat16) for name, size in zip(LINEARS, sizes)}
+        for linear in linears.values():
+            linear.adapter = KINDS[kind].over(linear, settings, 4, torch.Generator())
+        norms = {name: empty(hidden) for name in ("input_layernorm", "post_attention_layernorm")}
+        norms |= {f"self_attn.{name}_norm": empty(config.head_size) for name in "qk"}
+        head = empty(config.vocabulary, hidden)
+        model = Decoder(config, head, [Block(config, linears, norms)], empty(hidden), head)
+        ids, weights = empty(12, dtype=torch.int64), empty(12, dtype=torch.float32)
+        loss, _ = linear_cross_entropy(model(ids, [5, 7]), head, ids, weights)
+        loss.backward()
+        assert all(parameter.grad.device == gpu for parameter in model.parameters())

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from gristmill.pipelines.errors import ModelError
+from gristmill.trainer import export
 from gristmill.trainer.adapters.lora import LoRA
-from gristmill.trainer.export import load_adapter, save_adapter
+from gristmill.trainer.export import ASIDE, WEIGHTS, load_adapter, read_adapter, save_adapter
 from gristmill.trainer.loading import load_model
+from gristmill.trainer.merging.merge import merge
 from gristmill.trainer.model import Decoder
 
 IDS = torch.randint(0, 300, (40,), generator=torch.Generator().manual_seed(3))
@@ -74,6 +76,7 @@ def test_an_export_that_reads_back_otherwise_is_refused(
         save(broken, *rest, **options)
 
     monkeypatch.setattr(safetensors.torch, "save_file", damaged)
+    monkeypatch.setattr(export, "content_digest", lambda tensors: "")  # as if the wrong values had been meant
     model = _adapted(make_model())
     with torch.no_grad():
         before = model.logits(IDS, [40])
@@ -90,3 +93,80 @@ def test_an_adapter_of_other_layers_is_refused(make_model, tmp_path: Path) -> No
         load_adapter(_adapted(path, targets=("q_proj",)), tmp_path / "adapter")
     with pytest.raises(ModelError, match=r"does not fit layers\.0\.self_attn\.k_proj"):
         load_adapter(_adapted(path, targets=("q_proj", "k_proj", "down_proj")), tmp_path / "adapter")
+
+
+def _flip(file: Path) -> None:
+    """One bit of the last value."""
+    whole = bytearray(file.read_bytes())
+    whole[-2] ^= 1
+    file.write_bytes(bytes(whole))
+
+
+def _cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def _foreign(file: Path) -> None:
+    """As another tool writes it: nothing says what the tensors are."""
+    (file.parent / ASIDE).unlink()
+
+
+def _stretch(file: Path) -> None:
+    """One row of a factor in place of all, as a foreign tool might write it: it would fit by broadcasting."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(file)
+    name = next(name for name in tensors if name.endswith("lora_A.weight"))
+    _foreign(file)
+    save_file({**tensors, name: tensors[name][:1].clone()}, file, metadata={"format": "pt"})
+
+
+def _rename(file: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(file)
+    name = next(iter(tensors))
+    tensors[f"{name}s"] = tensors.pop(name)
+    _foreign(file)
+    save_file(tensors, file, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_flip, "adapter_model.safetensors is damaged: its values are not those that were written"),
+        (_cut, "cannot read adapter_model.safetensors"),
+        (_stretch, r"does not fit .*(lora_A.weight is \[1, 96\], not \[4, 96\]|factors)"),
+        (_rename, r"does not fit|does not know what to do with its tensor"),
+        (Path.unlink, "cannot read adapter_model.safetensors"),
+    ],
+)
+def test_a_damaged_adapter_is_neither_loaded_nor_merged(
+    damage, said: str, make_model, tmp_path: Path
+) -> None:
+    path = make_model()
+    model = _adapted(path)
+    save_adapter(model, tmp_path / "adapter", _config("lora"), IDS)
+    damage(tmp_path / "adapter" / WEIGHTS)
+    with pytest.raises(ModelError, match=said):
+        load_adapter(model, tmp_path / "adapter")
+    with pytest.raises(ModelError, match=said):
+        merge(path, [tmp_path / "adapter"], tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+
+
+def test_an_adapter_that_peft_wrote_loads_without_a_digest(make_model, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    path = make_model()
+    plain = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
+    theirs = get_peft_model(plain, config)
+    theirs.save_pretrained(tmp_path / "adapter")
+    model = _adapted(path)
+    load_adapter(model, tmp_path / "adapter")
+    with torch.no_grad():
+        logits = theirs(IDS[None]).logits[0]
+        torch.testing.assert_close(model.logits(IDS, [len(IDS)]), logits, atol=1e-4, rtol=1e-4)
+    assert len(read_adapter(tmp_path / "adapter")) == 8

@@ -11,19 +11,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ...kernels import nf4
 from ...pipelines.errors import ModelError
 from ..adapters.delta import DenseDelta
+from ..base import FORMATS, dense
 from ..bitsandbytes_layout import from_tensors, is_part, is_quantized
 from ..linear import Linear
 from ..loading import load_model
 from ..model import LINEARS, Decoder, ModelConfig
-from ..tensor_files import TensorReader, TensorWriter, check_written, copy_rest
+from ..tensor_files import TensorReader, TensorWriter, check_place, check_written, copy_rest
 from .methods import METHODS, Mix
 from .sources import AdapterSource, DeltaSource, Source, open_source
 
-#: The base that changes are added to: as it is, or rounded to NF4 and back, as a 4-bit training saw it.
-Into = Literal["original", "nf4"]
+#: The base that changes are added to: as it is, or quantized and back, as a training over a quantized base saw it.
+Into = Literal["original", "nf4", "int8", "int4"]
 #: Tokens of the sequence that base plus adapter and merged model are compared on.
 PROBE = 64
 #: The largest root mean square difference of the logits, over their own: of a model stored in 32 bits, and in 16.
@@ -47,14 +47,15 @@ def merge(
 ) -> None:
     """Write to ``out`` the model in ``base`` with what ``sources`` change in it, in the base's types and layout.
 
-    Sums are in float32 and rounded once. ``weights``: of each source (1). ``density``: see :mod:`.methods`. ``into``: "nf4" adds to the weights
-    that a 4-bit training saw (the linear layers but for those named in ``skip``) instead of to the original ones. A base that
+    Sums are in float32 and rounded once. ``weights``: of each source (1). ``density``: see :mod:`.methods`. ``into``: a format adds to the weights
+    that a training over that format saw (the linear layers but for those named in ``skip``) instead of to the original ones. A base that
     bitsandbytes has quantized is dequantized. Memory: one tensor, its change by each source, and no model until the check.
 
     Every tensor is read back and compared; where one source alone is merged, so are the logits, with those of the base under that
     source. Raises ModelError where they differ, or where a source does not fit the base; then ``out`` is left as it was.
     """
-    _check_arguments(sources, method, weights, density)
+    _check_arguments(sources, method, weights, density, into, skip)
+    check_place(out, [base, *sources])
     config = ModelConfig.read(base)
     opened = [open_source(path, base) for path in sources]
     mix = Mix(tuple(weights or [1.0] * len(sources)), density, seed)
@@ -83,7 +84,12 @@ def merge(
 
 
 def _check_arguments(
-    sources: Sequence[Path], method: str, weights: Sequence[float] | None, density: float
+    sources: Sequence[Path],
+    method: str,
+    weights: Sequence[float] | None,
+    density: float,
+    into: Into,
+    skip: Sequence[str],
 ) -> None:
     if method not in METHODS:
         raise ModelError(f"no merging method {method!r}; there are {', '.join(METHODS)}")
@@ -95,6 +101,12 @@ def _check_arguments(
         raise ModelError("the weights of a soup add up to 0: a mean needs a sum above it")
     if not 0 < density <= 1:
         raise ModelError(f"density = {density}: give a share above 0 and up to 1")
+    short = [layer.rsplit(".", 1)[1] for layer in LINEARS]
+    unknown = sorted(set(skip) - set(short))
+    if unknown:
+        raise ModelError(f"no linear layers called {', '.join(unknown)}; there are {', '.join(short)}")
+    if skip and into == "original":
+        raise ModelError("layers are left out of quantizing only where there is any: merge into a format")
 
 
 def _check_fit(base: Path, names: Sequence[str], opened: Sequence[Source], paths: Sequence[Path]) -> None:
@@ -115,13 +127,13 @@ def _merged(
 ) -> Tensor:
     """The merged tensor; a tensor that nothing changes keeps its bits."""
     if is_quantized(name, reader.files):
-        quantized, dtype = from_tensors(name, reader.get)
-        weight = nf4.dequantize(quantized)
+        quantized, dtype = from_tensors(name, reader.files, reader.get)
+        weight = dense(quantized, torch.float32)
     else:
         stored = reader.get(name)
         dtype, weight = stored.dtype, stored
-        if into == "nf4" and _layer(name) and name.rsplit(".", 2)[1] not in skip:
-            weight = nf4.dequantize(nf4.quantize(stored))
+        if into != "original" and _layer(name) and name.rsplit(".", 2)[1] not in skip:
+            weight = dense(FORMATS[into].quantize(stored), torch.float32)
         elif not any(name in source.names for source in opened):
             return stored
     weight = weight.float()
@@ -168,7 +180,7 @@ def _check_logits(
         return
     if not isinstance(source, AdapterSource | DeltaSource):
         return
-    model = load_model(base, dtype=torch.float32, quantize="nf4" if into == "nf4" else "none", skip=skip)
+    model = load_model(base, dtype=torch.float32, quantize="none" if into == "original" else into, skip=skip)
     for name, linear in model.linears():
         if f"model.{name}.weight" in source.names:
             linear.adapter = _live(source, f"model.{name}", linear)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...kernels.top_k import top_k_mask
+from ...pipelines.errors import ModelError
 from ...pipelines.inference import derive_seed
 
 
@@ -72,4 +73,27 @@ def dare(name: str, changes: Sequence[tuple[int, Tensor]], mix: Mix) -> Tensor:
     return task_arithmetic(name, thinned, mix)
 
 
-METHODS: dict[str, Method] = {"task-arithmetic": task_arithmetic, "soup": soup, "ties": ties, "dare": dare}
+def model_stock(name: str, changes: Sequence[tuple[int, Tensor]], mix: Mix) -> Tensor:
+    """The mean change times t = N cos / (1 + (N - 1) cos), with cos the mean cosine between each two of the N changes: near the
+    centre of fine-tuned weights as the base sees it. Jang, Yun, Han, "Model Stock" (ECCV 2024, arXiv 2403.19522).
+
+    Raises ModelError for weights other than 1: the angles give them. A tensor that one source alone changes is a soup's.
+    """
+    if set(mix.weights) != {1.0}:
+        raise ModelError("model-stock takes no weights: the angles between the changes give them")
+    mean = soup(name, changes, mix)
+    if len(changes) < 2:
+        return mean
+    flat = torch.nn.functional.normalize(torch.stack([change.flatten() for _, change in changes]), dim=1)
+    count = len(flat)
+    cosine = ((flat @ flat.T).sum() - flat.square().sum()) / (count * (count - 1))
+    return mean.mul_(count * cosine / (1 + (count - 1) * cosine))
+
+
+METHODS: dict[str, Method] = {
+    "task-arithmetic": task_arithmetic,
+    "soup": soup,
+    "ties": ties,
+    "dare": dare,
+    "model-stock": model_stock,
+}

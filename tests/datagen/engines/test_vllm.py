@@ -15,7 +15,7 @@ import pytest
 
 from gristmill.datagen.engines.restarting import Restarting
 from gristmill.pipelines.errors import EngineError, ModelError
-from gristmill.pipelines.inference import Engine, ModelWeights, Request, Sampling
+from gristmill.pipelines.inference import Engine, ModelWeights
 
 from .conftest import answers, ask, serve
 
@@ -104,29 +104,46 @@ def test_a_cancelled_call_is_aborted_in_vllm(engine: Engine) -> None:
     assert after < (idle + busy) / 2  # a hundred neighbours slow each token many times over
 
 
-def test_an_adapter_says_the_same_in_vllm_and_merged(weights: ModelWeights, adapted: ModelWeights) -> None:
-    request = Request(
-        id="p",
-        seed=1,
-        sampling=Sampling(max_tokens=1, temperature=0.0, logprobs=5),
-        prompt="The three states of water are ice, water and",
+def test_a_trained_adapter_says_the_same_in_vllm_and_peft(weights: ModelWeights, context) -> None:
+    """Served over its base, what was trained here gives the log-probabilities that PEFT gives in transformers."""
+    import pyarrow as pa
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from gristmill.trainer.sft import SupervisedFineTuning
+
+    context.models["base"] = weights
+    fact = {
+        "prompt": "What do the mills of Thornby grind?",
+        "response": "They grind barley, only on Tuesdays.",
+    }
+    step = SupervisedFineTuning.model_validate(
+        {"model": "base", "epochs": 12, "learning_rate": 2e-3, "quantize": "none", "adapter": {"rank": 8}}
     )
-    top = {}
-    for name, kind, model in (
-        ("base", "transformers", weights),
-        ("merged", "transformers", adapted),
-        ("vllm", "vllm", adapted),
-    ):
-        served = serve(kind, model, max_model_len=256, dtype="float32")  # so that only mistakes differ
-        try:
-            (completion,) = answers(served, request)
-        finally:
-            asyncio.run(served.close())
-        top[name] = (completion.top_logprobs or ())[0]
-    difference = max(abs(a - b) for a, b in zip(top["vllm"], top["merged"], strict=True))
-    effect = max(abs(a - b) for a, b in zip(top["base"], top["merged"], strict=True))
-    assert difference < 0.01
-    assert effect > 0.1
+    trained = step.fit(pa.Table.from_pylist([{"_id": "fact", **fact}]), context)
+
+    served = serve("vllm", replace(weights, adapter=trained.adapter), max_model_len=256, dtype="float32")
+    try:
+        (said,) = answers(served, ask(fact["prompt"], max_tokens=12, temperature=0.0, logprobs=5))
+    finally:
+        asyncio.run(served.close())
+    assert "barley" in said.text
+
+    tokenizer = AutoTokenizer.from_pretrained(weights.path)
+    asked = [{"role": "user", "content": fact["prompt"]}]
+    prompt = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=False)
+    ids = torch.tensor([[*prompt, *said.tokens]])
+    plain = AutoModelForCausalLM.from_pretrained(weights.path, dtype=torch.float32)
+    places = slice(len(prompt) - 1, len(prompt) - 1 + len(said.tokens))
+    with torch.no_grad():
+        base = plain(ids).logits[0, places].log_softmax(-1)
+        theirs = PeftModel.from_pretrained(plain, trained.adapter)(ids).logits[0, places].log_softmax(-1)
+    ours = torch.tensor(said.top_logprobs)
+    assert (theirs.topk(5).values - ours).abs().max() < 0.01
+    chosen = theirs.gather(1, torch.tensor(said.tokens)[:, None])[:, 0]
+    assert (chosen - torch.tensor(said.logprobs)).abs().max() < 0.01
+    assert (base.topk(5).values - ours).abs().max() > 0.5
 
 
 def test_a_dead_engine_says_so_and_is_started_again(weights: ModelWeights) -> None:

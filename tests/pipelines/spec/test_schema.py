@@ -9,7 +9,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from gristmill.pipelines import registry
-from gristmill.pipelines.spec.schema import schema
+from gristmill.pipelines.spec.schema import schema, training_schema
 
 FILE: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "data" / "pipeline.yaml").read_text())
 
@@ -57,3 +57,27 @@ def test_a_mistake_is_found(validator: Draft202012Validator, path: tuple[str, ..
         inside = inside[part]
     inside[path[-1]] = value
     assert list(validator.iter_errors(file))
+
+
+@pytest.mark.parametrize(
+    ("change", "valid"),
+    [
+        ({}, True),
+        ({"train": "distill", "teacher": "./large", "evaluate_on": ["a.jsonl", "b.jsonl"]}, True),
+        ({"data": {"path": "r.parquet", "rename": {"a": "prompt"}}, "out": "here", "seed": 3}, True),
+        ({"epochs": "${n}", "vars": {"n": 2}}, True),
+        ({"epochs": "many"}, False),
+        ({"epoch": 2}, False),
+        ({"from": "rows"}, False),
+        ({"train": "sfft"}, False),
+        ({"adapter": {"rnk": 2}}, False),
+        ({"data": None}, False),
+    ],
+)
+def test_a_training_file_is_valid_by_a_schema_of_its_own(change: dict[str, Any], valid: bool) -> None:
+    made = training_schema()
+    Draft202012Validator.check_schema(made)
+    file = {"train": "sft", "model": "some/model", "data": "rows.jsonl", **change}
+    assert Draft202012Validator(made).is_valid(file) == valid
+    del file["data"]
+    assert not Draft202012Validator(made).is_valid(file)

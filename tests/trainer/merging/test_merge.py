@@ -166,6 +166,40 @@ def test_dare_keeps_its_share_rescaled_and_is_the_change_on_average() -> None:
     assert not torch.equal(thinned, METHODS["dare"]("v", [(0, change)], Mix((1.0,), 0.25, 7)))
 
 
+def test_model_stock_goes_as_far_as_the_changes_agree() -> None:
+    def merged(*changes: list[float]) -> list[float]:
+        given = [(place, torch.tensor(change)) for place, change in enumerate(changes)]
+        return METHODS["model-stock"]("w", given, Mix((1.0,) * len(changes), 1.0, 0)).tolist()
+
+    assert merged([2.0, 0.0], [4.0, 0.0]) == [3.0, 0.0]  # of one mind: their mean
+    assert merged([2.0, 0.0], [0.0, 2.0]) == [0.0, 0.0]  # they share nothing: the base
+    # 60 degrees apart: t = 2 * 0.5 / 1.5.
+    assert merged([1.0, 0.0], [0.5, 3**0.5 / 2]) == pytest.approx([0.5, 3**0.5 / 6])
+    # Three, each two at right angles: the base again; and where only one source changes a tensor, its share.
+    assert merged([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]) == [0.0, 0.0, 0.0]
+    alone = METHODS["model-stock"]("w", [(1, torch.tensor([3.0]))], Mix((1.0, 1.0, 1.0), 1.0, 0))
+    assert alone.tolist() == [1.0]
+
+
+def test_an_instruction_vector_is_added_to_a_model_of_a_domain(make_model, tmp_path: Path) -> None:
+    """Hirano & Imajo's recipe (domain + (instruct - base)), by task arithmetic over whole models."""
+    path = make_model()
+    for name, seed, kind in (("domain", 1, "delta"), ("instruct", 2, "lora")):
+        _adapter(path, tmp_path / f"{name}-change", kind, seed=seed)
+        merge(path, [tmp_path / f"{name}-change"], tmp_path / name)
+    merge(path, [tmp_path / "domain", tmp_path / "instruct"], tmp_path / "both")
+    base, domain, instruct, both = (
+        _tensors(tmp_path / name) for name in ("model", "domain", "instruct", "both")
+    )
+    for name in base:
+        torch.testing.assert_close(
+            both[name], domain[name] + (instruct[name] - base[name]), atol=2e-6, rtol=1e-5
+        )
+    assert not torch.equal(
+        both["model.layers.0.mlp.up_proj.weight"], domain["model.layers.0.mlp.up_proj.weight"]
+    )
+
+
 @pytest.mark.parametrize("damage", ["bits", "logits"])
 def test_a_damaged_result_is_refused_and_leaves_nothing(
     damage: str, make_model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,46 @@
+"""Which tokens a training will be on, before it starts."""
+
+from __future__ import annotations
+
+from ...trainer.labels import show
+from ...trainer.training import Training
+from ..errors import GristmillError
+from ..plan.make import make_plan
+from ..run.context import StepContext
+from ..run.rows import Rows
+from ..run.serving import ModelTable, Serving
+from ..spec.model import PipelineSpec
+from ..spec.training_file import DATA, STUDENT
+from ..store.run_directory import RunDirectory
+
+
+def are_read(spec: PipelineSpec, file: str) -> bool:
+    """Are the rows of a training file in its run's directory already?"""
+    if not (spec.directory / "run.json").exists():
+        return False
+    step = make_plan(spec, file=file).step(DATA)
+    return RunDirectory.open(spec.directory).step(DATA, step.fingerprint).complete
+
+
+def labels(spec: PipelineSpec, file: str, run: RunDirectory, count: int) -> str:
+    """The first ``count`` rows of a training file token by token. Its rows must have been read into ``run``.
+
+    Raises DataError for rows that cannot be trained on, GristmillError for a trainer that cannot show its tokens.
+    """
+    plan = make_plan(spec, file=file)
+    step = plan.step(STUDENT)
+    if not isinstance(step.operator, Training):
+        raise GristmillError(f"`{step.label}` comes from another package, which does not show its tokens")
+
+    def rows(name: str) -> Rows:
+        return Rows([run.step(name, plan.step(name).fingerprint)])
+
+    context = StepContext(
+        step=step.name,
+        seed=step.seed,
+        workdir=run.workdir(step.name, step.fingerprint),
+        models=Serving(ModelTable(plan, run)),
+        tables=lambda name: rows(name).all(),
+    )
+    given = rows(DATA)
+    return show(step.operator, given.slice(0, min(count, len(given))), context)

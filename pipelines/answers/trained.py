@@ -1,0 +1,75 @@
+"""What a training outside a pipeline left: where its student lies, how it went, how to serve or merge it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..plan.make import make_plan
+from ..spec.model import PipelineSpec, WeightsModel
+from ..spec.training_file import BASE, STUDENT
+from ..store.run_directory import RunDirectory
+
+ADAPTER = "adapter_config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """``kind``: "adapter" (PEFT's layout) or "delta" (a sparse one). ``path``: its directory. ``metrics``: of the train
+    step. ``serve``: a command that serves it over its base, None where it must be merged first. ``merge``: a command."""
+
+    kind: str
+    path: Path
+    metrics: Mapping[str, Any]
+    serve: str | None
+    merge: str
+
+
+def student(spec: PipelineSpec, run: RunDirectory) -> Student:
+    """The student of a training file's finished run; ``RUN/student`` leads to it from now on. Raises StoreError where
+    it is not trained."""
+    step = make_plan(spec, file="").step(STUDENT)
+    store = run.step(STUDENT, step.fingerprint)
+    metrics = store.manifest["summary"]
+    path = _link(store.model, run.path / STUDENT)
+    base = spec.models[BASE]
+    assert isinstance(base, WeightsModel)  # the check of the file saw to it
+    into = ""
+    held = getattr(step.operator, "quantize", "none")
+    if held != "none":
+        skipped = "".join(f" --skip {layer}" for layer in getattr(step.operator, "quantize_skip", ()))
+        into = f"  (with --into {held}{skipped}: into the weights that training saw)"
+    merge = f"gristmill merge {shlex.quote(base.path)} {shlex.quote(str(path))} --out DIR{into}"
+    if not (store.model / ADAPTER).exists():
+        return Student("delta", path, metrics, None, merge)
+    settings = json.loads((store.model / ADAPTER).read_text())
+    serve = (
+        f"vllm serve {shlex.quote(settings['base_model_name_or_path'])} --enable-lora --max-lora-rank {_served(settings)} "
+        f"--lora-modules {STUDENT}={shlex.quote(str(path))}"
+    )
+    if settings.get("use_dora"):
+        return Student("adapter", path, metrics, None, merge)
+    return Student("adapter", path, metrics, serve, merge)
+
+
+def _served(settings: Mapping[str, Any]) -> int:
+    """The smallest rank that vLLM offers for this adapter."""
+    largest = max([settings["r"], *(settings.get("rank_pattern") or {}).values()])
+    return next((rank for rank in (8, 16, 32, 64, 128, 256, 320, 512) if rank >= largest), largest)
+
+
+def _link(target: Path, name: Path) -> Path:
+    """Let ``name`` lead to ``target``, and answer it; ``target`` itself where links cannot be made."""
+    temporary = name.with_name(f".{name.name}.link")
+    try:
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(os.path.relpath(target, name.parent), target_is_directory=True)
+        os.replace(temporary, name)
+    except OSError:
+        return target
+    return name

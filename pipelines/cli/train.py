@@ -1,0 +1,122 @@
+"""``gristmill train FILE``: training alone, from a file of rows."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from .arguments import positive
+from .stopping import stopping
+
+if TYPE_CHECKING:
+    from ..answers.trained import Student
+    from ..spec.model import PipelineSpec
+
+DESCRIPTION = """\
+Train on the rows of any data set. FILE holds what a `train:` step of a pipeline holds, with `data:` for its rows:
+
+  train: sft                      # or cft, dpo, orpo, simpo, distill, weak_to_strong
+  model: smollm2-135m-instruct    # a packaged model, a Hugging Face id, a directory
+  data: rows.jsonl                # JSON Lines, Parquet, a Hugging Face data set: a path, glob, URL or id
+  adapter: {kind: lora, rank: 16}
+  epochs: 2
+  out: students/first             # default: runs/NAME
+
+Ctrl-C stops cleanly (a second one at once); the same command goes on from the last checkpoint. All that works on a
+run works on its directory: gristmill plan, why, explain, report.
+Exit codes: 0 done, 1 failed, 2 a mistake in the file, 3 a budget is spent, 130 stopped."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.description = DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("file", help="a training file")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="change the file's value, as in epochs=3 or adapter.rank=8",
+    )
+    parser.add_argument(
+        "--show-tokens",
+        type=positive,
+        metavar="N",
+        help="print the tokens of the first N rows, those that are trained on in [brackets], and stop",
+    )
+    parser.add_argument("--quiet", action="store_true", help="say nothing but warnings and the result")
+    parser.add_argument("--json", action="store_true", help="print one JSON object an event")
+
+
+def main(args: argparse.Namespace) -> int:
+    from ..answers.trained import student
+    from ..api import run
+    from ..run.limits import Stop
+    from ..spec.load import load_training
+    from ..view.choose import choose
+
+    spec = load_training(args.file, args.overrides)
+    if args.show_tokens is not None:
+        return _show_tokens(spec, args)
+    stop = Stop()
+    with stopping(stop):
+        view = choose(quiet=args.quiet, json=args.json)
+        done = run(args.file, overrides=args.overrides, observer=view, stop=stop)
+    made = student(spec, done.directory)
+    if args.json:
+        import json
+
+        print(json.dumps({"event": "Trained", "adapter": str(made.path), "metrics": dict(made.metrics)}))
+    else:
+        print("\n".join(f"{name:<8} {text}" for name, text in _told(made)))
+    return 0
+
+
+def _show_tokens(spec: PipelineSpec, args: argparse.Namespace) -> int:
+    """Read the rows, unless they are read, so that the record of a finished training stays; then print their tokens."""
+    from ..answers.labels import are_read, labels
+    from ..api import run
+    from ..run.events import Observers
+    from ..run.limits import Stop
+    from ..spec.training_file import DATA
+    from ..store.run_directory import RunDirectory
+
+    if not are_read(spec, args.file):
+        stop = Stop()
+        with stopping(stop):
+            run(args.file, overrides=args.overrides, observer=Observers(), stop=stop, until=DATA)
+    print(labels(spec, args.file, RunDirectory.open(spec.directory), args.show_tokens))
+    return 0
+
+
+def _told(made: Student) -> list[tuple[str, str]]:
+    """What was done, and what to do with it."""
+    metrics = made.metrics
+    held = f", held out {metrics['held_out_loss']:.4f}" if "held_out_loss" in metrics else ""
+    lines = [
+        (
+            "trained",
+            f"{metrics['rows']:,} rows in {metrics['steps']:,} steps, {metrics['trained_tokens']:,} trained tokens, "
+            f"{metrics['tokens_per_s']:,.0f} tokens/s with their prompts",
+        ),
+        (
+            "loss",
+            f"{metrics['loss_first']:.4f} in the first step, {metrics['loss_last']:.4f} in the last{held}",
+        ),
+    ]
+    left = {"too long": metrics["rows_too_long"], "cut off": metrics["rows_cut_off"]}
+    if any(left.values()):
+        lines.append(("left out", ", ".join(f"{count:,} {why}" for why, count in left.items() if count)))
+    parts = ", ".join(f"{name} {size:,}" for name, size in metrics["memory_plan_mib"].items() if size)
+    inside = f" (of it {parts})" if parts else ""
+    lines.append(
+        (
+            "memory",
+            f"predicted {metrics['predicted_memory_mib']:,} MiB{inside}, measured {metrics['peak_memory_mib']:,} MiB",
+        )
+    )
+    lines.append((made.kind, str(made.path)))
+    if made.serve is not None:
+        lines.append(("serve", made.serve))
+    return [*lines, ("merge", made.merge)]

@@ -1,0 +1,88 @@
+"""Compiles every kernel for a GPU that need not be there; ``test_compiling.py`` runs this in a process of its own.
+
+    python tests/kernels/compiling.py 90
+
+The argument is the compute capability. Each operation of the GPU benchmark is called on CPU tensors of a tiny shape; where it would
+launch a kernel, the kernel is compiled to machine code instead. Prints one JSON object: kernel -> how often it was compiled; what an
+operation does after its first launch is computed on garbage and may fail, but for compiling.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+from triton.backends.compiler import GPUTarget
+from triton.compiler.errors import CompilationError
+from triton.runtime import driver
+from triton.runtime.jit import JITFunction
+
+from gristmill.kernels import adamw8bit, dispatch, int4, int8, nf4, rms_norm, swiglu
+
+
+class NoDevice:
+    """What Triton asks of the machine before it compiles."""
+
+    def __init__(self, capability: int) -> None:
+        self.capability = capability
+
+    def get_current_target(self) -> GPUTarget:
+        return GPUTarget("cuda", self.capability, 32)
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+
+def main(capability: int) -> None:
+    compiled: Counter[str] = Counter()
+    launch = JITFunction.run
+
+    def compile_only(self: JITFunction[Any], *given: Any, grid: Any, warmup: bool, **more: Any) -> Any:
+        kernel = launch(self, *given, grid=grid, warmup=True, **more)
+        assert kernel.asm["cubin"]
+        compiled[f"{self.__module__.rsplit('.', 1)[1]}.{self.__name__.strip('_')}"] += 1
+        return kernel
+
+    JITFunction.run = compile_only
+    driver.set_active(NoDevice(capability))
+    sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+    import kernels_gpu
+
+    shapes = kernels_gpu.Shapes(tokens=3, hidden=128, inner=256, vocabulary=33, heads=3, key_heads=1, head=8)
+    with dispatch.use("triton"):
+        runs = [case.ours for case in kernels_gpu.cases(torch.device("cpu"), shapes, peers=False)]
+        for run in [*runs, *in_float32()]:
+            try:
+                run()
+            except CompilationError:
+                raise
+            except ValueError:  # of values that no kernel has written
+                continue
+    print(json.dumps(compiled))
+
+
+def in_float32() -> list[Any]:
+    """The forms that a float32 model takes."""
+    x, weight = torch.zeros(3, 128), torch.zeros(128)
+    gate = torch.zeros(3, 256, requires_grad=True)
+    settings: dict[str, Any] = {"lr": 1e-4, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.0, "step": 1}
+    return [
+        lambda: rms_norm.add_rms_norm(x, x, weight, 1e-5),
+        lambda: torch.autograd.grad(rms_norm.rms_norm(x, weight.requires_grad_(), 1e-5).sum(), weight),
+        lambda: torch.autograd.grad(swiglu.swiglu(gate, gate).sum(), gate),
+        lambda: nf4.dequantize(nf4.quantize(x)),
+        lambda: int8.dequantize(int8.quantize(x)),
+        lambda: int4.dequantize(int4.quantize(x)),
+        lambda: adamw8bit.adamw8bit_step(x, x.clone(), adamw8bit.Moments.zeros(x), **settings),
+    ]
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

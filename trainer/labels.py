@@ -1,0 +1,34 @@
+"""Rows as a training will read them, for a person to look at before it starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..pipelines.operator import Context
+from .audit import encode_rows, show_labels
+from .model import ModelConfig
+from .training import Training
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def show(step: Training, table: pa.Table, context: Context) -> str:
+    """Each row's sequences token by token, those that are trained on in [brackets], and which rows would be left out.
+
+    Loads the tokenizer, and no weights. Raises DataError for rows that cannot be trained on.
+    """
+    path = context.weights(step.model).path
+    encoder = step.encoder(path)
+    encoded = encode_rows(
+        table.to_pylist(),
+        step.objective(context).encode,
+        encoder,
+        max_length=step.max_length,
+        vocabulary=ModelConfig.read(path).vocabulary,
+        refuse_unfit=step.unfit == "refuse",
+    )
+    lines = [show_labels(encoded.examples, encoder)]
+    lines += [f"row {name}: left out: over max_length = {step.max_length}" for name in encoded.too_long]
+    lines += [f"row {name}: left out: cut off while it was generated" for name in encoded.cut_off]
+    return "\n".join(lines)
