@@ -56,6 +56,6 @@ class Processes:
                 parameter.grad = torch.zeros_like(parameter)
         flat = torch.cat([parameter.grad.flatten() for parameter in parameters if parameter.grad is not None])
         distributed.all_reduce(flat)
-        parts = flat.split([parameter.numel() for parameter in parameters])
+        parts = torch.split(flat, [parameter.numel() for parameter in parameters])
         for parameter, part in zip(parameters, parts):
             parameter.grad = part.view_as(parameter)
