@@ -115,7 +115,8 @@ class Offload:
     def _move(self, tensor: Tensor, number: int) -> _Moved:
         host = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda, requires_grad=False)
         if tensor.is_cuda:
-            self._stream = self._stream or torch.cuda.Stream(tensor.device)  # type: ignore[no-untyped-call]
+            if self._stream is None:
+                self._stream = torch.cuda.Stream(tensor.device)  # type: ignore[no-untyped-call]
             self._stream.wait_stream(torch.cuda.current_stream(tensor.device))
             with torch.cuda.stream(self._stream):
                 host.copy_(tensor.detach(), non_blocking=True)
