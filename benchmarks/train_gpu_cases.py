@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from step_roofline import seconds, step_work
 
 RANK, ALPHA, RATE = 16, 32, 1e-4
 #: Steps that are not timed: kernels are compiled, caches filled.
@@ -54,7 +55,6 @@ def ours(
     from gristmill.trainer.memory import PeakMemory, plan_memory
     from gristmill.trainer.objectives.token_loss import TokenObjective, cross_entropy
     from gristmill.trainer.optimizers.adamw import AdamW
-    from gristmill.trainer.roofline import seconds, step_work
 
     peak = PeakMemory(device)
     settings = AdapterSettings(rank=RANK, alpha=ALPHA)

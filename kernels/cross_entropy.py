@@ -86,6 +86,18 @@ def token_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor
     return softplus(gap, threshold=LINEAR_ABOVE), gap, others
 
 
+def _chunk(hidden: Tensor, head: Tensor, target: Tensor, weights: Tensor, gradient: Tensor | None) -> Tensor:
+    """The losses of some tokens; their gradient goes into ``gradient``. What it takes is free when it returns, so that no two
+    chunks are held at once."""
+    wide = torch.promote_types(hidden.dtype, torch.float32)
+    losses, gap, others = token_losses((hidden @ head.T).to(wide), target)
+    if gradient is not None:
+        slope = others.scatter_(1, target, -1.0).to(hidden.dtype)
+        scale = (weights.to(wide) * torch.sigmoid(gap))[:, None]
+        torch.mul(slope @ head, scale.to(hidden.dtype), out=gradient)
+    return losses
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -96,13 +108,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         for start in range(0, hidden.shape[0], chunk):
             part = slice(start, start + chunk)
-            target = targets[part, None]
-            logits = (hidden[part] @ head.T).to(wide)
-            losses[part], gap, others = token_losses(logits, target)
-            if gradient is not None:
-                slope = others.scatter_(1, target, -1.0).to(hidden.dtype)
-                scale = (weights[part].to(wide) * torch.sigmoid(gap))[:, None]
-                torch.mul(slope @ head, scale.to(hidden.dtype), out=gradient[part])
+            into = None if gradient is None else gradient[part]
+            losses[part] = _chunk(hidden[part], head, targets[part, None], weights[part], into)
         ctx.gradient = gradient
         ctx.mark_non_differentiable(losses)
         return (losses * weights).sum(), losses

@@ -65,6 +65,7 @@ class _LinearLogProbs(torch.autograd.Function):
             torch.neg(losses, out=found[part])
             if slopes is not None:
                 torch.mm(logit_slope(), head, out=slopes[part])
+            del losses, logit_slope  # no two chunks are held at once
         ctx.chunk = chunk
         ctx.save_for_backward(*((hidden, head, targets) if slopes is None else (slopes,)))
         return found
@@ -86,6 +87,7 @@ class _LinearLogProbs(torch.autograd.Function):
             if d_hidden is not None:
                 torch.mm(slope, head, out=d_hidden[part])
             d_head += slope.T @ hidden[part]
+            del slope, logit_slope, _
         return d_hidden, d_head.to(head.dtype), None, None, None
 
 

@@ -92,7 +92,7 @@ def quantize(weight: Tensor, *, block: int = BLOCK, nested: bool = True) -> NF4T
     not a power of two from 2 on."""
     if block < 2 or block & (block - 1):
         raise ValueError(f"a block of {block} weights; give a power of two")
-    flat = weight.detach().reshape(-1).float()
+    flat = weight.detach().reshape(-1)
     if not torch.isfinite(flat).all():
         raise ValueError("cannot quantize a weight with NaN or infinite values to NF4")
     if dispatch.on_triton(flat):
@@ -100,7 +100,7 @@ def quantize(weight: Tensor, *, block: int = BLOCK, nested: bool = True) -> NF4T
 
         packed, absmax = gpu.quantize(flat.contiguous(), _midpoints(flat.device), block, SMALLEST_SCALE)
     else:
-        packed, absmax = _plain_quantize(flat, block)
+        packed, absmax = _plain_quantize(flat.float(), block)
     return NF4Tensor(packed, nest_scales(absmax) if nested else absmax, tuple(weight.shape), block)
 
 

@@ -1,8 +1,9 @@
-"""NF4 weights as bitsandbytes lays them out in a checkpoint, both ways.
+"""NF4 and INT8 weights as bitsandbytes lays them out in a checkpoint, both ways.
 
-A weight T becomes ``T`` (uint8, (bytes, 1)), ``T.absmax``, ``T.quant_map`` (the 16 codes) and
+In NF4 a weight T becomes ``T`` (uint8, (bytes, 1)), ``T.absmax``, ``T.quant_map`` (the 16 codes) and
 ``T.quant_state.bitsandbytes__nf4``, a JSON text as uint8; with double quantization also ``T.nested_absmax`` and
-``T.nested_quant_map`` (the 256 codes of the scales), and ``T.absmax`` is in uint8.
+``T.nested_quant_map`` (the 256 codes of the scales), and ``T.absmax`` is in uint8. In INT8 the weight ``L.weight`` of a
+layer L becomes ``L.weight`` (int8, (N, K)), ``L.SCB`` (float32 (N,), each row's largest magnitude) and ``L.weight_format`` (uint8 (), 0: by rows).
 """
 
 from __future__ import annotations
@@ -14,23 +15,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..kernels import blockwise, nf4
+from ..kernels import blockwise, int8, nf4
 from ..pipelines.errors import ModelError
+from .base import Quantized
 
 STATE = ".quant_state.bitsandbytes__nf4"
+ROWS, BY_ROWS = ".SCB", ".weight_format"
+#: Says what INT8 weights, which do not say it themselves, dequantize to: a tensor that every model has and none quantizes.
+PLAIN = "model.norm.weight"
 NAMES = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32"}
 
 
 def is_part(name: str) -> bool:
     """Whether the tensor ``name`` of a checkpoint belongs to a quantized weight, beside its codes."""
     return (
-        name.endswith((".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map"))
+        name.endswith((".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map", ROWS, BY_ROWS))
         or ".quant_state." in name
     )
 
 
-def to_tensors(name: str, weight: nf4.NF4Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
+def to_tensors(name: str, weight: nf4.NF4Tensor | int8.INT8Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
     """The tensors of a checkpoint for ``weight``, called ``name``. ``dtype``: what it dequantizes to."""
+    if isinstance(weight, int8.INT8Tensor):
+        layer = name.removesuffix(".weight")
+        by_rows = torch.tensor(0, dtype=torch.uint8)
+        return {name: weight.codes, layer + ROWS: weight.scales * int8.LARGEST, layer + BY_ROWS: by_rows}
     state: dict[str, Any] = {
         "quant_type": "nf4",
         "blocksize": weight.block,
@@ -58,22 +67,36 @@ def is_quantized(name: str, files: Container[str]) -> bool:
 
     Raises ModelError where it holds it in another layout of bitsandbytes.
     """
-    if name + STATE in files:
+    if name + STATE in files or name.removesuffix(".weight") + ROWS in files:
         return True
-    for other in (".quant_state.bitsandbytes__fp4", ".SCB"):
-        if name + other in files or name.removesuffix(".weight") + other in files:
-            raise ModelError(
-                f"{name} is quantized as {other.rsplit('.', 1)[1]!r}, which is not read here: give the model "
-                "in NF4, or unquantized"
-            )
+    if f"{name}.quant_state.bitsandbytes__fp4" in files:
+        raise ModelError(
+            f"{name} is quantized to FP4, which is not read here: give the model in NF4, INT8, or unquantized"
+        )
     return False
 
 
-def from_tensors(name: str, get: Callable[[str], Tensor]) -> tuple[nf4.NF4Tensor, torch.dtype]:
-    """The weight ``name`` of a checkpoint whose tensors ``get`` gives, and what it dequantizes to.
+def from_tensors(
+    name: str, files: Container[str], get: Callable[[str], Tensor]
+) -> tuple[Quantized, torch.dtype]:
+    """The weight ``name`` of a checkpoint with tensors ``files``, which ``get`` gives, and what it dequantizes to.
 
-    Raises ModelError for codes or blocks that are not NF4's as used here.
+    Raises ModelError for codes, rows or blocks that are not laid out as here.
     """
+    return _int8(name, get) if name + STATE not in files else _nf4(name, get)
+
+
+def _int8(name: str, get: Callable[[str], Tensor]) -> tuple[int8.INT8Tensor, torch.dtype]:
+    layer, codes = name.removesuffix(".weight"), get(name)
+    largest, form = get(layer + ROWS).reshape(-1).float(), int(get(layer + BY_ROWS))
+    if codes.dtype != torch.int8 or len(largest) != len(codes) or form != 0:
+        raise ModelError(
+            f"{name}: {codes.dtype} codes {tuple(codes.shape)} with {len(largest)} scales in format {form} are not INT8 by rows"
+        )
+    return int8.INT8Tensor(codes, largest / int8.LARGEST), get(PLAIN).dtype
+
+
+def _nf4(name: str, get: Callable[[str], Tensor]) -> tuple[nf4.NF4Tensor, torch.dtype]:
     try:
         state: dict[str, Any] = json.loads(bytes(get(name + STATE).tolist()).decode())
         dtype = next(kind for kind, called in NAMES.items() if called == state["dtype"])

@@ -12,7 +12,6 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from ..kernels.cross_entropy import chunk_size
 from ..pipelines.errors import ModelError
 from ..pipelines.inference import ModelWeights, derive_seed
 from ..pipelines.operator import Context, Trained
@@ -20,25 +19,24 @@ from .adapters.build import load_adapted
 from .adapters.groups import parameter_groups
 from .adapters.initialisation import Batches
 from .audit import Encoded, encode_rows
-from .base import FORMATS
 from .chat import ChatEncoder
-from .device import choose_device, free_memory
+from .device import choose_device
 from .examples import Example, count_tokens
 from .export import save_adapter
 from .history import History
 from .loop import HeldOut, LoopSettings, Packs, train
-from .memory import MIB, MemoryPlan, PeakMemory, block_weights, plan_memory
+from .memory import MIB, PeakMemory
 from .model import Decoder, ModelConfig
 from .objectives.objective import Objective
-from .optimizers.optimizer import Optimizer
 from .optimizers.table import OPTIMIZERS
 from .packing import pack, plan_steps
 from .packs import Pack
 from .parallel import Processes
+from .planning import at_best_of, keep_dequantized, plan_step
 from .schedule import learning_rate
 from .sparse.export import save_delta
 from .sparse.projection import deltas
-from .speed import StepWork, matmul_rate
+from .speed import matmul_rate
 from .training import Training
 
 
@@ -67,7 +65,7 @@ def fit(step: Training, table: pa.Table, context: Context) -> Trained:
         batch_tokens=step.batch_tokens,
         batch_rows=step.batch_rows,
     )
-    keep = _keep_dequantized(step, config, device)
+    keep = keep_dequantized(step, config, device)
     # Before memory is looked at: the first products bring in the libraries that all others use.
     rate = matmul_rate(step.torch_dtype(), device.type)
     peak = PeakMemory(device)
@@ -81,8 +79,8 @@ def fit(step: Training, table: pa.Table, context: Context) -> Trained:
         weight_decay=step.weight_decay,
         seed=derive_seed(context.seed, "rounding"),
     )
-    plan = _plan(step, config, device, keep, optimizer, examples, steps, step.beside(context))
-    at_best, flop = _at_best(step, config, optimizer, rate)
+    plan = plan_step(step, config, device, keep, optimizer, examples, steps, step.beside(context))
+    at_best, flop = at_best_of(step, config, optimizer, rate)
     started = time.perf_counter()
     # Before a checkpoint is read: what an objective needs to know of the model is of where training starts.
     examples = objective.prepare(model, examples, capacity)
@@ -176,62 +174,10 @@ def _batches(examples: Sequence[Example], steps: Sequence[Packs]) -> Batches:
             yield pack.ids, pack.lengths
 
 
-def _keep_dequantized(step: Training, config: ModelConfig, device: torch.device) -> bool:
-    if step.quantize == "none" or step.cache_dequantized != "auto":
-        return step.quantize != "none" and bool(step.cache_dequantized)
-    # A GPU decodes at the speed of its memory, for a few hundredths of a step.
-    wanted = block_weights(config, but=step.quantize_skip) * step.torch_dtype().itemsize
-    return device.type == "cpu" and wanted < free_memory(device) / 4
-
-
 def _held_out(step: Training, objective: Objective, model: Decoder, held: Encoded) -> HeldOut:
     capacity = _capacity(step, held.examples)
     examples = objective.prepare(model, held.examples, capacity)
     return HeldOut(examples, pack([each.tokens for each in examples], capacity), step.evaluate_every)
-
-
-def _plan(
-    step: Training,
-    config: ModelConfig,
-    device: torch.device,
-    keep: bool,
-    optimizer: Optimizer,
-    examples: Sequence[Example],
-    steps: Sequence[Packs],
-    beside: int,
-) -> MemoryPlan:
-    held = FORMATS.get(step.quantize)
-    largest = max(count_tokens([examples[index] for index in pack]) for packs in steps for pack in packs)
-    return plan_memory(
-        config,
-        bytes_a_value=step.torch_dtype().itemsize,
-        quantized_bytes=None if held is None else held.bytes_a_weight,
-        chunk=chunk_size(device),
-        fused=step.adapter.low_rank,
-        skip=step.quantize_skip,
-        keep_dequantized=keep,
-        adapter_weights=sum(parameter.numel() for parameter in optimizer.parameters),
-        state_bytes=optimizer.state_bytes,
-        tokens=largest,
-        recompute=step.activations == "recompute",
-        logit_copies=step.logit_copies,
-        beside=beside,
-    )
-
-
-def _at_best(
-    step: Training, config: ModelConfig, optimizer: Optimizer, rate: float
-) -> tuple[Callable[[Sequence[Example]], float], Callable[[Sequence[Example]], float]]:
-    """What steps over some rows take at the rate of this machine's matrix products: seconds, and FLOP."""
-    work = StepWork(
-        body=block_weights(config),
-        trained=sum(parameter.numel() for parameter in optimizer.parameters),
-        dense=step.adapter.kind == "delta",
-        head=config.vocabulary * config.hidden,
-        mixed=config.layers * config.heads * config.head_size,
-        recompute=step.activations == "recompute",
-    )
-    return lambda rows: work.flop(rows) / rate, work.flop
 
 
 def _loop_settings(

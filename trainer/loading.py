@@ -32,7 +32,7 @@ def load_model(
     """The model in directory ``path`` (Hugging Face layout, one safetensors file or sharded), frozen.
 
     The linear layers of the blocks are held in ``dtype`` or in the format ``quantize``, but for those named in ``skip`` (``down_proj``);
-    those that bitsandbytes has already quantized to NF4 are held as they are;
+    those that bitsandbytes has already quantized are held as they are;
     embeddings, norms and head stay in ``dtype``. All of it lies on ``device``. ``change``: makes the base of each linear layer (see :data:`Change`).
     Peak memory is the result plus one tensor. Raises ModelError for a family that is not supported, or a
     checkpoint that lacks a tensor.
@@ -40,32 +40,37 @@ def load_model(
     config = ModelConfig.read(path)
     with TensorReader(path, str(device)) as reader:
 
+        def own(tensor: Tensor) -> Tensor:
+            """In the computing dtype. A tensor as it was read holds its whole file in memory: beside a quantized base it is copied,
+            so that the file, most of which is no more needed, can go."""
+            return tensor.to(dtype, copy=quantize != "none")
+
         def read_linear(name: str) -> Linear:
             quantized = quantize != "none" and name.rsplit(".", 1)[1] not in skip
 
             def hold(weight: Base) -> Base:
                 if not isinstance(weight, Tensor):
                     return weight
-                return FORMATS[quantize].quantize(weight) if quantized else weight.to(dtype)
+                return FORMATS[quantize].quantize(weight) if quantized else own(weight)
 
             stored = read_weight(reader, f"{name}.weight")
             base = hold(stored) if change is None else change(name.removeprefix("model."), stored, hold)
-            bias = reader.get(f"{name}.bias").to(dtype) if f"{name}.bias" in reader else None
+            bias = own(reader.get(f"{name}.bias")) if f"{name}.bias" in reader else None
             return Linear(base, bias, dtype, keep_dequantized and not isinstance(base, Tensor))
 
         blocks = [
-            _read_block(config, f"model.layers.{n}", reader.get, read_linear, dtype)
+            _read_block(config, f"model.layers.{n}", lambda name: own(reader.get(name)), read_linear)
             for n in range(config.layers)
         ]
-        embeddings = reader.get("model.embed_tokens.weight").to(dtype)
-        head = embeddings if config.tied else reader.get("lm_head.weight").to(dtype)
-        return Decoder(config, embeddings, blocks, reader.get("model.norm.weight").to(dtype), head)
+        embeddings = own(reader.get("model.embed_tokens.weight"))
+        head = embeddings if config.tied else own(reader.get("lm_head.weight"))
+        return Decoder(config, embeddings, blocks, own(reader.get("model.norm.weight")), head)
 
 
 def read_weight(reader: TensorReader, name: str) -> Base:
-    """The weight ``name`` as the checkpoint holds it: a tensor, or in NF4 where bitsandbytes has quantized it."""
+    """The weight ``name`` as the checkpoint holds it: a tensor, or quantized, where bitsandbytes has done that."""
     if is_quantized(name, reader.files):
-        return from_tensors(name, reader.get)[0]
+        return from_tensors(name, reader.files, reader.get)[0]
     return reader.get(name)
 
 
@@ -74,7 +79,6 @@ def _read_block(
     prefix: str,
     read: Callable[[str], Tensor],
     read_linear: Callable[[str], Linear],
-    dtype: torch.dtype,
 ) -> Block:
     norms = ["input_layernorm", "post_attention_layernorm"]
     if config.query_key_norm:
@@ -82,5 +86,5 @@ def _read_block(
     return Block(
         config,
         {name: read_linear(f"{prefix}.{name}") for name in LINEARS},
-        {name: read(f"{prefix}.{name}.weight").to(dtype) for name in norms},
+        {name: read(f"{prefix}.{name}.weight") for name in norms},
     )

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from ..kernels.attention import QUERIES
 from ..kernels.cross_entropy import CHUNK
 from .model import ModelConfig
 
 MIB = 2**20
 
 
+#: What oneDNN keeps for every shape of a bfloat16 matrix product on a CPU, code and tables (measured with torch 2.11: 0.45 to 0.55
+#: MiB), and for how many at most (its own default).
+PRODUCT_BYTES, PRODUCTS = 450 * 1024, 1024
+#: How much more than all that a process holds (measured): glibc's allocator, of what comes and goes; and what libraries take
+#: when they are first used.
+SLACK, LIBRARIES = 0.15, 15 * MIB
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Bytes by component, at the peak of a step."""
+    """Bytes by component, at the peak of a step. ``products``: what the CPU's library of matrix products keeps; ``slack``: what the
+    process holds beyond that and the tensors."""
 
     base: int
     dequantized: int
@@ -25,6 +35,8 @@ class MemoryPlan:
     activations: int
     head: int
     beside: int = 0
+    products: int = 0
+    slack: int = 0
 
     @property
     def total(self) -> int:
@@ -61,34 +73,62 @@ def plan_memory(
     beside: int = 0,
     chunk: int = CHUNK,
     fused: bool = False,
+    dense: bool = False,
+    offload: bool = False,
+    more_values: int = 0,
+    longest: int = 0,
+    products: int = 0,
+    slack: float = 0.0,
+    accumulates: bool = True,
 ) -> MemoryPlan:
     """The plan for packs of ``tokens`` tokens. ``quantized_bytes``: what a weight takes in a quantized base, None for a dense one;
     ``skip``: layers that it holds as they are.
 
     A block keeps for the backward pass, a token: its input, both normed inputs and the stream between (4 H), q, k, v
-    twice but for v (turned and not), the attended values, and gate, up and their product (3 I; ``fused``: without the
-    product, which is formed again, as are gradients in its place). Adapters are float32:
-    weight, gradient, and ``state_bytes`` a weight of optimizer state. ``recompute``: of all blocks but one only the input is
-    kept. The head holds ``logit_copies`` of one chunk of float32 logits (them and their softmax) and its rounding.
-    ``beside``: bytes of another model. ``chunk``: tokens in a chunk of logits.
+    and the attended values, and gate, up and their product (3 I; ``fused``: without the product, which is formed again, as
+    are gradients in its place); and ``more_values`` of its adapters. Adapters are float32: weight, gradient, and ``state_bytes``
+    a weight of optimizer state; ``dense``: they are changes of the weights, whose sum with the base is formed for a layer at a time.
+    ``recompute``: of all blocks but one only the input is kept; ``offload``: of all but two nothing. ``longest``: tokens of
+    the longest sequence where attention's scores are formed (on a CPU). The head holds ``logit_copies`` of one chunk of float32 logits
+    (them and their softmax) and its rounding; counted is that or what a block's backward pass holds for a while, whichever is more. ``beside``: bytes of another model. ``chunk``: tokens in a chunk of logits.
+    ``products``: shapes of matrix products that a library keeps code for. ``slack``: the share that a process's allocator holds beside
+    everything; 0 for none (on a GPU). ``accumulates``: a step has several packs. If not, gradients take the place of activations.
     """
     coded = block_weights(config, but=skip) if quantized_bytes else 0
     embeddings = config.vocabulary * config.hidden * (1 if config.tied else 2)
     base = int(coded * (quantized_bytes or 0)) + (block_weights(config) - coded + embeddings) * bytes_a_value
     size = config.head_size
-    values = 4 * config.hidden + size * (2 * config.heads + 2 * config.key_heads)
+    values = 4 * config.hidden + size * (2 * config.heads + 2 * config.key_heads) + more_values
     values += (2 if fused else 3) * config.intermediate
-    transient = (2 if fused else 4) * config.intermediate
-    kept = config.layers * config.hidden + values if recompute else config.layers * values
-    return MemoryPlan(
+    transient = tokens * bytes_a_value * (2 if fused else 4) * config.intermediate
+    layer = max(config.intermediate, config.heads * size) * config.hidden
+    if dense:
+        transient += layer * (4 + 2 * bytes_a_value)
+    elif coded and not keep_dequantized:
+        transient += layer * bytes_a_value
+    # In the backward pass: probabilities, their gradients and the scores' of a block of queries.
+    transient += 3 * min(QUERIES, longest) * longest * config.heads * bytes_a_value
+    blocks = config.layers * values
+    if recompute:
+        blocks = config.layers * config.hidden + values
+    elif offload:
+        blocks = min(2, config.layers) * values
+    activations = tokens * bytes_a_value * blocks
+    head = max(chunk * config.vocabulary * (logit_copies * 4 + bytes_a_value), transient)
+    head += 2 * tokens * config.hidden * bytes_a_value
+    gradients = 4 * adapter_weights
+    if not accumulates:
+        gradients = max(0, gradients - activations)
+    found = MemoryPlan(
         base=base,
         dequantized=coded * bytes_a_value if keep_dequantized else 0,
-        adapters=int(adapter_weights * (8 + state_bytes)),
-        activations=tokens * bytes_a_value * (kept + transient),
-        head=chunk * config.vocabulary * (logit_copies * 4 + bytes_a_value)
-        + 2 * tokens * config.hidden * bytes_a_value,
+        adapters=int(adapter_weights * (4 + state_bytes)) + gradients,
+        activations=activations,
+        head=head,
         beside=beside,
+        products=min(products, PRODUCTS) * PRODUCT_BYTES,
     )
+    return replace(found, slack=int(slack * found.total) + LIBRARIES) if slack else found
 
 
 class PeakMemory:

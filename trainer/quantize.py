@@ -1,4 +1,4 @@
-"""Writes a model's linear layers in NF4, tensor by tensor, as transformers and bitsandbytes read it."""
+"""Writes a model's linear layers in NF4 or INT8, tensor by tensor, as transformers and bitsandbytes read it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 
 from torch import Tensor
 
-from ..kernels import nf4
+from ..kernels import int8, nf4
 from ..pipelines.errors import ModelError
 from .base import FORMATS
 from .bitsandbytes_layout import NAMES, is_quantized, to_tensors
 from .model import LINEARS, ModelConfig
 from .tensor_files import SHARD_BYTES, TensorReader, TensorWriter, check_place, check_written, copy_rest
 
-#: The formats with a layout on disk that transformers and vLLM read as well: bitsandbytes' NF4.
-WRITTEN = ("nf4",)
+#: The formats that are written as a checkpoint, in a layout that transformers and vLLM read as well: bitsandbytes'.
+WRITTEN = ("nf4", "int8")
 
 Progress = Callable[[int, int], None]
 
@@ -45,14 +45,14 @@ def quantize_model(
 ) -> Quantized:
     """Write to ``out`` the model in ``path`` with the linear layers of its blocks in ``format``; all else stays.
 
-    ``skip``: layers to leave, by short name (``down_proj``). ``nested``: the scales in 8 bits too (QLoRA's double quantization,
+    ``skip``: layers to leave, by short name (``down_proj``). ``nested``: NF4's scales in 8 bits too (QLoRA's double quantization,
     arXiv 2305.14314). Memory: one tensor and its quantized form. Every tensor is read back and compared; ``out`` appears whole or not at
     all. Raises ModelError for another format, an unknown layer, or a model that is quantized already.
     """
     if format in FORMATS and format not in WRITTEN:
         raise ModelError(
-            f"{format!r} has no checkpoint layout that others read; write {', '.join(WRITTEN)}, "
-            f"or train with quantize: {format}, which quantizes while it loads"
+            f"checkpoints are written in {' and '.join(WRITTEN)} only; a model is held in {format!r} by training with "
+            f"quantize: {format}, which quantizes while it loads"
         )
     if format not in WRITTEN:
         raise ModelError(f"no format {format!r}; there are {', '.join(WRITTEN)}")
@@ -68,10 +68,10 @@ def quantize_model(
     try:
         with TensorReader(path) as reader:
             writer = TensorWriter(temporary, shard_bytes)
-            done = _write(reader, writer, skip, nested, progress)
+            done = _write(reader, writer, _quantizer(format, nested), skip, progress)
             writer.finish()
         copy_rest(path, temporary)
-        _say_quantized(temporary, skip, nested)
+        _say_quantized(temporary, format, skip, nested)
         check_written(temporary, writer.digests)
         if out.exists():
             shutil.rmtree(out)
@@ -82,8 +82,16 @@ def quantize_model(
     return done
 
 
+def _quantizer(format: str, nested: bool) -> Callable[[Tensor], nf4.NF4Tensor | int8.INT8Tensor]:
+    return int8.quantize if format == "int8" else lambda weight: nf4.quantize(weight, nested=nested)
+
+
 def _write(
-    reader: TensorReader, writer: TensorWriter, skip: Sequence[str], nested: bool, progress: Progress
+    reader: TensorReader,
+    writer: TensorWriter,
+    quantize: Callable[[Tensor], nf4.NF4Tensor | int8.INT8Tensor],
+    skip: Sequence[str],
+    progress: Progress,
 ) -> Quantized:
     chosen = tuple(f".{layer}.weight" for layer in LINEARS if layer.rsplit(".", 1)[1] not in skip)
     names = list(reader)
@@ -97,7 +105,7 @@ def _write(
             if stored.dtype not in NAMES:
                 raise ModelError(f"{reader.path}: cannot quantize {name} of type {stored.dtype}")
             try:
-                parts = to_tensors(name, nf4.quantize(stored, nested=nested), stored.dtype)
+                parts = to_tensors(name, quantize(stored), stored.dtype)
             except ValueError as error:
                 raise ModelError(f"{reader.path}: {name}: {error}") from None
             tensors += 1
@@ -109,19 +117,22 @@ def _write(
     return Quantized(tensors, before, after)
 
 
-def _say_quantized(directory: Path, skip: Sequence[str], nested: bool) -> None:
+def _say_quantized(directory: Path, format: str, skip: Sequence[str], nested: bool) -> None:
     """Tell transformers in ``config.json`` what the weights are."""
     path = directory / "config.json"
     config: dict[str, Any] = json.loads(path.read_text())
     dtype = config.get("dtype") or config.get("torch_dtype") or "bfloat16"
-    config["quantization_config"] = {
-        "quant_method": "bitsandbytes",
-        "load_in_4bit": True,
-        "load_in_8bit": False,
+    in_4_bits = {
         "bnb_4bit_quant_type": "nf4",
         "bnb_4bit_use_double_quant": nested,
         "bnb_4bit_compute_dtype": dtype,
         "bnb_4bit_quant_storage": "uint8",
+    }
+    config["quantization_config"] = {
+        "quant_method": "bitsandbytes",
+        "load_in_4bit": format == "nf4",
+        "load_in_8bit": format == "int8",
+        **(in_4_bits if format == "nf4" else {}),
         "llm_int8_skip_modules": ["lm_head", *skip],
     }
     path.write_text(json.dumps(config, indent=2) + "\n")

@@ -9,7 +9,7 @@ from .arguments import add_out, progress_bar
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a packaged model, a Hugging Face id or a directory")
-    parser.add_argument("--format", default="nf4", help="nf4 (the default)")
+    parser.add_argument("--format", default="nf4", help="nf4 (the default) or int8")
     parser.add_argument(
         "--skip", action="append", default=[], metavar="LAYER", help="a layer to leave as it is (down_proj)"
     )

@@ -109,11 +109,14 @@ def test_both_forms_decode_to_the_same_bits(
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("block", [2, 64, 4096])
-def test_both_forms_encode_to_the_same_bits(shape: tuple[int, ...], block: int, device: torch.device) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_both_forms_encode_to_the_same_bits(
+    shape: tuple[int, ...], block: int, dtype: torch.dtype, device: torch.device
+) -> None:
     weight = torch.randn(shape, generator=torch.Generator().manual_seed(1))[
         ..., : 300 if block == 2 else None
     ]
-    weight = weight.contiguous()
+    weight = weight.contiguous().to(dtype)
     weight.view(-1)[:5] = 0.0
     found = {}
     for form in ("plain", "triton"):

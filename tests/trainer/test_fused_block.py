@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gristmill.kernels import dispatch
 from gristmill.pipelines.inference import ModelWeights
 from gristmill.trainer import model as model_module
 from gristmill.trainer.adapters.build import load_adapted
@@ -27,8 +28,9 @@ def _load(path, dtype: torch.dtype = torch.float32, quantize: str = "none", **ad
     return model
 
 
-def _loss_and_gradients(model: Decoder) -> list[Tensor]:
-    loss = torch.nn.functional.cross_entropy(model.logits(IDS, LENGTHS)[:-1], IDS[1:])
+def _loss_and_gradients(model: Decoder, tokens: int = 48) -> list[Tensor]:
+    ids, lengths = IDS[:tokens], [2, tokens - 2]
+    loss = torch.nn.functional.cross_entropy(model.logits(ids, lengths)[:-1], ids[1:])
     return [loss.detach(), *torch.autograd.grad(loss, list(model.parameters()))]
 
 
@@ -84,6 +86,18 @@ def test_over_a_quantized_base_too(quantize: str, make_model, layer_by_layer) ->
     fused = _loss_and_gradients(model)
     layer_by_layer()
     _assert_the_same(model, fused, torch.float64)
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_a_block_on_triton_kernels_computes_as_on_the_plain_ones(kind: str, make_model) -> None:
+    """All of its kernels together, each turn in place where it may be, and run anew in the backward pass."""
+    model = _load(make_model("qwen3", num_hidden_layers=1), quantize="nf4", kind=kind)
+    model.activations = "recompute"
+    plain = _loss_and_gradients(model, 5)
+    with dispatch.use("triton"):
+        found = _loss_and_gradients(model, 5)
+    for ours, theirs in zip(found, plain, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5 * theirs.abs().max().item(), rtol=1e-5)
 
 
 def test_what_is_more_than_a_low_rank_change_runs_layer_by_layer(make_model) -> None:

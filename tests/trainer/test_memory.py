@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
@@ -35,7 +41,7 @@ def test_the_base_takes_what_the_plan_says(make_model, skip: tuple[str, ...]) ->
 
 
 def test_activations_are_what_autograd_saves(make_model) -> None:
-    """Within a tenth of the bytes of all tensors saved for the backward pass, each storage once."""
+    """Within 3 % of the bytes of all tensors saved for the backward pass, each storage once."""
     from gristmill.trainer.adapters.lora import LoRA
 
     path = make_model(hidden_size=128, intermediate_size=256, num_hidden_layers=6)
@@ -63,7 +69,37 @@ def test_activations_are_what_autograd_saves(make_model) -> None:
         fused=True,
     )
     assert hidden.requires_grad
-    assert plan.activations == pytest.approx(sum(saved.values()), rel=0.2)
+    assert plan.activations == pytest.approx(sum(saved.values()), rel=0.03)
+
+
+#: In float32 and in bfloat16 over NF4; with less kept; with the weights themselves trained.
+STEPS: list[dict[str, Any]] = [
+    {"dtype": "fp32", "quantize": "none"},
+    {"dtype": "bf16", "quantize": "nf4"},
+    {"dtype": "fp32", "quantize": "none", "activations": "recompute"},
+    {"dtype": "fp32", "quantize": "none", "adapter": {"kind": "delta"}, "optimizer": "lion"},
+]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="a process's own peak is read from /proc")
+def test_training_takes_what_the_plan_predicts(make_model, tmp_path: Path) -> None:
+    """A model of 12 layers, each setting in a fresh process: growth of its resident memory at the peak, within 20 %."""
+    make_model(
+        vocab_size=8192, hidden_size=384, intermediate_size=1024, num_hidden_layers=12, num_attention_heads=6,
+        num_key_value_heads=2, max_position_embeddings=1024, tie_word_embeddings=True,
+    )  # fmt: skip
+    common = {"model": "base", "batch_tokens": 1024, "max_length": 1000, "pack_tokens": 1024}
+    (tmp_path / "steps.json").write_text(json.dumps([{**common, **step} for step in STEPS]))
+    script = Path(__file__).with_name("measured_memory.py")
+    done = subprocess.run(
+        [sys.executable, "-P", str(script), str(tmp_path)], capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == len(STEPS)
+    for step, answer in zip(STEPS, found):
+        assert answer["measured"] > 100
+        assert answer["predicted"] == pytest.approx(answer["measured"], rel=0.2), (step, found)
 
 
 def test_the_peak_is_seen_after_the_memory_is_freed() -> None:

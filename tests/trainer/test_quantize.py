@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gristmill.kernels import nf4
+from gristmill.kernels import int8, nf4
 from gristmill.pipelines.cli.main import main
 from gristmill.pipelines.errors import ModelError
 from gristmill.trainer.linear import dense
@@ -85,6 +85,55 @@ def test_what_bitsandbytes_writes_loads_here(nested: bool, make_model, tmp_path:
         torch.testing.assert_close(ours.logits(IDS, [40]), logits, atol=2e-3, rtol=2e-3)
 
 
+def test_int8_is_laid_out_as_bitsandbytes_reads_it(make_model, tmp_path: Path) -> None:
+    path = make_model()
+    done = quantize_model(path, tmp_path / "q", format="int8", skip=["v_proj"])
+    assert done.bytes_after < 0.6 * done.bytes_before
+    model, logits = _theirs(tmp_path / "q")
+    held, ours = (
+        load_model(path, dtype=torch.float32, quantize="int8"),
+        load_model(tmp_path / "q", dtype=torch.float32),
+    )
+    for (name, linear), (_, again) in zip(held.linears(), ours.linears()):
+        theirs = model.get_submodule(f"model.{name}")
+        if name.endswith("v_proj"):
+            assert isinstance(again.base, Tensor)
+            continue
+        assert isinstance(linear.base, int8.INT8Tensor)
+        assert isinstance(again.base, int8.INT8Tensor)
+        assert type(theirs).__name__ == "Linear8bitLt"
+        assert torch.equal(linear.base.codes, again.base.codes)
+        assert torch.equal(theirs.weight.data.view(torch.int8), again.base.codes)
+        torch.testing.assert_close(linear.base.scales, again.base.scales, rtol=1e-6, atol=0)
+    with torch.no_grad():
+        found = ours.logits(IDS, [40])
+    # They multiply in 8 bits, so they round the inputs too.
+    assert (found - logits).norm() < 0.05 * found.norm()
+
+
+def test_what_bitsandbytes_writes_in_int8_loads_here(make_model, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    path = make_model()
+    config = BitsAndBytesConfig(load_in_8bit=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        path, quantization_config=config, dtype=torch.float32, device_map="cpu"
+    )
+    model.save_pretrained(tmp_path / "theirs")
+    held, ours = (
+        load_model(path, dtype=torch.float32, quantize="int8"),
+        load_model(tmp_path / "theirs", dtype=torch.float32),
+    )
+    for (name, linear), (_, theirs) in zip(held.linears(), ours.linears()):
+        assert isinstance(theirs.base, int8.INT8Tensor), name
+        # It rounds weights to float16 before it quantizes them.
+        off = (theirs.base.codes.int() - linear.base.codes.int()).abs()
+        assert off.max() <= 1, name
+        assert (off > 0).float().mean() < 0.1, name
+        torch.testing.assert_close(theirs.base.scales, linear.base.scales, rtol=1e-3, atol=0)
+
+
 def test_a_quantized_checkpoint_trains_as_the_original_quantized_while_it_is_read(
     make_model, tmp_path: Path
 ) -> None:
@@ -134,7 +183,7 @@ def test_what_cannot_be_quantized_is_refused_and_leaves_nothing(make_model, tmp_
     quantize_model(path, tmp_path / "q")
     with pytest.raises(ModelError, match="is quantized already: give the original model"):
         quantize_model(tmp_path / "q", tmp_path / "twice")
-    with pytest.raises(ModelError, match="no format 'nf3'; there are nf4"):
+    with pytest.raises(ModelError, match="no format 'nf3'; there are nf4, int8"):
         quantize_model(path, tmp_path / "other", format="nf3")
     with pytest.raises(ModelError, match="no linear layers called head"):
         quantize_model(path, tmp_path / "other", skip=["head"])

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from gristmill.pipelines.inference import ModelWeights
-from gristmill.trainer.fitting import load
+from gristmill.trainer.adapters.build import load_adapted
+from gristmill.trainer.adapters.settings import AdapterSettings
 from gristmill.trainer.loading import load_model
+from gristmill.trainer.model import Decoder
 from gristmill.trainer.sft import SupervisedFineTuning
 
 pytestmark = pytest.mark.engine
@@ -88,11 +90,10 @@ def test_what_was_trained_loads_in_peft(weights: ModelWeights, ids: torch.Tensor
     assert (theirs - ours).abs().max() < 1e-3
 
 
-def _adapted(weights: ModelWeights, adapter: Path):
+def _adapted(weights: ModelWeights, adapter: Path) -> Decoder:
     """The dense float32 base with the trained adapter, in this package's own graph."""
-    step = SupervisedFineTuning(model="base", quantize="none", dtype="fp32")
     trained = ModelWeights("base", weights.path, weights.digest, adapter)
-    return load(step, trained, 0, False, [], torch.device("cpu"))
+    return load_adapted(trained, AdapterSettings(), seed=0, batches=[], dtype=torch.float32)
 
 
 def _mean_loss(path: Path, adapter: Path, rows: list[dict[str, str]]) -> float:

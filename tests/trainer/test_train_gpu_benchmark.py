@@ -50,6 +50,34 @@ def test_ours_trains_the_random_model_and_compares_itself_with_its_roof_and_plan
         assert sum(parts.values()) == row["predicted_bytes"]
 
 
+@pytest.mark.parametrize("recompute", [False, True])
+def test_the_roofs_operations_add_up_to_the_steps_flop(
+    benchmark: ModuleType, model: Path, recompute: bool
+) -> None:
+    """Counted operation by operation, against the formula that training shows; but for what is no product."""
+    from gristmill.trainer.base import FORMATS
+    from gristmill.trainer.examples import Example, Tokens
+    from gristmill.trainer.memory import block_weights
+    from gristmill.trainer.model import ModelConfig
+    from gristmill.trainer.speed import StepWork
+
+    roofline, config = importlib.import_module("step_roofline"), ModelConfig.read(model)
+    lengths, rank = [200, 56], 4
+    settings = {"rank": rank, "itemsize": 2, "held": FORMATS["nf4"], "recompute": recompute}
+    work = roofline.step_work(config, lengths, trained=254, **settings)
+    products = ("QKV", "attention", "projection", "MLP", "head")
+    found = sum(each.times * each.cost.flop for each in work if any(part in each.name for part in products))
+    factors = config.layers * rank * sum((64 + 64, 64 + 32, 64 + 32, 64 + 64, 64 + 96, 64 + 96, 96 + 64))
+    whole = StepWork(
+        body=block_weights(config), trained=factors, dense=False, head=config.vocabulary * config.hidden,
+        mixed=config.layers * config.heads * config.head_size, recompute=recompute,
+    )  # fmt: skip
+    rows = [Example("", (Tokens((0,) * size, (False, *(True,) * (size - 1))),)) for size in lengths]
+    assert whole.flop(rows) == pytest.approx(found, rel=0.04)
+    assert roofline.seconds(work, 1e30, 1.0) > found
+    assert roofline.seconds(work, 1.0, 1e30) == sum(each.times * each.cost.moved for each in work)
+
+
 def test_a_peer_starts_from_the_same_loss(cases: ModuleType, model: Path) -> None:
     pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
     found = [cases.run(who, model, 16, 2, 3, DEVICE, (1e10, 1e11))["losses"] for who in ("ours", "peft")]

@@ -127,7 +127,7 @@ def _merged(
 ) -> Tensor:
     """The merged tensor; a tensor that nothing changes keeps its bits."""
     if is_quantized(name, reader.files):
-        quantized, dtype = from_tensors(name, reader.get)
+        quantized, dtype = from_tensors(name, reader.files, reader.get)
         weight = dense(quantized, torch.float32)
     else:
         stored = reader.get(name)

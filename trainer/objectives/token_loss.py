@@ -49,6 +49,19 @@ def linear_token_loss(hidden: Tensor, head: Tensor, loss: LogitLoss, chunk: int 
     return losses
 
 
+def _chunk(hidden: Tensor, head: Tensor, loss: LogitLoss, part: slice, slopes: Tensor | None) -> Tensor:
+    """The losses of the tokens ``part``; their gradient goes into ``slopes``. What it takes is free when it returns."""
+    logits = (hidden @ head.T).to(torch.promote_types(hidden.dtype, torch.float32))
+    if slopes is None:
+        return loss(logits, part)
+    logits.requires_grad_()
+    with torch.enable_grad():
+        found = loss(logits, part)
+        (slope,) = torch.autograd.grad(found.sum(), logits)
+    torch.mm(slope.to(hidden.dtype), head, out=slopes)
+    return found.detach()
+
+
 class _LinearTokenLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, head: Tensor, loss: LogitLoss, chunk: int, graded: bool) -> Tensor:
@@ -57,16 +70,7 @@ class _LinearTokenLoss(torch.autograd.Function):
         slopes = torch.empty_like(hidden) if graded else None
         for start in range(0, hidden.shape[0], chunk):
             part = slice(start, start + chunk)
-            logits = (hidden[part] @ head.T).to(wide)
-            if slopes is None:
-                losses[part] = loss(logits, part)
-                continue
-            logits.requires_grad_()
-            with torch.enable_grad():
-                found = loss(logits, part)
-                (slope,) = torch.autograd.grad(found.sum(), logits)
-            losses[part] = found.detach()
-            torch.mm(slope.to(hidden.dtype), head, out=slopes[part])
+            losses[part] = _chunk(hidden[part], head, loss, part, None if slopes is None else slopes[part])
         ctx.slopes = slopes
         return losses
 

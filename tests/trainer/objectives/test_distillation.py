@@ -118,7 +118,7 @@ def test_the_teacher_a_step_names_is_frozen_and_one_like_the_student_teaches_not
     weights = ModelWeights("base", lab.path, "digest", None)
     context.models |= {"base": weights, "other": weights}
     objective = Distillation(model="base", teacher="other", dtype="fp32").objective(context)
-    student = load_teacher(weights, dtype=torch.float32, quantize="none")
+    student = load_teacher(weights, dtype=torch.float32, quantize="none", device=torch.device("cpu"))
     assert not any(parameter.requires_grad for parameter in student.parameters())
     with torch.no_grad():
         lab.model = student

@@ -1,14 +1,14 @@
-"""What a step of LoRA training must at least move and compute, operation by operation."""
+"""What a step of LoRA training must at least move and compute, operation by operation: by ``cost`` in each kernel's file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..kernels import attention, cross_entropy, lora_linear, lora_mlp, lora_qkv, rms_norm, rotary
-from ..kernels.cost import Cost
-from .base import Format
-from .model import ModelConfig
+from gristmill.kernels import attention, cross_entropy, lora_linear, lora_mlp, lora_qkv, rms_norm, rotary
+from gristmill.kernels.cost import Cost
+from gristmill.trainer.base import Format
+from gristmill.trainer.model import ModelConfig
 
 
 @dataclass(frozen=True, slots=True)

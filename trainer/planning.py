@@ -1,0 +1,101 @@
+"""What a training step will take, before it begins: memory, and time at best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from ..kernels.cross_entropy import chunk_size
+from .adapters.settings import AdapterSettings
+from .base import FORMATS
+from .device import free_memory
+from .examples import Example, count_tokens
+from .loop import Packs
+from .memory import SLACK, MemoryPlan, block_weights, plan_memory
+from .model import ModelConfig
+from .optimizers.optimizer import Optimizer
+from .speed import StepWork
+from .training import Training
+
+
+def keep_dequantized(step: Training, config: ModelConfig, device: torch.device) -> bool:
+    """Whether the dequantized weights are held beside a quantized base."""
+    if step.quantize == "none" or step.cache_dequantized != "auto":
+        return step.quantize != "none" and bool(step.cache_dequantized)
+    # A GPU decodes at the speed of its memory, for a few hundredths of a step.
+    wanted = block_weights(config, but=step.quantize_skip) * step.torch_dtype().itemsize
+    return device.type == "cpu" and wanted < free_memory(device) / 4
+
+
+def plan_step(
+    step: Training,
+    config: ModelConfig,
+    device: torch.device,
+    keep: bool,
+    optimizer: Optimizer,
+    examples: Sequence[Example],
+    steps: Sequence[Packs],
+    beside: int,
+) -> MemoryPlan:
+    """The memory that ``step`` takes. ``beside``: bytes of other models."""
+    held = FORMATS.get(step.quantize)
+    packs = [[examples[index] for index in indices] for packs in steps for indices in packs]
+    on_cpu, adapter = device.type == "cpu", step.adapter
+    return plan_memory(
+        config,
+        bytes_a_value=step.torch_dtype().itemsize,
+        quantized_bytes=None if held is None else held.bytes_a_weight,
+        chunk=chunk_size(device),
+        fused=adapter.low_rank,
+        dense=adapter.kind == "delta",
+        more_values=_more_values(config, adapter),
+        skip=step.quantize_skip,
+        keep_dequantized=keep,
+        adapter_weights=sum(parameter.numel() for parameter in optimizer.parameters),
+        state_bytes=optimizer.state_bytes,
+        tokens=max(map(count_tokens, packs)),
+        longest=max(example.longest for example in examples) if on_cpu else 0,
+        recompute=step.activations == "recompute",
+        offload=step.activations == "offload" and not on_cpu,
+        logit_copies=step.logit_copies,
+        beside=beside,
+        products=_products(packs, low_rank=adapter.kind != "delta") if on_cpu and step.dtype == "bf16" else 0,
+        slack=SLACK if on_cpu else 0.0,
+        accumulates=max(map(len, steps)) > 1,
+    )
+
+
+def _more_values(config: ModelConfig, adapter: AdapterSettings) -> int:
+    """What adapters keep for the backward pass beside what all keep, in a block, a token: with dropout each layer its own input,
+    and which of its values were dropped, a byte each (half a value); DoRA what each layer gives before its gain."""
+    queries, keys = config.heads * config.head_size, config.key_heads * config.head_size
+    inputs = 5 * config.hidden + queries + config.intermediate
+    outputs = queries + 2 * keys + 2 * config.hidden + 2 * config.intermediate
+    return (3 * config.hidden + inputs // 2 if adapter.dropout else 0) + (
+        outputs if adapter.kind == "dora" else 0
+    )
+
+
+def _products(packs: Sequence[Sequence[Example]], *, low_rank: bool) -> int:
+    """How many shapes of matrix products training makes: about so many for each size of a pack, length of a sequence (attention's)
+    and rest of a chunk of the head."""
+    sizes = {count_tokens(rows) for rows in packs}
+    lengths = {len(sequence.ids) for rows in packs for row in rows for sequence in row.sequences}
+    trained = {sum(row.trained_tokens for row in rows) for rows in packs}
+    return (31 if low_rank else 15) * len(sizes) + 4 * len(lengths) + 2 * len(trained)
+
+
+def at_best_of(
+    step: Training, config: ModelConfig, optimizer: Optimizer, rate: float
+) -> tuple[Callable[[Sequence[Example]], float], Callable[[Sequence[Example]], float]]:
+    """What steps over some rows take at the rate of this machine's matrix products: seconds, and FLOP."""
+    work = StepWork(
+        body=block_weights(config),
+        trained=sum(parameter.numel() for parameter in optimizer.parameters),
+        dense=step.adapter.kind == "delta",
+        head=config.vocabulary * config.hidden,
+        mixed=config.layers * config.heads * config.head_size,
+        recompute=step.activations == "recompute",
+    )
+    return lambda rows: work.flop(rows) / rate, work.flop
