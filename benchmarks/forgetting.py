@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import os
 import random
 import sys
 import tempfile
@@ -35,14 +36,14 @@ MODULES = (
 )  # fmt: skip
 #: Method -> what its training file says beside the rows and the model.
 METHODS = {
-    "LoRA": {"adapter": {"kind": "lora", "rank": 16, "alpha": 32}, "learning_rate": 5e-4},
+    "LoRA": {"adapter": {"kind": "lora", "rank": 16, "alpha": 32}, "learning_rate": 2e-3},
     "SeleKT": {
         "adapter": {"kind": "delta"},
         "sparse": {"kind": "selekt", "density": 0.05, "every": 8},
-        "learning_rate": 1e-4,
+        "learning_rate": 5e-4,
     },
-    "half": {"adapter": {"kind": "delta"}, "sparse": {"kind": "half"}, "learning_rate": 1e-4},
-    "full": {"adapter": {"kind": "delta"}, "learning_rate": 1e-4},
+    "half": {"adapter": {"kind": "delta"}, "sparse": {"kind": "half"}, "learning_rate": 5e-4},
+    "full": {"adapter": {"kind": "delta"}, "learning_rate": 5e-4},
 }
 
 
@@ -131,7 +132,15 @@ def main() -> None:
             if method != "base":
                 check(found[-1])
     show(found)
-    more = {"rows": rows, "held_out": held, "quick": args.quick, "methods": found, "settings": METHODS}
+    more = {
+        "rows": rows,
+        "held_out": held,
+        "quick": args.quick,
+        "methods": found,
+        "settings": METHODS,
+        # Processes that were running or waiting at the end: above the cores, the seconds are those of a busy machine.
+        "load_average": round(os.getloadavg()[1], 1),
+    }
     write("forgetting_quick" if args.quick else "forgetting", [], versions("torch", "scikit-learn"), more)
 
 

@@ -131,9 +131,11 @@ def test_an_earlier_result_is_replaced(here: Path) -> None:
         assert f"{NAME}.absmax" in reader
 
 
-def test_quantizing_says_what_it_did(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["quantize", "./tiny", "--out", "q", "--skip", "down_proj"]) == 0
-    assert capsys.readouterr().out.startswith("q: 12 layers in nf4, ")
+@pytest.mark.parametrize("format", ["nf4", "int8"])
+def test_quantizing_says_what_it_did(here: Path, format: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["quantize", "./tiny", "--format", format, "--out", "q", "--skip", "down_proj"]) == 0
+    assert capsys.readouterr().out.startswith(f"q: 12 layers in {format}, ")
     assert main(["merge", "./q", "one", "--out", "from-q"]) == 0
-    assert main(["merge", "./tiny", "one", "--into", "nf4", "--skip", "down_proj", "--out", "seen"]) == 0
-    assert torch.equal(tensor("from-q"), tensor("seen"))
+    assert main(["merge", "./tiny", "one", "--into", format, "--skip", "down_proj", "--out", "seen"]) == 0
+    torch.testing.assert_close(tensor("from-q"), tensor("seen"), atol=1e-7, rtol=1e-6)
+    assert not torch.equal(tensor("seen"), tensor("./tiny"))
