@@ -1,14 +1,19 @@
-"""One run of ours for ``train_cpu.py``: BASE MODEL ROWS WARM_UP."""
+"""One run of ours for ``train_cpu.py``: BASE MODEL ROWS WARM_UP [--profile].
+
+``--profile``: where the time goes, operation by operation, in place of the figures.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import torch
 
 from gristmill.pipelines.inference import ModelWeights
 from gristmill.trainer.sft import SupervisedFineTuning
@@ -42,7 +47,7 @@ class Alone:
         raise NotImplementedError("no rows are held out here")
 
 
-def main(base: str, model: str, rows: str, warm_up: int) -> None:
+def main(base: str, model: str, rows: str, warm_up: int, *, profile: bool) -> None:
     step = SupervisedFineTuning.model_validate(
         {
             "model": "base",
@@ -65,7 +70,13 @@ def main(base: str, model: str, rows: str, warm_up: int) -> None:
     )
     with tempfile.TemporaryDirectory() as out:
         context = Alone(model, Path(out))
-        trained = step.fit(table, context)
+        with torch.profiler.profile() if profile else nullcontext() as seen:
+            trained = step.fit(table, context)
+    if seen is not None:
+        print(
+            seen.key_averages().table(sort_by="self_cpu_time_total", row_limit=20, max_name_column_width=40)
+        )
+        return
     history = trained.history.to_pydict()
     seen = [speed * seconds for speed, seconds in zip(context.speeds, history["seconds"])]
     seconds, tokens = sum(history["seconds"][warm_up:]), sum(history["tokens"][warm_up:])
@@ -83,4 +94,4 @@ def main(base: str, model: str, rows: str, warm_up: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), profile="--profile" in sys.argv)
