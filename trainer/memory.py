@@ -16,9 +16,9 @@ from .model import ModelConfig
 MIB = 2**20
 
 
-#: What oneDNN keeps for every shape of a bfloat16 matrix product on a CPU, code and tables (measured with torch 2.11: 0.45 to 0.55
-#: MiB), and for how many at most (its own default).
-PRODUCT_BYTES, PRODUCTS = 450 * 1024, 1024
+#: What oneDNN keeps for every shape of a bfloat16 matrix product on a CPU, code and tables (fitted to what SmolLM2-135M took over
+#: 4 and over 8 steps, torch 2.13 on two cores; more threads take more), and for how many at most (its own default).
+PRODUCT_BYTES, PRODUCTS = 200 * 1024, 1024
 #: How much more than all that a process holds (measured): glibc's allocator, of what comes and goes; and what libraries take
 #: when they are first used.
 SLACK, LIBRARIES = 0.15, 15 * MIB

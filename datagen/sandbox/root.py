@@ -56,7 +56,7 @@ def enter(extra: Sequence[str], user: int) -> None:
     _make_etc(user)
     _make_dev()
     for folder in ("proc", SCRATCH.strip("/")):
-        os.mkdir(f"/new/{folder}")
+        os.makedirs(f"/new/{folder}", exist_ok=True)
     syscalls.mount("proc", "/new/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     os.chdir("/new")
     os.mkdir("was")
@@ -109,8 +109,20 @@ def _make_dev() -> None:
         os.symlink(target, f"/new/dev/{name}")
 
 
-def enter_run(scratch_mib: int, user: int) -> None:
-    """In a run's own mount and PID namespace: its /tmp, and its /proc, which shows only what it may look into."""
+def enter_run(scratch_mib: int, user: int, extra: Sequence[str]) -> None:
+    """In a run's own mount and PID namespace: its /tmp, and its /proc, which shows only what it may look into.
+
+    What of ``extra`` lies below /tmp (an environment that was made there) is put back over the run's own.
+    """
+    covered = [path for path in extra if path.startswith(f"{SCRATCH}/") and os.path.isdir(path)]
+    held = {path: os.open(path, os.O_PATH) for path in covered}
     size = f"size={scratch_mib}m,nr_inodes={INODES},mode=700,uid={user},gid={user}"
     syscalls.mount("tmpfs", SCRATCH, "tmpfs", MS_NOSUID | MS_NODEV, size)
+    for path, descriptor in held.items():
+        os.makedirs(path, mode=0o755, exist_ok=True)
+        syscalls.mount(f"/proc/self/fd/{descriptor}", path, None, MS_BIND | MS_REC)
+        syscalls.restrict_mount(
+            path, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, recursive=True
+        )
+        os.close(descriptor)
     syscalls.mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "subset=pid,hidepid=invisible")

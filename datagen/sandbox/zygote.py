@@ -150,7 +150,7 @@ def _first_process(place: Place, scratch: str, channel: socket.socket) -> NoRetu
         request = receive(channel)
         limits = Limits(**request["limits"])
         if place.capable:
-            root.enter_run(limits.scratch_mib, place.user)
+            root.enter_run(limits.scratch_mib, place.user, place.packages)
         elif not place.isolated:
             syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         result = supervisor.supervise(request["job"], limits, place, scratch)

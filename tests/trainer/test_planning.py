@@ -16,7 +16,7 @@ from gristmill.trainer.sft import SupervisedFineTuning
 
 def _step(**changes: Any) -> SupervisedFineTuning:
     return SupervisedFineTuning.model_validate(
-        {"model": "base", "dtype": "fp32", "quantize": "none", **changes}
+        {"model": "base", "dtype": "fp32", "quantize": "none", "max_length": 128, **changes}
     )
 
 
