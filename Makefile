@@ -43,6 +43,7 @@ benchmarks/.peers/.installed: benchmarks/requirements.txt | $(VENV)/.installed
 bench: install benchmarks/.peers/.installed
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/train_cpu.py
+	$(BIN)/python benchmarks/cpu_forms.py
 	$(BIN)/python benchmarks/forgetting.py
 	$(BIN)/python benchmarks/sandbox.py
 
