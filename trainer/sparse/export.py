@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...pipelines.errors import ModelError
 from ..model import Decoder
+from ..tensor_files import content_digest
 from .projection import deltas
 
 WEIGHTS, CONFIG = "sparse_delta.safetensors", "sparse_delta.json"
@@ -29,6 +30,7 @@ def save_delta(model: Decoder, directory: Path, base: str) -> None:
 
     tensors: dict[str, Tensor] = {}
     shapes: dict[str, list[int]] = {}
+    digests: dict[str, str] = {}
     for name, delta in deltas(model).items():
         flat = delta.detach().flatten()
         indices = flat.nonzero()[:, 0]
@@ -36,11 +38,12 @@ def save_delta(model: Decoder, directory: Path, base: str) -> None:
         tensors[f"{key}.values"] = flat[indices].cpu()
         tensors[f"{key}.indices"] = indices.to(torch.int32 if flat.numel() < 2**31 else torch.int64).cpu()
         shapes[key] = list(delta.shape)
+        digests[key] = _digest(tensors[f"{key}.indices"], tensors[f"{key}.values"])
     temporary = directory.with_name(directory.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
-    config = {"format": FORMAT, "base_model_name_or_path": base, "shapes": shapes}
+    config = {"format": FORMAT, "base_model_name_or_path": base, "shapes": shapes, "digests": digests}
     (temporary / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     again = SparseDelta(temporary)
     for name, delta in deltas(model).items():
@@ -48,6 +51,10 @@ def save_delta(model: Decoder, directory: Path, base: str) -> None:
             raise ModelError(f"{directory}: the delta of {name} read back differs from the model's")
     shutil.rmtree(directory, ignore_errors=True)
     temporary.rename(directory)
+
+
+def _digest(indices: Tensor, values: Tensor) -> str:
+    return content_digest({"indices": indices, "values": values})
 
 
 class SparseDelta:
@@ -67,6 +74,7 @@ class SparseDelta:
         self.shapes: dict[str, tuple[int, ...]] = {
             key: tuple(shape) for key, shape in config["shapes"].items()
         }
+        self._digests: dict[str, str] = config["digests"]
 
     def dense(self, name: str) -> Tensor:
         """The change of the tensor ``name`` (``model.layers.0.mlp.up_proj.weight``): float32, of its shape."""
@@ -75,8 +83,12 @@ class SparseDelta:
         shape = self.shapes[name]
         whole = torch.zeros(shape)
         try:
-            indices = self._opened.get_tensor(f"{name}.indices").long()
-            whole.view(-1)[indices] = self._opened.get_tensor(f"{name}.values")
+            indices, values = (self._opened.get_tensor(f"{name}.{part}") for part in ("indices", "values"))
+            if _digest(indices, values) != self._digests[name]:
+                raise ModelError(
+                    f"{self.directory}: its delta of {name} is damaged: its values are not those that were written"
+                )
+            whole.view(-1)[indices.long()] = values
         except (SafetensorError, IndexError, RuntimeError) as error:
             raise ModelError(f"{self.directory}: its delta of {name} is damaged ({error})") from None
         return whole

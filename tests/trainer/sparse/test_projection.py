@@ -235,6 +235,19 @@ def test_a_damaged_delta_is_refused(make_model, tmp_path: Path) -> None:
         SparseDelta(tmp_path / "delta")
 
 
+def test_a_value_that_changed_on_disk_is_found(make_model, tmp_path: Path) -> None:
+    path = make_model()
+    model = _model(path)
+    _steps(model, SeleKT(0.03, 1, "tensor"), 2)
+    save_delta(model, tmp_path / "delta", str(path))
+    file = tmp_path / "delta" / "sparse_delta.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ModelError, match="is damaged: its values are not those that were written"):
+        SparseDelta(tmp_path / "delta").load_into(_model(path))
+
+
 def test_half_of_each_blocks_matrices_is_trained_and_another_seed_draws_another_half(make_model) -> None:
     path = make_model(num_hidden_layers=4)
     chosen = []
