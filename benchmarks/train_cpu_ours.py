@@ -10,7 +10,6 @@ import sys
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import torch
@@ -36,15 +35,6 @@ class Alone:
             self.speeds.append(figures["tokens_per_s"])
 
     def check(self) -> None: ...
-
-    def engine(self, name: str) -> Any:
-        raise NotImplementedError("training asks for no engine")
-
-    def embedder(self, name: str | None) -> Any:
-        raise NotImplementedError("training asks for no embedder")
-
-    def table(self, step: str) -> Any:
-        raise NotImplementedError("no rows are held out here")
 
 
 def main(base: str, model: str, rows: str, warm_up: int, *, profile: bool) -> None:

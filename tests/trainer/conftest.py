@@ -48,12 +48,6 @@ class Stopping:
     def table(self, step: str) -> pa.Table:
         return self.tables[step]
 
-    def engine(self, model: str) -> Any:
-        raise NotImplementedError
-
-    def embedder(self, model: str | None) -> Any:
-        raise NotImplementedError
-
 
 @pytest.fixture
 def stopping() -> type[Stopping]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,53 +13,20 @@ import torch
 from safetensors.torch import load_file
 
 from gristmill.pipelines.errors import DataError, ModelError, StoreError
-from gristmill.pipelines.inference import ModelWeights
 from gristmill.pipelines.operator import Trained
 from gristmill.trainer.sft import SupervisedFineTuning
 
 
-class Stopped(Exception):
-    """What the test's context raises to stop a run."""
+@pytest.fixture
+def train(stopping) -> Callable[..., Trained]:
+    """Trains on rows: (model, rows, workdir, start=an earlier adapter, **parameters of the step)."""
 
+    def fit(
+        path: Path, rows: list[dict[str, Any]], workdir: Path, *, start: Path | None = None, **settings: Any
+    ) -> Trained:
+        return _step(**settings).fit(pa.Table.from_pylist(rows), stopping(workdir, path, start))
 
-@dataclass
-class Bench:
-    """A context that stops the run when asked for the ``stop_at``-th time."""
-
-    workdir: Path
-    weights_: ModelWeights
-    seed: int = 17
-    step: str = "student"
-    stop_at: int | None = None
-    asked: int = 0
-    reports: list[tuple[float, float, dict[str, float]]] = field(default_factory=list)
-
-    def weights(self, model: str) -> ModelWeights:
-        return self.weights_
-
-    def progress(self, done: float, total: float, unit: str, **figures: float) -> None:
-        assert unit == "steps"
-        self.reports.append((done, total, figures))
-
-    def check(self) -> None:
-        self.asked += 1
-        if self.stop_at is not None and self.asked > self.stop_at:
-            raise Stopped
-
-    def engine(self, model: str) -> Any:
-        raise NotImplementedError
-
-    def embedder(self, model: str | None) -> Any:
-        raise NotImplementedError
-
-    def table(self, step: str) -> Any:
-        raise NotImplementedError
-
-
-def _train(
-    path: Path, rows: list[dict[str, Any]], workdir: Path, *, start: Path | None = None, **settings: Any
-) -> Trained:
-    return _step(**settings).fit(pa.Table.from_pylist(rows), _bench(path, workdir, start))
+    return fit
 
 
 def _step(**settings: Any) -> SupervisedFineTuning:
@@ -74,16 +41,12 @@ def _step(**settings: Any) -> SupervisedFineTuning:
     return SupervisedFineTuning.model_validate({"model": "base", **defaults, **settings})
 
 
-def _bench(path: Path, workdir: Path, adapter: Path | None = None, **changes: Any) -> Bench:
-    return Bench(workdir, ModelWeights("base", path, "digest", adapter), **changes)
-
-
 def _digest(adapter: Path) -> str:
     return hashlib.sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest()
 
 
-def test_the_loss_falls_and_the_figures_add_up(make_model, rows, tmp_path: Path) -> None:
-    trained = _train(make_model(), rows, tmp_path / "w", epochs=8)
+def test_the_loss_falls_and_the_figures_add_up(make_model, rows, tmp_path: Path, train) -> None:
+    trained = train(make_model(), rows, tmp_path / "w", epochs=8)
     history, metrics = trained.history.to_pydict(), trained.metrics
     assert metrics["loss_last"] < 0.7 * metrics["loss_first"]
     assert (
@@ -103,37 +66,37 @@ def test_the_loss_falls_and_the_figures_add_up(make_model, rows, tmp_path: Path)
     "changes", [{"dtype": "bf16"}, {"quantize": "none", "adapter": {"rank": 4, "dropout": 0.3}}]
 )
 def test_a_run_stopped_anywhere_gives_the_same_bits(
-    make_model, rows, tmp_path: Path, changes: dict[str, Any]
+    make_model, rows, tmp_path: Path, changes: dict[str, Any], stopping, stopped
 ) -> None:
     path, table = make_model(), pa.Table.from_pylist(rows)
     step = _step(epochs=2, checkpoint_every=3, **changes)
-    whole = step.fit(table, _bench(path, tmp_path / "whole"))
+    whole = step.fit(table, stopping(tmp_path / "whole", path))
     steps = whole.metrics["steps"]
     assert steps >= 6
     for stop in (0, 1, 2, 3, steps - 1):
-        with pytest.raises(Stopped):
-            step.fit(table, _bench(path, tmp_path / f"{stop}", stop_at=stop))
+        with pytest.raises(stopped):
+            step.fit(table, stopping(tmp_path / f"{stop}", path, stop_at=stop))
         torch.rand(3)  # another state of the random generator than the stopped run left
-        resumed = _bench(path, tmp_path / f"{stop}")
+        resumed = stopping(tmp_path / f"{stop}", path)
         parts = step.fit(table, resumed)
         assert len(resumed.reports) == 1 + steps - stop
         assert _digest(parts.adapter) == _digest(whole.adapter)
         assert parts.history.drop(["seconds"]).equals(whole.history.drop(["seconds"]))
 
 
-def test_training_leaves_the_callers_random_state_alone(make_model, rows, tmp_path: Path) -> None:
+def test_training_leaves_the_callers_random_state_alone(make_model, rows, tmp_path: Path, train) -> None:
     path = make_model()
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    _train(path, rows, tmp_path / "w")
+    train(path, rows, tmp_path / "w")
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_packing_changes_nothing_but_speed(make_model, rows, tmp_path: Path) -> None:
+def test_packing_changes_nothing_but_speed(make_model, rows, tmp_path: Path, train) -> None:
     path = make_model()
-    packed = _train(path, rows, tmp_path / "packed", batch_rows=6, pack_tokens=600).history.to_pydict()
-    apart = _train(
+    packed = train(path, rows, tmp_path / "packed", batch_rows=6, pack_tokens=600).history.to_pydict()
+    apart = train(
         path, rows, tmp_path / "apart", batch_rows=6, pack_tokens=1, max_length=60
     ).history.to_pydict()
     assert packed["loss"] == pytest.approx(apart["loss"], rel=1e-4)
@@ -143,35 +106,37 @@ def test_packing_changes_nothing_but_speed(make_model, rows, tmp_path: Path) -> 
         assert packed["row_loss"][step] == pytest.approx([alone[row] for row in ids], rel=1e-4)
 
 
-def test_keeping_the_dequantized_base_changes_no_bit(make_model, rows, tmp_path: Path) -> None:
+def test_keeping_the_dequantized_base_changes_no_bit(make_model, rows, tmp_path: Path, train) -> None:
     path = make_model()
-    kept = _train(path, rows, tmp_path / "kept", cache_dequantized=True)
-    anew = _train(path, rows, tmp_path / "anew", cache_dequantized=False)
+    kept = train(path, rows, tmp_path / "kept", cache_dequantized=True)
+    anew = train(path, rows, tmp_path / "anew", cache_dequantized=False)
     assert (kept.metrics["dequantized_kept"], anew.metrics["dequantized_kept"]) == (True, False)
     assert _digest(kept.adapter) == _digest(anew.adapter)
 
 
-def test_a_second_training_goes_on_from_the_first_ones_adapter(make_model, rows, tmp_path: Path) -> None:
+def test_a_second_training_goes_on_from_the_first_ones_adapter(
+    make_model, rows, tmp_path: Path, train, stopping
+) -> None:
     path = make_model()
-    first = _train(path, rows, tmp_path / "first", epochs=6)
-    second = _train(path, rows, tmp_path / "second", start=first.adapter)
+    first = train(path, rows, tmp_path / "first", epochs=6)
+    second = train(path, rows, tmp_path / "second", start=first.adapter)
     assert second.metrics["loss_first"] < 0.8 * first.metrics["loss_first"]
     wider = _step(adapter={"rank": 8, "alpha": 8})
     with pytest.raises(ModelError, match="r = 4, but this step asks for 8"):
-        wider.fit(pa.Table.from_pylist(rows), _bench(path, tmp_path / "third", first.adapter))
+        wider.fit(pa.Table.from_pylist(rows), stopping(tmp_path / "third", path, first.adapter))
 
 
-def test_a_checkpoint_of_other_rows_is_refused(make_model, rows, tmp_path: Path) -> None:
+def test_a_checkpoint_of_other_rows_is_refused(make_model, rows, tmp_path: Path, train) -> None:
     path = make_model()
-    _train(path, rows, tmp_path / "w")
+    train(path, rows, tmp_path / "w")
     with pytest.raises(StoreError, match="other rows or settings"):
-        _train(path, rows[1:], tmp_path / "w")
+        train(path, rows[1:], tmp_path / "w")
     (tmp_path / "w" / "checkpoint.pt").write_bytes(b"half a file")
     with pytest.raises(StoreError, match="cannot read the checkpoint"):
-        _train(path, rows, tmp_path / "w")
+        train(path, rows, tmp_path / "w")
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_rows(make_model, rows, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_with_the_rows(make_model, rows, tmp_path: Path, train) -> None:
     from safetensors.torch import save_file
 
     path = make_model(tie_word_embeddings=False)
@@ -181,10 +146,10 @@ def test_a_loss_that_is_not_finite_stops_with_the_rows(make_model, rows, tmp_pat
     )  # the letter c, of every prompt
     save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(DataError, match=r"stopped at step 0: loss nan.* rows row-"):
-        _train(path, rows, tmp_path / "w")
+        train(path, rows, tmp_path / "w")
     assert not (tmp_path / "w" / "adapter").exists()
 
 
-def test_a_length_over_the_models_positions_is_refused(make_model, rows, tmp_path: Path) -> None:
+def test_a_length_over_the_models_positions_is_refused(make_model, rows, tmp_path: Path, train) -> None:
     with pytest.raises(ModelError, match="max_length = 257 is over the model's 256 positions"):
-        _train(make_model(), rows, tmp_path / "w", max_length=257)
+        train(make_model(), rows, tmp_path / "w", max_length=257)
