@@ -46,6 +46,7 @@ NAMED: dict[str, dict[str, str]] = {
         "semantic": "filters.dedup_semantic:SemanticDedup",
     },
     "select": {
+        "agreement": "datagen.verifying.agreement:Agreement",
         "cluster_quota": "filters.select_cluster_quota:ClusterQuota",
         "random": "filters.select_random:RandomSelect",
     },
