@@ -19,6 +19,7 @@ ENTRY_POINTS = "gristmill.operators"
 #: verb -> name -> "module:Class", the module relative to the package `gristmill`.
 NAMED: dict[str, dict[str, str]] = {
     "source": {
+        "count": "pipelines.sources:Count",
         "jsonl": "pipelines.sources:Jsonl",
         "parquet": "pipelines.sources:Parquet",
         "dataset": "pipelines.sources:HuggingFaceDataset",
@@ -66,6 +67,7 @@ NAMED: dict[str, dict[str, str]] = {
 
 #: verb -> "module:Class" for verbs whose value is a parameter.
 VALUED: dict[str, str] = {
+    "draw": "datagen.draw:Draw",
     "map": "pipelines.user_code:UserMap",
     "score": "filters.score:Score",
     "keep": "filters.keep:Keep",
