@@ -38,18 +38,23 @@ NAMED: dict[str, dict[str, str]] = {
         "compiles": "datagen.verifying.compiles:VerifyCompiles",
         "constraints": "datagen.constraints.verify:VerifyConstraints",
         "doctests": "datagen.verifying.doctests:VerifyDoctests",
+        "number": "datagen.verifying.number:VerifyNumber",
         "reference": "datagen.verifying.reference:VerifyReference",
         "stdio": "datagen.verifying.stdio:VerifyStdio",
         "tests": "datagen.verifying.unit_tests:VerifyTests",
+        "verdict": "datagen.verifying.stated_verdict:VerifyVerdict",
     },
     "dedup": {
         "exact": "filters.dedup_exact:ExactDedup",
         "semantic": "filters.dedup_semantic:SemanticDedup",
     },
+    "pair": {"preferences": "filters.pair_preferences:PreferencePairs"},
     "select": {
         "agreement": "datagen.verifying.agreement:Agreement",
+        "best": "filters.select_best:SelectBest",
         "cluster_quota": "filters.select_cluster_quota:ClusterQuota",
         "random": "filters.select_random:RandomSelect",
+        "vote": "filters.select_vote:Vote",
     },
     "train": {
         "sft": "trainer.sft:SupervisedFineTuning",
