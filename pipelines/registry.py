@@ -33,7 +33,9 @@ NAMED: dict[str, dict[str, str]] = {
     "verify": {
         "compiles": "datagen.verifying.compiles:VerifyCompiles",
         "constraints": "datagen.constraints.verify:VerifyConstraints",
+        "cost": "datagen.verifying.cost:VerifyCost",
         "doctests": "datagen.verifying.doctests:VerifyDoctests",
+        "edit": "datagen.edits.verify_edit:VerifyEdit",
         "reference": "datagen.verifying.reference:VerifyReference",
         "stdio": "datagen.verifying.stdio:VerifyStdio",
         "tests": "datagen.verifying.unit_tests:VerifyTests",
