@@ -27,6 +27,7 @@ NAMED: dict[str, dict[str, str]] = {
     },
     "generate": {
         "bugs": "datagen.edits.bugs:InjectBugs",
+        "edit_styles": "datagen.edits.styles:EditStyles",
         "respond": "datagen.respond:Respond",
         "template": "datagen.template:Template",
     },
