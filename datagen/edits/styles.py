@@ -26,9 +26,9 @@ class EditStyles(Map):
     The styles are NextCoder's (Aggarwal et al., arXiv 2503.03656): ``detailed``, ``concise``, ``human`` and
     ``conversational``. Their texts are the row's ``instructions``, or with ``columns`` the columns named there
     (style -> column); a style without text is left out. Two styles with the same text count once. New columns:
-    ``before`` and ``after`` (of the columns that ``before`` and ``after`` name), ``diff``, ``instructions``, ``style``,
-    ``instruction`` (the text in that style) and, where ``origin`` is given, ``origin`` (what made these edits). Rows are
-    filtered where they have no instruction (``no_instruction``) or lack one side (``no_edit``).
+    ``before`` and ``after`` (of the columns that ``before`` and ``after`` name), ``diff``, ``instructions``, ``style`` and
+    ``instruction`` (the text in that style). Rows are filtered where they have no instruction (``no_instruction``) or
+    lack one side (``no_edit``).
     """
 
     makes: ClassVar[bool] = True
@@ -38,7 +38,6 @@ class EditStyles(Map):
     after: str = "after"
     columns: dict[str, str] | None = None
     most: PositiveInt = Field(default=1, le=len(STYLES))
-    origin: str | None = None
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -54,11 +53,9 @@ class EditStyles(Map):
         import pyarrow as pa
 
         text = pa.string()
-        origin = {} if self.origin is None else {"origin": text}
         return {
             **dict.fromkeys(("before", "after", "diff", "style", "instruction"), text),
             "instructions": pa.struct([(style, text) for style in STYLES]),
-            **origin,
         }
 
     def open(self, context: Context) -> Apply:
@@ -81,8 +78,6 @@ class EditStyles(Map):
         diff = unified(before, after)
         assert applied(diff, before) == after
         edit: Row = {"before": before, "after": after, "diff": diff, "instructions": texts}
-        if self.origin is not None:
-            edit["origin"] = self.origin
         random.Random(draw).shuffle(styles)
         return [
             Kept({**edit, "style": style, "instruction": texts[style]}) for style in styles[: self.most]
