@@ -21,6 +21,7 @@ ENTRY_POINTS = "gristmill.operators"
 #: verb -> name -> "module:Class", the module relative to the package `gristmill`.
 NAMED: dict[str, dict[str, str]] = {
     "source": {
+        "count": "pipelines.sources:Count",
         "jsonl": "pipelines.sources:Jsonl",
         "parquet": "pipelines.sources:Parquet",
         "dataset": "pipelines.sources:HuggingFaceDataset",
@@ -75,6 +76,7 @@ NAMED: dict[str, dict[str, str]] = {
 
 #: verb -> "module:Class" for verbs whose value is a parameter.
 VALUED: dict[str, str] = {
+    "draw": "datagen.draw:Draw",
     "map": "pipelines.user_code:UserMap",
     "compute": "filters.compute:Compute",
     "score": "filters.score:Score",
