@@ -31,13 +31,16 @@ NAMED: dict[str, dict[str, str]] = {
     "generate": {
         "attempts": "datagen.attempts:Attempts",
         "bugs": "datagen.edits.bugs:InjectBugs",
+        "edit_styles": "datagen.edits.styles:EditStyles",
         "respond": "datagen.respond:Respond",
         "template": "datagen.template:Template",
     },
     "verify": {
         "compiles": "datagen.verifying.compiles:VerifyCompiles",
         "constraints": "datagen.constraints.verify:VerifyConstraints",
+        "cost": "datagen.verifying.cost:VerifyCost",
         "doctests": "datagen.verifying.doctests:VerifyDoctests",
+        "edit": "datagen.edits.verify_edit:VerifyEdit",
         "number": "datagen.verifying.number:VerifyNumber",
         "reference": "datagen.verifying.reference:VerifyReference",
         "stdio": "datagen.verifying.stdio:VerifyStdio",
