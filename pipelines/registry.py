@@ -43,6 +43,7 @@ NAMED: dict[str, dict[str, str]] = {
         "edit": "datagen.edits.verify_edit:VerifyEdit",
         "number": "datagen.verifying.number:VerifyNumber",
         "reference": "datagen.verifying.reference:VerifyReference",
+        "sound_tests": "datagen.verifying.sound_tests:VerifySoundTests",
         "stdio": "datagen.verifying.stdio:VerifyStdio",
         "tests": "datagen.verifying.unit_tests:VerifyTests",
         "verdict": "datagen.verifying.stated_verdict:VerifyVerdict",
