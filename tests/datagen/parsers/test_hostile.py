@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -173,45 +171,10 @@ def test_time_grows_with_the_text_and_no_faster(kind: str) -> None:
             assert seconds(long) < 16 * seconds(short) + 0.25, unit
 
 
-@pytest.fixture
-def serving() -> Iterator[tuple[str, list[str], list[str]]]:
-    """A server that answers the prompt "seed N" with the Nth text, any other with "fine": its address, the texts, the prompts."""
-    answers, prompts = list[str](), list[str]()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            prompt = body["messages"][-1]["content"]
-            prompts.append(prompt)
-            asked = {f"seed {number}" for number in range(len(answers))}
-            text = answers[int(prompt[5:])] if prompt in asked else "fine"
-            said = {
-                "choices": [{"finish_reason": "stop", "message": {"content": text}}],
-                "usage": {"prompt_tokens": 1, "completion_tokens": 1},
-            }
-            data = json.dumps(said).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *args: object) -> None:
-            return None
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{http.server_address[1]}/v1", answers, prompts
-    http.shutdown()
-    http.server_close()
-    thread.join()
-
-
-def test_a_whole_run_of_hostile_answers(serving: tuple[str, list[str], list[str]], tmp_path: Path) -> None:
-    url, answers, prompts = serving
-    answers += [*PIECES, "a" * 1_000_000, "{{ found }}" * 90_000, " \n"]
+def test_a_whole_run_of_hostile_answers(teach: Callable[..., Any], tmp_path: Path) -> None:
+    answers = [*PIECES, "a" * 1_000_000, "{{ found }}" * 90_000, " \n"]
+    asked = {f"seed {number}": text for number, text in enumerate(answers)}
+    teacher = teach(lambda prompt: asked.get(prompt, "fine"))
     (tmp_path / "seeds.jsonl").write_text(
         "".join(json.dumps({"prompt": f"seed {n}"}) + "\n" for n in range(len(answers)))
     )
@@ -219,7 +182,7 @@ def test_a_whole_run_of_hostile_answers(serving: tuple[str, list[str], list[str]
 gristmill: 1
 name: hostile
 models:
-  base: {{engine: openai, url: "{url}", model: m}}
+  base: {{engine: openai, url: "{teacher.url}", model: m}}
 steps:
   seeds: {{source: jsonl, path: {tmp_path}/seeds.jsonl}}
   first: {{generate: template, from: seeds, model: base, template: "{{{{ prompt }}}}", parser: {{kind: text, column: found}}}}
@@ -234,7 +197,7 @@ steps:
         assert sorted(int(row["prompt"][5:]) for row in lost) == unreadable, name
         assert all(row["_reason"] for row in lost)
     carried = [text.strip() for n, text in enumerate(answers) if n not in unreadable]
-    assert {f"<{text}>" for text in carried if len(text) < 999_000} <= set(prompts)
+    assert {f"<{text}>" for text in carried if len(text) < 999_000} <= set(teacher.prompts)
     [too_long] = [row for row in stored["second"] if row["_fate"] == "failed"]
     assert "longer than 1,000,000 characters" in too_long["_reason"]["error"]
     assert len(stored["second"]) == len(carried)
