@@ -79,9 +79,7 @@ class EditStyles(Map):
         assert applied(diff, before) == after
         edit: Row = {"before": before, "after": after, "diff": diff, "instructions": texts}
         random.Random(draw).shuffle(styles)
-        return [
-            Kept({**edit, "style": style, "instruction": texts[style]}) for style in styles[: self.most]
-        ]
+        return [Kept({**edit, "style": style, "instruction": texts[style]}) for style in styles[: self.most]]
 
     def _texts(self, row: Row) -> dict[str, str]:
         if self.columns is None:
@@ -89,4 +87,6 @@ class EditStyles(Map):
         else:
             given = {style: row.get(column) for style, column in self.columns.items()}
         found = {style: given.get(style) for style in STYLES}
-        return {style: text.strip() for style, text in found.items() if isinstance(text, str) and text.strip()}
+        return {
+            style: text.strip() for style, text in found.items() if isinstance(text, str) and text.strip()
+        }
