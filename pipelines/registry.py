@@ -25,6 +25,7 @@ NAMED: dict[str, dict[str, str]] = {
         "jsonl": "pipelines.sources:Jsonl",
         "parquet": "pipelines.sources:Parquet",
         "dataset": "pipelines.sources:HuggingFaceDataset",
+        "git_history": "datagen.edits.git_history:GitHistory",
         "python_functions": "datagen.python_functions:PythonFunctions",
         "constraints": "datagen.constraints.tasks:ConstraintTasks",
     },
