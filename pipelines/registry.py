@@ -55,6 +55,7 @@ NAMED: dict[str, dict[str, str]] = {
         "cluster_quota": "filters.select_cluster_quota:ClusterQuota",
         "random": "filters.select_random:RandomSelect",
     },
+    "pair": {"twins": "datagen.edits.twins:Twins"},
     "train": {
         "sft": "trainer.sft:SupervisedFineTuning",
         "cft": "trainer.objectives.cft:CritiqueFineTuning",
