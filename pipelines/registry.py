@@ -25,6 +25,7 @@ NAMED: dict[str, dict[str, str]] = {
         "jsonl": "pipelines.sources:Jsonl",
         "parquet": "pipelines.sources:Parquet",
         "dataset": "pipelines.sources:HuggingFaceDataset",
+        "git_history": "datagen.edits.git_history:GitHistory",
         "python_functions": "datagen.python_functions:PythonFunctions",
         "constraints": "datagen.constraints.tasks:ConstraintTasks",
     },
@@ -32,6 +33,7 @@ NAMED: dict[str, dict[str, str]] = {
         "attempts": "datagen.attempts:Attempts",
         "bugs": "datagen.edits.bugs:InjectBugs",
         "edit_styles": "datagen.edits.styles:EditStyles",
+        "lintseq": "datagen.edits.lintseq:LintSeq",
         "respond": "datagen.respond:Respond",
         "template": "datagen.template:Template",
     },
@@ -60,6 +62,7 @@ NAMED: dict[str, dict[str, str]] = {
         "random": "filters.select_random:RandomSelect",
         "vote": "filters.select_vote:Vote",
     },
+    "pair": {"twins": "datagen.edits.twins:Twins"},
     "train": {
         "sft": "trainer.sft:SupervisedFineTuning",
         "cft": "trainer.objectives.cft:CritiqueFineTuning",
