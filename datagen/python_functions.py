@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,8 @@ _BATCH_ROWS = 2048
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A row. ``source`` has its decorators, dedented; ``lines`` counts it; ``signature`` is one line without the colon."""
+    """A row. ``source`` has its decorators, dedented; ``lines`` counts it; ``signature`` is one line without the colon.
+    ``prelude``: the text of its whole module."""
 
     name: str
     qualname: str
@@ -35,6 +36,7 @@ class Function:
     signature: str
     lines: int
     has_doctest: bool
+    prelude: str | None = None
 
 
 class PythonFunctions(Source):
@@ -43,6 +45,8 @@ class PythonFunctions(Source):
     Found by parsing source files: nothing is imported or run. ``min_lines`` and ``max_lines`` bound
     a function's length, ``rows`` how many are read. ``private``: also names that start with "_".
     Functions within functions stay part of these. Files that this Python cannot parse are left out.
+    ``prelude``: adds the column ``prelude``, the whole module's source, with which a function runs (``generate: bugs``
+    and the verifiers take its name).
     """
 
     package: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
@@ -50,6 +54,7 @@ class PythonFunctions(Source):
     max_lines: PositiveInt = 200
     rows: PositiveInt | None = None
     private: bool = False
+    prelude: bool = False
 
     def content(self) -> Mapping[str, str]:
         hasher = blake2b(digest_size=16)
@@ -77,6 +82,7 @@ class PythonFunctions(Source):
                 ("signature", text),
                 ("lines", pa.int64()),
                 ("has_doctest", pa.bool_()),
+                *([("prelude", text)] if self.prelude else []),
             ]
         )
         held: list[dict[str, Any]] = []
@@ -150,7 +156,8 @@ def functions(source: bytes, module: str) -> Iterator[Function]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     lines = text.splitlines(keepends=True)
-    yield from _within(tree, "", lines, module)
+    for function in _within(tree, "", lines, module):
+        yield replace(function, prelude=text)
 
 
 def _decoded(source: bytes) -> str:

@@ -21,6 +21,7 @@ ENTRY_POINTS = "gristmill.operators"
 #: verb -> name -> "module:Class", the module relative to the package `gristmill`.
 NAMED: dict[str, dict[str, str]] = {
     "source": {
+        "count": "pipelines.sources:Count",
         "jsonl": "pipelines.sources:Jsonl",
         "parquet": "pipelines.sources:Parquet",
         "dataset": "pipelines.sources:HuggingFaceDataset",
@@ -30,13 +31,16 @@ NAMED: dict[str, dict[str, str]] = {
     "generate": {
         "attempts": "datagen.attempts:Attempts",
         "bugs": "datagen.edits.bugs:InjectBugs",
+        "edit_styles": "datagen.edits.styles:EditStyles",
         "respond": "datagen.respond:Respond",
         "template": "datagen.template:Template",
     },
     "verify": {
         "compiles": "datagen.verifying.compiles:VerifyCompiles",
         "constraints": "datagen.constraints.verify:VerifyConstraints",
+        "cost": "datagen.verifying.cost:VerifyCost",
         "doctests": "datagen.verifying.doctests:VerifyDoctests",
+        "edit": "datagen.edits.verify_edit:VerifyEdit",
         "number": "datagen.verifying.number:VerifyNumber",
         "reference": "datagen.verifying.reference:VerifyReference",
         "stdio": "datagen.verifying.stdio:VerifyStdio",
@@ -77,9 +81,11 @@ NAMED: dict[str, dict[str, str]] = {
 
 #: verb -> "module:Class" for verbs whose value is a parameter.
 VALUED: dict[str, str] = {
+    "draw": "datagen.draw:Draw",
     "map": "pipelines.user_code:UserMap",
     "compute": "filters.compute:Compute",
     "score": "filters.score:Score",
+    "unfold": "filters.unfold:Unfold",
     "keep": "filters.keep:Keep",
     "decontaminate": "filters.decontaminate:Decontaminate",
 }

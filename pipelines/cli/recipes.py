@@ -1,14 +1,22 @@
-"""``gristmill recipes``: the pipeline files that ship with Gristmill."""
+"""``gristmill recipes``: the pipeline files that ship with Gristmill, and what each is for."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..spec.model import About
 
 HELP = "list the packaged pipeline files"
+
+_PARTS = ("method", "paper", "inputs", "outputs", "cost")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", help="print this recipe's file, to start one of your own")
+    parser.add_argument("--json", action="store_true", help="print the list as JSON")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -17,16 +25,55 @@ def main(args: argparse.Namespace) -> int:
     if args.name is not None:
         print(recipes().get(args.name, locate(args.name)).read_text(encoding="utf-8"), end="")
         return 0
-    found = recipes()
-    width = max((len(name) for name in found), default=0)
-    for name, path in found.items():
-        print(f"{name:<{width}}  {first_comment(path.read_text(encoding='utf-8'))}")
+    found = {name: about(path) for name, path in recipes().items()}
+    if args.json:
+        from .printing import print_json
+
+        print_json([{"name": name, **_parts(each)} for name, each in found.items()])
+        return 0
+    _show(found)
     return 0
 
 
-def first_comment(text: str) -> str:
-    """The text of the first comment line: what the recipe is for."""
-    for line in text.splitlines():
-        if line.startswith("#") and line.strip("# "):
-            return line.strip("# ")
-    return ""
+def about(path: Path) -> About | None:
+    """What the file at ``path`` says of itself; None where it says nothing. Raises SpecError."""
+    from pydantic import ValidationError
+
+    from ..errors import SpecError
+    from ..spec.document import read
+    from ..spec.messages import blame_all
+    from ..spec.model import About
+
+    document = read(path)
+    given = document.value.get("about") if isinstance(document.value, dict) else None
+    if given is None:
+        return None
+    try:
+        return About.model_validate(given)
+    except ValidationError as error:
+        blame_all(document, ("about",), error, About)
+        raise SpecError(document.problems) from None
+
+
+def _parts(each: About | None) -> dict[str, Any]:
+    return dict.fromkeys(_PARTS) if each is None else each.model_dump()
+
+
+def _show(found: dict[str, About | None]) -> None:
+    """A table in which a recipe's name stands beside all that it says of itself."""
+    from rich.table import Table
+
+    from .printing import console
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for name, each in found.items():
+        said = [(part, text) for part, text in _parts(each).items() if text is not None]
+        for number, (part, text) in enumerate(said or [("", "")]):
+            table.add_row(name if number == 0 else "", part, text)
+        table.add_row()
+    out = console()
+    out.print(table)
+    out.print("gristmill run NAME runs one; gristmill recipes NAME prints its file.", highlight=False)

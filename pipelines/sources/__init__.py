@@ -1,7 +1,8 @@
-"""Where rows come from: JSON Lines, Parquet, Arrow and Hugging Face data sets; local paths and fsspec URLs."""
+"""Where rows come from: JSON Lines, Parquet, Arrow and Hugging Face data sets; local paths and fsspec URLs; or plain numbers."""
 
+from .count import Count
 from .dataset import HuggingFaceDataset
 from .jsonl import Jsonl
 from .parquet import Parquet
 
-__all__ = ["HuggingFaceDataset", "Jsonl", "Parquet"]
+__all__ = ["Count", "HuggingFaceDataset", "Jsonl", "Parquet"]

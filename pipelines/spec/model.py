@@ -161,11 +161,25 @@ class Loop(Frozen):
     when: str | None = Field(None, description='Condition on metrics, such as "verdict.gain.ci_low > 0".')
 
 
+Line: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+
+
+class About(Frozen):
+    """What a file is for, in a line each: what ``gristmill recipes`` lists. Decides nothing of a run."""
+
+    method: Line = Field(description="The method, and what it does.")
+    paper: Line | None = Field(None, description="Authors, title, year, arXiv number.")
+    inputs: Line = Field(description="What it needs: files, models, a packaged source.")
+    outputs: Line = Field(description="What it makes, with the columns of its rows.")
+    cost: Line = Field(description="Requests to a model a row, or time on a named machine.")
+
+
 class PipelineSpec(Frozen):
     """A whole pipeline file, checked."""
 
     gristmill: Literal[1] = Field(description="Version of the format.")
     name: Name = Field(description="Names the pipeline in reports and on data cards.")
+    about: About | None = Field(None, description="What the file is for.")
     seed: int = Field(0, ge=0, description="Every draw of the run derives from it.")
     budget: Budget = Field(default_factory=lambda: Budget.model_validate({}))
     models: dict[Name, ModelSpec] = Field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -136,8 +136,7 @@ def _operator(document: Document, draft: Draft, raw: dict[str, Any]) -> None:
         return
     # The verb's own value is a parameter, or a mapping of parameters.
     held = draft.kind.value_field
-    fields = draft.kind.model_fields
-    if isinstance(draft.value, dict) and (held is None or set(draft.value) & set(fields)):
+    if isinstance(draft.value, dict) and not _is_value(draft.kind, draft.value):
         for key, value in draft.value.items():
             if key in draft.params:
                 document.blame(
@@ -151,6 +150,14 @@ def _operator(document: Document, draft: Draft, raw: dict[str, Any]) -> None:
     else:
         document.blame(path, f"expected a mapping of parameters; found {brief(draft.value)}")
         draft.kind = None
+
+
+def _is_value(kind: type[Operator], given: dict[str, Any]) -> bool:
+    """Is a mapping after the verb the one parameter that the verb's value fills, rather than all parameters?"""
+    if kind.value_field is None:
+        return False
+    takes_mapping = get_origin(kind.model_fields[kind.value_field].annotation) is dict
+    return takes_mapping or not set(given) & set(kind.model_fields)
 
 
 def _inputs(document: Document, draft: Draft, raw: dict[str, Any]) -> None:

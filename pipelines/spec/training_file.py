@@ -26,7 +26,7 @@ from .nearest import brief, suggestion
 
 DATA, STUDENT, BASE = "data", "student", "base"
 #: Keys that mean what they mean in any pipeline file.
-HEADER = ("gristmill", "name", "seed", "vars", "budget", "metrics", "out")
+HEADER = ("gristmill", "name", "about", "seed", "vars", "budget", "metrics", "out")
 ROWS = "a path, a glob, a URL or the id of a data set on the Hub (or {source: ..., path: ...})"
 
 

@@ -115,3 +115,9 @@ def test_what_has_no_source_is_refused(name: str, message: str) -> None:
 def test_hostile_files_have_no_functions() -> None:
     for source in (b"\0", b"\xff\xfe", b"(" * 5000, b"# coding: nonsense\n", b""):
         assert list(functions(source, "m")) == []
+
+
+def test_a_function_comes_with_its_module_where_that_is_asked_for(package: str, context: Any) -> None:
+    [row] = read(PythonFunctions(package=f"{package}.inner", prelude=True), context)
+    assert row["prelude"] == "def late(x):\n\ty = x\n\treturn y\n"
+    assert "prelude" not in read(PythonFunctions(package=package), context)[0]

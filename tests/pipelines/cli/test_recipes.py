@@ -1,24 +1,72 @@
+"""Recipes: each says what it is, is sound, and can be planned from any directory."""
+
 from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gristmill.pipelines.cli.main import main
-from gristmill.pipelines.cli.recipes import first_comment
+from gristmill.pipelines.cli.recipes import about
+from gristmill.pipelines.errors import SpecError
+from gristmill.pipelines.spec.document import read
 from gristmill.pipelines.spec.load import load
 from gristmill.pipelines.spec.locate import recipes
 
 
-def test_each_recipe_is_listed_with_its_purpose(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_recipe_is_listed_with_what_it_says_of_itself(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(recipes())
-    assert all(len(line.split()) > 3 for line in lines)
-    assert "quickstart" in recipes()
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines if line[:1].strip() and "method" in line] == list(recipes())
+    assert main(["recipes", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [each["name"] for each in listed] == list(recipes())
+    for each in listed:
+        assert set(each) == {"name", "method", "paper", "inputs", "outputs", "cost"}
+        assert each["method"].split()[0] in out
 
 
 @pytest.mark.parametrize("name", list(recipes()))
-def test_each_recipe_is_sound_and_found_by_name(name: str) -> None:
-    assert load(name).steps
+def test_each_recipe_is_complete(name: str) -> None:
+    spec = load(name)
+    assert spec.steps
+    assert spec.name.replace("-", "_") == name
+    assert spec.about is not None, "add `about:` with method, paper, inputs, outputs and cost"
+    text = recipes()[name].read_text()
+    assert text.startswith("# ")
+    assert f"gristmill run {name}" in text, "say in the header how it is run"
+
+
+#: What stands in for a file that a recipe asks its user for: a row with all that recipes read of one.
+ROW: dict[str, Any] = {
+    "prompt": "Add two numbers.",
+    "text": "Water boils at a lower temperature in the mountains, because the air presses less.",
+    "question": "What is 2 + 3?",
+    "answer": "5",
+    "response": "2 + 3 = 5",
+    "source": 'def add(a, b):\n    """Add.\n\n    >>> add(1, 2)\n    3\n    """\n    return a + b\n',
+    "code": "def add(a, b):\n    return a + b\n",
+    "tests": "def test_add():\n    assert add(1, 2) == 3\n",
+    "name": "add",
+}
+
+
+@pytest.mark.parametrize("name", list(recipes()))
+def test_each_recipe_can_be_planned_from_any_directory(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(f"{json.dumps(ROW)}\n")
+    given = read(recipes()[name]).value.get("vars") or {}
+    files = [key for key, value in given.items() if str(value).endswith(".jsonl") and ":" not in str(value)]
+    settings = [word for key in files for word in ("--set", f"vars.{key}={rows}")]
+    assert main(["plan", name, "--json", *settings]) == 0
+    steps = json.loads(capsys.readouterr().out)["steps"]
+    assert len(steps) == len(load(name).steps)
 
 
 def test_a_recipe_is_printed_to_start_from(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,6 +76,13 @@ def test_a_recipe_is_printed_to_start_from(capsys: pytest.CaptureFixture[str]) -
     assert "did you mean 'quickstart'?" in capsys.readouterr().err
 
 
-def test_the_purpose_is_the_first_comment() -> None:
-    assert first_comment("#\n# From tasks to data.\n# More.\na: 1\n") == "From tasks to data."
-    assert first_comment("a: 1\n") == ""
+def test_a_file_may_say_nothing_or_something_wrong_of_itself(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("gristmill: 1\n")
+    assert about(file) is None
+    file.write_text("about: {method: a, inputs: b, outputs: c, csot: d}\n")
+    with pytest.raises(SpecError) as caught:
+        about(file)
+    said = str(caught.value)
+    assert "did you mean 'cost'?" in said
+    assert f"{file}:1:" in said

@@ -168,3 +168,9 @@ def test_nested_values_come_back_whatever_their_shape(
     column = read(Jsonl(path=path), context)["v"]
     got = column.to_pylist()
     assert [json.loads(v) for v in got] == values if column.type == pa.string() else got == values
+
+
+def test_an_empty_list_of_paths_has_no_rows(context: Any) -> None:
+    source = Jsonl(path=(), columns=("text",))
+    assert list(source.read(context)) == []
+    assert (source.content(), source.estimate(0).rows) == ({}, 0)

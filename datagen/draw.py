@@ -1,0 +1,196 @@
+"""``draw``: columns that chance fills, so that a template can ask each row for something else."""
+
+from __future__ import annotations
+
+import json
+import math
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from random import Random
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
+
+from ..pipelines.errors import DataError
+from ..pipelines.inference import derive_seed
+from ..pipelines.operator import Apply, Estimate, Failed, Kept, Map, Outcome, StepRef
+from ..pipelines.records import Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..pipelines.operator import Context
+
+#: The columns that the operator itself adds.
+_COPY, _EXAMPLES = "copy", "examples"
+#: :func:`derive_seed` gives numbers below this.
+_SEEDS = 2**31
+
+
+def _text(value: object) -> str:
+    """A category: text, or a number written as text. A truth value would read True in a prompt: refused."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError(f"a category is a text or a number; found {value!r}: write it in quotes")
+    return value if isinstance(value, str) else str(value)
+
+
+def _texts(value: object) -> object:
+    return [_text(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def _weighted(value: object) -> object:
+    """Categories with their weights, by name, from a list (all the same) or a mapping."""
+    if isinstance(value, (list, tuple)):
+        texts = [_text(each) for each in value]
+        if len(set(texts)) < len(texts):
+            raise ValueError(f"a category is listed twice in {texts}: give weights, as {{a: 2, b: 1}}")
+        value = dict.fromkeys(texts, 1.0)
+    if not isinstance(value, Mapping):
+        raise ValueError(
+            f"expected categories, [a, b] or {{a: 2, b: 1}}; found {value!r} (parameters stand beside `draw:`)"
+        )
+    weights = {_text(name): weight for name, weight in value.items()}
+    numbers = [weight for weight in weights.values() if isinstance(weight, (int, float))]
+    if any(not math.isfinite(weight) or weight < 0 for weight in numbers) or not sum(numbers) > 0:
+        raise ValueError(f"weights are numbers from 0, one of them above it; found {weights}")
+    # In a fixed order: the canonical request of a step does not tell the order of a mapping's keys.
+    return dict(sorted(weights.items()))
+
+
+Weights: TypeAlias = Annotated[
+    dict[str, float],
+    BeforeValidator(_weighted, json_schema_input_type=list[str | float] | dict[str, float]),
+]
+
+
+class Several(BaseModel):
+    """``count`` different items of the list ``of``, in an order that is drawn too."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    of: Annotated[tuple[str, ...], BeforeValidator(_texts, json_schema_input_type=list[str | float])]
+    count: PositiveInt = 2
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if len(set(self.of)) < self.count:
+            raise ValueError(f"count asks for {self.count} different items of {len(set(self.of))}")
+        return self
+
+
+class Draw(Map):
+    """Draws columns for each row: ``draw: {area: [bugs, performance], level: {function: 4, file: 1}}``.
+
+    A list is drawn from evenly, a mapping by its weights; the columns are texts (a number in the list
+    too). ``distinct``: columns of several different items, ``{skills: {of: [...], count: 2}}``, a list of
+    texts each. ``times``: copies of each row, each drawn anew; above 1 the column ``copy`` (int32, from 0)
+    counts them. ``pool``: another step, of whose kept rows ``pool_rows`` are drawn without replacement, never
+    the row itself, into the column ``examples``: a list of records with the texts in ``pool_columns``
+    (what is no text is JSON text). Where the pool holds too few other rows, the row is failed.
+
+    A draw depends on the step's seed, the row's ``_id``, the copy and the column, and on nothing else: a column
+    added here changes no other.
+    """
+
+    makes: ClassVar[bool] = True
+    seeded: ClassVar[bool] = True
+    value_field: ClassVar[str | None] = "draw"
+
+    draw: dict[str, Weights]
+    distinct: dict[str, Several] = Field(default_factory=dict)
+    times: PositiveInt = 1
+    pool: StepRef | None = None
+    pool_rows: PositiveInt = 3
+    pool_columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt",)
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        own = {_COPY} if self.times > 1 else set()
+        own |= {_EXAMPLES} if self.pool is not None else set()
+        for name in (*self.draw, *self.distinct):
+            if not name or name.startswith("_"):
+                raise ValueError(
+                    f"a column cannot be called {name!r}: names starting with _ are the engine's"
+                )
+            if name in own or (name in self.draw and name in self.distinct):
+                raise ValueError(f"the column {name!r} is made twice: rename the drawn one")
+        if not (self.draw or self.distinct or self.pool or self.times > 1):
+            raise ValueError("nothing to draw: name a column, as `draw: {level: [easy, hard]}`")
+        return self
+
+    def estimate(self, rows: int) -> Estimate:
+        return Estimate(rows=rows * self.times)
+
+    def types(self) -> Mapping[str, pa.DataType]:
+        import pyarrow as pa
+
+        text = pa.string()
+        types: dict[str, pa.DataType] = dict.fromkeys(self.draw, text)
+        types |= dict.fromkeys(self.distinct, pa.list_(text))
+        if self.times > 1:
+            types[_COPY] = pa.int32()
+        if self.pool is not None:
+            types[_EXAMPLES] = pa.list_(pa.struct([(name, text) for name in self.pool_columns]))
+        return types
+
+    def open(self, context: Context) -> Apply:
+        seed = context.seed
+        pool = None if self.pool is None else Pool(context.table(self.pool), self.pool, self.pool_columns)
+        weights = {name: (list(each), list(accumulate(each.values()))) for name, each in self.draw.items()}
+
+        def drawn(row: Row, copy: int) -> Row | str:
+            made: Row = {_COPY: copy} if self.times > 1 else {}
+            for name, (values, ends) in weights.items():
+                point = derive_seed(seed, row["_id"], copy, name) / _SEEDS * ends[-1]
+                made[name] = values[bisect_right(ends, point)]
+            for name, several in self.distinct.items():
+                random = Random(derive_seed(seed, row["_id"], copy, name))
+                made[name] = random.sample(list(dict.fromkeys(several.of)), several.count)
+            if pool is not None:
+                random = Random(derive_seed(seed, row["_id"], copy, _EXAMPLES))
+                examples = pool.draw(random, self.pool_rows, row["_id"])
+                if isinstance(examples, str):
+                    return examples
+                made[_EXAMPLES] = examples
+            return made
+
+        async def apply(rows: list[Row]) -> list[list[Outcome]]:
+            return [[_outcome(drawn(row, copy)) for copy in range(self.times)] for row in rows]
+
+        return apply
+
+
+def _outcome(drawn: Row | str) -> Outcome:
+    return Failed(drawn) if isinstance(drawn, str) else Kept(drawn)
+
+
+class Pool:
+    """Rows to draw examples from."""
+
+    def __init__(self, table: pa.Table, step: str, columns: Sequence[str]) -> None:
+        """Raises DataError where the table lacks one of ``columns``."""
+        for name in columns:
+            if name not in table.column_names:
+                known = ", ".join(each for each in table.column_names if each[0] != "_") or "none"
+                raise DataError(f"pool_columns: step {step!r} has no column {name!r}; it has {known}")
+        self.step = step
+        self.places = {name: place for place, name in enumerate(table["_id"].to_pylist())}
+        self.rows: list[dict[str, str | None]] = [
+            {name: _as_text(value) for name, value in row.items()}
+            for row in table.select(list(columns)).to_pylist()
+        ]
+
+    def draw(self, random: Random, count: int, but: str) -> list[dict[str, str | None]] | str:
+        """``count`` different rows without the one called ``but``, or why there are not as many."""
+        own = self.places.get(but)
+        others = len(self.rows) - (own is not None)
+        if others < count:
+            return f"draw: the pool {self.step!r} holds {others} other rows, and pool_rows asks for {count}"
+        # One more than needed, where the row itself may be among them.
+        places = random.sample(range(len(self.rows)), count + (own is not None))
+        return [self.rows[place] for place in places if place != own][:count]
+
+
+def _as_text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,33 @@
+"""Numbered rows: where a pipeline starts that has no seeds of its own (a model writes its own prompts, say)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pydantic import PositiveInt
+
+from ..operator import Context, Estimate, Source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_BATCH_ROWS = 65_536
+
+
+class Count(Source):
+    """``rows`` rows with ``number``, int64, from 0."""
+
+    rows: PositiveInt
+
+    def estimate(self, rows: int) -> Estimate:
+        return Estimate(rows=self.rows)
+
+    def read(self, context: Context) -> Iterator[pa.RecordBatch]:
+        import numpy as np
+        import pyarrow as pa
+
+        for start in range(0, self.rows, _BATCH_ROWS):
+            context.check()
+            numbers = np.arange(start, min(start + _BATCH_ROWS, self.rows), dtype=np.int64)
+            yield pa.RecordBatch.from_pydict({"number": numbers})
