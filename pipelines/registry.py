@@ -90,6 +90,7 @@ VALUED: dict[str, str] = {
     "map": "pipelines.user_code:UserMap",
     "compute": "filters.compute:Compute",
     "score": "filters.score:Score",
+    "unfold": "filters.unfold:Unfold",
     "keep": "filters.keep:Keep",
     "decontaminate": "filters.decontaminate:Decontaminate",
 }
