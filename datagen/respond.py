@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..pipelines.errors import EngineError
-from ..pipelines.inference import Completion, Engine, Message, Request, derive_seed
-from ..pipelines.operator import Apply, Failed, Filtered, Kept, Outcome
+from ..pipelines.errors import DataError
+from ..pipelines.inference import Completion, Message, Request
+from ..pipelines.operator import Filtered, Kept, Outcome
 from ..pipelines.records import Row, turns
-from .sampling import Generator, ask
+from .conversations import conversation, with_system
+from .generator import Generator
+from .trying import Answer, ToRequest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,7 +33,7 @@ class Respond(Generator):
     system: str | None = None
     on_length: Literal["keep", "filter"] = "keep"
 
-    def types(self) -> Mapping[str, pa.DataType]:
+    def made(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa
 
         return {
@@ -46,63 +48,39 @@ class Respond(Generator):
             "messages": pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
         }
 
-    def open(self, context: Context) -> Apply:
-        engine, sampling, seed = context.engine(self.model), self.sampling(), context.seed
+    def request(self, context: Context) -> ToRequest:
+        sampling = self.sampling()
 
-        async def apply(rows: list[Row]) -> list[list[Outcome]]:
-            answers: list[list[Outcome]] = [[] for _ in rows]
-            requests: list[Request] = []
-            owners: list[tuple[int, int]] = []
-            for index, row in enumerate(rows):
-                asked = self._messages(row)
-                if isinstance(asked, str):
-                    answers[index] = [Failed(asked)]
-                    continue
-                for ordinal in range(self.samples):
-                    draw = derive_seed(seed, row["_id"], ordinal)
-                    requests.append(Request(f"{row['_id']}:{ordinal}", draw, sampling, messages=asked))
-                    owners.append((index, ordinal))
-            for (index, ordinal), completion in zip(owners, await ask(engine, requests), strict=True):
-                answers[index].append(self._outcome(rows[index], ordinal, completion, engine))
-            return answers
+        def request(row: Row) -> Request:
+            return Request("", 0, sampling, messages=tuple(self._asked(row)))
 
-        return apply
+        return request
 
-    def _messages(self, row: Row) -> tuple[Message, ...] | str:
-        """The conversation to go on with, or why there is none."""
+    def _asked(self, row: Row) -> list[Message]:
+        """The conversation to go on with. Raises DataError where there is none."""
         system = row.get("system") or self.system
         if isinstance(row.get("prompt"), str):
-            return tuple(turns(row["prompt"], None, system))
-        given = row.get("messages")
+            return turns(row["prompt"], None, system)
+        given = conversation(row)
         if not given:
-            return "the row has neither a text in 'prompt' nor a conversation in 'messages'"
-        if any(
-            not isinstance(turn.get("role"), str) or not isinstance(turn.get("content"), str)
-            for turn in given
-        ):
-            return "every turn of 'messages' needs a role and a text"
+            raise DataError("the row has neither a text in 'prompt' nor a conversation in 'messages'")
         if given[-1]["role"] == "assistant":
-            return "the conversation in 'messages' is answered already: its last turn is the assistant's"
-        asked: list[Message] = [{"role": turn["role"], "content": turn["content"]} for turn in given]
-        if system and asked[0]["role"] != "system":
-            asked.insert(0, {"role": "system", "content": system})
-        return tuple(asked)
+            raise DataError(
+                "the conversation in 'messages' is answered already: its last turn is the assistant's"
+            )
+        return with_system(given, system)
 
-    def _outcome(
-        self, row: Row, ordinal: int, completion: Completion | EngineError, engine: Engine
-    ) -> Outcome:
-        if isinstance(completion, EngineError):
-            return Failed(str(completion), retryable=False, row={"sample": ordinal})
-        made = _columns(completion, ordinal)
-        if self.logprobs is not None and engine.vocab_size is not None:
-            made["vocab_size"] = engine.vocab_size
+    def read(self, row: Row, answer: Answer) -> list[Outcome]:
+        made = _columns(answer.completion, answer.ordinal)
+        if self.logprobs is not None and answer.engine.vocab_size is not None:
+            made["vocab_size"] = answer.engine.vocab_size
         if not isinstance(row.get("prompt"), str):
-            made["messages"] = [*row["messages"], {"role": "assistant", "content": completion.text}]
-        if not completion.text.strip():
-            return Filtered("empty", row=made)
-        if completion.finish == "length" and self.on_length == "filter":
-            return Filtered("truncated", row=made)
-        return Kept(made)
+            made["messages"] = [*row["messages"], {"role": "assistant", "content": answer.text}]
+        if not answer.text.strip():
+            return [Filtered("empty", row=made)]
+        if answer.completion.finish == "length" and self.on_length == "filter":
+            return [Filtered("truncated", row=made)]
+        return [Kept(made)]
 
 
 def _columns(completion: Completion, ordinal: int) -> Row:

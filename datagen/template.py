@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from ..pipelines.errors import DataError, EngineError
-from ..pipelines.inference import Completion, Request, derive_seed
-from ..pipelines.operator import Apply, Failed, Kept, Outcome
+from ..pipelines.inference import Message, Request
+from ..pipelines.operator import Failed, Kept, Outcome
 from ..pipelines.records import Row, turns
+from .conversations import gone_on
+from .generator import Generator
 from .parsers import AnyParser, TextParser, Unparsed
 from .prompts import find_prompt
-from .sampling import Generator, ask
+from .trying import Answer, ToRequest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,13 +36,15 @@ class Template(Generator):
     ``parser``: how to read the answer (``{kind: text|json|code|numbered_list|tags|regex, ...}``);
     each record it finds is a new row, with its columns, ``sample`` (which answer) and ``item`` (which
     record of it). An answer that does not parse is a failed row with the reason. Where the parser
-    makes a ``prompt``, the parent's answer columns are null in the child.
+    makes a ``prompt``, the parent's answer columns are null in the child. ``conversation``: the prompt is
+    the next turn of the row's ``messages`` (if there are any), and both turns are appended to them.
     """
 
     template: str
     system: str | None = None
     variables: dict[str, Any] = Field(default_factory=dict)
     parser: AnyParser = Field(default_factory=TextParser)
+    conversation: bool = False
 
     def content(self) -> Mapping[str, str]:
         digests = {"template": find_prompt(self.template).digest}
@@ -49,7 +52,7 @@ class Template(Generator):
             digests["system"] = _system(self.system).digest
         return digests
 
-    def types(self) -> Mapping[str, pa.DataType]:
+    def made(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa
 
         turn = pa.struct([("role", pa.string()), ("content", pa.string())])
@@ -72,55 +75,42 @@ class Template(Generator):
             "answer": pa.string(),
         }
 
-    def open(self, context: Context) -> Apply:
-        engine, sampling, seed = context.engine(self.model), self.sampling(), context.seed
+    def request(self, context: Context) -> ToRequest:
+        sampling = self.sampling()
         prompt = find_prompt(self.template).renderer()
         system = None if self.system is None else _system(self.system).renderer()
 
-        async def apply(rows: list[Row]) -> list[list[Outcome]]:
-            answers: list[list[Outcome]] = [[] for _ in rows]
-            requests: list[Request] = []
-            owners: list[tuple[int, int]] = []
-            for index, row in enumerate(rows):
-                try:
-                    asked = tuple(
-                        turns(self._filled(prompt, row), None, system and self._filled(system, row))
-                    )
-                except DataError as error:
-                    answers[index] = [Failed(str(error))]
-                    continue
-                for ordinal in range(self.samples):
-                    draw = derive_seed(seed, row["_id"], ordinal)
-                    requests.append(Request(f"{row['_id']}:{ordinal}", draw, sampling, messages=asked))
-                    owners.append((index, ordinal))
-            for (index, ordinal), completion in zip(owners, await ask(engine, requests), strict=True):
-                answers[index] += self._outcomes(rows[index], ordinal, completion)
-            return answers
+        def request(row: Row) -> Request:
+            said = self._filled(prompt, row)
+            told = None if system is None else self._filled(system, row)
+            messages = gone_on(row, said, told) if self.conversation else turns(said, None, told)
+            return Request("", 0, sampling, messages=tuple(messages))
 
-        return apply
+        return request
 
-    def _filled(self, prompt: Callable[[Mapping[str, Any]], str], row: Row) -> str:
-        return prompt({**{name: value for name, value in row.items() if name[0] != "_"}, **self.variables})
-
-    def _outcomes(self, row: Row, ordinal: int, completion: Completion | EngineError) -> list[Outcome]:
-        if isinstance(completion, EngineError):
-            return [Failed(str(completion), row={"sample": ordinal})]
-        parsed = self.parser.parse(completion.text)
+    def read(self, row: Row, answer: Answer) -> list[Outcome]:
+        parsed = self.parser.parse(answer.text)
         if isinstance(parsed, Unparsed):
-            cut = ", cut off by max_tokens" if completion.finish == "length" else ""
+            cut = ", cut off by max_tokens" if answer.completion.finish == "length" else ""
             return [
                 Failed(
-                    f"{self.parser.kind}: {parsed.reason}{cut}: {_short(completion.text)!r}",
-                    row={"sample": ordinal, "answer": _encodable(completion.text)},
+                    f"{self.parser.kind}: {parsed.reason}{cut}: {_short(answer.text)!r}",
+                    row={"sample": answer.ordinal, "answer": _encodable(answer.text)},
                 )
             ]
         outcomes: list[Outcome] = []
         for item, columns in enumerate(parsed):
-            stale = (
-                dict.fromkeys((name for name in _STALE if name in row), None) if "prompt" in columns else {}
-            )
-            outcomes.append(Kept({**stale, **columns, "sample": ordinal, "item": item}))
+            stale: Row = {}
+            if "prompt" in columns:
+                stale = dict.fromkeys((name for name in _STALE if name in row), None)
+            if self.conversation:
+                turn: Message = {"role": "assistant", "content": answer.text}
+                stale["messages"] = [*(answer.request.messages or ()), turn]
+            outcomes.append(Kept({**stale, **columns, "sample": answer.ordinal, "item": item}))
         return outcomes
+
+    def _filled(self, prompt: Callable[[Mapping[str, Any]], str], row: Row) -> str:
+        return prompt({**{name: value for name, value in row.items() if name[0] != "_"}, **self.variables})
 
 
 def _system(text: str) -> Any:

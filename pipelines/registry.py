@@ -4,6 +4,8 @@ A step is ``{VERB: NAME, ...}`` where the verb has named operators (``dedup: exa
 ``{VERB: VALUE, ...}`` where it has one operator that takes the value as a parameter
 (``keep: "passed"``). Other packages add operators through the entry-point group
 ``gristmill.operators``: the entry's name is ``verb.name``, its object an Operator class.
+
+Part of the ground floor: an operator may hold another by name (a generator its ``check``).
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ NAMED: dict[str, dict[str, str]] = {
         "constraints": "datagen.constraints.tasks:ConstraintTasks",
     },
     "generate": {
+        "attempts": "datagen.attempts:Attempts",
         "bugs": "datagen.edits.bugs:InjectBugs",
         "respond": "datagen.respond:Respond",
         "template": "datagen.template:Template",
@@ -56,7 +59,10 @@ NAMED: dict[str, dict[str, str]] = {
         "distill": "trainer.objectives.distillation:Distillation",
         "weak_to_strong": "trainer.objectives.weak_to_strong:WeakToStrong",
     },
-    "evaluate": {"constraints": "datagen.constraints.evaluate:EvaluateConstraints"},
+    "evaluate": {
+        "answers": "datagen.evaluation.answers:EvaluateAnswers",
+        "constraints": "datagen.constraints.evaluate:EvaluateConstraints",
+    },
     "export": {
         "parquet": "pipelines.sinks:ParquetExport",
         "arrow": "pipelines.sinks:ArrowExport",
@@ -69,6 +75,7 @@ NAMED: dict[str, dict[str, str]] = {
 VALUED: dict[str, str] = {
     "draw": "datagen.draw:Draw",
     "map": "pipelines.user_code:UserMap",
+    "compute": "filters.compute:Compute",
     "score": "filters.score:Score",
     "keep": "filters.keep:Keep",
     "decontaminate": "filters.decontaminate:Decontaminate",

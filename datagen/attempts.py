@@ -1,0 +1,70 @@
+"""``generate: attempts``: what a model makes of a row in several checked trials, folded into the row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from ..pipelines.operator import Estimate, Failed, Kept, Outcome
+from .template import Template
+from .trials import Trial
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Attempts(Template):
+    """Like ``generate: template`` with a ``check``, but each row stays itself.
+
+    Adds ``NAME`` text (the first column that the parser makes, of the first attempt that passed; of the first that
+    parsed where none passed; null where none parsed), ``NAME_passed`` bool (any did), ``NAME_pass_rate`` float64 in
+    0 .. 1 (an attempt that does not parse has not passed) and ``NAME_trials`` int32. So two steps measure what
+    a hint is worth: attempts with it and without it. A row fails where no attempt could be made.
+    """
+
+    makes: ClassVar[bool] = False
+
+    name: str = Field(default="attempt", pattern=r"^[A-Za-z]\w*$")
+
+    def model_post_init(self, context: Any) -> None:
+        super().model_post_init(context)
+        if self.check is None:
+            raise ValueError("attempts are counted by a verdict on each: add `check: {verify: ...}`")
+        if self.keep != "all":
+            raise ValueError("`keep` chooses among rows, and attempts make none: leave it out")
+
+    def types(self) -> Mapping[str, pa.DataType]:
+        import pyarrow as pa
+
+        return {
+            self.name: pa.string(),
+            f"{self.name}_passed": pa.bool_(),
+            f"{self.name}_pass_rate": pa.float64(),
+            f"{self.name}_trials": pa.int32(),
+        }
+
+    def estimate(self, rows: int) -> Estimate:
+        asked = super().estimate(rows)
+        return Estimate(rows, asked.requests, asked.prompt_tokens, asked.completion_tokens)
+
+    def chosen(self, trials: Sequence[Trial]) -> list[Outcome]:
+        made = [trial for trial in trials if trial.answered]
+        if not made:
+            first = trials[0].outcomes[0]
+            assert isinstance(first, Failed)
+            return [Failed(first.error)]
+        passed = [trial for trial in trials if trial.passed]
+        column = next(iter(self.parser.types()))
+        texts = (trial.value(column) for trial in [*passed, *made])
+        return [
+            Kept(
+                {
+                    self.name: next((text for text in texts if text is not None), None),
+                    f"{self.name}_passed": bool(passed),
+                    f"{self.name}_pass_rate": len(passed) / len(trials),
+                    f"{self.name}_trials": len(trials),
+                }
+            )
+        ]

@@ -1,0 +1,35 @@
+"""The conversation in a row's ``messages``, gone on with."""
+
+from __future__ import annotations
+
+from ..pipelines.errors import DataError
+from ..pipelines.inference import Message
+from ..pipelines.records import Row
+
+
+def gone_on(row: Row, said: str, system: str | None) -> list[Message]:
+    """The row's conversation, or a new one, with what the user says next. ``system``: where it has none.
+
+    Raises DataError where ``messages`` is no conversation that waits for the user.
+    """
+    given = conversation(row)
+    if given and given[-1]["role"] == "user":
+        raise DataError("the conversation in 'messages' waits for the assistant: its last turn is the user's")
+    return [*with_system(given, system), {"role": "user", "content": said}]
+
+
+def conversation(row: Row) -> list[Message]:
+    """The row's ``messages``, none where the column is null or missing. Raises DataError on another shape."""
+    given = row.get("messages") or []
+    if any(
+        not isinstance(turn.get("role"), str) or not isinstance(turn.get("content"), str) for turn in given
+    ):
+        raise DataError("every turn of 'messages' needs a role and a text")
+    return [{"role": turn["role"], "content": turn["content"]} for turn in given]
+
+
+def with_system(messages: list[Message], system: str | None) -> list[Message]:
+    """The messages, after ``system`` where they have no system prompt of their own."""
+    if not system or (messages and messages[0]["role"] == "system"):
+        return messages
+    return [{"role": "system", "content": system}, *messages]

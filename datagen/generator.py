@@ -1,0 +1,133 @@
+"""What the generators share: a model asked about each row, in a number of trials, its answers checked."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import PositiveInt
+
+from ..pipelines.inference import Capability
+from ..pipelines.operator import Apply, Estimate, Failed, Filtered, Kept, Map, ModelRef, Outcome
+from ..pipelines.records import Row
+from .check import PASSED, Check
+from .sampling import Decoding
+from .trials import AnyPolicy, Fixed, Policy, Trial
+from .trying import Answer, ToRequest, Trying, tried
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..pipelines.operator import Context
+
+#: A prompt's length where nothing is known of it yet, for estimates (tokens).
+_PROMPT_TOKENS = 128
+
+
+class Generator(Decoding, Map):
+    """A map that asks a model. New rows: ``samples`` a row, each with a seed of its own, or as many as
+    ``trials`` decides.
+
+    ``check``: a verifier, ``{verify: ..., ...}``, that judges each row made and adds its columns; with it
+    come ``trials`` int32, how many samples the parent got, and ``pass_rate`` float64, the share of them that passed.
+    ``keep``: ``all`` rows made, those that ``passed`` (as many as the policy wants), or the ``first`` that did.
+    """
+
+    makes: ClassVar[bool] = True
+    batch_rows: ClassVar[int] = 16
+    seeded: ClassVar[bool] = True
+
+    model: ModelRef
+    samples: PositiveInt = 1
+    trials: AnyPolicy | None = None
+    check: Check | None = None
+    keep: Literal["all", "passed", "first"] = "all"
+
+    def model_post_init(self, context: object) -> None:
+        super().model_post_init(context)
+        if self.trials is not None and self.samples != 1:
+            raise ValueError("`samples` is a fixed number of trials: give it or `trials`, not both")
+        needing = "keep" if self.keep != "all" else "trials" if self.policy().judges() else None
+        if needing is not None and self.check is None:
+            raise ValueError(f"`{needing}` needs a verdict on each answer: add `check: {{verify: ...}}`")
+        if self.policy().most() > 1 and self.temperature == 0:
+            raise ValueError("several samples at temperature 0 are one sample: set temperature above 0")
+
+    @abstractmethod
+    def request(self, context: Context) -> ToRequest:
+        """The function that makes a row's request. Compile templates here."""
+
+    @abstractmethod
+    def read(self, row: Row, answer: Answer) -> list[Outcome]:
+        """What one answer becomes: at least one outcome, each with ``sample``, its ordinal."""
+
+    def made(self) -> Mapping[str, pa.DataType]:
+        """Arrow types of the columns that :meth:`read` makes."""
+        return {}
+
+    def policy(self) -> Policy:
+        return self.trials or Fixed(samples=self.samples)
+
+    def needs(self) -> Mapping[str, frozenset[Capability]]:
+        return {"model": self.sampling().needs()}
+
+    def types(self) -> Mapping[str, pa.DataType]:
+        import pyarrow as pa
+
+        if self.check is None:
+            return self.made()
+        tried = {"trials": pa.int32(), "pass_rate": pa.float64()}
+        return {**self.made(), **self.check.operator.types(), **tried}
+
+    def estimate(self, rows: int) -> Estimate:
+        """Half of ``max_tokens`` a completion, and prompts of 128 tokens, until a run knows better."""
+        requests = rows * self.policy().most()
+        return Estimate(
+            rows=requests,
+            requests=requests,
+            prompt_tokens=requests * _PROMPT_TOKENS,
+            completion_tokens=requests * self.max_tokens // 2,
+        )
+
+    def open(self, context: Context) -> Apply:
+        trying = Trying(
+            context.engine(self.model),
+            context.seed,
+            self.policy(),
+            self.request(context),
+            self.read,
+            None if self.check is None else self.check.open(context),
+        )
+
+        async def apply(rows: list[Row]) -> list[list[Outcome]]:
+            return [
+                [trials] if isinstance(trials, Failed) else self.chosen(trials)
+                for trials in await tried(trying, rows)
+            ]
+
+        return apply
+
+    def chosen(self, trials: Sequence[Trial]) -> list[Outcome]:
+        """The outcomes of a row whose trials are over."""
+        if self.check is None:
+            return [outcome for trial in trials for outcome in trial.outcomes]
+        told = {"trials": len(trials), "pass_rate": sum(trial.passed for trial in trials) / len(trials)}
+        wanted = 1 if self.keep == "first" else self.policy().wanted(trials)
+        outcomes: list[Outcome] = []
+        kept = 0
+        for outcome in (outcome for trial in trials for outcome in trial.outcomes):
+            if not isinstance(outcome, Kept):
+                outcomes.append(outcome)
+                continue
+            row = {**outcome.row, **told}
+            if self.keep == "all":
+                outcomes.append(Kept(row))
+            elif row.get(PASSED) is not True:
+                outcomes.append(Filtered("not_passed", row=row))
+            elif wanted is not None and kept >= wanted:
+                outcomes.append(Filtered("surplus", row=row))
+            else:
+                kept += 1
+                outcomes.append(Kept(row))
+        return outcomes
