@@ -31,6 +31,7 @@ NAMED: dict[str, dict[str, str]] = {
     "generate": {
         "attempts": "datagen.attempts:Attempts",
         "bugs": "datagen.edits.bugs:InjectBugs",
+        "complete": "datagen.complete:Complete",
         "respond": "datagen.respond:Respond",
         "template": "datagen.template:Template",
     },
