@@ -168,3 +168,15 @@ def test_nested_values_come_back_whatever_their_shape(
     column = read(Jsonl(path=path), context)["v"]
     got = column.to_pylist()
     assert [json.loads(v) for v in got] == values if column.type == pa.string() else got == values
+
+
+def test_packaged_seeds_are_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = Jsonl(path="gristmill:seeds/instructions.jsonl")
+    assert read(source, context).num_rows == source.count_rows() >= 10
+    assert list(source.content()) == ["gristmill:seeds/instructions.jsonl"]
+    assert len(Jsonl(path="gristmill:seeds").content()) >= 3
+    with pytest.raises(DataError, match=r"there are .*gristmill:seeds/instructions\.jsonl"):
+        Jsonl(path="gristmill:seeds/instruction.jsonl").content()
