@@ -32,6 +32,7 @@ NAMED: dict[str, dict[str, str]] = {
     "generate": {
         "attempts": "datagen.attempts:Attempts",
         "bugs": "datagen.edits.bugs:InjectBugs",
+        "complete": "datagen.complete:Complete",
         "edit_styles": "datagen.edits.styles:EditStyles",
         "lintseq": "datagen.edits.lintseq:LintSeq",
         "respond": "datagen.respond:Respond",
