@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -21,12 +21,18 @@ if TYPE_CHECKING:
     from ..pipelines.operator import Context
 
 _BATCH_ROWS = 2048
+#: Brings all names of a module, private ones too, into the namespace that a function of it runs in.
+IMPORT = """from __future__ import annotations
+import importlib
+
+globals().update({{k: v for k, v in vars(importlib.import_module("{module}")).items() if not k.startswith("__")}})
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
     """A row. ``source`` has its decorators, dedented; ``lines`` counts it; ``signature`` is one line without the colon.
-    ``prelude``: the text of its whole module."""
+    ``prelude``: code with which it runs."""
 
     name: str
     qualname: str
@@ -45,8 +51,9 @@ class PythonFunctions(Source):
     Found by parsing source files: nothing is imported or run. ``min_lines`` and ``max_lines`` bound
     a function's length, ``rows`` how many are read. ``private``: also names that start with "_".
     Functions within functions stay part of these. Files that this Python cannot parse are left out.
-    ``prelude``: adds the column ``prelude``, the whole module's source, with which a function runs (``generate: bugs``
-    and the verifiers take its name).
+    ``prelude``: adds the column ``prelude``, code with which a function runs alone (``generate: bugs`` and the verifiers
+    take the column's name): the ``source`` of its whole module, or an ``import`` of all names of the installed module,
+    for packages whose modules import each other (the sandbox then needs ``packages: true``).
     """
 
     package: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
@@ -54,7 +61,7 @@ class PythonFunctions(Source):
     max_lines: PositiveInt = 200
     rows: PositiveInt | None = None
     private: bool = False
-    prelude: bool = False
+    prelude: Literal["source", "import"] | None = None
 
     def content(self) -> Mapping[str, str]:
         hasher = blake2b(digest_size=16)
@@ -96,13 +103,16 @@ class PythonFunctions(Source):
         if held:
             yield pa.RecordBatch.from_pylist(held, schema=schema)
 
+    def _prelude(self, function: Function) -> str | None:
+        return IMPORT.format(module=function.module) if self.prelude == "import" else function.prelude
+
     def _functions(self, context: Context) -> Iterator[Function]:
         for module, file in source_files(self.package):
             context.check()
             for function in functions(file.read_bytes(), module):
                 named = self.private or not function.name.startswith("_")
                 if named and self.min_lines <= function.lines <= self.max_lines:
-                    yield function
+                    yield replace(function, prelude=self._prelude(function))
 
 
 def source_files(package: str) -> list[tuple[str, Path]]:

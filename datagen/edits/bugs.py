@@ -44,6 +44,7 @@ class InjectBugs(Map):
     no mutant (``no_bug``).
     """
 
+    version: ClassVar[int] = 2
     makes: ClassVar[bool] = True
     seeded: ClassVar[bool] = True
     batch_rows: ClassVar[int] = 32

@@ -118,6 +118,12 @@ def test_hostile_files_have_no_functions() -> None:
 
 
 def test_a_function_comes_with_its_module_where_that_is_asked_for(package: str, context: Any) -> None:
-    [row] = read(PythonFunctions(package=f"{package}.inner", prelude=True), context)
+    [row] = read(PythonFunctions(package=f"{package}.inner", prelude="source"), context)
     assert row["prelude"] == "def late(x):\n\ty = x\n\treturn y\n"
+    [row] = read(PythonFunctions(package="base64", min_lines=20, rows=1, prelude="import"), context)
+    space: dict[str, Any] = {}
+    exec(row["prelude"], space)
+    assert "_b32alphabet" in space, "private names too"
+    exec(row["source"], space)
+    assert row["name"] in space
     assert "prelude" not in read(PythonFunctions(package=package), context)[0]
