@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ..pipelines.operator import Context
 
 _BATCH_ROWS = 2048
-_PRELUDE = """from importlib import import_module as _module
+_PRELUDE = """from __future__ import annotations
+from importlib import import_module as _module
 
 globals().update({{name: value for name, value in vars(_module("{module}")).items() if not name.startswith("__")}})
 """

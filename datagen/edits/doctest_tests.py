@@ -26,12 +26,15 @@ def _told(report):
 def tests_from_doctests(program: str) -> str | None:
     """Test functions, one for each docstring of functions, classes and methods that has examples.
 
+    An example that imports what the program itself defines does without: it would get the installed one.
     None where the program does not parse or has no example.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = list(_examples(ast.parse(program), ""))
+            tree = ast.parse(program)
+            own = {node.name for node in tree.body if isinstance(node, _DEFINITIONS)}
+            found = list(_examples(tree, "", own))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     if not found:
@@ -42,19 +45,42 @@ def tests_from_doctests(program: str) -> str | None:
     return "\n\n".join([_HEAD, *tests])
 
 
-def _examples(node: ast.AST, prefix: str) -> Iterator[tuple[str, str]]:
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+def _examples(node: ast.AST, prefix: str, own: set[str]) -> Iterator[tuple[str, str]]:
     """(qualified name, its examples as docstring text). Raises ValueError for malformed examples."""
     for child in ast.iter_child_nodes(node):
-        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        if not isinstance(child, _DEFINITIONS):
             continue
         examples = doctest.DocTestParser().get_examples(ast.get_docstring(child) or "")
-        if examples:
-            yield f"{prefix}{child.name}", "".join(_written(example) for example in examples)
+        texts = [_written(example, own) for example in examples]
+        if any(texts):
+            yield f"{prefix}{child.name}", "".join(texts)
         if isinstance(child, ast.ClassDef):
-            yield from _examples(child, f"{prefix}{child.name}.")
+            yield from _examples(child, f"{prefix}{child.name}.", own)
 
 
-def _written(example: doctest.Example) -> str:
-    first, *rest = example.source.rstrip("\n").split("\n")
+def _written(example: doctest.Example, own: set[str]) -> str:
+    """The example as docstring text; empty where all it does is to import the program's own names."""
+    source = _without_own_imports(example.source, own)
+    if source is None:
+        return ""
+    first, *rest = source.rstrip("\n").split("\n")
     source = "\n".join([f">>> {first}", *(f"... {line}" for line in rest)])
     return f"{source}\n{example.want}"
+
+
+def _without_own_imports(source: str, own: set[str]) -> str | None:
+    """``from package import a, b`` without the names in ``own``; None where no name is left."""
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError:
+        return source  # an example of what does not parse
+    if len(statements) != 1 or not isinstance(statements[0], ast.ImportFrom):
+        return source
+    statement = statements[0]
+    names = [alias for alias in statement.names if (alias.asname or alias.name) not in own]
+    if len(names) == len(statement.names):
+        return source
+    return ast.unparse(ast.ImportFrom(statement.module, names, statement.level)) if names else None

@@ -161,3 +161,22 @@ def test_instructions_say_what_they_are_given() -> None:
     assert len({instructions("f", 1, "m", "s", seed)["human"] for seed in range(30)}) == len(
         TEMPLATES["human"]
     )
+
+
+def test_examples_that_import_the_function_are_tests_of_the_one_given() -> None:
+    """They would get the installed one, which no mutation of the text changes."""
+    code = '''def dedent(text):
+    """
+    >>> from textwrap import dedent
+    >>> from textwrap import dedent, indent
+    >>> dedent("  a"), indent("b", " ")
+    ('  a', ' b')
+    """
+    return text
+'''
+    tests = from_doctests(code)
+    assert tests is not None
+    assert "import dedent" not in tests
+    with Sandbox(workers=1) as box:
+        assert box.run_now(RunTests(code, tests)).passed
+    assert from_doctests('def f():\n    """\n    >>> from a import f\n    """\n') is None
