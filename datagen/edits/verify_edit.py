@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import re
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,7 +19,8 @@ from ..verifying.cost import cost, ratio
 from ..verifying.mutation_score import measure
 from ..verifying.verdict import Judged, Run, Verdict, judge
 from ..verifying.verify_code import encodable, lacking
-from .diffs import applied, unified
+from .diffs import applied, lines_of, unified
+from .recorded_mutants import recorded, recorded_types
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 #: Verdicts that no run gives: nothing but spaces and comments changes; too much does; nothing needed to.
 NO_OP, REWRITE, NOT_NEEDED = "no_op", "rewrite", "not_needed"
-_LINES = re.compile(r"[^\n]*\n|[^\n]+")
 #: What a program may come to before an edit mends it. An error means that the tests could not be carried out.
 _WRONG = (Verdict.FAILED, Verdict.TIMEOUT, Verdict.MEMORY, Verdict.KILLED)
 
@@ -47,7 +46,8 @@ class VerifyEdit(Map):
     Also ``before_passed``, ``after_passed`` bool (null where not run), ``failed_tests`` list<text> (of before, in
     a fix), ``diff`` (unified, and checked that it applies), ``changed_lines`` int32 (its lines with - and +),
     ``changed_fraction`` float64, ``cost_ratio`` float64 (after's lines by before's, where both pass),
-    ``mutation_score`` float64 and ``mutants`` int32 (with ``mutants: N``). ``prelude``: a column of code put before
+    ``mutation_score`` float64 and ``mutants`` int32 (with ``mutants: N``), and the mutants themselves, ``mutant_diffs``
+    and ``mutant_caught`` (see :func:`recorded`). ``prelude``: a column of code put before
     both. All is run ``repeats`` times.
     """
 
@@ -83,6 +83,7 @@ class VerifyEdit(Map):
             "cost_ratio": pa.float64(),
             "mutation_score": pa.float64(),
             "mutants": pa.int32(),
+            **recorded_types(),
         }
 
     def summary(self, table: pa.Table) -> Mapping[str, Any]:
@@ -111,7 +112,7 @@ class VerifyEdit(Map):
             return Failed("the diff does not lead from before to after")
         told: Row = {**dict.fromkeys(self.types()), "failed_tests": [], "diff": encodable(diff)}
         removed, told["changed_lines"] = changes(diff)
-        told["changed_fraction"] = removed / max(1, len(_LINES.findall(before)))
+        told["changed_fraction"] = removed / max(1, len(lines_of(before)))
         told |= await self._judged(row, told["changed_fraction"], run)
         if told["passed"] and self.mutants:
             told |= await self._mutated(row, run, derive_seed(seed, row["_id"], "mutants"))
@@ -155,7 +156,11 @@ class VerifyEdit(Map):
             most=self.mutants,
             seed=draw,
         )
-        measured: Row = {"mutation_score": score.score, "mutants": score.mutants}
+        measured: Row = {
+            "mutation_score": score.score,
+            "mutants": score.mutants,
+            **recorded(row[self.after], score.drawn, score.noticed),
+        }
         if score.score is not None and score.score < self.min_mutation_score:
             first = score.survived[0]
             reason = f"{len(score.survived)} of {score.mutants} mutants pass; one {first.mistake} in line {first.line}"
@@ -177,7 +182,7 @@ def _names(judged: Judged) -> list[str]:
 
 def changes(diff: str) -> tuple[int, int]:
     """(lines that a unified diff takes out, lines that it takes out or puts in)."""
-    body = _LINES.findall(diff)[2:]
+    body = lines_of(diff)[2:]
     removed = sum(line.startswith("-") for line in body)
     return removed, removed + sum(line.startswith("+") for line in body)
 

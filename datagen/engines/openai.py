@@ -45,6 +45,15 @@ class Options(EngineOptions):
     attempts: int = Field(default=6, ge=1)
     timeout: float = Field(default=600.0, gt=0)
 
+    @field_validator("supports")
+    @classmethod
+    def _can_be_said(cls, supports: tuple[Capability, ...] | None) -> tuple[Capability, ...] | None:
+        if supports is not None and "user_turn" in supports:
+            raise ValueError(
+                "the protocol has no words for user_turn: serve the model with vllm or transformers"
+            )
+        return supports
+
     @field_validator("url")
     @classmethod
     def _is_http(cls, url: str) -> str:

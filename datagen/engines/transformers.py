@@ -41,7 +41,7 @@ class Options(EngineOptions):
 
 
 def capabilities(options: Options) -> frozenset[Capability]:
-    return frozenset({"seed", "logprobs", "stop", "adapter", "prompt_tokens"})
+    return frozenset({"seed", "logprobs", "stop", "adapter", "prompt_tokens", "user_turn"})
 
 
 def start(settings: EngineSettings, options: Options) -> TransformersEngine:
