@@ -55,7 +55,10 @@ NAMED: dict[str, dict[str, str]] = {
         "exact": "filters.dedup_exact:ExactDedup",
         "semantic": "filters.dedup_semantic:SemanticDedup",
     },
-    "pair": {"preferences": "filters.pair_preferences:PreferencePairs"},
+    "pair": {
+        "preferences": "filters.pair_preferences:PreferencePairs",
+        "twins": "datagen.edits.twins:Twins",
+    },
     "select": {
         "agreement": "datagen.verifying.agreement:Agreement",
         "best": "filters.select_best:SelectBest",
@@ -63,7 +66,6 @@ NAMED: dict[str, dict[str, str]] = {
         "random": "filters.select_random:RandomSelect",
         "vote": "filters.select_vote:Vote",
     },
-    "pair": {"twins": "datagen.edits.twins:Twins"},
     "train": {
         "sft": "trainer.sft:SupervisedFineTuning",
         "cft": "trainer.objectives.cft:CritiqueFineTuning",
