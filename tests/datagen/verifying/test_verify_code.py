@@ -76,7 +76,10 @@ def test_verdicts(program: str, verdict: str, reason: str | None) -> None:
 
 
 def test_the_module_that_a_function_comes_from() -> None:
-    row = {"solution": "def area(r): return PI * r ** 2", "tests": "assert area(1) == 3\nassert area(2) == 12"}
+    row = {
+        "solution": "def area(r): return PI * r ** 2",
+        "tests": "assert area(1) == 3\nassert area(2) == 12",
+    }
     module = "PI = 3\ndef area(r): raise NotImplementedError"
     [alone, inside] = kept(VerifyTests(sandbox=BOX), row) + kept(
         VerifyTests(sandbox=BOX, prelude="module", mutants=4), {**row, "module": module}
