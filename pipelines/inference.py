@@ -89,7 +89,8 @@ class Completion:
 
     ``logprobs``: the log-probability (nats) of each sampled token. ``top_logprobs``: for each
     position the ``Sampling.logprobs`` likeliest tokens' log-probabilities, in falling order.
-    ``finish`` is ``stop`` (end of turn or a stop string) or ``length``.
+    ``finish`` is ``stop`` (end of turn or a stop string) or ``length``. ``slot``: when it was in flight
+    (from, to), seconds after the call; None: as long as the call.
     """
 
     request_id: str
@@ -100,6 +101,7 @@ class Completion:
     logprobs: tuple[float, ...] | None = None
     top_logprobs: tuple[tuple[float, ...], ...] | None = None
     cached_tokens: int = 0
+    slot: tuple[float, float] | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)

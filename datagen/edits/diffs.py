@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from difflib import SequenceMatcher
+from typing import TypeAlias
 
 CONTEXT = 3
 NO_NEWLINE = "\\ No newline at end of file\n"
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@.*\n")
 #: Lines as diff and patch count them: only a line feed ends one.
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
+#: As SequenceMatcher tells it: what, and from where to where in the old and in the new lines.
+_Change: TypeAlias = tuple[str, int, int, int, int]
 
 
 def unified(before: str, after: str, context: int = CONTEXT) -> str:
@@ -19,12 +22,32 @@ def unified(before: str, after: str, context: int = CONTEXT) -> str:
     Lines that both share at the start and the end are never part of a change, so one changed place
     gives one hunk with only its own lines in it.
     """
-    old, new = _LINE.findall(before), _LINE.findall(after)
-    hunks = list(_hunks(old, new, context))
-    return "".join(["--- before\n", "+++ after\n", *hunks]) if hunks else ""
+    old, new = lines_of(before), lines_of(after)
+    return _written(_changes(old, new), old, new, context)
 
 
-def _hunks(old: list[str], new: list[str], context: int) -> Iterator[str]:
+def inserting(before: str, after: str, context: int = CONTEXT) -> str:
+    """A unified diff that only inserts lines. Raises ValueError where ``after`` does not have all lines of ``before``
+    in their order."""
+    old, new = lines_of(before), lines_of(after)
+    changes: list[_Change] = []
+    at, start = 0, 0
+    for place, line in enumerate([*new, None]):
+        if line is None or (at < len(old) and line == old[at]):
+            if place > start:
+                changes.append(("insert", at, at, start, place))
+            at, start = at + 1, place + 1
+    if at != len(old) + 1:
+        raise ValueError("lines are missing, so this is no insertion")
+    return _written(changes, old, new, context)
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text with their line feeds, which alone end one; joined, they are the text."""
+    return _LINE.findall(text)
+
+
+def _changes(old: list[str], new: list[str]) -> list[_Change]:
     start = 0
     while start < min(len(old), len(new)) and old[start] == new[start]:
         start += 1
@@ -32,22 +55,24 @@ def _hunks(old: list[str], new: list[str], context: int) -> Iterator[str]:
     while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
         end += 1
     middle = SequenceMatcher(None, old[start : len(old) - end], new[start : len(new) - end], autojunk=False)
-    changes = [
+    return [
         (tag, start + i, start + j, start + k, start + m)
         for tag, i, j, k, m in middle.get_opcodes()
         if tag != "equal"
     ]
-    group: list[tuple[str, int, int, int, int]] = []
+
+
+def _written(changes: Iterable[_Change], old: list[str], new: list[str], context: int) -> str:
+    groups: list[list[_Change]] = []
     for change in changes:
-        if group and change[1] - group[-1][2] > 2 * context:
-            yield _hunk(group, old, new, context)
-            group = []
-        group.append(change)
-    if group:
-        yield _hunk(group, old, new, context)
+        if not groups or change[1] - groups[-1][-1][2] > 2 * context:
+            groups.append([])
+        groups[-1].append(change)
+    hunks = [_hunk(group, old, new, context) for group in groups]
+    return "".join(["--- before\n", "+++ after\n", *hunks]) if hunks else ""
 
 
-def _hunk(changes: list[tuple[str, int, int, int, int]], old: list[str], new: list[str], context: int) -> str:
+def _hunk(changes: list[_Change], old: list[str], new: list[str], context: int) -> str:
     first, last = changes[0], changes[-1]
     above = min(context, first[1])
     below = min(context, len(old) - last[2])

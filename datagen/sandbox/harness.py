@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from . import comparing, doctests, unit_tests
+from . import comparing, counting, doctests, unit_tests
 
 PROGRAM = "<program>"
 SHOWN = 400
@@ -25,11 +25,13 @@ MOST_TESTS = 1000
 
 @dataclass(slots=True)
 class Report:
-    """``tests``: (name, passed, message) of each test that ran."""
+    """``tests``: (name, passed, message) of each test that ran. ``lines``: how many the program executed,
+    where that was asked for."""
 
     tests: list[tuple[str, bool, str]] = field(default_factory=list)
     status: str | None = None
     message: str = ""
+    lines: int | None = None
 
     def note(self, name: str, error: BaseException | str | None) -> None:
         """A test's end. Running out of memory ends the run: what follows would tell nothing."""
@@ -54,6 +56,7 @@ class Report:
             "tests": [*failed, *(test for test in self.tests if test[1])][:MOST_TESTS]
             if len(self.tests) > MOST_TESTS
             else self.tests,
+            "lines": self.lines,
         }
 
 
@@ -149,6 +152,18 @@ def _defined(source: str, report: Report, name: str = "program") -> dict[str, An
 
 
 def _tests(job: Mapping[str, Any], report: Report) -> None:
+    if not job.get("count_lines"):
+        _run_tests(job, report)
+        return
+    with counting.LineCount() as count:
+        _run_tests(job, report)
+    if count.complete:
+        report.lines = count.lines
+    elif report.status is None:
+        report.end("error", "the count of executed lines was switched off")
+
+
+def _run_tests(job: Mapping[str, Any], report: Report) -> None:
     space = _defined(job["program"], report)
     if space is not None:
         remember(job["tests"], unit_tests.TESTS)

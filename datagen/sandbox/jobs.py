@@ -31,12 +31,14 @@ class RunTests(Job):
 
     A test is: each ``assert``, call, loop, ``with``, ``if`` and ``try`` at the top level of ``tests``
     (named by its line); each function whose name starts with ``test``; each method ``test*`` of a class
-    ``Test*`` or of a ``unittest.TestCase``. No test at all is an error.
+    ``Test*`` or of a ``unittest.TestCase``. No test at all is an error. ``count_lines``: count the lines that the
+    program executes (the result's ``lines``), which makes it several times slower.
     """
 
     kind: ClassVar[str] = "tests"
     program: str
     tests: str
+    count_lines: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,8 @@ class TestOutcome:
 class Result:
     """One run. ``message`` says why it did not pass. ``stdout`` and ``stderr`` are cut at the limit of output.
 
-    ``seconds``: wall time inside the sandbox; ``cpu_seconds``: of all its processes that ended.
+    ``seconds``: wall time inside the sandbox; ``cpu_seconds``: of all its processes that ended. ``lines``: how
+    many the program executed, null where that was not asked for or the run did not come to its end.
     """
 
     status: Status
@@ -47,6 +48,7 @@ class Result:
     stderr: str = ""
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+    lines: int | None = None
 
     @property
     def passed(self) -> bool:

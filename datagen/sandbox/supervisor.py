@@ -159,7 +159,12 @@ def _told(report: bytes, token: str) -> dict[str, Any] | None:
             return None
         tests = [[str(name), passed is True, str(message)] for name, passed, message in told["tests"]]
         if told["status"] in REPORTED:
-            return {"status": told["status"], "message": str(told["message"]), "tests": tests}
+            return {
+                "status": told["status"],
+                "message": str(told["message"]),
+                "tests": tests,
+                "lines": None if told["lines"] is None else int(told["lines"]),
+            }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     return None

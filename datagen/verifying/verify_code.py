@@ -90,10 +90,8 @@ class VerifyCode(Map):
         return apply
 
     async def _row(self, row: Row, run: Run, seed: int) -> Outcome:
-        for column in (self.code, *self.columns()):
-            if not isinstance(row.get(column), str):
-                found = f"holds {type(row[column]).__name__}" if column in row else "is missing"
-                return Failed(f"column {column!r} {found}, and text is needed")
+        if (error := lacking(row, (self.code, *self.columns()))) is not None:
+            return Failed(error)
         program = row[self.code]
         try:
             jobs = self.jobs(program, row)
@@ -126,6 +124,15 @@ class VerifyCode(Map):
             "mutants": None if score is None else score.mutants,
             **timed,
         }
+
+
+def lacking(row: Row, columns: Sequence[str]) -> str | None:
+    """What is wrong with the first of the columns that holds no text; None where all do."""
+    for column in columns:
+        if not isinstance(row.get(column), str):
+            found = f"holds {type(row[column]).__name__}" if column in row else "is missing"
+            return f"column {column!r} {found}, and text is needed"
+    return None
 
 
 def encodable(text: str) -> str:

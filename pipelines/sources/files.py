@@ -16,7 +16,8 @@ class FileSource(Source):
     """Reads files.
 
     ``path``: a path, glob, directory or fsspec URL (``s3://``, ``hf://``, ``https://``), or a list of
-    them; relative paths start at the current directory. ``rows``: read so many at most. ``rename``:
+    them (an empty list has no rows: a file that a recipe's user may leave out); relative paths start at the
+    current directory. ``rows``: read so many at most. ``rename``:
     old name -> new name. ``columns``: which to read (by their new names); all where it is left out.
     """
 
@@ -28,7 +29,7 @@ class FileSource(Source):
     columns: tuple[str, ...] | None = None
 
     def files(self) -> list[File]:
-        return files(self.path, self.endings)
+        return files(self.path, self.endings) if self.path else []
 
     def content(self) -> Mapping[str, str]:
         return {file.name: file.digest() for file in self.files()}

@@ -42,6 +42,8 @@ class Jsonl(FileSource):
 
     def read(self, context: Context) -> Iterator[pa.RecordBatch]:
         found = self.files()
+        if not found:
+            return iter(())
         shapes = Shapes(self.as_json)
         for number, (row, place, _) in enumerate(islice(_rows(found), self.rows)):
             if number % _BATCH_ROWS == 0:

@@ -28,6 +28,8 @@ class Parquet(FileSource):
 
     def read(self, context: Context) -> Iterator[pa.RecordBatch]:
         found = self.files()
+        if not found:
+            return iter(())
         schema = _one_schema(found)
         names = final_names(schema.names, self.rename, self.columns, found[0].name)
         return prepared(_batches(found, schema, list(names)), names, self.rows, context)

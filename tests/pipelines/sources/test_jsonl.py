@@ -170,6 +170,12 @@ def test_nested_values_come_back_whatever_their_shape(
     assert [json.loads(v) for v in got] == values if column.type == pa.string() else got == values
 
 
+def test_an_empty_list_of_paths_has_no_rows(context: Any) -> None:
+    source = Jsonl(path=(), columns=("text",))
+    assert list(source.read(context)) == []
+    assert (source.content(), source.estimate(0).rows) == ({}, 0)
+
+
 def test_packaged_seeds_are_found_from_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: Any
 ) -> None:

@@ -55,3 +55,7 @@ def test_a_url_is_read(tmp_path: Path, context: Any) -> None:
     with fsspec.open("memory://made/a.parquet", "wb") as stream:
         pq.write_table(pa.table({"n": [1, 2]}), stream)
     assert read(Parquet(path="memory://made/*.parquet"), context)["n"].to_pylist() == [1, 2]
+
+
+def test_an_empty_list_of_paths_has_no_rows(context: Any) -> None:
+    assert list(Parquet(path=()).read(context)) == []

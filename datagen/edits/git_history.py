@@ -1,0 +1,156 @@
+"""``source: git_history``: the edits that people made to a code base, each asked for by its commit's message."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, PositiveInt
+
+from ...pipelines.operator import Estimate, Source
+from ..python_functions import functions
+from .diffs import lines_of, unified
+from .git_repository import Change, Repository, texts
+from .verify_edit import changes, same_program
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ...pipelines.operator import Context
+
+_BATCH_ROWS = 512
+#: Lines at a message's end that are for machines.
+_TRAILER = re.compile(r"^([A-Z][\w-]*-(by|Id|Link)|Change-Id|Closes|Fixes|Refs?): \S.*$", re.IGNORECASE)
+
+
+class GitHistory(Source):
+    """A row for each function (or file) that a commit of the repository at ``path`` changed, newest commit first.
+
+    ``rev``: a revision, or a range such as ``v1.0..main``. ``suffix``: only files that end so. ``unit``: ``function``
+    (those of Python files; dedented) or ``file``. Left out are merges and first commits, files that were added,
+    removed or renamed, texts of more than ``max_lines`` lines, edits that change nothing but spaces and
+    comments, that touch more than the share ``max_changed`` of the lines before, and commits that change more than
+    ``most`` such units, which their message hardly describes, or whose message has fewer than ``min_words``
+    words. ``rows``: so many at most.
+
+    Columns: ``before``, ``after``, ``diff``, ``instruction`` (the message: subject and body, without trailers),
+    ``subject``, ``commit``, ``path``, ``function`` (null for files), ``changed_lines`` int32, ``changed_fraction`` float64.
+    The repository is read with git's plumbing; nothing is checked out or run. Raises DataError where git, the
+    repository or the revision is missing.
+    """
+
+    path: str
+    rev: str = Field(default="HEAD", pattern=r"^[^-\s]\S*$")
+    suffix: str = ".py"
+    unit: Literal["function", "file"] = "function"
+    max_lines: PositiveInt = 200
+    max_changed: float = Field(0.5, gt=0, le=1)
+    most: PositiveInt = 3
+    min_words: PositiveInt = 3
+    rows: PositiveInt | None = None
+
+    def content(self) -> Mapping[str, str]:
+        return {f"git {self.rev}": " ".join(Repository(self.path).resolve(self.rev))}
+
+    def estimate(self, rows: int) -> Estimate:
+        """About one edit in two commits, until they are read."""
+        about = max(1, len(Repository(self.path).commits(self.rev)) // 2)
+        return Estimate(rows=about if self.rows is None else min(about, self.rows))
+
+    def read(self, context: Context) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        text = pa.string()
+        names = ("before", "after", "diff", "instruction", "subject", "commit", "path", "function")
+        schema = pa.schema(
+            [
+                *((name, text) for name in names),
+                ("changed_lines", pa.int32()),
+                ("changed_fraction", pa.float64()),
+            ]
+        )
+        held: list[dict[str, Any]] = []
+        made = 0
+        with Repository(self.path) as repository:
+            for row in self._edits(repository, context):
+                if made == self.rows:
+                    break
+                made += 1
+                held.append(row)
+                if len(held) == _BATCH_ROWS:
+                    yield pa.RecordBatch.from_pylist(held, schema=schema)
+                    held = []
+        if held:
+            yield pa.RecordBatch.from_pylist(held, schema=schema)
+
+    def _edits(self, repository: Repository, context: Context) -> Iterator[dict[str, Any]]:
+        for commit in repository.commits(self.rev):
+            context.check()
+            changed = [each for each in repository.changes(commit) if each.path.endswith(self.suffix)]
+            if not changed or len(changed) > self.most:
+                continue
+            message = without_trailers(repository.message(commit))
+            if len(message.split()) < self.min_words:
+                continue
+            edits = [edit for change in changed for edit in self._units(repository, change)]
+            if len(edits) > self.most:
+                continue
+            told = {"instruction": message, "subject": message.splitlines()[0], "commit": commit}
+            yield from ({**told, **edit} for edit in edits if self._fits(edit))
+
+    def _units(self, repository: Repository, change: Change) -> Iterator[dict[str, Any]]:
+        sides = texts(repository, change, self.max_lines * 200 if self.unit == "file" else 1 << 20)
+        if sides is None:
+            return
+        path = change.path.encode("utf-8", "replace").decode()
+        if self.unit == "file":
+            pairs: list[tuple[str | None, str, str]] = [(None, *sides)]
+        else:
+            pairs = list(changed_functions(*sides, PurePosixPath(path).stem))
+        for name, before, after in pairs:
+            if before == after:
+                continue
+            diff = unified(before, after)
+            removed, count = changes(diff)
+            yield {
+                "path": path,
+                "function": name,
+                "before": before,
+                "after": after,
+                "diff": diff,
+                "changed_lines": count,
+                "changed_fraction": removed / max(1, len(lines_of(before))),
+            }
+
+    def _fits(self, edit: Mapping[str, Any]) -> bool:
+        sides = (edit["before"], edit["after"])
+        if any(not side.strip() or len(lines_of(side)) > self.max_lines for side in sides):
+            return False
+        return edit["changed_fraction"] <= self.max_changed and not same_program(*sides)
+
+
+def changed_functions(before: str, after: str, module: str) -> Iterator[tuple[str | None, str, str]]:
+    """(qualified name, its source before, after) of each function that both files define once and differently."""
+    old, new = _named(before, module), _named(after, module)
+    for name, source in new.items():
+        earlier = old.get(name)
+        if source is not None and earlier is not None and source != earlier:
+            yield name, earlier, source
+
+
+def _named(source: str, module: str) -> dict[str, str | None]:
+    """Sources by qualified name; None for a name that is defined more than once (a property's setter, say)."""
+    found: dict[str, str | None] = {}
+    for function in functions(source.encode(), module):
+        found[function.qualname] = None if function.qualname in found else function.source
+    return found
+
+
+def without_trailers(message: str) -> str:
+    """A commit's message without the lines at its end that are for machines (``Signed-off-by:`` and their like)."""
+    lines = message.replace("\r\n", "\n").strip().split("\n")
+    while lines and (not lines[-1].strip() or _TRAILER.match(lines[-1])):
+        lines.pop()
+    return "\n".join(line.rstrip() for line in lines).strip()

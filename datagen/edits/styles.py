@@ -1,0 +1,92 @@
+"""``generate: edit_styles``: an edit as ``CodeEdit`` rows, one for each of the styles in which it is asked for."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from ...pipelines.inference import derive_seed
+from ...pipelines.operator import Apply, Estimate, Filtered, Kept, Map, Outcome
+from ...pipelines.records import Row
+from .bug_instructions import STYLES
+from .diffs import applied, unified
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ...pipelines.operator import Context
+
+
+class EditStyles(Map):
+    """New rows with the columns of a ``CodeEdit``, ``most`` for each row, in styles drawn without repetition.
+
+    The styles are NextCoder's (Aggarwal et al., arXiv 2503.03656): ``detailed``, ``concise``, ``human`` and
+    ``conversational``. Their texts are the row's ``instructions``, or with ``columns`` the columns named there
+    (style -> column); a style without text is left out. Two styles with the same text count once. New columns:
+    ``before`` and ``after`` (of the columns that ``before`` and ``after`` name), ``diff``, ``instructions``, ``style`` and
+    ``instruction`` (the text in that style). Rows are filtered where they have no instruction (``no_instruction``) or
+    lack one side (``no_edit``).
+    """
+
+    makes: ClassVar[bool] = True
+    seeded: ClassVar[bool] = True
+
+    before: str = "before"
+    after: str = "after"
+    columns: dict[str, str] | None = None
+    most: PositiveInt = Field(default=1, le=len(STYLES))
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for style in self.columns or ():
+            if style not in STYLES:
+                raise ValueError(f"unknown style {style!r}; known: {', '.join(STYLES)}")
+        return self
+
+    def estimate(self, rows: int) -> Estimate:
+        return Estimate(rows=rows * self.most)
+
+    def types(self) -> Mapping[str, pa.DataType]:
+        import pyarrow as pa
+
+        text = pa.string()
+        return {
+            **dict.fromkeys(("before", "after", "diff", "style", "instruction"), text),
+            "instructions": pa.struct([(style, text) for style in STYLES]),
+        }
+
+    def open(self, context: Context) -> Apply:
+        seed = context.seed
+
+        async def apply(rows: list[Row]) -> list[list[Outcome]]:
+            return [self._made(row, derive_seed(seed, row["_id"], "styles")) for row in rows]
+
+        return apply
+
+    def _made(self, row: Row, draw: int) -> list[Outcome]:
+        before, after = row.get(self.before), row.get(self.after)
+        if not isinstance(before, str) or not isinstance(after, str):
+            return [Filtered("no_edit")]
+        texts = self._texts(row)
+        distinct = {text: style for style, text in reversed(texts.items())}
+        styles = [style for style in texts if distinct[texts[style]] == style]
+        if not styles:
+            return [Filtered("no_instruction")]
+        diff = unified(before, after)
+        assert applied(diff, before) == after
+        edit: Row = {"before": before, "after": after, "diff": diff, "instructions": texts}
+        random.Random(draw).shuffle(styles)
+        return [Kept({**edit, "style": style, "instruction": texts[style]}) for style in styles[: self.most]]
+
+    def _texts(self, row: Row) -> dict[str, str]:
+        if self.columns is None:
+            given = row.get("instructions") or {}
+        else:
+            given = {style: row.get(column) for style, column in self.columns.items()}
+        found = {style: given.get(style) for style in STYLES}
+        return {
+            style: text.strip() for style, text in found.items() if isinstance(text, str) and text.strip()
+        }

@@ -1,0 +1,139 @@
+"""``pair: twins``: each program that passes beside the failing one that is most like it, and where the two differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, PositiveInt
+
+from ...pipelines.errors import DataError
+from ...pipelines.operator import Context, Estimate, Failed, Filtered, Made, Whole
+from ...pipelines.records import Row
+from .near_misses import Tokens, closest, differing, tokens
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_SPAN = ("start", "end")
+
+
+class Twins(Whole):
+    """New rows of two parents: among the rows with equal values in ``group``, a passing program and its near miss.
+
+    The near-miss twins of FAIT (Fan et al., "Fault-Aware Fine-Tuning for Code Generation", arXiv 2503.16913): what
+    differs between a right program and a wrong one that is nearly the same is where the mistake is. Programs are in
+    the column ``code``, ``passed`` is boolean. Likeness is the share of matching tokens (0 .. 1) and at least
+    ``min_similarity``. A failing program may be the twin of several.
+
+    Columns: those of ``group`` and, of the passing row, ``columns``; ``chosen`` (passes) and ``rejected`` (fails),
+    ``chosen_spans`` and ``rejected_spans`` list<struct<start, end>> (int64, characters, the end not included: where each
+    differs from the other), ``similarity`` float64. Rows of no pair are filtered: ``no_twin`` (a passing one; the score
+    is its best likeness), ``no_passing_twin`` (a failing one), ``duplicate`` (of an earlier row of its group), ``too_long``
+    (more than ``max_chars`` characters), ``null``.
+    """
+
+    group: tuple[str, ...] = Field(default=("prompt",), min_length=1)
+    code: str = "code"
+    passed: str = "passed"
+    min_similarity: float = Field(0.6, ge=0, le=1)
+    max_chars: PositiveInt = 20_000
+    columns: tuple[str, ...] = ()
+
+    def estimate(self, rows: int) -> Estimate:
+        return Estimate(rows=rows // 2)
+
+    def apply(self, table: pa.Table, context: Context) -> Made:
+        """Pair up all rows. Raises DataError where a column is missing or of the wrong type."""
+        made = _Pairs()
+        groups = self._groups(table)
+        for number, group in enumerate(groups.values()):
+            context.check()
+            context.progress(number, len(groups), "groups")
+            self._pair(group, made)
+        return Made(made.rows, made.parents, made.left, made.summary(len(groups)))
+
+    def _groups(self, table: pa.Table) -> dict[tuple[Any, ...], list[Row]]:
+        import pyarrow as pa
+
+        names = list(dict.fromkeys((*self.group, *self.columns, self.code, self.passed)))
+        for name in names:
+            if name not in table.column_names:
+                known = ", ".join(each for each in table.column_names if each[0] != "_")
+                raise DataError(f"pair: twins: no column {name!r}; there are {known}")
+        if not pa.types.is_boolean(table.schema.field(self.passed).type):
+            raise DataError(f"pair: twins: column {self.passed!r} must be true or false")
+        for name in (*self.group, self.code):
+            if pa.types.is_nested(table.schema.field(name).type):
+                raise DataError(f"pair: twins: column {name!r} must be plain values, not lists or structures")
+        found: dict[tuple[Any, ...], list[Row]] = {}
+        for row in table.select(["_id", *names]).to_pylist():
+            found.setdefault(tuple(row[name] for name in self.group), []).append(row)
+        return found
+
+    def _pair(self, group: Sequence[Row], made: _Pairs) -> None:
+        right, wrong = self._sides(group, made)
+        programs = [program for _, program in wrong]
+        used: set[str] = set()
+        for row, program in right:
+            found = closest(program, programs)
+            if found is None or found[1] < self.min_similarity:
+                made.left[row["_id"]] = Filtered("no_twin", None if found is None else found[1])
+                continue
+            twin, other = wrong[found[0]]
+            used.add(twin["_id"])
+            made.rows.append({**self._carried(row), **self._told(row, program, twin, other, found[1])})
+            made.parents.append([row["_id"], twin["_id"]])
+        for row, _ in wrong:
+            if row["_id"] not in used:
+                made.left[row["_id"]] = Filtered("no_passing_twin")
+
+    def _sides(
+        self, group: Sequence[Row], made: _Pairs
+    ) -> tuple[list[tuple[Row, Tokens]], list[tuple[Row, Tokens]]]:
+        """The rows that pass and those that fail, with their tokens; why the others cannot be compared, in ``made``."""
+        right: list[tuple[Row, Tokens]] = []
+        wrong: list[tuple[Row, Tokens]] = []
+        first: dict[tuple[str, ...], str] = {}
+        for row in group:
+            code, passed = row[self.code], row[self.passed]
+            if not isinstance(code, str) or passed is None:
+                made.left[row["_id"]] = Filtered("null")
+            elif len(code) > self.max_chars:
+                made.left[row["_id"]] = Filtered("too_long", float(len(code)))
+            else:
+                program = tokens(code)
+                earlier = first.setdefault(program.texts, row["_id"])
+                if earlier != row["_id"]:
+                    made.left[row["_id"]] = Filtered("duplicate", neighbour=earlier)
+                else:
+                    (right if passed else wrong).append((row, program))
+        return right, wrong
+
+    def _carried(self, row: Mapping[str, Any]) -> Row:
+        return {name: row[name] for name in dict.fromkeys((*self.group, *self.columns))}
+
+    def _told(self, row: Row, program: Tokens, twin: Row, other: Tokens, similarity: float) -> Row:
+        chosen, rejected = differing(program, other)
+        return {
+            "chosen": row[self.code],
+            "rejected": twin[self.code],
+            "chosen_spans": [dict(zip(_SPAN, span, strict=True)) for span in chosen],
+            "rejected_spans": [dict(zip(_SPAN, span, strict=True)) for span in rejected],
+            "similarity": similarity,
+        }
+
+
+@dataclass(slots=True)
+class _Pairs:
+    """What has been made so far: as :class:`Made` wants it."""
+
+    rows: list[Row] = field(default_factory=list)
+    parents: list[list[str]] = field(default_factory=list)
+    left: dict[str, Filtered | Failed] = field(default_factory=dict)
+
+    def summary(self, groups: int) -> dict[str, Any]:
+        alike = [row["similarity"] for row in self.rows]
+        mean = sum(alike) / len(alike) if alike else None
+        return {"groups": groups, "pairs": len(alike), "mean_similarity": mean}

@@ -1,0 +1,199 @@
+"""``verify: edit``: whether a change to code does what an edit must: tests fail before it, or cost more, and pass after."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from ...pipelines.inference import derive_seed
+from ...pipelines.operator import Apply, Failed, Kept, Map, Outcome
+from ...pipelines.records import Row
+from ..sandbox.jobs import RunTests
+from ..verifying.boxes import SandboxSettings, shared
+from ..verifying.cost import cost, ratio
+from ..verifying.mutation_score import measure
+from ..verifying.verdict import Judged, Run, Verdict, judge
+from ..verifying.verify_code import encodable, lacking
+from .diffs import applied, lines_of, unified
+from .recorded_mutants import recorded, recorded_types
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ...pipelines.operator import Context
+
+#: Verdicts that no run gives: nothing but spaces and comments changes; too much does; nothing needed to.
+NO_OP, REWRITE, NOT_NEEDED = "no_op", "rewrite", "not_needed"
+#: What a program may come to before an edit mends it. An error means that the tests could not be carried out.
+_WRONG = (Verdict.FAILED, Verdict.TIMEOUT, Verdict.MEMORY, Verdict.KILLED)
+
+
+class VerifyEdit(Map):
+    """Runs the columns ``before`` and ``after`` on ``tests`` and adds what that shows; filters nothing.
+
+    ``passed`` bool: the edit is good. ``kind``: ``fix`` (the tests fail before and pass after) or ``improvement``
+    (they pass twice, and ``after`` executes fewer lines by at least the share ``min_gain``; see ``verify: cost``).
+    ``verdict`` text: ``passed``, or ``no_op`` (the same syntax tree), ``rewrite`` (the edit touches more than the
+    share ``max_changed`` of before's lines), ``not_needed`` (before passes and after is no cheaper), ``vacuous``
+    (mutants of ``after`` pass too), ``flaky``, or what became of running ``after`` (of ``before``, where its tests
+    could not be carried out). ``reason`` text.
+
+    Also ``before_passed``, ``after_passed`` bool (null where not run), ``failed_tests`` list<text> (of before, in
+    a fix), ``diff`` (unified, and checked that it applies), ``changed_lines`` int32 (its lines with - and +),
+    ``changed_fraction`` float64, ``cost_ratio`` float64 (after's lines by before's, where both pass),
+    ``mutation_score`` float64 and ``mutants`` int32 (with ``mutants: N``), and the mutants themselves, ``mutant_diffs``
+    and ``mutant_caught`` (see :func:`recorded`). ``prelude``: a column of code put before
+    both. All is run ``repeats`` times.
+    """
+
+    makes: ClassVar[bool] = False
+    seeded: ClassVar[bool] = True
+    batch_rows: ClassVar[int] = 64
+
+    before: str = "before"
+    after: str = "after"
+    tests: str = "tests"
+    prelude: str | None = None
+    max_changed: float = Field(0.75, gt=0, le=1)
+    min_gain: float = Field(0.1, gt=0, lt=1)
+    repeats: PositiveInt = 2
+    mutants: NonNegativeInt = 0
+    min_mutation_score: float = Field(0.0, ge=0, le=1)
+    sandbox: SandboxSettings = SandboxSettings()
+
+    def types(self) -> Mapping[str, pa.DataType]:
+        import pyarrow as pa
+
+        return {
+            "passed": pa.bool_(),
+            "verdict": pa.string(),
+            "reason": pa.string(),
+            "kind": pa.string(),
+            "before_passed": pa.bool_(),
+            "after_passed": pa.bool_(),
+            "failed_tests": pa.list_(pa.string()),
+            "diff": pa.string(),
+            "changed_lines": pa.int32(),
+            "changed_fraction": pa.float64(),
+            "cost_ratio": pa.float64(),
+            "mutation_score": pa.float64(),
+            "mutants": pa.int32(),
+            **recorded_types(),
+        }
+
+    def summary(self, table: pa.Table) -> Mapping[str, Any]:
+        """How many rows got each verdict."""
+        counted = table["verdict"].value_counts().to_pylist()
+        return {str(each["values"]): int(each["counts"]) for each in counted}
+
+    def open(self, context: Context) -> Apply:
+        box, seed = shared(self.sandbox), context.seed
+
+        async def apply(rows: list[Row]) -> list[list[Outcome]]:
+            return [
+                [outcome]
+                for outcome in await asyncio.gather(*(self._row(row, box.run, seed) for row in rows))
+            ]
+
+        return apply
+
+    async def _row(self, row: Row, run: Run, seed: int) -> Outcome:
+        columns = (self.before, self.after, self.tests, *([self.prelude] if self.prelude else []))
+        if (error := lacking(row, columns)) is not None:
+            return Failed(error)
+        before, after = row[self.before], row[self.after]
+        diff = unified(before, after)
+        if applied(diff, before) != after:
+            return Failed("the diff does not lead from before to after")
+        told: Row = {**dict.fromkeys(self.types()), "failed_tests": [], "diff": encodable(diff)}
+        removed, told["changed_lines"] = changes(diff)
+        told["changed_fraction"] = removed / max(1, len(lines_of(before)))
+        told |= await self._judged(row, told["changed_fraction"], run)
+        if told["passed"] and self.mutants:
+            told |= await self._mutated(row, run, derive_seed(seed, row["_id"], "mutants"))
+        return Kept({**told, "reason": encodable(told["reason"]) if told["reason"] else None})
+
+    async def _judged(self, row: Row, changed: float, run: Run) -> Row:
+        before, after, tests = row[self.before], row[self.after], row[self.tests]
+        if same_program(before, after):
+            return _verdict(NO_OP, "nothing but spaces and comments changes")
+        if changed > self.max_changed:
+            return _verdict(REWRITE, f"touches {changed:.0%} of the lines")
+        head = self._head(row)
+        new = await judge([RunTests(head + after, tests)], run, self.repeats)
+        seen: Row = {"after_passed": new.passed}
+        if not new.passed:
+            return {**seen, **_verdict(new.verdict.value, f"after: {new.message}")}
+        old = await judge([RunTests(head + before, tests)], run, self.repeats)
+        seen |= {"before_passed": old.passed, "failed_tests": _names(old)}
+        if old.verdict in _WRONG:
+            return {**seen, **_verdict(Verdict.PASSED.value, None), "kind": "fix"}
+        if not old.passed:
+            return {**seen, **_verdict(old.verdict.value, f"before: {old.message}")}
+        return {**seen, **await self._improved(head + before, head + after, tests, run)}
+
+    async def _improved(self, before: str, after: str, tests: str, run: Run) -> Row:
+        old, new = await cost(before, tests, run), await cost(after, tests, run)
+        if old.lines is None or new.lines is None:
+            return _verdict(NOT_NEEDED, "the tests pass before the edit, and its cost could not be counted")
+        found = ratio(new.lines, old.lines)
+        if found > 1 - self.min_gain:
+            reason = f"the tests pass before the edit; it executes {new.lines} lines for {old.lines}"
+            return {**_verdict(NOT_NEEDED, reason), "cost_ratio": found}
+        return {**_verdict(Verdict.PASSED.value, None), "kind": "improvement", "cost_ratio": found}
+
+    async def _mutated(self, row: Row, run: Run, draw: int) -> Row:
+        head, tests = self._head(row), row[self.tests]
+        score = await measure(
+            row[self.after],
+            lambda mutant: [RunTests(head + mutant, tests)],
+            run,
+            most=self.mutants,
+            seed=draw,
+        )
+        measured: Row = {
+            "mutation_score": score.score,
+            "mutants": score.mutants,
+            **recorded(row[self.after], score.drawn, score.noticed),
+        }
+        if score.score is not None and score.score < self.min_mutation_score:
+            first = score.survived[0]
+            reason = f"{len(score.survived)} of {score.mutants} mutants pass; one {first.mistake} in line {first.line}"
+            return {**measured, **_verdict(Verdict.VACUOUS.value, reason)}
+        return measured
+
+    def _head(self, row: Row) -> str:
+        return f"{row[self.prelude]}\n\n" if self.prelude else ""
+
+
+def _verdict(verdict: str, reason: str | None) -> Row:
+    passed = verdict == Verdict.PASSED
+    return {"passed": passed, "verdict": verdict, "reason": reason}
+
+
+def _names(judged: Judged) -> list[str]:
+    return [encodable(name) for name in judged.failed_tests]
+
+
+def changes(diff: str) -> tuple[int, int]:
+    """(lines that a unified diff takes out, lines that it takes out or puts in)."""
+    body = lines_of(diff)[2:]
+    removed = sum(line.startswith("-") for line in body)
+    return removed, removed + sum(line.startswith("+") for line in body)
+
+
+def same_program(before: str, after: str) -> bool:
+    """Whether two texts are the same up to spaces and comments: equal, or with equal syntax trees."""
+    if before.strip() == after.strip():
+        return True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.dump(ast.parse(before)) == ast.dump(ast.parse(after))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False

@@ -1,0 +1,135 @@
+"""``verify: cost``: whether a program does the same with less work than another, by the lines that it executes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, PositiveInt
+
+from ...pipelines.operator import Apply, Failed, Kept, Map, Outcome
+from ...pipelines.records import Row
+from ..sandbox.jobs import RunTests
+from .boxes import SandboxSettings, shared
+from .verdict import Run, Verdict
+from .verify_code import encodable, lacking
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ...pipelines.operator import Context
+
+#: The verdict of a program that passes and is not cheap enough.
+COSTLY = "costly"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """``lines``: how many lines the program executed during its tests; None unless they passed.
+    ``verdict`` and ``message``: what became of that run."""
+
+    lines: int | None
+    verdict: Verdict
+    message: str
+
+
+async def cost(program: str, tests: str, run: Run) -> Cost:
+    """Run the tests once, counting. The same program and tests give the same count."""
+    result = await run(RunTests(program, tests, count_lines=True))
+    return Cost(result.lines if result.passed else None, Verdict(result.status.value), result.message)
+
+
+def ratio(lines: int, against: int) -> float:
+    """``lines`` by ``against``; where neither executes a line of its own they cost the same."""
+    return lines / against if against else (1.0 if not lines else float("inf"))
+
+
+async def alternating_seconds(
+    programs: tuple[str, str], tests: str, run: Run, repeats: int
+) -> tuple[float, float]:
+    """Processor time of each, the median of ``repeats`` runs that take turns."""
+    spent: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats):
+        for place in (0, 1):
+            spent[place].append((await run(RunTests(programs[place], tests))).cpu_seconds)
+    return median(spent[0]), median(spent[1])
+
+
+class VerifyCost(Map):
+    """Is the column ``code`` cheaper than the column ``against`` on the same ``tests``?
+
+    ``passed`` bool: both pass, and ``code`` executes at most ``max_ratio`` times the lines that ``against``
+    does. Lines are counted in the sandbox and are the same in every run; a loop on one line counts each time
+    round, and what runs inside built-in functions does not count. New columns: ``verdict`` (a status of
+    ``verify: tests``, or ``costly``), ``reason``, ``lines`` and ``lines_against`` int64, ``cost_ratio`` float64 (null
+    where one does not pass). With ``timed``, ``seconds`` and ``seconds_against`` float64: processor time, the
+    median of ``repeats`` runs in turns; they differ from run to run, and decide nothing. ``prelude``: a column of
+    code that is put before both.
+    """
+
+    makes: ClassVar[bool] = False
+    batch_rows: ClassVar[int] = 64
+
+    code: str = "code"
+    against: str = "against"
+    tests: str = "tests"
+    prelude: str | None = None
+    max_ratio: float = Field(0.95, gt=0)
+    timed: bool = False
+    repeats: PositiveInt = 3
+    sandbox: SandboxSettings = SandboxSettings()
+
+    def types(self) -> Mapping[str, pa.DataType]:
+        import pyarrow as pa
+
+        timed = {"seconds": pa.float64(), "seconds_against": pa.float64()} if self.timed else {}
+        return {
+            "passed": pa.bool_(),
+            "verdict": pa.string(),
+            "reason": pa.string(),
+            "lines": pa.int64(),
+            "lines_against": pa.int64(),
+            "cost_ratio": pa.float64(),
+            **timed,
+        }
+
+    def summary(self, table: pa.Table) -> Mapping[str, Any]:
+        """How many rows got each verdict."""
+        counted = table["verdict"].value_counts().to_pylist()
+        return {str(each["values"]): int(each["counts"]) for each in counted}
+
+    def open(self, context: Context) -> Apply:
+        box = shared(self.sandbox)
+
+        async def apply(rows: list[Row]) -> list[list[Outcome]]:
+            return [[outcome] for outcome in await asyncio.gather(*(self._row(row, box.run) for row in rows))]
+
+        return apply
+
+    async def _row(self, row: Row, run: Run) -> Outcome:
+        columns = (self.code, self.against, self.tests, *([self.prelude] if self.prelude else []))
+        if (error := lacking(row, columns)) is not None:
+            return Failed(error)
+        before = f"{row[self.prelude]}\n\n" if self.prelude else ""
+        programs = (before + row[self.code], before + row[self.against])
+        own, other = [await cost(program, row[self.tests], run) for program in programs]
+        told: Row = {"lines": own.lines, "lines_against": other.lines, "cost_ratio": None}
+        if self.timed:
+            told |= {"seconds": None, "seconds_against": None}
+        for name, found in ((self.code, own), (self.against, other)):
+            if found.lines is None:
+                verdict, reason = found.verdict.value, encodable(f"{name}: {found.message}")
+                return Kept({**told, "passed": False, "verdict": verdict, "reason": reason})
+        assert own.lines is not None
+        assert other.lines is not None
+        told["cost_ratio"] = ratio(own.lines, other.lines)
+        if self.timed:
+            seconds = await alternating_seconds(programs, row[self.tests], run, self.repeats)
+            told["seconds"], told["seconds_against"] = seconds
+        if told["cost_ratio"] > self.max_ratio:
+            reason = f"executes {own.lines} lines, and {self.against} {other.lines}"
+            return Kept({**told, "passed": False, "verdict": COSTLY, "reason": reason})
+        return Kept({**told, "passed": True, "verdict": Verdict.PASSED.value, "reason": None})
