@@ -53,6 +53,7 @@ NAMED: dict[str, dict[str, str]] = {
     },
     "dedup": {
         "exact": "filters.dedup_exact:ExactDedup",
+        "rouge": "filters.dedup_rouge:RougeDedup",
         "semantic": "filters.dedup_semantic:SemanticDedup",
     },
     "pair": {

@@ -14,6 +14,18 @@ ROWS = {
     "harder_task": {"prompt": "PROBE"},
     "questions_from_text": {"text": "PROBE"},
     "instruction_for_function": {"source": "PROBE"},
+    "breed_code_task": {"examples": [{"prompt": "PROBE"}]},
+    "evolve_code_task": {"prompt": "PROBE", "operation": "steps"},
+    "evolve_instruction": {"prompt": "PROBE", "operation": "breadth"},
+    "guided_tasks": {"examples": [{"prompt": "PROBE"}], "guide": "topics", "topics": ["tea"], "count": 3},
+    "judge_code_answer": {"prompt": "PROBE", "response": "x"},
+    "list_skills": {"field": "PROBE", "count": 3},
+    "mix_skills": {"examples": [{"skill": "PROBE"}], "query_type": "x"},
+    "new_tasks": {"examples": [{"prompt": "PROBE"}], "count": 3, "domain": ""},
+    "rate_instruction": {"prompt": "PROBE"},
+    "refine_task": {"draft": "PROBE"},
+    "same_task": {"prompt": "PROBE", "evolved": "x"},
+    "task_from_text": {"text": "PROBE", "task": "summary"},
 }
 
 

@@ -1,0 +1,224 @@
+"""The rules of the instruction recipes, tried on rows that they must keep and rows that they must not."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from gristmill.datagen.prompts import find_prompt
+from gristmill.filters.compute import computed
+from gristmill.pipelines.cli.main import main
+from gristmill.pipelines.spec.load import load
+
+EVOLVING = ["evol_instruct", "code_evol_instruct"]
+
+
+@cache
+def steps(recipe: str) -> Any:
+    return load(recipe).steps
+
+
+def kept(recipe: str, step: str, context: Any, rows: list[dict[str, Any]]) -> list[bool]:
+    table = pa.Table.from_pylist([{"_id": f"r{number}", **row} for number, row in enumerate(rows)])
+    mask: list[bool] = steps(recipe)[step].operator.apply(table, context).kept.tolist()
+    return mask
+
+
+def columns(recipe: str, step: str, rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    made = computed(pa.Table.from_pylist(rows), steps(recipe)[step].operator.columns)
+    return {name: column.to_pylist() for name, column in made.items()}
+
+
+@pytest.mark.parametrize("recipe", EVOLVING)
+@pytest.mark.parametrize("step", ["fit1", "fit2"])
+def test_evolutions_that_gained_nothing_are_eliminated(recipe: str, step: str, context: Any) -> None:
+    task = "Write a function that adds two numbers."
+    better = "Write a function that adds two numbers and refuses anything that is not a number."
+    cases = [
+        (better, "Different", True),
+        (better, "same", False),
+        (f" {task.upper()} ", "different", False),
+        ("Add numbers.", "different", False),
+        (f"{better} Keep to the given prompt.", "different", False),
+        (f"#Rewritten Task#: {better}", "different", False),
+        (better * 60, "different", False),
+    ]
+    rows = [{"prompt": task, "evolved": evolved, "gain": gain} for evolved, gain, _ in cases]
+    assert kept(recipe, step, context, rows) == [expected for _, _, expected in cases]
+    made = columns(recipe, "tasks1", rows[:1])
+    assert made == {"parent_prompt": [task], "prompt": [better]}
+
+
+def test_an_answer_that_only_apologises_shows_a_bad_task(context: Any) -> None:
+    rows = [
+        {"response": "Sorry, I cannot do that.", "response_words": 5},
+        {"response": "The letter says how sorry the baker was. " * 20, "response_words": 160},
+        {"response": "...", "response_words": 1},
+        {"response": "Forty-two.", "response_words": 1},
+    ]
+    assert kept("evol_instruct", "sound", context, rows) == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "draw", "template", "column"),
+    [
+        ("evol_instruct", "drawn1", "evolve_instruction", "operation"),
+        ("code_evol_instruct", "drawn1", "evolve_code_task", "operation"),
+        ("genetic_instruct", "marked1", "evolve_code_task", "operation"),
+        ("tasks_from_text", "drawn", "task_from_text", "task"),
+        ("lamini", "guided", "guided_tasks", "guide"),
+    ],
+)
+def test_each_drawn_kind_has_words_of_its_own(recipe: str, draw: str, template: str, column: str) -> None:
+    drawn = steps(recipe)[draw].operator.draw[column]
+    row = {"prompt": "P", "text": "T", "examples": [], "topics": ["tea"], "count": 3}
+    render = find_prompt(template).renderer()
+    assert len({render({**row, column: kind}) for kind in drawn}) == len(drawn) >= 2
+
+
+@pytest.mark.parametrize(
+    ("recipe", "step"), [("code_evol_instruct", "coded"), ("genetic_instruct", "coded2")]
+)
+def test_the_first_code_block_of_an_answer_is_checked(recipe: str, step: str) -> None:
+    responses = [
+        "So:\n```python\ndef f():\n    return 1\n```\nand\n```\nx\n```",
+        "```py \nx = 1\n```",
+        "```\ny = 2\n```",
+        "No code.",
+        "```python\ncut off",
+    ]
+    made = columns(recipe, step, [{"response": response} for response in responses])
+    assert made["code"] == ["def f():\n    return 1\n", "x = 1\n", "y = 2\n", "", ""]
+
+
+def test_the_fit_of_a_generation_are_the_parents_of_the_next(context: Any) -> None:
+    found = steps("genetic_instruct")
+    assert found["people1"].inputs == ("seeds", "fit1")
+    assert found["mates1"].operator.pool == "seeds"
+    assert (found["mates2"].operator.pool, found["mates2"].inputs) == ("people1", ("people1",))
+    assert found["marked2"].inputs == ("people1",)
+    assert found["born2"].inputs == ("crossed2", "mutated2")
+    rows = [
+        {"judged": judged, "passed": passed, "code": code}
+        for judged, passed, code in [
+            ("Right", True, "x"),
+            ("wrong", True, "x"),
+            ("right", False, "x"),
+            ("right", True, " "),
+        ]
+    ]
+    assert kept("genetic_instruct", "fit1", context, rows) == [True, False, False, False]
+
+
+def test_new_tasks_give_way_to_the_pool_and_what_needs_a_picture_goes(context: Any) -> None:
+    found = steps("self_instruct")
+    assert found["pool1"].inputs == ("seeds", "fit1")
+    assert found["pool2"].inputs == ("pool1", "fit2")
+    assert found["shown2"].operator.pool == "pool1"
+    assert found["pool1"].operator.threshold == 0.7
+    prompts = [
+        "Describe what this picture shows.",
+        "Draw a map of Rome.",
+        "Name a withdrawal symptom.",
+        "Short?",
+    ]
+    assert kept("self_instruct", "fit1", context, [{"prompt": prompt} for prompt in prompts]) == [
+        False, False, True, False,
+    ]  # fmt: skip
+
+
+def test_magpie_gives_the_model_nothing_and_drops_what_is_no_question(context: Any) -> None:
+    asked = steps("magpie")["asked"].operator
+    assert (asked.opening, asked.template, asked.system) == ("user", "", None)
+    prompts = ["How do magpies nest?", "???!!! 12 34 56", "Hi there\nassistant:\nHello", "Was ist ein Wehr?"]
+    assert kept("magpie", "sound", context, [{"prompt": prompt} for prompt in prompts]) == [
+        True, False, False, True,
+    ]  # fmt: skip
+    grades = [{"quality": quality} for quality in ("Good", "EXCELLENT", "average", "very poor")]
+    assert kept("magpie", "good", context, grades) == [True, True, False, False]
+
+
+def test_the_base_model_is_asked_without_a_chat_and_stops_after_a_task(context: Any) -> None:
+    drafts = steps("bare")["drafts"].operator
+    assert (drafts.model, drafts.opening, drafts.stop) == ("base", "text", ("\n",))
+    prompt = drafts.request(context)({"examples": [{"prompt": "One."}, {"prompt": "Two."}]}).prompt
+    assert prompt == "Task: One.\n\nTask: Two.\n\nTask:"
+    assert steps("bare")["refined"].operator.model == "teacher"
+
+
+def test_skills_are_drawn_in_pairs_from_what_the_model_named() -> None:
+    mixed = steps("instruct_skillmix")["mixed"].operator
+    assert (mixed.pool, mixed.pool_rows, mixed.pool_columns) == ("skills", 2, ("skill",))
+    text = find_prompt("mix_skills").renderer()(
+        {"examples": [{"skill": "A"}, {"skill": "B"}], "query_type": "Q"}
+    )
+    assert "- A\n- B\n" in text
+
+
+def test_a_text_is_cut_at_a_word_in_its_middle(context: Any) -> None:
+    texts = ["One two three four. " * 30, "Line one here\nand more words after it, many of them indeed."]
+    made = columns("non_instructional", "halves", [{"text": text} for text in texts])["prompt"]
+    for text, prompt in zip(texts, made, strict=True):
+        assert text.startswith(prompt)
+        assert text[len(prompt)] == " "
+        assert abs(len(prompt) - len(text) / 2) < 12
+    rows = [
+        {"prompt": made[0], "response": response}
+        for response in ("and so it went on.", "Here is the rest: five.", made[0] + " five", "Surely not.")
+    ]
+    assert kept("non_instructional", "sound", context, rows) == [True, False, False, False]
+
+
+class Teacher(BaseHTTPRequestHandler):
+    """Answers every chat with an extractive task, about a phrase of the texts or not."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        asked = body["messages"][-1]["content"]
+        phrase = "position of the sun" if "Bees find" in asked else "a phrase of no text"
+        said = f"<question>Which phrase?</question>\n<answer>{phrase}.</answer>"
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}}
+        answer = json.dumps(
+            {"choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": 7}}
+        ).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        return None
+
+
+@pytest.fixture
+def teacher() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Teacher)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"{{engine: openai, url: 'http://127.0.0.1:{server.server_port}/v1', model: any}}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_recipe_runs_to_its_file(teacher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = (f"models.teacher={teacher}", "vars.kinds=[extractive]", "vars.tasks=1")
+    run = tmp_path / "run"
+    assert (
+        main(["run", "tasks_from_text", "--run", str(run), *(w for s in settings for w in ("--set", s))]) == 0
+    )
+    (file,) = (run / "exports" / "dataset").glob("*.jsonl")
+    (row,) = [json.loads(line) for line in file.read_text().splitlines()]
+    question, answer = row["messages"]
+    assert question["content"].startswith("Bees find")
+    assert question["content"].endswith("\n\nWhich phrase?")
+    assert answer["content"] == "position of the sun."
