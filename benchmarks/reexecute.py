@@ -5,6 +5,7 @@
 DATA: a Parquet file, or a folder of them. It shares no code with the pipeline but the sandbox. Of each row:
 
 - flip: ``tests`` fail on ``before`` and pass on ``after`` (each behind ``prelude`` and a blank line, where the row has one);
+  of a row whose ``kind`` is "improvement", instead: they pass on both, and ``after`` executes fewer lines (cost);
 - diff: ``diff`` leads from ``before`` to exactly ``after``, by the strict applier below and, where it is
   installed, by the system's ``patch`` without fuzz;
 - score: each of ``mutant_diffs`` applied to ``after`` gives a program that the tests notice or not as
@@ -42,12 +43,12 @@ sys.path.append(os.path.dirname(os.path.abspath(__file__)))
 from measuring import Figure, versions, write
 
 NEEDED = ("before", "after", "diff", "tests")
-WANTED = (*NEEDED, "id", "prelude", "mutation_score", "mutant_diffs", "mutant_caught")
-CHECKS = ("flip", "diff", "patch", "score")
+WANTED = (*NEEDED, "id", "kind", "prelude", "mutation_score", "mutant_diffs", "mutant_caught")
+CHECKS = ("flip", "cost", "diff", "patch", "score")
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 
-#: Runs tests on a program: what became of it.
-Run = Callable[[str, str], Status]
+#: Runs tests on a program: what became of it, and where they are to be counted, how many lines it executed.
+Run = Callable[[str, str, bool], tuple[Status, int | None]]
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,18 @@ def system_patched(diff: str, text: str) -> str:
 def confirm(row: Mapping[str, Any], run: Run, apply: Mapping[str, Callable[[str, str], str]]) -> Confirmed:
     """Everything that one row claims. ``apply``: the appliers of diffs, by the name of their check."""
     head = f"{row['prelude']}\n\n" if row.get("prelude") is not None else ""
-    before, after = (run(head + row[side], row["tests"]) for side in ("before", "after"))
+    counted = row.get("kind") == "improvement"
+    (before, old), (after, new) = (
+        run(head + row[side], row["tests"], counted) for side in ("before", "after")
+    )
     wrong: dict[str, str | None] = dict.fromkeys(CHECKS)
-    flips = after is Status.PASSED and before not in (Status.PASSED, Status.REFUSED)
-    wrong["flip"] = "" if flips else f"before: {before.value}, after: {after.value}"
+    told = f"before: {before.value}, after: {after.value}"
+    if counted:
+        cheaper = before is after is Status.PASSED and old is not None and new is not None and new < old
+        wrong["cost"] = "" if cheaper else f"{told}; {old} lines executed before, {new} after"
+    else:
+        flips = after is Status.PASSED and before not in (Status.PASSED, Status.REFUSED)
+        wrong["flip"] = "" if flips else told
     for name, applier in apply.items():
         wrong[name] = _differs(applier, row["diff"], row["before"], row["after"])
     if row.get("mutation_score") is not None:
@@ -146,7 +155,7 @@ def _score(row: Mapping[str, Any], head: str, run: Run) -> str:
             return f"mutant {number}: {error}"
         if mutant == row["after"]:
             return f"mutant {number} is the program itself"
-        found.append(run(head + mutant, row["tests"]) is not Status.PASSED)
+        found.append(run(head + mutant, row["tests"], False)[0] is not Status.PASSED)
         if found[-1] != claimed:
             return f"mutant {number} is {'' if found[-1] else 'not '}noticed"
     score = sum(found) / len(found)
@@ -157,12 +166,12 @@ def _score(row: Mapping[str, Any], head: str, run: Run) -> str:
 
 def remembering(run: Run) -> Run:
     """The same, each pair of program and tests once: edits of one function share most of theirs."""
-    known: dict[bytes, Status] = {}
+    known: dict[bytes, tuple[Status, int | None]] = {}
 
-    def once(program: str, tests: str) -> Status:
-        key = blake2b(f"{len(program)}\0{program}\0{tests}".encode(), digest_size=16).digest()
+    def once(program: str, tests: str, count: bool) -> tuple[Status, int | None]:
+        key = blake2b(f"{count}\0{len(program)}\0{program}\0{tests}".encode(), digest_size=16).digest()
         if key not in known:
-            known[key] = run(program, tests)
+            known[key] = run(program, tests, count)
         return known[key]
 
     return once
@@ -222,8 +231,13 @@ def main(arguments: list[str] | None = None) -> int:
         Sandbox(limits, workers=args.workers, packages=args.packages) as box,
         ThreadPoolExecutor(args.workers) as threads,
     ):
-        run = remembering(lambda program, tests: box.run_now(RunTests(program, tests)).status)
-        futures = [threads.submit(confirm, row, run, apply) for row in rows]
+
+        def run(program: str, tests: str, count: bool) -> tuple[Status, int | None]:
+            result = box.run_now(RunTests(program, tests, count_lines=count))
+            return result.status, result.lines
+
+        once = remembering(run)
+        futures = [threads.submit(confirm, row, once, apply) for row in rows]
         done = gathered((future.result() for future in as_completed(futures)), len(rows))
         more = {"isolation": str(box.isolation), "seconds": round(time.monotonic() - started, 1)}
     return written(done, {**more, "sampled": len(rows) if args.rows else None})
@@ -233,6 +247,7 @@ def written(done: list[Confirmed], more: dict[str, Any]) -> int:
     """Print and write the shares that hold, and answer with the exit code."""
     names = {
         "flip": "tests fail before, pass after",
+        "cost": "improvements pass both times, with fewer lines",
         "diff": "diffs apply",
         "patch": "diffs apply, by the system's patch",
         "score": "mutation scores as recorded",

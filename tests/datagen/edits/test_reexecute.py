@@ -7,6 +7,7 @@ import asyncio
 import importlib
 import json
 from pathlib import Path
+from shutil import which
 from types import ModuleType
 from typing import Any
 
@@ -61,8 +62,14 @@ def confirmed(reexecute: ModuleType, table: pa.Table, folder: Path, *more: str) 
 def test_what_the_pipeline_made_holds(reexecute: ModuleType, edits: pa.Table, tmp_path: Path) -> None:
     code, told = confirmed(reexecute, edits, tmp_path / "data")
     assert code == 0
-    assert told["counted"] == dict.fromkeys(("flip", "diff", "patch", "score"), 2)
-    assert [figure["ours"] for figure in told["figures"]] == [100.0] * 4
+    assert told["counted"] == {
+        "flip": 2,
+        "cost": 0,
+        "diff": 2,
+        "patch": 2 if which("patch") else 0,
+        "score": 2,
+    }
+    assert {figure["ours"] for figure in told["figures"]} == {100.0}
     assert told["before"] == {"failed": 2}
     assert 0 < edits["mutation_score"][0].as_py() <= 1
     assert len(edits["mutant_diffs"][0].as_py()) == edits["mutants"][0].as_py() == 5
@@ -93,6 +100,22 @@ def test_a_row_that_was_tampered_with_is_found(
     if check == "score":
         assert told["wrong"]["flip"] == told["wrong"]["diff"] == []
     assert all("a" not in rows for rows in told["wrong"].values())
+
+
+SLOW = "def total(n):\n    found = 0\n    for x in range(n):\n        found += x\n    return found"
+FAST = "def total(n):\n    return n * (n - 1) // 2"
+
+
+def test_an_improvement_passes_both_times_and_does_less(reexecute: ModuleType, tmp_path: Path) -> None:
+    def row(name: str, before: str, after: str) -> dict[str, Any]:
+        told = {"id": name, "kind": "improvement", "tests": "assert total(50) == 1225"}
+        return {**told, "before": before, "after": after, "diff": unified(before, after)}
+
+    rows = [row("good", SLOW, FAST), row("worse", FAST, SLOW), row("broken", SLOW.replace("+=", "-="), FAST)]
+    code, told = confirmed(reexecute, pa.Table.from_pylist(rows), tmp_path / "data")
+    assert code == 1
+    assert told["wrong"]["cost"] == ["broken", "worse"]
+    assert (told["counted"]["flip"], told["counted"]["cost"], told["counted"]["score"]) == (0, 3, 0)
 
 
 def test_a_sample_and_data_of_another_kind(reexecute: ModuleType, edits: pa.Table, tmp_path: Path) -> None:
