@@ -12,10 +12,15 @@ def gone_on(row: Row, said: str, system: str | None) -> list[Message]:
 
     Raises DataError where ``messages`` is no conversation that waits for the user.
     """
+    return [*with_system(waiting_for_user(row), system), {"role": "user", "content": said}]
+
+
+def waiting_for_user(row: Row) -> list[Message]:
+    """The row's conversation, none where it has none. Raises DataError where its last turn is the user's."""
     given = conversation(row)
     if given and given[-1]["role"] == "user":
         raise DataError("the conversation in 'messages' waits for the assistant: its last turn is the user's")
-    return [*with_system(given, system), {"role": "user", "content": said}]
+    return given
 
 
 def conversation(row: Row) -> list[Message]:

@@ -49,7 +49,7 @@ class Template(Generator):
     def content(self) -> Mapping[str, str]:
         digests = {"template": find_prompt(self.template).digest}
         if self.system is not None:
-            digests["system"] = _system(self.system).digest
+            digests["system"] = system_prompt(self.system).digest
         return digests
 
     def made(self) -> Mapping[str, pa.DataType]:
@@ -78,11 +78,11 @@ class Template(Generator):
     def request(self, context: Context) -> ToRequest:
         sampling = self.sampling()
         prompt = find_prompt(self.template).renderer()
-        system = None if self.system is None else _system(self.system).renderer()
+        system = None if self.system is None else system_prompt(self.system).renderer()
 
         def request(row: Row) -> Request:
-            said = self._filled(prompt, row)
-            told = None if system is None else self._filled(system, row)
+            said = self.filled(prompt, row)
+            told = None if system is None else self.filled(system, row)
             messages = gone_on(row, said, told) if self.conversation else turns(said, None, told)
             return Request("", 0, sampling, messages=tuple(messages))
 
@@ -104,16 +104,20 @@ class Template(Generator):
             if "prompt" in columns:
                 stale = dict.fromkeys((name for name in _STALE if name in row), None)
             if self.conversation:
-                turn: Message = {"role": "assistant", "content": answer.text}
-                stale["messages"] = [*(answer.request.messages or ()), turn]
+                stale["messages"] = [*(answer.request.messages or ()), self.turn(answer.text)]
             outcomes.append(Kept({**stale, **columns, "sample": answer.ordinal, "item": item}))
         return outcomes
 
-    def _filled(self, prompt: Callable[[Mapping[str, Any]], str], row: Row) -> str:
+    def turn(self, text: str) -> Message:
+        """An answer as the conversation's next turn."""
+        return {"role": "assistant", "content": text}
+
+    def filled(self, prompt: Callable[[Mapping[str, Any]], str], row: Row) -> str:
+        """The prompt made from the row's columns and ``variables``. Raises DataError."""
         return prompt({**{name: value for name, value in row.items() if name[0] != "_"}, **self.variables})
 
 
-def _system(text: str) -> Any:
+def system_prompt(text: str) -> Any:
     """A system prompt: plain text is a template too, without anything to fill in."""
     from .prompts.collection import Prompt
 

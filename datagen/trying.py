@@ -85,13 +85,14 @@ def _sample(trying: Trying, row: Row, request: Request, ordinal: int) -> Request
 async def ask(engine: Engine, requests: Sequence[Request]) -> list[Completion | EngineError]:
     """A completion for each request, or the error that this request alone brings about.
 
-    An engine fails a call as a whole. Where trying again cannot help, the call is halved until
-    the requests at fault are alone; errors that may pass are raised, for the run to try again.
+    An answer that is not Unicode text, which nothing could store, is such an error too. An engine fails
+    a call as a whole. Where trying again cannot help, the call is halved until the requests at fault
+    are alone; errors that may pass are raised, for the run to try again.
     """
     if not requests:
         return []
     try:
-        return list(await engine.generate(requests))
+        return [_text_only(completion) for completion in await engine.generate(requests)]
     except EngineError as error:
         if error.retryable:
             raise
@@ -99,3 +100,12 @@ async def ask(engine: Engine, requests: Sequence[Request]) -> list[Completion | 
             return [error]
     half = len(requests) // 2
     return [*await ask(engine, requests[:half]), *await ask(engine, requests[half:])]
+
+
+def _text_only(completion: Completion) -> Completion | EngineError:
+    try:
+        completion.text.encode()
+    except UnicodeEncodeError as error:
+        told = f"character {error.start} of the answer is half a character (a lone surrogate)"
+        return EngineError(told, retryable=False)
+    return completion

@@ -36,7 +36,7 @@ class Decontaminate(Whole):
     item with the highest share, which is its neighbour. ``threshold``: rows with less overlap stay;
     0 filters on any n-gram in common. ``max_document_frequency``: n-grams that occur in more
     evaluation items than this are boilerplate (a template's phrases) and ignored; off by default.
-    A whole text in common always counts, boilerplate or not.
+    A whole text in common always counts, boilerplate or not. Where the steps have no rows, all rows stay.
     """
 
     value_field: ClassVar[str | None] = "against"
@@ -56,7 +56,9 @@ class Decontaminate(Whole):
         import numpy as np
         import pyarrow as pa
 
-        tables = [(step, context.table(step)) for step in self.against]
+        tables = [(step, each) for step in self.against if (each := context.table(step)).column_names]
+        if not tables:  # a source that was given no file has no columns either
+            return Verdicts(summary={"items": 0, "contaminated_rows": 0})
         names = [name for name in self.columns if any(name in each.column_names for _, each in tables)]
         for step, each in tables:
             self._texts(each, f"the evaluation items of '{step}'")

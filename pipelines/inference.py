@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 #: What an engine may or may not be able to honour. A request that needs more than its engine
 #: offers is refused before the first request is sent.
-Capability = Literal["seed", "logprobs", "json_schema", "regex", "stop", "adapter", "prompt_tokens"]
+Capability = Literal[
+    "seed", "logprobs", "json_schema", "regex", "stop", "adapter", "prompt_tokens", "user_turn"
+]  # fmt: skip
 
 
 class Message(TypedDict):
@@ -67,6 +69,8 @@ class Request:
     """One completion to make. Exactly one of ``messages``, ``prompt`` and ``prompt_tokens`` is given.
 
     ``messages`` go through the model's chat template; ``prompt`` and ``prompt_tokens`` do not.
+    ``opening``: whose turn is written after the messages. ``"user"`` (capability ``user_turn``) opens the
+    turn of the person, after any messages or none.
     ``seed`` derives from the row's ``_id``, so a completion does not depend on its neighbours.
     """
 
@@ -76,6 +80,7 @@ class Request:
     messages: tuple[Message, ...] | None = None
     prompt: str | None = None
     prompt_tokens: tuple[int, ...] | None = None
+    opening: Literal["assistant", "user"] = "assistant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,8 @@ class Completion:
 
     ``logprobs``: the log-probability (nats) of each sampled token. ``top_logprobs``: for each
     position the ``Sampling.logprobs`` likeliest tokens' log-probabilities, in falling order.
-    ``finish`` is ``stop`` (end of turn or a stop string) or ``length``.
+    ``finish`` is ``stop`` (end of turn or a stop string) or ``length``. ``slot``: when it was in flight
+    (from, to), seconds after the call; None: as long as the call.
     """
 
     request_id: str
@@ -95,6 +101,7 @@ class Completion:
     logprobs: tuple[float, ...] | None = None
     top_logprobs: tuple[tuple[float, ...], ...] | None = None
     cached_tokens: int = 0
+    slot: tuple[float, float] | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)

@@ -32,6 +32,7 @@ NAMED: dict[str, dict[str, str]] = {
     "generate": {
         "attempts": "datagen.attempts:Attempts",
         "bugs": "datagen.edits.bugs:InjectBugs",
+        "complete": "datagen.complete:Complete",
         "edit_styles": "datagen.edits.styles:EditStyles",
         "lintseq": "datagen.edits.lintseq:LintSeq",
         "respond": "datagen.respond:Respond",
@@ -43,19 +44,28 @@ NAMED: dict[str, dict[str, str]] = {
         "cost": "datagen.verifying.cost:VerifyCost",
         "doctests": "datagen.verifying.doctests:VerifyDoctests",
         "edit": "datagen.edits.verify_edit:VerifyEdit",
+        "number": "datagen.verifying.number:VerifyNumber",
         "reference": "datagen.verifying.reference:VerifyReference",
+        "sound_tests": "datagen.verifying.sound_tests:VerifySoundTests",
         "stdio": "datagen.verifying.stdio:VerifyStdio",
         "tests": "datagen.verifying.unit_tests:VerifyTests",
+        "verdict": "datagen.verifying.stated_verdict:VerifyVerdict",
     },
     "dedup": {
         "exact": "filters.dedup_exact:ExactDedup",
         "semantic": "filters.dedup_semantic:SemanticDedup",
     },
+    "pair": {
+        "preferences": "filters.pair_preferences:PreferencePairs",
+        "twins": "datagen.edits.twins:Twins",
+    },
     "select": {
+        "agreement": "datagen.verifying.agreement:Agreement",
+        "best": "filters.select_best:SelectBest",
         "cluster_quota": "filters.select_cluster_quota:ClusterQuota",
         "random": "filters.select_random:RandomSelect",
+        "vote": "filters.select_vote:Vote",
     },
-    "pair": {"twins": "datagen.edits.twins:Twins"},
     "train": {
         "sft": "trainer.sft:SupervisedFineTuning",
         "cft": "trainer.objectives.cft:CritiqueFineTuning",
@@ -83,6 +93,7 @@ VALUED: dict[str, str] = {
     "map": "pipelines.user_code:UserMap",
     "compute": "filters.compute:Compute",
     "score": "filters.score:Score",
+    "unfold": "filters.unfold:Unfold",
     "keep": "filters.keep:Keep",
     "decontaminate": "filters.decontaminate:Decontaminate",
 }

@@ -21,6 +21,7 @@ from ..verifying.verify_code import encodable
 from .bug_instructions import STYLES, instructions
 from .diffs import applied, unified
 from .doctest_tests import tests_from_doctests
+from .recorded_mutants import recorded, recorded_types
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,9 +40,10 @@ class InjectBugs(Map):
     New columns: ``before``, ``after``, ``diff`` (applies, checked), ``tests`` (with the prelude's names
     in scope), ``instructions`` (a text for each of four styles), ``style`` (one of them, drawn), ``bug``
     (kind), ``bug_line``, ``mistake``, ``function``, ``failed_tests``, ``reason`` (what the first one said), ``item``,
-    ``mutants`` (how many were run) and ``mutation_score`` (the share of them that the tests noticed). Rows
-    are filtered where there is no test (``no_tests``), the tests do not pass (``tests_fail``, ``flaky``), or notice
-    no mutant (``no_bug``).
+    ``mutants`` (how many were run), ``mutation_score`` (the share of them that the tests noticed),
+    ``mutant_diffs`` and ``mutant_caught`` (see :func:`recorded`), and ``prelude`` (what was put before the
+    code, with a blank line between) where one is used. Rows are filtered where there is no test
+    (``no_tests``), the tests do not pass (``tests_fail``, ``flaky``), or notice no mutant (``no_bug``).
     """
 
     version: ClassVar[int] = 2
@@ -84,6 +86,8 @@ class InjectBugs(Map):
             "item": pa.int32(),
             "mutants": pa.int32(),
             "mutation_score": pa.float64(),
+            **recorded_types(),
+            **({} if self.prelude is None else {"prelude": text}),
         }
 
     def open(self, context: Context) -> Apply:
@@ -110,11 +114,17 @@ class InjectBugs(Map):
             return [Filtered(rule, row={"reason": encodable(f"{judged.verdict}: {judged.message}")})]
         drawn = mutants(code, most=self.tries, seed=derive_seed(seed, row["_id"], "bugs"), kinds=self.kinds)
         results = await asyncio.gather(*(run(RunTests(before + mutant.source, tests)) for mutant in drawn))
-        noticed = sum(not result.passed for result in results)
+        noticed = [not result.passed for result in results]
         found = [pair for pair in zip(drawn, results, strict=True) if pair[1].status is Status.FAILED]
         if not found:
             return [Filtered("no_bug", row={"mutants": len(drawn)})]
-        measured: Row = {"tests": tests, "mutants": len(drawn), "mutation_score": noticed / len(drawn)}
+        measured: Row = {
+            "tests": tests,
+            "mutants": len(drawn),
+            "mutation_score": sum(noticed) / len(drawn),
+            **recorded(code, drawn, noticed),
+            **({} if self.prelude is None else {"prelude": row[self.prelude]}),
+        }
         return [
             self._edit(code, mutant, result, {**measured, "item": item}, derive_seed(seed, row["_id"], item))
             for item, (mutant, result) in enumerate(found[: self.bugs])

@@ -20,6 +20,7 @@ from ..verifying.mutation_score import measure
 from ..verifying.verdict import Judged, Run, Verdict, judge
 from ..verifying.verify_code import encodable, lacking
 from .diffs import applied, lines_of, unified
+from .recorded_mutants import recorded, recorded_types
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +46,8 @@ class VerifyEdit(Map):
     Also ``before_passed``, ``after_passed`` bool (null where not run), ``failed_tests`` list<text> (of before, in
     a fix), ``diff`` (unified, and checked that it applies), ``changed_lines`` int32 (its lines with - and +),
     ``changed_fraction`` float64, ``cost_ratio`` float64 (after's lines by before's, where both pass),
-    ``mutation_score`` float64 and ``mutants`` int32 (with ``mutants: N``). ``prelude``: a column of code put before
+    ``mutation_score`` float64 and ``mutants`` int32 (with ``mutants: N``), and the mutants themselves, ``mutant_diffs``
+    and ``mutant_caught`` (see :func:`recorded`). ``prelude``: a column of code put before
     both. All is run ``repeats`` times.
     """
 
@@ -81,6 +83,7 @@ class VerifyEdit(Map):
             "cost_ratio": pa.float64(),
             "mutation_score": pa.float64(),
             "mutants": pa.int32(),
+            **recorded_types(),
         }
 
     def summary(self, table: pa.Table) -> Mapping[str, Any]:
@@ -153,7 +156,11 @@ class VerifyEdit(Map):
             most=self.mutants,
             seed=draw,
         )
-        measured: Row = {"mutation_score": score.score, "mutants": score.mutants}
+        measured: Row = {
+            "mutation_score": score.score,
+            "mutants": score.mutants,
+            **recorded(row[self.after], score.drawn, score.noticed),
+        }
         if score.score is not None and score.score < self.min_mutation_score:
             first = score.survived[0]
             reason = f"{len(score.survived)} of {score.mutants} mutants pass; one {first.mistake} in line {first.line}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeAlias, cast
 
 from ...pipelines.errors import EngineError
@@ -31,10 +33,11 @@ class Batch:
         self.left = len(requests)
         self.over = False
         self.tickets: list[str] = []
+        self._began = time.monotonic()
 
     def answer(self, index: int, completion: Completion) -> bool:
         """Note one completion; true where it was the last, and the caller has been told."""
-        self.done[index] = completion
+        self.done[index] = replace(completion, slot=(0.0, time.monotonic() - self._began))
         self.left -= 1
         if self.left == 0:
             self._tell(lambda future: future.set_result(cast(list[Completion], self.done)))

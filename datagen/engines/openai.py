@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -44,6 +46,19 @@ class Options(EngineOptions):
     concurrency: int = Field(default=64, ge=1)
     attempts: int = Field(default=6, ge=1)
     timeout: float = Field(default=600.0, gt=0)
+
+    @field_validator("supports")
+    @classmethod
+    def _can_be_said(cls, supports: tuple[Capability, ...] | None) -> tuple[Capability, ...] | None:
+        if supports is not None and "user_turn" in supports:
+            raise ValueError(
+                "the protocol has no words for user_turn: serve the model with vllm or transformers"
+            )
+        return supports
+
+    @property
+    def slots(self) -> int:
+        return self.concurrency
 
     @field_validator("url")
     @classmethod
@@ -95,9 +110,10 @@ class OpenAIEngine:
         """
         check(requests, self.capabilities, "openai")
         client = self._connect()
+        began = time.monotonic()
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._one(client, request)) for request in requests]
+                tasks = [group.create_task(self._one(client, request, began)) for request in requests]
         except BaseExceptionGroup as failures:
             raise _first(failures) from None
         return [task.result() for task in tasks]
@@ -124,13 +140,14 @@ class OpenAIEngine:
             self._loop = loop
         return self._client
 
-    async def _one(self, client: Any, request: Request) -> Completion:
+    async def _one(self, client: Any, request: Request, began: float) -> Completion:
         import httpx
 
         path, body = self._wire.body(request)
         for attempt in range(1, self._options.attempts + 1):
             asked_pause: float | None = None
             async with self._limit:
+                sent = time.monotonic() - began
                 try:
                     answer = await client.post(f"{self._options.url}{path}", json=body)
                 except (httpx.TransportError, httpx.TimeoutException) as error:
@@ -138,7 +155,7 @@ class OpenAIEngine:
                 else:
                     if answer.status_code == 200:
                         self._limit.went_well()
-                        return self._read(request, answer)
+                        return replace(self._read(request, answer), slot=(sent, time.monotonic() - began))
                     reason = f"status {answer.status_code}: {_message(answer)}"
                     if answer.status_code not in _TRANSIENT:
                         raise self._error(request, reason, retryable=False)

@@ -23,6 +23,11 @@ class EngineOptions(BaseModel):
     max_num_seqs: int = Field(default=128, ge=1)
     replicas: int = Field(default=1, ge=1)
 
+    @property
+    def slots(self) -> int:
+        """How many requests one engine works on at once."""
+        return self.max_num_seqs
+
 
 Options = TypeVar("Options", bound=EngineOptions)
 

@@ -6,11 +6,15 @@ import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ...pipelines.errors import EngineError, ModelError
 from ...pipelines.inference import Request
 from .requests import check_length
+from .user_turn import end_tokens, open_user_turn
+
+#: What requests with one prompt have in common: whose turn is opened, and the turns before it.
+_Chat: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
 
 
 def context_length(path: Path, asked: int | None, default: int) -> int:
@@ -51,12 +55,13 @@ class Prompts:
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f"{path}: the tokenizer cannot be loaded: {error}") from None
         self.context = context
+        self._ends = end_tokens(path, self.tokenizer)
         self._lock = threading.Lock()
 
     def tokens(self, requests: Sequence[Request]) -> list[list[int]]:
         """Prompt token ids, one list a request.
 
-        Messages go through the chat template with the opening of the assistant's turn; the
+        Messages go through the chat template with the opening of the turn that is asked for; the
         samples of one prompt are rendered and tokenized once. Raises EngineError (not retryable),
         naming the request, where the template refuses it or it is too long.
         """
@@ -76,12 +81,10 @@ class Prompts:
         return encoded
 
     @staticmethod
-    def _chat_key(request: Request) -> tuple[tuple[str, str], ...]:
-        return tuple((turn["role"], turn["content"]) for turn in request.messages or ())
+    def _chat_key(request: Request) -> _Chat:
+        return request.opening, tuple((turn["role"], turn["content"]) for turn in request.messages or ())
 
-    def _encode(
-        self, chats: dict[tuple[tuple[str, str], ...], Request]
-    ) -> dict[tuple[tuple[str, str], ...], list[int]]:
+    def _encode(self, chats: dict[_Chat, Request]) -> dict[_Chat, list[int]]:
         if not chats:
             return {}
         rendered = [self._render(request) for request in chats.values()]
@@ -100,9 +103,12 @@ class Prompts:
                 "model, or ask with a plain prompt",
                 retryable=False,
             )
+        turns = request.messages or ()
         try:
+            if request.opening == "user":
+                return open_user_turn(self.tokenizer, turns, self._ends)
             text: str = self.tokenizer.apply_chat_template(
-                [dict(turn) for turn in request.messages or ()], add_generation_prompt=True, tokenize=False
+                [dict(turn) for turn in turns], add_generation_prompt=True, tokenize=False
             )
         except Exception as error:  # a template may raise anything: roles it refuses, missing turns
             raise EngineError(

@@ -26,6 +26,13 @@ def check(requests: Sequence[Request], offered: frozenset[Capability], engine: s
         needed = set(request.sampling.needs())
         if request.prompt_tokens is not None:
             needed.add("prompt_tokens")
+        if request.opening == "user":
+            needed.add("user_turn")
+            if request.messages is None:
+                raise EngineError(
+                    f"request {request.id!r}: only a conversation (messages) has a user's turn to open",
+                    retryable=False,
+                )
         if missing := sorted(needed - offered):
             raise EngineError(
                 f"request {request.id!r} needs {', '.join(missing)}, which the engine {engine!r} does not "

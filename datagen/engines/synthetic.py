@@ -57,7 +57,7 @@ class Options(EngineOptions):
 
 
 def capabilities(options: Options) -> frozenset[Capability]:
-    return frozenset({"seed", "logprobs", "stop", "adapter", "prompt_tokens"})
+    return frozenset({"seed", "logprobs", "stop", "adapter", "prompt_tokens", "user_turn"})
 
 
 def start(settings: EngineSettings, options: Options) -> SyntheticEngine:
@@ -153,7 +153,8 @@ class SyntheticEngine:
 
 def _text(request: Request) -> str:
     if request.messages is not None:
-        return "\n".join(f"{turn['role']}: {turn['content']}" for turn in request.messages)
+        turns = [f"{turn['role']}: {turn['content']}" for turn in request.messages]
+        return "\n".join([*turns, "user:"] if request.opening == "user" else turns)
     if request.prompt is not None:
         return request.prompt
     return " ".join(str(token) for token in request.prompt_tokens or ())

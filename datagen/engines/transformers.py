@@ -39,9 +39,13 @@ class Options(EngineOptions):
     dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
     device: str | None = None
 
+    @property
+    def slots(self) -> int:
+        return self.batch_size
+
 
 def capabilities(options: Options) -> frozenset[Capability]:
-    return frozenset({"seed", "logprobs", "stop", "adapter", "prompt_tokens"})
+    return frozenset({"seed", "logprobs", "stop", "adapter", "prompt_tokens", "user_turn"})
 
 
 def start(settings: EngineSettings, options: Options) -> TransformersEngine:

@@ -51,7 +51,9 @@ class Options(EngineOptions):
 
 
 def capabilities(options: Options) -> frozenset[Capability]:
-    return frozenset({"seed", "logprobs", "json_schema", "regex", "stop", "adapter", "prompt_tokens"})
+    return frozenset(
+        {"seed", "logprobs", "json_schema", "regex", "stop", "adapter", "prompt_tokens", "user_turn"}
+    )
 
 
 def start(settings: EngineSettings, options: Options) -> VllmEngine:

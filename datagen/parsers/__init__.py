@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from .fenced_blocks import BlocksParser
 from .fences import CodeParser
 from .json_object import JsonParser
 from .numbered import NumberedListParser
@@ -15,12 +16,13 @@ from .tags import TagsParser
 from .text import TextParser
 
 AnyParser = Annotated[
-    TextParser | JsonParser | CodeParser | NumberedListParser | TagsParser | RegexParser,
+    TextParser | JsonParser | CodeParser | BlocksParser | NumberedListParser | TagsParser | RegexParser,
     Field(discriminator="kind"),
 ]
 
 __all__ = [
     "AnyParser",
+    "BlocksParser",
     "CodeParser",
     "JsonParser",
     "NumberedListParser",

@@ -92,7 +92,9 @@ class JsonParser(Parser):
             elif not _fits(given, kind):
                 return f"field {name!r} is not of type {kind}"
             else:
-                row[name] = json.dumps(given, ensure_ascii=False, sort_keys=True) if kind == "json" else given
+                row[name] = given if kind != "json" else _as_text(given)
+                if row[name] is None:
+                    return f"field {name!r} holds a number beyond what JSON has"
         return row
 
     def types(self) -> Mapping[str, pa.DataType]:
@@ -144,6 +146,14 @@ def _fits(value: Any, kind: FieldType) -> bool:
     if kind == "numbers":
         return isinstance(value, list) and all(_is_number(item) for item in value)
     return True
+
+
+def _as_text(value: Any) -> str | None:
+    """None where it holds an infinite number, as ``1e999`` is read."""
+    try:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    except ValueError:
+        return None
 
 
 def _is_number(value: Any) -> bool:

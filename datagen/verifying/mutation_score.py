@@ -15,25 +15,34 @@ from .verdict import Run
 
 @dataclass(frozen=True, slots=True)
 class MutationScore:
-    """``survived``: mutants on which every test still passes. Some of them mean the same as the program,
-    so few programs reach a score of 1."""
+    """``drawn``: the mutants that were run; ``noticed``: for each, whether a test failed on it. Some of them
+    mean the same as the program, so few programs reach a score of 1."""
 
-    mutants: int
-    survived: tuple[Mutant, ...]
+    drawn: tuple[Mutant, ...]
+    noticed: tuple[bool, ...]
+
+    @property
+    def mutants(self) -> int:
+        return len(self.drawn)
+
+    @property
+    def survived(self) -> tuple[Mutant, ...]:
+        """The mutants on which every test still passes."""
+        return tuple(mutant for mutant, seen in zip(self.drawn, self.noticed, strict=True) if not seen)
 
     @property
     def score(self) -> float | None:
         """The share that was noticed; None where the program has no mutants."""
-        return 1 - len(self.survived) / self.mutants if self.mutants else None
+        return sum(self.noticed) / len(self.drawn) if self.drawn else None
 
 
 async def measure(
     program: str, jobs: Callable[[str], Sequence[Job]], run: Run, *, most: int, seed: int
 ) -> MutationScore:
     """Run the jobs that decide a program on ``most`` of its mutants. Whatever is not a pass is noticed."""
-    made = mutants(program, most=most, seed=seed)
-    survived = [mutant for mutant in made if await _passes(jobs(mutant.source), run)]
-    return MutationScore(len(made), tuple(survived))
+    drawn = mutants(program, most=most, seed=seed)
+    noticed = [not await _passes(jobs(mutant.source), run) for mutant in drawn]
+    return MutationScore(tuple(drawn), tuple(noticed))
 
 
 async def _passes(jobs: Sequence[Job], run: Run) -> bool:

@@ -10,12 +10,17 @@ from .verify_code import VerifyCode
 
 
 class VerifyTests(VerifyCode):
-    """Runs the column ``tests`` (asserts, ``test_*`` functions, ``Test*`` classes) on the column ``code``."""
+    """Runs the column ``tests`` (asserts, ``test_*`` functions, ``Test*`` classes) on the column ``code``.
+
+    ``prelude``: a column of code that is run before (the module that a function comes from).
+    """
 
     tests: str = "tests"
+    prelude: str | None = None
 
     def columns(self) -> Sequence[str]:
-        return (self.tests,)
+        return (self.tests,) if self.prelude is None else (self.tests, self.prelude)
 
     def jobs(self, program: str, row: Row) -> Sequence[Job]:
-        return [RunTests(program, row[self.tests])]
+        before = "" if self.prelude is None else f"{row[self.prelude]}\n\n"
+        return [RunTests(before + program, row[self.tests])]

@@ -53,6 +53,7 @@ def render(run: RunDirectory) -> str:
         training=sections.training(data),
         rounds=[_round(each) for each in reversed(data.rounds)],
         costs=sections.costs(data),
+        engines=sections.engines(data),
         budget=sections.budget(data),
         provenance=sections.provenance(data),
         spec=sections.spec_text(data),

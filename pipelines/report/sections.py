@@ -132,6 +132,15 @@ def costs(run: RunData) -> list[dict[str, Any]]:
     ]
 
 
+def engines(run: RunData) -> list[dict[str, Any]]:
+    """How full each model's engine was in each stage that asked it, shared steps once."""
+    return [
+        {"round": number, **figures}
+        for number, step in run.distinct()
+        for figures in step.manifest.get("engines", [])
+    ]
+
+
 def budget(run: RunData) -> list[tuple[str, str, str]]:
     """(what, spent, limit) for tokens, generated rows and time, over all sessions."""
     import yaml

@@ -13,19 +13,24 @@ from ..errors import DataError, EngineError, GristmillError
 from ..inference import Usage
 from ..operator import Apply, Context, Map, TableApply, TableMap
 from ..plan.nodes import PlannedStep
-from .meter import PAYING
+from .meter import PAYING, Bill
+from .occupancy import Span
 from .outcomes import all_kept, failed_rows, from_outcomes, from_verdicts, going_on
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one step made of one micro-batch. ``table`` holds every outcome. ``seconds``: wall time."""
+    """What one step made of one micro-batch. ``table`` holds every outcome. ``seconds``: wall time.
+
+    ``spans``: when its requests were in flight, by model.
+    """
 
     step: str
     table: pa.Table
     rows_in: int
     usage: Usage
     seconds: float
+    spans: Mapping[str, list[Span]]
 
 
 #: Receives each step's result as soon as it is there.
@@ -55,10 +60,11 @@ class Chain:
         for index in range(first, last + 1):
             step = self.steps[index]
             started = time.monotonic()
-            usage = Usage()
-            PAYING.set(usage)
+            bill = Bill()
+            PAYING.set(bill)
             made = await self._apply(step, table) if table.num_rows else all_kept(table)
-            await emit(Result(step.name, made, table.num_rows, usage, time.monotonic() - started))
+            seconds = time.monotonic() - started
+            await emit(Result(step.name, made, table.num_rows, bill.usage, seconds, bill.spans))
             table = going_on(made)
 
     async def _apply(self, step: PlannedStep, table: pa.Table) -> pa.Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..operator import Map
@@ -13,7 +13,9 @@ from ..store.parts import Part
 from ..store.run_directory import StepStore
 from .chain import Result
 from .executor import Executor
+from .occupancy import Occupancy, Spans, measure
 from .outcomes import going_on
+from .pace import Pace
 from .rows import Rows
 from .session import Session
 from .stages import Stage
@@ -42,6 +44,9 @@ class ChainStage:
         self.inputs = Rows([session.store(name) for name in stage.head.inputs])
         self._reused = [store.complete for store in self.stores]
         self._index = {step.name: number for number, step in enumerate(stage.steps)}
+        self._spans: dict[str, Spans] = {}
+        self._asked: dict[str, set[str]] = {}
+        self._last_put_in = 0.0
 
     async def run(self) -> None:
         """Process every micro-batch that is missing. Raises what stops the run; commits are kept."""
@@ -54,9 +59,14 @@ class ChainStage:
             for step, store in zip(stage.steps, self.stores, strict=True):
                 head = step is stage.head
                 self.session.started(step, len(self.inputs) if head else None, store.ledger().rows_in)
-            await self._keep_in_flight(items, self.executor.in_flight(plan, stage))
+            pace = self.executor.pace(plan, stage)
+            await self._keep_in_flight(items, pace)
+            engines = self._occupancy(pace)
+        else:
+            engines = {}
         for step, store, reused in zip(stage.steps, self.stores, self._reused, strict=True):
-            self._finish(step, store, time.monotonic() - started, reused=reused)
+            seconds = time.monotonic() - started
+            self._finish(step, store, seconds, engines.get(step.name, []), reused=reused)
 
     def missing(self) -> Iterator[Item]:
         """Micro-batches that some step of the chain has not committed, in order.
@@ -76,13 +86,13 @@ class ChainStage:
             if start < stop and lacking:
                 yield Item(start, stop, lacking[0], lacking[-1])
 
-    async def _keep_in_flight(self, items: list[Item], limit: int) -> None:
+    async def _keep_in_flight(self, items: list[Item], pace: Pace) -> None:
         waiting = iter(items)
         running: set[asyncio.Task[None]] = set()
         halted: Exception | None = None
         try:
             while True:
-                while halted is None and len(running) < limit:
+                while halted is None and len(running) < pace.limit:
                     try:
                         self.session.check()
                     except Exception as reason:
@@ -91,7 +101,8 @@ class ChainStage:
                     item = next(waiting, None)
                     if item is None:
                         break
-                    running.add(asyncio.create_task(self._process(item)))
+                    running.add(asyncio.create_task(self._process(item, pace)))
+                    self._last_put_in = time.time()
                 if not running:
                     break
                 done, running = await asyncio.wait(running, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
@@ -105,17 +116,22 @@ class ChainStage:
         if halted is not None:
             raise halted
 
-    async def _process(self, item: Item) -> None:
+    async def _process(self, item: Item, pace: Pace) -> None:
         """Make what a micro-batch lacks; where that differs from what was there, what follows too."""
-        changed = await self._carry(item)
+        started, held = time.monotonic(), dict[str, float]()
+        changed = await self._carry(item, held)
         end = len(self.stores) - 1
         if changed:
             self.session.invalidate(self.stage.steps[item.first].name, but={s.name for s in self.stage.steps})
             if item.last < end:
-                await self._carry(Item(item.start, item.stop, item.last + 1, end))
+                await self._carry(Item(item.start, item.stop, item.last + 1, end), held)
+        pace.learn(time.monotonic() - started, held)
 
-    async def _carry(self, item: Item) -> bool:
-        """Carry a micro-batch through the steps it lacks. True where a part was made anew, and differs."""
+    async def _carry(self, item: Item, held: dict[str, float]) -> bool:
+        """Carry a micro-batch through the steps it lacks. True where a part was made anew, and differs.
+
+        ``held``: the seconds that its requests were in flight are added to it, by model.
+        """
         if item.first == 0:
             table = await asyncio.to_thread(self.inputs.slice, item.start, item.stop)
         else:
@@ -125,6 +141,10 @@ class ChainStage:
 
         async def emit(result: Result) -> None:
             nonlocal changed
+            for model, spans in result.spans.items():
+                held[model] = held.get(model, 0.0) + sum(end - start for start, end in spans)
+                self._spans.setdefault(model, Spans()).add(spans)
+                self._asked.setdefault(model, set()).add(result.step)
             changed |= await self._commit(item, result)
 
         await self.executor.process(table, item.first, item.last, emit)
@@ -150,10 +170,28 @@ class ChainStage:
     def _part(self, store: StepStore, item: Item) -> Part:
         return next(part for part in store.parts() if (part.start, part.stop) == (item.start, item.stop))
 
-    def _finish(self, step: PlannedStep, store: StepStore, seconds: float, *, reused: bool) -> None:
+    def _occupancy(self, pace: Pace) -> dict[str, list[Occupancy]]:
+        """How full each model's engine was in this session, at the last of the steps that asked it."""
+        found: dict[str, list[Occupancy]] = {}
+        for model, spans in sorted(self._spans.items()):
+            steps = sorted(self._asked[model], key=self._index.__getitem__)
+            if len(spans):
+                told = measure(model, steps, spans, pace.slots[model], self._last_put_in)
+                found.setdefault(steps[-1], []).append(told)
+        return found
+
+    def _finish(
+        self,
+        step: PlannedStep,
+        store: StepStore,
+        seconds: float,
+        engines: Sequence[Occupancy],
+        *,
+        reused: bool,
+    ) -> None:
         if not reused:
             operator = step.operator
             makes = isinstance(operator, Map) and operator.makes
             summary = operator.summary(store.table()) if isinstance(operator, Map) else {}
-            self.session.finish(step, one_to_one=not makes, seconds=seconds, summary=summary)
+            self.session.finish(step, one_to_one=not makes, seconds=seconds, summary=summary, engines=engines)
         self.session.done(step, reused=reused)

@@ -57,7 +57,7 @@ class PartDone(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDone(Event):
-    """A step is complete, now or (``reused``) by an earlier run."""
+    """A step is complete, now or (``reused``) by an earlier run. ``engines``: how full they were (occupancy.py)."""
 
     step: str
     ledger: Ledger
@@ -65,6 +65,7 @@ class StepDone(Event):
     seconds: float
     reused: bool
     summary: dict[str, Any]
+    engines: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

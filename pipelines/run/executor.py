@@ -12,12 +12,14 @@ from ..operator import Context, Map
 from ..plan.nodes import Plan
 from .chain import Chain, Emit
 from .context import Models
+from .pace import QUEUE, Pace
+from .serving import served
 from .stages import Stage
 
-#: vLLM's and our default number of sequences that an engine decodes at once.
-SEQUENCES = 128
 #: Micro-batches in flight here where no engine asks for more: one at work, one being encoded, one waiting for the disk.
 AT_LEAST = 3
+#: How many times the micro-batches that a stage starts with it may have in flight, where those leave slots free.
+GROWTH = 4
 
 
 class Executor(Protocol):
@@ -36,7 +38,7 @@ class Executor(Protocol):
         """Carry a micro-batch through the chain's steps number ``first .. last``."""
         ...
 
-    def in_flight(self, plan: Plan, stage: Stage) -> int:
+    def pace(self, plan: Plan, stage: Stage) -> Pace:
         """How many micro-batches to keep going at once."""
         ...
 
@@ -47,19 +49,29 @@ class Executor(Protocol):
     async def close(self) -> None: ...
 
 
+def slots(plan: Plan, stage: Stage) -> dict[str, int]:
+    """How many requests one engine of each of the stage's models works on at once."""
+    from ...datagen.engines import options_of
+
+    found = {}
+    for name in sorted(stage.models):
+        model = served(plan, name)
+        found[name] = options_of(model.engine).model_validate(dict(model.options)).slots
+    return found
+
+
 def saturating(plan: Plan, stage: Stage, at_least: int) -> int:
-    """Enough micro-batches that an engine always has half as many requests again as it can batch.
+    """Enough micro-batches that an engine has half as many requests again as it can batch, as far as can be told ahead.
 
     No more than that: what is in flight is what a kill makes us pay twice.
     """
     needed = at_least
+    free = slots(plan, stage)
     for step in stage.steps:
-        served = {name: kind for name, kind in step.models.items() if kind in ("model", "train")}
+        asked = [name for name, kind in step.models.items() if kind in ("model", "train")]
         requests = step.operator.estimate(stage.batch_rows).requests if isinstance(step.operator, Map) else 0
-        for name, kind in served.items() if requests else ():
-            options = plan.models[name].options if kind == "model" else {}
-            sequences = int(str(options.get("max_num_seqs", SEQUENCES)))
-            needed = max(needed, ceil(1.5 * sequences * len(served) / requests) + 1)
+        for name in asked if requests else ():
+            needed = max(needed, ceil(QUEUE * free[name] * len(asked) / requests) + 1)
     return needed
 
 
@@ -77,8 +89,9 @@ class LocalExecutor:
         assert self._chain is not None
         await self._chain.run(table, first, last, emit)
 
-    def in_flight(self, plan: Plan, stage: Stage) -> int:
-        return saturating(plan, stage, at_least=AT_LEAST)
+    def pace(self, plan: Plan, stage: Stage) -> Pace:
+        start = saturating(plan, stage, at_least=AT_LEAST)
+        return Pace(start, GROWTH * start, slots(plan, stage))
 
     async def release(self, keep: Iterable[str]) -> None:
         self._chain = None

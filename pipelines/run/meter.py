@@ -1,20 +1,32 @@
-"""Counts what a micro-batch pays, wherever in it an engine is called."""
+"""Counts what a micro-batch pays, wherever in it an engine is called, and when its requests were in flight."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 
 from ..inference import Completion, Engine, Request, Usage
+from .occupancy import Span
 from .turns import Turns
 
-#: The usage of the micro-batch that this task is working on.
-PAYING: ContextVar[Usage] = ContextVar("paying")
+
+@dataclass(slots=True)
+class Bill:
+    """What one step asked for one micro-batch. ``spans``: of each model's requests, in no order."""
+
+    usage: Usage = field(default_factory=Usage)
+    spans: dict[str, list[Span]] = field(default_factory=dict)
+
+
+#: The bill of the micro-batch that this task is working on.
+PAYING: ContextVar[Bill] = ContextVar("paying")
 
 
 class Metered:
-    """An engine that adds each completion to the usage of the micro-batch that asked for it.
+    """An engine that adds each completion to the bill of the micro-batch that asked for it.
 
     ``turns``: shared with engines that must not work at the same time as this one.
     """
@@ -28,11 +40,16 @@ class Metered:
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
         async with self._turns.of(self._name) if self._turns is not None else nullcontext():
+            began = time.time()
             completions = await self.engine.generate(requests)
-        usage = PAYING.get(None)
-        if usage is not None:
+            ended = time.time()
+        bill = PAYING.get(None)
+        if bill is not None:
+            spans = bill.spans.setdefault(self._name, [])
             for completion in completions:
-                usage.count(completion)
+                bill.usage.count(completion)
+                start, end = completion.slot or (0.0, ended - began)
+                spans.append((began + start, min(began + end, ended)))
         return completions
 
     async def close(self) -> None:

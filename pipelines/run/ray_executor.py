@@ -26,8 +26,9 @@ from ..operator import Context
 from ..plan.nodes import Plan
 from .chain import Chain, Emit, Result
 from .context import StepContext
-from .executor import saturating
-from .serving import ModelTable, Serving, load_embedder, start_here
+from .executor import saturating, slots
+from .pace import Pace
+from .serving import ModelTable, Serving, load_embedder, served, start_here
 from .stages import Stage
 
 #: A task that waits for an engine takes this share of a core; a task that computes takes one.
@@ -122,7 +123,7 @@ class WorkerModels:
     def engine(self, name: str) -> Engine:
         from .meter import Metered
 
-        return Metered(self.job.engines[name])
+        return Metered(self.job.engines[name], name)
 
     def weights(self, name: str) -> ModelWeights:
         if name not in self.job.weights:
@@ -200,14 +201,13 @@ class RayExecutor:
         for result in results:
             await emit(result)
 
-    def in_flight(self, plan: Plan, stage: Stage) -> int:
+    def pace(self, plan: Plan, stage: Stage) -> Pace:
         cores = int(ray.cluster_resources().get("CPU", 1))
-        replicas = [
-            int(str(plan.models[name].options.get("replicas", 1)))
-            for name in stage.models
-            if name in plan.models
-        ]
-        return saturating(plan, stage, at_least=2 * cores) * max([1, *replicas])
+        replicas = {name: int(str(served(plan, name).options.get("replicas", 1))) for name in stage.models}
+        start = saturating(plan, stage, at_least=2 * cores) * max([1, *replicas.values()])
+        # Each micro-batch in flight is a process here.
+        all_slots = {name: count * replicas[name] for name, count in slots(plan, stage).items()}
+        return Pace(start, 2 * start, all_slots)
 
     async def release(self, keep: Iterable[str]) -> None:
         self._job = None

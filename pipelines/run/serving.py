@@ -42,7 +42,7 @@ class ModelTable:
 
     def settings(self, name: str) -> EngineSettings:
         """How to serve the model; a student is served as its base's engine with its adapter over it."""
-        model = self._served(name)
+        model = served(self.plan, name)
         weights = self.weights(name) if model.reference else None
         return EngineSettings(model.engine, weights, dict(model.options))
 
@@ -54,21 +54,22 @@ class ModelTable:
 
         return resolve(DEFAULT_EMBEDDER)
 
-    def _served(self, name: str) -> PlannedModel:
-        if name in self.plan.models:
-            return self.plan.models[name]
-        return self._served(self._train(name).model)
-
     def _student(self, name: str) -> ModelWeights:
         store = self.run.step(name, self.plan.step(name).fingerprint)
-        base = self.weights(self._train(name).model)
+        base = self.weights(_train(self.plan, name).model)
         return replace(base, name=name, digest=store.fingerprint, adapter=store.model)
 
-    def _train(self, name: str) -> Train:
-        operator = self.plan.step(name).operator
-        if not isinstance(operator, Train):
-            raise ModelError(f"{name} is a step that trains no model: name a model or a train step")
-        return operator
+
+def served(plan: Plan, name: str) -> PlannedModel:
+    """The model of the file that a step's model name means; for a student the one that it was trained from."""
+    return plan.models[name] if name in plan.models else served(plan, _train(plan, name).model)
+
+
+def _train(plan: Plan, name: str) -> Train:
+    operator = plan.step(name).operator
+    if not isinstance(operator, Train):
+        raise ModelError(f"{name} is a step that trains no model: name a model or a train step")
+    return operator
 
 
 class EngineSource(Protocol):

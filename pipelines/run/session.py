@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ from ..store.run_directory import RunDirectory, StepStore
 from .context import Models, StepContext
 from .events import Notice, Observer, PartDone, Progress, StepDone, StepStarted
 from .limits import Purse, Stop
+from .occupancy import Occupancy
 from .rows import Rows
 
 #: How often the clock of the time budget is written down.
@@ -107,6 +108,7 @@ class Session:
                 seconds=manifest["seconds"],
                 reused=reused,
                 summary=manifest["summary"],
+                engines=manifest.get("engines", []),
             )
         )
         if ledger.failed:
@@ -129,11 +131,21 @@ class Session:
         )
 
     def finish(
-        self, step: PlannedStep, *, one_to_one: bool, seconds: float, summary: Mapping[str, Any]
+        self,
+        step: PlannedStep,
+        *,
+        one_to_one: bool,
+        seconds: float,
+        summary: Mapping[str, Any],
+        engines: Sequence[Occupancy] = (),
     ) -> None:
         """Declare a step complete, after checking that its ledger adds up."""
         self.store(step.name).finish(
-            operator=step.label, one_to_one=one_to_one, seconds=seconds, summary=dict(summary)
+            operator=step.label,
+            one_to_one=one_to_one,
+            seconds=seconds,
+            summary=dict(summary),
+            engines=[asdict(each) for each in engines],
         )
 
     def _failures(self, step: PlannedStep) -> str:

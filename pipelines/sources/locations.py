@@ -6,11 +6,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import Path
 from typing import IO, Any
 
 from ..errors import DataError
 
 _BLOCK = 1 << 20
+#: ``gristmill:seeds/NAME.jsonl`` names a file that ships with the recipes, wherever they are run.
+PACKAGED = "gristmill:"
+_RECIPES = Path(__file__).parents[1] / "recipes"
 #: What a file system calls the version of a file's bytes, best first.
 _VERSIONS = ("etag", "ETag", "md5Hash", "content_md5", "blob_id", "sha256", "crc32c")
 
@@ -81,7 +85,7 @@ def files(paths: str | Iterable[str], endings: tuple[str, ...]) -> list[File]:
     """The files that paths, globs, directories or URLs name: each pattern's in the order of their names.
 
     A directory stands for the files below it that have one of ``endings``. Relative paths start at
-    the current directory. Raises DataError where something named is not there.
+    the current directory, those after ``gristmill:`` in the folder of the packaged recipes. Raises DataError where something named is not there.
     """
     found: list[File] = []
     for pattern in [paths] if isinstance(paths, str) else paths:
@@ -92,8 +96,10 @@ def files(paths: str | Iterable[str], endings: tuple[str, ...]) -> list[File]:
 def _matches(pattern: str, endings: tuple[str, ...]) -> list[File]:
     import fsspec
 
+    packaged = pattern.startswith(PACKAGED)
+    place = str(_RECIPES / pattern.removeprefix(PACKAGED)) if packaged else pattern
     try:
-        system, path = fsspec.core.url_to_fs(pattern)
+        system, path = fsspec.core.url_to_fs(place)
         if any(character in path for character in "*?["):
             hits = [hit for hit in system.glob(path) if not system.isdir(hit)]
         elif system.isdir(path):
@@ -106,15 +112,25 @@ def _matches(pattern: str, endings: tuple[str, ...]) -> list[File]:
         raise DataError(f"{pattern}: not an address that fsspec knows: {error}") from error
     except OSError as error:
         raise DataError(f"{pattern}: cannot be reached: {error}") from error
+    if not hits and packaged:
+        there = ", ".join(_packaged_name(str(file)) for file in sorted(_RECIPES.glob("seeds/*")))
+        raise DataError(f"{pattern}: no such file comes with Gristmill; there are {there}")
     if not hits:
         kinds = ", ".join(endings)
         raise DataError(
             f"{pattern}: no such file (a path, a glob, a directory with {kinds} files or a URL; "
             "relative paths start at the current directory)"
         )
+    if packaged:
+        return [File(system, hit, _packaged_name(hit)) for hit in sorted(hits)]
     if "file" in _protocols(system):
         return [File(system, hit, _shown(hit, pattern)) for hit in sorted(hits)]
     return [File(system, hit, system.unstrip_protocol(hit)) for hit in sorted(hits)]
+
+
+def _packaged_name(path: str) -> str:
+    """The same on every machine, because names are part of a fingerprint."""
+    return PACKAGED + Path(path).relative_to(_RECIPES).as_posix()
 
 
 def _shown(path: str, pattern: str) -> str:

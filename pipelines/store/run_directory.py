@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,16 @@ class StepStore:
         self.add(part, digest)
         return part
 
-    def finish(self, *, operator: str, one_to_one: bool, seconds: float, summary: dict[str, Any]) -> None:
-        """Check that the ledger adds up and declare the step complete."""
+    def finish(
+        self,
+        *,
+        operator: str,
+        one_to_one: bool,
+        seconds: float,
+        summary: dict[str, Any],
+        engines: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """Check that the ledger adds up and declare the step complete. ``engines``: how full they were."""
         ledger = self.ledger()
         ledger.check(self.name, one_to_one=one_to_one)
         write_json(
@@ -127,6 +136,7 @@ class StepStore:
                     for part in self.parts()
                 ],
                 "summary": summary,
+                **({"engines": list(engines)} if engines else {}),
             },
         )
 

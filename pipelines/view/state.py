@@ -30,6 +30,7 @@ class StepView:
 
     ``earlier``: the rows that were handled before this session, which its speed must not count.
     ``done``/``goal``/``unit``: the step's own report of progress. ``seconds``: once it is over.
+    ``engines``: how full they were, at the last step of a chain that asked them.
     """
 
     name: str
@@ -50,6 +51,7 @@ class StepView:
     goal: float = 0.0
     unit: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
+    engines: tuple[Mapping[str, Any], ...] = ()
 
     def fraction(self) -> float | None:
         """How far the step is, 0 to 1, or None where nobody knows."""
@@ -230,6 +232,7 @@ def _finished(event: StepDone) -> dict[str, Any]:
         "completion_tokens": event.usage.completion_tokens,
         "seconds": event.seconds,
         "updated": event.at,
+        "engines": tuple(event.engines),
     }
 
 

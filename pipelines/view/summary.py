@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from ..run.occupancy import told
 from .intervals import Interval, intervals
 from .state import RunView, StepView
 
@@ -73,6 +74,7 @@ def _blocks(view: RunView, memory: tuple[int, int]) -> Iterator[RenderableType]:
         finished.append((view.round, view.steps))
     for number, steps in finished:
         yield _steps(steps, f"round {number} of {view.rounds}" if view.rounds > 1 else view.name, view.now)
+        yield from (Text(told(each)) for step in steps if step.status == "done" for each in step.engines)
     for line in rounds(view):
         yield Text(line)
     usage = view.usage

@@ -109,6 +109,13 @@ def test_tables_without_the_columns_are_refused(context: Any, rows: Any, evals: 
             Decontaminate(**wrong)
 
 
+def test_a_source_without_files_forbids_nothing(context: Any, rows: Any) -> None:
+    context.tables["evals"] = pa.table({})
+    verdicts = Decontaminate(against="evals").apply(rows(prompt=["a text"]), context)
+    assert verdicts.kept is None
+    assert verdicts.summary["items"] == 0
+
+
 def test_empty_tables(context: Any, rows: Any, evals: pa.Table) -> None:
     none = rows(prompt=pa.array([], pa.string()))
     assert len(Decontaminate(against="evals").apply(none, context).kept) == 0

@@ -15,6 +15,8 @@ from gristmill.pipelines.inference import Completion, Engine, EngineSettings, Mo
 from gristmill.pipelines.weights import resolve
 
 T = TypeVar("T")
+#: Tokens of prompt and answer that the shared engines hold.
+CONTEXT = 1024
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +58,22 @@ def adapted(weights: ModelWeights, tmp_path_factory: pytest.TempPathFactory) -> 
         )
     )
     return dataclasses.replace(weights, adapter=folder, digest=weights.digest + "+adapter")
+
+
+@pytest.fixture(scope="session")
+def started() -> list[Engine]:
+    """The engine of ``shared_vllm``, while it runs."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def shared_vllm(weights: ModelWeights, started: list[Engine], request: pytest.FixtureRequest) -> Engine:
+    """One vLLM for all of this folder's tests that want nothing special of it, closed when they are over."""
+    if not started:
+        started.append(serve("vllm", weights, max_model_len=CONTEXT))
+        folder = request.node.getparent(pytest.Dir)
+        folder.addfinalizer(lambda: asyncio.run(started.pop().close()))
+    return started[0]
 
 
 def ask(text: str, number: int = 0, **settings: Any) -> Request:

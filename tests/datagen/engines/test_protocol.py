@@ -10,7 +10,7 @@ import pytest
 from gristmill.pipelines.errors import EngineError
 from gristmill.pipelines.inference import Engine, ModelWeights, Request, Sampling, Usage
 
-from .conftest import answers, ask, serve
+from .conftest import CONTEXT, answers, ask, serve
 
 KINDS = [
     "synthetic",
@@ -27,10 +27,13 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def engine(kind: str, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    if kind == "vllm":
+        yield request.getfixturevalue("shared_vllm")
+        return
     if kind == "synthetic":
-        served = serve(kind, None, max_model_len=512, latency=0.05)
+        served = serve(kind, None, max_model_len=CONTEXT, latency=0.05)
     else:
-        served = serve(kind, request.getfixturevalue("weights"), max_model_len=512)
+        served = serve(kind, request.getfixturevalue("weights"), max_model_len=CONTEXT)
     yield served
     asyncio.run(served.close())
 
@@ -117,7 +120,7 @@ def test_a_stop_string_ends_the_answer_before_it(engine: Engine) -> None:
 
 
 def test_a_prompt_too_long_is_refused_by_name_and_harms_nobody(engine: Engine) -> None:
-    long = ask("word " * 600, 99)
+    long = ask("word " * (CONTEXT + 100), 99)
 
     async def beside() -> tuple[object, object]:
         good = asyncio.ensure_future(engine.generate([ask("Say hello.", n, max_tokens=20) for n in range(3)]))
@@ -131,7 +134,7 @@ def test_a_prompt_too_long_is_refused_by_name_and_harms_nobody(engine: Engine) -
     assert isinstance(bad, EngineError)
     assert not bad.retryable
     assert "'r99'" in str(bad)
-    assert "512" in str(bad)
+    assert str(CONTEXT) in str(bad)
 
 
 def test_a_cancelled_call_leaves_the_engine_at_work(engine: Engine) -> None:
@@ -177,8 +180,8 @@ def test_an_adapter_changes_what_is_written(
     base: ModelWeights = request.getfixturevalue("weights")
     adapted: ModelWeights = request.getfixturevalue("adapted")
     question = ask("Why is the sky blue?", temperature=0.0, logprobs=1)
-    plain = serve(kind, base, max_model_len=512) if kind == "synthetic" else engine
-    over = serve(kind, adapted, max_model_len=512)
+    plain = serve(kind, base, max_model_len=CONTEXT) if kind == "synthetic" else engine
+    over = serve(kind, adapted, max_model_len=CONTEXT)
     try:
         (without,), (with_adapter,) = answers(plain, question), answers(over, question)
     finally:

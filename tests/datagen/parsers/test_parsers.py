@@ -22,6 +22,7 @@ PARSERS: list[dict[str, Any]] = [
     },
     {"kind": "json", "fields": {"a": "texts"}, "many": True},
     {"kind": "code", "which": "last"},
+    {"kind": "blocks", "columns": ["a", "b"], "further": "ignore"},
     {"kind": "numbered_list"},
     {"kind": "tags", "tags": ["task", "answer"]},
     {"kind": "tags", "tags": ["task"], "many": True},

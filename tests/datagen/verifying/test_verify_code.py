@@ -75,6 +75,19 @@ def test_verdicts(program: str, verdict: str, reason: str | None) -> None:
     assert (row["reason"] is None) if reason is None else row["reason"].startswith(reason)
 
 
+def test_the_module_that_a_function_comes_from() -> None:
+    row = {
+        "solution": "def area(r): return PI * r ** 2",
+        "tests": "assert area(1) == 3\nassert area(2) == 12",
+    }
+    module = "PI = 3\ndef area(r): raise NotImplementedError"
+    [alone, inside] = kept(VerifyTests(sandbox=BOX), row) + kept(
+        VerifyTests(sandbox=BOX, prelude="module", mutants=4), {**row, "module": module}
+    )
+    assert (alone["passed"], inside["passed"]) == (False, True)
+    assert inside["mutation_score"] == 1.0, "the function is mutated, not its module"
+
+
 def test_which_tests_failed_and_how_many_passed() -> None:
     tests = (
         "assert double(1) == 2\n\ndef test_half():\n    assert double(1) == 1\n\nclass TestMore:\n"

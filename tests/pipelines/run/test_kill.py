@@ -139,9 +139,10 @@ def check(kills_wanted: int, seed: int, forks: Forks, folder: Path, address: str
 
 
 def test_a_hundred_kills_lose_and_double_nothing(forks: Forks, tmp_path: Path) -> None:
-    check(80, 17, forks, tmp_path)
+    check(92, 17, forks, tmp_path)
 
 
 @pytest.mark.ray
 def test_killed_drivers_on_ray_lose_and_double_nothing(forks: Forks, tmp_path: Path, cluster: str) -> None:
-    check(24, 18, forks, tmp_path, address=cluster)
+    # A run joins the cluster anew each time, which takes twenty times what the run itself does.
+    check(8, 18, forks, tmp_path, address=cluster)

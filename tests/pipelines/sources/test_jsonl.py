@@ -174,3 +174,15 @@ def test_an_empty_list_of_paths_has_no_rows(context: Any) -> None:
     source = Jsonl(path=(), columns=("text",))
     assert list(source.read(context)) == []
     assert (source.content(), source.estimate(0).rows) == ({}, 0)
+
+
+def test_packaged_seeds_are_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = Jsonl(path="gristmill:seeds/instructions.jsonl")
+    assert read(source, context).num_rows == source.count_rows() >= 10
+    assert list(source.content()) == ["gristmill:seeds/instructions.jsonl"]
+    assert len(Jsonl(path="gristmill:seeds").content()) >= 3
+    with pytest.raises(DataError, match=r"there are .*gristmill:seeds/instructions\.jsonl"):
+        Jsonl(path="gristmill:seeds/instruction.jsonl").content()

@@ -1,0 +1,45 @@
+"""Several fenced code blocks of one answer, each in a column of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from .fences import blocks
+from .parser import Parsed, Parser, Unparsed, texts
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class BlocksParser(Parser):
+    """The code blocks of the text, in order, in ``columns``: one for each, no more and no fewer.
+
+    ``language``: only blocks marked so (any where it is None). ``further``: ``ignore`` blocks after the last column,
+    or ``fail`` on them. A fence that is never closed fails, and so does an empty block.
+    """
+
+    kind: Literal["blocks"] = "blocks"
+    columns: tuple[str, ...] = Field(min_length=2)
+    language: str | None = None
+    further: Literal["fail", "ignore"] = "fail"
+
+    def read(self, text: str) -> Parsed:
+        found = list(blocks(text))
+        if found and found[-1][1] is None:
+            return Unparsed("a code fence is not closed")
+        wanted = [
+            code or "" for mark, code in found if self.language is None or mark == self.language.lower()
+        ]
+        count = len(self.columns)
+        if len(wanted) < count or (len(wanted) > count and self.further == "fail"):
+            kind = f"{self.language} " if self.language else ""
+            return Unparsed(f"{len(wanted)} {kind}code blocks, and {count} were asked for")
+        row = dict(zip(self.columns, wanted, strict=False))
+        empty = next((name for name, code in row.items() if not code.strip()), None)
+        return [row] if empty is None else Unparsed(f"the code block for {empty!r} is empty")
+
+    def types(self) -> Mapping[str, pa.DataType]:
+        return texts(*self.columns)

@@ -1,0 +1,189 @@
+"""``select: agreement``: of candidate programs and candidate tests of one problem, those that agree with the most others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+
+from ...pipelines.errors import DataError
+from ...pipelines.operator import Context, Estimate, Verdicts, Whole
+from ..sandbox.jobs import RunTests
+from ..sandbox.pool import Sandbox
+from ..sandbox.results import Result, Status
+from .boxes import SandboxSettings, shared
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: One test of one suite: (which suite, the test's name).
+Test = tuple[int, str]
+
+
+class Agreement(Whole):
+    """Runs every program of a group on every test suite of the group, and lets them vouch for each other.
+
+    Rows with equal values in ``by`` are candidates for one problem: each brings a program in ``code`` and a
+    test suite in ``tests``, neither known to be right. Dual execution agreement (Chen et al., "CodeT: Code
+    Generation with Generated Tests", arXiv 2207.10397): programs that pass exactly the same tests agree, and
+    they score their number times the number of those tests. It picks the code against the tests as DSTC asks
+    for ("DSTC: Direct Preference Learning with Only Self-Generated Tests and Code", Liu et al., arXiv 2411.13611),
+    with CodeT's score: few programs agree on what only a wrong test asks for.
+
+    Adds ``passes_tests`` int32 (how many of the group's tests the code passes), ``agreeing`` int32 (how many
+    programs pass the same ones, itself among them), ``agreement_score`` float64 (their product),
+    ``tests_passed_by`` int32 (how many programs pass the row's whole suite) and ``agreed_tests`` text: of the
+    suites that the code passes as a whole, the one that the most programs pass (null where it passes none).
+
+    ``keep: best`` keeps one row a problem, the one with the highest score (then the one whose suite more programs
+    pass, then the first), where its code passes a suite; the others are filtered (``agreement``, or
+    ``no_agreement`` where no row can be kept). ``keep: all`` only adds the columns. Of each problem the first
+    ``at_most`` rows are run, which are ``at_most`` squared runs; further ones are filtered (``surplus``). Rows without
+    text in either column fail. The same rows give the same result, unless a program is flaky.
+    """
+
+    code: str = "code"
+    tests: str = "tests"
+    by: tuple[str, ...] = Field(default=("prompt",), min_length=1)
+    keep: Literal["best", "all"] = "best"
+    at_most: PositiveInt = 16
+    sandbox: SandboxSettings = SandboxSettings(cpu_seconds=2.0)
+
+    version: ClassVar[int] = 1
+
+    def estimate(self, rows: int) -> Estimate:
+        return Estimate(rows=rows)
+
+    def apply(self, table: pa.Table, context: Context) -> Verdicts:
+        """Judge all rows. Raises DataError where a column is missing, SandboxError without isolation."""
+        for name in (*self.by, self.code, self.tests):
+            if name not in table.column_names:
+                raise DataError(f"select: agreement: no column {name!r}")
+        rows = table.select([self.code, self.tests, *self.by]).to_pylist()
+        ids: list[str] = table["_id"].to_pylist()
+        errors = [self._unfit(row) for row in rows]
+        groups: dict[str, list[int]] = {}
+        for index, row in enumerate(rows):
+            if errors[index] is None:
+                groups.setdefault(repr([row[name] for name in self.by]), []).append(index)
+        box = shared(self.sandbox)
+        told: list[Candidate | None] = [None] * len(rows)
+        kept, rules = [error is None for error in errors], [""] * len(rows)
+        neighbour: list[str | None] = [None] * len(rows)
+        for number, members in enumerate(groups.values()):
+            context.check()
+            context.progress(number, len(groups), "problems")
+            for index in members[self.at_most :]:
+                kept[index], rules[index] = False, "surplus"
+            tried = members[: self.at_most]
+            programs, suites = ([rows[index][name] for index in tried] for name in (self.code, self.tests))
+            found = agreement(programs, suites, executed(programs, suites, box))
+            best = _best(found)
+            for place, index in enumerate(tried):
+                told[index] = found[place]
+                if self.keep == "best" and place != best:
+                    kept[index] = False
+                    rules[index] = "agreement" if best is not None else "no_agreement"
+                    neighbour[index] = None if best is None else ids[tried[best]]
+        return self._verdicts(told, kept, rules, neighbour, errors, len(groups))
+
+    def _unfit(self, row: dict[str, Any]) -> str | None:
+        wrong = [name for name in (self.code, self.tests) if not isinstance(row[name], str)]
+        return f"column {wrong[0]!r} holds no text" if wrong else None
+
+    def _verdicts(
+        self,
+        told: Sequence[Candidate | None],
+        kept: Sequence[bool],
+        rules: Sequence[str],
+        neighbour: Sequence[str | None],
+        errors: Sequence[str | None],
+        problems: int,
+    ) -> Verdicts:
+        import numpy as np
+        import pyarrow as pa
+
+        def column(name: str, kind: pa.DataType) -> pa.Array:
+            return pa.array([None if each is None else getattr(each, name) for each in told], kind)
+
+        columns = {
+            "passes_tests": column("passes_tests", pa.int32()),
+            "agreeing": column("agreeing", pa.int32()),
+            "agreement_score": column("score", pa.float64()),
+            "tests_passed_by": column("tests_passed_by", pa.int32()),
+            "agreed_tests": column("agreed_tests", pa.string()),
+        }
+        agreed = sum(each is not None and each.agreed_tests is not None for each in told)
+        return Verdicts(
+            kept=np.array(kept, dtype=bool),
+            rule=rules,
+            score=np.array([np.nan if each is None else each.score for each in told]),
+            neighbour=neighbour,
+            errors=errors,
+            columns=columns,
+            summary={"problems": problems, "codes_that_pass_a_suite": agreed},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What the others say of one row; see :class:`Agreement`."""
+
+    passes_tests: int
+    agreeing: int
+    tests_passed_by: int
+    agreed_tests: str | None
+
+    @property
+    def score(self) -> float:
+        return float(self.agreeing * self.passes_tests)
+
+
+def executed(programs: Sequence[str], suites: Sequence[str], box: Sandbox) -> list[list[Result]]:
+    """``result[i][j]``: of program ``i`` on suite ``j``. Equal pairs are run once."""
+    pairs = list(dict.fromkeys((program, suite) for program in programs for suite in suites))
+    with ThreadPoolExecutor(box.workers) as threads:
+        results = threads.map(lambda pair: box.run_now(RunTests(*pair)), pairs)
+        found = dict(zip(pairs, results, strict=True))
+    return [[found[program, suite] for suite in suites] for program in programs]
+
+
+def agreement(
+    programs: Sequence[str], suites: Sequence[str], results: Sequence[Sequence[Result]]
+) -> list[Candidate]:
+    """A candidate for each row, from what its program and its suite did with those of all rows."""
+    passed = [frozenset(_passed(row)) for row in results]
+    whole = [[result.passed for result in row] for row in results]
+    passed_by = [sum(row[suite] for row in whole) for suite in range(len(suites))]
+    made = []
+    for index in range(len(programs)):
+        own = [suite for suite in range(len(suites)) if whole[index][suite]]
+        agreed = max(
+            own, key=lambda suite: (passed_by[suite], len(results[index][suite].tests), -suite), default=None
+        )
+        made.append(
+            Candidate(
+                passes_tests=len(passed[index]),
+                agreeing=passed.count(passed[index]),
+                tests_passed_by=passed_by[index],
+                agreed_tests=None if agreed is None else suites[agreed],
+            )
+        )
+    return made
+
+
+def _passed(row: Sequence[Result]) -> Iterable[Test]:
+    """The tests of all suites that a program passes; none of a suite that it could not be run on to its end."""
+    for suite, result in enumerate(row):
+        if result.status in (Status.PASSED, Status.FAILED):
+            yield from ((suite, test.name) for test in result.tests if test.passed)
+
+
+def _best(found: Sequence[Candidate]) -> int | None:
+    fit = [index for index, each in enumerate(found) if each.agreed_tests is not None]
+    return max(
+        fit, key=lambda index: (found[index].score, found[index].tests_passed_by, -index), default=None
+    )

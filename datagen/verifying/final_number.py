@@ -1,0 +1,162 @@
+"""The number at which a worked solution arrives: found after a mark, or the last one, and read exactly."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+#: ``marked``: only a number that the text marks as its answer; ``last``: else the last number in it.
+Find = Literal["marked", "last"]
+
+#: Longer runs of digits and signs are no answer, and reading them would cost more than they are worth.
+_LONGEST = 60
+#: How far behind a mark its number may stand, and how many marks and numbers are tried, from the last.
+_SCOPE = 200
+_TRIED = 16
+
+_DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?|\.[0-9]++"
+# A sign counts where no operand stands before it: in "5-3" it subtracts.
+_SIGN = r"(?P<sign>(?:(?<![\w)\]}.])[-\u2212])?)"
+_CURRENCY = r"(?:\\?[$€£¥₹])?"
+_NUMBER = re.compile(
+    rf"(?<![\w.]){_SIGN}{_CURRENCY}(?P<late>[-\u2212]?)"
+    rf"(?:(?P<whole>{_DIGITS})?+ ?\\[dt]?frac ?\{{(?P<upper>{_DIGITS})\}} ?\{{(?P<lower>{_DIGITS})\}}"
+    rf"|(?P<mixed>[0-9]{{1,9}}) (?P<over>[0-9]{{1,9}})/(?P<under>[0-9]{{1,9}})(?![0-9/])"
+    rf"|(?P<plain>{_DIGITS})"
+    rf"(?: ?/ ?(?P<divisor>{_DIGITS}))?"
+    r"(?P<power>[eE][-+]?[0-9]{1,2}(?![0-9])| ?(?:\\times|\\cdot|[×x*]) ?10 ?\^ ?\{?[-\u2212]?[0-9]{1,2}\}?)?)"
+    r"(?P<percent> ?\\?%)?"
+)
+_MARK = re.compile(
+    r"(?P<hash>(?<!#)####(?!#))|(?P<boxed>\\boxed ?\{)|(?P<said>\banswer\b[*_` ]{0,4}(?:is\b|are\b|:|=))",
+    re.IGNORECASE,
+)
+#: What may stand behind the number on a line of ``####``: a unit. A sentence makes it a heading ("#### 2. Add").
+_UNIT = re.compile(r"[^\w\n]{0,8}(?:\w{1,24}[^\w\n]{0,8})?$")
+_SENTENCE_END = re.compile(r"[.!?](?=\s)")
+_LAYOUT = re.compile(r"\{,\}|,\\!|\\[!,; ]|\\(?:text|mathrm|mbox) ?\{")
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """``value``: exact. ``percent``: a percent sign stood behind it, and is not in the value."""
+
+    value: Fraction
+    percent: bool = False
+
+    @property
+    def text(self) -> str:
+        """The same for equal values: a decimal number where it ends, else a fraction in lowest terms."""
+        digits = _decimal(self.value) or f"{self.value.numerator}/{self.value.denominator}"
+        return f"{digits}%" if self.percent else digits
+
+    def equals(self, other: Number) -> bool:
+        """Exactly. 50 % is 50 as well as 0.5 to a number without a percent sign, because texts use it as a unit."""
+        if self.percent == other.percent:
+            return self.value == other.value
+        share, plain = (self, other) if self.percent else (other, self)
+        return plain.value in (share.value, share.value / 100)
+
+
+def final_number(text: str, find: Find = "last") -> Number | None:
+    """The answer in ``text``: what stands behind the last ``####``, ``\\boxed{}`` or "answer is" that has a number,
+    else (``find="last"``) the last number. None where there is none. Time grows with the text's length only."""
+    for mark in reversed(deque(_MARK.finditer(text), maxlen=_TRIED)):
+        found = _marked(text, mark)
+        if found is not None:
+            return found
+    if find == "marked":
+        return None
+    # Only the last few are read: a text may hold half a million.
+    last = deque(_NUMBER.finditer(_LAYOUT.sub(_plain_layout, text)), maxlen=_TRIED)
+    return next((number for match in reversed(last) if (number := _read(match))), None)
+
+
+def _marked(text: str, mark: re.Match[str]) -> Number | None:
+    scope = text[mark.end() : mark.end() + _SCOPE]
+    if mark["boxed"]:
+        return _last_side(_braced(scope))
+    line = scope.lstrip(" \t\r\n*_`:$\\[(").split("\n", 1)[0] if mark["said"] else scope.split("\n", 1)[0]
+    if mark["said"]:
+        # An equation's answer is its right side; a sentence's is the first number in it.
+        return _last_side(_SENTENCE_END.split(line, maxsplit=1)[0])
+    line = _LAYOUT.sub(_plain_layout, line).strip()
+    number = _NUMBER.match(line)
+    return _read(number) if number and _UNIT.match(line, number.end()) else None
+
+
+def _last_side(line: str) -> Number | None:
+    """The first number behind the last "=" that has one."""
+    sides = line.split("=")
+    return next((number for side in reversed(sides) for number in _numbers(side)), None)
+
+
+def _braced(scope: str) -> str:
+    """What stands before the brace that closes the one just opened; all of it where none does."""
+    depth = 1
+    for place, character in enumerate(scope):
+        depth += (character == "{") - (character == "}")
+        if depth == 0:
+            return scope[:place]
+    return scope
+
+
+def _numbers(text: str) -> Iterator[Number]:
+    for match in _NUMBER.finditer(_LAYOUT.sub(_plain_layout, text)):
+        number = _read(match)
+        if number is not None:
+            yield number
+
+
+def _plain_layout(match: re.Match[str]) -> str:
+    """LaTeX's spaces within numbers and its text commands, in plain characters."""
+    written = match[0]
+    return "," if "," in written[:2] and written != "\\," else " " if written.endswith("{") else ""
+
+
+def _read(match: re.Match[str]) -> Number | None:
+    """The match's value; None where it is too long to be an answer or divides by zero."""
+    if match.end() - match.start() > _LONGEST:
+        return None
+    try:
+        if match["upper"] is not None:
+            value = _exact(match["whole"] or "0") + _exact(match["upper"]) / _exact(match["lower"])
+        elif match["mixed"] is not None:
+            value = int(match["mixed"]) + Fraction(int(match["over"]), int(match["under"]))
+        else:
+            value = _exact(match["plain"]) / _exact(match["divisor"] or "1") * _power(match["power"])
+    except ZeroDivisionError:
+        return None
+    negative = bool(match["sign"]) != bool(match["late"])
+    return Number(-value if negative else value, percent=match["percent"] is not None)
+
+
+def _exact(digits: str) -> Fraction:
+    return Fraction(digits.replace(",", ""))
+
+
+def _power(written: str | None) -> Fraction:
+    if written is None:
+        return Fraction(1)
+    exponent = written[1:] if written[0] in "eE" else written.rpartition("^")[2].strip(" {}")
+    return Fraction(10) ** int(exponent.replace("\u2212", "-"))
+
+
+def _decimal(value: Fraction) -> str | None:
+    """The decimal number without trailing zeros, or None where it does not end."""
+    rest, places = value.denominator, 0
+    for prime in (2, 5):
+        power = 0
+        while rest % prime == 0:
+            rest //= prime
+            power += 1
+        places = max(places, power)
+    if rest != 1:
+        return None
+    whole, part = divmod(abs(value.numerator) * 10**places // value.denominator, 10**places)
+    digits = f"{whole}.{part:0{places}d}" if places else str(whole)
+    return f"-{digits}" if value < 0 else digits

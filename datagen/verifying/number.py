@@ -1,0 +1,83 @@
+"""``verify: number``: the final answer of a worked solution against a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ...pipelines.operator import Apply, Failed, Kept, Map, Outcome
+from ...pipelines.records import Row
+from .final_number import Find, Number, final_number
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ...pipelines.operator import Context
+
+
+class VerifyNumber(Map):
+    """Compares the number at which the column ``response`` arrives with that of the column ``answer``, exactly.
+
+    The answer is the number behind the last ``####``, ``\\boxed{}``, "answer is" or "answer:"; else, unless
+    ``find`` is ``marked``, the last number of the text. The reference may be a number, or a solution in the same
+    forms (those of GSM8K, Cobbe et al., arXiv 2110.14168, end with ``#### 42``). Numbers are rational: commas,
+    currencies, percent signs, units, trailing zeros, fractions (also LaTeX's), mixed numbers and powers of ten are
+    understood.
+
+    Adds ``passed`` bool, ``found`` text (the number, written in one way for equal values; null where there is
+    none) and ``reason`` text (null where it passed). A row without text to judge, or without a number in its
+    reference, fails.
+    """
+
+    makes: ClassVar[bool] = False
+
+    response: str = "response"
+    answer: str = "answer"
+    find: Find = "last"
+
+    def types(self) -> Mapping[str, pa.DataType]:
+        import pyarrow as pa
+
+        return {"passed": pa.bool_(), "found": pa.string(), "reason": pa.string()}
+
+    def summary(self, table: pa.Table) -> Mapping[str, Any]:
+        """Rows that passed, that had another number, and that had none."""
+        import pyarrow.compute as pc
+
+        passed = int(pc.sum(table["passed"]).as_py() or 0)
+        none = int(table["found"].null_count)
+        return {"passed": passed, "another number": table.num_rows - passed - none, "no number": none}
+
+    def open(self, context: Context) -> Apply:
+        async def apply(rows: list[Row]) -> list[list[Outcome]]:
+            return [[self._row(row)] for row in rows]
+
+        return apply
+
+    def _row(self, row: Row) -> Outcome:
+        response = row.get(self.response)
+        if not isinstance(response, str):
+            return Failed(f"column {self.response!r} {_found(row, self.response)}, and text is needed")
+        reference = _reference(row.get(self.answer))
+        if reference is None:
+            return Failed(f"column {self.answer!r} {_found(row, self.answer)}, and a number is needed")
+        number = final_number(response, self.find)
+        if number is None:
+            said = "no number is marked as the answer" if self.find == "marked" else "there is no number"
+            return Kept({"passed": False, "found": None, "reason": said})
+        passed = number.equals(reference)
+        reason = None if passed else f"found {number.text}, expected {reference.text}"
+        return Kept({"passed": passed, "found": number.text, "reason": reason})
+
+
+def _reference(value: Any) -> Number | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    return final_number(str(value))
+
+
+def _found(row: Row, column: str) -> str:
+    if column not in row:
+        return "is missing"
+    value = row[column]
+    return "holds text without a number" if isinstance(value, str) else f"holds {type(value).__name__}"

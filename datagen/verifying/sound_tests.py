@@ -1,0 +1,134 @@
+"""``verify: sound_tests``: generated tests without those that a solution does not pass."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import warnings
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import PositiveInt
+
+from ...pipelines.operator import Apply, Kept, Map, Outcome
+from ...pipelines.operator import Failed as FailedRow
+from ...pipelines.records import Row
+from ..sandbox.jobs import RunTests
+from ..sandbox.results import Result, Status
+from .boxes import SandboxSettings, shared
+from .verdict import Run
+from .verify_code import encodable, lacking
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ...pipelines.operator import Context
+
+
+class VerifySoundTests(Map):
+    """Takes out of the column ``tests`` what the column ``code`` does not pass, and keeps the rest.
+
+    A model that writes many tests gets some wrong. AceCoder (Zeng et al., arXiv 2502.01718) lets a solution
+    filter them and drops a question that too few are left of. A test is a statement of the suite (an assert, a
+    ``test_*`` function) or a method of a test class, as :class:`RunTests` counts them; a function or method that
+    fails goes as a whole. What is left is run again, and must pass.
+
+    Replaces ``tests``; adds ``tests_kept`` and ``tests_dropped`` int32, ``passed`` bool (at least ``min_tests`` are left,
+    and pass), and ``reason`` text. Where ``passed`` is false the tests stay as they were.
+    """
+
+    makes: ClassVar[bool] = False
+    batch_rows: ClassVar[int] = 64
+
+    code: str = "solution"
+    tests: str = "tests"
+    min_tests: PositiveInt = 3
+    sandbox: SandboxSettings = SandboxSettings(cpu_seconds=2.0)
+
+    def types(self) -> Mapping[str, pa.DataType]:
+        import pyarrow as pa
+
+        return {
+            self.tests: pa.string(),
+            "tests_kept": pa.int32(),
+            "tests_dropped": pa.int32(),
+            "passed": pa.bool_(),
+            "reason": pa.string(),
+        }
+
+    def summary(self, table: pa.Table) -> Mapping[str, Any]:
+        """How many tests were kept and dropped in all."""
+        import pyarrow.compute as pc
+
+        return {name: int(pc.sum(table[name]).as_py() or 0) for name in ("tests_kept", "tests_dropped")}
+
+    def open(self, context: Context) -> Apply:
+        box = shared(self.sandbox)
+
+        async def apply(rows: list[Row]) -> list[list[Outcome]]:
+            return [[outcome] for outcome in await asyncio.gather(*(self._row(row, box.run) for row in rows))]
+
+        return apply
+
+    async def _row(self, row: Row, run: Run) -> Outcome:
+        if (error := lacking(row, (self.code, self.tests))) is not None:
+            return FailedRow(error)
+        program, tests = row[self.code], row[self.tests]
+        first = await run(RunTests(program, tests))
+        if first.status not in (Status.PASSED, Status.FAILED):
+            return self._told(tests, 0, len(first.tests), f"{first.status.value}: {first.message}")
+        failed = first.failed_tests
+        left = without(tests, failed) if failed else tests
+        kept = len(first.tests) - len(failed)
+        if kept < self.min_tests:
+            return self._told(tests, kept, len(failed), f"{kept} of {len(first.tests)} tests pass")
+        if failed:
+            again = await run(RunTests(program, left))
+            if not again.passed or len(again.tests) != kept:
+                return self._told(tests, kept, len(failed), f"what is left does not pass: {_said(again)}")
+        return self._told(left, kept, len(failed), None)
+
+    def _told(self, tests: str, kept: int, dropped: int, reason: str | None) -> Outcome:
+        return Kept(
+            {
+                self.tests: tests,
+                "tests_kept": kept,
+                "tests_dropped": dropped,
+                "passed": reason is None,
+                "reason": None if reason is None else encodable(reason),
+            }
+        )
+
+
+def _said(result: Result) -> str:
+    return result.message or f"{len(result.tests)} tests {result.status.value}"
+
+
+def without(tests: str, failed: Collection[str]) -> str:
+    """The suite without the tests of these names (``line 3``, ``test_a``, ``test_a[0]``, ``TestB.test_c``).
+
+    Raises nothing: the suite was run, so it parses.
+    """
+    names = {name.split("[")[0] for name in failed}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tree = ast.parse(tests)
+    gone = [
+        node
+        for statement in tree.body
+        for name, node in _tests(statement)
+        if name in names or f"line {statement.lineno}" in names
+    ]
+    lines = tests.split("\n")
+    for node in sorted(gone, key=lambda node: -node.lineno):
+        start = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))])
+        lines[start - 1 : node.end_lineno] = []
+    return "\n".join(lines)
+
+
+def _tests(statement: ast.stmt) -> list[tuple[str, ast.stmt]]:
+    """(name, statement) of what can be taken out of a statement at the top level: itself, or its methods."""
+    if isinstance(statement, ast.ClassDef):
+        named = [each for each in statement.body if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        return [(f"{statement.name}.{each.name}", each) for each in named]
+    return [(getattr(statement, "name", ""), statement)]

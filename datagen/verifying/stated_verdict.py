@@ -1,0 +1,128 @@
+"""``verify: verdict``: what a critic says of an answer against what a verifier found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import field_validator
+
+from ...pipelines.operator import Apply, Failed, Kept, Map, Outcome
+from ...pipelines.records import Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ...pipelines.operator import Context
+
+_RIGHT = ("correct", "right", "yes", "true", "valid", "accurate", "passed", "passes")
+_WRONG = ("incorrect", "wrong", "no", "false", "invalid", "inaccurate", "failed", "fails", "flawed")
+#: A verdict is a word or a short sentence; what is longer is an argument, and may hold any of the words.
+_LONGEST = 200
+_WORDS = re.compile(r"[^\W\d_]+")
+_NEGATIONS = frozenset({"not", "isnt", "never", "cannot"})
+#: "No mistakes" praises, "no" alone blames.
+_FAULTS = frozenset({"mistake", "mistakes", "error", "errors", "bug", "bugs", "problem", "problems", "flaws"})
+
+
+class VerifyVerdict(Map):
+    """Reads the verdict in the column ``verdict`` (text or bool) and compares it with the bool in ``truth``.
+
+    A critique says of an answer whether it is right; where a verifier found the same of that answer, the critique's
+    verdict is verified. It is the first of the two rewards of RefCritic (Tang et al., arXiv 2507.15024).
+    ``right`` and ``wrong``: the words that say so, in any case; "not" before one turns it round. A text without such
+    a word, with words for both, or of more than 200 characters says nothing.
+
+    Sets ``verdict`` bool (null where it says nothing), ``verdict_matches`` bool, ``passed`` bool (the same) and
+    ``reason`` text (null where it matches). A row whose ``truth`` is no bool, or without the column ``verdict``, fails.
+    """
+
+    makes: ClassVar[bool] = False
+
+    verdict: str = "verdict"
+    truth: str = "answer_passed"
+    right: tuple[str, ...] = _RIGHT
+    wrong: tuple[str, ...] = _WRONG
+
+    @field_validator("right", "wrong")
+    @classmethod
+    def _single_words(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        for word in words:
+            if not _WORDS.fullmatch(word):
+                raise ValueError(f"single words of letters are needed, found {word!r}")
+        return tuple(word.casefold() for word in words)
+
+    def types(self) -> Mapping[str, pa.DataType]:
+        import pyarrow as pa
+
+        return {
+            "verdict": pa.bool_(),
+            "verdict_matches": pa.bool_(),
+            "passed": pa.bool_(),
+            "reason": pa.string(),
+        }
+
+    def summary(self, table: pa.Table) -> Mapping[str, Any]:
+        """The confusion of verdicts with truths, and how many verdicts could not be read."""
+        counts = {
+            "right, said right": 0,
+            "right, said wrong": 0,
+            "wrong, said right": 0,
+            "wrong, said wrong": 0,
+        }
+        unread = 0
+        for verdict, matches in zip(
+            table["verdict"].to_pylist(), table["verdict_matches"].to_pylist(), strict=True
+        ):
+            if verdict is None:
+                unread += 1
+            else:
+                truth = verdict if matches else not verdict
+                counts[f"{'right' if truth else 'wrong'}, said {'right' if verdict else 'wrong'}"] += 1
+        return {**counts, "unreadable": unread}
+
+    def open(self, context: Context) -> Apply:
+        async def apply(rows: list[Row]) -> list[list[Outcome]]:
+            return [[self._row(row)] for row in rows]
+
+        return apply
+
+    def _row(self, row: Row) -> Outcome:
+        truth, given = row.get(self.truth), row.get(self.verdict)
+        if not isinstance(truth, bool):
+            found = f"holds {type(truth).__name__}" if self.truth in row else "is missing"
+            return Failed(f"column {self.truth!r} {found}, and a bool (what a verifier found) is needed")
+        if self.verdict not in row:
+            return Failed(f"column {self.verdict!r} is missing, and the critic's verdict is needed")
+        verdict = given if isinstance(given, bool) else self.read(given) if isinstance(given, str) else None
+        matches = verdict is truth
+        reason = None
+        if verdict is None:
+            reason = f"the verdict says neither right nor wrong: {_shown(given)}"
+        elif not matches:
+            reason = (
+                f"said to be {'right' if verdict else 'wrong'}, and it is {'right' if truth else 'wrong'}"
+            )
+        return Kept({"verdict": verdict, "verdict_matches": matches, "passed": matches, "reason": reason})
+
+    def read(self, text: str) -> bool | None:
+        """The verdict that a short text states; None where it states none, or both."""
+        if len(text) > _LONGEST:
+            return None
+        words = _WORDS.findall(text.casefold().replace("'", "").replace("\u2019", ""))
+        said: set[bool] = set()
+        for place, word in enumerate(words):
+            following = words[place + 1] if place + 1 < len(words) else ""
+            if word in self.right or word in self.wrong:
+                blames_nothing = word == "no" and following in _FAULTS
+                negated = bool(_NEGATIONS & set(words[max(0, place - 2) : place]))
+                said.add((word in self.right) != (blames_nothing or negated))
+        return said.pop() if len(said) == 1 else None
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, str):
+        return type(value).__name__
+    text = value.strip().encode("utf-8", "replace").decode()
+    return repr(text if len(text) <= 60 else text[:60] + "…")

@@ -1,0 +1,58 @@
+"""Which rows belong together: those with equal values in some columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from ..pipelines.errors import DataError
+from .columns import require_columns
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+
+def group_labels(table: pa.Table, columns: Sequence[str], who: str) -> NDArray[np.int64]:
+    """The number of each row's group, int64 ``(rows,)``; groups are numbered in the order of their first rows.
+
+    A null equals a null. Raises DataError where a column is missing or holds lists or structures.
+    """
+    import numpy as np
+
+    values = [plain_values(table, name, who) for name in columns]
+    numbers = count()
+    known: dict[tuple[object, ...], int] = {}
+    labels = np.empty(table.num_rows, dtype=np.int64)
+    for row, key in enumerate(zip(*values, strict=True)):
+        label = known.get(key)
+        if label is None:
+            label = known[key] = next(numbers)
+        labels[row] = label
+    return labels
+
+
+def plain_values(table: pa.Table, name: str, who: str) -> list[Any]:
+    """A column's values, which can be compared and counted.
+
+    Raises DataError where the column is missing or holds lists or structures.
+    """
+    import pyarrow as pa
+
+    require_columns(table, [name], who)
+    if pa.types.is_nested(table.column(name).type):
+        raise DataError(
+            f"{who} compares texts and numbers; the column '{name}' holds {table.column(name).type}"
+        )
+    values: list[Any] = table.column(name).to_pylist()
+    return values
+
+
+def members(labels: NDArray[np.int64]) -> list[list[int]]:
+    """The rows of each group, in their order."""
+    groups: list[list[int]] = [[] for _ in range(int(labels.max()) + 1)] if len(labels) else []
+    for row, label in enumerate(labels.tolist()):
+        groups[label].append(row)
+    return groups

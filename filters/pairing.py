@@ -1,0 +1,68 @@
+"""Which two of some ranked scores make a pair: orders of preference over places, from the best score down."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, takewhile
+from random import Random
+
+#: Pass rates are fractions that binary numbers miss by a little: 0.7 - 0.3 counts as 0.4.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """What two scores must satisfy: the better exceeds the worse, by ``margin``; each has its least value, if any."""
+
+    margin: float = 0.0
+    chosen: float | None = None
+    rejected: float | None = None
+
+    def __call__(self, better: float, worse: float) -> bool:
+        return (
+            self._wide(better, worse)
+            and (self.chosen is None or better >= self.chosen)
+            and (self.rejected is None or worse >= self.rejected)
+        )
+
+    def _wide(self, better: float, worse: float) -> bool:
+        return better > worse and better - worse >= self.margin - _ROUNDING
+
+    def worse(self, scores: Sequence[float], better: int) -> range:
+        """The places that can be rejected for the one at ``better``; ``scores`` fall. Two binary searches."""
+        if self.chosen is not None and scores[better] < self.chosen:
+            return range(0)
+        start = bisect_left(scores, True, key=lambda score: self._wide(scores[better], score))
+        stop = len(scores)
+        if self.rejected is not None:
+            stop = bisect_right(scores, -self.rejected, key=lambda score: -score)
+        return range(start, stop)
+
+
+def best_worst(scores: Sequence[float], apart: Apart) -> Iterator[tuple[int, int]]:
+    """The best with the worst that may be rejected, the second best with the second worst, and so on."""
+    lowest = [
+        place for place in range(len(scores)) if apart.rejected is None or scores[place] >= apart.rejected
+    ]
+    pairs = zip(range(len(scores)), reversed(lowest), strict=False)
+    # Inwards the margins only get smaller.
+    return takewhile(lambda pair: apart(scores[pair[0]], scores[pair[1]]), pairs)
+
+
+def every(scores: Sequence[float], apart: Apart) -> Iterator[tuple[int, int]]:
+    """All pairs: those of the best first, and of these the widest first."""
+    return (
+        (better, worse) for better in range(len(scores)) for worse in reversed(apart.worse(scores, better))
+    )
+
+
+def drawn(scores: Sequence[float], apart: Apart, pairs: int | None, seed: int) -> Iterator[tuple[int, int]]:
+    """``pairs`` of all pairs (None: all) in random order, each as likely, without a list of all of them."""
+    spans = [apart.worse(scores, better) for better in range(len(scores))]
+    ends = list(accumulate(len(span) for span in spans))
+    total = ends[-1] if ends else 0
+    for number in Random(seed).sample(range(total), total if pairs is None else min(pairs, total)):
+        better = bisect_right(ends, number)
+        yield better, spans[better][number - ends[better]]

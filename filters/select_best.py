@@ -1,0 +1,51 @@
+"""Choose the best rows of each group: of a prompt's samples, say, those that pass most tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field, PositiveInt
+
+from ..pipelines.operator import Context, Verdicts, Whole
+from .columns import number_column
+from .groups import group_labels
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_WHO = "select: best"
+
+
+class SelectBest(Whole):
+    """Keeps, of the rows with equal values in the columns ``group``, the ``rows`` with the highest ``by``.
+
+    ``ascending: true``: the lowest. Ties go to the earlier row. The others are filtered with rule ``not_best`` and
+    their ``by`` as the score; rows without a number there with rule ``null``, for nothing is known of them.
+    """
+
+    group: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt",)
+    by: str
+    rows: PositiveInt = 1
+    ascending: bool = False
+
+    def apply(self, table: pa.Table, context: Context) -> Verdicts:
+        """Judge all rows. Raises DataError where a column is missing or of the wrong type."""
+        import numpy as np
+
+        labels = group_labels(table, self.group, _WHO)
+        values = number_column(table, self.by, _WHO)
+        known = ~np.isneginf(values)
+        worth = np.where(known, -values if self.ascending else values, -np.inf)
+        # By group, in it by falling worth; lexsort is stable, so ties stay in row order.
+        order = np.lexsort((-worth, labels))
+        starts = np.searchsorted(labels[order], labels[order])
+        kept = np.zeros(table.num_rows, dtype=bool)
+        kept[order] = np.arange(table.num_rows) - starts < self.rows
+        kept &= known
+        groups = int(labels.max()) + 1 if len(labels) else 0
+        return Verdicts(
+            kept=kept,
+            rule=[None if stays else "not_best" if there else "null" for stays, there in zip(kept, known)],
+            score=np.where(known, values, np.nan),
+            summary={"groups": groups, "groups_with_a_row": len(np.unique(labels[kept]))},
+        )

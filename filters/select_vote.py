@@ -1,0 +1,128 @@
+"""Choose by vote: the answer at which most of a group's samples arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, PositiveInt
+
+from ..pipelines.errors import DataError
+from ..pipelines.operator import Context, Verdicts, Whole
+from .columns import number_column
+from .groups import group_labels, members, plain_values
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+_WHO = "select: vote"
+
+
+class Vote(Whole):
+    """Within the rows with equal values in ``group``, the value of ``answer`` that most rows have wins.
+
+    This is self-consistency (Wang et al., arXiv 2203.11171). With ``weight``, a column of numbers from 0 (an
+    evaluator's score), votes count as much as it says, and with ``among`` only the so many most frequent answers
+    stand for election: solution-cluster re-ranking (Liu et al., arXiv 2310.10047). Ties go to the answer that comes
+    first. Rows whose answer or weight is null do not vote.
+
+    Adds ``votes`` (int32: rows with this row's answer), ``agreement`` (float64: this answer's share of the group's
+    votes, weighted where they are) and ``majority`` (bool: whether it wins); null, null and false in rows that did
+    not vote. ``keep: one`` keeps one row of the winning answer, the first or, with ``by``, the one with the highest
+    value there, and filters the others by rule ``not_chosen`` with their agreement as the score; ``keep: all`` keeps
+    all.
+    """
+
+    group: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt",)
+    answer: str = "found"
+    weight: str | None = None
+    among: PositiveInt | None = None
+    keep: Literal["one", "all"] = "one"
+    by: str | None = None
+
+    def apply(self, table: pa.Table, context: Context) -> Verdicts:
+        """Judge all rows. Raises DataError where a column is missing, of the wrong type, or a weight below 0."""
+        import numpy as np
+        import pyarrow as pa
+
+        labels = group_labels(table, self.group, _WHO)
+        answers = plain_values(table, self.answer, _WHO)
+        weights = self._weights(table)
+        ranks = None if self.by is None else number_column(table, self.by, _WHO)
+        votes: list[int | None] = [None] * table.num_rows
+        agreement = np.full(table.num_rows, np.nan)
+        majority, chosen = np.zeros(table.num_rows, dtype=bool), np.zeros(table.num_rows, dtype=bool)
+        elected: list[float] = []
+        for rows in members(labels):
+            voting = [row for row in rows if answers[row] is not None and not np.isneginf(weights[row])]
+            election = _elect([answers[row] for row in voting], weights[voting].tolist(), self.among)
+            for row in voting:
+                votes[row] = election.votes[answers[row]]
+                agreement[row] = election.share(answers[row])
+            winners = [row for row in voting if answers[row] == election.winner]
+            if winners:
+                majority[winners] = True
+                chosen[winners[0] if ranks is None else max(winners, key=lambda row: ranks[row])] = True
+                elected.append(election.share(election.winner))
+        return Verdicts(
+            kept=None if self.keep == "all" else chosen,
+            rule="not_chosen",
+            score=agreement,
+            columns={
+                "votes": pa.array(votes, pa.int32()),
+                "agreement": pa.array(agreement, mask=np.isnan(agreement)),
+                "majority": pa.array(majority),
+            },
+            summary={
+                "groups": int(labels.max()) + 1 if len(labels) else 0,
+                "decided": len(elected),
+                "mean_agreement": float(np.mean(elected)) if elected else None,
+            },
+        )
+
+    def _weights(self, table: pa.Table) -> NDArray[np.float64]:
+        """Each row's weight; minus infinity for null."""
+        import numpy as np
+
+        if self.weight is None:
+            return np.ones(table.num_rows)
+        weights = number_column(table, self.weight, _WHO)
+        bad = np.flatnonzero(((weights < 0) & ~np.isneginf(weights)) | np.isposinf(weights))
+        if len(bad):
+            row = table.column("_id")[int(bad[0])].as_py()
+            raise DataError(
+                f"{_WHO}: a weight is a finite number from 0; row {row} has {weights[bad[0]]} in '{self.weight}'"
+            )
+        return weights
+
+
+@dataclass(frozen=True, slots=True)
+class _Election:
+    """``votes``: rows of each answer. ``weight``: what they weigh. ``winner``: None where nobody voted."""
+
+    votes: Mapping[Any, int]
+    weight: Mapping[Any, float]
+    winner: Any
+
+    def share(self, answer: Any) -> float:
+        """The answer's part of all weight; of all votes where none weighs anything."""
+        total = sum(self.weight.values())
+        if total > 0:
+            return self.weight[answer] / total
+        return self.votes[answer] / sum(self.votes.values())
+
+
+def _elect(answers: list[Any], weights: list[float], among: int | None) -> _Election:
+    votes: dict[Any, int] = {}
+    weight: dict[Any, float] = {}
+    for answer, each in zip(answers, weights, strict=True):
+        votes[answer] = votes.get(answer, 0) + 1
+        weight[answer] = weight.get(answer, 0.0) + each
+    # Python sorts stably, and dictionaries keep their order: ties go to the answer that comes first.
+    candidates = sorted(votes, key=lambda answer: -votes[answer])[:among]
+    first = {answer: place for place, answer in enumerate(votes)}
+    winner = min(candidates, key=lambda answer: (-weight[answer], first[answer]), default=None)
+    return _Election(votes, weight, winner)

@@ -1,0 +1,69 @@
+"""``unfold:`` several columns of a row into rows of their own, with one column for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from ..pipelines.operator import Apply, Estimate, Failed, Filtered, Kept, Map, Outcome
+from ..pipelines.records import Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..pipelines.operator import Context
+
+
+class Unfold(Map):
+    """Makes a row of each entry: ``unfold: {critique: [critique_1, critique_2], gain: [gain_1, gain_2]}``.
+
+    Each new column takes its value from the columns that are listed for it, from the first in the first row made
+    and so on; the lists are of one length. ``item`` (int32) says which entry a row is; all other columns are the
+    parent's. An entry whose values are all null is filtered (``null``).
+    """
+
+    value_field: ClassVar[str | None] = "columns"
+    makes: ClassVar[bool] = True
+
+    columns: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> Self:
+        lengths = {name: len(sources) for name, sources in self.columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"every column is made of as many others; found {lengths}")
+        if "item" in self.columns or any(name.startswith("_") for name in self.columns):
+            raise ValueError(f"'item' and names that start with '_' are taken; found {list(self.columns)}")
+        return self
+
+    def estimate(self, rows: int) -> Estimate:
+        return Estimate(rows=rows * self._entries)
+
+    def types(self) -> Mapping[str, pa.DataType]:
+        import pyarrow as pa
+
+        return {"item": pa.int32()}
+
+    def open(self, context: Context) -> Apply:
+        async def apply(rows: list[Row]) -> list[list[Outcome]]:
+            return [self._rows(row) for row in rows]
+
+        return apply
+
+    @property
+    def _entries(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def _rows(self, row: Row) -> list[Outcome]:
+        missing = [name for sources in self.columns.values() for name in sources if name not in row]
+        if missing:
+            return [Failed(f"column {missing[0]!r} is missing")]
+        made: list[Outcome] = []
+        for item in range(self._entries):
+            entry: Row = {name: row[sources[item]] for name, sources in self.columns.items()}
+            empty = all(value is None for value in entry.values())
+            entry["item"] = item
+            made.append(Filtered("null", row=entry) if empty else Kept(entry))
+        return made

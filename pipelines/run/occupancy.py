@@ -1,0 +1,97 @@
+"""How full an engine was: the share of a model's slots that were at work, over time.
+
+An engine's slots are the requests that it decodes together (``max_num_seqs``, or the most that a server is asked at
+once). A request is in flight from when its engine takes it, or its call, until it is answered; where more are in flight
+than there are slots, all slots are busy. So the figure needs nothing of the engine but when each request ended.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: When a request was in flight: (from, to), seconds since the epoch.
+Span = tuple[float, float]
+
+
+class Spans:
+    """The spans of many requests, 16 bytes each."""
+
+    def __init__(self) -> None:
+        self.starts = array("d")
+        self.ends = array("d")
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def add(self, spans: Iterable[Span]) -> None:
+        for start, end in spans:
+            self.starts.append(start)
+            self.ends.append(end)
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """Of one model in one stage. ``steps``: those that asked it.
+
+    ``busy``: the share of the slots that were at work, mean from the first request to the last answer. ``steady``: the
+    same in the steady state, which begins when all slots are busy for the first time (or with the first request, where
+    they never are) and ends when the last micro-batch is put in flight; None where there is no time between the two.
+    ``in_flight``: requests in flight, mean over the same time (over all of it where there is no steady state).
+    """
+
+    model: str
+    steps: tuple[str, ...]
+    slots: int
+    requests: int
+    busy: float
+    seconds: float
+    steady: float | None
+    steady_seconds: float
+    in_flight: float
+
+
+def measure(model: str, steps: Iterable[str], spans: Spans, slots: int, full_until: float) -> Occupancy:
+    """Occupancy from at least one span. ``full_until``: when the last micro-batch was put in flight (epoch seconds)."""
+    import numpy as np
+
+    starts, ends = np.asarray(spans.starts), np.asarray(spans.ends)
+    times = np.concatenate([starts, ends])
+    order = np.argsort(times, kind="stable")
+    times = times[order]
+    # level[i]: requests in flight from times[i] to times[i + 1].
+    level = np.cumsum(np.where(order < len(starts), 1, -1))[:-1]
+
+    def mean(values: Any, begin: float, end: float) -> float:
+        edges = np.clip(times, begin, end)
+        return float((values * np.diff(edges)).sum() / (end - begin)) if end > begin else 0.0
+
+    first, last = float(times[0]), float(times[-1])
+    busy = np.minimum(level, slots) / slots
+    full = np.flatnonzero(level >= slots)
+    begin, end = float(times[full[0]]) if len(full) else first, min(full_until, last)
+    steady = end > begin
+    return Occupancy(
+        model=model,
+        steps=tuple(steps),
+        slots=slots,
+        requests=len(spans),
+        busy=round(mean(busy, first, last), 4),
+        seconds=round(last - first, 3),
+        steady=round(mean(busy, begin, end), 4) if steady else None,
+        steady_seconds=round(end - begin, 3) if steady else 0.0,
+        in_flight=round(mean(level, begin, end) if steady else mean(level, first, last), 2),
+    )
+
+
+def told(figures: Mapping[str, Any]) -> str:
+    """An Occupancy's fields in a line: ``teacher: 93 % of 64 slots busy in the steady state, 88 % over all``."""
+    whole = f"{figures['busy']:.0%}".replace("%", " %")
+    if figures["steady"] is None:
+        return f"{figures['model']}: {whole} of {figures['slots']} slots busy"
+    steady = f"{figures['steady']:.0%}".replace("%", " %")
+    return (
+        f"{figures['model']}: {steady} of {figures['slots']} slots busy in the steady state, {whole} over all"
+    )

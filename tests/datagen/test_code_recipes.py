@@ -1,0 +1,207 @@
+"""The recipes for code instructions, run as they are with a scripted teacher: what they keep is right, what they drop is not."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gristmill
+from gristmill.datagen.sandbox.jobs import RunTests
+from gristmill.datagen.sandbox.pool import Sandbox
+from gristmill.pipelines.records import Problem, messages_of
+from gristmill.pipelines.spec.load import load
+from gristmill.pipelines.spec.locate import recipes
+
+CODE = ("code_instructions", "kodcode", "acecoder", "dstc")
+MINE = (*CODE, "dart", "best_of_n")
+
+
+@pytest.mark.parametrize("name", MINE)
+def test_each_says_what_it_is_and_asks_for_short_answers(name: str) -> None:
+    spec = load(name)
+    assert spec.about is not None
+    assert spec.about.paper is not None
+    for step in spec.steps.values():
+        assert getattr(step.operator, "max_tokens", 0) <= 352, step.name
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Sandbox]:
+    with Sandbox(workers=1) as open_box:
+        yield open_box
+
+
+def fenced(*codes: str) -> str:
+    return "Sure.\n\n" + "\n\nThe tests:\n\n".join(f"```python\n{code}\n```" for code in codes)
+
+
+def suite(number: int) -> str:
+    return "\n".join(f"assert plus{number}({x}) == {x + number}" for x in (0, 1, -5, 7, 100))
+
+
+def plus(number: int, body: str) -> str:
+    return f"def plus{number}(x):\n    return {body}"
+
+
+class Pupil:
+    """A teacher whose tasks are numbered: task n is to add n, and how well it does that depends on n and the try.
+
+    Of task n: an odd n is solved at the second try; 4 has tests that test nothing; 6 is never solved.
+    """
+
+    def __init__(self) -> None:
+        self.tasks = 0
+        self.tries: Counter[tuple[str, int]] = Counter()
+
+    def __call__(self, prompt: str) -> str:
+        if prompt.endswith('Begin with "Task:".'):
+            self.tasks += 1
+            return f"**Task:** Write `plus{self.tasks}(x)`: it takes a number x and returns x plus {self.tasks}, also for negative numbers."
+        if "Which programming concepts" in prompt:
+            return "arithmetic, functions"
+        if "Write a programming question" in prompt:
+            self.tasks += 1
+            wrong = f"\nassert plus{self.tasks}(2) == 0"
+            return f"Question: Write `plus{self.tasks}(x)`, which returns x plus {self.tasks}.\n\nTests:\n```python\n{suite(self.tasks)}{wrong}\n```"
+        found = re.search(r"plus(\d+)", prompt)
+        assert found, prompt
+        number = int(found[1])
+        kind = next(
+            (each for each in ("two ```python blocks", "as code to complete") if each in prompt), "answer"
+        )
+        self.tries[kind, number] += 1
+        return self.answer(kind, number, self.tries[kind, number])
+
+    def answer(self, kind: str, number: int, attempt: int) -> str:
+        right = plus(number, f"x + {number}")
+        if kind == "as code to complete":
+            return fenced(f'def plus{number}(x: int) -> int:\n    """x plus {number}."""')
+        if kind == "answer":
+            # In turn: right, right for negative x alone, wrong.
+            bodies = (f"x + {number}", f"x + {number} if x < 2 else 0", "None")
+            return fenced(plus(number, bodies[(attempt - 1) % 3]))
+        if number == 4:
+            return fenced(right, "assert True\nassert 1 == 1")
+        if number == 6 or (number % 2 and attempt == 1):
+            return fenced(plus(number, f"x - {number}"), suite(number))
+        return fenced(right, suite(number))
+
+
+@pytest.fixture
+def made(teach: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    """Run a recipe on a file of eight functions and no package; the pupil is the teacher."""
+
+    def run(name: str, *overrides: str, teacher: Callable[[str], str] | None = None) -> Any:
+        functions = tmp_path / "functions.jsonl"
+        functions.write_text(
+            "".join(json.dumps({"source": f"def f{n}(x):\n    return {n}\n"}) + "\n" for n in range(8))
+        )
+        started = teach(teacher or Pupil())
+        settings = [f"models.teacher={{engine: openai, url: '{started.url}', model: m}}"]
+        if name in CODE:
+            settings += [f"vars.functions={functions}", "steps.from_package.private=false", "vars.seeds=8"]
+            # No package: its functions are all longer than this. No embedder, which is not the matter here.
+            settings += ["steps.from_package.max_lines=3", "steps.from_package.min_lines=3"]
+            before = load(name).steps["distinct"].inputs[0]
+            settings += [f"steps.distinct={{dedup: exact, columns: [prompt], from: {before}}}"]
+        return gristmill.run(recipes()[name], tmp_path / "run", overrides=[*settings, *overrides])
+
+    return run
+
+
+def rows(run: Any, step: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = run[step].to_arrow().to_pylist()
+    return found
+
+
+def test_code_instructions(made: Callable[..., Any], box: Sandbox, tmp_path: Path) -> None:
+    """Task 2 is an evaluation problem, 4 has vacuous tests, 6 is never solved; odd ones need a second try."""
+    evals = tmp_path / "evals.jsonl"
+    held_out = "Write `plus2(x)`: it takes a number x and returns x plus 2, also for negative numbers."
+    evals.write_text(json.dumps({"prompt": held_out}) + "\n")
+    run = made("code_instructions", "vars.tasks=1", f"vars.evals={evals}")
+    problems = rows(run, "problems")
+    numbers = {int(re.search(r"plus(\d+)", row["prompt"])[1]): row for row in problems}  # type: ignore[index]
+    assert set(numbers) == {1, 3, 5, 7, 8}
+    for number, row in numbers.items():
+        assert row["trials"] == (2 if number % 2 else 1)
+        assert row["mutation_score"] >= 0.3
+        assert row["concepts"] == "arithmetic, functions"
+        assert box.run_now(RunTests(row["solution"], row["tests"])).passed
+        assert messages_of(row) == Problem.model_validate(row).messages()
+    verdicts = Counter(
+        row["verdict"]
+        for row in run["verified"].store.table(fate=None).to_pylist()
+        if "plus4" in row["prompt"]
+    )
+    assert verdicts == {"vacuous": 4}
+
+
+def test_kodcode(made: Callable[..., Any], box: Sandbox) -> None:
+    run = made("kodcode", "vars.attempts=3")
+    answered = rows(run, "unique")
+    assert {row["form"] for row in answered} == {"question", "signature"}
+    assert {row["difficulty"] for row in answered} == {"easy", "medium"}
+    for row in answered:
+        number = int(re.search(r"plus(\d+)", row["prompt"])[1])  # type: ignore[index]
+        assert number not in (4, 6)
+        assert row["question_trials"] == (2 if number % 2 else 1)
+        assert row["program"] in row["response"]
+        assert box.run_now(RunTests(row["program"], row["tests"])).passed
+
+
+def test_acecoder(made: Callable[..., Any], box: Sandbox) -> None:
+    """Of nine programs in turn right, half right and wrong the pairs are right ones against half right ones."""
+    run = made("acecoder", "vars.programs=9")
+    sound = rows(run, "sound")
+    assert len(sound) == 8
+    assert all(row["tests_dropped"] == 1 and "(2) == 0" not in row["tests"] for row in sound)
+    pairs = rows(run, "pairs")
+    assert len(pairs) == 8
+    for pair in pairs:
+        assert pair["chosen_score"] == 1.0
+        assert pair["rejected_score"] == pytest.approx(3 / 5)
+        assert box.run_now(RunTests(pair["chosen"], pair["tests"])).passed
+        assert not box.run_now(RunTests(pair["rejected"], pair["tests"])).passed
+
+
+def test_dstc(made: Callable[..., Any], box: Sandbox) -> None:
+    """Every task but 6 has right programs that agree against one wrong one at the most; 6 has wrong ones and right tests."""
+    run = made("dstc", "vars.candidates=3")
+    pairs = rows(run, "pairs")
+    tasks = sorted(int(re.search(r"plus(\d+)", pair["prompt"])[1]) for pair in pairs)  # type: ignore[index]
+    assert tasks == [1, 3, 5, 7]
+    for pair in pairs:
+        assert pair["agreeing"] == 2
+        assert box.run_now(RunTests(pair["chosen"], "assert True")).passed
+        assert not box.run_now(RunTests(pair["rejected"], "assert True")).passed
+
+
+def test_dart(made: Callable[..., Any], tmp_path: Path) -> None:
+    """Problem n is solved at every (n + 1)th try: the harder it is, the more samples it gets."""
+    problems = tmp_path / "problems.jsonl"
+    problems.write_text(
+        "".join(
+            json.dumps({"question": f"What is {n} + 10?", "answer": f"#### {n + 10}"}) + "\n"
+            for n in (0, 1, 3)
+        )
+    )
+    tries: Counter[int] = Counter()
+
+    def teacher(prompt: str) -> str:
+        number = int(re.search(r"What is (\d+)", prompt)[1])  # type: ignore[index]
+        tries[number] += 1
+        right = tries[number] % (number + 1) == 0
+        return f"Step {tries[number]}.\nThe answer is {number + 10 if right else 0}."
+
+    run = made("dart", f"vars.problems={problems}", teacher=teacher)
+    found = Counter(row["prompt"] for row in rows(run, "distinct"))
+    assert found == {"What is 0 + 10?": 1, "What is 1 + 10?": 2, "What is 3 + 10?": 3}
+    assert (tries[0], tries[1]) == (4, 4)
+    assert tries[3] > 8
