@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PositiveInt
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from ..pipelines.operator import Context
 
 _BATCH_ROWS = 2048
-#: Brings all names of a module, private ones too, into the namespace that a function of it runs in.
-IMPORT = """from __future__ import annotations
-import importlib
+_PRELUDE = """from importlib import import_module as _module
 
-globals().update({{k: v for k, v in vars(importlib.import_module("{module}")).items() if not k.startswith("__")}})
+globals().update({{name: value for name, value in vars(_module("{module}")).items() if not name.startswith("__")}})
+"""
+#: A class of the module calls the row's function in place of its own method.
+_METHOD = """_module("{module}").{owner}.{name} = lambda *args, **named: globals()["{name}"](*args, **named)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A row. ``source`` has its decorators, dedented; ``lines`` counts it; ``signature`` is one line without the colon.
-    ``prelude``: code with which it runs."""
+    """A row. ``source`` has its decorators, dedented; ``lines`` counts it; ``signature`` is one line without the colon."""
 
     name: str
     qualname: str
@@ -42,7 +42,6 @@ class Function:
     signature: str
     lines: int
     has_doctest: bool
-    prelude: str | None = None
 
 
 class PythonFunctions(Source):
@@ -51,9 +50,8 @@ class PythonFunctions(Source):
     Found by parsing source files: nothing is imported or run. ``min_lines`` and ``max_lines`` bound
     a function's length, ``rows`` how many are read. ``private``: also names that start with "_".
     Functions within functions stay part of these. Files that this Python cannot parse are left out.
-    ``prelude``: adds the column ``prelude``, code with which a function runs alone (``generate: bugs`` and the verifiers
-    take the column's name): the ``source`` of its whole module, or an ``import`` of all names of the installed module,
-    for packages whose modules import each other (the sandbox then needs ``packages: true``).
+    ``prelude``: adds the column ``prelude``, code that brings the names of the function's module into scope wherever
+    the package is installed, and makes a method its class's own, so that the function runs (``generate: bugs`` and the verifiers take its name).
     """
 
     package: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
@@ -61,7 +59,7 @@ class PythonFunctions(Source):
     max_lines: PositiveInt = 200
     rows: PositiveInt | None = None
     private: bool = False
-    prelude: Literal["source", "import"] | None = None
+    prelude: bool = False
 
     def content(self) -> Mapping[str, str]:
         hasher = blake2b(digest_size=16)
@@ -96,15 +94,12 @@ class PythonFunctions(Source):
         for number, function in enumerate(self._functions(context)):
             if number == self.rows:
                 break
-            held.append(asdict(function))
+            held.append({**asdict(function), **({"prelude": prelude(function)} if self.prelude else {})})
             if len(held) == _BATCH_ROWS:
                 yield pa.RecordBatch.from_pylist(held, schema=schema)
                 held = []
         if held:
             yield pa.RecordBatch.from_pylist(held, schema=schema)
-
-    def _prelude(self, function: Function) -> str | None:
-        return IMPORT.format(module=function.module) if self.prelude == "import" else function.prelude
 
     def _functions(self, context: Context) -> Iterator[Function]:
         for module, file in source_files(self.package):
@@ -112,7 +107,14 @@ class PythonFunctions(Source):
             for function in functions(file.read_bytes(), module):
                 named = self.private or not function.name.startswith("_")
                 if named and self.min_lines <= function.lines <= self.max_lines:
-                    yield replace(function, prelude=self._prelude(function))
+                    yield function
+
+
+def prelude(function: Function) -> str:
+    """Code after which the function's own source, undone from its class, is what its module and its class use."""
+    owner, _, name = function.qualname.rpartition(".")
+    brought = _PRELUDE.format(module=function.module)
+    return brought + _METHOD.format(module=function.module, owner=owner, name=name) if owner else brought
 
 
 def source_files(package: str) -> list[tuple[str, Path]]:
@@ -166,8 +168,7 @@ def functions(source: bytes, module: str) -> Iterator[Function]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     lines = text.splitlines(keepends=True)
-    for function in _within(tree, "", lines, module):
-        yield replace(function, prelude=text)
+    yield from _within(tree, "", lines, module)
 
 
 def _decoded(source: bytes) -> str:
