@@ -44,7 +44,18 @@ def case_of(prompt: str) -> tuple[int, int, str, int]:
     return next(case for question, case in CASES.items() if question in prompt)
 
 
+PROBLEM = {
+    "prompt": "Write `half(x)`, which halves x.",
+    "tests": "assert half(4) == 2\nassert half(-2) == -1",
+}
+
+
 def teacher(prompt: str, seed: int) -> str:
+    if PROBLEM["prompt"] in prompt:
+        right = "A reviewer says" in prompt
+        if "Review this code" in prompt:
+            return "I follow it for half(4), which gives the double.\nVerdict: incorrect"
+        return f"```python\ndef half(x):\n    return x {'/' if right else '*'} 2\n```"
     if "```python" in prompt:
         response = prompt.split("```python\n")[1].split("\n```")[0]
         right = response == FUNCTION.rstrip()
@@ -69,6 +80,7 @@ def test_critiques_are_kept_where_the_verdict_matches_and_acting_on_them_helps(
         {"package": "colorsys", "math_answers": 1, "trials": 2},
         questions=QUESTIONS,
         functions=[{"source": FUNCTION, "module_source": "TEN = 10"}],
+        problems=[PROBLEM],
     )
     rows = exported("critiques")
     assert {row["kind"] for row in rows} == {"math", "code"}
@@ -83,7 +95,11 @@ def test_critiques_are_kept_where_the_verdict_matches_and_acting_on_them_helps(
     measured = run["math_measured"].to_arrow()
     assert sorted(q.split()[-1] for q in measured["question"].to_pylist()) == ["Ann?", "Ben?", "Dan?"]
 
-    code = {row["answer_passed"]: row for row in rows if row["kind"] == "code"}
+    [program] = [row for row in rows if row["question"] == PROBLEM["prompt"]]
+    assert (program["answer_passed"], program["verdict"], program["gain"]) == (False, False, 1.0)
+    assert program["revision"] == "def half(x):\n    return x / 2"
+
+    code = {row["answer_passed"]: row for row in rows if "tenfold" in row["question"]}
     assert code[True]["response"] == FUNCTION
     assert code[True]["gain"] == 0.0
     assert code[False]["response"] != FUNCTION
