@@ -5,39 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from jinja2 import Environment, meta
+from jinja2 import meta
 
 from gristmill.datagen.prompts import find_prompt, packaged
+from gristmill.datagen.prompts.environment import PromptEnvironment
 from gristmill.pipelines.errors import DataError
 
-#: Rows for those prompts whose variables are not all texts of any kind.
-ROWS = {
-    "edit_flawed": {"source": "PROBE", "area": "bugs", "level": "function"},
-    "similar_task": {"prompt": "PROBE"},
-    "harder_task": {"prompt": "PROBE"},
-    "questions_from_text": {"text": "PROBE"},
-    "instruction_for_function": {"source": "PROBE"},
-    "breed_code_task": {"examples": [{"prompt": "PROBE"}]},
-    "evolve_code_task": {"prompt": "PROBE", "operation": "steps"},
-    "evolve_instruction": {"prompt": "PROBE", "operation": "breadth"},
-    "guided_tasks": {"examples": [{"prompt": "PROBE"}], "guide": "topics", "topics": ["tea"], "count": 3},
-    "judge_code_answer": {"prompt": "PROBE", "response": "x"},
-    "list_skills": {"field": "PROBE", "count": 3},
-    "mix_skills": {"examples": [{"skill": "PROBE"}], "query_type": "x"},
-    "new_tasks": {"examples": [{"prompt": "PROBE"}], "count": 3, "domain": ""},
-    "rate_instruction": {"prompt": "PROBE"},
-    "refine_task": {"draft": "PROBE"},
-    "same_task": {"prompt": "PROBE", "evolved": "x"},
-    "task_from_text": {"text": "PROBE", "task": "summary"},
-}
+#: What stands for a row's columns that are no texts; all others are the text PROBE.
+LISTS = {"examples": [{"prompt": "PROBE", "skill": "PROBE"}], "topics": ["PROBE"], "count": 3}
+
+#: What is not any text, but one of a few.
+CHOICES = {"edit_flawed": {"area": "bugs", "level": "function"}}
 
 
 @pytest.mark.parametrize("name", packaged())
 def test_every_packaged_prompt_has_a_version_and_renders(name: str) -> None:
     prompt = find_prompt(name)
     assert prompt.version >= 1
-    variables = meta.find_undeclared_variables(Environment().parse(prompt.source))
-    text = prompt.renderer()(ROWS.get(name) or dict.fromkeys(variables, "PROBE"))
+    environment = PromptEnvironment()
+    used = meta.find_undeclared_variables(environment.parse(prompt.source)) - set(environment.globals)
+    row = {column: LISTS.get(column, "PROBE") for column in used} | CHOICES.get(name, {})
+    text = prompt.renderer()(row)
     assert "PROBE" in text
     assert "version:" not in text
     assert not text.startswith("\n")

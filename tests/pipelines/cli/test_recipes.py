@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,21 @@ def test_each_recipe_can_be_planned_from_any_directory(
     monkeypatch.chdir(tmp_path)
     rows = tmp_path / "rows.jsonl"
     rows.write_text(f"{json.dumps(ROW)}\n")
+    # One recipe reads the history of the repository that it is run in.
+    _git("init", "--quiet")
+    _git("add", "rows.jsonl")
+    _git("commit", "--quiet", "--message", "Rows")
     given = read(recipes()[name]).value.get("vars") or {}
     files = [key for key, value in given.items() if str(value).endswith(".jsonl") and ":" not in str(value)]
     settings = [word for key in files for word in ("--set", f"vars.{key}={rows}")]
     assert main(["plan", name, "--json", *settings]) == 0
     steps = json.loads(capsys.readouterr().out)["steps"]
     assert len(steps) == len(load(name).steps)
+
+
+def _git(*words: str) -> None:
+    who = ("-c", "user.name=tester", "-c", "user.email=tester@localhost", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *who, *words], check=True, capture_output=True)
 
 
 def test_a_recipe_is_printed_to_start_from(capsys: pytest.CaptureFixture[str]) -> None:
