@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,18 @@ if TYPE_CHECKING:
     from ..pipelines.operator import Context
 
 _BATCH_ROWS = 2048
+_PRELUDE = """from importlib import import_module as _module
+
+globals().update({{name: value for name, value in vars(_module("{module}")).items() if not name.startswith("__")}})
+"""
+#: A class of the module calls the row's function in place of its own method.
+_METHOD = """_module("{module}").{owner}.{name} = lambda *args, **named: globals()["{name}"](*args, **named)
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A row. ``source`` has its decorators, dedented; ``lines`` counts it; ``signature`` is one line without the colon.
-    ``prelude``: the text of its whole module."""
+    """A row. ``source`` has its decorators, dedented; ``lines`` counts it; ``signature`` is one line without the colon."""
 
     name: str
     qualname: str
@@ -36,7 +42,6 @@ class Function:
     signature: str
     lines: int
     has_doctest: bool
-    prelude: str | None = None
 
 
 class PythonFunctions(Source):
@@ -45,8 +50,8 @@ class PythonFunctions(Source):
     Found by parsing source files: nothing is imported or run. ``min_lines`` and ``max_lines`` bound
     a function's length, ``rows`` how many are read. ``private``: also names that start with "_".
     Functions within functions stay part of these. Files that this Python cannot parse are left out.
-    ``prelude``: adds the column ``prelude``, the whole module's source, with which a function runs (``generate: bugs``
-    and the verifiers take its name).
+    ``prelude``: adds the column ``prelude``, code that brings the names of the function's module into scope wherever
+    the package is installed, and makes a method its class's own, so that the function runs (``generate: bugs`` and the verifiers take its name).
     """
 
     package: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
@@ -89,7 +94,7 @@ class PythonFunctions(Source):
         for number, function in enumerate(self._functions(context)):
             if number == self.rows:
                 break
-            held.append(asdict(function))
+            held.append({**asdict(function), **({"prelude": prelude(function)} if self.prelude else {})})
             if len(held) == _BATCH_ROWS:
                 yield pa.RecordBatch.from_pylist(held, schema=schema)
                 held = []
@@ -103,6 +108,13 @@ class PythonFunctions(Source):
                 named = self.private or not function.name.startswith("_")
                 if named and self.min_lines <= function.lines <= self.max_lines:
                     yield function
+
+
+def prelude(function: Function) -> str:
+    """Code after which the function's own source, undone from its class, is what its module and its class use."""
+    owner, _, name = function.qualname.rpartition(".")
+    brought = _PRELUDE.format(module=function.module)
+    return brought + _METHOD.format(module=function.module, owner=owner, name=name) if owner else brought
 
 
 def source_files(package: str) -> list[tuple[str, Path]]:
@@ -156,8 +168,7 @@ def functions(source: bytes, module: str) -> Iterator[Function]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     lines = text.splitlines(keepends=True)
-    for function in _within(tree, "", lines, module):
-        yield replace(function, prelude=text)
+    yield from _within(tree, "", lines, module)
 
 
 def _decoded(source: bytes) -> str:

@@ -106,7 +106,7 @@ class GitHistory(Source):
             return
         path = change.path.encode("utf-8", "replace").decode()
         if self.unit == "file":
-            pairs = [(None, *sides)]
+            pairs: list[tuple[str | None, str, str]] = [(None, *sides)]
         else:
             pairs = list(changed_functions(*sides, PurePosixPath(path).stem))
         for name, before, after in pairs:

@@ -32,7 +32,7 @@ class LineCount:
     ) -> None:
         self.complete = sys.gettrace() == self._enter
         sys.settrace(None)
-        threading.settrace(None)  # type: ignore[arg-type]
+        threading.settrace(None)
 
     def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
         name = frame.f_code.co_filename

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json as json_module
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -117,7 +118,28 @@ def test_hostile_files_have_no_functions() -> None:
         assert list(functions(source, "m")) == []
 
 
-def test_a_function_comes_with_its_module_where_that_is_asked_for(package: str, context: Any) -> None:
-    [row] = read(PythonFunctions(package=f"{package}.inner", prelude=True), context)
-    assert row["prelude"] == "def late(x):\n\ty = x\n\treturn y\n"
-    assert "prelude" not in read(PythonFunctions(package=package), context)[0]
+def test_a_prelude_brings_the_names_of_the_functions_module(context: Any) -> None:
+    rows = {
+        row["qualname"]: row for row in read(PythonFunctions(package="statistics", prelude=True), context)
+    }
+    scope: dict[str, Any] = {"__name__": "row"}
+    exec(rows["mean"]["prelude"] + "\n\n" + rows["mean"]["source"], scope)
+    assert scope["mean"]([1, 2, 6]) == 3
+    assert scope["mean"].__module__ == "row"  # its own, not the module's
+    assert "prelude" not in read(PythonFunctions(package="statistics", rows=1), context)[0]
+
+
+def test_a_method_is_its_classs_own_after_its_prelude(context: Any) -> None:
+    [row] = [
+        r
+        for r in read(PythonFunctions(package="fractions", prelude=True), context)
+        if r["name"] == "limit_denominator"
+    ]
+    changed = row["source"].replace("if max_denominator < 1:", "return 'changed'\n    if False:")
+    run = subprocess.run(
+        [sys.executable, "-c", f"{row['prelude']}\n\n{changed}\nprint(Fraction(1, 3).limit_denominator(2))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.strip() == "changed"
