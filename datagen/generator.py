@@ -84,7 +84,7 @@ class Generator(Decoding, Map):
         """Half of ``max_tokens`` a completion, and prompts of 128 tokens, until a run knows better."""
         requests = rows * self.policy().most()
         return Estimate(
-            rows=requests,
+            rows=rows if self.keep == "first" else requests,
             requests=requests,
             prompt_tokens=requests * _PROMPT_TOKENS,
             completion_tokens=requests * self.max_tokens // 2,

@@ -11,9 +11,7 @@ from .verify_code import VerifyCode
 
 class VerifyTests(VerifyCode):
     """Runs the column ``tests`` (asserts, ``test_*`` functions, ``Test*`` classes) on the column ``code``.
-
-    ``prelude``: a column of code that is run before (the module that a function comes from).
-    """
+    ``prelude``: a column of code to put before it (the module that a function comes from, say)."""
 
     tests: str = "tests"
     prelude: str | None = None
@@ -22,5 +20,5 @@ class VerifyTests(VerifyCode):
         return (self.tests,) if self.prelude is None else (self.tests, self.prelude)
 
     def jobs(self, program: str, row: Row) -> Sequence[Job]:
-        before = "" if self.prelude is None else f"{row[self.prelude]}\n\n"
-        return [RunTests(before + program, row[self.tests])]
+        head = "" if self.prelude is None else f"{row[self.prelude]}\n\n"
+        return [RunTests(head + program, row[self.tests])]

@@ -19,7 +19,7 @@ from gristmill.pipelines.spec.load import load
 from gristmill.pipelines.spec.locate import recipes
 
 CODE = ("code_instructions", "kodcode", "acecoder", "dstc")
-MINE = (*CODE, "dart", "best_of_n")
+MINE = (*CODE, "dart", "best_of_n", "llm_code_cleaning", "openmathinstruct2", "wavecoder")
 
 
 @pytest.mark.parametrize("name", MINE)
@@ -205,3 +205,87 @@ def test_dart(made: Callable[..., Any], tmp_path: Path) -> None:
     assert found == {"What is 0 + 10?": 1, "What is 1 + 10?": 2, "What is 3 + 10?": 3}
     assert (tries[0], tries[1]) == (4, 4)
     assert tries[3] > 8
+
+
+def test_openmathinstruct2(made: Callable[..., Any], tmp_path: Path) -> None:
+    """Samples agree on what is new problem 1, and on nothing in problem 2; problem 3 is an evaluation problem."""
+    held_out = "Ann has 3 apples and 40 pears, and she buys some more of them. How many has she?"
+    for name, question in (("problems", "What is 1 + 1?"), ("evals", held_out)):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"question": question}) + "\n")
+    asked: Counter[str] = Counter()
+
+    def teacher(prompt: str) -> str:
+        kind = "new" if 'Begin with "Problem:"' in prompt else prompt.split("\n")[0]
+        asked[kind] += 1
+        if kind == "new":
+            return f"Problem: {[f'What is {asked[kind]} + 1?', held_out][asked[kind] == 3]}"
+        answer = {"What is 1 + 1?": ["1,000", "1000", "1000.", "7"], "What is 2 + 1?": ["1", "2", "3", "4"]}
+        return f"Work {asked[kind]}.\n#### ${answer[kind][asked[kind] - 1]}"
+
+    files = [f"vars.{name}={tmp_path}/{name}.jsonl" for name in ("problems", "evals")]
+    exact = "steps.distinct={dedup: exact, columns: [question], from: written}"
+    run = made("openmathinstruct2", *files, exact, "vars.new=3", "vars.samples=4", teacher=teacher)
+    found = rows(run, "unique")
+    assert [(row["prompt"], row["found"], row["votes"], row["agreement"]) for row in found] == [
+        ("What is 1 + 1?", "1000", 3, 0.75)
+    ] * 3
+    assert {row["parent_question"] for row in found} == {"What is 1 + 1?"}
+
+
+def test_llm_code_cleaning(made: Callable[..., Any], box: Sandbox, tmp_path: Path) -> None:
+    """A step that breaks the code is tried again; what never works is dropped. The tests are the original's."""
+    sources = [
+        f'def plus{n}(x):\n    """Add.\n\n    >>> plus{n}(1)\n    {1 + n}\n    """\n    y = x + N\n    return y\n' for n in (1, 2, 3)
+    ]  # fmt: skip
+    (tmp_path / "with_tests.jsonl").write_text(
+        "".join(
+            json.dumps({"source": s, "module_source": f"N = {n}"}) + "\n" for n, s in enumerate(sources, 1)
+        )
+    )
+    tries: Counter[tuple[str, str]] = Counter()
+
+    def teacher(prompt: str) -> str:
+        if 'Begin with "Plan:"' in prompt:
+            return "Plan: add N to the argument."
+        if "between <task>" in prompt:
+            return "<task>Write a function that adds N.</task>"
+        step = "split" if "helper functions" in prompt else "rename"
+        name = re.search(r"def (plus\d)", prompt)[1]  # type: ignore[index]
+        tries[step, name] += 1
+        if step == "rename":
+            broken = tries[step, name] == 1 or name == "plus3"
+            return fenced(f"def {name}(x):\n    total = x {'-' if broken else '+'} N\n    return total")
+        return fenced(f"def _sum(a, b):\n    return a + b\n\ndef {name}(x):\n    return _sum(x, N)")
+
+    functions = tmp_path / "with_tests.jsonl"
+    none = ["steps.from_package.max_lines=3", "steps.from_package.min_lines=3"]
+    run = made("llm_code_cleaning", f"vars.functions={functions}", *none, teacher=teacher)
+    found = rows(run, "unique")
+    assert len(found) == 2
+    assert tries == {
+        ("rename", "plus1"): 2, ("rename", "plus2"): 2, ("rename", "plus3"): 3, ("split", "plus1"): 1, ("split", "plus2"): 1,
+    }  # fmt: skip
+    for row in found:
+        assert box.run_now(RunTests(f"{row['prelude']}\n\n{row['solution']}", row["tests"])).passed
+        assert row["plan"] == "add N to the argument."
+        assert row["mutation_score"] > 0
+
+
+def test_wavecoder(made: Callable[..., Any], tmp_path: Path) -> None:
+    def teacher(prompt: str) -> str:
+        if "Overall: yes" in prompt:
+            return f"1. Yes\n2. Yes\n**Overall: {'No' if 'number 3' in prompt else 'Yes'}**"
+        number = re.search(r"def f(\d)", prompt)[1]  # type: ignore[index]
+        return f"<instruction>Do number {number}.</instruction>\n<answer>Done {number}.</answer>"
+
+    functions = tmp_path / "functions.jsonl"
+    settings = [
+        f"vars.functions={functions}", "vars.tasks=1", "steps.from_package.max_lines=3", "steps.from_package.min_lines=3",
+        "steps.seeds={select: random, rows: 8, from: from_file}",
+        "steps.distinct={dedup: exact, columns: [prompt], from: good}",
+    ]  # fmt: skip
+    run = made("wavecoder", *settings, teacher=teacher)
+    found = rows(run, "distinct")
+    assert {row["prompt"] for row in found} == {f"Do number {n}." for n in range(8) if n != 3}
+    assert all(row["analysis"].startswith("1. Yes") for row in found)
+    assert {row["task"] for row in found} <= {"generation", "summarization", "translation", "repair"}

@@ -248,3 +248,17 @@ def test_a_summary_counts_verdicts() -> None:
 def test_time_is_told_only_where_asked() -> None:
     [row] = kept(VerifyTests(sandbox=BOX, timed=True), {"solution": GOOD, "tests": TESTS})
     assert 0 < row["seconds"] < 2
+
+
+def test_doctests_become_unit_tests_and_both_take_a_prelude() -> None:
+    source = 'def more(x):\n    """\n    >>> more(1)\n    3\n    """\n    return x + STEP\n'
+    row = {"source": source, "head": "STEP = 2"}
+    [told] = kept(VerifyDoctests(sandbox=BOX, prelude="head", as_tests="tests"), row)
+    assert told["passed"]
+    bare = {**row, "tests": told["tests"], "solution": "def more(x): return x + STEP"}
+    [again] = kept(VerifyTests(sandbox=BOX, prelude="head"), bare)
+    assert again["passed"]
+    [wrong] = kept(VerifyTests(sandbox=BOX, prelude="head"), {**bare, "head": "STEP = 3"})
+    assert wrong["verdict"] == "failed"
+    [none] = kept(VerifyDoctests(sandbox=BOX, as_tests="tests"), {"source": "def more(x): return x"})
+    assert none["tests"] is None
