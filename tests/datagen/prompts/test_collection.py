@@ -15,7 +15,11 @@ from gristmill.pipelines.errors import DataError
 LISTS = {"examples": [{"prompt": "PROBE", "skill": "PROBE"}], "topics": ["PROBE"], "count": 3}
 
 #: What is not any text, but one of a few.
-CHOICES = {"edit_flawed": {"area": "bugs", "level": "function"}}
+CHOICES = {
+    "code_task": {"level": "easy"},
+    "edit_flawed": {"area": "bugs", "level": "function"},
+    "wave_task": {"task": "repair"},
+}
 
 
 @pytest.mark.parametrize("name", packaged())
