@@ -46,7 +46,7 @@ class InjectBugs(Map):
     (``no_tests``), the tests do not pass (``tests_fail``, ``flaky``), or notice no mutant (``no_bug``).
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     makes: ClassVar[bool] = True
     seeded: ClassVar[bool] = True
     batch_rows: ClassVar[int] = 32

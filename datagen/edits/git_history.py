@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +29,7 @@ _TRAILER = re.compile(r"^([A-Z][\w-]*-(by|Id|Link)|Change-Id|Closes|Fixes|Refs?)
 class GitHistory(Source):
     """A row for each function (or file) that a commit of the repository at ``path`` changed, newest commit first.
 
+    ``path``: one repository or a list of them, read one after another (an empty list has no rows).
     ``rev``: a revision, or a range such as ``v1.0..main``. ``suffix``: only files that end so. ``unit``: ``function``
     (those of Python files; dedented) or ``file``. Left out are merges and first commits, files that were added,
     removed or renamed, texts of more than ``max_lines`` lines, edits that change nothing but spaces and
@@ -41,7 +43,7 @@ class GitHistory(Source):
     repository or the revision is missing.
     """
 
-    path: str
+    path: str | tuple[str, ...]
     rev: str = Field(default="HEAD", pattern=r"^[^-\s]\S*$")
     suffix: str = ".py"
     unit: Literal["function", "file"] = "function"
@@ -52,11 +54,14 @@ class GitHistory(Source):
     rows: PositiveInt | None = None
 
     def content(self) -> Mapping[str, str]:
-        return {f"git {self.rev}": " ".join(Repository(self.path).resolve(self.rev))}
+        return {
+            f"git {number} {self.rev}": " ".join(Repository(path).resolve(self.rev))
+            for number, path in enumerate(self._paths())
+        }
 
     def estimate(self, rows: int) -> Estimate:
         """About one edit in two commits, until they are read."""
-        about = max(1, len(Repository(self.path).commits(self.rev)) // 2)
+        about = sum(max(1, len(Repository(path).commits(self.rev)) // 2) for path in self._paths())
         return Estimate(rows=about if self.rows is None else min(about, self.rows))
 
     def read(self, context: Context) -> Iterator[pa.RecordBatch]:
@@ -72,18 +77,21 @@ class GitHistory(Source):
             ]
         )
         held: list[dict[str, Any]] = []
-        made = 0
-        with Repository(self.path) as repository:
-            for row in self._edits(repository, context):
-                if made == self.rows:
-                    break
-                made += 1
-                held.append(row)
-                if len(held) == _BATCH_ROWS:
-                    yield pa.RecordBatch.from_pylist(held, schema=schema)
-                    held = []
+        for row in islice(self._all_edits(context), self.rows):
+            held.append(row)
+            if len(held) == _BATCH_ROWS:
+                yield pa.RecordBatch.from_pylist(held, schema=schema)
+                held = []
         if held:
             yield pa.RecordBatch.from_pylist(held, schema=schema)
+
+    def _paths(self) -> tuple[str, ...]:
+        return (self.path,) if isinstance(self.path, str) else self.path
+
+    def _all_edits(self, context: Context) -> Iterator[dict[str, Any]]:
+        for path in self._paths():
+            with Repository(path) as repository:
+                yield from self._edits(repository, context)
 
     def _edits(self, repository: Repository, context: Context) -> Iterator[dict[str, Any]]:
         for commit in repository.commits(self.rev):

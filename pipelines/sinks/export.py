@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
@@ -34,8 +35,11 @@ class Export(Sink):
     def prepared(self, table: pa.Table) -> pa.Table:
         """The table to write: own columns only, in the format asked for, one chunk a column.
 
-        Raises DataError for a column that is not there and a row that does not fit the format.
+        Raises DataError for a column that is not there and a row that does not fit the format. Where no row
+        came, the columns that are asked for are empty.
         """
+        if not table.num_rows:
+            table = _with_columns(table, [*(self.columns or ()), *(self.drop or ())])
         for name in [*(self.columns or ()), *(self.drop or ())]:
             if name not in table.column_names:
                 known = ", ".join(each for each in table.column_names if not each.startswith("_"))
@@ -50,6 +54,16 @@ class Export(Sink):
             kept = kept.add_column(0, "row_id" if "id" in kept.column_names else "id", table["_id"])
         # The layout of chunks depends on how the work was split; the bytes written must not.
         return kept.combine_chunks().replace_schema_metadata(None)
+
+
+def _with_columns(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """A table without rows, with these columns too: steps that got no rows do not know what they would have added."""
+    import pyarrow as pa
+
+    for name in dict.fromkeys(names):
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(0))
+    return table
 
 
 def _formatted(table: pa.Table, form: str, beside: pa.Table) -> pa.Table:

@@ -133,6 +133,14 @@ def test_ranges_and_how_many(repository: Path) -> None:
     assert list(GitHistory(path=path, suffix=".md").read(Here())) == []  # type: ignore[arg-type]
 
 
+def test_several_repositories_and_none(repository: Path) -> None:
+    path = str(repository)
+    one = read(GitHistory(path=path))
+    assert read(GitHistory(path=(path, path))) == one * 2
+    none = GitHistory(path=())
+    assert (list(none.read(Here())), none.content(), none.estimate(0).rows) == ([], {}, 0)  # type: ignore[arg-type]
+
+
 def test_the_fingerprint_follows_the_revision(repository: Path) -> None:
     one, head = (GitHistory(path=str(repository), rev=rev).content() for rev in ("one", "HEAD"))
     assert set(one.values()) != set(head.values())

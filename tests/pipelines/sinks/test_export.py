@@ -74,6 +74,14 @@ def test_no_rows_still_have_their_schema() -> None:
     assert ready.column_names == ["id", "conversations"]
 
 
+def test_no_rows_at_all_are_an_empty_file_and_no_mistake() -> None:
+    """A step that got no row does not know the columns that it would have added."""
+    nothing = pa.table({"_id": pa.array([], pa.string())})
+    assert ParquetExport(columns=("a", "b"), drop=("b",)).prepared(nothing).column_names == ["id", "a"]
+    told = ParquetExport(format="messages", columns=("a",)).prepared(nothing)
+    assert (told.column_names, told.num_rows) == (["id", "messages", "a"], 0)
+
+
 def test_wrong_columns_are_named() -> None:
     with pytest.raises(DataError, match="no column 'scoer'; there are prompt"):
         ParquetExport(columns=("scoer",)).prepared(rows())
