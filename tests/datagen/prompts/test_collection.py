@@ -12,6 +12,8 @@ from gristmill.pipelines.errors import DataError
 
 #: Rows for those prompts whose variables are not all texts of any kind.
 ROWS = {
+    "biased_solution": {"question": "PROBE", "bias": "length"},
+    "code_task": {"concepts": "PROBE", "level": "easy"},
     "edit_flawed": {"source": "PROBE", "area": "bugs", "level": "function"},
     "similar_task": {"prompt": "PROBE"},
     "harder_task": {"prompt": "PROBE"},
