@@ -16,6 +16,7 @@ LISTS = {"examples": [{"prompt": "PROBE", "skill": "PROBE"}], "topics": ["PROBE"
 
 #: What is not any text, but one of a few.
 CHOICES = {
+    "biased_solution": {"bias": "length"},
     "code_task": {"level": "easy"},
     "edit_flawed": {"area": "bugs", "level": "function"},
     "wave_task": {"task": "repair"},

@@ -209,3 +209,27 @@ def test_unverified_critiques_of_answers_that_are_not_held_out(recipe: Any, expo
     assert 0 < len(held_out) < 12
     assert {row["question"] for row in rows} == {row["question"] for row in questions} - held_out
     assert any("Cleo" in row["question"] for row in rows), "a critique that is mistaken stays"
+
+
+def test_pairs_against_a_judges_bias_are_of_a_right_and_a_wrong_answer(
+    recipe: Any, exported: Exported
+) -> None:
+    def fooling(prompt: str, seed: int) -> str:
+        """Cannot do Cleo's; at times right where it should be wrong; short where it should be long."""
+        reference = case_of(prompt)[0]
+        if "sounds convincing" in prompt:
+            said = reference if "Dan" in prompt else reference + 100
+            return f"So it is.\nThe answer is {said}."
+        return f"I count them one by one, all of them.\nThe answer is {0 if 'Cleo' in prompt else reference}."
+
+    run = recipe("offset_bias", fooling, {}, questions=QUESTIONS)
+    drawn = {row["question"]: row["bias"] for row in run["biased"].to_arrow().to_pylist()}
+    pairs = {row["prompt"]: row for row in exported("pairs")}
+    assert set(pairs) == {
+        question for question, bias in drawn.items() if "Dan" not in question and bias != "length"
+    }
+    assert pairs
+    for question, row in pairs.items():
+        assert row["chosen"].endswith(f"The answer is {CASES[question][0]}.")
+        assert row["rejected"].endswith(f"The answer is {CASES[question][0] + 100}.")
+        assert row["bias"] == drawn[question]
