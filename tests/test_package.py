@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("datagen", "filters", "kernels", "pipelines", "trainer")
-DATA = (".yaml", ".jinja", ".html", ".css", ".js", ".json", "py.typed")
+DATA = (".yaml", ".jinja", ".html", ".css", ".js", ".json", ".jsonl", "py.typed")
 
 
 def sources(suffixes: tuple[str, ...]) -> set[str]:

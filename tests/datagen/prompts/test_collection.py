@@ -11,14 +11,12 @@ from gristmill.datagen.prompts import find_prompt, packaged
 from gristmill.datagen.prompts.environment import PromptEnvironment
 from gristmill.pipelines.errors import DataError
 
-#: What stands for a row's columns that are no texts; all others are the text PROBE.
-LISTS = {"examples": [{"prompt": "PROBE", "skill": "PROBE"}], "topics": ["PROBE"], "count": 3}
-
-#: What is not any text, but one of a few.
-CHOICES = {
+#: What stands for a row's columns that are no free texts; all others are the text PROBE.
+SHAPED = {"examples": [{"prompt": "PROBE", "skill": "PROBE"}], "topics": ["PROBE"], "count": 3}
+DRAWN = {
     "biased_solution": {"bias": "length"},
     "code_task": {"level": "easy"},
-    "edit_flawed": {"area": "bugs", "level": "function"},
+    "edit_flawed": {"level": "function", "area": "bugs"},
     "wave_task": {"task": "repair"},
 }
 
@@ -29,8 +27,8 @@ def test_every_packaged_prompt_has_a_version_and_renders(name: str) -> None:
     assert prompt.version >= 1
     environment = PromptEnvironment()
     used = meta.find_undeclared_variables(environment.parse(prompt.source)) - set(environment.globals)
-    row = {column: LISTS.get(column, "PROBE") for column in used} | CHOICES.get(name, {})
-    text = prompt.renderer()(row)
+    row = {column: SHAPED.get(column, "PROBE") for column in used}
+    text = prompt.renderer()({**row, **DRAWN.get(name, {})})
     assert "PROBE" in text
     assert "version:" not in text
     assert not text.startswith("\n")
