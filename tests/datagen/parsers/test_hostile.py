@@ -108,7 +108,7 @@ def check_table(table: pa.Table) -> None:
             json.dumps(row["_reason"], ensure_ascii=False).encode()
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(text=hostile)
 @pytest.mark.parametrize("kind", PARSERS)
 def test_two_chained_steps_carry_an_answer_and_never_run_it(kind: str, text: str) -> None:
@@ -167,7 +167,7 @@ def test_time_grows_with_the_text_and_no_faster(kind: str) -> None:
 
     for unit in UNITS:
         for around in (str, AROUND[kind]):
-            short, long = (around(unit * (size // len(unit))) for size in (125_000, 1_000_000))
+            short, long = (around(unit * (size // len(unit))) for size in (60_000, 480_000))
             assert seconds(long) < 16 * seconds(short) + 0.25, unit
 
 
