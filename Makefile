@@ -28,9 +28,11 @@ lint: install
 	MYPYPATH=.cache/typing $(BIN)/mypy -p gristmill.pipelines -p gristmill.datagen -p gristmill.filters \
 		-p gristmill.trainer -p gristmill.kernels
 
+# First what computes on one core and measures no time, two at once; then, alone, what starts engines, clusters and sandboxes.
 unit: install
 	$(BIN)/coverage erase
-	$(BIN)/pytest --cov=gristmill --cov-report=term
+	OMP_NUM_THREADS=1 PYTHONHASHSEED=0 $(BIN)/pytest -m light -n 2 --dist loadfile --cov=gristmill --cov-report=
+	$(BIN)/pytest -m "not light" --cov=gristmill --cov-append --cov-report=term
 
 # The peers that are measured beside ours, at the versions that requirements.txt pins.
 benchmarks/.peers/.installed: benchmarks/requirements.txt | $(VENV)/.installed

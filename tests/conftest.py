@@ -57,6 +57,23 @@ def _has_gpu() -> bool:
 sys.meta_path.insert(0, InterpretTriton())
 
 
+#: Folders of tests that compute on one core, start nothing and look at no clock.
+LIGHT = (
+    "datagen/constraints", "datagen/evaluation", "datagen/mutation", "datagen/parsers", "filters", "kernels",
+    "pipelines/plan", "pipelines/report", "pipelines/sinks", "pipelines/sources", "pipelines/spec", "pipelines/view",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what ``make test`` may run beside other tests."""
+    here = Path(__file__).parent
+    for item in items:
+        folder = item.path.parent.relative_to(here).as_posix()
+        alone = any(item.get_closest_marker(name) for name in ("engine", "ray", "gpu", "browser"))
+        if folder.startswith(LIGHT) and not alone:
+            item.add_marker("light")
+
+
 @dataclass
 class Bench:
     """A Context around one operator: its engines, weights and tables are what the test puts there."""
