@@ -18,6 +18,8 @@ from gristmill.pipelines.spec.load import load
 RECIPE = Path(registry.__file__).parent / "recipes" / "code_edit.yaml"
 ROW: dict[str, Any] = {
     "source": "def f(x):\n    return x\n",
+    "right": "def f(x):\n    return x\n",
+    "prelude": "",
     "area": "performance",
     "level": "function",
     "problem": "Write `unique(xs)`, the items of xs without repetition.",
@@ -31,8 +33,9 @@ ROW: dict[str, Any] = {
 }
 #: What a teacher may answer, by step.
 ANSWERS = {
-    "flawed": "**Problem:** Write `unique(xs)`.\n\n```python\ndef unique(xs):\n    return xs\n```\n",
-    "tested": "```python\nassert unique([]) == []\n```",
+    "right_larger": "**Problem:** Write `unique(xs)`.\n\n```python\ndef unique(xs):\n    return xs\n```\n"
+    "Tests:\n```python\nassert unique([]) == []\n```",
+    "flawed": "```python\ndef unique(xs):\n    return xs[1:]\n```",
     "preferred": "Here:\n```python\ndef unique(xs):\n    return list(dict.fromkeys(xs))\n```",
     "worse": "```python\ndef unique(xs):\n    return [*xs]\n```",
     "worded": "<detailed>a</detailed>\n<concise>b</concise>\n<human>c</human>\n<conversational>d</conversational>",
@@ -49,25 +52,27 @@ def test_each_prompt_renders_and_its_parser_reads_an_answer(steps: dict[str, Any
     asking = {name: step for name, step in steps.items() if isinstance(step, Template)}
     assert set(asking) == set(ANSWERS)
     for name, step in asking.items():
-        assert step.max_tokens <= 350
+        assert step.max_tokens <= 400
         asked = find_prompt(step.template).renderer()(ROW)
         assert 80 < len(asked) < 2500, name
         parsed = step.parser.parse(ANSWERS[name])
         assert not isinstance(parsed, Unparsed), (name, parsed)
         assert len(parsed) == 1
-    [flawed] = asking["flawed"].parser.parse(ANSWERS["flawed"])
-    assert flawed == {"problem": "Write `unique(xs)`.", "before": "def unique(xs):\n    return xs"}
+    [right] = asking["right_larger"].parser.parse(ANSWERS["right_larger"])
+    assert right == {
+        "problem": "Write `unique(xs)`.",
+        "right": "def unique(xs):\n    return xs",
+        "tests": "assert unique([]) == []",
+    }
 
 
 def test_every_drawn_area_and_level_has_its_words(steps: dict[str, Any]) -> None:
     drawn = steps["drawn"].draw
     assert len(drawn["area"]) == 7
     assert len(drawn["level"]) == 3
-    render = find_prompt("edit_flawed").renderer()
-    prompts = {
-        render({**ROW, "area": area, "level": level}) for area in drawn["area"] for level in drawn["level"]
-    }
-    assert len(prompts) == 21
+    flawed, right = (find_prompt(name).renderer() for name in ("edit_flawed", "edit_right"))
+    assert len({flawed({**ROW, "area": area}) for area in drawn["area"]}) == 7
+    assert len({right({**ROW, "level": level}) for level in drawn["level"]}) == 3
 
 
 def test_the_check_of_the_preferred_edits_runs_them(steps: dict[str, Any]) -> None:
@@ -85,3 +90,20 @@ def test_the_check_of_the_preferred_edits_runs_them(steps: dict[str, Any]) -> No
         ("passed", "improvement"), ("no_op", None), ("failed", None),
     ]  # fmt: skip
     assert found[0][0].row["mutation_score"] >= 0.3
+
+
+def test_flawed_code_counts_where_it_fails_the_tests_of_the_right_code_or_costs_more(
+    steps: dict[str, Any],
+) -> None:
+    check = steps["flawed"].check
+
+    class Here:
+        seed, step = 17, "flawed"
+
+    right = {**ROW, "_id": "a", "right": ROW["after"]}
+    wrong = {**right, "before": "def unique(xs):\n    return xs"}
+    same = {**right, "before": ROW["after"]}
+    found = asyncio.run(check.operator.open(Here())([right, wrong, same]))  # type: ignore[arg-type]
+    assert [(row.row["passed"], row.row["kind"]) for [row] in found] == [
+        (True, "improvement"), (True, "fix"), (False, None),
+    ]  # fmt: skip

@@ -16,7 +16,8 @@ SHAPED = {"examples": [{"prompt": "PROBE", "skill": "PROBE"}], "topics": ["PROBE
 DRAWN = {
     "biased_solution": {"bias": "length"},
     "code_task": {"level": "easy"},
-    "edit_flawed": {"level": "function", "area": "bugs"},
+    "edit_flawed": {"area": "bugs"},
+    "edit_right": {"level": "class"},
     "wave_task": {"task": "repair"},
 }
 
