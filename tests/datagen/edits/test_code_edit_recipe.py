@@ -33,8 +33,6 @@ ROW: dict[str, Any] = {
 }
 #: What a teacher may answer, by step.
 ANSWERS = {
-    "right_larger": "**Problem:** Write `unique(xs)`.\n\n```python\ndef unique(xs):\n    return xs\n```\n"
-    "Tests:\n```python\nassert unique([]) == []\n```",
     "flawed": "```python\ndef unique(xs):\n    return xs[1:]\n```",
     "preferred": "Here:\n```python\ndef unique(xs):\n    return list(dict.fromkeys(xs))\n```",
     "worse": "```python\ndef unique(xs):\n    return [*xs]\n```",
@@ -52,27 +50,23 @@ def test_each_prompt_renders_and_its_parser_reads_an_answer(steps: dict[str, Any
     asking = {name: step for name, step in steps.items() if isinstance(step, Template)}
     assert set(asking) == set(ANSWERS)
     for name, step in asking.items():
-        assert step.max_tokens <= 400
+        assert step.max_tokens <= 350
         asked = find_prompt(step.template).renderer()(ROW)
         assert 80 < len(asked) < 2500, name
         parsed = step.parser.parse(ANSWERS[name])
         assert not isinstance(parsed, Unparsed), (name, parsed)
         assert len(parsed) == 1
-    [right] = asking["right_larger"].parser.parse(ANSWERS["right_larger"])
-    assert right == {
-        "problem": "Write `unique(xs)`.",
-        "right": "def unique(xs):\n    return xs",
-        "tests": "assert unique([]) == []",
-    }
 
 
 def test_every_drawn_area_and_level_has_its_words(steps: dict[str, Any]) -> None:
     drawn = steps["drawn"].draw
     assert len(drawn["area"]) == 7
     assert len(drawn["level"]) == 3
-    flawed, right = (find_prompt(name).renderer() for name in ("edit_flawed", "edit_right"))
-    assert len({flawed({**ROW, "area": area}) for area in drawn["area"]}) == 7
-    assert len({right({**ROW, "level": level}) for level in drawn["level"]}) == 3
+    render = find_prompt("edit_flawed").renderer()
+    prompts = {
+        render({**ROW, "area": area, "level": level}) for area in drawn["area"] for level in drawn["level"]
+    }
+    assert len(prompts) == 21
 
 
 def test_the_check_of_the_preferred_edits_runs_them(steps: dict[str, Any]) -> None:

@@ -16,8 +16,7 @@ SHAPED = {"examples": [{"prompt": "PROBE", "skill": "PROBE"}], "topics": ["PROBE
 DRAWN = {
     "biased_solution": {"bias": "length"},
     "code_task": {"level": "easy"},
-    "edit_flawed": {"area": "bugs"},
-    "edit_right": {"level": "class"},
+    "edit_flawed": {"area": "bugs", "level": "class"},
     "wave_task": {"task": "repair"},
 }
 
