@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import re
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 
     from ...pipelines.operator import Context
 
-#: Verdicts that no run gives: nothing but spaces and comments changes; too much does; nothing needed to.
-NO_OP, REWRITE, NOT_NEEDED = "no_op", "rewrite", "not_needed"
+#: Verdicts that no run gives: nothing but spaces and comments changes; too much does; a name that is tested goes or
+#: comes (a prelude's own would stand in for it); nothing needed to change.
+NO_OP, REWRITE, RENAMED, NOT_NEEDED = "no_op", "rewrite", "renamed", "not_needed"
 #: What a program may come to before an edit mends it. An error means that the tests could not be carried out.
 _WRONG = (Verdict.FAILED, Verdict.TIMEOUT, Verdict.MEMORY, Verdict.KILLED)
 
@@ -39,7 +41,8 @@ class VerifyEdit(Map):
     ``passed`` bool: the edit is good. ``kind``: ``fix`` (the tests fail before and pass after) or ``improvement``
     (they pass twice, and ``after`` executes fewer lines by at least the share ``min_gain``; see ``verify: cost``).
     ``verdict`` text: ``passed``, or ``no_op`` (the same syntax tree), ``rewrite`` (the edit touches more than the
-    share ``max_changed`` of before's lines), ``not_needed`` (before passes and after is no cheaper), ``vacuous``
+    share ``max_changed`` of before's lines), ``renamed`` (only one side defines a function or class that the tests
+    name), ``not_needed`` (before passes and after is no cheaper), ``vacuous``
     (mutants of ``after`` pass too), ``flaky``, or what became of running ``after`` (of ``before``, where its tests
     could not be carried out). ``reason`` text.
 
@@ -124,6 +127,11 @@ class VerifyEdit(Map):
             return _verdict(NO_OP, "nothing but spaces and comments changes")
         if changed > self.max_changed:
             return _verdict(REWRITE, f"touches {changed:.0%} of the lines")
+        lost = sorted(
+            name for name in one_sided(before, after) if re.search(rf"\b{re.escape(name)}\b", tests)
+        )
+        if lost:
+            return _verdict(RENAMED, f"only one side defines {', '.join(lost)}, which the tests use")
         head = self._head(row)
         new = await judge([RunTests(head + after, tests)], run, self.repeats)
         seen: Row = {"after_passed": new.passed}
@@ -187,13 +195,29 @@ def changes(diff: str) -> tuple[int, int]:
     return removed, removed + sum(line.startswith("+") for line in body)
 
 
+def one_sided(before: str, after: str) -> frozenset[str]:
+    """Functions and classes that one program defines at its top level and the other does not; none where one does not parse."""
+    old, new = _parsed(before), _parsed(after)
+    return frozenset() if old is None or new is None else _defined(old) ^ _defined(new)
+
+
+def _defined(tree: ast.Module) -> frozenset[str]:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return frozenset(node.name for node in tree.body if isinstance(node, kinds))
+
+
 def same_program(before: str, after: str) -> bool:
     """Whether two texts are the same up to spaces and comments: equal, or with equal syntax trees."""
     if before.strip() == after.strip():
         return True
+    old, new = _parsed(before), _parsed(after)
+    return old is not None and new is not None and ast.dump(old) == ast.dump(new)
+
+
+def _parsed(program: str) -> ast.Module | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.dump(ast.parse(before)) == ast.dump(ast.parse(after))
+            return ast.parse(program)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
+        return None

@@ -122,6 +122,16 @@ def test_prelude_and_other_columns_and_rows_without_them() -> None:
     assert bad.error == "column 'head' holds NoneType, and text is needed"
 
 
+def test_a_preludes_own_function_does_not_stand_in_for_one_that_is_gone() -> None:
+    """The tests would pass on the module's own, and a program without it would look cheap."""
+    gone = {**edit("class Larger:\n    pass\n", RIGHT), "module": RIGHT}
+    helped = {**edit("def helper():\n    pass\n\n\n" + BROKEN, RIGHT), "module": RIGHT}
+    lost, kept = judged(VerifyEdit(sandbox=BOX, prelude="module", max_changed=1), gone, helped)
+    assert (lost["verdict"], lost["passed"]) == ("renamed", False)
+    assert "larger" in lost["reason"]
+    assert kept["kind"] == "fix"
+
+
 def test_the_same_again() -> None:
     rows = [edit(BROKEN, RIGHT), edit(SLOW, FAST, TOTAL), edit(RIGHT, BROKEN)]
     operator = VerifyEdit(sandbox=BOX, mutants=4, repeats=1)
