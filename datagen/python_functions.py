@@ -26,6 +26,9 @@ from importlib import import_module as _module
 
 globals().update({{name: value for name, value in vars(_module("{module}")).items() if not name.startswith("__")}})
 """
+#: The module's own would stand in for a function that is missing.
+_FUNCTION = """globals().pop("{name}", None)
+"""
 #: A class of the module calls the row's function in place of its own method.
 _METHOD = """_module("{module}").{owner}.{name} = lambda *args, **named: globals()["{name}"](*args, **named)
 """
@@ -114,8 +117,8 @@ class PythonFunctions(Source):
 def prelude(function: Function) -> str:
     """Code after which the function's own source, undone from its class, is what its module and its class use."""
     owner, _, name = function.qualname.rpartition(".")
-    brought = _PRELUDE.format(module=function.module)
-    return brought + _METHOD.format(module=function.module, owner=owner, name=name) if owner else brought
+    own = _METHOD if owner else _FUNCTION
+    return (_PRELUDE + own).format(module=function.module, owner=owner, name=name)
 
 
 def source_files(package: str) -> list[tuple[str, Path]]:

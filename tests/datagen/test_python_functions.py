@@ -126,6 +126,10 @@ def test_a_prelude_brings_the_names_of_the_functions_module(context: Any) -> Non
     exec(rows["mean"]["prelude"] + "\n\n" + rows["mean"]["source"], scope)
     assert scope["mean"]([1, 2, 6]) == 3
     assert scope["mean"].__module__ == "row"  # its own, not the module's
+    alone: dict[str, Any] = {}
+    exec(rows["mean"]["prelude"], alone)
+    assert "mean" not in alone
+    assert "median" in alone
     assert "prelude" not in read(PythonFunctions(package="statistics", rows=1), context)[0]
 
 
