@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gristmill.filters.select_cluster_quota import ClusterQuota, choose, cluster, quotas
 
 
 @given(st.lists(st.integers(0, 40), max_size=12), st.integers(0, 300))
+@example([10, 14, 14], 37)
 def test_quotas_add_up_and_are_as_even_as_sizes_allow(sizes: list[int], rows: int) -> None:
     given_sizes = np.array(sizes, dtype=np.int64)
     found = quotas(given_sizes, rows)
@@ -19,7 +20,8 @@ def test_quotas_add_up_and_are_as_even_as_sizes_allow(sizes: list[int], rows: in
     open_clusters = found[found < given_sizes]
     if len(open_clusters):
         assert open_clusters.max() - open_clusters.min() <= 1
-        assert (found[found == given_sizes] <= open_clusters.max()).all()
+        # What does not divide evenly may fill a cluster that is one larger.
+        assert (found[found == given_sizes] <= open_clusters.min() + 1).all()
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), min_size=1, max_size=40), st.integers(1, 45))
