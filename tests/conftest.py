@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -175,3 +178,60 @@ def make_model(tmp_path: Path) -> MakeModel:
         return path
 
     return make
+
+
+@dataclass
+class Teacher:
+    """``url``: its address. ``prompts``: what it was asked so far, the last turn of each request."""
+
+    url: str
+    prompts: list[str] = field(default_factory=list)
+
+
+Teach = Callable[[Callable[[str, int], str]], Teacher]
+
+
+@pytest.fixture
+def teach() -> Iterator[Teach]:
+    """Start a teacher, behind a real HTTP server that speaks the OpenAI API, that answers as a function of the prompt (the
+    last turn) and the request's seed says. Calls come one at a time."""
+    servers: list[tuple[ThreadingHTTPServer, threading.Thread]] = []
+
+    def start(answer: Callable[[str, int], str]) -> Teacher:
+        lock = threading.Lock()
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                prompt = body["messages"][-1]["content"]
+                with lock:
+                    teacher.prompts.append(prompt)
+                    text = answer(prompt, body.get("seed", 0))
+                data = json.dumps(
+                    {
+                        "choices": [{"finish_reason": "stop", "message": {"content": text}}],
+                        "usage": {"prompt_tokens": 1, "completion_tokens": 1},
+                    }
+                ).encode()
+                self.send_response(200)
+                self.send_header("content-length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *args: object) -> None:
+                return None
+
+        http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        servers.append((http, thread))
+        teacher = Teacher(f"http://127.0.0.1:{http.server_address[1]}/v1")
+        return teacher
+
+    yield start
+    for http, thread in servers:
+        http.shutdown()
+        http.server_close()
+        thread.join()

@@ -16,8 +16,8 @@ from ..mutation.operators import KINDS
 from ..sandbox.jobs import RunTests
 from ..sandbox.results import Result, Status
 from ..verifying.boxes import SandboxSettings, shared
+from ..verifying.by_running import encodable
 from ..verifying.verdict import Run, Verdict, judge
-from ..verifying.verify_code import encodable
 from .bug_instructions import STYLES, instructions
 from .diffs import applied, unified
 from .doctest_tests import tests_from_doctests

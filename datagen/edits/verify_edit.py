@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import ast
-import asyncio
 import re
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from ...pipelines.inference import derive_seed
-from ...pipelines.operator import Apply, Failed, Kept, Map, Outcome
+from ...pipelines.operator import Failed, Kept, Outcome
 from ...pipelines.records import Row
 from ..sandbox.jobs import RunTests
-from ..verifying.boxes import SandboxSettings, shared
+from ..verifying.by_running import ByRunning, encodable, lacking
 from ..verifying.cost import cost, ratio
 from ..verifying.mutation_score import measure
 from ..verifying.verdict import Judged, Run, Verdict, judge
-from ..verifying.verify_code import encodable, lacking
 from .diffs import applied, lines_of, unified
 from .recorded_mutants import recorded, recorded_types
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...pipelines.operator import Context
 
 #: Verdicts that no run gives: nothing but spaces and comments changes; too much does; a name that is tested goes or
 #: comes (a prelude's own would stand in for it); nothing needed to change.
@@ -35,7 +32,7 @@ NO_OP, REWRITE, RENAMED, NOT_NEEDED = "no_op", "rewrite", "renamed", "not_needed
 _WRONG = (Verdict.FAILED, Verdict.TIMEOUT, Verdict.MEMORY, Verdict.KILLED)
 
 
-class VerifyEdit(Map):
+class VerifyEdit(ByRunning):
     """Runs the columns ``before`` and ``after`` on ``tests`` and adds what that shows; filters nothing.
 
     ``passed`` bool: the edit is good. ``kind``: ``fix`` (the tests fail before and pass after) or ``improvement``
@@ -54,9 +51,7 @@ class VerifyEdit(Map):
     both. All is run ``repeats`` times.
     """
 
-    makes: ClassVar[bool] = False
     seeded: ClassVar[bool] = True
-    batch_rows: ClassVar[int] = 64
 
     before: str = "before"
     after: str = "after"
@@ -67,7 +62,6 @@ class VerifyEdit(Map):
     repeats: PositiveInt = 2
     mutants: NonNegativeInt = 0
     min_mutation_score: float = Field(0.0, ge=0, le=1)
-    sandbox: SandboxSettings = SandboxSettings()
 
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa
@@ -89,23 +83,7 @@ class VerifyEdit(Map):
             **recorded_types(),
         }
 
-    def summary(self, table: pa.Table) -> Mapping[str, Any]:
-        """How many rows got each verdict."""
-        counted = table["verdict"].value_counts().to_pylist()
-        return {str(each["values"]): int(each["counts"]) for each in counted}
-
-    def open(self, context: Context) -> Apply:
-        box, seed = shared(self.sandbox), context.seed
-
-        async def apply(rows: list[Row]) -> list[list[Outcome]]:
-            return [
-                [outcome]
-                for outcome in await asyncio.gather(*(self._row(row, box.run, seed) for row in rows))
-            ]
-
-        return apply
-
-    async def _row(self, row: Row, run: Run, seed: int) -> Outcome:
+    async def judged(self, row: Row, run: Run, seed: int) -> Outcome:
         columns = (self.before, self.after, self.tests, *([self.prelude] if self.prelude else []))
         if (error := lacking(row, columns)) is not None:
             return Failed(error)

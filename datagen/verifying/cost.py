@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveInt
 
-from ...pipelines.operator import Apply, Failed, Kept, Map, Outcome
+from ...pipelines.operator import Failed, Kept, Outcome
 from ...pipelines.records import Row
 from ..sandbox.jobs import RunTests
-from .boxes import SandboxSettings, shared
+from .by_running import ByRunning, encodable, lacking
 from .verdict import Run, Verdict
-from .verify_code import encodable, lacking
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...pipelines.operator import Context
 
 #: The verdict of a program that passes and is not cheap enough.
 COSTLY = "costly"
@@ -58,7 +55,7 @@ async def alternating_seconds(
     return median(spent[0]), median(spent[1])
 
 
-class VerifyCost(Map):
+class VerifyCost(ByRunning):
     """Is the column ``code`` cheaper than the column ``against`` on the same ``tests``?
 
     ``passed`` bool: both pass, and ``code`` executes at most ``max_ratio`` times the lines that ``against``
@@ -70,9 +67,6 @@ class VerifyCost(Map):
     code that is put before both.
     """
 
-    makes: ClassVar[bool] = False
-    batch_rows: ClassVar[int] = 64
-
     code: str = "code"
     against: str = "against"
     tests: str = "tests"
@@ -80,7 +74,6 @@ class VerifyCost(Map):
     max_ratio: float = Field(0.95, gt=0)
     timed: bool = False
     repeats: PositiveInt = 3
-    sandbox: SandboxSettings = SandboxSettings()
 
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa
@@ -96,20 +89,7 @@ class VerifyCost(Map):
             **timed,
         }
 
-    def summary(self, table: pa.Table) -> Mapping[str, Any]:
-        """How many rows got each verdict."""
-        counted = table["verdict"].value_counts().to_pylist()
-        return {str(each["values"]): int(each["counts"]) for each in counted}
-
-    def open(self, context: Context) -> Apply:
-        box = shared(self.sandbox)
-
-        async def apply(rows: list[Row]) -> list[list[Outcome]]:
-            return [[outcome] for outcome in await asyncio.gather(*(self._row(row, box.run) for row in rows))]
-
-        return apply
-
-    async def _row(self, row: Row, run: Run) -> Outcome:
+    async def judged(self, row: Row, run: Run, seed: int) -> Outcome:
         columns = (self.code, self.against, self.tests, *([self.prelude] if self.prelude else []))
         if (error := lacking(row, columns)) is not None:
             return Failed(error)

@@ -38,8 +38,8 @@ class VerifyDoctests(VerifyCode):
 
         return {**super().types(), **({} if self.as_tests is None else {self.as_tests: pa.string()})}
 
-    async def _row(self, row: Row, run: Run, seed: int) -> Outcome:
-        outcome = await super()._row(row, run, seed)
+    async def judged(self, row: Row, run: Run, seed: int) -> Outcome:
+        outcome = await super().judged(row, run, seed)
         if self.as_tests is None or not isinstance(outcome, Kept):
             return outcome
         return Kept({**outcome.row, self.as_tests: tests_from_doctests(row[self.code])})

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import ast
-import asyncio
 import warnings
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from pydantic import PositiveInt
 
-from ...pipelines.operator import Apply, Kept, Map, Outcome
 from ...pipelines.operator import Failed as FailedRow
+from ...pipelines.operator import Kept, Outcome
 from ...pipelines.records import Row
 from ..sandbox.jobs import RunTests
 from ..sandbox.results import Result, Status
-from .boxes import SandboxSettings, shared
+from .boxes import SandboxSettings
+from .by_running import ByRunning, encodable, lacking
 from .verdict import Run
-from .verify_code import encodable, lacking
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...pipelines.operator import Context
 
-
-class VerifySoundTests(Map):
+class VerifySoundTests(ByRunning):
     """Takes out of the column ``tests`` what the column ``code`` does not pass, and keeps the rest.
 
     A model that writes many tests gets some wrong. AceCoder (Zeng et al., arXiv 2502.01718) lets a solution
@@ -36,9 +33,6 @@ class VerifySoundTests(Map):
     Replaces ``tests``; adds ``tests_kept`` and ``tests_dropped`` int32, ``passed`` bool (at least ``min_tests`` are left,
     and pass), and ``reason`` text. Where ``passed`` is false the tests stay as they were.
     """
-
-    makes: ClassVar[bool] = False
-    batch_rows: ClassVar[int] = 64
 
     code: str = "solution"
     tests: str = "tests"
@@ -62,15 +56,7 @@ class VerifySoundTests(Map):
 
         return {name: int(pc.sum(table[name]).as_py() or 0) for name in ("tests_kept", "tests_dropped")}
 
-    def open(self, context: Context) -> Apply:
-        box = shared(self.sandbox)
-
-        async def apply(rows: list[Row]) -> list[list[Outcome]]:
-            return [[outcome] for outcome in await asyncio.gather(*(self._row(row, box.run) for row in rows))]
-
-        return apply
-
-    async def _row(self, row: Row, run: Run) -> Outcome:
+    async def judged(self, row: Row, run: Run, seed: int) -> Outcome:
         if (error := lacking(row, (self.code, self.tests))) is not None:
             return FailedRow(error)
         program, tests = row[self.code], row[self.tests]

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from ...pipelines.inference import derive_seed
-from ...pipelines.operator import Apply, Failed, Kept, Map, Outcome
+from ...pipelines.operator import Failed, Kept, Outcome
 from ...pipelines.records import Row
 from ..sandbox.jobs import Job
-from .boxes import SandboxSettings, shared
+from .by_running import ByRunning, encodable, lacking
 from .mutation_score import MutationScore, measure
 from .verdict import Judged, Run, Verdict, judge
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...pipelines.operator import Context
 
-
-class VerifyCode(Map):
+class VerifyCode(ByRunning):
     """Adds what running the column ``code`` shows, and filters nothing: ``keep: "passed"`` does that.
 
     ``passed`` bool; ``verdict`` text (passed, failed, error, timeout, memory, killed, refused, flaky or
@@ -36,16 +33,13 @@ class VerifyCode(Map):
     ``min_mutation_score``, the verdict is vacuous. A row without text in a column that is needed fails.
     """
 
-    makes: ClassVar[bool] = False
     seeded: ClassVar[bool] = True
-    batch_rows: ClassVar[int] = 64
 
     code: str = "solution"
     repeats: PositiveInt = 1
     mutants: NonNegativeInt = 0
     min_mutation_score: float = Field(0.0, ge=0, le=1)
     timed: bool = False
-    sandbox: SandboxSettings = SandboxSettings()
 
     @abstractmethod
     def columns(self) -> Sequence[str]:
@@ -73,23 +67,7 @@ class VerifyCode(Map):
             **timed,
         }
 
-    def summary(self, table: pa.Table) -> Mapping[str, Any]:
-        """How many rows got each verdict."""
-        counted = table["verdict"].value_counts().to_pylist()
-        return {str(each["values"]): int(each["counts"]) for each in counted}
-
-    def open(self, context: Context) -> Apply:
-        box, seed = shared(self.sandbox), context.seed
-
-        async def apply(rows: list[Row]) -> list[list[Outcome]]:
-            return [
-                [outcome]
-                for outcome in await asyncio.gather(*(self._row(row, box.run, seed) for row in rows))
-            ]
-
-        return apply
-
-    async def _row(self, row: Row, run: Run, seed: int) -> Outcome:
+    async def judged(self, row: Row, run: Run, seed: int) -> Outcome:
         if (error := lacking(row, (self.code, *self.columns()))) is not None:
             return Failed(error)
         program = row[self.code]
@@ -124,17 +102,3 @@ class VerifyCode(Map):
             "mutants": None if score is None else score.mutants,
             **timed,
         }
-
-
-def lacking(row: Row, columns: Sequence[str]) -> str | None:
-    """What is wrong with the first of the columns that holds no text; None where all do."""
-    for column in columns:
-        if not isinstance(row.get(column), str):
-            found = f"holds {type(row[column]).__name__}" if column in row else "is missing"
-            return f"column {column!r} {found}, and text is needed"
-    return None
-
-
-def encodable(text: str) -> str:
-    """The text without what UTF-8, and so Arrow, has no form for."""
-    return text.encode("utf-8", "replace").decode()

@@ -174,7 +174,7 @@ def test_time_grows_with_the_text_and_no_faster(kind: str) -> None:
 def test_a_whole_run_of_hostile_answers(teach: Callable[..., Any], tmp_path: Path) -> None:
     answers = [*PIECES, "a" * 1_000_000, "{{ found }}" * 90_000, " \n"]
     asked = {f"seed {number}": text for number, text in enumerate(answers)}
-    teacher = teach(lambda prompt: asked.get(prompt, "fine"))
+    teacher = teach(lambda prompt, _: asked.get(prompt, "fine"))
     (tmp_path / "seeds.jsonl").write_text(
         "".join(json.dumps({"prompt": f"seed {n}"}) + "\n" for n in range(len(answers)))
     )

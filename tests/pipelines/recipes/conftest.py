@@ -1,12 +1,10 @@
-"""A teacher that answers as a test says, behind a real HTTP server: whole recipes run through it."""
+"""Whole packaged recipes, run with a teacher that answers as a test says."""
 
 from __future__ import annotations
 
 import json
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,31 +19,9 @@ Say = Callable[[str, int], str]
 Recipe = Callable[..., Run]
 
 
-def _server(say: Say) -> ThreadingHTTPServer:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            answer = say(body["messages"][-1]["content"], body.get("seed", 0))
-            choice = {"message": {"content": answer}, "finish_reason": "stop"}
-            said = {"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 9}}
-            data = json.dumps(said).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *args: object) -> None:
-            return None
-
-    return ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-
-
 @pytest.fixture
-def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recipe]:
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teach: Callable[[Say], Any]) -> Recipe:
     """Runs a packaged recipe: ``recipe(name, say, vars, until=None, **files)``, ``files`` being JSONL rows for a variable."""
-    servers: list[ThreadingHTTPServer] = []
     monkeypatch.chdir(tmp_path)
 
     def run(
@@ -55,28 +31,18 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recipe]:
         until: str | None = None,
         **files: list[dict[str, Any]],
     ) -> Run:
-        server = _server(say)
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         for key, rows in files.items():
             path = tmp_path / f"{key}.jsonl"
             path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
             variables = {**variables, key: str(path)}
-        teacher = {
-            "engine": "openai",
-            "url": f"http://127.0.0.1:{server.server_address[1]}/v1",
-            "model": "said",
-        }
+        teacher = {"engine": "openai", "url": teach(say).url, "model": "said"}
         overrides = [f"models.teacher={json.dumps(teacher)}"]
         overrides += [f"vars.{key}={json.dumps(value)}" for key, value in variables.items()]
         return gristmill.run(
             name, tmp_path / "run", overrides=overrides, until=until, observer=SilentView(sys.stderr)
         )
 
-    yield run
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    return run
 
 
 @pytest.fixture

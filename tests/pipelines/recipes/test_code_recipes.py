@@ -102,7 +102,8 @@ def made(teach: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
         functions.write_text(
             "".join(json.dumps({"source": f"def f{n}(x):\n    return {n}\n"}) + "\n" for n in range(8))
         )
-        started = teach(teacher or Pupil())
+        answer = teacher or Pupil()
+        started = teach(lambda prompt, _: answer(prompt))
         settings = [f"models.teacher={{engine: openai, url: '{started.url}', model: m}}"]
         if name in CODE:
             settings += [f"vars.functions={functions}", "steps.from_package.private=false", "vars.seeds=8"]
