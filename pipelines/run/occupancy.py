@@ -70,7 +70,8 @@ def measure(model: str, steps: Iterable[str], spans: Spans, slots: int, full_unt
 
     first, last = float(times[0]), float(times[-1])
     busy = np.minimum(level, slots) / slots
-    full = np.flatnonzero(level >= slots)
+    # For some time: between an answer and the request that takes its slot at the same instant there is none.
+    full = np.flatnonzero((level >= slots) & (np.diff(times) > 0))
     begin, end = float(times[full[0]]) if len(full) else first, min(full_until, last)
     steady = end > begin
     return Occupancy(

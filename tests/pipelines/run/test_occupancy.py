@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -26,6 +26,8 @@ spans = st.lists(
 
 
 @given(spans, st.integers(1, 6), st.integers(0, 60))
+@example([(0, 1), (0, 3), (1, 3), (2, 3)], 3, 2)
+@example([(0, 1), (0, 1), (1, 2)], 3, 1)
 def test_it_is_the_mean_over_time_of_the_slots_at_work(
     given_spans: list[tuple[int, int]], slots: int, until: int
 ) -> None:
