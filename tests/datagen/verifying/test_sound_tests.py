@@ -17,10 +17,14 @@ BOX = SandboxSettings(wall_seconds=8, cpu_seconds=1)
 CODE = "def double(x):\n    return x * 2\n"
 
 
+class Here:
+    seed, step = 17, "sound"
+
+
 def judged(tests: str, code: str = CODE, **more: Any) -> dict[str, Any]:
     operator = VerifySoundTests(sandbox=BOX, **more)
     row = {"_id": "r", "solution": code, "tests": tests}
-    [[outcome]] = asyncio.run(operator.open(None)([row]))  # type: ignore[arg-type]
+    [[outcome]] = asyncio.run(operator.open(Here())([row]))  # type: ignore[arg-type]
     assert isinstance(outcome, Kept)
     assert set(outcome.row) == set(operator.types())
     return outcome.row
@@ -75,7 +79,7 @@ def test_tests_that_others_need_are_not_half_believed() -> None:
 
 def test_rows_without_text_fail_and_nothing_goes_by_a_wrong_name() -> None:
     [[outcome]] = asyncio.run(
-        VerifySoundTests(sandbox=BOX).open(None)([{"_id": "r", "solution": CODE}])  # type: ignore[arg-type]
+        VerifySoundTests(sandbox=BOX).open(Here())([{"_id": "r", "solution": CODE}])  # type: ignore[arg-type]
     )
     assert isinstance(outcome, Failed)
     assert without("assert a\nassert b", ["line 9"]) == "assert a\nassert b"
