@@ -35,7 +35,8 @@ class InjectBugs(Map):
     A bug is a mutant that runs and fails a test; so the test fails before the edit and passes after it, and
     both were seen. ``tests``: a column of unit tests; None: the examples in the code's docstrings, made into
     tests. ``prelude``: a column of code that is run before (the module that a function comes from). ``kinds``:
-    only these mistakes. ``tries``: mutants a row at the most. The code's own tests are run ``repeats`` times.
+    only these mistakes. ``tries``: mutants a row at the most. The tests are run ``repeats`` times on the
+    code and on each mutant, and a mutant whose runs differ is left out.
 
     New columns: ``before``, ``after``, ``diff`` (applies, checked), ``tests`` (with the prelude's names
     in scope), ``instructions`` (a text for each of four styles), ``style`` (one of them, drawn), ``bug``
@@ -46,7 +47,7 @@ class InjectBugs(Map):
     (``no_tests``), the tests do not pass (``tests_fail``, ``flaky``), or notice no mutant (``no_bug``).
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     makes: ClassVar[bool] = True
     seeded: ClassVar[bool] = True
     batch_rows: ClassVar[int] = 32
@@ -112,8 +113,11 @@ class InjectBugs(Map):
         if not judged.passed:
             rule = "flaky" if judged.verdict is Verdict.FLAKY else "tests_fail"
             return [Filtered(rule, row={"reason": encodable(f"{judged.verdict}: {judged.message}")})]
-        drawn = mutants(code, most=self.tries, seed=derive_seed(seed, row["_id"], "bugs"), kinds=self.kinds)
-        results = await asyncio.gather(*(run(RunTests(before + mutant.source, tests)) for mutant in drawn))
+        tried = mutants(code, most=self.tries, seed=derive_seed(seed, row["_id"], "bugs"), kinds=self.kinds)
+        runs = await asyncio.gather(*(self._repeated(before + mutant.source, tests, run) for mutant in tried))
+        # One whose runs differ (chance, the order of a set, a limit just reached) would not be confirmed by another run.
+        steady = [(mutant, each) for mutant, each in zip(tried, runs, strict=True) if each is not None]
+        drawn, results = [mutant for mutant, _ in steady], [result for _, result in steady]
         noticed = [not result.passed for result in results]
         found = [pair for pair in zip(drawn, results, strict=True) if pair[1].status is Status.FAILED]
         if not found:
@@ -129,6 +133,12 @@ class InjectBugs(Map):
             self._edit(code, mutant, result, {**measured, "item": item}, derive_seed(seed, row["_id"], item))
             for item, (mutant, result) in enumerate(found[: self.bugs])
         ]
+
+    async def _repeated(self, program: str, tests: str, run: Run) -> Result | None:
+        """The first of ``repeats`` results, or None where they are not all alike."""
+        results = [await run(RunTests(program, tests)) for _ in range(self.repeats)]
+        alike = len({(result.status, result.failed_tests) for result in results}) == 1
+        return results[0] if alike else None
 
     def _edit(self, code: str, mutant: Mutant, result: Result, measured: Row, draw: int) -> Outcome:
         diff = unified(mutant.source, code)

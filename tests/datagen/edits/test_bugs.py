@@ -180,3 +180,13 @@ def test_examples_that_import_the_function_are_tests_of_the_one_given() -> None:
     with Sandbox(workers=1) as box:
         assert box.run_now(RunTests(code, tests)).passed
     assert from_doctests('def f():\n    """\n    >>> from a import f\n    """\n') is None
+
+
+def test_a_bug_that_shows_by_chance_is_left_out() -> None:
+    """Of the constant's mutants one adds a coin's toss: its runs differ, so no other run could confirm it."""
+    code = "import os\n\n\ndef pick(n):\n    return n + 0 * (os.urandom(1)[0] % 2)\n"
+    row = {"source": code, "checks": "assert pick(3) == 3\nassert pick(5) == 5"}
+    [outcomes] = made(InjectBugs(tests="checks", kinds=("constant",), bugs=12, repeats=12), row)
+    for outcome in outcomes:
+        assert "+ 1 * (os" not in outcome.row.get("before", "")
+        assert not any("+ 1 * (os" in diff for diff in outcome.row.get("mutant_diffs", []))
