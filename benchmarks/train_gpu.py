@@ -117,10 +117,12 @@ def compare(
                 last = answers[who][-1]
                 row["of_roofline"] = median([answer["of_roofline"] for answer in answers[who]])
                 row |= {key: last[key] for key in ("predicted_bytes", "predicted_parts")}
-                row["plan_error"] = last["predicted_bytes"] / found["peak_bytes"] - 1
-                print(
-                    f"{name} {length}: {row['of_roofline']:.1%} of the roofline, plan {row['plan_error']:+.1%}"
-                )
+                said = f"{name} {length}: {row['of_roofline']:.1%} of the roofline"
+                # Without a GPU, a process that held as much before has no peak to compare the plan with.
+                if found["peak_bytes"]:
+                    row["plan_error"] = last["predicted_bytes"] / found["peak_bytes"] - 1
+                    said += f", plan {row['plan_error']:+.1%}"
+                print(said)
             elif "ours" in middle:
                 figures += _figures(f"{name}, sequences of {length}", middle["ours"], found, who)
             table.append(row)

@@ -100,6 +100,18 @@ def test_a_case_that_fails_is_reported_and_the_others_compared(
     assert "liger: failed: CUDA out of memory" in capsys.readouterr().out
 
 
+def test_a_peak_that_was_not_seen_says_nothing_of_the_plan(
+    benchmark: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(who: str, model: Path, length: int, count: int) -> dict[str, Any]:
+        answer = {"tokens_per_s": 200.0, "peak_bytes": 0, "losses": [5.0], "of_roofline": 0.5}
+        return {**answer, "predicted_bytes": 99 << 20, "predicted_parts": {}}
+
+    _, table = benchmark.compare(run, tmp_path, "tiny", (16,), 32, 1, ())
+    assert "plan_error" not in table[0]
+    assert capsys.readouterr().out == "tiny 16: 50.0% of the roofline\n"
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says so only where there is no GPU")
 def test_says_in_one_line_that_there_is_no_gpu(
     benchmark: ModuleType, capsys: pytest.CaptureFixture[str]
