@@ -9,7 +9,7 @@ DATA: a Parquet file, or a folder of them. It shares no code with the pipeline b
 - diff: ``diff`` leads from ``before`` to exactly ``after``, by the strict applier below and, where it is
   installed, by the system's ``patch`` without fuzz;
 - score: each of ``mutant_diffs`` applied to ``after`` gives a program that the tests notice or not as
-  ``mutant_caught`` says, and ``mutation_score`` is the share that they notice. A score without its mutants
+  ``mutant_caught`` says, in ``mutant_cpu_seconds`` of processor time, and ``mutation_score`` is the share that they notice. A score without its mutants
   cannot be confirmed, and counts as wrong; a row that claims none is not counted.
 
 Exit code 1 where one of these is below 100 %, 2 where there is nothing to confirm. Equal runs are made once.
@@ -29,10 +29,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from gristmill.datagen.sandbox.jobs import RunTests
 from gristmill.datagen.sandbox.limits import Limits
@@ -43,12 +43,27 @@ sys.path.append(os.path.dirname(os.path.abspath(__file__)))
 from measuring import Figure, versions, write
 
 NEEDED = ("before", "after", "diff", "tests")
-WANTED = (*NEEDED, "id", "kind", "prelude", "mutation_score", "mutant_diffs", "mutant_caught")
+WANTED = (
+    *NEEDED,
+    "id",
+    "kind",
+    "prelude",
+    "mutation_score",
+    "mutant_diffs",
+    "mutant_caught",
+    "mutant_cpu_seconds",
+)
 CHECKS = ("flip", "cost", "diff", "patch", "score")
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 
-#: Runs tests on a program: what became of it, and where they are to be counted, how many lines it executed.
-Run = Callable[[str, str, bool], tuple[Status, int | None]]
+
+class Run(Protocol):
+    """Runs tests on a program: what became of it, and where they are to be counted, how many lines it executed.
+    ``seconds``: of processor time, None for those of the command line."""
+
+    def __call__(
+        self, program: str, tests: str, count: bool = False, seconds: float | None = None, /
+    ) -> tuple[Status, int | None]: ...
 
 
 @dataclass(frozen=True)
@@ -155,7 +170,8 @@ def _score(row: Mapping[str, Any], head: str, run: Run) -> str:
             return f"mutant {number}: {error}"
         if mutant == row["after"]:
             return f"mutant {number} is the program itself"
-        found.append(run(head + mutant, row["tests"], False)[0] is not Status.PASSED)
+        status, _ = run(head + mutant, row["tests"], False, row.get("mutant_cpu_seconds"))
+        found.append(status is not Status.PASSED)
         if found[-1] != claimed:
             return f"mutant {number} is {'' if found[-1] else 'not '}noticed"
     score = sum(found) / len(found)
@@ -168,10 +184,13 @@ def remembering(run: Run) -> Run:
     """The same, each pair of program and tests once: edits of one function share most of theirs."""
     known: dict[bytes, tuple[Status, int | None]] = {}
 
-    def once(program: str, tests: str, count: bool) -> tuple[Status, int | None]:
-        key = blake2b(f"{count}\0{len(program)}\0{program}\0{tests}".encode(), digest_size=16).digest()
+    def once(
+        program: str, tests: str, count: bool = False, seconds: float | None = None, /
+    ) -> tuple[Status, int | None]:
+        text = f"{count}\0{seconds}\0{len(program)}\0{program}\0{tests}"
+        key = blake2b(text.encode(), digest_size=16).digest()
         if key not in known:
-            known[key] = run(program, tests, count)
+            known[key] = run(program, tests, count, seconds)
         return known[key]
 
     return once
@@ -232,8 +251,11 @@ def main(arguments: list[str] | None = None) -> int:
         ThreadPoolExecutor(args.workers) as threads,
     ):
 
-        def run(program: str, tests: str, count: bool) -> tuple[Status, int | None]:
-            result = box.run_now(RunTests(program, tests, count_lines=count))
+        def run(
+            program: str, tests: str, count: bool = False, seconds: float | None = None, /
+        ) -> tuple[Status, int | None]:
+            given = limits if seconds is None else replace(limits, cpu_seconds=seconds)
+            result = box.run_now(RunTests(program, tests, count_lines=count), given)
             return result.status, result.lines
 
         once = remembering(run)

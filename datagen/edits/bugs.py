@@ -11,12 +11,13 @@ from pydantic import PositiveInt, field_validator
 from ...pipelines.inference import derive_seed
 from ...pipelines.operator import Apply, Estimate, Failed, Filtered, Kept, Map, Outcome
 from ...pipelines.records import Row
-from ..mutation.mutants import Mutant, mutants
+from ..mutation.mutants import Mutant
 from ..mutation.operators import KINDS
 from ..sandbox.jobs import RunTests
 from ..sandbox.results import Result, Status
 from ..verifying.boxes import SandboxSettings, shared
 from ..verifying.by_running import encodable
+from ..verifying.mutation_score import measure
 from ..verifying.verdict import Run, Verdict, judge
 from .bug_instructions import STYLES, instructions
 from .diffs import applied, unified
@@ -41,13 +42,12 @@ class InjectBugs(Map):
     New columns: ``before``, ``after``, ``diff`` (applies, checked), ``tests`` (with the prelude's names
     in scope), ``instructions`` (a text for each of four styles), ``style`` (one of them, drawn), ``bug``
     (kind), ``bug_line``, ``mistake``, ``function``, ``failed_tests``, ``reason`` (what the first one said), ``item``,
-    ``mutants`` (how many were run), ``mutation_score`` (the share of them that the tests noticed),
-    ``mutant_diffs`` and ``mutant_caught`` (see :func:`recorded`), and ``prelude`` (what was put before the
+    those of :func:`recorded` (the mutation score and its mutants), and ``prelude`` (what was put before the
     code, with a blank line between) where one is used. Rows are filtered where there is no test
     (``no_tests``), the tests do not pass (``tests_fail``, ``flaky``), or notice no mutant (``no_bug``).
     """
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     makes: ClassVar[bool] = True
     seeded: ClassVar[bool] = True
     batch_rows: ClassVar[int] = 32
@@ -85,8 +85,6 @@ class InjectBugs(Map):
             "bug_line": pa.int32(),
             "failed_tests": pa.list_(text),
             "item": pa.int32(),
-            "mutants": pa.int32(),
-            "mutation_score": pa.float64(),
             **recorded_types(),
             **({} if self.prelude is None else {"prelude": text}),
         }
@@ -113,32 +111,28 @@ class InjectBugs(Map):
         if not judged.passed:
             rule = "flaky" if judged.verdict is Verdict.FLAKY else "tests_fail"
             return [Filtered(rule, row={"reason": encodable(f"{judged.verdict}: {judged.message}")})]
-        tried = mutants(code, most=self.tries, seed=derive_seed(seed, row["_id"], "bugs"), kinds=self.kinds)
-        runs = await asyncio.gather(*(self._repeated(before + mutant.source, tests, run) for mutant in tried))
-        # One whose runs differ (chance, the order of a set, a limit just reached) would not be confirmed by another run.
-        steady = [(mutant, each) for mutant, each in zip(tried, runs, strict=True) if each is not None]
-        drawn, results = [mutant for mutant, _ in steady], [result for _, result in steady]
-        noticed = [not result.passed for result in results]
-        found = [pair for pair in zip(drawn, results, strict=True) if pair[1].status is Status.FAILED]
+        score = await measure(
+            code,
+            lambda program: [RunTests(before + program, tests)],
+            run,
+            usual=judged.seconds,
+            limits=self.sandbox.limits(),
+            most=self.tries,
+            seed=derive_seed(seed, row["_id"], "bugs"),
+            repeats=self.repeats,
+            kinds=self.kinds,
+        )
+        ran = zip(score.drawn, score.results, strict=True)
+        found = [(mutant, result) for mutant, result in ran if result.status is Status.FAILED]
         if not found:
-            return [Filtered("no_bug", row={"mutants": len(drawn)})]
-        measured: Row = {
-            "tests": tests,
-            "mutants": len(drawn),
-            "mutation_score": sum(noticed) / len(drawn),
-            **recorded(code, drawn, noticed),
-            **({} if self.prelude is None else {"prelude": row[self.prelude]}),
-        }
+            return [Filtered("no_bug", row={"mutants": score.mutants})]
+        measured: Row = {"tests": tests, **recorded(code, score)}
+        if self.prelude is not None:
+            measured["prelude"] = row[self.prelude]
         return [
             self._edit(code, mutant, result, {**measured, "item": item}, derive_seed(seed, row["_id"], item))
             for item, (mutant, result) in enumerate(found[: self.bugs])
         ]
-
-    async def _repeated(self, program: str, tests: str, run: Run) -> Result | None:
-        """The first of ``repeats`` results, or None where they are not all alike."""
-        results = [await run(RunTests(program, tests)) for _ in range(self.repeats)]
-        alike = len({(result.status, result.failed_tests) for result in results}) == 1
-        return results[0] if alike else None
 
     def _edit(self, code: str, mutant: Mutant, result: Result, measured: Row, draw: int) -> Outcome:
         diff = unified(mutant.source, code)

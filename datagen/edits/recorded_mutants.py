@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...pipelines.records import Row
-from ..mutation.mutants import Mutant
+from ..verifying.mutation_score import MutationScore
 from .diffs import unified
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def recorded(program: str, mutants: Sequence[Mutant], noticed: Sequence[bool]) -> Row:
-    """``mutant_diffs``: a unified diff without context from ``program`` to each mutant. ``mutant_caught``:
-    whether the tests noticed it. The mutation score is the mean of these."""
+def recorded(program: str, score: MutationScore) -> Row:
+    """``mutants``: how many were run. ``mutation_score``: the share of them that the tests noticed.
+    ``mutant_diffs``: a unified diff without context from ``program`` to each. ``mutant_caught``: whether the tests
+    noticed it, in runs of ``mutant_cpu_seconds`` of processor time."""
     return {
-        "mutant_diffs": [unified(program, mutant.source, context=0) for mutant in mutants],
-        "mutant_caught": list(noticed),
+        "mutants": score.mutants,
+        "mutation_score": score.score,
+        "mutant_diffs": [unified(program, mutant.source, context=0) for mutant in score.drawn],
+        "mutant_caught": list(score.noticed),
+        "mutant_cpu_seconds": score.cpu_seconds,
     }
 
 
@@ -26,4 +29,10 @@ def recorded_types() -> dict[str, pa.DataType]:
     """The Arrow types of the columns of :func:`recorded`."""
     import pyarrow as pa
 
-    return {"mutant_diffs": pa.list_(pa.string()), "mutant_caught": pa.list_(pa.bool_())}
+    return {
+        "mutants": pa.int32(),
+        "mutation_score": pa.float64(),
+        "mutant_diffs": pa.list_(pa.string()),
+        "mutant_caught": pa.list_(pa.bool_()),
+        "mutant_cpu_seconds": pa.float64(),
+    }

@@ -46,9 +46,8 @@ class VerifyEdit(ByRunning):
     Also ``before_passed``, ``after_passed`` bool (null where not run), ``failed_tests`` list<text> (of before, in
     a fix), ``diff`` (unified, and checked that it applies), ``changed_lines`` int32 (its lines with - and +),
     ``changed_fraction`` float64, ``cost_ratio`` float64 (after's lines by before's, where both pass),
-    ``mutation_score`` float64 and ``mutants`` int32 (with ``mutants: N``), and the mutants themselves, ``mutant_diffs``
-    and ``mutant_caught`` (see :func:`recorded`). ``prelude``: a column of code put before
-    both. All is run ``repeats`` times.
+    and with ``mutants: N`` the columns of :func:`recorded`: ``mutation_score`` and the mutants themselves.
+    ``prelude``: a column of code put before both. All is run ``repeats`` times.
     """
 
     seeded: ClassVar[bool] = True
@@ -78,8 +77,6 @@ class VerifyEdit(ByRunning):
             "changed_lines": pa.int32(),
             "changed_fraction": pa.float64(),
             "cost_ratio": pa.float64(),
-            "mutation_score": pa.float64(),
-            "mutants": pa.int32(),
             **recorded_types(),
         }
 
@@ -134,19 +131,22 @@ class VerifyEdit(ByRunning):
         return {**_verdict(Verdict.PASSED.value, None), "kind": "improvement", "cost_ratio": found}
 
     async def _mutated(self, row: Row, run: Run, draw: int) -> Row:
-        head, tests = self._head(row), row[self.tests]
+        head, tests, after = self._head(row), row[self.tests], row[self.after]
+
+        def jobs(program: str) -> list[RunTests]:
+            return [RunTests(head + program, tests)]
+
         score = await measure(
-            row[self.after],
-            lambda mutant: [RunTests(head + mutant, tests)],
+            after,
+            jobs,
             run,
+            usual=(await judge(jobs(after), run)).seconds,
+            limits=self.sandbox.limits(),
             most=self.mutants,
             seed=draw,
+            repeats=self.repeats,
         )
-        measured: Row = {
-            "mutation_score": score.score,
-            "mutants": score.mutants,
-            **recorded(row[self.after], score.drawn, score.noticed),
-        }
+        measured = recorded(after, score)
         if score.score is not None and score.score < self.min_mutation_score:
             first = score.survived[0]
             reason = f"{len(score.survived)} of {score.mutants} mutants pass; one {first.mistake} in line {first.line}"

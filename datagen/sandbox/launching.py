@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from . import cgroups
 from .limits import Limits
 from .messages import receive
+from .results import Status
 from .worker import ENVIRONMENT
 
 #: How a zygote comes into its namespaces: by its own calls, by bubblewrap, or not at all.
@@ -58,7 +60,8 @@ class ZygoteDied(Exception):
 class Isolation:
     """What a zygote found when it started.
 
-    ``landlock``: the ABI, 0 for none. ``separate``: runs have a user id that nothing else has.
+    ``landlock``: the ABI, 0 for none. ``separate``: runs have a user id that nothing else has. ``cgroup``:
+    the version of the control group that it and its runs are in, 0 for none.
     """
 
     way: Way
@@ -66,6 +69,7 @@ class Isolation:
     landlock: int
     seccomp: bool
     separate: bool
+    cgroup: int
 
 
 def interpreter() -> tuple[str, list[str]]:
@@ -105,9 +109,11 @@ class Zygote:
         around = [] if wrap is None else wrap(settings["readable"], folder, scratch_mib)
         inside = folder if wrap is None else WRAPPED_FOLDER
         self._channel, inner = socket.socketpair()
+        start = [*around, python, *FLAGS, "-c", BOOTSTRAP, inside, str(inner.fileno()), json.dumps(settings)]
+        self._group = cgroups.make()
         with inner, tempfile.TemporaryFile("w+", errors="replace") as said:
             self._process = subprocess.Popen(
-                [*around, python, *FLAGS, "-c", BOOTSTRAP, inside, str(inner.fileno()), json.dumps(settings)],
+                start if self._group is None else self._group.command(start),
                 env=ENVIRONMENT,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -124,7 +130,13 @@ class Zygote:
             self.close()
             why = told.get("reason") or reason[-500:] or "it ended without a word"
             raise NotReady(why) if told.get("placed") else NotIsolated(why)
-        self.isolation = Isolation(way, told["isolated"], told["landlock"], told["seccomp"], told["separate"])
+        if self._group is not None and not self._group.ready():
+            self._group.close()
+            self._group = None
+        version = 0 if self._group is None else self._group.version
+        self.isolation = Isolation(
+            way, told["isolated"], told["landlock"], told["seccomp"], told["separate"], version
+        )
 
     def _first_words(self) -> dict[str, Any]:
         self._channel.settimeout(START)
@@ -138,8 +150,13 @@ class Zygote:
         """One run: an encoded message with ``job`` and ``limits``. Raises ZygoteDied; it is then of no more use."""
         self._channel.settimeout(limits.wall_seconds + ANSWER)
         try:
+            if self._group is not None:
+                self._group.hold(limits)
             self._channel.sendall(request)
             answer: dict[str, Any] = receive(self._channel)
+            killed = answer["status"] == Status.KILLED
+            if killed and self._group is not None and self._group.ended_for_memory():
+                answer |= {"status": Status.MEMORY, "message": f"used more than {limits.memory_mib} MiB"}
             return answer
         except (EOFError, OSError, ValueError) as error:
             self.close()
@@ -160,3 +177,5 @@ class Zygote:
         except subprocess.TimeoutExpired:
             self._process.kill()  # the zygote dies with it, and all runs with the zygote
             self._process.wait()
+        if self._group is not None:
+            self._group.close()

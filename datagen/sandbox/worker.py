@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import math
 import os
@@ -61,6 +62,7 @@ def confine(limits: Limits, place: Place, scratch: str) -> None:
     os.environ.update(ENVIRONMENT, HOME=scratch, TMPDIR=scratch, PATH=":".join(paths))
     os.umask(0o077)
     _limit(limits, place)
+    _first_to_end()
     if place.capable:
         syscalls.bound_capabilities()
     if place.separate:
@@ -74,6 +76,12 @@ def confine(limits: Limits, place: Place, scratch: str) -> None:
         landlock.restrict(readable, [scratch, "/dev/null", "/dev/zero", "/dev/full"], place.landlock)
     if place.seccomp:
         seccomp.install()
+
+
+def _first_to_end() -> None:
+    """Where memory is short, the kernel is to end the run, and not what waits for it."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
 
 
 def _limit(limits: Limits, place: Place) -> None:

@@ -5,25 +5,41 @@ Mutation analysis is DeMillo, Lipton and Sayward's ("Hints on Test Data Selectio
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..mutation.mutants import Mutant, mutants
 from ..sandbox.jobs import Job
+from ..sandbox.limits import Limits
+from ..sandbox.results import Result
 from .verdict import Run
+
+#: A mutant has so many times the processor time that the program takes, and at least so many seconds: most that are
+#: slower never end, and would be what a run's time goes into.
+SLOWER, LEAST = 10.0, 0.4
+#: Of that time a mutant's first run has this part, and the others its multiple.
+MARGIN = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class MutationScore:
-    """``drawn``: the mutants that were run; ``noticed``: for each, whether a test failed on it. Some of them
-    mean the same as the program, so few programs reach a score of 1."""
+    """``drawn``: the mutants that were run; ``results``: for each, that of its first run (of several jobs, the
+    first that does not pass). ``cpu_seconds``: the limit that they are noticed with. Some mutants mean the
+    same as the program, so few programs reach a score of 1."""
 
     drawn: tuple[Mutant, ...]
-    noticed: tuple[bool, ...]
+    results: tuple[Result, ...]
+    cpu_seconds: float
 
     @property
     def mutants(self) -> int:
         return len(self.drawn)
+
+    @property
+    def noticed(self) -> tuple[bool, ...]:
+        """For each mutant, whether the tests do not pass on it."""
+        return tuple(not result.passed for result in self.results)
 
     @property
     def survived(self) -> tuple[Mutant, ...]:
@@ -32,21 +48,54 @@ class MutationScore:
 
     @property
     def score(self) -> float | None:
-        """The share that was noticed; None where the program has no mutants."""
+        """The share that was noticed; None where there is no mutant."""
         return sum(self.noticed) / len(self.drawn) if self.drawn else None
 
 
 async def measure(
-    program: str, jobs: Callable[[str], Sequence[Job]], run: Run, *, most: int, seed: int
+    program: str,
+    jobs: Callable[[str], Sequence[Job]],
+    run: Run,
+    *,
+    usual: float,
+    limits: Limits,
+    most: int,
+    seed: int,
+    repeats: int = 2,
+    kinds: Sequence[str] | None = None,
 ) -> MutationScore:
-    """Run the jobs that decide a program on ``most`` of its mutants. Whatever is not a pass is noticed."""
-    drawn = mutants(program, most=most, seed=seed)
-    noticed = [not await _passes(jobs(mutant.source), run) for mutant in drawn]
-    return MutationScore(tuple(drawn), tuple(noticed))
+    """Run the jobs that decide a program on ``most`` of its mutants. Whatever is not a pass is noticed.
+
+    ``usual``: processor seconds that the program itself takes; ``limits``: what no run exceeds. Of ``repeats``
+    runs the first has half and the others twice the time of the score's ``cpu_seconds``, and a mutant whose runs
+    differ (chance, the order of a set, a limit just kept) is left out: another run with that limit would not
+    confirm it. One run alone has that limit itself.
+    """
+    least = min(limits.cpu_seconds, MARGIN * usual)
+    given = min(limits.cpu_seconds, max(LEAST, SLOWER * usual))
+    times = [max(least, given / MARGIN), *[min(limits.cpu_seconds, MARGIN * given)] * (repeats - 1)]
+    each = [replace(limits, cpu_seconds=time) for time in (times if repeats > 1 else [given])]
+    drawn = mutants(program, most=most, seed=seed, kinds=kinds)
+    found = await asyncio.gather(*(_steady(jobs(mutant.source), run, each) for mutant in drawn))
+    kept = [(mutant, result) for mutant, result in zip(drawn, found, strict=True) if result is not None]
+    return MutationScore(
+        tuple(mutant for mutant, _ in kept), tuple(result for _, result in kept), round(given, 3)
+    )
 
 
-async def _passes(jobs: Sequence[Job], run: Run) -> bool:
+async def _steady(jobs: Sequence[Job], run: Run, each: Sequence[Limits]) -> Result | None:
+    """The first run's result; None where another run's is not like it."""
+    first = await _result(jobs, run, each[0])
+    for limits in each[1:]:
+        again = await _result(jobs, run, limits)
+        if (again.status, again.failed_tests) != (first.status, first.failed_tests):
+            return None
+    return first
+
+
+async def _result(jobs: Sequence[Job], run: Run, limits: Limits) -> Result:
     for job in jobs:
-        if not (await run(job)).passed:
-            return False
-    return True
+        result = await run(job, limits)
+        if not result.passed:
+            break
+    return result

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from ..sandbox.jobs import Job
+from ..sandbox.limits import Limits
 from ..sandbox.results import Result, Status
 
-#: Carries one job out: ``Sandbox.run``.
-Run = Callable[[Job], Awaitable[Result]]
+
+class Run(Protocol):
+    """Carries one job out, within limits of its own where they are given: ``Sandbox.run``."""
+
+    def __call__(self, job: Job, limits: Limits | None = None, /) -> Awaitable[Result]: ...
 
 
 class Verdict(StrEnum):

@@ -80,7 +80,14 @@ class VerifyCode(ByRunning):
         if judged.passed and self.mutants:
             draw = derive_seed(seed, row["_id"], "mutants")
             score = await measure(
-                program, lambda mutant: self.jobs(mutant, row), run, most=self.mutants, seed=draw
+                program,
+                lambda mutant: self.jobs(mutant, row),
+                run,
+                usual=judged.seconds,
+                limits=self.sandbox.limits(),
+                most=self.mutants,
+                seed=draw,
+                repeats=self.repeats,
             )
         return Kept(self._told(judged, score))
 

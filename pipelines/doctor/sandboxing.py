@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...datagen.sandbox import isolation, landlock
+from ...datagen.sandbox.launching import Isolation
 from .findings import Finding
 
 GROUP = "sandbox"
@@ -12,11 +13,11 @@ SECCOMP = Path("/proc/sys/kernel/seccomp/actions_avail")
 
 
 def examine_sandbox() -> list[Finding]:
-    return [_namespaces(), _landlock(), _seccomp()]
-
-
-def _namespaces() -> Finding:
     found = isolation.examine()
+    return [_namespaces(found), _landlock(), _seccomp(), _control_groups(found)]
+
+
+def _namespaces(found: Isolation | str) -> Finding:
     if isinstance(found, str):
         fix = f"generated code runs only with 'unsafe: true' here; {isolation.HOW_TO_ALLOW}"
         return Finding(GROUP, "namespaces", "missing", found, fix)
@@ -39,3 +40,14 @@ def _seccomp() -> Finding:
         return Finding(GROUP, "seccomp", "ok", "filters are available")
     fix = "a kernel with CONFIG_SECCOMP_FILTER has it; without it the sandbox does not start"
     return Finding(GROUP, "seccomp", "missing", f"{SECCOMP} is not there", fix)
+
+
+def _control_groups(found: Isolation | str) -> Finding:
+    if isinstance(found, Isolation) and found.cgroup:
+        what = f"version {found.cgroup}: all memory and processes of a worker and its runs are bounded"
+        return Finding(GROUP, "control groups", "ok", what)
+    fix = (
+        "systemd delegates them to what it starts for you (systemd-run --user --scope gristmill …); runs go without, and "
+        "memory that the kernel takes for them is then not counted"
+    )
+    return Finding(GROUP, "control groups", "missing", "none may be made here for memory and pids", fix)

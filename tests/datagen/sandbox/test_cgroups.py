@@ -1,0 +1,162 @@
+"""Control groups: where they are made, what they hold, and that none is left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gristmill.datagen.sandbox import cgroups
+from gristmill.datagen.sandbox.cgroups import Group
+from gristmill.datagen.sandbox.jobs import RunScript
+from gristmill.datagen.sandbox.limits import Limits
+from gristmill.datagen.sandbox.pool import Sandbox
+from gristmill.datagen.sandbox.results import Status
+
+V2 = "31 23 0:28 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate"
+V1 = (
+    "35 31 0:32 /docker/7f /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n"
+    "39 31 0:36 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n"
+)
+
+
+@pytest.fixture
+def group() -> Iterator[Group]:
+    made = cgroups.make()
+    if made is None:
+        pytest.skip("this machine lets nobody make a control group")
+    yield made
+    made.close()
+
+
+def folders() -> set[Path]:
+    """All groups of ours that there are now."""
+    mounts, own = Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text()
+    parents = {parent for _, places in cgroups.places(mounts, own) for parent in places.values()}
+    return {folder for parent in parents for folder in parent.glob("gristmill-*")}
+
+
+def test_version_2_is_tried_below_and_then_beside_this_processs_own() -> None:
+    found = list(cgroups.places(V2, "0::/user.slice/app.slice/run.scope\n"))
+    own = Path("/sys/fs/cgroup/user.slice/app.slice/run.scope")
+    assert found == [(2, dict.fromkeys(("memory", "pids"), at)) for at in (own, own.parent)]
+
+
+def test_version_1_takes_each_controllers_own_folder_as_it_shows_here() -> None:
+    own = "8:pids:/a\n4:cpu,memory:/docker/7f/b\n0::/\n"
+    expected = {"memory": Path("/sys/fs/cgroup/memory/b"), "pids": Path("/sys/fs/cgroup/pids/a")}
+    assert list(cgroups.places(V1, own)) == [(1, expected)]
+
+
+@pytest.mark.parametrize("own", ["8:pids:/a\n", "8:pids:/a\n4:memory:/elsewhere\n", ""])
+def test_one_controller_alone_or_out_of_sight_is_none(own: str) -> None:
+    assert list(cgroups.places(V1, own)) == []
+
+
+def test_a_group_holds_what_is_started_in_it_from_its_first_moment(group: Group) -> None:
+    program = "import os, sys; os.fork(); print(open('/proc/self/cgroup').read()); sys.stdin.read()"
+    command = group.command([sys.executable, "-c", program])
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        name = group.folders["pids"].name
+        told = [process.stdout.readline() for _ in range(4)]
+        assert any(name in line for line in told)
+        assert group.ready()
+        process.stdin.close()
+
+
+def test_a_group_that_nothing_joined_is_not_ready(group: Group) -> None:
+    assert not group.ready()
+
+
+def test_what_a_killed_process_left_is_swept(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cgroups, "STALE", -1.0)
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    left = group.folders["pids"].with_name(f"gristmill-{gone.pid}-0")
+    left.mkdir()
+    foreign = left.with_name("gristmill-theirs")
+    foreign.mkdir()
+    try:
+        another = cgroups.make()
+        assert another is not None
+        assert not left.exists()
+        assert group.folders["pids"].exists(), "its maker lives"
+        assert foreign.exists()
+        another.close()
+    finally:
+        foreign.rmdir()
+
+
+def test_memory_that_the_kernel_takes_for_a_run_is_bounded_too(group: Group) -> None:
+    """Pipes and sockets full of bytes are in no process's resident memory: only the group sees them."""
+    program = """
+import os, socket, sys
+for child in range(3):
+    if os.fork() == 0:
+        break
+pairs = []
+while True:
+    try:
+        one, other = socket.socketpair()
+    except OSError:
+        break
+    pairs.append((one, other))
+    for end in (one, other):
+        end.setblocking(False)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        try:
+            while True:
+                end.send(b"x" * 32768)
+        except OSError:
+            pass
+import time
+time.sleep(1)
+"""
+    limits = Limits(
+        wall_seconds=20, cpu_seconds=10, memory_mib=64, scratch_mib=1, processes=8, open_files=512
+    )
+    with Sandbox(limits, workers=1) as box:
+        assert box.isolation is not None
+        assert box.isolation.cgroup == group.version
+        result = box.run_now(RunScript(program))
+        assert result.status is Status.MEMORY, result
+        assert box.run_now(RunScript("print('well')")).stdout == "well\n"
+
+
+def test_a_run_may_use_what_its_limits_say(group: Group) -> None:
+    """The group is the second wall: what the first ones allow fits, run after run, with other limits too."""
+    program = "held = bytearray(150 << 20)\nopen('f', 'wb').write(bytes(15 << 20))\nprint(len(held))"
+    with Sandbox(Limits(memory_mib=256), workers=1) as box:
+        for _ in range(5):
+            assert box.run_now(RunScript(program)).passed
+        small = Limits(memory_mib=128)
+        assert box.run_now(RunScript(program), small).status is not Status.PASSED
+        assert box.run_now(RunScript(program)).passed
+
+
+def test_no_group_outlives_its_sandbox(group: Group) -> None:
+    before = folders()
+    with Sandbox(workers=2) as box:
+        assert box.run_now(RunScript("pass")).passed
+        assert folders() - before
+        forks = "import os\nif os.fork() == 0:\n    import time; time.sleep(60)"
+        assert box.run_now(RunScript(forks)).passed
+    assert folders() == before
+
+
+def test_a_group_whose_processes_take_their_time_is_removed_all_the_same(group: Group) -> None:
+    with subprocess.Popen(group.command(["sleep", "0.3"])):
+        time.sleep(0.1)
+        group.close()
+        assert not any(folder.exists() for folder in group.folders.values())
+
+
+def test_names_tell_whose_they_are(group: Group) -> None:
+    assert all(f"-{os.getpid()}-" in folder.name for folder in group.folders.values())
