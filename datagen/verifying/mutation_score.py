@@ -78,9 +78,7 @@ async def measure(
     drawn = mutants(program, most=most, seed=seed, kinds=kinds)
     found = await asyncio.gather(*(_steady(jobs(mutant.source), run, each) for mutant in drawn))
     kept = [(mutant, result) for mutant, result in zip(drawn, found, strict=True) if result is not None]
-    return MutationScore(
-        tuple(mutant for mutant, _ in kept), tuple(result for _, result in kept), round(given, 3)
-    )
+    return MutationScore(tuple(mutant for mutant, _ in kept), tuple(result for _, result in kept), given)
 
 
 async def _steady(jobs: Sequence[Job], run: Run, each: Sequence[Limits]) -> Result | None:
