@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -47,7 +48,7 @@ class Attempts(Template):
 
     def estimate(self, rows: int) -> Estimate:
         asked = super().estimate(rows)
-        return Estimate(rows, asked.requests, asked.prompt_tokens, asked.completion_tokens)
+        return replace(asked, rows=rows)
 
     def chosen(self, trials: Sequence[Trial]) -> list[Outcome]:
         made = [trial for trial in trials if trial.answered]

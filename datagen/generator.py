@@ -88,6 +88,7 @@ class Generator(Decoding, Map):
             requests=requests,
             prompt_tokens=requests * _PROMPT_TOKENS,
             completion_tokens=requests * self.max_tokens // 2,
+            runs=0 if self.check is None else self.check.operator.estimate(requests).runs,
         )
 
     def open(self, context: Context) -> Apply:

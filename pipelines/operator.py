@@ -158,13 +158,15 @@ EmbedderRef: TypeAlias = Annotated[str, Reference("embedder")]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a step is expected to make and cost, for ``gristmill plan``. Tokens are totals."""
+    """What a step is expected to make and cost, for ``gristmill plan``. Tokens are totals; ``runs``: of code, in
+    the sandbox."""
 
     rows: int
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     trained_tokens: int = 0
+    runs: int = 0
 
 
 # --- the kinds -----------------------------------------------------------------------------------

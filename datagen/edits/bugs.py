@@ -70,7 +70,7 @@ class InjectBugs(Map):
         return kinds
 
     def estimate(self, rows: int) -> Estimate:
-        return Estimate(rows=rows * self.bugs)
+        return Estimate(rows=rows * self.bugs, runs=rows * self.repeats * (1 + self.tries))
 
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa

@@ -62,6 +62,9 @@ class VerifyEdit(ByRunning):
     mutants: NonNegativeInt = 0
     min_mutation_score: float = Field(0.0, ge=0, le=1)
 
+    def runs(self) -> int:
+        return self.repeats * (2 + self.mutants)
+
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa
 

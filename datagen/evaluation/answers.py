@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
@@ -66,7 +67,7 @@ class EvaluateAnswers(Evaluate):
     def estimate(self, rows: int) -> Estimate:
         sides = 1 if self.against is None else 2
         asked = self._asking().estimate(rows * sides)
-        return Estimate(rows, asked.requests, asked.prompt_tokens, asked.completion_tokens)
+        return replace(asked, rows=rows)
 
     def open(self, context: Context) -> Apply:
         asking = self._asking()

@@ -55,7 +55,7 @@ class Agreement(Whole):
     version: ClassVar[int] = 1
 
     def estimate(self, rows: int) -> Estimate:
-        return Estimate(rows=rows)
+        return Estimate(rows=rows, runs=rows * min(rows, self.at_most))
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
         """Judge all rows. Raises DataError where a column is missing, SandboxError without isolation."""

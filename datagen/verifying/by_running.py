@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...pipelines.operator import Apply, Map, Outcome
+from ...pipelines.operator import Apply, Estimate, Map, Outcome
 from ...pipelines.records import Row
 from .boxes import SandboxSettings, shared
 from .verdict import Run
@@ -25,6 +25,13 @@ class ByRunning(Map):
     batch_rows: ClassVar[int] = 64
 
     sandbox: SandboxSettings = SandboxSettings()
+
+    def runs(self) -> int:
+        """Of code, for each row, about."""
+        return 1
+
+    def estimate(self, rows: int) -> Estimate:
+        return Estimate(rows=rows, runs=rows * self.runs())
 
     @abstractmethod
     async def judged(self, row: Row, run: Run, seed: int) -> Outcome:

@@ -75,6 +75,9 @@ class VerifyCost(ByRunning):
     timed: bool = False
     repeats: PositiveInt = 3
 
+    def runs(self) -> int:
+        return 2 + (2 * self.repeats if self.timed else 0)
+
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa
 

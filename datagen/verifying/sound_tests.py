@@ -39,6 +39,9 @@ class VerifySoundTests(ByRunning):
     min_tests: PositiveInt = 3
     sandbox: SandboxSettings = SandboxSettings(cpu_seconds=2.0)
 
+    def runs(self) -> int:
+        return 2
+
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa
 

@@ -52,6 +52,9 @@ class VerifyCode(ByRunning):
         Raises ValueError where the row's columns are not what they must be.
         """
 
+    def runs(self) -> int:
+        return self.repeats * (1 + self.mutants)
+
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa
 

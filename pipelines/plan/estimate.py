@@ -17,10 +17,13 @@ from .make import base_of
 from .nodes import Plan, PlannedModel, PlannedStep
 
 GIB = 1 << 30
-#: Tokens generated a second by engine, before any has been measured here.
+#: Tokens generated a second by engine, before any has been measured here, with weights of at most ``LIGHT`` bytes;
+#: heavier ones take as much longer as there is more of them.
 ENGINE_SPEED = {"vllm": 400.0, "transformers": 150.0, "openai": 1000.0, "synthetic": 200_000.0}
+LIGHT = 1 << 28
 TRAIN_SPEED = 400.0  # trained tokens a second
 ROW_SPEED = 20_000.0  # rows a second of steps without a model
+RUN_SPEED = 60.0  # programs run in the sandbox a second
 PREFILL = 10.0  # prompt tokens are read this many times faster than tokens are generated
 #: Memory beside the weights: the interpreter and its libraries; a key-value cache; gradients and activations.
 PROCESS_BYTES = GIB // 2
@@ -30,10 +33,15 @@ TRAIN_BYTES = 3 * GIB // 2
 
 @dataclass(slots=True)
 class Speeds:
-    """Tokens a second by engine, and of training."""
+    """Tokens a second by the models' names, where they have been measured, and of training."""
 
-    engines: dict[str, float] = field(default_factory=lambda: dict(ENGINE_SPEED))
+    models: dict[str, float] = field(default_factory=dict)
     train: float = TRAIN_SPEED
+
+    def of(self, model: PlannedModel) -> float:
+        if model.name in self.models:
+            return self.models[model.name]
+        return ENGINE_SPEED[model.engine] * min(1.0, LIGHT / max(1, weights_bytes(model) or 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +93,13 @@ def _cost(step: PlannedStep, plan: Plan, run: RunDirectory | None, speeds: Speed
 
 
 def _seconds(step: PlannedStep, plan: Plan, expected: Estimate, rows_in: int, speeds: Speeds) -> float:
-    work = max(rows_in, expected.rows) / ROW_SPEED
+    work = max(rows_in, expected.rows) / ROW_SPEED + expected.runs / RUN_SPEED
     if isinstance(step.operator, Train):
         return work + expected.trained_tokens / speeds.train
-    models = [model.engine for model in served(step, plan) if model.engine in speeds.engines]
-    if not models:
+    found = [speeds.of(model) for model in served(step, plan) if model.engine in ENGINE_SPEED]
+    if not found:
         return work
-    speed = min(speeds.engines[engine] for engine in models)
-    return work + (expected.completion_tokens + expected.prompt_tokens / PREFILL) / speed
+    return work + (expected.completion_tokens + expected.prompt_tokens / PREFILL) / min(found)
 
 
 def served(step: PlannedStep, plan: Plan) -> list[PlannedModel]:
@@ -138,10 +145,10 @@ def measured(plan: Plan, run: RunDirectory | None) -> Speeds:
 
 def _measure(speeds: Speeds, plan: Plan, name: str, record: Mapping[str, Any], store: StepStore) -> None:
     usage, seconds = store.manifest["usage"], float(store.manifest["seconds"])
-    engines = {plan.models[model].engine for model in record["models"] if model in plan.models}
-    if seconds > 0 and len(engines) == 1 and usage["completion_tokens"]:
+    models = [model for model in record["models"] if model in plan.models]
+    if seconds > 0 and len(models) == 1 and usage["completion_tokens"]:
         work = usage["completion_tokens"] + usage["prompt_tokens"] / PREFILL
-        speeds.engines[engines.pop()] = work / seconds
+        speeds.models[models[0]] = work / seconds
     if store.history.exists():
         import pyarrow.compute as pc
         import pyarrow.parquet as pq

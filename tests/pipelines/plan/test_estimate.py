@@ -76,8 +76,17 @@ def test_speeds_are_those_that_were_measured(plan_of: Planner, text: str, tmp_pa
     commit(run, plan, "answers", 0, 10, usage)
     finish(run, plan, "answers", seconds=51.0)
     run.write_plan(1, as_record(plan))
-    assert measured(plan, run).engines["vllm"] == pytest.approx(100.0)
-    assert measured(plan, None).engines == ENGINE_SPEED
+    base = plan.models["base"]
+    assert measured(plan, run).of(base) == pytest.approx(100.0)
+    assert measured(plan, None).of(base) == pytest.approx(ENGINE_SPEED["vllm"], rel=0.05)
+
+
+def test_a_heavier_model_is_slower_and_code_takes_its_time(plan_of: Planner, text: str) -> None:
+    light = by_name(estimate(plan_of(text), None))["answers"]
+    heavy = by_name(estimate(plan_of(text, "models.base.path=qwen2.5-coder-1.5b-instruct"), None))["answers"]
+    assert 5 < heavy.seconds / light.seconds < 30
+    tested = text.replace("checked: {verify: constraints", "checked: {verify: tests")
+    assert by_name(estimate(plan_of(tested), None))["checked"].seconds > 1
 
 
 def test_a_damaged_model_size_is_a_question_mark(plan_of: Planner, text: str) -> None:

@@ -1,0 +1,67 @@
+"""The mutation score: what another run with its limit would say as well."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gristmill.datagen.mutation.mutants import mutants
+from gristmill.datagen.sandbox.jobs import Job, RunTests
+from gristmill.datagen.sandbox.limits import Limits
+from gristmill.datagen.sandbox.pool import Sandbox
+from gristmill.datagen.sandbox.results import Result, Status
+from gristmill.datagen.verifying.mutation_score import MutationScore, measure
+
+PROGRAM = "def down(n):\n    while n > 0:\n        n -= 1\n    return n\n"
+TESTS = "assert down(3) == 0\nassert down(0) == 0"
+ALL = mutants(PROGRAM, most=8, seed=1)
+
+
+def score(limits: Limits, usual: float, needed: Mapping[str, float]) -> MutationScore:
+    """Of mutants that need so many seconds each, and pass when they get them."""
+
+    async def run(job: Job, limits: Limits | None = None, /) -> Result:
+        assert limits is not None
+        assert isinstance(job, RunTests)
+        over = needed[job.program] > limits.cpu_seconds
+        return Result(Status.TIMEOUT if over else Status.PASSED)
+
+    def jobs(program: str) -> list[RunTests]:
+        return [RunTests(program, TESTS)]
+
+    return asyncio.run(measure(PROGRAM, jobs, run, usual=usual, limits=limits, most=8, seed=1))
+
+
+times = st.floats(0.001, 20)
+
+
+@given(st.floats(0.1, 5), st.floats(0.001, 2), st.lists(times, min_size=len(ALL), max_size=len(ALL)))
+def test_a_run_with_the_scores_limit_agrees_with_it(most: float, usual: float, needed: list[float]) -> None:
+    need = {mutant.source: time for mutant, time in zip(ALL, needed, strict=True)}
+    found = score(Limits(cpu_seconds=most), usual, need)
+    assert 0 < found.cpu_seconds <= most
+    for mutant, noticed in zip(found.drawn, found.noticed, strict=True):
+        assert noticed == (need[mutant.source] > found.cpu_seconds), "confirmed"
+    quick = [mutant for mutant in ALL if need[mutant.source] <= min(usual, most)]
+    assert set(quick) <= set(found.drawn), "what is no slower than the program is never left out"
+
+
+def test_a_mutant_that_never_ends_costs_little_and_counts_as_noticed() -> None:
+    limits = Limits(cpu_seconds=5)
+    with Sandbox(limits, workers=2) as box:
+
+        async def main() -> MutationScore:
+            def jobs(program: str) -> list[RunTests]:
+                return [RunTests(program, TESTS)]
+
+            return await measure(PROGRAM, jobs, box.run, usual=0.01, limits=limits, most=20, seed=1)
+
+        found = asyncio.run(main())
+    assert found.cpu_seconds == 0.4
+    endless = [result for result in found.results if result.status is Status.TIMEOUT]
+    assert endless
+    assert all(result.cpu_seconds < 1.5 for result in endless)
+    assert found.score == sum(found.noticed) / found.mutants > 0.5
