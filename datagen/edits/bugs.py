@@ -17,7 +17,7 @@ from ..sandbox.jobs import RunTests
 from ..sandbox.results import Result, Status
 from ..verifying.boxes import SandboxSettings, shared
 from ..verifying.by_running import encodable
-from ..verifying.mutation_score import measure
+from ..verifying.mutation_score import measure, slowest
 from ..verifying.verdict import Run, Verdict, judge
 from .bug_instructions import STYLES, instructions
 from .diffs import applied, unified
@@ -44,10 +44,11 @@ class InjectBugs(Map):
     (kind), ``bug_line``, ``mistake``, ``function``, ``failed_tests``, ``reason`` (what the first one said), ``item``,
     those of :func:`recorded` (the mutation score and its mutants), and ``prelude`` (what was put before the
     code, with a blank line between) where one is used. Rows are filtered where there is no test
-    (``no_tests``), the tests do not pass (``tests_fail``, ``flaky``), or notice no mutant (``no_bug``).
+    (``no_tests``), the tests do not pass (``tests_fail``, ``flaky``), take more than a quarter of the limit of
+    processor time (``slow``), or notice no mutant (``no_bug``).
     """
 
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     makes: ClassVar[bool] = True
     seeded: ClassVar[bool] = True
     batch_rows: ClassVar[int] = 32
@@ -111,6 +112,8 @@ class InjectBugs(Map):
         if not judged.passed:
             rule = "flaky" if judged.verdict is Verdict.FLAKY else "tests_fail"
             return [Filtered(rule, row={"reason": encodable(f"{judged.verdict}: {judged.message}")})]
+        if judged.seconds > slowest(self.sandbox.limits()):
+            return [Filtered("slow", judged.seconds)]
         score = await measure(
             code,
             lambda program: [RunTests(before + program, tests)],

@@ -10,6 +10,7 @@ import ast
 import json
 import linecache
 import os
+import random
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -65,6 +66,7 @@ def carry_out(job: Mapping[str, Any], channel: int, token: str) -> NoReturn:
     me, write, leave, encode = os.getpid(), os.write, os._exit, json.dumps
     getpid, streams = os.getpid, _fresh_streams()
     report = Report()
+    _seed(job["random_seed"])
     try:
         JOBS[job["kind"]](job, report)
     except MemoryError:
@@ -82,6 +84,14 @@ def carry_out(job: Mapping[str, Any], channel: int, token: str) -> NoReturn:
     while text:
         text = text[write(channel, text) :]
     leave(0)
+
+
+def _seed(number: int | None) -> None:
+    """Each run is a fork, which ``random`` starts from chance and NumPy where the waiting process is."""
+    random.seed(number)
+    numpy = sys.modules.get("numpy.random")
+    if numpy is not None:
+        numpy.seed(number)
 
 
 def _fresh_streams() -> tuple[Any, Any]:

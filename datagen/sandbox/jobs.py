@@ -11,11 +11,13 @@ from .results import Result, Status
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run. ``stdin``: what it can read there. ``files``: relative path -> text, written into its folder first."""
+    """One run. ``stdin``: what it can read there. ``files``: relative path -> text, written into its folder first.
+    ``random_seed``: where its :mod:`random` starts (and NumPy's, where that is preloaded); None for chance."""
 
     kind: ClassVar[str]
     stdin: str = field(default="", kw_only=True)
     files: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    random_seed: int | None = field(default=0, kw_only=True)
 
     def as_request(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}

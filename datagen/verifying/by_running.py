@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class ByRunning(Map):
     """Adds columns to each row, ``verdict`` text among them, and filters nothing: ``keep: "passed"`` does that."""
 
+    version: ClassVar[int] = 2
     makes: ClassVar[bool] = False
     batch_rows: ClassVar[int] = 64
 

@@ -18,8 +18,13 @@ from .verdict import Run
 #: A mutant has so many times the processor time that the program takes, and at least so many seconds: most that are
 #: slower never end, and would be what a run's time goes into.
 SLOWER, LEAST = 10.0, 0.4
-#: Of that time a mutant's first run has this part, and the others its multiple.
+#: Of that time a mutant's first run has this part, and the others this multiple.
 MARGIN = 2.0
+
+
+def slowest(limits: Limits) -> float:
+    """The processor seconds of a program above which its mutants cannot be told from what never ends."""
+    return limits.cpu_seconds / MARGIN**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +72,15 @@ async def measure(
     """Run the jobs that decide a program on ``most`` of its mutants. Whatever is not a pass is noticed.
 
     ``usual``: processor seconds that the program itself takes; ``limits``: what no run exceeds. Of ``repeats``
-    runs the first has half and the others twice the time of the score's ``cpu_seconds``, and a mutant whose runs
-    differ (chance, the order of a set, a limit just kept) is left out: another run with that limit would not
-    confirm it. One run alone has that limit itself.
+    runs the first has half and the others twice the time of the score's ``cpu_seconds``, and other random numbers.
+    A mutant whose runs differ (by chance, or because it only just keeps a limit) is left out: another run would not
+    confirm it. One run alone has that limit itself. A program that takes longer than :func:`slowest` has no mutants.
     """
-    least = min(limits.cpu_seconds, MARGIN * usual)
-    given = min(limits.cpu_seconds, max(LEAST, SLOWER * usual))
-    times = [max(least, given / MARGIN), *[min(limits.cpu_seconds, MARGIN * given)] * (repeats - 1)]
-    each = [replace(limits, cpu_seconds=time) for time in (times if repeats > 1 else [given])]
+    given = min(limits.cpu_seconds / MARGIN, max(LEAST, SLOWER * usual))
+    if usual > slowest(limits):
+        return MutationScore((), (), given)
+    times = [given / MARGIN, *[MARGIN * given] * (repeats - 1)] if repeats > 1 else [given]
+    each = [replace(limits, cpu_seconds=time) for time in times]
     drawn = mutants(program, most=most, seed=seed, kinds=kinds)
     found = await asyncio.gather(*(_steady(jobs(mutant.source), run, each) for mutant in drawn))
     kept = [(mutant, result) for mutant, result in zip(drawn, found, strict=True) if result is not None]
@@ -83,17 +89,17 @@ async def measure(
 
 async def _steady(jobs: Sequence[Job], run: Run, each: Sequence[Limits]) -> Result | None:
     """The first run's result; None where another run's is not like it."""
-    first = await _result(jobs, run, each[0])
-    for limits in each[1:]:
-        again = await _result(jobs, run, limits)
+    first = await _result(jobs, run, each[0], 0)
+    for number, limits in enumerate(each[1:], 1):
+        again = await _result(jobs, run, limits, number)
         if (again.status, again.failed_tests) != (first.status, first.failed_tests):
             return None
     return first
 
 
-async def _result(jobs: Sequence[Job], run: Run, limits: Limits) -> Result:
+async def _result(jobs: Sequence[Job], run: Run, limits: Limits, random_seed: int) -> Result:
     for job in jobs:
-        result = await run(job, limits)
+        result = await run(replace(job, random_seed=random_seed), limits)
         if not result.passed:
             break
     return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -52,11 +52,12 @@ class Judged:
 async def judge(jobs: Sequence[Job], run: Run, repeats: int = 1) -> Judged:
     """Run all jobs, which together decide one row (several inputs, say), ``repeats`` times.
 
-    The first job that does not pass gives the verdict. Where a repetition says otherwise it is flaky.
+    The first job that does not pass gives the verdict. Where a repetition, whose random numbers are others, says
+    otherwise it is flaky.
     """
-    judged = await _once(jobs, run)
+    judged = await _once(jobs, run, 0)
     for number in range(1, repeats):
-        again = await _once(jobs, run)
+        again = await _once(jobs, run, number)
         if (again.verdict, again.failed_tests) != (judged.verdict, judged.failed_tests):
             said = f"run 1 {judged.verdict}, run {number + 1} {again.verdict}"
             names = tuple(dict.fromkeys([*judged.failed_tests, *again.failed_tests]))
@@ -64,8 +65,8 @@ async def judge(jobs: Sequence[Job], run: Run, repeats: int = 1) -> Judged:
     return judged
 
 
-async def _once(jobs: Sequence[Job], run: Run) -> Judged:
-    results = [await run(job) for job in jobs]
+async def _once(jobs: Sequence[Job], run: Run, random_seed: int) -> Judged:
+    results = [await run(replace(job, random_seed=random_seed)) for job in jobs]
     wrong = next((result for result in results if not result.passed), None)
     counted = [
         (len(r.tests) or 1, len(r.tests) - len(r.failed_tests) if r.tests else r.passed) for r in results

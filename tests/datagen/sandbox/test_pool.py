@@ -88,9 +88,11 @@ def test_hash_order_is_the_same_in_every_run(box: Sandbox) -> None:
     assert len(outputs) == 1
 
 
-def test_random_numbers_differ_from_run_to_run(box: Sandbox) -> None:
-    outputs = {box.run_now(RunScript("import random; print(random.random())")).stdout for _ in range(6)}
-    assert len(outputs) == 6
+def test_random_numbers_repeat_unless_they_are_not_to(box: Sandbox) -> None:
+    program = "import random; print(random.random())"
+    assert len({box.run_now(RunScript(program)).stdout for _ in range(3)}) == 1
+    assert len({box.run_now(RunScript(program, random_seed=seed)).stdout for seed in range(3)}) == 3
+    assert len({box.run_now(RunScript(program, random_seed=None)).stdout for _ in range(3)}) == 3
 
 
 def test_the_expected_output_is_not_in_the_sandbox(box: Sandbox) -> None:
