@@ -43,8 +43,8 @@ class VerifyEdit(ByRunning):
     (mutants of ``after`` pass too), ``flaky``, or what became of running ``after`` (of ``before``, where its tests
     could not be carried out). ``reason`` text.
 
-    Also ``before_passed``, ``after_passed`` bool (null where not run), ``failed_tests`` list<text> (of before, in
-    a fix), ``diff`` (unified, and checked that it applies), ``changed_lines`` int32 (its lines with - and +),
+    Also ``before_passed``, ``after_passed`` bool (null where not run), ``failed_tests`` list<text> and ``symptom``
+    text (of before, in a fix: which fail, and what the first says), ``diff`` (unified, and checked that it applies), ``changed_lines`` int32 (its lines with - and +),
     ``changed_fraction`` float64, ``cost_ratio`` float64 (after's lines by before's, where both pass),
     and with ``mutants: N`` the columns of :func:`recorded`: ``mutation_score`` and the mutants themselves.
     ``prelude``: a column of code put before both. All is run ``repeats`` times.
@@ -76,6 +76,7 @@ class VerifyEdit(ByRunning):
             "before_passed": pa.bool_(),
             "after_passed": pa.bool_(),
             "failed_tests": pa.list_(pa.string()),
+            "symptom": pa.string(),
             "diff": pa.string(),
             "changed_lines": pa.int32(),
             "changed_fraction": pa.float64(),
@@ -118,7 +119,8 @@ class VerifyEdit(ByRunning):
         old = await judge([RunTests(head + before, tests)], run, self.repeats)
         seen |= {"before_passed": old.passed, "failed_tests": _names(old)}
         if old.verdict in _WRONG:
-            return {**seen, **_verdict(Verdict.PASSED.value, None), "kind": "fix"}
+            fix: Row = {"kind": "fix", "symptom": encodable(old.message)}
+            return {**seen, **_verdict(Verdict.PASSED.value, None), **fix}
         if not old.passed:
             return {**seen, **_verdict(old.verdict.value, f"before: {old.message}")}
         return {**seen, **await self._improved(head + before, head + after, tests, run)}

@@ -28,6 +28,7 @@ ROW: dict[str, Any] = {
     "tests": "assert unique([]) == []\nassert unique([1, 1, 2]) == [1, 2]\nassert unique(list(range(60)) * 2) == list(range(60))",
     "after": "def unique(xs):\n    out = []\n    for x in xs:\n        if x not in out:\n            out.append(x)\n    return out",
     "diff": "--- before\n+++ after\n",
+    "symptom": None,
     "detailed": "Make it fast.",
     "concise": "Faster",
 }
@@ -67,6 +68,14 @@ def test_every_drawn_area_and_level_has_its_words(steps: dict[str, Any]) -> None
         render({**ROW, "area": area, "level": level}) for area in drawn["area"] for level in drawn["level"]
     }
     assert len(prompts) == 21
+
+
+def test_the_preferred_edit_is_asked_for_with_what_running_the_tests_said() -> None:
+    render = find_prompt("edit_better").renderer()
+    wrong = render({**ROW, "symptom": "line 2: expected [1, 2], got [1]"})
+    assert "expected [1, 2], got [1]" in wrong
+    assert "more work than is needed" not in wrong
+    assert "more work than is needed" in render(ROW)
 
 
 def test_the_check_of_the_preferred_edits_runs_them(steps: dict[str, Any]) -> None:

@@ -49,6 +49,7 @@ def test_a_fix_fails_before_and_passes_after() -> None:
     assert (row["passed"], row["verdict"], row["kind"], row["reason"]) == (True, "passed", "fix", None)
     assert (row["before_passed"], row["after_passed"]) == (False, True)
     assert row["failed_tests"] == ["line 1", "line 2", "line 3"]
+    assert row["symptom"].startswith("line 1: ")
     assert applied(row["diff"], BROKEN) == RIGHT
     assert (row["changed_lines"], row["changed_fraction"]) == (2, pytest.approx(1 / 5))
     assert row["mutants"] > 3
@@ -63,6 +64,7 @@ def test_an_improvement_passes_twice_and_does_less() -> None:
     )
     assert (better["passed"], better["kind"], better["before_passed"]) == (True, "improvement", True)
     assert better["cost_ratio"] < 0.5
+    assert better["symptom"] is None
     assert (same["passed"], same["verdict"], same["cost_ratio"]) == (False, "not_needed", 1.0)
     [little] = judged(VerifyEdit(sandbox=BOX, min_gain=0.99), edit(SLOW, FAST, TOTAL))
     assert little["verdict"] == "not_needed"
