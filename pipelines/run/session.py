@@ -113,7 +113,7 @@ class Session:
         )
         if ledger.failed:
             self.notice(f"step {step.name}: {self._failures(step)}", warning=True)
-            if ledger.failed == ledger.made or step.on_failure == "stop":
+            if (ledger.failed == ledger.made and step.on_failure != "accept") or step.on_failure == "stop":
                 raise GristmillError(
                     f"step {step.name}: {self._failures(step)}; mend the cause, then run again with --retry-failed"
                 )

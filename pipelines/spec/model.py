@@ -22,7 +22,7 @@ from pydantic import (
 from ..errors import Problem
 from ..operator import Operator
 
-OnFailure: TypeAlias = Literal["continue", "stop"]
+OnFailure: TypeAlias = Literal["continue", "accept", "stop"]
 
 #: Names of steps, models and variables: they become folder names and columns of reports.
 NAME_PATTERN = r"^[a-z][a-z0-9_-]*$"

@@ -162,7 +162,10 @@ def _step(verb: str, value: Schema, kind: type[Operator], definitions: dict[str,
         properties.pop(held)
         required.discard(held)
     every = {
-        "on_failure": {"enum": ["continue", "stop"], "description": "What a failed row does to the run."},
+        "on_failure": {
+            "enum": ["continue", "accept", "stop"],
+            "description": "What a failed row does to the run.",
+        },
         "seed": {"type": "integer", "minimum": 0, "description": "Fixes this step's draws in every round."},
     }
     if not issubclass(kind, Source):
