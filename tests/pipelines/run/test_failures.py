@@ -22,7 +22,7 @@ steps:
   longer:  {{generate: template, template: "Go on: {{{{ word }}}}", parser: {{kind: text}}, from: side, model: base}}
   dataset: {{export: parquet, from: [prompts, longer]}}
 """
-NEVER, SOMETIMES = "(?P<word>no such word)", "^(?P<word>[a-h].*)"
+NEVER, SOMETIMES = "(?P<word>no such word)", "^(?P<word>[A-M].*)"
 
 
 class Log:
@@ -30,7 +30,7 @@ class Log:
         self.warnings: list[str] = []
 
     def on(self, event: Event) -> None:
-        if isinstance(event, Notice) and event.warning:
+        if isinstance(event, Notice) and event.level == "warning":
             self.warnings.append(event.text)
 
 
