@@ -67,10 +67,15 @@ class Group:
         return ["/bin/sh", "-c", JOIN, "sh", str(len(folders)), *folders, *command]
 
     def ready(self) -> bool:
-        """Take what is used now as the worker's own. False where nothing could join: the group is of no use."""
-        if not all(self._read(controller, "cgroup.procs").strip() for controller in CONTROLLERS):
+        """Take what is used now as the worker's own. False where nothing could join, or no bound be set: it is of no use."""
+        try:
+            if not all(self._read(controller, "cgroup.procs").strip() for controller in CONTROLLERS):
+                return False
+            memory, tasks = self._read("memory", self._file("used")), self._read("pids", "pids.current")
+            self._base = (int(memory), int(tasks))
+            self.hold(Limits())
+        except OSError:
             return False
-        self._base = (int(self._read("memory", self._file("used"))), int(self._read("pids", "pids.current")))
         with contextlib.suppress(OSError):  # a kernel without swap has no such file
             self._write("memory", self._file("swap"), 0)
         return True
