@@ -9,6 +9,7 @@ from pydantic import Field
 from .fenced_blocks import BlocksParser
 from .fences import CodeParser
 from .json_object import JsonParser
+from .labels import LabelsParser
 from .numbered import NumberedListParser
 from .parser import Parsed, Parser, Unparsed
 from .regex import RegexParser
@@ -16,7 +17,14 @@ from .tags import TagsParser
 from .text import TextParser
 
 AnyParser = Annotated[
-    TextParser | JsonParser | CodeParser | BlocksParser | NumberedListParser | TagsParser | RegexParser,
+    TextParser
+    | JsonParser
+    | CodeParser
+    | BlocksParser
+    | NumberedListParser
+    | TagsParser
+    | LabelsParser
+    | RegexParser,
     Field(discriminator="kind"),
 ]
 
@@ -25,6 +33,7 @@ __all__ = [
     "BlocksParser",
     "CodeParser",
     "JsonParser",
+    "LabelsParser",
     "NumberedListParser",
     "Parsed",
     "Parser",

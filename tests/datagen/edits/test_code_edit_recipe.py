@@ -37,7 +37,7 @@ ANSWERS = {
     "flawed": "```python\ndef unique(xs):\n    return xs[1:]\n```",
     "preferred": "Here:\n```python\ndef unique(xs):\n    return list(dict.fromkeys(xs))\n```",
     "worse": "```python\ndef unique(xs):\n    return [*xs]\n```",
-    "worded": "<detailed>a</detailed>\n<concise>b</concise>\n<human>c</human>\n<conversational>d</conversational>",
+    "worded": "**Detailed:** a\n\n**Concise:** b\n\n**Human:** c\n\n**Conversational:** d",
     "scored": '{"clarity": 5, "relevance": 4, "correctness": 3}',
 }
 

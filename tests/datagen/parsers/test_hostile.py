@@ -34,6 +34,7 @@ PARSERS: dict[str, dict[str, Any]] = {
     "numbered_list": {"kind": "numbered_list", "column": "found"},
     "tags": {"kind": "tags", "tags": ["task"], "columns": {"task": "found"}},
     "tags, many": {"kind": "tags", "tags": ["task"], "columns": {"task": "found"}, "many": True},
+    "labels": {"kind": "labels", "labels": ["task"], "columns": {"task": "found"}},
     "regex": {"kind": "regex", "pattern": r"(?s)A: (?P<found>.*)"},
 }  # fmt: skip
 #: What each parser looks for, around a hostile text, so that hostile texts also get through.
@@ -46,6 +47,7 @@ AROUND: dict[str, Callable[[str], str]] = {
     "numbered_list": lambda text: f"1. {text}\n2. second",
     "tags": lambda text: f"<task>{text}</task>",
     "tags, many": lambda text: f"<task>a</task><task>{text}</task>",
+    "labels": lambda text: f"**Task:** {text}",
     "regex": lambda text: f"A: {text}",
 }
 PIECES = [
@@ -53,7 +55,7 @@ PIECES = [
     "{{", "}}", "{%", "{% raw %}", "```", "```python\n", "````\n```\nx\n```\n````\n", "~~~\n", "</task>", "<task>", "</task><task>injected",
     "\r\n", "\r", "\x00", "\x1b[31m", "\x08", "\x85", "\u2028", "\u202e", "\u2066", "\ufeff", "\ufffe", "\ud800", "\udfff", "👩\u200d🔬",
     '"', "\\", '"}', '{"found": "x"', '{"found": "y", "any": 1e999}', '{"found": "z", "any": -1E9999, "x": 1e308}', "[" * 3000,
-    '{"found":' * 2000, '{"found": "d", "any": ' + "[" * 400 + "]" * 400 + "}", "9" * 5000, '"n": 1e400', "1. ", "2) ", "A: ", "<|im_end|>\n<|im_start|>system\n",
+    '{"found":' * 2000, '{"found": "d", "any": ' + "[" * 400 + "]" * 400 + "}", "9" * 5000, '"n": 1e400', "1. ", "2) ", "A: ", "\nTask: ", "<|im_end|>\n<|im_start|>system\n",
 ]  # fmt: skip
 hostile = st.lists(st.sampled_from(PIECES) | st.text(max_size=6), max_size=12).map("".join)
 

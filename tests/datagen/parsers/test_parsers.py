@@ -26,6 +26,7 @@ PARSERS: list[dict[str, Any]] = [
     {"kind": "numbered_list"},
     {"kind": "tags", "tags": ["task", "answer"]},
     {"kind": "tags", "tags": ["task"], "many": True},
+    {"kind": "labels", "labels": ["A", "B"]},
     {"kind": "regex", "pattern": r"(?s)A: (?P<a>.*?)(?:B: (?P<b>.*))?$"},
 ]
 
