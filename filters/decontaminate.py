@@ -56,8 +56,8 @@ class Decontaminate(Whole):
         import numpy as np
         import pyarrow as pa
 
-        tables = [(step, each) for step in self.against if (each := context.table(step)).column_names]
-        if not tables:  # a source that was given no file has no columns either
+        tables = [(step, each) for step in self.against if _own_columns(each := context.table(step))]
+        if not tables:  # a source that was given no file has no columns of its own either
             return Verdicts(summary={"items": 0, "contaminated_rows": 0})
         names = [name for name in self.columns if any(name in each.column_names for _, each in tables)]
         for step, each in tables:
@@ -98,9 +98,14 @@ class Decontaminate(Whole):
         if not present:
             raise DataError(
                 f"{_WHO} compares {' and '.join(self.columns)}, and {what} have neither; set `columns` to "
-                f"some of: {', '.join(name for name in table.column_names if not name.startswith('_'))}"
+                f"some of: {', '.join(_own_columns(table))}"
             )
         return [(text_column(table, name, _WHO).to_pylist(), name == self.columns[0]) for name in present]
+
+
+def _own_columns(table: pa.Table) -> list[str]:
+    """The columns that are not the engine's."""
+    return [name for name in table.column_names if not name.startswith("_")]
 
 
 def _only(table: pa.Table, names: list[str]) -> pa.Table:

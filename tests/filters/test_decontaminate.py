@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -8,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+import gristmill
 from gristmill.filters.decontaminate import Decontaminate
 from gristmill.filters.ngrams import words_of
 from gristmill.pipelines.errors import DataError
@@ -114,6 +116,18 @@ def test_a_source_without_files_forbids_nothing(context: Any, rows: Any) -> None
     verdicts = Decontaminate(against="evals").apply(rows(prompt=["a text"]), context)
     assert verdicts.kept is None
     assert verdicts.summary["items"] == 0
+
+
+def test_a_run_without_evaluation_items_keeps_all_rows(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(
+        "gristmill: 1\nname: clean\nsteps:\n"
+        "  evals: {source: jsonl, path: [], columns: [prompt]}\n"
+        "  rows:  {source: constraints, split: train, rows: 5}\n"
+        "  clean: {decontaminate: evals, columns: [prompt], from: rows}\n"
+    )
+    run = gristmill.run(file, tmp_path / "run")
+    assert len(run["clean"]) == 5
 
 
 def test_empty_tables(context: Any, rows: Any, evals: pa.Table) -> None:
