@@ -14,6 +14,7 @@ from .numbered import NumberedListParser
 from .parser import Parsed, Parser, Unparsed
 from .regex import RegexParser
 from .tags import TagsParser
+from .tested_code import TestedCodeParser
 from .text import TextParser
 
 AnyParser = Annotated[
@@ -21,6 +22,7 @@ AnyParser = Annotated[
     | JsonParser
     | CodeParser
     | BlocksParser
+    | TestedCodeParser
     | NumberedListParser
     | TagsParser
     | LabelsParser
@@ -39,6 +41,7 @@ __all__ = [
     "Parser",
     "RegexParser",
     "TagsParser",
+    "TestedCodeParser",
     "TextParser",
     "Unparsed",
 ]

@@ -23,6 +23,7 @@ PARSERS: list[dict[str, Any]] = [
     {"kind": "json", "fields": {"a": "texts"}, "many": True},
     {"kind": "code", "which": "last"},
     {"kind": "blocks", "columns": ["a", "b"], "further": "ignore"},
+    {"kind": "tested_code"},
     {"kind": "numbered_list"},
     {"kind": "tags", "tags": ["task", "answer"]},
     {"kind": "tags", "tags": ["task"], "many": True},
@@ -32,7 +33,7 @@ PARSERS: list[dict[str, Any]] = [
 
 pieces = st.sampled_from(
     [
-        "```", "```python\n", "~~~", "\n", "1. ", "2) x", "{", "}", "[", "]", '"a"', ":", ",", "null", "NaN", "1e999",
+        "```", "```python\n", "~~~", "\n", "1. ", "2) x", "{", "}", "[", "]", '"a"', ":", ",", "null", "NaN", "1e999", "assert f(1) == 2\n", "def f(x):\n    return x\n",
         "<task>", "</task>", "<answer>", "</answer>", "A: ", "B: ", "{{ 7*7 }}", "{% raw %}", "\x00", "\x1b[0m",
         "\ud800", '"\\ud800"', "\u2028", "\u202e", '{"a": "x", "any": [1]}', '[{"a": ["b"]}]', "9" * 5000,
     ]

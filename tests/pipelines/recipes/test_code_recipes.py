@@ -72,9 +72,7 @@ class Pupil:
         found = re.search(r"plus(\d+)", prompt)
         assert found, prompt
         number = int(found[1])
-        kind = next(
-            (each for each in ("two ```python blocks", "as code to complete") if each in prompt), "answer"
-        )
+        kind = next((each for each in ("5 plain assert", "as code to complete") if each in prompt), "answer")
         self.tries[kind, number] += 1
         return self.answer(kind, number, self.tries[kind, number])
 

@@ -1,0 +1,88 @@
+"""A program and its tests, however an answer divides them among its code blocks."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from .fences import blocks
+from .parser import Parsed, Parser, Unparsed, texts
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Characters of Python that are parsed at the most: no answer that is meant well comes near.
+_LONGEST = 50_000
+
+
+class TestedCodeParser(Parser):
+    """The Python of all code blocks, taken apart: its tests in ``tests``, the rest in ``solution``.
+
+    A test is an ``assert`` at the top level, a function ``test*`` or a class ``Test*``. Calls and ``if __name__``
+    at the top level are left out: they show the program at work, or start the tests. Fails where a fence is not closed, the
+    code does not parse, or one of the two is empty.
+    """
+
+    __test__ = False  # not for pytest to collect
+
+    kind: Literal["tested_code"] = "tested_code"
+    solution: str = "solution"
+    tests: str = "tests"
+
+    def read(self, text: str) -> Parsed:
+        found = list(blocks(text))
+        if found and found[-1][1] is None:
+            return Unparsed("a code fence is not closed")
+        code = "\n\n".join(block or "" for _, block in found)
+        if not code.strip():
+            return Unparsed("no code block" if not found else "the code block is empty")
+        if len(code) > _LONGEST:
+            return Unparsed(f"{len(code):,} characters of code")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                body = ast.parse(code).body
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            return Unparsed(f"the code does not parse: {type(error).__name__}: {str(error)[:100]}")
+        parts = _divided(code, body)
+        if parts is None:
+            return Unparsed("two statements in one line")
+        row = {self.solution: parts[0], self.tests: parts[1]}
+        empty = next((name for name, part in row.items() if not part.strip()), None)
+        return [row] if empty is None else Unparsed(f"no {empty} in the code")
+
+    def types(self) -> Mapping[str, pa.DataType]:
+        return texts(self.solution, self.tests)
+
+
+def _divided(code: str, body: list[ast.stmt]) -> tuple[str, str] | None:
+    """(solution, tests), each statement with the comments before it; None where one shares a line with another."""
+    lines, end = code.split("\n"), 0
+    parts: tuple[list[str], list[str]] = ([], [])
+    for statement in body:
+        start = min([statement.lineno, *(each.lineno for each in getattr(statement, "decorator_list", ()))])
+        last = statement.end_lineno or start
+        if start <= end:
+            return None
+        if not _shows(statement):
+            parts[_tests(statement)].extend(lines[end:last])
+        end = last
+    solution, tests = ("\n".join(part).strip("\n") for part in parts)
+    return solution, tests
+
+
+def _tests(statement: ast.stmt) -> bool:
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return statement.name.startswith("test")
+    if isinstance(statement, ast.ClassDef):
+        return statement.name.startswith("Test")
+    return isinstance(statement, ast.Assert)
+
+
+def _shows(statement: ast.stmt) -> bool:
+    """Is it a call, or what a script does when it is started?"""
+    if isinstance(statement, ast.Expr):
+        return isinstance(statement.value, ast.Call)
+    return isinstance(statement, ast.If) and "__name__" in ast.dump(statement.test)
