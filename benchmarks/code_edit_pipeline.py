@@ -1,6 +1,7 @@
 """NextCoder's steps through our engine, against the same prompts sent one at a time, as its public pipeline sends them.
 
-    python benchmarks/code_edit_pipeline.py [--quick] [--functions FILE] [--seeds N] [--slots N] [--seconds S] [--repeats N]
+    python benchmarks/code_edit_pipeline.py [--quick] [--functions FILE] [--seeds N] [--max-source N]
+        [--slots N] [--seconds S] [--repeats N]
 
 Ours: the steps of recipes/code_edit.yaml that a model takes part in, execution in the sandbox included. The other side: the very
 same requests, a random part of every step's, one after the other to the same engine with the same settings, and nothing
@@ -25,7 +26,7 @@ RECIPE = HERE.parent / "pipelines" / "recipes" / "code_edit.yaml"
 LAST = ("scored", "worse")
 
 
-def teacher_branch(functions: Path | None, seeds: int, slots: int) -> dict[str, Any]:
+def teacher_branch(functions: Path | None, seeds: int, max_source: int, slots: int) -> dict[str, Any]:
     """The recipe without what needs no model: the last steps that ask the teacher, and all they are made from."""
     document: dict[str, Any] = yaml.safe_load(RECIPE.read_text())
     steps, wanted, waiting = document["steps"], set[str](), list(LAST)
@@ -36,7 +37,7 @@ def teacher_branch(functions: Path | None, seeds: int, slots: int) -> dict[str, 
             given = steps[name].get("from", [])
             waiting += [given] if isinstance(given, str) else given
     document["steps"] = {name: step for name, step in steps.items() if name in wanted}
-    document["vars"]["seeds"] = seeds
+    document["vars"] |= {"seeds": seeds, "max_source": max_source}
     document["vars"]["functions"] = [] if functions is None else str(functions.resolve())
     document["models"]["teacher"]["max_num_seqs"] = slots
     document.pop("budget", None)
@@ -69,13 +70,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--functions", type=Path, help="JSONL of functions (columns source, module_source)")
     parser.add_argument("--seeds", type=int, default=192, help="functions that the teacher starts from")
+    parser.add_argument("--max-source", type=int, default=900, help="characters of a function at the most")
     parser.add_argument("--slots", type=int, default=32, help="requests that the engine decodes together")
     parser.add_argument("--seconds", type=float, default=240, help="time of the other side, each repeat")
     parser.add_argument("--repeats", type=int, default=1)
     args = parser.parse_args()
     seeds = 640 if args.quick else args.seeds
     document = (
-        synthetic(seeds, args.slots) if args.quick else teacher_branch(args.functions, seeds, args.slots)
+        synthetic(seeds, args.slots)
+        if args.quick
+        else teacher_branch(args.functions, seeds, args.max_source, args.slots)
     )
     runs: dict[str, list[dict[str, Any]]] = {"ours": [], "one": []}
     with tempfile.TemporaryDirectory() as folder:
