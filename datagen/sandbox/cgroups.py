@@ -89,15 +89,15 @@ class Group:
             self._write("memory", self._file("limit"), bounds[0])
             self._write("pids", "pids.max", bounds[1])
             self._held = bounds
+        self._ended = self._kills()
 
     def ended_for_memory(self) -> bool:
-        """Whether the kernel has ended a process in here for want of memory since this was last asked."""
+        """Whether the kernel has ended a process in here for want of memory since :meth:`hold`."""
+        return self._kills() > self._ended
+
+    def _kills(self) -> int:
         lines = (line.split() for line in self._read("memory", self._file("events")).splitlines())
-        before, self._ended = (
-            self._ended,
-            next((int(value) for name, value in lines if name == "oom_kill"), 0),
-        )
-        return self._ended > before
+        return next((int(value) for name, value in lines if name == "oom_kill"), 0)
 
     def close(self) -> None:
         """Remove it, once the last of its processes is gone."""

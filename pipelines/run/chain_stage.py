@@ -89,6 +89,7 @@ class ChainStage:
     async def _keep_in_flight(self, items: list[Item], pace: Pace) -> None:
         waiting = iter(items)
         running: set[asyncio.Task[None]] = set()
+        done: set[asyncio.Task[None]] = set()
         halted: Exception | None = None
         try:
             while True:
@@ -112,7 +113,8 @@ class ChainStage:
         finally:
             for task in running:
                 task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            # Those that failed beside the first too: nobody else would ask them why.
+            await asyncio.gather(*running, *done, return_exceptions=True)
         if halted is not None:
             raise halted
 

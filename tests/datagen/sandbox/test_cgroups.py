@@ -130,6 +130,22 @@ time.sleep(1)
         assert box.run_now(RunScript("print('well')")).stdout == "well\n"
 
 
+def test_a_process_that_was_ended_for_memory_is_told_of_its_own_run_only(group: Group) -> None:
+    program = "import sys; sys.stdin.readline(); held = b'x' * (400 << 20)"
+    with subprocess.Popen(group.command([sys.executable, "-c", program]), stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        time.sleep(0.3)
+        assert group.ready()
+        group.hold(Limits(memory_mib=64, scratch_mib=1))
+        assert not group.ended_for_memory()
+        process.stdin.write(b"\n")
+        process.stdin.close()
+    assert process.returncode == -9
+    assert group.ended_for_memory()
+    group.hold(Limits(memory_mib=64, scratch_mib=1))
+    assert not group.ended_for_memory(), "that was the run before"
+
+
 def test_a_run_may_use_what_its_limits_say(group: Group) -> None:
     """The group is the second wall: what the first ones allow fits, run after run, with other limits too."""
     program = "held = bytearray(150 << 20)\nopen('f', 'wb').write(bytes(15 << 20))\nprint(len(held))"
