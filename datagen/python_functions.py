@@ -14,6 +14,7 @@ from pydantic import Field, PositiveInt
 
 from ..pipelines.errors import DataError
 from ..pipelines.operator import Estimate, Source
+from .python_source import parse_python
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -162,14 +163,10 @@ def _module(package: str, root: Path, file: Path) -> str:
 
 def functions(source: bytes, module: str) -> Iterator[Function]:
     """The functions and methods of one file, in the order of their lines; none where it does not parse."""
-    import warnings
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(source)
+        tree = parse_python(source)
         text = _decoded(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, UnicodeDecodeError):
         return
     lines = text.splitlines(keepends=True)
     yield from _within(tree, "", lines, module)

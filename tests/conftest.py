@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,6 +60,26 @@ def _has_gpu() -> bool:
 
 
 sys.meta_path.insert(0, InterpretTriton())
+
+
+@pytest.fixture(scope="session")
+def cpu_seconds() -> Callable[[Callable[[], object]], float]:
+    """What a call takes, for tests that its cost has a bound: the lowest of three times of this thread's CPU, with garbage
+    collection paused, since a full collection of this process's heap takes longer than most calls."""
+
+    def measure(call: Callable[[], object]) -> float:
+        times = []
+        gc.disable()
+        try:
+            for _ in range(3):
+                started = time.thread_time()
+                call()
+                times.append(time.thread_time() - started)
+        finally:
+            gc.enable()
+        return min(times)
+
+    return measure
 
 
 #: Folders of tests that compute on one core, start nothing and look at no clock.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import doctest
-import warnings
 from collections.abc import Iterator
+
+from ..python_source import parse_python
 
 _HEAD = """import doctest as _doctest
 
@@ -30,12 +31,10 @@ def tests_from_doctests(program: str) -> str | None:
     None where the program does not parse or has no example.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(program)
-            own = {node.name for node in tree.body if isinstance(node, _DEFINITIONS)}
-            found = list(_examples(tree, "", own))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = parse_python(program)
+        own = {node.name for node in tree.body if isinstance(node, _DEFINITIONS)}
+        found = list(_examples(tree, "", own))
+    except (SyntaxError, ValueError, RecursionError):
         return None
     if not found:
         return None
@@ -74,7 +73,7 @@ def _written(example: doctest.Example, own: set[str]) -> str:
 def _without_own_imports(source: str, own: set[str]) -> str | None:
     """``from package import a, b`` without the names in ``own``; None where no name is left."""
     try:
-        statements = ast.parse(source).body
+        statements = parse_python(source).body
     except SyntaxError:
         return source  # an example of what does not parse
     if len(statements) != 1 or not isinstance(statements[0], ast.ImportFrom):

@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ..python_source import parse_python
+
 if TYPE_CHECKING:
     from pyflakes.messages import Message
 
@@ -26,9 +28,9 @@ def error_lines(program: str, given: Iterable[str] = ()) -> list[int]:
     """
     lines = program.split("\n")
     try:
+        tree = parse_python(program)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(program)
             compile(tree, "<program>", "exec", dont_inherit=True)
     except SyntaxError as error:
         return [_to_blame(error, lines)]
@@ -41,13 +43,10 @@ def error_lines(program: str, given: Iterable[str] = ()) -> list[int]:
 
 
 def outside_names(program: str) -> frozenset[str]:
-    """The names that a program uses and does not define. Raises SyntaxError (or ValueError) where it does not parse."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tree = ast.parse(program)
+    """The names that a program uses and does not define. Raises SyntaxError where it does not parse."""
     return frozenset(
         message.message_args[0]
-        for message in _undefined(tree, ())
+        for message in _undefined(parse_python(program), ())
         if type(message).__name__ == "UndefinedName"
     )
 

@@ -92,7 +92,7 @@ class LintSeq(Map):
             return [Filtered("separator")]
         try:
             given = outside_names(program) if self.outside else frozenset[str]()
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
+        except (SyntaxError, RecursionError):
             return [Filtered("lint")]
         if errors := error_lines(program, given):
             return [Filtered("lint", score=float(errors[0]))]

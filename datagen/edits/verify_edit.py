@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,6 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from ...pipelines.inference import derive_seed
 from ...pipelines.operator import Failed, Kept, Outcome
 from ...pipelines.records import Row
+from ..python_source import parse_python
 from ..sandbox.jobs import RunTests
 from ..verifying.by_running import ByRunning, encodable, lacking
 from ..verifying.cost import cost, ratio
@@ -180,27 +180,27 @@ def changes(diff: str) -> tuple[int, int]:
 
 def one_sided(before: str, after: str) -> frozenset[str]:
     """Functions and classes that one program defines at its top level and the other does not; none where one does not parse."""
-    old, new = _parsed(before), _parsed(after)
-    return frozenset() if old is None or new is None else _defined(old) ^ _defined(new)
+    try:
+        return _defined(before) ^ _defined(after)
+    except SyntaxError:
+        return frozenset()
 
 
-def _defined(tree: ast.Module) -> frozenset[str]:
+def _defined(program: str) -> frozenset[str]:
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return frozenset(node.name for node in tree.body if isinstance(node, kinds))
+    return frozenset(node.name for node in parse_python(program).body if isinstance(node, kinds))
 
 
 def same_program(before: str, after: str) -> bool:
     """Whether two texts are the same up to spaces and comments: equal, or with equal syntax trees."""
     if before.strip() == after.strip():
         return True
-    old, new = _parsed(before), _parsed(after)
-    return old is not None and new is not None and ast.dump(old) == ast.dump(new)
+    old = _meaning(before)
+    return old is not None and old == _meaning(after)
 
 
-def _parsed(program: str) -> ast.Module | None:
+def _meaning(program: str) -> str | None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(program)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ast.dump(parse_python(program))
+    except (SyntaxError, RecursionError):
         return None

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ..python_source import parse_python
 from .operators import ALL, Change
 from .source import Source
 
@@ -35,10 +36,10 @@ def mutants(
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the program's invalid escapes, say
+            warnings.simplefilter("ignore")  # what ``compile`` says of a mutant
             source = Source(program)
             return list(_distinct(source, list(_candidates(source, kinds)), most, seed))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, RecursionError, MemoryError):
         return []
 
 
@@ -86,7 +87,7 @@ def _distinct(source: Source, candidates: list[_Candidate], most: int | None, se
             return
         text = source.applied(candidate.change.replacement)
         try:
-            meaning = ast.dump(ast.parse(text))
+            meaning = ast.dump(parse_python(text))
             compile(text, "<mutant>", "exec", dont_inherit=True)
         except (SyntaxError, ValueError):
             continue

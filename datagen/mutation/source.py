@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
+from ..python_source import parse_python
+
 #: Lines as Python counts them: a form feed or a Unicode separator ends none.
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
@@ -21,11 +23,11 @@ class Replacement:
 
 
 class Source:
-    """Raises SyntaxError, ValueError or RecursionError where the text does not parse."""
+    """Raises SyntaxError where the text does not parse."""
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.tree = ast.parse(text)
+        self.tree = parse_python(text)
 
     @cached_property
     def _lines(self) -> list[tuple[int, bytes]]:

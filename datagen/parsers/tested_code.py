@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
+from ..python_source import parse_python
 from .fences import blocks
 from .parser import Parsed, Parser, Unparsed, texts
 
@@ -41,11 +41,9 @@ class TestedCodeParser(Parser):
         if len(code) > _LONGEST:
             return Unparsed(f"{len(code):,} characters of code")
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                body = ast.parse(code).body
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            return Unparsed(f"the code does not parse: {type(error).__name__}: {str(error)[:100]}")
+            body = parse_python(code).body
+        except SyntaxError as error:
+            return Unparsed(f"the code does not parse: {str(error)[:100]}")
         parts = _divided(code, body)
         if parts is None:
             return Unparsed("two statements in one line")

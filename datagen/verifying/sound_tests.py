@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import warnings
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from pydantic import PositiveInt
 from ...pipelines.operator import Failed as FailedRow
 from ...pipelines.operator import Kept, Outcome
 from ...pipelines.records import Row
+from ..python_source import parse_python
 from ..sandbox.jobs import RunTests
 from ..sandbox.results import Result, Status
 from .boxes import SandboxSettings
@@ -99,9 +99,7 @@ def without(tests: str, failed: Collection[str]) -> str:
     Raises nothing: the suite was run, so it parses.
     """
     names = {name.split("[")[0] for name in failed}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tree = ast.parse(tests)
+    tree = parse_python(tests)
     gone = [
         node
         for statement in tree.body
