@@ -154,8 +154,8 @@ class Zygote:
                 self._group.hold(limits)
             self._channel.sendall(request)
             answer: dict[str, Any] = receive(self._channel)
-            killed = answer["status"] == Status.KILLED
-            if killed and self._group is not None and self._group.ended_for_memory():
+            # Whatever else it came to: one of several processes may have been ended, and the others have waited for it.
+            if self._group is not None and self._group.ended_for_memory():
                 answer |= {"status": Status.MEMORY, "message": f"used more than {limits.memory_mib} MiB"}
             return answer
         except (EOFError, OSError, ValueError) as error:
