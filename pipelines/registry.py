@@ -91,6 +91,7 @@ NAMED: dict[str, dict[str, str]] = {
 #: verb -> "module:Class" for verbs whose value is a parameter.
 VALUED: dict[str, str] = {
     "draw": "datagen.draw:Draw",
+    "execute": "datagen.execute:Execute",
     "map": "pipelines.user_code:UserMap",
     "compute": "filters.compute:Compute",
     "score": "filters.score:Score",

@@ -210,16 +210,16 @@ class Teacher:
     prompts: list[str] = field(default_factory=list)
 
 
-Teach = Callable[[Callable[[str, int], str]], Teacher]
+Teach = Callable[..., Teacher]
 
 
 @pytest.fixture
 def teach() -> Iterator[Teach]:
     """Start a teacher, behind a real HTTP server that speaks the OpenAI API, that answers as a function of the prompt (the
-    last turn) and the request's seed says. Calls come one at a time."""
+    last turn) and the request's seed says, or with ``talk=True`` of all the messages. Calls come one at a time."""
     servers: list[tuple[ThreadingHTTPServer, threading.Thread]] = []
 
-    def start(answer: Callable[[str, int], str]) -> Teacher:
+    def start(answer: Callable[[Any, int], str], talk: bool = False) -> Teacher:
         lock = threading.Lock()
 
         class Handler(BaseHTTPRequestHandler):
@@ -230,7 +230,7 @@ def teach() -> Iterator[Teach]:
                 prompt = body["messages"][-1]["content"]
                 with lock:
                     teacher.prompts.append(prompt)
-                    text = answer(prompt, body.get("seed", 0))
+                    text = answer(body["messages"] if talk else prompt, body.get("seed", 0))
                 data = json.dumps(
                     {
                         "choices": [{"finish_reason": "stop", "message": {"content": text}}],

@@ -10,6 +10,7 @@ from .fenced_blocks import BlocksParser
 from .fences import CodeParser
 from .json_object import JsonParser
 from .labels import LabelsParser
+from .number import NumberParser
 from .numbered import NumberedListParser
 from .parser import Parsed, Parser, Unparsed
 from .regex import RegexParser
@@ -23,6 +24,7 @@ AnyParser = Annotated[
     | CodeParser
     | BlocksParser
     | TestedCodeParser
+    | NumberParser
     | NumberedListParser
     | TagsParser
     | LabelsParser
@@ -36,6 +38,7 @@ __all__ = [
     "CodeParser",
     "JsonParser",
     "LabelsParser",
+    "NumberParser",
     "NumberedListParser",
     "Parsed",
     "Parser",

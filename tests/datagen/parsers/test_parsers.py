@@ -24,6 +24,7 @@ PARSERS: list[dict[str, Any]] = [
     {"kind": "code", "which": "last"},
     {"kind": "blocks", "columns": ["a", "b"], "further": "ignore"},
     {"kind": "tested_code"},
+    {"kind": "number", "find": "last"},
     {"kind": "numbered_list"},
     {"kind": "tags", "tags": ["task", "answer"]},
     {"kind": "tags", "tags": ["task"], "many": True},

@@ -1,0 +1,87 @@
+"""``execute:`` a column's program, as in a notebook: what it shows becomes a column."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import PositiveInt
+
+from ..pipelines.inference import derive_seed
+from ..pipelines.operator import Failed, Kept, Outcome
+from ..pipelines.records import Row
+from .mutation.source import Source
+from .sandbox.jobs import RunScript
+from .sandbox.results import Result, Status
+from .verifying.by_running import ByRunning, encodable, lacking
+from .verifying.verdict import Run
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Execute(ByRunning):
+    """Runs the Python program in the column that the step names, and adds what a notebook would show under it.
+
+    ``output`` text: what it printed; the value of its last line, where that is an expression and not None; and where it
+    did not come to its end, why, in a line (``ZeroDivisionError: division by zero``). Cut to ``longest``
+    characters. ``verdict`` text: passed, failed (it raised, or exited with another code than 0), timeout, memory, killed or refused.
+
+    ``session``: a column of code that is run before it, unseen, so that a program can use what those before it defined. It
+    may be missing or null; programs that pass are appended to it. A row whose program is no text fails.
+    """
+
+    version: ClassVar[int] = 1
+    seeded: ClassVar[bool] = True
+    value_field: ClassVar[str | None] = "program"
+
+    program: str
+    session: str | None = None
+    longest: PositiveInt = 2000
+
+    def types(self) -> Mapping[str, pa.DataType]:
+        import pyarrow as pa
+
+        session = {} if self.session is None else {self.session: pa.string()}
+        return {"output": pa.string(), "verdict": pa.string(), **session}
+
+    async def judged(self, row: Row, run: Run, seed: int) -> Outcome:
+        columns = [self.program]
+        if self.session is not None and row.get(self.session) is not None:
+            columns.append(self.session)
+        if (error := lacking(row, columns)) is not None:
+            return Failed(error)
+        program, before = row[self.program], "".join(row[name] for name in columns[1:])
+        mark = f"{derive_seed(seed, row['_id'], 'execute'):x}\n"
+        result = await run(RunScript(_after(before, mark) + shown(program)))
+        session: Row = {}
+        if self.session is not None:
+            session[self.session] = f"{before}{program}\n" if result.passed else before
+        return Kept(
+            {"output": self._told(result, mark if before else ""), "verdict": result.status.value, **session}
+        )
+
+    def _told(self, result: Result, mark: str) -> str:
+        told = result.stdout.partition(mark)[2] if mark else result.stdout
+        if result.status is not Status.PASSED:
+            told += ("" if not told or told.endswith("\n") else "\n") + result.message
+        return encodable(told if len(told) <= self.longest else told[: self.longest] + "…")
+
+
+def _after(before: str, mark: str) -> str:
+    """Code that was run before, and a print of where its output ends."""
+    return f"{before}\nprint(flush=True, end={mark!r})\n" if before else ""
+
+
+def shown(program: str) -> str:
+    """The program, printing the value of its last line as the interpreter does. As it is where it does not parse."""
+    try:
+        source = Source(program)
+    except SyntaxError:
+        return program
+    last = source.tree.body[-1] if source.tree.body else None
+    if not isinstance(last, ast.Expr):
+        return program
+    start, stop = source.span(last)
+    return f"{program[:start]}__import__('sys').displayhook(({program[start:stop]})){program[stop:]}"
