@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from gristmill.pipelines.errors import ModelError
+from gristmill.pipelines.inference import Message
 from gristmill.pipelines.records import messages_of
-from gristmill.trainer.chat import ChatEncoder
+from gristmill.trainer.chat import ChatEncoder, TrainOn
 
 ROW = {"_id": "a", "prompt": "Say hi.", "response": "hi", "system": "Be kind."}
 
@@ -41,8 +42,60 @@ def test_only_the_last_turn_is_trained_on(model: Path) -> None:
     assert ChatEncoder(model).show(ChatEncoder(model).encode(messages_of(row))) == "d<|end|>"
 
 
+TALK = [
+    {"role": "user", "content": "hi there"},
+    {"role": "assistant", "content": "b c"},
+    {"role": "user", "content": "hi there"},
+    {"role": "assistant", "content": "d"},
+]
+
+
+@pytest.mark.parametrize(
+    ("train_on", "shown"),
+    [
+        ("last", "d<|end|>"),
+        ("assistant", "b c<|end|>d<|end|>"),
+        ("user", "hi there<|end|>hi there<|end|>"),
+    ],
+)
+@pytest.mark.parametrize("system", [[], [{"role": "system", "content": "hi there"}]])
+def test_the_turns_that_are_asked_for_are_trained_on_and_no_token_changes(
+    model: Path, train_on: TrainOn, shown: str, system: list[Message]
+) -> None:
+    encoder = ChatEncoder(model, train_on=train_on)
+    found, usual = encoder.encode([*system, *TALK]), ChatEncoder(model).encode([*system, *TALK])
+    assert encoder.show(found) == shown
+    assert found.ids == usual.ids[: len(found.ids)]
+    assert len(found.ids) == len(usual.ids) or train_on == "user"
+
+
+def test_a_user_may_have_the_last_word_where_the_user_is_learnt(model: Path) -> None:
+    encoder = ChatEncoder(model, train_on="user")
+    assert encoder.show(encoder.encode(TALK[:3])) == "hi there<|end|>hi there<|end|>"
+    for turns, why in (
+        ([TALK[1]], "no turn is the user's"),
+        ([{"role": "user", "content": " "}], "are empty"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            encoder.encode(turns)
+
+
+def test_a_template_that_changes_earlier_answers_is_refused_for_them(
+    tmp_path: Path, save_tokenizer: Callable[..., None]
+) -> None:
+    """As those do that drop the reasoning of all answers but the last."""
+    save_tokenizer(
+        tmp_path,
+        template="{% for m in messages %}<|start|>{{ m['role'] }}\n{% if m['role'] != 'assistant' or loop.last %}{{ m['content'] }}"
+        "{% else %}-{% endif %}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|start|>assistant\n{% endif %}",
+    )
+    assert ChatEncoder(tmp_path).encode(TALK).trained_tokens == 2
+    with pytest.raises(ValueError, match=r"changes turn 2 once others follow.*train_on: last"):
+        ChatEncoder(tmp_path, train_on="assistant").encode(TALK)
+
+
 def test_all_tokens_but_the_first_are_trained_on_when_asked(model: Path) -> None:
-    example = ChatEncoder(model, completion_only=False).encode(messages_of(ROW))
+    example = ChatEncoder(model, train_on="all").encode(messages_of(ROW))
     assert example.trained == (False,) + (True,) * (len(example.ids) - 1)
 
 
