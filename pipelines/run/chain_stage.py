@@ -194,6 +194,12 @@ class ChainStage:
         if not reused:
             operator = step.operator
             makes = isinstance(operator, Map) and operator.makes
-            summary = operator.summary(store.table()) if isinstance(operator, Map) else {}
+            # A step that no row reached has no columns to sum up.
+            kept = store.table() if isinstance(operator, Map) else None
+            summary = (
+                operator.summary(kept)
+                if isinstance(operator, Map) and kept is not None and kept.num_rows
+                else {}
+            )
             self.session.finish(step, one_to_one=not makes, seconds=seconds, summary=summary, engines=engines)
         self.session.done(step, reused=reused)

@@ -283,6 +283,28 @@ def test_codeact(made: Callable[..., Any], tmp_path: Path) -> None:
     assert messages[-1]["content"] == "The answer is 12."
 
 
+def test_a_recipe_of_turns_ends_well_where_no_row_reaches_the_last(
+    made: Callable[..., Any], tmp_path: Path
+) -> None:
+    """All is done after the second turn of CodeAct and the first of IAD: what would come then has nothing to do."""
+    (tmp_path / "rows.jsonl").write_text(
+        json.dumps(
+            {"question": "What is 1 + 1?", "answer": "2", "prompt": "Write `plus1(x)`.", "tests": suite(1)}
+        )
+        + "\n"
+    )
+    act = made(
+        "codeact", f"vars.questions={tmp_path}/rows.jsonl", "vars.samples=1", talk=True,
+        teacher=lambda messages: fenced("1 + 1") if len(messages) == 1 else "The answer is 2.",
+    )  # fmt: skip
+    assert [row["turns"] for row in rows(act, "distinct")] == [2]
+    assert rows(act, "seen2") == rows(act, "turn3") == []
+    (tmp_path / "run").rename(tmp_path / "codeact")
+    iad = made("iad", f"vars.problems={tmp_path}/rows.jsonl", teacher=lambda prompt: fenced(plus(1, "x + 1")))
+    assert [row["turn"] for row in rows(iad, "unique")] == [1]
+    assert rows(iad, "best3") == []
+
+
 def test_mumath_code(made: Callable[..., Any], tmp_path: Path) -> None:
     """What the code prints is in the nested solution; a program that fails is none; both kinds vote together."""
     problems = tmp_path / "problems.jsonl"
