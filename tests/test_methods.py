@@ -27,9 +27,9 @@ def in_bold(text: str) -> list[str]:
 def test_every_method_is_in_one_of_the_two_tables() -> None:
     built = in_bold((DOCS / "catalogue.md").read_text())
     coming = in_bold((DOCS / "generation.md").read_text().partition("## Methods and their operators")[2])
-    assert built
-    assert coming, "when none is left, the second table goes, and this test with it"
-    for method in METHODS.split(";"):
-        named = re.compile(rf"{re.escape(method.strip())}\b").match
+    methods = [method.strip() for method in METHODS.split(";")]
+    assert all(any(name.startswith(method) for method in methods) for name in coming), coming
+    for method in methods:
+        named = re.compile(rf"{re.escape(method)}\b").match
         found = [any(named(name) for name in page) for page in (built, coming)]
-        assert found.count(True) == 1, f"{method.strip()}: {found} (in the catalogue, among those to come)"
+        assert found.count(True) == 1, f"{method}: {found} (in the catalogue, among those to come)"
