@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -230,14 +231,16 @@ def teach() -> Iterator[Teach]:
                 prompt = body["messages"][-1]["content"]
                 with lock:
                     teacher.prompts.append(prompt)
-                    text = answer(body["messages"] if talk else prompt, body.get("seed", 0))
-                data = json.dumps(
-                    {
-                        "choices": [{"finish_reason": "stop", "message": {"content": text}}],
-                        "usage": {"prompt_tokens": 1, "completion_tokens": 1},
-                    }
-                ).encode()
-                self.send_response(200)
+                    try:
+                        text = answer(body["messages"] if talk else prompt, body.get("seed", 0))
+                    except Exception:  # a request that is refused says why in the test's output, and is not sent again
+                        status, said = 400, {"error": {"message": traceback.format_exc()}}
+                    else:
+                        choice = {"finish_reason": "stop", "message": {"content": text}}
+                        tokens = {"prompt_tokens": 1, "completion_tokens": 1}
+                        status, said = 200, {"choices": [choice], "usage": tokens}
+                data = json.dumps(said).encode()
+                self.send_response(status)
                 self.send_header("content-length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)

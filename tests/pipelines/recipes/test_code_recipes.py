@@ -354,15 +354,15 @@ def test_iad(made: Callable[..., Any], tmp_path: Path) -> None:
     problems.write_text(
         "".join(json.dumps({"prompt": f"Write `plus{n}(x)`.", "tests": suite(n)}) + "\n" for n in (1, 2, 3))
     )
-    asked: list[str] = []
+    samples: Counter[int] = Counter()
 
     def teacher(prompt: str) -> str:
         number = int(re.search(r"plus(\d)", prompt)[1])  # type: ignore[index]
         if "best answer so far" not in prompt:
-            # Right for none, for some, and (problem 1) for all arguments.
+            # Right for none, for some, and (problem 1) for all arguments; by problem, since requests come in any order.
             bodies = ("None", f"x + {number} if x < 2 else 0", f"x + {number}" if number == 1 else "'?'")
-            asked.append(prompt)
-            return fenced(plus(number, bodies[len(asked) % 3]))
+            samples[number] += 1
+            return fenced(plus(number, bodies[samples[number] % 3]))
         assert "if x < 2 else 0" in prompt, "the best of the candidates"
         assert "It passes 60 % of its tests." in prompt
         assert f"plus{number}(7)" in prompt, "the first that fails"
