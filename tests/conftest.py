@@ -233,7 +233,9 @@ def teach() -> Iterator[Teach]:
                     teacher.prompts.append(prompt)
                     try:
                         text = answer(body["messages"] if talk else prompt, body.get("seed", 0))
-                    except Exception:  # a request that is refused says why in the test's output, and is not sent again
+                    except (
+                        Exception
+                    ):  # a request that is refused says why in the test's output, and is not sent again
                         status, said = 400, {"error": {"message": traceback.format_exc()}}
                     else:
                         choice = {"finish_reason": "stop", "message": {"content": text}}

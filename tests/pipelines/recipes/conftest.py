@@ -14,29 +14,32 @@ import gristmill
 from gristmill.pipelines.api import Run
 from gristmill.pipelines.view.silent import SilentView
 
-#: What the teacher says to (a prompt, the request's seed).
-Say = Callable[[str, int], str]
+#: What the teacher says to (a prompt, the request's seed), or with ``talk=True`` to (all messages, the seed).
+Say = Callable[[Any, int], str]
 Recipe = Callable[..., Run]
 
 
 @pytest.fixture
-def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teach: Callable[[Say], Any]) -> Recipe:
-    """Runs a packaged recipe: ``recipe(name, say, vars, until=None, **files)``, ``files`` being JSONL rows for a variable."""
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teach: Callable[..., Any]) -> Recipe:
+    """Runs a packaged recipe; ``files`` are JSONL rows for a variable, ``model`` is the one that is the teacher."""
     monkeypatch.chdir(tmp_path)
 
     def run(
         name: str,
         say: Say,
         variables: dict[str, Any],
+        *others: str,
         until: str | None = None,
+        talk: bool = False,
+        model: str = "teacher",
         **files: list[dict[str, Any]],
     ) -> Run:
         for key, rows in files.items():
             path = tmp_path / f"{key}.jsonl"
             path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
             variables = {**variables, key: str(path)}
-        teacher = {"engine": "openai", "url": teach(say).url, "model": "said"}
-        overrides = [f"models.teacher={json.dumps(teacher)}"]
+        served = {"engine": "openai", "url": teach(say, talk=talk).url, "model": "said"}
+        overrides = [f"models.{model}={json.dumps(served)}", *others]
         overrides += [f"vars.{key}={json.dumps(value)}" for key, value in variables.items()]
         return gristmill.run(
             name, tmp_path / "run", overrides=overrides, until=until, observer=SilentView(sys.stderr)

@@ -19,19 +19,10 @@ from gristmill.pipelines.spec.load import load
 from gristmill.pipelines.spec.locate import recipes
 
 CODE = ("code_instructions", "kodcode", "acecoder", "dstc")
-MINE = (
-    *CODE,
-    "dart",
-    "best_of_n",
-    "llm_code_cleaning",
-    "openmathinstruct2",
-    "wavecoder",
-    "codeact",
-    "mumath_code",
-)
+MATH = ("dart", "openmathinstruct2", "codeact", "mumath_code", "r_tuning")
 
 
-@pytest.mark.parametrize("name", MINE)
+@pytest.mark.parametrize("name", [*CODE, *MATH, "best_of_n", "iad", "llm_code_cleaning", "wavecoder"])
 def test_each_says_what_it_is_and_asks_for_short_answers(name: str) -> None:
     spec = load(name)
     assert spec.about is not None
@@ -193,96 +184,6 @@ def test_dstc(made: Callable[..., Any], box: Sandbox) -> None:
         assert not box.run_now(RunTests(pair["rejected"], "assert True")).passed
 
 
-def test_dart(made: Callable[..., Any], tmp_path: Path) -> None:
-    """Problem n is solved at every (n + 1)th try: the harder it is, the more samples it gets."""
-    problems = tmp_path / "problems.jsonl"
-    problems.write_text(
-        "".join(
-            json.dumps({"question": f"What is {n} + 10?", "answer": f"#### {n + 10}"}) + "\n"
-            for n in (0, 1, 3)
-        )
-    )
-    tries: Counter[int] = Counter()
-
-    def teacher(prompt: str) -> str:
-        number = int(re.search(r"What is (\d+)", prompt)[1])  # type: ignore[index]
-        tries[number] += 1
-        right = tries[number] % (number + 1) == 0
-        return f"Step {tries[number]}.\nThe answer is {number + 10 if right else 0}."
-
-    run = made("dart", f"vars.problems={problems}", teacher=teacher)
-    found = Counter(row["prompt"] for row in rows(run, "distinct"))
-    assert found == {"What is 0 + 10?": 1, "What is 1 + 10?": 2, "What is 3 + 10?": 3}
-    assert (tries[0], tries[1]) == (4, 4)
-    assert tries[3] > 8
-
-
-def test_openmathinstruct2(made: Callable[..., Any], tmp_path: Path) -> None:
-    """Samples agree on what is new problem 1, and on nothing in problem 2; problem 3 is an evaluation problem."""
-    held_out = "Ann has 3 apples and 40 pears, and she buys some more of them. How many has she?"
-    for name, question in (("problems", "What is 1 + 1?"), ("evals", held_out)):
-        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"question": question}) + "\n")
-    asked: Counter[str] = Counter()
-
-    def teacher(prompt: str) -> str:
-        kind = "new" if 'Begin with "Problem:"' in prompt else prompt.split("\n")[0]
-        asked[kind] += 1
-        if kind == "new":
-            return f"Problem: {[f'What is {asked[kind]} + 1?', held_out][asked[kind] == 3]}"
-        answer = {"What is 1 + 1?": ["1,000", "1000", "1000.0", "7"], "What is 2 + 1?": ["1", "2", "3", "4"]}
-        return f"Work {asked[kind]}.\nThe answer is ${answer[kind][asked[kind] - 1]}."
-
-    files = [f"vars.{name}={tmp_path}/{name}.jsonl" for name in ("problems", "evals")]
-    exact = "steps.distinct={dedup: exact, columns: [question], from: written}"
-    run = made("openmathinstruct2", *files, exact, "vars.new=3", "vars.samples=4", teacher=teacher)
-    found = rows(run, "unique")
-    assert [(row["prompt"], row["found"], row["votes"], row["agreement"]) for row in found] == [
-        ("What is 1 + 1?", "1000", 3, 0.75)
-    ] * 3
-    assert {row["parent_question"] for row in found} == {"What is 1 + 1?"}
-
-
-def test_codeact(made: Callable[..., Any], tmp_path: Path) -> None:
-    """Question 1 is answered after one run, 2 after an error that is mended; 3 ends at a wrong number, 4 without code, 5 never."""
-    questions = tmp_path / "questions.jsonl"
-    questions.write_text(
-        "".join(
-            json.dumps({"question": f"What is {n} + 10?", "answer": f"#### {n + 10}"}) + "\n"
-            for n in range(1, 6)
-        )
-    )
-    outputs: dict[str, list[str]] = {}
-
-    def act(messages: list[dict[str, str]]) -> str:
-        number = re.search(r"What is (\d+)", messages[0]["content"])[1]  # type: ignore[index]
-        seen = [each["content"] for each in messages[1:] if each["role"] == "user"]
-        outputs[number] = seen
-        if number == "4":
-            return "The answer is 14."
-        if number == "5":
-            return fenced("print('again')")
-        if not seen:
-            return fenced(f"x = {number}" if number != "2" else "x = 2\nx / 0")
-        if len(seen) == 1:
-            # The name is known from the cell before, unless that did not come to its end.
-            return fenced("x = 2\nx + 10" if number == "2" else "x + 10")
-        found = seen[-1].split("```\n")[1].split("\n")[0]
-        return f"The answer is {found if number != '3' else 99}."
-
-    run = made("codeact", f"vars.questions={questions}", "vars.samples=1", teacher=act, talk=True)
-    found = {row["question"]: row for row in rows(run, "distinct")}
-    assert {q: (row["turns"], row["errors"]) for q, row in found.items()} == {
-        "What is 1 + 10?": (3, 0), "What is 2 + 10?": (3, 1)
-    }  # fmt: skip
-    assert outputs["1"] == ["Output:\n```\n\n```", "Output:\n```\n11\n```"]
-    assert "ZeroDivisionError: division by zero" in outputs["2"][0]
-    assert outputs["2"][0].endswith("Mend it.")
-    assert len(outputs["5"]) == 3
-    messages = found["What is 2 + 10?"]["messages"]
-    assert [turn["role"] for turn in messages] == ["user", "assistant"] * 3
-    assert messages[-1]["content"] == "The answer is 12."
-
-
 def test_a_recipe_of_turns_ends_well_where_no_row_reaches_the_last(
     made: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -303,49 +204,6 @@ def test_a_recipe_of_turns_ends_well_where_no_row_reaches_the_last(
     iad = made("iad", f"vars.problems={tmp_path}/rows.jsonl", teacher=lambda prompt: fenced(plus(1, "x + 1")))
     assert [row["turn"] for row in rows(iad, "unique")] == [1]
     assert rows(iad, "best3") == []
-
-
-def test_mumath_code(made: Callable[..., Any], tmp_path: Path) -> None:
-    """What the code prints is in the nested solution; a program that fails is none; both kinds vote together."""
-    problems = tmp_path / "problems.jsonl"
-    problems.write_text(json.dumps({"question": "What is 1 + 1?"}) + "\n")
-    asked: Counter[str] = Counter()
-
-    def teacher(messages: list[dict[str, str]]) -> str:
-        prompt = messages[-1]["content"]
-        if 'Begin with "Problem:"' in prompt:
-            asked["new"] += 1
-            return f"Problem: What is {asked['new'] + 1} + 1?"
-        number = int(re.search(r"What is (\d+)", messages[0]["content"])[1])  # type: ignore[index]
-        if "Finish in one sentence" in prompt:
-            return f"So the answer is {prompt.split('```')[1].strip()}."
-        if "step by step" in prompt:
-            return f"I add.\nThe answer is {number + 1}."
-        asked["program"] += 1
-        return fenced(f"total = {number} + 1\nprint(total)" if asked["program"] % 2 else "print(1 / 0)")
-
-    exact = "steps.distinct={dedup: exact, columns: [question], from: asked}"
-    run = made(
-        "mumath_code", f"vars.problems={problems}", exact, "vars.samples=2", teacher=teacher, talk=True
-    )
-    plain, nested = rows(run, "of_text"), rows(run, "of_code")
-    assert {row["prompt"]: row["found"] for row in plain} == {
-        f"What is {n} + 1?": str(n + 1) for n in (1, 2, 3)
-    }
-    assert 1 <= len(nested) <= 3
-    for row in nested:
-        code, said = row["response"].split("```output\n")
-        assert said.startswith(row["found"] + "\n```\n"), "what the interpreter printed"
-        assert "print(total)" in code
-        assert "1 / 0" not in row["response"]
-        assert row["votes"] >= 3
-    assert {row["perspective"] for row in plain} - {"original"} <= {
-        "rephrase",
-        "numbers",
-        "reverse",
-        "condition",
-        "setting",
-    }
 
 
 def test_iad(made: Callable[..., Any], tmp_path: Path) -> None:
@@ -373,30 +231,6 @@ def test_iad(made: Callable[..., Any], tmp_path: Path) -> None:
         "Write `plus1(x)`.": 1, "Write `plus2(x)`.": 2
     }  # fmt: skip
     assert rows(run, "best3")[0]["passed_fraction"] == pytest.approx(0.6)
-
-
-def test_r_tuning(tmp_path: Path, teach: Callable[..., Any]) -> None:
-    """What the model knows and what not decides the last turn; the answer is the reference for both."""
-    questions = tmp_path / "questions.jsonl"
-    questions.write_text(
-        "".join(
-            json.dumps({"question": f"What is {n} + 1?", "answer": f"<<{n}+1={n + 1}>>{n + 1}\n#### {n + 1}"})
-            + "\n"
-            for n in (1, 2)
-        )
-    )
-    learner = teach(lambda prompt, _: "The answer is 2.")
-    settings = [
-        f"models.learner={{engine: openai, url: '{learner.url}', model: m}}",
-        f"vars.questions={questions}",
-    ]
-    run = gristmill.run(recipes()["r_tuning"], tmp_path / "run", overrides=settings)
-    said = {
-        row["question"]: [turn["content"] for turn in messages_of(row)][1::2] for row in rows(run, "distinct")
-    }
-    assert said == {
-        "What is 1 + 1?": ["2\n#### 2", "I am sure."], "What is 2 + 1?": ["3\n#### 3", "I am unsure."]
-    }  # fmt: skip
 
 
 def test_llm_code_cleaning(made: Callable[..., Any], box: Sandbox, tmp_path: Path) -> None:

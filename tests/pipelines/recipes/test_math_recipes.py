@@ -1,0 +1,159 @@
+"""The recipes about word problems, run whole with a scripted teacher; numbers are compared and code is run as ever."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+from gristmill.pipelines.records import messages_of
+
+Messages = list[dict[str, str]]
+
+
+def additions(*numbers: int) -> list[dict[str, Any]]:
+    return [{"question": f"What is {n} + 10?", "answer": f"#### {n + 10}"} for n in numbers]
+
+
+def number_in(text: str) -> int:
+    return int(re.search(r"What is (\d+)", text)[1])  # type: ignore[index]
+
+
+def fenced(code: str) -> str:
+    return f"Sure.\n\n```python\n{code}\n```"
+
+
+def rows(run: Any, step: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = run[step].to_arrow().to_pylist()
+    return found
+
+
+def test_dart(recipe: Any) -> None:
+    """Problem n is solved at every (n + 1)th try: the harder it is, the more samples it gets."""
+    tries: Counter[int] = Counter()
+
+    def teacher(prompt: str, seed: int) -> str:
+        number = number_in(prompt)
+        tries[number] += 1
+        right = tries[number] % (number + 1) == 0
+        return f"Step {tries[number]}.\nThe answer is {number + 10 if right else 0}."
+
+    run = recipe("dart", teacher, {}, problems=additions(0, 1, 3))
+    found = Counter(row["prompt"] for row in rows(run, "distinct"))
+    assert found == {"What is 0 + 10?": 1, "What is 1 + 10?": 2, "What is 3 + 10?": 3}
+    assert (tries[0], tries[1]) == (4, 4)
+    assert tries[3] > 8
+
+
+def test_openmathinstruct2(recipe: Any) -> None:
+    """Samples agree on what is new problem 1, and on nothing in problem 2; problem 3 is an evaluation problem."""
+    held_out = "Ann has 3 apples and 40 pears, and she buys some more of them. How many has she?"
+    asked: Counter[str] = Counter()
+
+    def teacher(prompt: str, seed: int) -> str:
+        kind = "new" if 'Begin with "Problem:"' in prompt else prompt.split("\n")[0]
+        asked[kind] += 1
+        if kind == "new":
+            return f"Problem: {[f'What is {asked[kind]} + 1?', held_out][asked[kind] == 3]}"
+        answer = {"What is 1 + 1?": ["1,000", "1000", "1000.0", "7"], "What is 2 + 1?": ["1", "2", "3", "4"]}
+        return f"Work {asked[kind]}.\nThe answer is ${answer[kind][asked[kind] - 1]}."
+
+    # No embedder, which is not the matter here.
+    exact = "steps.distinct={dedup: exact, columns: [question], from: written}"
+    files = {"problems": [{"question": "What is 1 + 1?"}], "evals": [{"question": held_out}]}
+    run = recipe("openmathinstruct2", teacher, {"new": 3, "samples": 4}, exact, **files)
+    found = rows(run, "unique")
+    assert [(row["prompt"], row["found"], row["votes"], row["agreement"]) for row in found] == [
+        ("What is 1 + 1?", "1000", 3, 0.75)
+    ] * 3
+    assert {row["parent_question"] for row in found} == {"What is 1 + 1?"}
+
+
+def test_codeact(recipe: Any) -> None:
+    """Question 1 is answered after one run, 2 after an error that is mended; 3 ends at a wrong number, 4 without code, 5 never."""
+    outputs: dict[int, list[str]] = {}
+
+    def act(messages: Messages, seed: int) -> str:
+        number = number_in(messages[0]["content"])
+        seen = [each["content"] for each in messages[1:] if each["role"] == "user"]
+        outputs[number] = seen
+        if number == 4:
+            return "The answer is 14."
+        if number == 5:
+            return fenced("print('again')")
+        if not seen:
+            return fenced(f"x = {number}" if number != 2 else "x = 2\nx / 0")
+        if len(seen) == 1:
+            # The name is known from the cell before, unless that did not come to its end.
+            return fenced("x = 2\nx + 10" if number == 2 else "x + 10")
+        found = seen[-1].split("```\n")[1].split("\n")[0]
+        return f"The answer is {found if number != 3 else 99}."
+
+    run = recipe("codeact", act, {"samples": 1}, talk=True, questions=additions(*range(1, 6)))
+    found = {row["question"]: row for row in rows(run, "distinct")}
+    assert {q: (row["turns"], row["errors"]) for q, row in found.items()} == {
+        "What is 1 + 10?": (3, 0), "What is 2 + 10?": (3, 1)
+    }  # fmt: skip
+    assert outputs[1] == ["Output:\n```\n\n```", "Output:\n```\n11\n```"]
+    assert "ZeroDivisionError: division by zero" in outputs[2][0]
+    assert outputs[2][0].endswith("Mend it.")
+    assert len(outputs[5]) == 3
+    messages = found["What is 2 + 10?"]["messages"]
+    assert [turn["role"] for turn in messages] == ["user", "assistant"] * 3
+    assert messages[-1]["content"] == "The answer is 12."
+
+
+def test_mumath_code(recipe: Any) -> None:
+    """What the code prints is in the nested solution; a program that fails is none; both kinds vote together."""
+    asked: Counter[str] = Counter()
+
+    def teacher(messages: Messages, seed: int) -> str:
+        prompt = messages[-1]["content"]
+        if 'Begin with "Problem:"' in prompt:
+            asked["new"] += 1
+            return f"Problem: What is {asked['new'] + 1} + 1?"
+        number = number_in(messages[0]["content"])
+        if "Finish in one sentence" in prompt:
+            return f"So the answer is {prompt.split('```')[1].strip()}."
+        if "step by step" in prompt:
+            return f"I add.\nThe answer is {number + 1}."
+        asked["program"] += 1
+        return fenced(f"total = {number} + 1\nprint(total)" if asked["program"] % 2 else "print(1 / 0)")
+
+    exact = "steps.distinct={dedup: exact, columns: [question], from: asked}"
+    problems = [{"question": "What is 1 + 1?"}]
+    run = recipe("mumath_code", teacher, {"samples": 2}, exact, talk=True, problems=problems)
+    plain, nested = rows(run, "of_text"), rows(run, "of_code")
+    assert {row["prompt"]: row["found"] for row in plain} == {
+        f"What is {n} + 1?": str(n + 1) for n in (1, 2, 3)
+    }
+    assert 1 <= len(nested) <= 3
+    for row in nested:
+        code, said = row["response"].split("```output\n")
+        assert said.startswith(row["found"] + "\n```\n"), "what the interpreter printed"
+        assert "print(total)" in code
+        assert "1 / 0" not in row["response"]
+        assert row["votes"] >= 3
+    assert {row["perspective"] for row in plain} - {"original"} <= {
+        "rephrase",
+        "numbers",
+        "reverse",
+        "condition",
+        "setting",
+    }
+
+
+def test_r_tuning(recipe: Any) -> None:
+    """What the model knows and what not decides the last turn; the answer is the reference for both."""
+    questions = [
+        {"question": f"What is {n} + 1?", "answer": f"<<{n}+1={n + 1}>>{n + 1}\n#### {n + 1}"} for n in (1, 2)
+    ]
+    run = recipe(
+        "r_tuning", lambda prompt, seed: "The answer is 2.", {}, model="learner", questions=questions
+    )
+    said = {
+        row["question"]: [turn["content"] for turn in messages_of(row)][1::2] for row in rows(run, "distinct")
+    }
+    assert said == {
+        "What is 1 + 1?": ["2\n#### 2", "I am sure."], "What is 2 + 1?": ["3\n#### 3", "I am unsure."]
+    }  # fmt: skip
