@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..operator import Map
 from ..plan.nodes import PlannedStep
@@ -192,14 +193,13 @@ class ChainStage:
         reused: bool,
     ) -> None:
         if not reused:
-            operator = step.operator
-            makes = isinstance(operator, Map) and operator.makes
-            # A step that no row reached has no columns to sum up.
-            kept = store.table() if isinstance(operator, Map) else None
-            summary = (
-                operator.summary(kept)
-                if isinstance(operator, Map) and kept is not None and kept.num_rows
-                else {}
-            )
+            makes = isinstance(step.operator, Map) and step.operator.makes
+            summary = self._summary(step, store)
             self.session.finish(step, one_to_one=not makes, seconds=seconds, summary=summary, engines=engines)
         self.session.done(step, reused=reused)
+
+    def _summary(self, step: PlannedStep, store: StepStore) -> Mapping[str, Any]:
+        """What the step says of the rows that it kept; without rows there are no columns to sum up."""
+        if isinstance(step.operator, Map) and (kept := store.table()).num_rows:
+            return step.operator.summary(kept)
+        return {}

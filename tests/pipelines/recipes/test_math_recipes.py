@@ -157,3 +157,41 @@ def test_r_tuning(recipe: Any) -> None:
     assert said == {
         "What is 1 + 1?": ["2\n#### 2", "I am sure."], "What is 2 + 1?": ["3\n#### 3", "I am unsure."]
     }  # fmt: skip
+
+
+def test_code_soliloquies(recipe: Any) -> None:
+    """What the interpreter printed is what the tutor's reply is made from; a program that fails ends its conversation."""
+    replies: list[str] = []
+
+    def teacher(prompt: str, seed: int) -> str:
+        number = number_in(prompt)
+        if 'Begin with "Student:"' in prompt:
+            return (
+                f"Student: Is it {number + 11}?"
+                if "Tutor:" not in prompt
+                else "**Student:** I see. What now?"
+            )
+        if "ask yourself" in prompt:
+            if number == 3:
+                return fenced("print(1 / 0)")
+            said = prompt.rpartition("Student: ")[2]
+            calculates = number == 1 and said.startswith("Is it")
+            return fenced(f"print({number} + 10)") if calculates else "There is nothing to calculate."
+        replies.append(prompt)
+        shown = re.search(r"It printed:\n```\n(\d+)\n```", prompt)
+        return f"Tutor: No, it is {shown[1]}." if shown else "Tutor: Go on."
+
+    run = recipe("code_soliloquies", teacher, {}, questions=additions(1, 2, 3))
+    assert len(rows(run, "told3")) == 2, "the one whose programs fail is gone"
+    [row] = rows(run, "distinct")
+    assert (row["question"], row["calculations"]) == ("What is 1 + 10?", 1)
+    assert row["talk"].splitlines() == [
+        "Student: Is it 12?", "Tutor: No, it is 11.",
+        "Student: I see. What now?", "Tutor: Go on.", "Student: I see. What now?", "Tutor: Go on.",
+    ]  # fmt: skip
+    turns = [(turn["role"], turn["content"]) for turn in row["messages"]]
+    assert [role for role, _ in turns] == ["user", "assistant"] * 3
+    assert turns[0][1] == "What is 1 + 10?\n\nIs it 12?"
+    assert turns[1][1] == "Sure.\n```python\nprint(1 + 10)\n```\n```output\n11\n```\nNo, it is 11."
+    assert turns[3][1] == "Go on."
+    assert sum("It printed" in prompt for prompt in replies) == 1
