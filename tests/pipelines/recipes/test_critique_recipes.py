@@ -74,9 +74,14 @@ def teacher(prompt: str, seed: int) -> str:
 def test_critiques_are_kept_where_the_verdict_matches_and_acting_on_them_helps(
     recipe: Any, exported: Exported
 ) -> None:
+    def comparing(prompt: str, seed: int) -> str:
+        if "Check the solution" in prompt:
+            assert f"Your own solution:\n{solved(case_of(prompt)[1])}" in prompt
+        return teacher(prompt, seed)
+
     run = recipe(
         "critique",
-        teacher,
+        comparing,
         {"package": "colorsys", "math_answers": 1, "trials": 2},
         questions=QUESTIONS,
         functions=[{"source": FUNCTION, "module_source": "TEN = 10"}],
