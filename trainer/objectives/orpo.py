@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from ...pipelines.operator import Context
-from ..training import Training
+from .preference import PreferenceTraining
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,16 +19,15 @@ if TYPE_CHECKING:
 CERTAIN = -1e-7
 
 
-class OddsRatioPreferenceOptimization(Training):
+class OddsRatioPreferenceOptimization(PreferenceTraining):
     """For each pair (x, y_w, y_l), with log p the mean log-probability of a token and odds = p / (1 - p):
 
     loss = -log p(y_w | x) - weight * log sigmoid(log odds(y_w | x) - log odds(y_l | x)), the mean over the step's pairs.
 
-    Rows have ``prompt``, ``chosen``, ``rejected``; there is no reference model. ``odds_weight``: the paper's lambda. Hong,
+    There is no reference model. ``odds_weight``: the paper's lambda. Hong,
     Lee, Thorne, "ORPO: Monolithic Preference Optimization without Reference Model" (arXiv 2403.07691).
     """
 
-    sequences_a_row = 2
     learning_rate: float = Field(default=8e-6, gt=0)
     odds_weight: float = Field(default=0.1, gt=0)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from ...pipelines.operator import Context
-from ..training import Training
+from .preference import PreferenceTraining
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,17 +16,15 @@ if TYPE_CHECKING:
     from .pairs import Responses
 
 
-class SimplePreferenceOptimization(Training):
+class SimplePreferenceOptimization(PreferenceTraining):
     """For each pair (x, y_w, y_l), with r(y) = beta * log p(y | x) / |y|:
 
     loss = -log sigmoid(r(y_w) - r(y_l) - gamma), the mean over the step's pairs.
 
-    Rows have ``prompt``, ``chosen``, ``rejected``; there is no reference model. ``gamma``: the margin that is asked for.
+    There is no reference model. ``gamma``: the margin that is asked for.
     Meng, Xia, Chen, "SimPO: Simple Preference Optimization with a Reference-Free Reward" (arXiv 2405.14734).
     """
 
-    sequences_a_row = 2
-    learning_rate: float = Field(default=5e-6, gt=0)
     beta: float = Field(default=2.0, gt=0)
     gamma: float = Field(default=1.0, ge=0)
 

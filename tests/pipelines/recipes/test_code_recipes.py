@@ -19,7 +19,7 @@ from gristmill.pipelines.spec.load import load
 from gristmill.pipelines.spec.locate import recipes
 
 CODE = ("code_instructions", "kodcode", "acecoder", "dstc")
-MATH = ("dart", "openmathinstruct2", "codeact", "mumath_code", "code_soliloquies", "r_tuning")
+MATH = ("dart", "openmathinstruct2", "codeact", "mumath_code", "code_soliloquies", "r_tuning", "scalequest")
 
 
 @pytest.mark.parametrize("name", [*CODE, *MATH, "best_of_n", "iad", "llm_code_cleaning", "wavecoder"])

@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from gristmill.pipelines.records import messages_of
 
 Messages = list[dict[str, str]]
@@ -195,3 +197,48 @@ def test_code_soliloquies(recipe: Any) -> None:
     assert turns[1][1] == "Sure.\n```python\nprint(1 + 10)\n```\n```output\n11\n```\nNo, it is 11."
     assert turns[3][1] == "Go on."
     assert sum("It printed" in prompt for prompt in replies) == 1
+
+
+@pytest.mark.engine
+def test_scalequest(recipe: Any, make_model: Any) -> None:
+    """A model of random weights learns to ask, and then from pairs of its own questions and better ones; what cannot be solved goes."""
+    judged: list[str] = []
+    solved: Counter[str] = Counter()
+
+    def teacher(prompt: str, seed: int) -> str:
+        if 'Begin with "Problem:"' in prompt:
+            return f"Problem: What is {seed} + 10?"
+        if "Judge it" in prompt:
+            judged.append(prompt)
+            return f"Solvable: {'no' if len(judged) == 1 else 'Yes'}\nDifficulty: **Easy**"
+        question = prompt.partition("\n\nReason step by step")[0]
+        solved[question] += 1
+        return f"I add. \\boxed{{{4 if solved[question] < 3 else 5}}}"
+
+    base = make_model(max_position_embeddings=1024)
+    run = recipe(
+        "scalequest",
+        teacher,
+        {"drafts": 4, "asked": 4, "samples": 3},
+        f"models.base={{engine: transformers, path: '{base}', max_model_len: 200}}",
+        # No embedder, and a server that tells no probabilities: neither is the matter here.
+        "steps.distinct={dedup: exact, columns: [question], from: asked}",
+        "steps.solved.logprobs=null",
+        "steps.drafts.max_tokens=40", "steps.asked.max_tokens=40",
+        "steps.drafts.parser={kind: text, column: question}", "steps.asked.parser={kind: text, column: question}",
+        until="agreed",
+        questions=additions(*range(8)),
+    )  # fmt: skip
+    pairs = rows(run, "unlike")
+    assert len(pairs) == 4
+    for pair in pairs:
+        [better], [asked] = pair["chosen"], pair["rejected"]
+        assert (better["role"], asked["role"]) == ("user", "user")
+        assert re.fullmatch(r"What is \d+ \+ 10\?", better["content"])
+        assert asked["content"] == pair["question"]
+    drafts, asked = ({row["question"] for row in rows(run, step)} for step in ("drafts", "asked"))
+    assert len(drafts) == len(asked) == 4
+    assert not drafts & asked, "the first four are asked by the model before it learnt from the pairs"
+    agreed = rows(run, "agreed")
+    assert len({row["prompt"] for row in agreed}) == 3, "one was said to be unsolvable"
+    assert {(row["found"], row["votes"], row["difficulty"]) for row in agreed} == {("4", 2, "easy")}

@@ -117,6 +117,20 @@ def test_packs_and_accumulation_change_nothing(
     lab.same(lab.run(objective, objective.prepare(base, encoded, longest), capacity=0), together)
 
 
+@pytest.mark.parametrize("kind", FORMULAS)
+def test_a_model_that_asks_learns_from_pairs_of_questions(lab, context, kind: type[Training]) -> None:
+    row = {
+        side: [{"role": "user", "content": words}]
+        for side, words in (("chosen", "how far"), ("rejected", "far"))
+    }
+    step = kind(model="base", train_on="user")
+    encoder = step.encoder(lab.path)
+    pair = step.objective(context).encode({"_id": "r", **row}, encoder).sequences
+    assert [encoder.show(tokens).split("<")[0] for tokens in pair] == ["how far", "far"]
+    with pytest.raises(ValueError, match="the last turn is not the assistant's"):
+        lab.encode(step.objective(context), [{"_id": "r", **row}])
+
+
 def test_dpos_reference_is_the_model_before_training_and_the_margin_starts_at_0(lab, pairs, context) -> None:
     """With fresh adapters that is the base without them; dropout has no part in it."""
     objective = DirectPreferenceOptimization(model="base").objective(context)
