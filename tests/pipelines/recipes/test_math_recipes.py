@@ -207,10 +207,10 @@ def test_scalequest(recipe: Any, make_model: Any) -> None:
 
     def teacher(prompt: str, seed: int) -> str:
         if 'Begin with "Problem:"' in prompt:
-            return f"Problem: What is {seed} + 10?"
-        if "Judge it" in prompt:
+            return f"Problem: What is {seed} + 10?\n\nTo solve it, I add."
+        if "Can it be solved" in prompt:
             judged.append(prompt)
-            return f"Solvable: {'no' if len(judged) == 1 else 'Yes'}\nDifficulty: **Easy**"
+            return "No." if len(judged) == 1 else "**Yes**"
         question = prompt.partition("\n\nReason step by step")[0]
         solved[question] += 1
         return f"I add. \\boxed{{{4 if solved[question] < 3 else 5}}}"
@@ -241,4 +241,4 @@ def test_scalequest(recipe: Any, make_model: Any) -> None:
     assert not drafts & asked, "the first four are asked by the model before it learnt from the pairs"
     agreed = rows(run, "agreed")
     assert len({row["prompt"] for row in agreed}) == 3, "one was said to be unsolvable"
-    assert {(row["found"], row["votes"], row["difficulty"]) for row in agreed} == {("4", 2, "easy")}
+    assert {(row["found"], row["votes"]) for row in agreed} == {("4", 2)}
