@@ -213,7 +213,7 @@ def test_scalequest(recipe: Any, make_model: Any) -> None:
             return "No." if len(judged) == 1 else "**Yes**"
         question = prompt.partition("\n\nReason step by step")[0]
         solved[question] += 1
-        return f"I add. \\boxed{{{4 if solved[question] < 3 else 5}}}"
+        return f"{'Again, ' * (solved[question] - 1)}I add. \\boxed{{{4 if solved[question] < 3 else 5}}}"
 
     base = make_model(max_position_embeddings=1024)
     run = recipe(
@@ -221,12 +221,10 @@ def test_scalequest(recipe: Any, make_model: Any) -> None:
         teacher,
         {"drafts": 4, "asked": 4, "samples": 3},
         f"models.base={{engine: transformers, path: '{base}', max_model_len: 200}}",
-        # No embedder, and a server that tells no probabilities: neither is the matter here.
+        # No embedder, which is not the matter here.
         "steps.distinct={dedup: exact, columns: [question], from: asked}",
-        "steps.solved.logprobs=null",
         "steps.drafts.max_tokens=40", "steps.asked.max_tokens=40",
         "steps.drafts.parser={kind: text, column: question}", "steps.asked.parser={kind: text, column: question}",
-        until="agreed",
         questions=additions(*range(8)),
     )  # fmt: skip
     pairs = rows(run, "unlike")
@@ -242,3 +240,4 @@ def test_scalequest(recipe: Any, make_model: Any) -> None:
     agreed = rows(run, "agreed")
     assert len({row["prompt"] for row in agreed}) == 3, "one was said to be unsolvable"
     assert {(row["found"], row["votes"]) for row in agreed} == {("4", 2)}
+    assert [row["response"] for row in rows(run, "best")] == ["I add. \\boxed{4}"] * 3, "the shortest"
