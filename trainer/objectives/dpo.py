@@ -21,9 +21,8 @@ class DirectPreferenceOptimization(PreferenceTraining):
 
     loss = -(1 - e) * log sigmoid(r(y_w) - r(y_l)) - e * log sigmoid(r(y_l) - r(y_w)), the mean over the step's pairs.
 
-    The reference is the model that training starts from (the base without a
-    trained adapter, or a promoted student): its log-probabilities are taken before the first step, so no second
-    copy is held. ``beta``: how far the model may move from it. ``label_smoothing``: e, the share of pairs that are
+    The reference is the model that training starts from (the base without a trained adapter, or a promoted student): its
+    log-probabilities are taken before the first step, so no second copy is held. ``beta``: how far the model may move from it. ``label_smoothing``: e, the share of pairs that are
     thought to be the wrong way round. Rafailov, Sharma, Mitchell, Ermon, Manning, Finn, "Direct Preference
     Optimization: Your Language Model is Secretly a Reward Model" (arXiv 2305.18290).
     """

@@ -24,8 +24,8 @@ class OddsRatioPreferenceOptimization(PreferenceTraining):
 
     loss = -log p(y_w | x) - weight * log sigmoid(log odds(y_w | x) - log odds(y_l | x)), the mean over the step's pairs.
 
-    There is no reference model. ``odds_weight``: the paper's lambda. Hong,
-    Lee, Thorne, "ORPO: Monolithic Preference Optimization without Reference Model" (arXiv 2403.07691).
+    There is no reference model. ``odds_weight``: the paper's lambda. Hong, Lee,
+    Thorne, "ORPO: Monolithic Preference Optimization without Reference Model" (arXiv 2403.07691).
     """
 
     learning_rate: float = Field(default=8e-6, gt=0)
