@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..pipelines.errors import DataError
-from ..pipelines.inference import Completion, Message, Request
+from ..pipelines.inference import Message, Request
 from ..pipelines.operator import Filtered, Kept, Outcome
 from ..pipelines.records import Row, turns
 from .conversations import conversation, with_system
@@ -71,28 +71,19 @@ class Respond(Generator):
         return with_system(given, system)
 
     def read(self, row: Row, answer: Answer) -> list[Outcome]:
-        made = _columns(answer.completion, answer.ordinal)
-        if self.logprobs is not None and answer.engine.vocab_size is not None:
-            made["vocab_size"] = answer.engine.vocab_size
+        completion = answer.completion
+        made: Row = {
+            "response": answer.text,
+            "sample": answer.ordinal,
+            "finish": completion.finish,
+            "prompt_tokens": completion.prompt_tokens,
+            "completion_tokens": len(completion.tokens),
+            **answer.confidence(),
+        }
         if not isinstance(row.get("prompt"), str):
             made["messages"] = [*row["messages"], {"role": "assistant", "content": answer.text}]
         if not answer.text.strip():
             return [Filtered("empty", row=made)]
-        if answer.completion.finish == "length" and self.on_length == "filter":
+        if completion.finish == "length" and self.on_length == "filter":
             return [Filtered("truncated", row=made)]
         return [Kept(made)]
-
-
-def _columns(completion: Completion, ordinal: int) -> Row:
-    made: dict[str, Any] = {
-        "response": completion.text,
-        "sample": ordinal,
-        "finish": completion.finish,
-        "prompt_tokens": completion.prompt_tokens,
-        "completion_tokens": len(completion.tokens),
-    }
-    if completion.logprobs is not None:
-        made["logprobs"] = list(completion.logprobs)
-    if completion.top_logprobs is not None:
-        made["top_logprobs"] = [list(position) for position in completion.top_logprobs]
-    return made

@@ -36,7 +36,8 @@ class Template(Generator):
     ``parser``: how to read the answer (``{kind: text|json|code|numbered_list|tags|regex, ...}``);
     each record it finds is a new row, with its columns, ``sample`` (which answer) and ``item`` (which
     record of it). An answer that does not parse is a failed row with the reason. Where the parser
-    makes a ``prompt``, the parent's answer columns are null in the child. ``conversation``: the prompt is
+    makes a ``prompt``, the parent's answer columns are null in the child. ``logprobs`` adds the columns that
+    ``generate: respond`` adds with it, of the whole answer. ``conversation``: the prompt is
     the next turn of the row's ``messages`` (if there are any), and both turns are appended to them.
     """
 
@@ -105,7 +106,8 @@ class Template(Generator):
                 stale = dict.fromkeys((name for name in _STALE if name in row), None)
             if self.conversation:
                 stale["messages"] = [*(answer.request.messages or ()), self.turn(answer.text)]
-            outcomes.append(Kept({**stale, **columns, "sample": answer.ordinal, "item": item}))
+            confidence = answer.confidence()
+            outcomes.append(Kept({**stale, **confidence, **columns, "sample": answer.ordinal, "item": item}))
         return outcomes
 
     def turn(self, text: str) -> Message:

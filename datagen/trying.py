@@ -29,6 +29,19 @@ class Answer:
     def text(self) -> str:
         return self.completion.text
 
+    def confidence(self) -> Row:
+        """What was asked about its tokens: ``logprobs`` (nats, one a token), ``top_logprobs`` (falling, the likeliest at
+        each position) and ``vocab_size``, where the request asks for them and the engine tells."""
+        told = self.completion
+        made: Row = {}
+        if told.logprobs is not None:
+            made["logprobs"] = list(told.logprobs)
+        if told.top_logprobs is not None:
+            made["top_logprobs"] = [list(position) for position in told.top_logprobs]
+        if self.request.sampling.logprobs is not None and self.engine.vocab_size is not None:
+            made["vocab_size"] = self.engine.vocab_size
+        return made
+
 
 #: What becomes of an answer to a row's request.
 ToOutcomes = Callable[[Row, Answer], list[Outcome]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from gristmill.datagen.template import Template
+from gristmill.filters.scorers.mean_logprob import mean_logprob
 from gristmill.pipelines.errors import DataError, EngineError
 from gristmill.pipelines.inference import Completion, Request
 from gristmill.pipelines.operator import Failed, Kept
@@ -68,6 +70,31 @@ def test_records_of_an_answer_are_rows(context: Any) -> None:
     )
     schema = pa.schema([(name, kind) for name, kind in operator.types().items() if name in found[0].row])
     assert pa.RecordBatch.from_pylist([o.row for o in found], schema=schema).num_rows == 4
+
+
+def test_how_sure_the_model_was_is_told_of_each_record(context: Any) -> None:
+    """The columns that scorers read are those of the judge's own answer, not of the answer that it judges."""
+
+    class Sure(Echo):
+        vocab_size = 9
+
+        async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+            plain = await super().generate(requests)
+            top = ((-0.1, -2.5), (-0.2, -1.75))
+            return [replace(c, logprobs=(-0.1, -1.75), top_logprobs=top) for c in plain]
+
+    judge = Template(model="base", template="Is {{ response }} right?", parser={"kind": "text"}, logprobs=2)
+    row = {"_id": "r", "response": "4", "logprobs": [-7.0], "top_logprobs": [[-7.0]], "vocab_size": 50}
+    [[kept]] = outcomes(judge, Sure(lambda prompt: "yes"), context, [row])
+    assert kept.row["logprobs"] == [-0.1, -1.75]
+    assert kept.row["top_logprobs"] == [[-0.1, -2.5], [-0.2, -1.75]]
+    assert kept.row["vocab_size"] == 9
+    made = pa.Table.from_pylist([kept.row], schema=pa.schema({n: judge.types()[n] for n in kept.row}))
+    assert mean_logprob(made)["mean_logprob"].to_pylist() == [pytest.approx(-0.925)]
+
+    unasked = judge.model_copy(update={"logprobs": None})
+    [[kept]] = outcomes(unasked, Echo(lambda prompt: "yes"), context, [row])
+    assert not {"logprobs", "top_logprobs", "vocab_size"} & set(kept.row), "the row's own stay as they are"
 
 
 def test_what_goes_wrong_fails_that_row_with_the_reason(context: Any) -> None:

@@ -171,7 +171,7 @@ def test_code_soliloquies(recipe: Any) -> None:
             return (
                 f"Student: Is it {number + 11}?"
                 if "Tutor:" not in prompt
-                else "**Student:** I see. What now?"
+                else "**Student:** I see. What now?\n\n**Tutor:** Let me tell you."
             )
         if "ask yourself" in prompt:
             if number == 3:
@@ -181,7 +181,7 @@ def test_code_soliloquies(recipe: Any) -> None:
             return fenced(f"print({number} + 10)") if calculates else "There is nothing to calculate."
         replies.append(prompt)
         shown = re.search(r"It printed:\n```\n(\d+)\n```", prompt)
-        return f"Tutor: No, it is {shown[1]}." if shown else "Tutor: Go on."
+        return f"Tutor: No, it is {shown[1]}." if shown else "Tutor: Go on.\nStudent: Thanks."
 
     run = recipe("code_soliloquies", teacher, {}, questions=additions(1, 2, 3))
     assert len(rows(run, "told3")) == 2, "the one whose programs fail is gone"
