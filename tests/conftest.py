@@ -217,10 +217,11 @@ Teach = Callable[..., Teacher]
 @pytest.fixture
 def teach() -> Iterator[Teach]:
     """Start a teacher, behind a real HTTP server that speaks the OpenAI API, that answers as a function of the prompt (the
-    last turn) and the request's seed says, or with ``talk=True`` of all the messages. Calls come one at a time."""
+    last turn) and the request's seed says, or with ``talk=True`` of all the messages: with a text, or with a text and its
+    one token's log-probability. Calls come one at a time."""
     servers: list[tuple[ThreadingHTTPServer, threading.Thread]] = []
 
-    def start(answer: Callable[[Any, int], str], talk: bool = False) -> Teacher:
+    def start(answer: Callable[[Any, int], str | tuple[str, float]], talk: bool = False) -> Teacher:
         lock = threading.Lock()
 
         class Handler(BaseHTTPRequestHandler):
@@ -232,13 +233,15 @@ def teach() -> Iterator[Teach]:
                 with lock:
                     teacher.prompts.append(prompt)
                     try:
-                        text = answer(body["messages"] if talk else prompt, body.get("seed", 0))
-                    except (
-                        Exception
-                    ):  # a request that is refused says why in the test's output, and is not sent again
+                        told = answer(body["messages"] if talk else prompt, body.get("seed", 0))
+                    except Exception:
+                        # A request that is refused is not sent again, and the test's output says why.
                         status, said = 400, {"error": {"message": traceback.format_exc()}}
                     else:
+                        text, logprob = told if isinstance(told, tuple) else (told, None)
                         choice = {"finish_reason": "stop", "message": {"content": text}}
+                        if logprob is not None:
+                            choice["logprobs"] = {"content": [{"logprob": logprob, "top_logprobs": []}]}
                         tokens = {"prompt_tokens": 1, "completion_tokens": 1}
                         status, said = 200, {"choices": [choice], "usage": tokens}
                 data = json.dumps(said).encode()

@@ -14,8 +14,9 @@ import gristmill
 from gristmill.pipelines.api import Run
 from gristmill.pipelines.view.silent import SilentView
 
-#: What the teacher says to (a prompt, the request's seed), or with ``talk=True`` to (all messages, the seed).
-Say = Callable[[Any, int], str]
+#: What the teacher says to (a prompt, the request's seed), or with ``talk=True`` to (all messages, the seed); where
+#: log-probabilities are asked for, with its one token's.
+Say = Callable[[Any, int], str | tuple[str, float]]
 Recipe = Callable[..., Run]
 
 

@@ -19,7 +19,16 @@ from gristmill.pipelines.spec.load import load
 from gristmill.pipelines.spec.locate import recipes
 
 CODE = ("code_instructions", "kodcode", "acecoder", "dstc")
-MATH = ("dart", "openmathinstruct2", "codeact", "mumath_code", "code_soliloquies", "r_tuning", "scalequest")
+MATH = (
+    "dart",
+    "openmathinstruct2",
+    "codeact",
+    "mumath_code",
+    "code_soliloquies",
+    "r_tuning",
+    "scalequest",
+    "mt_ft",
+)
 
 
 @pytest.mark.parametrize("name", [*CODE, *MATH, "best_of_n", "iad", "llm_code_cleaning", "wavecoder"])

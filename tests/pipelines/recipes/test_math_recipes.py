@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from math import log
 from typing import Any
 
 import pytest
@@ -241,3 +242,40 @@ def test_scalequest(recipe: Any, make_model: Any) -> None:
     assert len({row["prompt"] for row in agreed}) == 3, "one was said to be unsolvable"
     assert {(row["found"], row["votes"]) for row in agreed} == {("4", 2)}
     assert [row["response"] for row in rows(run, "best")] == ["I add. \\boxed{4}"] * 3, "the shortest"
+
+
+@pytest.mark.engine
+def test_mt_ft(recipe: Any, make_model: Any) -> None:
+    """The evaluator learns what the check of the number said; three candidates of which it doubts lose to two of which it is sure."""
+    drafts: Counter[int] = Counter()
+
+    def teacher(prompt: str, seed: int) -> str | tuple[str, float]:
+        number = number_in(prompt)
+        if "Is this solution right?" in prompt:
+            return ("Yes", log(0.9)) if f"boxed{{{number + 10}}}" in prompt else ("no", log(0.75))
+        drafts[number] += 1
+        right = drafts[number] > 3 or (number < 3 and drafts[number] == 1)
+        return f"Try {drafts[number]}: \\boxed{{{number + 10 if right else 0}}}"
+
+    run = recipe(
+        "mt_ft",
+        teacher,
+        {"samples": 2, "candidates": 5},
+        f"models.base={{engine: transformers, path: '{make_model(max_position_embeddings=1024)}', max_model_len: 512}}",
+        # A model of random weights has no solutions to choose among.
+        "steps.candidates.model=teacher", "steps.weighed.model=teacher", "steps.gain.max_tokens=8",
+        questions=additions(1, 2), evals=additions(50),
+    )  # fmt: skip
+    marks = [
+        (row["prompt"].partition("\n")[0], "Try 1" in row["prompt"], row["response"])
+        for row in rows(run, "marks")
+    ]
+    assert sorted(marks) == [
+        ("What is 1 + 10?", False, "no"), ("What is 1 + 10?", True, "yes"),
+        ("What is 2 + 10?", False, "no"), ("What is 2 + 10?", True, "yes"),
+    ]  # fmt: skip
+    assert len(rows(run, "sound")) == 2
+    [elected] = rows(run, "checked")
+    assert (elected["found"], elected["votes"], elected["passed"]) == ("60", 2, True)
+    assert elected["likelihood"] == pytest.approx(0.9)
+    assert elected["agreement"] == pytest.approx(1.8 / (1.8 + 3 * 0.25))
