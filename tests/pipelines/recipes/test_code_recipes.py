@@ -31,7 +31,9 @@ MATH = (
 )
 
 
-@pytest.mark.parametrize("name", [*CODE, *MATH, "best_of_n", "iad", "llm_code_cleaning", "wavecoder"])
+@pytest.mark.parametrize(
+    "name", [*CODE, *MATH, "alchemist_coder", "best_of_n", "iad", "llm_code_cleaning", "wavecoder"]
+)
 def test_each_says_what_it_is_and_asks_for_short_answers(name: str) -> None:
     spec = load(name)
     assert spec.about is not None
@@ -299,3 +301,38 @@ def test_wavecoder(made: Callable[..., Any], tmp_path: Path) -> None:
     assert {row["prompt"] for row in found} == {f"Do number {n}." for n in range(8) if n != 3}
     assert all(row["analysis"].startswith("1. Yes") for row in found)
     assert {row["task"] for row in found} <= {"generation", "summarization", "translation", "repair"}
+
+
+def test_alchemist_coder(recipe: Any) -> None:
+    """Pair 2 does not compile and 3 is refused: of 1 and 4 come all four kinds, but 4's review changes nothing and its task grows no harder."""
+
+    def teacher(prompt: str, seed: int) -> str:
+        number = int(re.search(r"number (\d)", prompt)[1])  # type: ignore[index]
+        if "Overall: yes" in prompt:
+            return f"1. Yes\n**Overall: {'No' if number == 3 else 'Yes'}**"
+        if 'Begin with "Note:"' in prompt:
+            return f"Note: Use a function f{number} of one line."
+        if "little more difficult" in prompt:
+            return f"<task>Print number {number}, twice.</task>"
+        if "same requirements" in prompt:
+            return "Same." if number == 4 else "Different."
+        return f"It is correct.\n{fenced('print(1 + 0)' if number == 1 else code[4])}"
+
+    code = {1: "print(1)", 2: "print(2", 3: "print(3)", 4: "print(4)"}
+    pairs = [
+        {"prompt": f"Print number {n}.", "response": text if n == 1 else f"So:\n```python\n{text}\n```"}
+        for n, text in code.items()
+    ]
+    run = recipe("alchemist_coder", teacher, {}, sources=pairs)
+    found = {
+        (row["kind"], int(re.search(r"number (\d)", row["prompt"])[1])): row for row in rows(run, "distinct")
+    }  # type: ignore[index]
+    assert set(found) == {
+        ("filtering", 1), ("filtering", 3), ("filtering", 4), ("harmonized", 1), ("harmonized", 4), ("evolution", 1), ("review", 1),
+    }  # fmt: skip
+    assert found["filtering", 3]["response"].endswith("Overall: no")
+    assert found["harmonized", 4]["prompt"] == "Print number 4.\n\nUse a function f4 of one line."
+    assert found["harmonized", 4]["response"] == pairs[3]["response"]
+    assert found["evolution", 1]["response"] == "Print number 1, twice."
+    assert "```python\nprint(1)\n```" in found["review", 1]["prompt"]
+    assert "```python\nprint(1 + 0)\n```" in found["review", 1]["response"]
