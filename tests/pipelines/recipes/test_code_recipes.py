@@ -32,7 +32,17 @@ MATH = (
 
 
 @pytest.mark.parametrize(
-    "name", [*CODE, *MATH, "alchemist_coder", "best_of_n", "iad", "llm_code_cleaning", "wavecoder"]
+    "name",
+    [
+        *CODE,
+        *MATH,
+        "adaptive_best_of_n",
+        "alchemist_coder",
+        "best_of_n",
+        "iad",
+        "llm_code_cleaning",
+        "wavecoder",
+    ],
 )
 def test_each_says_what_it_is_and_asks_for_short_answers(name: str) -> None:
     spec = load(name)
