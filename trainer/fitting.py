@@ -25,7 +25,7 @@ from .examples import Example, count_tokens
 from .export import save_adapter
 from .history import History
 from .loop import HeldOut, LoopSettings, Packs, train
-from .memory import MIB, PeakMemory
+from .memory import MIB, PeakMemory, steady_allocator
 from .model import Decoder, ModelConfig
 from .objectives.objective import Objective
 from .optimizers.table import OPTIMIZERS
@@ -66,6 +66,8 @@ def fit(step: Training, table: pa.Table, context: Context) -> Trained:
         batch_rows=step.batch_rows,
     )
     keep = keep_dequantized(step, config, device)
+    if device.type == "cpu":
+        steady_allocator()
     # Before memory is looked at: the first products bring in the libraries that all others use.
     rate = matmul_rate(step.torch_dtype(), device.type)
     peak = PeakMemory(device)

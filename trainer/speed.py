@@ -15,8 +15,8 @@ import torch
 
 from .examples import Example, count_tokens
 
-#: Seconds that measuring may take, and the side of the largest square matrices that it multiplies.
-PATIENCE, LARGEST = 0.3, 8192
+#: Seconds that measuring may take, and the sides of the smallest and the largest square matrices that it multiplies.
+PATIENCE, SMALLEST, LARGEST = 0.3, 256, 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +52,30 @@ class StepWork:
 
 @cache
 def matmul_rate(dtype: torch.dtype, device: str) -> float:
-    """The FLOP/s of ``x @ w.T`` in ``dtype`` on ``device`` ("cpu", "cuda"), the best of what fits into half a second.
+    """The FLOP/s of ``x @ w.T`` in ``dtype`` on ``device`` ("cpu", "cuda"), the best of what fits into half a second, once
+    the first product has brought in the libraries.
 
     Square matrices, twice as large while a product takes under a hundredth of a second. Measured once a process; draws from
     a generator of its own.
     """
-    began = time.perf_counter()
     generator = torch.Generator(device).manual_seed(0)
-    best, side, seconds = 0.0, 256, 0.0
-    x = w = torch.empty(0)
+    best, side, seconds = 0.0, SMALLEST, 0.0
+    x, w = _square(side, dtype, generator)
+    began = time.perf_counter()
     while time.perf_counter() - began + seconds < PATIENCE:
-        if len(x) != side:
-            x, w = (torch.randn(side, side, generator=generator, device=device).to(dtype) for _ in range(2))
-            _timed(x, w)  # the first product of a shape prepares what the others use
         seconds = _timed(x, w)
         best = max(best, 2 * side**3 / seconds)
         if seconds < 0.01 and side < LARGEST:
             side *= 2
+            x, w = _square(side, dtype, generator)
     return best
+
+
+def _square(side: int, dtype: torch.dtype, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two matrices, multiplied once: the first product of a shape prepares what the others use."""
+    x, w = (torch.randn(side, side, generator=generator, device=generator.device).to(dtype) for _ in range(2))
+    _timed(x, w)
+    return x, w
 
 
 def _timed(x: torch.Tensor, w: torch.Tensor) -> float:
