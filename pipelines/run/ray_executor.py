@@ -1,7 +1,7 @@
-"""Carries micro-batches over a Ray cluster: engines are actors, micro-batches are tasks.
+"""Carries micro-batches over a Ray cluster: engines are actors, and so are those that carry, many micro-batches each.
 
 Scheduling, placement, data movement and retries after a lost worker or node are Ray's. The driver
-alone writes to the store, so a task that Ray runs twice is still committed once.
+alone writes to the store, so a call that Ray makes twice is still committed once.
 """
 
 from __future__ import annotations
@@ -26,19 +26,22 @@ from ..operator import Context
 from ..plan.nodes import Plan
 from .chain import Chain, Emit, Result
 from .context import StepContext
-from .executor import saturating, slots
+from .executor import GROWTH, saturating, slots
 from .pace import Pace
 from .serving import ModelTable, Serving, load_embedder, served, start_here
 from .stages import Stage
 
-#: A task that waits for an engine takes this share of a core; a task that computes takes one.
-WAITING_CPUS = 0.05
+#: Actors are spread over the nodes, restarted where a process or a node is lost, and what they were called for is called again.
+_KEPT = {"max_restarts": -1, "max_task_retries": -1, "max_concurrency": 1024, "scheduling_strategy": "SPREAD"}
 
 
 class EngineActor:
-    """One engine on some node of the cluster. Ray restarts it where its process or node is lost."""
+    """One engine on some node of the cluster."""
 
     def __init__(self, settings: EngineSettings) -> None:
+        # Ray gives an actor as many threads as it reserves cores, and libraries read this when they are imported. Asked for as the
+        # actor's environment it would cost a process started from nothing, seconds.
+        os.environ["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)
         self._engine = start_here(settings)
 
     async def vocab_size(self) -> int | None:
@@ -79,14 +82,7 @@ def start_actors(settings: EngineSettings) -> Engine:
     from ...datagen.engines import capabilities_of
 
     replicas = int(str(settings.options.get("replicas", 1)))
-    remote: Any = ray.remote(EngineActor).options(
-        **_resources(settings),
-        max_restarts=-1,
-        max_task_retries=-1,
-        max_concurrency=1024,
-        scheduling_strategy="SPREAD",
-        runtime_env={"env_vars": {"OMP_NUM_THREADS": str(os.cpu_count() or 1)}},
-    )
+    remote: Any = ray.remote(EngineActor).options(**_resources(settings), **_KEPT)
     actors: list[Any] = [remote.remote(settings) for _ in range(replicas)]
     # Asking the first actor waits until its engine is up.
     vocab_size: int | None = ray.get(actors[0].vocab_size.remote())
@@ -139,8 +135,34 @@ def _embedder(weights: ModelWeights) -> Embedder:
     return load_embedder(weights)
 
 
-def carry(job: Job, table: pa.Table, first: int, last: int) -> list[Result]:
-    """The task: one micro-batch through the chain's steps ``first .. last``, in a worker."""
+class Carrier:
+    """An actor that carries micro-batches, many at once, as the local executor does: its operators are opened once a stage."""
+
+    def __init__(self) -> None:
+        self._opening = asyncio.Lock()
+        self._reference: Any = None
+        self._chain: Chain | None = None
+
+    async def carry(self, job: list[Any], table: pa.Table, first: int, last: int) -> list[Result]:
+        """One micro-batch through the chain's steps ``first .. last``. ``job``: a reference to the stage's, in a list, since Ray
+        would fetch a bare one for each call."""
+        chain = await self._opened(job[0])
+        results: list[Result] = []
+
+        async def emit(result: Result) -> None:
+            results.append(result)
+
+        await chain.run(table, first, last, emit)
+        return results
+
+    async def _opened(self, reference: Any) -> Chain:
+        async with self._opening:
+            if self._chain is None or reference != self._reference:
+                self._chain, self._reference = _open(await reference), reference
+            return self._chain
+
+
+def _open(job: Job) -> Chain:
     user_function.look_in(job.folder)
     models = WorkerModels(job)
     contexts: dict[str, Context] = {
@@ -153,31 +175,31 @@ def carry(job: Job, table: pa.Table, first: int, last: int) -> list[Result]:
         )
         for step in job.stage.steps
     }
-    chain = Chain(job.stage.steps[first : last + 1], contexts)
-    results: list[Result] = []
+    return Chain(job.stage.steps, contexts)
 
-    async def emit(result: Result) -> None:
-        results.append(result)
 
-    asyncio.run(chain.run(table, 0, last - first, emit))
-    return results
+@dataclass
+class Carrying:
+    """A carrier, and how many micro-batches it has."""
+
+    actor: Any
+    load: int = 0
 
 
 class RayExecutor:
-    """Micro-batches as Ray tasks; see the module."""
+    """Micro-batches as calls of Ray actors; see the module."""
 
     def __init__(self, table: ModelTable) -> None:
         self._serving = Serving(table, start_actors)
         self.models = self._serving
         self._table = table
         self._job: Any = None
-        self._cpus = 1.0
+        self._carriers: list[Carrying] = []
 
     def open(self, stage: Stage, contexts: dict[str, Context]) -> None:
         engines: dict[str, Engine] = {}
         for name in sorted(stage.models):
             engines[name] = self._serving.started(name).engine
-        self._cpus = WAITING_CPUS if engines else 1.0
         reads = {name for step in stage.steps for name in step.reads}
         named = {name for step in stage.steps for name, kind in step.models.items() if kind == "embedder"}
         job = Job(
@@ -191,23 +213,33 @@ class RayExecutor:
         self._job = ray.put(job)
 
     async def process(self, table: pa.Table, first: int, last: int, emit: Emit) -> None:
-        task = ray.remote(carry).options(num_cpus=self._cpus, max_retries=-1, scheduling_strategy="SPREAD")
-        reference = task.remote(self._job, table, first, last)
+        carrier = self._least_loaded()
+        carrier.load += 1
+        reference = carrier.actor.carry.remote([self._job], table, first, last)
         try:
             results: list[Result] = await reference
         except asyncio.CancelledError:
             ray.cancel(reference, force=False)
             raise
+        finally:
+            carrier.load -= 1
         for result in results:
             await emit(result)
 
+    def _least_loaded(self) -> Carrying:
+        """A carrier with the fewest micro-batches: a new one as long as all have some and there are fewer than cores. They reserve
+        no core, which an engine may want and a lost node may have taken: theirs would wait for ever."""
+        least = min(self._carriers, key=lambda carrier: carrier.load, default=None)
+        if least is None or (least.load and len(self._carriers) < _cores()):
+            least = Carrying(ray.remote(Carrier).options(num_cpus=0, **_KEPT).remote())
+            self._carriers.append(least)
+        return least
+
     def pace(self, plan: Plan, stage: Stage) -> Pace:
-        cores = int(ray.cluster_resources().get("CPU", 1))
         replicas = {name: int(str(served(plan, name).options.get("replicas", 1))) for name in stage.models}
-        start = saturating(plan, stage, at_least=2 * cores) * max([1, *replicas.values()])
-        # Each micro-batch in flight is a process here.
+        start = saturating(plan, stage, at_least=2 * _cores()) * max([1, *replicas.values()])
         all_slots = {name: count * replicas[name] for name, count in slots(plan, stage).items()}
-        return Pace(start, 2 * start, all_slots)
+        return Pace(start, GROWTH * start, all_slots)
 
     async def release(self, keep: Iterable[str]) -> None:
         self._job = None
@@ -215,9 +247,17 @@ class RayExecutor:
 
     async def close(self) -> None:
         await self.release(())
+        for carrier in self._carriers:
+            ray.kill(carrier.actor)
+        self._carriers.clear()
 
     def _has_weights(self, name: str) -> bool:
         return self._table.settings(name).weights is not None
+
+
+def _cores() -> int:
+    """The cluster's, as Ray counts them."""
+    return int(ray.cluster_resources().get("CPU", 1))
 
 
 def connect(address: str | None) -> bool:
