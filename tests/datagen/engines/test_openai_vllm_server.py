@@ -27,7 +27,9 @@ pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(scope="module")
-def address(weights: ModelWeights, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(
+    weights: ModelWeights, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[str]:
     """A server of the small model; its whole process group ends with these tests."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -61,6 +63,8 @@ def address(weights: ModelWeights, tmp_path_factory: pytest.TempPathFactory) -> 
             start_new_session=True,
         )
     try:
+        # The engine that the next tests share starts beside it: importing vLLM takes each of them one core for long.
+        request.getfixturevalue("shared_vllm")
         until = time.monotonic() + 300
         while True:
             if server.poll() is not None or time.monotonic() > until:
