@@ -223,7 +223,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(
     here: Path, number: signal.Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write("rows.jsonl", talks(40))
-    text = f"train: sft\ndata: rows.jsonl\nepochs: 12\ncheckpoint_every: 1\n{ADAPTER}"
+    text = f"train: sft\ndata: rows.jsonl\nepochs: 6\ncheckpoint_every: 1\n{ADAPTER}"
     name = file(text + "out: cut\n")
     process = subprocess.Popen([GRISTMILL, "train", name], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
