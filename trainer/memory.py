@@ -23,8 +23,9 @@ PRODUCT_BYTES, PRODUCTS = 200 * 1024, 1024
 #: How much more than all that a process holds (measured, with blocks as of :func:`steady_allocator`): glibc's allocator, of what comes
 #: and goes; and what libraries take when they are first used.
 SLACK, LIBRARIES = 0.15, 25 * MIB
-#: Blocks from this size on go back to the system when they are freed, bytes. From 1 MiB on memory was 15 % less, but a step of
-#: SmolLM2-135M took a fifth longer (page faults); from 4 MiB on it took no longer than without a bound.
+#: Blocks from this size on go back to the system when they are freed, bytes. From 1 MiB on a small model took
+#: 11 to 15 % less, SmolLM2-135M 1 %, and its steps were slower (page faults); from 4 MiB on they took about as long as without a bound
+#: (single runs on two cores).
 MAPPED = 4 * MIB
 _M_MMAP_THRESHOLD = -3
 
