@@ -28,7 +28,7 @@ def _nearest_code(x, MIDPOINTS):
 @triton.jit
 def _store_blocks(x, CODES, ABSMAX, MIDPOINTS, row, at, inside, present, smallest, SQUARES: tl.constexpr):
     absmax = tl.max(tl.abs(x), axis=1)
-    normed = x * tl.div_rn(1.0, tl.maximum(absmax, smallest))[:, None]
+    normed = x * tl.div_rn(1.0, tl.maximum(absmax, smallest).to(tl.float32))[:, None]
     code = _nearest_code(normed, MIDPOINTS)
     if SQUARES:
         code = tl.where((x > 0) & (code == 0), 1, code)

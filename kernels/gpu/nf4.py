@@ -43,7 +43,7 @@ def _quantize(W, MIDPOINTS, PACKED, ABSMAX, count, smallest, ROWS: tl.constexpr,
     even = tl.load(W + 2 * byte, mask=2 * byte < count, other=0.0).to(tl.float32)
     odd = tl.load(W + 2 * byte + 1, mask=2 * byte + 1 < count, other=0.0).to(tl.float32)
     absmax = tl.max(tl.maximum(tl.abs(even), tl.abs(odd)), axis=1)
-    inverse = tl.div_rn(1.0, tl.maximum(absmax, smallest))[:, None]
+    inverse = tl.div_rn(1.0, tl.maximum(absmax, smallest).to(tl.float32))[:, None]
     even, odd = even * inverse, odd * inverse
     high, low = tl.zeros((ROWS, HALF), dtype=tl.int32), tl.zeros((ROWS, HALF), dtype=tl.int32)
     for place in range(15):
