@@ -17,30 +17,37 @@ PYTHONS = ((3, 11), (3, 12), (3, 13))
 MACHINES = ("x86_64", "aarch64")
 
 #: What a failed command printed -> why it failed and what to do. The first match counts.
+NO_NETWORK = (
+    r"(?i)error sending request|dns error|failed to resolve|name resolution|connection refused|connection reset"
+    r"|NewConnectionError|timed out|network is unreachable|certificate|HTTP status (server|client) error|ProxyError"
+)
+NO_FILE = (
+    r"(?i)no wheels with a matching|no matching distribution|not find a version|no usable wheels"
+    r"|was not found in the package registry|there (is|are) no versions? of|was not found in the provided"
+)
 REASONS = (
     (
-        r"No space left on device|os error 28|Disk quota exceeded",
-        "the disk is full; free space where {venv} and the caches of pip and uv lie, and run it again",
+        r"No space left on device|os error 28\b|Disk quota exceeded",
+        "the disk is full: free space where {venv} and the caches of pip and uv lie, and run it again",
     ),
     (
         r"(?i)hash mismatch|do not match the hashes",
-        "a downloaded file is not the one that the lock names; clear the caches (uv cache clean, pip cache purge) "
+        "a downloaded file is not the one that the lock names: clear the caches (`uv cache clean`, `pip cache purge`) "
         "and run it again, and do not trust the index if it fails again",
     ),
     (
-        r"(?i)error sending request|dns error|failed to resolve|name resolution|connection refused|connection reset"
-        r"|NewConnectionError|timed out|network is unreachable|certificate|HTTP status (server|client) error|ProxyError",
-        "a package index cannot be reached; check the network, or the proxy and the index in pip's and uv's settings, "
-        "and run it again",
+        NO_NETWORK,
+        "a package index cannot be reached: check the network, or the proxy and the index in the settings of pip and "
+        "uv, and run it again",
     ),
     (
-        r"(?i)no wheels with a matching|no matching distribution|not find a version|no usable wheels"
-        r"|was not found in the package registry|there is no version of",
-        "the index has no file of a pinned package for this Python and machine; use an index that is complete",
+        NO_FILE,
+        "the index has no file of a pinned package for this Python and machine: name a complete index in the settings "
+        "of pip and uv",
     ),
     (
-        r"Permission denied|os error 13|Read-only file system|os error 30",
-        "a file or folder may not be written; make {venv} and the caches of pip and uv writable, and run it again",
+        r"Permission denied|os error 13\b|Read-only file system|os error 30\b",
+        "a file or folder may not be written: make {venv} and the caches of pip and uv writable, and run it again",
     ),
 )
 
@@ -76,7 +83,11 @@ class Environment:
         """Run a command that installs ``what``. Raises InstallError with the reason if it fails."""
         code, said = self.attempt(command)
         if code:
-            raise InstallError(f"installing {what} failed: {self.reason(said)} (all output: {self.log})")
+            raise self.failure(what, said)
+
+    def failure(self, what: str, said: str) -> InstallError:
+        """One sentence about a command that was to install ``what`` and printed ``said``."""
+        return InstallError(f"installing {what} failed: {self.reason(said)}; all output is in {self.log}")
 
     def attempt(self, command: list) -> tuple:
         """The command's exit status and what it printed, which is appended to the log."""
@@ -94,8 +105,10 @@ class Environment:
         for pattern, why in REASONS:
             if re.search(pattern, said):
                 return why.format(venv=self.venv)
-        errors = [line.strip() for line in said.splitlines() if re.match(r"(?i)\s*error:", line)]
-        return errors[-1] if errors else "no reason was given"
+        errors = [
+            line.partition(":")[2].strip() for line in said.splitlines() if re.match(r"(?i)error:", line)
+        ]
+        return errors[-1] if errors else "its output says why"
 
     def site(self) -> Path:
         """The folder of installed packages."""

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import locks
-from environment import REQUIREMENTS, ROOT, Environment, InstallError, check_disk
+from environment import NO_FILE, NO_NETWORK, REQUIREMENTS, ROOT, Environment, InstallError, check_disk
 
 BUILDS = ("cpu", "cuda", "newest")
 #: Bytes that an environment takes on disk, with room for the caches' part of it.
@@ -55,16 +55,30 @@ def torch_for_cpus(environment: Environment, any_build: bool) -> None:
         environment.run("torch", [*uv, f"torch=={version}"])
         return
     pip = [str(environment.python), "-m", "pip", "install", "--no-deps", f"torch=={version}+cpu"]
-    if environment.attempt(pip)[0] == 0:
+    code, said = environment.attempt(pip)
+    if code == 0:
         return
+    if not re.search(NO_FILE, said):
+        raise environment.failure("torch", said)
     code, said = environment.attempt([*uv, "--no-deps", "--torch-backend", "cpu", f"torch=={version}"])
     if code:
-        raise InstallError(
-            f"no CPU build of torch {version} for Python {sys.version_info[0]}.{sys.version_info[1]} was found: pip has "
-            f"none, and of PyTorch's own index, {environment.reason(said)}; or name a folder that has the file, as in "
-            "`PIP_FIND_LINKS=FOLDER make install`, or take the usual build of several GB: `make install TORCH=any` "
-            f"(all output: {environment.log})"
-        )
+        raise no_cpu_build(version, said, environment)
+
+
+def no_cpu_build(version: str, said: str, environment: Environment) -> InstallError:
+    """What to do where pip's index has no CPU build and uv, on PyTorch's own index, printed ``said``."""
+    if re.search(NO_NETWORK, said):
+        theirs = "cannot be reached"
+    elif re.search(NO_FILE, said):
+        theirs = "has none"
+    else:
+        return environment.failure("torch", said)
+    return InstallError(
+        f"no CPU build of torch {version} for Python {sys.version_info[0]}.{sys.version_info[1]} was found: the index of "
+        f"pip has none, and PyTorch's own index {theirs}: make one of them reachable, name a folder that has the file "
+        "(`PIP_FIND_LINKS=FOLDER make install`), or take the usual build of several GB (`make install TORCH=any`); all "
+        f"output is in {environment.log}"
+    )
 
 
 def pinned(build: str, environment: Environment) -> None:

@@ -74,7 +74,7 @@ def compile_lock(name: str, environment: Environment, upgrade: bool) -> None:
     else:
         draft.unlink(missing_ok=True)
     command = [str(environment.uv), *COMPILE, *chosen, *options, source, "--output-file", str(draft)]
-    environment.run(f"nothing: making requirements/{name}.lock", command)
+    environment.run(f"requirements/{name}.lock", command)
     pins = "".join(line for line in draft.open() if not line.startswith("#"))
     head = f"# Made by `make lock`; edit pyproject.toml or requirements/*.txt instead.\n# inputs: {digest(name)}\n"
     path(name).write_text(head + pins)

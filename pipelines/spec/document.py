@@ -159,7 +159,10 @@ def parse(text: str, file: str) -> Document:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         said = ", ".join(part for part in (error.problem, error.context) if part)
-        raise SpecError([Problem(file, line, column, "", f"is not valid YAML: {said}")]) from None
+        # libyaml reads ahead, and may meet a limit of its own before `_bound` meets ours.
+        deep = "nesting depth" in said
+        told = f"is nested deeper than {MAX_DEPTH} levels" if deep else f"is not valid YAML: {said}"
+        raise SpecError([Problem(file, line, column, "", told)]) from None
     except (yaml.YAMLError, ValueError) as error:
         said = str(error).splitlines()[0] if str(error) else "unreadable"
         raise SpecError([Problem(file, 1, 1, "", f"is not valid YAML: {said}")]) from None

@@ -41,6 +41,11 @@ def test_each_recipe_is_complete(name: str) -> None:
     assert f"gristmill run {name}" in text, "say in the header how it is run"
 
 
+@pytest.mark.parametrize("name", list(recipes()))
+def test_no_recipe_ends_in_an_error_because_the_machine_is_slow(name: str) -> None:
+    assert load(name).budget.time is None, "a busy machine is no mistake of the user: bound the tokens"
+
+
 #: What stands in for a file that a recipe asks its user for: a row with all that recipes read of one.
 ROW: dict[str, Any] = {
     "prompt": "Add two numbers.",
