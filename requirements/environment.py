@@ -16,7 +16,9 @@ REQUIREMENTS = ROOT / "requirements"
 PYTHONS = ((3, 11), (3, 12), (3, 13))
 MACHINES = ("x86_64", "aarch64")
 
-#: What a failed command printed -> why it failed and what to do. The first match counts.
+#: How pip and uv say it.
+DISK_FULL = r"No space left on device|os error 28\b|Disk quota exceeded"
+NOT_WRITABLE = r"Permission denied|os error 13\b|Read-only file system|os error 30\b"
 NO_NETWORK = (
     r"(?i)error sending request|dns error|failed to resolve|name resolution|connection refused|connection reset"
     r"|NewConnectionError|timed out|network is unreachable|certificate|HTTP status (server|client) error|ProxyError"
@@ -25,9 +27,10 @@ NO_FILE = (
     r"(?i)no wheels with a matching|no matching distribution|not find a version|no usable wheels"
     r"|was not found in the package registry|there (is|are) no versions? of|was not found in the provided"
 )
+#: What a failed command printed -> why it failed and what to do. The first match counts.
 REASONS = (
     (
-        r"No space left on device|os error 28\b|Disk quota exceeded",
+        DISK_FULL,
         "the disk is full: free space where {venv} and the caches of pip and uv lie, and run it again",
     ),
     (
@@ -46,7 +49,7 @@ REASONS = (
         "of pip and uv",
     ),
     (
-        r"Permission denied|os error 13\b|Read-only file system|os error 30\b",
+        NOT_WRITABLE,
         "a file or folder may not be written: make {venv} and the caches of pip and uv writable, and run it again",
     ),
 )
@@ -67,7 +70,6 @@ class Environment:
 
     def create(self) -> None:
         """Make the environment, unless it is there, and put the pinned uv into it."""
-        check_machine()
         if not self._works():
             command = [sys.executable, "-m", "venv", "--clear", str(self.venv)]
             done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -76,18 +78,19 @@ class Environment:
                 raise InstallError(_venv_failed(self.venv, said))
         lock = str(REQUIREMENTS / "installer.lock")
         self.run(
-            "uv", [str(self.python), "-m", "pip", "install", "--no-deps", "--require-hashes", "-r", lock]
+            "installing uv",
+            [str(self.python), "-m", "pip", "install", "--no-deps", "--require-hashes", "-r", lock],
         )
 
     def run(self, what: str, command: list) -> None:
-        """Run a command that installs ``what``. Raises InstallError with the reason if it fails."""
+        """Run a command that does ``what``. Raises InstallError with the reason if it fails."""
         code, said = self.attempt(command)
         if code:
             raise self.failure(what, said)
 
     def failure(self, what: str, said: str) -> InstallError:
-        """One sentence about a command that was to install ``what`` and printed ``said``."""
-        return InstallError(f"installing {what} failed: {self.reason(said)}; all output is in {self.log}")
+        """One sentence about a command that was to do ``what`` and printed ``said``."""
+        return InstallError(f"{what} failed: {self.reason(said)}; all output is in {self.log}")
 
     def attempt(self, command: list) -> tuple:
         """The command's exit status and what it printed, which is appended to the log."""
@@ -127,7 +130,7 @@ def check_machine() -> None:
     here = sys.version_info[:2]
     if here not in PYTHONS:
         names = ["{}.{}".format(*version) for version in PYTHONS]
-        found = next((f"python{name}" for name in reversed(names) if shutil.which(f"python{name}")), None)
+        found = next((f"python{name}" for name in reversed(names) if _runs(f"python{name}")), None)
         fix = "install one of them and name it" if found is None else "name the one that is here"
         raise InstallError(
             f"Gristmill needs Python {', '.join(names[:-1])} or {names[-1]}, and {sys.executable} is "
@@ -137,6 +140,16 @@ def check_machine() -> None:
         raise InstallError(
             f"Gristmill needs Linux on {' or '.join(MACHINES)}, and this is {sys.platform} on {os.uname().machine}"
         )
+
+
+def _runs(python: str) -> bool:
+    """Whether there is such a command and it starts: a version manager's may only say that it is not chosen."""
+    command = [python, "-c", ""]
+    quiet = subprocess.DEVNULL
+    return (
+        shutil.which(python) is not None
+        and subprocess.run(command, stdout=quiet, stderr=quiet).returncode == 0
+    )
 
 
 def check_disk(venv: Path, needed: int) -> None:

@@ -15,18 +15,26 @@ import time
 from pathlib import Path
 
 import locks
-from environment import NO_FILE, NO_NETWORK, REQUIREMENTS, ROOT, Environment, InstallError, check_disk
+from environment import (
+    DISK_FULL,
+    NO_FILE,
+    NO_NETWORK,
+    NOT_WRITABLE,
+    REQUIREMENTS,
+    ROOT,
+    Environment,
+    InstallError,
+    check_disk,
+    check_machine,
+)
 
 BUILDS = ("cpu", "cuda", "newest")
 #: Bytes that an environment takes on disk, with room for the caches' part of it.
-NEEDED = {"cpu": 5_000_000_000, "newest": 5_000_000_000, "cuda": 20_000_000_000}
+NEEDED = {"cpu": 5_000_000_000, "newest": 5_000_000_000, "cuda": 15_000_000_000}
 
 
 def install(build: str, environment: Environment, torch: str) -> None:
     """Raises InstallError, with one sentence that says what to do."""
-    if not (environment.venv / "bin" / "python").exists():
-        check_disk(environment.venv, NEEDED[build])
-    environment.create()
     for lock in ("installer",) if build == "newest" else ("installer", build):
         locks.check(lock)
     other = {"cpu": "cuda", "cuda": "cpu"}.get(build)
@@ -35,6 +43,9 @@ def install(build: str, environment: Environment, torch: str) -> None:
             f"{environment.venv} holds the {other} build, and the two exclude each other: name another place, as in "
             f"`make install BUILD={build} VENV=.venv-{build}`, or run `make clean` first"
         )
+    if not environment.python.exists():
+        check_disk(environment.venv, NEEDED[build])
+    environment.create()
     if build != "cuda":
         torch_for_cpus(environment, any_build=torch == "any")
     if build == "newest":
@@ -52,14 +63,14 @@ def torch_for_cpus(environment: Environment, any_build: bool) -> None:
     uv = _uv(environment)
     if any_build:
         # The usual build needs the CUDA libraries that it names in order to be imported.
-        environment.run("torch", [*uv, f"torch=={version}"])
+        environment.run("installing torch", [*uv, f"torch=={version}"])
         return
     pip = [str(environment.python), "-m", "pip", "install", "--no-deps", f"torch=={version}+cpu"]
     code, said = environment.attempt(pip)
     if code == 0:
         return
-    if not re.search(NO_FILE, said):
-        raise environment.failure("torch", said)
+    if re.search(DISK_FULL, said) or re.search(NOT_WRITABLE, said):
+        raise environment.failure("installing torch", said)
     code, said = environment.attempt([*uv, "--no-deps", "--torch-backend", "cpu", f"torch=={version}"])
     if code:
         raise no_cpu_build(version, said, environment)
@@ -72,7 +83,7 @@ def no_cpu_build(version: str, said: str, environment: Environment) -> InstallEr
     elif re.search(NO_FILE, said):
         theirs = "has none"
     else:
-        return environment.failure("torch", said)
+        return environment.failure("installing torch", said)
     return InstallError(
         f"no CPU build of torch {version} for Python {sys.version_info[0]}.{sys.version_info[1]} was found: the index of "
         f"pip has none, and PyTorch's own index {theirs}: make one of them reachable, name a folder that has the file "
@@ -87,9 +98,11 @@ def pinned(build: str, environment: Environment) -> None:
     print(f"installing what {lock.relative_to(ROOT)} pins", flush=True)
     uv = _uv(environment)
     environment.run(
-        "what the lock pins", [*uv, "--no-deps", "--no-build", "--require-hashes", "-r", str(lock)]
+        "installing what the lock pins", [*uv, "--no-deps", "--no-build", "--require-hashes", "-r", str(lock)]
     )
-    environment.run("Gristmill", [*uv, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+    environment.run(
+        "installing Gristmill", [*uv, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
+    )
 
 
 def newest(environment: Environment) -> None:
@@ -99,7 +112,7 @@ def newest(environment: Environment) -> None:
     bounds.write_text("\n".join([*locks.lifted(), f"torch=={torch_version()}"]) + "\n")
     left_out = str(REQUIREMENTS / "left-out.txt")
     options = ["--overrides", str(bounds), "--excludes", left_out, "--editable", f"{ROOT}[cpu,dev]"]
-    environment.run("the newest of everything", [*_uv(environment), *options])
+    environment.run("installing the newest of everything", [*_uv(environment), *options])
     pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", locks.path("cpu").read_text(), re.MULTILINE))
     for name, version in sorted(_installed(environment).items()):
         if name in pins and pins[name] != version:
@@ -134,6 +147,7 @@ def main() -> int:
     arguments = parser.parse_args()
     started = time.time()
     try:
+        check_machine()
         install(arguments.build, Environment(arguments.into.absolute()), arguments.torch)
     except InstallError as failure:
         print(failure, file=sys.stderr)

@@ -13,7 +13,7 @@ import re
 import sys
 from pathlib import Path
 
-from environment import ROOT, Environment, InstallError
+from environment import ROOT, Environment, InstallError, check_machine
 
 DIGEST = re.compile(r"^# inputs: ([0-9a-f]{64})$", re.MULTILINE)
 
@@ -74,7 +74,9 @@ def compile_lock(name: str, environment: Environment, upgrade: bool) -> None:
     else:
         draft.unlink(missing_ok=True)
     command = [str(environment.uv), *COMPILE, *chosen, *options, source, "--output-file", str(draft)]
-    environment.run(f"requirements/{name}.lock", command)
+    code, said = environment.attempt(command)
+    if code:
+        raise InstallError(f"requirements/{name}.lock cannot be made:\n{said.rstrip()}")
     pins = "".join(line for line in draft.open() if not line.startswith("#"))
     head = f"# Made by `make lock`; edit pyproject.toml or requirements/*.txt instead.\n# inputs: {digest(name)}\n"
     path(name).write_text(head + pins)
@@ -109,6 +111,7 @@ def main() -> int:
     parser.add_argument("--upgrade", action="store_true", help="take the newest of everything within bounds")
     arguments = parser.parse_args()
     try:
+        check_machine()
         environment = Environment(arguments.into.absolute())
         environment.create()
         for name in LOCKS:

@@ -36,13 +36,17 @@ class InterpretTriton(MetaPathFinder):
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != "triton":
             return None
-        sys.meta_path.remove(self)
+        # Torch only asks whether Triton is there, while it is imported itself: so nothing is decided before Triton runs.
         found = PathFinder.find_spec(name)
-        if found is None or found.loader is None or _has_gpu():
+        if found is None or found.loader is None:
             return found
         run = found.loader.exec_module
 
         def interpreted(module: ModuleType) -> None:
+            sys.meta_path.remove(self)
+            if _has_gpu():
+                run(module)
+                return
             os.environ["TRITON_INTERPRET"] = "1"
             try:
                 run(module)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
@@ -11,17 +12,27 @@ import pytest
 REQUIREMENTS = Path(__file__).parents[2] / "requirements"
 
 
+def _load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """By its path: the folder that the tests run in may have the same name as a script."""
+    spec = spec_from_file_location(name, REQUIREMENTS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(REQUIREMENTS))
-    return importlib.import_module("environment")
+    return _load("environment", monkeypatch)
 
 
 @pytest.fixture
-def locks(environment: ModuleType) -> ModuleType:
-    return importlib.import_module("locks")
+def locks(environment: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    return _load("locks", monkeypatch)
 
 
 @pytest.fixture
-def install(locks: ModuleType) -> ModuleType:
-    return importlib.import_module("install")
+def install(locks: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    return _load("install", monkeypatch)

