@@ -143,9 +143,7 @@ class Campaign:
 
     def _wait(self) -> None:
         done = [key.data for key, _ in self._selector.select(1.0)]
-        late = [
-            pid for pid, (_, each) in self._running.items() if time.monotonic() - each.started > LIMIT_S
-        ]
+        late = [pid for pid, (_, each) in self._running.items() if time.monotonic() - each.started > LIMIT_S]
         for pid in {*done, *late}:
             self._end(pid, ended=pid in done)
 
@@ -190,7 +188,16 @@ def warm(found: list[Seed], folder: Path) -> None:
         (target.parent / "t.yaml").write_text(spec_of(seed, target, as_lines=True))
         os.waitpid(read_in_fork(target.parent, target.parent / "t.yaml"), 0)
         for name in (target.parent / "modules").read_text().splitlines():
-            if name.split(".")[0] in ("gristmill", "pyarrow", "datasets", "pandas", "rich", "pydantic", "fsspec", "yaml"):
+            if name.split(".")[0] in (
+                "gristmill",
+                "pyarrow",
+                "datasets",
+                "pandas",
+                "rich",
+                "pydantic",
+                "fsspec",
+                "yaml",
+            ):
                 importlib.import_module(name)
 
 
@@ -205,7 +212,12 @@ def damaged(count: int, found: list[Seed], draw: random.Random) -> Iterator[tupl
         file = draw.choice(seed.files)
         other = draw.choice(draw.choice(alike).files)
         data = DAMAGES[damage](file.read_bytes(), other.read_bytes(), draw)
-        yield f"{number:06d}-{damage.replace(' ', '-')}-{kind.replace(' ', '-')}-{seed.name}", seed, file, data
+        yield (
+            f"{number:06d}-{damage.replace(' ', '-')}-{kind.replace(' ', '-')}-{seed.name}",
+            seed,
+            file,
+            data,
+        )
 
 
 def campaign(count: int, number: int, workers: int, keep: Path | None) -> dict[str, Counter[str]]:
@@ -248,7 +260,7 @@ def show(table: dict[str, Counter[str]]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=5000)
-    parser.add_argument("--quick", action="store_true", help="300 files, and no result file")
+    parser.add_argument("--quick", action="store_true", help="300 files")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--keep", type=Path, help="where files that did harm stay")

@@ -191,7 +191,9 @@ def _arrow(folder: Path) -> Iterator[Seed]:
         for table_name, table in {**tables(), **arrow_only()}.items():
             for packed in (None, "lz4", "zstd"):
                 path = folder / f"{table_name}-{kind.split()[1]}-{packed or 'plain'}.arrow"
-                with writer(str(path), table.schema, options=pa.ipc.IpcWriteOptions(compression=packed)) as out:
+                with writer(
+                    str(path), table.schema, options=pa.ipc.IpcWriteOptions(compression=packed)
+                ) as out:
                     out.write_table(table, max_chunksize=25)
                 yield _one(kind, path.stem, "dataset", path)
 
@@ -199,7 +201,7 @@ def _arrow(folder: Path) -> Iterator[Seed]:
 def _lines(folder: Path) -> Iterator[Seed]:
     rows = [
         {
-            "prompt": f"question {n} äß \" \\ \n \u2028",
+            "prompt": f'question {n} äß " \\ \n \u2028',
             "n": n,
             "score": n / 7 if n % 2 else None,
             "ok": n % 2 == 0,
@@ -210,7 +212,11 @@ def _lines(folder: Path) -> Iterator[Seed]:
     ]
     for name, ascii_only in (("text", False), ("escaped", True)):
         data = "".join(json.dumps(row, ensure_ascii=ascii_only) + "\n" for row in rows).encode()
-        for ending, packed in (("jsonl", data), ("jsonl.gz", gzip.compress(data, mtime=0)), ("jsonl.zst", None)):
+        for ending, packed in (
+            ("jsonl", data),
+            ("jsonl.gz", gzip.compress(data, mtime=0)),
+            ("jsonl.zst", None),
+        ):
             path = folder / f"{name}.{ending}"
             if packed is None:
                 with pa.CompressedOutputStream(str(path), "zstd") as out:
