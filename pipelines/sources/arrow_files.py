@@ -47,11 +47,28 @@ def checked(pieces: Iterator[Piece], schema: pa.Schema, columns: Sequence[str]) 
             yield ready
 
 
-def saved_files(folder: Path) -> list[File]:
-    """The Arrow files of a saved data set, in the order that its ``state.json`` gives.
+def saved_data_set(folder: Path) -> tuple[pa.Schema, Iterator[Piece]]:
+    """The schema and the batches of what ``Dataset.save_to_disk`` wrote. Raises DataError where it is damaged."""
+    found = _saved_files(folder)
+    # A data set without rows may have no files: then only its description knows the columns.
+    return arrow_files(found) if found else (_described(folder), iter(()))
 
-    Raises DataError where that file is damaged, or names one that is not there.
-    """
+
+def _described(folder: Path) -> pa.Schema:
+    from datasets import Features
+
+    file = folder / "dataset_info.json"
+    try:
+        features = Features.from_dict(json.loads(file.read_bytes())["features"])
+        return plain(features.arrow_schema)
+    except Exception as error:  # the library raises a dozen unrelated types
+        raise DataError(
+            f"{file}: not what Dataset.save_to_disk writes ({type(error).__name__}): save the data set again"
+        ) from error
+
+
+def _saved_files(folder: Path) -> list[File]:
+    """The Arrow files of a saved data set, in the order that its ``state.json`` gives."""
     state = folder / STATE
     try:
         names = [entry["filename"] for entry in json.loads(state.read_bytes())["_data_files"]]

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt
 
 from ..errors import DataError
 from ..operator import Estimate, Source
-from .arrow_files import STATE, Piece, arrow_files, checked, saved_files
+from .arrow_files import STATE, Piece, arrow_files, checked, saved_data_set
 from .columns import final_names, prepared
 from .locations import files
 from .types import plain, refuse_unholdable
@@ -55,7 +55,7 @@ class HuggingFaceDataset(Source):
         schema, pieces = self._pieces()
         names = final_names(schema.names, self.rename, self.columns, self.path)
         refuse_unholdable(schema, list(names), self.path)
-        return prepared(checked(pieces, schema, list(names)), names, self.rows, context)
+        return prepared(checked(pieces, schema, list(names)), schema, names, self.rows, context)
 
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=self.rows or 0)
@@ -85,7 +85,7 @@ class HuggingFaceDataset(Source):
     def _pieces(self) -> tuple[pa.Schema, Iterator[Piece]]:
         folder = self._folder()
         if folder is not None:
-            return arrow_files(saved_files(folder))
+            return saved_data_set(folder)
         if self._is_arrow_file():
             return arrow_files(files(self.path, (".arrow",)))
         return self._from_hub()

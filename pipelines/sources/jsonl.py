@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias
 
 from ..errors import DataError
-from .columns import final_names, prepared
+from .columns import final_names, no_rows, prepared
 from .files import FileSource
 from .locations import UNREADABLE, File, unreadable
 from .shape import Shapes
@@ -43,20 +43,24 @@ class Jsonl(FileSource):
 
     def read(self, context: Context) -> Iterator[pa.RecordBatch]:
         found = self.files()
-        if not found:
-            return iter(())
-        shapes = Shapes(self.as_json)
+        shapes, number = Shapes(self.as_json), -1
         for number, (row, place, _) in enumerate(islice(_rows(found, _checked), self.rows)):
             if number % _BATCH_ROWS == 0:
                 context.check()
             shapes.add(row, place)
         schema = shapes.schema()
+        if number < 0:
+            return no_rows(self.columns)
         for name in self.as_json:
             if name not in schema.names:
                 raise DataError(f"{found[0].name}: as_json: no column {name!r}")
+        if not schema.names:
+            raise DataError(
+                f"{found[0].name}: its {number + 1:,} objects are all empty: a row needs a column"
+            )
         names = final_names(schema.names, self.rename, self.columns, found[0].name)
         again = islice(_rows(found, json.loads), self.rows)
-        return prepared(_batches(again, shapes, schema), names, None, context)
+        return prepared(_batches(again, shapes, schema), schema, names, None, context)
 
     def count_rows(self) -> int:
         total = 0

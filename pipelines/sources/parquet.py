@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
-from .columns import final_names, prepared
+from .columns import final_names, no_rows, prepared
 from .damage import damage_told, refuse_impossible_times, validate
 from .files import FileSource
 from .locations import File
@@ -33,11 +33,11 @@ class Parquet(FileSource):
     def read(self, context: Context) -> Iterator[pa.RecordBatch]:
         found = self.files()
         if not found:
-            return iter(())
+            return no_rows(self.columns)
         schema = one_schema((file.name, _schema(file)) for file in found)
         names = final_names(schema.names, self.rename, self.columns, found[0].name)
         refuse_unholdable(schema, list(names), found[0].name)
-        return prepared(_batches(found, schema, list(names)), names, self.rows, context)
+        return prepared(_batches(found, schema, list(names)), schema, names, self.rows, context)
 
     def count_rows(self) -> int:
         total = 0
