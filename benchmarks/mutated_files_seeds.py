@@ -23,13 +23,14 @@ _DAY = datetime.datetime(2026, 1, 2, 3, 4, 5)
 @dataclass(frozen=True)
 class Seed:
     """``kind``: the format. ``source``: what reads it. ``path``: what the source is given, a file or a folder.
-    ``files``: those of it that may be damaged."""
+    ``files``: those of it that may be damaged. ``as_lines``: can its values be written as JSON?"""
 
     kind: str
     name: str
     source: str
     path: Path
     files: tuple[Path, ...]
+    as_lines: bool
 
 
 def tables() -> dict[str, pa.Table]:
@@ -162,8 +163,12 @@ _ENCODED: dict[str, tuple[pa.DataType, str]] = {
 }
 
 
+#: Tables of which JSON has all types.
+_JSON = ("numbers", "nested", "coded", "views", "runs", *_ENCODED)
+
+
 def _one(kind: str, name: str, source: str, path: Path) -> Seed:
-    return Seed(kind, name, source, path, (path,))
+    return Seed(kind, name, source, path, (path,), source == "jsonl" or name.startswith(_JSON))
 
 
 def _parquet(folder: Path) -> Iterator[Seed]:
@@ -239,4 +244,4 @@ def _saved(folder: Path) -> Iterator[Seed]:
         path = folder / f"saved-{name}"
         datasets.Dataset(datasets.table.InMemoryTable(table)).save_to_disk(str(path))
         files = tuple(sorted(file for file in path.iterdir() if file.is_file()))
-        yield Seed("datasets folder", name, "dataset", path, files)
+        yield Seed("datasets folder", name, "dataset", path, files, name in _JSON)

@@ -42,6 +42,10 @@ def damage_told(name: str, kind: str) -> Iterator[None]:
         raise DataError(
             f"{name}: a part of it takes more memory than there is; if no part is that large, {_WAY_OUT}"
         ) from error
+    except pa.ArrowNotImplementedError as error:
+        raise DataError(
+            f"{name}: Arrow cannot read it ({first_line(error)}): write it with other types or encodings"
+        ) from error
     except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"{name}: not {kind}, or a damaged one ({first_line(error)}); {_WAY_OUT}") from error
 

@@ -65,9 +65,11 @@ def _batches(found: Sequence[File], schema: pa.Schema, columns: Sequence[str]) -
         with _opened(file) as parquet:
             here = [name for name in columns if name in parquet.schema_arrow.names]
             start = 0
-            for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=here):
-                validate(batch, file.name, start)
-                ready = fitted(batch, schema, columns, file.name)
-                refuse_impossible_times(ready, file.name, start)
-                yield ready
-                start += batch.num_rows
+            # Group by group: Arrow cannot put nested columns of several groups into one batch.
+            for group in range(parquet.num_row_groups):
+                for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[group], columns=here):
+                    validate(batch, file.name, start)
+                    ready = fitted(batch, schema, columns, file.name)
+                    refuse_impossible_times(ready, file.name, start)
+                    yield ready
+                    start += batch.num_rows
