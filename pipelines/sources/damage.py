@@ -2,7 +2,7 @@
 
 Arrow trusts what it reads: an offset that leads out of a buffer ends the process when the value is used, not when the
 file is opened. So whatever comes out of a file of others is looked through once: the structure by Arrow's own full
-validation, and dates and times by whether Python has them.
+validation, and dates by whether Python has them.
 """
 
 from __future__ import annotations
@@ -53,8 +53,7 @@ def damage_told(name: str, kind: str) -> Iterator[None]:
 def validate(batch: pa.RecordBatch, name: str, start: int) -> None:
     """Look every value of a batch through. ``start``: rows of the file before it.
 
-    Raises DataError, naming file, rows and column, where a value leads out of its buffer, a text is no UTF-8, or a date
-    or time is none that Python has.
+    Raises DataError, naming file, rows and column, where a value leads out of its buffer or a text is no UTF-8.
     """
     import pyarrow as pa
 
@@ -71,19 +70,19 @@ def validate(batch: pa.RecordBatch, name: str, start: int) -> None:
 
 
 def refuse_impossible_times(batch: pa.RecordBatch, name: str, start: int) -> None:
-    """Raise DataError for a date, time or duration that Python does not have. The types are those of ``types.plain``."""
+    """Raise DataError for a date or duration that Python does not have. The types are those of ``types.plain``."""
     for column, array in zip(batch.schema.names, batch.columns):
         for times, (least, most) in _times(array):
             found = _outside(times, least, most)
             if found is not None:
                 raise DataError(
                     f"{name}: rows {start + 1:,} to {start + batch.num_rows:,}: column {column!r} holds the {times.type} "
-                    f"{found}, outside of what a date, time or duration can be: correct it, or read the column as a number"
+                    f"{found}, outside of what a date or duration can be: correct it, or read the column as a number"
                 )
 
 
 def _times(array: pa.Array) -> Iterator[tuple[pa.Array, tuple[int, int]]]:
-    """The arrays of dates, times and durations within an array, with the least and the greatest that each may hold."""
+    """The arrays of dates and durations within an array, with the least and the greatest that each may hold."""
     import pyarrow as pa
 
     types, kind = pa.types, array.type
@@ -92,8 +91,6 @@ def _times(array: pa.Array) -> Iterator[tuple[pa.Array, tuple[int, int]]]:
         yield array, (_FIRST_DAY * each, _LAST_DAY * each)
     elif types.is_date32(kind):
         yield array, (_FIRST_DAY, _LAST_DAY)
-    elif types.is_time(kind):
-        yield array, (0, _DAY * _PER_SECOND[kind.unit] - 1)
     elif types.is_duration(kind):
         most = _LONGEST_DAYS * _DAY * _PER_SECOND[kind.unit]
         yield array, (-most, most)
@@ -108,7 +105,7 @@ def _times(array: pa.Array) -> Iterator[tuple[pa.Array, tuple[int, int]]]:
 
 
 def _has_times(kind: pa.DataType) -> bool:
-    """Is there a date, time or duration within? Flattening a list costs a copy."""
+    """Is there a date or duration within? Flattening a list costs a copy."""
     import pyarrow as pa
 
     from .types import children
