@@ -17,7 +17,7 @@ from .damage import first_line
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: The shape of a value: "null", "bool", "int", "long" (a whole number that no float holds exactly), "float", "text",
+#: The shape of a value: "null", "bool", "int", "long" (a whole number beyond 2**53, which floats round), "float", "text",
 #: "json" (lists and objects that differ), ("list", shape), ("object", ((key, shape), ...)) or an Arrow type for other
 #: values (dates, bytes).
 Shape = Any
@@ -55,7 +55,7 @@ def _whole(value: int) -> Shape:
         return "int"
     if not -(2**63) <= value < 2**63:
         raise ValueError(f"the whole number {value} does not fit in 64 bits; write it as a string")
-    return "int" if int(float(value)) == value else "long"
+    return "long"
 
 
 def merge(left: Shape, right: Shape, *, nested: bool = False) -> Shape:
@@ -103,7 +103,7 @@ def describe(shape: Shape) -> str:
     words = {
         "text": "a string",
         "int": "a whole number",
-        "long": "a whole number that no float holds exactly",
+        "long": "a whole number beyond 2**53, which floats round",
         "float": "a number with a fraction",
         "bool": "true or false",
     }
