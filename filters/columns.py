@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..pipelines.errors import DataError
@@ -41,6 +42,37 @@ def text_column(table: pa.Table, name: str, who: str) -> pa.ChunkedArray:
     ):
         raise DataError(f"{who} needs text in the column '{name}', which holds {column.type}")
     return column.cast(pa.large_string())
+
+
+def turns_as_text(table: pa.Table, name: str) -> pa.Table:
+    """The table with the conversations of the column ``name``, lists of turns or JSON text of them, as one text each."""
+    import pyarrow as pa
+
+    if name not in table.column_names or pa.types.is_null(table.column(name).type):
+        return table
+    texts = ["\n".join(_texts(_parsed(value))) or None for value in table.column(name).to_pylist()]
+    return table.set_column(table.column_names.index(name), name, pa.array(texts, pa.large_string()))
+
+
+def _parsed(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _texts(value: object) -> Iterator[str]:
+    """What turns say: the ``content`` of each, and of a content in parts the ``text`` of each."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from _texts(value.get("content"))
+        yield from _texts(value.get("text"))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
 
 
 def joined_texts(table: pa.Table, columns: Sequence[str], who: str) -> list[str | None]:

@@ -8,13 +8,14 @@ from pydantic import BeforeValidator, Field
 
 from ..pipelines.errors import DataError
 from ..pipelines.operator import Context, StepRef, Verdicts, Whole
-from .columns import text_column
+from .columns import text_column, turns_as_text
 from .ngram_index import SHORTEST, Column, NgramIndex
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _WHO = "decontaminate"
+_TURNS = "messages"
 #: Rows looked up at once: bounds the memory, also where many items share an n-gram.
 BLOCK = 4096
 
@@ -27,8 +28,8 @@ class Decontaminate(Whole):
     """Filters rows that share word n-grams with evaluation items (rule ``contaminated``).
 
     ``against``: the step (or steps) with the evaluation items. Texts are compared word by word, case
-    and punctuation aside, over ``columns`` (those of them that a table has); an n-gram lies within
-    one text. As in GPT-3's appendix C (Brown et al., 2020), with n = 13 words by default, and shorter
+    and punctuation aside, over ``columns`` (those of them that a table has; the turns of ``messages`` are one
+    text); an n-gram lies within one text. As in GPT-3's appendix C (Brown et al., 2020), with n = 13 words by default, and shorter
     evaluation texts: one of 8 to n - 1 words counts as one n-gram of its own length, and one below
     8 words only where it is the whole of a row's first column (the prompt) again.
 
@@ -40,6 +41,7 @@ class Decontaminate(Whole):
     """
 
     value_field: ClassVar[str | None] = "against"
+    version: ClassVar[int] = 2
 
     against: Annotated[
         tuple[StepRef, ...],
@@ -47,7 +49,7 @@ class Decontaminate(Whole):
         BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
     ]
     n: Annotated[int, Field(ge=SHORTEST)] = 13
-    columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt", "response")
+    columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt", "response", _TURNS)
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
     max_document_frequency: Annotated[int, Field(ge=1)] | None = None
 
@@ -56,7 +58,9 @@ class Decontaminate(Whole):
         import numpy as np
         import pyarrow as pa
 
-        tables = [(step, each) for step in self.against if _own_columns(each := context.table(step))]
+        table = self._readable(table)
+        named = [(step, self._readable(context.table(step))) for step in self.against]
+        tables = [(step, each) for step, each in named if _own_columns(each)]
         if not tables:  # a source that was given no file has no columns of its own either
             return Verdicts(summary={"items": 0, "contaminated_rows": 0})
         names = [name for name in self.columns if any(name in each.column_names for _, each in tables)]
@@ -92,12 +96,15 @@ class Decontaminate(Whole):
             },
         )
 
+    def _readable(self, table: pa.Table) -> pa.Table:
+        return turns_as_text(table, _TURNS) if _TURNS in self.columns else table
+
     def _texts(self, table: pa.Table, what: str) -> list[Column]:
         """The columns that the table has; those of the first named column may match as wholes."""
         present = [name for name in self.columns if name in table.column_names]
         if not present:
             raise DataError(
-                f"{_WHO} compares {' and '.join(self.columns)}, and {what} have neither; set `columns` to "
+                f"{_WHO} compares {', '.join(self.columns)}, and {what} have none of them; set `columns` to "
                 f"some of: {', '.join(_own_columns(table))}"
             )
         return [(text_column(table, name, _WHO).to_pylist(), name == self.columns[0]) for name in present]

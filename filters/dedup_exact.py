@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
-import sys
-import unicodedata
+import json
+import warnings
 from itertools import count
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..pipelines.operator import Context, Verdicts, Whole
 from .columns import require_columns
+from .same_text import Normalize, text_key, value_key
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
+_WHO = "dedup: exact"
+_OWN = ("prompt", "response")
+_TURNS = "messages"
+
 
 class ExactDedup(Whole):
     """Keeps the first row, in the table's order, of those whose ``columns`` are equal.
 
-    ``normalize``: texts that differ only in case, white space or Unicode form count as equal
-    (:func:`normalize_text`). ``strip_punctuation``: then in punctuation too. A null equals a null.
+    ``columns``: ``prompt`` and ``response`` where it is left out, and ``messages`` where the rows have conversations.
+    A null equals a null, but rows whose columns are all null equal no other: nothing is known of them. ``normalize``:
+    ``prose`` folds case, white space and Unicode form, ``code`` only line ends and white space at the ends of lines,
+    ``auto`` does to each text what suits it (:func:`~.same_text.looks_like_code`), ``none`` nothing.
+    ``strip_punctuation``: prose is compared without punctuation too. Lists and structures are compared value by value.
     The others are filtered with rule ``exact_duplicate``; their neighbour is the row that was kept.
     """
 
-    columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt", "response")
-    normalize: bool = True
+    version: ClassVar[int] = 2
+
+    columns: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    normalize: Normalize = "auto"
     strip_punctuation: bool = False
 
+    @model_validator(mode="after")
+    def _punctuation_of_prose(self) -> ExactDedup:
+        if self.strip_punctuation and self.normalize in ("code", "none"):
+            raise ValueError(
+                f"`strip_punctuation` goes with `normalize: prose` or `auto`, not {self.normalize}"
+            )
+        return self
+
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
-        """Judge all rows. Raises DataError where a column is missing or holds lists or structures."""
+        """Judge all rows. Raises DataError where a column is missing."""
         import numpy as np
 
         first = self.first_occurrences(table)
@@ -52,52 +70,39 @@ class ExactDedup(Whole):
         """For each row, the index of the first row that equals it; int64, shape ``(rows,)``."""
         import numpy as np
 
-        who = "dedup: exact"
-        require_columns(table, self.columns, who)
-        values = [self._keys(table.column(name), name) for name in self.columns]
-        keys = values[0] if len(values) == 1 else zip(*values)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", SyntaxWarning
+            )  # of texts that Python reads, to see if they are code
+            values = [self._keys(table.column(name), name) for name in self._compared(table)]
         seen: dict[object, int] = {}
-        return np.fromiter(map(seen.setdefault, keys, count()), np.int64, table.num_rows)
+        first = map(seen.setdefault, zip(*values), count())
+        nothing = (None,) * len(values)
+        alone = (
+            row if key == nothing else place for row, (key, place) in enumerate(zip(zip(*values), first))
+        )
+        return np.fromiter(alone, np.int64, table.num_rows)
+
+    def _compared(self, table: pa.Table) -> tuple[str, ...]:
+        if self.columns is not None:
+            require_columns(table, self.columns, _WHO)
+            return self.columns
+        if _TURNS in table.column_names:
+            return tuple(name for name in (*_OWN, _TURNS) if name in table.column_names)
+        require_columns(table, _OWN, _WHO)
+        return _OWN
 
     def _keys(self, column: pa.ChunkedArray, name: str) -> list[object]:
-        import pyarrow as pa
-
-        from ..pipelines.errors import DataError
-
-        if pa.types.is_nested(column.type):
-            raise DataError(
-                f"dedup: exact compares texts and numbers; the column '{name}' holds {column.type}"
-            )
-        values: list[object] = column.to_pylist()
-        if not (self.normalize or self.strip_punctuation):
-            return values
-        return [
-            normalize_text(value, strip_punctuation=self.strip_punctuation)
-            if isinstance(value, str)
-            else value
-            for value in values
-        ]
+        key = text_key(self.normalize, self.strip_punctuation)
+        values = column.to_pylist()
+        if name == _TURNS:
+            values = [_turns(value) if isinstance(value, str) else value for value in values]
+        return [value_key(value, key) for value in values]
 
 
-def normalize_text(text: str, *, strip_punctuation: bool = False) -> str:
-    """NFKC, case folded, white space collapsed to single spaces and trimmed.
-
-    ``strip_punctuation`` also removes the characters of Unicode's categories P*.
-    """
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    text = text.casefold()
-    if strip_punctuation:
-        text = text.translate(_punctuation())
-    return " ".join(text.split())
-
-
-_PUNCTUATION: dict[int, None] = {}
-
-
-def _punctuation() -> dict[int, None]:
-    if not _PUNCTUATION:
-        _PUNCTUATION.update(
-            (code, None) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "P"
-        )
-    return _PUNCTUATION
+def _turns(text: str) -> object:
+    """Turns that travel as JSON text, because their keys differ from row to row; the text where it is something else."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -32,8 +32,8 @@ from .operator import (
 )
 from .records import Row
 from .sources.columns import final_names
-from .sources.parquet import fitted, plain
 from .sources.shape import Shapes
+from .sources.types import fitted, plain, refuse_unholdable
 from .user_function import is_reference, load, source_digest
 
 if TYPE_CHECKING:
@@ -192,7 +192,10 @@ class UserSource(Source, _UserStep):
         schema = shapes.schema()
         final_names(schema.names, {}, None, self.source)
         for start in range(0, len(rows), _BATCH_ROWS):
-            yield shapes.batch(rows[start : start + _BATCH_ROWS], schema)
+            some = rows[start : start + _BATCH_ROWS]
+            yield shapes.batch(
+                some, schema, [f"{self.source}: row {start + number}" for number in range(len(some))]
+            )
 
     def _from_tables(self, made: Iterator[Any]) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
@@ -208,12 +211,13 @@ class UserSource(Source, _UserStep):
             if schema is None:
                 schema = here
                 final_names(schema.names, {}, None, self.source)
+                refuse_unholdable(schema, schema.names, self.source)
             if here != schema:
                 raise DataError(
                     f"{self.source}: item {number} has the columns {_columns(here)}; those before had {_columns(schema)}"
                 )
             for batch in [item] if isinstance(item, pa.RecordBatch) else item.to_batches():
-                yield fitted(batch, schema, schema.names)
+                yield fitted(batch, schema, schema.names, self.source)
 
 
 def _columns(schema: pa.Schema) -> str:

@@ -152,6 +152,11 @@ class OpenAIEngine:
                     answer = await client.post(f"{self._options.url}{path}", json=body)
                 except (httpx.TransportError, httpx.TimeoutException) as error:
                     reason = f"{type(error).__name__}: {error}".rstrip(": ")
+                except RuntimeError:
+                    if not client.is_closed:
+                        raise
+                    # Another call found the server gone, and this engine was replaced while it waited.
+                    raise self._error(request, "its connections were closed", retryable=True) from None
                 else:
                     if answer.status_code == 200:
                         self._limit.went_well()

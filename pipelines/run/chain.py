@@ -15,7 +15,7 @@ from ..operator import Apply, Context, Map, TableApply, TableMap
 from ..plan.nodes import PlannedStep
 from .meter import PAYING, Bill
 from .occupancy import Span
-from .outcomes import all_kept, failed_rows, from_outcomes, from_verdicts, going_on
+from .outcomes import failed_rows, from_outcomes, from_verdicts, going_on, of_no_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Chain:
             started = time.monotonic()
             bill = Bill()
             PAYING.set(bill)
-            made = await self._apply(step, table) if table.num_rows else all_kept(table)
+            made = await self._apply(step, table) if table.num_rows else of_no_rows(table, step.operator)
             seconds = time.monotonic() - started
             await emit(Result(step.name, made, table.num_rows, bill.usage, seconds, bill.spans))
             table = going_on(made)

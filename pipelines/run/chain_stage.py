@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..inference import Usage
 from ..operator import Map
 from ..plan.nodes import PlannedStep
 from ..store.parts import Part
@@ -15,7 +16,7 @@ from ..store.run_directory import StepStore
 from .chain import Result
 from .executor import Executor
 from .occupancy import Occupancy, Spans, measure
-from .outcomes import going_on
+from .outcomes import going_on, of_no_rows
 from .pace import Pace
 from .rows import Rows
 from .session import Session
@@ -65,9 +66,21 @@ class ChainStage:
             engines = self._occupancy(pace)
         else:
             engines = {}
+            self._hand_columns_on()
         for step, store, reused in zip(stage.steps, self.stores, self._reused, strict=True):
             seconds = time.monotonic() - started
             self._finish(step, store, seconds, engines.get(step.name, []), reused=reused)
+
+    def _hand_columns_on(self) -> None:
+        """Where no rows come in, an empty part of each step keeps the columns for what follows."""
+        if len(self.inputs):
+            return
+        table = self.inputs.all()
+        for step, store in zip(self.stage.steps, self.stores, strict=True):
+            table = of_no_rows(table, step.operator)
+            if not store.parts():
+                store.commit(table, start=0, stop=0, basis=self.stage.basis, rows_in=0, usage=Usage())
+            table = going_on(table)
 
     def missing(self) -> Iterator[Item]:
         """Micro-batches that some step of the chain has not committed, in order.

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from ..errors import DataError
-from ..operator import Failed, Filtered, Kept, Made, Outcome, Verdicts
+from ..operator import Failed, Filtered, Kept, Made, Map, Operator, Outcome, Verdicts
 from ..records import Row
 from ..store.parts import FAILED, FATE, FILTERED, ID, KEPT, PARENTS, REASON, REASON_TYPE
 
@@ -79,6 +79,14 @@ def from_outcomes(
         result = _put(result, ID, pa.array(ids, pa.string()))
         result = _put(result, PARENTS, pa.array([[name] for name in parents], pa.list_(pa.string())))
     return with_fates(result, [_fate(outcome) for outcome in flat], [_reason(outcome) for outcome in flat])
+
+
+def of_no_rows(table: pa.Table, operator: Operator) -> pa.Table:
+    """What a step makes of a table without rows: its columns, and those that a map says it adds."""
+    for name, kind in operator.types().items() if isinstance(operator, Map) else ():
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(0, kind))
+    return all_kept(table)
 
 
 def from_verdicts(table: pa.Table, verdicts: Verdicts, *, step: str) -> pa.Table:

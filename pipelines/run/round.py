@@ -38,19 +38,17 @@ class Round:
 
     def _repair(self) -> None:
         """Set aside what is damaged, so that just this is made again."""
+        failed: list[str] = []
         for stage in stages(self.session.plan, self.session.run):
             for number, step in enumerate(stage.steps):
                 store = self._store(stage, number)
-                if self.retry_failed:
-                    self._drop_failed(store)
                 if not store.complete:
                     for told in store.repair(stage.basis):
                         self.session.notice(f"step {step.name}: {told}", warning=True)
-
-    def _drop_failed(self, store: StepStore) -> None:
-        for part in store.parts():
-            if part.ledger.failed:
-                store.drop(part)
+                if self.retry_failed and (rows := _drop_failed(store)):
+                    failed.append(f"{rows:,} of {step.name}")
+        if self.retry_failed and (failed or self.session.plan.round == 1):
+            self.session.notice(f"failed rows to try again: {', '.join(failed) or 'none'}")
 
     def _store(self, stage: Stage, number: int) -> StepStore:
         step = stage.steps[number]
@@ -64,3 +62,11 @@ class Round:
                 break
             needed |= stage.models
         return needed
+
+
+def _drop_failed(store: StepStore) -> int:
+    """Forget the parts with failed rows. Returns how many rows failed in them."""
+    failed = [part for part in store.parts() if part.ledger.failed]
+    for part in failed:
+        store.drop(part)
+    return sum(part.ledger.failed for part in failed)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ..store.parts import FATE, KEPT, REASON, Part
 from ..store.run_directory import StepStore
@@ -16,7 +17,9 @@ class Rows:
     """Rows ``0 .. len(rows)`` of one or several steps, in order; at most one part in memory."""
 
     def __init__(self, stores: Sequence[StepStore]) -> None:
-        self._parts: list[Part] = [part for store in stores for part in store.parts() if part.ledger.kept]
+        everything = [part for store in stores for part in store.parts()]
+        self._parts: list[Part] = [part for part in everything if part.ledger.kept]
+        self._without: list[Part] = [part for part in everything if not part.ledger.kept]
         self._ends = list(accumulate(part.ledger.kept for part in self._parts))
         self._loaded: tuple[int, pa.Table] | None = None
 
@@ -35,8 +38,8 @@ class Rows:
         return pa.concat_tables(pieces, promote_options="permissive") if pieces else self.all()
 
     def all(self) -> pa.Table:
-        """Every row at once."""
-        tables = [_plain(part.read()) for part in self._parts]
+        """Every row at once. Where there is none, the columns that the steps' other rows have."""
+        tables = [_plain(part.read()) for part in self._parts] or [_columns(part) for part in self._without]
         return pa.concat_tables(tables, promote_options="permissive") if tables else EMPTY
 
     def _read(self, index: int) -> pa.Table:
@@ -46,6 +49,10 @@ class Rows:
 
 
 EMPTY = pa.table({"_id": pa.array([], pa.string()), "_parents": pa.array([], pa.list_(pa.string()))})
+
+
+def _columns(part: Part) -> pa.Table:
+    return _plain(pq.read_schema(part.path).empty_table())
 
 
 def _plain(table: pa.Table) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,3 +65,17 @@ def _save(table: pa.Table, folder: Path) -> None:
     finally:
         if shown:
             enable_progress_bar()
+    if not table.num_rows:
+        _save_columns(table, folder)
+
+
+def _save_columns(table: pa.Table, folder: Path) -> None:
+    """A file without rows: the library writes none for an empty data set, and then cannot load it."""
+    import pyarrow as pa
+
+    name = "data-00000-of-00001.arrow"
+    with pa.ipc.new_stream(str(folder / name), table.schema) as out:
+        out.write_table(table)
+    state = folder / "state.json"
+    told = {**json.loads(state.read_text()), "_data_files": [{"filename": name}]}
+    state.write_text(json.dumps(told, indent=2, sort_keys=True))

@@ -51,17 +51,45 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 
 def prepared(
-    batches: Iterator[pa.RecordBatch], names: Mapping[str, str], rows: int | None, context: Context
+    batches: Iterator[pa.RecordBatch],
+    schema: pa.Schema,
+    names: Mapping[str, str],
+    rows: int | None,
+    context: Context,
 ) -> Iterator[pa.RecordBatch]:
-    """The batches with the columns of ``names`` under their new names, ``rows`` rows at most."""
-    left = rows
+    """The batches with the columns of ``names`` under their new names, ``rows`` rows at most.
+
+    ``schema``: of the batches. Where they have no rows, one batch without rows keeps the columns for what follows.
+    """
+    left, empty = rows, True
     for batch in batches:
         context.check()
-        chosen = batch.select(list(names)).rename_columns(list(names.values()))
+        chosen = _named(batch, names)
         if left is not None:
             chosen = chosen.slice(0, left)
             left -= chosen.num_rows
         if chosen.num_rows:
-            yield chosen.replace_schema_metadata(None)
+            empty = False
+            yield chosen
         if left == 0:
             return
+    if empty:
+        yield _named(_none_of(schema), names)
+
+
+def _named(batch: pa.RecordBatch, names: Mapping[str, str]) -> pa.RecordBatch:
+    return batch.select(list(names)).rename_columns(list(names.values())).replace_schema_metadata(None)
+
+
+def no_rows(columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    """What a source of nothing gives: no rows, with the columns that are asked for as texts."""
+    import pyarrow as pa
+
+    if columns:
+        yield _none_of(pa.schema([(name, pa.string()) for name in columns]))
+
+
+def _none_of(schema: pa.Schema) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    return pa.RecordBatch.from_pylist([], schema=schema)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveInt
 
 from ..errors import DataError
 from ..operator import Estimate, Source
+from .arrow_files import STATE, Piece, arrow_files, checked, saved_data_set
 from .columns import final_names, prepared
 from .locations import files
-from .parquet import fitted, plain
+from .types import plain, refuse_unholdable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,22 +45,17 @@ class HuggingFaceDataset(Source):
 
     def content(self) -> Mapping[str, str]:
         folder = self._folder()
-        if folder is None and not self._is_arrow_file():
-            return {f"{self.path}@{self.revision or 'main'}": self._commit()}
-        named = self.path if folder is None else str(folder)
-        return {file.name: file.digest() for file in files(named, (".arrow", "state.json"))}
+        if folder is not None:
+            return {file.name: file.digest() for file in files(str(folder), (".arrow", STATE))}
+        if self._is_arrow_file():
+            return {file.name: file.digest() for file in files(self.path, (".arrow",))}
+        return {f"{self.path}@{self.revision or 'main'}": self._commit()}
 
     def read(self, context: Context) -> Iterator[pa.RecordBatch]:
-        if self._is_arrow_file():
-            schema, batches = _arrow_file(self.path)
-        else:
-            dataset = self._loaded()
-            schema = plain(dataset.features.arrow_schema)
-            tables = dataset.with_format("arrow").iter(batch_size=_BATCH_ROWS)
-            batches = (batch for table in tables for batch in table.to_batches())
+        schema, pieces = self._pieces()
         names = final_names(schema.names, self.rename, self.columns, self.path)
-        columns = list(names)
-        return prepared((fitted(b, schema, columns) for b in batches), names, self.rows, context)
+        refuse_unholdable(schema, list(names), self.path)
+        return prepared(checked(pieces, schema, list(names)), schema, names, self.rows, context)
 
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=self.rows or 0)
@@ -71,14 +67,14 @@ class HuggingFaceDataset(Source):
         """The directory of the one data set to read, where ``path`` is local."""
         path = Path(self.path)
         if (path / "dataset_dict.json").is_file():
-            splits = sorted(entry.name for entry in path.iterdir() if (entry / "state.json").is_file())
+            splits = sorted(entry.name for entry in path.iterdir() if (entry / STATE).is_file())
             if self.split not in splits:
                 raise DataError(f"{self.path}: no split {self.split!r}; there are {', '.join(splits)}")
             return path / self.split
         if path.is_dir():
-            if not (path / "state.json").is_file():
+            if not (path / STATE).is_file():
                 raise DataError(
-                    f"{self.path}: not a directory that Dataset.save_to_disk wrote (no state.json); "
+                    f"{self.path}: not a directory that Dataset.save_to_disk wrote (no {STATE}); "
                     "for a directory of Parquet or JSON Lines files use `source: parquet` or `source: jsonl`"
                 )
             return path
@@ -86,18 +82,29 @@ class HuggingFaceDataset(Source):
             raise DataError(f"{self.path}: no such directory, and not the id of a data set on the Hub")
         return None
 
-    def _loaded(self) -> Any:
+    def _pieces(self) -> tuple[pa.Schema, Iterator[Piece]]:
+        folder = self._folder()
+        if folder is not None:
+            return saved_data_set(folder)
+        if self._is_arrow_file():
+            return arrow_files(files(self.path, (".arrow",)))
+        return self._from_hub()
+
+    def _from_hub(self) -> tuple[pa.Schema, Iterator[Piece]]:
         import datasets
 
-        folder = self._folder()
         try:
-            if folder is not None:
-                return datasets.load_from_disk(str(folder))
-            return datasets.load_dataset(self.path, self.subset, split=self.split, revision=self.revision)
+            dataset = datasets.load_dataset(
+                self.path, self.subset, split=self.split, revision=self.revision
+            ).with_format("arrow")
         except Exception as error:  # the library raises a dozen unrelated types
-            if folder is not None:
-                raise DataError(f"{self.path}: cannot be read as a saved data set: {error}") from error
             raise self._unreachable(error) from error
+        batches = (
+            (batch, self.path, number * _BATCH_ROWS)
+            for number, table in enumerate(dataset.iter(batch_size=_BATCH_ROWS))
+            for batch in table.combine_chunks().to_batches()
+        )
+        return plain(dataset.features.arrow_schema), batches
 
     def _commit(self) -> str:
         """The commit on the Hub that ``revision`` names now; offline, the one fetched last."""
@@ -123,22 +130,3 @@ class HuggingFaceDataset(Source):
             "Check the name, `subset`, `split` and `revision`; for a private one set HF_TOKEN; without a "
             "network, fetch it elsewhere, save it with Dataset.save_to_disk and give that directory as `path`"
         )
-
-
-def _arrow_file(path: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """An Arrow IPC file or stream, memory-mapped."""
-    import pyarrow as pa
-
-    (file,) = files(path, (".arrow",))
-    try:
-        stored = pa.memory_map(file.path)
-        try:
-            reader = pa.ipc.open_file(stored)
-            batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
-        except pa.ArrowInvalid:
-            stored.seek(0)
-            reader = pa.ipc.open_stream(stored)
-            batches = iter(reader)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not an Arrow file: {error}") from error
-    return plain(reader.schema), batches

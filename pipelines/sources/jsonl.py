@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import zlib
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias
 
 from ..errors import DataError
-from .columns import final_names, prepared
+from .columns import final_names, no_rows, prepared
 from .files import FileSource
-from .locations import File
+from .locations import UNREADABLE, File, unreadable
 from .shape import Shapes
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _SHOWN = 60
 
 #: A line's object, its place ("file:line") and its length in bytes.
 _Line: TypeAlias = tuple[dict[str, Any], str, int]
+_Loads: TypeAlias = Callable[[str], Any]
 
 
 class Jsonl(FileSource):
@@ -42,20 +43,24 @@ class Jsonl(FileSource):
 
     def read(self, context: Context) -> Iterator[pa.RecordBatch]:
         found = self.files()
-        if not found:
-            return iter(())
-        shapes = Shapes(self.as_json)
-        for number, (row, place, _) in enumerate(islice(_rows(found), self.rows)):
+        shapes, number = Shapes(self.as_json), -1
+        for number, (row, place, _) in enumerate(islice(_rows(found, _checked), self.rows)):
             if number % _BATCH_ROWS == 0:
                 context.check()
             shapes.add(row, place)
         schema = shapes.schema()
+        if number < 0:
+            return no_rows(self.columns)
         for name in self.as_json:
             if name not in schema.names:
                 raise DataError(f"{found[0].name}: as_json: no column {name!r}")
+        if not schema.names:
+            raise DataError(
+                f"{found[0].name}: its {number + 1:,} objects are all empty: a row needs a column"
+            )
         names = final_names(schema.names, self.rename, self.columns, found[0].name)
-        again = islice(_rows(found), self.rows)
-        return prepared(_batches(again, shapes, schema), names, None, context)
+        again = islice(_rows(found, json.loads), self.rows)
+        return prepared(_batches(again, shapes, schema), schema, names, None, context)
 
     def count_rows(self) -> int:
         total = 0
@@ -68,18 +73,20 @@ class Jsonl(FileSource):
 
 def _batches(lines: Iterator[_Line], shapes: Shapes, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     rows: list[dict[str, Any]] = []
+    places: list[str] = []
     held = 0
-    for row, _, size in lines:
+    for row, place, size in lines:
         rows.append(row)
+        places.append(place)
         held += size
         if len(rows) == _BATCH_ROWS or held >= _BATCH_BYTES:
-            yield shapes.batch(rows, schema)
-            rows, held = [], 0
+            yield shapes.batch(rows, schema, places)
+            rows, places, held = [], [], 0
     if rows:
-        yield shapes.batch(rows, schema)
+        yield shapes.batch(rows, schema, places)
 
 
-def _rows(found: Sequence[File]) -> Iterator[_Line]:
+def _rows(found: Sequence[File], loads: _Loads) -> Iterator[_Line]:
     for file in found:
         with file.open_decompressed() as stream:
             number = 0
@@ -87,17 +94,15 @@ def _rows(found: Sequence[File]) -> Iterator[_Line]:
                 for number, line in enumerate(stream, 1):
                     if line.strip():
                         place = f"{file.name}:{number}"
-                        yield _parse(line, place), place, len(line)
-            except (OSError, EOFError, zlib.error) as error:
-                raise DataError(
-                    f"{file.name}:{number + 1}: cannot be read on: {error}; is it whole?"
-                ) from error
+                        yield _parse(line, place, loads), place, len(line)
+            except UNREADABLE as error:
+                raise DataError(f"{file.name}:{number + 1}: {unreadable(error)}") from error
 
 
-def _parse(line: bytes, place: str) -> dict[str, Any]:
+def _parse(line: bytes, place: str, loads: _Loads) -> dict[str, Any]:
     try:
         text = line.decode("utf-8-sig")
-        row = json.loads(text, parse_constant=_refuse)
+        row = loads(text)
         # A lone surrogate (\\ud800) is legal JSON and no text: Arrow and UTF-8 cannot hold it.
         if "\\u" in text:
             json.dumps(row, ensure_ascii=False).encode()
@@ -111,6 +116,8 @@ def _parse(line: bytes, place: str) -> dict[str, Any]:
         ) from error
     except RecursionError as error:
         raise DataError(f"{place}: nested too deeply for JSON that a row can hold") from error
+    except _Unheld as error:
+        raise DataError(f"{place}: {error}") from error
     except ValueError as error:
         raise DataError(f"{place}: not JSON ({error}): {_shown(text)}; mend or remove the line") from error
     if not isinstance(row, dict):
@@ -121,8 +128,37 @@ def _parse(line: bytes, place: str) -> dict[str, Any]:
     return row
 
 
+class _Unheld(ValueError):
+    """JSON that a row would hold only in part."""
+
+
+def _checked(text: str) -> Any:
+    """The value of a JSON text. Raises ValueError where Python's reader would lose a part of it without a word."""
+    return json.loads(
+        text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_with_each_key_once
+    )
+
+
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a JSON value; use null")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise _Unheld(f"the number {number} is too large; write it as a string")
+    return value
+
+
+def _with_each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        doubled = next(key for key in keys if keys.count(key) > 1)
+        raise _Unheld(
+            f"the key {doubled!r} stands twice in one object; keep one of them, or rename the other"
+        )
+    return row
 
 
 def _shown(text: str) -> str:

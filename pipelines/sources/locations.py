@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,13 +12,23 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import DataError
+from .damage import first_line
 
 _BLOCK = 1 << 20
+_GLOB = frozenset("*?[")
 #: ``gristmill:seeds/NAME.jsonl`` names a file that ships with the recipes, wherever they are run.
 PACKAGED = "gristmill:"
 _RECIPES = Path(__file__).parents[1] / "recipes"
 #: What a file system calls the version of a file's bytes, best first.
 _VERSIONS = ("etag", "ETag", "md5Hash", "content_md5", "blob_id", "sha256", "crc32c")
+
+#: What reading a cut or changed file raises, packed or not.
+UNREADABLE = (OSError, EOFError, zlib.error)
+
+
+def unreadable(error: BaseException) -> str:
+    """What to say of one of them."""
+    return f"cannot be read on: {first_line(error)}; is it whole?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,30 +46,37 @@ class File:
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
         """The bytes as they lie. Raises DataError where they cannot be read."""
+        if self.local and os.path.exists(self.path) and not os.path.isfile(self.path):
+            raise DataError(f"{self.name}: no file but a folder, pipe, socket or device: name a file")
         try:
             with self.system.open(self.path, "rb") as stream:
                 yield stream
         except OSError as error:
-            raise DataError(f"{self.name}: cannot be read: {error}") from error
+            raise DataError(f"{self.name}: cannot be read: {first_line(error)}") from error
 
     @contextmanager
     def open_decompressed(self) -> Iterator[IO[bytes]]:
-        """The bytes behind a ``.gz`` or ``.zst`` ending."""
+        """The bytes behind a ``.gz`` or ``.zst`` ending. Raises DataError where they cannot be unpacked."""
         import gzip
         import io
 
         import pyarrow as pa
 
         with self.open() as stream:
-            if self.path.endswith(".gz"):
-                with gzip.open(stream, "rb") as unpacked:
-                    yield unpacked  # type: ignore[misc]
-            elif self.path.endswith((".zst", ".zstd")):
-                packed = pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")
-                with io.BufferedReader(packed) as unpacked:
-                    yield unpacked
-            else:
-                yield stream
+            try:
+                if self.path.endswith(".gz"):
+                    with gzip.open(stream, "rb") as unpacked:
+                        yield unpacked  # type: ignore[misc]
+                elif self.path.endswith((".zst", ".zstd")):
+                    packed = pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")
+                    with io.BufferedReader(packed) as unpacked:
+                        yield unpacked
+                else:
+                    yield stream
+            except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+                raise DataError(
+                    f"{self.name}: cannot be read on: {first_line(error)}; is it whole?"
+                ) from error
 
     def digest(self) -> str:
         """Of a local file: blake2b of its bytes. Of a remote one: what its server calls the version."""
@@ -84,6 +103,7 @@ def _protocols(system: Any) -> tuple[str, ...]:
 def files(paths: str | Iterable[str], endings: tuple[str, ...]) -> list[File]:
     """The files that paths, globs, directories or URLs name: each pattern's in the order of their names.
 
+    What exists as it is written is that; only then are ``*``, ``?`` and ``[`` the signs of a glob.
     A directory stands for the files below it that have one of ``endings``. Relative paths start at
     the current directory, those after ``gristmill:`` in the folder of the packaged recipes. Raises DataError where something named is not there.
     """
@@ -100,12 +120,14 @@ def _matches(pattern: str, endings: tuple[str, ...]) -> list[File]:
     place = str(_RECIPES / pattern.removeprefix(PACKAGED)) if packaged else pattern
     try:
         system, path = fsspec.core.url_to_fs(place)
-        if any(character in path for character in "*?["):
-            hits = [hit for hit in system.glob(path) if not system.isdir(hit)]
-        elif system.isdir(path):
+        if system.isdir(path):
             hits = [hit for hit in system.find(path) if hit.endswith(endings)]
+        elif system.exists(path):
+            hits = [path]
+        elif _GLOB & set(path):
+            hits = [hit for hit in system.glob(_pattern(system, path)) if not system.isdir(hit)]
         else:
-            hits = [path] if system.exists(path) else []
+            hits = []
     except ImportError as error:
         raise DataError(f"{pattern}: {error} (the package that reads such addresses is missing)") from error
     except ValueError as error:
@@ -128,6 +150,15 @@ def _matches(pattern: str, endings: tuple[str, ...]) -> list[File]:
     return [File(system, hit, system.unstrip_protocol(hit)) for hit in sorted(hits)]
 
 
+def _pattern(system: Any, path: str) -> str:
+    """The path as a glob, in which the names of folders that exist as they are written stand for themselves."""
+    parts = path.split("/")
+    for end, part in enumerate(parts[:-1], 1):
+        if set(part) & _GLOB and system.isdir("/".join(parts[:end])):
+            parts[end - 1] = "".join(f"[{letter}]" if letter in _GLOB else letter for letter in part)
+    return "/".join(parts)
+
+
 def _packaged_name(path: str) -> str:
     """The same on every machine, because names are part of a fingerprint."""
     return PACKAGED + Path(path).relative_to(_RECIPES).as_posix()
@@ -135,6 +166,4 @@ def _packaged_name(path: str) -> str:
 
 def _shown(path: str, pattern: str) -> str:
     """A local file's name as its reader wrote it: relative where the pattern was."""
-    import os
-
     return path if os.path.isabs(pattern) or "://" in pattern else os.path.relpath(path)

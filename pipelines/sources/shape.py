@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
+from .damage import first_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: The shape of a value: "null", "bool", "int", "float", "text", "json" (lists and objects that differ),
-#: ("list", shape), ("object", ((key, shape), ...)) or an Arrow type for other values (dates, bytes).
+#: The shape of a value: "null", "bool", "int", "long" (a whole number beyond 2**53, which floats round), "float", "text",
+#: "json" (lists and objects that differ), ("list", shape), ("object", ((key, shape), ...)) or an Arrow type for other
+#: values (dates, bytes).
 Shape = Any
 
 _SCALARS: dict[type, str] = {bool: "bool", int: "int", float: "float", str: "text", type(None): "null"}
@@ -26,8 +28,8 @@ _SCALARS: dict[type, str] = {bool: "bool", int: "int", float: "float", str: "tex
 def shape_of(value: object) -> Shape:
     """The shape of one value. Raises ValueError for a value that no column can hold."""
     scalar = _SCALARS.get(type(value))
-    if scalar == "int" and not -(2**63) <= value < 2**63:  # type: ignore[operator]
-        raise ValueError(f"the whole number {value} does not fit in 64 bits; write it as a string")
+    if scalar == "int":
+        return _whole(value)  # type: ignore[arg-type]
     if scalar is not None:
         return scalar
     if isinstance(value, (list, tuple)):
@@ -48,6 +50,14 @@ def shape_of(value: object) -> Shape:
         raise ValueError(f"a value of type {type(value).__name__} fits no column") from error
 
 
+def _whole(value: int) -> Shape:
+    if -(2**53) <= value <= 2**53:
+        return "int"
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"the whole number {value} does not fit in 64 bits; write it as a string")
+    return "long"
+
+
 def merge(left: Shape, right: Shape, *, nested: bool = False) -> Shape:
     """The shape that holds both. Raises ValueError where two scalars (or a scalar and a list) disagree.
 
@@ -57,8 +67,12 @@ def merge(left: Shape, right: Shape, *, nested: bool = False) -> Shape:
         return left
     if left == "null":
         return right
-    if isinstance(left, str) and isinstance(right, str) and {left, right} == {"int", "float"}:
-        return "float"
+    if isinstance(left, str) and isinstance(right, str):
+        both = {left, right}
+        if both == {"int", "float"}:
+            return "float"
+        if both == {"int", "long"}:
+            return "long"
     if _is_nested(left) and _is_nested(right):
         return _merge_nested(left, right)
     if nested:
@@ -86,7 +100,13 @@ def describe(shape: Shape) -> str:
     """A shape in words."""
     if _is_nested(shape):
         return "a list" if shape != "json" and shape[0] == "list" else "a list or an object"
-    words = {"text": "a string", "int": "a whole number", "float": "a number", "bool": "true or false"}
+    words = {
+        "text": "a string",
+        "int": "a whole number",
+        "long": "a whole number beyond 2**53, which floats round",
+        "float": "a number with a fraction",
+        "bool": "true or false",
+    }
     return words.get(shape, str(shape)) if isinstance(shape, str) else str(shape)
 
 
@@ -117,7 +137,7 @@ class Shapes:
                 ) from error
             if shape != known or name not in self.columns:
                 self.columns[name] = shape
-                if known == "null" != shape:
+                if known == "null" or shape == "long":
                     self._since[name] = place
 
     def schema(self) -> pa.Schema:
@@ -125,8 +145,10 @@ class Shapes:
 
         return pa.schema([pa.field(name, arrow_type(shape)) for name, shape in self.columns.items()])
 
-    def batch(self, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
-        """Rows, all of them seen by :meth:`add`, as a batch of ``schema``."""
+    def batch(
+        self, rows: Sequence[Mapping[str, Any]], schema: pa.Schema, places: Sequence[str]
+    ) -> pa.RecordBatch:
+        """Rows, all of them seen by :meth:`add`, as a batch of ``schema``. ``places`` name them in errors."""
         import pyarrow as pa
 
         arrays = []
@@ -136,9 +158,24 @@ class Shapes:
                 values = [None if value is None else json_text(value) for value in values]
             try:
                 arrays.append(pa.array(values, column.type))
-            except (pa.ArrowException, UnicodeEncodeError) as error:
-                raise DataError(f"column {column.name!r}: {error}") from error
+            except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
+                raise _misfit(values, column, places) from error
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _misfit(values: Sequence[object], column: pa.Field, places: Sequence[str]) -> DataError:
+    """The error of the first value that does not fit its column."""
+    import pyarrow as pa
+
+    for value, place in zip(values, places):
+        try:
+            pa.array([value], column.type)
+        except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
+            return DataError(
+                f"{place}: column {column.name!r} holds {column.type}, and this row's value does not fit ({first_line(error)}): "
+                f"make its values one type, or read it as JSON text with `as_json: [{column.name}]`"
+            )
+    return DataError(f"{places[0]}: column {column.name!r} holds more than one batch of {column.type} can")
 
 
 def json_text(value: object) -> str:
@@ -151,7 +188,7 @@ def arrow_type(shape: Shape) -> pa.DataType:
     import pyarrow as pa
 
     if isinstance(shape, str):
-        kinds = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64()}
+        kinds = {"bool": pa.bool_(), "int": pa.int64(), "long": pa.int64(), "float": pa.float64()}
         return kinds.get(shape, pa.string())
     if isinstance(shape, tuple) and shape[0] == "list":
         return pa.list_(arrow_type(shape[1]))

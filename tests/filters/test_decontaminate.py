@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +102,10 @@ def test_several_steps_and_columns_of_their_own(context: Any, rows: Any, evals: 
 
 
 def test_tables_without_the_columns_are_refused(context: Any, rows: Any, evals: pa.Table) -> None:
-    with pytest.raises(DataError, match="its rows have neither; set `columns` to some of: text"):
+    with pytest.raises(DataError, match="its rows have none of them; set `columns` to some of: text"):
         Decontaminate(against="evals").apply(rows(text=["a"]), context)
     context.tables["evals"] = rows(question=["a"])
-    with pytest.raises(DataError, match=r"evaluation items of 'evals' have neither.*question"):
+    with pytest.raises(DataError, match=r"evaluation items of 'evals' have none of them.*question"):
         Decontaminate(against="evals").apply(rows(prompt=["a"]), context)
     for wrong in ({"against": []}, {"against": "evals", "n": 3}, {"against": "evals", "threshold": 2}):
         with pytest.raises(ValidationError):
@@ -167,3 +168,29 @@ def test_no_kept_row_shares_an_ngram_and_every_other_does(
         assert verdicts.score[row] == pytest.approx(best)
         if best:
             assert shares[int(verdicts.neighbour[row][1:])] == pytest.approx(best)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_turns_of_conversations_count(context: Any, rows: Any, evals: pa.Table, as_json: bool) -> None:
+    turns: list[Any] = [
+        [{"role": "user", "content": "hello"}, {"role": "assistant", "content": f"Sure. {LONG}."}],
+        [{"role": "user", "content": "what is a good name for a cat"}],
+        None,
+    ]
+    if as_json:
+        turns = [None if each is None else json.dumps(each) for each in turns]
+    nothing = pa.nulls(3, pa.string())
+    table = rows(prompt=nothing, response=nothing, messages=turns)
+    assert Decontaminate(against="evals").apply(table, context).neighbour == ["e0", None, None]
+    # Items that are conversations forbid their text too, in whatever column it comes.
+    context.tables["evals"] = rows(messages=turns)
+    table = rows(prompt=["a", LONG])
+    assert Decontaminate(against="evals").apply(table, context).neighbour == [None, "r0"]
+    assert Decontaminate(against="evals", columns=("messages",)).apply(rows(messages=turns), context).neighbour == [
+        "r0", "r1", None,
+    ]  # fmt: skip
+
+
+def test_the_parts_of_a_turn_are_read(context: Any, rows: Any, evals: pa.Table) -> None:
+    parts = [[{"role": "user", "content": [{"type": "text", "text": LONG}]}]]
+    assert Decontaminate(against="evals").apply(rows(messages=parts), context).neighbour == ["e0"]

@@ -177,6 +177,22 @@ def test_nobody_listening_is_a_retryable_error(listen: Listen) -> None:
     assert caught.value.retryable
 
 
+def test_a_call_under_way_when_the_engine_is_replaced_is_a_retryable_error(listen: Listen) -> None:
+    server = listen(lambda n, body: (503, {"retry-after": "0.2"}, {}))
+    engine = connect(server)
+
+    async def replaced() -> list[Completion]:
+        asking = asyncio.create_task(engine.generate([ask("x")]))
+        while not server.seen:
+            await asyncio.sleep(0.01)
+        await engine.close()
+        return await asking
+
+    with pytest.raises(EngineError, match="its connections were closed") as caught:
+        asyncio.run(replaced())
+    assert caught.value.retryable
+
+
 def test_an_answer_too_late_is_asked_again(listen: Listen) -> None:
     def slow_once(number: int, body: dict[str, Any]) -> Reply:
         time.sleep(1.0 if number == 0 else 0)

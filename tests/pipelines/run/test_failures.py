@@ -27,11 +27,12 @@ NEVER, SOMETIMES = "(?P<word>no such word)", "^(?P<word>[A-M].*)"
 
 class Log:
     def __init__(self) -> None:
+        self.told: list[str] = []
         self.warnings: list[str] = []
 
     def on(self, event: Event) -> None:
-        if isinstance(event, Notice) and event.level == "warning":
-            self.warnings.append(event.text)
+        if isinstance(event, Notice):
+            (self.warnings if event.level == "warning" else self.told).append(event.text)
 
 
 def write(folder: Path, policy: str, pattern: str) -> Path:
@@ -61,3 +62,22 @@ def test_one_that_fails_stops_it_only_where_the_file_says_so(tmp_path: Path) -> 
     assert 0 < len(run["side"]) < 6
     with pytest.raises(GristmillError, match="on_failure: stop"):
         gristmill.run(write(tmp_path, "stop", SOMETIMES), tmp_path / "other")
+
+
+def test_failed_rows_are_tried_again_in_one_line_and_nothing_is_called_missing(tmp_path: Path) -> None:
+    file = write(tmp_path, "continue", SOMETIMES)
+    first = gristmill.run(file, tmp_path / "run", observer=Log())
+    failed = 6 - len(first["side"])
+    log = Log()
+    again = gristmill.run(file, tmp_path / "run", observer=log, retry_failed=True)
+    assert log.told == [f"failed rows to try again: {failed} of side"]
+    assert not [text for text in log.warnings if "missing" in text or "damaged" in text]
+    assert again["side"].to_arrow().equals(first["side"].to_arrow())
+
+
+def test_where_no_row_failed_nothing_is_made_again_and_that_is_told(tmp_path: Path) -> None:
+    file = write(tmp_path, "continue", "(?P<word>.*)")
+    gristmill.run(file, tmp_path / "run", observer=Log())
+    log = Log()
+    gristmill.run(file, tmp_path / "run", observer=log, retry_failed=True)
+    assert (log.told, log.warnings) == (["failed rows to try again: none"], [])

@@ -72,6 +72,10 @@ def test_a_scalar_of_two_kinds_is_refused_with_both_lines_and_the_way_out(
         ('{"a": 99999999999999999999}', r"a\.jsonl:2: .*does not fit in 64 bits"),
         ('{"a": "\\ud800"}', r"a\.jsonl:2: a lone surrogate"),
         ("[" * 200_000, r"a\.jsonl:2: nested too deeply"),
+        ('{"a": 1e999}', r"a\.jsonl:2: the number 1e999 is too large; write it as a string"),
+        ('{"a": 1, "b": 2, "a": 3}', r"a\.jsonl:2: the key 'a' stands twice in one object; keep one"),
+        ('{"a": {"b": [{"c": 1, "c": 1}]}}', r"a\.jsonl:2: the key 'c' stands twice in one object"),
+        ('{"a": 1, "\\u0061": 2}', r"a\.jsonl:2: the key 'a' stands twice in one object"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, context: Any, line: str, message: str) -> None:
@@ -170,10 +174,86 @@ def test_nested_values_come_back_whatever_their_shape(
     assert [json.loads(v) for v in got] == values if column.type == pa.string() else got == values
 
 
-def test_an_empty_list_of_paths_has_no_rows(context: Any) -> None:
+@pytest.mark.parametrize("first_is_large", [True, False])
+def test_whole_numbers_that_a_column_of_floats_would_round_are_refused(
+    tmp_path: Path, context: Any, first_is_large: bool
+) -> None:
+    lines = ['{"n": 1, "x": 0}', f'{{"n": {2**60 + 1}, "x": 1}}', '{"n": 0.5, "x": 2}']
+    if not first_is_large:
+        lines[1:] = reversed(lines[1:])
+    path = write(tmp_path / "a.jsonl", *lines)
+    large, fraction = r"a whole number beyond 2\*\*53, which floats round", "a number with a fraction"
+    here, before = (fraction, large) if first_is_large else (large, fraction)
+    with pytest.raises(
+        DataError, match=rf"a\.jsonl:3: column 'n' holds {here} here, {before} before .*as_json: \[n\]"
+    ):
+        read(Jsonl(path=path), context)
+    assert sorted(read(Jsonl(path=path, as_json=("n",)), context)["n"].to_pylist()) == [
+        "0.5",
+        "1",
+        str(2**60 + 1),
+    ]
+
+
+def test_numbers_are_kept_exactly_where_they_can_be(tmp_path: Path, context: Any) -> None:
+    whole = [2**63 - 1, 2**53 + 1, 3, -(2**63)]
+    path = write(tmp_path / "a.jsonl", *[json.dumps({"n": each}) for each in whole])
+    assert read(Jsonl(path=path), context)["n"].to_pylist() == whole
+    mixed = [0.5, 2**53, -(2**53), 7]
+    path = write(tmp_path / "a.jsonl", *[json.dumps({"n": each}) for each in mixed])
+    column = read(Jsonl(path=path), context)["n"]
+    assert (column.type, column.to_pylist()) == (pa.float64(), mixed)
+    # Within a list they may differ: then the column is JSON text.
+    path = write(tmp_path / "a.jsonl", json.dumps({"n": [2**60 + 1]}), json.dumps({"n": [0.5]}))
+    assert read(Jsonl(path=path), context)["n"].to_pylist() == [f"[{2**60 + 1}]", "[0.5]"]
+
+
+CONFLICTS: list[tuple[str, str, str]] = [
+    ("1", '"a"', "a string here, a whole number before"),
+    ("0.5", "true", "true or false here, a number with a fraction before"),
+    ('"a"', "[1]", "a list here, a string before"),
+    ("{}", "1", "a whole number here, a list or an object before"),
+    ("true", "1", "a whole number here, true or false before"),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "message"), CONFLICTS)
+def test_every_conflict_of_types_names_file_line_and_column(
+    tmp_path: Path, context: Any, first: str, second: str, message: str
+) -> None:
+    path = write(tmp_path / "a.jsonl", f'{{"v": {first}}}', '{"v": null}', f'{{"v": {second}}}')
+    with pytest.raises(DataError, match=rf"a\.jsonl:3: column 'v' holds {message} \(from .*a\.jsonl:1 on\)"):
+        read(Jsonl(path=path), context)
+
+
+@pytest.mark.parametrize("ending", ["gz", "zst"])
+def test_counting_the_lines_of_a_damaged_file_is_an_error_of_ours(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a.jsonl.{ending}"
+    data = b"".join(b'{"n": %d}\n' % n for n in range(5000))
+    whole = gzip.compress(data) if ending == "gz" else pa.compress(data, "zstd", asbytes=True)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"a\.jsonl\.\w+: cannot be read on: .*is it whole"):
+        Jsonl(path=str(path)).estimate(0)
+
+
+def test_an_empty_list_of_paths_has_no_rows_and_the_columns_asked_for(context: Any) -> None:
     source = Jsonl(path=(), columns=("text",))
-    assert list(source.read(context)) == []
+    [batch] = source.read(context)
+    assert (batch.num_rows, batch.schema) == (0, pa.schema([("text", pa.string())]))
     assert (source.content(), source.estimate(0).rows) == ({}, 0)
+    assert list(Jsonl(path=()).read(context)) == []
+
+
+def test_a_file_without_rows_has_the_columns_asked_for(tmp_path: Path, context: Any) -> None:
+    path = write(tmp_path / "a.jsonl", "", "")
+    assert list(Jsonl(path=path).read(context)) == []
+    [batch] = Jsonl(path=path, columns=("a", "b")).read(context)
+    assert (batch.num_rows, batch.schema.names) == (0, ["a", "b"])
+
+
+def test_rows_without_a_column_are_not_dropped_in_silence(tmp_path: Path, context: Any) -> None:
+    with pytest.raises(DataError, match=r"a\.jsonl: its 2 objects are all empty"):
+        read(Jsonl(path=write(tmp_path / "a.jsonl", "{}", "{}")), context)
 
 
 def test_packaged_seeds_are_found_from_anywhere(

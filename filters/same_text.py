@@ -1,0 +1,109 @@
+"""When two values count as the same: prose by its words, code by its characters, conversations turn by turn."""
+
+from __future__ import annotations
+
+import ast
+import keyword
+import re
+import sys
+import unicodedata
+from collections.abc import Callable
+from typing import Literal
+
+#: How texts are compared: as ``auto`` finds, as prose, as code, or character by character.
+Normalize = Literal["auto", "prose", "code", "none"]
+
+#: What prose does not hold: a backtick, a brace, a sign of comparison or assignment, a backslash; a name before an opening
+#: bracket; a line that ends with a semicolon; a further line that is indented.
+_CODE = re.compile(r"[`{}<>=\\]|\w[(\[]|;[ \t]*(?:\n|$)|\n(?:\t| {2,})[ \t]*\S")
+#: One of which each of them holds; most prose has none, and this search is ten times as fast.
+_SUSPECT = re.compile(r"[`{}<>=\\(\[;\n]")
+_TWO_WORDS = re.compile(r"(\w+)[ \t]+(\w+)")
+_KEYWORDS = frozenset(keyword.kwlist)
+#: A longer text without any of those signs is prose; Python's parser is not asked.
+_LONGEST_LINE_OF_CODE = 1000
+
+
+def value_key(value: object, text_key: Callable[[str], object]) -> object:
+    """A hashable stand-in for a value: equal for values that are the same. Fields that are null count as left out."""
+    if isinstance(value, str):
+        return text_key(value)
+    if isinstance(value, dict):
+        kept = sorted((name, item) for name, item in value.items() if item is not None)
+        return tuple((name, value_key(item, text_key)) for name, item in kept)
+    if isinstance(value, (list, tuple)):
+        return tuple(value_key(item, text_key) for item in value)
+    return value
+
+
+def text_key(normalize: Normalize, strip_punctuation: bool = False) -> Callable[[str], object]:
+    """The function that makes a text's stand-in. A text compared as code never equals one compared as prose."""
+
+    def prose(text: str) -> object:
+        return normalize_prose(text, strip_punctuation=strip_punctuation)
+
+    def code(text: str) -> object:
+        return ("code", normalize_code(text))
+
+    def auto(text: str) -> object:
+        return code(text) if looks_like_code(text) else prose(text)
+
+    return {"auto": auto, "prose": prose, "code": code, "none": str}[normalize]
+
+
+def looks_like_code(text: str) -> bool:
+    """Does the text hold a sign that prose does not (``_CODE``), or does Python read it as more than words and numbers?"""
+    text = text.strip()
+    if text.isalnum():
+        return False
+    if _SUSPECT.search(text) and _CODE.search(text):
+        return True
+    words = _TWO_WORDS.match(text)
+    if len(text) > _LONGEST_LINE_OF_CODE or (words and not _KEYWORDS & set(words.groups())):
+        return False
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return not all(_only_words(line) for line in tree.body)
+
+
+def _only_words(part: ast.AST) -> bool:
+    """Is it a name, a number, several of them with commas between, or ``Name: word``?"""
+    if isinstance(part, ast.Tuple):
+        return all(_only_words(item) for item in part.elts)
+    if isinstance(part, ast.AnnAssign):
+        return part.value is None and _only_words(part.target) and _only_words(part.annotation)
+    if isinstance(part, ast.Expr):
+        return _only_words(part.value)
+    return isinstance(part, (ast.Name, ast.Constant))
+
+
+def normalize_code(text: str) -> str:
+    """The text with ends of lines as ``\\n``, and without white space at the ends of lines and blank lines around it."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return "\n".join(line.rstrip() for line in lines).strip("\n")
+
+
+def normalize_prose(text: str, *, strip_punctuation: bool = False) -> str:
+    """NFKC, case folded, white space collapsed to single spaces and trimmed.
+
+    ``strip_punctuation`` also removes the characters of Unicode's categories P*.
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    text = text.casefold()
+    if strip_punctuation:
+        text = text.translate(_punctuation())
+    return " ".join(text.split())
+
+
+_PUNCTUATION: dict[int, None] = {}
+
+
+def _punctuation() -> dict[int, None]:
+    if not _PUNCTUATION:
+        _PUNCTUATION.update(
+            (code, None) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "P"
+        )
+    return _PUNCTUATION

@@ -1,0 +1,125 @@
+"""Files that were cut, changed or never finished: found before a value is used, and told in one line.
+
+Arrow trusts what it reads: an offset that leads out of a buffer ends the process when the value is used, not when the
+file is opened. So whatever comes out of a file of others is looked through once: the structure by Arrow's own full
+validation, and dates by whether Python has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ..errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: More rows than a batch of any writer has: Arrow would believe a damaged count of a column that holds nothing.
+MOST_ROWS = 2**31
+_WAY_OUT = "it was cut or changed after it was written: make it again, or fetch it again"
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_DAY = 86_400
+#: The first and the last day that Python has, in days since 1970, and a day less for the time zones.
+_FIRST_DAY, _LAST_DAY = -719_161, 2_932_895
+_LONGEST_DAYS = 999_999_999
+
+
+def first_line(error: BaseException) -> str:
+    """An error of Arrow's is a paragraph; its first line says what is wrong."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(" :")
+
+
+@contextmanager
+def damage_told(name: str, kind: str) -> Iterator[None]:
+    """Errors in reading the file ``name`` become one DataError that says so. ``kind``: "a Parquet file"."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except MemoryError as error:
+        raise DataError(
+            f"{name}: a part of it takes more memory than there is; if no part is that large, {_WAY_OUT}"
+        ) from error
+    except pa.ArrowNotImplementedError as error:
+        raise DataError(
+            f"{name}: Arrow cannot read it ({first_line(error)}): write it with other types or encodings"
+        ) from error
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"{name}: not {kind}, or a damaged one ({first_line(error)}); {_WAY_OUT}") from error
+
+
+def validate(batch: pa.RecordBatch, name: str, start: int) -> None:
+    """Look every value of a batch through. ``start``: rows of the file before it.
+
+    Raises DataError, naming file, rows and column, where a value leads out of its buffer or a text is no UTF-8.
+    """
+    import pyarrow as pa
+
+    rows = f"{name}: rows {start + 1:,} to {start + batch.num_rows:,}"
+    if batch.num_rows >= MOST_ROWS:
+        raise DataError(f"{name}: claims {batch.num_rows:,} rows in one batch; {_WAY_OUT}")
+    for column, array in zip(batch.schema.names, batch.columns):
+        try:
+            array.validate(full=True)
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            raise DataError(
+                f"{rows}: column {column!r} is damaged ({first_line(error)}); {_WAY_OUT}"
+            ) from error
+
+
+def refuse_impossible_times(batch: pa.RecordBatch, name: str, start: int) -> None:
+    """Raise DataError for a date or duration that Python does not have. The types are those of ``types.plain``."""
+    for column, array in zip(batch.schema.names, batch.columns):
+        for times, (least, most) in _times(array):
+            found = _outside(times, least, most)
+            if found is not None:
+                raise DataError(
+                    f"{name}: rows {start + 1:,} to {start + batch.num_rows:,}: column {column!r} holds the {times.type} "
+                    f"{found}, outside of what a date or duration can be: correct it, or read the column as a number"
+                )
+
+
+def _times(array: pa.Array) -> Iterator[tuple[pa.Array, tuple[int, int]]]:
+    """The arrays of dates and durations within an array, with the least and the greatest that each may hold."""
+    import pyarrow as pa
+
+    types, kind = pa.types, array.type
+    if types.is_timestamp(kind) or types.is_date64(kind):
+        each = _DAY * _PER_SECOND["ms" if types.is_date64(kind) else kind.unit]
+        yield array, (_FIRST_DAY * each, _LAST_DAY * each)
+    elif types.is_date32(kind):
+        yield array, (_FIRST_DAY, _LAST_DAY)
+    elif types.is_duration(kind):
+        most = _LONGEST_DAYS * _DAY * _PER_SECOND[kind.unit]
+        yield array, (-most, most)
+    elif types.is_struct(kind):
+        for child in array.flatten():
+            yield from _times(child)
+    elif types.is_map(kind):
+        yield from _times(array.keys)
+        yield from _times(array.items)
+    elif types.is_nested(kind) and _has_times(kind):
+        yield from _times(array.flatten())
+
+
+def _has_times(kind: pa.DataType) -> bool:
+    """Is there a date or duration within? Flattening a list costs a copy."""
+    import pyarrow as pa
+
+    from .types import children
+
+    return pa.types.is_temporal(kind) or any(_has_times(inner) for inner in children(kind))
+
+
+def _outside(times: pa.Array, least: int, most: int) -> int | None:
+    """A value below ``least`` or above ``most``, if there is one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    numbers = times.view(pa.int32() if times.type.bit_width == 32 else pa.int64())
+    ends = pc.min_max(numbers).as_py()
+    return next(
+        (end for end in (ends["min"], ends["max"]) if end is not None and not least <= end <= most), None
+    )
