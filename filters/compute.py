@@ -14,9 +14,9 @@ from .sql_process import LIMITS, Evaluation, Limits, QueryError
 from .sql_rows import numbered, values_of
 from .sql_tree import (
     Node,
-    locked_database,
     named_columns,
     parse,
+    parser,
     refuse_clock_words,
     refuse_unknown_columns,
     text_of,
@@ -57,7 +57,7 @@ class Compute(TableMap):
         return apply
 
     def inspect(self) -> None:
-        with locked_database() as database:
+        with parser() as database:
             for name, expression in self.columns.items():
                 refuse_clock_words(_parsed(database, name, expression), expression, _who(name))
 
@@ -75,7 +75,7 @@ def computed(
     holds, or fails whatever the row.
     """
     trees, written = [], []
-    with locked_database() as database:
+    with parser() as database:
         for name, expression in columns.items():
             tree = _parsed(database, name, expression)
             refuse_unknown_columns([tree], table.column_names, expression, _who(name))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 #: Bytes beyond DuckDB's own limit: the interpreter, and what DuckDB does not count.
-BESIDES = 1 << 30
+BESIDES = 512 << 20
 
 
 def main(socket: int, given: int, made: int) -> None:
@@ -32,6 +32,7 @@ def main(socket: int, given: int, made: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     connection = Connection(socket)
     database: DuckDBPyConnection | None = None
+    held = -1
     while True:
         try:
             asked = json.loads(connection.recv_bytes())
@@ -39,9 +40,11 @@ def main(socket: int, given: int, made: int) -> None:
             return
         try:
             if "memory" in asked:
-                database = None if database is not None and database.close() else None
-                _limit(asked["memory"])
-                database = _opened(given, asked["memory"])
+                if database is None or held != asked["memory"]:
+                    held = asked["memory"]
+                    _limit(held)
+                    database = locked_database(held)
+                database.register(TABLE, _table(given))
                 told: dict[str, Any] = {}
             else:
                 assert database is not None
@@ -58,13 +61,10 @@ def _limit(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _opened(given: int, memory: int) -> DuckDBPyConnection:
-    database = locked_database(memory=memory)
-    length = os.fstat(given).st_size
-    # A map of the file: the table costs no memory of this process.
-    table = pa.ipc.open_stream(pa.py_buffer(mmap.mmap(given, length, prot=mmap.PROT_READ))).read_all()
-    database.register(TABLE, table)
-    return database
+def _table(given: int) -> pa.Table:
+    """What the parent wrote, through a map of its file: it costs no memory of this process."""
+    held = mmap.mmap(given, os.fstat(given).st_size, prot=mmap.PROT_READ)
+    return pa.ipc.open_stream(pa.py_buffer(held)).read_all()
 
 
 def _answer(database: DuckDBPyConnection, query: str, most: int, made: int) -> dict[str, Any]:

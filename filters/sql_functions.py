@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
-from .sql_tree import CLOCK_WORDS, Node, arguments_of, function_name, locked_database, serialize, text_literal, walk
+from .sql_tree import CLOCK_WORDS, Node, arguments_of, function_name, parser, serialize, text_literal, walk
 
 _DRAWN_OR_SET = frozenset({"reservoir_quantile", "current_setting", "getvariable"})
 _SEVERAL_ROWS = frozenset({"unnest", "unlist"})
@@ -99,7 +99,7 @@ def changeable(name: str) -> bool:
         return True
     if not known.definitions:
         return False
-    with locked_database() as database:
+    with parser() as database:
         selects = [serialize(database, f"SELECT ({text})", text, name)["node"] for text in known.definitions]
     return any(_opaque(node, name) for select in selects for node in walk(select["select_list"]))
 

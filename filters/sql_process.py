@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at whether the run is stopping.
 LOOK = 0.1
+#: Seconds that a process gets to start and take a table. A busy machine is no error.
+START = 600.0
 
 
 class Limits(NamedTuple):
@@ -64,11 +67,14 @@ class Evaluation:
         self.table, self.limits, self._check = table, limits, check
         self.types: list[str] = []
         self._child: _Child | None = None
+        self._ended = ""
 
     def __enter__(self) -> Evaluation:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
         if self._child is not None:
             self._child.rest()
         self._child = None
@@ -80,32 +86,42 @@ class Evaluation:
         """
         limits = self.limits
         allowed = limits.seconds + limits.row_seconds * self.table.num_rows if seconds is None else seconds
-        child = self._ready()
-        done = False
-        try:
-            told = child.ask({"query": sql, "most": limits.memory}, allowed, self._check)
-            done = not told.keys() & {"memory", "dead"}
-        finally:
-            if not done:
-                child.end()
-                self._child = None
+        message = {"query": sql, "most": limits.memory}
+        # A process may be ended from outside (for want of memory elsewhere): that says nothing of the expression, once.
+        told = self._asked(message, allowed) or self._asked(message, allowed)
+        if told is None:
+            raise QueryError(f"the process that evaluates it ended with {self._ended}")
         if "error" in told:
             raise QueryError(told["error"])
-        if "large" in told or not done:
-            raise LimitReached(f"it needs more than the {limits.memory / 2**30:.2g} GiB of memory that it may have")
+        if "large" in told or "memory" in told:
+            raise LimitReached(
+                f"it needs more than the {limits.memory / 2**30:.2g} GiB of memory that it may have"
+            )
+        assert self._child is not None
         self.types = told["types"]
-        return child.made()
+        return self._child.made()
+
+    def _asked(self, message: dict[str, Any], seconds: float) -> dict[str, Any] | None:
+        """The answer to a query; None where the process ended. After that, as after a limit, the next query has a new one."""
+        done = False
+        try:
+            child = self._ready()
+            told = child.ask(message, seconds, self._check)
+            done = told is not None and "memory" not in told
+            return told
+        finally:
+            if not done and self._child is not None:
+                self._ended = self._child.kill()
+                self._child = None
 
     def _ready(self) -> _Child:
         if self._child is None:
             child = _Child.idle() or _Child()
             self._child = child
             child.give(self.table)
-            told = child.ask({"memory": self.limits.memory}, 600.0, self._check)
+            told = child.ask({"memory": self.limits.memory}, START, self._check)
             if told:
-                child.end()
-                self._child = None
-                raise QueryError(told.get("error", "the process that evaluates expressions cannot be started"))
+                raise QueryError(told.get("error", "the table needs more memory than it may have"))
         return self._child
 
 
@@ -131,7 +147,7 @@ class _Child:
         theirs.close()
         self._connection = Connection(ours.detach())
         self._of = os.getpid()
-        self.end = weakref.finalize(self, _end, self.process, self._connection, self._given, self._made)
+        self._end = weakref.finalize(self, _end, self.process, self._connection, self._given, self._made)
 
     @classmethod
     def idle(cls) -> _Child | None:
@@ -152,7 +168,10 @@ class _Child:
 
         os.ftruncate(self._given, 0)
         os.lseek(self._given, 0, os.SEEK_SET)
-        with os.fdopen(self._given, "wb", closefd=False) as file, pa.ipc.new_stream(file, table.schema) as writer:
+        with (
+            os.fdopen(self._given, "wb", closefd=False) as file,
+            pa.ipc.new_stream(file, table.schema) as writer,
+        ):
             writer.write_table(table)
 
     def made(self) -> pa.Table:
@@ -162,8 +181,18 @@ class _Child:
         with os.fdopen(self._made, "rb", closefd=False) as file:
             return pa.ipc.open_stream(pa.py_buffer(file.read())).read_all()
 
-    def ask(self, message: dict[str, Any], seconds: float, check: Callable[[], None]) -> dict[str, Any]:
-        """The answer; ``dead`` where the process ended. Raises LimitReached, and what ``check`` raises."""
+    def kill(self) -> str:
+        """End it; how it ended, where it had ended already."""
+        code = self.process.poll()
+        self._end()
+        return (
+            f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+        )
+
+    def ask(
+        self, message: dict[str, Any], seconds: float, check: Callable[[], None]
+    ) -> dict[str, Any] | None:
+        """The answer; None where the process ended. Raises LimitReached, and what ``check`` raises."""
         deadline = time.monotonic() + seconds
         try:
             self._connection.send_bytes(json.dumps(message).encode())
@@ -174,7 +203,7 @@ class _Child:
             told: dict[str, Any] = json.loads(self._connection.recv_bytes())
             return told
         except (EOFError, OSError):
-            return {"dead": True}
+            return None
 
 
 def _file(name: str) -> int:

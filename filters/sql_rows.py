@@ -56,7 +56,9 @@ def values_of(evaluation: Evaluation, expressions: Sequence[str], *, apart: bool
     while waiting:
         start, stop = waiting.pop()
         try:
-            part = evaluation.query(f"{whole} WHERE {ROW} BETWEEN {start} AND {stop - 1}", limits.part_seconds)
+            part = evaluation.query(
+                f"{whole} WHERE {ROW} BETWEEN {start} AND {stop - 1}", limits.part_seconds
+            )
         except QueryError as error:
             if stop - start == 1:
                 errors[start] = str(error)
@@ -69,7 +71,9 @@ def values_of(evaluation: Evaluation, expressions: Sequence[str], *, apart: bool
         parts.append(part)
         taken += part.nbytes
         if taken > limits.memory:
-            raise LimitReached(f"its values need more than the {limits.memory / 2**30:.2g} GiB that they may have")
+            raise LimitReached(
+                f"its values need more than the {limits.memory / 2**30:.2g} GiB that they may have"
+            )
     return _assembled(pa.concat_tables(parts), errors, rows, limits.value)
 
 
@@ -84,7 +88,9 @@ def _assembled(made: pa.Table, errors: dict[int, str], rows: int, most: int) -> 
 
     for place in too_large(made, most):
         number = made[ROW][place].as_py()
-        errors[number] = f"its values need {made.slice(place, 1).nbytes:,} bytes, and a row's may have {most:,}"
+        errors[number] = (
+            f"its values need {made.slice(place, 1).nbytes:,} bytes, and a row's may have {most:,}"
+        )
     places = np.full(rows, -1, np.int64)
     places[made[ROW].to_numpy()] = np.arange(made.num_rows)
     places[list(errors)] = -1

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..pipelines.errors import DataError
@@ -44,6 +46,17 @@ def locked_database(memory: int = 1 << 30) -> DuckDBPyConnection:
     import duckdb
 
     return duckdb.connect(config={**_LOCKED, "memory_limit": f"{memory}B"})
+
+
+@cache
+def _shared(process: int) -> DuckDBPyConnection:
+    """The database that only parses, of the process of this id: a fork opens its own."""
+    return locked_database()
+
+
+def parser() -> DuckDBPyConnection:
+    """A connection to use in ``with``, for parsing: a new database would take longer than parsing does."""
+    return _shared(os.getpid()).cursor()
 
 
 def parse(database: DuckDBPyConnection, expression: str, who: str) -> Node:
@@ -86,6 +99,7 @@ def _single(database: DuckDBPyConnection, expression: str, who: str) -> Node:
     selected = statement["node"].get("select_list", [])
     for each in (statement, plain):
         each["node"]["select_list"] = []
+        each.pop("named_param_map", None)
     if len(selected) != 1 or _without_places(statement) != _without_places(plain):
         raise DataError(f"{who} takes one expression, not a query: found '{expression}'")
     tree: Node = selected[0]

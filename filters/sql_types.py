@@ -22,7 +22,9 @@ def readable(table: pa.Table, who: str) -> pa.Table:
     for index, field in enumerate(table.schema):
         wanted = _readable(field.type)
         if wanted is None:
-            raise DataError(f"{who}: column '{field.name}' holds {field.type}, which expressions cannot look at")
+            raise DataError(
+                f"{who}: column '{field.name}' holds {field.type}, which expressions cannot look at"
+            )
         if wanted != field.type:
             try:
                 column = _stored(table.column(index)).cast(wanted)
