@@ -88,13 +88,15 @@ def computed(
         with Evaluation(looked_at, check, limits) as evaluation:
             values = values_of(evaluation, written, apart=True)
     except QueryError as error:
-        reason = "an aggregate looks at other rows" if "GROUP BY" in str(error) else error
+        reason = "an aggregate looks at other rows" if "GROUP BY" in str(error) else str(error)
         raise DataError(f"compute: {columns}: {reason}") from error
     for (name, expression), column in zip(columns.items(), values.columns, strict=True):
-        if (reason := unstorable(column.type)) is not None:
-            raise DataError(f"{_who(name)}: '{expression}' gives {reason}")
-    errors = [values.errors.get(row) for row in range(rows)] if values.errors else None
-    errors = errors and [None if error is None else f"compute: {error}" for error in errors]
+        if (held := unstorable(column.type)) is not None:
+            raise DataError(f"{_who(name)}: '{expression}' gives {held}")
+    errors: list[str | None] | None = [None] * rows if values.errors else None
+    for row, why in values.errors.items():
+        assert errors is not None
+        errors[row] = f"compute: {why}"
     return Verdicts(columns=dict(zip(columns, values.columns, strict=True)), errors=errors)
 
 
