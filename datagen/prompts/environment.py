@@ -131,7 +131,7 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         return checked(super().call_binop(context, operator, left, right))
 
 
-def _around(name: str, node: nodes.Expr) -> nodes.Filter:
+def _around(name: str, node: nodes.Node) -> nodes.Filter:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno, environment=node.environment)
 
 
