@@ -53,6 +53,12 @@ class Template(Generator):
             digests["system"] = system_prompt(self.system).digest
         return digests
 
+    def inspect(self) -> None:
+        if self.template:
+            find_prompt(self.template).renderer()
+        if self.system is not None:
+            system_prompt(self.system).renderer()
+
     def made(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +13,9 @@ from ..pipelines.operator import Failed, Outcome
 from ..pipelines.records import Row
 from .check import Judge
 from .trials import Policy, Trial
+
+#: Seconds for which requests are made before others have their turn: Ctrl-C too is heard between rows.
+BREATH = 0.1
 
 #: A row's request, but for its id and seed. Raises DataError where the row has not what it takes.
 ToRequest = Callable[[Row], Request]
@@ -64,7 +69,11 @@ async def tried(trying: Trying, rows: Sequence[Row]) -> list[list[Trial] | Faile
     trials: list[list[Trial]] = [[] for _ in rows]
     requests: dict[int, Request] = {}
     failed: dict[int, Failed] = {}
+    begun = time.monotonic()
     for index, row in enumerate(rows):
+        if time.monotonic() - begun > BREATH:
+            await asyncio.sleep(0)
+            begun = time.monotonic()
         try:
             requests[index] = trying.request(row)
         except DataError as error:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
 
 from ..pipelines.errors import DataError
 from ..pipelines.operator import Context, TableApply, TableMap, Verdicts
+from .sql_functions import is_aggregate
+from .sql_process import LIMITS, Evaluation, Limits, QueryError
+from .sql_rows import numbered, values_of
+from .sql_tree import (
+    Node,
+    named_columns,
+    parse,
+    parser,
+    refuse_clock_words,
+    refuse_unknown_columns,
+    text_of,
+    walk,
+)
+from .sql_types import readable, unstorable
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_NUMBER = "_row_number"
+    from duckdb import DuckDBPyConnection
 
 
 class Compute(TableMap):
@@ -38,43 +52,60 @@ class Compute(TableMap):
 
     def open(self, context: Context) -> TableApply:
         def apply(table: pa.Table) -> Verdicts:
-            return Verdicts(columns=computed(table, self.columns))
+            return computed(table, self.columns, context.check)
 
         return apply
 
+    def inspect(self) -> None:
+        with parser() as database:
+            for name, expression in self.columns.items():
+                refuse_clock_words(_parsed(database, name, expression), expression, _who(name))
 
-def computed(table: pa.Table, columns: dict[str, str]) -> dict[str, pa.ChunkedArray]:
-    """A column of ``table``'s length for each expression.
 
-    Raises DataError where one is no expression over the table's columns, looks at other rows, or fails on a value.
+def computed(
+    table: pa.Table,
+    columns: dict[str, str],
+    check: Callable[[], None] = lambda: None,
+    limits: Limits = LIMITS,
+) -> Verdicts:
+    """A column of ``table``'s length for each expression, and the rows for which one fails.
+
+    ``check``: called while waiting, to stop. ``limits``: the time and memory that the expressions may take.
+    Raises DataError where one is no expression over the table's columns, looks at other rows, gives what no file
+    holds, or fails whatever the row.
     """
-    import duckdb
-    import pyarrow as pa
-
-    from .sql_tree import TABLE, locked_database, parse, refuse_unknown_columns, text_of, walk
-
-    with locked_database() as database:
-        written = []
+    trees, written = [], []
+    with parser() as database:
         for name, expression in columns.items():
-            try:
-                tree = parse(database, expression)
-                refuse_unknown_columns([tree], table.column_names, expression)
-            except DataError as error:
-                raise DataError(f"compute, column {name!r}: {str(error).removeprefix('keep: ')}") from None
-            if any(node.get("class") == "WINDOW" for node in walk(tree)):
-                raise DataError(f"compute, column {name!r}: '{expression}' looks at other rows")
+            tree = _parsed(database, name, expression)
+            refuse_unknown_columns([tree], table.column_names, expression, _who(name))
+            trees.append(tree)
             written.append(text_of(database, tree))
-        numbers = pa.array(range(table.num_rows), pa.int64())
-        database.register(TABLE, table.append_column(_NUMBER, numbers))
-        chosen = ", ".join(f"({text}) AS c{number}" for number, text in enumerate(written))
-        try:
-            # The number keeps the order; beside it, an aggregate is an error even for a single row.
-            found = database.sql(
-                f"SELECT {_NUMBER}, {chosen} FROM {TABLE} ORDER BY {_NUMBER}"
-            ).to_arrow_table()
-        except duckdb.Error as error:
-            reason = str(error).splitlines()[0]
-            if "GROUP BY" in reason:
-                reason = "an aggregate looks at other rows"
-            raise DataError(f"compute: {columns}: {reason}") from error
-        return dict(zip(columns, found.columns[1:], strict=True))
+    rows = table.num_rows
+    looked_at = readable(table.select(named_columns(trees, table.column_names)), "compute")
+    looked_at = numbered(looked_at, rows)
+    try:
+        with Evaluation(looked_at, check, limits) as evaluation:
+            values = values_of(evaluation, written, apart=True)
+    except QueryError as error:
+        reason = "an aggregate looks at other rows" if "GROUP BY" in str(error) else str(error)
+        raise DataError(f"compute: {columns}: {reason}") from error
+    for (name, expression), column in zip(columns.items(), values.columns, strict=True):
+        if (held := unstorable(column.type)) is not None:
+            raise DataError(f"{_who(name)}: '{expression}' gives {held}")
+    errors: list[str | None] | None = [None] * rows if values.errors else None
+    for row, why in values.errors.items():
+        assert errors is not None
+        errors[row] = f"compute: {why}"
+    return Verdicts(columns=dict(zip(columns, values.columns, strict=True)), errors=errors)
+
+
+def _who(name: str) -> str:
+    return f"compute, column {name!r}"
+
+
+def _parsed(database: DuckDBPyConnection, name: str, expression: str) -> Node:
+    tree = parse(database, expression, _who(name))
+    if any(node.get("class") == "WINDOW" or is_aggregate(node) for node in walk(tree)):
+        raise DataError(f"{_who(name)}: '{expression}' looks at other rows")
+    return tree

@@ -7,24 +7,30 @@ call to call.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ..pipelines.errors import DataError
+from .sql_process import LIMITS, Evaluation, Limits, QueryError
+from .sql_rows import Values, numbered, values_of
 from .sql_tree import (
     TABLE,
     Node,
     arguments_of,
     conjuncts_of,
     function_name,
-    locked_database,
+    named_columns,
     parse,
+    parser,
+    refuse_clock_words,
     refuse_unknown_columns,
     serialize,
     text_of,
     walk,
 )
+from .sql_types import readable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,13 +38,12 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from numpy.typing import NDArray
 
-_ROW = "_row_number"
-
 
 class Decision(NamedTuple):
     """``mask``: bool ``(rows,)``, true where the row is kept. ``rules``: for each other row the first
     part of the conjunction that is false, or ``"null"`` where none is false and one is null; None for
-    kept rows. ``summary``: ``expression``; ``rate``, the share kept; ``thresholds``, {column: value}
+    kept rows. ``errors``: for each row that could not be judged why, its rule is "error"; None where all could.
+    ``summary``: ``expression``; ``rate``, the share kept; ``thresholds``, {column: value}
     of the (first) number it is compared with; ``bounds``, all of them as {column, op, value};
     ``failed``, {rule: rows}.
     """
@@ -46,64 +51,93 @@ class Decision(NamedTuple):
     mask: NDArray[np.bool_]
     rules: list[str | None]
     summary: dict[str, Any]
+    errors: list[str | None] | None = None
 
 
-def evaluate_expression(table: pa.Table, expression: str) -> Decision:
+def evaluate_expression(
+    table: pa.Table, expression: str, check: Callable[[], None] = lambda: None, limits: Limits = LIMITS
+) -> Decision:
     """Which rows of ``table`` satisfy ``expression``.
 
     ``expression``: boolean DuckDB SQL over the table's columns. ``x > quantile(q)`` (either way
     round, and in BETWEEN) compares with the q-quantile of x over the whole table, linearly
     interpolated; ``quantile(y, q)`` is that of another expression. Nulls and NaN count as null; a row
-    whose expression is null is not kept. Window functions see the whole table.
+    whose expression is null is not kept. Window functions see the whole table. ``check``: called
+    while waiting, to stop. ``limits``: the time and memory it may take.
 
     Raises DataError where the expression is not one boolean expression, names an unknown column
-    (with the nearest name), reaches outside, is not deterministic, or fails on a value.
+    (with the nearest name) or one of a type that DuckDB does not know, reaches outside, is not
+    deterministic, or takes too long or too much memory; and where it fails on a value of more than
+    half of the rows, or of any where one row's answer depends on others.
     """
-    import numpy as np
-
-    with locked_database() as database:
-        tree = parse(database, expression)
+    with parser() as database:
+        tree = parse(database, expression, "keep")
         conjuncts = conjuncts_of(tree)
         rules = [text_of(database, conjunct) for conjunct in conjuncts]
-        refuse_unknown_columns(conjuncts, table.column_names, expression)
-        database.register(TABLE, _numbered(table))
-        thresholds = _Thresholds(database, expression, table.column_names)
-        wanted = ", ".join(f"({text_of(database, thresholds.put_in(conjunct))})" for conjunct in conjuncts)
-        result = _run(database, f"SELECT {_ROW}, {wanted} FROM {TABLE}", expression)
-        for rule, (_, kind, *_) in zip(rules, (result.description or [])[1:]):
-            if str(kind).upper() not in {"BOOLEAN", "BOOL", '"NULL"', "NULL"}:
-                raise DataError(f"keep: '{rule}' is {kind}, not true or false: compare it with something")
-        arrays = list(result.fetchnumpy().values())
+        refuse_unknown_columns(conjuncts, table.column_names, expression, "keep")
+        apart = not any(node.get("class") == "WINDOW" or _is_quantile(node) for node in walk(tree))
+        looked_at = _numbered(table.select(named_columns(tree, table.column_names)))
+        with Evaluation(looked_at, check, limits) as evaluation:
+            thresholds = _Thresholds(database, evaluation, expression, table.column_names)
+            wanted = [text_of(database, thresholds.put_in(conjunct)) for conjunct in conjuncts]
+            with told(expression):
+                values = values_of(evaluation, wanted, apart=apart)
+            for rule, kind in zip(rules, evaluation.types[1:], strict=True):
+                # DuckDB 1 calls a bare NULL an integer.
+                if kind != "BOOLEAN" and rule.upper() != "NULL":
+                    raise DataError(f"keep: '{rule}' is {kind}, not true or false: compare it with something")
+    if 2 * len(values.errors) > table.num_rows:
+        first = values.errors[min(values.errors)]
+        raise DataError(f"keep: '{expression}' cannot be evaluated for {len(values.errors):,} rows: {first}")
+    return _decided(expression, rules, values, thresholds.bounds)
 
-    # Window functions may hand rows back in another order, so every row carries its number.
-    order = np.asarray(arrays[0], dtype=np.int64)
-    false = np.zeros((len(conjuncts), table.num_rows), dtype=bool)
-    null = np.zeros_like(false)
-    for index, values in enumerate(arrays[1:]):
-        missing = np.broadcast_to(getattr(values, "mask", False), values.shape)
-        null[index, order] = missing
-        false[index, order] = ~missing & ~np.asarray(values).astype(bool)
+
+def _decided(expression: str, rules: list[str], values: Values, bounds: list[dict[str, Any]]) -> Decision:
+    import numpy as np
+
+    null = np.array([column.is_null().to_numpy() for column in values.columns])
+    # A column of nulls alone may be of any type.
+    true = [column.cast("bool").fill_null(False).to_numpy() for column in values.columns]
+    false = ~null & ~np.array(true)
     mask: NDArray[np.bool_] = np.logical_not(np.any(false | null, axis=0))
-    names = [*rules, "null", None]
+    names = [*rules, "null", "error", None]
     first = np.where(mask, -1, np.where(false.any(axis=0), false.argmax(axis=0), len(rules)))
-    counts = {names[i]: int((first == i).sum()) for i in range(len(rules) + 1)}
+    first[list(values.errors)] = len(rules) + 1
+    counts = {names[i]: int((first == i).sum()) for i in range(len(names) - 1)}
     return Decision(
         mask,
         [names[i] for i in first.tolist()],
         {
             "expression": expression,
             "rate": float(mask.mean()) if len(mask) else 0.0,
-            "thresholds": {bound["column"]: bound["value"] for bound in reversed(thresholds.bounds)},
-            "bounds": thresholds.bounds,
+            "thresholds": {bound["column"]: bound["value"] for bound in reversed(bounds)},
+            "bounds": bounds,
             "failed": {rule: count for rule, count in counts.items() if count},
         },
+        [_why(values, row) for row in range(len(mask))] if values.errors else None,
     )
 
 
+def _why(values: Values, row: int) -> str | None:
+    return f"keep: {values.errors[row]}" if row in values.errors else None
+
+
 def check(expression: str) -> None:
-    """Raise DataError where ``expression`` is not one expression by its syntax (no table is needed)."""
-    with locked_database() as database:
-        parse(database, expression)
+    """Raise DataError where ``expression`` can be seen to be none without a table: by its syntax, or by a function
+    that there is not, that reads files or tables, or whose answer changes."""
+    with parser() as database:
+        refuse_clock_words(parse(database, expression, "keep"), expression, "keep")
+
+
+@contextmanager
+def told(expression: str) -> Iterator[None]:
+    """What DuckDB refuses, told with the expression that it is about."""
+    try:
+        yield
+    except QueryError as error:
+        reason = "an aggregate over all rows needs OVER (), as in 'x > avg(x) OVER ()'"
+        reason = reason if "GROUP BY" in str(error) else str(error)
+        raise DataError(f"keep: '{expression}' cannot be evaluated: {reason}") from error
 
 
 def _numbered(table: pa.Table) -> pa.Table:
@@ -111,24 +145,18 @@ def _numbered(table: pa.Table) -> pa.Table:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    rows = table.num_rows
+    table = readable(table, "keep")
     for index, column in enumerate(table.schema):
         if pa.types.is_floating(column.type):
             values = table.column(index)
             cleaned = pc.if_else(pc.is_nan(values), pa.scalar(None, column.type), values)
             table = table.set_column(index, column, cleaned)
-    return table.append_column(_ROW, pa.array(range(table.num_rows), pa.int64()))
+    return numbered(table, rows)
 
 
-def _run(database: DuckDBPyConnection, query: str, expression: str) -> DuckDBPyConnection:
-    import duckdb
-
-    try:
-        return database.execute(query)
-    except duckdb.Error as error:
-        reason = str(error).splitlines()[0]
-        if "GROUP BY" in reason:
-            reason = "an aggregate over all rows needs OVER (), as in 'x > avg(x) OVER ()'"
-        raise DataError(f"keep: '{expression}' cannot be evaluated: {reason}") from error
+def _is_quantile(node: Node) -> bool:
+    return node.get("class") == "FUNCTION" and function_name(node) == "quantile"
 
 
 class _Thresholds:
@@ -142,8 +170,10 @@ class _Thresholds:
         "COMPARE_EQUAL": ("=", "="),
     }
 
-    def __init__(self, database: DuckDBPyConnection, expression: str, columns: Sequence[str]) -> None:
-        self.database, self.expression = database, expression
+    def __init__(
+        self, database: DuckDBPyConnection, evaluation: Evaluation, expression: str, columns: Sequence[str]
+    ) -> None:
+        self.database, self.evaluation, self.expression = database, evaluation, expression
         self.columns = {name.lower() for name in columns}
         self.bounds: list[dict[str, Any]] = []
 
@@ -161,7 +191,7 @@ class _Thresholds:
             measured = tree["input"]
             lower = self._side(tree["lower"], measured, ">=")
             tree = {**tree, "lower": lower, "upper": self._side(tree["upper"], measured, "<=")}
-        elif tree.get("class") == "FUNCTION" and function_name(tree) == "quantile":
+        elif _is_quantile(tree):
             return self._quantile(tree, None)
         return {key: self._inside(value) for key, value in tree.items()}
 
@@ -172,7 +202,7 @@ class _Thresholds:
 
     def _side(self, side: Node, other: Node, operator: str) -> Node:
         """``side`` with its quantile put in; where it is a number that a column is held against, noted."""
-        if side.get("class") == "FUNCTION" and function_name(side) == "quantile":
+        if _is_quantile(side):
             side = self._quantile(side, other)
         name = ".".join(other.get("column_names", []))
         is_column = name.split(".")[0].lower() in self.columns
@@ -194,11 +224,11 @@ class _Thresholds:
             raise DataError(f"keep: quantile takes a share from 0 to 1: found {share} in '{self.expression}'")
         value = self._value(measured, f"SELECT quantile_cont(({{}})::DOUBLE, {share!r}) FROM {TABLE}")
         literal = "NULL" if value is None else f"'{float(value)!r}'"
-        statement = serialize(self.database, f"SELECT CAST({literal} AS DOUBLE)", self.expression)
+        statement = serialize(self.database, f"SELECT CAST({literal} AS DOUBLE)", self.expression, "keep")
         constant: Node = statement["node"]["select_list"][0]
         return constant
 
     def _value(self, tree: Node, query: str) -> Any:
-        filled = query.format(text_of(self.database, tree))
-        [(value,)] = _run(self.database, filled, self.expression).fetchall()
-        return value
+        with told(self.expression):
+            made = self.evaluation.query(query.format(text_of(self.database, tree)))
+        return made.column(0)[0].as_py()

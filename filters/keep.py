@@ -30,5 +30,10 @@ class Keep(Whole):
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
         """Judge all rows. Raises DataError where the expression does not fit the table."""
-        decision = evaluate_expression(table, self.keep)
-        return Verdicts(kept=decision.mask, rule=decision.rules, summary=decision.summary)
+        decision = evaluate_expression(table, self.keep, context.check)
+        return Verdicts(
+            kept=decision.mask, rule=decision.rules, errors=decision.errors, summary=decision.summary
+        )
+
+    def inspect(self) -> None:
+        check(self.keep)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..pipelines.errors import DataError
@@ -18,74 +20,117 @@ if TYPE_CHECKING:
 
 #: The name of the table that an expression is about.
 TABLE = "rows"
+#: Characters that an expression may have, and how many levels of its tree's JSON.
+LONGEST, DEEPEST = 20_000, 240
+#: Words that are no columns but read the clock, where no column has their name.
+CLOCK_WORDS = frozenset({"current_timestamp", "current_date", "current_time", "localtime", "localtimestamp"})
 _PLACES = frozenset({"query_location", "query_location_length"})
 _LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
     "autoload_known_extensions": "false",
     "autoinstall_known_extensions": "false",
     "lock_configuration": "true",
+    "temp_directory": "",
+    # More threads may add numbers up in another order.
+    "threads": "1",
 }
 
 #: A node of the syntax tree, as its JSON has it.
 Node = dict[str, Any]
 
 
-def locked_database() -> DuckDBPyConnection:
-    """A database in memory that reaches no files, network or extensions, nor its own settings."""
+def locked_database(memory: int = 1 << 30) -> DuckDBPyConnection:
+    """A database in memory that reaches no files, network or extensions, nor its own settings. ``memory``: bytes that
+    it may take.
+    """
     import duckdb
 
-    return duckdb.connect(config=_LOCKED)
+    return duckdb.connect(config={**_LOCKED, "memory_limit": f"{memory}B"})
 
 
-def parse(database: DuckDBPyConnection, expression: str) -> Node:
-    """The tree of the expression.
+@cache
+def _shared(process: int) -> DuckDBPyConnection:
+    """The database that only parses, of the process of this id: a fork opens its own."""
+    return locked_database()
 
-    Raises DataError where it is not exactly one expression by its syntax, holds a sub-query or ``*``,
-    or calls a function whose answer changes from call to call.
+
+def parser() -> DuckDBPyConnection:
+    """A connection to use in ``with``, for parsing: a new database would take longer than parsing does."""
+    return _shared(os.getpid()).cursor()
+
+
+def parse(database: DuckDBPyConnection, expression: str, who: str) -> Node:
+    """The tree of the expression. ``who``: what errors begin with.
+
+    Raises DataError where it is not exactly one expression by its syntax, holds a sub-query, ``*`` or
+    a parameter, or calls a function that DuckDB lacks, that reads tables or files, or whose answer changes.
     """
+    from .sql_functions import refusals
+
     if not expression.strip():
-        raise DataError('keep needs an expression, such as "passed AND score > 0.5"')
-    # The line break ends a trailing comment, which would hide the bracket.
-    statement = serialize(database, f"SELECT ({expression}\n) FROM {TABLE}", expression)
-    plain = serialize(database, f"SELECT (true) FROM {TABLE}", expression)
-    selected = statement["node"].get("select_list", [])
-    for each in (statement, plain):
-        each["node"]["select_list"] = []
-    if len(selected) != 1 or _without_places(statement) != _without_places(plain):
-        raise DataError(f"keep takes one expression, not a query: found '{expression}'")
-    tree: Node = selected[0]
-    volatile = {
-        name
-        for (name,) in database.execute(
-            "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
-        ).fetchall()
-    }
+        raise DataError(f'{who} needs an expression, such as "passed AND score > 0.5"')
+    if len(expression) > LONGEST:
+        raise DataError(f"{who}: an expression has {LONGEST:,} characters at most: found {len(expression):,}")
+    try:
+        tree = _single(database, expression, who)
+        deep = _depth(tree) > DEEPEST
+    except RecursionError:
+        deep = True
+    if deep:
+        raise DataError(f"{who}: the expression is nested too deeply: found '{expression[:60]}…'")
     for node in walk(tree):
         if node.get("class") == "SUBQUERY":
             raise DataError(
-                f"keep takes no sub-query (write 'avg(x) OVER ()' for a total): found '{expression}'"
+                f"{who} takes no sub-query (write 'avg(x) OVER ()' for a total): found '{expression}'"
             )
         if node.get("class") == "STAR":
-            raise DataError(f"keep needs its columns by name, not '*': found '{expression}'")
-        if node.get("class") == "FUNCTION" and function_name(node) in volatile:
-            raise DataError(f"keep must give the same rows every time, and {function_name(node)}() does not")
+            raise DataError(f"{who} needs its columns by name, not '*': found '{expression}'")
+        if node.get("class") == "PARAMETER":
+            raise DataError(f"{who} takes no parameters ('?' or '$1'): found '{expression}'")
+    for reason in refusals(tree):
+        raise DataError(f"{who}: {reason}: found '{expression}'")
     return tree
 
 
-def serialize(database: DuckDBPyConnection, query: str, expression: str) -> Node:
+def _single(database: DuckDBPyConnection, expression: str, who: str) -> Node:
+    # The line break ends a trailing comment, which would hide the bracket.
+    statement = serialize(database, f"SELECT ({expression}\n) FROM {TABLE}", expression, who)
+    plain = serialize(database, f"SELECT (true) FROM {TABLE}", expression, who)
+    selected = statement["node"].get("select_list", [])
+    for each in (statement, plain):
+        each["node"]["select_list"] = []
+        each.pop("named_param_map", None)
+    if len(selected) != 1 or _without_places(statement) != _without_places(plain):
+        raise DataError(f"{who} takes one expression, not a query: found '{expression}'")
+    tree: Node = selected[0]
+    return tree
+
+
+def _depth(tree: object) -> int:
+    """How many nodes lie in one another."""
+    deepest, level = 0, [tree]
+    while level:
+        inner: list[object] = []
+        for each in level:
+            inner += each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+        deepest, level = deepest + 1, inner
+    return deepest
+
+
+def serialize(database: DuckDBPyConnection, query: str, expression: str, who: str) -> Node:
     """The tree of the statement. Raises DataError, which quotes ``expression``, where it is none."""
     [(source,)] = database.execute("SELECT json_serialize_sql(?)", [query]).fetchall()
     parsed = json.loads(source)
     if parsed["error"] or len(parsed["statements"]) != 1:
-        reason = parsed.get("error_message", "more than one statement")
-        raise DataError(f"keep: '{expression}' is not a DuckDB SQL expression: {reason}")
+        reason = str(parsed.get("error_message", "more than one statement")).splitlines()[0]
+        raise DataError(f"{who}: '{expression}' is not a DuckDB SQL expression: {reason}")
     statement: Node = parsed["statements"][0]
     return statement
 
 
 def text_of(database: DuckDBPyConnection, tree: Node) -> str:
     """The expression of a tree, as DuckDB writes it, without brackets around the whole."""
-    statement = serialize(database, "SELECT true", "")
+    statement = serialize(database, "SELECT true", "", "")
     statement["node"]["select_list"] = [tree]
     source = json.dumps({"error": False, "statements": [statement]})
     [(query,)] = database.execute("SELECT json_deserialize_sql(?::JSON)", [source]).fetchall()
@@ -134,7 +179,7 @@ def _without_places(tree: object) -> object:
     return [_without_places(value) for value in tree] if isinstance(tree, list) else tree
 
 
-def refuse_unknown_columns(conjuncts: list[Node], columns: Sequence[str], expression: str) -> None:
+def refuse_unknown_columns(conjuncts: list[Node], columns: Sequence[str], expression: str, who: str) -> None:
     """Raise DataError, with the nearest name, where a name is neither a column nor a lambda's own."""
     known = {name.lower() for name in columns} | {TABLE}
     for node in walk(conjuncts):
@@ -145,9 +190,19 @@ def refuse_unknown_columns(conjuncts: list[Node], columns: Sequence[str], expres
         if name is not None and name.lower() not in known:
             near = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
             raise DataError(
-                f"keep: no column '{name}' in '{expression}'"
+                f"{who}: no column '{name}' in '{expression}'"
                 + (f"; did you mean '{near[0]}'?" if near else " (text goes in single quotes)")
                 + f" The columns are: {', '.join(columns)}"
+            )
+
+
+def refuse_clock_words(tree: Node, expression: str, who: str) -> None:
+    """Raise DataError where a name means the clock, before it is known whether a column has it."""
+    for node in walk(tree):
+        word = str((node.get("column_names") or [""])[0]).lower()
+        if word in CLOCK_WORDS:
+            raise DataError(
+                f"{who}: it must give the same rows every time, and {word} does not: found '{expression}'"
             )
 
 
@@ -160,3 +215,24 @@ def arguments_of(node: Node) -> list[Node]:
     """A function's arguments (DuckDB 1 lists them plainly, DuckDB 2 each with its name)."""
     found: list[Node] = node["arguments"] if "arguments" in node else node["children"]
     return [argument.get("expression", argument) for argument in found]
+
+
+def text_literal(node: Node) -> str | None:
+    """The text that a node stands for; None where it is no text constant. DuckDB 1 and 2 write it differently."""
+    if node.get("class") != "CONSTANT":
+        return None
+    text = node["literal"].get("text") if "literal" in node else node["value"].get("value")
+    return text if isinstance(text, str) else None
+
+
+def named_columns(tree: object, columns: Sequence[str]) -> list[str]:
+    """The columns that a tree may mean: its names, the parts of them (``rows.score``, ``nested.depth``, ``text.upper()``)
+    and all of them where it holds the whole row.
+    """
+    words: set[str] = set()
+    for node in walk(tree):
+        path = node.get("column_names") or []
+        if [word.lower() for word in path] == [TABLE]:
+            return list(columns)
+        words |= {str(word).lower() for word in (*path, node.get("schema"), node.get("catalog")) if word}
+    return [name for name in columns if name.lower() in words]

@@ -201,6 +201,12 @@ class Operator(BaseModel):
         """
         return {}
 
+    def inspect(self) -> None:
+        """Raise DataError where a parameter can be seen to be wrong before a row is there: an expression that cannot
+        be parsed, a template that does not compile. Called when the plan is made.
+        """
+        return
+
     def needs(self) -> Mapping[str, frozenset[Capability]]:
         """For each model parameter (by field name), what its engine must be able to honour."""
         return {}

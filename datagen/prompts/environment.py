@@ -1,4 +1,4 @@
-"""Jinja in a box: immutable, no private attributes, no imports, no chance, and output of bounded size.
+"""Jinja in a box: immutable, no private attributes, no imports, no chance, and a bound on time, size and output.
 
 A row's values are only ever context: template syntax inside them is printed, never run.
 """
@@ -6,7 +6,9 @@ A row's values are only ever context: template syntax inside them is printed, ne
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from functools import wraps
 from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateError, nodes
@@ -14,9 +16,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ...pipelines.errors import DataError
-
-#: Characters that one prompt may have.
-LIMIT = 1_000_000
+from .metering import LIMIT, begin, bounded, checked, shown, stepped, weight
 
 #: What could load other files, or double a text again and again without a size to check.
 _REFUSED: dict[type[nodes.Node], str] = {
@@ -43,6 +43,7 @@ _LEFT_OUT = (
     "filesizeformat",
 )
 _FUNCTIONS = ("range", "dict")
+#: Methods of texts and bytes whose result is longer than they are by an argument, and of numbers.
 _INFLATING = frozenset(
     {
         "ljust",
@@ -55,8 +56,19 @@ _INFLATING = frozenset(
         "replace",
         "join",
         "translate",
+        "to_bytes",
+        "scaleb",
+        "shift",
+        "rotate",
     }
 )
+#: What stands around the values of a loop and around a list; no template can write such a name.
+_LOOP, _LIST = " loop", " list"
+_NUMBERS = (int, float, Decimal)
+#: Digits that ``round`` may ask for, and parts that ``slice`` and ``batch`` may make.
+_DIGITS, _PARTS = 100, 10_000
+#: Characters that ``striptags`` takes: its time grows with their square.
+_STRIPPED = 100_000
 
 
 class PromptEnvironment(ImmutableSandboxedEnvironment):
@@ -65,13 +77,25 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self) -> None:
-        super().__init__(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False)
+        # Optimized, a chain of filters over a constant is evaluated again for each of them.
+        super().__init__(undefined=StrictUndefined, optimized=False, finalize=shown)
         self.globals = {name: self.globals[name] for name in _FUNCTIONS}
         for name in _LEFT_OUT:
             self.filters.pop(name, None)
-        self.filters["join"] = _bounded_join
-        self.filters["replace"] = _bounded_replace
-        self.filters["json"] = _json
+        self.filters |= {
+            "join": _bounded_join,
+            "replace": _bounded_replace,
+            "json": _json,
+            "sum": _sum,
+        }
+        for name, most in (("round", _DIGITS), ("slice", _PARTS), ("batch", _PARTS), ("tojson", 8)):
+            self.filters[name] = _small_number(self.filters[name], name, most)
+        for name in ("string", "tojson", "striptags", "urlencode"):
+            self.filters[name] = _small_input(
+                self.filters[name], name, _STRIPPED if name == "striptags" else LIMIT
+            )
+        self.filters = {name: _checking(function) for name, function in self.filters.items()}
+        self.filters |= {_LOOP: stepped, _LIST: checked}
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
@@ -79,46 +103,79 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
             found = tree.find(kind)
             if found is not None:
                 raise SecurityError(f"line {found.lineno}: templates have no {written}")
+        for loop in tree.find_all(nodes.For):
+            loop.iter = _around(_LOOP, loop.iter)
+        _count_lists(tree)
         return tree
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        inflates = isinstance(obj, str) and attr in _INFLATING
+        inflates = attr in _INFLATING and not isinstance(obj, dict)
         return not attr.startswith("_") and not inflates and super().is_safe_attribute(obj, attr, value)
 
     def wrap_str_format(self, value: Any) -> None:
         """No ``str.format`` at all: its widths make texts of any length out of nothing."""
         return
 
+    def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return checked(super().call(context, obj, *args, **kwargs))
+
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        if operator == "**" or (operator == "%" and isinstance(left, str)):
+        if operator == "**" or (operator == "%" and isinstance(left, (str, bytes))):
             raise SecurityError(f"templates have no {operator} of this kind: compute it in a step before")
         if operator == "*":
             sized, times = (left, right) if hasattr(left, "__len__") else (right, left)
             if hasattr(sized, "__len__") and isinstance(times, int) and len(sized) * times > LIMIT:
                 raise SecurityError(f"a text or list of more than {LIMIT:,} items")
         if operator == "+" and hasattr(left, "__len__") and hasattr(right, "__len__"):
-            _bounded(len(left) + len(right))
-        return super().call_binop(context, operator, left, right)
+            bounded(len(left) + len(right))
+        return checked(super().call_binop(context, operator, left, right))
+
+
+def _around(name: str, node: nodes.Node) -> nodes.Filter:
+    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno, environment=node.environment)
+
+
+def _count_lists(node: nodes.Node) -> None:
+    """Put what counts around every list, tuple and dict that a template makes of other values, innermost first."""
+    for field, value in node.iter_fields():
+        children = value if isinstance(value, list) else [value]
+        for place, child in enumerate(children):
+            if not isinstance(child, nodes.Node):
+                continue
+            _count_lists(child)
+            if (
+                isinstance(child, (nodes.List, nodes.Tuple, nodes.Dict))
+                and getattr(child, "ctx", "load") == "load"
+            ):
+                if isinstance(value, list):
+                    value[place] = _around(_LIST, child)
+                else:
+                    setattr(node, field, _around(_LIST, child))
 
 
 def compiled(source: str, name: str) -> Template:
     """The template, ready to render. Raises DataError, naming the line, where it cannot be."""
     try:
+        begin()
         return PromptEnvironment().from_string(source)
-    except (TemplateError, RecursionError, ValueError) as error:
+    except (SyntaxError, RecursionError):
+        raise DataError(f"template {name}: it is nested too deeply") from None
+    except (TemplateError, MemoryError, ValueError, OverflowError) as error:
         line = getattr(error, "lineno", None)
         place = f"{name}:{line}" if line else name
         raise DataError(f"template {place}: {error}") from error
 
 
 def rendered(template: Template, context: Mapping[str, Any], name: str) -> str:
-    """The prompt. Raises DataError for an undefined name, a refused operation or too long a text."""
+    """The prompt. Raises DataError for an undefined name, a refused operation, or what takes too long or is too long."""
     pieces: list[str] = []
     length = 0
     try:
+        begin()
         for piece in template.generate(dict(context)):
             length += len(piece)
-            _bounded(length)
+            if length > LIMIT:
+                bounded(length)
             pieces.append(piece)
     except Exception as error:  # a filter may raise anything over hostile values
         raise DataError(f"template {name}: {_reason(error)}") from error
@@ -129,27 +186,69 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, TemplateError) else f"{type(error).__name__}: {error}"
 
 
-def _bounded(length: int) -> None:
-    if length > LIMIT:
-        raise SecurityError(f"the text would be longer than {LIMIT:,} characters")
+def _checking(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter of which every result is counted."""
+
+    @wraps(function)
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        return checked(function(*args, **kwargs))
+
+    return counted
+
+
+def _small_number(function: Callable[..., Any], name: str, most: int) -> Callable[..., Any]:
+    """A filter whose numbers decide how much it does."""
+
+    @wraps(function)
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        value = 1 + hasattr(function, "jinja_pass_arg")
+        for number in (*args[value:], *kwargs.values()):
+            if isinstance(number, int) and abs(number) > most:
+                raise SecurityError(f"{name} takes numbers up to {most:,}: found {number}")
+        return function(*args, **kwargs)
+
+    return limited
+
+
+def _small_input(function: Callable[..., Any], name: str, most: int) -> Callable[..., Any]:
+    """A filter that is slow over long texts, or that writes out all that is in its value."""
+
+    @wraps(function)
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        if weight(args[hasattr(function, "jinja_pass_arg")]) > most + 1:
+            raise SecurityError(f"{name} takes a text of up to {most:,} characters")
+        return function(*args, **kwargs)
+
+    return limited
 
 
 def _bounded_join(value: Any, separator: str = "", attribute: str | None = None) -> str:
     """Jinja's ``join``, of a result of bounded size."""
-    items = [str(item[attribute] if attribute is not None else item) for item in value]
-    _bounded(sum(map(len, items)) + len(separator) * len(items))
+    items = [str(shown(item[attribute] if attribute is not None else item)) for item in value]
+    bounded(sum(map(len, items)) + len(separator) * len(items))
     return separator.join(items)
 
 
 def _bounded_replace(value: Any, old: str, new: str) -> str:
     """Jinja's ``replace``, of a result of bounded size."""
-    text = str(value)
-    _bounded(len(text) + text.count(old) * max(0, len(new) - len(old)))
+    text = str(shown(value))
+    bounded(len(text) + text.count(old) * max(0, len(new) - len(old)))
     return text.replace(old, new)
+
+
+def _sum(value: Any, attribute: str | None = None, start: Any = 0) -> Any:
+    """Jinja's ``sum``, of numbers."""
+    total = start
+    for item in value:
+        number: Any = item if attribute is None else item[attribute]
+        found = next((each for each in (number, total) if not isinstance(each, _NUMBERS)), None)
+        if found is not None:
+            raise SecurityError(f"sum takes numbers: found {type(found).__name__}")
+        total = checked(total + number)
+    return total
 
 
 def _json(value: Any, indent: int | None = None) -> str:
     """JSON text as models know it: no HTML escapes, letters as they are."""
-    text = json.dumps(value, ensure_ascii=False, indent=min(indent, 8) if indent else None, default=str)
-    _bounded(len(text))
-    return text
+    shown(value)
+    return json.dumps(value, ensure_ascii=False, indent=min(indent, 8) if indent else None, default=str)

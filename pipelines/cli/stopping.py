@@ -12,22 +12,46 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..run.limits import Stop
 
+#: Seconds between two looks at whether the run is stopping.
+LOOK = 0.25
+STOPPING = "stopping: what is committed is kept (Ctrl-C again ends it at once)"
+STOPPED = 130
+
 
 @contextmanager
 def stopping(stop: Stop) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) asks the run to stop; the second ends the process at once.
+    """The first Ctrl-C (or SIGTERM) asks the run to stop, and says so; the second ends the process at once.
 
-    Ending at once is safe, because nothing but whole files is ever committed.
+    Work that does not listen (one call of native code, a source that waits for its pipe) is not waited for longer than
+    ``stop`` has patience. Ending at once is safe, because nothing but whole files is ever committed.
     """
 
     def ask(number: int, frame: FrameType | None) -> None:
         if stop.asked:
             os._exit(128 + number)
         stop.ask()
+        _say(STOPPING)
+        # A timer of the system's: a thread would have to wait for what holds the interpreter.
+        signal.setitimer(signal.ITIMER_REAL, LOOK, LOOK)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    def look(number: int, frame: FrameType | None) -> None:
+        if stop.overdue:
+            _say(stop.farewell)
+            os._exit(STOPPED)
+
+    handlers = {signal.SIGINT: ask, signal.SIGTERM: ask, signal.SIGALRM: look}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _say(text: str) -> None:
+    """Write a line past the buffers, which the handler may have interrupted."""
+    try:
+        os.write(2, f"\n{text}\n".encode(errors="replace"))
+    except OSError:
+        return  # nobody reads it any more

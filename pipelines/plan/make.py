@@ -34,8 +34,8 @@ def make_plan(
     """The steps of a round with their fingerprints, in an order in which they can run.
 
     ``carry``: model name -> the promoted student that stands in for it. Raises SpecError where a
-    file, a template, a function or a model's weights that the file names cannot be found: all of
-    them at once.
+    file, a template, a function or a model's weights that the file names cannot be found, or where
+    an expression or a template cannot be right: all of them at once.
     """
     maker = _Maker(spec, round, carry or {}, digest_of)
     steps = maker.make()
@@ -86,6 +86,7 @@ class _Maker:
         operator = step.operator
         try:
             content = dict(operator.content())
+            operator.inspect()
         except GristmillError as error:
             self.problems.append(self.spec.problem(("steps", step.name), str(error)))
             content = {}

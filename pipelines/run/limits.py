@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from threading import Event
 
 from ..errors import BudgetReached, GristmillError
 from ..inference import Usage
@@ -17,21 +16,40 @@ class Interrupted(GristmillError):
 
 
 class Stop:
-    """A flag that a signal handler sets and that long work looks at now and then."""
+    """A flag that a signal handler sets and that long work looks at now and then.
+
+    ``patience``: seconds in which the work at hand is expected to look. ``farewell``: what to tell where it does not.
+    """
+
+    #: Seconds that a run which has heard it gets to close its engines and its files.
+    CLOSING = 5.0
+    #: Seconds in which work looks, and in which training does, which then writes a checkpoint.
+    PATIENCE, TRAINING = 2.0, 120.0
 
     def __init__(self) -> None:
-        self._asked = Event()
+        self.patience = self.PATIENCE
+        self.farewell = "stopped; what is committed is kept, and the same command goes on"
+        self._asked: float | None = None
+        self._heard: float | None = None
 
     def ask(self) -> None:
-        self._asked.set()
+        self._asked = time.monotonic()
 
     @property
     def asked(self) -> bool:
-        return self._asked.is_set()
+        return self._asked is not None
+
+    @property
+    def overdue(self) -> bool:
+        """Was a stop asked for so long ago that nothing is to be expected of the work?"""
+        if self._heard is not None:
+            return time.monotonic() - self._heard > self.CLOSING
+        return self._asked is not None and time.monotonic() - self._asked > self.patience
 
     def check(self) -> None:
         """Raises Interrupted once a stop was asked for."""
         if self.asked:
+            self._heard = self._heard or time.monotonic()
             raise Interrupted("stopped on request")
 
 

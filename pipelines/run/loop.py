@@ -58,6 +58,8 @@ class Loop:
         purse = Purse(self.spec.budget, usage=usage, rows=rows, seconds=self.run.seconds())
         started = time.monotonic()
         status, message = "failed", ""
+        stopped = f"stopped; what is committed is kept. To go on: gristmill run {self.file} --run {self.run.path}"
+        self.stop.farewell = stopped
         try:
             await self._rounds(purse)
             status, message = "done", f"done: {self.run.path}"
@@ -65,8 +67,7 @@ class Loop:
             status, message = "budget", str(error)
             raise
         except Interrupted:
-            status = "interrupted"
-            message = f"stopped; what is committed is kept. To go on: gristmill run {self.file} --run {self.run.path}"
+            status, message = "interrupted", stopped
             raise Interrupted(message) from None
         except BaseException as error:
             message = str(error)

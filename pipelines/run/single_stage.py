@@ -43,7 +43,12 @@ class SingleStage:
         self.session.check()
         inputs = len(self.session.rows(self.step)) if self.step.inputs else None
         self.session.started(self.step, inputs, self.store.ledger().rows_in)
-        await asyncio.to_thread(self._work)
+        stop = self.session.stop
+        stop.patience = stop.TRAINING if isinstance(self.step.operator, Train) else stop.PATIENCE
+        try:
+            await asyncio.to_thread(self._work)
+        finally:
+            stop.patience = stop.PATIENCE
         self.session.done(self.step)
 
     def _work(self) -> None:

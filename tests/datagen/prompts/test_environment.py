@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gristmill.datagen.prompts import metering
 from gristmill.datagen.prompts.environment import LIMIT, compiled, rendered
 from gristmill.pipelines.errors import DataError
 
@@ -94,3 +95,84 @@ def test_rows_cannot_be_changed() -> None:
         with pytest.raises(DataError):
             fill(source, **row)
     assert row == {"xs": [1], "d": {"a": 1}}
+
+
+def chain(*steps: str) -> str:
+    return "".join(f"{{% set a = {step} %}}" for step in steps)
+
+
+BIG = {"big": "b" * 999_999, "other": "b" * 999_998 + "c", "xs": [1], "x": "x"}
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("{{ 'a' * 10 ** 9 }}", "have no **"),
+        ("{{ '%1000000000d' | format(1) }}", "No filter named 'format'"),
+        ("{{ x | indent(1000000000) }}", "No filter named 'indent'"),
+        ("{{ x.encode().ljust(10000000000) }}", "unsafe"),
+        ("{{ x.encode('utf-32').expandtabs(10000000000) }}", "unsafe"),
+        ("{{ x.encode() % 1 }}", "of this kind"),
+        ("{{ (1).to_bytes(1000000000, 'big') }}", "unsafe"),
+        ("{{ xs | batch(1000000000, 'x') | list }}", "batch takes numbers up to 10,000"),
+        ("{{ xs | slice(1000000000) | list }}", "slice takes numbers up to 10,000"),
+        ("{{ xs | map('slice', slices=1000000000) | map('list') | list }}", "slice takes numbers"),
+        ("{{ 1.5 | round(1000000000, 'ceil') }}", "round takes numbers up to 100"),
+        ("{{ [1] | tojson(indent=1000000000) }}", "tojson takes numbers up to 8"),
+        ("{{ ('<!---->' * 100000) | striptags }}", "striptags takes a text of up to 100,000"),
+        ("{{ ([xs] * 1000) | sum(start=[]) | length }}", "sum takes numbers"),
+        ("{{ [big] * 1000 | length }}", "longer than"),
+        ("{{ big.split('b') | length }}", "longer than"),
+        ("{{ range(100000) | map('replace', '0', big) | list | length }}", "longer than"),
+        ("{{ range(100000) | map('string') | map('replace', '9', big) | list | length }}", "longer than"),
+        ("{{ ('&' * 200000) " + "| forceescape " * 100 + "| length }}", "longer than"),
+        ("{% for i in range(100000) %}{% set y = big.upper() %}{% endfor %}", "on the way"),
+        ("{% for i in range(100000) %}{% set y = big | upper %}{% endfor %}", "on the way"),
+        ("{% for i in range(100000) %}{% set y = [big[9:]] %}{% endfor %}", "on the way"),
+        (chain("9", *["a * a"] * 60) + "{{ a > 1 }}", "bits"),
+        (chain("[1, 2]", *["[a, a, a, a, a, a, a, a]"] * 30) + "{{ a }}", "longer than"),
+        (chain("(1, 2)", *["(a, a)"] * 60) + "{{ a == a }}", "longer than"),
+        (chain("{'k': 1}", *["{'k': a, 'l': a}"] * 60) + "{{ a | json }}", "longer than"),
+        (chain("[1]", *["a + a"] * 60) + "{{ a | length }}", "longer than"),
+        (chain("[1]", *["[a] * 100"] * 60) + "{{ a | string }}", "longer than"),
+        (chain("xs", *["[a] | batch(9) | list"] * 3, *["[a, a]"] * 40) + "{{ a | tojson }}", "longer than"),
+        ("{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}", "RecursionError"),
+        ("{{ " + "(" * 500 + "1" + ")" * 500 + " }}", "nested too deeply"),
+        ("{{ " + "+".join(["1"] * 5000) + " }}", "nested too deeply"),
+        ("{{ x " + "| trim " * 400 + "}}", "nested too deeply"),
+        ("{% if 1 %}" * 200 + "{% endif %}" * 200, "nested too deeply"),
+    ],
+)
+def test_no_operation_makes_more_than_its_bound(source: str, message: str) -> None:
+    with pytest.raises(DataError, match="template t") as caught:
+        fill(source, **BIG)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "".join(f"{{% for {name} in range(14) %}}" for name in "abcdefgh") + "{% endfor %}" * 8,
+        "{% for a in range(99999) %}{% for b in xs %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}",
+        "{% for a in range(99999) %}{{ range(99999) | map('string') | map('length') | sum }}{% endfor %}",
+        "{% for a in [1] recursive %}{% if loop.depth < 40 %}{% set q = loop([1]) %}{% set r = loop([1]) %}{% endif %}"
+        "{% endfor %}",
+    ],
+)
+def test_a_template_ends_when_its_time_is_up(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metering, "SECONDS", 0.05)
+    with pytest.raises(DataError, match=r"template t: it takes more than the 0.05 seconds"):
+        fill(source, **BIG)
+    assert fill("{% for a in range(1000) %}{{ a }}{% endfor %}").startswith("0123")
+
+
+def test_loops_know_their_length_and_their_place() -> None:
+    source = "{% for x in xs %}{{ loop.index }}/{{ loop.length }}{{ ' last' if loop.last }};{% endfor %}"
+    assert fill(source, xs=[1, 2]) == "1/2;2/2 last;"
+    many = fill(source, xs=list(range(100)))
+    assert many.startswith("1/100;2/100;")
+    assert many.endswith("100/100 last;")
+    assert fill("{% for k, v in d.items() %}{{ k }}{{ v }}{% else %}none{% endfor %}", d={"a": 1}) == "a1"
+    assert fill("{% for k in d %}{{ k }}{% else %}none{% endfor %}", d={}) == "none"
+    assert fill("{{ [1, 2] | sum }} {{ xs | sum(attribute='n') }}", xs=[{"n": 1.5}]) == "3 1.5"

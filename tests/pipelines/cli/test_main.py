@@ -39,7 +39,7 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
 def test_a_plan_imports_no_engine() -> None:
     found = imported("plan", str(DATA / "pipeline.yaml"))
     assert "pydantic" in found
-    assert not found & set(HEAVY)
+    assert not found & (set(HEAVY) - {"duckdb"})  # which parses its expressions
 
 
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS))

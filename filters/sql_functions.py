@@ -1,0 +1,115 @@
+"""Which functions an expression may call: those that give the same answer for the same row, every time.
+
+DuckDB says of each overload of a function how stable it is. A name is refused where none of its overloads is
+consistent, and so is a macro whose definition calls such a name. The few that DuckDB calls consistent although they
+read the clock or draw at random are listed here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
+
+from .sql_tree import CLOCK_WORDS, Node, arguments_of, function_name, parser, serialize, text_literal, walk
+
+_DRAWN_OR_SET = frozenset({"reservoir_quantile", "current_setting", "getvariable"})
+_SEVERAL_ROWS = frozenset({"unnest", "unlist"})
+#: They take the name of an aggregate as a text.
+_BY_NAME = frozenset({"list_aggr", "list_aggregate", "array_aggr", "array_aggregate", "aggregate"})
+_SCHEMAS = frozenset({"", "main", "system", "pg_catalog", "information_schema"})
+_CALLABLE = frozenset({"scalar", "aggregate", "macro", "window"})
+
+
+class Function(NamedTuple):
+    """What the catalog says of a name. ``kinds``: scalar, aggregate, macro, table and so on. ``consistent``: has it an
+    overload that gives the same answer every time? ``definitions``: what it stands for, where it is a macro.
+    """
+
+    kinds: frozenset[str]
+    consistent: bool
+    definitions: tuple[str, ...]
+
+
+@cache
+def catalog() -> dict[str, Function]:
+    """All functions of the DuckDB that is installed, by their names in lower case."""
+    import duckdb
+
+    with duckdb.connect() as database:
+        rows = database.execute(
+            "SELECT lower(function_name), list(DISTINCT function_type), "
+            "coalesce(bool_or(stability = 'CONSISTENT'), true), "
+            "list(DISTINCT macro_definition) FILTER (WHERE function_type = 'macro') "
+            "FROM duckdb_functions() GROUP BY 1"
+        ).fetchall()
+    return {
+        name: Function(frozenset(kinds), consistent, tuple(sorted(definitions or ())))
+        for name, kinds, consistent, definitions in rows
+    }
+
+
+def refusals(tree: Node) -> Iterator[str]:
+    """Why the calls of an expression are refused, one reason a call."""
+    for node in walk(tree):
+        if node.get("class") == "FUNCTION" or node.get("type") == "WINDOW_AGGREGATE":
+            reason = _refusal(node)
+            if reason is not None:
+                yield reason
+
+
+def is_aggregate(node: Node) -> bool:
+    """Does the node call what only sums rows up?"""
+    known = catalog().get(function_name(node)) if node.get("class") == "FUNCTION" else None
+    return known is not None and known.kinds & _CALLABLE == {"aggregate"}
+
+
+def _refusal(node: Node) -> str | None:
+    name = function_name(node)
+    if name in _SEVERAL_ROWS:
+        return f"{name}() makes several rows of one: use a function of lists, such as list_transform or len"
+    known = catalog().get(name)
+    if known is None or not known.kinds & (_CALLABLE | {"table", "table_macro"}):
+        named = [each for each, about in catalog().items() if about.kinds & _CALLABLE]
+        near = difflib.get_close_matches(name, named, n=1, cutoff=0.7)
+        return f"DuckDB has no function {name}()" + (f"; did you mean {near[0]}()?" if near else "")
+    if not known.kinds & _CALLABLE:
+        return f"{name}() reads tables or files, which an expression cannot reach"
+    return f"it must give the same rows every time, and {name}() does not" if _changes(node) else None
+
+
+def _changes(node: Node) -> bool:
+    """May the answer of a call be another the next time, or cannot it be told?"""
+    name, given = function_name(node), arguments_of(node)
+    # In x.age() the argument stands where a schema could.
+    method = str(node.get("schema") or "").lower() not in _SCHEMAS
+    if name in _BY_NAME:
+        named = text_literal(given[1 - method]) if len(given) > 1 - method else None
+        return named is None or changeable(named.lower())
+    # With one argument the age is that of today.
+    return changeable(name) or (name == "age" and len(given) + method == 1)
+
+
+@cache
+def changeable(name: str) -> bool:
+    """May every overload of the function ``name`` answer differently at another time, or read what is no argument?"""
+    known = catalog().get(name)
+    if known is None or not known.consistent or name in _DRAWN_OR_SET:
+        return True
+    if not known.definitions:
+        return False
+    with parser() as database:
+        selects = [serialize(database, f"SELECT ({text})", text, name)["node"] for text in known.definitions]
+    return any(_opaque(node, name) for select in selects for node in walk(select["select_list"]))
+
+
+def _opaque(node: Node, macro: str) -> bool:
+    """Does a node of a macro's definition read tables or the clock, or call what does?"""
+    if node.get("class") == "COLUMN_REF":
+        return str(node["column_names"][0]).lower() in CLOCK_WORDS
+    if node.get("class") != "FUNCTION":
+        return node.get("class") == "SUBQUERY"
+    name = function_name(node)
+    # error() is volatile by its label alone; current_schema stands for system.main.current_schema.
+    return name in _SEVERAL_ROWS or (name not in {"error", macro} and _changes(node))
