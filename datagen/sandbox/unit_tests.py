@@ -9,14 +9,13 @@ import __future__
 
 import ast
 import sys
-import types
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .suites import pytest_stand_in
 from .suites.assertions import RAN, Assertions
 from .suites.collecting import SAYS_NOTHING, Collector, Test
-from .suites.reaching import Reach
+from .suites.reaching import Reach, programs
 
 TESTS = "<tests>"
 Note = Callable[[str, "BaseException | str | None"], None]
@@ -57,7 +56,7 @@ class _Suite:
     def __init__(self, source: str, body: Sequence[ast.stmt], space: dict[str, Any], note: Note) -> None:
         self._body, self._space, self._note = body, space, note
         self._before = dict(space)
-        program = [name for name, value in space.items() if _programs(name, value)]
+        program = [name for name, value in space.items() if programs(name, value)]
         self._assertions = Assertions(body, program)
         self._reach = Reach(source, body, program)
         self._ran: set[int] = set()
@@ -192,13 +191,6 @@ class _Suite:
 
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
-
-
-def _programs(name: str, value: Any) -> bool:
-    """Whether a name of the namespace is the program's own, and not a module that it imports."""
-    return not (name.startswith("__") and name.endswith("__")) and not isinstance(
-        value, (types.ModuleType, types.BuiltinFunctionType)
-    )
 
 
 def _do(block: Sequence[ast.stmt], space: dict[str, Any], flags: int) -> BaseException | None:

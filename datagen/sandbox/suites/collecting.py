@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import types
 import unittest
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -92,14 +93,14 @@ class Collector:
             hook(*(given or (None,))[: len(parameters(hook))])
 
     def _functions(self, name: str, function: Callable[..., Any], outer: list[Mark]) -> list[Test]:
-        def around(call: Callable[[], Any]) -> Any:
+        def around(call: Callable[[], Any], instance: Any) -> Any:
             self._hook(self.defined, "setup_function", function)
             try:
                 return call()
             finally:
                 self._hook(self.defined, "teardown_function", function)
 
-        return list(self._tests(name, function, None, [*outer, *marks(function)], around))
+        return list(self._tests(_Written(name, name, function, None, around), [*outer, *marks(function)]))
 
     def _case(self, name: str, case: type[unittest.TestCase], outer: list[Mark]) -> Group:
         shared = [*outer, *marks(case)]
@@ -115,12 +116,9 @@ class Collector:
         tests: list[Test] = []
         for attribute in _in_order(owner):
             found = inspect.getattr_static(owner, attribute)
-            if (
-                attribute.startswith("test") and isinstance(found, (staticmethod, classmethod))
-            ) or inspect.isfunction(found):
-                if attribute.startswith("test"):
-                    tests += self._methods(f"{name}.{attribute}", owner, attribute, shared)
-            elif inspect.isclass(found) and attribute.startswith("Test"):
+            if attribute.startswith("test") and isinstance(found, _METHODS):
+                tests += self._methods(f"{name}.{attribute}", owner, attribute, shared)
+            elif attribute.startswith("Test") and inspect.isclass(found):
                 yield from self._class(f"{name}.{attribute}", found, shared)
 
         def begin() -> None:
@@ -145,76 +143,59 @@ class Collector:
                 for hook in ("teardown_method", "teardown"):
                     self._hook(hooks, hook, getattr(instance, name))
 
-        return list(self._tests(label, function, owner, [*outer, *marks(function)], around))
+        return list(self._tests(_Written(label, name, function, owner, around), [*outer, *marks(function)]))
 
-    def _tests(
-        self,
-        label: str,
-        function: Callable[..., Any],
-        owner: type | None,
-        found: list[Mark],
-        around: Callable[..., Any],
-    ) -> Iterator[Test]:
+    def _tests(self, written: _Written, found: list[Mark]) -> Iterator[Test]:
         """One for each combination of ``parametrize`` marks and of parametrized fixtures."""
-        name = function.__name__
-        unrun = self._unrun(function, found)
-        asked = parameters(function)
-        asked += [str(each) for mark in found if mark.name == "usefixtures" for each in mark.args]
-        given = {name for mark in found if mark.name == "parametrize" for name in _names(mark)}
+        label, name, owner = written.label, written.name, written.owner
+        unrun = self._unrun(written.function, found)
+        parametrized = [mark for mark in found if mark.name == "parametrize"]
+        given = {each for mark in parametrized for each in _direct(mark)}
+        asked = [*parameters(written.function), *_used(found)]
         try:
             wanted = self.fixtures.wanted([each for each in asked if each not in given], owner)
         except UnknownFixture as error:
             if not self.called(name):  # else it is a helper of other tests
                 yield Test(label, _raising(error), name, owner, unrun)
             return
-        drawn = [list(_rows(mark)) for mark in reversed(found) if mark.name == "parametrize"]
         number = 0
-        for rows in itertools.product(*drawn):
+        for rows in itertools.product(*(list(_rows(mark)) for mark in reversed(parametrized))):
             direct = {key: value for row in rows for key, value in row.given.items()}
             for chosen in self.fixtures.variants(wanted, direct):
                 told = "-".join(row.id for row in rows if row.id) or str(number)
-                single = not drawn and not chosen
                 yield Test(
-                    label if single else f"{label}[{told}]",
-                    self._call(function, owner, asked, wanted, direct, chosen, around),
+                    f"{label}[{told}]" if rows or chosen else label,
+                    self._call(written, asked, wanted, {**direct, **chosen}),
                     name,
                     owner,
-                    unrun or self._unrun(function, [mark for row in rows for mark in row.marks]),
+                    unrun or self._unrun(written.function, [mark for row in rows for mark in row.marks]),
                 )
                 number += 1
         if not number:
             yield Test(label, _nothing, name, owner, "it has no parameters to run with")
 
     def _call(
-        self,
-        function: Callable[..., Any],
-        owner: type | None,
-        asked: list[str],
-        wanted: Mapping[str, Fixture],
-        direct: Mapping[str, Any],
-        chosen: Mapping[str, Any],
-        around: Callable[..., Any],
+        self, written: _Written, asked: list[str], wanted: Mapping[str, Fixture], chosen: Mapping[str, Any]
     ) -> Callable[[], Any]:
+        """What runs a test. ``chosen``: its parameters, and those of the fixtures that it wants."""
+        name, owner = written.name, written.owner
+        always = [each for each, fixture in wanted.items() if fixture.autouse]
+
         def call() -> Any:
             instance = None if owner is None else owner()
-            bound = function if owner is None else getattr(instance, function.__name__)
-            indirect = {**chosen, **{name: value for name, value in direct.items() if name in wanted}}
-
-            def arguments() -> dict[str, Any]:
-                values = {
-                    name: self.fixtures.value(name, wanted, indirect, function.__name__, instance)
-                    for name in [*(name for name, each in wanted.items() if each.autouse), *asked]
-                    if name in wanted or name == "request"
-                }
-                values.update((name, value) for name, value in direct.items() if name not in wanted)
-                takes = set(parameters(function))
-                return {name: value for name, value in values.items() if name in takes}
+            bound = written.function if owner is None else getattr(instance, name)
 
             def tested() -> Any:
-                return awaited(bound(**arguments()))
+                values = {
+                    each: self.fixtures.value(each, wanted, chosen, name, instance)
+                    for each in [*always, *asked]
+                    if each in wanted or each == "request"
+                }
+                values.update((each, value) for each, value in chosen.items() if each not in wanted)
+                return awaited(bound(**{each: values[each] for each in parameters(bound) if each in values}))
 
             try:
-                return around(tested) if owner is None else around(tested, instance)
+                return written.around(tested, instance)
             finally:
                 self.fixtures.end("function")
 
@@ -237,6 +218,21 @@ class Collector:
         return any(eval(each, dict(self.space)) if isinstance(each, str) else each for each in conditions)
 
 
+class _Written:
+    """A function or method of the tests. ``around`` runs it between what its suite does before and after each."""
+
+    def __init__(
+        self,
+        label: str,
+        name: str,
+        function: Callable[..., Any],
+        owner: type | None,
+        around: Callable[..., Any],
+    ) -> None:
+        self.label, self.name, self.function, self.owner, self.around = label, name, function, owner, around
+
+
+_METHODS = (types.FunctionType, staticmethod, classmethod)
 _METHOD_HOOKS = ("setup", "setup_method", "teardown_method", "teardown")
 #: What a test raises to say that it says nothing.
 SAYS_NOTHING = (unittest.SkipTest, Skipped, XFailed)
@@ -254,6 +250,17 @@ def _names(mark: Mark) -> list[str]:
     return (
         [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else list(names)
     )
+
+
+def _used(found: list[Mark]) -> list[str]:
+    return [str(each) for mark in found if mark.name == "usefixtures" for each in mark.args]
+
+
+def _direct(mark: Mark) -> list[str]:
+    """The parameters that go to the test itself, and not to a fixture of that name."""
+    indirect = mark.kwargs.get("indirect", False)
+    names = _names(mark)
+    return [] if indirect is True else [name for name in names if name not in (indirect or ())]
 
 
 def _rows(mark: Mark) -> Iterator[_Row]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ast
 import builtins
+import types
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from typing import Any
 
 #: Modules whose names are the program's.
 PROGRAM = frozenset(("program", "solution", "__main__"))
@@ -161,13 +163,13 @@ class Reach:
         return isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Constant)
 
     def _fixed(self, name: str) -> bool:
-        """Whether all that a name is ever bound to in the tests is a constant that nothing can change."""
+        """Whether a name is bound once in the tests, to a constant that nothing can change."""
         if name not in self._bound or name in self._deciding:
             return name in _BUILTIN
         self._deciding.add(name)
         try:
-            values = self._bound[name]
-            return all(value is not None and _unchanging(value) and self.constant(value) for value in values)
+            value, *others = self._bound[name]
+            return value is not None and not others and _unchanging(value) and self.constant(value)
         finally:
             self._deciding.remove(name)
 
@@ -182,11 +184,8 @@ class Reach:
                     known = node.value if isinstance(target, ast.Name) else None
                     for name in _names(target):
                         found[name].append(known)
-            elif isinstance(node, (ast.For, ast.AsyncFor, ast.comprehension)):
-                for name in _names(node.target):
-                    found[name].append(node.iter)
-            elif isinstance(node, (ast.AugAssign, ast.withitem)):
-                target = node.target if isinstance(node, ast.AugAssign) else node.optional_vars
+            elif isinstance(node, (ast.For, ast.AsyncFor, ast.comprehension, ast.AugAssign, ast.withitem)):
+                target = node.optional_vars if isinstance(node, ast.withitem) else node.target
                 for name in _names(target):
                     found[name].append(None)
             else:
@@ -242,6 +241,13 @@ class Reach:
                 yield from (alias.asname or alias.name for alias in node.names)
             elif isinstance(node, ast.Import):
                 yield from (alias.asname or alias.name for alias in node.names if alias.name in PROGRAM)
+
+
+def programs(name: str, value: Any) -> bool:
+    """Whether a name of the program's namespace is the program's own, and not a module that it imports."""
+    return not (name.startswith("__") and name.endswith("__")) and not isinstance(
+        value, (types.ModuleType, types.BuiltinFunctionType)
+    )
 
 
 def mentioned(node: ast.AST) -> set[str]:
