@@ -130,9 +130,7 @@ class _Suite:
         self, name: str, error: BaseException | str | None, nodes: Sequence[ast.AST], returned: Any = None
     ) -> None:
         if isinstance(error, SAYS_NOTHING):
-            self._vacuous.append(
-                (name, "it skips itself" if str(error) == "" else f"it skips itself: {error}")
-            )
+            self._vacuous.append((name, _unsaid(error)))
         elif error is not None:
             self._failed += 1
             self._note(name, error)

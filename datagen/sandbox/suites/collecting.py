@@ -162,7 +162,8 @@ class Collector:
         for rows in itertools.product(*(list(_rows(mark)) for mark in reversed(parametrized))):
             direct = {key: value for row in rows for key, value in row.given.items()}
             for chosen in self.fixtures.variants(wanted, direct):
-                told = "-".join(row.id for row in rows if row.id) or str(number)
+                named = any(row.id for row in rows)
+                told = "-".join(row.id or str(row.place) for row in rows) if named else str(number)
                 yield Test(
                     f"{label}[{told}]" if rows or chosen else label,
                     self._call(written, asked, wanted, {**direct, **chosen}),
@@ -243,6 +244,7 @@ class _Row:
     given: dict[str, Any]
     marks: tuple[Mark, ...]
     id: str | None
+    place: int
 
 
 def _names(mark: Mark) -> list[str]:
@@ -274,7 +276,7 @@ def _rows(mark: Mark) -> Iterator[_Row]:
             each = (value,) if len(names) == 1 else value
         if told is None and ids is not None:
             told = ids(value) if callable(ids) else list(ids)[number]
-        yield _Row(dict(zip(names, each, strict=True)), own, None if told is None else str(told))
+        yield _Row(dict(zip(names, each, strict=True)), own, None if told is None else str(told), number)
 
 
 def _in_order(owner: type) -> list[str]:
