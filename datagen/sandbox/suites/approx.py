@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cmath
 import math
-from collections.abc import Mapping, Sized
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from numbers import Complex
 from typing import Any
@@ -47,12 +47,12 @@ class Approx:
                 and all(self._same_scalars(actual[key], value) for key, value in expected.items())
             )
         if (
-            isinstance(expected, Sized)
+            isinstance(expected, Collection)
             and hasattr(expected, "__getitem__")
             and not isinstance(expected, (str, bytes))
         ):
             return (
-                isinstance(actual, Sized)
+                isinstance(actual, Collection)
                 and not isinstance(actual, (str, bytes))
                 and len(actual) == len(expected)
                 and all(self._same_scalars(one, other) for one, other in zip(actual, expected, strict=True))
@@ -69,10 +69,10 @@ class Approx:
         return all(self._same_scalars(one, other) for one, other in pairs)
 
     def _same_scalars(self, actual: Any, expected: Any) -> bool:
-        if hasattr(actual, "__array__") and getattr(actual, "ndim", 0):
+        if hasattr(actual, "__array__") and hasattr(actual, "ravel") and actual.ndim:
             return all(self._same_scalars(one, expected) for one in actual.ravel().tolist())
-        if isinstance(expected, bool) or isinstance(actual, bool):
-            return bool(actual == expected)
+        if isinstance(expected, bool) and not isinstance(actual, bool):
+            return False
         if actual == expected:
             return True
         if not all(isinstance(each, (Complex, Decimal)) for each in (actual, expected)):

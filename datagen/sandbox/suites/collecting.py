@@ -269,7 +269,8 @@ def _rows(mark: Mark) -> Iterator[_Row]:
     names, ids = _names(mark), mark.kwargs.get("ids")
     values = mark.args[1] if len(mark.args) > 1 else mark.kwargs["argvalues"]
     for number, value in enumerate(values):
-        told, own = None, ()
+        told: Any = None
+        own: tuple[Mark, ...] = ()
         if isinstance(value, ParameterSet):
             each, told, own = value.values, value.id, value.marks
         else:

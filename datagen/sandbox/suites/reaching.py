@@ -185,8 +185,8 @@ class Reach:
                     for name in _names(target):
                         found[name].append(known)
             elif isinstance(node, (ast.For, ast.AsyncFor, ast.comprehension, ast.AugAssign, ast.withitem)):
-                target = node.optional_vars if isinstance(node, ast.withitem) else node.target
-                for name in _names(target):
+                bound = node.optional_vars if isinstance(node, ast.withitem) else node.target
+                for name in _names(bound):
                     found[name].append(None)
             else:
                 for name in _other_names(node):

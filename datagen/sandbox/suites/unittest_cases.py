@@ -12,7 +12,10 @@ from .pytest_stand_in import XFailed
 class _Result(unittest.TestResult):
     """Keeps the first error itself, not its text."""
 
-    error: BaseException | None = None
+    def __init__(self, case: type[unittest.TestCase]) -> None:
+        super().__init__()
+        self.case = case
+        self.error: BaseException | None = None
 
     def _keep(self, error: BaseException) -> None:
         self.error = self.error or error
@@ -28,9 +31,8 @@ class _Result(unittest.TestResult):
             self._keep(err[1])
 
     def addSkip(self, test: Any, reason: str) -> None:
-        if isinstance(test, unittest.case._SubTest):
-            return  # the others go on
-        self._keep(unittest.SkipTest(reason))
+        if isinstance(test, self.case):  # a subtest that skips lets the others go on
+            self._keep(unittest.SkipTest(reason))
 
     def addExpectedFailure(self, test: Any, err: Any) -> None:
         self._keep(XFailed(""))
@@ -43,7 +45,7 @@ def method(case: type[unittest.TestCase], name: str) -> Callable[[], None]:
     """What runs one method of a case. Calling it raises what the method raised; SkipTest where it was skipped."""
 
     def call() -> None:
-        result = _Result()
+        result = _Result(case)
         case(name).run(result)
         if result.error is not None:
             raise result.error

@@ -11,7 +11,7 @@ from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import Result, Status
 
-from .suites import PROGRAM, SUITES, WRONG
+from .written_suites import PROGRAM, SUITES, WRONG
 
 
 @pytest.fixture(scope="module")
