@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..mutation.mutants import Mutant, mutants
 from ..sandbox.jobs import Job
@@ -20,6 +21,10 @@ from .verdict import Run
 SLOWER, LEAST = 10.0, 0.4
 #: Of that time a mutant's first run has this part, and the others this multiple.
 MARGIN = 2.0
+#: Tests that notice none of a few mutants are tried on so many times as many: one or two may mean the same as the program.
+DOUBT = 4
+#: Of the mutants, what a verifier asks tests to notice unless it is told otherwise: one of a few.
+USUAL_MUTANTS, USUAL_SCORE = 4, 0.1
 
 
 def slowest(limits: Limits) -> float:
@@ -55,6 +60,16 @@ class MutationScore:
     def score(self) -> float | None:
         """The share that was noticed; None where there is no mutant."""
         return sum(self.noticed) / len(self.drawn) if self.drawn else None
+
+
+async def convincing(
+    program: str, jobs: Callable[[str], Sequence[Job]], run: Run, *, most: int, **same: Any
+) -> MutationScore:
+    """As :func:`measure`; where none of ``most`` mutants is noticed and there may be more, that of more mutants."""
+    score = await measure(program, jobs, run, most=most, **same)
+    if score.score != 0 or score.mutants < most:
+        return score
+    return await measure(program, jobs, run, most=DOUBT * most, **same)
 
 
 async def measure(

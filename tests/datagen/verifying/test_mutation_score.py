@@ -13,7 +13,7 @@ from gristmill.datagen.sandbox.jobs import Job, RunTests
 from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import Result, Status
-from gristmill.datagen.verifying.mutation_score import MutationScore, measure
+from gristmill.datagen.verifying.mutation_score import DOUBT, MutationScore, convincing, measure
 
 PROGRAM = "def down(n):\n    while n > 0:\n        n -= 1\n    return n\n"
 TESTS = "assert down(3) == 0\nassert down(0) == 0"
@@ -95,3 +95,27 @@ def test_a_mutant_that_never_ends_costs_little_and_counts_as_noticed() -> None:
     assert endless
     assert all(result.cpu_seconds < 1.5 for result in endless)
     assert found.score == sum(found.noticed) / found.mutants > 0.5
+
+
+def test_more_mutants_are_run_before_tests_are_called_vacuous() -> None:
+    """None of the first two is noticed, and one of the others: that one decides. Where one of the first is noticed, they do."""
+    first = [mutant.source for mutant in mutants(PROGRAM, most=2, seed=1)]
+    more = [
+        mutant.source for mutant in mutants(PROGRAM, most=2 * DOUBT, seed=1) if mutant.source not in first
+    ]
+
+    def found(noticed: list[str]) -> MutationScore:
+        async def run(job: Job, limits: Limits | None = None, /) -> Result:
+            assert isinstance(job, RunTests)
+            return Result(Status.FAILED if job.program in noticed else Status.PASSED)
+
+        def jobs(program: str) -> list[RunTests]:
+            return [RunTests(program, TESTS)]
+
+        return asyncio.run(convincing(PROGRAM, jobs, run, most=2, usual=0.01, limits=Limits(), seed=1))
+
+    doubted = found(more[:1])
+    assert doubted.mutants > 2
+    assert sum(doubted.noticed) == 1
+    assert found(first[:1]).mutants == 2
+    assert found([]).score == 0
