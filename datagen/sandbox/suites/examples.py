@@ -1,4 +1,4 @@
-"""Which examples of a docstring are tests: those whose result is written down, and depends on the program."""
+"""Which examples of a docstring are tests: those that expect something, which depends on the program."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from .reaching import Reach
 def telling(examples: Sequence[doctest.Example], program: Iterable[str]) -> list[bool]:
     """For each example of one docstring, whether it tells anything of the program, whose names are ``program``.
 
-    One that is skipped does not, nor does one without a result (an import, ``x = f(1)``), nor one on constants, nor one
-    that has nothing to do with the program, unless an earlier one of the docstring used it.
+    One that is skipped does not, nor does one that expects nothing (an import, ``x = f(1)``), nor one on constants, nor one
+    that has nothing to do with the program, unless an earlier one of the docstring used it. An expression without a
+    result must be None, and is a test; so is an ``assert``.
     """
     bodies = [_statements(example.source) for example in examples]
     source = "".join(example.source for example in examples)
@@ -22,9 +23,15 @@ def telling(examples: Sequence[doctest.Example], program: Iterable[str]) -> list
     for example, body in zip(examples, bodies, strict=True):
         skipped = example.options.get(doctest.SKIP, False)
         used = used or (not skipped and reach.reaches(body))
-        answers = bool(example.want.strip()) or example.exc_msg is not None
-        told.append(used and answers and not skipped and (not body or reach.tells(body, truth=False)))
+        expects = bool(example.want.strip()) or any(map(_expects, body))
+        told.append(used and expects and not skipped and (not body or reach.tells(body, truth=False)))
     return told
+
+
+def _expects(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) or any(
+        isinstance(node, ast.Assert) for node in ast.walk(statement)
+    )
 
 
 def _statements(source: str) -> list[ast.stmt]:

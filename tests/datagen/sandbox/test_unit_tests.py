@@ -161,5 +161,8 @@ def test_doctests_that_tell_nothing(box: Sandbox) -> None:
         'TypeError: can only concatenate str (not "int") to str',
     )
     assert (raised.status, len(raised.tests)) == (Status.PASSED, 1)
+    for lines in ([">>> for x in (1, 2):", "...     assert f(x) == x + 1"], [">>> xs.append(f(1))"]):
+        silent = documented(">>> xs = []", *lines)
+        assert (silent.status, len(silent.tests)) == (Status.PASSED, 1), "None is expected, or asserted"
     failing = documented(">>> x = g(1)")
     assert failing.status is Status.FAILED, "what raises fails, whether or not it is a test"
