@@ -148,6 +148,7 @@ class VerifyEdit(ByRunning):
             usual=(await judge(jobs(after), run)).seconds,
             limits=self.sandbox.limits(),
             most=self.mutants,
+            least=self.min_mutation_score,
             seed=draw,
             repeats=self.repeats,
         )

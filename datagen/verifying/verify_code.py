@@ -30,7 +30,7 @@ class VerifyCode(ByRunning):
 
     ``repeats``: how often all is run; where the outcomes differ the verdict is flaky. ``mutants``: on how
     many mutants of a program that passes its tests are run (0: none); where the share that they notice is below
-    ``min_mutation_score``, the verdict is vacuous. A row without text in a column that is needed fails.
+    ``min_mutation_score``, also of four times as many, the verdict is vacuous; without mutants it is not. A row without text in a column that is needed fails.
     """
 
     seeded: ClassVar[bool] = True
@@ -89,6 +89,7 @@ class VerifyCode(ByRunning):
                 usual=judged.seconds,
                 limits=self.sandbox.limits(),
                 most=self.mutants,
+                least=self.min_mutation_score,
                 seed=draw,
                 repeats=self.repeats,
             )

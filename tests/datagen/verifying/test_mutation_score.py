@@ -98,13 +98,11 @@ def test_a_mutant_that_never_ends_costs_little_and_counts_as_noticed() -> None:
 
 
 def test_more_mutants_are_run_before_tests_are_called_vacuous() -> None:
-    """None of the first two is noticed, and one of the others: that one decides. Where one of the first is noticed, they do."""
+    """Too few of the first two are noticed, and enough of the others: all decide. Where enough are, these do."""
     first = [mutant.source for mutant in mutants(PROGRAM, most=2, seed=1)]
-    more = [
-        mutant.source for mutant in mutants(PROGRAM, most=2 * DOUBT, seed=1) if mutant.source not in first
-    ]
+    more = [mutant.source for mutant in mutants(PROGRAM, most=2 * DOUBT, seed=1)]
 
-    def found(noticed: list[str]) -> MutationScore:
+    def found(noticed: list[str], least: float = 0.3) -> MutationScore:
         async def run(job: Job, limits: Limits | None = None, /) -> Result:
             assert isinstance(job, RunTests)
             return Result(Status.FAILED if job.program in noticed else Status.PASSED)
@@ -112,10 +110,15 @@ def test_more_mutants_are_run_before_tests_are_called_vacuous() -> None:
         def jobs(program: str) -> list[RunTests]:
             return [RunTests(program, TESTS)]
 
-        return asyncio.run(convincing(PROGRAM, jobs, run, most=2, usual=0.01, limits=Limits(), seed=1))
+        return asyncio.run(
+            convincing(PROGRAM, jobs, run, most=2, least=least, usual=0.01, limits=Limits(), seed=1)
+        )
 
-    doubted = found(more[:1])
-    assert doubted.mutants > 2
-    assert sum(doubted.noticed) == 1
+    others = [source for source in more if source not in first]
+    doubted = found(others)
+    assert (doubted.mutants, sum(doubted.noticed)) == (len(more), len(others))
+    assert len(others) > 2
+    assert found(first[:1]).score == 0.5
     assert found(first[:1]).mutants == 2
+    assert found(first[:1], least=0.6).mutants == len(more)
     assert found([]).score == 0
