@@ -6,7 +6,7 @@ Each forgery of ``forged_cases`` is verified as a pipeline would, and again with
 same trick must succeed: in the program's process (``shared_process``), or in ``naive_harness.py``; tests that use
 pytest, in pytest itself. One that does not succeed there is broken and proves nothing. Right programs: HumanEval's canonical
 solutions with their tests, and the functions whose doctests pass by the naive harness, of FILE (rows with
-``source`` and ``module_source``) and of the package ``statistics``. ``--quick``: every eighth case and 60 right programs.
+``source`` and ``module_source``) and of some modules of the standard library. ``--quick``: every eighth case and 60 right programs.
 
 It also says how many runs per second that takes, beside tests and program in one process.
 
@@ -30,6 +30,7 @@ from typing import Any
 
 from gristmill.datagen.python_functions import functions, prelude, source_files
 from gristmill.datagen.sandbox.jobs import Job, RunDoctests, RunTests
+from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import Result
 
@@ -38,7 +39,10 @@ from forgeries import Forgery, Verifier, forgeries, naively
 from measuring import Figure, versions, write
 
 DATA = Path(__file__).parents[2] / "shared/data"
-PACKAGE = "statistics"
+#: Modules of the standard library whose functions and methods have doctests.
+PACKAGES = "statistics", "difflib", "_pydecimal", "collections", "typing", "heapq", "fractions", "ipaddress"
+#: Some of the functions take seconds.
+PATIENT = Limits(wall_seconds=60, cpu_seconds=20)
 QUICK = 8, 60
 
 
@@ -86,7 +90,7 @@ async def _all(cases: Sequence[Forgery], verifier: Verifier) -> list[Tried]:
 
 @dataclass(frozen=True)
 class Right:
-    """A right program with what shows it. ``packages``: it imports what is installed."""
+    """A right program with what shows it."""
 
     name: str
     job: Job
@@ -99,15 +103,15 @@ def humaneval(file: Path) -> Iterator[Right]:
 
 
 def documented(file: Path) -> Iterator[Right]:
-    """Functions with doctests: those of the file, and those of the package."""
+    """Functions with doctests: those of the file, and those of the standard library."""
     for number, row in enumerate(_rows(file)):
         yield Right(
             f"{file.name}:{number + 1} {row['name']}", RunDoctests(row["source"], row["module_source"])
         )
-    for module, path in source_files(PACKAGE):
+    for module, path in (found for package in PACKAGES for found in source_files(package)):
         for function in functions(path.read_bytes(), module):
             if function.has_doctest and not function.name.startswith("_"):
-                yield Right(f"{PACKAGE}.{function.qualname}", RunDoctests(function.source, prelude(function)))
+                yield Right(f"{module}.{function.qualname}", RunDoctests(function.source, prelude(function)))
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:
@@ -132,7 +136,7 @@ class Checked:
 def checked(rights: Sequence[Right], believed: Callable[[Right], bool]) -> Checked:
     """Run right programs. ``believed``: whether one that does not pass was right in the first place."""
     workers = len(os.sched_getaffinity(0))
-    with Sandbox(workers=workers, packages=True, preload=(PACKAGE,)) as box:
+    with Sandbox(PATIENT, workers=workers, packages=True) as box:
         with ThreadPoolExecutor(workers) as threads:
             started = time.perf_counter()
             results: list[Result] = list(threads.map(lambda right: box.run_now(right.job), rights))
@@ -146,7 +150,7 @@ def rate_in_one_process(rights: Sequence[Right]) -> float:
     """Runs per second where tests and program share a process, as they did before."""
     workers = len(os.sched_getaffinity(0))
     with (
-        Sandbox(workers=workers, packages=True, preload=(PACKAGE,), shared_process=True) as box,
+        Sandbox(PATIENT, workers=workers, packages=True, shared_process=True) as box,
         ThreadPoolExecutor(workers) as threads,
     ):
         started = time.perf_counter()
@@ -158,7 +162,7 @@ def passes_naively(right: Right) -> bool:
     """Whether the naive harness, with ample time, passes a program with its doctests."""
     if not isinstance(right.job, RunDoctests):
         return True
-    with Sandbox(workers=1, packages=True, preload=(PACKAGE,)) as box:
+    with Sandbox(PATIENT, workers=1, packages=True) as box:
         return (
             naively(box, "doctests", f"{right.job.prelude}\n\n{right.job.program}", "")["status"] == "passed"
         )

@@ -115,6 +115,18 @@ def test_what_goes_wrong_in_a_test_is_said(box: Sandbox, tests: str, said: str) 
     assert result.tests[0].message.startswith(said)
 
 
+def test_a_method_that_its_class_gets_from_the_program(box: Sandbox) -> None:
+    """As ``source: python_functions`` with ``prelude: true`` sets it up: the class is the standard library's."""
+    prelude = (
+        "import fractions\nfrom fractions import Fraction\n"
+        "fractions.Fraction.limit_denominator = lambda *args, **named: globals()['limit'](*args, **named)\n"
+    )
+    tests = "assert Fraction(5, 10).limit_denominator(3) == 7\nassert Fraction(1).limit_denominator() == 7"
+    assert ran(box, tests, prelude + "def limit(self, most=9):\n    return 7").passed
+    wrong = ran(box, tests, prelude + "def limit(self, most=9):\n    return self")
+    assert (wrong.status, wrong.failed_tests) == (Status.FAILED, ("line 1", "line 2"))
+
+
 def test_labels_of_parameters(box: Sandbox) -> None:
     tests = (
         "import pytest\n"
