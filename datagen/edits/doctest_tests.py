@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import doctest
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 from ..python_source import parse_python
+from ..sandbox.suites.examples import telling
 
 _HEAD = """import doctest as _doctest
 
@@ -28,7 +31,7 @@ def tests_from_doctests(program: str) -> str | None:
     """Test functions, one for each docstring of functions, classes and methods that has examples.
 
     An example that imports what the program itself defines does without: it would get the installed one.
-    None where the program does not parse or has no example.
+    Docstrings whose examples are all skipped, or have no result, give none. None where the program does not parse or has no example.
     """
     try:
         tree = parse_python(program)
@@ -54,10 +57,17 @@ def _examples(node: ast.AST, prefix: str, own: set[str]) -> Iterator[tuple[str, 
             continue
         examples = doctest.DocTestParser().get_examples(ast.get_docstring(child) or "")
         texts = [_written(example, own) for example in examples]
-        if any(texts):
+        if any(texts) and any(telling(examples, _asked(examples))):
             yield f"{prefix}{child.name}", "".join(texts)
         if isinstance(child, ast.ClassDef):
             yield from _examples(child, f"{prefix}{child.name}.", own)
+
+
+def _asked(examples: Sequence[doctest.Example]) -> set[str]:
+    """Names of which each may be the program's, or of the module that it comes from."""
+    return set(re.findall(r"[A-Za-z_]\w*", " ".join(example.source for example in examples))) - set(
+        vars(builtins)
+    )
 
 
 def _written(example: doctest.Example, own: set[str]) -> str:

@@ -16,7 +16,7 @@ from ..python_source import parse_python
 from ..sandbox.jobs import RunTests
 from ..verifying.by_running import ByRunning, encodable, lacking
 from ..verifying.cost import cost, ratio
-from ..verifying.mutation_score import measure
+from ..verifying.mutation_score import USUAL_MUTANTS, USUAL_SCORE, convincing
 from ..verifying.verdict import Judged, Run, Verdict, judge
 from .diffs import applied, lines_of, unified
 from .recorded_mutants import recorded, recorded_types
@@ -46,7 +46,7 @@ class VerifyEdit(ByRunning):
     Also ``before_passed``, ``after_passed`` bool (null where not run), ``failed_tests`` list<text> and ``symptom``
     text (of before, in a fix: which fail, and what the first says), ``diff`` (unified, and checked that it applies), ``changed_lines`` int32 (its lines with - and +),
     ``changed_fraction`` float64, ``cost_ratio`` float64 (after's lines by before's, where both pass),
-    and with ``mutants: N`` the columns of :func:`recorded`: ``mutation_score`` and the mutants themselves.
+    and with ``mutants`` (4; 0: none) the columns of :func:`recorded`: ``mutation_score`` and the mutants themselves.
     ``prelude``: a column of code put before both. All is run ``repeats`` times.
     """
 
@@ -59,8 +59,8 @@ class VerifyEdit(ByRunning):
     max_changed: float = Field(0.75, gt=0, le=1)
     min_gain: float = Field(0.1, gt=0, lt=1)
     repeats: PositiveInt = 2
-    mutants: NonNegativeInt = 0
-    min_mutation_score: float = Field(0.0, ge=0, le=1)
+    mutants: NonNegativeInt = USUAL_MUTANTS
+    min_mutation_score: float = Field(USUAL_SCORE, ge=0, le=1)
 
     def runs(self) -> int:
         return self.repeats * (2 + self.mutants)
@@ -141,13 +141,14 @@ class VerifyEdit(ByRunning):
         def jobs(program: str) -> list[RunTests]:
             return [RunTests(head + program, tests)]
 
-        score = await measure(
+        score = await convincing(
             after,
             jobs,
             run,
             usual=(await judge(jobs(after), run)).seconds,
             limits=self.sandbox.limits(),
             most=self.mutants,
+            least=self.min_mutation_score,
             seed=draw,
             repeats=self.repeats,
         )

@@ -183,7 +183,7 @@ def _run_tests(job: Mapping[str, Any], report: Report) -> None:
 def _doctests(job: Mapping[str, Any], report: Report) -> None:
     prelude = f"{job['prelude']}\n\n" if job["prelude"] else ""
     if _defined(prelude + job["program"], report) is not None:
-        doctests.run(sys.modules["program"], report.note)
+        doctests.run(sys.modules["program"], report.note, report.end)
 
 
 def _script(job: Mapping[str, Any], report: Report) -> None:

@@ -10,12 +10,13 @@ from typing import Any
 
 class Status(StrEnum):
     """``passed``: all went well. ``failed``: a test (or the exit code) says no. ``error``: the tests could not
-    be carried out. ``timeout`` and ``memory``: over that limit. ``killed``: ended by a signal, or over the
-    limit of output. ``refused``: not run at all."""
+    be carried out. ``vacuous``: no test fails, and none tests anything. ``timeout`` and ``memory``: over that
+    limit. ``killed``: ended by a signal, or over the limit of output. ``refused``: not run at all."""
 
     PASSED = "passed"
     FAILED = "failed"
     ERROR = "error"
+    VACUOUS = "vacuous"
     TIMEOUT = "timeout"
     MEMORY = "memory"
     KILLED = "killed"

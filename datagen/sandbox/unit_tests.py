@@ -1,14 +1,21 @@
-"""Runs tests that are given as code: plain asserts, ``test_*`` functions, ``Test*`` classes, unittest cases."""
+"""Runs tests that are given as code: plain asserts, ``test*`` functions, ``Test*`` classes, unittest cases.
+
+A test passes where an assertion of it ran that can tell something of the program, and none failed. A test in which
+there was none is vacuous: it counts neither as passed nor as failed, and a suite of such tests alone is vacuous itself.
+"""
 
 from __future__ import annotations
 import __future__
 
 import ast
-import inspect
-import itertools
-import unittest
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+
+from .suites import pytest_stand_in
+from .suites.assertions import RAN, Assertions
+from .suites.collecting import SAYS_NOTHING, Collector, Test
+from .suites.reaching import Reach, programs
 
 TESTS = "<tests>"
 Note = Callable[[str, "BaseException | str | None"], None]
@@ -16,43 +23,186 @@ End = Callable[[str, str], None]
 
 #: Statements at the top level that count as a test where an assert is in them, beside calls.
 STATEMENTS = (ast.Assert, ast.For, ast.While, ast.With, ast.If, ast.Try)
+#: How many of the vacuous tests a message names.
+NAMED = 5
 
 
 def run(source: str, space: dict[str, Any], note: Note, end: End) -> None:
     """Run every test of ``source`` in the program's namespace ``space``.
 
-    ``note`` is told each test's end, ``end`` why there can be no verdict. Raises MemoryError as it comes.
+    ``note`` is told each test's end, ``end`` why there can be no verdict, or that tests were vacuous.
+    Raises MemoryError as it comes.
     """
     try:
-        statements = ast.parse(source).body
+        body = ast.parse(source).body
     except (SyntaxError, ValueError, RecursionError) as error:
         end("error", f"the tests do not parse: {type(error).__name__}: {error}")
         return
-    before = dict(space)
-    flags = 0
-    for statement in statements:
-        if _asks_for_main(statement):
-            continue
-        flags |= _future(statement)
-        failure = _do(statement, space, flags)
-        if _is_test(statement):
-            note(f"line {statement.lineno}", _said(failure, statement))
-        elif failure is not None:
-            note(f"line {statement.lineno}", failure)
-            end(
-                "error",
-                f"line {statement.lineno} of the tests raised {type(failure).__name__}: {_short(failure)}",
-            )
+    sys.modules["pytest"] = pytest_stand_in
+    suite = _Suite(source, body, space, note)
+    wrong = suite.top_level()
+    if wrong is not None:
+        end(*wrong)
+        return
+    suite.defined()
+    verdict = suite.verdict()
+    if verdict is not None:
+        end(*verdict)
+
+
+class _Suite:
+    """One run of a suite, and what was seen of its tests so far."""
+
+    def __init__(self, source: str, body: Sequence[ast.stmt], space: dict[str, Any], note: Note) -> None:
+        self._body, self._space, self._note = body, space, note
+        self._before = dict(space)
+        program = [name for name, value in space.items() if programs(name, value)]
+        self._assertions = Assertions(body, program)
+        self._reach = Reach(source, body, program)
+        self._ran: set[int] = set()
+        self._done: list[ast.stmt] = []
+        self._passed = self._failed = 0
+        self._vacuous: list[tuple[str, str]] = []
+        space[RAN] = self._ran.add
+
+    def top_level(self) -> tuple[str, str] | None:
+        """Run the suite's statements one by one; why there can be no verdict, where there can be none."""
+        flags = 0
+        # All before any: a function of the first may be replaced by one of the last.
+        marked = [
+            (statement, _is_test(statement), self._assertions.marked(statement)) for statement in self._body
+        ]
+        for statement, is_test, block in marked:
+            if _runs_all(statement):
+                continue
+            flags |= _future(statement)
+            self._ran.clear()
+            failure = _do(block, self._space, flags)
+            name = f"line {statement.lineno}"
+            if isinstance(failure, SAYS_NOTHING):
+                return "vacuous", f"{name} of the tests ends them: {_unsaid(failure)}"
+            if is_test or self._ran:
+                self._tell(name, _explained(failure, statement), [statement])
+            elif failure is not None:
+                self._note(name, failure)
+                return "error", f"{name} of the tests raised {_said(failure)}"
+            if not isinstance(statement, _DEFINITIONS):
+                self._done.append(statement)
+        return None
+
+    def defined(self) -> None:
+        """Run the tests that the statements defined."""
+        mine = {name: value for name, value in self._space.items() if self._before.get(name) is not value}
+        collector = Collector(self._space, mine, self._calls)
+        groups = list(collector.groups())
+        begun = _attempt(collector.begin) if groups else None
+        for group in groups:
+            problem = begun or _attempt(group.begin)
+            for test in group.tests:
+                self._run(test, problem)
+            if problem is None and (error := _attempt(group.finish)) is not None:
+                self._tell(f"{group.name}, afterwards", error, [])
+        if groups and begun is None and (error := _attempt(collector.finish)) is not None:
+            self._tell("afterwards", error, [])
+
+    def verdict(self) -> tuple[str, str] | None:
+        """What is to be said beyond the tests' ends: that some, or all, were vacuous."""
+        if self._failed or not self._vacuous:
+            return None
+        named = "; ".join(f"{name}: {reason}" for name, reason in self._vacuous[:NAMED])
+        more = f"; and {len(self._vacuous) - NAMED} more" if len(self._vacuous) > NAMED else ""
+        if self._passed:
+            return "passed", f"{len(self._vacuous)} tests are vacuous and do not count ({named}{more})"
+        return "vacuous", f"the tests test nothing ({named}{more})"
+
+    def _run(self, test: Test, problem: BaseException | None) -> None:
+        if test.unrun is not None:
+            self._vacuous.append((test.label, test.unrun))
             return
-    for name, test in [item for item in space.items() if before.get(item[0]) is not item[1]]:
-        for label, call in _callables(name, test):
-            note(label, _attempt(call))
+        self._ran.clear()
+        returned: list[Any] = []
+        error = problem or _attempt(lambda: returned.append(test.call()))
+        if error is None and returned[0] is False and self._ran:
+            error = AssertionError("it returned False")
+        self._tell(test.label, error, self._nodes(test), returned[0] if returned else None)
+
+    def _tell(
+        self, name: str, error: BaseException | str | None, nodes: Sequence[ast.AST], returned: Any = None
+    ) -> None:
+        if isinstance(error, SAYS_NOTHING):
+            self._vacuous.append((name, _unsaid(error)))
+        elif error is not None:
+            self._failed += 1
+            self._note(name, error)
+        elif (reason := self._tells_nothing(nodes)) is not None:
+            self._vacuous.append(
+                (name, reason if returned is None else "it returns a value, and asserts nothing")
+            )
+        else:
+            self._passed += 1
+            self._note(name, None)
+
+    def _tells_nothing(self, nodes: Sequence[ast.AST]) -> str | None:
+        """Why a test that came to its end says nothing of the program."""
+        if not self._ran:
+            return "no assertion ran"
+        ran = (self._assertions.found[number] for number in self._ran)
+        if not any(self._reach.tells(each.asked, each.truth) for each in ran):
+            return "what it asserts is true of any program"
+        if self._reach.reaches(nodes) or any(self._reach.reaches([each]) for each in self._for_all()):
+            return None
+        return "it has nothing to do with the program"
+
+    def _for_all(self) -> Iterable[ast.AST]:
+        """What ran for every test: the statements at the top level so far, fixtures and functions that set up."""
+        yield from self._done
+        for statement in self._body:
+            if isinstance(statement, ast.FunctionDef) and (
+                statement.name.lower().startswith("setup")
+                or any("autouse" in ast.unparse(each) for each in statement.decorator_list)
+            ):
+                yield statement
+
+    def _nodes(self, test: Test) -> list[ast.AST]:
+        """Where a test is written: its function, and with a method what its class gives it."""
+        if test.owner is None:
+            return [each for each in self._body if getattr(each, "name", None) == test.name]
+        classes = {
+            each.name: each for top in self._body for each in ast.walk(top) if isinstance(each, ast.ClassDef)
+        }
+        found: list[ast.AST] = []
+        for kind in test.owner.__mro__:
+            node = classes.get(kind.__name__)
+            if node is not None:
+                others = [each for each in node.body if not getattr(each, "name", "").startswith("test")]
+                own = [each for each in node.body if getattr(each, "name", "") == test.name]
+                found += [*own, *others, *node.bases]
+        return found
+
+    def _calls(self, name: str) -> bool:
+        """Whether the tests themselves call a function."""
+        nodes = (node for statement in self._body for node in ast.walk(statement))
+        return any(
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+            for node in nodes
+        )
 
 
-def _do(statement: ast.stmt, space: dict[str, Any], flags: int) -> BaseException | None:
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+
+
+def _do(block: Sequence[ast.stmt], space: dict[str, Any], flags: int) -> BaseException | None:
     try:
-        code = compile(ast.Module([statement], []), TESTS, "exec", flags=flags, dont_inherit=True)
+        code = compile(ast.Module(list(block), []), TESTS, "exec", flags=flags, dont_inherit=True)
         exec(code, space)
+    except BaseException as error:
+        return error
+    return None
+
+
+def _attempt(call: Callable[[], Any]) -> BaseException | None:
+    try:
+        call()
     except BaseException as error:
         return error
     return None
@@ -65,9 +215,13 @@ def _future(statement: ast.stmt) -> int:
     return sum(feature.compiler_flag for feature in features if feature is not None)
 
 
-def _asks_for_main(statement: ast.stmt) -> bool:
-    """`if __name__ == "__main__":`, which runs the tests that are run here anyway."""
-    return isinstance(statement, ast.If) and ast.unparse(statement.test).startswith("__name__ ==")
+def _runs_all(statement: ast.stmt) -> bool:
+    """What runs the tests that are run here anyway: under ``if __name__ == "__main__":``, or ``unittest.main()``."""
+    if isinstance(statement, ast.If):
+        return ast.unparse(statement.test).startswith("__name__ ==")
+    return isinstance(statement, ast.Expr) and ast.unparse(statement).startswith(
+        ("unittest.main(", "pytest.main(")
+    )
 
 
 def _is_test(statement: ast.stmt) -> bool:
@@ -76,79 +230,21 @@ def _is_test(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
 
 
-def _said(failure: BaseException | None, statement: ast.stmt) -> BaseException | str | None:
+def _explained(failure: BaseException | None, statement: ast.stmt) -> BaseException | str | None:
     """A bare assert says nothing; its condition does."""
     if isinstance(failure, AssertionError) and not failure.args and isinstance(statement, ast.Assert):
         return f"AssertionError: {ast.unparse(statement.test)}"
     return failure
 
 
-def _callables(name: str, test: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """(label, what to call) of each test that a name of the tests stands for."""
-    if inspect.isfunction(test) and name.startswith("test"):
-        yield from _cases(name, test)
-    elif inspect.isclass(test) and issubclass(test, unittest.TestCase):
-        for method in unittest.TestLoader().getTestCaseNames(test):
-            yield f"{name}.{method}", _unittest(test, method)
-    elif inspect.isclass(test) and name.startswith("Test"):
-        for method, function in list(vars(test).items()):
-            if method.startswith("test") and inspect.isfunction(function):
-                yield from _cases(f"{name}.{method}", function, test)
+def _unsaid(error: BaseException) -> str:
+    """What a test that says nothing says of it."""
+    what = "it may fail" if isinstance(error, pytest_stand_in.XFailed) else "it skips itself"
+    return f"{what}: {error}" if str(error) else what
 
 
-def _cases(
-    label: str, function: Callable[..., Any], owner: type | None = None
-) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """One for each combination of pytest's ``parametrize`` marks; one without any."""
-    marks = [mark for mark in getattr(function, "pytestmark", ()) if mark.name == "parametrize"]
-    drawn = [list(_values(mark)) for mark in reversed(marks)]
-    for number, chosen in enumerate(itertools.product(*drawn)):
-        arguments = {key: value for values in chosen for key, value in values.items()}
-
-        def call(arguments: dict[str, Any] = arguments) -> Any:
-            first = () if owner is None else (owner(),)
-            return function(*first, **arguments)
-
-        yield f"{label}[{number}]" if marks else label, call
-
-
-def _values(mark: Any) -> Iterator[dict[str, Any]]:
-    names = mark.args[0]
-    names = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
-    for value in mark.args[1]:
-        if type(value).__name__ == "ParameterSet":
-            values = value.values
-        else:
-            values = (value,) if len(names) == 1 else value
-        yield dict(zip(names, values, strict=True))
-
-
-def _unittest(case: type[unittest.TestCase], method: str) -> Callable[[], None]:
-    def call() -> None:
-        result = unittest.TestResult()
-        unittest.TestSuite([case(method)]).run(result)
-        for _, text in [*result.errors, *result.failures]:
-            raise AssertionError(text.strip().splitlines()[-1])
-        if result.unexpectedSuccesses:
-            raise AssertionError("passed, and was expected to fail")
-
-    return call
-
-
-def _attempt(call: Callable[[], Any]) -> BaseException | None:
+def _said(error: BaseException) -> str:
     try:
-        returned = call()
-        if inspect.iscoroutine(returned):  # not awaited, it would pass whatever it says
-            import asyncio  # a sixth of the memory that every run would be a copy of
-
-            asyncio.run(returned)
-    except BaseException as error:
-        return error
-    return None
-
-
-def _short(error: BaseException) -> str:
-    try:
-        return str(error)[:200]
+        return f"{type(error).__name__}: {error}"[:200]
     except BaseException:
-        return "(no text)"
+        return type(error).__name__

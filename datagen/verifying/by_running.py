@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class ByRunning(Map):
     """Adds columns to each row, ``verdict`` text among them, and filters nothing: ``keep: "passed"`` does that."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     makes: ClassVar[bool] = False
     batch_rows: ClassVar[int] = 64
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from ...pipelines.records import Row
 from ..sandbox.jobs import Compile, Job
@@ -10,7 +11,9 @@ from .verify_code import VerifyCode
 
 
 class VerifyCompiles(VerifyCode):
-    """Compiles the column ``code`` and runs nothing. Mutants all compile, so their score says nothing here."""
+    """Compiles the column ``code`` and runs nothing. Mutants all compile, so none are run."""
+
+    mutants: Literal[0] = 0
 
     def columns(self) -> Sequence[str]:
         return ()

@@ -13,7 +13,7 @@ from ...pipelines.operator import Failed, Kept, Outcome
 from ...pipelines.records import Row
 from ..sandbox.jobs import Job
 from .by_running import ByRunning, encodable, lacking
-from .mutation_score import MutationScore, measure
+from .mutation_score import USUAL_MUTANTS, USUAL_SCORE, MutationScore, convincing
 from .verdict import Judged, Run, Verdict, judge
 
 if TYPE_CHECKING:
@@ -29,16 +29,16 @@ class VerifyCode(ByRunning):
     With ``timed``, ``seconds`` float64: processor time of a run, which differs from run to run.
 
     ``repeats``: how often all is run; where the outcomes differ the verdict is flaky. ``mutants``: on how
-    many mutants of a program that passes its tests are run; where the share that they notice is below
-    ``min_mutation_score``, the verdict is vacuous. A row without text in a column that is needed fails.
+    many mutants of a program that passes its tests are run (0: none); where the share that they notice is below
+    ``min_mutation_score``, also of four times as many, the verdict is vacuous; without mutants it is not. A row without text in a column that is needed fails.
     """
 
     seeded: ClassVar[bool] = True
 
     code: str = "solution"
     repeats: PositiveInt = 1
-    mutants: NonNegativeInt = 0
-    min_mutation_score: float = Field(0.0, ge=0, le=1)
+    mutants: NonNegativeInt = USUAL_MUTANTS
+    min_mutation_score: float = Field(USUAL_SCORE, ge=0, le=1)
     timed: bool = False
 
     @abstractmethod
@@ -82,13 +82,14 @@ class VerifyCode(ByRunning):
         score = None
         if judged.passed and self.mutants:
             draw = derive_seed(seed, row["_id"], "mutants")
-            score = await measure(
+            score = await convincing(
                 program,
                 lambda mutant: self.jobs(mutant, row),
                 run,
                 usual=judged.seconds,
                 limits=self.sandbox.limits(),
                 most=self.mutants,
+                least=self.min_mutation_score,
                 seed=draw,
                 repeats=self.repeats,
             )

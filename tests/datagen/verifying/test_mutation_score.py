@@ -13,7 +13,7 @@ from gristmill.datagen.sandbox.jobs import Job, RunTests
 from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import Result, Status
-from gristmill.datagen.verifying.mutation_score import MutationScore, measure
+from gristmill.datagen.verifying.mutation_score import DOUBT, MutationScore, convincing, measure
 
 PROGRAM = "def down(n):\n    while n > 0:\n        n -= 1\n    return n\n"
 TESTS = "assert down(3) == 0\nassert down(0) == 0"
@@ -95,3 +95,30 @@ def test_a_mutant_that_never_ends_costs_little_and_counts_as_noticed() -> None:
     assert endless
     assert all(result.cpu_seconds < 1.5 for result in endless)
     assert found.score == sum(found.noticed) / found.mutants > 0.5
+
+
+def test_more_mutants_are_run_before_tests_are_called_vacuous() -> None:
+    """Too few of the first two are noticed, and enough of the others: all decide. Where enough are, these do."""
+    first = [mutant.source for mutant in mutants(PROGRAM, most=2, seed=1)]
+    more = [mutant.source for mutant in mutants(PROGRAM, most=2 * DOUBT, seed=1)]
+
+    def found(noticed: list[str], least: float = 0.3) -> MutationScore:
+        async def run(job: Job, limits: Limits | None = None, /) -> Result:
+            assert isinstance(job, RunTests)
+            return Result(Status.FAILED if job.program in noticed else Status.PASSED)
+
+        def jobs(program: str) -> list[RunTests]:
+            return [RunTests(program, TESTS)]
+
+        return asyncio.run(
+            convincing(PROGRAM, jobs, run, most=2, least=least, usual=0.01, limits=Limits(), seed=1)
+        )
+
+    others = [source for source in more if source not in first]
+    doubted = found(others)
+    assert (doubted.mutants, sum(doubted.noticed)) == (len(more), len(others))
+    assert len(others) > 2
+    assert found(first[:1]).score == 0.5
+    assert found(first[:1]).mutants == 2
+    assert found(first[:1], least=0.6).mutants == len(more)
+    assert found([]).score == 0

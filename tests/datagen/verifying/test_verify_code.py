@@ -138,12 +138,54 @@ def test_mutation_scores_tell_good_tests_from_vacuous_ones() -> None:
     operator = VerifyTests(sandbox=BOX, mutants=12, min_mutation_score=0.5)
     rows = kept(operator, *({"solution": program, "tests": tests} for tests in (strong, weak, nothing)))
     assert [row["verdict"] for row in rows] == ["passed", "vacuous", "vacuous"]
-    assert rows[0]["mutation_score"] > 0.8 > rows[1]["mutation_score"] >= rows[2]["mutation_score"]
+    assert rows[0]["mutation_score"] > 0.8 > rows[1]["mutation_score"]
     assert rows[0]["mutants"] == rows[1]["mutants"] > 5
     assert "mutants pass; one " in rows[1]["reason"]
+    assert (rows[2]["mutation_score"], rows[2]["reason"]) == (
+        None,
+        "the tests test nothing (line 1: no assertion ran)",
+    )
     assert kept(operator, {"solution": program, "tests": strong}) == [rows[0]], "the same again"
     [failed] = kept(operator, {"solution": GOOD, "tests": strong})
     assert (failed["mutation_score"], failed["mutants"]) == (None, None)
+
+
+def test_mutants_are_run_unless_it_is_said_otherwise() -> None:
+    weak = {"solution": GOOD, "tests": "assert double(2) == double(2)\nassert double(3) is not None"}
+    [row, strong] = kept(VerifyTests(sandbox=BOX), weak, {"solution": GOOD, "tests": TESTS})
+    assert (row["verdict"], row["passed"], row["mutation_score"]) == ("vacuous", False, 1 / 6), (
+        "returns nothing"
+    )
+    assert (strong["passed"], strong["mutants"]) == (True, 4)
+    [unasked] = kept(VerifyTests(sandbox=BOX, mutants=0), weak)
+    assert (unasked["passed"], unasked["mutants"]) == (True, None)
+
+
+@pytest.mark.parametrize(
+    "program", ["double = (2).__mul__", "double = lambda x: x * 2", "def double(x): pass"]
+)
+def test_a_program_without_mutants_is_not_vacuous(program: str) -> None:
+    tests = TESTS if "pass" not in program else "assert double(1) is None"
+    [row] = kept(VerifyTests(sandbox=BOX), {"solution": program, "tests": tests})
+    assert (row["passed"], row["mutants"], row["mutation_score"]) == (True, 0, None)
+
+
+def test_weak_examples_pairs_and_draws_are_vacuous_by_default() -> None:
+    doctest = (
+        'def f(x):\n    """\n    >>> f(1) == f(1)\n    True\n    """\n    return x + 1 if x > 3 else x\n'
+    )
+    [row] = kept(VerifyDoctests(sandbox=BOX), {"source": doctest})
+    assert row["verdict"] == "vacuous"
+    pairs = [{"stdin": "", "stdout": "done"}]
+    script = "def f(x):\n    return x + 1\nf(1)\nprint('done')"
+    [row] = kept(VerifyStdio(sandbox=BOX), {"solution": script, "pairs": pairs})
+    assert row["verdict"] == "vacuous"
+    only_negative = "def inputs(rng): return (-rng.randint(5, 9),)"
+    program = "def f(x):\n    if x < 0:\n        return 0\n    total = x + 1\n    total = total * 3\n    return total - 2\n"
+    row = {"solution": program, "reference": "def f(x): return 0", "name": "f", "draws": only_negative}
+    [told] = kept(VerifyReference(sandbox=BOX, inputs="draws", min_mutation_score=0.6), row)
+    assert told["verdict"] == "vacuous"
+    assert kept(VerifyCompiles(sandbox=BOX), {"solution": GOOD})[0]["mutants"] is None
 
 
 def test_flaky_tests_are_found_by_repetition() -> None:
@@ -238,6 +280,22 @@ def test_any_text_gets_a_verdict_and_always_the_same(pairs: list[tuple[str, str]
     found = kept(VerifyTests(sandbox=BOX, mutants=2), *rows)
     assert found == kept(VerifyTests(sandbox=BOX, mutants=2), *rows)
     assert all(row["passed"] or row["reason"] for row in found)
+
+
+def test_tests_that_test_nothing_are_vacuous() -> None:
+    """What the sandbox says of a run is the row's verdict, before any mutant is run."""
+    rows = [
+        {"solution": GOOD, "tests": tests}
+        for tests in ("print(double(1))", "def test_a():\n    yield double(1)")
+    ]
+    for row in kept(VerifyTests(sandbox=BOX), *rows):
+        assert (row["verdict"], row["passed"], row["passed_fraction"], row["mutants"]) == (
+            "vacuous",
+            False,
+            0.0,
+            None,
+        )
+        assert row["reason"].startswith("the tests test nothing (")
 
 
 def test_a_summary_counts_verdicts() -> None:

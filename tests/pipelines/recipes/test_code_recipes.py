@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import gristmill
-from gristmill.datagen.sandbox.jobs import RunTests
+from gristmill.datagen.sandbox.jobs import RunScript, RunTests
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.pipelines.records import Problem, messages_of
 from gristmill.pipelines.spec.load import load
@@ -201,8 +201,8 @@ def test_dstc(made: Callable[..., Any], box: Sandbox) -> None:
     assert tasks == [1, 3, 5, 7]
     for pair in pairs:
         assert pair["agreeing"] == 2
-        assert box.run_now(RunTests(pair["chosen"], "assert True")).passed
-        assert not box.run_now(RunTests(pair["rejected"], "assert True")).passed
+        assert box.run_now(RunScript(pair["chosen"])).passed
+        assert not box.run_now(RunScript(pair["rejected"])).passed
 
 
 def test_a_recipe_of_turns_ends_well_where_no_row_reaches_the_last(

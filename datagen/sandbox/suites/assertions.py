@@ -1,0 +1,175 @@
+"""Finds the assertions of a suite, and has each tell that it ran.
+
+An assertion that never runs, whose failure is swallowed, or that cannot fail tests nothing. The first is seen as the
+tests run (a call of :data:`RAN` is put before each assertion), the others by :mod:`reaching` and here.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Sequence
+from functools import cached_property
+
+#: The name that tells. No source text can hold it.
+RAN = "@assertion"
+#: Calls that expect what their block, or the function that they are given, must do.
+EXPECTING = frozenset(
+    [
+        "raises",
+        "assertRaises",
+        "assertRaisesRegex",
+        "warns",
+        "deprecated_call",
+        "assertWarns",
+        "assertWarnsRegex",
+        "assertLogs",
+        "assertNoLogs",
+    ]
+)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+#: What catches the failure of an assertion.
+_CATCHES_ALL = frozenset(("AssertionError", "Exception", "BaseException"))
+_ENDING = frozenset(("fail", "exit", "_exit", "quit"))
+
+
+class Assertion:
+    """``asked``: what decides it. ``truth``: whether ``asked`` is one condition that must be true."""
+
+    __slots__ = (
+        "asked",
+        "truth",
+    )  # no dataclass: its methods would count among the lines that a program executes
+
+    def __init__(self, asked: Sequence[ast.AST], truth: bool = False) -> None:
+        self.asked, self.truth = tuple(asked), truth
+
+
+class Assertions:
+    """Those of one suite, in the order in which :meth:`marked` finds them. What the suite or the program (``program``:
+    its names) defines is no assertion, whatever it is called: the assertions of a helper are in it."""
+
+    def __init__(self, body: Sequence[ast.stmt], program: Collection[str]) -> None:
+        self.found: list[Assertion] = []
+        self._body, self._program = body, program
+
+    @cached_property
+    def _known(self) -> set[str]:
+        nodes = (node for statement in self._body for node in ast.walk(statement))
+        return {node.name for node in nodes if isinstance(node, _FUNCTIONS)} | set(self._program)
+
+    def marked(self, statement: ast.stmt) -> list[ast.stmt]:
+        """The statement with a call of :data:`RAN` before each assertion in it, itself among them."""
+        return self._block([statement], swallowed=False)
+
+    def _block(self, statements: Sequence[ast.stmt], swallowed: bool) -> list[ast.stmt]:
+        done: list[ast.stmt] = []
+        for statement in statements:
+            assertion = None if swallowed else self._assertion(statement)
+            if assertion is not None:
+                done.append(self._telling(assertion, statement))
+            self._inside(statement, swallowed)
+            done.append(statement)
+        return done
+
+    def _inside(self, statement: ast.stmt, swallowed: bool) -> None:
+        """Marks the blocks of a compound statement, in place."""
+        if isinstance(statement, (*_FUNCTIONS, ast.ClassDef)):
+            statement.body = self._block(statement.body, swallowed=False)
+        elif isinstance(statement, (ast.Try, ast.TryStar)):
+            caught = swallowed or swallows(statement)
+            statement.body = self._block(statement.body, caught)
+            for handler in statement.handlers:
+                handler.body = self._block(handler.body, swallowed)
+            statement.orelse = self._block(statement.orelse, swallowed)
+            statement.finalbody = self._block(statement.finalbody, swallowed)
+        elif isinstance(statement, (ast.With, ast.AsyncWith)):
+            suppressed = any(_name(item.context_expr) == "suppress" for item in statement.items)
+            statement.body = self._block(statement.body, swallowed or suppressed)
+        elif isinstance(statement, ast.Match):
+            for case in statement.cases:
+                case.body = self._block(case.body, swallowed)
+        elif isinstance(statement, (ast.If, ast.For, ast.AsyncFor, ast.While)):
+            statement.body = self._block(statement.body, swallowed)
+            statement.orelse = self._block(statement.orelse, swallowed)
+
+    def _assertion(self, statement: ast.stmt) -> Assertion | None:
+        """What the statement asserts itself, apart from the statements in it."""
+        if isinstance(statement, ast.Assert):
+            return None if _false(statement.test) else Assertion((statement.test,), truth=True)
+        if isinstance(statement, (ast.With, ast.AsyncWith)):
+            expecting = any(_name(item.context_expr) in EXPECTING for item in statement.items)
+            return Assertion(statement.body) if expecting else None
+        if isinstance(statement, ast.If):
+            return Assertion((statement.test,)) if fails(statement.body) or fails(statement.orelse) else None
+        if isinstance(statement, (ast.Try, ast.TryStar)):
+            expecting = fails(statement.orelse) or (fails(statement.body) and not swallows(statement))
+            return Assertion(statement.body) if expecting else None
+        if isinstance(statement, (ast.Expr, ast.Assign, ast.AnnAssign, ast.Return)):
+            return self._called(statement.value)
+        return None
+
+    def _called(self, value: ast.expr | None) -> Assertion | None:
+        """``self.assertEqual(a, b)``, ``np.testing.assert_allclose(a, b)``, ``pytest.raises(E, f, x)``."""
+        call = value.value if isinstance(value, ast.Await) else value
+        name = _name(call)
+        if not isinstance(call, ast.Call) or name is None:
+            return None
+        if not (name in EXPECTING or name.startswith("assert")) or name in self._known:
+            return None
+        given = [*call.args, *(keyword.value for keyword in call.keywords)]
+        if name in EXPECTING:
+            return Assertion((call,)) if len(call.args) > 1 else None
+        if isinstance(call.func, ast.Attribute) and _name(call.func.value) not in ("self", "cls"):
+            given.append(call.func.value)  # a mock's assert_called_once_with(2)
+        if name == "assertTrue":
+            return Assertion(given[:1], truth=True)
+        return Assertion(given)
+
+    def _telling(self, assertion: Assertion, statement: ast.stmt) -> ast.stmt:
+        self.found.append(assertion)
+        number = ast.Constant(len(self.found) - 1)
+        call = ast.Expr(ast.Call(ast.Name(RAN, ast.Load()), [number], []))
+        return ast.fix_missing_locations(ast.copy_location(call, statement))
+
+
+def fails(block: Sequence[ast.stmt]) -> bool:
+    """Whether the block ends a test: ``assert False``, ``raise AssertionError``, ``pytest.fail()``, ``sys.exit(1)``."""
+    for statement in block:
+        if isinstance(statement, ast.Assert) and _false(statement.test):
+            return True
+        if isinstance(statement, ast.Raise) and statement.exc is not None:
+            raised = statement.exc.func if isinstance(statement.exc, ast.Call) else statement.exc
+            if _name(raised) in _CATCHES_ALL:
+                return True
+        if isinstance(statement, ast.Expr) and _name(statement.value) in _ENDING:
+            return True
+    return False
+
+
+def swallows(statement: ast.Try | ast.TryStar) -> bool:
+    """Whether an assertion that fails in the block of the ``try`` is caught, and no handler says so."""
+    for handler in statement.handlers:
+        types = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+        if any(each is None or _name(each) in _CATCHES_ALL for each in types):
+            return not any(_speaks(node) for each in handler.body for node in ast.walk(each))
+    return False
+
+
+def _speaks(node: ast.AST) -> bool:
+    """Whether a handler's node may tell of what it caught: raise, assert, end, or keep it for later."""
+    if isinstance(node, ast.Call):
+        return _name(node) != "print"
+    return isinstance(node, (ast.Raise, ast.Assert, ast.Assign, ast.AugAssign))
+
+
+def _name(node: ast.AST | None) -> str | None:
+    """The last part of a name, an attribute, or of what is called."""
+    if isinstance(node, ast.Call):
+        node = node.func
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def _false(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and not node.value

@@ -1,0 +1,140 @@
+"""Gives tests what they ask for by the names of their parameters, and takes it back at the end."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from .builtin_fixtures import BUILT_IN, NO_PARAM, FixtureRequest
+from .marks import Fixture
+
+SCOPES = ("function", "class", "module")
+
+
+class UnknownFixture(Exception):
+    """A test has a parameter that stands for nothing."""
+
+
+class Fixtures:
+    """The fixtures of a suite. ``module``: those at its top level; a class may have more."""
+
+    def __init__(self, module: Mapping[str, Fixture]) -> None:
+        self._module = {**_BUILT_IN, **module}
+        self._values: dict[str, dict[Any, Any]] = {scope: {} for scope in SCOPES}
+        self._endings: dict[str, list[Callable[[], Any]]] = {scope: [] for scope in SCOPES}
+
+    def known(self, owner: type | None) -> dict[str, Fixture]:
+        """Name -> fixture, as a test of ``owner`` sees them."""
+        if owner is None:
+            return self._module
+        own = [getattr(owner, name, None) for name in dir(owner)]
+        return {**self._module, **{each.name: each for each in own if isinstance(each, Fixture)}}
+
+    def wanted(self, names: Iterable[str], owner: type | None) -> dict[str, Fixture]:
+        """All that a test needs that asks for ``names``, what fixtures ask for among it. Raises UnknownFixture."""
+        known, found = self.known(owner), {}
+        ahead = [name for name, each in known.items() if each.autouse] + list(names)
+        while ahead:
+            name = ahead.pop(0)
+            if name in found or name == "request":
+                continue
+            if name not in known:
+                raise UnknownFixture(f"no fixture {name!r}; there are {', '.join(sorted(known))}")
+            found[name] = known[name]
+            ahead += parameters(known[name].function)
+        return found
+
+    def variants(self, wanted: Mapping[str, Fixture], given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Name -> parameter, for each combination of what the wanted fixtures are parametrized with."""
+        names = [name for name, each in wanted.items() if each.params is not None and name not in given]
+        for chosen in itertools.product(*(wanted[name].params or () for name in names)):
+            yield dict(zip(names, chosen, strict=True))
+
+    def value(
+        self, name: str, wanted: Mapping[str, Fixture], chosen: Mapping[str, Any], test: str, instance: Any
+    ) -> Any:
+        """What a name stands for in a test. Raises what the fixture raises."""
+
+        def of(other: str) -> Any:
+            return self.value(other, self.wanted([other], type(instance)), chosen, test, instance)
+
+        if name == "request":
+            return FixtureRequest(NO_PARAM, test, self._endings["function"].append, of)
+        fixture = wanted[name]
+        scope = fixture.scope if fixture.scope in SCOPES else "module"
+        param = chosen.get(name, NO_PARAM)
+        key = (name, id(fixture), id(param))
+        if key not in self._values[scope]:
+            arguments = {
+                each: FixtureRequest(param, test, self._endings[scope].append, of)
+                if each == "request"
+                else self.value(each, wanted, chosen, test, instance)
+                for each in parameters(fixture.function)
+            }
+            self._values[scope][key] = self._made(fixture, arguments, scope, instance)
+        return self._values[scope][key]
+
+    def _made(self, fixture: Fixture, arguments: Mapping[str, Any], scope: str, instance: Any) -> Any:
+        function = fixture.function
+        if _takes_self(function):
+            function = function.__get__(instance)
+        made = function(**arguments)
+        if not inspect.isgenerator(made):
+            return made
+        value = next(made)
+        self._endings[scope].append(lambda: next(made, None))
+        return value
+
+    def end(self, scope: str) -> None:
+        """Takes back what was made for one function, class or module. Raises the first error of these."""
+        self._values[scope].clear()
+        errors = []
+        while self._endings[scope]:
+            try:
+                self._endings[scope].pop()()
+            except BaseException as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+
+def parameters(function: Callable[..., Any]) -> list[str]:
+    """Names of what a test or fixture asks for: parameters without a default, those of ``mock.patch`` apart."""
+    try:
+        found = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    names = [each.name for each in found if each.default is each.empty and each.kind in _BY_NAME]
+    if names and _takes_self(function):
+        del names[0]
+    return names[_patched(function) :]
+
+
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def _takes_self(function: Callable[..., Any]) -> bool:
+    """Whether a function was defined in a class, and is not bound yet."""
+    if not inspect.isfunction(function):
+        return False
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    return names[:1] == ("self",)
+
+
+def _patched(function: Callable[..., Any]) -> int:
+    """How many parameters ``@mock.patch`` fills in itself."""
+    patchings: Sequence[Any] = getattr(function, "patchings", ())
+    if not patchings:
+        return 0
+    from unittest.mock import DEFAULT
+
+    return sum(each.attribute_name is None and each.new is DEFAULT for each in patchings)
+
+
+_LASTING = {"tmp_path_factory": "module"}
+_BUILT_IN = {
+    name: Fixture(function, name, _LASTING.get(name, "function"), None, False)
+    for name, function in BUILT_IN.items()
+}

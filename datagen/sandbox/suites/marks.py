@@ -1,0 +1,103 @@
+"""What generated tests use of pytest to describe themselves: marks, parameters and fixtures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Mark:
+    name: str
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MarkDecorator:
+    """``pytest.mark.NAME``: puts its mark on a function or class, or takes arguments first."""
+
+    mark: Mark
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if len(args) == 1 and not kwargs and callable(args[0]):
+            marked = args[0]
+            # Not the list of a base class: it would mark that as well.
+            marked.pytestmark = [*marks(marked), self.mark]
+            return marked
+        return MarkDecorator(Mark(self.mark.name, self.mark.args + args, {**self.mark.kwargs, **kwargs}))
+
+
+class Marks:
+    def __getattr__(self, name: str) -> MarkDecorator:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return MarkDecorator(Mark(name))
+
+
+@dataclass(frozen=True)
+class ParameterSet:
+    """``pytest.param(…)``."""
+
+    values: tuple[Any, ...]
+    marks: tuple[Mark, ...]
+    id: str | None
+
+
+def param(*values: Any, marks: Any = (), id: str | None = None) -> ParameterSet:
+    return ParameterSet(values, tuple(_plain(marks)), id)
+
+
+def marks(described: Any) -> list[Mark]:
+    """The marks on a function, a class (with those of its bases) or, as ``pytestmark``, in a module's namespace."""
+    found = (
+        described.get("pytestmark", ())
+        if isinstance(described, dict)
+        else getattr(described, "pytestmark", ())
+    )
+    return list(_plain(found))
+
+
+def _plain(found: Any) -> Iterable[Mark]:
+    each = found if isinstance(found, (list, tuple)) else [found]
+    return [
+        one.mark if isinstance(one, MarkDecorator) else one
+        for one in each
+        if isinstance(one, (Mark, MarkDecorator))
+    ]
+
+
+@dataclass(frozen=True)
+class Fixture:
+    """``@pytest.fixture``. ``scope``: class, module and session are kept for so long; ``params``: one test for each."""
+
+    function: Callable[..., Any]
+    name: str
+    scope: str
+    params: tuple[Any, ...] | None
+    autouse: bool
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(
+            f"the fixture {self.name!r} is called directly; let the test have a parameter of that name"
+        )
+
+    def __get__(self, owner: Any, kind: type | None = None) -> Fixture:
+        return self
+
+
+def fixture(
+    function: Callable[..., Any] | None = None,
+    *,
+    scope: Any = "function",
+    params: Iterable[Any] | None = None,
+    autouse: bool = False,
+    ids: Any = None,
+    name: str | None = None,
+) -> Any:
+    def made(function: Callable[..., Any]) -> Fixture:
+        given = None if params is None else tuple(params)
+        return Fixture(function, name or function.__name__, str(scope), given, autouse)
+
+    return made if function is None else made(function)
