@@ -147,13 +147,13 @@ def _run(place: Place, channel: socket.socket) -> None:
 
 def _first_process(place: Place, scratch: str, channel: socket.socket) -> NoReturn:
     try:
-        request = receive(channel)
-        limits = Limits(**request["limits"])
+        head = receive(channel)
+        limits = Limits(**head["limits"])
         if place.capable:
             root.enter_run(limits.scratch_mib, place.user, place.packages)
         elif not place.isolated:
             syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-        result = supervisor.supervise(request["job"], limits, place, scratch)
+        result = supervisor.supervise(head, channel, limits, place, scratch)
     except (EOFError, ConnectionError):
         os._exit(0)
     except BaseException as error:
