@@ -78,10 +78,11 @@ def node(side: Peer, value: Any, encoder: Encoder) -> Node:
         return _error(side, value, encoder)
     if kind in _FUNCTIONS:
         return _function(side, value)
+    if kind in (types.GeneratorType, types.AsyncGeneratorType):
+        how = "generator" if kind is types.GeneratorType else "asynchronous"
+        return ["iterator", [side.export(value), how, [str(value.__name__), str(value.__qualname__)]], []]
     if kind in _ITERATORS:
-        return ["iterator", [side.export(value), "send" if kind is types.GeneratorType else ""], []]
-    if kind is types.AsyncGeneratorType:
-        return ["iterator", [side.export(value), "async"], []]
+        return ["iterator", [side.export(value), "iterator", standard_name(kind)], []]
     if kind in _AWAITABLES:
         return ["awaitable", side.export(value), []]
     if enum.Enum in mro:

@@ -16,7 +16,7 @@ from . import answering, describing, naming
 from .failing import NoVerdict, SubjectGone
 from .peer import Peer
 from .proxies import Remote
-from .specials import FORGEABLE, PREDICATES, SPECIALS
+from .specials import CALCULATING, FORGEABLE, PREDICATES, SPECIALS
 from .wire import Malformed
 
 BROKE_OFF = "the program broke off the conversation with its tests"
@@ -43,17 +43,21 @@ class Judge(Peer):
         self._probed: set[tuple[type, str]] = set()
         self._spaces: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self._streams = sys.stdout, sys.stderr
+        self._stdin = self._first_stdin = sys.stdin
         self._environment = _environment()
         self._folder = _folder()
         self._random: Any = None
         self._stale: list[str] = []
-        self._asking = 0
+        self._asking = self._answering = 0
 
     # The conversation, with a subject that may say anything.
 
     def ask(self, verb: str, atom: Any, *values: Any) -> Any:
         self._asking += 1
         try:
+            if sys.stdin is not self._stdin:
+                self._stdin = sys.stdin
+                super().ask("patch", ["sys", "stdin"], *([] if sys.stdin is self._first_stdin else [sys.stdin]))
             return super().ask(verb, atom, *values)
         finally:
             self._asking -= 1
@@ -142,7 +146,11 @@ class Judge(Peer):
             raise AttributeError(f"{type(values[0]).__name__!r} object of the tests does not show {atom!r}")
         if verb in ("set", "delete"):
             self._changeable(values[0], atom)
-        return answering.answer(self, verb, atom, values)
+        self._answering += 1
+        try:
+            return answering.answer(self, verb, atom, values)
+        finally:
+            self._answering -= 1
 
     def _changeable(self, target: Any, name: Any) -> None:
         held = isinstance(target, (type, types.FunctionType, types.MethodType, types.ModuleType))
@@ -199,7 +207,9 @@ class Judge(Peer):
         stored = next((base for base in kind.__mro__ if base in describing.STORED), None)
         if stored is not None and not self.trusts(kind):
             return getattr(stored, name)(target, *arguments)
-        if not self.trusts(kind) and id(arguments[0]) not in self.their_numbers:
+        # A function of the tests that the program calls may calculate with what it is given.
+        given = self._answering and name in CALCULATING
+        if not self.trusts(kind) and not given and id(arguments[0]) not in self.their_numbers:
             raise self._untrusted(kind, name)
         if name in kind._inherited_ and not (name.startswith("__i") and name != "__index__"):
             held = self.ask("contents", None, target)

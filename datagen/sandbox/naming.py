@@ -72,7 +72,11 @@ def visible(names: Collection[str], tests: str, own: str = "") -> set[str]:
     """
     used = free(tests) & set(names)
     hiding = set() if used - _BUILTIN == set() else _BUILTIN - {own}
-    return {name for name in words(tests) & set(names) if name not in hiding and not name.startswith("__")}
+    return {name for name in words(tests) & set(names) if name not in hiding and not _of_python(name)}
+
+
+def _of_python(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
 
 
 def offered(names: Collection[str]) -> set[str]:

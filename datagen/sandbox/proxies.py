@@ -269,19 +269,41 @@ def _function(peer: Peer, atom: Any, values: list[Any]) -> Any:
 
 
 def _iterator(peer: Peer, atom: Any, values: list[Any]) -> Any:
-    number, kind = atom
+    number, kind, name = atom
     known = peer.kept(number)
     if known is not None:
         return known
-    if kind == "async":
-        made: Any = _drawing_awaited(peer, number)
-    else:
-        made = _drawing(peer, number, kind == "send")
-    # The generator asks by the number: it does not hold itself.
+    if kind == "iterator":
+        return peer.keep(number, RemoteIterator(peer, number, None if name is None else peer.look_up(name)))
+    # A generator asks by the number, so that it does not hold itself.
+    made: Any = _drawing(peer, number) if kind == "generator" else _drawing_awaited(peer, number)
+    made.__name__, made.__qualname__ = name
     return peer.keep(number, made)
 
 
-def _drawing(peer: Peer, number: int, generator: bool) -> Iterator[Any]:
+class RemoteIterator:
+    """An iterator that is no generator: ``map``, ``zip``, those of ``itertools``."""
+
+    __slots__ = ("__weakref__", "_kind_", "_number_", "_peer_")
+
+    def __init__(self, peer: Peer, number: int, kind: Any) -> None:
+        self._peer_, self._number_, self._kind_ = peer, number, kind
+
+    def __iter__(self) -> RemoteIterator:
+        return self
+
+    def __next__(self) -> Any:
+        return self._peer_.ask("next", self._number_)
+
+    def __repr__(self) -> str:
+        return str(self._peer_.ask("op", "__repr__", self))
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        return RemoteIterator if self._kind_ is None else self._kind_
+
+
+def _drawing(peer: Peer, number: int) -> Iterator[Any]:
     verb, value = "next", None
     while True:
         try:
@@ -292,12 +314,9 @@ def _drawing(peer: Peer, number: int, generator: bool) -> Iterator[Any]:
             value = yield found
             verb = "next" if value is None else "send"
         except GeneratorExit:
-            if generator:
-                peer.ask("close", number)
+            peer.ask("close", number)
             raise
         except BaseException as error:
-            if not generator:
-                raise
             verb, value = "throw", error
 
 

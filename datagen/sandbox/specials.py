@@ -7,7 +7,7 @@ COMPARING = ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__cont
 _BINARY = (
     "add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "divmod", "pow", "lshift", "rshift", "and", "xor", "or",
 )  # fmt: skip
-CALCULATING = tuple(
+CALCULATING = frozenset(
     f"__{prefix}{name}__" for name in _BINARY for prefix in ("", "r", "i") if (prefix, name) != ("i", "divmod")
 )
 FORGEABLE = frozenset((*COMPARING, *CALCULATING))
