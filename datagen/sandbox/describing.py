@@ -231,7 +231,10 @@ def _specials(kind: type) -> list[str]:
         if (BaseException in base.__mro__ or enum.Enum in base.__mro__) and standard_name(base) is not None:
             break
         found |= SPECIALS & base.__dict__.keys()
-    return sorted(name for name in found if getattr(kind, name, None) is not None)
+    # An enumeration has methods of its library's classes put into it.
+    library = next((base for base in kind.__mro__ if base.__module__ == "enum"), object)
+    own = (name for name in found if getattr(kind, name, None) is not getattr(library, name, None))
+    return sorted(name for name in own if getattr(kind, name, None) is not None)
 
 
 def _inherited(kind: type) -> list[str]:

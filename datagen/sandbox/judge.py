@@ -20,6 +20,8 @@ from .specials import CALCULATING, FORGEABLE, PREDICATES, SPECIALS
 from .wire import Malformed
 
 BROKE_OFF = "the program broke off the conversation with its tests"
+#: Tests may put something else in its place.
+_getcwd = os.getcwd
 #: Importing these does more than to define names.
 _LOUD = frozenset(("antigravity", "this", "idlelib", "turtledemo"))
 #: What the program may read of the functions and objects that tests give it, beside public attributes.
@@ -211,7 +213,7 @@ class Judge(Peer):
         given = self._answering and name in CALCULATING
         if not self.trusts(kind) and not given and id(arguments[0]) not in self.their_numbers:
             raise self._untrusted(kind, name)
-        if name in kind._inherited_ and not (name.startswith("__i") and name != "__index__"):
+        if name in kind.__dict__.get("_inherited_", ()) and not (name.startswith("__i") and name != "__index__"):
             held = self.ask("contents", None, target)
             return getattr(type(held), name)(held, *(self._contents(value) for value in arguments))
         self._probe(kind, name, target, arguments[0])
@@ -219,7 +221,7 @@ class Judge(Peer):
         return super().operate(name, target, arguments)
 
     def _contents(self, value: Any) -> Any:
-        return self.ask("contents", None, value) if getattr(type(value), "_inherited_", None) else value
+        return self.ask("contents", None, value) if type(value).__dict__.get("_inherited_") else value
 
     def _untrusted(self, kind: type, name: str) -> NoVerdict:
         return self.no_verdict(
@@ -250,7 +252,7 @@ class Judge(Peer):
         self.names = list(found)
 
     def defines(self, name: str) -> bool:
-        """Whether the program defines the name by now, which it did not when it was loaded."""
+        """Whether the program defines the name now."""
         return self.ask("defines", name) is True
 
     def bring(self, wanted: Iterable[str], space: dict[str, Any]) -> None:
@@ -332,7 +334,7 @@ def _environment() -> Any:
 
 def _folder() -> str:
     try:
-        return os.getcwd()
+        return _getcwd()
     except OSError:
         return "/"
 

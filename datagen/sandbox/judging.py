@@ -153,7 +153,7 @@ class ProgramModule(types.ModuleType):
         judge = self._judge_
         if name == "__all__":
             return sorted(naming.offered(judge.names))
-        if name not in judge.names and not judge.defines(name):
+        if not judge.defines(name):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         value = judge.global_value(name)
         judge.trust(value)

@@ -84,12 +84,12 @@ class Peer:
             raise Malformed("no message")
         verb, atom, slots, nodes, _, dropped, gone, beside = message
         self.heard(beside)
-        for number in gone:
-            held = self.mine.pop(number)
-            del self.numbers[id(held)]
         decoder = wire.Decoder(nodes, self)
         values = [decoder.value(slot) for slot in slots]
         self.shared.drop(dropped)
+        for number in gone:
+            held = self.mine.pop(number)
+            del self.numbers[id(held)]
         return verb, atom, values
 
     # What each side says and does in its own way.

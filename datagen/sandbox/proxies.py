@@ -139,7 +139,7 @@ class RemoteEnumMeta(enum.EnumMeta):
         members = cls.__dict__.get("_member_map_", {})
         if name in members:
             return members[name]
-        if name.startswith("__") or "_peer_" not in cls.__dict__:
+        if name.startswith("_") or "_peer_" not in cls.__dict__:
             raise AttributeError(name)
         return cls._peer_.get(cls, name)
 
@@ -240,7 +240,11 @@ def _special(name: str) -> Callable[..., Any]:
     return method
 
 
-_METHODS = {name: _special(name) for name in SPECIALS}
+def _call(self: Any, /, *arguments: Any, **named: Any) -> Any:
+    return type(self)._peer_.call(self, arguments, named)
+
+
+_METHODS = {name: _special(name) for name in SPECIALS} | {"__call__": _call}
 
 
 def adopt(peer: Peer, tag: str, atom: Any, values: list[Any]) -> Any:
@@ -486,7 +490,7 @@ def _enumeration(peer: Peer, facts: Any, values: list[Any]) -> type:
 
 
 def _member_attribute(self: Any, name: str) -> Any:
-    if name.startswith("__"):
+    if name.startswith("_"):
         raise AttributeError(name)
     return type(self)._peer_.get(self, name)
 

@@ -56,9 +56,9 @@ class Subject(Peer):
         texts, warned, stale = [printed.drained() for printed in self._printed], self._warned, []
         self._warned = []
         for name, value in self._watched.items():
-            if self.space.get(name) is not value:
+            if name in self.space and self.space[name] is not value:
                 stale.append(name)
-                self._watched[name] = self.space.get(name)
+                self._watched[name] = self.space[name]
         return [texts, warned, stale] if any(texts) or warned or stale else None
 
     def heard(self, beside: Any) -> None:
