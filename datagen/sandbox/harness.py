@@ -46,6 +46,13 @@ class Report:
     def end(self, status: str, message: str) -> None:
         self.status, self.message = status, message[:SHOWN]
 
+    def count(self, lines: int, why: str | None) -> None:
+        """How many lines the program executed; ``why``: what makes that no count."""
+        if why is None:
+            self.lines = lines
+        elif self.status is None:
+            self.end("error", f"the program has no cost: {why}")
+
     def summed_up(self) -> dict[str, Any]:
         failed = [test for test in self.tests if not test[1]]
         if self.status is None and not self.tests:
@@ -194,12 +201,10 @@ def _tests(job: Mapping[str, Any], report: Report) -> None:
     if not job.get("count_lines"):
         _run_tests(job, report)
         return
-    with counting.LineCount() as count:
-        _run_tests(job, report)
-    if count.complete:
-        report.lines = count.lines
-    elif report.status is None:
-        report.end("error", "the count of executed lines was switched off")
+    count = counting.LineCount()
+    count.start()
+    _run_tests(job, report)
+    report.count(*count.told())
 
 
 def _run_tests(job: Mapping[str, Any], report: Report) -> None:

@@ -86,7 +86,8 @@ def _tests(job: Mapping[str, Any], judge: Judge, report: Report) -> None:
         judge.trust(space.get(name))
     unit_tests.run(tests, space, report.note, report.end)
     if job["count_lines"]:
-        report.lines = judge.ask("lines", None)
+        lines, why = judge.ask("lines", None)
+        report.count(int(lines), None if why is None else str(why))
 
 
 def _doctests(job: Mapping[str, Any], judge: Judge, report: Report) -> None:

@@ -128,7 +128,7 @@ class Subject(Peer):
         setattr(module, attribute, values[0] if values else self._patched[name, attribute])
 
     def lines(self, atom: Any, values: list[Any]) -> Any:
-        return None if self.count is None else self.count.told()
+        return self.count.told()
 
     def _warn(self, message: Any, category: Any, filename: str, lineno: int, *rest: Any) -> None:
         name = describing.standard_name(category)

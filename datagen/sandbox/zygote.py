@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from . import harness, landlock, namespaces, processes, root, seccomp, supervisor, syscalls
+from . import genuine, harness, landlock, namespaces, processes, root, seccomp, supervisor, syscalls
 from .limits import Limits
 from .messages import receive, send
 from .worker import Place
@@ -49,6 +49,7 @@ def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
             with contextlib.suppress(ImportError):  # readline, say, is not in every Python
                 importlib.import_module(name)
         harness.warm()
+        genuine.remember_loaded()
         sys.path += place.packages
         for name in settings["preload"]:
             importlib.import_module(name)
