@@ -141,6 +141,7 @@ _VERBS: dict[str, Callable[[Peer, Any, list[Any]], Any]] = {
     "copy": lambda peer, atom, values: copy.copy(values[0]),
     "deepcopy": lambda peer, atom, values: copy.deepcopy(values[0]),
     "contents": lambda peer, atom, values: describing.contents(values[0]),
+    "state": lambda peer, atom, values: describing.state(values[0]),
     "signature": _signature,
     "next": _next,
     "send": _send,

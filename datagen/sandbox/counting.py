@@ -12,7 +12,6 @@ from types import CodeType, FrameType
 from typing import Any
 
 from .genuine import Genuine
-from .unit_tests import TESTS
 
 _HERE = os.path.dirname(__file__)
 _frame = sys._getframe
@@ -35,10 +34,12 @@ class LineCount:
     """From ``start`` on, every line that the program executes, whatever file its code says it is from.
 
     What the standard library, installed packages and this package execute does not count, nor what runs inside
-    built-in functions. A loop on one line counts each time round.
+    built-in functions. A loop on one line counts each time round. ``tests``: the name of code that does not count
+    either, where the program's tests run beside it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tests: str | None = None) -> None:
+        self._tests = tests
         folders = [os.path.dirname(os.__file__), *(path for path in sys.path if path.endswith("-packages"))]
         self._genuine = Genuine(folders)
         self._own = {id(vars(module)) for name, module in sys.modules.items() if name.partition(".")[0] == "sandbox"}
@@ -79,7 +80,7 @@ class LineCount:
         code = frame.f_code
         if code.co_filename.startswith(_HERE) and id(frame.f_globals) in self._own:
             return False
-        return code.co_filename != TESTS and not self._genuine(code)
+        return code.co_filename != self._tests and not self._genuine(code)
 
     def _heard(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event in _ELSEWHERE:

@@ -131,6 +131,17 @@ def contents(value: Any) -> Any:
     return base(base.__iter__(value))
 
 
+def state(value: Any) -> dict[str, Any]:
+    """What an instance holds: its attributes, those in slots too."""
+    held = dict(getattr(value, "__dict__", {}))
+    for kind in type(value).__mro__:
+        slots = kind.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if hasattr(value, name) and name not in ("__dict__", "__weakref__"):
+                held.setdefault(name, getattr(value, name))
+    return held
+
+
 def _first(kind: type, bases: tuple[type, ...]) -> type | None:
     return next((base for base in kind.__mro__ if base in bases), None)
 

@@ -201,7 +201,7 @@ def _tests(job: Mapping[str, Any], report: Report) -> None:
     if not job.get("count_lines"):
         _run_tests(job, report)
         return
-    count = counting.LineCount()
+    count = counting.LineCount(unit_tests.TESTS)
     count.start()
     _run_tests(job, report)
     report.count(*count.told())

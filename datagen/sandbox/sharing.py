@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 #: (the side that gave it, its number), as JSON has it.
@@ -40,6 +41,8 @@ def _same(one: object, other: object) -> bool:
 
 
 def _parts(held: Any) -> Any:
+    if type(held) is SimpleNamespace:
+        held = vars(held)
     if isinstance(held, dict):
         return [*dict.keys(held), *dict.values(held)]
     if isinstance(held, bytearray):

@@ -5,6 +5,7 @@ What is received is made anew by this side's own classes, so that no method of t
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 import time
@@ -93,8 +94,7 @@ def fields(value: Any) -> tuple[str, list[Any]] | None:
 def made(name: str, parts: list[Any]) -> Any:
     """The value. Raises KeyError, TypeError, ValueError or ArithmeticError where there can be none."""
     if name in ("ndarray", "numpy scalar"):
-        import numpy
-
+        numpy = importlib.import_module("numpy")
         kind, shape, data = parts
         found = numpy.frombuffer(data, dtype=numpy.dtype(kind)).reshape(shape).copy()
         return found if name == "ndarray" else found[()]

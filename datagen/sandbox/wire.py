@@ -11,6 +11,7 @@ import math
 import socket
 import struct
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 from . import values
@@ -212,6 +213,14 @@ def _fill_deque(held: Any, parts: list[Any]) -> None:
 
 
 _fill_dict = _fill_mapping(dict)
+def _attributes(held: Any) -> list[Any]:
+    return _pairs(vars(held))
+
+
+def _fill_attributes(held: Any, parts: list[Any]) -> None:
+    _fill_dict(vars(held), parts)
+
+
 #: By type. What a deque may hold at most stands before its items, a defaultdict's factory before its pairs.
 CONTAINERS: dict[type, Container] = {
     list: Container(list, _fill_list, list),
@@ -224,6 +233,7 @@ CONTAINERS: dict[type, Container] = {
     values.defaultdict: Container(
         lambda held: [held.default_factory, *_pairs(held)], _fill_default, values.defaultdict
     ),
+    SimpleNamespace: Container(_attributes, _fill_attributes, SimpleNamespace),
 }
 _BY_NAME = {kind.__name__: container for kind, container in CONTAINERS.items()}
 
