@@ -17,7 +17,7 @@ from ..sandbox.jobs import RunTests
 from ..verifying.by_running import ByRunning, encodable, lacking
 from ..verifying.cost import cost, ratio
 from ..verifying.mutation_score import USUAL_MUTANTS, USUAL_SCORE, convincing
-from ..verifying.verdict import Judged, Run, Verdict, judge
+from ..verifying.verdict import Judged, Run, Trust, Verdict, judge, trust_types
 from .diffs import applied, lines_of, unified
 from .recorded_mutants import recorded, recorded_types
 
@@ -46,7 +46,8 @@ class VerifyEdit(ByRunning):
     Also ``before_passed``, ``after_passed`` bool (null where not run), ``failed_tests`` list<text> and ``symptom``
     text (of before, in a fix: which fail, and what the first says), ``diff`` (unified, and checked that it applies), ``changed_lines`` int32 (its lines with - and +),
     ``changed_fraction`` float64, ``cost_ratio`` float64 (after's lines by before's, where both pass),
-    and with ``mutants`` (4; 0: none) the columns of :func:`recorded`: ``mutation_score`` and the mutants themselves.
+    ``program_operators`` and ``shared_process`` as ``verify: tests`` (of after), and with ``mutants`` (4; 0: none) the
+    columns of :func:`recorded`: ``mutation_score`` and the mutants themselves.
     ``prelude``: a column of code put before both. All is run ``repeats`` times.
     """
 
@@ -82,6 +83,7 @@ class VerifyEdit(ByRunning):
             "changed_fraction": pa.float64(),
             "cost_ratio": pa.float64(),
             **recorded_types(),
+            **trust_types(),
         }
 
     async def judged(self, row: Row, run: Run, seed: int) -> Outcome:
@@ -93,6 +95,7 @@ class VerifyEdit(ByRunning):
         if applied(diff, before) != after:
             return Failed("the diff does not lead from before to after")
         told: Row = {**dict.fromkeys(self.types()), "failed_tests": [], "diff": encodable(diff)}
+        told |= Trust().as_columns()
         removed, told["changed_lines"] = changes(diff)
         told["changed_fraction"] = removed / max(1, len(lines_of(before)))
         told |= await self._judged(row, told["changed_fraction"], run)
@@ -113,7 +116,7 @@ class VerifyEdit(ByRunning):
             return _verdict(RENAMED, f"only one side defines {', '.join(lost)}, which the tests use")
         head = self._head(row)
         new = await judge([RunTests(head + after, tests)], run, self.repeats)
-        seen: Row = {"after_passed": new.passed}
+        seen: Row = {"after_passed": new.passed, **new.trust.as_columns()}
         if not new.passed:
             return {**seen, **_verdict(new.verdict.value, f"after: {new.message}")}
         old = await judge([RunTests(head + before, tests)], run, self.repeats)

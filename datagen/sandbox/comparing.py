@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import enum
 import inspect
 import itertools
 import math
 import random
-import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from . import describing
 from .drawing import Undrawable, drawer
+from .proxies import RemoteMeta
 
 #: How much of an endless iterator is looked at.
 MOST_ITEMS = 1000
@@ -55,19 +57,41 @@ def outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[s
     given = copy.deepcopy(arguments)
     try:
         value = function(*given)
-        if isinstance(value, (types.GeneratorType, map, filter, zip)):
+        if inspect.isawaitable(value):
+            value = _awaited(value)
+        if isinstance(value, Iterator):
             value = list(itertools.islice(value, MOST_ITEMS))
         return "returned", value, given
     except BaseException as error:
         return "raised", error, given
 
 
+def _awaited(awaitable: Any) -> Any:
+    import asyncio  # a sixth of the memory that every run would be a copy of
+
+    async def run() -> Any:
+        return await awaitable
+
+    return asyncio.run(run())
+
+
 def same(one: Any, other: Any, depth: int = 0) -> bool:
-    """Equality that a value's own ``__eq__`` has no say in, but for types that both sides import."""
+    """Equality that a value's own ``__eq__`` has no say in, but for types that both sides import.
+
+    ``one`` is the reference's value.
+    """
     if depth > DEPTH:
         return False
     if isinstance(one, BaseException) and isinstance(other, BaseException):
         return type(one).__name__ == type(other).__name__
+    if isinstance(one, enum.Enum) and isinstance(other, enum.Enum):
+        alike = type(one).__name__ == type(other).__name__ and one._name_ == other._name_
+        return alike and same(one._value_, other._value_, depth + 1)
+    base = _base(one)
+    if base is not type(one) and _base(other) is base:
+        # Of a subclass of a built-in type: where it is plain on one side, the class is lost on the way.
+        alike = type(other) is base or type(one).__name__ == type(other).__name__
+        return alike and same(base(one), base(other), depth + 1)
     if type(one) is float and type(other) is float:
         return (math.isnan(one) and math.isnan(other)) or math.isclose(one, other, rel_tol=RELATIVE)
     if type(one) is complex and type(other) is complex:
@@ -75,12 +99,10 @@ def same(one: Any, other: Any, depth: int = 0) -> bool:
     if type(one) is not type(other):
         return _same_instances(one, other, depth)
     if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(
-            same(first, second, depth + 1) for first, second in zip(one, other, strict=True)
-        )
+        return _same_items(one, other, depth)
     if isinstance(one, Mapping):
-        return list(map(repr, one)) == list(map(repr, other)) and all(
-            same(first, second, depth + 1) for first, second in zip(one.values(), other.values(), strict=True)
+        return _same_items(list(one), list(other), depth) and _same_items(
+            list(one.values()), list(other.values()), depth
         )
     if type(one).__module__ in ("program", "reference"):
         return _same_instances(one, other, depth)
@@ -90,13 +112,34 @@ def same(one: Any, other: Any, depth: int = 0) -> bool:
         return repr(one) == repr(other)
 
 
+def _base(value: Any) -> type:
+    """The built-in type of which the value's class is a subclass; its own type otherwise."""
+    if hasattr(type(value), "_fields"):
+        return type(value)
+    bases = (*describing.STORED, *describing.CONTAINED)
+    return next((kind for kind in type(value).__mro__ if kind in bases and kind is not bool), type(value))
+
+
+def _same_items(one: Any, other: Any, depth: int) -> bool:
+    return len(one) == len(other) and all(
+        same(first, second, depth + 1) for first, second in zip(one, other, strict=True)
+    )
+
+
 def _same_instances(one: Any, other: Any, depth: int) -> bool:
     """Instances of a class that both programs define: by name and by what they hold."""
     if type(one).__module__ not in ("program", "reference") or type(one).__name__ != type(other).__name__:
         return False
     if callable(one) or inspect.isclass(one):
         return False
-    return same(getattr(one, "__dict__", None), getattr(other, "__dict__", None), depth + 1)
+    if isinstance(one, tuple):
+        return isinstance(other, tuple) and _same_items(tuple(one), tuple(other), depth)
+    return same(_state(one), _state(other), depth + 1)
+
+
+def _state(value: Any) -> Any:
+    kind = type(value)
+    return kind._peer_.ask("state", None, value) if isinstance(kind, RemoteMeta) else describing.state(value)
 
 
 def _difference(arguments: tuple[Any, ...], wanted: tuple[Any, ...], got: tuple[Any, ...]) -> str:

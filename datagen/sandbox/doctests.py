@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .suites.examples import telling
@@ -51,6 +52,58 @@ def run(
             runner.run(test, out=_silent)
     if found and not tests and not runner.failures:
         end("vacuous", "the examples test nothing: none has a result that depends on the program")
+
+
+def run_apart(
+    program: str,
+    bring: Callable[[str, str], dict[str, Any]],
+    note: Callable[[str, BaseException | str | None], None],
+) -> None:
+    """Run the examples that a program's text holds, where the program itself is not.
+
+    ``bring``: given the name of what the docstring belongs to and its text, the namespace that its examples see.
+    """
+    runner = _Runner(note)
+    for name, line, text in docstrings(program):
+        found = doctest.DocTestParser().get_doctest(text, {}, f"program.{name}" if name else "program", "<program>", line)
+        if found.examples:
+            source = "".join(example.source for example in found.examples)
+            found.globs = bring(name, source)
+            runner.run(found, out=_silent)
+
+
+def docstrings(program: str) -> list[tuple[str, int, str]]:
+    """(qualified name, line, text) of the docstrings of the module, its functions, its classes and their methods, as
+    ``doctest`` finds them: sorted by name, the last definition of a name alone. Raises what parsing raises."""
+    found: dict[str, tuple[str, int, str]] = {}
+    _find(ast.parse(program), "", found)
+    return [found[name] for name in sorted(found)]
+
+
+def _find(node: Any, prefix: str, found: dict[str, tuple[str, int, str]]) -> None:
+    text = ast.get_docstring(node, clean=False)
+    if text is not None:
+        found[prefix] = (prefix, node.body[0].lineno - 1, text)
+    else:
+        found.pop(prefix, None)
+    for child in _definitions(node.body):
+        name = f"{prefix}.{child.name}" if prefix else child.name
+        for old in [other for other in found if other == name or other.startswith(f"{name}.")]:
+            del found[old]
+        if isinstance(child, ast.ClassDef):
+            _find(child, name, found)
+        elif (text := ast.get_docstring(child, clean=False)) is not None:
+            found[name] = (name, child.body[0].lineno - 1, text)
+
+
+def _definitions(body: list[ast.stmt]) -> Iterator[Any]:
+    """Those of a module or class, also under ``if`` and ``try``."""
+    for node in body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node
+        elif isinstance(node, (ast.If, ast.Try, ast.With)):
+            inner = [getattr(node, part, []) for part in ("body", "orelse", "finalbody")]
+            yield from _definitions([child for part in inner for child in part])
 
 
 def _silent(text: str) -> None:

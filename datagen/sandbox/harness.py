@@ -1,7 +1,7 @@
-"""Carries a job out in the worker, around the untrusted code, and reports once at the end.
+"""Carries a job out in the worker and reports once at the end: as the judge of another process, or around the program.
 
-It shares a process with that code. What it reports counts only with the run's token and from the process
-that began, so an early exit or a fork proves nothing; see docs/sandbox.md for what this does not stop.
+Around it, it shares a process with untrusted code. What it reports then counts only with the run's token and from the
+process that began, so an early exit or a fork proves nothing; see docs/sandbox.md for what this does not stop.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import json
 import linecache
 import os
 import random
+import signal
 import sys
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from . import comparing, counting, doctests, unit_tests
+from . import comparing, counting, doctests, judging, subject, unit_tests
 
 PROGRAM = "<program>"
 SHOWN = 400
@@ -33,6 +34,7 @@ class Report:
     status: str | None = None
     message: str = ""
     lines: int | None = None
+    program_operators: tuple[str, ...] = ()
 
     def note(self, name: str, error: BaseException | str | None) -> None:
         """A test's end. Running out of memory ends the run: what follows would tell nothing."""
@@ -43,6 +45,13 @@ class Report:
 
     def end(self, status: str, message: str) -> None:
         self.status, self.message = status, message[:SHOWN]
+
+    def count(self, lines: int, why: str | None) -> None:
+        """How many lines the program executed; ``why``: what makes that no count."""
+        if why is None:
+            self.lines = lines
+        elif self.status is None:
+            self.end("error", f"the program has no cost: {why}")
 
     def summed_up(self) -> dict[str, Any]:
         failed = [test for test in self.tests if not test[1]]
@@ -58,15 +67,16 @@ class Report:
             if len(self.tests) > MOST_TESTS
             else self.tests,
             "lines": self.lines,
+            "program_operators": self.program_operators,
         }
 
 
 def carry_out(job: Mapping[str, Any], channel: int, token: str) -> NoReturn:
     """Do the job, write the report to ``channel``, and end the process without any further cleaning up."""
-    me, write, leave, encode = os.getpid(), os.write, os._exit, json.dumps
-    getpid, streams = os.getpid, _fresh_streams()
+    me, getpid, leave = os.getpid(), os.getpid, os._exit
+    write, encode, streams = os.write, json.dumps, _fresh_streams()
     report = Report()
-    _seed(job["random_seed"])
+    seed(job["random_seed"])
     try:
         JOBS[job["kind"]](job, report)
     except MemoryError:
@@ -75,18 +85,44 @@ def carry_out(job: Mapping[str, Any], channel: int, token: str) -> NoReturn:
         report.end("error", describe(error))
     if getpid() != me:
         leave(0)  # the code under test forked, and this is its child coming home
-    for stream in (*streams, sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BaseException:
-            continue
+    _flush(streams)
     text = encode({**report.summed_up(), "token": token}).encode()
     while text:
         text = text[write(channel, text) :]
     leave(0)
 
 
-def _seed(number: int | None) -> None:
+def judge(job: Mapping[str, Any], process: int, socket: Any, channel: int, token: str) -> NoReturn:
+    """Do the job with the program in another process, end that, and write the report to ``channel``."""
+    streams = _fresh_streams()
+    seed(job["random_seed"])
+    report, ended = judging.judged(job, socket)
+    if not ended:
+        os.kill(process, signal.SIGKILL)
+    status = os.waitpid(process, 0)[1]
+    told = {"ended": status} if ended else report.summed_up()
+    _flush(streams)
+    text = json.dumps({**told, "token": token}).encode()
+    while text:
+        text = text[os.write(channel, text) :]
+    os._exit(0)
+
+
+def answer(descriptor: int) -> NoReturn:
+    """Be the program's process, which the judge asks by this socket."""
+    _fresh_streams()
+    subject.serve(descriptor)
+
+
+def _flush(streams: tuple[Any, Any]) -> None:
+    for stream in (*streams, sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BaseException:
+            continue
+
+
+def seed(number: int | None) -> None:
     """Each run is a fork, which ``random`` starts from chance and NumPy where the waiting process is."""
     random.seed(number)
     numpy = sys.modules.get("numpy.random")
@@ -165,12 +201,10 @@ def _tests(job: Mapping[str, Any], report: Report) -> None:
     if not job.get("count_lines"):
         _run_tests(job, report)
         return
-    with counting.LineCount() as count:
-        _run_tests(job, report)
-    if count.complete:
-        report.lines = count.lines
-    elif report.status is None:
-        report.end("error", "the count of executed lines was switched off")
+    count = counting.LineCount(unit_tests.TESTS)
+    count.start()
+    _run_tests(job, report)
+    report.count(*count.told())
 
 
 def _run_tests(job: Mapping[str, Any], report: Report) -> None:

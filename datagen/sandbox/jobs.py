@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
+from .limits import Limits
+from .messages import encoded
 from .results import Result, Status
 
 
@@ -15,12 +17,23 @@ class Job:
     ``random_seed``: where its :mod:`random` starts (and NumPy's, where that is preloaded); None for chance."""
 
     kind: ClassVar[str]
+    #: Whether tests or a reference decide, which are then in a process of their own.
+    judged: ClassVar[bool] = False
     stdin: str = field(default="", kw_only=True)
     files: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     random_seed: int | None = field(default=0, kw_only=True)
 
     def as_request(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}
+
+    def message(self, limits: Limits, *, shared_process: bool = False) -> bytes:
+        """What asks the sandbox for this run: a head, by which the run's processes are started, and then all of it.
+
+        ``shared_process``: tests and program in one. Raises ValueError where it cannot be sent.
+        """
+        shared = self.judged and shared_process
+        head = {"limits": limits.as_dict(), "judged": self.judged and not shared, "shared_process": shared}
+        return encoded(head) + encoded(self.as_request())
 
     def decided(self, result: Result) -> Result:
         """The result as this job sees it: what it keeps from the run is compared out here."""
@@ -29,7 +42,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class RunTests(Job):
-    """Define ``program``, then run ``tests`` in the same namespace.
+    """Define ``program``, then run ``tests``, which see the names that it defines.
 
     A test is: each ``assert``, call, loop, ``with``, ``if`` and ``try`` at the top level of ``tests``
     (named by its line); each function whose name starts with ``test``; each method ``test*`` of a class
@@ -38,6 +51,7 @@ class RunTests(Job):
     """
 
     kind: ClassVar[str] = "tests"
+    judged: ClassVar[bool] = True
     program: str
     tests: str
     count_lines: bool = False
@@ -48,6 +62,7 @@ class RunDoctests(Job):
     """Run the examples in ``program``'s docstrings, one test each. ``prelude`` is put before the program."""
 
     kind: ClassVar[str] = "doctests"
+    judged: ClassVar[bool] = True
     program: str
     prelude: str = ""
 
@@ -98,6 +113,7 @@ class Compare(Job):
     """
 
     kind: ClassVar[str] = "compare"
+    judged: ClassVar[bool] = True
     program: str
     reference: str
     function: str

@@ -17,7 +17,6 @@ from .isolation import HOW_TO_ALLOW, start
 from .jobs import Job
 from .launching import Isolation, NotIsolated, NotReady, Zygote, ZygoteDied, installed_packages
 from .limits import Limits
-from .messages import encoded
 from .results import Result, Status
 
 log = logging.getLogger(__name__)
@@ -29,7 +28,8 @@ class Sandbox:
     ``limits``: of each run, where it brings none of its own. ``workers``: runs at a time (default: the cores
     that this process may use). ``packages``: let runs import this environment's installed packages.
     ``preload``: modules that every run imports anyway, imported once beforehand. ``unsafe``: where this
-    machine offers no isolation, run all the same, with what limits there are.
+    machine offers no isolation, run all the same, with what limits there are. ``shared_process``: tests in the process of
+    the program that they test, which can then forge its verdict.
 
     ``async with Sandbox() as box: result = await box.run(RunTests(program, tests))``. From any event loop
     and thread; without one, ``with`` and :meth:`run_now`. Raises SandboxError on entering where there is no
@@ -44,6 +44,7 @@ class Sandbox:
         packages: bool = False,
         preload: Sequence[str] = (),
         unsafe: bool = False,
+        shared_process: bool = False,
     ) -> None:
         self.limits = limits or Limits()
         self.workers = workers or len(os.sched_getaffinity(0))
@@ -53,6 +54,7 @@ class Sandbox:
         self._own = threading.local()
         self._zygotes: list[Zygote | BubblewrapCalls] = []
         self._starting = threading.Lock()
+        self._shared_process = shared_process
         self.isolation: Isolation | None = None
 
     def run_now(self, job: Job, limits: Limits | None = None) -> Result:
@@ -70,7 +72,7 @@ class Sandbox:
 
     def _carry_out(self, job: Job, limits: Limits) -> Result:
         try:
-            request = encoded({"job": job.as_request(), "limits": limits.as_dict()})
+            request = job.message(limits, shared_process=self._shared_process)
         except (ValueError, RecursionError) as error:
             return Result(Status.REFUSED, f"the job cannot be sent into the sandbox: {error}")
         zygote = getattr(self._own, "zygote", None)

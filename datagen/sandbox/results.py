@@ -40,6 +40,8 @@ class Result:
 
     ``seconds``: wall time inside the sandbox; ``cpu_seconds``: of all its processes that ended. ``lines``: how
     many the program executed, null where that was not asked for or the run did not come to its end.
+    ``program_operators``: the program's own operators that decided something (``Vector.__eq__``); empty where all was
+    decided on plain data. ``shared_process``: tests and program were in one process, where it can forge its verdict.
     """
 
     status: Status
@@ -50,6 +52,8 @@ class Result:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     lines: int | None = None
+    program_operators: tuple[str, ...] = ()
+    shared_process: bool = False
 
     @property
     def passed(self) -> bool:
@@ -64,5 +68,6 @@ class Result:
     def from_dict(cls, found: Mapping[str, Any]) -> Result:
         """The result that the sandbox's supervisor sent."""
         tests = tuple(TestOutcome(*test) for test in found.get("tests", ()))
-        rest = {key: value for key, value in found.items() if key not in ("status", "tests")}
-        return cls(status=Status(found["status"]), tests=tests, **rest)
+        rest = {key: value for key, value in found.items() if key not in ("status", "tests", "program_operators")}
+        operators = tuple(str(name) for name in found.get("program_operators", ()))
+        return cls(status=Status(found["status"]), tests=tests, program_operators=operators, **rest)

@@ -5,6 +5,7 @@ In a run's PID namespace it is process 1, so that when it ends, the kernel ends 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -12,12 +13,14 @@ import resource
 import secrets
 import select
 import signal
+import socket
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from . import processes
 from .limits import KIB, MIB, Limits
+from .messages import receive, send
 from .worker import Place, work
 
 #: How often the run's memory and processor time are added up, seconds. Small tests are over before.
@@ -31,23 +34,33 @@ REPORTED = ("passed", "failed", "error", "vacuous", MEMORY)
 class Run:
     """One run, from its start to its result."""
 
-    def __init__(self, job: Mapping[str, Any], limits: Limits, place: Place, scratch: str) -> None:
-        self.limits, self.place = limits, place
+    def __init__(
+        self, head: Mapping[str, Any], channel: socket.socket, limits: Limits, place: Place, scratch: str
+    ) -> None:
+        self.limits, self.place, self.judged = limits, place, bool(head["judged"])
         self.token = secrets.token_hex(16)
         self.started = time.monotonic()
         self.outcome: tuple[str, str] | None = None
-        stdin = _readable_file(job["stdin"], scratch)
+        stdin, input_file = _file_without_name(scratch)
         pipes = {name: os.pipe() for name in ("stdout", "stderr", "report")}
+        orders, told = socket.socketpair()
         self.worker = os.fork()
         if self.worker == 0:
+            ends = (stdin, *(pipes[name][1] for name in ("stdout", "stderr", "report")), told.fileno())
             os.setsid()
-            for number, end in enumerate((stdin, pipes["stdout"][1], pipes["stderr"][1], pipes["report"][1])):
+            for number, end in enumerate(ends):
                 os.dup2(end, number + 100)
-            for number in range(4):
-                os.dup2(number + 100, number, inheritable=True)
-            os.set_inheritable(3, False)
-            os.closerange(4, 1 << 16)
-            work(job, limits, place, scratch, 3, self.token)
+            for number in range(len(ends)):
+                os.dup2(number + 100, number, inheritable=number < 3)
+            os.closerange(len(ends), 1 << 16)
+            work(head, limits, place, scratch, self.token)
+        # Only now, when the program's process is there: nothing of the tests is in its memory.
+        self.job = receive(channel)
+        with open(input_file, "w", encoding="utf-8", newline="") as file:
+            file.write(self.job["stdin"])
+        with contextlib.suppress(OSError), orders, told:
+            told.close()
+            send(orders, self.job)
         os.close(stdin)
         self.read: dict[int, bytearray] = {}
         self.names: dict[int, str] = {}
@@ -122,9 +135,10 @@ class Run:
         me = os.getpid()
         everyone = processes.everyone() if self.place.isolated else processes.below(me)
         pids = [pid for pid in everyone if pid not in (1, me)]
+        judges = 1 if self.judged else 0
         used = processes.usage(pids)
         memory = self.limits.memory_mib * MIB
-        if len(pids) > self.limits.processes:
+        if len(pids) - judges > self.limits.processes:
             self.outcome = (KILLED, f"started more than {self.limits.processes} processes")
         elif used.cpu_seconds > self.limits.cpu_seconds:
             self.outcome = (TIME, f"used more than {self.limits.cpu_seconds:g} s of processor time")
@@ -135,9 +149,10 @@ class Run:
         if self.outcome is not None:
             return {"status": self.outcome[0], "message": self.outcome[1]}
         assert ended is not None
-        told = _told(report, self.token)
-        if told is not None:
-            return told
+        if ended == 0 and (told := _told(report, self.token)) is not None:
+            if "ended" not in told:
+                return told
+            ended = told["ended"]
         if os.WIFSIGNALED(ended):
             number = os.WTERMSIG(ended)
             # The soft limit's signal can be caught; the hard limit, a second later, kills.
@@ -157,6 +172,8 @@ def _told(report: bytes, token: str) -> dict[str, Any] | None:
         told = json.loads(report)
         if told.pop("token") != token:
             return None
+        if "ended" in told:
+            return {"ended": int(told["ended"])}
         tests = [[str(name), passed is True, str(message)] for name, passed, message in told["tests"]]
         if told["status"] in REPORTED:
             return {
@@ -164,15 +181,23 @@ def _told(report: bytes, token: str) -> dict[str, Any] | None:
                 "message": str(told["message"]),
                 "tests": tests,
                 "lines": None if told["lines"] is None else int(told["lines"]),
+                "program_operators": [str(name) for name in told["program_operators"]],
             }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     return None
 
 
-def supervise(job: Mapping[str, Any], limits: Limits, place: Place, scratch: str) -> dict[str, Any]:
-    """Carry out one run in this process's namespaces. Never raises for what the run does."""
-    result = Run(job, limits, place, scratch).result()
+def supervise(
+    head: Mapping[str, Any], channel: socket.socket, limits: Limits, place: Place, scratch: str
+) -> dict[str, Any]:
+    """Carry out one run in this process's namespaces: ``head`` was read from ``channel``, its job comes there.
+
+    Never raises for what the run does.
+    """
+    run = Run(head, channel, limits, place, scratch)
+    job, result = run.job, run.result()
+    result["shared_process"] = bool(head["shared_process"])
     if result["status"] == "exited":
         code = result.pop("code")
         if job["kind"] == "command":
@@ -184,14 +209,13 @@ def supervise(job: Mapping[str, Any], limits: Limits, place: Place, scratch: str
     return result
 
 
-def _readable_file(text: str, scratch: str) -> int:
-    """A descriptor to read the text from. The file has no name any more."""
+def _file_without_name(scratch: str) -> tuple[int, int]:
+    """Descriptors to read a new file from, and to write it by."""
     path = os.path.join(scratch, ".stdin")
-    with open(path, "x", encoding="utf-8", newline="") as file:
-        file.write(text)
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    writing = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    reading = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     os.unlink(path)
-    return descriptor
+    return reading, writing
 
 
 def _name(number: int) -> str:

@@ -7,6 +7,8 @@ import gc
 import math
 import os
 import resource
+import signal
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from typing import Any, NoReturn
 
 from . import landlock, seccomp, syscalls
 from .limits import KIB, MIB, Limits
+from .messages import receive
 
 ENVIRONMENT = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
 
@@ -36,32 +39,72 @@ class Place:
     packages: Sequence[str]
 
 
-def work(
-    job: Mapping[str, Any], limits: Limits, place: Place, scratch: str, report: int, token: str
-) -> NoReturn:
-    """Standard input, output and error are in place; ``report`` is where the harness tells its result."""
+#: Descriptors beside the standard streams: where the result is told, and where the job comes.
+REPORT, ORDERS = 3, 4
+
+
+def work(head: Mapping[str, Any], limits: Limits, place: Place, scratch: str, token: str) -> NoReturn:
+    """Standard input, output and error, :data:`REPORT` and :data:`ORDERS` are in place.
+
+    Where the run is judged, this process becomes the judge, and starts the program's before it knows a word of the tests.
+    """
+    from . import harness
+
     try:
         os.chdir(scratch)
-        confine(limits, place, scratch)
+        confine(limits, place, scratch, judged=head["judged"])
+        path = [path for path in sys.path if path]
+        subject = _start_subject(scratch, path, place) if head["judged"] else None
+        with socket.socket(fileno=ORDERS) as orders:
+            job = receive(orders)
         _write_files(job["files"])
         if job["kind"] == "command":
             _become(job["argv"])
-        sys.path[:] = [scratch, *(path for path in sys.path if path), *place.packages]
-        from .harness import carry_out
-
-        carry_out(job, report, token)
+        if subject is not None:
+            # What the program writes into its folder must not be importable here.
+            sys.path[:] = [*path, *place.packages]
+            harness.judge(job, *subject, REPORT, token)
+        sys.path[:] = [scratch, *path, *place.packages]
+        harness.carry_out(job, REPORT, token)
     except BaseException as error:
         os.write(2, f"the sandbox could not start the run: {type(error).__name__}: {error}\n".encode())
     os._exit(111)
 
 
-def confine(limits: Limits, place: Place, scratch: str) -> None:
+def _start_subject(scratch: str, path: Sequence[str], place: Place) -> tuple[int, socket.socket]:
+    """The program's process, and the socket by which it answers. It can neither look into this process nor trace it."""
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    ours, theirs = socket.socketpair()
+    process = os.fork()
+    if process:
+        theirs.close()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        nothing = os.open("/dev/null", os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+        return process, ours
+    try:
+        os.setsid()
+        os.dup2(theirs.fileno(), REPORT, inheritable=False)
+        os.closerange(ORDERS, 1 << 16)
+        ours.detach()
+        theirs.detach()
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+        sys.path[:] = [scratch, *path, *place.packages]
+        from . import harness
+
+        harness.answer(REPORT)
+    finally:
+        os._exit(111)
+
+
+def confine(limits: Limits, place: Place, scratch: str, *, judged: bool = False) -> None:
     """Limits, no privileges, no files but its own, few system calls; none of it can be undone."""
     os.environ.clear()
     paths = dict.fromkeys([os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"])
     os.environ.update(ENVIRONMENT, HOME=scratch, TMPDIR=scratch, PATH=":".join(paths))
     os.umask(0o077)
-    _limit(limits, place)
+    _limit(limits, place, 1 if judged else 0)
     _first_to_end()
     if place.capable:
         syscalls.bound_capabilities()
@@ -84,7 +127,7 @@ def _first_to_end() -> None:
         file.write("1000")
 
 
-def _limit(limits: Limits, place: Place) -> None:
+def _limit(limits: Limits, place: Place, judges: int) -> None:
     def both(name: int, soft: float, hard: float | None = None) -> None:
         resource.setrlimit(name, (math.ceil(soft), math.ceil(soft if hard is None else hard)))
 
@@ -99,7 +142,7 @@ def _limit(limits: Limits, place: Place) -> None:
     both(resource.RLIMIT_SIGPENDING, 4 * KIB)
     if place.isolated:
         # Counted in each user namespace since Linux 5.14; ours are the launcher, the zygote and pid 1.
-        both(resource.RLIMIT_NPROC, limits.processes + (0 if place.separate else 3))
+        both(resource.RLIMIT_NPROC, limits.processes + judges + (0 if place.separate else 3))
 
 
 def _write_files(files: Mapping[str, str]) -> None:

@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from . import harness, landlock, namespaces, processes, root, seccomp, supervisor, syscalls
+from . import genuine, harness, landlock, namespaces, processes, root, seccomp, supervisor, syscalls
 from .limits import Limits
 from .messages import receive, send
 from .worker import Place
@@ -49,6 +49,7 @@ def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
             with contextlib.suppress(ImportError):  # readline, say, is not in every Python
                 importlib.import_module(name)
         harness.warm()
+        genuine.remember_loaded()
         sys.path += place.packages
         for name in settings["preload"]:
             importlib.import_module(name)
@@ -147,13 +148,13 @@ def _run(place: Place, channel: socket.socket) -> None:
 
 def _first_process(place: Place, scratch: str, channel: socket.socket) -> NoReturn:
     try:
-        request = receive(channel)
-        limits = Limits(**request["limits"])
+        head = receive(channel)
+        limits = Limits(**head["limits"])
         if place.capable:
             root.enter_run(limits.scratch_mib, place.user, place.packages)
         elif not place.isolated:
             syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-        result = supervisor.supervise(request["job"], limits, place, scratch)
+        result = supervisor.supervise(head, channel, limits, place, scratch)
     except (EOFError, ConnectionError):
         os._exit(0)
     except BaseException as error:

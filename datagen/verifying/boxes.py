@@ -14,7 +14,8 @@ from ..sandbox.pool import Sandbox
 
 class SandboxSettings(BaseModel):
     """``sandbox:`` of a step. ``packages``: code may import what is installed here; ``preload``: modules to
-    import beforehand. ``unsafe``: run without isolation where this machine offers none. The rest are the
+    import beforehand. ``unsafe``: run without isolation where this machine offers none. ``shared_process``: run tests in
+    the process of the program that they test, which can then forge its verdict. The rest are the
     limits of each run; see :class:`Limits`. ``workers``: runs at a time, None for one a core.
     """
 
@@ -29,6 +30,7 @@ class SandboxSettings(BaseModel):
     packages: bool = False
     preload: tuple[str, ...] = ()
     unsafe: bool = False
+    shared_process: bool = False
     workers: int | None = Field(default=None, gt=0)
 
     def limits(self) -> Limits:
@@ -52,6 +54,7 @@ def shared(settings: SandboxSettings) -> Sandbox:
                 packages=settings.packages,
                 preload=settings.preload,
                 unsafe=settings.unsafe,
+                shared_process=settings.shared_process,
             )
             _open[key] = box.__enter__()
         return _open[key]

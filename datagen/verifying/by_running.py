@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ...pipelines.operator import Apply, Estimate, Map, Outcome
 from ...pipelines.records import Row
 from .boxes import SandboxSettings, shared
-from .verdict import Run
+from .verdict import Run, encodable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from ...pipelines.operator import Context
+
+
+__all__ = ["ByRunning", "encodable", "lacking"]
 
 
 class ByRunning(Map):
@@ -60,8 +63,3 @@ def lacking(row: Row, columns: Sequence[str]) -> str | None:
             found = f"holds {type(row[column]).__name__}" if column in row else "is missing"
             return f"column {column!r} {found}, and text is needed"
     return None
-
-
-def encodable(text: str) -> str:
-    """The text without what UTF-8, and so Arrow, has no form for."""
-    return text.encode("utf-8", "replace").decode()

@@ -12,8 +12,9 @@ from pydantic import Field, PositiveInt
 from ...pipelines.operator import Failed, Kept, Outcome
 from ...pipelines.records import Row
 from ..sandbox.jobs import RunTests
+from ..sandbox.results import Result
 from .by_running import ByRunning, encodable, lacking
-from .verdict import Run, Verdict
+from .verdict import Run, Trust, Verdict, trust_types
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,12 +32,13 @@ class Cost:
     lines: int | None
     verdict: Verdict
     message: str
+    result: Result
 
 
 async def cost(program: str, tests: str, run: Run) -> Cost:
     """Run the tests once, counting. The same program and tests give the same count."""
     result = await run(RunTests(program, tests, count_lines=True))
-    return Cost(result.lines if result.passed else None, Verdict(result.status.value), result.message)
+    return Cost(result.lines if result.passed else None, Verdict(result.status.value), result.message, result)
 
 
 def ratio(lines: int, against: int) -> float:
@@ -62,7 +64,7 @@ class VerifyCost(ByRunning):
     does. Lines are counted in the sandbox and are the same in every run; a loop on one line counts each time
     round, and what runs inside built-in functions does not count. New columns: ``verdict`` (a status of
     ``verify: tests``, or ``costly``), ``reason``, ``lines`` and ``lines_against`` int64, ``cost_ratio`` float64 (null
-    where one does not pass). With ``timed``, ``seconds`` and ``seconds_against`` float64: processor time, the
+    where one does not pass), ``program_operators`` and ``shared_process`` as ``verify: tests``. With ``timed``, ``seconds`` and ``seconds_against`` float64: processor time, the
     median of ``repeats`` runs in turns; they differ from run to run, and decide nothing. ``prelude``: a column of
     code that is put before both.
     """
@@ -89,6 +91,7 @@ class VerifyCost(ByRunning):
             "lines": pa.int64(),
             "lines_against": pa.int64(),
             "cost_ratio": pa.float64(),
+            **trust_types(),
             **timed,
         }
 
@@ -100,6 +103,7 @@ class VerifyCost(ByRunning):
         programs = (before + row[self.code], before + row[self.against])
         own, other = [await cost(program, row[self.tests], run) for program in programs]
         told: Row = {"lines": own.lines, "lines_against": other.lines, "cost_ratio": None}
+        told |= Trust.of((own.result, other.result)).as_columns()
         if self.timed:
             told |= {"seconds": None, "seconds_against": None}
         for name, found in ((self.code, own), (self.against, other)):

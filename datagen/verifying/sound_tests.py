@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import PositiveInt
@@ -16,7 +16,7 @@ from ..sandbox.jobs import RunTests
 from ..sandbox.results import Result, Status
 from .boxes import SandboxSettings
 from .by_running import ByRunning, encodable, lacking
-from .verdict import Run
+from .verdict import Run, Trust, trust_types
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,7 +31,7 @@ class VerifySoundTests(ByRunning):
     fails goes as a whole. What is left is run again, and must pass.
 
     Replaces ``tests``; adds ``tests_kept`` and ``tests_dropped`` int32, ``passed`` bool (at least ``min_tests`` are left,
-    and pass), and ``reason`` text. Where ``passed`` is false the tests stay as they were.
+    and pass), ``reason`` text, and ``program_operators`` and ``shared_process`` as ``verify: tests``. Where ``passed`` is false the tests stay as they were.
     """
 
     code: str = "solution"
@@ -51,6 +51,7 @@ class VerifySoundTests(ByRunning):
             "tests_dropped": pa.int32(),
             "passed": pa.bool_(),
             "reason": pa.string(),
+            **trust_types(),
         }
 
     def summary(self, table: pa.Table) -> Mapping[str, Any]:
@@ -65,19 +66,23 @@ class VerifySoundTests(ByRunning):
         program, tests = row[self.code], row[self.tests]
         first = await run(RunTests(program, tests))
         if first.status not in (Status.PASSED, Status.FAILED):
-            return self._told(tests, 0, len(first.tests), f"{first.status.value}: {first.message}")
+            return self._told(tests, 0, len(first.tests), f"{first.status.value}: {first.message}", [first])
         failed = first.failed_tests
         left = without(tests, failed) if failed else tests
         kept = len(first.tests) - len(failed)
         if kept < self.min_tests:
-            return self._told(tests, kept, len(failed), f"{kept} of {len(first.tests)} tests pass")
+            return self._told(tests, kept, len(failed), f"{kept} of {len(first.tests)} tests pass", [first])
+        runs = [first]
         if failed:
             again = await run(RunTests(program, left))
+            runs.append(again)
             if not again.passed or len(again.tests) != kept:
-                return self._told(tests, kept, len(failed), f"what is left does not pass: {_said(again)}")
-        return self._told(left, kept, len(failed), None)
+                return self._told(tests, kept, len(failed), f"what is left does not pass: {_said(again)}", runs)
+        return self._told(left, kept, len(failed), None, runs)
 
-    def _told(self, tests: str, kept: int, dropped: int, reason: str | None) -> Outcome:
+    def _told(
+        self, tests: str, kept: int, dropped: int, reason: str | None, runs: Sequence[Result]
+    ) -> Outcome:
         return Kept(
             {
                 self.tests: tests,
@@ -85,6 +90,7 @@ class VerifySoundTests(ByRunning):
                 "tests_dropped": dropped,
                 "passed": reason is None,
                 "reason": None if reason is None else encodable(reason),
+                **Trust.of(runs).as_columns(),
             }
         )
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
+from ...pipelines.records import Row
 from ..sandbox.jobs import Job
 from ..sandbox.limits import Limits
 from ..sandbox.results import Result, Status
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Run(Protocol):
@@ -34,15 +38,45 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Trust:
+    """``program_operators``: the program's own operators that decided something (``Vector.__eq__``), sorted.
+    ``shared_process``: tests and program were in one process, where the program can forge its verdict."""
+
+    program_operators: tuple[str, ...] = ()
+    shared_process: bool = False
+
+    @classmethod
+    def of(cls, results: Iterable[Result]) -> Self:
+        """Of several runs together."""
+        runs = list(results)
+        names = sorted({name for result in runs for name in result.program_operators})
+        return cls(tuple(names), any(result.shared_process for result in runs))
+
+    def as_columns(self) -> Row:
+        return {
+            "program_operators": [encodable(name) for name in self.program_operators],
+            "shared_process": self.shared_process,
+        }
+
+
+def trust_types() -> Mapping[str, pa.DataType]:
+    """The columns that say what a verdict rests on."""
+    import pyarrow as pa
+
+    return {"program_operators": pa.list_(pa.string()), "shared_process": pa.bool_()}
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
     """``failed_tests``: names. ``fraction``: of the tests that ran, how many passed; 0 where none ran.
-    ``seconds``: processor time of one run."""
+    ``seconds``: processor time of one run. ``trust``: what the verdict rests on beside plain data."""
 
     verdict: Verdict
     message: str
     failed_tests: tuple[str, ...]
     fraction: float
     seconds: float
+    trust: Trust
 
     @property
     def passed(self) -> bool:
@@ -61,7 +95,8 @@ async def judge(jobs: Sequence[Job], run: Run, repeats: int = 1) -> Judged:
         if (again.verdict, again.failed_tests) != (judged.verdict, judged.failed_tests):
             said = f"run 1 {judged.verdict}, run {number + 1} {again.verdict}"
             names = tuple(dict.fromkeys([*judged.failed_tests, *again.failed_tests]))
-            return Judged(Verdict.FLAKY, said, names, min(judged.fraction, again.fraction), judged.seconds)
+            fraction = min(judged.fraction, again.fraction)
+            return Judged(Verdict.FLAKY, said, names, fraction, judged.seconds, judged.trust)
     return judged
 
 
@@ -78,4 +113,10 @@ async def _once(jobs: Sequence[Job], run: Run, random_seed: int) -> Judged:
         failed_tests=tuple(name for result in results for name in result.failed_tests),
         fraction=sum(passed for _, passed in counted) / sum(ran for ran, _ in counted) if decided else 0.0,
         seconds=sum(result.cpu_seconds for result in results),
+        trust=Trust.of(results),
     )
+
+
+def encodable(text: str) -> str:
+    """The text without what UTF-8, and so Arrow, has no form for."""
+    return text.encode("utf-8", "replace").decode()

@@ -14,7 +14,7 @@ from ...pipelines.records import Row
 from ..sandbox.jobs import Job
 from .by_running import ByRunning, encodable, lacking
 from .mutation_score import USUAL_MUTANTS, USUAL_SCORE, MutationScore, convincing
-from .verdict import Judged, Run, Verdict, judge
+from .verdict import Judged, Run, Verdict, judge, trust_types
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +25,8 @@ class VerifyCode(ByRunning):
 
     ``passed`` bool; ``verdict`` text (passed, failed, error, timeout, memory, killed, refused, flaky or
     vacuous); ``reason`` text, null where it passed; ``failed_tests`` list<text>; ``passed_fraction``
-    float64; ``mutation_score`` float64 in 0 .. 1 and ``mutants`` int32, null where it was not measured.
+    float64; ``mutation_score`` float64 in 0 .. 1 and ``mutants`` int32, null where it was not measured;
+    ``program_operators`` list<text> and ``shared_process`` bool, what the verdict rests on (:class:`Trust`).
     With ``timed``, ``seconds`` float64: processor time of a run, which differs from run to run.
 
     ``repeats``: how often all is run; where the outcomes differ the verdict is flaky. ``mutants``: on how
@@ -67,6 +68,7 @@ class VerifyCode(ByRunning):
             "passed_fraction": pa.float64(),
             "mutation_score": pa.float64(),
             "mutants": pa.int32(),
+            **trust_types(),
             **timed,
         }
 
@@ -111,5 +113,6 @@ class VerifyCode(ByRunning):
             "passed_fraction": judged.fraction,
             "mutation_score": measured,
             "mutants": None if score is None else score.mutants,
+            **judged.trust.as_columns(),
             **timed,
         }

@@ -46,6 +46,10 @@ assert os.getpriority(os.PRIO_PROCESS, 0) == 0 and os.umask(0) == 0o077
 assert random.random() != 0.5
 import fractions, wave
 """
+UNTOUCHED_TESTS = (
+    UNTOUCHED.replace("[int(p) for p in os.listdir(\"/proc\") if p.isdigit()] == [os.getpid()]", "len(os.listdir('/proc')) > 1")
+    + "assert f(1) == 2"
+)
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,8 @@ def box(prey: Prey) -> Iterator[Sandbox]:
 
 def untouched(box: Sandbox) -> None:
     [zygote] = box._zygotes
-    after = box.run_now(RunTests("def f(x): return x + 1", UNTOUCHED + "assert f(1) == 2"), PATIENT)
+    # In the program's process and in that of its tests, which the other does not show in its /proc.
+    after = box.run_now(RunTests(UNTOUCHED + "def f(x): return x + 1", UNTOUCHED_TESTS), PATIENT)
     assert after.status is Status.PASSED, after
     assert box._zygotes == [zygote], "the worker had to be started again"
 

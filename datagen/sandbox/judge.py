@@ -1,0 +1,342 @@
+"""The judge's side of a judged run: it holds the tests and the verdict, and never loads the program."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import random
+import socket
+import sys
+import types
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from . import answering, describing, naming
+from .failing import NoVerdict, SubjectGone
+from .peer import Peer
+from .proxies import Remote
+from .specials import CALCULATING, FORGEABLE, PREDICATES, SPECIALS
+from .wire import Malformed
+
+BROKE_OFF = "the program broke off the conversation with its tests"
+#: Tests may put something else in its place.
+_getcwd = os.getcwd
+#: Importing these does more than to define names.
+_LOUD = frozenset(("antigravity", "this", "idlelib", "turtledemo"))
+#: What the program may read of the functions and objects that tests give it, beside public attributes.
+_READABLE = SPECIALS | {"__name__", "__qualname__", "__doc__", "__module__"}
+_VERBS = frozenset(
+    ("call", "get", "set", "delete", "op", "next", "send", "throw", "close", "anext", "start", "step", "cancel")
+    + ("signature", "copy", "deepcopy", "contents", "item")
+)
+
+
+class Judge(Peer):
+    """``verdict``: why there can be none, once that is so; ``gone``: because the program's process ended. ``operators``: the program's own operators that decided something."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        super().__init__(channel, 0)
+        self.verdict: str | None = None
+        self.gone = False
+        self.operators: dict[str, None] = {}
+        self.names: list[str] = []
+        self._trusted: set[type] = set()
+        self._probed: set[tuple[type, str]] = set()
+        self._spaces: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self._streams = sys.stdout, sys.stderr
+        self._stdin = self._first_stdin = sys.stdin
+        self._environment = _environment()
+        self._folder = _folder()
+        self._random: Any = None
+        self._stale: list[str] = []
+        self._asking = self._answering = 0
+
+    # The conversation, with a subject that may say anything.
+
+    def ask(self, verb: str, atom: Any, *values: Any) -> Any:
+        self._asking += 1
+        try:
+            if sys.stdin is not self._stdin:
+                self._stdin = sys.stdin
+                super().ask("patch", ["sys", "stdin"], *([] if sys.stdin is self._first_stdin else [sys.stdin]))
+            return super().ask(verb, atom, *values)
+        finally:
+            self._asking -= 1
+            if self._stale and not self._asking:
+                self._refresh()
+
+    def say(self, verb: str, atom: Any, values: list[Any]) -> None:
+        try:
+            super().say(verb, atom, values)
+        except OSError:
+            raise self._ended() from None
+        except Malformed as error:
+            raise self.no_verdict(f"what the tests give to the program cannot be sent: {error}") from None
+
+    def hear(self) -> tuple[str, Any, list[Any]]:
+        try:
+            return super().hear()
+        except (NoVerdict, MemoryError):
+            raise
+        except (EOFError, OSError):
+            raise self._ended() from None
+        except Exception as error:
+            raise self.no_verdict(f"{BROKE_OFF} ({type(error).__name__}: {error})") from None
+
+    def _ended(self) -> SubjectGone:
+        if self.verdict is None:
+            self.verdict, self.gone = BROKE_OFF, True
+        return SubjectGone(BROKE_OFF)
+
+    def no_verdict(self, why: str) -> NoVerdict:
+        """For good, whatever the tests make of the exception."""
+        self.verdict = self.verdict or why
+        return NoVerdict(why)
+
+    def raising(self, error: BaseException) -> BaseException:
+        if isinstance(error, (NoVerdict, MemoryError)):
+            raise error
+        return error
+
+    def raised(self, error: Any) -> BaseException:
+        error = super().raised(error)
+        module = str(getattr(type(error), "__module__", ""))
+        if id(error) in self.numbers and module.partition(".")[0] in describing.FRAMEWORKS:
+            # What a test gave to the program comes back out of it, where it would mean something to the framework.
+            return Exception(f"{type(error).__name__} came out of the program")
+        return error
+
+    def beside(self) -> Any:
+        more: dict[str, Any] = {}
+        if self._random is not None:
+            more["random"], self._random = self._random[0], None
+        if (now := _environment()) != self._environment:
+            more["environment"], self._environment = dict(os.environ), now
+        if (folder := _folder()) != self._folder:
+            more["folder"] = self._folder = folder
+        captured = [sys.stdout is not self._streams[0], sys.stderr is not self._streams[1]]
+        return [captured, more or None]
+
+    def heard(self, beside: Any) -> None:
+        if beside is None:
+            return
+        texts, warned, stale = beside
+        for name, text in zip(("stdout", "stderr"), texts, strict=True):
+            if text:
+                getattr(sys, name).write(str(text))
+        self._stale += [str(name) for name in stale]
+        for name, category, text, line in warned:
+            kind: Any = None if name is None else self.look_up(name)
+            if not (isinstance(kind, type) and issubclass(kind, Warning)):
+                kind = UserWarning
+            warnings.warn_explicit(str(text), kind, "<program>", int(line), str(category))
+
+    # What the subject may ask for.
+
+    def do(self, verb: str, atom: Any, values: list[Any]) -> Any:
+        if verb not in _VERBS:
+            raise Malformed("an unknown request")
+        if verb not in ("next", "send", "throw", "anext", "step", "cancel") and (
+            not values or id(values[0]) not in self.numbers
+        ):
+            if verb != "close" or type(atom) is not int:
+                raise Malformed("a request about what was not given")
+        if verb == "op" and atom not in SPECIALS:
+            raise Malformed("an unknown operator")
+        if verb == "get" and (type(atom) is not str or (atom.startswith("_") and atom not in _READABLE)):
+            raise AttributeError(f"{type(values[0]).__name__!r} object of the tests does not show {atom!r}")
+        if verb in ("set", "delete"):
+            self._changeable(values[0], atom)
+        self._answering += 1
+        try:
+            return answering.answer(self, verb, atom, values)
+        finally:
+            self._answering -= 1
+
+    def _changeable(self, target: Any, name: Any) -> None:
+        held = isinstance(target, (type, types.FunctionType, types.MethodType, types.ModuleType))
+        if held or type(name) is not str or name.startswith("_") or callable(getattr(type(target), name, None)):
+            raise AttributeError(f"the program cannot change {name!r} of what the tests gave it")
+
+    def named(self, name: str) -> Any:
+        module, _, path = name.partition(":")
+        top = module.partition(".")[0]
+        if top not in (sys.stdlib_module_names | describing.PACKAGES) - describing.FRAMEWORKS - _LOUD:
+            raise Malformed(f"a class of {module}")
+        found: Any = sys.modules.get(module) or importlib.import_module(module)
+        for part in path.split("."):
+            found = getattr(found, part)
+        if not isinstance(found, type):
+            raise Malformed(f"{name} is no class")
+        return found
+
+    def module(self, name: str) -> Any:
+        if name in sys.modules:
+            return sys.modules[name]
+        try:
+            return importlib.import_module(name)
+        except Exception:
+            return types.ModuleType(name)
+
+    # Whose word counts.
+
+    def trust(self, kind: Any) -> None:
+        """The tests name this class: what its operators say is what they ask for."""
+        if isinstance(kind, type) and kind in self.theirs_made:
+            self._trusted.add(kind)
+
+    def trusts(self, kind: type) -> bool:
+        return not self._trusted.isdisjoint(kind.__mro__)
+
+    def construct(self, kind: type, arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
+        self.trust(kind)
+        return self.call(kind, arguments, named)
+
+    def get(self, target: Any, name: str) -> Any:
+        kind = type(target)
+        if name in PREDICATES and issubclass(kind, Remote) and not self.trusts(kind):
+            raise self._untrusted(kind, name)
+        found = super().get(target, name)
+        if isinstance(target, type):
+            self.trust(found)
+        return found
+
+    def operate(self, name: str, target: Any, arguments: Sequence[Any]) -> Any:
+        if name not in FORGEABLE:
+            return super().operate(name, target, arguments)
+        kind = type(target)
+        stored = next((base for base in kind.__mro__ if base in describing.STORED), None)
+        if stored is not None and not self.trusts(kind):
+            return getattr(stored, name)(target, *arguments)
+        # A function of the tests that the program calls may calculate with what it is given.
+        given = self._answering and name in CALCULATING
+        if not self.trusts(kind) and not given and id(arguments[0]) not in self.their_numbers:
+            raise self._untrusted(kind, name)
+        if name in kind.__dict__.get("_inherited_", ()) and not (name.startswith("__i") and name != "__index__"):
+            held = self.ask("contents", None, target)
+            return getattr(type(held), name)(held, *(self._contents(value) for value in arguments))
+        self._probe(kind, name, target, arguments[0])
+        self.operators[f"{kind.__qualname__}.{name}"] = None
+        return super().operate(name, target, arguments)
+
+    def _contents(self, value: Any) -> Any:
+        return self.ask("contents", None, value) if type(value).__dict__.get("_inherited_") else value
+
+    def _untrusted(self, kind: type, name: str) -> NoVerdict:
+        return self.no_verdict(
+            f"the tests ask an object of the program for {kind.__qualname__}.{name}, and do not name that class: they would "
+            "have to trust the program's own operator"
+        )
+
+    def _probe(self, kind: type, name: str, target: Any, other: Any) -> None:
+        """An equality that holds for what the program cannot know is none."""
+        always = {"__eq__": True, "__contains__": True, "__ne__": False}.get(name)
+        if always is None or (kind, name) in self._probed:
+            return
+        self._probed.add((kind, name))
+        try:
+            said = super().operate(name, target, (_unknown(other),))
+        except Exception:
+            return
+        if said is not NotImplemented and bool(said) is always:
+            raise self.no_verdict(f"the program's {kind.__qualname__}.{name} says {said!r} whatever it is asked about")
+
+    # The names of the program.
+
+    def load(self, program: str, *, random_seed: int | None, counted: bool = False) -> None:
+        """Have the subject run the program's top level. Raises what that raises."""
+        found = self.ask("load", [random_seed, counted], program)
+        if type(found) is not tuple or not all(type(name) is str for name in found):
+            raise self.no_verdict(BROKE_OFF)
+        self.names = list(found)
+
+    def defines(self, name: str) -> bool:
+        """Whether the program defines the name now."""
+        return self.ask("defines", name) is True
+
+    def bring(self, wanted: Iterable[str], space: dict[str, Any]) -> None:
+        """Put these names of the program into a namespace, and keep them as the program has them."""
+        names = [name for name in self.names if name in set(wanted)]
+        found = self.ask("globals", names)
+        if type(found) is not tuple or len(found) != len(names):
+            raise self.no_verdict(BROKE_OFF)
+        brought = dict(zip(names, found, strict=True))
+        space.update(brought)
+        self._spaces.append((space, brought))
+
+    def global_value(self, name: str) -> Any:
+        (value,) = self.ask("globals", [name])
+        return value
+
+    def _refresh(self) -> None:
+        stale, self._stale = self._stale, []
+        for space, brought in self._spaces:
+            names = [name for name in stale if name in brought and space.get(name) is brought[name]]
+            for name, value in zip(names, self.ask("globals", names) if names else (), strict=False):
+                space[name] = brought[name] = value
+
+    def watch(self, tests: str) -> None:
+        """Note what these tests do to this process that the program is to feel."""
+        names = naming.words(tests)
+        if "random" in names:
+            self.watch_random()
+        if names & {"patch", "setattr", "mock", "monkeypatch"} or "builtins" in names:
+            self.watch_modules(names & set(sys.modules))
+
+    def watch_random(self) -> None:
+        """Let ``random.seed`` in the tests reach the program too."""
+        seed = random.seed
+
+        def seeded(a: Any = None, version: int = 2) -> None:
+            seed(a, version)
+            if isinstance(a, (int, float, str)):
+                self._random = [a]
+
+        random.seed = seeded  # type: ignore[assignment]
+
+    def watch_modules(self, names: Iterable[str]) -> None:
+        """Let what the tests put in place of a module's function stand there for the program too."""
+        for name in names:
+            module = sys.modules.get(name)
+            if type(module) is types.ModuleType:
+                module.__class__ = type("module", (_Watched,), {"_judge_": self, "_before_": {}})
+
+
+class _Watched(types.ModuleType):
+    _judge_: Judge
+    _before_: dict[str, Any]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        before = self._before_.setdefault(name, getattr(self, name, None))
+        super().__setattr__(name, value)
+        if value is before:
+            self._judge_.ask("patch", [self.__name__, name])
+        else:
+            self._judge_.ask("patch", [self.__name__, name], value)
+
+
+def _unknown(other: Any) -> Any:
+    """Something like ``other`` that nobody has seen."""
+    number = random.Random(os.urandom(8)).getrandbits(60)
+    if isinstance(other, str):
+        return f"{number:x}"
+    if isinstance(other, (int, float)):
+        return type(other)(number) if type(other) in (int, float) else number
+    if isinstance(other, (list, tuple, set, frozenset)):
+        return [f"{number:x}"] if isinstance(other, list) else tuple([f"{number:x}"])
+    return type(f"T{number:x}", (), {})()
+
+
+def _environment() -> Any:
+    return dict(os.environ._data)  # type: ignore[attr-defined]
+
+
+def _folder() -> str:
+    try:
+        return _getcwd()
+    except OSError:
+        return "/"
+
+
+

@@ -1,0 +1,180 @@
+"""Decides a program that runs in another process: its tests, its examples, or a reference beside it."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import linecache
+import socket
+import sys
+import types
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from . import comparing, doctests, naming, unit_tests
+from .failing import NoVerdict
+from .judge import Judge
+
+if TYPE_CHECKING:
+    from .harness import Report
+
+
+_check_output = doctest.OutputChecker.check_output
+
+
+def _same_output(self: doctest.OutputChecker, want: str, got: str, flags: int) -> bool:
+    """As doctest compares, but that sets are equal in whatever order they are printed: it is lost between processes."""
+    if _check_output(self, want, got, flags):
+        return True
+    if "{" not in want or "{" not in got:
+        return False
+    try:
+        wanted = ast.literal_eval(want.strip())
+        return bool(_holds_set(wanted) and wanted == ast.literal_eval(got.strip()))
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False
+
+
+def _holds_set(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_set, value.values()))
+    return isinstance(value, set) or (isinstance(value, (list, tuple)) and any(map(_holds_set, value)))
+
+
+def judged(job: Mapping[str, Any], channel: socket.socket) -> tuple[Report, bool]:
+    """What the run came to, and whether the program's process ended before it."""
+    from .harness import Report, describe
+
+    judge, report = Judge(channel), Report()
+    doctest.OutputChecker.check_output = _same_output  # type: ignore[method-assign]
+    gone = False
+    try:
+        _JOBS[job["kind"]](job, judge, report)
+    except MemoryError:
+        report.end("memory", "raised MemoryError")
+    except BaseException as error:
+        report.end("error", describe(error))
+    if judge.verdict is not None:
+        gone = judge.gone
+        report.end("error", judge.verdict)
+    report.program_operators = tuple(judge.operators)
+    return report, gone
+
+
+def _loaded(judge: Judge, report: Report, program: str, job: Mapping[str, Any]) -> bool:
+    from .harness import describe
+
+    try:
+        judge.load(program, random_seed=job["random_seed"], counted=bool(job.get("count_lines")))
+    except (MemoryError, NoVerdict):
+        raise
+    except BaseException as error:
+        report.end("error", f"the program raised {describe(error)}")
+        return False
+    return True
+
+
+def _tests(job: Mapping[str, Any], judge: Judge, report: Report) -> None:
+    if not _loaded(judge, report, job["program"], job):
+        return
+    tests = job["tests"]
+    space = _namespace("tests", tests, unit_tests.TESTS)
+    _import_as_module(judge)
+    judge.watch(tests)
+    judge.bring(naming.visible(judge.names, tests), space)
+    for name in naming.free(tests):
+        judge.trust(space.get(name))
+    unit_tests.run(tests, space, report.note, report.end)
+    if job["count_lines"]:
+        lines, why = judge.ask("lines", None)
+        report.count(int(lines), None if why is None else str(why))
+
+
+def _doctests(job: Mapping[str, Any], judge: Judge, report: Report) -> None:
+    prelude = f"{job['prelude']}\n\n" if job["prelude"] else ""
+    program = prelude + job["program"]
+    if not _loaded(judge, report, program, job):
+        return
+    _import_as_module(judge)
+    judge.watch(program)
+
+    def bring(name: str, source: str) -> dict[str, Any]:
+        space: dict[str, Any] = {"__name__": "program"}
+        judge.bring(naming.visible(judge.names, source, name.partition(".")[0]), space)
+        for used in {*naming.free(source), name.partition(".")[0]}:
+            judge.trust(space.get(used))
+        return space
+
+    doctests.run_apart(program, bring, report.note)
+
+
+def _compare(job: Mapping[str, Any], judge: Judge, report: Report) -> None:
+    from .harness import define, describe
+
+    try:
+        reference = define(job["reference"], "reference", "<reference>")
+        draw = define(job["inputs"], "inputs", "<inputs>")["inputs"] if job["inputs"] else None
+    except MemoryError:
+        raise
+    except BaseException as error:
+        report.end("error", f"the reference raised {describe(error)}")
+        return
+    if not _loaded(judge, report, job["program"], job):
+        return
+    name = job["function"]
+    if name not in reference or name not in judge.names:
+        report.end("error", f"no function {name!r} is defined")
+        return
+    judge.watch_random()
+    program = judge.global_value(name)
+    comparing.run(reference[name], program, draw, job["count"], job["seed"], report.note, report.end)
+
+
+def _namespace(name: str, source: str, filename: str) -> dict[str, Any]:
+    """A module of this process's own, whose text tracebacks can show."""
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    made = types.ModuleType(name)
+    sys.modules[name] = made
+    return vars(made)
+
+
+def _import_as_module(judge: Judge) -> None:
+    for name in naming.MODULES:
+        made = ProgramModule(name)
+        made.__dict__["_judge_"] = judge
+        sys.modules[name] = made
+
+
+class ProgramModule(types.ModuleType):
+    """The program, for tests that import it. What they set in it is set there."""
+
+    _judge_: Judge
+
+    def __getattr__(self, name: str) -> Any:
+        judge = self._judge_
+        if name == "__all__":
+            return sorted(naming.offered(judge.names))
+        if not judge.defines(name):
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        value = judge.global_value(name)
+        judge.trust(value)
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("__"):
+            super().__setattr__(name, value)
+        else:
+            self._judge_.ask("set global", name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._judge_.ask("delete global", name)
+
+    def __dir__(self) -> list[str]:
+        return sorted(self._judge_.names)
+
+
+_JOBS: dict[str, Callable[[Mapping[str, Any], Judge, Report], None]] = {
+    "tests": _tests,
+    "doctests": _doctests,
+    "compare": _compare,
+}

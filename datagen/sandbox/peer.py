@@ -1,0 +1,207 @@
+"""One side of a judged run's conversation: it asks the other, and answers it while it waits."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import weakref
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any
+
+from . import describing, proxies, wire
+from .sharing import Shared
+from .wire import Encoder, Malformed, Node
+
+
+class Peer:
+    """``side``: 0 for the judge, which holds the tests, 1 for the subject, which holds the program.
+
+    What is no plain data stays where it is: this side gives it a number (``mine``), and the other has a proxy for it,
+    an object whose calls, attributes and operators are asked for (``theirs``).
+    """
+
+    def __init__(self, channel: socket.socket, side: int) -> None:
+        self.side = side
+        #: Whether built-in functions are told by their names: tests may give the program ``len``, not the reverse.
+        self.tells_builtins = side == 0
+        #: The classes here that stand for those of the other side.
+        self.theirs_made: set[type] = set()
+        self.shared = Shared(side, always=side == 0)
+        self.mine: dict[int, Any] = {}
+        self.numbers: dict[int, int] = {}
+        self.theirs: dict[int, Callable[[], Any]] = {}
+        self.their_numbers: dict[int, int] = {}
+        self.shapes: dict[type, describing.Shape] = {}
+        self._channel = channel
+        self._gone: list[int] = []
+        self._last = 0
+        self._turn = threading.RLock()
+        #: The event loop in which coroutines of this side run that the other awaits.
+        self.loop: Any = None
+
+    # What is said.
+
+    def ask(self, verb: str, atom: Any, *values: Any) -> Any:
+        """The other side's answer, or what it raises. Answers meanwhile what the other side asks."""
+        with self._turn:
+            self.say(verb, atom, list(values))
+            while True:
+                verb, atom, found = self.hear()
+                if verb == "return":
+                    return found[0]
+                if verb == "raise":
+                    raise self.raised(found[0])
+                self.answer(verb, atom, found)
+
+    def answer(self, verb: str, atom: Any, values: list[Any]) -> None:
+        """Do what is asked, and say what comes of it."""
+        try:
+            reply, told = "return", [self.do(verb, atom, values)]
+        except BaseException as error:
+            reply, told = "raise", [self.raising(error)]
+        values.clear()
+        self.say(reply, None, told)
+
+    def say(self, verb: str, atom: Any, values: list[Any]) -> None:
+        """Empties ``values``: what only they hold is forgotten on both sides."""
+        changed = self.shared.changes()
+        encoder = Encoder(self)
+        slots = [encoder.slot(value) for value in values]
+        changes = [encoder.slot(held) for held in changed]
+        encoder.finish()
+        encoder.release()
+        values.clear()
+        changed.clear()
+        gone, self._gone = self._gone, []
+        wire.send(
+            self._channel,
+            [verb, atom, slots, encoder.nodes, changes, self.shared.dropped(), gone, self.beside()],
+        )
+
+    def hear(self) -> tuple[str, Any, list[Any]]:
+        message = wire.receive(self._channel)
+        if type(message) is not list or len(message) != 8:
+            raise Malformed("no message")
+        verb, atom, slots, nodes, _, dropped, gone, beside = message
+        self.heard(beside)
+        decoder = wire.Decoder(nodes, self)
+        values = [decoder.value(slot) for slot in slots]
+        self.shared.drop(dropped)
+        for number in gone:
+            held = self.mine.pop(number)
+            del self.numbers[id(held)]
+        return verb, atom, values
+
+    # What each side says and does in its own way.
+
+    def do(self, verb: str, atom: Any, values: list[Any]) -> Any:
+        raise NotImplementedError
+
+    def beside(self) -> Any:
+        """What goes with every message."""
+        return None
+
+    def heard(self, beside: Any) -> None:
+        """What came with a message."""
+
+    def raising(self, error: BaseException) -> BaseException:
+        """The exception to send for one that was raised."""
+        return error
+
+    def raised(self, error: Any) -> BaseException:
+        """The exception to raise for one that came."""
+        if not isinstance(error, BaseException):
+            raise Malformed("something is raised that is no exception")
+        return error
+
+    def named(self, name: str) -> Any:
+        """The class or function that is told by its name. Raises Malformed."""
+        raise Malformed(name)
+
+    def trusts(self, kind: type) -> bool:
+        """Whether instances of a class of the other side stay objects where they could be plain values."""
+        return True
+
+    def module(self, name: str) -> Any:
+        raise Malformed(name)
+
+    # Calls, operators and what they are about.
+
+    def call(self, target: Any, arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
+        return self.ask("call", [len(arguments), *named], target, *arguments, *named.values())
+
+    def operate(self, name: str, target: Any, arguments: Sequence[Any]) -> Any:
+        """A data-model method of an object of the other side."""
+        return self.ask("op", name, target, *arguments)
+
+    def get(self, target: Any, name: str) -> Any:
+        return self.ask("get", name, target)
+
+    def construct(self, kind: type, arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
+        """An instance of a class of the other side."""
+        return self.call(kind, arguments, named)
+
+    def awaited(self, awaitable: Any) -> Generator[None, None, Any]:
+        """Run what the other side awaits, in turns with what is awaited here."""
+        task = self.ask("start", None, awaitable)
+        done = False
+        try:
+            while True:
+                done, value = self.ask("step", task)
+                if done:
+                    return value
+                yield
+        finally:
+            if not done:
+                self.ask("cancel", task)
+
+    def look_up(self, name: str) -> Any:
+        """The class that is told by its name; None where there is none here."""
+        try:
+            return self.named(name)
+        except Malformed:
+            return None
+
+    def export(self, value: Any) -> int:
+        """The number of something that stays here."""
+        number = self.numbers.get(id(value))
+        if number is None:
+            self._last += 1
+            number = self.numbers[id(value)] = self._last
+            self.mine[number] = value
+        return number
+
+    def keep(self, number: int, proxy: Any) -> Any:
+        """Note that ``proxy`` stands for what the other side has under this number."""
+        where = id(proxy)
+        self.their_numbers[where] = number
+        if number in self._gone:
+            self._gone.remove(number)
+        try:
+            self.theirs[number] = weakref.ref(proxy, lambda _: self._lost(number, where))
+        except TypeError:  # such values are few, and small
+            self.theirs[number] = lambda: proxy
+        return proxy
+
+    def kept(self, number: int) -> Any:
+        """The proxy that stands for it; None where there is none yet, or no longer."""
+        found = self.theirs.get(number)
+        return None if found is None else found()
+
+    def _lost(self, number: int, where: int) -> None:
+        if self.their_numbers.get(where) == number:
+            del self.their_numbers[where]
+        self.theirs.pop(number, None)
+        self._gone.append(number)
+
+    def refer(self, value: Any, encoder: Encoder) -> Node:
+        return describing.node(self, value, encoder)
+
+    def adopt(self, tag: str, atom: Any, values: list[Any]) -> Any:
+        if tag == "yours":
+            return self.mine[atom]
+        if tag == "module":
+            return self.module(atom)
+        if tag in ("type", "builtin"):
+            return self.named(atom)
+        return proxies.adopt(self, tag, atom, values)

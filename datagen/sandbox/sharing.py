@@ -1,0 +1,145 @@
+"""Mutable containers that both sides of a judged run hold: each side has its own, and they are kept the same.
+
+A container that tests pass to the program gets a mark. With every message goes what changed in those that are
+marked, so that a list which the program sorts is sorted for the tests too. A side that finds a container in no
+hands but the table's says so, and both forget the mark.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+#: (the side that gave it, its number), as JSON has it.
+Mark = list[int]
+_references = sys.getrefcount
+
+
+class _Entry:
+    __slots__ = ("dirty", "held", "mark", "seen")
+
+    def __init__(self, held: Any, mark: Mark) -> None:
+        self.held, self.mark, self.dirty = held, mark, False
+        self.look()
+
+    def look(self) -> None:
+        """Remember what it holds."""
+        self.seen = _parts(self.held)
+        self.dirty = False
+
+    def changed(self) -> bool:
+        now = _parts(self.held)
+        if type(now) is bytes:
+            return bool(now != self.seen)
+        return len(now) != len(self.seen) or not all(map(_same, now, self.seen))
+
+
+def _same(one: object, other: object) -> bool:
+    return one is other
+
+
+def _parts(held: Any) -> Any:
+    if type(held) is SimpleNamespace:
+        held = vars(held)
+    if isinstance(held, dict):
+        return [*dict.keys(held), *dict.values(held)]
+    if isinstance(held, bytearray):
+        return bytes(held)
+    return list(held)
+
+
+class Shared:
+    """One side's table. ``side``: 0 for the judge, 1 for the program. ``always``: mark all that is sent."""
+
+    def __init__(self, side: int, *, always: bool) -> None:
+        self._side, self._always = side, always
+        self._entries: dict[tuple[int, int], _Entry] = {}
+        self._marks: dict[int, tuple[int, int]] = {}
+        self._number = 0
+
+    def outgoing(self, held: list[Any], index: int) -> tuple[Mark | None, bool]:
+        """The mark of the container ``held[index]``, which is to be sent, and whether the other side has all of it."""
+        mark = self._marks.get(id(held[index]))
+        if mark is not None:
+            entry = self._entries[mark]
+            if entry.dirty:
+                entry.look()
+                return entry.mark, False
+            return entry.mark, True
+        if not self._always and _references(held[index]) <= _IN_ONE_PLACE:
+            return None, False  # nobody can tell it from a copy
+        self._number += 1
+        self._enter([self._side, self._number], held[index])
+        return [self._side, self._number], False
+
+    def changes(self) -> list[Any]:
+        """Those that changed since they were last the same on both sides."""
+        found = []
+        for entry in self._entries.values():
+            if entry.changed():
+                entry.dirty = True
+                found.append(entry.held)
+        return found
+
+    def dropped(self) -> list[Mark]:
+        """Forget those that only this table holds."""
+        if not self._entries:
+            return []
+        found = [entry.mark for entry in self._lonely()]
+        return found
+
+    def _lonely(self) -> Iterator[_Entry]:
+        for mark in list(self._entries):
+            if _references(self._entries[mark].held) <= _IN_THE_TABLE:
+                entry = self._entries.pop(mark)
+                del self._marks[id(entry.held)]
+                entry.held = entry.seen = None
+                yield entry
+
+    def find(self, mark: Any) -> Any:
+        """The container of a mark; None where there is none."""
+        entry = self._entries.get(_key(mark))
+        return None if entry is None else entry.held
+
+    def known(self, mark: Any) -> Any:
+        """The container of a mark. Raises KeyError."""
+        return self._entries[_key(mark)].held
+
+    def synchronized(self, mark: Any, held: Any) -> None:
+        """It now is as the other side has it."""
+        entry = self._entries.get(_key(mark))
+        if entry is None:
+            self._enter(list(mark), held)
+        else:
+            entry.look()
+
+    def drop(self, marks: Sequence[Any]) -> None:
+        """Forget those that the other side holds no longer."""
+        for mark in marks:
+            entry = self._entries.pop(_key(mark), None)
+            if entry is not None:
+                del self._marks[id(entry.held)]
+
+    def _enter(self, mark: Mark, held: Any) -> None:
+        self._entries[_key(mark)] = _Entry(held, mark)
+        self._marks[id(held)] = _key(mark)
+
+
+def _key(mark: Any) -> tuple[int, int]:
+    side, number = mark
+    return side, number
+
+
+def _measure_references() -> tuple[int, int]:
+    """How often something is referred to that is in one place, or in the table: it differs between versions of Python."""
+    outer, held = [[]], []  # type: ignore[var-annotated]
+    held.append(outer[0])
+    in_one_place = _references(held[0])
+    entry = _Entry(held.pop(), [0, 0])
+    outer.clear()
+    return in_one_place, _references(entry.held)
+
+
+_IN_ONE_PLACE, _IN_THE_TABLE = _measure_references()

@@ -1,0 +1,181 @@
+"""The program's side of a judged run: loads it, and answers what its tests ask. It knows neither tests nor reference."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import socket
+import sys
+import types
+import warnings
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from . import answering, describing
+from .peer import Peer
+from .wire import Malformed
+
+_PID, _EXIT = os.getpid, os._exit
+
+
+class Subject(Peer):
+    def __init__(self, channel: socket.socket) -> None:
+        super().__init__(channel, 1)
+        self.space: dict[str, Any] = {}
+        self.count: Any = None
+        self._printed = _Printed("stdout"), _Printed("stderr")
+        self._warned: list[Any] = []
+        self._patched: dict[tuple[str, str], Any] = {}
+        self._watched: dict[str, Any] = {}
+        warnings.simplefilter("always")
+        warnings.showwarning = self._warn
+
+    def serve(self) -> NoReturn:
+        """Until the judge has heard enough."""
+        me = _PID()
+        while True:
+            verb, atom, values = self.hear()
+            try:
+                self.answer(verb, atom, values)
+            except Malformed as error:
+                self.say("raise", None, [ValueError(f"what the program answers cannot be sent: {error}")])
+            if _PID() != me:
+                _EXIT(0)  # the code under test forked, and this is its child coming home
+
+    def do(self, verb: str, atom: Any, values: list[Any]) -> Any:
+        me = _PID()
+        own = _OWN.get(verb)
+        try:
+            return answering.answer(self, verb, atom, values) if own is None else own(self, atom, values)
+        finally:
+            if _PID() != me:
+                _EXIT(0)
+
+    def beside(self) -> Any:
+        texts, warned, stale = [printed.drained() for printed in self._printed], self._warned, []
+        self._warned = []
+        for name, value in self._watched.items():
+            if name in self.space and self.space[name] is not value:
+                stale.append(name)
+                self._watched[name] = self.space[name]
+        return [texts, warned, stale] if any(texts) or warned or stale else None
+
+    def heard(self, beside: Any) -> None:
+        captured, more = beside
+        for printed, here in zip(self._printed, captured, strict=True):
+            printed.capture(here)
+        if more is None:
+            return
+        if "random" in more:
+            random.seed(more["random"])
+            numpy = sys.modules.get("numpy.random")
+            if numpy is not None and isinstance(more["random"], int):
+                numpy.seed(more["random"] % 2**32)
+        if "environment" in more:
+            os.environ.clear()
+            os.environ.update(more["environment"])
+        if "folder" in more:
+            os.chdir(more["folder"])
+
+    def named(self, name: str) -> Any:
+        module, _, path = name.partition(":")
+        __import__(module)
+        found: Any = sys.modules[module]
+        for part in path.split("."):
+            found = getattr(found, part)
+        return found
+
+    def module(self, name: str) -> Any:
+        __import__(name)
+        return sys.modules[name]
+
+    def load(self, atom: Any, values: list[Any]) -> tuple[str, ...]:
+        """Run the program's top level; the names that it defines. Raises what it raises."""
+        from .harness import define, seed
+
+        (source,) = values
+        random_seed, counted = atom
+        seed(random_seed)
+        if counted:
+            from .counting import LineCount
+
+            self.count = LineCount()
+            self.count.start()
+        self.space = define(source, "program", "<program>")
+        return tuple(name for name in self.space if type(name) is str)
+
+    def defines(self, atom: Any, values: list[Any]) -> bool:
+        return atom in self.space
+
+    def globals(self, atom: Any, values: list[Any]) -> Any:
+        """What these names stand for, as it is now. In a tuple, so that nobody takes it for the program's own list."""
+        found = tuple(self.space[name] for name in atom)
+        self._watched |= zip(atom, found, strict=True)
+        return found
+
+    def set_global(self, atom: Any, values: list[Any]) -> None:
+        self.space[atom] = values[0]
+
+    def delete_global(self, atom: Any, values: list[Any]) -> None:
+        del self.space[atom]
+
+    def patch(self, atom: Any, values: list[Any]) -> None:
+        """Put something in place of what a module has, or back what it had."""
+        name, attribute = atom
+        module = self.module(name)
+        self._patched.setdefault((name, attribute), getattr(module, attribute, None))
+        setattr(module, attribute, values[0] if values else self._patched[name, attribute])
+
+    def lines(self, atom: Any, values: list[Any]) -> Any:
+        return self.count.told()
+
+    def _warn(self, message: Any, category: Any, filename: str, lineno: int, *rest: Any) -> None:
+        name = describing.standard_name(category)
+        self._warned.append([name, category.__name__, str(message), lineno])
+
+
+_OWN: dict[str, Callable[[Subject, Any, list[Any]], Any]] = {
+    "load": Subject.load,
+    "defines": Subject.defines,
+    "globals": Subject.globals,
+    "set global": Subject.set_global,
+    "delete global": Subject.delete_global,
+    "patch": Subject.patch,
+    "lines": Subject.lines,
+}
+
+
+class _Printed:
+    """A standard stream, whose text goes to the judge while that catches what its own stream gets."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._usual, self._caught = name, getattr(sys, name), io.StringIO()
+
+    def capture(self, here: bool) -> None:
+        now = getattr(sys, self._name)
+        if here and now is self._usual:
+            setattr(sys, self._name, self._caught)
+        elif not here and now is self._caught:
+            setattr(sys, self._name, self._usual)
+
+    def drained(self) -> str:
+        try:
+            self._usual.flush()
+            text = self._caught.getvalue()
+            if text:
+                self._caught.seek(0)
+                self._caught.truncate()
+        except (OSError, ValueError):  # the program closed it
+            return ""
+        return text
+
+
+def serve(descriptor: int) -> NoReturn:
+    """Answer at this socket until the other side is gone."""
+    channel = socket.socket(fileno=descriptor)
+    sys.modules.setdefault("program", types.ModuleType("program"))
+    try:
+        Subject(channel).serve()
+    except (EOFError, OSError):
+        _EXIT(0)

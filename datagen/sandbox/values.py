@@ -1,0 +1,112 @@
+"""Values of the standard library that cannot be changed: taken apart into plain fields and put together again.
+
+What is received is made anew by this side's own classes, so that no method of the sender has a say in it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+import time
+import uuid
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from datetime import date, datetime, timedelta, timezone
+from datetime import time as time_of_day
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path, PosixPath, PurePath, PurePosixPath, PureWindowsPath
+from typing import Any
+
+__all__ = ["Counter", "OrderedDict", "defaultdict", "deque", "fields", "made"]
+
+_SPECIAL_FLOATS = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
+_PATTERN = type(re.compile(""))
+
+
+def _hexadecimal(text: str) -> int:
+    return int(text, 16)
+
+
+def _special_float(text: str) -> float:
+    return float(_SPECIAL_FLOATS[text])
+
+
+def _text(hexadecimal: str) -> str:
+    return bytes.fromhex(hexadecimal).decode("utf-8", "surrogatepass")
+
+
+def _moment(*parts: Any) -> datetime:
+    return datetime(*parts[:8], fold=parts[8])
+
+
+def _clock(*parts: Any) -> time_of_day:
+    return time_of_day(*parts[:5], fold=parts[5])
+
+
+#: By exact type: the fields, all of them values in their turn, and what makes one of them.
+_VALUES: dict[type, tuple[Callable[[Any], list[Any]], Callable[..., Any]]] = {
+    int: (lambda v: [hex(v)], _hexadecimal),
+    float: (lambda v: [repr(v)], _special_float),
+    str: (lambda v: [v.encode("utf-8", "surrogatepass").hex()], _text),
+    bytes: (lambda v: [v.decode("latin-1")], lambda text: text.encode("latin-1")),
+    complex: (lambda v: [v.real, v.imag], complex),
+    range: (lambda v: [v.start, v.stop, v.step], range),
+    slice: (lambda v: [v.start, v.stop, v.step], slice),
+    type(Ellipsis): (lambda v: [], lambda: Ellipsis),
+    type(NotImplemented): (lambda v: [], lambda: NotImplemented),
+    Decimal: (lambda v: [str(v)], Decimal),
+    Fraction: (lambda v: [v.numerator, v.denominator], Fraction),
+    date: (lambda v: [v.year, v.month, v.day], date),
+    time_of_day: (lambda v: [v.hour, v.minute, v.second, v.microsecond, v.tzinfo, v.fold], _clock),
+    datetime: (
+        lambda v: [v.year, v.month, v.day, v.hour, v.minute, v.second, v.microsecond, v.tzinfo, v.fold],
+        _moment,
+    ),
+    timedelta: (lambda v: [v.days, v.seconds, v.microseconds], timedelta),
+    timezone: (
+        lambda v: [v.utcoffset(None)] if v is timezone.utc else [v.utcoffset(None), v.tzname(None)],
+        timezone,
+    ),
+    uuid.UUID: (lambda v: [v.int], lambda number: uuid.UUID(int=number)),
+    PosixPath: (lambda v: [str(v)], Path),
+    PurePosixPath: (lambda v: [str(v)], PurePosixPath),
+    PureWindowsPath: (lambda v: [str(v)], PureWindowsPath),
+    _PATTERN: (lambda v: [v.pattern, v.flags], re.compile),
+    time.struct_time: (lambda v: [tuple(v)], time.struct_time),
+}
+_BY_NAME = {kind.__name__: make for kind, (_, make) in _VALUES.items()}
+assert len(_BY_NAME) == len(_VALUES), PurePath
+
+
+def fields(value: Any) -> tuple[str, list[Any]] | None:
+    """(name of its type, fields) of a value that is made anew on the other side; None for all else."""
+    kind = type(value)
+    if kind in _VALUES:
+        return kind.__name__, _VALUES[kind][0](value)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and kind.__module__ == "numpy":
+        return _numeric(value, numpy)
+    return None
+
+
+def made(name: str, parts: list[Any]) -> Any:
+    """The value. Raises KeyError, TypeError, ValueError or ArithmeticError where there can be none."""
+    if name in ("ndarray", "numpy scalar"):
+        numpy = importlib.import_module("numpy")
+        kind, shape, data = parts
+        found = numpy.frombuffer(data, dtype=numpy.dtype(kind)).reshape(shape).copy()
+        return found if name == "ndarray" else found[()]
+    return _BY_NAME[name](*parts)
+
+
+def _numeric(value: Any, numpy: Any) -> tuple[str, list[Any]] | None:
+    """Arrays and scalars of numbers, texts and times; not of objects, and of no subclass."""
+    kind = type(value)
+    if kind is not numpy.ndarray and not issubclass(kind, numpy.generic):
+        return None
+    if value.dtype.hasobject or value.dtype.fields is not None:
+        return None
+    name = "ndarray" if kind is numpy.ndarray else "numpy scalar"
+    return name, [value.dtype.str, tuple(value.shape), numpy.ascontiguousarray(value).tobytes()]

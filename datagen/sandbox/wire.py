@@ -1,0 +1,330 @@
+"""What the two sides of a judged run say to each other: bounded JSON messages of plain data, exact and with identity.
+
+A message is a table of nodes and slots that point into it. A slot is a plain scalar, or ``[n]`` for node n; a node
+is ``[tag, atom, slots]``. So what is shared stays shared, cycles are no matter, and depth costs no recursion.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+from . import values
+from .sharing import Mark, Shared
+
+#: The longest message, bytes. A longer one ends the conversation.
+LONGEST = 16 * 2**20
+_LENGTH = struct.Struct("!I")
+_WIDEST = 2**63
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_decode = json.JSONDecoder().decode
+Node = list[Any]
+
+
+class Malformed(Exception):
+    """The other side sent what no message can be, or more than one may hold."""
+
+
+def send(channel: socket.socket, message: Sequence[Any]) -> None:
+    """Raises Malformed where it is too long, OSError where the other side is gone."""
+    body = _encode(message).encode()
+    if len(body) > LONGEST:
+        raise Malformed(f"a message of {len(body)} bytes, and {LONGEST} is the most")
+    channel.sendall(_LENGTH.pack(len(body)) + body)
+
+
+def receive(channel: socket.socket) -> Any:
+    """Raises EOFError where the other side is gone, Malformed for what is no message."""
+    (length,) = _LENGTH.unpack(_exactly(channel, _LENGTH.size))
+    if length > LONGEST:
+        raise Malformed(f"a message of {length} bytes, and {LONGEST} is the most")
+    try:
+        return _decode(_exactly(channel, length).decode())
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"no JSON: {error}") from None
+
+
+def _exactly(channel: socket.socket, count: int) -> bytes:
+    first = channel.recv(count)
+    if len(first) == count:
+        return first
+    parts = bytearray(first)
+    while len(parts) < count:
+        more = channel.recv(min(count - len(parts), 1 << 20)) if parts else b""
+        if not more:
+            raise EOFError("the other side is gone")
+        parts += more
+    return bytes(parts)
+
+
+class Side(Protocol):
+    """What encoding and decoding ask of the side that they work for."""
+
+    shared: Shared
+
+    def refer(self, value: Any, encoder: Encoder) -> Node:
+        """The node of what is no plain data."""
+
+    def adopt(self, tag: str, atom: Any, values: list[Any]) -> Any:
+        """What such a node of the other side stands for. Raises Malformed."""
+
+
+def plain_text(text: str) -> bool:
+    """Whether JSON carries it as it is: it has no lone surrogate."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class Encoder:
+    """One message's nodes. ``slot`` adds a value; ``finish`` the insides of all that were added."""
+
+    def __init__(self, side: Side) -> None:
+        self.nodes: list[Node | None] = []
+        self._side = side
+        self._seen: dict[int, int] = {}
+        self._held: list[Any] = []
+
+    def slot(self, value: Any) -> Any:
+        kind = type(value)
+        if value is None or kind is bool:
+            return value
+        if kind is int:
+            if -_WIDEST <= value < _WIDEST:
+                return value
+        elif kind is float:
+            if math.isfinite(value):
+                return value
+        elif kind is str and plain_text(value):
+            return value
+        index = self._seen.get(id(value))
+        if index is None:
+            index = self._seen[id(value)] = len(self._held)
+            self._held.append(value)
+        return [index]
+
+    def slots(self, found: Sequence[Any]) -> list[Any]:
+        kinds = set(map(type, found))
+        if kinds <= _FLAT and _inline(kinds, found):
+            return list(found)
+        return [self.slot(value) for value in found]
+
+    def finish(self) -> None:
+        while len(self.nodes) < len(self._held):
+            self.nodes.append(self._node(len(self.nodes)))
+
+    def release(self) -> None:
+        """Hold the values no longer: they may be held by nobody else."""
+        self._held.clear()
+        self._seen.clear()
+
+    def _node(self, index: int) -> Node:
+        kind = type(self._held[index])
+        if kind is tuple:
+            return ["tuple", None, self.slots(self._held[index])]
+        if kind is frozenset:
+            return ["frozenset", None, self.slots(list(self._held[index]))]
+        if kind in CONTAINERS:
+            # Not by a name of its own: how many refer to it is looked at.
+            mark, known = self._side.shared.outgoing(self._held, index)
+            if known:
+                return ["=", mark, []]
+            return [kind.__name__, mark, self.slots(CONTAINERS[kind].parts(self._held[index]))]
+        fields = values.fields(self._held[index])
+        if fields is not None:
+            return ["value", fields[0], self.slots(fields[1])]
+        return self._side.refer(self._held[index], self)
+
+
+_FLAT = {int, float, str, bool, type(None)}
+
+
+def _inline(kinds: set[type], found: Sequence[Any]) -> bool:
+    """Whether scalars need no node: the common case, decided at the speed of C."""
+    if len(kinds) == 1:
+        if int in kinds:
+            return -_WIDEST <= min(found) and max(found) < _WIDEST
+        if float in kinds:
+            return all(map(math.isfinite, found))
+        if str in kinds:
+            return all(map(str.isascii, found))
+    return kinds <= {bool, type(None)}
+
+
+class Container:
+    """How a mutable container is taken apart, made empty, and filled in place."""
+
+    def __init__(
+        self,
+        parts: Callable[[Any], list[Any]],
+        fill: Callable[[Any, list[Any]], None],
+        make: Callable[[], Any],
+    ) -> None:
+        self.parts, self.fill, self.make = parts, fill, make
+
+
+def _pairs(mapping: Any) -> list[Any]:
+    found: list[Any] = []
+    for item in dict.items(mapping):
+        found += item
+    return found
+
+
+def _fill_mapping(kind: type[dict[Any, Any]]) -> Callable[[Any, list[Any]], None]:
+    def fill(mapping: Any, parts: list[Any]) -> None:
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        kind.clear(mapping)
+        for key, value in pairs:
+            kind.__setitem__(mapping, key, value)
+
+    return fill
+
+
+def _fill_default(mapping: Any, parts: list[Any]) -> None:
+    mapping.default_factory = parts[0]
+    _fill_dict(mapping, parts[1:])
+
+
+def _fill_list(held: list[Any], parts: list[Any]) -> None:
+    held[:] = parts
+
+
+def _fill_set(held: set[Any], parts: list[Any]) -> None:
+    held.clear()
+    held.update(parts)
+
+
+def _fill_bytes(held: bytearray, parts: list[Any]) -> None:
+    held[:] = parts[0].encode("latin-1")
+
+
+def _fill_deque(held: Any, parts: list[Any]) -> None:
+    held.clear()
+    held.extend(parts[1:])
+
+
+_fill_dict = _fill_mapping(dict)
+def _attributes(held: Any) -> list[Any]:
+    return _pairs(vars(held))
+
+
+def _fill_attributes(held: Any, parts: list[Any]) -> None:
+    _fill_dict(vars(held), parts)
+
+
+#: By type. What a deque may hold at most stands before its items, a defaultdict's factory before its pairs.
+CONTAINERS: dict[type, Container] = {
+    list: Container(list, _fill_list, list),
+    dict: Container(_pairs, _fill_dict, dict),
+    set: Container(list, _fill_set, set),
+    bytearray: Container(lambda held: [held.decode("latin-1")], _fill_bytes, bytearray),
+    values.deque: Container(lambda held: [held.maxlen, *held], _fill_deque, values.deque),
+    values.OrderedDict: Container(_pairs, _fill_mapping(values.OrderedDict), values.OrderedDict),
+    values.Counter: Container(_pairs, _fill_dict, values.Counter),
+    values.defaultdict: Container(
+        lambda held: [held.default_factory, *_pairs(held)], _fill_default, values.defaultdict
+    ),
+    SimpleNamespace: Container(_attributes, _fill_attributes, SimpleNamespace),
+}
+_BY_NAME = {kind.__name__: container for kind, container in CONTAINERS.items()}
+
+
+class Decoder:
+    """The values of one message's nodes. Raises Malformed for what is none."""
+
+    def __init__(self, nodes: Any, side: Side) -> None:
+        if type(nodes) is not list:
+            raise Malformed("no nodes")
+        self._nodes, self._side = nodes, side
+        self._built: dict[int, Any] = {}
+        empty: list[tuple[Any, Container, int, Mark | None]] = []
+        for index, node in enumerate(nodes):
+            if type(node) is not list or len(node) != 3 or type(node[2]) is not list:
+                raise Malformed("no node")
+            tag, mark = node[0], node[1]
+            if tag == "=":
+                self._built[index] = side.shared.known(mark)
+            elif tag in _BY_NAME:
+                held = self._shell(node)
+                self._built[index] = held
+                empty.append((held, _BY_NAME[tag], index, mark))
+        for index in range(len(nodes)):
+            self._resolve(index)
+        for held, container, index, mark in empty:
+            container.fill(held, self._values(nodes[index][2]))
+            if mark is not None:
+                side.shared.synchronized(mark, held)
+
+    def _shell(self, node: Node) -> Any:
+        """The container that is meant, where it is known, or an empty one."""
+        tag, mark, slots = node
+        if mark is not None:
+            held = self._side.shared.find(mark)
+            if held is not None:
+                if type(held).__name__ != tag:
+                    raise Malformed("a container that changes its type")
+                return held
+        if tag == "deque":
+            return values.deque(maxlen=slots[0])
+        return _BY_NAME[tag].make()
+
+    def value(self, slot: Any) -> Any:
+        if type(slot) is not list:
+            if type(slot) is dict:
+                raise Malformed("an object for a value")
+            return slot
+        if len(slot) != 1 or type(slot[0]) is not int or slot[0] not in self._built:
+            raise Malformed("no slot")
+        return self._built[slot[0]]
+
+    def _values(self, slots: list[Any]) -> list[Any]:
+        return [self.value(slot) for slot in slots]
+
+    def _resolve(self, wanted: int) -> None:
+        """Build what cannot be changed afterwards, and what that is made of before it."""
+        if wanted in self._built:
+            return
+        stack, entered = [wanted], set[int]()
+        while stack:
+            index = stack[-1]
+            if index in self._built:
+                stack.pop()
+                continue
+            node = self._nodes[index]
+            missing = [
+                slot[0]
+                for slot in node[2]
+                if type(slot) is list and slot and slot[0] not in self._built
+            ]
+            if missing:
+                if index in entered or not all(
+                    type(number) is int and 0 <= number < len(self._nodes) for number in missing
+                ):
+                    raise Malformed("a value that is made of itself")
+                entered.add(index)
+                stack += missing
+                continue
+            self._built[index] = self._made(*node)
+            stack.pop()
+
+    def _made(self, tag: Any, atom: Any, slots: list[Any]) -> Any:
+        found = self._values(slots)
+        if tag == "tuple":
+            return tuple(found)
+        if tag == "frozenset":
+            return frozenset(found)
+        if tag == "value":
+            try:
+                return values.made(atom, found)
+            except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+                raise Malformed(f"no {atom}: {error}") from None
+        return self._side.adopt(tag, atom, found)
