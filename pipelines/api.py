@@ -62,7 +62,7 @@ def run(
             f"there is no step {until!r} to stop after; the steps are {', '.join(spec.steps)}"
         )
     with directory.lock(), arrow_pool(), _executors(executor, ray_address) as make_executor:
-        directory.write_spec(spec.resolved())
+        directory.write_spec(spec.recorded())
         loop = Loop(
             spec=spec,
             file=str(file),

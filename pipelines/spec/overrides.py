@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import Problem, SpecError
+from ..secrets import learn
 from .document import Document, Mark, Path, field_of, parse
 from .model import PipelineSpec
 from .nearest import suggestion
@@ -19,6 +20,7 @@ def override(document: Document, settings: Sequence[str]) -> None:
     """Apply ``path=value`` settings in order; mistakes are noted, and point at the option."""
     for setting in settings:
         name, sign, text = setting.partition("=")
+        learn(name.rpartition(".")[2].strip(), text.strip())
         option = f"--set {setting}"
         if not sign or not name.strip():
             document.problems.append(

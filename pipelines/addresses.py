@@ -1,0 +1,53 @@
+"""Addresses in a pipeline file: what they may not hold, and as how much of one is shown.
+
+Part of the ground floor.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from urllib.parse import parse_qsl, urlsplit
+
+from .secrets import signs
+
+#: Between the parts of a chain: simplecache::https://host/file, zip://inside::https://host/file.
+_CHAIN = re.compile(r"::(?=[A-Za-z][\w+.-]*(?:://|::))")
+_ADDRESS = re.compile(r"(?:[a-z][\w+.-]*::)*[A-Za-z][\w+.-]*://\S+")
+
+
+def shown_address(address: str) -> str:
+    """``scheme://host:port``: neither user nor path nor query, where people put their keys."""
+    try:
+        parts = urlsplit(_CHAIN.split(address)[-1])
+        port = f":{parts.port}" if parts.port is not None else ""
+    except ValueError:
+        return "an address that cannot be read"
+    return f"{parts.scheme}://{parts.hostname or ''}{port}"
+
+
+def secret_in(text: str) -> str | None:
+    """What ``text``, if it is an address, holds that is secret, in words that do not repeat it; None where it is clean."""
+    if _ADDRESS.fullmatch(text) is None:
+        return None
+    return next(_secrets(text), None)
+
+
+def _secrets(text: str) -> Iterator[str]:
+    for address in _CHAIN.split(text):
+        scheme = address.partition("://")[0].lower()
+        try:
+            parts = urlsplit(address)
+            parts.port  # noqa: B018 (reading it checks it)
+        except ValueError:
+            if "@" in address:
+                yield "a user or password"
+            continue
+        user, at, _ = parts.netloc.rpartition("@")
+        # abfs://container@account is no user; a web address has no other use for what stands before the "@".
+        if at and (scheme in ("http", "https") or ":" in user):
+            yield f"a user or password before {parts.hostname}"
+        for part in (parts.query, parts.fragment):
+            for name, _ in parse_qsl(part, keep_blank_values=True):
+                if signs(name):
+                    yield f"the secret {name!r} in its query"
