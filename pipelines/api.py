@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from . import logs
 from .errors import GristmillError
 from .metrics import observer as tracker
 from .run.events import Observer, Observers
@@ -55,6 +56,7 @@ def run(
     """
     from .spec.load import load
 
+    logs.guard()
     spec = load(str(file), overrides)
     directory = RunDirectory.create(Path(run) if run is not None else spec.directory, name=spec.name)
     if until is not None and until not in spec.steps:

@@ -170,7 +170,11 @@ def _forms(secret: str) -> Iterator[str]:
             yield raw
             yield re.sub("%..", lambda found: found[0].lower(), raw)
         html = escape(text)
-        yield from (html, escape(text, quote=False), html.replace("&#x27;", "&#39;").replace("&quot;", "&#34;"))
+        yield from (
+            html,
+            escape(text, quote=False),
+            html.replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),
+        )
         yield from _base64(text.encode(errors="surrogatepass"))
 
 

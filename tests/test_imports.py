@@ -16,7 +16,17 @@ PARTS = ("datagen", "filters", "kernels", "pipelines", "trainer")
 #: What every part but the kernels may import: the contracts they share.
 GROUND = tuple(
     f"pipelines.{name}"
-    for name in ("operator", "records", "inference", "errors", "registry", "user_function", "secrets", "printable", "addresses")
+    for name in (
+        "operator",
+        "records",
+        "inference",
+        "errors",
+        "registry",
+        "user_function",
+        "secrets",
+        "printable",
+        "addresses",
+    )
 )
 HEAVY = ("torch", "vllm", "ray", "transformers", "sentence_transformers", "datasets", "sklearn")
 SPARING = (*HEAVY, "numpy", "pyarrow", "pandas", "duckdb")

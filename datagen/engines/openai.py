@@ -76,7 +76,9 @@ class Options(EngineOptions):
                 "`key_env: MY_KEY`"
             )
         if _SERVER.fullmatch(url) is None:
-            raise ValueError(f"found {url.partition('?')[0]!r}; give an address such as http://localhost:8000/v1")
+            raise ValueError(
+                f"found {url.partition('?')[0]!r}; give an address such as http://localhost:8000/v1"
+            )
         return url.rstrip("/")
 
 

@@ -55,6 +55,7 @@ def main(args: argparse.Namespace) -> int:
     from ..run.limits import Stop
     from ..spec.load import load_training
     from ..view.choose import choose
+    from .printing import say
 
     spec = load_training(args.file, args.overrides)
     if args.show_tokens is not None:
@@ -69,7 +70,7 @@ def main(args: argparse.Namespace) -> int:
 
         print(json.dumps({"event": "Trained", "adapter": str(made.path), "metrics": dict(made.metrics)}))
     else:
-        print("\n".join(f"{name:<8} {text}" for name, text in _told(made)))
+        say("\n".join(f"{name:<8} {text}" for name, text in _told(made)))
     return 0
 
 
@@ -81,12 +82,13 @@ def _show_tokens(spec: PipelineSpec, args: argparse.Namespace) -> int:
     from ..run.limits import Stop
     from ..spec.training_file import DATA
     from ..store.run_directory import RunDirectory
+    from .printing import say
 
     if not are_read(spec, args.file):
         stop = Stop()
         with stopping(stop):
             run(args.file, overrides=args.overrides, observer=Observers(), stop=stop, until=DATA)
-    print(labels(spec, args.file, RunDirectory.open(spec.directory), args.show_tokens))
+    say(labels(spec, args.file, RunDirectory.open(spec.directory), args.show_tokens))
     return 0
 
 

@@ -178,9 +178,7 @@ def provenance(run: RunData) -> list[dict[str, Any]]:
         {
             "number": data.number,
             "versions": dict(data.plan.get("versions") or {}),
-            "models": {
-                name: scrubbed(model) for name, model in (data.plan.get("models") or {}).items()
-            },
+            "models": {name: scrubbed(model) for name, model in (data.plan.get("models") or {}).items()},
             "steps": [_identity(step) for step in data.steps],
         }
         for data in run.rounds

@@ -10,7 +10,8 @@ from ..errors import Problem, SpecError
 from ..secrets import learn
 from ..user_function import look_in
 from .check import check
-from .document import Document, Path as Place, parse, read
+from .document import Document, parse, read
+from .document import Path as Place
 from .locate import locate
 from .model import PipelineSpec
 from .overrides import override
@@ -62,7 +63,9 @@ def _filled(document: Document, overrides: Sequence[str]) -> Document:
     expand(document)
     for path, text in texts(document.value):
         if path[0] != "vars" and (found := secret_in(text)) is not None:
-            document.blame(path, f"the address {shown_address(text)} holds {found}. {_WAY_OUT[path[0] == 'models']}")
+            document.blame(
+                path, f"the address {shown_address(text)} holds {found}. {_WAY_OUT[path[0] == 'models']}"
+            )
     return document
 
 

@@ -59,7 +59,9 @@ def sync_directory(path: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """JSON, atomically, without secrets."""
-    write_bytes(path, (json.dumps(scrubbed(value), indent=1, ensure_ascii=False, default=str) + "\n").encode())
+    write_bytes(
+        path, (json.dumps(scrubbed(value), indent=1, ensure_ascii=False, default=str) + "\n").encode()
+    )
 
 
 def read_json(path: Path) -> Any:

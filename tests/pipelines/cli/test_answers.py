@@ -77,5 +77,5 @@ def test_a_folder_that_is_no_run(tmp_path: object, capsys: pytest.CaptureFixture
 def test_text_from_a_run_cannot_style_the_terminal(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     from gristmill.pipelines.cli.printing import short
 
-    assert short("a\x1b[31mred\nb\x00c") == "a [31mred b c"
+    assert short("a\x1b[31mred\nb\x00c") == r"a\u001b[31mred b\u0000c"
     assert short("x" * 200, 10) == "x" * 9 + "…"
