@@ -26,6 +26,7 @@ GROUND = tuple(
         "secrets",
         "printable",
         "addresses",
+        "code_origin",
     )
 )
 HEAVY = ("torch", "vllm", "ray", "transformers", "sentence_transformers", "datasets", "sklearn")
