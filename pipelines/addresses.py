@@ -17,20 +17,24 @@ _ADDRESS = re.compile(r"(?:[a-z][\w+.-]*::)*[A-Za-z][\w+.-]*://\S+")
 
 
 def shown_address(address: str) -> str:
-    """``scheme://host:port``: neither user nor path nor query, where people put their keys."""
+    """``scheme://host:port``: neither user nor path nor query, where people put their keys. Empty where there is no host."""
     try:
         parts = urlsplit(_CHAIN.split(address)[-1])
         port = f":{parts.port}" if parts.port is not None else ""
     except ValueError:
-        return "an address that cannot be read"
-    return f"{parts.scheme}://{parts.hostname or ''}{port}"
+        return ""
+    return f"{parts.scheme}://{parts.hostname}{port}" if parts.hostname else ""
 
 
-def secret_in(text: str) -> str | None:
+def refusal(text: str) -> str | None:
     """What ``text``, if it is an address, holds that is secret, in words that do not repeat it; None where it is clean."""
-    if _ADDRESS.fullmatch(text) is None:
-        return None
-    return next(_secrets(text), None)
+    secret = next(_secrets(text), None) if _ADDRESS.fullmatch(text) else None
+    return None if secret is None else holds(text, secret)
+
+
+def holds(address: str, secret: str) -> str:
+    """The sentence that ``address`` holds ``secret``, which names it by its host alone."""
+    return " ".join(filter(None, ("the address", shown_address(address), "holds", secret)))
 
 
 def _secrets(text: str) -> Iterator[str]:
@@ -46,7 +50,7 @@ def _secrets(text: str) -> Iterator[str]:
         user, at, _ = parts.netloc.rpartition("@")
         # abfs://container@account is no user; a web address has no other use for what stands before the "@".
         if at and (scheme in ("http", "https") or ":" in user):
-            yield f"a user or password before {parts.hostname}"
+            yield "a user or password"
         for part in (parts.query, parts.fragment):
             for name, _ in parse_qsl(part, keep_blank_values=True):
                 if signs(name):

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import logs
 from .errors import GristmillError
+from .guard import guard_log
 from .metrics import observer as tracker
 from .run.events import Observer, Observers
 from .run.limits import Stop
@@ -56,7 +56,7 @@ def run(
     """
     from .spec.load import load
 
-    logs.guard()
+    guard_log()
     spec = load(str(file), overrides)
     directory = RunDirectory.create(Path(run) if run is not None else spec.directory, name=spec.name)
     if until is not None and until not in spec.steps:

@@ -49,7 +49,9 @@ def _is_installed(top: str) -> bool:
         return False
     if found is None:
         return False
-    places = [found.origin] if found.has_location and found.origin else [*(found.submodule_search_locations or [])]
+    places = (
+        [found.origin] if found.has_location and found.origin else [*(found.submodule_search_locations or [])]
+    )
     return any(folder in Path(place).resolve().parents for place in places for folder in _libraries())
 
 
@@ -57,7 +59,9 @@ def _is_installed(top: str) -> bool:
 def _libraries() -> tuple[Path, ...]:
     """The folders of Python's own modules and of those that packages are installed into."""
     named = [sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")]
-    return tuple({Path(each).resolve() for each in [*named, site.getusersitepackages(), *site.getsitepackages()]})
+    return tuple(
+        {Path(each).resolve() for each in [*named, site.getusersitepackages(), *site.getsitepackages()]}
+    )
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from ...pipelines.addresses import secret_in, shown_address
+from ...pipelines.addresses import holds, refusal, shown_address
 from ...pipelines.errors import EngineError, ModelError
 from ...pipelines.inference import Capability, Completion, EngineSettings, Request
 from ...pipelines.printable import shown
@@ -69,12 +69,9 @@ class Options(EngineOptions):
     @field_validator("url")
     @classmethod
     def _is_http(cls, url: str) -> str:
-        secret = secret_in(url) or ("a user or password" if "@" in url else None)
+        secret = refusal(url) or (holds(url, "a user or password") if "@" in url else None)
         if secret is not None:
-            raise ValueError(
-                f"the address {shown_address(url)} holds {secret}. Put it into an environment variable, and name that: "
-                "`key_env: MY_KEY`"
-            )
+            raise ValueError(f"{secret}. Put it into an environment variable, and name that: `key_env: MY_KEY`")
         if _SERVER.fullmatch(url) is None:
             raise ValueError(
                 f"found {url.partition('?')[0]!r}; give an address such as http://localhost:8000/v1"

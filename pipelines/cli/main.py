@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from ... import __version__
 from ..errors import GristmillError
+from ..guard import guarded
 from ..printable import shown
-from .guard import guarded
 
 #: command -> what it does. Kept here, so that the list of commands needs none of their modules.
 COMMANDS = {

@@ -42,7 +42,9 @@ def main(args: argparse.Namespace) -> int:
     from ..spec.load import load
     from ..store.run_directory import RunDirectory
     from .printing import say
+    from .trust import make_sure
 
+    make_sure(args.file, args.overrides, trusted=args.trust)
     spec = load(args.file, args.overrides)
     against = RunDirectory.open(args.against) if args.against else None
     run = _run(Path(args.run) if args.run else spec.directory, named=args.run is not None) or against

@@ -30,7 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     from ..answers.preview import preview
     from .printing import print_json
+    from .trust import make_sure
 
+    make_sure(args.file, args.overrides, trusted=args.trust)
     tried = preview(args.file, args.rows, engine=args.engine, overrides=args.overrides)
     if args.json:
         from dataclasses import asdict

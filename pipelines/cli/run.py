@@ -41,7 +41,9 @@ def main(args: argparse.Namespace) -> int:
     from ..run.limits import Stop
     from ..view.choose import choose
     from .printing import say
+    from .trust import make_sure
 
+    make_sure(args.file, args.overrides, trusted=args.trust)
     stop = Stop()
     view = Following(choose(quiet=args.quiet, json=args.json))
     try:

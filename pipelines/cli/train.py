@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from .arguments import positive
+from .arguments import add_trust, positive
 from .stopping import stopping
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         dest="overrides",
         help="change the file's value, as in epochs=3 or adapter.rank=8",
     )
+    add_trust(parser)
     parser.add_argument(
         "--show-tokens",
         type=positive,
@@ -56,7 +57,9 @@ def main(args: argparse.Namespace) -> int:
     from ..spec.load import load_training
     from ..view.choose import choose
     from .printing import say
+    from .trust import make_sure
 
+    make_sure(args.file, args.overrides, trusted=args.trust)
     spec = load_training(args.file, args.overrides)
     if args.show_tokens is not None:
         return _show_tokens(spec, args)

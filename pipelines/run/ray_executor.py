@@ -19,8 +19,9 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from .. import logs, secrets, user_function
+from .. import secrets, user_function
 from ..errors import GristmillError, ModelError
+from ..guard import guard_worker
 from ..inference import Capability, Completion, Embedder, Engine, EngineSettings, ModelWeights, Request
 from ..operator import Context
 from ..plan.nodes import Plan
@@ -42,7 +43,7 @@ class EngineActor:
         # Ray gives an actor as many threads as it reserves cores, and libraries read this when they are imported. Asked for as the
         # actor's environment it would cost a process started from nothing, seconds.
         os.environ["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)
-        logs.guard()
+        guard_worker()
         self._engine = start_here(settings)
 
     async def vocab_size(self) -> int | None:
@@ -165,7 +166,7 @@ class Carrier:
 
 
 def _open(job: Job) -> Chain:
-    logs.guard()
+    guard_worker()
     for secret in job.secrets:
         secrets.learn_key(secret)
     user_function.look_in(job.folder)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..addresses import secret_in, shown_address
+from ..addresses import refusal
 from ..errors import Problem, SpecError
 from ..secrets import learn
-from ..user_function import look_in
+from ..user_function import is_reference, look_in
 from .check import check
 from .document import Document, parse, read
 from .document import Path as Place
@@ -45,6 +45,13 @@ def load_training(path: str | Path, overrides: Sequence[str] = ()) -> PipelineSp
     return load(path, overrides)
 
 
+def code_in(path: str | Path, overrides: Sequence[str] = ()) -> list[str]:
+    """The functions (``module:function``) that a file names. Imports none of them. Raises SpecError where it is no YAML."""
+    value = _filled(read(locate(path)), overrides).value
+    steps = value.get("steps") if isinstance(value, dict) else None
+    return list(dict.fromkeys(text for _, text in texts(steps) if is_reference(text)))
+
+
 def loads(text: str, file: str = "<text>", overrides: Sequence[str] = ()) -> PipelineSpec:
     """The specification in a text; ``file`` is what errors call it. Raises SpecError."""
     return _made(parse(text, file), overrides)
@@ -62,10 +69,8 @@ def _filled(document: Document, overrides: Sequence[str]) -> Document:
     learn("", document.value)
     expand(document)
     for path, text in texts(document.value):
-        if path[0] != "vars" and (found := secret_in(text)) is not None:
-            document.blame(
-                path, f"the address {shown_address(text)} holds {found}. {_WAY_OUT[path[0] == 'models']}"
-            )
+        if path[0] != "vars" and (found := refusal(text)) is not None:
+            document.blame(path, f"{found}. {_WAY_OUT[path[0] == 'models']}")
     return document
 
 

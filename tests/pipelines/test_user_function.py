@@ -115,7 +115,9 @@ own_cached = functools.lru_cache(own)
     ["system", "run", "subprocess.check_output", "os.system", "os.path.join", "first", "evaluated", "half", "Runner.call",
      "root", "numpy.load", "functools.partial"],
 )  # fmt: skip
-def test_no_function_of_python_or_of_any_package_is_a_step_by_way_of_a_users_module(folder: Path, name: str) -> None:
+def test_no_function_of_python_or_of_any_package_is_a_step_by_way_of_a_users_module(
+    folder: Path, name: str
+) -> None:
     (folder / "uf_commands.py").write_text(COMMANDS)
     with pytest.raises(DataError, match=r"is defined in .*write a function of your own that calls it"):
         load(f"uf_commands:{name}")
@@ -145,7 +147,9 @@ def test_a_users_function_may_be_wrapped_by_python(folder: Path) -> None:
 def test_modules_of_python_and_of_packages_are_refused_before_they_are_imported(
     folder: Path, monkeypatch: pytest.MonkeyPatch, reference: str, why: str
 ) -> None:
-    monkeypatch.setattr(user_function.importlib, "import_module", lambda name: pytest.fail(f"{name} was imported"))
+    monkeypatch.setattr(
+        user_function.importlib, "import_module", lambda name: pytest.fail(f"{name} was imported")
+    )
     with pytest.raises(DataError) as refused:
         load(reference)
     assert why in str(refused.value)
@@ -160,7 +164,9 @@ def test_a_package_that_offers_functions_is_no_stranger(
         (library / f"{name}.py").write_text("def f():\n    return 7\n")
         (library / f"{name}-1.0.dist-info").mkdir()
         (library / f"{name}-1.0.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: 1.0\n")
-    (library / "uf_offers-1.0.dist-info" / "entry_points.txt").write_text("[gristmill.functions]\nall = uf_offers\n")
+    (library / "uf_offers-1.0.dist-info" / "entry_points.txt").write_text(
+        "[gristmill.functions]\nall = uf_offers\n"
+    )
     sys.path.append(str(library))
     monkeypatch.setattr(code_origin, "_libraries", lambda: (library,))
     code_origin._offering.cache_clear()
