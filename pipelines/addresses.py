@@ -52,6 +52,6 @@ def _secrets(text: str) -> Iterator[str]:
         if at and (scheme in ("http", "https") or ":" in user):
             yield "a user or password"
         for part in (parts.query, parts.fragment):
-            for name, _ in parse_qsl(part, keep_blank_values=True):
+            for name, value in parse_qsl(part, keep_blank_values=True):
                 if signs(name):
-                    yield f"the secret {name!r} in its query"
+                    yield f"the secret {name!r} in its query" if value else "a secret in its query"

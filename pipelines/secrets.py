@@ -35,6 +35,8 @@ _PASSWORD = re.compile(r"(password|passwd|passphrase|secret|pwd)$", re.IGNORECAS
 _WEAK = {"key", "keys", "token", "tokens"}
 #: A name that ends so says where a secret is, or what it is called, and does not hold it.
 _ABOUT = {"env", "file", "path", "dir", "sock", "socket", "column", "field", "name", "type", "count", "limit"}
+#: max_tokens is a number of them.
+_AMOUNT = {"max", "min", "num", "n"}
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _PLAIN_WORD = re.compile(r"[A-Za-z_]{1,16}")
 
@@ -46,7 +48,7 @@ _learned: set[str] = set()
 def looks_secret(name: str) -> bool:
     """Is ``name`` one under which people keep secrets (``MY_KEY``, ``openaiToken``, ``X-Auth``)?"""
     words = [word.lower() for word in _WORD.findall(name)]
-    if not words or words[-1] in _ABOUT:
+    if not words or words[-1] in _ABOUT or words[0] in _AMOUNT:
         return False
     return words[-1] in _LAST or any(map(_SECRET.search, words))
 

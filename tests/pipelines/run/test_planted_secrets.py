@@ -24,7 +24,7 @@ GRISTMILL = str(Path(sys.executable).with_name("gristmill"))
 
 #: Where it is planted -> the secret.
 PLANTED = {
-    "TEACHER_LOGIN": "k3y+of/the=teacher&<\"q\">'s",  # what key_env names; its name tells nothing
+    "TEACHER_LOGIN": 'k3y+of/the=teacher&<"q">\'s',  # what key_env names; its name tells nothing
     "MY_KEY": "planted_in_my_key",
     "OPENAI_KEY": "sk-planted/in+openai==",
     "SOME_PROXY": "http://me:planted-proxy-pw@127.0.0.1:9/",
@@ -180,7 +180,18 @@ def test_nothing_that_a_run_leaves_holds_a_secret(
     monkeypatch.setenv("RAY_TMPDIR", ray.name)
     done = call("run", "planted.yaml", "--run", "run", "--executor", executor, *SET)
     assert done.returncode == 0, done.stderr
-    again = call("run", "planted.yaml", "--run", "run", "--executor", executor, "--retry-failed", "--json", "--debug", *SET)
+    again = call(
+        "run",
+        "planted.yaml",
+        "--run",
+        "run",
+        "--executor",
+        executor,
+        "--retry-failed",
+        "--json",
+        "--debug",
+        *SET,
+    )
     assert again.returncode == 0, again.stderr
     run = planted / "run"
     assert len(failed_ids(run)) == 5
@@ -192,13 +203,25 @@ def test_nothing_that_a_run_leaves_holds_a_secret(
     texts = left_behind(run)
     texts["log"] = (planted / "run.log").read_text()
     printed = capsys.readouterr()
-    texts |= {"run": done.stdout + done.stderr, "again": again.stdout + again.stderr, "told": printed.out + printed.err}
+    texts |= {
+        "run": done.stdout + done.stderr,
+        "again": again.stdout + again.stderr,
+        "told": printed.out + printed.err,
+    }
     with ray:
         texts |= left_behind(Path(ray.name))
     assert {name: found for name, text in texts.items() if (found := found_in(text))} == {}
     # The secrets were there to be told: each place says so.
     everything = "".join(texts.values())
-    for said in ("cannot log in with", "status 400", "status 401", "I was told ***", "log: ", "print: ", "Traceback"):
+    for said in (
+        "cannot log in with",
+        "status 400",
+        "status 401",
+        "I was told ***",
+        "log: ",
+        "print: ",
+        "Traceback",
+    ):
         assert said in everything, said
     assert "x-you-sent" in texts["log"] or executor == "ray"
     report = (run / "report.html").read_text()
@@ -220,7 +243,9 @@ def test_a_crash_tells_no_secret(
     from gristmill.pipelines.run.loop import Loop
 
     def crash(*args: object) -> None:
-        raise httpx.ConnectError(f"https://x/?api_key={quote(PLANTED['OPENAI_KEY'])} {os.environ['TEACHER_LOGIN']}")
+        raise httpx.ConnectError(
+            f"https://x/?api_key={quote(PLANTED['OPENAI_KEY'])} {os.environ['TEACHER_LOGIN']}"
+        )
 
     monkeypatch.setattr(Loop, "_close", crash)
     assert main(["run", "planted.yaml", "--run", "run", *SET]) == 70
@@ -229,7 +254,9 @@ def test_a_crash_tells_no_secret(
     assert "internal error: ConnectError: https://x/?api_key=***" in printed.err
     assert "Traceback" in printed.err
     assert found_in(printed.out + printed.err) == set()
-    assert {name: found for name, text in left_behind(planted / "run").items() if (found := found_in(text))} == {}
+    assert {
+        name: found for name, text in left_behind(planted / "run").items() if (found := found_in(text))
+    } == {}
 
 
 @pytest.mark.parametrize(
@@ -260,13 +287,17 @@ def test_an_address_with_a_secret_is_refused_when_planning_and_not_repeated(
         assert "key_env: MY_KEY" in printed.err
 
 
-def test_an_address_in_a_file_is_named_by_its_line_and_field(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_address_in_a_file_is_named_by_its_line_and_field(
+    planted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for address in ("http://user:PW-1234567@host/v1", "http://host/v1?api_key=PW-1234567"):
         (planted / "planted.yaml").write_text(FILE.replace("URL", address))
         for command in ("plan", "run", "preview"):
             assert main([command, "planted.yaml"]) == 2
             printed = capsys.readouterr()
-            assert printed.err.startswith("planted.yaml:5:34: models.teacher.url: the address http://host holds ")
+            assert printed.err.startswith(
+                "planted.yaml:5:34: models.teacher.url: the address http://host holds "
+            )
             assert printed.err.count("\n") == 1
             assert "PW-" not in printed.err + printed.out
     assert not (planted / "runs").exists()
