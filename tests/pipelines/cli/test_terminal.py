@@ -6,16 +6,16 @@ import json
 import os
 import pty
 import re
-import subprocess
 import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from gristmill.pipelines.cli.main import main
-
-GRISTMILL = str(Path(sys.executable).with_name("gristmill"))
 
 ORDERS = "\x1b[31mOWNED\x1b]52;c;T1dO\x07\x1b]8;;http://evil\x1b\\\x9b2J\u202e\rOVER\x1bc"
 MARKUP = "[blink]MARK[/blink] [link=http://evil]x[/link] :warning: [/] \\"
@@ -52,23 +52,33 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def on_a_terminal(*arguments: str) -> str:
+@pytest.fixture
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """What a command writes to a terminal."""
-    ours, terminal = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200", "LINES": "50", "NO_COLOR": ""}
-    process = subprocess.Popen(
-        [GRISTMILL, *arguments], stdin=terminal, stdout=terminal, stderr=terminal, env=environment
-    )
-    os.close(terminal)
-    written = b""
-    try:
-        while piece := os.read(ours, 65536):
-            written += piece
-    except OSError:  # it is closed on the other side
-        pass
-    os.close(ours)
-    process.wait(60)
-    return written.decode()
+    for name, value in {"TERM": "xterm-256color", "COLUMNS": "200", "LINES": "50"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    def call(*arguments: str) -> str:
+        ours, terminal = pty.openpty()
+        written = bytearray()
+
+        def read() -> None:
+            with suppress(OSError):  # the other side is closed
+                while piece := os.read(ours, 65536):
+                    written.extend(piece)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        with open(terminal, "w") as stream, monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", stream)
+            patch.setattr(sys, "stderr", stream)
+            assert main(list(arguments)) == 0
+        reader.join()
+        os.close(ours)
+        return written.decode()
+
+    return call
 
 
 def check(written: str) -> None:
@@ -100,11 +110,7 @@ def test_every_command_shows_it_as_text_in_a_pipe(
         assert main([*arguments, "--json"]) == 0
         printed = capsys.readouterr().out
         check(printed)
-        assert (
-            HOSTILE in json.dumps(json.loads(printed), ensure_ascii=False).encode().decode()
-            or HOSTILE in str(json.loads(printed))
-            or HOSTILE in values(json.loads(printed))
-        )
+        assert HOSTILE in values(json.loads(printed))
     report = (hostile / "run" / "report.html").read_text()
     check(report)
     assert "\x1b" not in report
@@ -124,14 +130,15 @@ def row_of(fate: str) -> str:
     return found
 
 
-def test_a_terminal_obeys_none_of_it(hostile: Path) -> None:
+def test_a_terminal_obeys_none_of_it(hostile: Path, on_a_terminal: Callable[..., str]) -> None:
     live = on_a_terminal("run", "hostile.yaml", "--run", "run")
     assert "\x1b[?25l" in live  # the live view draws
     assert r"\u001b[31mOWNED" in live
     preview = on_a_terminal("preview", "hostile.yaml")
     assert "[blink]MARK[/blink]" in preview
+    assert r"\u001b[31mOWNED" in preview
     why = on_a_terminal("why", "run", row_of("failed"))
-    assert "ValueError: \\u001b[31mOWNED" in why.replace("\n", "").replace("\r", "") or "ValueError" in why
+    assert r"\u001b[31mOWNED" in why
     for written in (live, preview, why):
         check(written)
 
@@ -152,4 +159,4 @@ def test_errors_that_quote_a_file_or_its_name(hostile: Path, capsys: pytest.Capt
         check(told.err)
         assert "\x1b" not in told.err
         assert "internal error" not in told.err
-        assert "\\u001b" in told.err or "\\x1b" in told.err or "\\e" in told.err, told.err
+        assert re.search(r"\\u001b|\\x1b|\\e|#x001b", told.err), told.err
