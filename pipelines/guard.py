@@ -47,7 +47,7 @@ class Guarded:
 def guarded() -> Iterator[None]:
     """Guard both streams of this process for as long as the block runs."""
     out, error = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = Guarded(out), Guarded(error)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = Guarded(out), Guarded(error)
     try:
         yield
     finally:
@@ -57,7 +57,7 @@ def guarded() -> Iterator[None]:
 def guard_worker() -> None:
     """Guard the streams and the log of a process that works for a run, to its end. Twice is once."""
     if not isinstance(sys.stdout, Guarded):
-        sys.stdout, sys.stderr = Guarded(sys.stdout), Guarded(sys.stderr)  # type: ignore[assignment]
+        sys.stdout, sys.stderr = Guarded(sys.stdout), Guarded(sys.stderr)
     guard_log()
 
 

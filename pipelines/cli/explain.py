@@ -75,8 +75,8 @@ def _show(found: Explanation) -> None:
         rows = table("rows with the greatest last loss", "loss", "seeds", "prompt", numbers=("loss",))
         for name, loss in hardest:
             origin = found.rows[name]
-            cells = (name, f"{loss:.3f}", ", ".join(origin.seeds), short(origin.prompt, 60))
-            rows.add_row(*map(words, cells))
+            row = (name, f"{loss:.3f}", ", ".join(origin.seeds), short(origin.prompt, 60))
+            rows.add_row(*map(words, row))
         out.print(rows)
     out.print("every row of a batch: --batch N; everything: --json; one row: gristmill why RUN ROW")
 

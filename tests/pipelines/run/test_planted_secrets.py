@@ -287,6 +287,16 @@ def test_an_address_with_a_secret_is_refused_when_planning_and_not_repeated(
         assert "key_env: MY_KEY" in printed.err
 
 
+def test_a_long_secret_is_not_repeated_in_part(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["plan", "planted.yaml", "--set", f"vars.my_token={'k' * 150}", "--set", "seed=${my_token}"])
+        == 2
+    )
+    printed = capsys.readouterr()
+    assert "expected a whole number; found '***'" in printed.err
+    assert "kkk" not in printed.err
+
+
 def test_an_address_in_a_file_is_named_by_its_line_and_field(
     planted: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
