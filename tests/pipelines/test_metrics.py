@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,7 +76,7 @@ def test_no_secret_goes_out(monkeypatch: pytest.MonkeyPatch) -> None:
     started = RunStarted(run="runs/planted-value", name="n", round=1, rounds=1, steps=[], budget={}, spent={})
     MetricsObserver(tracker).on(started)
     assert tracker.parameters["run"] == "runs/***"
-    monkeypatch.setattr(Kept, "log", lambda *_: open("/absent/planted-value"))
+    monkeypatch.setattr(Kept, "log", lambda *_: Path("/absent/planted-value").read_text())
     for event in events(1):
         broken.on(event)
     assert "/absent/***" in (broken.failure or "")

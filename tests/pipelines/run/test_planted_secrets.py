@@ -209,7 +209,9 @@ def test_nothing_that_a_run_leaves_holds_a_secret(
         "told": printed.out + printed.err,
     }
     with ray:
-        texts |= left_behind(Path(ray.name))
+        workers = left_behind(Path(ray.name))
+    texts |= workers
+    assert any("print: [" in text for text in workers.values()) == (executor == "ray")
     assert {name: found for name, text in texts.items() if (found := found_in(text))} == {}
     # The secrets were there to be told: each place says so.
     everything = "".join(texts.values())
