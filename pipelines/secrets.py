@@ -193,8 +193,9 @@ def _base64(secret: bytes) -> Iterator[str]:
             yield from (inner, inner.replace("+", "-").replace("/", "_"))
 
 
-#: Scheme, user and password of an address.
-_USER = re.compile(r"([A-Za-z][\w+.-]*://)([^\s/?#@:\"'<>]*):([^\s/?#@\"'<>]+)@")
+# Each of these starts at a fixed text, or where a word starts: a page of letters without spaces is read once.
+#: User and password of an address.
+_USER = re.compile(r"(://)([^\s/?#@:\"'<>]*):([^\s/?#@\"'<>]+)@")
 _FORMS = (
     (_USER, rf"\1{HIDDEN}@"),
     (re.compile(r"(https?://)[^\s/?#@\"'<>]+@"), rf"\1{HIDDEN}@"),
@@ -203,6 +204,6 @@ _FORMS = (
         lambda found: f"{found[1]}{found[2]}={HIDDEN}" if signs(found[2]) else found[0],
     ),
     (re.compile(r"(?i)\b(bearer|basic)(\s+)(?=\S*[0-9=_.-])[\w.~+/=-]{8,}"), rf"\1\2{HIDDEN}"),
-    (re.compile(r"\b(?:hf_|sk-|gh[opsu]_|github_pat_|glpat-|xox[abp]-|AKIA|AIza)[\w-]{16,}"), HIDDEN),
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), HIDDEN),
+    (re.compile(r"(?<![\w-])(?:hf_|sk-|gh[opsu]_|github_pat_|glpat-|xox[abp]-|AKIA|AIza)[\w-]{16,}"), HIDDEN),
+    (re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), HIDDEN),
 )

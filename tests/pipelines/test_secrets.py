@@ -14,6 +14,8 @@ from markupsafe import escape as markup_escape
 
 from gristmill.pipelines import secrets
 from gristmill.pipelines.secrets import HIDDEN, learn, looks_secret, scrub, scrubbed, without
+from gristmill.pipelines.spec.load import loads
+from gristmill.pipelines.store.files import write_json
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +126,15 @@ def test_what_has_the_form_of_a_secret_is_hidden_in_messages(text: str, hidden: 
     assert scrub(hidden) == hidden
 
 
+@pytest.mark.parametrize(
+    "text", ["a", "eyJ-", "sk-", "http:", "a://", "?a", "&a", "basic ", "Bearer", "::", ".", "a:"]
+)
+def test_a_long_text_is_read_once(text: str) -> None:
+    """Reading it from each of its letters to its end would take hours."""
+    long = text * (1_000_000 // len(text))
+    assert scrub(f"{long} hf_abcdefghijklmnopqrst").endswith(f" {HIDDEN}")
+
+
 def test_a_record_loses_values_and_what_stands_under_a_secrets_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "planted-value")
     value = {
@@ -141,3 +152,21 @@ def test_a_record_loses_values_and_what_stands_under_a_secrets_name(monkeypatch:
         HIDDEN: None,
     }
     assert scrubbed(scrubbed(value)) == scrubbed(value)
+
+
+def test_json_files_and_what_a_pipeline_keeps_of_itself_hold_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MY_KEY", "planted-value")
+    write_json(
+        tmp_path / "manifest.json", {"summary": {"said": "no planted-value", "password": "other-secret"}}
+    )
+    assert json.loads((tmp_path / "manifest.json").read_text()) == {
+        "summary": {"said": f"no {HIDDEN}", "password": HIDDEN}
+    }
+    spec = loads(
+        "gristmill: 1\nname: t\nvars: {api_key: planted-in-vars}\nsteps:\n  rows: {source: jsonl, path: '${api_key}.jsonl'}\n"
+    )
+    assert "planted-in-vars.jsonl" in spec.resolved()
+    assert loads(spec.recorded()).steps["rows"].operator.path == f"{HIDDEN}.jsonl"
+    assert "planted-in-vars" not in scrub("cannot read planted-in-vars.jsonl")
