@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from markupsafe import escape as markup_escape
 
 from gristmill.pipelines import secrets
+from gristmill.pipelines.plan.make import make_plan
+from gristmill.pipelines.plan.record import as_record
 from gristmill.pipelines.secrets import HIDDEN, learn, looks_secret, scrub, scrubbed, without
 from gristmill.pipelines.spec.load import loads
 from gristmill.pipelines.store.files import write_json
@@ -170,3 +172,6 @@ def test_json_files_and_what_a_pipeline_keeps_of_itself_hold_none(
     assert "planted-in-vars.jsonl" in spec.resolved()
     assert loads(spec.recorded()).steps["rows"].operator.path == f"{HIDDEN}.jsonl"
     assert "planted-in-vars" not in scrub("cannot read planted-in-vars.jsonl")
+    kept = "gristmill: 1\nname: t\nsteps:\n  rows: {source: count, rows: 3}\n  x: {keep: \"a = 'planted-value'\", from: rows}\n"
+    record = as_record(make_plan(loads(kept), file=""))
+    assert record["steps"]["x"]["params"] == {"keep": f"a = '{HIDDEN}'"}

@@ -91,7 +91,7 @@ class Echo(BaseHTTPRequestHandler):
         key = sent.removeprefix("Bearer ")
         told = f"{prompt}: {self.command} {self.path}?api_key={quote(key)} {dict(self.headers)}"
         basic = base64.b64encode(f"user:{key}".encode()).decode()
-        error = {"error": {"message": "." * 490 + sent + told, "tried": f"Basic {basic}"}}
+        error = {"error": {"message": "." * 470 + sent + told, "tried": f"Basic {basic}"}}
         status: int = {"refuse": 400, "busy": 503, "lost": 401}.get(prompt, 200)
         if prompt == "lost":
             error = {"detail": [sent, {"url": f"http://user:{quote(key, safe='')}@host{self.path}"}]}
@@ -245,8 +245,9 @@ def test_a_crash_tells_no_secret(
     from gristmill.pipelines.run.loop import Loop
 
     def crash(*args: object) -> None:
+        # The second one stands where the message is cut.
         raise httpx.ConnectError(
-            f"https://x/?api_key={quote(PLANTED['OPENAI_KEY'])} {os.environ['TEACHER_LOGIN']}"
+            f"https://x/?api_key={quote(PLANTED['OPENAI_KEY'])} {'.' * 230} {os.environ['TEACHER_LOGIN']}"
         )
 
     monkeypatch.setattr(Loop, "_close", crash)
