@@ -17,7 +17,7 @@ _ADDRESS = re.compile(r"(?:[a-z][\w+.-]*::)*[A-Za-z][\w+.-]*://\S+")
 
 
 def shown_address(address: str) -> str:
-    """``scheme://host:port``: neither user nor path nor query, where people put their keys. Empty where there is no host."""
+    """``scheme://host:port``: neither user nor path nor query, where people put their keys. Empty without a host."""
     try:
         parts = urlsplit(_CHAIN.split(address)[-1])
         port = f":{parts.port}" if parts.port is not None else ""
@@ -27,7 +27,7 @@ def shown_address(address: str) -> str:
 
 
 def refusal(text: str) -> str | None:
-    """What ``text``, if it is an address, holds that is secret, in words that do not repeat it; None where it is clean."""
+    """What ``text``, if it is an address, holds that is secret, in words that do not repeat it; else None."""
     secret = next(_secrets(text), None) if _ADDRESS.fullmatch(text) else None
     return None if secret is None else holds(text, secret)
 

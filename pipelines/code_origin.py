@@ -1,7 +1,8 @@
-"""Whose code a module is. A step's function is the user's own, or of an installed package that offers its functions.
+"""Whose code a module is. A step's function is the user's own, or of a package that offers its functions.
 
-A pipeline file is often somebody else's. Were every function of every installed package a step, a line of it could start
-programs (``subprocess:check_output``) without any module beside it that a person could read. Part of the ground floor.
+A pipeline file is often somebody else's. Were every function of every installed package a step, a line of it could
+start programs (``subprocess:check_output``) without a module beside it that a person can read. Part of the ground
+floor.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def refusal(module: str) -> str | None:
     if top == __name__.partition(".")[0]:
         return f"{top} offers its operators by their names, not its functions"
     if _is_installed(top) and top not in _offering():
-        return f"{top} is an installed package that offers no steps (an entry point in the group {ENTRY_POINTS[0]})"
+        return f"{top} is an installed package that offers no steps (it has no entry point {ENTRY_POINTS[0]})"
     return None
 
 

@@ -1,6 +1,7 @@
-"""What stands before standard output, standard error and the log: no secret and no foreign control sequence passes.
+"""What stands before the standard streams and the log: no secret and no foreign control sequence passes.
 
-What Gristmill writes is clean already (see :mod:`.printable`). This is for what libraries and users' functions write past it.
+What Gristmill writes is clean already (see :mod:`.printable`). This is for what libraries and users' functions
+write past it.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def guard_worker() -> None:
 
 
 def guard_log() -> None:
-    """Let every log record that is made in this process from now on be clean, whoever makes and keeps it. Twice is once."""
+    """Let every log record of this process be clean from now on, whoever makes and keeps it. Twice is once."""
     made = logging.getLogRecordFactory()
     if getattr(made, "is_guarded", False):
         return

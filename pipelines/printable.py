@@ -10,10 +10,10 @@ import re
 
 from .secrets import scrub
 
-#: Control characters but line feed and tab (C0, delete, C1), what reverses the direction of text, line separators,
-#: invisible tags, and surrogates without a partner, which no encoding can write.
+#: Control characters but line feed and tab (C0, delete, C1); line separators and what reverses the direction of
+#: text; invisible marks and tags; and surrogates without a partner, which no encoding can write.
 _UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029\u2066-\u2069\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
 
 

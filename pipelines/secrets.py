@@ -1,8 +1,8 @@
-"""What is secret, and the one way by which text loses its secrets before it leaves (a file of a run, a terminal, a log).
+"""What is secret, and the one way by which text loses its secrets before it leaves: for a file, a terminal, a log.
 
-A secret is known by its value: that of an environment variable, or of an entry of a pipeline file or ``--set``, whose name
-looks like a secret's, and of the variable that ``key_env`` names. Its encoded forms are known too (JSON, HTML, URLs, base64).
-:func:`scrub` also hides what has the form of a secret. Part of the ground floor.
+A secret is known by its value: that of an environment variable, or of an entry of a pipeline file or ``--set``,
+whose name looks like a secret's, and of the variable that ``key_env`` names. Its encoded forms are known too (JSON,
+HTML, URLs, base64). :func:`scrub` also hides what has the form of a secret. Part of the ground floor.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def _escaped(text: str) -> tuple[str, ...]:
 
 
 def _base64(secret: bytes) -> Iterator[str]:
-    """The characters that the secret alone decides, wherever it stands in what was encoded (``user:password``)."""
+    """The characters that the secret alone decides, wherever it stands in what is encoded (``user:password``)."""
     for before in range(3):
         text = base64.b64encode(bytes(before) + secret).decode()
         inner = text[-(-before * 8 // 6) : (before + len(secret)) * 8 // 6]

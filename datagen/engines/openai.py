@@ -71,7 +71,9 @@ class Options(EngineOptions):
     def _is_http(cls, url: str) -> str:
         secret = refusal(url) or (holds(url, "a user or password") if "@" in url else None)
         if secret is not None:
-            raise ValueError(f"{secret}. Put it into an environment variable, and name that: `key_env: MY_KEY`")
+            raise ValueError(
+                f"{secret}. Put it into an environment variable, and name that: `key_env: MY_KEY`"
+            )
         if _SERVER.fullmatch(url) is None:
             raise ValueError(
                 f"found {url.partition('?')[0]!r}; give an address such as http://localhost:8000/v1"

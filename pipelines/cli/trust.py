@@ -22,10 +22,10 @@ class NotTrusted(GristmillError):
 
 
 def make_sure(file: str, overrides: Sequence[str], *, trusted: bool) -> None:
-    """Return if the file may be loaded: it lies below the working directory, is a packaged recipe, or a person says so.
+    """Return if the file may be loaded: it lies below the working directory, is packaged, or a person says so.
 
-    Where a link leads is what counts. ``trusted``: ``--trust`` was given. Raises NotTrusted where the answer is no or
-    nobody can be asked, SpecError where there is no such file.
+    Where a link leads is what counts. ``trusted``: ``--trust`` was given. Raises NotTrusted where the answer is no
+    or nobody can be asked, SpecError where there is no such file.
     """
     path = locate(file)
     if trusted or _is_ours(path.resolve()):

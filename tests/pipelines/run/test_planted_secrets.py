@@ -1,4 +1,4 @@
-"""Secrets are planted wherever a run takes them from; afterwards nothing that the run left holds any of them, in any form."""
+"""Secrets are planted wherever a run takes them from; nothing that it leaves holds any of them, in any form."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ def told(row, password, header):
         logging.getLogger("leaky").exception("caught")
     if row["prompt"] != "map fails":
         return {"told": True}
-    encoded = [quote(each) for each in everything] + [base64.b64encode(f"me:{each}".encode()) for each in everything]
+    encoded = [quote(each) for each in everything]
+    encoded += [base64.b64encode(f"me:{each}".encode()) for each in everything]
     raise RuntimeError(f"cannot log in with {everything} or {encoded}" + "." * 1900 + everything[1])
 """
 
@@ -91,7 +92,7 @@ class Echo(BaseHTTPRequestHandler):
         key = sent.removeprefix("Bearer ")
         told = f"{prompt}: {self.command} {self.path}?api_key={quote(key)} {dict(self.headers)}"
         basic = base64.b64encode(f"user:{key}".encode()).decode()
-        error = {"error": {"message": "." * 470 + sent + told, "tried": f"Basic {basic}"}}
+        error = {"error": {"message": "." * 477 + key + sent + told, "tried": f"Basic {basic}"}}
         status: int = {"refuse": 400, "busy": 503, "lost": 401}.get(prompt, 200)
         if prompt == "lost":
             error = {"detail": [sent, {"url": f"http://user:{quote(key, safe='')}@host{self.path}"}]}
