@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import GristmillError
+from .guard import guard_log
 from .metrics import observer as tracker
 from .run.events import Observer, Observers
 from .run.limits import Stop
@@ -55,6 +56,7 @@ def run(
     """
     from .spec.load import load
 
+    guard_log()
     spec = load(str(file), overrides)
     directory = RunDirectory.create(Path(run) if run is not None else spec.directory, name=spec.name)
     if until is not None and until not in spec.steps:
@@ -62,7 +64,7 @@ def run(
             f"there is no step {until!r} to stop after; the steps are {', '.join(spec.steps)}"
         )
     with directory.lock(), arrow_pool(), _executors(executor, ray_address) as make_executor:
-        directory.write_spec(spec.resolved())
+        directory.write_spec(spec.recorded())
         loop = Loop(
             spec=spec,
             file=str(file),

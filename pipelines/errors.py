@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .printable import shown
+
 
 class GristmillError(Exception):
     """Something a person can act on: one message that says what was found and how to mend it.
 
-    ``exit_code`` is what the command line exits with.
+    The message may quote files, servers and models: it loses its secrets and control sequences here, so whoever prints,
+    logs or stores it can do no harm. ``exit_code`` is what the command line exits with.
     """
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shown(message))
 
 
 @dataclass(frozen=True, slots=True)

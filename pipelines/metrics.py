@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
 from .errors import GristmillError
+from .printable import shown
 from .run.events import Event, Observer, Progress, RoundDone, RunEnded, RunStarted, StepDone
 
 Service = Literal["mlflow", "trackio"]
@@ -83,7 +84,7 @@ class MetricsObserver:
         try:
             self._take(event)
         except Exception as error:  # a server that is gone, a full disk over there
-            self.failure = f"metrics are off from here on: {type(error).__name__}: {error}"
+            self.failure = shown(f"metrics are off from here on: {type(error).__name__}: {error}")
 
     def _take(self, event: Event) -> None:
         if isinstance(event, RunStarted):
@@ -91,7 +92,8 @@ class MetricsObserver:
             if not self._started:
                 self._started = True
                 limits = {f"budget.{name}": limit for name, limit in event.budget.items()}
-                self._tracker.start(event.name, {"run": event.run, "rounds": event.rounds, **limits})
+                parameters = {"run": shown(event.run), "rounds": event.rounds, **limits}
+                self._tracker.start(event.name, parameters)
         elif isinstance(event, StepDone) and not event.reused:
             ledger, usage = event.ledger, event.usage
             figures = {

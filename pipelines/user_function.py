@@ -1,8 +1,8 @@
 """A user's own function, named in a pipeline file as ``module:function``: found, imported, fingerprinted.
 
 Modules are looked for in the working directory, in the folders added with :func:`look_in` (the
-pipeline file's), and among installed packages. Part of the ground floor: imports nothing heavy
-and, of the rest, only the errors.
+pipeline file's), and among the installed packages that offer functions (see :mod:`.code_origin`). Part of the ground
+floor: imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .code_origin import defining, refusal
 from .errors import DataError
 
+_OWN = "write a function of your own that calls it, in a module beside the pipeline file (under another name)"
 _PACKAGE = Path(__file__).resolve().parents[1]
 _folders: list[Path] = []
 #: module name -> digest of its source when it was imported here, to notice an edit since.
@@ -45,7 +47,8 @@ def load(reference: str) -> Callable[..., Any]:
     A module whose file was edited since it was imported in this process (a notebook) is imported
     again. Raises DataError where the reference is not of that form, where the module or the name in
     it cannot be found (with the nearest name there is), where the module fails while it is
-    imported, or where what is named cannot be called.
+    imported, where what is named cannot be called, or where it is of the standard library or of a package that
+    offers no functions (then nothing is imported).
     """
     if not is_reference(reference):
         raise DataError(
@@ -64,6 +67,9 @@ def load(reference: str) -> Callable[..., Any]:
     if not callable(found):
         raise DataError(f"'{reference}' is a {type(found).__name__}, not a function")
     function: Callable[..., Any] = found
+    home, _ = defining(function)
+    if (why := refusal(home)) is not None:
+        raise DataError(f"'{reference}' is defined in {home}, and {why}: {_OWN}")
     return function
 
 
@@ -74,15 +80,13 @@ def source_digest(reference: str) -> str:
     imports from elsewhere does not. Raises DataError as :func:`load` does, and where the function
     has no Python source (a built-in).
     """
-    function = load(reference)
-    target = inspect.unwrap(function)
-    module = sys.modules.get(getattr(target, "__module__", None) or "")
+    home, qualified = defining(load(reference))
+    module = sys.modules.get(home)
     file = _source_file(module)
     if module is None or file is None:
         raise DataError(
             f"'{reference}' has no Python source to fingerprint: wrap it in a function of a module of yours"
         )
-    qualified = getattr(target, "__qualname__", type(target).__qualname__)
     return blake2b(
         f"{module.__name__}:{qualified}\0".encode() + file.read_bytes(), digest_size=16
     ).hexdigest()
@@ -93,6 +97,8 @@ def _import(name: str, reference: str) -> ModuleType:
     # At the end of the path, so that a user's file never shadows an installed package.
     sys.path.extend(folder for folder in folders if folder not in sys.path)
     importlib.invalidate_caches()
+    if (why := refusal(name)) is not None:
+        raise DataError(f"'{reference}': {why}, and its functions are no steps: {_OWN}")
     try:
         module = importlib.import_module(name)
         if name in _imported and _imported[name] != _digest(module):

@@ -16,7 +16,18 @@ PARTS = ("datagen", "filters", "kernels", "pipelines", "trainer")
 #: What every part but the kernels may import: the contracts they share.
 GROUND = tuple(
     f"pipelines.{name}"
-    for name in ("operator", "records", "inference", "errors", "registry", "user_function")
+    for name in (
+        "operator",
+        "records",
+        "inference",
+        "errors",
+        "registry",
+        "user_function",
+        "secrets",
+        "printable",
+        "addresses",
+        "code_origin",
+    )
 )
 HEAVY = ("torch", "vllm", "ray", "transformers", "sentence_transformers", "datasets", "sklearn")
 SPARING = (*HEAVY, "numpy", "pyarrow", "pandas", "duckdb")

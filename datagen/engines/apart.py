@@ -25,6 +25,7 @@ from typing import IO, Any
 
 from ...pipelines.errors import EngineError, GristmillError, ModelError
 from ...pipelines.inference import Capability, Completion, EngineSettings, Request
+from ...pipelines.printable import shown
 
 #: Seconds that a child gets to free its engine before it is ended.
 PATIENCE = 20.0
@@ -118,7 +119,7 @@ class ApartEngine:
         self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, self._log.tell() - 4000))
         lines = self._log.read().decode(errors="replace").strip().splitlines()
-        return f"{how}: {lines[-1][:300]}" if lines else how
+        return f"{how}: {shown(lines[-1])[:300]}" if lines else how
 
 
 def _end(process: subprocess.Popen[bytes], connection: Connection) -> None:

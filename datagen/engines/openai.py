@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,8 +12,11 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from ...pipelines.addresses import holds, refusal, shown_address
 from ...pipelines.errors import EngineError, ModelError
 from ...pipelines.inference import Capability, Completion, EngineSettings, Request
+from ...pipelines.printable import shown
+from ...pipelines.secrets import learn_key, without
 from .backoff import AdaptiveLimit, pause_before, retry_after
 from .openai_wire import Wire
 from .options import EngineOptions
@@ -21,6 +25,8 @@ from .requests import check
 NEEDS_WEIGHTS = False
 APART = False
 
+#: A path is added to it, so nothing may follow its own.
+_SERVER = re.compile(r"https?://[^\s/?#]+[^\s?#]*")
 _EVERYWHERE: frozenset[Capability] = frozenset({"seed", "logprobs", "stop", "json_schema"})
 _VLLM: frozenset[Capability] = frozenset({"regex", "prompt_tokens"})
 #: Answers of a server that is busy, restarting or behind a proxy that timed out.
@@ -30,8 +36,8 @@ _TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 class Options(EngineOptions):
     """Where the server is, and how hard to drive it.
 
-    ``url``: up to and with ``/v1``. ``key_env``: the environment variable that holds the key; the
-    key itself is never written anywhere. ``flavor``: ``vllm`` for a vLLM server, which also takes
+    ``url``: up to and with ``/v1``, without user, password and query. ``key_env``: the environment variable that holds the
+    key; the key itself is never written anywhere. ``flavor``: ``vllm`` for a vLLM server, which also takes
     regexes and prompt tokens and reports token ids. ``supports``: the capabilities to rely on,
     where the server honours fewer than are assumed. ``concurrency``: the most requests at once;
     the engine starts lower and finds what the server bears. ``attempts``: tries a request in all.
@@ -63,8 +69,15 @@ class Options(EngineOptions):
     @field_validator("url")
     @classmethod
     def _is_http(cls, url: str) -> str:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError(f"found {url!r}; give an address such as http://localhost:8000/v1")
+        secret = refusal(url) or (holds(url, "a user or password") if "@" in url else None)
+        if secret is not None:
+            raise ValueError(
+                f"{secret}. Put it into an environment variable, and name that: `key_env: MY_KEY`"
+            )
+        if _SERVER.fullmatch(url) is None:
+            raise ValueError(
+                f"found {url.partition('?')[0]!r}; give an address such as http://localhost:8000/v1"
+            )
         return url.rstrip("/")
 
 
@@ -83,6 +96,7 @@ def start(settings: EngineSettings, options: Options) -> OpenAIEngine:
         key = os.environ.get(options.key_env)
         if not key:
             raise ModelError(f"the environment variable {options.key_env!r} (key_env) is not set")
+        learn_key(key)
     return OpenAIEngine(options, key)
 
 
@@ -94,13 +108,15 @@ class OpenAIEngine:
         self.vocab_size: int | None = None
         self._options = options
         self._key = key
+        self._secrets = () if key is None else (key,)
+        self._place = shown_address(options.url)
         self._wire = Wire(options.model, vllm=options.flavor == "vllm")
         self._limit = AdaptiveLimit(options.concurrency)
         self._client: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
-        return f"OpenAIEngine({self._options.model!r} at {self._options.url})"
+        return f"OpenAIEngine({self._options.model!r} at {self._place})"
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Completions in the order asked. Raises EngineError for the whole call.
@@ -171,17 +187,17 @@ class OpenAIEngine:
         raise self._error(request, f"{reason} (after {self._options.attempts} attempts)", retryable=True)
 
     def _read(self, request: Request, answer: Any) -> Completion:
+        """The completion, without the key: a server that repeats it must not bring it into the rows."""
         try:
-            return self._wire.completion(request, answer.json())
+            completion = self._wire.completion(request, answer.json())
+            return replace(completion, text=without(completion.text, self._secrets))
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise self._error(
                 request, f"an answer that is no completion ({type(error).__name__}: {error})", retryable=False
             ) from None
 
     def _error(self, request: Request, reason: str, *, retryable: bool) -> EngineError:
-        if self._key:  # a server may quote the header that it refuses
-            reason = reason.replace(self._key, "[key]")
-        return EngineError(f"request {request.id!r}: {self._options.url}: {reason}", retryable=retryable)
+        return EngineError(f"request {request.id!r}: {self._place}: {reason}", retryable=retryable)
 
 
 def _message(answer: Any) -> str:
@@ -192,7 +208,8 @@ def _message(answer: Any) -> str:
         text = said.get("message", said) if isinstance(said, dict) else said
     except (ValueError, AttributeError):
         text = answer.text
-    return " ".join(str(text).split())[:500]
+    # Without its secrets first: what is cut or folded is found no more.
+    return " ".join(shown(str(text)).split())[:500]
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -20,6 +20,14 @@ def add_pipeline(parser: argparse.ArgumentParser) -> None:
         dest="overrides",
         help="change the file's value",
     )
+    add_trust(parser)
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Whether a file that is not below the working directory is to be asked about."""
+    parser.add_argument(
+        "--trust", action="store_true", help="do not ask about a file that is not below the working directory"
+    )
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:

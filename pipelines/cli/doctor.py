@@ -7,7 +7,7 @@ import json
 
 HELP = "say what this machine offers: cores, memory, GPUs, engines, sandbox, models"
 
-MARKS = {"ok": "[green]ok     [/]", "missing": "[yellow]missing[/]"}
+COLORS = {"ok": "green", "missing": "yellow"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,16 +21,18 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([finding.as_dict() for finding in findings], indent=2))
         return 0
-    from rich.console import Console
-    from rich.markup import escape
+    from rich.text import Text
 
-    console = Console(highlight=False)
+    from .printing import console, words
+
+    out = console()
     group = ""
     for finding in findings:
         if finding.group != group:
             group = finding.group
-            console.print(f"[bold]{group}[/]")
-        console.print(f"  {MARKS[finding.state]} {finding.what}: {escape(finding.found)}", soft_wrap=True)
+            out.print(words(group, "bold"))
+        mark = (f"{finding.state:<7}", COLORS[finding.state])
+        out.print(Text.assemble("  ", mark, " ", words(f"{finding.what}: {finding.found}")), soft_wrap=True)
         if finding.fix:
-            console.print(f"          {escape(finding.fix)}", soft_wrap=True, style="dim")
+            out.print(words(f"          {finding.fix}", "dim"), soft_wrap=True)
     return 0

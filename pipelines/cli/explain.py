@@ -40,20 +40,17 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _show(found: Explanation) -> None:
-    from rich.markup import escape
-    from rich.text import Text
-
-    from .printing import console, short, table
+    from .printing import console, short, table, words
 
     out = console()
-    out.print(Text(f"{found.step}, round {found.round}: {found.weights}", style="bold"))
+    out.print(words(f"{found.step}, round {found.round}: {found.weights}", style="bold"))
     seeds = {seed for row in found.rows.values() for seed in row.seeds}
     tokens = sum(batch.tokens for batch in found.batches)
     for name, model in found.base.items():
         over = f" with {model['adapter']}" if model.get("adapter") else ""
-        out.print(Text(f"  over   {name}: {model['path']}{over}, digest {model['digest']}"))
+        out.print(words(f"  over   {name}: {model['path']}{over}, digest {model['digest']}"))
     out.print(
-        Text(
+        words(
             f"  from   {len(found.batches):,} optimizer steps over {len(found.rows):,} rows "
             f"({tokens:,} tokens), which descend from {len(seeds):,} seeds"
         )
@@ -62,49 +59,47 @@ def _show(found: Explanation) -> None:
     for step in found.path:
         digests = {**(step.get("models") or {}), **(step.get("content") or {})}
         told = ", ".join(f"{name} {str(digest)[:16]}" for name, digest in digests.items())
-        path.add_row(
-            step["name"], escape(step["operator"]), str(step["seed"]), step["fingerprint"][:12], escape(told)
-        )
+        cells = (step["name"], step["operator"], step["seed"], step["fingerprint"][:12], told)
+        path.add_row(*map(words, cells))
     out.print(path)
     batches = table("batch", "loss", "lr", "tokens", "rows", numbers=("batch", "loss", "lr", "tokens"))
     for batch in found.batches:
         names = ", ".join(name for name, _ in batch.rows[:4])
         names += f" and {len(batch.rows) - 4} more" if len(batch.rows) > 4 else ""
-        batches.add_row(str(batch.step), f"{batch.loss:.4f}", f"{batch.lr:.2e}", f"{batch.tokens:,}", names)
+        batches.add_row(
+            str(batch.step), f"{batch.loss:.4f}", f"{batch.lr:.2e}", f"{batch.tokens:,}", words(names)
+        )
     out.print(batches)
     hardest = sorted(_losses(found).items(), key=lambda each: -each[1])[:8]
     if hardest:
         rows = table("rows with the greatest last loss", "loss", "seeds", "prompt", numbers=("loss",))
         for name, loss in hardest:
             origin = found.rows[name]
-            rows.add_row(
-                name,
-                f"{loss:.3f}",
-                ", ".join(origin.seeds),
-                escape(short(origin.prompt, 60)),
-            )
+            row = (name, f"{loss:.3f}", ", ".join(origin.seeds), short(origin.prompt, 60))
+            rows.add_row(*map(words, row))
         out.print(rows)
     out.print("every row of a batch: --batch N; everything: --json; one row: gristmill why RUN ROW")
 
 
 def _show_batch(found: Explanation, batch: Batch) -> None:
-    from rich.markup import escape
-
-    from .printing import console, short, table
+    from .printing import console, short, table, words
 
     out = console()
-    out.print(f"optimizer step {batch.step} of {found.step}, round {found.round}: loss {batch.loss:.4f}")
+    out.print(
+        words(f"optimizer step {batch.step} of {found.step}, round {found.round}: loss {batch.loss:.4f}")
+    )
     rows = table("row", "loss", "seeds", "sample", "prompt", "response", numbers=("loss", "sample"))
     for name, loss in batch.rows:
         origin = found.rows[name]
-        rows.add_row(
+        cells = (
             name,
             "" if loss is None else f"{loss:.3f}",
             ", ".join(origin.seeds),
-            "" if origin.sample is None else str(origin.sample),
-            escape(short(origin.prompt, 50)),
-            escape(short(origin.response, 50)),
+            "" if origin.sample is None else origin.sample,
+            short(origin.prompt, 50),
+            short(origin.response, 50),
         )
+        rows.add_row(*map(words, cells))
     out.print(rows)
 
 

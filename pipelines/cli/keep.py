@@ -35,35 +35,32 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _show(found: WhatIf) -> None:
-    from rich.markup import escape
-    from rich.text import Text
-
-    from .printing import console, table
+    from .printing import console, table, words
 
     out = console()
-    out.print(Text(f"{found.step}, round {found.round}: {found.rows:,} rows came in", style="bold"))
+    out.print(words(f"{found.step}, round {found.round}: {found.rows:,} rows came in", style="bold"))
     counts = table("", "condition", "kept", "rate", numbers=("kept", "rate"))
     for when, expression, kept in (
         ("now", found.current, found.now),
         ("what if", found.expression, found.then),
     ):
-        counts.add_row(when, escape(expression), f"{kept:,}", _rate(kept, found.rows))
+        counts.add_row(when, words(expression), f"{kept:,}", _rate(kept, found.rows))
     out.print(counts)
     out.print(
         f"{found.both:,} rows are kept by both, {found.then - found.both:,} only by the new condition, "
         f"{found.now - found.both:,} only by the present one"
     )
     for name, value in (found.summary.get("thresholds") or {}).items():
-        out.print(Text(f"  {name} is cut at {value:.6g}"))
+        out.print(words(f"  {name} is cut at {value:.6g}"))
     for rule, rows in (found.summary.get("failed") or {}).items():
-        out.print(Text(f"  {rows:,} rows fail {rule}"))
+        out.print(words(f"  {rows:,} rows fail {rule}"))
     if found.groups:
         groups = table(
             found.by or "", "rows", "now", "what if", "change", numbers=("rows", "now", "what if", "change")
         )
         for group in found.groups:
             groups.add_row(
-                "(none)" if group.name is None else escape(group.name),
+                words("(none)" if group.name is None else group.name),
                 f"{group.rows:,}",
                 f"{group.now:,}  {_rate(group.now, group.rows)}",
                 f"{group.then:,}  {_rate(group.then, group.rows)}",
@@ -71,7 +68,7 @@ def _show(found: WhatIf) -> None:
             )
         out.print(groups)
         if any(group.name is None for group in found.groups):
-            out.print(f"(none): rows that never reached a step that gives a {found.by}")
+            out.print(words(f"(none): rows that never reached a step that gives a {found.by}"))
 
 
 def _rate(part: int, whole: int) -> str:

@@ -6,10 +6,13 @@ import argparse
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from ... import __version__
 from ..errors import GristmillError
+from ..guard import guarded
+from ..printable import shown
 
 #: command -> what it does. Kept here, so that the list of commands needs none of their modules.
 COMMANDS = {
@@ -45,32 +48,37 @@ class UnknownCommand(GristmillError):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
+    with guarded():
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(given: list[str]) -> int:
     try:
         code = _dispatch(given)
         # Met here, where it can still be answered quietly, not in the interpreter's own exit.
         sys.stdout.flush()
         return code
     except GristmillError as error:
-        if debug:
-            raise
-        print(error, file=sys.stderr)
+        print(_where(given) or error, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        if debug:
-            raise
+        print(_where(given), end="", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader (`| head`) has gone: nothing is left to say, and no later flush may complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if debug:
-            raise
-        said = " ".join(str(error).split())[:300]
-        print(f"internal error: {type(error).__name__}: {said} (run with --debug for where)", file=sys.stderr)
+        said = " ".join(shown(str(error)).split())[:300]
+        told = f"internal error: {type(error).__name__}: {said} (run with --debug for where)"
+        print(_where(given) or told, file=sys.stderr)
         return INTERNAL
+
+
+def _where(given: list[str]) -> str:
+    """With ``--debug``, the traceback of the error that is being handled: printed here, since the interpreter would print
+    it past the guard. Else nothing."""
+    return traceback.format_exc() if "--debug" in given else ""
 
 
 def _dispatch(given: list[str]) -> int:

@@ -54,6 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     from ...trainer.merging.merge import merge
     from ..weights import fetch
+    from .printing import say
 
     with progress_bar("merging") as progress:
         merge(
@@ -68,5 +69,5 @@ def main(args: argparse.Namespace) -> int:
             skip=args.skip,
             progress=progress,
         )
-    print(args.out)
+    say(args.out)
     return 0

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ..printable import printable
+
 if TYPE_CHECKING:
     from ..weights import Progress
 
@@ -63,53 +65,57 @@ def _list(*, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"cache": str(cache_dir()), "models": rows}, indent=2))
         return 0
-    from rich.console import Console
     from rich.table import Table
+
+    from .printing import console, words
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("model", "kind", "licence", "size", "cached"):
         table.add_column(column, justify="right" if column == "size" else "left", no_wrap=True)
     for row in rows:
         size = f"{int(str(row['bytes'])) / 1e9:.2f} GB"
-        table.add_row(
-            str(row["name"]), str(row["kind"]), str(row["licence"]), size, "yes" if row["path"] else "no"
-        )
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(f"cache: {cache_dir()}", soft_wrap=True)
+        cells = (row["name"], row["kind"], row["licence"], size, "yes" if row["path"] else "no")
+        table.add_row(*map(words, cells))
+    out = console()
+    out.print(table)
+    out.print(words(f"cache: {cache_dir()}"), soft_wrap=True)
     return 0
 
 
 def _pull(name: str) -> int:
     from ..weights import resolve
+    from .printing import say
 
     with shown(name) as progress:
         weights = resolve(name, progress)
-    print(weights.path)
+    say(weights.path)
     return 0
 
 
 def _path(name: str) -> int:
     from ..errors import ModelError
     from ..weights import exists, fetch
+    from .printing import say
 
     if not exists(name):
         raise ModelError(f"{name} is not on this machine: run 'gristmill models pull {name}'")
-    print(fetch(name))
+    say(fetch(name))
     return 0
 
 
 def _remove(name: str) -> int:
     from ..weights import remove
+    from .printing import say
 
     for model in remove(name):
-        print(f"removed {model.path} ({model.bytes / 1e9:.2f} GB)")
+        say(f"removed {model.path} ({model.bytes / 1e9:.2f} GB)")
     return 0
 
 
 @contextmanager
 def shown(name: str) -> Iterator[Progress]:
     """A progress bar on a terminal's standard error; elsewhere one line a stage."""
+    name = printable(name)
     if not sys.stderr.isatty():
         stages: set[str] = set()
 
@@ -124,7 +130,7 @@ def shown(name: str) -> Iterator[Progress]:
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[size]}"))
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[size]}"))
     with Bars(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task(name, total=None, size="")
 

@@ -41,7 +41,10 @@ def main(args: argparse.Namespace) -> int:
     from ..plan.show import show, show_difference
     from ..spec.load import load
     from ..store.run_directory import RunDirectory
+    from .printing import say
+    from .trust import make_sure
 
+    make_sure(args.file, args.overrides, trusted=args.trust)
     spec = load(args.file, args.overrides)
     against = RunDirectory.open(args.against) if args.against else None
     run = _run(Path(args.run) if args.run else spec.directory, named=args.run is not None) or against
@@ -56,13 +59,13 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(record, indent=2))
         return 0
-    print(show(plan, estimate(plan, run), run=str(run.path) if run else None))
+    say(show(plan, estimate(plan, run), run=str(run.path) if run else None))
     if against is not None:
         earlier = [each.plan for each in against.rounds() if each.number <= number]
         if not earlier:
             raise GristmillError(f"{against.path} has no round to compare with: nothing was run there")
         before = earlier[-1]
-        print("\n" + show_difference(difference(before, record), str(against.path)))
+        say("\n" + show_difference(difference(before, record), str(against.path)))
     return 0
 
 

@@ -30,7 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     from ..answers.preview import preview
     from .printing import print_json
+    from .trust import make_sure
 
+    make_sure(args.file, args.overrides, trusted=args.trust)
     tried = preview(args.file, args.rows, engine=args.engine, overrides=args.overrides)
     if args.json:
         from dataclasses import asdict
@@ -43,11 +45,10 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _show(tried: Tried) -> None:
-    from rich.markup import escape
     from rich.text import Text
 
     from ..report.samples import because
-    from .printing import console, short, table
+    from .printing import console, short, table, words
 
     out = console()
     counts: dict[str, int] = {}
@@ -61,13 +62,13 @@ def _show(tried: Tried) -> None:
         parents = ", ".join(_end(name) for name in row["_parents"] or [])
         why = because(row.get("_reason"))
         fate = f"{row['_fate']}: {short(why, 60)}" if why else row["_fate"]
-        cells = [escape(short(_value(row, name), 70)) for name in columns]
-        rows.add_row(_end(row["_id"]), parents, escape(fate), *cells)
+        cells = [short(_value(row, name), 70) for name in columns]
+        rows.add_row(*map(words, (_end(row["_id"]), parents, fate, *cells)))
     out.print(rows)
     if len(tried.rows) > SHOWN:
         out.print(f"and {len(tried.rows) - SHOWN} more rows")
     if len(tried.columns) > COLUMNS:
-        out.print(f"more columns: {', '.join(tried.columns[COLUMNS:])}")
+        out.print(words(f"more columns: {', '.join(tried.columns[COLUMNS:])}"))
 
 
 def _value(row: Mapping[str, Any], name: str) -> str:

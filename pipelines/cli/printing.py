@@ -7,9 +7,13 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..printable import printable, shown
+from ..secrets import scrubbed
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 
 def console() -> Console:
@@ -18,7 +22,9 @@ def console() -> Console:
 
     from rich.console import Console
 
-    return Console() if sys.stdout.isatty() else Console(width=160, no_color=True)
+    if sys.stdout.isatty():
+        return Console(highlight=False)
+    return Console(width=160, color_system=None, force_terminal=False, highlight=False)
 
 
 def table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
@@ -28,19 +34,31 @@ def table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
 
     made = Table(box=SIMPLE, pad_edge=False)
     for name in columns:
-        made.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+        made.add_column(words(name), justify="right" if name in numbers else "left", overflow="fold")
     return made
 
 
+def words(text: object, style: str = "") -> Text:
+    """Text as it is: without secrets and control sequences, and what looks like markup (``[red]``, ``:smile:``) stands."""
+    from rich.text import Text
+
+    return Text(shown(str(text)), style=style)
+
+
+def say(text: object) -> None:
+    """Print text that may quote a file, a folder or a model."""
+    print(shown(str(text)))
+
+
 def print_json(answer: Any) -> None:
-    """A dataclass as JSON."""
+    """A dataclass as JSON, without secrets; control characters are escaped."""
     value = asdict(answer) if is_dataclass(answer) and not isinstance(answer, type) else answer
-    print(json.dumps(value, indent=1, ensure_ascii=False, default=_plain))
+    print(printable(json.dumps(scrubbed(value), indent=1, ensure_ascii=False, default=_plain)))
 
 
 def short(text: object, most: int = 100) -> str:
-    """One line of at most ``most`` characters, without control codes."""
-    line = "".join(each if each.isprintable() else " " for each in " ".join(str(text).split()))
+    """One line of at most ``most`` characters, without secrets and control sequences."""
+    line = " ".join(shown(str(text)).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 

@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     from ...trainer.quantize import quantize_model
     from ..weights import fetch
+    from .printing import say
 
     with progress_bar("quantizing") as progress:
         done = quantize_model(
@@ -32,7 +33,7 @@ def main(args: argparse.Namespace) -> int:
             nested=not args.flat_scales,
             progress=progress,
         )
-    print(
+    say(
         f"{args.out}: {done.tensors} layers in {args.format}, "
         f"{done.bytes_before / 1e6:.1f} MB before, {done.bytes_after / 1e6:.1f} MB after"
     )

@@ -20,10 +20,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
+    from ..printable import printable
     from ..spec.locate import locate, recipes
 
     if args.name is not None:
-        print(recipes().get(args.name, locate(args.name)).read_text(encoding="utf-8"), end="")
+        print(printable(recipes().get(args.name, locate(args.name)).read_text(encoding="utf-8")), end="")
         return 0
     found = {name: about(path) for name, path in recipes().items()}
     if args.json:

@@ -14,6 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     from ..report.build import build
     from ..store.run_directory import RunDirectory
+    from .printing import say
 
-    print(build(RunDirectory.open(args.run)))
+    say(build(RunDirectory.open(args.run)))
     return 0

@@ -40,7 +40,10 @@ def main(args: argparse.Namespace) -> int:
     from ..api import open_run, run
     from ..run.limits import Stop
     from ..view.choose import choose
+    from .printing import say
+    from .trust import make_sure
 
+    make_sure(args.file, args.overrides, trusted=args.trust)
     stop = Stop()
     view = Following(choose(quiet=args.quiet, json=args.json))
     try:
@@ -60,7 +63,7 @@ def main(args: argparse.Namespace) -> int:
         if view.run is not None and not args.no_report:
             report = open_run(view.run).report()
             if not (args.quiet or args.json):
-                print(f"report  {report}")
+                say(f"report  {report}")
     return 0
 
 

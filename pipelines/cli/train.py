@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from .arguments import positive
+from .arguments import add_trust, positive
 from .stopping import stopping
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         dest="overrides",
         help="change the file's value, as in epochs=3 or adapter.rank=8",
     )
+    add_trust(parser)
     parser.add_argument(
         "--show-tokens",
         type=positive,
@@ -55,7 +56,10 @@ def main(args: argparse.Namespace) -> int:
     from ..run.limits import Stop
     from ..spec.load import load_training
     from ..view.choose import choose
+    from .printing import say
+    from .trust import make_sure
 
+    make_sure(args.file, args.overrides, trusted=args.trust)
     spec = load_training(args.file, args.overrides)
     if args.show_tokens is not None:
         return _show_tokens(spec, args)
@@ -69,7 +73,7 @@ def main(args: argparse.Namespace) -> int:
 
         print(json.dumps({"event": "Trained", "adapter": str(made.path), "metrics": dict(made.metrics)}))
     else:
-        print("\n".join(f"{name:<8} {text}" for name, text in _told(made)))
+        say("\n".join(f"{name:<8} {text}" for name, text in _told(made)))
     return 0
 
 
@@ -81,12 +85,13 @@ def _show_tokens(spec: PipelineSpec, args: argparse.Namespace) -> int:
     from ..run.limits import Stop
     from ..spec.training_file import DATA
     from ..store.run_directory import RunDirectory
+    from .printing import say
 
     if not are_read(spec, args.file):
         stop = Stop()
         with stopping(stop):
             run(args.file, overrides=args.overrides, observer=Observers(), stop=stop, until=DATA)
-    print(labels(spec, args.file, RunDirectory.open(spec.directory), args.show_tokens))
+    say(labels(spec, args.file, RunDirectory.open(spec.directory), args.show_tokens))
     return 0
 
 

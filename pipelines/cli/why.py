@@ -31,26 +31,23 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _show(found: Lineage) -> None:
-    from rich.markup import escape
-    from rich.text import Text
-
-    from .printing import console, short, table
+    from .printing import console, short, table, words
 
     out = console()
-    out.print(Text(f"row {found.id}", style="bold"))
-    for name, words in found.texts.items():
-        out.print(Text(f"  {name}: {short(words, 300)}"))
+    out.print(words(f"row {found.id}", style="bold"))
+    for name, text in found.texts.items():
+        out.print(words(f"  {name}: {short(text, 300)}"))
     fates = table("round", "step", "fate", "why")
     for fate in found.fates:
         rounds = ", ".join(map(str, fate.rounds))
-        fates.add_row(rounds, escape(f"{fate.step}  {fate.operator}"), fate.fate, escape(_because(fate)))
+        fates.add_row(*map(words, (rounds, f"{fate.step}  {fate.operator}", fate.fate, _because(fate))))
     out.print(fates)
     for heading, relatives in (("parents, up to the seeds", found.ancestors), ("children", found.children)):
         if relatives:
             listed = table(heading, "step", "text")
             for each in relatives:
                 indent = "  " * (each.distance - 1)
-                listed.add_row(f"{indent}{each.id}", each.step, escape(short(each.text, 90)))
+                listed.add_row(*map(words, (f"{indent}{each.id}", each.step, short(each.text, 90))))
             out.print(listed)
     if not found.ancestors:
         out.print("it has no parents: it is a seed")

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..secrets import scrubbed
 from .make import operator_name
 from .nodes import Plan, PlannedModel, PlannedStep
 
 
 def as_record(plan: Plan) -> dict[str, Any]:
-    """The plan as ``rounds/N/plan.json`` holds it (without the versions, which the run adds)."""
-    return {
-        "round": plan.round,
-        "steps": {step.name: _step(step, plan) for step in plan.steps},
-        "models": {name: _model(model) for name, model in plan.models.items()},
-    }
+    """The plan as ``rounds/N/plan.json`` holds it: without secrets (and the versions, which the run adds)."""
+    record: dict[str, Any] = scrubbed(
+        {
+            "round": plan.round,
+            "steps": {step.name: _step(step, plan) for step in plan.steps},
+            "models": {name: _model(model) for name, model in plan.models.items()},
+        }
+    )
+    return record
 
 
 def _step(step: PlannedStep, plan: Plan) -> dict[str, Any]:

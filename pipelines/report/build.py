@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from ..printable import shown
 from ..store.files import write_bytes
 from ..store.run_directory import RunDirectory
 from . import sections
@@ -16,7 +17,6 @@ from .distributions import length_figures, score_figures
 from .embedding_map import embedding_map
 from .gather import RoundData, gather
 from .samples import kept_samples, rejected_samples
-from .secrets import scrub
 
 HERE = Path(__file__).parent
 NAME = "report.html"
@@ -28,7 +28,7 @@ def build(run: RunDirectory) -> Path:
     Raises StoreError where the run has no round yet, or a part is damaged, or nothing can be written.
     """
     path = run.path / NAME
-    write_bytes(path, scrub(render(run)).encode())
+    write_bytes(path, shown(render(run)).encode())
     return path
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import StoreError
+from ..secrets import scrubbed
 from ..view.intervals import Interval, intervals
 from ..view.summary import duration
 from . import charts
 from .gather import RoundData, RunData, Step
-from .secrets import without_secrets
 
 
 def tiles(run: RunData) -> list[tuple[str, str]]:
@@ -178,9 +178,7 @@ def provenance(run: RunData) -> list[dict[str, Any]]:
         {
             "number": data.number,
             "versions": dict(data.plan.get("versions") or {}),
-            "models": {
-                name: without_secrets(model) for name, model in (data.plan.get("models") or {}).items()
-            },
+            "models": {name: scrubbed(model) for name, model in (data.plan.get("models") or {}).items()},
             "steps": [_identity(step) for step in data.steps],
         }
         for data in run.rounds
@@ -195,7 +193,7 @@ def spec_text(run: RunData) -> str:
         document = yaml.safe_load((run.directory.path / "spec.yaml").read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
         return ""
-    return yaml.safe_dump(without_secrets(document), sort_keys=False, allow_unicode=True, width=100)
+    return yaml.safe_dump(scrubbed(document), sort_keys=False, allow_unicode=True, width=100)
 
 
 def flat(summary: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -225,7 +223,7 @@ def _identity(step: Step) -> dict[str, Any]:
         "seed": plan.get("seed"),
         "models": plan.get("models") or {},
         "content": plan.get("content") or {},
-        "params": json.dumps(without_secrets(plan.get("params") or {}), indent=1, ensure_ascii=False),
+        "params": json.dumps(scrubbed(plan.get("params") or {}), indent=1, ensure_ascii=False),
     }
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from ..inference import Usage
+from ..printable import shown
 from ..store.ledger import Ledger
 
 
@@ -81,10 +82,13 @@ class Progress(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice(Event):
-    """A sentence for the person who watches."""
+    """A sentence for the person who watches: without secrets and control sequences, whatever it quotes."""
 
     text: str
     level: Literal["info", "warning"] = "info"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", shown(self.text))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,12 +102,15 @@ class RoundDone(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded(Event):
-    """The run stops. ``message`` says why, and how to go on."""
+    """The run stops. ``message`` says why, and how to go on, without secrets and control sequences."""
 
     status: Literal["done", "budget", "interrupted", "failed"]
     message: str
     seconds: float
     usage: Usage
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", shown(self.message))
 
 
 class Observer(Protocol):

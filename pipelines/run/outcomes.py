@@ -16,6 +16,7 @@ import pyarrow.compute
 
 from ..errors import DataError
 from ..operator import Failed, Filtered, Kept, Made, Map, Operator, Outcome, Verdicts
+from ..printable import printable, shown
 from ..records import Row
 from ..store.parts import FAILED, FATE, FILTERED, ID, KEPT, PARENTS, REASON, REASON_TYPE
 
@@ -217,7 +218,8 @@ def _fate(outcome: Outcome) -> str:
 
 def _reason(outcome: Outcome) -> dict[str, Any] | None:
     if isinstance(outcome, Filtered):
-        return {"rule": outcome.rule, "score": outcome.score, "neighbour": outcome.neighbour}
+        return {"rule": printable(outcome.rule), "score": outcome.score, "neighbour": outcome.neighbour}
     if isinstance(outcome, Failed):
-        return {"error": outcome.error[:2000], "retryable": outcome.retryable}
+        # What a server or a user's function says of an error is cut only once no secret can be cut in two.
+        return {"error": shown(outcome.error)[:2000], "retryable": outcome.retryable}
     return None

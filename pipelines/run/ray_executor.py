@@ -19,8 +19,9 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from .. import user_function
+from .. import secrets, user_function
 from ..errors import GristmillError, ModelError
+from ..guard import guard_worker
 from ..inference import Capability, Completion, Embedder, Engine, EngineSettings, ModelWeights, Request
 from ..operator import Context
 from ..plan.nodes import Plan
@@ -42,6 +43,7 @@ class EngineActor:
         # Ray gives an actor as many threads as it reserves cores, and libraries read this when they are imported. Asked for as the
         # actor's environment it would cost a process started from nothing, seconds.
         os.environ["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)
+        guard_worker()
         self._engine = start_here(settings)
 
     async def vocab_size(self) -> int | None:
@@ -108,6 +110,7 @@ class Job:
     embedders: Mapping[str | None, ModelWeights]
     tables: Mapping[str, pa.Table]
     folder: Path
+    secrets: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,9 @@ class Carrier:
 
 
 def _open(job: Job) -> Chain:
+    guard_worker()
+    for secret in job.secrets:
+        secrets.learn_key(secret)
     user_function.look_in(job.folder)
     models = WorkerModels(job)
     contexts: dict[str, Context] = {
@@ -209,6 +215,7 @@ class RayExecutor:
             embedders={name: self._table.embedder_weights(name) for name in sorted(named)},
             tables={name: contexts[stage.head.name].table(name) for name in sorted(reads)},
             folder=Path.cwd(),
+            secrets=secrets.learned(),
         )
         self._job = ray.put(job)
 

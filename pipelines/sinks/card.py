@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from ..printable import shown
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -37,7 +39,7 @@ def data_card(table: pa.Table, context: Context, *, title: str, form: str, licen
         "\n## Licence\n",
         _licence(licence),
     ]
-    return "\n".join(parts) + "\n"
+    return shown("\n".join(parts) + "\n")
 
 
 def _front_matter(table: pa.Table, title: str, licence: str | None) -> str:

@@ -23,7 +23,9 @@ def locate(name: str | Path) -> Path:
     packaged = recipes()
     if str(name) in packaged:
         return packaged[str(name)]
-    if path.exists():
+    if "://" in str(name):
+        said = "is an address, and a pipeline file can run commands: download it, read it, then run the file"
+    elif path.exists():
         said = "is not a file" if not path.is_dir() else "is a folder, not a pipeline file"
     else:
         near = nearest(str(name).removesuffix(".yaml"), packaged)

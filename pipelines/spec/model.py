@@ -21,6 +21,7 @@ from pydantic import (
 
 from ..errors import Problem
 from ..operator import Operator
+from ..secrets import scrubbed
 
 OnFailure: TypeAlias = Literal["continue", "accept", "stop"]
 
@@ -204,6 +205,12 @@ class PipelineSpec(Frozen):
         import yaml
 
         return yaml.safe_dump(self._document, sort_keys=False, allow_unicode=True, width=110)
+
+    def recorded(self) -> str:
+        """The same without secrets: what a run directory keeps."""
+        import yaml
+
+        return yaml.safe_dump(scrubbed(self._document), sort_keys=False, allow_unicode=True, width=110)
 
     def problem(self, path: tuple[str, str], message: str) -> Problem:
         """A mistake in a step or a model, ``("steps", name)``, at its place in the file."""

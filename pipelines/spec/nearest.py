@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from ..printable import shown
+
 #: Valid names are listed in full only where there are no more than this.
 LISTED = 12
 
@@ -33,7 +35,7 @@ def suggestion(found: object, valid: Iterable[str]) -> str:
 
 
 def brief(value: object, width: int = 60) -> str:
-    """A value as it is shown in a message: one line, cut where it is long."""
+    """A value as it is shown in a message: one line, without secrets, cut where it is long."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -42,5 +44,5 @@ def brief(value: object, width: int = 60) -> str:
         return "a mapping" if value else "an empty mapping"
     if isinstance(value, list):
         return "a list" if value else "an empty list"
-    text = repr(value)
+    text = shown(repr(value))
     return text if len(text) <= width else text[: width - 4] + " ..."

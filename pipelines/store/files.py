@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
+from ..secrets import scrubbed
 
 #: Files still being written; removed when a run starts.
 TEMPORARY = ".writing"
@@ -57,8 +58,10 @@ def sync_directory(path: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """JSON, atomically."""
-    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n").encode())
+    """JSON, atomically, without secrets."""
+    write_bytes(
+        path, (json.dumps(scrubbed(value), indent=1, ensure_ascii=False, default=str) + "\n").encode()
+    )
 
 
 def read_json(path: Path) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any, TextIO
 
 from ..run.events import Event
+from ..secrets import scrubbed
 
 
 class JsonView:
@@ -20,8 +21,8 @@ class JsonView:
 
 
 def plain(event: Event) -> dict[str, Any]:
-    """An event as JSON-able values. Numbers that JSON lacks (NaN, infinities) become null."""
-    fields: dict[str, Any] = asdict(event)
+    """An event as JSON-able values, without secrets. Numbers that JSON lacks (NaN, infinities) become null."""
+    fields: dict[str, Any] = scrubbed(asdict(event))
     return {"event": type(event).__name__, **{key: _finite(value) for key, value in fields.items()}}
 
 

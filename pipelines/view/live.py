@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ..printable import shown
 from ..run.events import Event, Notice, RunEnded, RunStarted
 from .state import RunView, StepView, fold
 from .summary import duration, peak_memory, summary
@@ -59,7 +60,7 @@ def _header(view: RunView, now: float) -> Text:
     header = Text(view.name, style="bold")
     if view.rounds > 1:
         header.append(f"  round {view.round}/{view.rounds}", style="cyan")
-    header.append(f"  {duration(view.elapsed(now))}  {view.run}", style="dim")
+    header.append(f"  {duration(view.elapsed(now))}  {shown(view.run)}", style="dim")
     rate = view.rate(now)
     if rate is not None:
         header.append(f"  {rate:,.0f} tokens/s", style="green")

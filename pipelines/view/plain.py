@@ -6,6 +6,7 @@ from typing import TextIO
 
 from rich.console import Console
 
+from ..printable import shown
 from ..run.events import Event, Notice, PartDone, Progress, RunEnded, RunStarted, StepDone
 from .state import RunView, StepView, fold
 from .summary import duration, peak_memory, summary
@@ -41,12 +42,12 @@ class PlainView:
             case Notice():
                 self._line(f"warning: {event.text}" if event.level == "warning" else event.text)
             case RunEnded() if self.view.started:
-                console = Console(file=self._stream, no_color=True, color_system=None, width=120)
+                console = Console(file=self._stream, force_terminal=False, color_system=None, width=120)
                 console.print(summary(self.view, peak_memory()))
                 self._stream.flush()
 
     def _line(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+        print(shown(text), file=self._stream, flush=True)
 
 
 def done_line(step: StepView) -> str:

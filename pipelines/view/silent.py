@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TextIO
 
+from ..printable import shown
 from ..run.events import Event, Notice, RunEnded
 from .state import RunView, fold
 
@@ -22,4 +23,4 @@ class SilentView:
         elif isinstance(event, RunEnded) and self.view.started:
             from .summary import headline
 
-            print(headline(self.view), file=self._stream, flush=True)
+            print(shown(headline(self.view)), file=self._stream, flush=True)

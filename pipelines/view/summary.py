@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from ..printable import shown
 from ..run.occupancy import told
 from .intervals import Interval, intervals
 from .state import RunView, StepView
@@ -85,10 +86,10 @@ def _blocks(view: RunView, memory: tuple[int, int]) -> Iterator[RenderableType]:
         )
     own, children = (size / 2**30 for size in memory)
     yield Text(f"peak memory {own:.2f} GiB here, {children:.2f} GiB in the largest child process")
-    yield from (Text(f"data    {location}") for location in view.locations)
+    yield from (Text(shown(f"data    {location}")) for location in view.locations)
     if view.run:
         report = Path(view.run) / "report.html"
-        yield Text(f"report  {report}" if report.exists() else f"run     {view.run}")
+        yield Text(shown(f"report  {report}" if report.exists() else f"run     {view.run}"))
     yield Text(headline(view), style="bold")
 
 

@@ -26,9 +26,10 @@ EXPRESSION = "passed AND self_certainty > quantile(0.2)"
 
 
 class RunBuilder:
-    """Writes the steps of rounds into a run directory, in two parts each."""
+    """Writes the steps of rounds into a run directory, in two parts each. ``more``: stands at the end of every prompt."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, more: str = "") -> None:
+        self.more = more
         self.run = RunDirectory.create(path, name="verified-instructions")
         self.steps: dict[str, dict[str, Any]] = {}
         self.tables: dict[str, pa.Table] = {}
@@ -87,7 +88,9 @@ class RunBuilder:
 
     def round(self, number: int) -> None:
         self.steps, self.tables = {}, {}
-        self.source("seeds", [{"prompt": f"Write about {TOPICS[i % 6]}, item {i}."} for i in range(60)])
+        self.source(
+            "seeds", [{"prompt": f"Write about {TOPICS[i % 6]}, item {i}.{self.more}"} for i in range(60)]
+        )
         self.source("evals", [{"prompt": f"Held-out task {i}."} for i in range(100)])
         self.answers(number)
         self.scored(number)
@@ -275,10 +278,24 @@ class RunBuilder:
         return summary
 
 
+#: What a terminal must not obey, and rich not read as markup.
+ORDERS = " \x1b[31mOWNED\x1b]52;c;T1dO\x07\x9b2J\u202e\rOVER [blink]MARK[/blink] [/] \\"
+
+
 @pytest.fixture(scope="session")
 def built_run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """Two rounds: seeds and tasks shared, the rest made anew; promoted, then abstained."""
-    builder = RunBuilder(tmp_path_factory.mktemp("runs") / "finished")
+    return build_run(tmp_path_factory.mktemp("runs") / "finished")
+
+
+@pytest.fixture(scope="session")
+def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """The same run, of prompts that are orders to a terminal."""
+    return build_run(tmp_path_factory.mktemp("runs") / "hostile", ORDERS)
+
+
+def build_run(path: Path, more: str = "") -> RunDirectory:
+    builder = RunBuilder(path, more)
     builder.run.write_spec("gristmill: 1\nname: verified-instructions\nbudget: {tokens: 400000, time: 900}\n")
     for number in (1, 2):
         builder.round(number)

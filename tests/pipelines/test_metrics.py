@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,6 +68,18 @@ def test_figures_of_steps_training_and_rounds_go_out() -> None:
     assert not any(name.startswith("old.") or "text" in name for name, _ in tracker.figures)
     assert tracker.status == "done"
     assert watching.failure is None
+
+
+def test_no_secret_goes_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "planted-value")
+    tracker, broken = Kept(), MetricsObserver(Kept(broken=True))
+    started = RunStarted(run="runs/planted-value", name="n", round=1, rounds=1, steps=[], budget={}, spent={})
+    MetricsObserver(tracker).on(started)
+    assert tracker.parameters["run"] == "runs/***"
+    monkeypatch.setattr(Kept, "log", lambda *_: Path("/absent/planted-value").read_text())
+    for event in events(1):
+        broken.on(event)
+    assert "/absent/***" in (broken.failure or "")
 
 
 def test_a_service_that_breaks_does_not_stop_the_run() -> None:

@@ -162,7 +162,7 @@ def test_the_key_is_sent_and_never_shown(listen: Listen, monkeypatch: pytest.Mon
     with pytest.raises(EngineError) as caught:
         call(engine, ask("x"))
     assert server.seen[0][1]["authorization"] == "Bearer sk-topsecret"
-    assert "status 401: the key [key] is not valid" in str(caught.value)
+    assert "status 401: the key *** is not valid" in str(caught.value)
     assert "topsecret" not in str(caught.value) + repr(engine)
     monkeypatch.delenv("SOME_KEY")
     with pytest.raises(ModelError, match="the environment variable 'SOME_KEY'"):

@@ -74,8 +74,30 @@ def test_a_folder_that_is_no_run(tmp_path: object, capsys: pytest.CaptureFixture
         assert "is not a run directory" in capsys.readouterr().err
 
 
+def test_rows_that_are_orders_to_a_terminal_are_shown_as_text(
+    hostile_run: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(hostile_run.path)
+    for arguments in (
+        ["explain", run, "student"],
+        ["explain", run, "student", "--batch", "1"],
+        ["explain", run, "student", "--json"],
+    ):
+        assert main(arguments) == 0
+        told = capsys.readouterr().out
+        assert not set(told) & {"\x1b", "\x07", "\x9b", "\u202e", "\r"}
+        assert r"\u001b[31mOWNED" in told
+    assert "[blink]MARK[/blink]" in json.loads(told)["rows"].popitem()[1]["prompt"]
+    assert main(["report", run]) == 0
+    page = (hostile_run.path / "report.html").read_text()
+    assert not set(page) & {"\x1b", "\x07", "\x9b", "\u202e", "\r"}
+    for island in page.split('<script type="application/json">')[1:]:
+        points = json.loads(island.partition("</script>")[0])["points"]
+        assert "\x1b[31mOWNED" in json.dumps(points) or "\\u001b[31mOWNED" in json.dumps(points)
+
+
 def test_text_from_a_run_cannot_style_the_terminal(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     from gristmill.pipelines.cli.printing import short
 
-    assert short("a\x1b[31mred\nb\x00c") == "a [31mred b c"
+    assert short("a\x1b[31mred\nb\x00c") == r"a\u001b[31mred b\u0000c"
     assert short("x" * 200, 10) == "x" * 9 + "…"

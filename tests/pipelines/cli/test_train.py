@@ -160,7 +160,7 @@ def test_a_sparse_change_of_the_weights_is_merged_not_served(
 
 
 def test_show_tokens_marks_what_is_trained_on_and_stops(
-    here: Path, capsys: pytest.CaptureFixture[str]
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long = [*talks(1)[0]["messages"][:1], {"role": "assistant", "content": "x" * 200}]
     write("rows.jsonl", [*talks(1), {"messages": long}, *talks(3)])
@@ -178,11 +178,14 @@ def test_show_tokens_marks_what_is_trained_on_and_stops(
     capsys.readouterr()
     with pytest.raises(SystemExit):
         main(["train", name, "--show-tokens", "0"])
-    write("pairs.jsonl", [{"prompt": "say", "chosen": "ab", "rejected": "ba"}])
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    write("pairs.jsonl", [{"prompt": "say\x1b[31m\x1b]0;owned\x07", "chosen": "ab", "rejected": "ba"}])
     assert main(["train", file("train: dpo\ndata: pairs.jsonl\n", "p.yaml"), "--show-tokens", "9"]) == 0
     out = capsys.readouterr().out
     assert "[a][b][<|end|>]" in out
     assert "[b][a][<|end|>]" in out
+    assert r"say\u001b[31m\u001b]0;owned\u0007<|end|>" in out
+    assert "\x1b" not in out
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_keys_do_not_reach_the_file(
     text = build(RunDirectory.open(copy)).read_text()
     assert "sk-in-the-file-1" not in text
     assert "env-key-12345" not in text
-    assert "Bearer •••" in text
+    assert "Bearer ***" in text
 
 
 def test_a_run_that_is_not_finished_has_a_report_too(built_run: RunDirectory, tmp_path: Path) -> None:

@@ -51,7 +51,16 @@ def files(run: Path) -> dict[str, bytes]:
 def test_the_same_parquet_byte_for_byte_as_the_local_executor(tmp_path: Path, cluster: str) -> None:
     local, spread = tmp_path / "local", tmp_path / "ray"
     gristmill.run(write(local), local / "run", observer=SilentView(sys.stderr))
-    command = [GRISTMILL, "run", str(write(spread)), "--run", str(spread / "run"), "--ray-address", cluster]
+    command = [
+        GRISTMILL,
+        "run",
+        str(write(spread)),
+        "--trust",
+        "--run",
+        str(spread / "run"),
+        "--ray-address",
+        cluster,
+    ]
     subprocess.run([*command, "--quiet", "--no-report"], check=True, timeout=180)
     assert files(local / "run")
     assert files(spread / "run") == files(local / "run")
@@ -75,6 +84,7 @@ def test_a_node_killed_in_the_middle_of_generation_loses_and_doubles_nothing(
         GRISTMILL,
         "run",
         str(file),
+        "--trust",
         "--run",
         str(spread / "run"),
         "--ray-address",
@@ -117,7 +127,7 @@ def test_the_same_requests_to_vllm_as_from_the_local_executor(tmp_path: Path, cl
     # Beside each other: most of the time each of them imports vLLM, on one core.
     processes = [
         subprocess.Popen(
-            [GRISTMILL, "run", str(file), "--run", str(run), "--quiet", "--no-report", *executor]
+            [GRISTMILL, "run", str(file), "--trust", "--run", str(run), "--quiet", "--no-report", *executor]
         )
         for run, executor in zip(runs, ([], ["--ray-address", cluster]))
     ]

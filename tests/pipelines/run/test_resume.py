@@ -84,7 +84,7 @@ def test_budgets_of_rows_and_time_stop_it_too(tmp_path: Path, limit: str) -> Non
 
 def test_ctrl_c_exits_130_says_how_to_go_on_and_nothing_is_paid_twice(tmp_path: Path) -> None:
     file = write(tmp_path, latency=0.4)
-    command = [GRISTMILL, "run", str(file), "--run", str(tmp_path / "run"), "--no-report"]
+    command = [GRISTMILL, "run", str(file), "--trust", "--run", str(tmp_path / "run"), "--no-report"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not list((tmp_path / "run").glob("steps/answers-*/part-*")):
         time.sleep(0.02)
@@ -104,7 +104,16 @@ def test_ctrl_c_exits_130_says_how_to_go_on_and_nothing_is_paid_twice(tmp_path: 
 
 def test_a_second_run_on_the_directory_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path, latency=2.0)
-    command = [GRISTMILL, "run", str(file), "--run", str(tmp_path / "run"), "--quiet", "--no-report"]
+    command = [
+        GRISTMILL,
+        "run",
+        str(file),
+        "--trust",
+        "--run",
+        str(tmp_path / "run"),
+        "--quiet",
+        "--no-report",
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
     try:
         while not (tmp_path / "requests.log").exists():

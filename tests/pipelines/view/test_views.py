@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 
+import pytest
 from rich.console import Console
 
 from gristmill.pipelines.inference import Usage
-from gristmill.pipelines.run.events import Event, Progress, RunEnded
+from gristmill.pipelines.run.events import Event, Notice, Progress, RunEnded, RunStarted, StepDone
+from gristmill.pipelines.store.ledger import Ledger
 from gristmill.pipelines.view.choose import choose
 from gristmill.pipelines.view.jsonl import JsonView
 from gristmill.pipelines.view.live import LiveView, draw
@@ -136,3 +138,37 @@ def test_a_narrow_terminal_cuts_names_never_numbers(events: list[Event]) -> None
     assert "generate: respond" not in text
     assert "1,000" in text
     assert "40.0 s" in text
+
+
+def test_no_view_shows_a_secret_or_an_order_to_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "planted-value")
+    hostile = "planted-value \x1b[31mOWNED\x1b]52;c;x\x07 [blink]MARK[/blink] \u202e\rOVER"
+    ledger = Ledger(1, 1, 1, 0, 0)
+    told = [
+        RunStarted(
+            run=f"runs/{hostile}", name="n", round=1, rounds=1, steps=[("a", "map")], budget={}, spent={}
+        ),
+        StepDone(
+            step="a", ledger=ledger, usage=Usage(), seconds=1, reused=False, summary={"location": hostile}
+        ),
+        Notice(text=hostile, level="warning"),
+        RunEnded(status="failed", message=hostile, seconds=1.0, usage=Usage()),
+    ]
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for kind in (PlainView, SilentView, JsonView, LiveView):
+        stream = Terminal()
+        view = kind(stream)
+        for event in told:
+            view.on(event)
+        written = stream.getvalue()
+        assert "planted-value" not in written
+        assert "\x1b[31mOWNED" not in written
+        assert not set(written) & {"\x07", "\u202e"}
+        assert "\x1b]" not in written
+        assert "\rOVER" not in written
+        assert "[blink]MARK[/blink]" in " ".join(written.split())
+        assert "***" in written

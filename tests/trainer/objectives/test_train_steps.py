@@ -80,7 +80,7 @@ def test_a_file_with_preferences_plans_and_trains(
     lines = [{"prompt": "ab" * n, "chosen": "cd" * n, "rejected": "xyz"} for n in range(1, 5)]
     rows.write_text("\n".join(map(json.dumps, lines)))
     file.write_text(FILE.format(model=make_model(), rows=rows))
-    assert main(["plan", str(file)]) == 0
+    assert main(["plan", str(file), "--trust"]) == 0
     assert "train: dpo" in capsys.readouterr().out
     run = gristmill.run(file, tmp_path / "run")
     assert run["student"].store.ledger().kept == 4
