@@ -22,7 +22,8 @@ from .run.limits import Stop
 from .run.loop import Loop, MakeExecutor, run_here
 from .run.memory import arrow_pool
 from .store.parts import FATE, REASON
-from .store.run_directory import RunDirectory, StepStore
+from .store.run_directory import RunDirectory
+from .store.step_store import StepStore
 from .view.choose import choose
 
 if TYPE_CHECKING:

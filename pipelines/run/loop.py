@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from ..errors import BudgetReached, GristmillError
@@ -16,6 +17,8 @@ from ..plan.nodes import Carry, Plan
 from ..plan.record import as_record
 from ..spec.model import PipelineSpec
 from ..store.run_directory import RunDirectory
+from ..store.seal import digest
+from ..store.step_store import StepStore
 from .decide import decide
 from .events import Notice, Observer, RoundDone, RunEnded, RunStarted
 from .executor import Executor, LocalExecutor
@@ -54,6 +57,8 @@ class Loop:
 
     async def go(self) -> None:
         """Run every round. Raises what stopped the run, after telling the observer."""
+        for told in self.run.mend():
+            self.observer.on(Notice(text=told, level="warning"))
         usage, rows = self.run.spent()
         purse = Purse(self.spec.budget, usage=usage, rows=rows, seconds=self.run.seconds())
         started = time.monotonic()
@@ -139,10 +144,7 @@ class Loop:
         metrics = {name: store.manifest["summary"] for name, store in stores.items()}
         decision = decide(self.spec.loop, metrics)
         promote = self.spec.loop.promote if decision == "promoted" else {}
-        students = {
-            model: Carry(stores[student].model, stores[student].fingerprint, student)
-            for student, model in promote.items()
-        }
+        students = {model: Carry(*_trained(stores[student]), student) for student, model in promote.items()}
         result: dict[str, Any] = {
             "round": number,
             "decision": decision,
@@ -181,6 +183,12 @@ class Loop:
             self.run.write_seconds(purse.seconds)
         except GristmillError:
             return  # a full disk: the error that stopped the run says so already
+
+
+def _trained(store: StepStore) -> tuple[Path, str]:
+    """A student's adapter, and what names it: how it was made, and its bytes."""
+    adapter, content = store.adapter()
+    return adapter, digest(f"{store.fingerprint} {content}".encode())
 
 
 def only(plan: Plan, until: str) -> Plan:

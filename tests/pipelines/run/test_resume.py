@@ -164,7 +164,7 @@ def test_a_part_that_breaks_under_a_run_stops_it_and_the_next_run_mends_it(tmp_p
     broken = bytearray(whole)
     broken[len(broken) // 8] ^= 0xFF
     part.write_bytes(broken)
-    with pytest.raises(StoreError, match=r"is damaged .*run again, and just this part is made again"):
+    with pytest.raises(StoreError, match=r"is damaged .*run again, and just this file is made again"):
         gristmill.run(file, tmp_path / "run", observer=Log())
     gristmill.run(file, tmp_path / "run", observer=Log())
     assert part.read_bytes() == whole

@@ -9,7 +9,8 @@ import pytest
 
 from gristmill.pipelines.errors import StoreError
 from gristmill.pipelines.inference import Usage
-from gristmill.pipelines.store.run_directory import RunDirectory, StepStore
+from gristmill.pipelines.store.run_directory import RunDirectory
+from gristmill.pipelines.store.step_store import StepStore
 
 PRINT = "a1" * 32
 
@@ -56,18 +57,6 @@ def test_repair_tells_of_a_missing_part_and_drops_those_of_another_basis(run: Ru
     assert "is missing" in store.repair("rows")[0]
     store.repair("other rows")
     assert store.parts() == []
-
-
-def test_a_part_made_again_is_compared_with_what_the_manifest_names(run: RunDirectory) -> None:
-    store = fill(run)
-    same = pa.table({"_id": [f"{1:020x}"], "_fate": ["kept"]})
-    usage = Usage(requests=2, prompt_tokens=5, completion_tokens=7)
-    part = store.commit(same, start=1, stop=2, basis="rows", rows_in=1, usage=usage)
-    assert not store.changed(part)
-    part = store.commit(
-        same.append_column("x", pa.array([1])), start=1, stop=2, basis="rows", rows_in=1, usage=usage
-    )
-    assert store.changed(part)
 
 
 def test_a_ledger_that_does_not_add_up_is_refused(run: RunDirectory) -> None:
