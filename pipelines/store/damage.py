@@ -17,7 +17,9 @@ class Damaged(StoreError):
     ``path``: the file. ``what``: what is wrong with it, in a few words.
     """
 
-    def __init__(self, path: Path, what: str, remedy: str = "run again, and just this file is made again") -> None:
+    def __init__(
+        self, path: Path, what: str, remedy: str = "run again, and just this file is made again"
+    ) -> None:
         super().__init__(f"{path} is damaged ({what}): {remedy}")
         self.path = path
         self.what = what

@@ -161,8 +161,8 @@ class RunDirectory:
         """Every step there is, of any version of the pipeline file, whose fingerprint is known: from the plans, or
         from its manifest."""
         found: dict[str, StepStore] = {}
-        for number in self._numbers():
-            for store in self._planned(number):
+        for stores in self.planned_rounds().values():
+            for store in stores:
                 found.setdefault(store.path.name, store)
         for folder in sorted((self.path / "steps").glob(f"*/{MANIFEST}")):
             if folder.parent.name not in found:
@@ -174,6 +174,10 @@ class RunDirectory:
                     folder.parent, manifest["step"], manifest["fingerprint"]
                 )
         return list(found.values())
+
+    def planned_rounds(self) -> dict[int, list[StepStore]]:
+        """The steps of each round begun, in order; none where its plan cannot be read."""
+        return {number: self._planned(number) for number in self._numbers()}
 
     def replaced(self, number: int, step: str, last: int | None = None) -> Replaced:
         """Tells whether a file that a step of round ``number`` wrote was replaced by a step after it, up to the end of

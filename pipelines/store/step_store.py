@@ -113,7 +113,7 @@ class StepStore:
     def bases(self) -> set[str]:
         """The rows that the parts count, of those that can be read."""
         found = set()
-        for path in self._files():
+        for path in self.files():
             with suppress(Damaged):
                 found.add(open_part(path).basis)
         return found
@@ -250,7 +250,7 @@ class StepStore:
             except Damaged as damaged:
                 yield damaged
         promised = {each["file"]: each["digest"] for each in manifest["parts"]}
-        files = self._files()
+        files = self.files()
         for path in files:
             try:
                 part = open_part(path)
@@ -290,10 +290,11 @@ class StepStore:
 
     def _opened(self) -> dict[int, Part]:
         if self._parts is None:
-            self._parts = {part.start: part for part in map(open_part, self._files())}
+            self._parts = {part.start: part for part in map(open_part, self.files())}
         return self._parts
 
-    def _files(self) -> list[Path]:
+    def files(self) -> list[Path]:
+        """What lies under the names of parts, whole or not. Raises StoreError."""
         if not self.path.is_dir():
             return []
         with disk(self.path, "cannot read"):
