@@ -120,7 +120,9 @@ STRAYS: dict[str, Damage] = {
     "a stray file": lambda path: (path.parent / ".DS_Store").write_bytes(b"Bud1"),
     "a stray folder": lambda path: (path.parent / "999x").mkdir(),
     "a stray pipe": lambda path: os.mkfifo(path.parent / "pipe"),
-    "a stray part": lambda path: shutil.copyfile(path, path.parent / "part-000000000900-000000000901.parquet"),
+    "a stray part": lambda path: shutil.copyfile(
+        path, path.parent / "part-000000000900-000000000901.parquet"
+    ),
 }
 STRAY_NAMES = (".DS_Store", "999x", "pipe", "part-000000000900-000000000901.parquet")
 
@@ -167,9 +169,7 @@ class Warm:
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
 
-    def run(
-        self, *arguments: object, cwd: Path, nobody: bool = False, tell_modules: bool = False
-    ) -> Ended:
+    def run(self, *arguments: object, cwd: Path, nobody: bool = False, tell_modules: bool = False) -> Ended:
         """Run ``gristmill ARGUMENTS``; a command that takes more than a minute is ended by SIGALRM."""
         from gristmill.pipelines.cli.main import main
 
@@ -256,9 +256,13 @@ class Campaign:
             if path.suffix == ".json" and path.parent.name != "model":
                 damages |= JSON
             if path.name in ("lock", "report.html"):
-                damages = {name: each for name, each in damages.items() if name.startswith(("replaced", "without"))}
+                damages = {
+                    name: each for name, each in damages.items() if name.startswith(("replaced", "without"))
+                }
                 damages.pop("replaced by another one of its kind")
-            damages |= {name: each for name, each in STRAYS.items() if "part" not in name or case.kind == "part"}
+            damages |= {
+                name: each for name, each in STRAYS.items() if "part" not in name or case.kind == "part"
+            }
             for name, apply in damages.items():
                 yield Case(case.file, name, apply)
 
@@ -280,7 +284,11 @@ class Campaign:
 
     def readers(self, case: Case, work: Path, shut: bool) -> None:
         found = self.ask(case, work, shut, "check", "run")
-        named = Path(case.file).name if case.damage not in STRAYS else STRAY_NAMES[list(STRAYS).index(case.damage)]
+        named = (
+            Path(case.file).name
+            if case.damage not in STRAYS
+            else STRAY_NAMES[list(STRAYS).index(case.damage)]
+        )
         if named not in found.text:
             case.faults.append(f"check does not name {named}: {found.text}")
         if case.damage not in STRAYS and found.code != 1:
@@ -310,9 +318,16 @@ class Campaign:
         ended = self.warm.run(*command, cwd=work, nobody=shut)
         self.seconds[str(command[0])] += time.monotonic() - started
         said = f"{command[0]} ends with {ended.code}: {ended.text[-600:]}"
-        if ended.code not in (0, 1) or "Traceback" in ended.text or "internal error" in ended.text:
-            case.faults.append(said)
-        elif ended.code == 1 and command[0] not in ("check", "run") and len(ended.text.strip().splitlines()) != 1:
+        if (
+            ended.code not in (0, 1)
+            or "Traceback" in ended.text
+            or "internal error" in ended.text
+            or (
+                ended.code == 1
+                and command[0] not in ("check", "run")
+                and len(ended.text.strip().splitlines()) != 1
+            )
+        ):
             case.faults.append(said)
         return ended
 
@@ -370,10 +385,16 @@ def _save_tiny_model(path: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="one file of each kind")
-    parser.add_argument("--only", default="", metavar="TEXT", help="cases whose file or damage holds this text")
-    parser.add_argument("--share", type=float, default=1.0, metavar="P", help="this share of the cases, drawn")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="cases whose file or damage holds this text"
+    )
+    parser.add_argument(
+        "--share", type=float, default=1.0, metavar="P", help="this share of the cases, drawn"
+    )
     parser.add_argument("--show", type=int, default=20, metavar="N", help="print this many faults")
     args = parser.parse_args()
     started, draw = time.monotonic(), random.Random(1)
