@@ -63,6 +63,7 @@ def run(
             f"there is no step {until!r} to stop after; the steps are {', '.join(spec.steps)}"
         )
     with directory.lock(), arrow_pool(), _executors(executor, ray_address) as make_executor:
+        mended = directory.mend()
         directory.write_spec(spec.resolved())
         loop = Loop(
             spec=spec,
@@ -73,6 +74,7 @@ def run(
             make_executor=make_executor,
             retry_failed=retry_failed,
             until=until,
+            mended=mended,
         )
         wait(loop.go())
     return Run(directory)

@@ -70,7 +70,6 @@ class ChainStage:
     async def run(self) -> None:
         """Process every micro-batch that is missing. Raises what stops the run; commits are kept."""
         started = time.monotonic()
-        finished = [store.complete for store in self.stores]
         plan, stage = self.session.plan, self.stage
         items = list(self.missing())
         if items:
@@ -84,9 +83,9 @@ class ChainStage:
             engines = self._occupancy(pace)
         else:
             engines = {}
-        for step, store, reused in zip(stage.steps, self.stores, finished, strict=True):
+        for step, store in zip(stage.steps, self.stores, strict=True):
             seconds = time.monotonic() - started
-            self._finish(step, store, seconds, engines.get(step.name, []), reused=reused)
+            self._finish(step, store, seconds, engines.get(step.name, []), reused=store.complete)
 
     def missing(self) -> Iterator[Item]:
         """Micro-batches that some step of the chain has not committed, in order.
@@ -145,6 +144,8 @@ class ChainStage:
             if part is not None and part.origin == self._origin(item, number):
                 number += 1
                 continue
+            if part is not None:
+                self._drop(self.stores[number], part)
             last = number
             while last + 1 < len(self.stores) and self.stores[last + 1].part(item.start, item.stop) is None:
                 last += 1

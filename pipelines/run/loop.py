@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -43,7 +43,8 @@ def run_here(table: ModelTable) -> Executor:
 class Loop:
     """A run from where it stands to its end.
 
-    ``until``: stop after this step (and what it needs) of the first round.
+    ``until``: stop after this step (and what it needs) of the first round. ``mended``: what was told of the run's own
+    records that were damaged.
     """
 
     spec: PipelineSpec
@@ -54,10 +55,11 @@ class Loop:
     make_executor: MakeExecutor = run_here
     retry_failed: bool = False
     until: str | None = None
+    mended: Sequence[str] = ()
 
     async def go(self) -> None:
         """Run every round. Raises what stopped the run, after telling the observer."""
-        for told in self.run.mend():
+        for told in self.mended:
             self.observer.on(Notice(text=told, level="warning"))
         usage, rows = self.run.spent()
         purse = Purse(self.spec.budget, usage=usage, rows=rows, seconds=self.run.seconds())

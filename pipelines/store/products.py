@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from .seal import digest, file_digest
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A file as it was written. ``path``: below the run's directory, absolute where it is elsewhere."""
+    """A file as it was written. ``path``: seen from the run's directory; absolute where the pipeline file says so."""
 
     path: str
     bytes: int
@@ -25,9 +26,8 @@ class Product:
     def of(cls, path: Path, run: Path) -> Product:
         """What lies at ``path`` now. Raises Damaged, StoreError."""
         absolute, home = path.absolute(), run.absolute()
-        below = absolute.is_relative_to(home)
-        name = absolute.relative_to(home) if below else absolute
-        return cls(name.as_posix(), size(path), file_digest(path))
+        apart = path.is_absolute() and not absolute.is_relative_to(home)
+        return cls(str(absolute if apart else os.path.relpath(absolute, home)), size(path), file_digest(path))
 
     def check(self, run: Path) -> None:
         """Raises Damaged where the file is not the one that was written, every byte compared."""
@@ -54,7 +54,7 @@ class Product:
         return True
 
     def place(self, run: Path) -> Path:
-        return run / self.path
+        return Path(os.path.normpath(run / self.path))
 
 
 def read_products(said: Iterable[Mapping[str, Any]]) -> tuple[Product, ...]:

@@ -44,7 +44,8 @@ class RunDirectory:
     """Everything that a run has made."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        # Names of files are compared as they are written: without a detour.
+        self.path = path.resolve() if ".." in path.parts else path
 
     @classmethod
     def create(cls, path: Path, *, name: str) -> RunDirectory:
