@@ -16,6 +16,7 @@ from ..plan.make import digest_of, make_plan
 from ..plan.nodes import Carry, Plan
 from ..plan.record import as_record
 from ..spec.model import PipelineSpec
+from ..store.damage import Damaged
 from ..store.run_directory import RunDirectory
 from ..store.seal import digest
 from ..store.step_store import StepStore
@@ -99,15 +100,28 @@ class Loop:
             self._tell_changes(number, plan)
             self.run.write_plan(number, {**as_record(plan), "versions": versions()})
             self._start(number, plan, purse)
-            executor = self.make_executor(ModelTable(plan, self.run))
-            try:
-                session = Session(plan, self.run, self.observer, purse, self.stop)
-                await Round(session, executor, retry_failed=self.retry_failed).run()
-            finally:
-                await executor.close()
+            await self._round(plan, purse)
             if self.until is not None:
                 return
             carry = self._close(number, plan, carry)
+
+    async def _round(self, plan: Plan, purse: Purse) -> None:
+        """Run one round. A file that turns out to be damaged when it is read is made again, each one once."""
+        mended: set[Path] = set()
+        while True:
+            executor = self.make_executor(ModelTable(plan, self.run))
+            try:
+                session = Session(plan, self.run, self.observer, purse, self.stop)
+                await Round(session, executor, retry_failed=self.retry_failed and not mended).run()
+                return
+            except Damaged as damaged:
+                if damaged.path in mended:
+                    raise
+                mended.add(damaged.path)
+                text = f"{damaged.path} is damaged ({damaged.what}): it is made again"
+                self.observer.on(Notice(text=text, level="warning"))
+            finally:
+                await executor.close()
 
     def _fetch_weights(self) -> None:
         """Put the weights on disk before planning, so that their digest is that of what will be used."""

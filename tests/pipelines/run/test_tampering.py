@@ -17,7 +17,7 @@ import pytest
 from gristmill.pipelines.cli.main import main
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
-import tampering  # noqa: E402
+import tampering
 
 sys.path.pop(0)
 

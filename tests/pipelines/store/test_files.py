@@ -84,7 +84,7 @@ def test_replacing_a_folder_leaves_the_old_or_the_new_one_at_every_instant(tmp_p
     over.set()
     watcher.join()
     # A folder that is opened by its name in the very moment of the exchange may be the old one, which then goes.
-    assert len(lost) == 0 or all(error.errno == errno.ENOENT for error in lost) and len(lost) < 3
+    assert len(lost) == 0 or (all(error.errno == errno.ENOENT for error in lost) and len(lost) < 3)
     assert (target / "inner" / "other").read_text() == "199"
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
