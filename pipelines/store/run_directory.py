@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,21 +160,14 @@ class RunDirectory:
         return usage, rows
 
     def stores(self) -> list[StepStore]:
-        """Every step there is, of any version of the pipeline file, whose fingerprint is known: from the plans, or
-        from its manifest."""
+        """Every step there is, of any version of the pipeline file."""
         found: dict[str, StepStore] = {}
         for stores in self.planned_rounds().values():
             for store in stores:
                 found.setdefault(store.path.name, store)
-        for folder in sorted((self.path / "steps").glob(f"*/{MANIFEST}")):
-            if folder.parent.name not in found:
-                try:
-                    manifest = read_record(folder, {"step": str, "fingerprint": str})
-                except StoreError:
-                    continue  # nothing names it but its damaged manifest
-                found[folder.parent.name] = StepStore(
-                    folder.parent, manifest["step"], manifest["fingerprint"]
-                )
+        for folder in sorted((self.path / "steps").iterdir()) if (self.path / "steps").is_dir() else ():
+            if folder.name not in found and folder.is_dir() and "-" in folder.name:
+                found[folder.name] = StepStore(folder, folder.name.rpartition("-")[0], _fingerprint(folder))
         return list(found.values())
 
     def planned_rounds(self) -> dict[int, list[StepStore]]:
@@ -271,6 +265,16 @@ class RunDirectory:
         if not path.is_dir():
             set_aside(path, self.path)
             make_directory(path)
+
+
+def _fingerprint(folder: Path) -> str:
+    """The fingerprint of a step that no plan names, as its manifest or a part has it; empty where none can be read."""
+    with suppress(StoreError):
+        return str(read_record(folder / MANIFEST, {"fingerprint": str})["fingerprint"])
+    for path in sorted(folder.glob("part-*.parquet")):
+        with suppress(StoreError):
+            return open_part(path).step
+    return ""
 
 
 def _read_plan(path: Path) -> dict[str, Any]:
