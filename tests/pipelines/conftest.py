@@ -250,7 +250,9 @@ class RunBuilder:
         write_sealed(store.history, pa.table(history), {})
         products = [*products_in(store.model, self.run.path), Product.of(store.history, self.run.path)]
         summary = {"final_loss": 1.2}
-        store.finish(operator="train: sft", one_to_one=False, seconds=42.0, summary=summary, products=products)
+        store.finish(
+            operator="train: sft", one_to_one=False, seconds=42.0, summary=summary, products=products
+        )
 
     def verdict(self, number: int) -> dict[str, Any]:
         tasks = self.tables["evals"]

@@ -64,9 +64,7 @@ def test_the_part_of_another_step_or_range_is_not_this_one(run: RunDirectory) ->
     assert set(found(run)) == {str(path.relative_to(run.path)) for path in changed}
 
 
-def test_a_stranger_is_named_and_is_no_damage(
-    run: RunDirectory, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_stranger_is_named_and_is_no_damage(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     (run.path / "rounds/.DS_Store").write_bytes(b"Bud1")
     (run.path / "notes").mkdir()
     (run.path / "notes/mine.txt").write_text("mine")
