@@ -23,7 +23,8 @@ from .run.limits import Stop
 from .run.loop import Loop, MakeExecutor, run_here
 from .run.memory import arrow_pool
 from .store.parts import FATE, REASON
-from .store.run_directory import RunDirectory, StepStore
+from .store.run_directory import RunDirectory
+from .store.step_store import StepStore
 from .view.choose import choose
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def run(
             f"there is no step {until!r} to stop after; the steps are {', '.join(spec.steps)}"
         )
     with directory.lock(), arrow_pool(), _executors(executor, ray_address) as make_executor:
+        mended = directory.mend()
         directory.write_spec(spec.recorded())
         loop = Loop(
             spec=spec,
@@ -74,6 +76,7 @@ def run(
             make_executor=make_executor,
             retry_failed=retry_failed,
             until=until,
+            mended=mended,
         )
         wait(loop.go())
     return Run(directory)

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..pipelines.errors import ModelError
 from .linear import Linear
 from .model import Decoder
+from .placing import place_directory
 from .tensor_files import content_digest
 
 PREFIX = "base_model.model.model."
@@ -66,8 +67,7 @@ def save_adapter(
     }
     (temporary / CONFIG).write_text(json.dumps(full, indent=2, sort_keys=True) + "\n")
     _check(model, temporary, probe)
-    shutil.rmtree(directory, ignore_errors=True)
-    temporary.rename(directory)
+    place_directory(temporary, directory)
 
 
 def _sizes(model: Decoder, ranks: dict[str, int], config: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ..pipelines.errors import ModelError
 from .base import FORMATS
 from .bitsandbytes_layout import NAMES, is_quantized, to_tensors
 from .model import LINEARS, ModelConfig
+from .placing import place_directory
 from .tensor_files import SHARD_BYTES, TensorReader, TensorWriter, check_place, check_written, copy_rest
 
 #: The formats that are written as a checkpoint, in a layout that transformers and vLLM read as well: bitsandbytes'.
@@ -73,9 +74,7 @@ def quantize_model(
         copy_rest(path, temporary)
         _say_quantized(temporary, format, skip, nested)
         check_written(temporary, writer.digests)
-        if out.exists():
-            shutil.rmtree(out)
-        temporary.rename(out)
+        place_directory(temporary, out)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

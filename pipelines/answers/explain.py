@@ -61,15 +61,14 @@ def explain(run: RunDirectory, weights: str) -> Explanation:
 
     Raises DataError where the run has no such weights, StoreError where it cannot be read.
     """
-    import pyarrow.parquet as pq
-
     data = gather(run)
     each, step = _by_directory(data, Path(weights)) or find_step(data, weights, "train")
-    if not step.store.history.exists():
+    history = step.store.read_history()
+    if history is None:
         raise DataError(
             f"step {step.name} of round {each.number} has no history yet: it is not trained to the end"
         )
-    batches = tuple(_batch(row) for row in pq.read_table(step.store.history).to_pylist())
+    batches = tuple(_batch(row) for row in history.to_pylist())
     ids = list(dict.fromkeys(name for batch in batches for name, _ in batch.rows))
     before = [found for found in each.before(step) if found is not step]
     models = each.plan.get("models") or {}

@@ -95,22 +95,21 @@ def _stores(data: RunData) -> _Stores:
 def scan(step: Step, columns: list[str], condition: Any = None) -> pa.Table:
     """The engine's own columns of every row of a step, filtered while reading."""
     import pyarrow as pa
-    import pyarrow.dataset as ds
 
-    from ..store.parts import REASON_TYPE
-
-    schema = pa.schema(
+    wanted = pa.schema(
         [
             ("_id", pa.string()),
             ("_parents", pa.list_(pa.string())),
-            ("_fate", pa.string()),
-            ("_reason", REASON_TYPE),
             ("prompt", pa.string()),
             ("response", pa.string()),
         ]
     )
-    files = [str(part.path) for part in step.store.parts()]
-    return ds.dataset(files, schema=schema, format="parquet").to_table(columns=columns, filter=condition)
+    tables = [wanted.empty_table().select(columns)]
+    for part in step.store.parts():
+        table = part.read(list(dict.fromkeys(["_id", *columns])), None)
+        table = table if condition is None else table.filter(condition)
+        tables.append(table.select([name for name in columns if name in table.column_names]))
+    return pa.concat_tables(tables, promote_options="permissive")
 
 
 def _resolve(stores: _Stores, prefix: str) -> str:
@@ -136,18 +135,15 @@ def _resolve(stores: _Stores, prefix: str) -> str:
 def _row(step: Step, name: str) -> dict[str, Any] | None:
     """The row as the step left it, embeddings and other long lists left out; None where it is not there."""
     import pyarrow.compute as compute
-    import pyarrow.parquet as pq
     import pyarrow.types as types
 
-    if scan(step, ["_id"], compute.field("_id") == name).num_rows == 0:
-        return None
     for part in step.store.parts():
+        if name not in part.read(["_id"], None)["_id"].to_pylist():
+            continue
         wanted = [
-            each.name
-            for each in pq.read_schema(part.path)
-            if each.name in ENGINE_COLUMNS or not types.is_nested(each.type)
+            each.name for each in part.schema if each.name in ENGINE_COLUMNS or not types.is_nested(each.type)
         ]
-        found = pq.read_table(part.path, columns=wanted, filters=[("_id", "=", name)], partitioning=None)
+        found = part.read(wanted, None).filter(compute.field("_id") == name)
         if found.num_rows:
             row: dict[str, Any] = found.to_pylist()[0]
             return row
@@ -170,12 +166,9 @@ def _fate(step: Step, rounds: tuple[int, ...], row: Mapping[str, Any], known: se
 
 
 def _batches(step: Step, name: str) -> tuple[tuple[int, float | None], ...]:
-    import pyarrow.parquet as pq
-
-    if not step.store.history.exists():
-        return ()
-    found = []
-    for batch in pq.read_table(step.store.history, columns=["step", "rows", "row_loss"]).to_pylist():
+    history = step.store.read_history(["step", "rows", "row_loss"])
+    found: list[tuple[int, float | None]] = []
+    for batch in history.to_pylist() if history is not None else ():
         losses = batch["row_loss"] or [None] * len(batch["rows"])
         found += [(batch["step"], loss) for row, loss in zip(batch["rows"], losses) if row == name]
     return tuple(found)

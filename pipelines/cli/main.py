@@ -23,6 +23,7 @@ COMMANDS = {
     "explain": "trace trained weights back to batches, rows, prompts and seeds",
     "keep": "try another condition on scored rows, without scoring again",
     "report": "write the report of a run",
+    "check": "read every byte of a run, and name what is damaged",
     "recipes": "list the packaged pipeline files",
     "schema": "write the JSON Schema of pipeline files, for editors",
     "train": "train a model on a file of rows, outside a pipeline",

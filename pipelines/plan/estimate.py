@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..operator import Estimate, Train
-from ..store.run_directory import RunDirectory, StepStore
+from ..store.run_directory import RunDirectory
+from ..store.step_store import StepStore
 from .make import base_of
 from .nodes import Plan, PlannedModel, PlannedStep
 
@@ -149,11 +150,10 @@ def _measure(speeds: Speeds, plan: Plan, name: str, record: Mapping[str, Any], s
     if seconds > 0 and len(models) == 1 and usage["completion_tokens"]:
         work = usage["completion_tokens"] + usage["prompt_tokens"] / PREFILL
         speeds.models[models[0]] = work / seconds
-    if store.history.exists():
+    history = store.read_history(["tokens", "seconds"])
+    if history is not None:
         import pyarrow.compute as pc
-        import pyarrow.parquet as pq
 
-        history = pq.read_table(store.history, columns=["tokens", "seconds"])
         spent = pc.sum(history["seconds"]).as_py()
         if spent:
             speeds.train = pc.sum(history["tokens"]).as_py() / spent

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..printable import shown
-from ..store.files import write_bytes
-from ..store.run_directory import RunDirectory
+from ..store.run_directory import PAGE_COMMENT, RunDirectory
+from ..store.seal import write_text
 from . import sections
 from .distributions import length_figures, score_figures
 from .embedding_map import embedding_map
@@ -28,7 +28,7 @@ def build(run: RunDirectory) -> Path:
     Raises StoreError where the run has no round yet, or a part is damaged, or nothing can be written.
     """
     path = run.path / NAME
-    write_bytes(path, shown(render(run)).encode())
+    write_text(path, shown(render(run)), PAGE_COMMENT)
     return path
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..inference import Usage
 from ..store.ledger import Ledger
-from ..store.run_directory import Round, RunDirectory, StepStore
+from ..store.run_directory import Round, RunDirectory
+from ..store.step_store import StepStore
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,11 +67,9 @@ class Step:
     @cached_property
     def columns(self) -> Mapping[str, pa.DataType]:
         """The types of the columns that the step's rows have."""
-        import pyarrow.parquet as pq
-
         found: dict[str, pa.DataType] = {}
         for part in self.store.parts():
-            found |= {field.name: field.type for field in pq.read_schema(part.path)}
+            found |= {field.name: field.type for field in part.schema}
         return found
 
     def table(self, columns: list[str], fate: str | None = "kept") -> pa.Table:

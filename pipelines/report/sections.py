@@ -97,13 +97,11 @@ def verdicts(run: RunData) -> dict[str, Any]:
 
 def training(run: RunData) -> list[dict[str, Any]]:
     """The loss of every train step of every round, and its other figures."""
-    import pyarrow.parquet as pq
-
     found = []
     for data in run.rounds:
         for step in data.of("train"):
-            if step.store.history.exists():
-                history = pq.read_table(step.store.history, columns=["step", "loss"])
+            history = step.store.read_history(["step", "loss"])
+            if history is not None:
                 xs, ys = (history[name].to_numpy().astype("float64") for name in ("step", "loss"))
                 found.append(
                     {
@@ -146,8 +144,8 @@ def budget(run: RunData) -> list[tuple[str, str, str]]:
     import yaml
 
     try:
-        document = yaml.safe_load((run.directory.path / "spec.yaml").read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError):
+        document = yaml.safe_load(run.directory.spec()) or {}
+    except yaml.YAMLError:
         document = {}
     limits = document.get("budget") or {}
     usage, rows = run.directory.spent()
@@ -190,8 +188,8 @@ def spec_text(run: RunData) -> str:
     import yaml
 
     try:
-        document = yaml.safe_load((run.directory.path / "spec.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+        document = yaml.safe_load(run.directory.spec())
+    except yaml.YAMLError:
         return ""
     return yaml.safe_dump(scrubbed(document), sort_keys=False, allow_unicode=True, width=100)
 

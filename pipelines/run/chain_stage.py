@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..inference import Usage
 from ..operator import Map
 from ..plan.nodes import PlannedStep
 from ..store.parts import Part
-from ..store.run_directory import StepStore
+from ..store.step_store import StepStore
 from .chain import Result
 from .executor import Executor
 from .occupancy import Occupancy, Spans, measure
@@ -20,17 +20,15 @@ from .outcomes import going_on, of_no_rows
 from .pace import Pace
 from .rows import Rows
 from .session import Session
-from .stages import Stage
+from .stages import Stage, basis_of
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A micro-batch: the stage-input rows ``start .. stop``, and the first and last step it lacks."""
+    """A micro-batch: the stage-input rows ``start .. stop``."""
 
     start: int
     stop: int
-    first: int
-    last: int
 
 
 class ChainStage:
@@ -44,11 +42,31 @@ class ChainStage:
             session.run.begin_step(step.name, step.fingerprint) for step in stage.steps
         ]
         self.inputs = Rows([session.store(name) for name in stage.head.inputs])
-        self._reused = [store.complete for store in self.stores]
+        self._beside = {step.name: session.beside(step, apart=stage.steps) for step in stage.steps}
         self._index = {step.name: number for number, step in enumerate(stage.steps)}
         self._spans: dict[str, Spans] = {}
         self._asked: dict[str, set[str]] = {}
         self._last_put_in = 0.0
+
+    def drop_outdated(self) -> None:
+        """Drop the parts that were made from other rows than there are now: some of those were made again since, and came
+        out differently. Raises StoreError."""
+        for number, store in enumerate(self.stores):
+            for part in store.parts():
+                origin = self._origin(Item(part.start, part.stop), number)
+                if part.basis != self.stage.basis or origin not in (None, part.origin):
+                    self._drop(store, part)
+        counted = basis_of(self.session.plan, self.stage.head)
+        if self.stage.basis != counted and not self.stores[0].complete:
+            # Its parts counted the rows of a chain that is cut otherwise now: nothing can be put between them.
+            self.stage = replace(self.stage, basis=counted)
+            for store in self.stores:
+                for part in store.parts():
+                    self._drop(store, part)
+
+    def _drop(self, store: StepStore, part: Part) -> None:
+        self.session.outdated(store.name)
+        store.drop(part)
 
     async def run(self) -> None:
         """Process every micro-batch that is missing. Raises what stops the run; commits are kept."""
@@ -67,9 +85,9 @@ class ChainStage:
         else:
             engines = {}
             self._hand_columns_on()
-        for step, store, reused in zip(stage.steps, self.stores, self._reused, strict=True):
+        for step, store in zip(stage.steps, self.stores, strict=True):
             seconds = time.monotonic() - started
-            self._finish(step, store, seconds, engines.get(step.name, []), reused=reused)
+            self._finish(step, store, seconds, engines.get(step.name, []), reused=store.complete)
 
     def _hand_columns_on(self) -> None:
         """Where no rows come in, an empty part of each step keeps the columns for what follows."""
@@ -89,16 +107,14 @@ class ChainStage:
         """
         have = [{(part.start, part.stop) for part in store.parts()} for store in self.stores]
         ranges = sorted(set().union(*have))
-        end = len(self.stores) - 1
         total = ranges[-1][1] if self.stores[0].complete and ranges else len(self.inputs)
         cursor, size = 0, self.stage.batch_rows
         for start, stop in [*ranges, (total, total)]:
             for begin in range(cursor, start, size):
-                yield Item(begin, min(begin + size, start), 0, end)
+                yield Item(begin, min(begin + size, start))
             cursor = max(cursor, stop)
-            lacking = [number for number, parts in enumerate(have) if (start, stop) not in parts]
-            if start < stop and lacking:
-                yield Item(start, stop, lacking[0], lacking[-1])
+            if start < stop and any((start, stop) not in parts for parts in have):
+                yield Item(start, stop)
 
     async def _keep_in_flight(self, items: list[Item], pace: Pace) -> None:
         waiting = iter(items)
@@ -135,38 +151,42 @@ class ChainStage:
     async def _process(self, item: Item, pace: Pace) -> None:
         """Make what a micro-batch lacks; where that differs from what was there, what follows too."""
         started, held = time.monotonic(), dict[str, float]()
-        changed = await self._carry(item, held)
-        end = len(self.stores) - 1
-        if changed:
-            self.session.invalidate(self.stage.steps[item.first].name, but={s.name for s in self.stage.steps})
-            if item.last < end:
-                await self._carry(Item(item.start, item.stop, item.last + 1, end), held)
+        number = 0
+        while number < len(self.stores):
+            part = self.stores[number].part(item.start, item.stop)
+            if part is not None and part.origin == self._origin(item, number):
+                number += 1
+                continue
+            if part is not None:
+                self._drop(self.stores[number], part)
+            last = number
+            while last + 1 < len(self.stores) and self.stores[last + 1].part(item.start, item.stop) is None:
+                last += 1
+            await self._carry(item, number, last, held)
+            number = last + 1
         pace.learn(time.monotonic() - started, held)
 
-    async def _carry(self, item: Item, held: dict[str, float]) -> bool:
-        """Carry a micro-batch through the steps it lacks. True where a part was made anew, and differs.
+    async def _carry(self, item: Item, first: int, last: int, held: dict[str, float]) -> None:
+        """Carry a micro-batch through steps ``first .. last``.
 
         ``held``: the seconds that its requests were in flight are added to it, by model.
         """
-        if item.first == 0:
+        if first == 0:
             table = await asyncio.to_thread(self.inputs.slice, item.start, item.stop)
         else:
-            part = self._part(self.stores[item.first - 1], item)
+            part = self._part(first - 1, item)
             table = going_on(await asyncio.to_thread(part.read))
-        changed = False
 
         async def emit(result: Result) -> None:
-            nonlocal changed
             for model, spans in result.spans.items():
                 held[model] = held.get(model, 0.0) + sum(end - start for start, end in spans)
                 self._spans.setdefault(model, Spans()).add(spans)
                 self._asked.setdefault(model, set()).add(result.step)
-            changed |= await self._commit(item, result)
+            await self._commit(item, result)
 
-        await self.executor.process(table, item.first, item.last, emit)
-        return changed
+        await self.executor.process(table, first, last, emit)
 
-    async def _commit(self, item: Item, result: Result) -> bool:
+    async def _commit(self, item: Item, result: Result) -> None:
         number = self._index[result.step]
         store = self.stores[number]
         writing = asyncio.to_thread(
@@ -177,14 +197,29 @@ class ChainStage:
             basis=self.stage.basis,
             rows_in=result.rows_in,
             usage=result.usage,
+            origin=self._origin(item, number) or "",
         )
-        part, digest = await asyncio.shield(writing)
-        store.add(part, digest)
+        part = await asyncio.shield(writing)
+        store.add(part)
         self.session.committed(self.stage.steps[number], part, result.seconds)
-        return store.changed(part)
 
-    def _part(self, store: StepStore, item: Item) -> Part:
-        return next(part for part in store.parts() if (part.start, part.stop) == (item.start, item.stop))
+    def _origin(self, item: Item, number: int) -> str | None:
+        """Names what a micro-batch's part of step ``number`` is to be made from; None where that is not there yet."""
+        step, head = self.stage.steps[number], self.stage.head
+        if number == 0 and self.stage.basis == basis_of(self.session.plan, head):
+            rows = self.inputs.origin(item.start, item.stop)
+        else:
+            before = self.stores[number - 1] if number else self.session.store(head.inputs[0])
+            part = before.part(item.start, item.stop)
+            if part is None:
+                return None
+            rows = part.rows
+        return self.session.origin(rows, self._beside[step.name])
+
+    def _part(self, number: int, item: Item) -> Part:
+        part = self.stores[number].part(item.start, item.stop)
+        assert part is not None  # its step comes before one that was made from it
+        return part
 
     def _occupancy(self, pace: Pace) -> dict[str, list[Occupancy]]:
         """How full each model's engine was in this session, at the last of the steps that asked it."""

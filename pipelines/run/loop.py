@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from ..errors import BudgetReached, GristmillError
@@ -15,7 +16,10 @@ from ..plan.make import digest_of, make_plan
 from ..plan.nodes import Carry, Plan
 from ..plan.record import as_record
 from ..spec.model import PipelineSpec
+from ..store.damage import Damaged
 from ..store.run_directory import RunDirectory
+from ..store.seal import digest
+from ..store.step_store import StepStore
 from .decide import decide
 from .events import Notice, Observer, RoundDone, RunEnded, RunStarted
 from .executor import Executor, LocalExecutor
@@ -40,7 +44,8 @@ def run_here(table: ModelTable) -> Executor:
 class Loop:
     """A run from where it stands to its end.
 
-    ``until``: stop after this step (and what it needs) of the first round.
+    ``until``: stop after this step (and what it needs) of the first round. ``mended``: what was told of the run's own
+    records that were damaged.
     """
 
     spec: PipelineSpec
@@ -51,9 +56,12 @@ class Loop:
     make_executor: MakeExecutor = run_here
     retry_failed: bool = False
     until: str | None = None
+    mended: Sequence[str] = ()
 
     async def go(self) -> None:
         """Run every round. Raises what stopped the run, after telling the observer."""
+        for told in self.mended:
+            self.observer.on(Notice(text=told, level="warning"))
         usage, rows = self.run.spent()
         purse = Purse(self.spec.budget, usage=usage, rows=rows, seconds=self.run.seconds())
         started = time.monotonic()
@@ -93,15 +101,28 @@ class Loop:
             self._tell_changes(number, plan)
             self.run.write_plan(number, {**as_record(plan), "versions": versions()})
             self._start(number, plan, purse)
-            executor = self.make_executor(ModelTable(plan, self.run))
-            try:
-                session = Session(plan, self.run, self.observer, purse, self.stop)
-                await Round(session, executor, retry_failed=self.retry_failed).run()
-            finally:
-                await executor.close()
+            await self._round(plan, purse)
             if self.until is not None:
                 return
             carry = self._close(number, plan, carry)
+
+    async def _round(self, plan: Plan, purse: Purse) -> None:
+        """Run one round. A file that turns out to be damaged when it is read is made again, each one once."""
+        mended: set[Path] = set()
+        while True:
+            executor = self.make_executor(ModelTable(plan, self.run))
+            try:
+                session = Session(plan, self.run, self.observer, purse, self.stop)
+                await Round(session, executor, retry_failed=self.retry_failed and not mended).run()
+                return
+            except Damaged as damaged:
+                if damaged.path in mended:
+                    raise
+                mended.add(damaged.path)
+                text = f"{damaged.path} is damaged ({damaged.what}): it is made again"
+                self.observer.on(Notice(text=text, level="warning"))
+            finally:
+                await executor.close()
 
     def _fetch_weights(self) -> None:
         """Put the weights on disk before planning, so that their digest is that of what will be used."""
@@ -140,10 +161,7 @@ class Loop:
         metrics = {name: store.manifest["summary"] for name, store in stores.items()}
         decision = decide(self.spec.loop, metrics)
         promote = self.spec.loop.promote if decision == "promoted" else {}
-        students = {
-            model: Carry(stores[student].model, stores[student].fingerprint, student)
-            for student, model in promote.items()
-        }
+        students = {model: Carry(*_trained(stores[student]), student) for student, model in promote.items()}
         result: dict[str, Any] = {
             "round": number,
             "decision": decision,
@@ -182,6 +200,12 @@ class Loop:
             self.run.write_seconds(purse.seconds)
         except GristmillError:
             return  # a full disk: the error that stopped the run says so already
+
+
+def _trained(store: StepStore) -> tuple[Path, str]:
+    """A student's adapter, and what names it: how it was made, and its bytes."""
+    adapter, content = store.adapter()
+    return adapter, digest(f"{store.fingerprint} {content}".encode())
 
 
 def only(plan: Plan, until: str) -> Plan:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..operator import Train
-from ..store.run_directory import StepStore
+from ..plan.nodes import PlannedStep
+from ..store.step_store import StepStore
 from .chain_stage import ChainStage
 from .executor import Executor
 from .session import Session
@@ -28,30 +29,34 @@ class Round:
             await self.executor.release(self._needed(todo[number + 1 :]))
 
     async def _stage(self, stage: Stage) -> None:
-        if all(self._store(stage, number).complete for number in range(len(stage.steps))):
+        if stage.is_chain:
+            chain = ChainStage(self.session, stage, self.executor)
+            chain.drop_outdated()
+            work = chain.run
+        else:
+            single = SingleStage(self.session, stage, self.executor.models)
+            single.drop_outdated()
+            work = single.run
+        if all(self._store(step).complete for step in stage.steps):
             for step in stage.steps:
                 self.session.done(step, reused=True)
-        elif stage.is_chain:
-            await ChainStage(self.session, stage, self.executor).run()
         else:
-            await SingleStage(self.session, stage, self.executor.models).run()
+            await work()
 
     def _repair(self) -> None:
         """Set aside what is damaged, so that just this is made again."""
         failed: list[str] = []
         for stage in stages(self.session.plan, self.session.run):
-            for number, step in enumerate(stage.steps):
-                store = self._store(stage, number)
-                if not store.complete:
-                    for told in store.repair(stage.basis):
-                        self.session.notice(f"step {step.name}: {told}", warning=True)
+            for step in stage.steps:
+                store = self._store(step)
+                for told in store.repair(stage.basis, self.session.replaced(step)):
+                    self.session.notice(f"step {step.name}: {told}", warning=True)
                 if self.retry_failed and (rows := _drop_failed(store)):
                     failed.append(f"{rows:,} of {step.name}")
         if self.retry_failed and (failed or self.session.plan.round == 1):
             self.session.notice(f"failed rows to try again: {', '.join(failed) or 'none'}")
 
-    def _store(self, stage: Stage, number: int) -> StepStore:
-        step = stage.steps[number]
+    def _store(self, step: PlannedStep) -> StepStore:
         return self.session.run.step(step.name, step.fingerprint)
 
     def _needed(self, coming: list[Stage]) -> set[str]:

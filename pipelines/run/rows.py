@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..store.parts import FATE, KEPT, REASON, Part
-from ..store.run_directory import StepStore
+from ..store.seal import digest
+from ..store.step_store import StepStore
 
 
 class Rows:
@@ -25,6 +26,18 @@ class Rows:
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
+
+    def origin(self, start: int, stop: int) -> str:
+        """Names rows ``start .. stop`` by content: the digests of the parts that hold them, and which rows of each."""
+        named = []
+        while start < stop:
+            index = bisect_right(self._ends, start)
+            part = self._parts[index]
+            begin = self._ends[index] - part.ledger.kept
+            end = min(stop, self._ends[index])
+            named.append(f"{part.rows} {start - begin} {end - begin}")
+            start = end
+        return digest("\n".join(named).encode())
 
     def slice(self, start: int, stop: int) -> pa.Table:
         """Rows ``start .. stop`` (without their fates). Raises StoreError at a damaged part."""

@@ -31,14 +31,17 @@ class ModelTable:
     run: RunDirectory
 
     def weights(self, name: str) -> ModelWeights:
-        """Raises ModelError where the weights cannot be had."""
+        """Raises ModelError where the weights cannot be had, Damaged where an adapter is not the one that was trained."""
         model = self.plan.models.get(name)
         if model is None:
             return self._student(name)
         from ..weights import resolve
 
         found = resolve(model.reference)
-        return replace(found, name=name, digest=model.digest, adapter=model.adapter or found.adapter)
+        adapter = model.adapter or found.adapter
+        if adapter is not None:
+            self.run.check_adapter(adapter)
+        return replace(found, name=name, digest=model.digest, adapter=adapter)
 
     def settings(self, name: str) -> EngineSettings:
         """How to serve the model; a student is served as its base's engine with its adapter over it."""
@@ -57,7 +60,7 @@ class ModelTable:
     def _student(self, name: str) -> ModelWeights:
         store = self.run.step(name, self.plan.step(name).fingerprint)
         base = self.weights(_train(self.plan, name).model)
-        return replace(base, name=name, digest=store.fingerprint, adapter=store.model)
+        return replace(base, name=name, digest=store.fingerprint, adapter=store.adapter()[0])
 
 
 def served(plan: Plan, name: str) -> PlannedModel:

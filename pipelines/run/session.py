@@ -14,7 +14,10 @@ from ..inference import Usage
 from ..operator import Context
 from ..plan.nodes import Plan, PlannedStep
 from ..store.parts import Part
-from ..store.run_directory import RunDirectory, StepStore
+from ..store.products import Product
+from ..store.run_directory import RunDirectory
+from ..store.seal import digest
+from ..store.step_store import Replaced, StepStore
 from .context import Models, StepContext
 from .events import Notice, Observer, PartDone, Progress, StepDone, StepStarted
 from .limits import Purse, Stop
@@ -34,6 +37,7 @@ class Session:
     observer: Observer
     purse: Purse
     stop: Stop
+    _outdated: set[str] = field(default_factory=set)
     _clock: float = field(default_factory=time.monotonic)
 
     def store(self, name: str) -> StepStore:
@@ -43,6 +47,36 @@ class Session:
     def rows(self, step: PlannedStep) -> Rows:
         """The rows that come into a step."""
         return Rows([self.store(name) for name in step.inputs])
+
+    def beside(self, step: PlannedStep, apart: Sequence[PlannedStep] = ()) -> str:
+        """Names what a step takes besides the rows that come into it: tables that it reads, adapters that it uses.
+
+        ``apart``: steps that are at work together with it. Raises Damaged where one of them is not what was made.
+        """
+        together = {each.name for each in apart}
+        named = [
+            part.rows for name in step.reads if name not in together for part in self.store(name).parts()
+        ]
+        named += [
+            self.store(name).adapter()[1] for name, kind in sorted(step.models.items()) if kind == "train"
+        ]
+        return digest("\n".join(named).encode()) if named else ""
+
+    def origin(self, rows: str, beside: str) -> str:
+        """Names what a part is made from, given what names the rows, and what is taken :meth:`beside` them."""
+        return digest(f"{rows} {beside}".encode())
+
+    def replaced(self, step: PlannedStep) -> Replaced:
+        """Tells whether a file that a step wrote is now what a step after it wrote there."""
+        return self.run.replaced(self.plan.round, step.name, self.plan.spec.loop.rounds)
+
+    def outdated(self, step: str) -> None:
+        """Tell once that a step's parts were made from rows that came out differently when made again."""
+        if step not in self._outdated:
+            self._outdated.add(step)
+            self.notice(
+                f"step {step}: what it was made from came out differently when made again; it is made again too"
+            )
 
     def context(self, step: PlannedStep, models: Models) -> Context:
         """What the step's operator is handed."""
@@ -118,18 +152,6 @@ class Session:
                     f"step {step.name}: {self._failures(step)}; mend the cause, then run again with --retry-failed"
                 )
 
-    def invalidate(self, name: str, but: set[str]) -> None:
-        """Forget what was made from a step's rows, which came out differently when made again."""
-        stale = {name}
-        for step in self.plan.steps:
-            if stale & set(step.depends):
-                stale.add(step.name)
-                if step.name not in but:
-                    self.store(step.name).forget()
-        self.notice(
-            f"step {name}: a part came out differently when made again; what follows is made again too"
-        )
-
     def finish(
         self,
         step: PlannedStep,
@@ -137,6 +159,7 @@ class Session:
         one_to_one: bool,
         seconds: float,
         summary: Mapping[str, Any],
+        products: Sequence[Product] = (),
         engines: Sequence[Occupancy] = (),
     ) -> None:
         """Declare a step complete, after checking that its ledger adds up."""
@@ -144,7 +167,8 @@ class Session:
             operator=step.label,
             one_to_one=one_to_one,
             seconds=seconds,
-            summary=dict(summary),
+            summary=summary,
+            products=products,
             engines=[asdict(each) for each in engines],
         )
 

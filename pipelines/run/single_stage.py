@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..inference import Usage
 from ..operator import Context, Made, Operator, Sink, Source, Train, Trained, Verdicts, Whole
-from ..store.files import disk, write_bytes
-from ..store.parts import ID, PARENTS
+from ..sinks.placing import local_files
+from ..store.files import TEMPORARY, disk, remove, replace_directory
+from ..store.parts import ID, PARENTS, Part
+from ..store.products import Product, products_in, strangers
+from ..store.tables import write_sealed
 from .context import Models
 from .outcomes import from_made, from_source, from_verdicts
 from .session import Session
@@ -38,6 +40,14 @@ class SingleStage:
         self.store = session.run.begin_step(self.step.name, self.step.fingerprint)
         self._started = time.monotonic()
 
+    def drop_outdated(self) -> None:
+        """Drop parts that were made from other rows than there are now. Raises StoreError."""
+        origin = self._origin()
+        for part in self.store.parts():
+            if part.basis != self.stage.basis or part.origin != origin:
+                self.session.outdated(self.step.name)
+                self.store.drop(part)
+
     async def run(self) -> None:
         """Do the step's work in a thread, so that Ctrl-C is heard. Raises what stops the run."""
         self.session.check()
@@ -52,7 +62,7 @@ class SingleStage:
         self.session.done(self.step)
 
     def _work(self) -> None:
-        kinds: dict[type[Operator], Callable[[Any], tuple[Mapping[str, Any], bool]]] = {
+        kinds: dict[type[Operator], Callable[[Any], bool]] = {
             Source: self._source,
             Whole: self._whole,
             Train: self._train,
@@ -60,12 +70,20 @@ class SingleStage:
         }
         operator = self.step.operator
         work = next(work for kind, work in kinds.items() if isinstance(operator, kind))
-        summary, one_to_one = work(operator)
-        seconds = time.monotonic() - self._started
-        self.session.finish(self.step, one_to_one=one_to_one, seconds=seconds, summary=summary)
+        part, one_to_one = self._made(), False
+        if part is None:
+            one_to_one = work(operator)
+            part = self.store.parts()[-1]
+        self.session.finish(
+            self.step,
+            one_to_one=one_to_one,
+            seconds=time.monotonic() - self._started,
+            summary=self._summary(part),
+            products=part.products,
+        )
         shutil.rmtree(self.context.workdir, ignore_errors=True)
 
-    def _source(self, operator: Source) -> tuple[Mapping[str, Any], bool]:
+    def _source(self, operator: Source) -> bool:
         have = {part.start for part in self.store.parts()}
         # The next rows are read while the last ones are written.
         with ThreadPoolExecutor(max_workers=1) as writer:
@@ -80,45 +98,84 @@ class SingleStage:
                 writing = writer.submit(self._commit, made, start, table.num_rows)
             if writing is not None:
                 writing.result()
-        return {}, True
+        return True
 
-    def _whole(self, operator: Whole) -> tuple[Mapping[str, Any], bool]:
+    def _whole(self, operator: Whole) -> bool:
         table = self.session.rows(self.step).all()
         result = operator.apply(table, self.context) if table.num_rows else Verdicts()
         if isinstance(result, Made):
             made = from_made(table, result, step=self.step.name, fingerprint=self.step.fingerprint)
         else:
             made = from_verdicts(table, result, step=self.step.name)
-        self._commit(made, 0, table.num_rows)
-        return result.summary, isinstance(result, Verdicts)
+        self._commit(made, 0, table.num_rows, result.summary)
+        return isinstance(result, Verdicts)
 
-    def _train(self, operator: Train) -> tuple[Mapping[str, Any], bool]:
+    def _train(self, operator: Train) -> bool:
         table = self.session.rows(self.step).all()
         self.context.workdir.mkdir(parents=True, exist_ok=True)
         trained = operator.fit(table, self.context)
-        _replace_directory(trained.adapter, self.store.model)
-        sink = pa.BufferOutputStream()
-        pq.write_table(trained.history, sink, compression="zstd")
-        write_bytes(self.store.history, memoryview(sink.getvalue()))
+        run = self.session.run.path
+        _copy_directory(trained.adapter, self.store.model)
+        write_sealed(self.store.history, trained.history, {})
+        products = [*products_in(self.store.model, run), Product.of(self.store.history, run)]
         used = trained_ids(trained)
         kept = np.array([name in used for name in table[ID].to_pylist()], bool)
         fates = from_verdicts(_ids(table), Verdicts(kept=kept, rule="not trained on"), step=self.step.name)
-        self._commit(fates, 0, table.num_rows)
-        return trained.metrics, True
+        self._commit(fates, 0, table.num_rows, trained.metrics, products)
+        return True
 
-    def _sink(self, operator: Sink) -> tuple[Mapping[str, Any], bool]:
+    def _sink(self, operator: Sink) -> bool:
         table = self.session.rows(self.step).all()
-        default = self.session.run.path / "exports" / self.step.name
-        with disk(default, "cannot make"):
-            default.parent.mkdir(parents=True, exist_ok=True)
+        default = self.session.run.exports(self.step.name)
         written = operator.write(table, self.context, default)
-        self._commit(from_verdicts(_ids(table), Verdicts(), step=self.step.name), 0, table.num_rows)
-        summary = {"location": written.location, "files": list(written.files), "rows": written.rows}
-        return summary, True
+        # Below the run's directory, which may be moved, and whose name is no part of what was made.
+        location = f"exports/{self.step.name}" if written.location == str(default) else written.location
+        summary = {"location": location, "files": list(written.files), "rows": written.rows}
+        products = [Product.of(path, self.session.run.path) for path in local_files(written)]
+        fates = from_verdicts(_ids(table), Verdicts(), step=self.step.name)
+        self._commit(fates, 0, table.num_rows, summary, products)
+        return True
 
-    def _commit(self, table: pa.Table, start: int, rows: int) -> None:
+    def _made(self) -> Part | None:
+        """The part of a step that left all that it leaves, and only was not declared complete."""
+        rows = len(self.session.rows(self.step)) if self.step.inputs else -1
+        part = self.store.part(0, rows)
+        if part is None or part.summary is None:
+            return None
+        run, replaced = self.session.run.path, self.session.replaced(self.step)
+        whole = all(each.holds(run) or replaced(each) for each in part.products)
+        alone = next(strangers(self.store.model, part.products, run), None) is None
+        return part if whole and alone else None
+
+    def _summary(self, part: Part) -> dict[str, Any]:
+        summary = dict(part.summary or {})
+        if isinstance(self.step.operator, Sink) and "://" not in summary["location"]:
+            summary["location"] = str(self.session.run.path / summary["location"])
+        return summary
+
+    def _origin(self) -> str:
+        """Names what the step is to be made from."""
+        rows = self.session.rows(self.step)
+        return self.session.origin(rows.origin(0, len(rows)), self.session.beside(self.step))
+
+    def _commit(
+        self,
+        table: pa.Table,
+        start: int,
+        rows: int,
+        summary: Mapping[str, Any] | None = None,
+        products: Sequence[Product] = (),
+    ) -> None:
         part = self.store.commit(
-            table, start=start, stop=start + rows, basis=self.stage.basis, rows_in=rows, usage=Usage()
+            table,
+            start=start,
+            stop=start + rows,
+            basis=self.stage.basis,
+            rows_in=rows,
+            usage=Usage(),
+            origin=self._origin(),
+            summary=summary,
+            products=products,
         )
         self.session.committed(self.step, part, time.monotonic() - self._started)
 
@@ -151,11 +208,10 @@ def _chunks(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[tuple[int,
         yield start, pa.Table.from_batches(waiting) if waiting else pa.table({})
 
 
-def _replace_directory(source: Path, target: Path) -> None:
-    """Copy a finished directory into place; a kill leaves none or all of it."""
-    temporary = target.with_name(f"{target.name}.copying")
+def _copy_directory(source: Path, target: Path) -> None:
+    """Copy a finished directory into place, flushed; at every instant the old one or the new one is there."""
+    ready = target.with_name(f"{target.name}{TEMPORARY}")
     with disk(target, "cannot write"):
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.copytree(source, temporary)
-        shutil.rmtree(target, ignore_errors=True)
-        temporary.replace(target)
+        remove(ready)
+        shutil.copytree(source, ready)
+        replace_directory(ready, target)

@@ -7,7 +7,8 @@ from hashlib import blake2b
 
 from ..operator import Map, TableMap
 from ..plan.nodes import Plan, PlannedStep
-from ..store.run_directory import RunDirectory, StepStore
+from ..store.run_directory import RunDirectory
+from ..store.step_store import StepStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def stages(plan: Plan, run: RunDirectory) -> list[Stage]:
     bases: list[str] = []
     tails: dict[str, int] = {}
     for step in plan.steps:
-        own = _finished_basis(run.step(step.name, step.fingerprint))
+        own = _own_basis(plan, step, run.step(step.name, step.fingerprint))
         at = tails.get(step.inputs[0]) if maps(step) and len(step.inputs) == 1 else None
         if at is not None and _ready(step, chains, at) and own in (None, bases[at]):
             del tails[step.inputs[0]]
@@ -80,7 +81,9 @@ def _ready(step: PlannedStep, chains: list[list[PlannedStep]], at: int) -> bool:
     return set(step.depends) <= {each.name for chain in chains[: at + 1] for each in chain}
 
 
-def _finished_basis(store: StepStore) -> str | None:
-    """The rows that a finished step's parts count; None where it is not finished, or has no parts."""
-    parts = store.parts() if store.complete else []
-    return parts[0].basis if parts else None
+def _own_basis(plan: Plan, step: PlannedStep, store: StepStore) -> str | None:
+    """The rows that a step's parts count, where it is finished or can be finished on its own; else None."""
+    if store.complete:
+        return store.manifest["basis"] or None
+    alone = basis_of(plan, step)
+    return alone if any(basis == alone for basis in store.bases()) else None

@@ -44,7 +44,7 @@ class ArrowExport(Export):
             _save(ready, folder)
             (folder / "README.md").write_text(card, encoding="utf-8")
 
-        names = place_directory(place, "dataset_info.json", write)
+        names = place_directory(place, ("dataset_info.json", "state.json"), write, ours=self.path is None)
         return Written(location=str(place), files=names, rows=ready.num_rows)
 
 

@@ -55,7 +55,7 @@ class HubExport(Export):
             write_parquet(ready, folder / _FILE)
             (folder / "README.md").write_text(card, encoding="utf-8")
 
-        names = place_directory(place, "README.md", write)
+        names = place_directory(place, ("README.md", _FILE), write, ours=self.path is None)
         return Written(location=self._push(place, token), files=names, rows=ready.num_rows)
 
     def _push(self, folder: Path, token: str) -> str:

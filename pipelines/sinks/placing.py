@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..errors import DataError
 from ..operator import Written
+from ..store.files import kind, remove, replace, replace_directory, sync
 
 
 def place_file(
@@ -35,11 +34,13 @@ def place_file(
             final = Path(folder) / name
             partial = final.with_name(f".{name}.partial")
             try:
+                remove(partial)
                 write(partial)
-                _flush(partial)
-                os.replace(partial, final)
+                sync(partial)
+                _clear(final)
+                replace(partial, final)
             finally:
-                partial.unlink(missing_ok=True)
+                remove(partial)
         else:
             with TemporaryDirectory() as scratch:
                 write(Path(scratch) / name)
@@ -48,38 +49,49 @@ def place_file(
     return Written(location=target, files=[name], rows=rows)
 
 
-def place_directory(path: Path, marker: str, write: Callable[[Path], None]) -> list[str]:
+def place_directory(
+    path: Path, markers: Sequence[str], write: Callable[[Path], None], *, ours: bool = False
+) -> list[str]:
     """Have ``write`` fill a directory beside ``path``, then put it there, replacing an earlier export.
 
-    A directory without the file ``marker`` is somebody else's: it is refused, never replaced.
-    Answers the files' names below ``path``, sorted.
+    A directory with none of the files ``markers`` is somebody else's: it is refused, never replaced, unless the place
+    is ``ours``, in a run's directory. Answers the files' names below ``path``, sorted.
     """
     path = path.absolute()
-    if path.exists() and not (path / marker).is_file() and (not path.is_dir() or any(path.iterdir())):
+    if not ours and path.exists() and not _is_export(path, markers):
         raise DataError(f"{path}: holds something that is no export of ours; name an empty place to write to")
-    partial, former = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.former")
+    partial = path.with_name(f".{path.name}.partial")
     with _readable_errors(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for stale in (partial, former):
-            shutil.rmtree(stale, ignore_errors=True)
+        remove(partial)
         partial.mkdir()
         try:
             write(partial)
             names = sorted(str(file.relative_to(partial)) for file in partial.rglob("*") if file.is_file())
-            for name in names:
-                _flush(partial / name)
-            if path.exists():
-                os.rename(path, former)
-            os.rename(partial, path)
+            replace_directory(partial, path)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
-            shutil.rmtree(former, ignore_errors=True)
+            remove(partial)
     return names
 
 
-def _flush(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
+def _is_export(path: Path, markers: Sequence[str]) -> bool:
+    """Is the directory an earlier export, or empty?"""
+    return path.is_dir() and (any((path / name).is_file() for name in markers) or not any(path.iterdir()))
+
+
+def local_files(written: Written) -> list[Path]:
+    """The files of an export that lie on this machine's file systems."""
+    location = written.location.removeprefix("file://")
+    paths = [] if "://" in location else [Path(location) / name for name in written.files]
+    return [path for path in paths if kind(path) == "a file"]
+
+
+def _clear(path: Path) -> None:
+    """Raises DataError where something is in a file's place that is not replaced by renaming."""
+    if kind(path) == "a folder":
+        raise DataError(
+            f"{path}: a folder is in the place of the file to write: move it away, or name another"
+        )
 
 
 @contextmanager

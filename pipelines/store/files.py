@@ -1,20 +1,29 @@
-"""Writing so that a kill at any instant leaves either the old file or the new one, never half."""
+"""Files and folders that are whole or not there: a kill or a power cut at any instant leaves the old one or the new one.
+
+Whatever is written is flushed, renamed into place, and the folder that holds its name is flushed too.
+Nothing but a regular file is ever opened: a link, a pipe or a device in a file's place is damage.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import errno
-import json
 import os
+import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from ..errors import StoreError
-from ..secrets import scrubbed
+from .damage import Damaged
 
 #: Files still being written; removed when a run starts.
 TEMPORARY = ".writing"
+#: Folders that were replaced and are about to be removed.
+FORMER = ".former"
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 @contextmanager
@@ -26,30 +35,111 @@ def disk(path: Path, what: str) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             reason = "the disk is full: free some space, then run again (what is committed is kept)"
         elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            reason = "it cannot be written: check its permissions, or choose another place with --run"
+            access = "read" if "read" in what else "written"
+            other = "" if access == "read" else ", or choose another place with --run"
+            reason = f"it cannot be {access}: check its permissions{other}"
         else:
             reason = error.strerror or str(error)
         raise StoreError(f"{what} {path}: {reason}") from error
 
 
-def write_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Write, flush and rename into place. Raises StoreError (disk full, read-only)."""
+def kind(path: Path) -> str:
+    """What lies at ``path``: "nothing", "a file", "a folder", "a symbolic link" or "a special file"."""
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "nothing"
+    for named, is_one in (
+        ("a file", stat.S_ISREG),
+        ("a folder", stat.S_ISDIR),
+        ("a symbolic link", stat.S_ISLNK),
+    ):
+        if is_one(mode):
+            return named
+    return "a special file"
+
+
+def size(path: Path) -> int:
+    """Bytes of the regular file at ``path``; -1 where there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return -1
+    return found.st_size if stat.S_ISREG(found.st_mode) else -1
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """A descriptor of the regular file at ``path``, to read.
+
+    Raises Damaged where something else is there, or nothing; StoreError where it may not be read.
+    """
+    found = kind(path)
+    if found != "a file":
+        raise Damaged(path, "it is missing" if found == "nothing" else f"it is {found}, not a file")
+    with disk(path, "cannot read"):
+        # The flags matter only where the file is swapped between the look and the opening.
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            yield handle
+        finally:
+            os.close(handle)
+
+
+def read_bytes(path: Path, start: int = 0, stop: int | None = None) -> bytes:
+    """Bytes ``start .. stop`` of the regular file at ``path``, fewer where it ends before.
+
+    Raises Damaged where no regular file is there, StoreError where it may not be read.
+    """
+    with opened(path) as handle:
+        left = (os.fstat(handle).st_size if stop is None else stop) - start
+        pieces = []
+        while left > 0 and (piece := os.pread(handle, left, start)):
+            pieces.append(piece)
+            start, left = start + len(piece), left - len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def write_bytes(path: Path, data: bytes | bytearray | memoryview) -> None:
+    """Write, flush and rename into place. Raises StoreError (disk full, read-only, a folder in the way)."""
     temporary = path.with_name(f"{path.name}{TEMPORARY}")
     with disk(path, "cannot write"):
+        remove(temporary)
         try:
-            with open(temporary, "wb") as file:
+            with open(temporary, "xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            replace(temporary, path)
         except OSError:
-            temporary.unlink(missing_ok=True)
+            remove(temporary)
             raise
-        sync_directory(path.parent)
 
 
-def sync_directory(path: Path) -> None:
-    """Make a rename inside ``path`` durable."""
+def replace(source: Path, target: Path) -> None:
+    """Rename, and make it durable. Raises OSError."""
+    os.replace(source, target)
+    sync(target.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove whatever lies at ``path``, without following it. Raises OSError."""
+    if kind(path) == "a folder":
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def make_directory(path: Path) -> None:
+    """Make a folder and those above it, durably. Raises OSError."""
+    if not path.is_dir():
+        make_directory(path.parent)
+        path.mkdir(exist_ok=True)
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or the names in a folder. Raises OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -57,18 +147,43 @@ def sync_directory(path: Path) -> None:
         os.close(handle)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """JSON, atomically, without secrets."""
-    write_bytes(
-        path, (json.dumps(scrubbed(value), indent=1, ensure_ascii=False, default=str) + "\n").encode()
-    )
+def sync_tree(folder: Path) -> None:
+    """Flush every file and every folder below ``folder``, and itself. Raises OSError."""
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            sync(path)
+    sync(folder)
 
 
-def read_json(path: Path) -> Any:
-    """Raises StoreError where the file cannot be read or is not JSON."""
-    with disk(path, "cannot read"):
-        text = path.read_text(encoding="utf-8")
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise StoreError(f"{path} is damaged ({error}): remove it and run again") from error
+def replace_directory(ready: Path, target: Path) -> None:
+    """Put the finished folder ``ready`` at ``target``, on the same file system, replacing what is there.
+
+    Where the system can exchange two names (Linux: ext4, xfs, btrfs, tmpfs, overlayfs), the old folder or
+    the new one is there at every instant; elsewhere (NFS) a kill between two renames leaves none, and the
+    old one beside it under another name. Raises OSError.
+    """
+    sync_tree(ready)
+    if kind(target) == "nothing":
+        replace(ready, target)
+    elif _exchange(ready, target):
+        sync(target.parent)
+        remove(ready)
+    else:
+        former = target.with_name(f".{target.name}{FORMER}")
+        remove(former)
+        os.rename(target, former)
+        replace(ready, target)
+        remove(former)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two names change places at once; False where the system cannot."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code), str(other))

@@ -8,7 +8,8 @@ from pathlib import Path
 from types import TracebackType
 
 from ..errors import StoreError
-from .files import disk
+from .damage import set_aside
+from .files import disk, kind
 
 
 class RunLock:
@@ -19,18 +20,12 @@ class RunLock:
         self._handle: int | None = None
 
     def __enter__(self) -> RunLock:
-        with disk(self.path, "cannot lock"):
-            self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(self._handle, 32).decode().strip() or "unknown"
+        while True:
+            self._handle = self._take()
+            # Whoever moved the file away between opening and locking it made another one that counts.
+            if kind(self.path) == "a file" and os.path.samestat(os.fstat(self._handle), self.path.lstat()):
+                break
             os.close(self._handle)
-            self._handle = None
-            raise StoreError(
-                f"{self.path.parent} is in use by another run (process {holder}): wait for it, stop it, or "
-                "choose another directory with --run"
-            ) from None
         with disk(self.path, "cannot lock"):
             os.ftruncate(self._handle, 0)
             os.pwrite(self._handle, str(os.getpid()).encode(), 0)
@@ -42,3 +37,24 @@ class RunLock:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+    def _take(self) -> int:
+        if kind(self.path) not in ("nothing", "a file"):
+            aside = set_aside(self.path, self.path.parent)
+            if aside is None:
+                raise StoreError(
+                    f"{self.path} is {kind(self.path)}, not a file, and cannot be moved: remove it"
+                )
+        with disk(self.path, "cannot lock"):
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            handle = os.open(self.path, flags, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(handle, 32).decode(errors="replace").strip("\0 \n") or "unknown"
+            os.close(handle)
+            raise StoreError(
+                f"{self.path.parent} is in use by another run (process {holder}): wait for it, stop it, or "
+                "choose another directory with --run"
+            ) from None
+        return handle

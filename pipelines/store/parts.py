@@ -1,26 +1,26 @@
 """A part: what one micro-batch became in one step, as one Parquet file.
 
 A part holds every outcome, kept, filtered and failed alike, so its rename is the only commit there
-is. Its counts lie in the footer. It is named by the range of stage-input rows that it covers.
+is. Its footer holds its counts and names the rows that it was made from. It is named by the range of
+stage-input rows that it covers.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute
-import pyarrow.parquet as pq
-import xxhash
 
-from ..errors import StoreError
 from ..inference import Usage
-from .files import write_bytes
+from .damage import Damaged, set_aside
 from .ledger import Ledger
+from .products import Product, read_products
+from .tables import Sealed, open_sealed, read_sealed_table, write_sealed
 
 FATE, REASON, ID, PARENTS = "_fate", "_reason", "_id", "_parents"
 KEPT, FILTERED, FAILED = "kept", "filtered", "failed"
@@ -33,60 +33,54 @@ REASON_TYPE = pa.struct(
         ("retryable", pa.bool_()),
     ]
 )
-FOOTER = b"gristmill"
 NAME = re.compile(r"^part-(\d{12})-(\d{12})\.parquet$")
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A committed part. ``basis``: the fingerprint of the rows that ``start`` and ``stop`` count."""
+    """A committed part.
+
+    ``step``: the fingerprint of its step. ``basis``: that of the rows that ``start`` and ``stop`` count. ``origin``: names the very rows that it
+    was made from. ``rows``: the digest of its own, ``digest``: of the whole file. ``summary`` and ``products``: what
+    a step of one part left besides its rows.
+    """
 
     path: Path
+    step: str
     start: int
     stop: int
     basis: str
+    origin: str
     ledger: Ledger
     usage: Usage
     bytes: int
+    rows: str
+    digest: str
+    schema: pa.Schema
+    summary: Mapping[str, Any] | None = None
+    products: tuple[Product, ...] = field(default=())
 
     def read(self, columns: list[str] | None = None, fate: str | None = KEPT) -> pa.Table:
-        """The part's rows with the given fate (None: all), in order.
+        """The part's rows with the given fate (None: all), in order; every byte of the file is checked.
 
-        Raises StoreError where the file is damaged; it is set aside, so the next run makes it again.
+        Raises Damaged where the file is not what was written; it is set aside, so the next run makes it again.
         """
+        wanted = None if columns is None else list(dict.fromkeys([*columns, FATE]))
         try:
-            wanted = None if columns is None else list(dict.fromkeys([*columns, FATE]))
-            names = set(pq.read_schema(self.path).names)
-            table = pq.read_table(
-                self.path,
-                columns=None if wanted is None else [name for name in wanted if name in names],
-                page_checksum_verification=True,
-                partitioning=None,
-                use_threads=False,
-            )
-        except (OSError, pa.ArrowException) as error:
-            set_aside(self.path)
-            raise StoreError(
-                f"{self.path} is damaged ({first_line(error)}): run again, and just this part is made again"
-            ) from error
+            _, table = read_sealed_table(self.path, wanted, expected=self.digest)
+        except Damaged:
+            set_aside(self.path, run_of(self.path))
+            raise
         if fate is not None and self.ledger.made != getattr(self.ledger, fate):
             table = table.filter(pa.compute.equal(table[FATE], fate))
-        if REASON not in names and (columns is None or REASON in columns):
+        if REASON not in self.schema.names and (columns is None or REASON in columns):
             table = table.append_column(REASON, pa.nulls(table.num_rows, REASON_TYPE))
         return table if columns is None or FATE in columns else table.drop_columns([FATE])
 
 
-def first_line(error: BaseException) -> str:
-    """An Arrow error is a paragraph; its first line says what is wrong."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
-def set_aside(path: Path) -> None:
-    """Rename a damaged file so that it is no longer taken for a part."""
-    try:
-        path.replace(path.with_suffix(".damaged"))
-    except OSError:
-        return  # a read-only store: the caller's error already names the file
+def run_of(path: Path) -> Path:
+    """The run of a file ``RUN/steps/STEP/FILE``."""
+    return path.parent.parent.parent
 
 
 def part_name(start: int, stop: int) -> str:
@@ -106,53 +100,73 @@ def count(table: pa.Table, rows_in: int) -> Ledger:
 
 
 def write_part(
-    directory: Path, table: pa.Table, *, start: int, stop: int, basis: str, rows_in: int, usage: Usage
-) -> tuple[Part, str]:
-    """Commit a table of outcomes. Returns the part and the digest of its bytes.
+    directory: Path,
+    table: pa.Table,
+    *,
+    start: int,
+    stop: int,
+    basis: str,
+    rows_in: int,
+    usage: Usage,
+    step: str = "",
+    origin: str = "",
+    summary: Mapping[str, Any] | None = None,
+    products: Sequence[Product] = (),
+) -> Part:
+    """Commit a table of outcomes.
 
-    The bytes depend on nothing but the arguments, so two executors write the same file.
+    The bytes depend on nothing but the arguments, so two executors write the same file. Raises StoreError.
     """
-    ledger = count(table, rows_in)
-    footer = {"basis": basis, "ledger": ledger.as_dict(), "usage": asdict(usage)}
-    table = table.replace_schema_metadata(
-        {**(table.schema.metadata or {}), FOOTER: json.dumps(footer, sort_keys=True).encode()}
-    )
-    sink = pa.BufferOutputStream()
+    said: dict[str, Any] = {
+        "step": step,
+        "start": start,
+        "stop": stop,
+        "basis": basis,
+        "origin": origin,
+        "ledger": count(table, rows_in).as_dict(),
+        "usage": asdict(usage),
+    }
+    if summary is not None:
+        said |= {"summary": dict(summary), "products": [asdict(each) for each in products]}
+    path = directory / part_name(start, stop)
     # Lists keep Arrow's own name for their items, so that a part that was read back and one that was
-    # not are the same to the steps that follow. Nothing reads a part by ranges of values: no statistics.
-    pq.write_table(
+    # not are the same to the steps that follow.
+    sealed = write_sealed(
+        path,
         table,
-        sink,
-        compression="zstd",
+        said,
         use_dictionary=[FATE],
-        write_statistics=False,
         write_batch_size=max(1, table.num_rows),
-        write_page_checksum=True,
         use_compliant_nested_type=False,
     )
-    data = memoryview(sink.getvalue())
-    path = directory / part_name(start, stop)
-    write_bytes(path, data)
-    part = Part(path, start, stop, basis, ledger, usage, data.nbytes)
-    return part, xxhash.xxh3_128_hexdigest(data)
+    return _part(path, sealed)
 
 
 def open_part(path: Path) -> Part:
-    """Read a part's footer. Raises StoreError where the file is no complete part."""
-    match = NAME.match(path.name)
+    """Read a part's footer. Raises Damaged where the file is no complete part, StoreError where it cannot be read."""
+    return _part(path, open_sealed(path))
+
+
+def _part(path: Path, sealed: Sealed) -> Part:
+    match, said = NAME.match(path.name), sealed.said
     try:
-        if match is None:
-            raise ValueError("not a part's name")
-        metadata = pq.read_metadata(path)
-        footer: dict[str, Any] = json.loads(metadata.metadata[FOOTER])
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{path} is damaged ({first_line(error)})") from error
-    return Part(
-        path=path,
-        start=int(match[1]),
-        stop=int(match[2]),
-        basis=footer["basis"],
-        ledger=Ledger(**footer["ledger"]),
-        usage=Usage(**footer["usage"]),
-        bytes=path.stat().st_size,
-    )
+        if match is None or (int(match[1]), int(match[2])) != (said["start"], said["stop"]):
+            raise ValueError("this is not the name that it was written under")
+        return Part(
+            path=path,
+            step=str(said["step"]),
+            start=int(match[1]),
+            stop=int(match[2]),
+            basis=str(said["basis"]),
+            origin=str(said["origin"]),
+            ledger=Ledger(**said["ledger"]),
+            usage=Usage(**said["usage"]),
+            bytes=sealed.bytes,
+            rows=sealed.rows,
+            digest=sealed.digest,
+            schema=sealed.schema,
+            summary=said.get("summary"),
+            products=read_products(said.get("products", ())),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise Damaged(path, f"it is no part: {error}") from error

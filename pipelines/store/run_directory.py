@@ -1,210 +1,35 @@
-"""A run's directory: what is done, read from the files themselves.
-
-There is no second record of progress: a step is done when its manifest is there, and each part it
-names is one finished file.
-"""
+"""A run's directory: what is done, read from the files themselves."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import xxhash
-
 from ..errors import StoreError
 from ..inference import Usage
-from .files import TEMPORARY, disk, read_json, write_bytes, write_json
-from .ledger import Ledger
+from .damage import Damaged, set_aside
+from .files import TEMPORARY, disk, kind, make_directory, remove
 from .lock import RunLock
-from .parts import NAME, Part, open_part, set_aside, write_part
+from .parts import open_part
+from .products import Product
+from .records import NUMBER, Shape, check_shape, read_record, write_record
+from .seal import read_text, write_text
+from .step_store import MANIFEST, Replaced, StepStore
 
-MANIFEST = "manifest.json"
-
-
-class StepStore:
-    """The rows of one step at one fingerprint."""
-
-    def __init__(self, path: Path, name: str, fingerprint: str) -> None:
-        self.path = path
-        self.name = name
-        self.fingerprint = fingerprint
-        self._parts: list[Part] | None = None
-        self._digests: dict[str, str] = {}
-
-    @property
-    def complete(self) -> bool:
-        """Is the manifest there, and every part that it names, of the size that it names?"""
-        return (self.path / MANIFEST).exists() and all(
-            _size(self.path / name) == size for name, size in self._promised("bytes").items()
-        )
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        """What the step left behind. Raises StoreError where it is not complete."""
-        manifest: dict[str, Any] = read_json(self.path / MANIFEST)
-        return manifest
-
-    @property
-    def model(self) -> Path:
-        """Where a train step's adapter lies."""
-        return self.path / "model"
-
-    @property
-    def history(self) -> Path:
-        """Where a train step's table of optimizer steps lies."""
-        return self.path / "history.parquet"
-
-    def parts(self) -> list[Part]:
-        """The committed parts, in the order of their rows. Raises StoreError at a damaged one."""
-        if self._parts is None:
-            self._parts = [open_part(path) for path in self._files()]
-        return self._parts
-
-    def table(self, columns: list[str] | None = None, fate: str | None = "kept") -> pa.Table:
-        """The step's rows with the given fate (None: all), in order."""
-        tables = [part.read(columns, fate) for part in self.parts()]
-        if not tables:
-            return pa.table({})
-        return pa.concat_tables(tables, promote_options="permissive").replace_schema_metadata(None)
-
-    def ledger(self) -> Ledger:
-        """Counts over the committed parts."""
-        return sum((part.ledger for part in self.parts()), Ledger())
-
-    def usage(self) -> Usage:
-        """Tokens paid over the committed parts."""
-        total = Usage()
-        for part in self.parts():
-            total.add(part.usage)
-        return total
-
-    def write(
-        self, table: pa.Table, *, start: int, stop: int, basis: str, rows_in: int, usage: Usage
-    ) -> tuple[Part, str]:
-        """Commit one part; several threads may. Raises StoreError (disk full, read-only)."""
-        return write_part(self.path, table, start=start, stop=stop, basis=basis, rows_in=rows_in, usage=usage)
-
-    def add(self, part: Part, digest: str) -> None:
-        """Count a part that was committed."""
-        self._digests[part.path.name] = digest
-        if self._parts is not None:
-            others = [each for each in self._parts if each.start != part.start]
-            self._parts = sorted([*others, part], key=lambda each: each.start)
-
-    def commit(
-        self, table: pa.Table, *, start: int, stop: int, basis: str, rows_in: int, usage: Usage
-    ) -> Part:
-        """Write one part and count it."""
-        part, digest = self.write(table, start=start, stop=stop, basis=basis, rows_in=rows_in, usage=usage)
-        self.add(part, digest)
-        return part
-
-    def finish(
-        self,
-        *,
-        operator: str,
-        one_to_one: bool,
-        seconds: float,
-        summary: dict[str, Any],
-        engines: Sequence[dict[str, Any]] = (),
-    ) -> None:
-        """Check that the ledger adds up and declare the step complete. ``engines``: how full they were."""
-        ledger = self.ledger()
-        ledger.check(self.name, one_to_one=one_to_one)
-        write_json(
-            self.path / MANIFEST,
-            {
-                "step": self.name,
-                "fingerprint": self.fingerprint,
-                "operator": operator,
-                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "ledger": ledger.as_dict(),
-                "usage": asdict(self.usage()),
-                "seconds": round(seconds, 3),
-                "parts": [
-                    {
-                        "file": part.path.name,
-                        "rows": part.ledger.made,
-                        "bytes": part.bytes,
-                        "digest": self._digest(part.path),
-                    }
-                    for part in self.parts()
-                ],
-                "summary": summary,
-                **({"engines": list(engines)} if engines else {}),
-            },
-        )
-
-    def repair(self, basis: str) -> list[str]:
-        """Set damaged parts aside, and drop those that count other rows than ``basis``'s.
-
-        Returns a sentence for each part that was damaged or is gone.
-        """
-        told: list[str] = []
-        sizes = self._promised("bytes")
-        for path in self._files():
-            try:
-                part = open_part(path)
-                if sizes.get(path.name, part.bytes) != part.bytes:
-                    raise StoreError(f"{path} is damaged (it has {part.bytes} bytes, not {sizes[path.name]})")
-            except StoreError as error:
-                told.append(f"{error}: it is set aside and made again")
-                set_aside(path)
-                continue
-            if part.basis != basis:
-                path.unlink()
-        for name in sizes:
-            path = self.path / name
-            if not path.exists() and not path.with_suffix(".damaged").exists():
-                told.append(f"{path} is missing: it is made again")
-        self._parts = None
-        return told
-
-    def drop(self, part: Part) -> None:
-        """Forget one part, so that it is made again."""
-        part.path.unlink(missing_ok=True)
-        self._parts = None
-
-    def forget(self) -> None:
-        """Forget every part: the rows they were made from have changed."""
-        (self.path / MANIFEST).unlink(missing_ok=True)
-        for path in self._files():
-            path.unlink()
-        self._parts = None
-
-    def changed(self, part: Part) -> bool:
-        """Does a part that was made again differ from the one that the manifest names?"""
-        promised = self._promised("digest").get(part.path.name)
-        return promised is not None and promised != self._digest(part.path)
-
-    def _promised(self, key: str) -> dict[str, Any]:
-        """What the manifest says of each part; empty where there is none."""
-        if not (self.path / MANIFEST).exists():
-            return {}
-        return {part["file"]: part[key] for part in self.manifest["parts"]}
-
-    def _digest(self, path: Path) -> str:
-        if path.name not in self._digests:
-            with disk(path, "cannot read"), open(path, "rb") as file:
-                self._digests[path.name] = xxhash.xxh3_128_hexdigest(file.read())
-        return self._digests[path.name]
-
-    def _files(self) -> list[Path]:
-        if not self.path.exists():
-            return []
-        return sorted(path for path in self.path.iterdir() if NAME.match(path.name))
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
+#: The layout of the directory; another one is another version of Gristmill's.
+FORMAT = 2
+RUN: Shape = {"format": int, "name": str, "created": str}
+CLOCK: Shape = {"seconds": NUMBER}
+PLAN: Shape = {"round": int, "steps": dict, "models": dict}
+RESULT: Shape = {"round": int, "decision": str, "metrics": dict, "carry": dict}
+#: What opens and closes a comment in a pipeline file, for its seal.
+COMMENT = ("# ", "")
+#: The same in a report.
+PAGE_COMMENT = ("<!-- ", " -->")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,30 +45,36 @@ class RunDirectory:
     """Everything that a run has made."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        # Names of files are compared as they are written: without a detour.
+        self.path = path.resolve() if ".." in path.parts else path
 
     @classmethod
     def create(cls, path: Path, *, name: str) -> RunDirectory:
         """Open a run's directory, made where it is not there. Raises StoreError."""
+        run = cls(path)
         with disk(path, "cannot make the run directory"):
-            (path / "steps").mkdir(parents=True, exist_ok=True)
-            (path / "rounds").mkdir(exist_ok=True)
-        if not (path / "run.json").exists():
+            make_directory(path)
+            for folder in ("steps", "rounds"):
+                run._make_folder(path / folder)
+        try:
+            read_record(path / "run.json", RUN)
+        except Damaged:
+            set_aside(path / "run.json", path)
             created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            write_json(path / "run.json", {"format": 1, "name": name, "created": created})
-        return cls(path)
+            write_record(path / "run.json", {"format": FORMAT, "name": name, "created": created})
+        return run
 
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
         """Open an existing run. Raises StoreError where there is none."""
         directory = Path(path)
-        if not (directory / "run.json").exists():
+        if kind(directory / "run.json") == "nothing":
             raise StoreError(f"{directory} is not a run directory: it has no run.json (is the path right?)")
         return cls(directory)
 
     @property
     def name(self) -> str:
-        return str(read_json(self.path / "run.json")["name"])
+        return str(read_record(self.path / "run.json", RUN)["name"])
 
     def lock(self) -> RunLock:
         """Hold this while writing. Raises StoreError where another run holds it."""
@@ -257,55 +88,63 @@ class RunDirectory:
         """The same, with its directory made and the remains of unfinished writes removed."""
         store = self.step(name, fingerprint)
         with disk(store.path, "cannot make"):
-            store.path.mkdir(parents=True, exist_ok=True)
+            self._make_folder(store.path)
             for remains in store.path.glob(f"*{TEMPORARY}"):
-                remains.unlink()
+                remove(remains)
         return store
 
     def workdir(self, name: str, fingerprint: str) -> Path:
         """A step's scratch folder, kept until the step is complete."""
         return self.path / "work" / f"{name}-{fingerprint[:12]}"
 
+    def exports(self, name: str) -> Path:
+        """Where an export step writes to, unless the file says otherwise; the folder above is made. Raises StoreError."""
+        with disk(self.path / "exports", "cannot make"):
+            self._make_folder(self.path / "exports")
+        place = self.path / "exports" / name
+        if not place.is_dir():
+            set_aside(place, self.path)
+        return place
+
     def rounds(self) -> list[Round]:
-        """The rounds begun so far, in order."""
+        """The rounds begun so far, in order. Raises Damaged at a plan or a result that is not what was written."""
         found = []
-        for directory in sorted((self.path / "rounds").glob("*"), key=lambda path: int(path.name)):
-            if (directory / "plan.json").exists():
-                result = directory / "result.json"
-                found.append(
-                    Round(
-                        int(directory.name),
-                        read_json(directory / "plan.json"),
-                        read_json(result) if result.exists() else None,
-                    )
-                )
+        for number in self._numbers():
+            plan, result = self._plan(number), self._result(number)
+            if kind(plan) != "nothing":
+                made = read_record(result, RESULT) if kind(result) != "nothing" else None
+                found.append(Round(number, _read_plan(plan), made))
         return found
 
-    def write_plan(self, number: int, plan: dict[str, Any]) -> None:
+    def write_plan(self, number: int, plan: Mapping[str, Any]) -> None:
         """Record what a round is about to do."""
-        directory = self.path / "rounds" / str(number)
-        with disk(directory, "cannot make"):
-            directory.mkdir(parents=True, exist_ok=True)
-        write_json(directory / "plan.json", plan)
+        folder = self._plan(number).parent
+        with disk(folder, "cannot make"):
+            self._make_folder(folder)
+        write_record(self._plan(number), plan)
 
-    def write_result(self, number: int, result: dict[str, Any]) -> None:
+    def write_result(self, number: int, result: Mapping[str, Any]) -> None:
         """Record what a round decided."""
-        write_json(self.path / "rounds" / str(number) / "result.json", result)
+        write_record(self._result(number), result)
 
     def write_spec(self, text: str) -> None:
         """Keep the pipeline file as it was last run."""
-        write_bytes(self.path / "spec.yaml", text.encode())
+        write_text(self.path / "spec.yaml", text, COMMENT)
+
+    def spec(self) -> str:
+        """The pipeline file as it was last run; empty where it is not there. Raises Damaged."""
+        path = self.path / "spec.yaml"
+        return "" if kind(path) == "nothing" else read_text(path, COMMENT)
 
     def seconds(self) -> float:
-        """Time spent over all sessions, for the time budget."""
-        path = self.path / "clock.json"
+        """Time spent over all sessions, for the time budget; that of the finished steps where it is not written down."""
         try:
-            return float(json.loads(path.read_text())["seconds"])
-        except (OSError, ValueError, KeyError):
-            return 0.0
+            return float(read_record(self.path / "clock.json", CLOCK)["seconds"])
+        except Damaged:
+            return sum(float(store.manifest["seconds"]) for store in self.stores() if store.complete)
 
     def write_seconds(self, seconds: float) -> None:
-        write_json(self.path / "clock.json", {"seconds": round(seconds, 3)})
+        write_record(self.path / "clock.json", {"seconds": round(seconds, 3)})
 
     def spent(self) -> tuple[Usage, int]:
         """Tokens paid and rows generated so far, over every part there is, superseded ones too."""
@@ -319,3 +158,127 @@ class RunDirectory:
             if part.usage.requests:
                 rows += part.ledger.made
         return usage, rows
+
+    def stores(self) -> list[StepStore]:
+        """Every step there is, of any version of the pipeline file."""
+        found: dict[str, StepStore] = {}
+        for stores in self.planned_rounds().values():
+            for store in stores:
+                found.setdefault(store.path.name, store)
+        for folder in sorted((self.path / "steps").iterdir()) if (self.path / "steps").is_dir() else ():
+            if folder.name not in found and folder.is_dir() and "-" in folder.name:
+                found[folder.name] = StepStore(folder, folder.name.rpartition("-")[0], _fingerprint(folder))
+        return list(found.values())
+
+    def planned_rounds(self) -> dict[int, list[StepStore]]:
+        """The steps of each round begun, in order; none where its plan cannot be read."""
+        return {number: self._planned(number) for number in self._numbers()}
+
+    def replaced(self, number: int, step: str, last: int | None = None) -> Replaced:
+        """Tells whether a file that a step of round ``number`` wrote was replaced by a step after it, up to the end of
+        round ``last``: rounds export to the same place."""
+
+        def after() -> Iterator[StepStore]:
+            for each in self._numbers():
+                if each >= number and (last is None or each <= last):
+                    stores = self._planned(each)
+                    names = [store.name for store in stores]
+                    yield from stores[names.index(step) + 1 if each == number and step in names else 0 :]
+
+        def is_replaced(product: Product) -> bool:
+            claims = {claim for store in after() if store.complete for claim in store.products()}
+            return any(claim.path == product.path and claim.holds(self.path) for claim in claims)
+
+        return is_replaced
+
+    def check_adapter(self, path: Path) -> None:
+        """Raises Damaged where an adapter that some step of this run trained is not what was trained."""
+        for store in self.stores():
+            if store.model == path:
+                store.adapter()
+
+    def mend(self) -> list[str]:
+        """Set aside what is damaged of the run's own records, so that the run that holds the lock writes them anew.
+
+        Returns a sentence for each. Raises StoreError where one cannot be read.
+        """
+        told = []
+        for damaged in list(self.damages()):
+            aside = set_aside(damaged.path, self.path)
+            if aside is not None:
+                told.append(
+                    f"{damaged.path} is damaged ({damaged.what}): it is set aside as {aside} and made again"
+                )
+        return told
+
+    def damages(self) -> Iterator[Damaged]:
+        """Each of the run's own records that is not what was written. Raises StoreError where one cannot be read."""
+        for folder in ("steps", "rounds", "exports", "work"):
+            if kind(self.path / folder) != "nothing" and not (self.path / folder).is_dir():
+                yield Damaged(self.path / folder, f"it is {kind(self.path / folder)}, not a folder")
+        numbers = self._numbers()
+        begun = bool(numbers)
+        checks: list[tuple[Path, Callable[[Path], object], bool]] = [
+            (self.path / "run.json", lambda path: read_record(path, RUN), True),
+            (self.path / "clock.json", lambda path: read_record(path, CLOCK), begun),
+            (self.path / "spec.yaml", lambda path: read_text(path, COMMENT), begun),
+            (self.path / "report.html", lambda path: read_text(path, PAGE_COMMENT), False),
+        ]
+        for number in numbers:
+            place = self._plan(number).parent
+            if not place.is_dir():
+                yield Damaged(place, f"it is {kind(place)}, not a folder")
+                continue
+            checks.append((self._plan(number), _read_plan, True))
+            checks.append((self._result(number), lambda path: read_record(path, RESULT), False))
+        for path, read, needed in checks:
+            if needed or kind(path) != "nothing":
+                try:
+                    read(path)
+                except Damaged as damaged:
+                    yield damaged
+
+    def _planned(self, number: int) -> list[StepStore]:
+        """The steps of a round, as far as its plan can be read."""
+        try:
+            plan = _read_plan(self._plan(number))
+        except StoreError:
+            return []
+        return [self.step(name, step["fingerprint"]) for name, step in plan["steps"].items()]
+
+    def _numbers(self) -> list[int]:
+        """The rounds that have a folder."""
+        if not (self.path / "rounds").is_dir():
+            return []
+        with disk(self.path / "rounds", "cannot read"):
+            names = [path.name for path in (self.path / "rounds").iterdir()]
+        return sorted(int(name) for name in names if name.isdecimal() and name == str(int(name)))
+
+    def _plan(self, number: int) -> Path:
+        return self.path / "rounds" / str(number) / "plan.json"
+
+    def _result(self, number: int) -> Path:
+        return self.path / "rounds" / str(number) / "result.json"
+
+    def _make_folder(self, path: Path) -> None:
+        """A folder of the run's own; what stands in its place is set aside. Raises OSError."""
+        if not path.is_dir():
+            set_aside(path, self.path)
+            make_directory(path)
+
+
+def _fingerprint(folder: Path) -> str:
+    """The fingerprint of a step that no plan names, as its manifest or a part has it; empty where none can be read."""
+    with suppress(StoreError):
+        return str(read_record(folder / MANIFEST, {"fingerprint": str})["fingerprint"])
+    for path in sorted(folder.glob("part-*.parquet")):
+        with suppress(StoreError):
+            return open_part(path).step
+    return ""
+
+
+def _read_plan(path: Path) -> dict[str, Any]:
+    plan = read_record(path, PLAN)
+    for step in plan["steps"].values():
+        check_shape(step, {"fingerprint": str, "operator": str}, path)
+    return plan

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from gristmill.datagen.evaluation.paired_bootstrap import paired_bootstrap
@@ -17,7 +16,9 @@ from gristmill.filters.expression import evaluate_expression
 from gristmill.pipelines.inference import Usage
 from gristmill.pipelines.operator import Failed, Kept, Outcome, Verdicts
 from gristmill.pipelines.run.outcomes import from_outcomes, from_source, from_verdicts, going_on
+from gristmill.pipelines.store.products import Product, products_in
 from gristmill.pipelines.store.run_directory import RunDirectory
+from gristmill.pipelines.store.tables import write_sealed
 
 #: What a model may write: none of it may come alive in a page.
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -249,7 +250,12 @@ class RunBuilder:
             "rows": batches,
             "row_loss": [[1.0 + position / 8 for position in range(len(batch))] for batch in batches],
         }
-        pq.write_table(pa.table(history), store.history)
+        write_sealed(store.history, pa.table(history), {})
+        products = [*products_in(store.model, self.run.path), Product.of(store.history, self.run.path)]
+        summary = {"final_loss": 1.2}
+        store.finish(
+            operator="train: sft", one_to_one=False, seconds=42.0, summary=summary, products=products
+        )
 
     def verdict(self, number: int) -> dict[str, Any]:
         tasks = self.tables["evals"]

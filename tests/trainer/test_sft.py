@@ -131,9 +131,32 @@ def test_a_checkpoint_of_other_rows_is_refused(make_model, rows, tmp_path: Path,
     train(path, rows, tmp_path / "w")
     with pytest.raises(StoreError, match="other rows or settings"):
         train(path, rows[1:], tmp_path / "w")
-    (tmp_path / "w" / "checkpoint.pt").write_bytes(b"half a file")
-    with pytest.raises(StoreError, match="cannot read the checkpoint"):
-        train(path, rows, tmp_path / "w")
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "emptied", "folder", "link"])
+def test_a_damaged_checkpoint_is_set_aside_and_training_starts_anew(
+    make_model, rows, tmp_path: Path, train, damage: str
+) -> None:
+    path, work = make_model(), tmp_path / "w"
+    train(path, rows, work)
+    whole = load_file(work / "adapter" / "adapter_model.safetensors")
+    checkpoint = work / "checkpoint.pt"
+    data = bytearray(checkpoint.read_bytes())
+    data[len(data) // 2] ^= 0x41  # in a tensor, where torch.load does not notice it
+    checkpoint.unlink()
+    if damage == "folder":
+        checkpoint.mkdir()
+    elif damage == "link":
+        checkpoint.symlink_to("/dev/zero")
+    else:
+        checkpoint.write_bytes({"flipped": data, "cut": data[:200], "emptied": b""}[damage])
+    with pytest.warns(UserWarning, match="is damaged: it is set aside as"):
+        train(path, rows, work)
+    again = load_file(work / "adapter" / "adapter_model.safetensors")
+    assert {name: tensor.tolist() for name, tensor in again.items()} == {
+        name: tensor.tolist() for name, tensor in whole.items()
+    }
+    assert (work / "checkpoint.pt.damaged").exists() or (work / "checkpoint.pt.damaged").is_symlink()
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_rows(make_model, rows, tmp_path: Path, train) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..bitsandbytes_layout import is_part
 from ..model import Decoder
+from ..placing import place_directory
 from ..tensor_files import TensorReader, TensorWriter, check_written, copy_rest
 from .merge import drop_quantization
 
@@ -30,5 +31,4 @@ def save_held_base(model: Decoder, source: Path, out: Path) -> None:
     copy_rest(source, temporary)
     drop_quantization(temporary)
     check_written(temporary, writer.digests)
-    shutil.rmtree(out, ignore_errors=True)
-    temporary.rename(out)
+    place_directory(temporary, out)

@@ -18,6 +18,7 @@ from ..bitsandbytes_layout import from_tensors, is_part, is_quantized
 from ..linear import Linear
 from ..loading import load_model
 from ..model import LINEARS, Decoder, ModelConfig
+from ..placing import place_directory
 from ..tensor_files import TensorReader, TensorWriter, check_place, check_written, copy_rest
 from .methods import METHODS, Mix
 from .sources import AdapterSource, DeltaSource, Source, open_source
@@ -75,9 +76,7 @@ def merge(
         drop_quantization(temporary)
         check_written(temporary, writer.digests)
         _check_logits(base, temporary, opened, mix, method, into, skip, config)
-        if out.exists():
-            shutil.rmtree(out)
-        temporary.rename(out)
+        place_directory(temporary, out)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...pipelines.errors import ModelError
 from ..model import Decoder
+from ..placing import place_directory
 from ..tensor_files import content_digest
 from .projection import deltas
 
@@ -49,8 +50,7 @@ def save_delta(model: Decoder, directory: Path, base: str) -> None:
     for name, delta in deltas(model).items():
         if not torch.equal(again.dense(f"model.{name}.weight"), delta.detach().cpu()):
             raise ModelError(f"{directory}: the delta of {name} read back differs from the model's")
-    shutil.rmtree(directory, ignore_errors=True)
-    temporary.rename(directory)
+    place_directory(temporary, directory)
 
 
 def _digest(indices: Tensor, values: Tensor) -> str:

@@ -115,9 +115,9 @@ def test_keys_do_not_reach_the_file(
 ) -> None:
     copy = tmp_path / "run"
     shutil.copytree(built_run.path, copy)
-    plan = json.loads((copy / "rounds/1/plan.json").read_text())
+    plan = RunDirectory.open(copy).rounds()[0].plan
     plan["steps"]["answers"]["params"] |= {"api_key": "sk-in-the-file-1", "header": "Bearer env-key-12345"}
-    (copy / "rounds/1/plan.json").write_text(json.dumps(plan))
+    RunDirectory.open(copy).write_plan(1, plan)
     monkeypatch.setenv("SOME_SERVICE_API_KEY", "env-key-12345")
     text = build(RunDirectory.open(copy)).read_text()
     assert "sk-in-the-file-1" not in text

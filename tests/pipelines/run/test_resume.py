@@ -103,7 +103,7 @@ def test_ctrl_c_exits_130_says_how_to_go_on_and_nothing_is_paid_twice(tmp_path: 
 
 
 def test_a_second_run_on_the_directory_is_refused(tmp_path: Path) -> None:
-    file = write(tmp_path, latency=2.0)
+    file = write(tmp_path, latency=60.0)  # longer than a second process takes to start on a busy machine
     command = [
         GRISTMILL,
         "run",
@@ -165,7 +165,7 @@ def test_a_damaged_part_is_named_and_just_that_part_is_made_again(tmp_path: Path
     assert log.reused() == {"prompts", "scored", "unique", "chosen"}
 
 
-def test_a_part_that_breaks_under_a_run_stops_it_and_the_next_run_mends_it(tmp_path: Path) -> None:
+def test_a_part_that_turns_out_to_be_damaged_when_it_is_read_is_made_again_at_once(tmp_path: Path) -> None:
     file = write(tmp_path)
     run = gristmill.run(file, tmp_path / "run", until="scored", observer=Log())
     part = sorted(run["scored"].store.path.glob("part-*.parquet"))[0]
@@ -173,9 +173,9 @@ def test_a_part_that_breaks_under_a_run_stops_it_and_the_next_run_mends_it(tmp_p
     broken = bytearray(whole)
     broken[len(broken) // 8] ^= 0xFF
     part.write_bytes(broken)
-    with pytest.raises(StoreError, match=r"is damaged .*run again, and just this part is made again"):
-        gristmill.run(file, tmp_path / "run", observer=Log())
-    gristmill.run(file, tmp_path / "run", observer=Log())
+    log = Log()
+    gristmill.run(file, tmp_path / "run", observer=log)
+    assert f"{part} is damaged (its rows are not those that were written): it is made again" in log.notices()
     assert part.read_bytes() == whole
     assert set(requested(tmp_path).values()) == {1}
 

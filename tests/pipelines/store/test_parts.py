@@ -14,7 +14,9 @@ from gristmill.pipelines.store.parts import Part, open_part, write_part
 FATES = st.lists(st.sampled_from(["kept", "filtered", "failed"]), max_size=40)
 
 
-def write(directory: Path, fates: list[str]) -> tuple[Part, str]:
+def write(run: Path, fates: list[str]) -> Part:
+    directory = run / "steps" / "answers"
+    directory.mkdir(parents=True, exist_ok=True)
     table = pa.table(
         {
             "_id": [f"{n:020x}" for n in range(len(fates))],
@@ -31,7 +33,7 @@ def write(directory: Path, fates: list[str]) -> tuple[Part, str]:
 def test_a_part_counts_its_fates_and_reads_back_each_of_them(
     tmp_path_factory: pytest.TempPathFactory, fates: list[str]
 ) -> None:
-    part, _ = write(tmp_path_factory.mktemp("parts"), fates)
+    part = write(tmp_path_factory.mktemp("parts"), fates)
     again = open_part(part.path)
     assert again == part
     assert again.ledger.made == len(fates)
@@ -42,27 +44,27 @@ def test_a_part_counts_its_fates_and_reads_back_each_of_them(
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
-    first, digest = write(tmp_path, ["kept", "filtered"])
+    first = write(tmp_path, ["kept", "filtered"])
     content = first.path.read_bytes()
-    second, again = write(tmp_path, ["kept", "filtered"])
+    second = write(tmp_path, ["kept", "filtered"])
     assert second.path.read_bytes() == content
-    assert digest == again
+    assert second == first
 
 
 @pytest.mark.parametrize("keep", [0, 10, 400, -1])
 def test_a_truncated_part_is_named(tmp_path: Path, keep: int) -> None:
-    part, _ = write(tmp_path, ["kept"] * 30)
+    part = write(tmp_path, ["kept"] * 30)
     part.path.write_bytes(part.path.read_bytes()[:keep])
     with pytest.raises(StoreError, match=r"part-000000000000-000000000030\.parquet is damaged"):
         open_part(part.path)
 
 
 def test_a_flipped_byte_is_found_when_the_rows_are_read_and_the_file_set_aside(tmp_path: Path) -> None:
-    part, _ = write(tmp_path, ["kept"] * 30)
+    part = write(tmp_path, ["kept"] * 30)
     data = bytearray(part.path.read_bytes())
     data[len(data) // 8] ^= 0xFF
     part.path.write_bytes(data)
-    with pytest.raises(StoreError, match="run again, and just this part is made again"):
+    with pytest.raises(StoreError, match="run again, and just this file is made again"):
         open_part(part.path).read()
     assert not part.path.exists()
-    assert part.path.with_suffix(".damaged").exists()
+    assert (tmp_path / "damaged" / "steps" / "answers" / part.path.name).exists()

@@ -9,7 +9,8 @@ import pytest
 
 from gristmill.pipelines.errors import StoreError
 from gristmill.pipelines.inference import Usage
-from gristmill.pipelines.store.run_directory import RunDirectory, StepStore
+from gristmill.pipelines.store.run_directory import RunDirectory
+from gristmill.pipelines.store.step_store import StepStore
 
 PRINT = "a1" * 32
 
@@ -56,18 +57,6 @@ def test_repair_tells_of_a_missing_part_and_drops_those_of_another_basis(run: Ru
     assert "is missing" in store.repair("rows")[0]
     store.repair("other rows")
     assert store.parts() == []
-
-
-def test_a_part_made_again_is_compared_with_what_the_manifest_names(run: RunDirectory) -> None:
-    store = fill(run)
-    same = pa.table({"_id": [f"{1:020x}"], "_fate": ["kept"]})
-    usage = Usage(requests=2, prompt_tokens=5, completion_tokens=7)
-    part = store.commit(same, start=1, stop=2, basis="rows", rows_in=1, usage=usage)
-    assert not store.changed(part)
-    part = store.commit(
-        same.append_column("x", pa.array([1])), start=1, stop=2, basis="rows", rows_in=1, usage=usage
-    )
-    assert store.changed(part)
 
 
 def test_a_ledger_that_does_not_add_up_is_refused(run: RunDirectory) -> None:
@@ -121,3 +110,107 @@ def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot make the run directory"):
         RunDirectory.create(blocked / "run", name="test")
     assert os.path.exists(blocked)
+
+
+OTHERS = {
+    "a folder": lambda path: path.mkdir(),
+    "a link to a file": lambda path: path.symlink_to(__file__),
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "a pipe": lambda path: os.mkfifo(path),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_what_is_in_the_place_of_the_lock_is_moved_and_never_opened(run: RunDirectory, other: str) -> None:
+    here = Path(__file__).read_bytes()
+    OTHERS[other](run.path / "lock")
+    with run.lock():
+        assert (run.path / "lock").read_text() == str(os.getpid())
+        assert not (run.path / "lock").is_symlink()
+    assert os.path.lexists(run.path / "damaged/lock")
+    assert Path(__file__).read_bytes() == here
+
+
+def test_a_lock_that_was_removed_and_made_anew_is_the_one_that_counts(run: RunDirectory) -> None:
+    with run.lock() as held:
+        (run.path / "lock").unlink()
+        with run.lock() as other:
+            assert other.path.stat().st_ino != os.fstat(held._handle or -1).st_ino
+            with pytest.raises(StoreError, match="in use by another run"), run.lock():
+                pass
+
+
+def test_a_clock_that_is_lost_goes_on_from_the_finished_steps(run: RunDirectory) -> None:
+    assert run.seconds() == 0
+    fill(run)
+    assert run.seconds() == 1.0
+    run.write_seconds(7.5)
+    assert run.seconds() == 7.5
+    for text in ("[]", "{}", "", '{"seconds": "x"}'):
+        (run.path / "clock.json").write_text(text)
+        assert run.seconds() == 1.0
+
+
+def test_the_runs_own_records_are_set_aside_and_named(run: RunDirectory) -> None:
+    for number in (1, 2):
+        run.write_plan(number, {"round": number, "steps": {}, "models": {}})
+    run.write_spec("name: test\n")
+    run.write_seconds(1)
+    assert run.mend() == []
+    (run.path / "rounds/1/plan.json").write_text("{}")
+    (run.path / "rounds/.DS_Store").write_text("")
+    (run.path / "rounds/01").mkdir()
+    (run.path / "spec.yaml").unlink()
+    (run.path / "spec.yaml").mkdir()
+    told = run.mend()
+    assert len(told) == 2
+    assert [each.number for each in run.rounds()] == [2]
+    assert run.spec() == ""
+    run.write_spec("name: test\n")
+    assert run.spec() == "name: test\n"
+
+
+@pytest.mark.parametrize("folder", ["steps", "rounds", "exports", "steps/answers-a1a1a1a1a1a1"])
+@pytest.mark.parametrize("other", [each for each in OTHERS if each != "a folder"])
+def test_what_is_in_the_place_of_a_folder_is_moved(run: RunDirectory, folder: str, other: str) -> None:
+    if (run.path / folder).exists():
+        (run.path / folder).rmdir()
+    OTHERS[other](run.path / folder)
+    again = RunDirectory.create(run.path, name="test")
+    again.mend()
+    assert fill(again).complete
+    assert again.exports("dataset").parent.is_dir()
+    assert os.path.lexists(run.path / "damaged" / folder)
+
+
+def test_a_manifest_of_another_step_or_of_nothing_is_none(run: RunDirectory) -> None:
+    path = fill(run).path / "manifest.json"
+    other = RunDirectory.create(run.path / "other", name="other").begin_step("answers", "a1" * 6 + "b2" * 26)
+    other.finish(operator="x", one_to_one=True, seconds=0, summary={})
+    for content in (b"[]", b"{}", b"", bytes(80), (other.path / "manifest.json").read_bytes()):
+        path.write_bytes(content)
+        assert not run.step("answers", PRINT).complete
+    told = run.step("answers", PRINT).repair("rows")
+    assert len(told) == 1
+    assert "manifest.json is damaged" in told[0]
+    assert len(run.step("answers", PRINT).parts()) == 3, "what was paid for is kept"
+
+
+def test_a_part_of_another_step_is_set_aside(run: RunDirectory) -> None:
+    store = fill(run)
+    other = run.begin_step("others", "b2" * 32)
+    table = pa.table({"_id": ["a"], "_fate": ["kept"]})
+    part = other.commit(table, start=0, stop=1, basis="rows", rows_in=1, usage=Usage())
+    store.parts()[0].path.write_bytes(part.path.read_bytes())
+    told = run.step("answers", PRINT).repair("rows")
+    assert len(told) == 1
+    assert "another file is in its place" in told[0]
+
+
+def test_a_part_that_the_manifest_does_not_mean_is_set_aside(run: RunDirectory) -> None:
+    store = fill(run)
+    table = pa.table({"_id": ["other"], "_fate": ["kept"]})
+    store.write(table, start=1, stop=2, basis="rows", rows_in=1, usage=Usage())
+    told = run.step("answers", PRINT).repair("rows")
+    assert len(told) == 1
+    assert "another file is in its place" in told[0]

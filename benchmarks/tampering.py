@@ -1,0 +1,430 @@
+"""Every file of a finished run, damaged in every way: what do the next commands make of it?
+
+A small run of two rounds (prompts, answers of a word model, a verifier, scores, a condition, deduplication, three kinds
+of export, a student that is trained and promoted) is copied for each case, one file of the copy is damaged, and then
+
+- ``check``, ``plan --against``, ``report``, ``why`` and ``explain`` each end well or with one clear sentence, and
+  ``check`` names the damage;
+- ``run`` (on another copy) ends with every row, export and adapter as they were; where a file may not be read, with
+  one clear sentence, and well once that is mended.
+
+No traceback, no internal error, no command that hangs. Commands are run in forks of one process that has imported
+everything. Usage: python benchmarks/tampering.py [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import random
+import shutil
+import signal
+import stat
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+NOBODY = 65534
+SECONDS = 60
+PIPELINE = """
+gristmill: 1
+name: tampered
+seed: 5
+models:
+  words: {{engine: synthetic}}
+  base: {{engine: transformers, path: "{model}", dtype: float32}}
+steps:
+  prompts: {{source: constraints, split: train, rows: 40, max_constraints: 1, kinds: [no_commas, words_at_most, first_word]}}
+  answers: {{generate: respond, from: prompts, model: words, samples: 2, max_tokens: 40}}
+  checked: {{verify: constraints, from: answers}}
+  scored: {{score: length, from: checked}}
+  kept: {{keep: "finish = 'stop'", from: scored}}
+  unique: {{dedup: exact, columns: [response], from: kept}}
+  chosen: {{select: random, rows: 8, from: unique}}
+  dataset: {{export: parquet, from: chosen}}
+  lines: {{export: jsonl, from: chosen, path: "{out}/lines.jsonl"}}
+  folder: {{export: arrow, from: chosen}}
+  student: {{train: sft, from: chosen, model: base, epochs: 1, adapter: {{kind: lora, rank: 2}}, dtype: fp32}}
+loop: {{rounds: 2, promote: {{student: base}}, when: "student.rows > 0"}}
+"""
+
+Damage = Callable[[Path], object]
+
+
+def flipped(share: float) -> Damage:
+    """Change one byte at this share of the file's length."""
+
+    def flip(path: Path) -> None:
+        data = bytearray(path.read_bytes())
+        data[min(int(share * len(data)), len(data) - 1)] ^= 0x5A
+        path.write_bytes(data)
+
+    return flip
+
+
+def replaced(make: Damage) -> Damage:
+    """Remove the file and put something else in its place."""
+
+    def replace(path: Path) -> None:
+        path.unlink()
+        make(path)
+
+    return replace
+
+
+def sibling(path: Path) -> None:
+    """Put another file of the same kind in the file's place, of the same size where there is one."""
+    name = "part-*.parquet" if path.name.startswith("part-") else path.name
+    run = next(each for each in path.parents if (each / "steps").is_dir())
+    others = [each for each in sorted(run.rglob(name)) if each.read_bytes() != path.read_bytes()]
+    others.sort(key=lambda each: each.stat().st_size != path.stat().st_size)
+    if not others:
+        raise FileNotFoundError("it has no sibling")
+    shutil.copyfile(others[0], path)
+
+
+DAMAGES: dict[str, Damage] = {
+    "first byte flipped": flipped(0),
+    "byte flipped at 20 %": flipped(0.2),
+    "byte flipped in the middle": flipped(0.5),
+    "byte flipped at 80 %": flipped(0.8),
+    "last byte flipped": flipped(1),
+    "cut to half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "last byte cut off": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "zeroed": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "emptied": lambda path: path.write_bytes(b""),
+    "removed": lambda path: path.unlink(),
+    "replaced by a folder": replaced(lambda path: path.mkdir()),
+    "replaced by a full folder": replaced(lambda path: (path / "inner").mkdir(parents=True)),
+    "replaced by a dangling link": replaced(lambda path: path.symlink_to("/nothing/here")),
+    "replaced by a link to itself": replaced(lambda path: path.symlink_to(path.name)),
+    "replaced by a link to /dev/zero": replaced(lambda path: path.symlink_to("/dev/zero")),
+    "replaced by a link to a file": replaced(lambda path: path.symlink_to("/etc/hostname")),
+    "replaced by a pipe": replaced(lambda path: os.mkfifo(path)),
+    "replaced by another one of its kind": sibling,
+    "without permission": lambda path: path.chmod(0),
+}
+#: Of records alone.
+JSON = {
+    f"its JSON is {text}": lambda path, text=text: path.write_text(text)
+    for text in ("[]", "{}", "null", "1", '"x"', '{"steps": []}')
+}
+#: Beside a file, what nobody wrote.
+STRAYS: dict[str, Damage] = {
+    "a stray file": lambda path: (path.parent / ".DS_Store").write_bytes(b"Bud1"),
+    "a stray folder": lambda path: (path.parent / "999x").mkdir(),
+    "a stray pipe": lambda path: os.mkfifo(path.parent / "pipe"),
+    "a stray part": lambda path: shutil.copyfile(
+        path, path.parent / "part-000000000900-000000000901.parquet"
+    ),
+}
+STRAY_NAMES = (".DS_Store", "999x", "pipe", "part-000000000900-000000000901.parquet")
+
+
+@dataclass
+class Case:
+    """A file of the run, and what is done to it."""
+
+    file: str
+    damage: str
+    apply: Damage
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        name = Path(self.file).name
+        if name.startswith("part-"):
+            return "part"
+        if "/model/" in self.file:
+            return f"model/{name}"
+        return "export" if self.file.startswith(("exports", "out")) else name
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended. ``code``: its exit code, negative a signal."""
+
+    code: int
+    text: str
+
+
+class Warm:
+    """Runs command lines in forks of this process, which has imported what they need."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+
+    def learn(self, *arguments: object, cwd: Path) -> None:
+        """Run a command, and import all that it imported: importing starts no threads, which a fork would lose."""
+        ended = self.run(*arguments, cwd=cwd, tell_modules=True)
+        if ended.code:
+            raise SystemExit(f"{arguments[0]} on the run to damage: {ended.text}")
+        for name in (self.scratch / "modules").read_text().split():
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+
+    def run(self, *arguments: object, cwd: Path, nobody: bool = False, tell_modules: bool = False) -> Ended:
+        """Run ``gristmill ARGUMENTS``; a command that takes more than a minute is ended by SIGALRM."""
+        from gristmill.pipelines.cli.main import main
+
+        output = self.scratch / "output"
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            code = 99
+            try:
+                target = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+                os.dup2(target, 1)
+                os.dup2(target, 2)
+                os.chdir(cwd)
+                if nobody:
+                    os.setgroups([])
+                    os.setgid(NOBODY)
+                    os.setuid(NOBODY)
+                signal.alarm(SECONDS)
+                code = main([str(each) for each in arguments])
+            except SystemExit as error:
+                code = error.code if isinstance(error.code, int) else 2
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                if tell_modules:
+                    (self.scratch / "modules").write_text(" ".join(sys.modules))
+                os._exit(code)
+        _, status = os.waitpid(pid, 0)
+        return Ended(os.waitstatus_to_exitcode(status), output.read_text(errors="replace"))
+
+
+@dataclass
+class Campaign:
+    """The finished run and what is right in it."""
+
+    warm: Warm
+    home: Path
+    row: str = ""
+    right: dict[str, str] = field(default_factory=dict)
+    seconds: Counter[str] = field(default_factory=Counter)
+
+    def begin(self) -> None:
+        """Make the run that is copied for each case."""
+        work = self.home / "work"
+        work.mkdir()
+        (work / "out").mkdir()
+        file = work / "tampered.yaml"
+        file.write_text(PIPELINE.format(model=tiny_model(self.home / "tiny"), out="out"))
+        self.warm.learn("run", "tampered.yaml", "--run", "run", "--quiet", cwd=work)
+        self.right = snapshot(work)
+        ended = self.warm.run("check", "run", cwd=work)
+        if ended.code or "no part" in ended.text:
+            raise SystemExit(f"the run to damage is not whole: {ended.text}")
+        again = self.warm.run("run", "tampered.yaml", "--run", "run", "--json", cwd=work)
+        if again.code or '"reused": false' in again.text:
+            raise SystemExit(f"the run to damage is not finished: {again.text}")
+        line = (work / "out/lines.jsonl").read_text().splitlines()[0]
+        self.row = line.split('"id": "')[1][:20]
+        for command in (*self.questions(), ("check", "run")):
+            self.warm.learn(*command, cwd=work)
+
+    def questions(self) -> list[tuple[str, ...]]:
+        """The commands that read a run."""
+        return [
+            ("plan", "tampered.yaml", "--run", "run", "--against", "run"),
+            ("report", "run"),
+            ("why", "run", self.row),
+            ("explain", "run", "student"),
+        ]
+
+    def cases(self, quick: bool) -> Iterator[Case]:
+        """Every file with every damage; ``quick``: one file of each kind."""
+        work, seen = self.home / "work", Counter[str]()
+        for path in sorted((work / "run").rglob("*")) + sorted((work / "out").rglob("*")):
+            if not stat.S_ISREG(path.lstat().st_mode):
+                continue
+            case = Case(str(path.relative_to(work)), "", lambda path: None)
+            kind = f"{path.parent.name.rpartition('-')[0]} {case.kind}"
+            seen[kind if not quick else case.kind] += 1
+            # Of the several parts of a step, of two rounds, the first two stand for all.
+            if seen[kind if not quick else case.kind] > (1 if quick else 2):
+                continue
+            damages = dict(DAMAGES)
+            if path.suffix == ".json" and path.parent.name != "model":
+                damages |= JSON
+            if path.name in ("lock", "report.html"):
+                damages = {
+                    name: each for name, each in damages.items() if name.startswith(("replaced", "without"))
+                }
+                damages.pop("replaced by another one of its kind")
+            damages |= {
+                name: each for name, each in STRAYS.items() if "part" not in name or case.kind == "part"
+            }
+            for name, apply in damages.items():
+                yield Case(case.file, name, apply)
+
+    def judge(self, case: Case) -> None:
+        """Damage two copies; note in the case what goes wrong."""
+        shut = case.damage == "without permission"
+        for commands in (self.readers, self.runner):
+            with tempfile.TemporaryDirectory(dir=self.home) as folder:
+                work = Path(folder) / "work"
+                shutil.copytree(self.home / "work", work, symlinks=True)
+                try:
+                    case.apply(work / case.file)
+                except FileNotFoundError:
+                    return
+                if shut:
+                    for path in [Path(folder), work, *work.rglob("*")]:
+                        os.chown(path, NOBODY, NOBODY)
+                commands(case, work, shut)
+
+    def readers(self, case: Case, work: Path, shut: bool) -> None:
+        found = self.ask(case, work, shut, "check", "run")
+        named = (
+            Path(case.file).name
+            if case.damage not in STRAYS
+            else STRAY_NAMES[list(STRAYS).index(case.damage)]
+        )
+        if named not in found.text:
+            case.faults.append(f"check does not name {named}: {found.text}")
+        if case.damage not in STRAYS and found.code != 1:
+            case.faults.append(f"check ends with {found.code}")
+        for command in self.questions():
+            self.ask(case, work, shut, *command)
+
+    def runner(self, case: Case, work: Path, shut: bool) -> None:
+        command = ("run", "tampered.yaml", "--run", "run", "--quiet")
+        ended = self.ask(case, work, shut, *command)
+        if shut and ended.code == 1:
+            (work / case.file).chmod(0o644)
+        if ended.code == 1:
+            ended = self.ask(case, work, shut, *command)
+        if ended.code:
+            case.faults.append(f"run again ends with {ended.code}: {ended.text}")
+        made = snapshot(work)
+        wrong = [name for name, content in self.right.items() if made.get(name) != content]
+        if wrong:
+            case.faults.append(f"other rows than before in {', '.join(wrong[:4])}")
+        left = self.ask(case, work, shut, "check", "run")
+        if left.code and not shut:
+            case.faults.append(f"damage is left: {left.text}")
+
+    def ask(self, case: Case, work: Path, shut: bool, *command: object) -> Ended:
+        started = time.monotonic()
+        ended = self.warm.run(*command, cwd=work, nobody=shut)
+        self.seconds[str(command[0])] += time.monotonic() - started
+        said = f"{command[0]} ends with {ended.code}: {ended.text[-600:]}"
+        if (
+            ended.code not in (0, 1)
+            or "Traceback" in ended.text
+            or "internal error" in ended.text
+            or (
+                ended.code == 1
+                and command[0] not in ("check", "run")
+                and len(ended.text.strip().splitlines()) != 1
+            )
+        ):
+            case.faults.append(said)
+        return ended
+
+
+def snapshot(work: Path) -> dict[str, str]:
+    """What must come out: the rows of every part, the bytes of exports and of adapters' weights."""
+    from gristmill.pipelines.errors import StoreError
+    from gristmill.pipelines.store.seal import file_digest
+    from gristmill.pipelines.store.tables import open_sealed
+
+    found = {}
+    for path in [*work.glob("run/steps/*/part-*"), *work.glob("run/exports/*/*"), *work.glob("out/*.jsonl")]:
+        if path.name not in STRAY_NAMES:
+            with contextlib.suppress(StoreError):
+                part = path.name.startswith("part-")
+                found[str(path.relative_to(work))] = open_sealed(path).rows if part else file_digest(path)
+    for path in work.glob("run/steps/*/model/*.safetensors"):
+        found[str(path.relative_to(work))] = file_digest(path)
+    return found
+
+
+def tiny_model(path: Path) -> Path:
+    """A random Llama of two layers with a tokenizer of bytes, made in a fork: torch starts threads where it works."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _save_tiny_model(path)
+        finally:
+            os._exit(0 if path.is_dir() else 1)
+    os.waitpid(pid, 0)
+    for file in path.iterdir():
+        file.chmod(0o644)
+    return path
+
+
+def _save_tiny_model(path: Path) -> None:
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    LlamaForCausalLM(LlamaConfig(vocab_size=300, max_position_embeddings=2048, **shape)).save_pretrained(path)
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<|start|>": 0, "<|end|>": 1, **{letter: place + 2 for place, letter in enumerate(letters)}}
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|end|>")
+    fast.chat_template = (
+        "{% for message in messages %}<|start|>{{ message['role'] }}\n{{ message['content'] }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
+    )
+    fast.save_pretrained(path)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="one file of each kind")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="cases whose file or damage holds this text"
+    )
+    parser.add_argument(
+        "--share", type=float, default=1.0, metavar="P", help="this share of the cases, drawn"
+    )
+    parser.add_argument("--show", type=int, default=20, metavar="N", help="print this many faults")
+    args = parser.parse_args()
+    started, draw = time.monotonic(), random.Random(1)
+    os.environ["GRISTMILL_CACHE"] = tempfile.mkdtemp(prefix="cache-")
+    with tempfile.TemporaryDirectory(prefix="tampering-") as home:
+        Path(home).chmod(0o755)
+        campaign = Campaign(Warm(Path(home)), Path(home))
+        campaign.begin()
+        cases = [case for case in campaign.cases(args.quick) if args.only in f"{case.file} {case.damage}"]
+        cases = [case for case in cases if draw.random() < args.share]
+        if os.geteuid() != 0:
+            cases = [case for case in cases if case.damage != "without permission"]
+        for case in cases:
+            campaign.judge(case)
+    tell(cases, args.show)
+    print("seconds:", ", ".join(f"{name} {each:.0f}" for name, each in campaign.seconds.items()))
+    print(f"{len(cases):,} cases in {time.monotonic() - started:.0f} s")
+    return int(any(case.faults for case in cases))
+
+
+def tell(cases: list[Case], show: int) -> None:
+    """A table by kind of file and damage: cases, and how many of them went wrong."""
+    for title, key in (("file", lambda case: case.kind), ("damage", lambda case: case.damage)):
+        total, wrong = Counter(map(key, cases)), Counter(key(case) for case in cases if case.faults)
+        print(f"\n{title:<40} {'cases':>6} {'wrong':>6}")
+        for name in sorted(total):
+            print(f"{name:<40} {total[name]:>6} {wrong[name]:>6}")
+    for case in [case for case in cases if case.faults][:show]:
+        print(f"\n{case.file}, {case.damage}:", *case.faults, sep="\n  ")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Looks at every byte of a run: what is damaged, what will be made again for it, and what does not belong there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import StoreError
+from .damage import FOLDER, Damaged
+from .files import TEMPORARY, kind
+from .parts import NAME
+from .run_directory import RunDirectory
+from .step_store import MANIFEST, StepStore
+
+#: What is not looked into: what was set aside, scratch folders, the lock, the link to a student.
+ASIDE = (FOLDER, "work", "lock", "student")
+RECORDS = ("run.json", "clock.json", "spec.yaml", "report.html", "plan.json", "result.json")
+
+#: The remedy of what may not be read.
+BLOCKED = "nothing is made again for it: mend this first"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """``path``: the file. ``what``: what is wrong with it. ``remedy``: what the next run does about it; empty where the
+    file is merely no part of the run."""
+
+    path: Path
+    what: str
+    remedy: str
+
+    @property
+    def can_be_moved(self) -> bool:
+        """Is it known to be damaged, so that it may be set aside, and not just unreadable?"""
+        return self.remedy not in ("", BLOCKED)
+
+
+def check(run: RunDirectory) -> Iterator[Finding]:
+    """Everything wrong with a run, every byte of it read: first the damages, then what is no part of it."""
+    damaged: set[Path] = set()
+    for finding in _damages(run):
+        if finding.path not in damaged:
+            damaged.add(finding.path)
+            yield finding
+    for path in _strangers(run):
+        if not damaged & {path, *path.parents}:
+            yield Finding(path, f"{kind(path)} that is no part of the run", "")
+
+
+def _damages(run: RunDirectory) -> Iterator[Finding]:
+    yield from _found(run.damages, run.path)
+    lock = run.path / "lock"
+    if kind(lock) not in ("nothing", "a file"):
+        yield _finding(Damaged(lock, f"it is {kind(lock)}, not a file"))
+    rounds = run.planned_rounds()
+    if not rounds and any((run.path / "steps").glob("*/part-*")):
+        yield _finding(Damaged(run.path / "rounds" / "1" / "plan.json", "it is missing"))
+    over = {number: _is_over(run, number, stores, max(rounds)) for number, stores in rounds.items()}
+    for number, stores in rounds.items():
+        result = run.path / "rounds" / str(number) / "result.json"
+        if over[number] and kind(result) == "nothing":
+            yield _finding(Damaged(result, "it is missing"))
+        for store in stores if over[number] else ():
+            if kind(store.path / MANIFEST) == "nothing":
+                yield _finding(Damaged(store.path / MANIFEST, "it is missing"))
+    for store in run.stores():
+        # A step that several rounds share counts as of the last: only what comes after that replaced its files.
+        number = max((each for each, stores in rounds.items() if _among(store, stores)), default=0)
+        yield from _found(lambda: store.damages(run.replaced(number, store.name), rows=True), store.path)  # noqa: B023
+
+
+def _is_over(run: RunDirectory, number: int, stores: Iterable[StepStore], last: int) -> bool:
+    """Must everything of a round be there: was it decided, or is there one after it?"""
+    decided = kind(run.path / "rounds" / str(number) / "result.json") != "nothing"
+    return decided or number < last or all(store.complete for store in stores)
+
+
+def _among(store: StepStore, stores: Iterable[StepStore]) -> bool:
+    return any(each.path == store.path for each in stores)
+
+
+def _found(look: Callable[[], Iterator[Damaged]], place: Path) -> Iterator[Finding]:
+    try:
+        for damaged in look():
+            yield _finding(damaged)
+    except StoreError as error:
+        yield Finding(place, str(error), BLOCKED)
+
+
+def _finding(damaged: Damaged) -> Finding:
+    name = damaged.path.name
+    if NAME.match(name):
+        remedy = "the next run makes this micro-batch again, and what was made from it where it comes out differently"
+    elif "model" in damaged.path.parent.parts or name == "history.parquet":
+        remedy = "the next run trains again"
+    elif "exports" in damaged.path.parts or not (name in RECORDS or name == MANIFEST):
+        remedy = "the next run writes it again from the rows"
+    else:
+        remedy = "the next run writes it again"
+    return Finding(damaged.path, damaged.what, remedy)
+
+
+def _strangers(run: RunDirectory) -> Iterator[Path]:
+    known = {run.path / name for name in (*RECORDS, *ASIDE, "steps", "rounds", "exports")}
+    for number in run.planned_rounds():
+        known |= {run.path / "rounds" / str(number) / name for name in RECORDS}
+    for store in run.stores():
+        known |= {store.path / MANIFEST, *store.files()}
+        if store.complete:
+            known |= {each.place(run.path) for each in store.products()}
+    yield from _unknown(run.path, known | {above for path in known for above in path.parents}, ASIDE)
+
+
+def _unknown(folder: Path, known: set[Path], closed: tuple[str, ...] = ()) -> Iterator[Path]:
+    """What lies below a folder and is not known; folders named in ``closed`` are not looked into."""
+    for path in sorted(folder.iterdir()):
+        if path not in known and not path.name.endswith(TEMPORARY):
+            yield path
+        elif path.name not in closed and path.is_dir() and not path.is_symlink():
+            yield from _unknown(path, known)

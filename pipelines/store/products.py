@@ -1,0 +1,93 @@
+"""Products: the files that a step leaves besides its rows: an adapter, a history, an export."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import StoreError
+from .damage import Damaged
+from .files import kind, size
+from .seal import digest, file_digest
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A file as it was written. ``path``: seen from the run's directory; absolute where the pipeline file says so."""
+
+    path: str
+    bytes: int
+    digest: str
+
+    @classmethod
+    def of(cls, path: Path, run: Path) -> Product:
+        """What lies at ``path`` now. Raises Damaged, StoreError."""
+        absolute, home = path.absolute(), run.absolute()
+        apart = path.is_absolute() and not absolute.is_relative_to(home)
+        return cls(str(absolute if apart else os.path.relpath(absolute, home)), size(path), file_digest(path))
+
+    def check(self, run: Path) -> None:
+        """Raises Damaged where the file is not the one that was written, every byte compared."""
+        path = self.place(run)
+        self.look(run)
+        if file_digest(path) != self.digest:
+            raise Damaged(path, "its bytes are not those that were written")
+
+    def look(self, run: Path) -> None:
+        """Raises Damaged where no file of this size is there; its bytes are not read."""
+        path = self.place(run)
+        found = kind(path)
+        if found != "a file":
+            raise Damaged(path, "it is missing" if found == "nothing" else f"it is {found}, not a file")
+        if size(path) != self.bytes:
+            raise Damaged(path, f"it has {size(path):,} bytes, not {self.bytes:,}")
+
+    def holds(self, run: Path) -> bool:
+        """Is the file the one that was written?"""
+        try:
+            self.check(run)
+        except Damaged:
+            return False
+        return True
+
+    def place(self, run: Path) -> Path:
+        return Path(os.path.normpath(run / self.path))
+
+
+def read_products(said: Iterable[Mapping[str, Any]]) -> tuple[Product, ...]:
+    """The products that a record names. Raises TypeError, KeyError."""
+    return tuple(Product(str(each["path"]), int(each["bytes"]), str(each["digest"])) for each in said)
+
+
+def products_in(folder: Path, run: Path) -> list[Product]:
+    """Every file below a folder. Raises Damaged, StoreError."""
+    return [Product.of(path, run) for path in sorted(folder.rglob("*")) if not path.is_dir()]
+
+
+def strangers(folder: Path, products: Iterable[Product], run: Path) -> Iterator[Damaged]:
+    """What lies in a folder that is loaded as a whole, and was not written there."""
+    known = {each.place(run) for each in products}
+    known |= {above for path in known for above in path.parents}
+    for path in sorted(folder.rglob("*")) if kind(folder) == "a folder" else ():
+        if path not in known and path.parent in known:
+            yield Damaged(path, "it was not written by this run", "run again, and it is moved away")
+
+
+def content(products: Iterable[Product]) -> str:
+    """Names the content of some products: 32 hex digits."""
+    return digest("\n".join(f"{each.path} {each.digest}" for each in products).encode())
+
+
+def differences(products: Iterable[Product], run: Path, *, full: bool) -> Iterator[Damaged]:
+    """Each product that is not what was written. ``full``: every byte is compared, else sizes. Raises StoreError where
+    a file may not be read."""
+    for product in products:
+        try:
+            product.check(run) if full else product.look(run)
+        except Damaged as damaged:
+            yield damaged
+        except StoreError as error:
+            raise StoreError(f"{error} (it belongs to the run {run})") from error

@@ -1,0 +1,51 @@
+"""Small JSON files with a seal: the one way in which the run directory's records are written and read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..secrets import scrubbed
+from .damage import Damaged
+from .files import write_bytes
+from .seal import OPEN, read_sealed, seal
+
+#: The last key of every record.
+SEAL = "digest of this file"
+_MARK = f'"{SEAL}": "'.encode()
+
+#: What a record must hold: key -> the type of its value, or several.
+Shape = Mapping[str, type | tuple[type, ...]]
+NUMBER = (int, float)
+
+
+def write_record(path: Path, value: Mapping[str, Any]) -> None:
+    """A JSON object with its seal, without secrets, atomically. Raises StoreError."""
+    text = json.dumps({**scrubbed(value), SEAL: OPEN.decode()}, indent=1, ensure_ascii=False, default=str) + "\n"
+    data = bytearray(text.encode(errors="backslashreplace"))
+    seal(data, _MARK)
+    write_bytes(path, data)
+
+
+def read_record(path: Path, shape: Shape) -> dict[str, Any]:
+    """A record without its seal. Raises Damaged where it is not what was written, or not of this shape; StoreError."""
+    try:
+        value = json.loads(read_sealed(path, _MARK))
+    except ValueError as error:
+        raise Damaged(path, f"it is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise Damaged(path, f"it holds a {type(value).__name__}, not an object")
+    check_shape(value, shape, path)
+    del value[SEAL]
+    return value
+
+
+def check_shape(value: Mapping[str, Any], shape: Shape, path: Path) -> None:
+    """Raises Damaged where a key of the shape is missing or its value is of another type."""
+    for key, types in shape.items():
+        if not isinstance(value.get(key), types):
+            raise Damaged(
+                path, f"its {key!r} is {value[key]!r:.40}" if key in value else f"it has no {key!r}"
+            )

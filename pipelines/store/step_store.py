@@ -1,0 +1,301 @@
+"""The rows of one step at one fingerprint, and what else it left.
+
+There is no second record of progress: a step is done when its manifest is there, and each part and
+product that it names is the one that was written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ..errors import StoreError
+from ..inference import Usage
+from .damage import Damaged, set_aside
+from .files import disk, kind, size
+from .ledger import Ledger
+from .parts import NAME, Part, open_part, write_part
+from .products import Product, content, differences, read_products, strangers
+from .records import NUMBER, Shape, check_shape, read_record, write_record
+from .tables import read_sealed_table
+
+MANIFEST = "manifest.json"
+SHAPE: Shape = {
+    "step": str,
+    "fingerprint": str,
+    "operator": str,
+    "basis": str,
+    "ledger": dict,
+    "usage": dict,
+    "seconds": NUMBER,
+    "parts": list,
+    "products": list,
+    "summary": dict,
+}
+PART_SHAPE: Shape = {"file": str, "rows": int, "bytes": int, "digest": str}
+
+#: Is a file that is not what this step wrote what a later step of the run wrote there?
+Replaced = Callable[[Product], bool]
+
+
+class StepStore:
+    """A step's folder, ``RUN/steps/NAME-FINGERPRINT12``."""
+
+    def __init__(self, path: Path, name: str, fingerprint: str) -> None:
+        self.path = path
+        self.run = path.parent.parent
+        self.name = name
+        self.fingerprint = fingerprint
+        self._parts: dict[int, Part] | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Is the manifest there, and all that it names, of the size that it names? Only :meth:`repair` looks closer."""
+        try:
+            manifest = self.manifest
+        except StoreError:
+            return False
+        return (
+            all(size(self.path / each["file"]) == each["bytes"] for each in manifest["parts"])
+            # What lies elsewhere may have been replaced by a later round, by a file of another size.
+            and all(kind(each.place(self.run)) == "a file" for each in read_products(manifest["products"]))
+            and next(differences(self._own(manifest), self.run, full=False), None) is None
+        )
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What the step left behind. Raises Damaged where it is not complete, or the file is not what was written."""
+        path = self.path / MANIFEST
+        manifest = read_record(path, SHAPE)
+        for part in manifest["parts"]:
+            check_shape(part, PART_SHAPE, path)
+        if self.fingerprint != manifest["fingerprint"]:
+            raise Damaged(path, "it is the manifest of another step")
+        return manifest
+
+    @property
+    def model(self) -> Path:
+        """Where a train step's adapter lies."""
+        return self.path / "model"
+
+    @property
+    def history(self) -> Path:
+        """Where a train step's table of optimizer steps lies."""
+        return self.path / "history.parquet"
+
+    def read_history(self, columns: Sequence[str] | None = None) -> pa.Table | None:
+        """A train step's optimizer steps; None where there are none yet. Raises Damaged."""
+        if kind(self.history) == "nothing":
+            return None
+        return read_sealed_table(self.history, columns)[1]
+
+    def products(self) -> tuple[Product, ...]:
+        """The files that the finished step left besides its rows. Raises Damaged."""
+        return read_products(self.manifest["products"])
+
+    def adapter(self) -> tuple[Path, str]:
+        """A finished train step's adapter, and what names its content. Raises Damaged where it is not what was trained."""
+        files = [each for each in self.products() if each.place(self.run).is_relative_to(self.model)]
+        for damaged in [*differences(files, self.run, full=True), *strangers(self.model, files, self.run)]:
+            raise damaged
+        return self.model, content(files)
+
+    def parts(self) -> list[Part]:
+        """The committed parts, in the order of their rows. Raises Damaged at one that is not what was written."""
+        return [part for _, part in sorted(self._opened().items())]
+
+    def bases(self) -> set[str]:
+        """The rows that the parts count, of those that can be read."""
+        found = set()
+        for path in self.files():
+            with suppress(Damaged):
+                found.add(open_part(path).basis)
+        return found
+
+    def part(self, start: int, stop: int) -> Part | None:
+        """The committed part of these rows."""
+        found = self._opened().get(start)
+        return found if found is not None and found.stop == stop else None
+
+    def table(self, columns: list[str] | None = None, fate: str | None = "kept") -> pa.Table:
+        """The step's rows with the given fate (None: all), in order."""
+        tables = [part.read(columns, fate) for part in self.parts()]
+        if not tables:
+            return pa.table({})
+        return pa.concat_tables(tables, promote_options="permissive").replace_schema_metadata(None)
+
+    def ledger(self) -> Ledger:
+        """Counts over the committed parts."""
+        return sum((part.ledger for part in self.parts()), Ledger())
+
+    def usage(self) -> Usage:
+        """Tokens paid over the committed parts."""
+        total = Usage()
+        for part in self.parts():
+            total.add(part.usage)
+        return total
+
+    def write(
+        self,
+        table: pa.Table,
+        *,
+        start: int,
+        stop: int,
+        basis: str,
+        rows_in: int,
+        usage: Usage,
+        origin: str = "",
+        summary: Mapping[str, Any] | None = None,
+        products: Sequence[Product] = (),
+    ) -> Part:
+        """Write one part, which :meth:`add` then counts; several threads may. Raises StoreError (disk full, read-only)."""
+        return write_part(
+            self.path,
+            table,
+            start=start,
+            stop=stop,
+            basis=basis,
+            rows_in=rows_in,
+            usage=usage,
+            step=self.fingerprint,
+            origin=origin,
+            summary=summary,
+            products=products,
+        )
+
+    def add(self, part: Part) -> None:
+        """Count a part that was committed."""
+        if self._parts is not None:
+            self._parts[part.start] = part
+
+    def commit(self, table: pa.Table, **said: Any) -> Part:
+        """Write one part and count it; arguments as for :meth:`write`."""
+        part = self.write(table, **said)
+        self.add(part)
+        return part
+
+    def finish(
+        self,
+        *,
+        operator: str,
+        one_to_one: bool,
+        seconds: float,
+        summary: Mapping[str, Any],
+        products: Sequence[Product] = (),
+        engines: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """Check that the ledger adds up and declare the step complete. ``engines``: how full they were."""
+        ledger, parts = self.ledger(), self.parts()
+        ledger.check(self.name, one_to_one=one_to_one)
+        write_record(
+            self.path / MANIFEST,
+            {
+                "step": self.name,
+                "fingerprint": self.fingerprint,
+                "operator": operator,
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "basis": parts[0].basis if parts else "",
+                "ledger": ledger.as_dict(),
+                "usage": asdict(self.usage()),
+                "seconds": round(seconds, 3),
+                "parts": [
+                    {
+                        "file": part.path.name,
+                        "rows": part.ledger.made,
+                        "bytes": part.bytes,
+                        "digest": part.digest,
+                    }
+                    for part in parts
+                ],
+                "products": [asdict(each) for each in products],
+                "summary": dict(summary),
+                **({"engines": list(engines)} if engines else {}),
+            },
+        )
+
+    def repair(self, basis: str, replaced: Replaced = lambda product: False) -> list[str]:
+        """Set aside what is damaged, and drop the parts that count other rows than ``basis``'s.
+
+        Footers are read of parts, and all bytes of the other files. Returns a sentence for each file that was damaged
+        or is gone. Raises StoreError where one cannot be read.
+        """
+        told = []
+        for damaged in list(self.damages(replaced)):
+            aside = set_aside(damaged.path, self.run)
+            where = f"set aside as {aside} and " if aside else ""
+            told.append(f"{damaged.path} is damaged ({damaged.what}): it is {where}made again")
+        if told:
+            self._reopen()
+        self._parts = None
+        for part in self.parts():
+            if part.basis != basis:
+                self.drop(part)
+        return told
+
+    def damages(self, replaced: Replaced = lambda product: False, *, rows: bool = False) -> Iterator[Damaged]:
+        """Each file of the step that is not what was written. ``rows``: the rows of parts are read too.
+
+        Raises StoreError where one cannot be read.
+        """
+        manifest: Mapping[str, Any] = {"parts": [], "products": []}
+        if kind(self.path / MANIFEST) != "nothing":
+            try:
+                manifest = self.manifest
+            except Damaged as damaged:
+                yield damaged
+        promised = {each["file"]: each["digest"] for each in manifest["parts"]}
+        files = self.files()
+        for path in files:
+            try:
+                part = open_part(path)
+                if part.step != self.fingerprint or promised.get(path.name, part.digest) != part.digest:
+                    raise Damaged(path, "another file is in its place")
+                if rows:
+                    read_sealed_table(path, [], expected=part.digest)
+            except Damaged as damaged:
+                yield damaged
+        for name in sorted(set(promised) - {path.name for path in files}):
+            yield Damaged(self.path / name, "it is missing")
+        products = read_products(manifest["products"])
+        wrong = {each.place(self.run): each for each in products}
+        for other in differences(products, self.run, full=True):
+            if not replaced(wrong[other.path]):
+                yield other
+        if manifest["products"]:
+            yield from strangers(self.model, products, self.run)
+
+    def drop(self, part: Part) -> None:
+        """Forget one part, so that it is made again. Raises StoreError."""
+        self._reopen()
+        with disk(part.path, "cannot remove"):
+            part.path.unlink(missing_ok=True)
+        self._parts = None
+
+    def _own(self, manifest: Mapping[str, Any]) -> list[Product]:
+        """The products in the step's own folder, which no other step writes to."""
+        products = read_products(manifest["products"])
+        return [each for each in products if each.place(self.run).is_relative_to(self.path)]
+
+    def _reopen(self) -> None:
+        """The step is no longer complete: its manifest would name what is not there."""
+        if kind(self.path / MANIFEST) == "a file":
+            with disk(self.path / MANIFEST, "cannot remove"):
+                (self.path / MANIFEST).unlink()
+
+    def _opened(self) -> dict[int, Part]:
+        if self._parts is None:
+            self._parts = {part.start: part for part in map(open_part, self.files())}
+        return self._parts
+
+    def files(self) -> list[Path]:
+        """What lies under the names of parts, whole or not. Raises StoreError."""
+        if not self.path.is_dir():
+            return []
+        with disk(self.path, "cannot read"):
+            return sorted(path for path in self.path.iterdir() if NAME.match(path.name))

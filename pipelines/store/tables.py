@@ -1,0 +1,113 @@
+"""Parquet files that carry their own digests: of the rows, and of the footer, which names the rows' digest.
+
+So a look at the footer alone tells whether a file is the one that was written, and names its rows; and a read of
+the rows checks every byte of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .damage import Damaged, first_line
+from .files import read_bytes, size, write_bytes
+from .seal import LENGTH, OPEN, broken, digest, seal
+
+#: The key of the footer under which what is said of the rows stands.
+FOOTER = b"gristmill"
+_ROWS, _SEAL = b'"rows digest": "', b'"digest of this file": "'
+_MAGIC, _ENDING = b"PAR1", 8
+#: A footer is mostly shorter than this: one read fetches it.
+_TAIL = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A sealed Parquet file. ``said``: what was written down with its rows. ``rows``: the digest of their bytes.
+    ``digest``: of the footer, and so of the whole. ``schema``: the columns."""
+
+    said: Mapping[str, Any]
+    rows: str
+    digest: str
+    bytes: int
+    schema: pa.Schema
+
+
+def write_sealed(path: Path, table: pa.Table, said: Mapping[str, Any], **options: Any) -> Sealed:
+    """Commit a table. The bytes depend on nothing but the arguments. ``options``: pyarrow's. Raises StoreError."""
+    sink = pa.BufferOutputStream()
+    # Nothing reads such a file by ranges of values: no statistics.
+    with pq.ParquetWriter(
+        sink, table.schema, compression="zstd", write_statistics=False, **options
+    ) as writer:
+        writer.write_table(table)
+        footer = {**said, "rows digest": OPEN.decode(), "digest of this file": OPEN.decode()}
+        writer.add_key_value_metadata({FOOTER: json.dumps(footer, sort_keys=True, default=str).encode()})
+    data = bytearray(sink.getvalue())
+    start = len(data) - _ENDING - int.from_bytes(data[-8:-4], "little")
+    rows, end = digest(memoryview(data)[:start]), data[start:]
+    at = end.rindex(_ROWS + OPEN) + len(_ROWS)
+    end[at : at + LENGTH] = rows.encode()
+    made = seal(end, _SEAL)
+    data[start:] = end
+    write_bytes(path, data)
+    return Sealed(said, rows, made, len(data), table.schema)
+
+
+def open_sealed(path: Path) -> Sealed:
+    """Read and check the footer alone. Raises Damaged where it is not what was written, StoreError."""
+    length = size(path)
+    tail = read_bytes(path, max(0, length - _TAIL), length)
+    wanted = _footer_bytes(path, tail, length)
+    if wanted > len(tail):
+        tail = read_bytes(path, length - wanted, length)
+    return _sealed(path, tail[-wanted:], length)
+
+
+def read_sealed_table(
+    path: Path, columns: Sequence[str] | None = None, expected: str | None = None
+) -> tuple[Sealed, pa.Table]:
+    """The file's rows, every byte checked. ``columns``: those to read, where they are there. ``expected``: the digest
+    that it must have. Raises Damaged, StoreError."""
+    data = read_bytes(path)
+    end = len(data) - _footer_bytes(path, data, len(data))
+    sealed = _sealed(path, data[end:], len(data))
+    if expected not in (None, sealed.digest):
+        raise Damaged(path, "another file is in its place")
+    if digest(memoryview(data)[:end]) != sealed.rows:
+        raise Damaged(path, "its rows are not those that were written")
+    wanted = None if columns is None else [name for name in columns if name in sealed.schema.names]
+    try:
+        return sealed, pq.read_table(pa.BufferReader(data), columns=wanted, use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise Damaged(path, first_line(error)) from error
+
+
+def _footer_bytes(path: Path, tail: bytes, length: int) -> int:
+    """How many bytes the footer and what follows it take. Raises Damaged where the file does not end as one."""
+    if not length:
+        raise Damaged(path, "it is empty")
+    if tail[-4:] != _MAGIC:
+        raise Damaged(path, "its end is missing" if tail.strip(b"\0") else "it ends in zeros")
+    wanted = int.from_bytes(tail[-8:-4], "little") + _ENDING
+    if not _ENDING < wanted <= length:
+        raise Damaged(path, "its footer is not what was written")
+    return wanted
+
+
+def _sealed(path: Path, footer: bytes, length: int) -> Sealed:
+    if broken(footer, _SEAL) is not None:
+        raise Damaged(path, "its footer is not what was written")
+    try:
+        metadata = pq.read_metadata(pa.BufferReader(_MAGIC + footer))
+        said = json.loads(metadata.metadata[FOOTER])
+        rows, made = said.pop("rows digest"), said.pop("digest of this file")
+        return Sealed(said, rows, made, length, metadata.schema.to_arrow_schema())
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise Damaged(path, first_line(error)) from error
