@@ -146,7 +146,12 @@ class Run:
                     "status": TIME,
                     "message": f"used more than {self.limits.cpu_seconds:g} s of processor time",
                 }
-            return {"status": KILLED, "message": f"ended by {_name(number)}"}
+            # By the program itself, or from outside: out there it is run again to see which.
+            return {
+                "status": KILLED,
+                "message": f"ended by {_name(number)}",
+                "unexplained": number == signal.SIGKILL,
+            }
         code = os.WEXITSTATUS(ended)
         return {"status": "exited", "message": f"exit code {code}", "code": code}
 
@@ -157,14 +162,8 @@ def _told(report: bytes, token: str) -> dict[str, Any] | None:
         told = json.loads(report)
         if told.pop("token") != token:
             return None
-        tests = [[str(name), passed is True, str(message)] for name, passed, message in told["tests"]]
-        if told["status"] in REPORTED:
-            return {
-                "status": told["status"],
-                "message": str(told["message"]),
-                "tests": tests,
-                "lines": None if told["lines"] is None else int(told["lines"]),
-            }
+        if told["status"] in REPORTED:  # the rest is looked at outside
+            return {name: told[name] for name in ("status", "message", "tests", "lines")}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     return None

@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from gristmill.datagen.sandbox import isolation
-from gristmill.datagen.sandbox.launching import NotIsolated, Zygote
+from gristmill.datagen.sandbox.failures import NotIsolated
+from gristmill.datagen.sandbox.launching import Zygote
 from gristmill.pipelines.cli.main import main
 from gristmill.pipelines.doctor import Finding, examine, machine, sandboxing, software
 
