@@ -16,7 +16,7 @@ from .failures import DidNotStart, NotIsolated, NotReady, RunLost
 from .isolation import HOW_TO_ALLOW, Worker, start, start_as
 from .jobs import Job
 from .launching import Isolation, installed_packages
-from .limits import Limits
+from .limits import MIB, Limits
 from .messages import encoded
 from .results import Result, Status
 
@@ -73,6 +73,8 @@ class Sandbox:
     def _carry_out(self, job: Job, limits: Limits) -> Result:
         try:
             request = encoded({"job": job.as_request(), "limits": limits.as_dict()})
+            if len(job.stdin.encode()) > limits.scratch_mib * MIB:
+                raise ValueError(f"its input is longer than the {limits.scratch_mib} MiB that its /tmp holds")
         except (ValueError, RecursionError) as error:
             return Result(Status.REFUSED, f"the job cannot be sent into the sandbox: {error}")
         try:
