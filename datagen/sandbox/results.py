@@ -80,10 +80,13 @@ class Result:
         """
         output = int(limits.output_kib * KIB)
         try:
+            status, tests = _status(told["status"]), _tests(told.get("tests", []))
+            if status is Status.PASSED and not all(test.passed for test in tests):
+                raise ValueError("it passed, and a test of it failed")
             return cls(
-                status=_status(told["status"]),
+                status=status,
                 message=_text("message", told.get("message", "")),
-                tests=_tests(told.get("tests", [])),
+                tests=tests,
                 stdout=_text("stdout", told.get("stdout", ""), output, ""),
                 stderr=_text("stderr", told.get("stderr", ""), output, ""),
                 seconds=_seconds("seconds", told.get("seconds", 0.0)),

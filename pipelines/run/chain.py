@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from ..errors import DataError, EngineError, GristmillError, SandboxDied
+from ..errors import DataError, EngineError, GristmillError
 from ..inference import Usage
 from ..operator import Apply, Context, Map, TableApply, TableMap
 from ..plan.nodes import PlannedStep
@@ -54,7 +54,7 @@ class Chain:
     async def run(self, table: pa.Table, first: int, last: int, emit: Emit) -> None:
         """Carry a micro-batch through steps ``first .. last``. ``table`` is the first one's input.
 
-        An engine, or a sandbox, that failed for good makes the micro-batch's rows *failed*; another error that a
+        An engine that failed for good makes the micro-batch's rows *failed*; another error that a
         person can act on stops the run.
         """
         for index in range(first, last + 1):
@@ -73,7 +73,7 @@ class Chain:
                 verdicts = await asyncio.to_thread(self._tables[step.name], table)
                 return await asyncio.to_thread(from_verdicts, table, verdicts, step=step.name)
             return await self._map(step, table)
-        except (EngineError, SandboxDied) as error:
+        except EngineError as error:
             return failed_rows(table, str(error), retryable=error.retryable)
         except GristmillError as error:
             if str(error).startswith(f"step {step.name}:"):

@@ -82,6 +82,7 @@ FORGED = {
     "a verdict that is only true enough": {"tests": [["test_a", "no", ""]]},
     "a name that is a list": {"tests": [[["test_a"], False, ""]]},
     "output that is a number": {"stdout": 7},
+    "passed, and a test failed": {},
     "seconds without end": {"seconds": float("inf")},
     "seconds that are none": {"cpu_seconds": float("nan")},
     "seconds before the start": {"seconds": -1.0},
