@@ -24,7 +24,9 @@ def start(packages: Sequence[str] = (), preload: Sequence[str] = (), *, unsafe: 
     Raises NotIsolated, with the reasons, where there is none and ``unsafe`` is not asked for; NotReady; and DidNotStart
     where one was too slow or killed, twice, which says nothing of what there is.
     """
-    ways: tuple[Way, ...] = ("namespaces", "bubblewrap", *(("unsafe",) if unsafe else ()))  # type: ignore[assignment]
+    ways: list[Way] = ["namespaces", "bubblewrap"]
+    if unsafe:
+        ways.append("unsafe")
     reasons = []
     for way in ways:
         try:
@@ -49,11 +51,11 @@ def _patiently(started: Callable[[float], _Made]) -> _Made:
 
 
 def examine() -> Isolation | str:
-    """The isolation that runs get here, or why there is none."""
+    """The isolation that runs get here, or why there is none. Raises DidNotStart."""
     try:
         zygote = start()
-    except (NotIsolated, DidNotStart) as error:
-        return str(error)
+    except NotIsolated as refused:
+        return str(refused)
     try:
         return zygote.isolation
     finally:

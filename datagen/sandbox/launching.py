@@ -100,6 +100,7 @@ class Zygote:
         NotReady, and DidNotStart.
         """
         self.closed = False
+        self._group: cgroups.Group | None = None
         with contextlib.ExitStack() as started:
             try:
                 told = self._start(started, way, packages, preload, wrap, scratch_mib, patience)

@@ -99,7 +99,7 @@ class Result:
 
 
 def _status(told: object) -> Status:
-    if told not in tuple(Status) or told == Status.REFUSED:  # which is only said out here
+    if not isinstance(told, str) or told not in tuple(Status) or told == Status.REFUSED:  # only said out here
         raise ValueError(f"status is {_shown(told)}")
     return Status(told)
 
