@@ -82,7 +82,7 @@ def installed_packages() -> list[str]:
 
 
 class Zygote:
-    """One zygote process, from outside. Serves one run at a time; use it from one thread."""
+    """One zygote process, from outside. Serves one run at a time."""
 
     def __init__(
         self,

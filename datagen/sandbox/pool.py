@@ -52,9 +52,9 @@ class Sandbox:
         self._packages = installed_packages() if packages else []
         self._preload, self._unsafe = tuple(preload), unsafe
         self._threads: ThreadPoolExecutor | None = None
-        self._own = threading.local()  # each thread's worker
         self._zygotes: list[Worker] = []
-        self._starting = threading.Lock()
+        self._idle: list[Worker] = []
+        self._changed = threading.Condition()
         self.isolation: Isolation | None = None
 
     def run_now(self, job: Job, limits: Limits | None = None) -> Result:
@@ -99,25 +99,40 @@ class Sandbox:
         return self._run(request, limits) if first.unexplained else first
 
     def _run(self, request: bytes, limits: Limits) -> Result:
-        """One run, on this thread's worker. Raises RunLost; the next one is on a fresh worker."""
-        worker: Worker | None = getattr(self._own, "worker", None)
-        if worker is None:
-            try:
-                worker = self._own.worker = self._start()
-            except (DidNotStart, NotIsolated, NotReady) as error:
-                # The first worker was isolated and ready: so this is no want of isolation, and no reason to do without.
-                raise RunLost(f"no worker could be started: {error}") from error
+        """One run, on a worker that has nothing else to do. Raises RunLost; that worker is then used no more."""
+        worker = self._taken()
         try:
             return Result.from_dict(worker.run(request, limits), limits)
         except RunLost:
             worker.closed = True
             raise
         finally:
+            self._give_back(worker)
+
+    def _taken(self) -> Worker:
+        """An idle worker, else a new one, else the next that is idle. Raises RunLost where there is none and can be none."""
+        with self._changed:
+            if self._idle:
+                return self._idle.pop()
+        try:
+            return self._start()
+        except (DidNotStart, NotIsolated, NotReady) as error:
+            # The first worker was isolated and ready: so this is no want of isolation, and no reason to do without.
+            with self._changed:
+                self._changed.wait_for(lambda: self._idle or not self._zygotes)
+                if self._idle:
+                    return self._idle.pop()
+            raise RunLost(f"no worker could be started: {error}") from error
+
+    def _give_back(self, worker: Worker) -> None:
+        with self._changed:
             if worker.closed:
-                self._own.worker = None
-                with self._starting:
-                    self._zygotes.remove(worker)
-                worker.close()
+                self._zygotes.remove(worker)
+            else:
+                self._idle.append(worker)
+            self._changed.notify_all()
+        if worker.closed:
+            worker.close()
 
     def _start(self) -> Worker:
         """A worker that runs code as the first one does; that one, as well as this machine can."""
@@ -128,7 +143,7 @@ class Sandbox:
             worker = start_as(self.isolation.way, self._packages, self._preload)
         if self._unsafe:
             log.log(*_how_it_runs(worker.isolation))
-        with self._starting:
+        with self._changed:
             self._zygotes.append(worker)
         return worker
 
@@ -144,7 +159,7 @@ class Sandbox:
 
     def _first(self) -> None:
         try:
-            self._own.worker = self._start()
+            self._give_back(self._start())
         except NotIsolated as error:
             without = (
                 "" if self._unsafe else f"; {HOW_TO_ALLOW}; or ask for it to run without isolation: {UNSAFE}"
@@ -171,6 +186,7 @@ class Sandbox:
             self._threads = None
         while self._zygotes:
             self._zygotes.pop().close()
+        self._idle.clear()
         self.isolation = None
 
     def __enter__(self) -> Self:

@@ -223,16 +223,19 @@ def test_a_later_worker_never_does_without_the_isolation_of_the_first(
     file.touch(0o644)
     tmp_path.chmod(0o755)
     change = RunScript(f"import os, time; time.sleep(0.5); os.chmod({str(file)!r}, 0o777)")
-    with Sandbox(LIMITS, workers=2, unsafe=True) as box:
+    with Sandbox(LIMITS, workers=3, unsafe=True) as box:
         monkeypatch.setattr(isolation, "Zygote", start)
-        runs: list[Future[Result]] = [box._submit(change, None) for _ in range(2)]
-        told = sorted(
-            type(run.exception()).__name__ if run.exception() else run.result().status for run in runs
-        )
-        assert told == ["SandboxDied", "failed"], "one had the worker that there was"
+        runs: list[Future[Result]] = [box._submit(change, None) for _ in range(4)]
+        assert [run.result().status for run in runs] == [Status.FAILED] * 4, "by the worker that there is"
+        assert box._submit(SLOW, None).result().passed
+        os.kill(box._zygotes[0].pid, signal.SIGKILL)
+        with pytest.raises(SandboxDied, match="no worker could be started"):
+            box.run_now(change)
         assert stat.S_IMODE(file.stat().st_mode) == 0o644
         assert box.isolation is not None
         assert box.isolation.isolated
+        monkeypatch.undo()
+        assert box.run_now(SLOW).passed, "and again where one can be started"
 
 
 def test_every_worker_of_a_box_is_isolated_in_the_same_way(box: Sandbox) -> None:
