@@ -49,6 +49,8 @@ class Result:
 
     ``seconds``: wall time inside the sandbox; ``cpu_seconds``: of all its processes that ended. ``lines``: how
     many the program executed, null where that was not asked for or the run did not come to its end.
+    ``program_operators``: the program's own operators that decided something (``Vector.__eq__``); empty where all was
+    decided on plain data. ``shared_process``: tests and program were in one process, where it can forge its verdict.
     ``unexplained``: ended by a SIGKILL that the sandbox neither sent nor knows the reason of.
     """
 
@@ -60,6 +62,8 @@ class Result:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     lines: int | None = None
+    program_operators: tuple[str, ...] = ()
+    shared_process: bool = False
     unexplained: bool = False
 
     @property
@@ -92,6 +96,8 @@ class Result:
                 seconds=_seconds("seconds", told.get("seconds", 0.0)),
                 cpu_seconds=_seconds("cpu_seconds", told.get("cpu_seconds", 0.0)),
                 lines=_lines(told.get("lines")),
+                program_operators=_names("program_operators", told.get("program_operators", [])),
+                shared_process=told.get("shared_process", False) is not False,
                 unexplained=told.get("unexplained") is True,
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -114,6 +120,12 @@ def _tests(told: object) -> tuple[TestOutcome, ...]:
             raise ValueError(f"a test's verdict is {_shown(passed)}")
         found.append(TestOutcome(_text("name", name), passed, _text("message", message)))
     return tuple(found)
+
+
+def _names(field: str, told: object) -> tuple[str, ...]:
+    if not isinstance(told, list):
+        raise ValueError(f"{field} is {_shown(told)}")
+    return tuple(_text(field, name) for name in told[:MOST_TESTS])
 
 
 def _text(field: str, told: object, most: int = LONGEST_TEXT, more: str = "…") -> str:

@@ -28,11 +28,13 @@ TOLD: dict[str, Any] = {
     "seconds": 0.25,
     "cpu_seconds": 0.125,
     "lines": 17,
+    "program_operators": ["Vector.__eq__"],
+    "shared_process": False,
 }
 SCHEMA = pa.schema(
     {
         "status": pa.string(), "message": pa.string(), "stdout": pa.string(), "stderr": pa.string(), "seconds": pa.float64(),
-        "cpu_seconds": pa.float64(), "lines": pa.int64(), "failed_tests": pa.list_(pa.string()),
+        "cpu_seconds": pa.float64(), "lines": pa.int64(), "failed_tests": pa.list_(pa.string()), "program_operators": pa.list_(pa.string()), "shared_process": pa.bool_(),
     }
 )  # fmt: skip
 
@@ -43,7 +45,7 @@ def fits(result: Result) -> None:
     table = pa.Table.from_pylist([row], SCHEMA)
     table.validate(full=True)
     json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
-    assert len(result.tests) <= MOST_TESTS
+    assert max(len(result.tests), len(result.program_operators)) <= MOST_TESTS
     for text in (result.message, *(text for test in result.tests for text in (test.name, test.message))):
         assert len(text) <= LONGEST_TEXT
     assert max(len(result.stdout), len(result.stderr)) <= LIMITS.output_kib * 1024
@@ -58,6 +60,10 @@ def test_what_is_as_it_must_be_is_taken_as_it_is() -> None:
     )
     assert (result.stdout, result.stderr, result.seconds, result.cpu_seconds) == ("out", "err", 0.25, 0.125)
     assert (result.lines, result.tests[1].passed, result.unexplained) == (17, True, False)
+    assert (result.program_operators, result.shared_process) == (("Vector.__eq__",), False)
+    assert Result.from_dict({**TOLD, "shared_process": "no"}, LIMITS).shared_process, (
+        "the weaker kind, unless it says otherwise"
+    )
     assert Result.from_dict({"status": "killed", "message": "x", "unexplained": True}, LIMITS).unexplained
     fits(result)
 
@@ -81,6 +87,8 @@ FORGED = {
     "a test that is a number": {"tests": [7]},
     "a verdict that is only true enough": {"tests": [["test_a", "no", ""]]},
     "a name that is a list": {"tests": [[["test_a"], False, ""]]},
+    "operators that are text": {"program_operators": "abc"},
+    "an operator that is a number": {"program_operators": [7]},
     "output that is a number": {"stdout": 7},
     "passed, and a test failed": {},
     "seconds without end": {"seconds": float("inf")},
@@ -113,6 +121,7 @@ def test_long_ones_are_cut() -> None:
         "tests": [[f"{number} {long[:1000]}", False, long[:1000]] for number in range(200_000)],
         "stdout": long,
         "stderr": long,
+        "program_operators": [f"{number} {long[:1000]}" for number in range(2000)],
     }
     result = Result.from_dict(told, LIMITS)
     assert result.message == "x" * (LONGEST_TEXT - 1) + "…"
