@@ -38,10 +38,10 @@ def group() -> Iterator[Group]:
 
 
 def folders() -> set[Path]:
-    """All groups of ours that there are now."""
+    """All groups of this process that there are now."""
     mounts, own = Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text()
     parents = {parent for _, places in cgroups.places(mounts, own) for parent in places.values()}
-    return {folder for parent in parents for folder in parent.glob("gristmill-*")}
+    return {folder for parent in parents for folder in parent.glob(f"gristmill-{os.getpid()}-*")}
 
 
 def test_version_2_is_tried_below_and_then_beside_this_processs_own() -> None:

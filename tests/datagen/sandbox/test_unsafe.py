@@ -48,6 +48,16 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolation, "BubblewrapCalls", no_bubblewrap)
 
 
+@pytest.fixture(autouse=True)
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A folder for temporary files that only this test uses, and that nobody may pass through."""
+    folder = tempfile.mkdtemp()
+    os.chmod(folder, 0o755)
+    monkeypatch.setattr(tempfile, "tempdir", folder)
+    yield
+    shutil.rmtree(folder)
+
+
 @pytest.fixture
 def python(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Python that the user of runs can read: as root that is nobody, and this one may lie in root's home."""
