@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import stat
 import subprocess
 import tempfile
 import time
@@ -49,32 +48,14 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A folder for temporary files that only this test uses, and that nobody may pass through."""
+def place(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A folder for temporary files that only this test uses, and that anybody may pass through."""
+    tmp_path_factory.getbasetemp()  # which lies where temporary files usually do
     folder = tempfile.mkdtemp()
     os.chmod(folder, 0o755)
     monkeypatch.setattr(tempfile, "tempdir", folder)
     yield
     shutil.rmtree(folder)
-
-
-@pytest.fixture
-def python(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Python that the user of runs can read: as root that is nobody, and this one may lie in root's home."""
-    if not AS_ROOT or _readable_by_all(launching.interpreter()[0]):
-        return
-    system = shutil.which("python3", path="/usr/bin:/usr/local/bin")
-    if system is None:
-        pytest.skip("nobody can read this Python, and there is no other")
-    asked = "import sys, os; print(sys.version_info >= (3, 11)); print(os.path.dirname(os.__file__))"
-    new, folder = subprocess.run([system, "-c", asked], capture_output=True, text=True).stdout.split()
-    if new != "True":
-        pytest.skip("nobody can read this Python, and the system's is too old")
-    monkeypatch.setattr(launching, "interpreter", lambda: (os.path.realpath(system), [folder]))
-
-
-def _readable_by_all(path: str) -> bool:
-    return all(each.stat().st_mode & stat.S_IXOTH for each in Path(path).parents)
 
 
 @pytest.fixture
