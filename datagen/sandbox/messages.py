@@ -29,9 +29,9 @@ def send(channel: socket.socket, message: object) -> None:
     channel.sendall(_LENGTH.pack(len(body)) + body)
 
 
-def receive(channel: socket.socket, most: int = LONGEST) -> Any:
+def receive(channel: socket.socket, most: int = 6 * LONGEST) -> Any:
     """The next message. Raises EOFError where the other side is gone, ValueError where the message is longer than
-    ``most`` bytes or no JSON."""
+    ``most`` bytes (JSON may write six for one) or no JSON."""
     (length,) = _LENGTH.unpack(_exactly(channel, _LENGTH.size))
     if length > most:
         raise ValueError(f"a message of {length} bytes, and {most} is the most")
