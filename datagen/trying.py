@@ -65,7 +65,7 @@ class Trying:
 
 
 async def tried(trying: Trying, rows: Sequence[Row]) -> list[list[Trial] | Failed]:
-    """All trials of each row, in order, or why it could not be asked about."""
+    """All trials of each row, in order, or why it could not be asked about or an answer not be judged."""
     trials: list[list[Trial]] = [[] for _ in rows]
     requests: dict[int, Request] = {}
     failed: dict[int, Failed] = {}
@@ -95,8 +95,19 @@ async def tried(trying: Trying, rows: Sequence[Row]) -> list[list[Trial] | Faile
         if trying.judge is not None:
             made = await trying.judge([rows[index] for index, _ in wave], made)
         for (index, _), outcomes, answer in zip(wave, made, answers, strict=True):
+            if (unjudged := _unjudged(outcomes)) is not None:
+                failed[index] = unjudged
+                requests.pop(index, None)
             trials[index].append(Trial(tuple(outcomes), not isinstance(answer, EngineError)))
     return [failed[index] if index in failed else trials[index] for index in range(len(rows))]
+
+
+def _unjudged(outcomes: Sequence[Outcome]) -> Failed | None:
+    """Why an answer that may be judged yet was not: how many passed, and so how many to ask for, is then unknown."""
+    for outcome in outcomes:
+        if isinstance(outcome, Failed) and outcome.retryable:
+            return Failed(outcome.error, retryable=True)
+    return None
 
 
 def _sample(trying: Trying, row: Row, request: Request, ordinal: int) -> Request:

@@ -84,3 +84,12 @@ class DataError(GristmillError):
 
 class SandboxError(GristmillError):
     """Generated code cannot be run as asked: no isolation, or what it needs is not there."""
+
+
+class SandboxDied(SandboxError):
+    """The sandbox itself failed, twice, while it ran something: that says nothing of what it ran.
+
+    No result and no verdict, so that a row for which it is raised is *failed*, and may be tried again.
+    """
+
+    retryable = True

@@ -65,7 +65,8 @@ class Verdicts:
 
     ``kept``: bool, shape ``(rows,)``; None keeps all. ``rule``: why the others are filtered, one
     for all or one a row. ``score``: float64 ``(rows,)``. ``neighbour``: the ``_id`` each filtered
-    row duplicates. ``errors``: a message for each row that failed, None for the others.
+    row duplicates. ``errors``: for each row that failed a message, or a :class:`Failed` that says whether
+    trying again can help; None for the others.
     ``columns``: Arrow arrays (or chunked arrays) to add or replace, of the table's length.
     ``summary``: JSON-able figures for the report.
     """
@@ -74,7 +75,7 @@ class Verdicts:
     rule: str | Sequence[str | None] = ""
     score: NDArray[np.float64] | None = None
     neighbour: Sequence[str | None] | None = None
-    errors: Sequence[str | None] | None = None
+    errors: Sequence[str | Failed | None] | None = None
     columns: Mapping[str, pa.Array | pa.ChunkedArray] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
 

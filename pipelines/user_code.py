@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from .errors import DataError
+from .errors import DataError, EngineError, SandboxDied
 from .operator import (
     Apply,
     Failed,
@@ -125,7 +125,7 @@ class UserTableMap(TableMap, _UserStep):
             try:
                 answer = call(given)
             except Exception as error:
-                return Verdicts(errors=[_told(error)] * table.num_rows)
+                return Verdicts(errors=[_failed(error)] * table.num_rows)
             return _verdicts(table, answer, name)
 
         return judge
@@ -262,7 +262,7 @@ def _synchronous(call: Callable[[Row], Any], judge: Judge) -> Apply:
             try:
                 found.append(judge(row, call(dict(row))))
             except Exception as error:
-                found.append([Failed(_told(error))])
+                found.append([_failed(error)])
         return found
 
     async def apply(rows: list[Row]) -> list[list[Outcome]]:
@@ -281,11 +281,17 @@ def _asynchronous(call: Callable[[Row], Any], judge: Judge, concurrency: int) ->
                 try:
                     return judge(row, await call(dict(row)))
                 except Exception as error:
-                    return [Failed(_told(error))]
+                    return [_failed(error)]
 
         return list(await asyncio.gather(*(answer(row) for row in rows)))
 
     return apply
+
+
+def _failed(error: Exception) -> Failed:
+    """A row for which the function raised: to be tried again where what it used says that this can help."""
+    retryable = isinstance(error, (EngineError, SandboxDied)) and error.retryable
+    return Failed(_told(error), retryable=retryable)
 
 
 def _one(row: Row, answer: Any) -> list[Outcome]:

@@ -16,7 +16,7 @@ from ..mutation.operators import KINDS
 from ..sandbox.jobs import RunTests
 from ..sandbox.results import Result, Status
 from ..verifying.boxes import SandboxSettings, shared
-from ..verifying.by_running import encodable
+from ..verifying.by_running import encodable, or_failed
 from ..verifying.mutation_score import measure, slowest
 from ..verifying.verdict import Run, Verdict, judge
 from .bug_instructions import STYLES, instructions
@@ -94,7 +94,8 @@ class InjectBugs(Map):
         box, seed = shared(self.sandbox), context.seed
 
         async def apply(rows: list[Row]) -> list[list[Outcome]]:
-            return list(await asyncio.gather(*(self._row(row, box.run, seed) for row in rows)))
+            made = await asyncio.gather(*(or_failed(self._row(row, box.run, seed)) for row in rows))
+            return [[outcomes] if isinstance(outcomes, Failed) else outcomes for outcomes in made]
 
         return apply
 

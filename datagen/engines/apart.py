@@ -32,7 +32,8 @@ PATIENCE = 20.0
 
 
 class ApartEngine:
-    """Hands requests to an engine in a child process. Raises ModelError where it cannot be started."""
+    """Hands requests to an engine in a child process. Raises ModelError where it cannot be started, EngineError where it was
+    killed while it started."""
 
     def __init__(self, settings: EngineSettings) -> None:
         ours, theirs = socket.socketpair()
@@ -78,7 +79,10 @@ class ApartEngine:
             self._connection.send(settings)
             what, answer = self._connection.recv()
         except (EOFError, OSError):
-            raise ModelError(f"the engine's process ended while it started: {self._last_words()}") from None
+            told = f"the engine's process ended while it started: {self._last_words()}"
+            if self._process.poll() == -signal.SIGKILL:  # not of itself: by somebody, or for want of memory
+                raise EngineError(told, retryable=True) from None
+            raise ModelError(told) from None
         if what == "failed":
             assert isinstance(answer, GristmillError)
             raise answer

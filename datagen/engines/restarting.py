@@ -15,7 +15,8 @@ class Restarting:
     """Serves an engine from ``make``; where a call fails and may succeed on a fresh engine, makes one.
 
     All calls that were in flight wait for the one restart, then each is tried again, ``attempts``
-    times in all. ``make`` blocks, and may raise ModelError; the first time that is passed on.
+    times in all. ``make`` blocks, and may raise ModelError; the first time that is passed on, and so is a second
+    EngineError that may pass.
     ``pause``: seconds before the first restart, doubled for each further one.
     """
 
@@ -23,7 +24,7 @@ class Restarting:
         self._make = make
         self._attempts = attempts
         self._pause = pause
-        self._engine = make()
+        self._engine = _first(make)
         self._closed = False
         self._restart: asyncio.Task[None] | None = None
         self.capabilities: frozenset[Capability] = self._engine.capabilities
@@ -79,3 +80,12 @@ class Restarting:
             with contextlib.suppress(GristmillError):
                 await (await making).close()
             raise
+
+
+def _first(make: Callable[[], Engine]) -> Engine:
+    try:
+        return make()
+    except EngineError as error:
+        if not error.retryable:
+            raise
+        return make()

@@ -10,7 +10,8 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
-from .launching import WRAPPED_FOLDER, NotIsolated, Zygote
+from .failures import DidNotStart, NotIsolated, NotReady, RunLost
+from .launching import START, WRAPPED_FOLDER, Zygote
 from .limits import MIB, Limits
 from .root import ETC, SCRATCH, SYSTEM
 
@@ -23,6 +24,7 @@ def command(readable: Sequence[str], folder: str, scratch_mib: int) -> list[str]
     arguments = [
         shutil.which(PROGRAM) or PROGRAM,
         "--unshare-all",
+        "--as-pid-1",  # what supervises a run cannot be ended from inside
         "--die-with-parent",
         "--new-session",
         "--cap-drop",
@@ -44,26 +46,39 @@ def command(readable: Sequence[str], folder: str, scratch_mib: int) -> list[str]
 class BubblewrapCalls:
     """In a zygote's place: a new ``bwrap`` for every run."""
 
-    def __init__(self, packages: Sequence[str] = (), preload: Sequence[str] = ()) -> None:
-        """Try one. Raises NotIsolated, with the reason, where there is no ``bwrap`` or it is not allowed to."""
+    def __init__(
+        self, packages: Sequence[str] = (), preload: Sequence[str] = (), *, patience: float = START
+    ) -> None:
+        """Try one. Raises NotIsolated, with the reason, where there is no ``bwrap`` or it is not allowed to; NotReady; and
+        DidNotStart."""
         if os.geteuid() == 0:
             # bubblewrap maps one id, ours: runs would own what root owns, /dev/null for one.
             raise NotIsolated("bubblewrap would run the code as root; run as another user")
         if shutil.which(PROGRAM) is None:
             raise NotIsolated("bubblewrap is not installed")
         self._packages, self._preload = packages, preload
-        trial = self._call(Limits())
+        self.closed = False
+        trial = self._call(Limits(), patience)
         self.isolation = trial.isolation
         trial.close()
 
-    def _call(self, limits: Limits) -> Zygote:
+    def _call(self, limits: Limits, patience: float = START) -> Zygote:
+        scratch = int(limits.scratch_mib)
         return Zygote(
-            "bubblewrap", self._packages, self._preload, wrap=command, scratch_mib=int(limits.scratch_mib)
+            "bubblewrap",
+            self._packages,
+            self._preload,
+            wrap=command,
+            scratch_mib=scratch,
+            patience=patience,
         )
 
     def run(self, request: bytes, limits: Limits) -> dict[str, Any]:
-        """One run. Raises ZygoteDied."""
-        once = self._call(limits)
+        """One run. Raises RunLost."""
+        try:
+            once = self._call(limits)
+        except (NotIsolated, NotReady, DidNotStart) as error:  # which it was not when it was tried
+            raise RunLost(str(error)) from error
         try:
             return once.run(request, limits)
         finally:

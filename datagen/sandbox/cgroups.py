@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import os
 import re
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from typing import Literal
 from .limits import MIB, Limits
 
 Version = Literal[1, 2]
+#: Why the kernel ended a process for want of memory: a group's own bound, or what others use (the machine, a group above).
+Want = Literal["own", "others"]
 CONTROLLERS = ("memory", "pids")
 #: Joins the groups, of which there are as many as the first argument says, and becomes the command that follows.
 JOIN = """
@@ -39,13 +42,15 @@ _FILES: dict[Version, dict[str, str]] = {
         "limit": "memory.limit_in_bytes",
         "used": "memory.usage_in_bytes",
         "swap": "memory.swappiness",
-        "events": "memory.oom_control",
+        "kills": "memory.oom_control",
+        "reached": "memory.failcnt",
     },
     2: {
         "limit": "memory.max",
         "used": "memory.current",
         "swap": "memory.swap.max",
-        "events": "memory.events",
+        "kills": "memory.events",
+        "reached": "memory.events",
     },
 }
 _numbers = itertools.count()
@@ -59,7 +64,8 @@ class Group:
     folders: Mapping[str, Path]
     _base: tuple[int, int] = (0, 0)
     _held: tuple[int, int] | None = None
-    _ended: int = 0
+    _killed: int = 0
+    _reached: int = 0
 
     def command(self, command: Sequence[str]) -> list[str]:
         """The command, run within the group from its first instruction on."""
@@ -89,22 +95,42 @@ class Group:
             self._write("memory", self._file("limit"), bounds[0])
             self._write("pids", "pids.max", bounds[1])
             self._held = bounds
-        self._ended = self._kills()
+        self._killed, self._reached = self._count("kills"), self._count("reached")
 
-    def ended_for_memory(self) -> bool:
-        """Whether the kernel has ended a process in here for want of memory since :meth:`hold`."""
-        return self._kills() > self._ended
+    def short_of_memory(self) -> Want | None:
+        """For want of whose memory the kernel has ended a process in here since :meth:`hold`; None where it has not.
 
-    def _kills(self) -> int:
-        lines = (line.split() for line in self._read("memory", self._file("events")).splitlines())
-        return next((int(value) for name, value in lines if name == "oom_kill"), 0)
+        The kernel counts each process that it ends, whoever was short of memory, and how often this group came to its
+        own bound.
+        """
+        if self._count("kills") == self._killed:
+            return None
+        return "own" if self._count("reached") > self._reached else "others"
+
+    def _count(self, what: Literal["kills", "reached"]) -> int:
+        """Of a file that is one number, or has a line for each event."""
+        text = self._read("memory", self._file(what))
+        if text.strip().isdigit():
+            return int(text)
+        name = {"kills": "oom_kill", "reached": "oom"}[what]
+        lines = (line.split() for line in text.splitlines())
+        return next((int(value) for key, value in lines if key == name), 0)
 
     def close(self) -> None:
-        """Remove it, once the last of its processes is gone."""
+        """End what is left in it, and remove it once the last of its processes is gone."""
+        for pid in self._members():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + GONE
         for folder in dict.fromkeys(self.folders.values()):
             while not _removed(folder) and time.monotonic() < deadline:
                 time.sleep(0.005)
+
+    def _members(self) -> list[int]:
+        try:
+            return [int(pid) for pid in self._read("pids", "cgroup.procs").split()]
+        except OSError:
+            return []
 
     def _file(self, what: str) -> str:
         return _FILES[self.version][what]
@@ -114,6 +140,15 @@ class Group:
 
     def _write(self, controller: str, name: str, value: int) -> None:
         (self.folders[controller] / name).write_text(str(value))
+
+
+def kills_for_memory() -> int:
+    """How many processes the kernel has ended for want of memory on this machine since it started."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
 
 
 def make() -> Group | None:

@@ -40,6 +40,11 @@ NAMESPACES = {
     "open_by_handle_at": (304, 265),
     "fanotify_init": (300, 262),
     "fanotify_mark": (301, 263),
+    # What others do to the files that all share: which programs run, which modules are imported, and when.
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+    "inotify_add_watch": (254, 27),
+    "inotify_rm_watch": (255, 28),
     "sethostname": (170, 161),
     "setdomainname": (171, 162),
 }

@@ -2,40 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from .bubblewrap import BubblewrapCalls
-from .launching import Isolation, NotIsolated, Zygote
+from .failures import DidNotStart, NotIsolated
+from .launching import PATIENT_START, START, Isolation, Way, Zygote
 
 HOW_TO_ALLOW = (
     "allow user namespaces: sysctl user.max_user_namespaces above 0, kernel.unprivileged_userns_clone=1 (Debian), "
     "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu); or install bubblewrap, which may be allowed what others "
     "are not; in a container, run it with a seccomp profile that lets it unshare and mount"
 )
+Worker = Zygote | BubblewrapCalls
+_Made = TypeVar("_Made", bound=Worker)
 
 
-def start(
-    packages: Sequence[str] = (), preload: Sequence[str] = (), *, unsafe: bool = False
-) -> Zygote | BubblewrapCalls:
+def start(packages: Sequence[str] = (), preload: Sequence[str] = (), *, unsafe: bool = False) -> Worker:
     """The best isolation there is: our own namespaces, which are warm; else bubblewrap, a call a run.
 
-    Raises NotIsolated, with the reasons, where there is none and ``unsafe`` is not asked for; and NotReady.
+    Raises NotIsolated, with the reasons, where there is none and ``unsafe`` is not asked for; NotReady; and DidNotStart
+    where one was too slow or killed, twice, which says nothing of what there is.
     """
-    try:
-        return Zygote("namespaces", packages, preload)
-    except NotIsolated as refused:
-        reasons = [str(refused)]
-    try:
-        return BubblewrapCalls(packages, preload)
-    except NotIsolated as refused:
-        reasons.append(str(refused))
+    ways: list[Way] = ["namespaces", "bubblewrap"]
     if unsafe:
-        return Zygote("unsafe", packages, preload)
+        ways.append("unsafe")
+    reasons = []
+    for way in ways:
+        try:
+            return start_as(way, packages, preload)
+        except NotIsolated as refused:
+            reasons.append(str(refused))
     raise NotIsolated("; ".join(reasons))
 
 
+def start_as(way: Way, packages: Sequence[str] = (), preload: Sequence[str] = ()) -> Worker:
+    """A worker that runs code this way and no other. Raises as :func:`start` does."""
+    if way == "bubblewrap":
+        return _patiently(lambda patience: BubblewrapCalls(packages, preload, patience=patience))
+    return _patiently(lambda patience: Zygote(way, packages, preload, patience=patience))
+
+
+def _patiently(started: Callable[[float], _Made]) -> _Made:
+    try:
+        return started(START)
+    except DidNotStart:
+        return started(PATIENT_START)
+
+
 def examine() -> Isolation | str:
-    """The isolation that runs get here, or why there is none."""
+    """The isolation that runs get here, or why there is none. Raises DidNotStart."""
     try:
         zygote = start()
     except NotIsolated as refused:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,9 +17,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import cgroups
-from .limits import Limits
+from .failures import DidNotStart, NotIsolated, NotReady, RunLost
+from .folders import temporary_folder
+from .limits import KIB, MIB, Limits
 from .messages import receive
 from .results import Status
+from .root import SCRATCH
 from .worker import ENVIRONMENT
 
 #: How a zygote comes into its namespaces: by its own calls, by bubblewrap, or not at all.
@@ -40,20 +44,12 @@ FLAGS = ("-s", "-S", "-P", "-B", "-X", "utf8")
 Wrap = Callable[[Sequence[str], str, int], list[str]]
 #: Where that command shows this folder.
 WRAPPED_FOLDER = "/sandbox"
-#: For a zygote to be ready, and beyond a run's time for its answer to come, seconds.
-START, ANSWER = 30.0, 10.0
-
-
-class NotIsolated(Exception):
-    """A zygote could not be started: says what was refused."""
-
-
-class NotReady(Exception):
-    """A zygote is isolated, but what it was to import beforehand cannot be imported: says why."""
-
-
-class ZygoteDied(Exception):
-    """A zygote ended, or did not answer in time, during a run."""
+#: For a zygote to be ready: the first time, and where it was not (the machine has much else to do), seconds.
+START, PATIENT_START = 30.0, 120.0
+#: Beyond a run's time for its answer to come; and for a process to end that was told to, seconds.
+ANSWER, GONE = 10.0, 2.0
+#: Exit codes of a launcher whose zygote was ended by SIGKILL: its own death, ours and bubblewrap's way of telling.
+_KILLED = (-signal.SIGKILL, 256 - signal.SIGKILL, 128 + signal.SIGKILL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +82,7 @@ def installed_packages() -> list[str]:
 
 
 class Zygote:
-    """One zygote process, from outside. Serves one run at a time; use it from one thread."""
+    """One zygote process, from outside. Serves one run at a time."""
 
     def __init__(
         self,
@@ -96,21 +92,58 @@ class Zygote:
         *,
         wrap: Wrap | None = None,
         scratch_mib: int = 64,
+        patience: float = START,
     ) -> None:
-        """Start it, within the command that ``wrap`` makes where it does not isolate itself. Raises NotIsolated, with the reason, where the machine does not let it, and NotReady."""
+        """Start it, within the command that ``wrap`` makes where it does not isolate itself.
+
+        ``patience``: seconds for it to be ready. Raises NotIsolated, with the reason, where the machine does not let it,
+        NotReady, and DidNotStart.
+        """
+        self.closed = False
+        self._group: cgroups.Group | None = None
+        with contextlib.ExitStack() as started:
+            try:
+                told = self._start(started, way, packages, preload, wrap, scratch_mib, patience)
+            except OSError as error:  # no process, descriptor or file to be had
+                raise DidNotStart(f"{type(error).__name__}: {error}") from error
+            self._end = started.pop_all()
+        if self._group is not None and not self._group.ready():
+            self._group.close()
+            self._group = None
+        version = 0 if self._group is None else self._group.version
+        self.isolation = Isolation(
+            way, told["isolated"], told["landlock"], told["seccomp"], told["separate"], version
+        )
+        self._kills = cgroups.kills_for_memory()
+
+    def _start(
+        self,
+        started: contextlib.ExitStack,
+        way: Way,
+        packages: Sequence[str],
+        preload: Sequence[str],
+        wrap: Wrap | None,
+        scratch_mib: int,
+        patience: float,
+    ) -> dict[str, Any]:
+        """What it says when it is ready. ``started`` ends all that was started, also where it does not get ready."""
         python, readable = interpreter()
         settings = {
             "way": way,
             "readable": [*readable, *packages],
             "packages": list(packages),
             "preload": list(preload),
+            "scratch": started.enter_context(temporary_folder()) if way == "unsafe" else SCRATCH,
         }
         folder = str(Path(__file__).resolve().parent)
         around = [] if wrap is None else wrap(settings["readable"], folder, scratch_mib)
         inside = folder if wrap is None else WRAPPED_FOLDER
-        self._channel, inner = socket.socketpair()
-        start = [*around, python, *FLAGS, "-c", BOOTSTRAP, inside, str(inner.fileno()), json.dumps(settings)]
         self._group = cgroups.make()
+        if self._group is not None:
+            started.callback(self._group.close)
+        self._channel, inner = socket.socketpair()
+        started.callback(self._channel.close)
+        start = [*around, python, *FLAGS, "-c", BOOTSTRAP, inside, str(inner.fileno()), json.dumps(settings)]
         with inner, tempfile.TemporaryFile("w+", errors="replace") as said:
             self._process = subprocess.Popen(
                 start if self._group is None else self._group.command(start),
@@ -122,45 +155,66 @@ class Zygote:
                 pass_fds=[inner.fileno()],
                 start_new_session=True,
             )
+            started.callback(self._end_process)
             inner.close()
-            told = self._first_words()
+            told = self._first_words(patience)
             said.seek(0)
             reason = said.read().strip()
         if not told.get("ready"):
-            self.close()
             why = told.get("reason") or reason[-500:] or "it ended without a word"
             raise NotReady(why) if told.get("placed") else NotIsolated(why)
-        if self._group is not None and not self._group.ready():
-            self._group.close()
-            self._group = None
-        version = 0 if self._group is None else self._group.version
-        self.isolation = Isolation(
-            way, told["isolated"], told["landlock"], told["seccomp"], told["separate"], version
-        )
+        return told
 
-    def _first_words(self) -> dict[str, Any]:
-        self._channel.settimeout(START)
+    def _first_words(self, patience: float) -> dict[str, Any]:
+        """What it says first; nothing where it ended of itself before."""
+        self._channel.settimeout(patience)
         try:
             told: dict[str, Any] = receive(self._channel)
             return told
+        except TimeoutError:
+            raise DidNotStart(f"it was not ready within {patience:g} s") from None
         except (EOFError, OSError):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                if self._process.wait(GONE) in _KILLED:
+                    raise DidNotStart("it was killed before it was ready") from None
             return {}
 
     def run(self, request: bytes, limits: Limits) -> dict[str, Any]:
-        """One run: an encoded message with ``job`` and ``limits``. Raises ZygoteDied; it is then of no more use."""
+        """One run: an encoded message with ``job`` and ``limits``. Raises RunLost; it is then of no more use."""
         self._channel.settimeout(limits.wall_seconds + ANSWER)
+        answer: dict[str, Any] = {}
         try:
             if self._group is not None:
                 self._group.hold(limits)
             self._channel.sendall(request)
-            answer: dict[str, Any] = receive(self._channel)
-            # Whatever else it came to: one of several processes may have been ended, and the others have waited for it.
-            if self._group is not None and self._group.ended_for_memory():
-                answer |= {"status": Status.MEMORY, "message": f"used more than {limits.memory_mib} MiB"}
-            return answer
-        except (EOFError, OSError, ValueError) as error:
-            self.close()
-            raise ZygoteDied(str(error)) from error
+            answer = receive(self._channel, _longest(limits))
+            lost = answer.get("lost")
+        except TimeoutError:
+            lost = f"no answer came within {ANSWER:g} s after the run's time"
+        except (EOFError, OSError, ValueError, RecursionError) as error:
+            lost = str(error) or type(error).__name__
+        # Whatever else it came to: one of several processes may have been ended, and the others have waited for it.
+        want = self._short_of_memory(unexplained=lost is not None or answer.get("unexplained") is True)
+        if want == "own":
+            self.closed = lost is not None
+            return answer | {"status": Status.MEMORY, "message": f"used more than {limits.memory_mib} MiB"}
+        if want == "others":
+            raise RunLost("the kernel ended a process of it because the machine's memory was short")
+        if lost is not None:
+            raise RunLost(str(lost))
+        return answer
+
+    def _short_of_memory(self, unexplained: bool) -> cgroups.Want | None:
+        if self._group is not None:
+            try:
+                return self._group.short_of_memory()
+            except OSError:
+                return None
+        if not unexplained:
+            return None
+        # Without a group it cannot be told whose processes were ended, or for whose want: it may be this run.
+        before, self._kills = self._kills, cgroups.kills_for_memory()
+        return "others" if self._kills > before else None
 
     @property
     def pid(self) -> int:
@@ -168,14 +222,20 @@ class Zygote:
         return self._process.pid
 
     def close(self) -> None:
-        """End it and all it started."""
+        """End it and all it started, and remove what they left."""
+        self.closed = True
+        self._end.close()
+
+    def _end_process(self) -> None:
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
-        self._channel.close()
         try:
-            self._process.wait(2.0)
+            self._process.wait(GONE)
         except subprocess.TimeoutExpired:
             self._process.kill()  # the zygote dies with it, and all runs with the zygote
             self._process.wait()
-        if self._group is not None:
-            self._group.close()
+
+
+def _longest(limits: Limits) -> int:
+    """Bytes of an answer at the most: what is read of a run, where JSON escapes each byte of it."""
+    return 6 * (2 * int(limits.output_kib * KIB) + 4 * MIB)

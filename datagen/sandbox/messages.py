@@ -8,7 +8,7 @@ import struct
 from typing import Any
 
 _LENGTH = struct.Struct("!I")
-#: Longer messages are refused before they are sent.
+#: Longer messages are refused before they are sent, bytes.
 LONGEST = 32 * 2**20
 
 
@@ -24,12 +24,17 @@ def encoded(message: object) -> bytes:
 
 
 def send(channel: socket.socket, message: object) -> None:
-    channel.sendall(encoded(message))
+    """Send what the sandbox has to say, which no text in it may prevent: JSON has an escape for each surrogate."""
+    body = json.dumps(message).encode("ascii")
+    channel.sendall(_LENGTH.pack(len(body)) + body)
 
 
-def receive(channel: socket.socket) -> Any:
-    """The next message. Raises EOFError where the other side is gone."""
+def receive(channel: socket.socket, most: int = 6 * LONGEST) -> Any:
+    """The next message. Raises EOFError where the other side is gone, ValueError where the message is longer than
+    ``most`` bytes (JSON may write six for one) or no JSON."""
     (length,) = _LENGTH.unpack(_exactly(channel, _LENGTH.size))
+    if length > most:
+        raise ValueError(f"a message of {length} bytes, and {most} is the most")
     return json.loads(_exactly(channel, length))
 
 

@@ -161,7 +161,12 @@ class Run:
                     "status": TIME,
                     "message": f"used more than {self.limits.cpu_seconds:g} s of processor time",
                 }
-            return {"status": KILLED, "message": f"ended by {_name(number)}"}
+            # By the program itself, or from outside: out there it is run again to see which.
+            return {
+                "status": KILLED,
+                "message": f"ended by {_name(number)}",
+                "unexplained": number == signal.SIGKILL,
+            }
         code = os.WEXITSTATUS(ended)
         return {"status": "exited", "message": f"exit code {code}", "code": code}
 
@@ -174,15 +179,8 @@ def _told(report: bytes, token: str) -> dict[str, Any] | None:
             return None
         if "ended" in told:
             return {"ended": int(told["ended"])}
-        tests = [[str(name), passed is True, str(message)] for name, passed, message in told["tests"]]
-        if told["status"] in REPORTED:
-            return {
-                "status": told["status"],
-                "message": str(told["message"]),
-                "tests": tests,
-                "lines": None if told["lines"] is None else int(told["lines"]),
-                "program_operators": [str(name) for name in told["program_operators"]],
-            }
+        if told["status"] in REPORTED:  # the rest is looked at outside
+            return {name: told[name] for name in ("status", "message", "tests", "lines", "program_operators")}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     return None

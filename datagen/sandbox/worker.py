@@ -112,6 +112,8 @@ def confine(limits: Limits, place: Place, scratch: str, *, judged: bool = False)
         os.setresgid(place.user, place.user, place.user)
         os.setresuid(place.user, place.user, place.user)
     syscalls.drop_capabilities()
+    if not place.isolated:
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which undoes it
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     if place.landlock:

@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from . import genuine, harness, landlock, namespaces, processes, root, seccomp, supervisor, syscalls
@@ -38,7 +38,7 @@ def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
     """Isolate, say what there is, and serve runs until the other side of the socket is gone.
 
     ``settings``: ``way`` (of isolation), ``readable`` (paths of the interpreter and packages) and ``packages``
-    (added to ``sys.path`` in runs), ``preload`` (modules to import beforehand).
+    (added to ``sys.path`` in runs), ``preload`` (modules to import beforehand), ``scratch`` (the folder to work in).
     """
     channel = socket.socket(fileno=descriptor)
     os.umask(0o022)
@@ -67,7 +67,7 @@ def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
     gc.freeze()
     while True:
         _wait(channel, select.POLLIN)
-        _run(place, channel)
+        _run(place, channel, settings["scratch"])
 
 
 def _isolate(settings: Mapping[str, Any]) -> Place:
@@ -93,12 +93,40 @@ def _isolate(settings: Mapping[str, Any]) -> Place:
 
 
 def _in_the_open(settings: Mapping[str, Any]) -> Place:
-    """What can be had without namespaces: Landlock and seccomp where the kernel has them."""
+    """What can be had without namespaces: Landlock and seccomp where the kernel has them. Root's runs are nobody's."""
     filtered = os.path.exists("/proc/sys/kernel/seccomp/actions_avail")
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     readable = root.readable(settings["readable"])
     packages = tuple(settings["packages"])
-    return Place(False, False, os.getuid(), False, readable, landlock.abi(), filtered, packages)
+    separate = os.geteuid() == 0
+    if separate:
+        os.setgroups([])
+        _try_as_nobody([*settings["readable"], os.path.dirname(os.__file__)])
+    user = namespaces.NOBODY if separate else os.getuid()
+    return Place(False, False, user, separate, readable, landlock.abi(), filtered, packages)
+
+
+def _try_as_nobody(readable: Sequence[str]) -> None:
+    """Raises OSError where root cannot become nobody, or nobody cannot read what runs need."""
+    told, tell = os.pipe()
+    trial = os.fork()
+    if trial == 0:
+        try:
+            os.setresgid(namespaces.NOBODY, namespaces.NOBODY, namespaces.NOBODY)
+            os.setresuid(namespaces.NOBODY, namespaces.NOBODY, namespaces.NOBODY)
+            for path in readable:
+                os.listdir(path)
+        except OSError as error:
+            os.write(tell, str(error).encode())
+        os._exit(0)
+    os.close(tell)
+    with open(told, encoding="utf-8", errors="replace") as pipe:
+        refused = pipe.read()
+    os.waitpid(trial, 0)
+    if refused:
+        raise OSError(
+            f"root's runs are nobody's (user {namespaces.NOBODY}), and as nobody: {refused}; run as another user"
+        )
 
 
 def _within_bubblewrap(settings: Mapping[str, Any]) -> Place:
@@ -125,13 +153,15 @@ def _wait(channel: socket.socket, event: int, process: int | None = None) -> Non
             return
 
 
-def _run(place: Place, channel: socket.socket) -> None:
+def _run(place: Place, channel: socket.socket, folder: str) -> None:
     """One run in a process of its own. Returns when nothing of it is left.
 
-    That process alone reads what is asked and sends what came of it: no run's text is ever in the memory
+    ``folder``: where it gets one of its own, without isolation. That process alone reads what is asked and sends what came of it: no run's text is ever in the memory
     that later runs are copies of.
     """
-    scratch = root.SCRATCH if place.isolated else tempfile.mkdtemp(prefix="gristmill-sandbox-")
+    scratch = root.SCRATCH if place.isolated else tempfile.mkdtemp(dir=folder)
+    if place.separate and not place.isolated:
+        os.chown(scratch, place.user, place.user)
     first = syscalls.fork_into(namespaces.RUN_FLAGS) if place.isolated else os.fork()
     if first == 0:
         _first_process(place, scratch, channel)
@@ -143,7 +173,7 @@ def _run(place: Place, channel: socket.socket) -> None:
         processes.kill_below(os.getpid())
         shutil.rmtree(scratch, ignore_errors=True)
     if status != 0:
-        send(channel, {"status": "killed", "message": "the run's supervisor was killed"})
+        send(channel, {"lost": "the run's supervisor was killed"})
 
 
 def _first_process(place: Place, scratch: str, channel: socket.socket) -> NoReturn:
@@ -154,11 +184,12 @@ def _first_process(place: Place, scratch: str, channel: socket.socket) -> NoRetu
             root.enter_run(limits.scratch_mib, place.user, place.packages)
         elif not place.isolated:
             syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, namespaces.KILL_SIGNAL)
         result = supervisor.supervise(head, channel, limits, place, scratch)
     except (EOFError, ConnectionError):
         os._exit(0)
     except BaseException as error:
-        result = {"status": "error", "message": f"the sandbox: {type(error).__name__}: {error}"}
+        result = {"lost": f"the run's supervisor: {type(error).__name__}: {error}"}
     with contextlib.suppress(OSError):
         send(channel, result)
     os._exit(0)

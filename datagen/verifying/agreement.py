@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from ...pipelines.errors import DataError
-from ...pipelines.operator import Context, Estimate, Verdicts, Whole
+from ...pipelines.errors import DataError, SandboxDied
+from ...pipelines.operator import Context, Estimate, Failed, Verdicts, Whole
 from ..sandbox.jobs import RunTests
 from ..sandbox.pool import Sandbox
 from ..sandbox.results import Result, Status
@@ -64,7 +64,7 @@ class Agreement(Whole):
                 raise DataError(f"select: agreement: no column {name!r}")
         rows = table.select([self.code, self.tests, *self.by]).to_pylist()
         ids: list[str] = table["_id"].to_pylist()
-        errors = [self._unfit(row) for row in rows]
+        errors: list[str | Failed | None] = [self._unfit(row) for row in rows]
         groups: dict[str, list[int]] = {}
         for index, row in enumerate(rows):
             if errors[index] is None:
@@ -80,7 +80,13 @@ class Agreement(Whole):
                 kept[index], rules[index] = False, "surplus"
             tried = members[: self.at_most]
             programs, suites = ([rows[index][name] for index in tried] for name in (self.code, self.tests))
-            found = agreement(programs, suites, executed(programs, suites, box))
+            try:
+                found = agreement(programs, suites, executed(programs, suites, box))
+            except SandboxDied as error:
+                # One run that is missing could have changed what each of them is told.
+                for index in tried:
+                    errors[index] = Failed(str(error), retryable=error.retryable)
+                continue
             best = _best(found)
             for place, index in enumerate(tried):
                 told[index] = found[place]
@@ -100,7 +106,7 @@ class Agreement(Whole):
         kept: Sequence[bool],
         rules: Sequence[str],
         neighbour: Sequence[str | None],
-        errors: Sequence[str | None],
+        errors: Sequence[str | Failed | None],
         problems: int,
     ) -> Verdicts:
         import numpy as np
@@ -143,7 +149,7 @@ class Candidate:
 
 
 def executed(programs: Sequence[str], suites: Sequence[str], box: Sandbox) -> list[list[Result]]:
-    """``result[i][j]``: of program ``i`` on suite ``j``. Equal pairs are run once."""
+    """``result[i][j]``: of program ``i`` on suite ``j``. Equal pairs are run once. Raises SandboxDied."""
     pairs = list(dict.fromkeys((program, suite) for program in programs for suite in suites))
     with ThreadPoolExecutor(box.workers) as threads:
         results = threads.map(lambda pair: box.run_now(RunTests(*pair)), pairs)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from ...pipelines.operator import Apply, Estimate, Map, Outcome
+from ...pipelines.errors import SandboxDied
+from ...pipelines.operator import Apply, Estimate, Failed, Map, Outcome
 from ...pipelines.records import Row
 from .boxes import SandboxSettings, shared
 from .verdict import Run, encodable
@@ -50,10 +51,21 @@ class ByRunning(Map):
         box, seed = shared(self.sandbox), context.seed
 
         async def apply(rows: list[Row]) -> list[list[Outcome]]:
-            judged = await asyncio.gather(*(self.judged(row, box.run, seed) for row in rows))
+            judged = await asyncio.gather(*(or_failed(self.judged(row, box.run, seed)) for row in rows))
             return [[outcome] for outcome in judged]
 
         return apply
+
+
+T = TypeVar("T")
+
+
+async def or_failed(judging: Awaitable[T]) -> T | Failed:
+    """What a row's runs show; where the sandbox failed under them, a failure of this row alone that may be tried again."""
+    try:
+        return await judging
+    except SandboxDied as error:
+        return Failed(str(error), retryable=error.retryable)
 
 
 def lacking(row: Row, columns: Sequence[str]) -> str | None:

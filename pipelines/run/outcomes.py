@@ -106,7 +106,7 @@ def from_verdicts(table: pa.Table, verdicts: Verdicts, *, step: str) -> pa.Table
         error = errors[index] if errors else None
         if error is not None:
             fates.append(FAILED)
-            reasons.append(_reason(Failed(error)))
+            reasons.append(_reason(error if isinstance(error, Failed) else Failed(error)))
         elif good:
             fates.append(KEPT)
             reasons.append(None)

@@ -158,7 +158,7 @@ def test_table_functions(module: Callable[[str], str], context: Any) -> None:
     assert verdicts("even").rule == "map: returned false"
     assert verdicts("tripled").columns["tripled"].to_pylist() == [0, 3, 6, 9]
     assert verdicts("unsure").errors == [None, "unsure returned null", None, None]
-    assert verdicts("failing").errors[0].startswith("KeyError")
+    assert verdicts("failing").errors[0].error.startswith("KeyError")
     with pytest.raises(DataError, match="changed the column '_id'"):
         verdicts("shuffled")
     with pytest.raises(DataError, match="returned 3 rows for 4"):

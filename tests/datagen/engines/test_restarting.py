@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
+import time
 from collections.abc import Sequence
 
+import psutil
 import pytest
 
+from gristmill.datagen.engines.apart import ApartEngine
 from gristmill.datagen.engines.restarting import Restarting
 from gristmill.datagen.engines.synthetic import Options, SyntheticEngine
 from gristmill.pipelines.errors import EngineError, ModelError
-from gristmill.pipelines.inference import Capability, Completion, Engine, Request
+from gristmill.pipelines.inference import Capability, Completion, Engine, EngineSettings, Request
 
 from .conftest import ask
 
@@ -94,6 +99,41 @@ def test_a_restart_that_fails_counts_as_a_try() -> None:
 def test_the_first_start_fails_at_once() -> None:
     with pytest.raises(ModelError, match="no such model"):
         Restarting(Makes(ModelError("no such model")))
+
+
+def test_a_first_start_that_was_killed_is_tried_once_more() -> None:
+    killed = EngineError("the engine's process ended while it started: signal SIGKILL", retryable=True)
+    (completion,) = asyncio.run(Restarting(Makes(killed, 5)).generate([ask("x")]))
+    assert completion.request_id == "r0"
+    make = Makes(killed, killed, 5)
+    with pytest.raises(EngineError, match="SIGKILL"):
+        Restarting(make)
+    assert make.left == [5]
+
+
+class Killing(threading.Thread):
+    """SIGKILLs the first child of this process that is an engine's."""
+
+    def run(self) -> None:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            for child in psutil.Process().children():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if "gristmill.datagen.engines.child" in " ".join(child.cmdline()):
+                        child.kill()
+                        return
+            time.sleep(0.01)
+
+
+def test_a_process_that_is_killed_while_it_starts_may_be_started_again() -> None:
+    killing = Killing()
+    killing.start()
+    with pytest.raises(EngineError, match="ended while it started: signal SIGKILL") as raised:
+        ApartEngine(EngineSettings("synthetic", None))
+    assert raised.value.retryable
+    killing.join()
+    engine = ApartEngine(EngineSettings("synthetic", None))
+    asyncio.run(engine.close())
 
 
 def test_a_cancelled_caller_does_not_stop_the_restart_of_the_others() -> None:

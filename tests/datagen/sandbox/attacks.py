@@ -55,6 +55,7 @@ NETWORK = {
 }
 
 FILES = {
+    "which programs others run": "call('inotify_init'); call('inotify_init1', 0)",
     "a file of the user": "attempt(open, '@FILE@')",
     "the home folder": "attempt(os.listdir, '@HOME@')",
     "a secret in the home folder": "attempt(open, '@HOME@/.secret')",

@@ -10,8 +10,9 @@ import pytest
 
 from gristmill.datagen.sandbox import isolation, launching
 from gristmill.datagen.sandbox.bubblewrap import BubblewrapCalls
+from gristmill.datagen.sandbox.failures import NotIsolated
 from gristmill.datagen.sandbox.jobs import RunScript, RunTests
-from gristmill.datagen.sandbox.launching import NotIsolated, Zygote
+from gristmill.datagen.sandbox.launching import Zygote
 from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import Status

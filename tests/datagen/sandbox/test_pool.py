@@ -1,11 +1,9 @@
-"""The sandbox's own behaviour: awaited, several at a time, refusing, starting again, and the way without isolation."""
+"""The sandbox's own behaviour: awaited, several at a time, and refusing."""
 
 from __future__ import annotations
 
 import ast
 import asyncio
-import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -14,9 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gristmill.datagen.sandbox import isolation, launching
+from gristmill.datagen.sandbox import launching
 from gristmill.datagen.sandbox.jobs import Command, RunScript, RunTests
-from gristmill.datagen.sandbox.launching import NotIsolated, Zygote
 from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import Status
@@ -77,8 +74,12 @@ def test_times_are_measured(box: Sandbox) -> None:
 
 
 def test_what_cannot_be_sent_is_refused(box: Sandbox) -> None:
-    for program, reason in (("'\ud800'", "UTF-8"), ("x" * (33 * 2**20), "bytes")):
-        result = box.run_now(RunScript(program))
+    for job, reason in (
+        (RunScript("'\ud800'"), "UTF-8"),
+        (RunScript("x" * (33 * 2**20)), "bytes"),
+        (RunScript("pass", stdin="ä" * 2**20), "its input is longer than the 1 MiB that its /tmp holds"),
+    ):
+        result = box.run_now(job, Limits(scratch_mib=1))
         assert result.status is Status.REFUSED
         assert reason in result.message
 
@@ -131,18 +132,6 @@ def test_no_text_of_a_run_is_in_the_process_that_the_next_is_a_copy_of() -> None
         assert "0123456789012345" in box.run_now(RunScript(marked + SEARCH)).stdout, "the search finds it"
 
 
-def test_a_worker_that_dies_costs_its_run_and_is_started_again() -> None:
-    with Sandbox(LIMITS, workers=1) as box:
-        run = box._submit(RunScript("import time; time.sleep(2)"), None)
-        time.sleep(0.5)
-        [zygote] = box._zygotes
-        os.kill(zygote.pid, signal.SIGKILL)
-        assert run.result().status is Status.KILLED
-        assert box.run_now(RunTests("x = 1", "assert x == 1")).passed
-        assert box._zygotes != [zygote]
-        assert not psutil.pid_exists(zygote.pid)
-
-
 def test_workers_end_with_whoever_started_them() -> None:
     program = (
         "import os, sys, time\n"
@@ -184,56 +173,6 @@ def test_modules_to_preload_must_be_there() -> None:
 def test_limits_are_above_zero(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be above zero, found 0"):
         Limits(**{name: 0})
-
-
-class Refusing(Zygote):
-    """A machine on which namespaces are not allowed."""
-
-    def __init__(self, way: launching.Way, *rest: object, **more: object) -> None:
-        if way == "namespaces":
-            raise NotIsolated("PermissionError: unshare: Operation not permitted")
-        super().__init__(way, *rest, **more)  # type: ignore[arg-type]
-
-
-def no_bubblewrap(*rest: object) -> None:
-    raise NotIsolated("bubblewrap is not installed")
-
-
-def test_without_isolation_nothing_runs_unless_it_is_asked_for(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(isolation, "Zygote", Refusing)
-    monkeypatch.setattr(isolation, "BubblewrapCalls", no_bubblewrap)
-    with (
-        pytest.raises(SandboxError, match=r"Operation not permitted.*max_user_namespaces.*unsafe"),
-        Sandbox(LIMITS),
-    ):
-        pass
-    secret = tmp_path / "secret"
-    secret.write_text("secret")
-    with Sandbox(LIMITS, workers=1, unsafe=True) as box:
-        assert "UNSAFE" in caplog.text
-        assert box.isolation is not None
-        assert not box.isolation.isolated
-        assert box.run_now(RunTests("def f(x): return x + 1", "assert f(1) == 2")).passed
-        assert box.run_now(RunScript("while True: pass")).status is Status.TIMEOUT
-        assert box.run_now(RunScript("x = bytearray(10**9)")).status is Status.MEMORY
-        if box.isolation.seccomp:
-            assert box.run_now(RunScript("import socket; socket.socket()")).status is Status.FAILED
-        if box.isolation.landlock:
-            assert "PermissionError" in box.run_now(RunScript(f"open({str(secret)!r})")).message
-            assert (
-                "PermissionError" in box.run_now(RunScript(f"open({str(tmp_path / 'new')!r}, 'w')")).message
-            )
-        left = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(60)\nprint(os.getcwd())"
-        folder = Path(box.run_now(RunScript(left)).stdout.strip())
-        assert box.run_now(RunScript("pass")).passed
-        assert not folder.exists()
-        worker = psutil.Process(box._zygotes[0].pid)
-        deadline = time.monotonic() + 5
-        while worker.children(recursive=True) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert worker.children(recursive=True) == []
 
 
 def test_what_is_loaded_inside_needs_nothing_from_above() -> None:

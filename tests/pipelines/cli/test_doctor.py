@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from gristmill.datagen.sandbox import isolation
-from gristmill.datagen.sandbox.launching import NotIsolated, Zygote
+from gristmill.datagen.sandbox.failures import DidNotStart, NotIsolated
+from gristmill.datagen.sandbox.launching import Zygote
 from gristmill.pipelines.cli.main import main
 from gristmill.pipelines.doctor import Finding, examine, machine, sandboxing, software
 
@@ -136,3 +137,14 @@ def test_a_machine_that_gives_no_isolation_says_why_and_what_to_do(monkeypatch: 
     assert line.state == "missing"
     assert "Operation not permitted" in line.found
     assert "user.max_user_namespaces" in line.fix
+
+
+def test_a_sandbox_that_is_slow_to_start_is_not_a_lack_of_isolation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(way: str, *rest: object, **more: object) -> Zygote:
+        raise DidNotStart("it was not ready within 120 s")
+
+    monkeypatch.setattr(isolation, "Zygote", slow)
+    line = finding(sandboxing.examine_sandbox(), "namespaces")
+    assert line.found == "not known: a sandbox did not start, it was not ready within 120 s"
+    assert "unsafe" not in line.fix
+    assert "user.max_user_namespaces" not in line.fix

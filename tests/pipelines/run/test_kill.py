@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
-import subprocess
 import sys
-import threading
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
+from kill_campaign import campaign
+from killing import ENGINE, RUN, SANDBOX, Forks, parts
 
 ROWS, SAMPLES, BATCH = 96, 2, 16
 PIPELINE = """
@@ -36,44 +36,6 @@ steps:
 """
 
 
-class Forks:
-    """Runs started in milliseconds from one warm process."""
-
-    def __init__(self) -> None:
-        script = Path(__file__).with_name("forking_runs.py")
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", str(script)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "RAY_DISABLE_IMPORT_WARNING": "1"},
-        )
-
-    def run(
-        self, file: Path, directory: Path, address: str = "", kill_after: float | None = None
-    ) -> tuple[int, float]:
-        """(exit code, seconds). ``kill_after``: SIGKILL that many seconds after the start."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        started = time.monotonic()
-        self.process.stdin.write(f"{file}\t{directory}\t{address}\n")
-        self.process.stdin.flush()
-        pid = int(self.process.stdout.readline())
-        timer = None
-        if kill_after is not None:
-            timer = threading.Timer(kill_after, os.kill, (pid, signal.SIGKILL))
-            timer.start()
-        code = int(self.process.stdout.readline())
-        if timer is not None:
-            timer.cancel()
-        return code, time.monotonic() - started
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-
 def write(folder: Path) -> tuple[Path, Path]:
     """(the pipeline file, the engine's log of requests). All runs share the source's path."""
     source = folder.parent / "prompts.jsonl"
@@ -85,12 +47,6 @@ def write(folder: Path) -> tuple[Path, Path]:
     file, log = folder / "killed.yaml", folder / "requests.log"
     file.write_text(PIPELINE.format(log=log, source=source, samples=SAMPLES))
     return file, log
-
-
-def parts(run: Path) -> dict[str, bytes]:
-    """Every committed part and every exported file, by its path in the run."""
-    files = [*run.glob("steps/*/part-*.parquet"), *run.glob("exports/**/*.parquet")]
-    return {str(path.relative_to(run)): path.read_bytes() for path in files}
 
 
 def requested(log: Path) -> Counter[str]:
@@ -141,6 +97,13 @@ def test_a_hundred_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     # Two at a time: a run waits for its engine most of the time.
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(half, (17, 19)))
+
+
+def test_killed_in_one_of_its_processes_a_run_has_the_same_rows_and_no_wrong_verdict(tmp_path: Path) -> None:
+    found = campaign(tmp_path, kills=8, seed=23, problems=16)
+    assert found.different == []
+    assert found.killed.total() >= 8
+    assert set(found.killed) == {RUN, ENGINE, *SANDBOX}
 
 
 @pytest.mark.ray

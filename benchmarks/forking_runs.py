@@ -1,15 +1,17 @@
-"""A process that has imported everything and forks a run for each line that it reads: ``FILE\tDIR\tADDRESS``.
+"""A process that has imported everything and forks a run for each line of JSON that it reads; see ``killing.Forks``.
 
-Starting a run then takes milliseconds, so that a hundred of them can be killed. It answers each
-line with the run's process id; the run's exit code is the child's own.
+Starting a run then takes milliseconds, so that hundreds of them can be killed. It answers each line with the run's process
+id, and with its exit code when it has ended.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import sys
+from typing import Any
 
 import duckdb  # noqa: F401
 import pandas  # noqa: F401
@@ -17,26 +19,28 @@ import pyarrow.compute
 import pyarrow.parquet  # noqa: F401
 
 import gristmill
-import gristmill.datagen.engines.synthetic
+import gristmill.datagen.engines.synthetic as synthetic
 import gristmill.pipelines.api
 from gristmill.pipelines import registry
 from gristmill.pipelines.errors import GristmillError
 from gristmill.pipelines.view.silent import SilentView
 
-for verb, value in {
-    "source": "jsonl", "generate": "respond", "score": "length", "keep": "", "dedup": "exact", "select": "random",
-    "export": "parquet",
-}.items():  # fmt: skip
+for verb, value in (
+    ("source", "jsonl"), ("generate", "respond"), ("score", "length"), ("compute", ""), ("verify", "tests"), ("keep", ""),
+    ("dedup", "exact"), ("select", "random"), ("export", "parquet"), ("export", "jsonl"),
+):  # fmt: skip
     registry.find(verb, value)
 
 
-def child(file: str, directory: str, address: str) -> int:
+def child(asked: dict[str, Any]) -> int:
+    synthetic.APART = asked["apart"]
     try:
         gristmill.run(
-            file,
-            directory,
-            executor="ray" if address else "local",
-            ray_address=address or None,
+            asked["file"],
+            asked["directory"],
+            executor="ray" if asked["address"] else "local",
+            ray_address=asked["address"] or None,
+            retry_failed=asked["retry_failed"],
             observer=SilentView(io.StringIO()),
         )
     except GristmillError as error:
@@ -48,10 +52,9 @@ def child(file: str, directory: str, address: str) -> int:
 def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for line in sys.stdin:
-        file, directory, address = line.rstrip("\n").split("\t")
         pid = os.fork()
         if pid == 0:
-            os._exit(child(file, directory, address))
+            os._exit(child(json.loads(line)))
         print(pid, flush=True)
         _, status = os.waitpid(pid, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
