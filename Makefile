@@ -1,6 +1,7 @@
 # Every target works on a fresh machine: `install` makes .venv, and the others call it.
-PYTHON ?= python3
 VENV := .venv
+# Where the environment is there, its own Python.
+PYTHON ?= $(or $(wildcard $(VENV)/bin/python),python3)
 BIN := $(VENV)/bin
 # cpu or cuda: which of requirements/*.lock is installed.
 BUILD := cpu
@@ -23,7 +24,7 @@ lock:
 upgrade:
 	$(PYTHON) requirements/locks.py --into $(VENV) --upgrade
 
-# What drift breaks: the newest of everything, beyond every bound and pin, beside .venv.
+# What drift breaks: the newest of everything but torch, beyond every bound and pin, beside .venv.
 newest:
 	rm -rf .venv-newest
 	@$(PYTHON) requirements/install.py newest --into .venv-newest --torch $(TORCH)

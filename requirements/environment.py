@@ -70,7 +70,9 @@ class Environment:
 
     def create(self) -> None:
         """Make the environment, unless it is there, and put the pinned uv into it."""
-        if not self._works():
+        if self._works():
+            self._check_python()
+        else:
             command = [sys.executable, "-m", "venv", "--clear", str(self.venv)]
             done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             if done.returncode:
@@ -117,6 +119,15 @@ class Environment:
         """The folder of installed packages."""
         found = sorted(self.venv.glob("lib/python3*/site-packages"))
         return found[0] if found else self.venv / "lib"
+
+    def _check_python(self) -> None:
+        ours, theirs = "python{}.{}".format(*sys.version_info), self.site().parent.name
+        if ours != theirs:
+            raise InstallError(
+                f"{self.venv} was made with {theirs}, and {sys.executable} is {ours}: run it with the former, as in "
+                f"`make install PYTHON={theirs}`, or name another place (`make install VENV=.venv-{ours}`), or run "
+                "`make clean` first"
+            )
 
     def _works(self) -> bool:
         if not self.python.exists():

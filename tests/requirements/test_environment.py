@@ -179,3 +179,15 @@ def test_a_half_made_environment_is_made_again(environment: ModuleType, tmp_path
     assert not found._works()
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(found.venv)], check=True)
     assert not found._works(), "it has no pip: its making was cut off"
+
+
+def test_an_environment_of_another_python_is_left_alone(environment: ModuleType, tmp_path: Path) -> None:
+    found = environment.Environment(tmp_path / "venv")
+    (found.venv / "lib" / "python3.9" / "site-packages").mkdir(parents=True)
+    found._works = lambda: True
+    found.attempt = lambda command: pytest.fail("something was installed")
+    with pytest.raises(
+        environment.InstallError, match=r"was made with python3\.9, and .* is python3\.1.*`make clean`"
+    ):
+        found.create()
+    assert (found.venv / "lib" / "python3.9").exists()
