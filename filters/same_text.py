@@ -48,7 +48,8 @@ def text_key(normalize: Normalize, strip_punctuation: bool = False) -> Callable[
     def auto(text: str) -> object:
         return code(text) if looks_like_code(text) else prose(text)
 
-    return {"auto": auto, "prose": prose, "code": code, "none": str}[normalize]
+    ways: dict[Normalize, Callable[[str], object]] = {"auto": auto, "prose": prose, "code": code, "none": str}
+    return ways[normalize]
 
 
 def looks_like_code(text: str) -> bool:

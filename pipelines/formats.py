@@ -15,6 +15,8 @@ from .records import Row, messages_of
 
 Format = Literal["rows", "messages", "prompt_completion", "alpaca", "sharegpt", "prompt_chosen_rejected"]
 
+#: What a turn may have beside its role and text that changes what it says.
+_CALLS = ("tool_calls", "tool_call_id", "function_call")
 _SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt", "tool": "tool"}
 
 
@@ -27,6 +29,13 @@ def conversation(row: Row) -> list[Message]:
     for turn in found:
         if not isinstance(turn.get("role"), str) or not isinstance(turn.get("content"), str):
             raise DataError(f"row {_name(row)}: every turn needs a role and a text; found one without")
+    for turn in found:
+        lost = next((key for key in _CALLS if turn.get(key)), None)
+        if lost is not None:
+            raise DataError(
+                f"row {_name(row)}: a turn has {lost!r}, which this format would drop: use format: rows, which keeps "
+                "the turns as they are"
+            )
     turns: list[Message] = [{"role": turn["role"], "content": turn["content"]} for turn in found]
     if not turns or turns[-1]["role"] != "assistant":
         raise DataError(

@@ -99,3 +99,15 @@ def test_a_pair_keeps_both_answers() -> None:
         "chosen": "b",
         "rejected": "c",
     }
+
+
+@pytest.mark.parametrize("name", ["messages", "sharegpt"])
+@pytest.mark.parametrize("key", ["tool_calls", "tool_call_id", "function_call"])
+def test_a_call_of_a_tool_is_not_dropped_in_silence(name: str, key: str) -> None:
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "", key: "x"}]
+    with pytest.raises(
+        DataError, match=f"row 7: a turn has '{key}', which this format would drop: use format: rows"
+    ):
+        FORMATS[name]({"_id": "7", "messages": turns})
+    turns[1][key] = None  # type: ignore[assignment]
+    assert len(FORMATS[name]({"_id": "7", "messages": turns})) == 1
