@@ -193,14 +193,15 @@ def _base64(secret: bytes) -> Iterator[str]:
             yield from (inner, inner.replace("+", "-").replace("/", "_"))
 
 
-# Each of these starts at a fixed text, or where a word starts: a page of letters without spaces is read once.
+# Each of these starts at a fixed text, or where a word starts: a page of letters without spaces is read once. None ends
+# in a backslash: JSON stays JSON.
 #: User and password of an address.
 _USER = re.compile(r"(://)([^\s/?#@:\"'<>]*):([^\s/?#@\"'<>]+)@")
 _FORMS = (
     (_USER, rf"\1{HIDDEN}@"),
     (re.compile(r"(https?://)[^\s/?#@\"'<>]+@"), rf"\1{HIDDEN}@"),
     (
-        re.compile(r"([?&](?:amp;)?)([\w.~%-]+)=[^\s&#\"'<>]+"),
+        re.compile(r"([?&](?:amp;)?)([\w.~%-]+)=[^\s&#\\\"'<>]+"),
         lambda found: f"{found[1]}{found[2]}={HIDDEN}" if signs(found[2]) else found[0],
     ),
     (re.compile(r"(?i)\b(bearer|basic)(\s+)(?=\S*[0-9=_.-])[\w.~+/=-]{8,}"), rf"\1\2{HIDDEN}"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import Problem, SpecError
-from ..secrets import learn, looks_secret
+from ..secrets import learn
 from .document import Document, Mark, Path, field_of, parse
 from .model import PipelineSpec
 from .nearest import suggestion
@@ -20,11 +20,9 @@ def override(document: Document, settings: Sequence[str]) -> None:
     """Apply ``path=value`` settings in order; mistakes are noted, and point at the option."""
     for setting in settings:
         name, sign, text = setting.partition("=")
-        last = name.rpartition(".")[2].strip()
-        learn(last, text.strip())
-        # Mistakes repeat the option, less what may be secret in it.
-        private = looks_secret(last) or "://" in text or "@" in text
-        option = f"--set {name}=..." if private else f"--set {setting}"
+        learn(name.rpartition(".")[2].strip(), text.strip())
+        # Mistakes repeat the option, but no address, which may hold anything.
+        option = f"--set {name}=..." if "://" in text or "@" in text else f"--set {setting}"
         if not sign or not name.strip():
             document.problems.append(
                 Problem(option, 1, 1, "", "should be path=value, as in steps.answers.samples=2")

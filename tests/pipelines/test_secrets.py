@@ -137,6 +137,14 @@ def test_a_long_text_is_read_once(text: str) -> None:
     assert scrub(f"{long} hf_abcdefghijklmnopqrst").endswith(f" {HIDDEN}")
 
 
+@pytest.mark.parametrize(
+    "secret", ["Bearer abc-12345", 'http://u:p"@h', "x?api_key=abc", "http://a/?sig=1\\", "sk-" + "a" * 20]
+)
+def test_json_stays_json(secret: str) -> None:
+    text = f'he said "{secret}" and "{secret}\\"'
+    assert json.loads(scrub(json.dumps({"said": text})))["said"].startswith("he said ")
+
+
 def test_a_record_loses_values_and_what_stands_under_a_secrets_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "planted-value")
     value = {
