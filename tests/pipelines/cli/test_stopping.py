@@ -67,7 +67,7 @@ WORK = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    row = {"text": "a", "n": 1, "code": "while True: pass", "tests": "assert True"}
+    row = {"prompt": "Hi", "text": "a", "n": 1, "code": "while True: pass", "tests": "assert True"}
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps({**row, "n": n}) + "\n" for n in range(64)))
     (tmp_path / "functions.py").write_text(FUNCTIONS)
     os.mkfifo(tmp_path / "pipe")
@@ -148,7 +148,9 @@ def test_the_first_ctrl_c_is_heard_while_an_engine_does_not_answer(folder: Path)
         running = Running(folder, ROWS + "  it: {generate: respond, model: m, from: rows}\n", head)
         try:
             running.wait_for("out", "StepStarted", '"it"')
-            silent.accept()
+            silent.settimeout(LIMIT)
+            asked, _ = silent.accept()
+            assert asked.recv(1)
             running.interrupt()
         finally:
             running.end()
