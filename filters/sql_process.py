@@ -187,6 +187,9 @@ class _Child:
 
     def kill(self) -> str:
         """End it; how it ended, where it had ended already."""
+        if self._closed:
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(GONE)
         code = self.process.poll()
         self._end()
         return (
