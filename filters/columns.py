@@ -38,6 +38,7 @@ def text_column(table: pa.Table, name: str, who: str) -> pa.ChunkedArray:
     if not (
         pa.types.is_string(column.type)
         or pa.types.is_large_string(column.type)
+        or pa.types.is_string_view(column.type)
         or pa.types.is_null(column.type)
     ):
         raise DataError(f"{who} needs text in the column '{name}', which holds {column.type}")
@@ -100,10 +101,17 @@ def number_column(table: pa.Table, column: str, who: str) -> NDArray[np.float64]
 
     require_columns(table, [column], who)
     values = table.column(column)
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
     kind = values.type
     if pa.types.is_boolean(kind):
         values = values.cast(pa.int8())
-    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
+    elif not (
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_null(kind)
+    ):
         raise DataError(f"{who} needs numbers; the column '{column}' holds {kind}")
     numbers = values.cast(pa.float64()).to_numpy().astype(np.float64)
     return np.where(np.isnan(numbers), -np.inf, numbers)

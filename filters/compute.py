@@ -82,7 +82,7 @@ def computed(
             trees.append(tree)
             written.append(text_of(database, tree))
     rows = table.num_rows
-    looked_at = readable(table.select(named_columns(trees, table.column_names)), "compute")
+    looked_at = readable(table.select(named_columns(trees, table.column_names, "compute")), "compute")
     looked_at = numbered(looked_at, rows)
     try:
         with Evaluation(looked_at, check, limits) as evaluation:

@@ -76,7 +76,7 @@ def evaluate_expression(
         rules = [text_of(database, conjunct) for conjunct in conjuncts]
         refuse_unknown_columns(conjuncts, table.column_names, expression, "keep")
         apart = not any(node.get("class") == "WINDOW" or _is_quantile(node) for node in walk(tree))
-        looked_at = _numbered(table.select(named_columns(tree, table.column_names)))
+        looked_at = _numbered(table.select(named_columns(tree, table.column_names, "keep")))
         with Evaluation(looked_at, check, limits) as evaluation:
             thresholds = _Thresholds(database, evaluation, expression, table.column_names)
             wanted = [text_of(database, thresholds.put_in(conjunct)) for conjunct in conjuncts]

@@ -17,6 +17,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 LOOK = 0.1
 #: Seconds that a process gets to start and take a table. A busy machine is no error.
 START = 600.0
+#: Seconds in which a process ends that has closed its socket.
+GONE = 5.0
 
 
 class Limits(NamedTuple):
@@ -147,6 +150,7 @@ class _Child:
         theirs.close()
         self._connection = Connection(ours.detach())
         self._of = os.getpid()
+        self._closed = False
         self._end = weakref.finalize(self, _end, self.process, self._connection, self._given, self._made)
 
     @classmethod
@@ -183,6 +187,9 @@ class _Child:
 
     def kill(self) -> str:
         """End it; how it ended, where it had ended already."""
+        if self._closed:
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(GONE)
         code = self.process.poll()
         self._end()
         return (
@@ -203,6 +210,7 @@ class _Child:
             told: dict[str, Any] = json.loads(self._connection.recv_bytes())
             return told
         except (EOFError, OSError):
+            self._closed = True
             return None
 
 

@@ -225,10 +225,22 @@ def text_literal(node: Node) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def named_columns(tree: object, columns: Sequence[str]) -> list[str]:
+def named_columns(tree: object, columns: Sequence[str], who: str) -> list[str]:
     """The columns that a tree may mean: its names, the parts of them (``rows.score``, ``nested.depth``, ``text.upper()``)
-    and all of them where it holds the whole row.
+    and all of them where it holds the whole row. Raises DataError where two of them differ by case alone.
     """
+    found = _named(tree, columns)
+    known: dict[str, str] = {}
+    for name in found:
+        other = known.setdefault(name.lower(), name)
+        if other != name:
+            raise DataError(
+                f"{who}: the columns '{other}' and '{name}' differ by case alone, which SQL does not see: rename one"
+            )
+    return found
+
+
+def _named(tree: object, columns: Sequence[str]) -> list[str]:
     words: set[str] = set()
     for node in walk(tree):
         path = node.get("column_names") or []

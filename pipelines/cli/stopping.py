@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -30,7 +33,6 @@ def stopping(stop: Stop) -> Iterator[None]:
         if stop.asked:
             os._exit(128 + number)
         stop.ask()
-        _say(STOPPING)
         # A timer of the system's: a thread would have to wait for what holds the interpreter.
         signal.setitimer(signal.ITIMER_REAL, LOOK, LOOK)
 
@@ -42,11 +44,35 @@ def stopping(stop: Stop) -> Iterator[None]:
     handlers = {signal.SIGINT: ask, signal.SIGTERM: ask, signal.SIGALRM: look}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        yield
+        with _listening():
+            yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _listening() -> Iterator[None]:
+    """A process that says that Ctrl-C was heard: a handler in Python runs only once whatever holds the interpreter lets go."""
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
+    file = Path(__file__).with_name("listener.py")
+    listener = subprocess.Popen(
+        [sys.executable, "-I", "-S", str(file), str(heard), str(os.getpid()), STOPPING],
+        pass_fds=[heard],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,  # the terminal's Ctrl-C is not for it
+    )
+    os.close(heard)
+    before = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(told)
+        listener.wait()
 
 
 def _say(text: str) -> None:

@@ -22,7 +22,7 @@ class Stop:
     """
 
     #: Seconds that a run which has heard it gets to close its engines and its files.
-    CLOSING = 5.0
+    CLOSING = 3.0
     #: Seconds in which work looks, and in which training does, which then writes a checkpoint.
     PATIENCE, TRAINING = 2.0, 120.0
 

@@ -66,7 +66,9 @@ class Loop:
         purse = Purse(self.spec.budget, usage=usage, rows=rows, seconds=self.run.seconds())
         started = time.monotonic()
         status, message = "failed", ""
-        stopped = f"stopped; what is committed is kept. To go on: gristmill run {self.file} --run {self.run.path}"
+        stopped = (
+            f"stopped; what is committed is kept. To go on: gristmill run {self.file} --run {self.run.path}"
+        )
         self.stop.farewell = stopped
         try:
             await self._rounds(purse)
