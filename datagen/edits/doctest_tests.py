@@ -57,7 +57,8 @@ def _examples(node: ast.AST, prefix: str, own: set[str]) -> Iterator[tuple[str, 
             continue
         examples = doctest.DocTestParser().get_examples(ast.get_docstring(child) or "")
         texts = [_written(example, own) for example in examples]
-        if any(texts) and any(telling(examples, _asked(examples))):
+        written = doctest.DocTestParser().get_examples("".join(texts))
+        if any(telling(written, _asked(written))):
             yield f"{prefix}{child.name}", "".join(texts)
         if isinstance(child, ast.ClassDef):
             yield from _examples(child, f"{prefix}{child.name}.", own)

@@ -63,6 +63,7 @@ class _Suite:
         self._done: list[ast.stmt] = []
         self._passed = self._failed = 0
         self._vacuous: list[tuple[str, str]] = []
+        self._idle: list[tuple[str, str]] = []
         space[RAN] = self._ran.add
 
     def top_level(self) -> tuple[str, str] | None:
@@ -81,7 +82,11 @@ class _Suite:
             name = f"line {statement.lineno}"
             if isinstance(failure, SAYS_NOTHING):
                 return "vacuous", f"{name} of the tests ends them: {_unsaid(failure)}"
-            if is_test or self._ran:
+            if is_test and failure is None and not self._ran and isinstance(statement, ast.Expr):
+                self._idle.append(
+                    (name, "no assertion ran")
+                )  # what makes ready for others is no test of its own
+            elif is_test or self._ran:
                 self._tell(name, _explained(failure, statement), [statement])
             elif failure is not None:
                 self._note(name, failure)
@@ -107,12 +112,13 @@ class _Suite:
 
     def verdict(self) -> tuple[str, str] | None:
         """What is to be said beyond the tests' ends: that some, or all, were vacuous."""
-        if self._failed or not self._vacuous:
+        vacuous = self._vacuous if self._passed else [*self._idle, *self._vacuous]
+        if self._failed or not vacuous:
             return None
-        named = "; ".join(f"{name}: {reason}" for name, reason in self._vacuous[:NAMED])
-        more = f"; and {len(self._vacuous) - NAMED} more" if len(self._vacuous) > NAMED else ""
+        named = "; ".join(f"{name}: {reason}" for name, reason in vacuous[:NAMED])
+        more = f"; and {len(vacuous) - NAMED} more" if len(vacuous) > NAMED else ""
         if self._passed:
-            return "passed", f"{len(self._vacuous)} tests are vacuous and do not count ({named}{more})"
+            return "passed", f"{len(vacuous)} vacuous, which do not count ({named}{more})"
         return "vacuous", f"the tests test nothing ({named}{more})"
 
     def _run(self, test: Test, problem: BaseException | None) -> None:
