@@ -48,6 +48,7 @@ bench: install benchmarks/.peers/.installed
 	$(BIN)/python benchmarks/cpu_forms.py
 	$(BIN)/python benchmarks/forgetting.py
 	$(BIN)/python benchmarks/sandbox.py
+	$(BIN)/python benchmarks/forged.py
 
 clean:
 	rm -rf $(VENV) .cache build *.egg-info
