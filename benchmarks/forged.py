@@ -1,12 +1,13 @@
-"""Wrong programs that try to pass, and suites that test nothing: none may pass, and no right program may fail.
+"""Wrong programs that try to pass, suites that test nothing, and right programs, none of which may fail.
 
     python -P benchmarks/forged.py [--quick] [--functions FILE] [--humaneval FILE]
 
-Each forgery of ``forged_cases`` is verified as a pipeline would, and again with the protecting layer off, where the
-same trick must succeed: in the program's process (``shared_process``), or in ``naive_harness.py``; tests that use
-pytest, in pytest itself. One that does not succeed there is broken and proves nothing. Right programs: HumanEval's canonical
-solutions with their tests, and the functions whose doctests pass by the naive harness, of FILE (rows with
-``source`` and ``module_source``) and of some modules of the standard library. ``--quick``: every eighth case and 60 right programs.
+Each forgery of ``forged_cases`` is verified as a pipeline would, and again with the protecting layer off,
+where the same trick must succeed: in the program's process (``shared_process``), or in ``naive_harness.py``;
+tests that use pytest, in pytest itself. One that does not succeed there is broken and proves nothing. Right
+programs: HumanEval's canonical solutions with their tests, and the functions whose doctests pass by the naive
+harness, of FILE (rows with ``source`` and ``module_source``) and of some modules of the standard library.
+``--quick``: every eighth case and 60 right programs.
 
 It also says how many runs per second that takes, beside tests and program in one process.
 

@@ -1,11 +1,12 @@
-"""Reads the forgeries of ``forged_cases`` and tries them: wrong programs that try to pass, suites that test nothing.
+"""Reads the forgeries of ``forged_cases``, and tries them and their controls.
 
 A file is a family; its first line says which. A case begins with ``=== name [flags]`` and has the sections
-``--- program`` (wrong, whatever it claims), ``--- tests`` (or ``--- reference``) and ``--- right`` (a program that
-is right); what is left out is as below. A line ``@name`` stands for the text below ``=== @name`` in the same file.
+``--- program`` (wrong, whatever it claims), ``--- tests`` (or ``--- reference``) and ``--- right`` (a program
+that is right); what is left out is as below. A line ``@name`` stands for the text below ``=== @name`` in the
+same file.
 
-Flags: ``doctests``, ``reference`` or ``cost`` decide in place of tests. ``vacuous``: the suite tests nothing, so
-that no program may pass. ``weak``: it runs and asserts, and only mutants show that it tells nothing.
+Flags: ``doctests``, ``reference`` or ``cost`` decide in place of tests. ``vacuous``: the suite tests nothing,
+so that no program may pass. ``weak``: it runs and asserts, and only mutants show that it tells nothing.
 """
 
 from __future__ import annotations
@@ -166,7 +167,7 @@ def _operator(case: Forgery, **more: Any) -> ByRunning:
 
 
 def naively(box: Sandbox, kind: str, program: str, tests: str) -> dict[str, Any]:
-    """What the naive harness says: ``status``, ``lines``. It is believed whatever it says, as long as it knows the token."""
+    """What the naive harness says: ``status``, ``lines``. It is believed as long as it knows the token."""
     token = "a token that only the harness knows"
     job = {"kind": kind, "program": program, "tests": tests}
     script = f"{NAIVE.read_text(encoding='utf-8')}\n\ncarry_out({job!r}, 1, {token!r})\n"

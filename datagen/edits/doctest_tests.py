@@ -31,7 +31,8 @@ def tests_from_doctests(program: str) -> str | None:
     """Test functions, one for each docstring of functions, classes and methods that has examples.
 
     An example that imports what the program itself defines does without: it would get the installed one.
-    Docstrings whose examples are all skipped, or have no result, give none. None where the program does not parse or has no example.
+    A docstring whose examples are all skipped, or expect nothing, gives none. None where the program does not
+    parse or has no example.
     """
     try:
         tree = parse_python(program)

@@ -1,7 +1,8 @@
 """Runs tests that are given as code: plain asserts, ``test*`` functions, ``Test*`` classes, unittest cases.
 
-A test passes where an assertion of it ran that can tell something of the program, and none failed. A test in which
-there was none is vacuous: it counts neither as passed nor as failed, and a suite of such tests alone is vacuous itself.
+A test passes where an assertion of it ran that can tell something of the program, and none failed. A test in
+which there was none is vacuous: it counts neither as passed nor as failed, and a suite of such tests alone is
+vacuous itself.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any
 from .suites import pytest_stand_in
 from .suites.assertions import RAN, Assertions
 from .suites.collecting import SAYS_NOTHING, Collector, Test
-from .suites.reaching import Reach, programs
+from .suites.names import programs
+from .suites.reaching import Reach
 
 TESTS = "<tests>"
 Note = Callable[[str, "BaseException | str | None"], None]
@@ -160,7 +162,8 @@ class _Suite:
         return "it has nothing to do with the program"
 
     def _for_all(self) -> Iterable[ast.AST]:
-        """What ran for every test: the statements at the top level so far, fixtures and functions that set up."""
+        """What ran for every test: the statements at the top level so far, fixtures and functions that set
+        up."""
         yield from self._done
         for statement in self._body:
             if isinstance(statement, ast.FunctionDef) and (
@@ -222,7 +225,8 @@ def _future(statement: ast.stmt) -> int:
 
 
 def _runs_all(statement: ast.stmt) -> bool:
-    """What runs the tests that are run here anyway: under ``if __name__ == "__main__":``, or ``unittest.main()``."""
+    """What runs the tests that are run here anyway: under ``if __name__ == "__main__":``, or
+    ``unittest.main()``."""
     if isinstance(statement, ast.If):
         return ast.unparse(statement.test).startswith("__name__ ==")
     return isinstance(statement, ast.Expr) and ast.unparse(statement).startswith(

@@ -1,7 +1,7 @@
 """Finds the assertions of a suite, and has each tell that it ran.
 
-An assertion that never runs, whose failure is swallowed, or that cannot fail tests nothing. The first is seen as the
-tests run (a call of :data:`RAN` is put before each assertion), the others by :mod:`reaching` and here.
+An assertion that never runs, whose failure is swallowed, or that cannot fail tests nothing. The first is seen
+as the tests run (a call of :data:`RAN` is put before each assertion), the others by :mod:`reaching` and here.
 """
 
 from __future__ import annotations
@@ -13,19 +13,10 @@ from functools import cached_property
 #: The name that tells. No source text can hold it.
 RAN = "@assertion"
 #: Calls that expect what their block, or the function that they are given, must do.
-EXPECTING = frozenset(
-    [
-        "raises",
-        "assertRaises",
-        "assertRaisesRegex",
-        "warns",
-        "deprecated_call",
-        "assertWarns",
-        "assertWarnsRegex",
-        "assertLogs",
-        "assertNoLogs",
-    ]
-)
+EXPECTING = frozenset((
+    "raises", "assertRaises", "assertRaisesRegex", "warns", "deprecated_call", "assertWarns",
+    "assertWarnsRegex", "assertLogs", "assertNoLogs",
+))  # fmt: skip
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 #: What catches the failure of an assertion.
 _CATCHES_ALL = frozenset(("AssertionError", "Exception", "BaseException"))
@@ -45,8 +36,9 @@ class Assertion:
 
 
 class Assertions:
-    """Those of one suite, in the order in which :meth:`marked` finds them. What the suite or the program (``program``:
-    its names) defines is no assertion, whatever it is called: the assertions of a helper are in it."""
+    """Those of one suite, in the order in which :meth:`marked` finds them. What the suite or the program
+    (``program``: its names) defines is no assertion, whatever its name: the assertions of a helper are in it.
+    """
 
     def __init__(self, body: Sequence[ast.stmt], program: Collection[str]) -> None:
         self.found: list[Assertion] = []
@@ -133,7 +125,7 @@ class Assertions:
 
 
 def fails(block: Sequence[ast.stmt]) -> bool:
-    """Whether the block ends a test: ``assert False``, ``raise AssertionError``, ``pytest.fail()``, ``sys.exit(1)``."""
+    """Whether the block ends a test: ``assert False``, ``raise Exception``, ``fail()``, ``sys.exit(1)``."""
     for statement in block:
         if isinstance(statement, ast.Assert) and _false(statement.test):
             return True

@@ -1,7 +1,7 @@
 """Finds the tests that a suite defines: functions ``test*``, classes ``Test*``, cases of unittest.
 
-The conventions are pytest's and unittest's: marks, parameters, fixtures, ``setup_*`` and ``setUp*`` of modules,
-classes, methods and functions; inherited, static and class methods; classes in classes.
+The conventions are pytest's and unittest's: marks, parameters, fixtures, ``setup_*`` and ``setUp*`` of
+modules, classes, methods and functions; inherited, static and class methods; classes in classes.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ class Collector:
 
 
 class _Written:
-    """A function or method of the tests. ``around`` runs it between what its suite does before and after each."""
+    """A function or method of the tests. ``around`` runs it between what is done before and after each."""
 
     def __init__(
         self,

@@ -33,7 +33,8 @@ class Fixtures:
         return {**self._module, **{each.name: each for each in own if isinstance(each, Fixture)}}
 
     def wanted(self, names: Iterable[str], owner: type | None) -> dict[str, Fixture]:
-        """All that a test needs that asks for ``names``, what fixtures ask for among it. Raises UnknownFixture."""
+        """All that a test needs that asks for ``names``, what fixtures ask for among it. Raises
+        UnknownFixture."""
         known, found = self.known(owner), {}
         ahead = [name for name, each in known.items() if each.autouse] + list(names)
         while ahead:
@@ -101,7 +102,8 @@ class Fixtures:
 
 
 def parameters(function: Callable[..., Any]) -> list[str]:
-    """Names of what a test or fixture asks for: parameters without a default, those of ``mock.patch`` apart."""
+    """Names of what a test or fixture asks for: parameters without a default, those of ``mock.patch``
+    apart."""
     try:
         found = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

@@ -1,8 +1,11 @@
-"""What counts as a test: suites as models write them pass on right programs alone, and what tests nothing does not count."""
+"""What counts as a test: suites as models write them pass on right programs alone, and what tests nothing
+does not count."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +14,17 @@ from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import Result, Status
 
-from .written_suites import PROGRAM, SUITES, WRONG
+
+def _written() -> dict[str, str]:
+    text = Path(__file__).with_name("written_suites.txt").read_text(encoding="utf-8")
+    _, *blocks = re.split(r"^=== (.+)\n", text, flags=re.M)
+    return dict(zip(blocks[::2], blocks[1::2], strict=True))
+
+
+#: Suites as models write them, for a program that adds one, and raises ValueError("negative") below zero.
+SUITES = _written()
+PROGRAM = SUITES.pop("the program")
+WRONG = PROGRAM.replace("return x + 1", "return x + 2").replace('raise ValueError("negative")', "pass")
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +130,8 @@ def test_what_goes_wrong_in_a_test_is_said(box: Sandbox, tests: str, said: str) 
 
 
 def test_a_method_that_its_class_gets_from_the_program(box: Sandbox) -> None:
-    """As ``source: python_functions`` with ``prelude: true`` sets it up: the class is the standard library's."""
+    """As ``source: python_functions`` with ``prelude: true`` sets it up: the class is the standard
+    library's."""
     prelude = (
         "import fractions\nfrom fractions import Fraction\n"
         "fractions.Fraction.limit_denominator = lambda *args, **named: globals()['limit'](*args, **named)\n"
