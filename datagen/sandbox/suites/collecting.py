@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import unittest_cases
-from .fixtures import Fixtures, UnknownFixture, parameters
+from .fixtures import Fixtures, UnknownFixture, awaited, parameters
 from .marks import Fixture, Mark, ParameterSet, marks
 from .pytest_stand_in import Skipped, XFailed
 
@@ -290,12 +290,3 @@ def _raising(error: BaseException) -> Callable[[], Any]:
         raise error
 
     return call
-
-
-def awaited(returned: Any) -> Any:
-    """What a test returned, after a coroutine has run: not awaited, it would pass whatever it says."""
-    if not inspect.iscoroutine(returned):
-        return returned
-    import asyncio  # a sixth of the memory that every run would be a copy of
-
-    return asyncio.run(returned)
