@@ -49,7 +49,7 @@ QUICK = 8, 60
 
 @dataclass(frozen=True)
 class Tried:
-    """``verdict``: of the forgery; ``control``: what it passes with the protecting layer off, "" for nothing;
+    """``verdict``: of the forgery, which rests on the program's ``operators``; ``control``: what it passes with the protecting layer off, "" for nothing;
     ``right``: the verdict of a right program on the same tests."""
 
     forgery: Forgery
@@ -57,10 +57,11 @@ class Tried:
     reason: str | None
     control: str
     right: str
+    operators: tuple[str, ...] = ()
 
     @property
     def passed_wrongly(self) -> bool:
-        return self.verdict == "passed"
+        return self.verdict == "passed" and not (self.forgery.operators and self.operators)
 
     @property
     def right_fails(self) -> bool:
@@ -84,7 +85,8 @@ async def _all(cases: Sequence[Forgery], verifier: Verifier) -> list[Tried]:
             row = await verifier.verified(case, case.program)
             right = await verifier.verified(case, case.right)
             control = await verifier.control(case)
-        return Tried(case, row["verdict"], row["reason"], control, right["verdict"])
+        operators = tuple(row.get("program_operators") or ())
+        return Tried(case, row["verdict"], row["reason"], control, right["verdict"], operators)
 
     return list(await asyncio.gather(*(one(case) for case in cases)))
 

@@ -7,6 +7,8 @@ same file.
 
 Flags: ``doctests``, ``reference`` or ``cost`` decide in place of tests. ``vacuous``: the suite tests nothing,
 so that no program may pass. ``weak``: it runs and asserts, and only mutants show that it tells nothing.
+``operators``: the tests construct the program's own objects and compare them, so it may pass, as long as the row says
+on which of the program's operators that rests.
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ class Forgery:
     decider: str = "tests"
     vacuous: bool = False
     weak: bool = False
+    operators: bool = False
 
     def __str__(self) -> str:
         return f"{self.family}: {self.name}"
@@ -86,7 +89,10 @@ def _sections(body: str, shared: dict[str, str]) -> dict[str, str]:
 
 def _forgery(family: str, name: str, flags: set[str], found: dict[str, str]) -> Forgery:
     decider = next((flag for flag in DECIDERS if flag in flags), "tests")
-    if unknown := flags - {*DECIDERS, "vacuous", "weak"} or set(found) - {*DEFAULTS, "reference"}:
+    if unknown := flags - {*DECIDERS, "vacuous", "weak", "operators"} or set(found) - {
+        *DEFAULTS,
+        "reference",
+    }:
         raise ValueError(f"{family}: {name}: unknown {', '.join(sorted(unknown))}")
     texts = {**DEFAULTS, **found}
     return Forgery(
@@ -98,6 +104,7 @@ def _forgery(family: str, name: str, flags: set[str], found: dict[str, str]) -> 
         decider=decider,
         vacuous="vacuous" in flags,
         weak="weak" in flags,
+        operators="operators" in flags,
     )
 
 

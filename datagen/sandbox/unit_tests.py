@@ -9,14 +9,15 @@ from __future__ import annotations
 import __future__
 
 import ast
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .suites import pytest_stand_in
-from .suites.assertions import RAN, Assertions
+from .suites.assertions import Assertions
 from .suites.collecting import SAYS_NOTHING, Collector, Test
-from .suites.names import programs
+from .suites.names import RAN, programs
 from .suites.reaching import Reach
 
 TESTS = "<tests>"
@@ -25,6 +26,8 @@ End = Callable[[str, str], None]
 
 #: Statements at the top level that count as a test where an assert is in them, beside calls.
 STATEMENTS = (ast.Assert, ast.For, ast.While, ast.With, ast.If, ast.Try)
+#: What an assertion within an expression has in front, to tell that it ran.
+_MARK = re.compile(rf"{RAN}\(\d+\) or ")
 #: How many of the vacuous tests a message names.
 NAMED = 5
 
@@ -242,7 +245,7 @@ def _is_test(statement: ast.stmt) -> bool:
 def _explained(failure: BaseException | None, statement: ast.stmt) -> BaseException | str | None:
     """A bare assert says nothing; its condition does."""
     if isinstance(failure, AssertionError) and not failure.args and isinstance(statement, ast.Assert):
-        return f"AssertionError: {ast.unparse(statement.test)}"
+        return f"AssertionError: {_MARK.sub('', ast.unparse(statement.test))}"
     return failure
 
 

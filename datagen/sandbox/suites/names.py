@@ -9,6 +9,8 @@ from typing import Any
 
 #: Modules whose names are the program's.
 PROGRAM = frozenset(("program", "solution", "__main__"))
+#: The name that tells that an assertion ran. No source text can hold it.
+RAN = "@assertion"
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _FIXED = (int, float, complex, str, bytes, bool, type(None), type(...))
 
@@ -24,7 +26,7 @@ def mentioned(node: ast.AST) -> set[str]:
     """Every name in a node, also those of parameters."""
     found = set()
     for each in ast.walk(node):
-        if isinstance(each, ast.Name):
+        if isinstance(each, ast.Name) and each.id != RAN:
             found.add(each.id)
         elif isinstance(each, ast.arg):
             found.add(each.arg)

@@ -13,7 +13,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
-from .names import FUNCTIONS, PROGRAM, imported_names, mentioned, names_of, otherwise_bound, parts, unchanging
+from .names import (
+    FUNCTIONS,
+    PROGRAM,
+    RAN,
+    imported_names,
+    mentioned,
+    names_of,
+    otherwise_bound,
+    parts,
+    unchanging,
+)
 
 #: Calls that give the same for the same, and change nothing.
 _PURE = frozenset((
@@ -101,6 +111,8 @@ class Reach:
 
     def _plain_call(self, call: ast.Call) -> bool:
         if isinstance(call.func, ast.Name):
+            if call.func.id == RAN:
+                return True
             return (
                 call.func.id in _PURE and call.func.id not in self.program and call.func.id not in self._bound
             )

@@ -76,6 +76,7 @@ def test_vacuous_tests_beside_real_ones_do_not_count(box: Sandbox) -> None:
         ("f(1)\nif False:\n    assert f(1) == 2", "line 1: no assertion ran; line 2: no assertion ran"),
         ("def test_f():\n    assert True", "test_f: what it asserts is true of any program"),
         ("two = 2\ndef test_f():\n    f(1)\n    assert two == 2 and len('ab') == two", "what it asserts is true of"),
+        ("f(1)\nassert all(f(x) == 2 for x in [])", "no assertion ran"),
         ("import math\ndef test_pi():\n    assert math.pi > 3", "test_pi: it has nothing to do with the program"),
         ("def f(x): return x + 1\nassert f(1) == 2", "line 2: it has nothing to do with the program"),
         ("from operator import pos as f\ndef test_f():\n    assert f(2) == 2", "it has nothing to do with the program"),
@@ -96,6 +97,16 @@ def test_a_suite_that_tests_nothing_is_vacuous_and_says_why(box: Sandbox, tests:
 def test_a_call_at_the_top_level_that_raises_fails(box: Sandbox) -> None:
     result = ran(box, "f(1)\nf(-1)\nassert f(1) == 2")
     assert (result.status, result.failed_tests) == (Status.FAILED, ("line 2",))
+
+
+def test_what_failed_is_said_as_it_is_written(box: Sandbox) -> None:
+    said = {
+        "assert f(1) == 2": "f(1) == 2",
+        "assert all(f(n) == n + 1 for n in range(3))": "all((f(n) == n + 1 for n in range(3)))",
+        "assert not any([f(n) != n + 1 for n in (1, 2)])": "not any([f(n) != n + 1 for n in (1, 2)])",
+    }
+    for tests, message in said.items():
+        assert ran(box, tests, WRONG).tests[0].message == f"AssertionError: {message}"
 
 
 def test_a_test_that_asserts_and_returns_false_fails(box: Sandbox) -> None:
