@@ -166,9 +166,8 @@ def passes_naively(right: Right) -> bool:
     if not isinstance(right.job, RunDoctests):
         return True
     with Sandbox(PATIENT, workers=1, packages=True) as box:
-        return (
-            naively(box, "doctests", f"{right.job.prelude}\n\n{right.job.program}", "")["status"] == "passed"
-        )
+        said = naively(box, "doctests", f"{right.job.prelude}\n\n{right.job.program}", "")
+    return said["status"] == "passed" and bool(said["tests"])
 
 
 def table(found: Iterable[Tried]) -> tuple[list[str], dict[str, dict[str, int]]]:
