@@ -62,6 +62,7 @@ bench: install benchmarks/.peers/.installed
 	$(BIN)/python benchmarks/cpu_forms.py
 	$(BIN)/python benchmarks/forgetting.py
 	$(BIN)/python benchmarks/sandbox.py
+	$(BIN)/python benchmarks/forged.py
 
 clean:
 	rm -rf $(VENV) .venv-newest .cache build *.egg-info

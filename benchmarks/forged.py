@@ -1,12 +1,13 @@
-"""Wrong programs that try to pass, and suites that test nothing: none may pass, and no right program may fail.
+"""Wrong programs that try to pass, suites that test nothing, and right programs, none of which may fail.
 
     python -P benchmarks/forged.py [--quick] [--functions FILE] [--humaneval FILE]
 
-Each forgery of ``forged_cases`` is verified as a pipeline would, and again with the protecting layer off, where the
-same trick must succeed: in the program's process (``shared_process``), or in ``naive_harness.py``; tests that use
-pytest, in pytest itself. One that does not succeed there is broken and proves nothing. Right programs: HumanEval's canonical
-solutions with their tests, and the functions whose doctests pass by the naive harness, of FILE (rows with
-``source`` and ``module_source``) and of some modules of the standard library. ``--quick``: every eighth case and 60 right programs.
+Each forgery of ``forged_cases`` is verified as a pipeline would, and again with the protecting layer off,
+where the same trick must succeed: in the program's process (``shared_process``), or in ``naive_harness.py``;
+tests that use pytest, in pytest itself. One that does not succeed there is broken and proves nothing. Right
+programs: HumanEval's canonical solutions with their tests, and the functions whose doctests pass by the naive
+harness, of FILE (rows with ``source`` and ``module_source``) and of some modules of the standard library.
+``--quick``: every eighth case and 60 right programs.
 
 It also says how many runs per second that takes, beside tests and program in one process.
 
@@ -48,7 +49,7 @@ QUICK = 8, 60
 
 @dataclass(frozen=True)
 class Tried:
-    """``verdict``: of the forgery; ``control``: what it passes with the protecting layer off, "" for nothing;
+    """``verdict``: of the forgery, which rests on the program's ``operators``; ``control``: what it passes with the protecting layer off, "" for nothing;
     ``right``: the verdict of a right program on the same tests."""
 
     forgery: Forgery
@@ -56,10 +57,11 @@ class Tried:
     reason: str | None
     control: str
     right: str
+    operators: tuple[str, ...] = ()
 
     @property
     def passed_wrongly(self) -> bool:
-        return self.verdict == "passed"
+        return self.verdict == "passed" and not (self.forgery.operators and self.operators)
 
     @property
     def right_fails(self) -> bool:
@@ -83,7 +85,8 @@ async def _all(cases: Sequence[Forgery], verifier: Verifier) -> list[Tried]:
             row = await verifier.verified(case, case.program)
             right = await verifier.verified(case, case.right)
             control = await verifier.control(case)
-        return Tried(case, row["verdict"], row["reason"], control, right["verdict"])
+        operators = tuple(row.get("program_operators") or ())
+        return Tried(case, row["verdict"], row["reason"], control, right["verdict"], operators)
 
     return list(await asyncio.gather(*(one(case) for case in cases)))
 
@@ -163,9 +166,8 @@ def passes_naively(right: Right) -> bool:
     if not isinstance(right.job, RunDoctests):
         return True
     with Sandbox(PATIENT, workers=1, packages=True) as box:
-        return (
-            naively(box, "doctests", f"{right.job.prelude}\n\n{right.job.program}", "")["status"] == "passed"
-        )
+        said = naively(box, "doctests", f"{right.job.prelude}\n\n{right.job.program}", "")
+    return said["status"] == "passed" and bool(said["tests"])
 
 
 def table(found: Iterable[Tried]) -> tuple[list[str], dict[str, dict[str, int]]]:

@@ -1,11 +1,14 @@
-"""Reads the forgeries of ``forged_cases`` and tries them: wrong programs that try to pass, suites that test nothing.
+"""Reads the forgeries of ``forged_cases``, and tries them and their controls.
 
 A file is a family; its first line says which. A case begins with ``=== name [flags]`` and has the sections
-``--- program`` (wrong, whatever it claims), ``--- tests`` (or ``--- reference``) and ``--- right`` (a program that
-is right); what is left out is as below. A line ``@name`` stands for the text below ``=== @name`` in the same file.
+``--- program`` (wrong, whatever it claims), ``--- tests`` (or ``--- reference``) and ``--- right`` (a program
+that is right); what is left out is as below. A line ``@name`` stands for the text below ``=== @name`` in the
+same file.
 
-Flags: ``doctests``, ``reference`` or ``cost`` decide in place of tests. ``vacuous``: the suite tests nothing, so
-that no program may pass. ``weak``: it runs and asserts, and only mutants show that it tells nothing.
+Flags: ``doctests``, ``reference`` or ``cost`` decide in place of tests. ``vacuous``: the suite tests nothing,
+so that no program may pass. ``weak``: it runs and asserts, and only mutants show that it tells nothing.
+``operators``: the tests construct the program's own objects and compare them, so it may pass, as long as the row says
+on which of the program's operators that rests.
 """
 
 from __future__ import annotations
@@ -50,6 +53,7 @@ class Forgery:
     decider: str = "tests"
     vacuous: bool = False
     weak: bool = False
+    operators: bool = False
 
     def __str__(self) -> str:
         return f"{self.family}: {self.name}"
@@ -85,7 +89,10 @@ def _sections(body: str, shared: dict[str, str]) -> dict[str, str]:
 
 def _forgery(family: str, name: str, flags: set[str], found: dict[str, str]) -> Forgery:
     decider = next((flag for flag in DECIDERS if flag in flags), "tests")
-    if unknown := flags - {*DECIDERS, "vacuous", "weak"} or set(found) - {*DEFAULTS, "reference"}:
+    if unknown := flags - {*DECIDERS, "vacuous", "weak", "operators"} or set(found) - {
+        *DEFAULTS,
+        "reference",
+    }:
         raise ValueError(f"{family}: {name}: unknown {', '.join(sorted(unknown))}")
     texts = {**DEFAULTS, **found}
     return Forgery(
@@ -97,6 +104,7 @@ def _forgery(family: str, name: str, flags: set[str], found: dict[str, str]) -> 
         decider=decider,
         vacuous="vacuous" in flags,
         weak="weak" in flags,
+        operators="operators" in flags,
     )
 
 
@@ -166,7 +174,7 @@ def _operator(case: Forgery, **more: Any) -> ByRunning:
 
 
 def naively(box: Sandbox, kind: str, program: str, tests: str) -> dict[str, Any]:
-    """What the naive harness says: ``status``, ``lines``. It is believed whatever it says, as long as it knows the token."""
+    """What the naive harness says: ``status``, ``lines``. It is believed as long as it knows the token."""
     token = "a token that only the harness knows"
     job = {"kind": kind, "program": program, "tests": tests}
     script = f"{NAIVE.read_text(encoding='utf-8')}\n\ncarry_out({job!r}, 1, {token!r})\n"
@@ -175,4 +183,4 @@ def naively(box: Sandbox, kind: str, program: str, tests: str) -> dict[str, Any]
             said = json.loads(line)
             if isinstance(said, dict) and said.get("token") == token:
                 return said
-    return {"status": "none", "lines": None}
+    return {"status": "none", "lines": None, "tests": []}

@@ -31,7 +31,8 @@ def tests_from_doctests(program: str) -> str | None:
     """Test functions, one for each docstring of functions, classes and methods that has examples.
 
     An example that imports what the program itself defines does without: it would get the installed one.
-    Docstrings whose examples are all skipped, or have no result, give none. None where the program does not parse or has no example.
+    A docstring whose examples are all skipped, or expect nothing, gives none. None where the program does not
+    parse or has no example.
     """
     try:
         tree = parse_python(program)
@@ -57,7 +58,8 @@ def _examples(node: ast.AST, prefix: str, own: set[str]) -> Iterator[tuple[str, 
             continue
         examples = doctest.DocTestParser().get_examples(ast.get_docstring(child) or "")
         texts = [_written(example, own) for example in examples]
-        if any(texts) and any(telling(examples, _asked(examples))):
+        written = doctest.DocTestParser().get_examples("".join(texts))
+        if any(telling(written, _asked(written))):
             yield f"{prefix}{child.name}", "".join(texts)
         if isinstance(child, ast.ClassDef):
             yield from _examples(child, f"{prefix}{child.name}.", own)

@@ -1,4 +1,4 @@
-"""Runs the examples in docstrings. Each whose result is written down, and depends on the program, is a test."""
+"""Runs the examples in docstrings. Each that expects something of the program is a test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .suites.examples import telling
-from .suites.reaching import programs
+from .suites.names import programs
 
 
 class _Runner(doctest.DocTestRunner):

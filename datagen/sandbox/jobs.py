@@ -44,9 +44,10 @@ class Job:
 class RunTests(Job):
     """Define ``program``, then run ``tests``, which see the names that it defines.
 
-    A test is: each ``assert``, call, loop, ``with``, ``if`` and ``try`` at the top level of ``tests``
-    (named by its line); each function whose name starts with ``test``; each method ``test*`` of a class
-    ``Test*`` or of a ``unittest.TestCase``. No test at all is an error. ``count_lines``: count the lines that the
+    A test is: each ``assert``, and each call, loop, ``with``, ``if`` and ``try`` at the top level of ``tests`` in which an
+    assertion runs (named by its line); each function whose name starts with ``test``; each method ``test*`` of a class
+    ``Test*`` or of a ``unittest.TestCase``. One that can tell nothing of the program is vacuous and does not count; where
+    all are, so is the run. No test at all is an error. ``count_lines``: count the lines that the
     program executes (the result's ``lines``), which makes it several times slower.
     """
 
@@ -59,7 +60,8 @@ class RunTests(Job):
 
 @dataclass(frozen=True, slots=True)
 class RunDoctests(Job):
-    """Run the examples in ``program``'s docstrings, one test each. ``prelude`` is put before the program."""
+    """Run the examples in ``program``'s docstrings; each that expects something of the program is a test.
+    ``prelude`` is put before the program."""
 
     kind: ClassVar[str] = "doctests"
     judged: ClassVar[bool] = True

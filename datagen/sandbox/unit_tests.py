@@ -1,21 +1,24 @@
 """Runs tests that are given as code: plain asserts, ``test*`` functions, ``Test*`` classes, unittest cases.
 
-A test passes where an assertion of it ran that can tell something of the program, and none failed. A test in which
-there was none is vacuous: it counts neither as passed nor as failed, and a suite of such tests alone is vacuous itself.
+A test passes where an assertion of it ran that can tell something of the program, and none failed. A test in
+which there was none is vacuous: it counts neither as passed nor as failed, and a suite of such tests alone is
+vacuous itself.
 """
 
 from __future__ import annotations
 import __future__
 
 import ast
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .suites import pytest_stand_in
-from .suites.assertions import RAN, Assertions
+from .suites.assertions import Assertions
 from .suites.collecting import SAYS_NOTHING, Collector, Test
-from .suites.reaching import Reach, programs
+from .suites.names import RAN, programs
+from .suites.reaching import Reach
 
 TESTS = "<tests>"
 Note = Callable[[str, "BaseException | str | None"], None]
@@ -23,6 +26,8 @@ End = Callable[[str, str], None]
 
 #: Statements at the top level that count as a test where an assert is in them, beside calls.
 STATEMENTS = (ast.Assert, ast.For, ast.While, ast.With, ast.If, ast.Try)
+#: What an assertion within an expression has in front, to tell that it ran.
+_MARK = re.compile(rf"{RAN}\(\d+\) or ")
 #: How many of the vacuous tests a message names.
 NAMED = 5
 
@@ -63,6 +68,7 @@ class _Suite:
         self._done: list[ast.stmt] = []
         self._passed = self._failed = 0
         self._vacuous: list[tuple[str, str]] = []
+        self._idle: list[tuple[str, str]] = []
         space[RAN] = self._ran.add
 
     def top_level(self) -> tuple[str, str] | None:
@@ -81,7 +87,11 @@ class _Suite:
             name = f"line {statement.lineno}"
             if isinstance(failure, SAYS_NOTHING):
                 return "vacuous", f"{name} of the tests ends them: {_unsaid(failure)}"
-            if is_test or self._ran:
+            if is_test and failure is None and not self._ran and isinstance(statement, ast.Expr):
+                self._idle.append(
+                    (name, "no assertion ran")
+                )  # what makes ready for others is no test of its own
+            elif is_test or self._ran:
                 self._tell(name, _explained(failure, statement), [statement])
             elif failure is not None:
                 self._note(name, failure)
@@ -107,12 +117,13 @@ class _Suite:
 
     def verdict(self) -> tuple[str, str] | None:
         """What is to be said beyond the tests' ends: that some, or all, were vacuous."""
-        if self._failed or not self._vacuous:
+        vacuous = self._vacuous if self._passed else [*self._idle, *self._vacuous]
+        if self._failed or not vacuous:
             return None
-        named = "; ".join(f"{name}: {reason}" for name, reason in self._vacuous[:NAMED])
-        more = f"; and {len(self._vacuous) - NAMED} more" if len(self._vacuous) > NAMED else ""
+        named = "; ".join(f"{name}: {reason}" for name, reason in vacuous[:NAMED])
+        more = f"; and {len(vacuous) - NAMED} more" if len(vacuous) > NAMED else ""
         if self._passed:
-            return "passed", f"{len(self._vacuous)} tests are vacuous and do not count ({named}{more})"
+            return "passed", f"{len(vacuous)} vacuous, which do not count ({named}{more})"
         return "vacuous", f"the tests test nothing ({named}{more})"
 
     def _run(self, test: Test, problem: BaseException | None) -> None:
@@ -154,7 +165,8 @@ class _Suite:
         return "it has nothing to do with the program"
 
     def _for_all(self) -> Iterable[ast.AST]:
-        """What ran for every test: the statements at the top level so far, fixtures and functions that set up."""
+        """What ran for every test: the statements at the top level so far, fixtures and functions that set
+        up."""
         yield from self._done
         for statement in self._body:
             if isinstance(statement, ast.FunctionDef) and (
@@ -216,12 +228,12 @@ def _future(statement: ast.stmt) -> int:
 
 
 def _runs_all(statement: ast.stmt) -> bool:
-    """What runs the tests that are run here anyway: under ``if __name__ == "__main__":``, or ``unittest.main()``."""
+    """What runs the tests that are run here anyway: under ``if __name__ == "__main__":``, or
+    ``unittest.main()``."""
     if isinstance(statement, ast.If):
         return ast.unparse(statement.test).startswith("__name__ ==")
-    return isinstance(statement, ast.Expr) and ast.unparse(statement).startswith(
-        ("unittest.main(", "pytest.main(")
-    )
+    text = ast.unparse(statement) if isinstance(statement, ast.Expr) else ""
+    return "unittest.main(" in text or "pytest.main(" in text
 
 
 def _is_test(statement: ast.stmt) -> bool:
@@ -233,7 +245,7 @@ def _is_test(statement: ast.stmt) -> bool:
 def _explained(failure: BaseException | None, statement: ast.stmt) -> BaseException | str | None:
     """A bare assert says nothing; its condition does."""
     if isinstance(failure, AssertionError) and not failure.args and isinstance(statement, ast.Assert):
-        return f"AssertionError: {ast.unparse(statement.test)}"
+        return f"AssertionError: {_MARK.sub('', ast.unparse(statement.test))}"
     return failure
 
 

@@ -1,4 +1,4 @@
-"""``pytest.approx``: equality up to a tolerance, of numbers and of sequences, mappings and arrays of numbers."""
+"""``pytest.approx``: equality up to a tolerance, of numbers, and of sequences, mappings and arrays of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RELATIVE, ABSOLUTE = 1e-6, 1e-12
 
 
 class Approx:
-    """Equal to what is within ``rel`` (1e-6) of ``expected``, or within ``abs`` (1e-12), whichever is more."""
+    """Equal to what is within ``rel`` (1e-6) of ``expected``, or within ``abs`` (1e-12)."""
 
     __hash__ = None  # type: ignore[assignment]
     # Arrays leave the comparison to it.

@@ -1,7 +1,7 @@
 """Finds the assertions of a suite, and has each tell that it ran.
 
-An assertion that never runs, whose failure is swallowed, or that cannot fail tests nothing. The first is seen as the
-tests run (a call of :data:`RAN` is put before each assertion), the others by :mod:`reaching` and here.
+An assertion that never runs, whose failure is swallowed, or that cannot fail tests nothing. The first is seen
+as the tests run (a call of :data:`RAN` is put before each assertion), the others by :mod:`reaching` and here.
 """
 
 from __future__ import annotations
@@ -10,23 +10,13 @@ import ast
 from collections.abc import Collection, Sequence
 from functools import cached_property
 
-#: The name that tells. No source text can hold it.
-RAN = "@assertion"
+from .names import FUNCTIONS, RAN
+
 #: Calls that expect what their block, or the function that they are given, must do.
-EXPECTING = frozenset(
-    [
-        "raises",
-        "assertRaises",
-        "assertRaisesRegex",
-        "warns",
-        "deprecated_call",
-        "assertWarns",
-        "assertWarnsRegex",
-        "assertLogs",
-        "assertNoLogs",
-    ]
-)
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+EXPECTING = frozenset((
+    "raises", "assertRaises", "assertRaisesRegex", "warns", "deprecated_call", "assertWarns",
+    "assertWarnsRegex", "assertLogs", "assertNoLogs",
+))  # fmt: skip
 #: What catches the failure of an assertion.
 _CATCHES_ALL = frozenset(("AssertionError", "Exception", "BaseException"))
 _ENDING = frozenset(("fail", "exit", "_exit", "quit"))
@@ -45,8 +35,9 @@ class Assertion:
 
 
 class Assertions:
-    """Those of one suite, in the order in which :meth:`marked` finds them. What the suite or the program (``program``:
-    its names) defines is no assertion, whatever it is called: the assertions of a helper are in it."""
+    """Those of one suite, in the order in which :meth:`marked` finds them. What the suite or the program
+    (``program``: its names) defines is no assertion, whatever its name: the assertions of a helper are in it.
+    """
 
     def __init__(self, body: Sequence[ast.stmt], program: Collection[str]) -> None:
         self.found: list[Assertion] = []
@@ -55,10 +46,10 @@ class Assertions:
     @cached_property
     def _known(self) -> set[str]:
         nodes = (node for statement in self._body for node in ast.walk(statement))
-        return {node.name for node in nodes if isinstance(node, _FUNCTIONS)} | set(self._program)
+        return {node.name for node in nodes if isinstance(node, FUNCTIONS)} | set(self._program)
 
     def marked(self, statement: ast.stmt) -> list[ast.stmt]:
-        """The statement with a call of :data:`RAN` before each assertion in it, itself among them."""
+        """The statement with a call of :data:`RAN` before, or within, each assertion in it, itself among them."""
         return self._block([statement], swallowed=False)
 
     def _block(self, statements: Sequence[ast.stmt], swallowed: bool) -> list[ast.stmt]:
@@ -66,14 +57,21 @@ class Assertions:
         for statement in statements:
             assertion = None if swallowed else self._assertion(statement)
             if assertion is not None:
-                done.append(self._telling(assertion, statement))
+                self.found.append(assertion)
+                each = _each(statement)
+                if each is None:
+                    done.append(ast.copy_location(ast.Expr(self._ran(statement)), statement))
+                else:
+                    each.elt = ast.copy_location(
+                        ast.BoolOp(ast.Or(), [self._ran(each.elt), each.elt]), each.elt
+                    )
             self._inside(statement, swallowed)
             done.append(statement)
         return done
 
     def _inside(self, statement: ast.stmt, swallowed: bool) -> None:
         """Marks the blocks of a compound statement, in place."""
-        if isinstance(statement, (*_FUNCTIONS, ast.ClassDef)):
+        if isinstance(statement, (*FUNCTIONS, ast.ClassDef)):
             statement.body = self._block(statement.body, swallowed=False)
         elif isinstance(statement, (ast.Try, ast.TryStar)):
             caught = swallowed or swallows(statement)
@@ -125,15 +123,27 @@ class Assertions:
             return Assertion(given[:1], truth=True)
         return Assertion(given)
 
-    def _telling(self, assertion: Assertion, statement: ast.stmt) -> ast.stmt:
-        self.found.append(assertion)
-        number = ast.Constant(len(self.found) - 1)
-        call = ast.Expr(ast.Call(ast.Name(RAN, ast.Load()), [number], []))
-        return ast.fix_missing_locations(ast.copy_location(call, statement))
+    def _ran(self, place: ast.AST) -> ast.expr:
+        """A call of :data:`RAN`, which returns None, for the assertion found last."""
+        call = ast.Call(ast.Name(RAN, ast.Load()), [ast.Constant(len(self.found) - 1)], [])
+        return ast.fix_missing_locations(ast.copy_location(call, place))
+
+
+def _each(statement: ast.stmt) -> ast.GeneratorExp | ast.ListComp | None:
+    """What is true of nothing where it runs over nothing: that of ``assert all(… for …)``, ``not any(… for …)``."""
+    if not isinstance(statement, ast.Assert):
+        return None
+    node, name = statement.test, "all"
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        node, name = node.operand, "any"
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name):
+        return None
+    inner = node.args[0] if len(node.args) == 1 else None
+    return inner if isinstance(inner, (ast.GeneratorExp, ast.ListComp)) else None
 
 
 def fails(block: Sequence[ast.stmt]) -> bool:
-    """Whether the block ends a test: ``assert False``, ``raise AssertionError``, ``pytest.fail()``, ``sys.exit(1)``."""
+    """Whether the block ends a test: ``assert False``, ``raise Exception``, ``fail()``, ``sys.exit(1)``."""
     for statement in block:
         if isinstance(statement, ast.Assert) and _false(statement.test):
             return True

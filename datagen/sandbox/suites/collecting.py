@@ -1,7 +1,7 @@
 """Finds the tests that a suite defines: functions ``test*``, classes ``Test*``, cases of unittest.
 
-The conventions are pytest's and unittest's: marks, parameters, fixtures, ``setup_*`` and ``setUp*`` of modules,
-classes, methods and functions; inherited, static and class methods; classes in classes.
+The conventions are pytest's and unittest's: marks, parameters, fixtures, ``setup_*`` and ``setUp*`` of
+modules, classes, methods and functions; inherited, static and class methods; classes in classes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import unittest_cases
-from .fixtures import Fixtures, UnknownFixture, parameters
+from .fixtures import Fixtures, UnknownFixture, awaited, parameters
 from .marks import Fixture, Mark, ParameterSet, marks
 from .pytest_stand_in import Skipped, XFailed
 
@@ -220,7 +220,7 @@ class Collector:
 
 
 class _Written:
-    """A function or method of the tests. ``around`` runs it between what its suite does before and after each."""
+    """A function or method of the tests. ``around`` runs it between what is done before and after each."""
 
     def __init__(
         self,
@@ -290,12 +290,3 @@ def _raising(error: BaseException) -> Callable[[], Any]:
         raise error
 
     return call
-
-
-def awaited(returned: Any) -> Any:
-    """What a test returned, after a coroutine has run: not awaited, it would pass whatever it says."""
-    if not inspect.iscoroutine(returned):
-        return returned
-    import asyncio  # a sixth of the memory that every run would be a copy of
-
-    return asyncio.run(returned)

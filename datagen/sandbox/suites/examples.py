@@ -10,11 +10,12 @@ from .reaching import Reach
 
 
 def telling(examples: Sequence[doctest.Example], program: Iterable[str]) -> list[bool]:
-    """For each example of one docstring, whether it tells anything of the program, whose names are ``program``.
+    """For each example of one docstring, whether it tells anything of the program, whose names are
+    ``program``.
 
-    One that is skipped does not, nor does one that expects nothing (an import, ``x = f(1)``), nor one on constants, nor one
-    that has nothing to do with the program, unless an earlier one of the docstring used it. An expression without a
-    result must be None, and is a test; so is an ``assert``.
+    One that is skipped does not, nor does one that expects nothing (an import, ``x = f(1)``), nor one on
+    constants, nor one that has nothing to do with the program, unless an earlier one of the docstring used
+    it. An expression without a result must be None, and is a test; so is an ``assert``.
     """
     bodies = [_statements(example.source) for example in examples]
     source = "".join(example.source for example in examples)

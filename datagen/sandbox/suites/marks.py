@@ -50,7 +50,8 @@ def param(*values: Any, marks: Any = (), id: str | None = None) -> ParameterSet:
 
 
 def marks(described: Any) -> list[Mark]:
-    """The marks on a function, a class (with those of its bases) or, as ``pytestmark``, in a module's namespace."""
+    """The marks on a function, a class (with those of its bases) or, as ``pytestmark``, in a module's
+    namespace."""
     found = (
         described.get("pytestmark", ())
         if isinstance(described, dict)
@@ -70,7 +71,8 @@ def _plain(found: Any) -> Iterable[Mark]:
 
 @dataclass(frozen=True)
 class Fixture:
-    """``@pytest.fixture``. ``scope``: class, module and session are kept for so long; ``params``: one test for each."""
+    """``@pytest.fixture``. ``scope``: class, module and session are kept for so long; ``params``: one test
+    for each."""
 
     function: Callable[..., Any]
     name: str

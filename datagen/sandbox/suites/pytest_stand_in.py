@@ -1,4 +1,5 @@
-"""What generated tests use of pytest, for the process that runs them: ``import pytest`` there means this module.
+"""What generated tests use of pytest, for the process that runs them: ``import pytest`` there means this
+module.
 
 It describes tests (marks, parameters, fixtures) for :mod:`collecting` to run, and has ``raises``, ``approx``,
 ``warns``, ``skip`` and ``fail``. What it lacks is an error that says so.

@@ -42,7 +42,8 @@ class _Result(unittest.TestResult):
 
 
 def method(case: type[unittest.TestCase], name: str) -> Callable[[], None]:
-    """What runs one method of a case. Calling it raises what the method raised; SkipTest where it was skipped."""
+    """What runs one method of a case. Calling it raises what the method raised; SkipTest where it was
+    skipped."""
 
     def call() -> None:
         result = _Result(case)

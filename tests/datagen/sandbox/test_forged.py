@@ -1,4 +1,5 @@
-"""Every forgery of the benchmark: none passes, each succeeds where nothing protects, and right programs pass the same tests."""
+"""Every forgery of the benchmark: none passes, each succeeds where nothing protects, and right programs pass
+the same tests."""
 
 from __future__ import annotations
 

@@ -1,8 +1,11 @@
-"""What counts as a test: suites as models write them pass on right programs alone, and what tests nothing does not count."""
+"""What counts as a test: suites as models write them pass on right programs alone, and what tests nothing
+does not count."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +14,17 @@ from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import Result, Status
 
-from .written_suites import PROGRAM, SUITES, WRONG
+
+def _written() -> dict[str, str]:
+    text = Path(__file__).with_name("written_suites.txt").read_text(encoding="utf-8")
+    _, *blocks = re.split(r"^=== (.+)\n", text, flags=re.M)
+    return dict(zip(blocks[::2], blocks[1::2], strict=True))
+
+
+#: Suites as models write them, for a program that adds one, and raises ValueError("negative") below zero.
+SUITES = _written()
+PROGRAM = SUITES.pop("the program")
+WRONG = PROGRAM.replace("return x + 1", "return x + 2").replace('raise ValueError("negative")', "pass")
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +42,7 @@ def test_a_suite_passes_on_the_right_program_and_fails_on_the_wrong_one(box: San
     right, wrong = ran(box, SUITES[name]), ran(box, SUITES[name], WRONG)
     assert right.passed, right
     assert right.tests
+    assert ("vacuous" in right.message) == (name == "a skipped one beside others")
     assert wrong.status is Status.FAILED, wrong
 
 
@@ -46,7 +60,7 @@ def test_vacuous_tests_beside_real_ones_do_not_count(box: Sandbox) -> None:
     result = ran(box, tests)
     assert (result.status, [test.name for test in result.tests]) == (Status.PASSED, ["test_real"])
     assert result.message == (
-        "6 tests are vacuous and do not count (test_skipped: it is skipped; "
+        "6 vacuous, which do not count (test_skipped: it is skipped; "
         "test_generator: it is a generator, which nobody runs; test_tuple: what it asserts is true of any program; "
         "test_value: it returns a value, and asserts nothing; test_empty: no assertion ran; and 1 more)"
     )
@@ -62,6 +76,7 @@ def test_vacuous_tests_beside_real_ones_do_not_count(box: Sandbox) -> None:
         ("f(1)\nif False:\n    assert f(1) == 2", "line 1: no assertion ran; line 2: no assertion ran"),
         ("def test_f():\n    assert True", "test_f: what it asserts is true of any program"),
         ("two = 2\ndef test_f():\n    f(1)\n    assert two == 2 and len('ab') == two", "what it asserts is true of"),
+        ("f(1)\nassert all(f(x) == 2 for x in [])", "no assertion ran"),
         ("import math\ndef test_pi():\n    assert math.pi > 3", "test_pi: it has nothing to do with the program"),
         ("def f(x): return x + 1\nassert f(1) == 2", "line 2: it has nothing to do with the program"),
         ("from operator import pos as f\ndef test_f():\n    assert f(2) == 2", "it has nothing to do with the program"),
@@ -82,6 +97,16 @@ def test_a_suite_that_tests_nothing_is_vacuous_and_says_why(box: Sandbox, tests:
 def test_a_call_at_the_top_level_that_raises_fails(box: Sandbox) -> None:
     result = ran(box, "f(1)\nf(-1)\nassert f(1) == 2")
     assert (result.status, result.failed_tests) == (Status.FAILED, ("line 2",))
+
+
+def test_what_failed_is_said_as_it_is_written(box: Sandbox) -> None:
+    said = {
+        "assert f(1) == 2": "f(1) == 2",
+        "assert all(f(n) == n + 1 for n in range(3))": "all((f(n) == n + 1 for n in range(3)))",
+        "assert not any([f(n) != n + 1 for n in (1, 2)])": "not any([f(n) != n + 1 for n in (1, 2)])",
+    }
+    for tests, message in said.items():
+        assert ran(box, tests, WRONG).tests[0].message == f"AssertionError: {message}"
 
 
 def test_a_test_that_asserts_and_returns_false_fails(box: Sandbox) -> None:
@@ -116,7 +141,8 @@ def test_what_goes_wrong_in_a_test_is_said(box: Sandbox, tests: str, said: str) 
 
 
 def test_a_method_that_its_class_gets_from_the_program(box: Sandbox) -> None:
-    """As ``source: python_functions`` with ``prelude: true`` sets it up: the class is the standard library's."""
+    """As ``source: python_functions`` with ``prelude: true`` sets it up: the class is the standard
+    library's."""
     prelude = (
         "import fractions\nfrom fractions import Fraction\n"
         "fractions.Fraction.limit_denominator = lambda *args, **named: globals()['limit'](*args, **named)\n"

@@ -1,0 +1,83 @@
+"""The names in a text of Python: which are mentioned, bound, or the program's."""
+
+from __future__ import annotations
+
+import ast
+import types
+from collections.abc import Iterator
+from typing import Any
+
+#: Modules whose names are the program's.
+PROGRAM = frozenset(("program", "solution", "__main__"))
+#: The name that tells that an assertion ran. No source text can hold it.
+RAN = "@assertion"
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_FIXED = (int, float, complex, str, bytes, bool, type(None), type(...))
+
+
+def programs(name: str, value: Any) -> bool:
+    """Whether a name of the program's namespace is the program's own, and not a module that it imports."""
+    return not (name.startswith("__") and name.endswith("__")) and not isinstance(
+        value, (types.ModuleType, types.BuiltinFunctionType)
+    )
+
+
+def mentioned(node: ast.AST) -> set[str]:
+    """Every name in a node, also those of parameters."""
+    found = set()
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name) and each.id != RAN:
+            found.add(each.id)
+        elif isinstance(each, ast.arg):
+            found.add(each.arg)
+        elif isinstance(each, ast.Constant) and isinstance(each.value, str) and len(each.value) < 80:
+            found.update(
+                part for part in PROGRAM if each.value.startswith(f"{part}.")
+            )  # mock.patch("program.f")
+    return found
+
+
+def parts(statement: ast.stmt) -> Iterator[ast.AST]:
+    """The parts of a statement that are no statements themselves; of a ``with``, its whole block as well."""
+    if isinstance(statement, (ast.With, ast.AsyncWith)):
+        yield statement
+        return
+    for child in ast.iter_child_nodes(statement):
+        if not isinstance(child, (ast.stmt, ast.ExceptHandler, ast.match_case)):
+            yield child
+
+
+def names_of(target: ast.AST | None) -> Iterator[str]:
+    if target is not None:
+        yield from (each.id for each in ast.walk(target) if isinstance(each, ast.Name))
+
+
+def imported_names(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        yield from ((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+
+
+def otherwise_bound(node: ast.AST) -> Iterator[str]:
+    """Names that definitions, parameters, imports, handlers and patterns bind."""
+    if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+        yield node.name
+    elif isinstance(node, ast.arg):
+        yield node.arg
+    elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and node.name:
+        yield node.name
+    elif isinstance(node, (ast.Global, ast.Nonlocal)):
+        yield from node.names
+    else:
+        yield from imported_names(node)
+
+
+def unchanging(node: ast.AST) -> bool:
+    """Whether a value cannot be changed in place: numbers, texts, tuples of such, and what pure calls make of
+    them."""
+    if isinstance(node, (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)):
+        return False
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, _FIXED)
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id not in ("list", "dict", "set", "bytearray")
+    return all(unchanging(each) for each in ast.iter_child_nodes(node) if isinstance(each, ast.expr))
