@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gristmill.datagen.sandbox import folders, isolation, launching
+from gristmill.datagen.sandbox import cgroups, folders, isolation, launching
 from gristmill.datagen.sandbox.failures import NotIsolated
 from gristmill.datagen.sandbox.jobs import RunScript, RunTests
 from gristmill.datagen.sandbox.launching import Zygote
@@ -97,8 +97,19 @@ def test_what_walls_there_are_hold(box: Sandbox, tmp_path: Path) -> None:
         assert "PermissionError" in box.run_now(RunScript(f"open({str(tmp_path / 'new')!r}, 'w')")).message
 
 
+@pytest.fixture
+def more_groups() -> Iterator[None]:
+    """This process is in a group more."""
+    before = os.getgroups()
+    if AS_ROOT:
+        os.setgroups([*before, 4])
+    yield
+    if AS_ROOT:
+        os.setgroups(before)
+
+
 @pytest.mark.skipif(not AS_ROOT, reason="only root's runs are nobody's")
-def test_root_runs_it_as_nobody(box: Sandbox, tmp_path: Path) -> None:
+def test_root_runs_it_as_nobody(more_groups: None, box: Sandbox) -> None:
     assert box.isolation is not None
     assert box.isolation.separate
     told = "import os\nprint(os.getresuid(), os.getresgid(), os.getgroups())"
@@ -171,8 +182,13 @@ def test_nothing_of_a_run_is_left(box: Sandbox) -> None:
     assert worker.children(recursive=True) == []
 
 
+@pytest.mark.parametrize("groups", [True, False])
 @pytest.mark.parametrize("killed", ["worker of a run", "supervisor", "zygote"])
-def test_nothing_is_left_of_a_worker_that_is_killed(python: None, killed: str) -> None:
+def test_nothing_is_left_of_a_worker_that_is_killed(
+    python: None, monkeypatch: pytest.MonkeyPatch, killed: str, groups: bool
+) -> None:
+    if not groups:
+        monkeypatch.setattr(cgroups, "make", lambda: None)
     before = left()
     with Sandbox(LIMITS, workers=1, unsafe=True) as box:
         run = box._submit(
