@@ -200,7 +200,11 @@ def test_nothing_is_left_of_a_worker_that_is_killed(
             time.sleep(0.02)
         time.sleep(0.1)
         all_of_it = [zygote, *zygote.children(recursive=True)]
-        os.kill(all_of_it[{"zygote": 0, "supervisor": 1}.get(killed, 2)].pid, signal.SIGKILL)
+        hit = {"zygote": 0, "supervisor": 1}.get(killed, 2)
+        os.kill(all_of_it[hit].pid, signal.SIGKILL)
+        assert not psutil.wait_procs(all_of_it[hit:], 1.5)[1], (
+            "what is below it ends with it, long before its time"
+        )
         assert run.result().stdout == "well\n", "it was run again"
     assert left() == before
     assert not psutil.wait_procs(all_of_it, 5)[1]
