@@ -1,4 +1,4 @@
-"""Runs where this machine offers no isolation: only where it is asked for, as nobody where this is root, and without a trace."""
+"""Runs without isolation: only where it is asked for, as nobody where this is root, and without a trace."""
 
 from __future__ import annotations
 
@@ -167,7 +167,14 @@ def test_each_worker_says_that_it_is_unsafe(python: None, caplog: pytest.LogCapt
     assert all("UNSAFE" in each and ("as nobody" if AS_ROOT else "as this user") in each for each in told)
 
 
-LEAVES = "import os, time\nopen('f', 'w').close()\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(60)\nprint(os.getcwd())"
+LEAVES = """
+import os, time
+open('f', 'w').close()
+if os.fork() == 0:
+    os.setsid()
+    time.sleep(60)
+print(os.getcwd())
+"""
 
 
 def test_nothing_of_a_run_is_left(box: Sandbox) -> None:
