@@ -162,6 +162,8 @@ def _told(report: bytes, token: str) -> dict[str, Any] | None:
         told = json.loads(report)
         if told.pop("token") != token:
             return None
+        if "lost" in told:
+            return {"lost": told["lost"]}
         if told["status"] in REPORTED:  # the rest is looked at outside
             return {name: told[name] for name in ("status", "message", "tests", "lines")}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -172,7 +174,7 @@ def _told(report: bytes, token: str) -> dict[str, Any] | None:
 def supervise(job: Mapping[str, Any], limits: Limits, place: Place, scratch: str) -> dict[str, Any]:
     """Carry out one run in this process's namespaces. Never raises for what the run does."""
     result = Run(job, limits, place, scratch).result()
-    if result["status"] == "exited":
+    if result.get("status") == "exited":
         code = result.pop("code")
         if job["kind"] == "command":
             result["status"] = "passed" if code == 0 else "failed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import math
 import os
 import resource
@@ -44,6 +45,11 @@ def work(
     try:
         os.chdir(scratch)
         confine(limits, place, scratch)
+    except BaseException as error:  # nothing of the program has run yet
+        lost = {"token": token, "lost": f"the run's worker: {type(error).__name__}: {error}"}
+        os.write(report, json.dumps(lost).encode())
+        os._exit(111)
+    try:
         _write_files(job["files"])
         if job["kind"] == "command":
             _become(job["argv"])

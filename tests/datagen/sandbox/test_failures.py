@@ -162,6 +162,12 @@ def test_memory_that_it_exhausts_is_its_own_doing(box: Sandbox) -> None:
     assert box.run_now(RunScript("print('well')")).stdout == "well\n"
 
 
+def test_a_run_that_could_not_be_started_is_not_judged(box: Sandbox) -> None:
+    with pytest.raises(SandboxDied, match="the run's worker: OverflowError"):
+        box.run_now(RunScript("pass"), Limits(open_files=2**70))
+    assert box.run_now(RunScript("pass")).passed
+
+
 def impatient(monkeypatch: pytest.MonkeyPatch, first: float, second: float) -> None:
     monkeypatch.setattr(isolation, "START", first)
     monkeypatch.setattr(isolation, "PATIENT_START", second)
