@@ -31,7 +31,7 @@ sys.path.append(str(Path(__file__).parent))
 from killing import RUN, Forks, Killer, parts
 from measuring import versions, write
 
-PROBLEMS, QUICK = 40, 12
+PROBLEMS, QUICK = 24, 12
 #: Of one run, at the most: a run that is killed for ever shows nothing.
 MOST = 12
 MODELS = {
