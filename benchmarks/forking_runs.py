@@ -1,7 +1,7 @@
-"""A process that has imported everything and forks a run for each line of JSON that it reads; see ``killing.Forks``.
+"""A process that has imported everything and forks a run for each line of JSON that it reads.
 
-Starting a run then takes milliseconds, so that hundreds of them can be killed. It answers each line with the run's process
-id, and with its exit code when it has ended.
+Starting a run then takes milliseconds, so that hundreds of them can be killed; see ``killing.Forks``. It
+answers each line with the run's process id, and with its exit code when it has ended.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from gristmill.pipelines.errors import GristmillError
 from gristmill.pipelines.view.silent import SilentView
 
 for verb, value in (
-    ("source", "jsonl"), ("generate", "respond"), ("score", "length"), ("compute", ""), ("verify", "tests"), ("keep", ""),
-    ("dedup", "exact"), ("select", "random"), ("export", "parquet"), ("export", "jsonl"),
+    ("source", "jsonl"), ("generate", "respond"), ("score", "length"), ("compute", ""), ("verify", "tests"),
+    ("keep", ""), ("dedup", "exact"), ("select", "random"), ("export", "parquet"), ("export", "jsonl"),
 ):  # fmt: skip
     registry.find(verb, value)
 

@@ -1,14 +1,16 @@
-"""Runs in which something is killed again and again end with the very rows and exports of a run that was let be.
+"""Runs in which something is killed again and again have the very rows and exports of an undisturbed run.
 
     python -P benchmarks/kill_campaign.py [--kills 200] [--quick] [--engine synthetic|vllm] [--seed 1]
 
-A pipeline of a generating step, verification by execution in the sandbox, deduplication and exports runs over and over. At random
-instants one of its processes is ended with SIGKILL: the run as a whole (which is then started again), the process of its engine,
-or a launcher, zygote, supervisor or worker of its sandbox. When the run has come to its end, rows that failed and may be tried
-again are tried again (`--retry-failed`), undisturbed. Then all parts and exports must be byte for byte those of the undisturbed
-run. Prints how many were killed of what. The exit code is 1 where anything differs.
+A pipeline of a generating step, verification by execution in the sandbox, deduplication and exports runs over
+and over. At random instants one of its processes is ended with SIGKILL: the run as a whole (which is then
+started again), the process of its engine, or a launcher, zygote, supervisor or worker of its sandbox. When
+the run has come to its end, rows that failed and may be tried again are tried again (`--retry-failed`),
+undisturbed. Then all parts and exports must be byte for byte those of the undisturbed run. Prints how many
+were killed of what. The exit code is 1 where anything differs.
 
-The engine makes its text without a model, in a process of its own; `--engine vllm`: the real one, with the embedded model.
+The engine makes its text without a model, in a process of its own; `--engine vllm`: the real one, with the
+embedded model.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ sys.path.append(str(Path(__file__).parent))
 from killing import RUN, Forks, Killer, parts
 from measuring import versions, write
 
-PROBLEMS, QUICK = 40, 12
+PROBLEMS, QUICK = 24, 12
 #: Of one run, at the most: a run that is killed for ever shows nothing.
 MOST = 12
 MODELS = {
@@ -45,8 +47,14 @@ models:
 steps:
   problems: {{source: jsonl, path: "{source}"}}
   answers:  {{generate: respond, from: problems, model: base, samples: 2, max_tokens: 12, temperature: 1.0}}
-  programs: {{compute: {{solution: "program || chr(10) || '# ' || replace(response, chr(10), ' ')"}}, from: answers}}
-  checked:  {{verify: tests, from: programs, mutants: 2, sandbox: {{workers: 2, wall_seconds: 60, cpu_seconds: 20}}}}
+  programs:
+    from: answers
+    compute: {{solution: "program || chr(10) || '# ' || replace(response, chr(10), ' ')"}}
+  checked:
+    verify: tests
+    from: programs
+    mutants: 2
+    sandbox: {{workers: 2, wall_seconds: 60, cpu_seconds: 20}}
   right:    {{keep: "passed", from: checked}}
   unique:   {{dedup: exact, from: right}}
   table:    {{export: parquet, from: unique, format: rows}}
@@ -62,8 +70,8 @@ def add{number}(x):
 
 @dataclass
 class Found:
-    """``killed``: how many of what. ``runs``: how many came to their end. ``retried``: rows that had failed on the way.
-    ``different``: what was not as in the undisturbed run, with the run."""
+    """``killed``: how many of what. ``runs``: how many came to their end. ``retried``: rows that had
+    failed on the way. ``different``: what was not as in the undisturbed run, with the run."""
 
     killed: Counter[str] = field(default_factory=Counter)
     runs: int = 0
@@ -144,7 +152,7 @@ def _differ(clean: dict[str, bytes], run: Path) -> list[str]:
 
 
 def _write(folder: Path, engine: str, problems: int) -> Path:
-    """The pipeline file and its problems. A third of the programs are wrong, and some are the same as another."""
+    """The pipeline file and its problems. A third of the programs are wrong, and some are there twice."""
     rows = []
     for row in range(problems):
         number = row % (problems - 4)

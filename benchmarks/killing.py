@@ -1,4 +1,4 @@
-"""Runs that are killed: started in milliseconds, hit as a whole or in one of their processes, and compared."""
+"""Runs that are killed, as a whole or in one of their processes, and what they leave."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-#: What a run starts, by what its processes are called here. A sandbox's are one below the other, from its launcher on.
+#: The processes of a run. A sandbox's are one below the other, from its launcher on.
 RUN, ENGINE = "the whole run", "the engine's process"
 SANDBOX = ("sandbox launcher", "sandbox zygote", "sandbox supervisor", "sandbox worker")
 #: In the command line of a sandbox's launcher, and of an engine in a process of its own.
@@ -131,8 +131,9 @@ def _descend(process: psutil.Process, depth: int, found: dict[str, list[psutil.P
 class Killer(threading.Thread):
     """SIGKILLs the processes of one run, at random instants, until it has ended or ``most`` are killed.
 
-    It is after the kind that ``killed`` has the fewest of, and takes another where there is none of that at ``TRIES`` instants.
-    ``pause``: the mean time from one instant to the next, seconds. ``hits``: what it killed, in order.
+    It is after the kind that ``killed`` has the fewest of, and takes another where there is none of that at
+    ``TRIES`` instants. ``pause``: the mean time from one instant to the next, seconds. ``hits``: what it
+    killed, in order.
     """
 
     TRIES = 4

@@ -14,20 +14,22 @@ class NotReady(Exception):
 class DidNotStart(Exception):
     """A zygote was too slow to start, was killed before it was ready, or there was no room for it.
 
-    That says nothing about isolation: it may be tried again, and nothing may run without isolation because of it.
+    That says nothing about isolation: it may be tried again, and nothing may run without isolation because
+    of it.
     """
 
 
 class RunLost(Exception):
     """The sandbox failed during a run, so that there is no result: says how.
 
-    Who died tells whose doing it is. The launcher and the zygote lie outside of a run's namespaces, which it can
-    send no signal from; its supervisor is process 1 of its PID namespace, which the kernel protects from the signals
-    of those inside. So a run cannot bring it about that one of them dies by a signal. It can fill its control group's
-    memory: then the kernel's counters say that the group came to its own bound, which is a verdict (``memory``) whoever
-    was ended for it. The processes in which the program runs are within its reach: what ends them is the program's doing,
-    unless a second run shows something else; see ``Sandbox``.
+    Who died tells whose doing it is. The launcher and the zygote lie outside of a run's namespaces, where it
+    can send no signal. Its supervisor is process 1 of its PID namespace, which the kernel protects from the
+    signals of those inside. So a run cannot end any of them by a signal. It can fill its control group's
+    memory: then the kernel's counters say that the group came to its own bound, which is a verdict
+    (``memory``), whoever was ended for it. The processes in which the program runs are within its reach: what
+    ends them is the program's doing, unless a second run shows something else; see ``Sandbox``.
 
-    Where there are no namespaces (``unsafe``) and no Landlock of ABI 6, which bounds signals too, code that runs as
-    this very user can end anything of ours: such a run is lost each time, and no verdict comes of it either.
+    Where there are no namespaces (``unsafe``) and no Landlock of ABI 6, which bounds signals too, code that
+    runs as this very user can end anything of ours: such a run is lost each time, and no verdict comes of it
+    either.
     """

@@ -1,4 +1,4 @@
-"""The folders that runs without isolation write into. With isolation each run has a /tmp of its own, which goes with it."""
+"""The folders that runs without isolation write into. With isolation each run has a /tmp of its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def temporary_folder() -> Iterator[str]:
     """
     _sweep(Path(tempfile.gettempdir()))
     folder = tempfile.mkdtemp(prefix=PREFIX)
-    # Others may pass through it and see nothing: each run's own folder in it belongs to the id that the run has.
+    # Others may pass through it and see nothing: each run's own folder in it belongs to the run's id.
     os.chmod(folder, 0o711)
     with _held(Path(folder)):
         try:

@@ -179,6 +179,8 @@ def _told(report: bytes, token: str) -> dict[str, Any] | None:
             return None
         if "ended" in told:
             return {"ended": int(told["ended"])}
+        if "lost" in told:
+            return {"lost": told["lost"]}
         if told["status"] in REPORTED:  # the rest is looked at outside
             return {name: told[name] for name in ("status", "message", "tests", "lines", "program_operators")}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -196,7 +198,7 @@ def supervise(
     run = Run(head, channel, limits, place, scratch)
     job, result = run.job, run.result()
     result["shared_process"] = bool(head["shared_process"])
-    if result["status"] == "exited":
+    if result.get("status") == "exited":
         code = result.pop("code")
         if job["kind"] == "command":
             result["status"] = "passed" if code == 0 else "failed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import math
 import os
 import resource
@@ -55,6 +56,11 @@ def work(head: Mapping[str, Any], limits: Limits, place: Place, scratch: str, to
         confine(limits, place, scratch, judged=head["judged"])
         path = [path for path in sys.path if path]
         subject = _start_subject(scratch, path, place) if head["judged"] else None
+    except BaseException as error:  # nothing of the program has run yet
+        lost = {"token": token, "lost": f"the run's worker: {type(error).__name__}: {error}"}
+        os.write(REPORT, json.dumps(lost).encode())
+        os._exit(111)
+    try:
         with socket.socket(fileno=ORDERS) as orders:
             job = receive(orders)
         _write_files(job["files"])

@@ -17,7 +17,7 @@ from gristmill.pipelines.plan.make import make_plan
 from gristmill.pipelines.plan.record import as_record
 from gristmill.pipelines.secrets import HIDDEN, learn, looks_secret, scrub, scrubbed, without
 from gristmill.pipelines.spec.load import loads
-from gristmill.pipelines.store.files import write_json
+from gristmill.pipelines.store.records import read_record, write_record
 
 
 @pytest.fixture(autouse=True)
@@ -168,10 +168,10 @@ def test_json_files_and_what_a_pipeline_keeps_of_itself_hold_none(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MY_KEY", "planted-value")
-    write_json(
+    write_record(
         tmp_path / "manifest.json", {"summary": {"said": "no planted-value", "password": "other-secret"}}
     )
-    assert json.loads((tmp_path / "manifest.json").read_text()) == {
+    assert read_record(tmp_path / "manifest.json", {"summary": dict}) == {
         "summary": {"said": f"no {HIDDEN}", "password": HIDDEN}
     }
     spec = loads(

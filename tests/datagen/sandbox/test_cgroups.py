@@ -184,6 +184,22 @@ def test_memory_that_is_short_elsewhere_is_told_apart(group: Group, crowded: Pat
     inner.close()
 
 
+def test_version_2_tells_it_apart_too(tmp_path: Path) -> None:
+    (tmp_path / "memory.current").write_text("5000000\n")
+    (tmp_path / "pids.current").write_text("3\n")
+    (tmp_path / "cgroup.procs").write_text("1\n")
+    events = tmp_path / "memory.events"
+    events.write_text("low 0\nhigh 0\nmax 4\noom 1\noom_kill 1\noom_group_kill 0\n")
+    group = Group(2, dict.fromkeys(("memory", "pids"), tmp_path))
+    assert group.ready()
+    group.hold(Limits())
+    assert group.short_of_memory() is None
+    events.write_text("low 0\nhigh 0\nmax 9\noom 1\noom_kill 2\noom_group_kill 0\n")
+    assert group.short_of_memory() == "others"
+    events.write_text("low 0\nhigh 0\nmax 9\noom 2\noom_kill 2\noom_group_kill 0\n")
+    assert group.short_of_memory() == "own"
+
+
 IN_A_CROWD = """
 import os, sys
 open(sys.argv[1] + "/cgroup.procs", "w").write(str(os.getpid()))

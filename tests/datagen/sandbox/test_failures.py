@@ -41,7 +41,7 @@ def box() -> Iterator[Sandbox]:
 
 
 def line(box: Sandbox) -> list[psutil.Process]:
-    """The processes of a box with one worker: launcher, zygote, and during a run its supervisor and its worker."""
+    """The processes of a box with one worker: launcher, zygote, and of a run its supervisor and worker."""
     found: list[psutil.Process] = []
     with contextlib.suppress(psutil.NoSuchProcess, IndexError):
         found.append(psutil.Process(box._zygotes[0].pid))
@@ -115,7 +115,8 @@ OWN_DOING = {
     "by a timer": (
         "import ctypes, time\n"
         "class Event(ctypes.Structure):\n"
-        "    _fields_ = [('value', ctypes.c_void_p), ('number', ctypes.c_int), ('notify', ctypes.c_int), ('rest', ctypes.c_char * 48)]\n"
+        "    _fields_ = [('value', ctypes.c_void_p), ('number', ctypes.c_int), ('notify', ctypes.c_int),\n"
+        "                ('rest', ctypes.c_char * 48)]\n"
         "libc, timer = ctypes.CDLL(None), ctypes.c_void_p()\n"
         "assert libc.timer_create(1, ctypes.byref(Event(0, 9, 0)), ctypes.byref(timer)) == 0\n"
         "assert libc.timer_settime(timer, 0, (ctypes.c_long * 4)(0, 0, 0, 10**7), None) == 0\n"
@@ -159,6 +160,12 @@ def test_memory_that_it_exhausts_is_its_own_doing(box: Sandbox) -> None:
         result = box.run_now(RunScript(program), Limits(memory_mib=100, scratch_mib=1))
         assert result.status is Status.MEMORY, result
     assert box.run_now(RunScript("print('well')")).stdout == "well\n"
+
+
+def test_a_run_that_could_not_be_started_is_not_judged(box: Sandbox) -> None:
+    with pytest.raises(SandboxDied, match="the run's worker: OverflowError"):
+        box.run_now(RunScript("pass"), Limits(open_files=2**70))
+    assert box.run_now(RunScript("pass")).passed
 
 
 def impatient(monkeypatch: pytest.MonkeyPatch, first: float, second: float) -> None:
@@ -208,7 +215,7 @@ def test_a_start_that_is_killed_is_tried_again(monkeypatch: pytest.MonkeyPatch) 
 
 
 class InVain(Zygote):
-    """Namespaces are used up, as they may be on a busy machine; without isolation there would be no lack of anything."""
+    """Namespaces are used up, as they may be on a busy machine. Without isolation it would start."""
 
     def __init__(self, way: launching.Way, *rest: object, **more: object) -> None:
         if way != "unsafe":

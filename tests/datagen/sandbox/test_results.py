@@ -1,4 +1,4 @@
-"""What comes out of the sandbox: whatever it says of itself, each field has its type and its bound out here."""
+"""What comes out of the sandbox: whatever it says, each field has its type and its bound out here."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ TOLD: dict[str, Any] = {
 }
 SCHEMA = pa.schema(
     {
-        "status": pa.string(), "message": pa.string(), "stdout": pa.string(), "stderr": pa.string(), "seconds": pa.float64(),
-        "cpu_seconds": pa.float64(), "lines": pa.int64(), "failed_tests": pa.list_(pa.string()), "program_operators": pa.list_(pa.string()), "shared_process": pa.bool_(),
+        "status": pa.string(), "message": pa.string(), "stdout": pa.string(), "stderr": pa.string(),
+        "seconds": pa.float64(), "cpu_seconds": pa.float64(), "lines": pa.int64(),
+        "failed_tests": pa.list_(pa.string()), "program_operators": pa.list_(pa.string()),
+        "shared_process": pa.bool_(),
     }
 )  # fmt: skip
 
@@ -90,7 +92,7 @@ FORGED = {
     "operators that are text": {"program_operators": "abc"},
     "an operator that is a number": {"program_operators": [7]},
     "output that is a number": {"stdout": 7},
-    "passed, and a test failed": {},
+    "passed, and a test failed": {"status": "passed"},
     "seconds without end": {"seconds": float("inf")},
     "seconds that are none": {"cpu_seconds": float("nan")},
     "seconds before the start": {"seconds": -1.0},
@@ -101,7 +103,7 @@ FORGED = {
 
 @pytest.mark.parametrize("name", FORGED)
 def test_a_field_that_is_not_what_it_must_be_makes_the_run_an_error(name: str) -> None:
-    told = {**TOLD, "status": "passed", **FORGED[name]}
+    told = {**TOLD, **FORGED[name]}
     result = Result.from_dict(told, LIMITS)
     assert (result.status, result.tests, result.lines) == (Status.ERROR, (), None)
     assert result.message.startswith("the run's report is not one: ")
@@ -182,7 +184,10 @@ def box() -> Iterator[Sandbox]:
         yield sandbox
 
 
+MANY = "def test_a(): pass\nfor n in range(200_000):\n    globals()[f'test_{n}'] = test_a"
 SURROGATE = "'half a character: \\ud800'"
+DOCUMENTED = f'def f():\n    """\n    >>> f()\n    1\n    """\n    raise ValueError({SURROGATE})'
+ODD = "class Odd(BaseException):\n    def __str__(self): return 7"
 HOSTILE = {
     "an exception with half a character": RunTests("x = 1", f"assert x == 2, {SURROGATE}"),
     "raised while it is defined": RunTests(f"raise ValueError({SURROGATE})", "assert True"),
@@ -191,12 +196,12 @@ HOSTILE = {
     "as an exit code": RunScript(f"raise SystemExit({SURROGATE})"),
     "printed": RunScript(f"print({SURROGATE})"),
     "written as bytes": RunScript("import sys; sys.stdout.buffer.write(bytes(range(256)) * 10)"),
-    "in a doctest": RunDoctests(f'def f():\n    """\n    >>> f()\n    1\n    """\n    raise ValueError({SURROGATE})'),
+    "in a doctest": RunDoctests(DOCUMENTED),
     "a message of 3 MB": RunTests("x = 1", "assert x == 2, 'x' * 3_000_000"),
     "3 MB raised": RunTests("raise ValueError('x' * 3_000_000)", "assert True"),
-    "200,000 tests": RunTests("", "def test_a(): pass\nfor n in range(200_000):\n    globals()[f'test_{n}'] = test_a"),
+    "200,000 tests": RunTests("", MANY),
     "a test's name of 1 MB": RunTests("", "globals()['test_' + 'x' * 1_000_000] = lambda: None"),
-    "a verdict of its own": RunTests("class Odd(BaseException):\n    def __str__(self): return 7", "raise Odd()"),
+    "a verdict of its own": RunTests(ODD, "raise Odd()"),
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Runs where this machine offers no isolation: only where it is asked for, as nobody where this is root, and without a trace."""
+"""Runs without isolation: only where it is asked for, as nobody where this is root, and without a trace."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gristmill.datagen.sandbox import folders, isolation, launching
+from gristmill.datagen.sandbox import cgroups, folders, isolation, launching
 from gristmill.datagen.sandbox.failures import NotIsolated
 from gristmill.datagen.sandbox.jobs import RunScript, RunTests
 from gristmill.datagen.sandbox.launching import Zygote
@@ -97,8 +97,19 @@ def test_what_walls_there_are_hold(box: Sandbox, tmp_path: Path) -> None:
         assert "PermissionError" in box.run_now(RunScript(f"open({str(tmp_path / 'new')!r}, 'w')")).message
 
 
+@pytest.fixture
+def more_groups() -> Iterator[None]:
+    """This process is in a group more."""
+    before = os.getgroups()
+    if AS_ROOT:
+        os.setgroups([*before, 4])
+    yield
+    if AS_ROOT:
+        os.setgroups(before)
+
+
 @pytest.mark.skipif(not AS_ROOT, reason="only root's runs are nobody's")
-def test_root_runs_it_as_nobody(box: Sandbox, tmp_path: Path) -> None:
+def test_root_runs_it_as_nobody(more_groups: None, box: Sandbox) -> None:
     assert box.isolation is not None
     assert box.isolation.separate
     told = "import os\nprint(os.getresuid(), os.getresgid(), os.getgroups())"
@@ -156,7 +167,14 @@ def test_each_worker_says_that_it_is_unsafe(python: None, caplog: pytest.LogCapt
     assert all("UNSAFE" in each and ("as nobody" if AS_ROOT else "as this user") in each for each in told)
 
 
-LEAVES = "import os, time\nopen('f', 'w').close()\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(60)\nprint(os.getcwd())"
+LEAVES = """
+import os, time
+open('f', 'w').close()
+if os.fork() == 0:
+    os.setsid()
+    time.sleep(60)
+print(os.getcwd())
+"""
 
 
 def test_nothing_of_a_run_is_left(box: Sandbox) -> None:
@@ -171,8 +189,13 @@ def test_nothing_of_a_run_is_left(box: Sandbox) -> None:
     assert worker.children(recursive=True) == []
 
 
+@pytest.mark.parametrize("groups", [True, False])
 @pytest.mark.parametrize("killed", ["worker of a run", "supervisor", "zygote"])
-def test_nothing_is_left_of_a_worker_that_is_killed(python: None, killed: str) -> None:
+def test_nothing_is_left_of_a_worker_that_is_killed(
+    python: None, monkeypatch: pytest.MonkeyPatch, killed: str, groups: bool
+) -> None:
+    if not groups:
+        monkeypatch.setattr(cgroups, "make", lambda: None)
     before = left()
     with Sandbox(LIMITS, workers=1, unsafe=True) as box:
         run = box._submit(
@@ -184,7 +207,11 @@ def test_nothing_is_left_of_a_worker_that_is_killed(python: None, killed: str) -
             time.sleep(0.02)
         time.sleep(0.1)
         all_of_it = [zygote, *zygote.children(recursive=True)]
-        os.kill(all_of_it[{"zygote": 0, "supervisor": 1}.get(killed, 2)].pid, signal.SIGKILL)
+        hit = {"zygote": 0, "supervisor": 1}.get(killed, 2)
+        os.kill(all_of_it[hit].pid, signal.SIGKILL)
+        assert not psutil.wait_procs(all_of_it[hit:], 1.5)[1], (
+            "what is below it ends with it, long before its time"
+        )
         assert run.result().stdout == "well\n", "it was run again"
     assert left() == before
     assert not psutil.wait_procs(all_of_it, 5)[1]

@@ -1,4 +1,4 @@
-"""A sandbox that dies under a row: the same verdicts where a second run shows them, else no verdict on that row alone."""
+"""A sandbox that dies under a row: the same verdict where a second run shows it, else none on that row."""
 
 from __future__ import annotations
 
@@ -68,6 +68,8 @@ def mortal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 GOOD = "def double(x):\n    return x * 2\n"
 TESTS = "assert double(2) == 4\nassert double(0) == 0\nassert double(-3) == -6"
 DOCUMENTED = 'def double(x):\n    """\n    >>> double(2)\n    4\n    """\n    return x * 2\n'
+WRONG = GOOD.replace("* 2", "* 3")
+INPUTS = "def inputs(rng): return (rng.random(),)"
 ECHO = "print(input())"
 SLOW = "def double(x):\n    for _ in range(x * 9):\n        pass\n    return x * 2\n"
 CASES: dict[str, tuple[Map, dict[str, Any]]] = {
@@ -78,12 +80,12 @@ CASES: dict[str, tuple[Map, dict[str, Any]]] = {
     "stdio": (VerifyStdio(sandbox=BOX), {"solution": ECHO, "pairs": [{"stdin": "7", "stdout": "7"}]}),
     "reference": (
         VerifyReference(sandbox=BOX, inputs="inputs"),
-        {"solution": GOOD, "reference": GOOD, "name": "double", "inputs": "def inputs(rng): return (rng.random(),)"},
+        {"solution": GOOD, "reference": GOOD, "name": "double", "inputs": INPUTS},
     ),
     "compiles": (VerifyCompiles(sandbox=BOX), {"solution": GOOD}),
     "cost": (VerifyCost(sandbox=BOX, timed=True), {"code": GOOD, "against": SLOW, "tests": TESTS}),
     "sound tests": (VerifySoundTests(sandbox=BOX, code="solution"), {"solution": GOOD, "tests": TESTS}),
-    "edit": (VerifyEdit(sandbox=BOX, mutants=3), {"before": GOOD.replace("* 2", "* 3"), "after": GOOD, "tests": TESTS}),
+    "edit": (VerifyEdit(sandbox=BOX, mutants=3), {"before": WRONG, "after": GOOD, "tests": TESTS}),
     "execute": (Execute(sandbox=BOX, program="solution"), {"solution": GOOD + "double(4)"}),
     "bugs": (InjectBugs(sandbox=BOX, code="solution", tests="tests"), {"solution": GOOD, "tests": TESTS}),
 }  # fmt: skip
@@ -220,7 +222,13 @@ name: died
 steps:
   rows:    {{source: jsonl, path: "{source}"}}
   checked: {{verify: tests, from: rows, sandbox: {{wall_seconds: 15, workers: 2}}}}
-  vouched: {{select: agreement, from: checked, code: solution, by: [number], keep: all, sandbox: {{wall_seconds: 14, workers: 2}}}}
+  vouched:
+    select: agreement
+    from: checked
+    code: solution
+    by: [number]
+    keep: all
+    sandbox: {{wall_seconds: 14, workers: 2}}
   right:   {{keep: "passed", from: vouched}}
   dataset: {{export: parquet, from: right, format: rows}}
 """
