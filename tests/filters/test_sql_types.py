@@ -65,7 +65,10 @@ COLUMNS: dict[str, tuple[pa.Array, str]] = {
     "time32": (pa.array([1, None, 2000], pa.time32("ms")), "x < TIME '00:00:01'"),
     "time64": (pa.array([1, None, 2 * 10**9], pa.time64("ns")), "x::TIME < TIME '00:00:01'"),
     "date64": (pa.array([0, None, 86_400_000], pa.date64()), "day(x) = 1"),
-    "timestamp": (pa.array([1, None, 10**18], pa.timestamp("ns", "Europe/Berlin")), "x < TIMESTAMPTZ '1990-01-01'"),
+    "timestamp": (
+        pa.array([1, None, 10**18], pa.timestamp("ns", "Europe/Berlin")),
+        "x::TIMESTAMPTZ < TIMESTAMPTZ '1990-01-01'",
+    ),
     "bool8": (extension(pa.bool8(), [1, None, 0]), "x = 1"),
     "uuid": (extension(pa.uuid(), [b"a" * 16, None, b"b" * 16]), "octet_length(x) = 16 AND x < 'b'::BLOB"),
     "json": (extension(pa.json_(), ['{"a": 1}', None, "{}"]), "x->>'$.a' = '1'"),

@@ -88,3 +88,49 @@ steps:
         ("f.yaml", 5, "steps.rows"),
         ("f.yaml", 6, "steps.more"),
     ]
+
+
+def test_expressions_and_templates_are_read_before_anything_runs(plan_of: Planner) -> None:
+    text = """
+gristmill: 1
+name: t
+models:
+  m: {engine: synthetic}
+steps:
+  rows: {source: constraints, rows: 3}
+  made: {generate: template, template: "{% for x in prompt %}", model: m, from: rows}
+  kept: {keep: "random() > 0.5", from: made}
+  cut: {keep: "score >", from: kept}
+  files: {keep: "read_text('/etc/passwd') = ''", from: cut}
+  slept: {compute: {a: "1", b: "pg_sleep(10)"}, from: files}
+  summed: {compute: {c: "sum(n)"}, from: slept}
+  named: {compute: {d: "uper(text)"}, from: summed}
+  system: {generate: template, template: "{{ text }}", system: "{{ text", model: m, from: named}
+"""
+    with pytest.raises(SpecError) as caught:
+        plan_of(text)
+    told = str(caught.value).splitlines()
+    for step, said in (
+        ("made", "template (inline)"),
+        ("kept", "random() does not"),
+        ("cut", "not a DuckDB SQL expression"),
+        ("files", "read_text() reads tables or files"),
+        ("slept", "compute, column 'b': "),
+        ("summed", "looks at other rows"),
+        ("named", "did you mean upper()?"),
+        ("system", "template (inline)"),
+    ):
+        assert [line for line in told if f"steps.{step}" in line and said in line], (step, told)
+    assert len(told) == 8
+
+
+def test_what_may_be_said_over_unknown_columns_is_planned(plan_of: Planner) -> None:
+    text = """
+gristmill: 1
+name: t
+steps:
+  rows: {source: constraints, rows: 3}
+  kept: {keep: "a + b - 1 > quantile(0.2) AND year(t) > 2000", from: rows}
+  more: {compute: {gain: "a - b", day: "date_trunc('day', t)"}, from: kept}
+"""
+    assert [step.name for step in plan_of(text).steps] == ["rows", "kept", "more"]

@@ -33,7 +33,7 @@ def kept(recipe: str, step: str, context: Any, rows: list[dict[str, Any]]) -> li
 
 
 def columns(recipe: str, step: str, rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    made = computed(pa.Table.from_pylist(rows), steps(recipe)[step].operator.columns)
+    made = computed(pa.Table.from_pylist(rows), steps(recipe)[step].operator.columns).columns
     return {name: column.to_pylist() for name, column in made.items()}
 
 
