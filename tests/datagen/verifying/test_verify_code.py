@@ -151,12 +151,14 @@ def test_mutation_scores_tell_good_tests_from_vacuous_ones() -> None:
 
 
 def test_mutants_are_run_unless_it_is_said_otherwise() -> None:
-    weak = {"solution": GOOD, "tests": "assert double(2) == double(2)\nassert double(3) is not None"}
+    weak = {"solution": GOOD, "tests": "assert double(2) == double(2)\nassert double(3) == double(3)"}
     [row, strong] = kept(VerifyTests(sandbox=BOX), weak, {"solution": GOOD, "tests": TESTS})
-    assert (row["verdict"], row["passed"], row["mutation_score"]) == ("vacuous", False, 1 / 6), (
-        "returns nothing"
-    )
+    assert (row["verdict"], row["passed"], row["mutation_score"]) == ("vacuous", False, 0.0)
+    assert row["mutants"] > 4, "more were run before it was said"
     assert (strong["passed"], strong["mutants"]) == (True, 4)
+    partly = "class V:\n    def __init__(self, x):\n        self.x = x\n    def __eq__(self, o):\n        return self.x == o.x\n"
+    row = {"solution": partly + "def f(x): return V(x)", "tests": "assert f(1).x == 1"}
+    assert kept(VerifyTests(sandbox=BOX), row)[0]["passed"], "tests of a part"
     [unasked] = kept(VerifyTests(sandbox=BOX, mutants=0), weak)
     assert (unasked["passed"], unasked["mutants"]) == (True, None)
 
