@@ -48,7 +48,7 @@ def work(
     except BaseException as error:  # nothing of the program has run yet
         lost = {"token": token, "lost": f"the run's worker: {type(error).__name__}: {error}"}
         os.write(report, json.dumps(lost).encode())
-        os._exit(111)
+        os._exit(0)
     try:
         _write_files(job["files"])
         if job["kind"] == "command":
