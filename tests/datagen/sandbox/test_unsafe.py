@@ -193,10 +193,17 @@ def ended(processes: list[psutil.Process], seconds: float) -> bool:
     """Whether all have ended within this time, waited for by whoever got them or not yet."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes):
+        if not any(map(_lives, processes)):
             return True
         time.sleep(0.02)
     return False
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.parametrize("groups", [True, False])
