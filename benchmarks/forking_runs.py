@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from typing import Any
 
 import duckdb  # noqa: F401
@@ -24,6 +25,9 @@ import gristmill.pipelines.api
 from gristmill.pipelines import registry
 from gristmill.pipelines.errors import GristmillError
 from gristmill.pipelines.view.silent import SilentView
+
+#: The exit code of an error that no person is meant to read.
+INTERNAL = 70
 
 for verb, value in (
     ("source", "jsonl"), ("generate", "respond"), ("score", "length"), ("compute", ""), ("verify", "tests"),
@@ -46,6 +50,9 @@ def child(asked: dict[str, Any]) -> int:
     except GristmillError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         return error.exit_code
+    except Exception:
+        traceback.print_exc()
+        return INTERNAL
     return 0
 
 

