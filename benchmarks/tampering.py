@@ -407,9 +407,17 @@ def main() -> int:
         cases = [case for case in cases if draw.random() < args.share]
         if os.geteuid() != 0:
             cases = [case for case in cases if case.damage != "without permission"]
-        for case in cases:
-            campaign.judge(case)
-    tell(cases, args.show)
+        done = []
+        try:
+            for case in cases:
+                campaign.judge(case)
+                done.append(case)
+                print(
+                    f"{len(done)}/{len(cases)} {case.file}, {case.damage}{': wrong' * bool(case.faults)}",
+                    file=sys.stderr,
+                )
+        finally:
+            tell(done, args.show)
     print("seconds:", ", ".join(f"{name} {each:.0f}" for name, each in campaign.seconds.items()))
     print(f"{len(cases):,} cases in {time.monotonic() - started:.0f} s")
     return int(any(case.faults for case in cases))
