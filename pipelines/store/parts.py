@@ -40,9 +40,9 @@ NAME = re.compile(r"^part-(\d{12})-(\d{12})\.parquet$")
 class Part:
     """A committed part.
 
-    ``step``: the fingerprint of its step. ``basis``: that of the rows that ``start`` and ``stop`` count. ``origin``: names the very rows that it
-    was made from. ``rows``: the digest of its own, ``digest``: of the whole file. ``summary`` and ``products``: what
-    a step of one part left besides its rows.
+    ``step``: the fingerprint of its step. ``basis``: that of the rows that ``start`` and ``stop`` count.
+    ``origin``: names the very rows that it was made from. ``rows``: the digest of its own, ``digest``: of
+    the whole file. ``summary`` and ``products``: what a step of one part left besides its rows.
     """
 
     path: Path
@@ -63,7 +63,8 @@ class Part:
     def read(self, columns: list[str] | None = None, fate: str | None = KEPT) -> pa.Table:
         """The part's rows with the given fate (None: all), in order; every byte of the file is checked.
 
-        Raises Damaged where the file is not what was written; it is set aside, so the next run makes it again.
+        Raises Damaged where the file is not what was written; it is set aside, so the next run makes it
+        again.
         """
         wanted = None if columns is None else list(dict.fromkeys([*columns, FATE]))
         try:
@@ -143,7 +144,8 @@ def write_part(
 
 
 def open_part(path: Path) -> Part:
-    """Read a part's footer. Raises Damaged where the file is no complete part, StoreError where it cannot be read."""
+    """Read a part's footer. Raises Damaged where the file is no complete part, StoreError where it cannot be
+    read."""
     return _part(path, open_sealed(path))
 
 

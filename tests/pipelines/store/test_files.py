@@ -128,7 +128,7 @@ def test_a_file_in_the_place_of_the_folder_for_damaged_files_is_moved_too(tmp_pa
     assert (tmp_path / "damaged.1").read_text() == "mine"
 
 
-#: Prints, in order, what is flushed, renamed and written in a step that trains, as an audit hook and wrappers see it.
+#: Prints, in order, what a run flushes and renames.
 RECORDER = """
 import os, sys
 from pathlib import Path
@@ -155,11 +155,13 @@ made = home / "made"; made.mkdir(); (made / "adapter").write_text("w"); (made / 
 for _ in range(2):
     told("--", "model"); _copy_directory(made, store.model)
     told("--", "part")
-    store.commit(pa.table({"_id": ["a"], "_fate": ["kept"]}), start=0, stop=1, basis="b", rows_in=1, usage=Usage())
+    table = pa.table({"_id": ["a"], "_fate": ["kept"]})
+    store.commit(table, start=0, stop=1, basis="b", rows_in=1, usage=Usage())
     told("--", "manifest"); store.finish(operator="o", one_to_one=True, seconds=1, summary={})
     told("--", "plan"); run.write_plan(1, {"round": 1, "steps": {}, "models": {}})
     told("--", "file"); place_file(None, home / "out", ".txt", 1, lambda path: path.write_text("x") and None)
-    told("--", "directory"); place_directory(home / "arrow", ["m"], lambda path: (path / "m").write_text("x") and None)
+    told("--", "directory")
+    place_directory(home / "arrow", ["m"], lambda path: (path / "m").write_text("x") and None)
 """
 
 
