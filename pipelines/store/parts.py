@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute
 
+from ..errors import StoreError
 from ..inference import Usage
 from .damage import Damaged, set_aside
 from .ledger import Ledger
@@ -68,10 +69,13 @@ class Part:
         """
         wanted = None if columns is None else list(dict.fromkeys([*columns, FATE]))
         try:
-            _, table = read_sealed_table(self.path, wanted, expected=self.digest)
+            sealed, table = read_sealed_table(self.path, wanted)
         except Damaged:
             set_aside(self.path, run_of(self.path))
             raise
+        if sealed.digest != self.digest:
+            # Whole, so it stays: a run that is at work has just made it again.
+            raise StoreError(f"{self.path} was replaced while it was read: ask again")
         if fate is not None and self.ledger.made != getattr(self.ledger, fate):
             table = table.filter(pa.compute.equal(table[FATE], fate))
         if REASON not in self.schema.names and (columns is None or REASON in columns):

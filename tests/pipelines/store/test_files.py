@@ -201,3 +201,22 @@ def test_every_file_is_flushed_before_its_name_and_every_name_before_what_relies
         "rename /arrow",
         "fsync ",
     ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+def test_a_folder_that_may_not_be_looked_into_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "shut").mkdir(mode=0o700)
+    said = tmp_path / "said"
+    pid = os.fork()
+    if pid == 0:
+        with open(said, "w") as told:
+            os.setuid(65534)
+            try:
+                files.read_bytes(tmp_path / "shut" / "file")
+            except StoreError as error:
+                told.write(str(error))
+            finally:
+                told.flush()
+                os._exit(0)
+    os.waitpid(pid, 0)
+    assert said.read_text().startswith(f"cannot look at {tmp_path}/shut/file: check the permissions")
