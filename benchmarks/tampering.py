@@ -188,7 +188,7 @@ class Warm:
                     os.setgroups([])
                     os.setgid(NOBODY)
                     os.setuid(NOBODY)
-                signal.alarm(SECONDS)
+                signal.alarm(SECONDS * (10 if tell_modules else 1))
                 code = main([str(each) for each in arguments])
             except SystemExit as error:
                 code = error.code if isinstance(error.code, int) else 2
