@@ -1,15 +1,16 @@
 """Every file of a finished run, damaged in every way: what do the next commands make of it?
 
-A small run of two rounds (prompts, answers of a word model, a verifier, scores, a condition, deduplication, three kinds
-of export, a student that is trained and promoted) is copied for each case, one file of the copy is damaged, and then
+A small run of two rounds (prompts, answers of a word model, a verifier, scores, a condition, deduplication,
+three kinds of export, a student that is trained and promoted) is copied for each case, one file of the copy
+is damaged, and then
 
-- ``check``, ``plan --against``, ``report``, ``why`` and ``explain`` each end well or with one clear sentence, and
-  ``check`` names the damage;
-- ``run`` (on another copy) ends with every row, export and adapter as they were; where a file may not be read, with
-  one clear sentence, and well once that is mended.
+- ``check``, ``plan --against``, ``report``, ``why`` and ``explain`` each end well or with one clear sentence,
+  and ``check`` names the damage;
+- ``run`` (on another copy) ends with every row, export and adapter as they were; where a file may not be
+  read, with one clear sentence, and well once that is mended.
 
-No traceback, no internal error, no command that hangs. Commands are run in forks of one process that has imported
-everything. Usage: python benchmarks/tampering.py [--quick]
+No traceback, no internal error, no command that hangs. Commands are run in forks of one process that has
+imported everything. Usage: python benchmarks/tampering.py [--quick]
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ models:
   words: {{engine: synthetic}}
   base: {{engine: transformers, path: "{model}", dtype: float32}}
 steps:
-  prompts: {{source: constraints, split: train, rows: 40, max_constraints: 1, kinds: [no_commas, words_at_most, first_word]}}
+  prompts: {{source: constraints, split: train, rows: 40, max_constraints: 1, kinds: [no_commas, first_word]}}
   answers: {{generate: respond, from: prompts, model: words, samples: 2, max_tokens: 40}}
   checked: {{verify: constraints, from: answers}}
   scored: {{score: length, from: checked}}
@@ -161,7 +162,7 @@ class Warm:
         self.scratch = scratch
 
     def learn(self, *arguments: object, cwd: Path) -> None:
-        """Run a command, and import all that it imported: importing starts no threads, which a fork would lose."""
+        """Run a command, and import all that it imported: no threads are started, which forks would lose."""
         ended = self.run(*arguments, cwd=cwd, tell_modules=True)
         if ended.code:
             raise SystemExit(f"{arguments[0]} on the run to damage: {ended.text}")
@@ -187,7 +188,7 @@ class Warm:
                     os.setgroups([])
                     os.setgid(NOBODY)
                     os.setuid(NOBODY)
-                signal.alarm(SECONDS)
+                signal.alarm(SECONDS * (10 if tell_modules else 1))
                 code = main([str(each) for each in arguments])
             except SystemExit as error:
                 code = error.code if isinstance(error.code, int) else 2
@@ -350,7 +351,7 @@ def snapshot(work: Path) -> dict[str, str]:
 
 
 def tiny_model(path: Path) -> Path:
-    """A random Llama of two layers with a tokenizer of bytes, made in a fork: torch starts threads where it works."""
+    """A random Llama of two layers, made in a fork: torch starts threads where it works."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -378,7 +379,8 @@ def _save_tiny_model(path: Path) -> None:
     tokenizer.decoder = decoders.ByteLevel()
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|end|>")
     fast.chat_template = (
-        "{% for message in messages %}<|start|>{{ message['role'] }}\n{{ message['content'] }}<|end|>\n{% endfor %}"
+        "{% for message in messages %}<|start|>{{ message['role'] }}\n{{ message['content'] }}<|end|>\n"
+        "{% endfor %}"
         "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
     )
     fast.save_pretrained(path)
@@ -407,9 +409,17 @@ def main() -> int:
         cases = [case for case in cases if draw.random() < args.share]
         if os.geteuid() != 0:
             cases = [case for case in cases if case.damage != "without permission"]
-        for case in cases:
-            campaign.judge(case)
-    tell(cases, args.show)
+        done = []
+        try:
+            for case in cases:
+                campaign.judge(case)
+                done.append(case)
+                print(
+                    f"{len(done)}/{len(cases)} {case.file}, {case.damage}{': wrong' * bool(case.faults)}",
+                    file=sys.stderr,
+                )
+        finally:
+            tell(done, args.show)
     print("seconds:", ", ".join(f"{name} {each:.0f}" for name, each in campaign.seconds.items()))
     print(f"{len(cases):,} cases in {time.monotonic() - started:.0f} s")
     return int(any(case.faults for case in cases))

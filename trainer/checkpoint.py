@@ -80,8 +80,8 @@ class TrainingState:
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` (tensors and plain values) and a digest of its bytes to ``path``: to a temporary name, flushed,
-    then renamed."""
+    """Write ``state`` (tensors and plain values) and a digest of its bytes to ``path``: to a temporary name,
+    flushed, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
@@ -96,7 +96,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
-    """The state at ``path``; None where there is none, or where it is damaged: it is then set aside beside, with a warning.
+    """The state at ``path``; None where there is none, or where it is damaged: it is then set aside beside,
+    with a warning.
 
     Raises StoreError where it belongs to other data or settings than ``identity`` names.
     """

@@ -8,7 +8,8 @@ from pathlib import Path
 
 
 def place_directory(ready: Path, directory: Path) -> None:
-    """Flush every file of the folder ``ready``, rename it to ``directory`` in place of what is there, and flush the name.
+    """Flush every file of the folder ``ready``, rename it to ``directory`` in place of what is there, and
+    flush the name.
 
     Raises OSError.
     """

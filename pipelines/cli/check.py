@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 HELP = "read every byte of a run, and name what is damaged"
 
 DESCRIPTION = """\
-Read every byte of RUN, and name each file that is not what was written: what is wrong with it, and what the next run
-makes again. What is no part of the run is named too, and left where it is. Changes nothing without --repair.
-Exit codes: 0 nothing is damaged (or all of it is set aside), 1 damage."""
+Read every byte of RUN, and name each file that is not what was written: what is wrong with it, and what the
+next run makes again. What is no part of the run is named too, and left where it is. Changes nothing without
+--repair. Exit codes: 0 nothing is damaged (or all of it is set aside), 1 damage."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -59,13 +59,15 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(record, indent=2))
         return 0
+    earlier = [each.plan for each in against.rounds() if each.number <= number] if against else []
+    if against is not None and not earlier:
+        raise GristmillError(
+            f"{against.path} has no plan of round {number} or before to compare with: nothing was run there, or it was "
+            f"removed (gristmill check {against.path} tells)"
+        )
     say(show(plan, estimate(plan, run), run=str(run.path) if run else None))
     if against is not None:
-        earlier = [each.plan for each in against.rounds() if each.number <= number]
-        if not earlier:
-            raise GristmillError(f"{against.path} has no round to compare with: nothing was run there")
-        before = earlier[-1]
-        say("\n" + show_difference(difference(before, record), str(against.path)))
+        say("\n" + show_difference(difference(earlier[-1], record), str(against.path)))
     return 0
 
 

@@ -49,8 +49,8 @@ class ChainStage:
         self._last_put_in = 0.0
 
     def drop_outdated(self) -> None:
-        """Drop the parts that were made from other rows than there are now: some of those were made again since, and came
-        out differently. Raises StoreError."""
+        """Drop the parts that were made from other rows than there are now: some of those were made again
+        since, and came out differently. Raises StoreError."""
         for number, store in enumerate(self.stores):
             for part in store.parts():
                 origin = self._origin(Item(part.start, part.stop), number)
@@ -58,7 +58,8 @@ class ChainStage:
                     self._drop(store, part)
         counted = basis_of(self.session.plan, self.stage.head)
         if self.stage.basis != counted and not self.stores[0].complete:
-            # Its parts counted the rows of a chain that is cut otherwise now: nothing can be put between them.
+            # Its parts counted the rows of a chain that is cut otherwise now: nothing can be put between
+            # them.
             self.stage = replace(self.stage, basis=counted)
             for store in self.stores:
                 for part in store.parts():
@@ -204,7 +205,8 @@ class ChainStage:
         self.session.committed(self.stage.steps[number], part, result.seconds)
 
     def _origin(self, item: Item, number: int) -> str | None:
-        """Names what a micro-batch's part of step ``number`` is to be made from; None where that is not there yet."""
+        """Names what a micro-batch's part of step ``number`` is to be made from; None where that is not
+        there yet."""
         step, head = self.stage.steps[number], self.stage.head
         if number == 0 and self.stage.basis == basis_of(self.session.plan, head):
             rows = self.inputs.origin(item.start, item.stop)

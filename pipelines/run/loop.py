@@ -44,8 +44,8 @@ def run_here(table: ModelTable) -> Executor:
 class Loop:
     """A run from where it stands to its end.
 
-    ``until``: stop after this step (and what it needs) of the first round. ``mended``: what was told of the run's own
-    records that were damaged.
+    ``until``: stop after this step (and what it needs) of the first round. ``mended``: what was told of the
+    run's own records that were damaged.
     """
 
     spec: PipelineSpec

@@ -31,7 +31,8 @@ class ModelTable:
     run: RunDirectory
 
     def weights(self, name: str) -> ModelWeights:
-        """Raises ModelError where the weights cannot be had, Damaged where an adapter is not the one that was trained."""
+        """Raises ModelError where the weights cannot be had, Damaged where an adapter is not the one that
+        was trained."""
         model = self.plan.models.get(name)
         if model is None:
             return self._student(name)

@@ -49,9 +49,11 @@ class Session:
         return Rows([self.store(name) for name in step.inputs])
 
     def beside(self, step: PlannedStep, apart: Sequence[PlannedStep] = ()) -> str:
-        """Names what a step takes besides the rows that come into it: tables that it reads, adapters that it uses.
+        """Names what a step takes besides the rows that come into it: tables that it reads, adapters that it
+        uses.
 
-        ``apart``: steps that are at work together with it. Raises Damaged where one of them is not what was made.
+        ``apart``: steps that are at work together with it. Raises Damaged where one of them is not what was
+        made.
         """
         together = {each.name for each in apart}
         named = [
@@ -63,7 +65,8 @@ class Session:
         return digest("\n".join(named).encode()) if named else ""
 
     def origin(self, rows: str, beside: str) -> str:
-        """Names what a part is made from, given what names the rows, and what is taken :meth:`beside` them."""
+        """Names what a part is made from, given what names the rows, and what is taken :meth:`beside`
+        them."""
         return digest(f"{rows} {beside}".encode())
 
     def replaced(self, step: PlannedStep) -> Replaced:

@@ -54,8 +54,8 @@ def place_directory(
 ) -> list[str]:
     """Have ``write`` fill a directory beside ``path``, then put it there, replacing an earlier export.
 
-    A directory with none of the files ``markers`` is somebody else's: it is refused, never replaced, unless the place
-    is ``ours``, in a run's directory. Answers the files' names below ``path``, sorted.
+    A directory with none of the files ``markers`` is somebody else's: it is refused, never replaced, unless
+    the place is ``ours``, in a run's directory. Answers the files' names below ``path``, sorted.
     """
     path = path.absolute()
     if not ours and path.exists() and not _is_export(path, markers):

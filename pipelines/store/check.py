@@ -1,13 +1,15 @@
-"""Looks at every byte of a run: what is damaged, what will be made again for it, and what does not belong there."""
+"""Looks at every byte of a run: what is damaged, what will be made again for it, and what does not belong
+there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ..errors import StoreError
-from .damage import FOLDER, Damaged
+from .damage import FOLDER, Damaged, Stranger
 from .files import TEMPORARY, kind
 from .parts import NAME
 from .run_directory import RunDirectory
@@ -23,8 +25,8 @@ BLOCKED = "nothing is made again for it: mend this first"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``path``: the file. ``what``: what is wrong with it. ``remedy``: what the next run does about it; empty where the
-    file is merely no part of the run."""
+    """``path``: the file. ``what``: what is wrong with it. ``remedy``: what the next run does about it;
+    empty where the file is merely no part of the run."""
 
     path: Path
     what: str
@@ -65,9 +67,11 @@ def _damages(run: RunDirectory) -> Iterator[Finding]:
             if kind(store.path / MANIFEST) == "nothing":
                 yield _finding(Damaged(store.path / MANIFEST, "it is missing"))
     for store in run.stores():
-        # A step that several rounds share counts as of the last: only what comes after that replaced its files.
+        # A step that several rounds share counts as of the last: only what comes after that replaced its
+        # files.
         number = max((each for each, stores in rounds.items() if _among(store, stores)), default=0)
-        yield from _found(lambda: store.damages(run.replaced(number, store.name), rows=True), store.path)  # noqa: B023
+        replaced = run.replaced(number, store.name)
+        yield from _found(partial(store.damages, replaced, rows=True), store.path)
 
 
 def _is_over(run: RunDirectory, number: int, stores: Iterable[StepStore], last: int) -> bool:
@@ -90,8 +94,10 @@ def _found(look: Callable[[], Iterator[Damaged]], place: Path) -> Iterator[Findi
 
 def _finding(damaged: Damaged) -> Finding:
     name = damaged.path.name
-    if NAME.match(name):
-        remedy = "the next run makes this micro-batch again, and what was made from it where it comes out differently"
+    if isinstance(damaged, Stranger):
+        remedy = "the next run moves it away"
+    elif NAME.match(name):
+        remedy = "the next run makes this micro-batch again, and what follows where it comes out differently"
     elif "model" in damaged.path.parent.parts or name == "history.parquet":
         remedy = "the next run trains again"
     elif "exports" in damaged.path.parts or not (name in RECORDS or name == MANIFEST):

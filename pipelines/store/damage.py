@@ -17,12 +17,18 @@ class Damaged(StoreError):
     ``path``: the file. ``what``: what is wrong with it, in a few words.
     """
 
-    def __init__(
-        self, path: Path, what: str, remedy: str = "run again, and just this file is made again"
-    ) -> None:
-        super().__init__(f"{path} is damaged ({what}): {remedy}")
+    remedy = "run again, and just this file is made again"
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"{path} is damaged ({what}): {self.remedy}")
         self.path = path
         self.what = what
+
+
+class Stranger(Damaged):
+    """A file that nobody wrote, in a folder that is loaded as a whole."""
+
+    remedy = "run again, and it is moved away"
 
 
 def first_line(error: BaseException) -> str:
@@ -33,8 +39,8 @@ def first_line(error: BaseException) -> str:
 def set_aside(path: Path, run: Path) -> Path | None:
     """Move what lies at ``path`` out of the way, never following a link; answers where it is now.
 
-    What is in the run's directory goes to ``RUN/damaged``, what is elsewhere gets another name beside. None where
-    nothing is there, or it cannot be moved (a read-only store: the next error names the file).
+    What is in the run's directory goes to ``RUN/damaged``, what is elsewhere gets another name beside. None
+    where nothing is there, or it cannot be moved (a read-only store: the next error names the file).
     """
     if not os.path.lexists(path):
         return None

@@ -44,11 +44,16 @@ def disk(path: Path, what: str) -> Iterator[None]:
 
 
 def kind(path: Path) -> str:
-    """What lies at ``path``: "nothing", "a file", "a folder", "a symbolic link" or "a special file"."""
+    """What lies at ``path``: "nothing", "a file", "a folder", "a symbolic link" or "a special file".
+
+    Raises StoreError where that cannot be told.
+    """
     try:
         mode = path.lstat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return "nothing"
+    except PermissionError as error:
+        raise StoreError(f"cannot look at {path}: check the permissions of the folders above it") from error
     for named, is_one in (
         ("a file", stat.S_ISREG),
         ("a folder", stat.S_ISDIR),

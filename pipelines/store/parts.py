@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute
 
+from ..errors import StoreError
 from ..inference import Usage
 from .damage import Damaged, set_aside
 from .ledger import Ledger
@@ -40,9 +41,9 @@ NAME = re.compile(r"^part-(\d{12})-(\d{12})\.parquet$")
 class Part:
     """A committed part.
 
-    ``step``: the fingerprint of its step. ``basis``: that of the rows that ``start`` and ``stop`` count. ``origin``: names the very rows that it
-    was made from. ``rows``: the digest of its own, ``digest``: of the whole file. ``summary`` and ``products``: what
-    a step of one part left besides its rows.
+    ``step``: the fingerprint of its step. ``basis``: that of the rows that ``start`` and ``stop`` count.
+    ``origin``: names the very rows that it was made from. ``rows``: the digest of its own, ``digest``: of
+    the whole file. ``summary`` and ``products``: what a step of one part left besides its rows.
     """
 
     path: Path
@@ -63,14 +64,18 @@ class Part:
     def read(self, columns: list[str] | None = None, fate: str | None = KEPT) -> pa.Table:
         """The part's rows with the given fate (None: all), in order; every byte of the file is checked.
 
-        Raises Damaged where the file is not what was written; it is set aside, so the next run makes it again.
+        Raises Damaged where the file is not what was written; it is set aside, so the next run makes it
+        again.
         """
         wanted = None if columns is None else list(dict.fromkeys([*columns, FATE]))
         try:
-            _, table = read_sealed_table(self.path, wanted, expected=self.digest)
+            sealed, table = read_sealed_table(self.path, wanted)
         except Damaged:
             set_aside(self.path, run_of(self.path))
             raise
+        if sealed.digest != self.digest:
+            # Whole, so it stays: a run that is at work has just made it again.
+            raise StoreError(f"{self.path} was replaced while it was read: ask again")
         if fate is not None and self.ledger.made != getattr(self.ledger, fate):
             table = table.filter(pa.compute.equal(table[FATE], fate))
         if REASON not in self.schema.names and (columns is None or REASON in columns):
@@ -143,7 +148,8 @@ def write_part(
 
 
 def open_part(path: Path) -> Part:
-    """Read a part's footer. Raises Damaged where the file is no complete part, StoreError where it cannot be read."""
+    """Read a part's footer. Raises Damaged where the file is no complete part, StoreError where it cannot be
+    read."""
     return _part(path, open_sealed(path))
 
 

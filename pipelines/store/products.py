@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
-from .damage import Damaged
+from .damage import Damaged, Stranger
 from .files import kind, size
 from .seal import digest, file_digest
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A file as it was written. ``path``: seen from the run's directory; absolute where the pipeline file says so."""
+    """A file as it was written. ``path``: seen from the run's directory; absolute where the pipeline file
+    says so."""
 
     path: str
     bytes: int
@@ -67,13 +68,13 @@ def products_in(folder: Path, run: Path) -> list[Product]:
     return [Product.of(path, run) for path in sorted(folder.rglob("*")) if not path.is_dir()]
 
 
-def strangers(folder: Path, products: Iterable[Product], run: Path) -> Iterator[Damaged]:
+def strangers(folder: Path, products: Iterable[Product], run: Path) -> Iterator[Stranger]:
     """What lies in a folder that is loaded as a whole, and was not written there."""
     known = {each.place(run) for each in products}
     known |= {above for path in known for above in path.parents}
     for path in sorted(folder.rglob("*")) if kind(folder) == "a folder" else ():
         if path not in known and path.parent in known:
-            yield Damaged(path, "it was not written by this run", "run again, and it is moved away")
+            yield Stranger(path, "it was not written by this run")
 
 
 def content(products: Iterable[Product]) -> str:
@@ -82,8 +83,8 @@ def content(products: Iterable[Product]) -> str:
 
 
 def differences(products: Iterable[Product], run: Path, *, full: bool) -> Iterator[Damaged]:
-    """Each product that is not what was written. ``full``: every byte is compared, else sizes. Raises StoreError where
-    a file may not be read."""
+    """Each product that is not what was written. ``full``: every byte is compared, else sizes. Raises
+    StoreError where a file may not be read."""
     for product in products:
         try:
             product.check(run) if full else product.look(run)

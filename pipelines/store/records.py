@@ -30,7 +30,8 @@ def write_record(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def read_record(path: Path, shape: Shape) -> dict[str, Any]:
-    """A record without its seal. Raises Damaged where it is not what was written, or not of this shape; StoreError."""
+    """A record without its seal. Raises Damaged where it is not what was written, or not of this shape;
+    StoreError."""
     try:
         value = json.loads(read_sealed(path, _MARK))
     except ValueError as error:

@@ -98,7 +98,8 @@ class RunDirectory:
         return self.path / "work" / f"{name}-{fingerprint[:12]}"
 
     def exports(self, name: str) -> Path:
-        """Where an export step writes to, unless the file says otherwise; the folder above is made. Raises StoreError."""
+        """Where an export step writes to, unless the file says otherwise; the folder above is made. Raises
+        StoreError."""
         with disk(self.path / "exports", "cannot make"):
             self._make_folder(self.path / "exports")
         place = self.path / "exports" / name
@@ -107,7 +108,8 @@ class RunDirectory:
         return place
 
     def rounds(self) -> list[Round]:
-        """The rounds begun so far, in order. Raises Damaged at a plan or a result that is not what was written."""
+        """The rounds begun so far, in order. Raises Damaged at a plan or a result that is not what was
+        written."""
         found = []
         for number in self._numbers():
             plan, result = self._plan(number), self._result(number)
@@ -137,7 +139,8 @@ class RunDirectory:
         return "" if kind(path) == "nothing" else read_text(path, COMMENT)
 
     def seconds(self) -> float:
-        """Time spent over all sessions, for the time budget; that of the finished steps where it is not written down."""
+        """Time spent over all sessions, for the time budget; that of the finished steps where it is not
+        written down."""
         try:
             return float(read_record(self.path / "clock.json", CLOCK)["seconds"])
         except Damaged:
@@ -175,8 +178,8 @@ class RunDirectory:
         return {number: self._planned(number) for number in self._numbers()}
 
     def replaced(self, number: int, step: str, last: int | None = None) -> Replaced:
-        """Tells whether a file that a step of round ``number`` wrote was replaced by a step after it, up to the end of
-        round ``last``: rounds export to the same place."""
+        """Tells whether a file that a step of round ``number`` wrote was replaced by a step after it, up to
+        the end of round ``last``: rounds export to the same place."""
 
         def after() -> Iterator[StepStore]:
             for each in self._numbers():
@@ -198,7 +201,8 @@ class RunDirectory:
                 store.adapter()
 
     def mend(self) -> list[str]:
-        """Set aside what is damaged of the run's own records, so that the run that holds the lock writes them anew.
+        """Set aside what is damaged of the run's own records, so that the run that holds the lock writes
+        them anew.
 
         Returns a sentence for each. Raises StoreError where one cannot be read.
         """
@@ -212,7 +216,8 @@ class RunDirectory:
         return told
 
     def damages(self) -> Iterator[Damaged]:
-        """Each of the run's own records that is not what was written. Raises StoreError where one cannot be read."""
+        """Each of the run's own records that is not what was written. Raises StoreError where one cannot be
+        read."""
         for folder in ("steps", "rounds", "exports", "work"):
             if kind(self.path / folder) != "nothing" and not (self.path / folder).is_dir():
                 yield Damaged(self.path / folder, f"it is {kind(self.path / folder)}, not a folder")
@@ -268,7 +273,8 @@ class RunDirectory:
 
 
 def _fingerprint(folder: Path) -> str:
-    """The fingerprint of a step that no plan names, as its manifest or a part has it; empty where none can be read."""
+    """The fingerprint of a step that no plan names, as its manifest or a part has it; empty where none can
+    be read."""
     with suppress(StoreError):
         return str(read_record(folder / MANIFEST, {"fingerprint": str})["fingerprint"])
     for path in sorted(folder.glob("part-*.parquet")):

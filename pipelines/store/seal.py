@@ -1,7 +1,7 @@
 """Seals: a file that carries the digest of its own bytes, so that any change of it shows.
 
-The digest (XXH3, 128 bits, 32 hex digits) is taken of the bytes with zeros in its own place. It guards against
-accidents of disks, copies and editors, not against somebody who computes it anew.
+The digest (XXH3, 128 bits, 32 hex digits) is taken of the bytes with zeros in its own place. It guards
+against accidents of disks, copies and editors, not against somebody who computes it anew.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def read_sealed(path: Path, mark: bytes) -> bytes:
 
 
 def write_text(path: Path, text: str, comment: tuple[str, str]) -> None:
-    """Write a text with its seal in a last line, between what opens and closes a ``comment``. Raises StoreError."""
+    """Write a text with its seal in a last line, between what opens and closes a ``comment``. Raises
+    StoreError."""
     before, after = comment
     data = bytearray(f"{text.rstrip()}\n{before}{KEY}{OPEN.decode()}{after}\n".encode())
     seal(data, f"{before}{KEY}".encode())

@@ -56,7 +56,8 @@ class StepStore:
 
     @property
     def complete(self) -> bool:
-        """Is the manifest there, and all that it names, of the size that it names? Only :meth:`repair` looks closer."""
+        """Is the manifest there, and all that it names, of the size that it names? Only :meth:`repair` looks
+        closer."""
         try:
             manifest = self.manifest
         except StoreError:
@@ -70,7 +71,8 @@ class StepStore:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What the step left behind. Raises Damaged where it is not complete, or the file is not what was written."""
+        """What the step left behind. Raises Damaged where it is not complete, or the file is not what was
+        written."""
         path = self.path / MANIFEST
         manifest = read_record(path, SHAPE)
         for part in manifest["parts"]:
@@ -100,14 +102,16 @@ class StepStore:
         return read_products(self.manifest["products"])
 
     def adapter(self) -> tuple[Path, str]:
-        """A finished train step's adapter, and what names its content. Raises Damaged where it is not what was trained."""
+        """A finished train step's adapter, and what names its content. Raises Damaged where it is not what
+        was trained."""
         files = [each for each in self.products() if each.place(self.run).is_relative_to(self.model)]
         for damaged in [*differences(files, self.run, full=True), *strangers(self.model, files, self.run)]:
             raise damaged
         return self.model, content(files)
 
     def parts(self) -> list[Part]:
-        """The committed parts, in the order of their rows. Raises Damaged at one that is not what was written."""
+        """The committed parts, in the order of their rows. Raises Damaged at one that is not what was
+        written."""
         return [part for _, part in sorted(self._opened().items())]
 
     def bases(self) -> set[str]:
@@ -154,7 +158,8 @@ class StepStore:
         summary: Mapping[str, Any] | None = None,
         products: Sequence[Product] = (),
     ) -> Part:
-        """Write one part, which :meth:`add` then counts; several threads may. Raises StoreError (disk full, read-only)."""
+        """Write one part, which :meth:`add` then counts; several threads may. Raises StoreError (disk full,
+        read-only)."""
         return write_part(
             self.path,
             table,
@@ -222,8 +227,8 @@ class StepStore:
     def repair(self, basis: str, replaced: Replaced = lambda product: False) -> list[str]:
         """Set aside what is damaged, and drop the parts that count other rows than ``basis``'s.
 
-        Footers are read of parts, and all bytes of the other files. Returns a sentence for each file that was damaged
-        or is gone. Raises StoreError where one cannot be read.
+        Footers are read of parts, and all bytes of the other files. Returns a sentence for each file that
+        was damaged or is gone. Raises StoreError where one cannot be read.
         """
         told = []
         for damaged in list(self.damages(replaced)):

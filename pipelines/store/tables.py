@@ -1,7 +1,7 @@
 """Parquet files that carry their own digests: of the rows, and of the footer, which names the rows' digest.
 
-So a look at the footer alone tells whether a file is the one that was written, and names its rows; and a read of
-the rows checks every byte of them.
+So a look at the footer alone tells whether a file is the one that was written, and names its rows; and a
+read of the rows checks every byte of them.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _TAIL = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A sealed Parquet file. ``said``: what was written down with its rows. ``rows``: the digest of their bytes.
-    ``digest``: of the footer, and so of the whole. ``schema``: the columns."""
+    """A sealed Parquet file. ``said``: what was written down with its rows. ``rows``: the digest of their
+    bytes. ``digest``: of the footer, and so of the whole. ``schema``: the columns."""
 
     said: Mapping[str, Any]
     rows: str
@@ -40,7 +40,8 @@ class Sealed:
 
 
 def write_sealed(path: Path, table: pa.Table, said: Mapping[str, Any], **options: Any) -> Sealed:
-    """Commit a table. The bytes depend on nothing but the arguments. ``options``: pyarrow's. Raises StoreError."""
+    """Commit a table. The bytes depend on nothing but the arguments. ``options``: pyarrow's. Raises
+    StoreError."""
     sink = pa.BufferOutputStream()
     # Nothing reads such a file by ranges of values: no statistics.
     with pq.ParquetWriter(
@@ -73,8 +74,8 @@ def open_sealed(path: Path) -> Sealed:
 def read_sealed_table(
     path: Path, columns: Sequence[str] | None = None, expected: str | None = None
 ) -> tuple[Sealed, pa.Table]:
-    """The file's rows, every byte checked. ``columns``: those to read, where they are there. ``expected``: the digest
-    that it must have. Raises Damaged, StoreError."""
+    """The file's rows, every byte checked. ``columns``: those to read, where they are there. ``expected``:
+    the digest that it must have. Raises Damaged, StoreError."""
     data = read_bytes(path)
     end = len(data) - _footer_bytes(path, data, len(data))
     sealed = _sealed(path, data[end:], len(data))
@@ -90,7 +91,8 @@ def read_sealed_table(
 
 
 def _footer_bytes(path: Path, tail: bytes, length: int) -> int:
-    """How many bytes the footer and what follows it take. Raises Damaged where the file does not end as one."""
+    """How many bytes the footer and what follows it take. Raises Damaged where the file does not end as
+    one."""
     if not length:
         raise Damaged(path, "it is empty")
     if tail[-4:] != _MAGIC:

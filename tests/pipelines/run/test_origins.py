@@ -1,4 +1,4 @@
-"""What follows from a part that came out differently when made again is made again too, and nothing else is."""
+"""What follows from a part that came out differently when made again is made again too, nothing else is."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ steps:
   answers: {{generate: respond, from: prompts, model: teacher, max_tokens: 8}}
   scored:  {{score: length, from: answers}}
   again:
-    {{generate: template, template: "{{{{ response }}}}", parser: {{kind: text}}, from: scored, model: teacher, max_tokens: 8}}
+    {{generate: template, template: "{{{{ response }}}}", parser: {{kind: text}}, from: scored, model: teacher,
+      max_tokens: 8}}
   chosen:  {{select: random, rows: 1000, from: again}}
   dataset: {{export: jsonl, from: chosen, columns: [prompt, response]}}
 """
@@ -64,7 +65,7 @@ def flip(path: Path) -> None:
 
 
 def check_lineage(run: gristmill.Run) -> None:
-    """Every row follows from the rows that are there: each second answer quotes the first one that its parent has now."""
+    """Every row follows from those that are there: a second answer quotes the first one of its parent."""
     first = {row["_id"]: row["response"] for row in run["answers"].to_arrow().to_pylist()}
     second = run["again"].to_arrow().to_pylist()
     assert len(second) == 48

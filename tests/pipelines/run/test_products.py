@@ -1,4 +1,4 @@
-"""Exports and adapters are part of complete: one that is gone or changed is made again, and nothing else is."""
+"""Exports and adapters are part of complete: one that is gone or changed is made again, nothing else is."""
 
 from __future__ import annotations
 
@@ -144,7 +144,8 @@ def _rows(folder: Path) -> list[dict[str, object]]:
     return rows
 
 
-STUDENT = """  student: {train: sft, from: chosen, model: base, epochs: 1, adapter: {kind: lora, rank: 2}, dtype: fp32}
+STUDENT = """  student:
+    {train: sft, from: chosen, model: base, epochs: 1, adapter: {kind: lora, rank: 2}, dtype: fp32}
 """
 
 

@@ -104,7 +104,7 @@ def test_the_next_commands_name_the_damage_and_mend_it(
     if file not in ("run", "report", "lock") or damage != "removed":
         assert main(["check", "run"]) == 1
         assert str(path.relative_to(work)) in capsys.readouterr().out
-    for reader in (["plan", "tampered.yaml", "--run", "run"], ["why", "run", "0"]):
+    for reader in (["plan", "tampered.yaml", "--run", "run", "--against", "run"], ["why", "run", "0"]):
         assert main(reader) in (0, 1)
         said = capsys.readouterr()
         assert "Traceback" not in said.err

@@ -68,3 +68,19 @@ def test_a_flipped_byte_is_found_when_the_rows_are_read_and_the_file_set_aside(t
         open_part(part.path).read()
     assert not part.path.exists()
     assert (tmp_path / "damaged" / "steps" / "answers" / part.path.name).exists()
+
+
+def test_a_part_that_a_run_replaces_while_it_is_read_is_not_set_aside(tmp_path: Path) -> None:
+    first = write(tmp_path, ["kept"] * 3)
+    second = write_part(
+        first.path.parent,
+        first.read(fate=None).slice(1),
+        start=0,
+        stop=3,
+        basis="b",
+        rows_in=3,
+        usage=Usage(),
+    )
+    with pytest.raises(StoreError, match="was replaced while it was read: ask again"):
+        first.read()
+    assert second.read().num_rows == 2

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 from pathlib import Path
@@ -214,3 +215,23 @@ def test_a_part_that_the_manifest_does_not_mean_is_set_aside(run: RunDirectory) 
     told = run.step("answers", PRINT).repair("rows")
     assert len(told) == 1
     assert "another file is in its place" in told[0]
+
+
+def test_a_lock_that_is_replaced_between_opening_and_locking_does_not_count(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real, calls = run.path / "lock", fcntl.flock, list[int]()
+
+    def flock(handle: int, how: int) -> None:
+        if not calls:
+            path.unlink()
+            path.touch()
+        calls.append(how)
+        real(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with run.lock() as held:
+        assert held._handle is not None
+        assert os.path.samestat(os.fstat(held._handle), path.lstat())
+        assert path.read_text() == str(os.getpid())
+    assert len(calls) == 2
