@@ -82,8 +82,7 @@ def _tests(job: Mapping[str, Any], judge: Judge, report: Report) -> None:
     _import_as_module(judge)
     judge.watch(tests)
     judge.bring(naming.visible(judge.names, tests), space)
-    for name in naming.free(tests):
-        judge.trust(space.get(name))
+    _trust(judge, space, tests)
     unit_tests.run(tests, space, report.note, report.end)
     if job["count_lines"]:
         lines, why = judge.ask("lines", None)
@@ -101,8 +100,7 @@ def _doctests(job: Mapping[str, Any], judge: Judge, report: Report) -> None:
     def bring(name: str, source: str) -> dict[str, Any]:
         space: dict[str, Any] = {"__name__": "program"}
         judge.bring(naming.visible(judge.names, source, name.partition(".")[0]), space)
-        for used in {*naming.free(source), name.partition(".")[0]}:
-            judge.trust(space.get(used))
+        _trust(judge, space, source, name.partition(".")[0])
         return space
 
     doctests.run_apart(program, bring, report.note)
@@ -128,6 +126,13 @@ def _compare(job: Mapping[str, Any], judge: Judge, report: Report) -> None:
     judge.watch_random()
     program = judge.global_value(name)
     comparing.run(reference[name], program, draw, job["count"], job["seed"], report.note, report.end)
+
+
+def _trust(judge: Judge, space: Mapping[str, Any], tests: str, own: str = "") -> None:
+    """The operators of the classes that the tests name: their word counts. ``own``: a class that they belong to."""
+    if any(isinstance(value, type) for value in space.values()):
+        for name in {*naming.free(tests), own}:
+            judge.trust(space.get(name))
 
 
 def _namespace(name: str, source: str, filename: str) -> dict[str, Any]:
