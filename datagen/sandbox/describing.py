@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .wire import Encoder, Node
 
 #: Modules whose names mean something to a test framework. None of theirs is told by its name.
-FRAMEWORKS = frozenset(("unittest", "doctest", "test", "pytest", "_pytest", "pluggy", "hypothesis", "nose"))
+FRAMEWORKS = frozenset(("unittest", "doctest", "test", "pytest", "_pytest", "pluggy", "hypothesis", "nose", "sandbox"))
 #: Installed packages of which each side has its own, like the standard library: their values travel as plain data.
 PACKAGES = frozenset(("numpy",))
 #: Immutable values: an instance of a subclass has one inside.

@@ -99,8 +99,7 @@ class Judge(Peer):
             raise error
         return error
 
-    def raised(self, error: Any) -> BaseException:
-        error = super().raised(error)
+    def raised(self, error: BaseException) -> BaseException:
         module = str(getattr(type(error), "__module__", ""))
         if id(error) in self.numbers and module.partition(".")[0] in describing.FRAMEWORKS:
             # What a test gave to the program comes back out of it, where it would mean something to the framework.

@@ -86,6 +86,10 @@ class Peer:
         self.heard(beside)
         decoder = wire.Decoder(nodes, self)
         values = [decoder.value(slot) for slot in slots]
+        if verb in ("return", "raise") and len(values) != 1:
+            raise Malformed("an answer without a value")
+        if verb == "raise" and not isinstance(values[0], BaseException):
+            raise Malformed("something is raised that is no exception")
         self.shared.drop(dropped)
         for number in gone:
             held = self.mine.pop(number)
@@ -108,10 +112,8 @@ class Peer:
         """The exception to send for one that was raised."""
         return error
 
-    def raised(self, error: Any) -> BaseException:
+    def raised(self, error: BaseException) -> BaseException:
         """The exception to raise for one that came."""
-        if not isinstance(error, BaseException):
-            raise Malformed("something is raised that is no exception")
         return error
 
     def named(self, name: str) -> Any:
