@@ -189,7 +189,8 @@ def _warm_conversation(job: Mapping[str, Any]) -> None:
     json.loads(json.dumps(report.summed_up()))
     ours.close()
     thread.join()
-    warnings.filters[:], warnings.showwarning, doctest.OutputChecker.check_output = held  # type: ignore[method-assign]
+    filters: Any = warnings.filters
+    filters[:], warnings.showwarning, doctest.OutputChecker.check_output = held  # type: ignore[method-assign]
 
 
 def _warm_subject(channel: Any) -> None:

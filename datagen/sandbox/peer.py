@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
-from . import describing, proxies, wire
+from . import adopting, describing, wire
 from .sharing import Shared
 from .wire import Encoder, Malformed, Node
 
@@ -206,4 +206,4 @@ class Peer:
             return self.module(atom)
         if tag in ("type", "builtin"):
             return self.named(atom)
-        return proxies.adopt(self, tag, atom, values)
+        return adopting.adopt(self, tag, atom, values)

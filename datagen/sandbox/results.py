@@ -67,6 +67,8 @@ class Result:
     def from_dict(cls, found: Mapping[str, Any]) -> Result:
         """The result that the sandbox's supervisor sent."""
         tests = tuple(TestOutcome(*test) for test in found.get("tests", ()))
-        rest = {key: value for key, value in found.items() if key not in ("status", "tests", "program_operators")}
+        rest = {
+            key: value for key, value in found.items() if key not in ("status", "tests", "program_operators")
+        }
         operators = tuple(str(name) for name in found.get("program_operators", ()))
         return cls(status=Status(found["status"]), tests=tests, program_operators=operators, **rest)

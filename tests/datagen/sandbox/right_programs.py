@@ -1020,4 +1020,25 @@ x[0][0]=5
 assert x[1][0]==5
 """,
     ),
+    "logs": (
+        """
+import logging
+log = logging.getLogger("app")
+def f(x):
+    log.info("got %s", x)
+    logging.getLogger("other").error("no")
+    return x
+""",
+        """
+import unittest
+class T(unittest.TestCase):
+    def test_logs(self):
+        with self.assertLogs("app", level="INFO") as seen:
+            f(3)
+        self.assertEqual(seen.output, ["INFO:app:got 3"])
+    def test_no_logs(self):
+        with self.assertNoLogs("app", level="WARNING"):
+            f(3)
+""",
+    ),
 }

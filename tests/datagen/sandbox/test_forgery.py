@@ -122,7 +122,9 @@ def test_the_same_tests_pass_where_the_program_is_right(box: Sandbox) -> None:
         ("the tests read from frames", "import math\nassert f(1) == 2\nassert math.isclose(f(0.5), 1.5)"),
     ],
 )  # fmt: skip
-def test_the_tricks_work_where_tests_and_program_share_a_process(shared: Sandbox, name: str, tests: str) -> None:
+def test_the_tricks_work_where_tests_and_program_share_a_process(
+    shared: Sandbox, name: str, tests: str
+) -> None:
     assert shared.run_now(RunTests(FORGERIES[name], tests)).passed
 
 
@@ -150,7 +152,9 @@ def test_the_reference_is_nowhere_to_be_found(box: Sandbox, body: str) -> None:
         ("__eq__ = lambda s, o: True", "assert [f(1)] == [2] and {'k': f(1)} == {'k': 2}"),
     ],
 )
-def test_an_object_that_answers_what_the_tests_ask_is_no_verdict(box: Sandbox, method: str, tests: str) -> None:
+def test_an_object_that_answers_what_the_tests_ask_is_no_verdict(
+    box: Sandbox, method: str, tests: str
+) -> None:
     result = box.run_now(RunTests(answering(method), tests))
     assert result.status is Status.ERROR
     assert "they would have to trust the program's own operator" in result.message

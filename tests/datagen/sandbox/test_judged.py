@@ -72,8 +72,9 @@ def test_the_tests_see_no_helper_that_hides_a_builtin(box: Sandbox) -> None:
 
 
 def test_what_takes_one_process_says_so_and_how_to_have_it(box: Sandbox) -> None:
-    program, tests = "class Base:\n    def go(self): return self.step() + 1", (
-        "class Mine(Base):\n    def step(self): return 1\nassert Mine().go() == 2"
+    program, tests = (
+        "class Base:\n    def go(self): return self.step() + 1",
+        ("class Mine(Base):\n    def step(self): return 1\nassert Mine().go() == 2"),
     )
     result = box.run_now(RunTests(program, tests))
     assert result.status is Status.ERROR
@@ -92,7 +93,10 @@ def test_no_verdict_is_no_verdict_whatever_the_tests_catch(box: Sandbox) -> None
 
 def test_ends_of_the_programs_process(box: Sandbox) -> None:
     ends = {
-        "import os, signal\ndef f(): os.kill(os.getpid(), signal.SIGSEGV)": (Status.KILLED, "ended by SIGSEGV"),
+        "import os, signal\ndef f(): os.kill(os.getpid(), signal.SIGSEGV)": (
+            Status.KILLED,
+            "ended by SIGSEGV",
+        ),
         "import os\ndef f(): os._exit(0)": (Status.ERROR, "exited with code 0 before the end"),
         "def f(): return bytearray(10**10)": (Status.MEMORY, "raised MemoryError"),
         "def f():\n    while True: pass": (Status.TIMEOUT, "used more than 1 s of processor time"),
@@ -106,7 +110,7 @@ def test_ends_of_the_programs_process(box: Sandbox) -> None:
 def test_examples_are_taken_from_the_text(box: Sandbox) -> None:
     program = (
         '"""Of the module.\n\n>>> f(1)\n2\n"""\ndef f(x):\n    """\n    >>> f(2)\n    3\n    >>> print(f(1)); f("")\n'
-        "    Traceback (most recent call last):\n    TypeError: no\n    \"\"\"\n    return x + 1\n"
+        '    Traceback (most recent call last):\n    TypeError: no\n    """\n    return x + 1\n'
         "f.__doc__ = '>>> 1\\n1'\n"
         'class C:\n    """\n    >>> C().m()\n    {2, 1}\n    """\n    def m(self):\n        """\n        >>> C().m() == {1, 2}\n'
         '        True\n        """\n        return {1, 2}\n'
@@ -119,7 +123,9 @@ def test_examples_are_taken_from_the_text(box: Sandbox) -> None:
 
 
 def test_a_reference_is_compared_by_state_and_plain_data(box: Sandbox) -> None:
-    slots = "class P:\n    __slots__ = ('x',)\n    def __init__(self, x): self.x = x\ndef f(x: int): return P(x)"
+    slots = (
+        "class P:\n    __slots__ = ('x',)\n    def __init__(self, x): self.x = x\ndef f(x: int): return P(x)"
+    )
     pair = "from collections import namedtuple\nP = namedtuple('P', 'a b')\ndef f(x: int): return P(x, 1)"
     later = "async def f(x: int): return x"
     for program, wrong in ((slots, "P(x - 7)"), (pair, "P(x, 2)"), (later, "x + 1")):

@@ -30,7 +30,11 @@ KEYS = st.one_of(st.text(), st.integers(), st.tuples(st.integers(), st.text()), 
 VALUES = st.recursive(
     SCALARS,
     lambda inner: st.one_of(
-        st.lists(inner), st.tuples(inner, inner), st.dictionaries(KEYS, inner), st.sets(KEYS), st.frozensets(KEYS)
+        st.lists(inner),
+        st.tuples(inner, inner),
+        st.dictionaries(KEYS, inner),
+        st.sets(KEYS),
+        st.frozensets(KEYS),
     ),
     max_leaves=20,
 )
