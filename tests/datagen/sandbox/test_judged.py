@@ -172,3 +172,15 @@ def test_functions_whose_doctests_pass_pass(box: Sandbox) -> None:
         runs[f"{row['id']} as tests"] = box._submit(job, None)
     assert len(runs) > 100
     assert _shown({name: run.result() for name, run in runs.items()}) == {}
+
+
+def test_a_class_of_the_library_that_the_program_changes_is_the_programs(box: Sandbox) -> None:
+    program = (
+        "import statistics\nfrom statistics import NormalDist\ndef overlap(self, other): return 7\n"
+        "NormalDist.overlap = lambda *args: overlap(*args)"
+    )
+    tests = "assert NormalDist(1, 2).overlap(NormalDist(1, 2)) == {}"
+    assert box.run_now(RunTests(program, tests.format(7))).passed
+    assert not box.run_now(RunTests(program, tests.format(1.0))).passed
+    plain = "from statistics import NormalDist"
+    assert box.run_now(RunTests(plain, tests.format(1.0))).passed
