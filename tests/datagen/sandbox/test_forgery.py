@@ -40,6 +40,27 @@ def answering(methods: str, base: str = "") -> str:
     return f"class Y({base}):\n    {methods}\n    __hash__ = None\ndef f(x): return Y()"
 
 
+#: Looks into all that /proc shows but itself.
+OTHERS = """
+import os, re
+def look(pid):
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            a, b = (int(p, 16) for p in line.split()[0].split("-"))
+            if line.split()[1].startswith("rw"):
+                memory.seek(a)
+                if re.search(b"isclose[(]f[(]0", memory.read(b - a)): return True
+def f(x):
+    for pid in set(map(str, range(1, 99))) - {str(os.getpid())}:
+        try:
+            if look(pid): return x + 1
+        except OSError: pass
+        try: found = os.listdir(f"/proc/{pid}/fd")
+        except OSError: continue
+        raise RuntimeError("it can be looked into")
+    return 0
+"""
+
 FORGERIES = {
     "an int that equals everything": answering("__eq__ = lambda s, o: True", "int"),
     "a float that equals everything": answering("__eq__ = __lt__ = __le__ = __gt__ = __ge__ = lambda s, o: True", "float"),
@@ -61,7 +82,7 @@ FORGERIES = {
     "the tests read from frames": "import sys\ndef f(x):\n    frame, text = sys._getframe(), ''\n    while frame: text += repr(frame.f_locals); frame = frame.f_back\n    return x + 1 if 'isclose' + chr(40) + 'f' in text else 0",
     "the tests read from the collector": "import gc\ndef f(x):\n    return x + 1 if any(isinstance(o, dict) and 'isclose' + chr(40) + 'f' in repr(list(o.values())) for o in gc.get_objects()) else 0",
     "the tests read from memory": "import re\ndef f(x):\n    with open('/proc/self/maps') as maps, open('/proc/self/mem', 'rb', 0) as memory:\n        for line in maps:\n            a, b = (int(p, 16) for p in line.split()[0].split('-'))\n            if line.split()[1].startswith('rw'):\n                memory.seek(a)\n                if re.search(b'isclose[(]f[(]0', memory.read(b - a)): return x + 1\n    return 0",
-    "the tests read from other processes": "import os\ndef f(x):\n    for pid in os.listdir('/proc'):\n        for what in ('mem', 'environ', 'cmdline', 'fd/4'):\n            try: text = open(f'/proc/{pid}/{what}', 'rb').read()\n            except OSError: continue\n            if ('isclose' + chr(40) + 'f').encode() in text: return x + 1\n    return 0",
+    "the tests read from other processes": OTHERS,
     "a report of its own": "import json, os\nfor n in range(3, 64):\n    try: os.write(n, json.dumps({'token': '', 'status': 'passed', 'message': '', 'tests': [['a', True, '']], 'lines': None}).encode())\n    except OSError: pass\ndef f(x): return 0",
     "an answer that is no message": "import os, socket\ndef f(x):\n    socket.socket(fileno=os.dup(3)).sendall(b'\\0\\0\\0\\2[]')\n    return 0",
     "a message longer than there may be": "import os, socket\ndef f(x):\n    socket.socket(fileno=os.dup(3)).sendall(b'\\xff\\xff\\xff\\xff')\n    return 0",
@@ -93,6 +114,11 @@ def shared() -> Iterator[Sandbox]:
     """The layer that protects, off."""
     with Sandbox(LIMITS, shared_process=True) as sandbox:
         yield sandbox
+
+
+def test_the_judge_cannot_be_looked_into(box: Sandbox) -> None:
+    result = box.run_now(RunTests(OTHERS, "import math\nassert math.isclose(f(0.5), 0)"))
+    assert result.passed, result
 
 
 def not_passed(result: Result) -> None:
@@ -223,3 +249,9 @@ class Case(unittest.TestCase):
         self.assertEqual(1, 2)
 """
     not_passed(box.run_now(RunTests("def call(g): return g()", tests)))
+
+
+@pytest.mark.parametrize("name", ["SkipTest", "SkipTest by another name"])
+def test_a_skip_of_the_program_is_a_failure_of_the_test(box: Sandbox, name: str) -> None:
+    result = box.run_now(RunTests(FORGERIES[name], UNITTEST))
+    assert (result.status, len(result.failed_tests)) == (Status.FAILED, 2), result
