@@ -17,17 +17,21 @@ _HERE = os.path.dirname(__file__)
 _frame = sys._getframe
 #: Audited events by which a program could reach the count, or work where nobody counts.
 _REACHING = frozenset(
-    ("sys.settrace", "sys.setprofile", "sys._getframe", "sys._current_frames", "sys._current_exceptions")
-    + ("gc.get_objects", "gc.get_referrers", "gc.get_referents", "code.__new__", "marshal.loads")
-    + ("sys.monitoring.register_callback", "object.__getattr__")
-)
+    (
+        "sys.settrace", "sys.setprofile", "sys._getframe", "sys._current_frames", "sys._current_exceptions",
+        "gc.get_objects", "gc.get_referrers", "gc.get_referents", "code.__new__", "marshal.loads",
+        "sys.monitoring.register_callback", "object.__getattr__",
+    )
+)  # fmt: skip
 _ELSEWHERE = frozenset(
     ("os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system", "subprocess.Popen", "pty.spawn")
 )
 _SWITCHED_OFF = "the count of its executed lines was switched off"
 _FRAMES = frozenset(("tb_frame", "gi_frame", "cr_frame", "ag_frame"))
 #: Functions of the library that hand a frame, or the C library, to who calls them.
-_HANDING = frozenset(("currentframe", "stack", "trace", "getouterframes", "getinnerframes", "walk_tb", "walk_stack"))
+_HANDING = frozenset(
+    ("currentframe", "stack", "trace", "getouterframes", "getinnerframes", "walk_tb", "walk_stack")
+)
 
 
 class LineCount:
@@ -42,7 +46,9 @@ class LineCount:
         self._tests = tests
         folders = [os.path.dirname(os.__file__), *(path for path in sys.path if path.endswith("-packages"))]
         self._genuine = Genuine(folders)
-        self._own = {id(vars(module)) for name, module in sys.modules.items() if name.partition(".")[0] == "sandbox"}
+        self._own = {
+            id(vars(module)) for name, module in sys.modules.items() if name.partition(".")[0] == "sandbox"
+        }
         self._lines = itertools.count()
         self._why: str | None = None
         self._trace = _tracer(self._lines, self._counts)
@@ -67,14 +73,16 @@ class LineCount:
                 self._why = self._why or "it starts a thread in which its lines are not counted"
             return start(function, *arguments)
 
-        _thread.start_new_thread = _thread.start_new = started  # type: ignore[misc]
+        _thread.start_new_thread = _thread.start_new = started
         threading._start_new_thread = started  # type: ignore[attr-defined]
 
     def told(self) -> tuple[int, str | None]:
         """How many lines so far, and why that is not all of them, if it is not."""
         if self._why is None and self._tracing_now() is not self._trace:
-            self._why = _SWITCHED_OFF  # by the interpreter, where the trace function came to the limit of recursion
-        return self._lines.__reduce__()[1][0], self._why
+            self._why = (
+                _SWITCHED_OFF  # by the interpreter, where the trace function came to the limit of recursion
+            )
+        return int(self._lines.__reduce__()[1][0]), self._why
 
     def _counts(self, frame: FrameType) -> bool:
         code = frame.f_code
@@ -127,7 +135,9 @@ def _tracing(code: CodeType, trace: Any) -> bool:
     return code is _BOOTSTRAP_INNER.__code__ and threading._trace_hook is trace  # type: ignore[attr-defined]
 
 
-def _tracer(lines: Iterable[int], counts: Callable[[FrameType], bool]) -> Callable[[FrameType, str, Any], Any]:
+def _tracer(
+    lines: Iterable[int], counts: Callable[[FrameType], bool]
+) -> Callable[[FrameType, str, Any], Any]:
     add = iter(lines).__next__
 
     def line(frame: FrameType, event: str, argument: Any) -> Any:

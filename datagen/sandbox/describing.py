@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from .wire import Encoder, Node
 
 #: Modules whose names mean something to a test framework. None of theirs is told by its name.
-FRAMEWORKS = frozenset(("unittest", "doctest", "test", "pytest", "_pytest", "pluggy", "hypothesis", "nose"))
+FRAMEWORKS = frozenset(
+    ("unittest", "doctest", "test", "pytest", "_pytest", "pluggy", "hypothesis", "nose", "sandbox")
+)
 #: Installed packages of which each side has its own, like the standard library: their values travel as plain data.
 PACKAGES = frozenset(("numpy",))
 #: Immutable values: an instance of a subclass has one inside.
@@ -36,6 +38,7 @@ _ITERATORS = (
     type(iter(range(1 << 70))), type(iter({}.values())), type(iter({}.items())), type(reversed([])),
     *(kind for kind in vars(itertools).values() if isinstance(kind, type)),
 )  # fmt: skip
+_HEAP_TYPE = 1 << 9
 _AWAITABLES = (types.CoroutineType,)
 
 
@@ -57,7 +60,15 @@ def standard_name(kind: Any) -> str | None:
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)
-    return f"{module}:{name}" if found is kind else None
+    return f"{module}:{name}" if found is kind and not _changed(kind) else None
+
+
+def _changed(kind: Any) -> bool:
+    """Whether the program has put a function of its own into a class of the library, which is its own class then."""
+    if not isinstance(kind, type) or not kind.__flags__ & _HEAP_TYPE:
+        return False
+    functions = (value for value in kind.__dict__.values() if type(value) is types.FunctionType)
+    return any(function.__globals__.get("__name__") == "program" for function in functions)
 
 
 def node(side: Peer, value: Any, encoder: Encoder) -> Node:
@@ -95,7 +106,11 @@ def _instance(side: Peer, value: Any, kind: type, encoder: Encoder) -> Node:
     base = _first(kind, STORED)
     if base is not None:
         number = None if kind in side.theirs_made else side.export(value)
-        return ["stored", number, [encoder.slot(kind), encoder.slot(base.__new__(base, *_stored(base, value)))]]
+        return [
+            "stored",
+            number,
+            [encoder.slot(kind), encoder.slot(base.__new__(base, *_stored(base, value)))],
+        ]
     if standard_name(kind) is not None:
         shape = side.shapes.get(kind)
         if shape is None:
@@ -124,10 +139,9 @@ def _stored(base: type, value: Any) -> list[Any]:
 
 def contents(value: Any) -> Any:
     """A plain copy of an instance of a container's subclass."""
-    base = _first(type(value), CONTAINED)
+    base: Any = _first(type(value), CONTAINED)
     if base is dict:
         return dict(dict.items(value))
-    assert base is not None
     return base(base.__iter__(value))
 
 
@@ -201,10 +215,14 @@ def _class(side: Peer, told: Any, kind: type, encoder: Encoder) -> Node:
     }
     values: list[Any] = []
     if facts["kind"] == "enum":
-        members = list(kind.__members__.items())
+        members = list(kind.__members__.items())  # type: ignore[attr-defined]
         facts["members"] = [name for name, _ in members]
         facts["mixed"] = next(
-            (name for base in kind.__mro__[1:] if (name := standard_name(base)) is not None and enum.Enum in base.__mro__),
+            (
+                name
+                for base in kind.__mro__[1:]
+                if (name := standard_name(base)) is not None and enum.Enum in base.__mro__
+            ),
             "enum:Enum",
         )
         stored = _first(kind, STORED)

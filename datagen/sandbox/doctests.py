@@ -65,7 +65,9 @@ def run_apart(
     """
     runner = _Runner(note)
     for name, line, text in docstrings(program):
-        found = doctest.DocTestParser().get_doctest(text, {}, f"program.{name}" if name else "program", "<program>", line)
+        found = doctest.DocTestParser().get_doctest(
+            text, {}, f"program.{name}" if name else "program", "<program>", line
+        )
         if found.examples:
             source = "".join(example.source for example in found.examples)
             found.globs = bring(name, source)

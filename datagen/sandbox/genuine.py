@@ -70,7 +70,9 @@ class Genuine:
     def _file(self, name: str) -> str | None:
         if name.startswith(_FROZEN):
             path = os.path.join(self._library, name[len(_FROZEN) : -1].replace(".", "/"))
-            return next((found for found in (f"{path}.py", f"{path}/__init__.py") if os.path.isfile(found)), None)
+            return next(
+                (found for found in (f"{path}.py", f"{path}/__init__.py") if os.path.isfile(found)), None
+            )
         name = os.path.normpath(name)
         return name if name.startswith(self._folders) and os.path.isfile(name) else None
 

@@ -7,13 +7,19 @@ process that began, so an early exit or a fork proves nothing; see docs/sandbox.
 from __future__ import annotations
 
 import ast
+import contextlib
+import doctest
+import gc
 import json
 import linecache
 import os
 import random
 import signal
+import socket
 import sys
+import threading
 import types
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -74,7 +80,7 @@ class Report:
 def carry_out(job: Mapping[str, Any], channel: int, token: str) -> NoReturn:
     """Do the job, write the report to ``channel``, and end the process without any further cleaning up."""
     me, getpid, leave = os.getpid(), os.getpid, os._exit
-    write, encode, streams = os.write, json.dumps, _fresh_streams()
+    write, encode, streams = os.write, json.dumps, (sys.stdout, sys.stderr)
     report = Report()
     seed(job["random_seed"])
     try:
@@ -92,11 +98,12 @@ def carry_out(job: Mapping[str, Any], channel: int, token: str) -> NoReturn:
     leave(0)
 
 
-def judge(job: Mapping[str, Any], process: int, socket: Any, channel: int, token: str) -> NoReturn:
+def judge(job: Mapping[str, Any], process: int, asking: Any, channel: int, token: str) -> NoReturn:
     """Do the job with the program in another process, end that, and write the report to ``channel``."""
-    streams = _fresh_streams()
+    gc.disable()  # what the tests make is small, and gone with this process
+    streams = (sys.stdout, sys.stderr)
     seed(job["random_seed"])
-    report, ended = judging.judged(job, socket)
+    report, ended = judging.judged(job, asking)
     if not ended:
         os.kill(process, signal.SIGKILL)
     status = os.waitpid(process, 0)[1]
@@ -110,7 +117,6 @@ def judge(job: Mapping[str, Any], process: int, socket: Any, channel: int, token
 
 def answer(descriptor: int) -> NoReturn:
     """Be the program's process, which the judge asks by this socket."""
-    _fresh_streams()
     subject.serve(descriptor)
 
 
@@ -130,13 +136,12 @@ def seed(number: int | None) -> None:
         numpy.seed(number)
 
 
-def _fresh_streams() -> tuple[Any, Any]:
-    """Standard streams of this run's own, over its descriptors 0 to 2."""
+def fresh_streams() -> None:
+    """Standard streams over descriptors 0 to 2, whatever those will be. Nothing has been read from or written to them."""
     sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.argv = ["program.py"]
-    return sys.stdout, sys.stderr
 
 
 def module(name: str) -> dict[str, Any]:
@@ -151,6 +156,8 @@ def remember(source: str, name: str) -> None:
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
 
 
+#: How often what a run does is done beforehand: the interpreter makes code faster that it has run some times.
+WARM_RUNS = 12
 WARM = 'def f(x):\n    """\n    >>> f(1)\n    2\n    >>> f(2)\n    4\n    """\n    return x + 1\n'
 
 
@@ -165,8 +172,30 @@ def warm() -> None:
     _tests(job, report)
     _doctests(job, report)
     report.summed_up()
-    del sys.modules["program"]
+    for number in range(WARM_RUNS):
+        _warm_conversation({**job, "kind": ("tests", "doctests")[number % 4 == 3]})
+    for name in ("program", "solution", "tests"):
+        sys.modules.pop(name, None)
     linecache.clearcache()
+
+
+def _warm_conversation(job: Mapping[str, Any]) -> None:
+    """A judged run within this process, of which nothing stays."""
+    ours, theirs = socket.socketpair()
+    held = warnings.filters[:], warnings.showwarning, doctest.OutputChecker.check_output
+    thread = threading.Thread(target=_warm_subject, args=(theirs,))
+    thread.start()
+    report, _ = judging.judged({**job, "random_seed": 0, "count_lines": False}, ours)
+    json.loads(json.dumps(report.summed_up()))
+    ours.close()
+    thread.join()
+    filters: Any = warnings.filters
+    filters[:], warnings.showwarning, doctest.OutputChecker.check_output = held  # type: ignore[method-assign]
+
+
+def _warm_subject(channel: Any) -> None:
+    with contextlib.suppress(EOFError), channel:
+        subject.Subject(channel).serve()
 
 
 def define(source: str, name: str = "program", filename: str = PROGRAM) -> dict[str, Any]:

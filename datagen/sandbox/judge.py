@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import random
 import socket
 import sys
 import types
@@ -12,7 +11,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from . import answering, describing, naming
+from . import answering, describing, watching
 from .failing import NoVerdict, SubjectGone
 from .peer import Peer
 from .proxies import Remote
@@ -20,16 +19,14 @@ from .specials import CALCULATING, FORGEABLE, PREDICATES, SPECIALS
 from .wire import Malformed
 
 BROKE_OFF = "the program broke off the conversation with its tests"
-#: Tests may put something else in its place.
-_getcwd = os.getcwd
 #: Importing these does more than to define names.
 _LOUD = frozenset(("antigravity", "this", "idlelib", "turtledemo"))
 #: What the program may read of the functions and objects that tests give it, beside public attributes.
 _READABLE = SPECIALS | {"__name__", "__qualname__", "__doc__", "__module__"}
-_VERBS = frozenset(
-    ("call", "get", "set", "delete", "op", "next", "send", "throw", "close", "anext", "start", "step", "cancel")
-    + ("signature", "copy", "deepcopy", "contents", "item")
-)
+_BY_NUMBER = frozenset(("next", "send", "throw", "anext", "step", "cancel"))
+_VERBS = _BY_NUMBER | {
+    *("call", "get", "set", "delete", "op", "close", "start", "signature", "copy", "deepcopy", "contents"),
+}
 
 
 class Judge(Peer):
@@ -46,9 +43,10 @@ class Judge(Peer):
         self._spaces: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self._streams = sys.stdout, sys.stderr
         self._stdin = self._first_stdin = sys.stdin
-        self._environment = _environment()
-        self._folder = _folder()
-        self._random: Any = None
+        self._environment = watching.environment()
+        self._folder = watching.folder()
+        #: Where ``random`` is to start over in the program's process too: a list of it; None.
+        self.random_seed: list[Any] | None = None
         self._stale: list[str] = []
         self._asking = self._answering = 0
 
@@ -59,7 +57,9 @@ class Judge(Peer):
         try:
             if sys.stdin is not self._stdin:
                 self._stdin = sys.stdin
-                super().ask("patch", ["sys", "stdin"], *([] if sys.stdin is self._first_stdin else [sys.stdin]))
+                super().ask(
+                    "patch", ["sys", "stdin"], *([] if sys.stdin is self._first_stdin else [sys.stdin])
+                )
             return super().ask(verb, atom, *values)
         finally:
             self._asking -= 1
@@ -99,8 +99,7 @@ class Judge(Peer):
             raise error
         return error
 
-    def raised(self, error: Any) -> BaseException:
-        error = super().raised(error)
+    def raised(self, error: BaseException) -> BaseException:
         module = str(getattr(type(error), "__module__", ""))
         if id(error) in self.numbers and module.partition(".")[0] in describing.FRAMEWORKS:
             # What a test gave to the program comes back out of it, where it would mean something to the framework.
@@ -109,11 +108,11 @@ class Judge(Peer):
 
     def beside(self) -> Any:
         more: dict[str, Any] = {}
-        if self._random is not None:
-            more["random"], self._random = self._random[0], None
-        if (now := _environment()) != self._environment:
+        if self.random_seed is not None:
+            more["random"], self.random_seed = self.random_seed[0], None
+        if (now := watching.environment()) != self._environment:
             more["environment"], self._environment = dict(os.environ), now
-        if (folder := _folder()) != self._folder:
+        if (folder := watching.folder()) != self._folder:
             more["folder"] = self._folder = folder
         captured = [sys.stdout is not self._streams[0], sys.stderr is not self._streams[1]]
         return [captured, more or None]
@@ -121,11 +120,13 @@ class Judge(Peer):
     def heard(self, beside: Any) -> None:
         if beside is None:
             return
-        texts, warned, stale = beside
+        texts, warned, stale, logs = beside
         for name, text in zip(("stdout", "stderr"), texts, strict=True):
             if text:
                 getattr(sys, name).write(str(text))
         self._stale += [str(name) for name in stale]
+        for record in logs:
+            watching.logged(*record)
         for name, category, text, line in warned:
             kind: Any = None if name is None else self.look_up(name)
             if not (isinstance(kind, type) and issubclass(kind, Warning)):
@@ -137,11 +138,9 @@ class Judge(Peer):
     def do(self, verb: str, atom: Any, values: list[Any]) -> Any:
         if verb not in _VERBS:
             raise Malformed("an unknown request")
-        if verb not in ("next", "send", "throw", "anext", "step", "cancel") and (
-            not values or id(values[0]) not in self.numbers
-        ):
-            if verb != "close" or type(atom) is not int:
-                raise Malformed("a request about what was not given")
+        by_number = verb in _BY_NUMBER or (verb == "close" and type(atom) is int)
+        if not by_number and (not values or id(values[0]) not in self.numbers):
+            raise Malformed("a request about what was not given")
         if verb == "op" and atom not in SPECIALS:
             raise Malformed("an unknown operator")
         if verb == "get" and (type(atom) is not str or (atom.startswith("_") and atom not in _READABLE)):
@@ -156,7 +155,12 @@ class Judge(Peer):
 
     def _changeable(self, target: Any, name: Any) -> None:
         held = isinstance(target, (type, types.FunctionType, types.MethodType, types.ModuleType))
-        if held or type(name) is not str or name.startswith("_") or callable(getattr(type(target), name, None)):
+        if (
+            held
+            or type(name) is not str
+            or name.startswith("_")
+            or callable(getattr(type(target), name, None))
+        ):
             raise AttributeError(f"the program cannot change {name!r} of what the tests gave it")
 
     def named(self, name: str) -> Any:
@@ -213,7 +217,9 @@ class Judge(Peer):
         given = self._answering and name in CALCULATING
         if not self.trusts(kind) and not given and id(arguments[0]) not in self.their_numbers:
             raise self._untrusted(kind, name)
-        if name in kind.__dict__.get("_inherited_", ()) and not (name.startswith("__i") and name != "__index__"):
+        if name in kind.__dict__.get("_inherited_", ()) and not (
+            name.startswith("__i") and name != "__index__"
+        ):
             held = self.ask("contents", None, target)
             return getattr(type(held), name)(held, *(self._contents(value) for value in arguments))
         self._probe(kind, name, target, arguments[0])
@@ -236,11 +242,13 @@ class Judge(Peer):
             return
         self._probed.add((kind, name))
         try:
-            said = super().operate(name, target, (_unknown(other),))
+            said = super().operate(name, target, (watching.unknown(other),))
         except Exception:
             return
         if said is not NotImplemented and bool(said) is always:
-            raise self.no_verdict(f"the program's {kind.__qualname__}.{name} says {said!r} whatever it is asked about")
+            raise self.no_verdict(
+                f"the program's {kind.__qualname__}.{name} says {said!r} whatever it is asked about"
+            )
 
     # The names of the program.
 
@@ -275,68 +283,3 @@ class Judge(Peer):
             names = [name for name in stale if name in brought and space.get(name) is brought[name]]
             for name, value in zip(names, self.ask("globals", names) if names else (), strict=False):
                 space[name] = brought[name] = value
-
-    def watch(self, tests: str) -> None:
-        """Note what these tests do to this process that the program is to feel."""
-        names = naming.words(tests)
-        if "random" in names:
-            self.watch_random()
-        if names & {"patch", "setattr", "mock", "monkeypatch"} or "builtins" in names:
-            self.watch_modules(names & set(sys.modules))
-
-    def watch_random(self) -> None:
-        """Let ``random.seed`` in the tests reach the program too."""
-        seed = random.seed
-
-        def seeded(a: Any = None, version: int = 2) -> None:
-            seed(a, version)
-            if isinstance(a, (int, float, str)):
-                self._random = [a]
-
-        random.seed = seeded  # type: ignore[assignment]
-
-    def watch_modules(self, names: Iterable[str]) -> None:
-        """Let what the tests put in place of a module's function stand there for the program too."""
-        for name in names:
-            module = sys.modules.get(name)
-            if type(module) is types.ModuleType:
-                module.__class__ = type("module", (_Watched,), {"_judge_": self, "_before_": {}})
-
-
-class _Watched(types.ModuleType):
-    _judge_: Judge
-    _before_: dict[str, Any]
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        before = self._before_.setdefault(name, getattr(self, name, None))
-        super().__setattr__(name, value)
-        if value is before:
-            self._judge_.ask("patch", [self.__name__, name])
-        else:
-            self._judge_.ask("patch", [self.__name__, name], value)
-
-
-def _unknown(other: Any) -> Any:
-    """Something like ``other`` that nobody has seen."""
-    number = random.Random(os.urandom(8)).getrandbits(60)
-    if isinstance(other, str):
-        return f"{number:x}"
-    if isinstance(other, (int, float)):
-        return type(other)(number) if type(other) in (int, float) else number
-    if isinstance(other, (list, tuple, set, frozenset)):
-        return [f"{number:x}"] if isinstance(other, list) else tuple([f"{number:x}"])
-    return type(f"T{number:x}", (), {})()
-
-
-def _environment() -> Any:
-    return dict(os.environ._data)  # type: ignore[attr-defined]
-
-
-def _folder() -> str:
-    try:
-        return _getcwd()
-    except OSError:
-        return "/"
-
-
-

@@ -11,7 +11,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import comparing, doctests, naming, unit_tests
+from . import comparing, doctests, naming, unit_tests, watching
 from .failing import NoVerdict
 from .judge import Judge
 
@@ -46,7 +46,7 @@ def judged(job: Mapping[str, Any], channel: socket.socket) -> tuple[Report, bool
     from .harness import Report, describe
 
     judge, report = Judge(channel), Report()
-    doctest.OutputChecker.check_output = _same_output  # type: ignore[method-assign]
+    doctest.OutputChecker.check_output = _same_output  # type: ignore[method-assign, assignment]
     gone = False
     try:
         _JOBS[job["kind"]](job, judge, report)
@@ -80,10 +80,9 @@ def _tests(job: Mapping[str, Any], judge: Judge, report: Report) -> None:
     tests = job["tests"]
     space = _namespace("tests", tests, unit_tests.TESTS)
     _import_as_module(judge)
-    judge.watch(tests)
+    watching.watch(judge, tests)
     judge.bring(naming.visible(judge.names, tests), space)
-    for name in naming.free(tests):
-        judge.trust(space.get(name))
+    _trust(judge, space, tests)
     unit_tests.run(tests, space, report.note, report.end)
     if job["count_lines"]:
         lines, why = judge.ask("lines", None)
@@ -96,13 +95,12 @@ def _doctests(job: Mapping[str, Any], judge: Judge, report: Report) -> None:
     if not _loaded(judge, report, program, job):
         return
     _import_as_module(judge)
-    judge.watch(program)
+    watching.watch(judge, program)
 
     def bring(name: str, source: str) -> dict[str, Any]:
         space: dict[str, Any] = {"__name__": "program"}
         judge.bring(naming.visible(judge.names, source, name.partition(".")[0]), space)
-        for used in {*naming.free(source), name.partition(".")[0]}:
-            judge.trust(space.get(used))
+        _trust(judge, space, source, name.partition(".")[0])
         return space
 
     doctests.run_apart(program, bring, report.note)
@@ -125,9 +123,16 @@ def _compare(job: Mapping[str, Any], judge: Judge, report: Report) -> None:
     if name not in reference or name not in judge.names:
         report.end("error", f"no function {name!r} is defined")
         return
-    judge.watch_random()
+    watching.watch_random(judge)
     program = judge.global_value(name)
     comparing.run(reference[name], program, draw, job["count"], job["seed"], report.note, report.end)
+
+
+def _trust(judge: Judge, space: Mapping[str, Any], tests: str, own: str = "") -> None:
+    """The operators of the classes that the tests name: their word counts. ``own``: a class that they belong to."""
+    if any(isinstance(value, type) for value in space.values()):
+        for name in {*naming.free(tests), own}:
+            judge.trust(space.get(name))
 
 
 def _namespace(name: str, source: str, filename: str) -> dict[str, Any]:

@@ -70,9 +70,10 @@ def visible(names: Collection[str], tests: str, own: str = "") -> set[str]:
     A name of the program that hides a builtin is not one of them, unless it is what is tested: the tests use no other
     name of the program, or it is ``own``.
     """
-    used = free(tests) & set(names)
-    hiding = set() if used - _BUILTIN == set() else _BUILTIN - {own}
-    return {name for name in words(tests) & set(names) if name not in hiding and not _of_python(name)}
+    seen = {name for name in words(tests) & set(names) if not _of_python(name)}
+    if seen.isdisjoint(_BUILTIN) or not (free(tests) & set(names)) - _BUILTIN:
+        return seen
+    return seen - (_BUILTIN - {own})
 
 
 def _of_python(name: str) -> bool:

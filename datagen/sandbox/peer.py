@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
-from . import describing, proxies, wire
+from . import adopting, describing, wire
 from .sharing import Shared
 from .wire import Encoder, Malformed, Node
 
@@ -86,6 +86,10 @@ class Peer:
         self.heard(beside)
         decoder = wire.Decoder(nodes, self)
         values = [decoder.value(slot) for slot in slots]
+        if verb in ("return", "raise") and len(values) != 1:
+            raise Malformed("an answer without a value")
+        if verb == "raise" and not isinstance(values[0], BaseException):
+            raise Malformed("something is raised that is no exception")
         self.shared.drop(dropped)
         for number in gone:
             held = self.mine.pop(number)
@@ -108,10 +112,8 @@ class Peer:
         """The exception to send for one that was raised."""
         return error
 
-    def raised(self, error: Any) -> BaseException:
+    def raised(self, error: BaseException) -> BaseException:
         """The exception to raise for one that came."""
-        if not isinstance(error, BaseException):
-            raise Malformed("something is raised that is no exception")
         return error
 
     def named(self, name: str) -> Any:
@@ -204,4 +206,4 @@ class Peer:
             return self.module(atom)
         if tag in ("type", "builtin"):
             return self.named(atom)
-        return proxies.adopt(self, tag, atom, values)
+        return adopting.adopt(self, tag, atom, values)

@@ -7,24 +7,22 @@ the data model that it defines. One object there has one stand-in here, so ident
 from __future__ import annotations
 
 import abc
-import collections
-import dataclasses
 import enum
 import inspect
 import types
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from .failing import NeedsSharedProcess
 from .specials import SPECIALS
-from .wire import Malformed
 
 if TYPE_CHECKING:
     from .peer import Peer
 
-_STORED: dict[str, type] = {kind.__name__: kind for kind in (int, float, complex, str, bytes, tuple, frozenset)}
 #: What Python itself looks for in a class, and what no proxy has.
-_NEVER = frozenset(("__isabstractmethod__", "__set_name__", "__abstractmethods__", "__mro_entries__", "__objclass__"))
+_NEVER = frozenset(
+    ("__isabstractmethod__", "__set_name__", "__abstractmethods__", "__mro_entries__", "__objclass__")
+)
 
 _NOTED = frozenset(("__traceback__", "__cause__", "__context__", "__suppress_context__", "__notes__"))
 
@@ -67,7 +65,7 @@ class RemoteError(Attributes):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _NOTED:
-            BaseException.__setattr__(self, name, value)  # type: ignore[arg-type]
+            BaseException.__setattr__(self, name, value)
         else:
             Attributes.__setattr__(self, name, value)
 
@@ -159,13 +157,13 @@ class RemoteFunction:
     def __get__(self, owner: Any, kind: Any = None) -> Any:
         return self if owner is None else types.MethodType(self, owner)
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
         return types.FunctionType
 
     @property
     def __name__(self) -> str:
-        return self._name_
+        return str(self._name_)
 
     @property
     def __doc__(self) -> Any:  # type: ignore[override]
@@ -223,7 +221,10 @@ def signature(told: Any) -> inspect.Signature:
     return inspect.Signature(
         [
             inspect.Parameter(
-                name, inspect._ParameterKind(kind), default=default if there else empty, annotation=annotation[0] if annotation else empty
+                name,
+                inspect._ParameterKind(kind),
+                default=default if there else empty,
+                annotation=annotation[0] if annotation else empty,
             )
             for name, kind, there, default, annotation in parameters
         ],
@@ -244,45 +245,7 @@ def _call(self: Any, /, *arguments: Any, **named: Any) -> Any:
     return type(self)._peer_.call(self, arguments, named)
 
 
-_METHODS = {name: _special(name) for name in SPECIALS} | {"__call__": _call}
-
-
-def adopt(peer: Peer, tag: str, atom: Any, values: list[Any]) -> Any:
-    """What stands here for what the other side told of. Raises Malformed, or what making it raises."""
-    try:
-        make = _ADOPTED[tag]
-    except (KeyError, TypeError):
-        raise Malformed(f"an unknown kind of value: {str(tag)[:40]}") from None
-    return make(peer, atom, values)
-
-
-def _function(peer: Peer, atom: Any, values: list[Any]) -> Any:
-    number, name, kind = atom
-    known = peer.kept(number)
-    if known is not None:
-        return known
-    made = RemoteFunction(peer, str(name))
-    if kind != "async":
-        return peer.keep(number, made)
-
-    async def call(*arguments: Any, **named: Any) -> Any:
-        return await peer.call(call, arguments, named)
-
-    call.__name__ = call.__qualname__ = str(name)
-    return peer.keep(number, call)
-
-
-def _iterator(peer: Peer, atom: Any, values: list[Any]) -> Any:
-    number, kind, name = atom
-    known = peer.kept(number)
-    if known is not None:
-        return known
-    if kind == "iterator":
-        return peer.keep(number, RemoteIterator(peer, number, None if name is None else peer.look_up(name)))
-    # A generator asks by the number, so that it does not hold itself.
-    made: Any = _drawing(peer, number) if kind == "generator" else _drawing_awaited(peer, number)
-    made.__name__, made.__qualname__ = name
-    return peer.keep(number, made)
+METHODS = {name: _special(name) for name in SPECIALS} | {"__call__": _call}
 
 
 class RemoteIterator:
@@ -302,12 +265,12 @@ class RemoteIterator:
     def __repr__(self) -> str:
         return str(self._peer_.ask("op", "__repr__", self))
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
         return RemoteIterator if self._kind_ is None else self._kind_
 
 
-def _drawing(peer: Peer, number: int) -> Iterator[Any]:
+def drawing(peer: Peer, number: int) -> Generator[Any, Any, Any]:
     verb, value = "next", None
     while True:
         try:
@@ -324,185 +287,10 @@ def _drawing(peer: Peer, number: int) -> Iterator[Any]:
             verb, value = "throw", error
 
 
-async def _drawing_awaited(peer: Peer, number: int) -> AsyncIterator[Any]:
+async def drawing_awaited(peer: Peer, number: int) -> AsyncIterator[Any]:
     while True:
         try:
             found = await peer.ask("anext", number)
         except StopAsyncIteration:
             return
         yield found
-
-
-def _awaitable(peer: Peer, atom: Any, values: list[Any]) -> Any:
-    return peer.kept(atom) or peer.keep(atom, RemoteAwaitable(peer))
-
-
-def _object(peer: Peer, atom: Any, values: list[Any]) -> Any:
-    known = peer.kept(atom)
-    if known is not None:
-        return known
-    return peer.keep(atom, object.__new__(_theirs(peer, values[0])))
-
-
-def _stored(peer: Peer, atom: Any, values: list[Any]) -> Any:
-    kind, value = values
-    if kind not in peer.theirs_made:  # it comes back to where its class is
-        return _checked(type(value), kind).__new__(kind, value)
-    if not peer.trusts(kind) and not hasattr(kind, "_fields_"):
-        return value
-    known = None if atom is None else peer.kept(atom)
-    if known is not None:
-        return known
-    base = _checked(type(value), kind)
-    made = base.__new__(kind, value)
-    return made if atom is None else peer.keep(atom, made)
-
-
-def _checked(base: type, kind: type) -> Any:
-    if base not in kind.__mro__:
-        raise Malformed(f"a {base.__name__} for a {kind.__name__}")
-    return base
-
-
-def _contained(peer: Peer, atom: Any, values: list[Any]) -> Any:
-    kind, value = values
-    return _object(peer, atom, [kind]) if peer.trusts(_theirs(peer, kind)) else value
-
-
-def _theirs(peer: Peer, kind: Any) -> type:
-    if kind not in peer.theirs_made:
-        raise Malformed("an instance of what is no class of the other side")
-    return kind  # type: ignore[no-any-return]
-
-
-def _member(peer: Peer, atom: Any, values: list[Any]) -> Any:
-    kind, value = values
-    return kind(value) if atom is None else kind._member_map_[atom]
-
-
-def _error(peer: Peer, atom: Any, values: list[Any]) -> Any:
-    kind, arguments, flat, cause = values
-    known = None if atom is None else peer.kept(atom)
-    if known is not None:
-        return known
-    if not (isinstance(kind, type) and issubclass(kind, BaseException)) or type(arguments) is not tuple:
-        raise Malformed("no exception")
-    try:
-        error = kind.__new__(kind, *arguments) if isinstance(kind, RemoteMeta) else kind(*arguments)
-    except Exception:
-        error = kind.__new__(kind)
-    BaseException.__setattr__(error, "args", arguments)
-    for name, value in zip(flat[::2], flat[1::2], strict=True):
-        BaseException.__setattr__(error, name, value)
-    if isinstance(cause, BaseException):
-        BaseException.__setattr__(error, "__cause__", cause)
-    return error if atom is None else peer.keep(atom, error)
-
-
-def _class(peer: Peer, atom: Any, values: list[Any]) -> Any:
-    number, facts = atom
-    known = peer.kept(number)
-    if known is not None:
-        return known
-    if facts is None:
-        raise Malformed("a class that was not told of")
-    bases = values[: facts["bases"]]
-    if facts["kind"] == "enum":
-        made = _enumeration(peer, facts, values[facts["bases"] :])
-    else:
-        made = _mirrored(peer, facts, bases, values[facts["bases"] :])
-    peer.theirs_made.add(made)
-    peer.their_numbers[id(made)] = number
-    peer.theirs[number] = lambda: made
-    return made
-
-
-def _space(peer: Peer, facts: Any) -> dict[str, Any]:
-    names = {name: str(facts[name]) for name in ("qualname", "module")}
-    return {"_peer_": peer, "__module__": names["module"], "__qualname__": names["qualname"]}
-
-
-def _mirrored(peer: Peer, facts: Any, bases: list[Any], values: list[Any]) -> type:
-    space = _space(peer, facts)
-    for name in facts["specials"]:
-        space[name] = _METHODS[name]
-    if not facts["hashable"]:
-        space["__hash__"] = None
-    space["_inherited_"] = frozenset(facts["inherited"])
-    kind = facts["kind"]
-    first: list[type] = []
-    if kind == "error":
-        first = [RemoteError]
-        bases = [base for base in bases if issubclass(base, BaseException)] or [Exception]
-    elif kind in _STORED:
-        first = [Attributes]
-        bases = [base for base in bases if _STORED[kind] in base.__mro__] or [_with_fields(facts, values) or _STORED[kind]]
-    else:
-        space["__slots__"] = ()
-        bases = [base for base in bases if isinstance(base, RemoteMeta)]
-        first = [] if bases else [Remote]
-    if "dataclass" in facts:
-        space["__dataclass_fields__"] = {str(name): _field(str(name)) for name in facts["dataclass"]}
-    if facts["known"] is not None and (known := peer.look_up(facts["known"])) is not None:
-        space["__class__"] = property(lambda self: known)
-    if "fields" in facts:
-        space["_fields_"] = True
-    order = [base for base in first if not any(base in other.__mro__ for other in bases)] + bases
-    made = RemoteMeta(str(facts["name"]), tuple(dict.fromkeys(order)), space)
-    for name in facts["abcs"]:
-        if isinstance(known := peer.look_up(name), abc.ABCMeta):
-            known.register(made)
-    return made
-
-
-def _with_fields(facts: Any, values: list[Any]) -> type | None:
-    if "fields" not in facts:
-        return None
-    made: Any = collections.namedtuple(str(facts["name"]), facts["fields"])  # type: ignore[misc]  # noqa: PYI024
-    made._field_defaults = dict(values[0])
-    return made  # type: ignore[no-any-return]
-
-
-def _field(name: str) -> Any:
-    field: Any = dataclasses.field()
-    field.name, field.type, field._field_type = name, object, dataclasses._FIELD  # type: ignore[attr-defined]
-    return field
-
-
-def _enumeration(peer: Peer, facts: Any, values: list[Any]) -> type:
-    base = peer.look_up(facts["mixed"])
-    if not isinstance(base, enum.EnumMeta):
-        raise Malformed("no enumeration")
-    stored = _STORED.get(facts["stored"])
-    bases = (base,) if stored is None or stored in base.__mro__ else (stored, base)
-
-    def fill(space: Any) -> None:
-        space["__module__"], space["__qualname__"] = str(facts["module"]), str(facts["qualname"])
-        for name, value in zip(facts["members"], values, strict=True):
-            space[str(name)] = value
-
-    made: Any = types.new_class(str(facts["name"]), bases, {"metaclass": RemoteEnumMeta}, fill)
-    type.__setattr__(made, "_peer_", peer)
-    type.__setattr__(made, "__getattr__", _member_attribute)
-    for name in facts["specials"]:
-        type.__setattr__(made, name, _METHODS[name])
-    return made  # type: ignore[no-any-return]
-
-
-def _member_attribute(self: Any, name: str) -> Any:
-    if name.startswith("_"):
-        raise AttributeError(name)
-    return type(self)._peer_.get(self, name)
-
-
-_ADOPTED: dict[str, Callable[[Any, Any, list[Any]], Any]] = {
-    "function": _function,
-    "iterator": _iterator,
-    "awaitable": _awaitable,
-    "object": _object,
-    "stored": _stored,
-    "contained": _contained,
-    "member": _member,
-    "error": _error,
-    "class": _class,
-}

@@ -87,8 +87,7 @@ class Shared:
         """Forget those that only this table holds."""
         if not self._entries:
             return []
-        found = [entry.mark for entry in self._lonely()]
-        return found
+        return [entry.mark for entry in self._lonely()]
 
     def _lonely(self) -> Iterator[_Entry]:
         for mark in list(self._entries):

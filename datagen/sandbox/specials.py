@@ -8,7 +8,10 @@ _BINARY = (
     "add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "divmod", "pow", "lshift", "rshift", "and", "xor", "or",
 )  # fmt: skip
 CALCULATING = frozenset(
-    f"__{prefix}{name}__" for name in _BINARY for prefix in ("", "r", "i") if (prefix, name) != ("i", "divmod")
+    f"__{prefix}{name}__"
+    for name in _BINARY
+    for prefix in ("", "r", "i")
+    if (prefix, name) != ("i", "divmod")
 )
 FORGEABLE = frozenset((*COMPARING, *CALCULATING))
 #: Methods of built-in values by which tests ask a yes or no: an object of the program that only looks like one could always say yes.

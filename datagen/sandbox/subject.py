@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import random
 import socket
@@ -26,10 +27,11 @@ class Subject(Peer):
         self.count: Any = None
         self._printed = _Printed("stdout"), _Printed("stderr")
         self._warned: list[Any] = []
+        self._logged: list[Any] = []
         self._patched: dict[tuple[str, str], Any] = {}
         self._watched: dict[str, Any] = {}
         warnings.simplefilter("always")
-        warnings.showwarning = self._warn
+        warnings.showwarning = self._warn  # type: ignore[assignment]
 
     def serve(self) -> NoReturn:
         """Until the judge has heard enough."""
@@ -53,13 +55,14 @@ class Subject(Peer):
                 _EXIT(0)
 
     def beside(self) -> Any:
-        texts, warned, stale = [printed.drained() for printed in self._printed], self._warned, []
-        self._warned = []
+        texts, warned, logged = [printed.drained() for printed in self._printed], self._warned, self._logged
+        self._warned, self._logged = [], []
+        stale = []
         for name, value in self._watched.items():
             if name in self.space and self.space[name] is not value:
                 stale.append(name)
                 self._watched[name] = self.space[name]
-        return [texts, warned, stale] if any(texts) or warned or stale else None
+        return [texts, warned, stale, logged] if any(texts) or warned or stale or logged else None
 
     def heard(self, beside: Any) -> None:
         captured, more = beside
@@ -130,6 +133,18 @@ class Subject(Peer):
     def lines(self, atom: Any, values: list[Any]) -> Any:
         return self.count.told()
 
+    def tell_logs(self, atom: Any, values: list[Any]) -> None:
+        """Tell the judge of all that is logged from now on: it knows what its tests want to see."""
+        enabled, handle = logging.Logger.isEnabledFor, logging.Logger.callHandlers
+
+        def handled(logger: Any, record: Any) -> None:
+            self._logged.append([record.name, record.levelno, record.getMessage(), record.lineno])
+            if enabled(logger, record.levelno):
+                handle(logger, record)
+
+        logging.Logger.isEnabledFor = lambda logger, level: True  # type: ignore[method-assign, assignment]
+        logging.Logger.callHandlers = handled  # type: ignore[method-assign, assignment]
+
     def _warn(self, message: Any, category: Any, filename: str, lineno: int, *rest: Any) -> None:
         name = describing.standard_name(category)
         self._warned.append([name, category.__name__, str(message), lineno])
@@ -143,6 +158,7 @@ _OWN: dict[str, Callable[[Subject, Any, list[Any]], Any]] = {
     "delete global": Subject.delete_global,
     "patch": Subject.patch,
     "lines": Subject.lines,
+    "tell logs": Subject.tell_logs,
 }
 
 

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from datetime import time as time_of_day
 from decimal import Decimal
 from fractions import Fraction
@@ -66,7 +66,7 @@ _VALUES: dict[type, tuple[Callable[[Any], list[Any]], Callable[..., Any]]] = {
     ),
     timedelta: (lambda v: [v.days, v.seconds, v.microseconds], timedelta),
     timezone: (
-        lambda v: [v.utcoffset(None)] if v is timezone.utc else [v.utcoffset(None), v.tzname(None)],
+        lambda v: [v.utcoffset(None)] if v is UTC else [v.utcoffset(None), v.tzname(None)],
         timezone,
     ),
     uuid.UUID: (lambda v: [v.int], lambda number: uuid.UUID(int=number)),

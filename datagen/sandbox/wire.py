@@ -152,7 +152,7 @@ def _inline(kinds: set[type], found: Sequence[Any]) -> bool:
     """Whether scalars need no node: the common case, decided at the speed of C."""
     if len(kinds) == 1:
         if int in kinds:
-            return -_WIDEST <= min(found) and max(found) < _WIDEST
+            return bool(min(found) >= -_WIDEST and max(found) < _WIDEST)
         if float in kinds:
             return all(map(math.isfinite, found))
         if str in kinds:
@@ -213,6 +213,8 @@ def _fill_deque(held: Any, parts: list[Any]) -> None:
 
 
 _fill_dict = _fill_mapping(dict)
+
+
 def _attributes(held: Any) -> list[Any]:
     return _pairs(vars(held))
 
@@ -301,9 +303,7 @@ class Decoder:
                 continue
             node = self._nodes[index]
             missing = [
-                slot[0]
-                for slot in node[2]
-                if type(slot) is list and slot and slot[0] not in self._built
+                slot[0] for slot in node[2] if type(slot) is list and slot and slot[0] not in self._built
             ]
             if missing:
                 if index in entered or not all(

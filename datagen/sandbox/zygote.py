@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from . import genuine, harness, landlock, namespaces, processes, root, seccomp, supervisor, syscalls
 from .limits import Limits
 from .messages import receive, send
-from .worker import Place
+from .worker import Place, set_environment
 
 #: What tests and programs import most. Held by the zygote, so that they cost a run nothing.
 COMMON = (
@@ -49,6 +49,7 @@ def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
             with contextlib.suppress(ImportError):  # readline, say, is not in every Python
                 importlib.import_module(name)
         harness.warm()
+        harness.fresh_streams()
         genuine.remember_loaded()
         sys.path += place.packages
         for name in settings["preload"]:
@@ -88,6 +89,8 @@ def _isolate(settings: Mapping[str, Any]) -> Place:
     syscalls.set_hostname("sandbox")
     syscalls.last_capability()  # these two are worked out once, for all runs
     seccomp.encoded()
+    syscalls.bound_capabilities()  # takes none that this process has
+    set_environment(root.SCRATCH)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     return Place(True, True, user, separate, (), landlock.abi(), True, tuple(settings["packages"]))
 

@@ -77,7 +77,9 @@ class VerifySoundTests(ByRunning):
             again = await run(RunTests(program, left))
             runs.append(again)
             if not again.passed or len(again.tests) != kept:
-                return self._told(tests, kept, len(failed), f"what is left does not pass: {_said(again)}", runs)
+                return self._told(
+                    tests, kept, len(failed), f"what is left does not pass: {_said(again)}", runs
+                )
         return self._told(left, kept, len(failed), None, runs)
 
     def _told(

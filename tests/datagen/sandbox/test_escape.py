@@ -47,7 +47,10 @@ assert random.random() != 0.5
 import fractions, wave
 """
 UNTOUCHED_TESTS = (
-    UNTOUCHED.replace("[int(p) for p in os.listdir(\"/proc\") if p.isdigit()] == [os.getpid()]", "len(os.listdir('/proc')) > 1")
+    UNTOUCHED.replace(
+        '[int(p) for p in os.listdir("/proc") if p.isdigit()] == [os.getpid()]',
+        "len(os.listdir('/proc')) > 1",
+    )
     + "assert f(1) == 2"
 )
 

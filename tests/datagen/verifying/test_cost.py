@@ -84,3 +84,18 @@ def test_seconds_are_told_where_asked_and_decide_nothing() -> None:
 
 def test_a_summary_counts_verdicts() -> None:
     assert VerifyCost().summary(pa.table({"verdict": ["costly", "passed"]})) == {"costly": 1, "passed": 1}
+
+
+def test_lines_under_another_files_name_are_not_cheap() -> None:
+    hidden = "t = 0\nfor i in range(1000):\n    t += i\n"
+    code = (
+        f"def f(n):\n    space = {{}}\n    exec(compile({hidden!r}, 'lib.py', 'exec'), space)\n    return n"
+    )
+    row = {
+        "code": code,
+        "against": f"def f(n):\n    a = n\n{'    a = a + 0' + chr(10)}    return a",
+        "tests": "assert f(1) == 1",
+    }
+    [dear] = judged(VerifyCost(sandbox=BOX), row)
+    assert (dear["verdict"], dear["lines"] > 2000) == ("costly", True)
+    assert (dear["program_operators"], dear["shared_process"]) == ([], False)

@@ -322,3 +322,17 @@ def test_doctests_become_unit_tests_and_both_take_a_prelude() -> None:
     assert wrong["verdict"] == "failed"
     [none] = kept(VerifyDoctests(sandbox=BOX, as_tests="tests"), {"source": "def more(x): return x"})
     assert none["tests"] is None
+
+
+def test_a_row_says_what_its_verdict_rests_on() -> None:
+    program = "class V:\n    def __init__(self, x): self.x = x\n    def __eq__(self, o): return isinstance(o, V) and self.x == o.x\ndef f(x): return V(x)"
+    row = {"solution": program, "tests": "assert f(1) == V(1)"}
+    [own, plain] = kept(VerifyTests(sandbox=BOX), row, {**row, "tests": "assert f(1).x == 1"})
+    assert (own["passed"], own["program_operators"], own["shared_process"]) == (True, ["V.__eq__"], False)
+    assert (plain["passed"], plain["program_operators"], plain["shared_process"]) == (True, [], False)
+    weaker = BOX.model_copy(update={"shared_process": True})
+    [shared] = kept(VerifyTests(sandbox=weaker), {**row, "tests": "class W(V): pass\nassert W(1) == V(1)"})
+    assert (shared["passed"], shared["shared_process"]) == (True, True)
+    [apart] = kept(VerifyTests(sandbox=BOX), {**row, "tests": "class W(V): pass\nassert W(1) == V(1)"})
+    assert apart["verdict"] == "error"
+    assert "sandbox: {shared_process: true}" in apart["reason"]

@@ -1,0 +1,96 @@
+"""What tests do to the judge's process that the program is to feel: seeds, patches, the environment, logs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import sys
+import types
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from . import naming
+
+if TYPE_CHECKING:
+    from .judge import Judge
+
+#: Tests may put something else in its place.
+_getcwd = os.getcwd
+
+
+def watch(judge: Judge, tests: str) -> None:
+    """Look, by their words, for what these tests may do, and pass it on from now on."""
+    names = naming.words(tests)
+    if "random" in names:
+        watch_random(judge)
+    if names & {"patch", "setattr", "mock", "monkeypatch", "builtins"}:
+        _watch_modules(judge, names & set(sys.modules))
+    if names & {"assertLogs", "assertNoLogs", "caplog", "logging"}:
+        judge.ask("tell logs", None)
+
+
+def watch_random(judge: Judge) -> None:
+    """Let ``random.seed`` here reach the program too."""
+    seed = random.seed
+
+    def seeded(a: Any = None, version: int = 2) -> None:
+        seed(a, version)
+        if isinstance(a, (int, float, str)):
+            judge.random_seed = [a]
+
+    random.seed = seeded
+
+
+def _watch_modules(judge: Judge, names: Iterable[str]) -> None:
+    for name in names:
+        module = sys.modules.get(name)
+        if type(module) is types.ModuleType:
+            module.__class__ = type("module", (_Watched,), {"_judge_": judge, "_before_": {}})
+
+
+class _Watched(types.ModuleType):
+    """A module in which what tests put in place of a function stands for the program too."""
+
+    _judge_: Judge
+    _before_: dict[str, Any]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        before = self._before_.setdefault(name, getattr(self, name, None))
+        super().__setattr__(name, value)
+        if value is before:
+            self._judge_.ask("patch", [self.__name__, name])
+        else:
+            self._judge_.ask("patch", [self.__name__, name], value)
+
+
+def logged(name: str, level: int, text: str, line: int) -> None:
+    """Log here what the program logged there."""
+    logger = logging.getLogger(name)
+    if logger.isEnabledFor(level):
+        logger.handle(logger.makeRecord(name, level, "<program>", line, text, (), None))
+
+
+def unknown(other: Any) -> Any:
+    """Something like ``other`` that nobody has seen."""
+    number = random.Random(os.urandom(8)).getrandbits(60)
+    if isinstance(other, str):
+        return f"{number:x}"
+    if isinstance(other, (int, float)):
+        return type(other)(number) if type(other) in (int, float) else number
+    if isinstance(other, list):
+        return [f"{number:x}"]
+    if isinstance(other, (tuple, set, frozenset)):
+        return (f"{number:x}",)
+    return type(f"T{number:x}", (), {})()
+
+
+def environment() -> Any:
+    return dict(os.environ._data)  # type: ignore[attr-defined]
+
+
+def folder() -> str:
+    try:
+        return _getcwd()
+    except OSError:
+        return "/"
