@@ -12,6 +12,9 @@ from .suites.examples import telling
 from .suites.names import programs
 
 
+NOTHING_TESTED = "the examples test nothing: none has a result that depends on the program"
+
+
 class _Runner(doctest.DocTestRunner):
     """Tells the end of each example that is a test, or fails, instead of printing it."""
 
@@ -51,19 +54,21 @@ def run(
             found, tests = True, tests + len(runner.tests)
             runner.run(test, out=_silent)
     if found and not tests and not runner.failures:
-        end("vacuous", "the examples test nothing: none has a result that depends on the program")
+        end("vacuous", NOTHING_TESTED)
 
 
 def run_apart(
     program: str,
     bring: Callable[[str, str], dict[str, Any]],
     note: Callable[[str, BaseException | str | None], None],
+    end: Callable[[str, str], None],
 ) -> None:
     """Run the examples that a program's text holds, where the program itself is not.
 
     ``bring``: given the name of what the docstring belongs to and its text, the namespace that its examples see.
+    ``note`` is told the end of each test, ``end`` where no example tests anything.
     """
-    runner = _Runner(note)
+    runner, any_examples, tests = _Runner(note), False, 0
     for name, line, text in docstrings(program):
         found = doctest.DocTestParser().get_doctest(
             text, {}, f"program.{name}" if name else "program", "<program>", line
@@ -71,7 +76,13 @@ def run_apart(
         if found.examples:
             source = "".join(example.source for example in found.examples)
             found.globs = bring(name, source)
+            names = [each for each, value in found.globs.items() if programs(each, value)]
+            tells = telling(found.examples, names)
+            runner.tests = {id(each) for each, tell in zip(found.examples, tells, strict=True) if tell}
+            any_examples, tests = True, tests + len(runner.tests)
             runner.run(found, out=_silent)
+    if any_examples and not tests and not runner.failures:
+        end("vacuous", NOTHING_TESTED)
 
 
 def docstrings(program: str) -> list[tuple[str, int, str]]:

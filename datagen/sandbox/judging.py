@@ -103,7 +103,7 @@ def _doctests(job: Mapping[str, Any], judge: Judge, report: Report) -> None:
         _trust(judge, space, source, name.partition(".")[0])
         return space
 
-    doctests.run_apart(program, bring, report.note)
+    doctests.run_apart(program, bring, report.note, report.end)
 
 
 def _compare(job: Mapping[str, Any], judge: Judge, report: Report) -> None:
