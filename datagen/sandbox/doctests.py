@@ -11,7 +11,6 @@ from typing import Any
 from .suites.examples import telling
 from .suites.names import programs
 
-
 NOTHING_TESTED = "the examples test nothing: none has a result that depends on the program"
 
 

@@ -23,7 +23,9 @@ NUMBER = (int, float)
 
 def write_record(path: Path, value: Mapping[str, Any]) -> None:
     """A JSON object with its seal, without secrets, atomically. Raises StoreError."""
-    text = json.dumps({**scrubbed(value), SEAL: OPEN.decode()}, indent=1, ensure_ascii=False, default=str) + "\n"
+    text = (
+        json.dumps({**scrubbed(value), SEAL: OPEN.decode()}, indent=1, ensure_ascii=False, default=str) + "\n"
+    )
     data = bytearray(text.encode(errors="backslashreplace"))
     seal(data, _MARK)
     write_bytes(path, data)
