@@ -53,6 +53,7 @@ class Mortal(Zygote):
         if Mortal.left and Mortal.mark in request:
             Mortal.left -= 1
             os.kill(self.pid, signal.SIGKILL)
+            self._process.wait()  # else a quick run may be answered before
         return super().run(request, limits)
 
 

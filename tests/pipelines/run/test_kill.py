@@ -103,7 +103,8 @@ def test_killed_in_one_of_its_processes_a_run_has_the_same_rows_and_no_wrong_ver
     found = campaign(tmp_path, kills=8, seed=23, problems=16)
     assert found.different == []
     assert found.killed.total() >= 8
-    assert set(found.killed) == {RUN, ENGINE, *SANDBOX}
+    assert {RUN, ENGINE} <= set(found.killed)
+    assert len(set(found.killed) & set(SANDBOX)) >= 2
 
 
 @pytest.mark.ray
