@@ -82,8 +82,9 @@ def replaced(make: Damage) -> Damage:
 def sibling(path: Path) -> None:
     """Put another file of the same kind in the file's place, of the same size where there is one."""
     name = "part-*.parquet" if path.name.startswith("part-") else path.name
-    run = next(each for each in path.parents if (each / "steps").is_dir())
-    others = [each for each in sorted(run.rglob(name)) if each.read_bytes() != path.read_bytes()]
+    runs = [each for each in path.parents if (each / "steps").is_dir()]
+    found = sorted(runs[0].rglob(name)) if runs else []
+    others = [each for each in found if each.read_bytes() != path.read_bytes()]
     others.sort(key=lambda each: each.stat().st_size != path.stat().st_size)
     if not others:
         raise FileNotFoundError("it has no sibling")
@@ -144,7 +145,7 @@ class Case:
             return "part"
         if "/model/" in self.file:
             return f"model/{name}"
-        return "export" if self.file.startswith(("exports", "out")) else name
+        return f"export {name}" if self.file.startswith(("run/exports", "out")) else name
 
 
 @dataclass(frozen=True)
