@@ -3,6 +3,7 @@ there."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -55,6 +56,8 @@ def _damages(run: RunDirectory) -> Iterator[Finding]:
     lock = run.path / "lock"
     if kind(lock) not in ("nothing", "a file"):
         yield _finding(Damaged(lock, f"it is {kind(lock)}, not a file"))
+    elif kind(lock) == "a file" and not os.access(lock, os.R_OK | os.W_OK):
+        yield Finding(lock, "it may not be read and written: check its permissions", BLOCKED)
     rounds = run.planned_rounds()
     if not rounds and any((run.path / "steps").glob("*/part-*")):
         yield _finding(Damaged(run.path / "rounds" / "1" / "plan.json", "it is missing"))
