@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from types import CodeType, FrameType
 from typing import Any
 
-from .genuine import Genuine
+from .genuine import Genuine, remember_loaded
 
 _HERE = os.path.dirname(__file__)
 _frame = sys._getframe
@@ -45,6 +45,7 @@ class LineCount:
     def __init__(self, tests: str | None = None) -> None:
         self._tests = tests
         folders = [os.path.dirname(os.__file__), *(path for path in sys.path if path.endswith("-packages"))]
+        remember_loaded()
         self._genuine = Genuine(folders)
         self._own = {
             id(vars(module)) for name, module in sys.modules.items() if name.partition(".")[0] == "sandbox"

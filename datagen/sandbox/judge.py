@@ -23,6 +23,10 @@ BROKE_OFF = "the program broke off the conversation with its tests"
 _LOUD = frozenset(("antigravity", "this", "idlelib", "turtledemo"))
 #: What the program may read of the functions and objects that tests give it, beside public attributes.
 _READABLE = SPECIALS | {"__name__", "__qualname__", "__doc__", "__module__"}
+#: What ends a loop, where an iterator raises it, and the requests that may come to that.
+_ENDING = (StopIteration, StopAsyncIteration, GeneratorExit)
+_DRAWING = frozenset(("next", "send", "throw", "anext", "step", "close", "__next__", "__anext__"))
+_TOLD_OF_ENDS = frozenset(("StopIteration", "StopAsyncIteration", "GeneratorExit", "__next__", "__anext__"))
 _BY_NUMBER = frozenset(("next", "send", "throw", "anext", "step", "cancel"))
 _VERBS = _BY_NUMBER | {
     *("call", "get", "set", "delete", "op", "close", "start", "signature", "copy", "deepcopy", "contents"),
@@ -38,6 +42,8 @@ class Judge(Peer):
         self.gone = False
         self.operators: dict[str, None] = {}
         self.names: list[str] = []
+        #: What the tests' text holds.
+        self.words: set[str] = set()
         self._trusted: set[type] = set()
         self._probed: set[tuple[type, str]] = set()
         self._spaces: list[tuple[dict[str, Any], dict[str, Any]]] = []
@@ -99,7 +105,11 @@ class Judge(Peer):
             raise error
         return error
 
-    def raised(self, error: BaseException) -> BaseException:
+    def raised(self, error: BaseException, verb: str, atom: Any) -> BaseException:
+        drawing = verb in _DRAWING or (verb == "op" and atom in _DRAWING)
+        if isinstance(error, _ENDING) and not drawing and self.words.isdisjoint(_TOLD_OF_ENDS):
+            # It would end a loop of the tests, unseen, wherever the program raises it.
+            return RuntimeError(f"the program raised {type(error).__name__}")
         module = str(getattr(type(error), "__module__", ""))
         if id(error) in self.numbers and module.partition(".")[0] in describing.FRAMEWORKS:
             # What a test gave to the program comes back out of it, where it would mean something to the framework.

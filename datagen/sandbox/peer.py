@@ -46,12 +46,12 @@ class Peer:
         with self._turn:
             self.say(verb, atom, list(values))
             while True:
-                verb, atom, found = self.hear()
-                if verb == "return":
+                said, about, found = self.hear()
+                if said == "return":
                     return found[0]
-                if verb == "raise":
-                    raise self.raised(found[0])
-                self.answer(verb, atom, found)
+                if said == "raise":
+                    raise self.raised(found[0], verb, atom)
+                self.answer(said, about, found)
 
     def answer(self, verb: str, atom: Any, values: list[Any]) -> None:
         """Do what is asked, and say what comes of it."""
@@ -112,8 +112,8 @@ class Peer:
         """The exception to send for one that was raised."""
         return error
 
-    def raised(self, error: BaseException) -> BaseException:
-        """The exception to raise for one that came."""
+    def raised(self, error: BaseException, verb: str, atom: Any) -> BaseException:
+        """The exception to raise for one that came where this was asked."""
         return error
 
     def named(self, name: str) -> Any:

@@ -21,7 +21,7 @@ _getcwd = os.getcwd
 
 def watch(judge: Judge, tests: str) -> None:
     """Look, by their words, for what these tests may do, and pass it on from now on."""
-    names = naming.words(tests)
+    names = judge.words = naming.words(tests)
     if "random" in names:
         watch_random(judge)
     if names & {"patch", "setattr", "mock", "monkeypatch", "builtins"}:

@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from . import genuine, harness, landlock, namespaces, processes, root, seccomp, supervisor, syscalls
+from . import harness, landlock, namespaces, processes, root, seccomp, supervisor, syscalls
 from .limits import Limits
 from .messages import receive, send
 from .worker import Place, set_environment
@@ -50,7 +50,6 @@ def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
                 importlib.import_module(name)
         harness.warm()
         harness.fresh_streams()
-        genuine.remember_loaded()
         sys.path += place.packages
         for name in settings["preload"]:
             importlib.import_module(name)
