@@ -12,6 +12,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from .specials import SPECIALS
+from .values import changed
 
 if TYPE_CHECKING:
     from .peer import Peer
@@ -38,7 +39,6 @@ _ITERATORS = (
     type(iter(range(1 << 70))), type(iter({}.values())), type(iter({}.items())), type(reversed([])),
     *(kind for kind in vars(itertools).values() if isinstance(kind, type)),
 )  # fmt: skip
-_HEAP_TYPE = 1 << 9
 _AWAITABLES = (types.CoroutineType,)
 
 
@@ -60,15 +60,7 @@ def standard_name(kind: Any) -> str | None:
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)
-    return f"{module}:{name}" if found is kind and not _changed(kind) else None
-
-
-def _changed(kind: Any) -> bool:
-    """Whether the program has put a function of its own into a class of the library, which is its own class then."""
-    if not isinstance(kind, type) or not kind.__flags__ & _HEAP_TYPE:
-        return False
-    functions = (value for value in kind.__dict__.values() if type(value) is types.FunctionType)
-    return any(function.__globals__.get("__name__") == "program" for function in functions)
+    return f"{module}:{name}" if found is kind and not changed(kind) else None
 
 
 def node(side: Peer, value: Any, encoder: Encoder) -> Node:

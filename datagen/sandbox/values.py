@@ -9,6 +9,7 @@ import importlib
 import re
 import sys
 import time
+import types
 import uuid
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
@@ -45,6 +46,9 @@ def _clock(*parts: Any) -> time_of_day:
     return time_of_day(*parts[:5], fold=parts[5])
 
 
+#: The flag of a class that can be changed (Include/object.h).
+_HEAP_TYPE = 1 << 9
+
 #: By exact type: the fields, all of them values in their turn, and what makes one of them.
 _VALUES: dict[type, tuple[Callable[[Any], list[Any]], Callable[..., Any]]] = {
     int: (lambda v: [hex(v)], _hexadecimal),
@@ -80,10 +84,18 @@ _BY_NAME = {kind.__name__: make for kind, (_, make) in _VALUES.items()}
 assert len(_BY_NAME) == len(_VALUES), PurePath
 
 
+def changed(kind: Any) -> bool:
+    """Whether the program has put a function of its own into a class of the library, which is its own class then."""
+    if not isinstance(kind, type) or not kind.__flags__ & _HEAP_TYPE:
+        return False
+    functions = (value for value in kind.__dict__.values() if type(value) is types.FunctionType)
+    return any(function.__globals__.get("__name__") == "program" for function in functions)
+
+
 def fields(value: Any) -> tuple[str, list[Any]] | None:
     """(name of its type, fields) of a value that is made anew on the other side; None for all else."""
     kind = type(value)
-    if kind in _VALUES:
+    if kind in _VALUES and not changed(kind):
         return kind.__name__, _VALUES[kind][0](value)
     numpy = sys.modules.get("numpy")
     if numpy is not None and kind.__module__ == "numpy":

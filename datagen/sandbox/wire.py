@@ -133,7 +133,7 @@ class Encoder:
             return ["tuple", None, self.slots(self._held[index])]
         if kind is frozenset:
             return ["frozenset", None, self.slots(list(self._held[index]))]
-        if kind in CONTAINERS:
+        if kind in CONTAINERS and not values.changed(kind):
             # Not by a name of its own: how many refer to it is looked at.
             mark, known = self._side.shared.outgoing(self._held, index)
             if known:

@@ -27,7 +27,8 @@ from gristmill.pipelines.errors import SandboxDied, SandboxError
 
 LIMITS = Limits(wall_seconds=10, cpu_seconds=1, memory_mib=256)
 #: From the outermost to the innermost: each started the next.
-LAUNCHER, ZYGOTE, SUPERVISOR, WORKER = range(4)
+#: The worker is the judge, and the subject runs the program.
+LAUNCHER, ZYGOTE, SUPERVISOR, WORKER, SUBJECT = range(5)
 #: Right, and long enough to be hit.
 SLOW = RunTests("import time\ntime.sleep(0.4)\ndef f(x): return x + 1", "assert f(1) == 2")
 
@@ -41,7 +42,7 @@ def box() -> Iterator[Sandbox]:
 
 
 def line(box: Sandbox) -> list[psutil.Process]:
-    """The processes of a box with one worker: launcher, zygote, and of a run its supervisor and worker."""
+    """The processes of a box with one worker: launcher, zygote, and of a run its supervisor, judge and program."""
     found: list[psutil.Process] = []
     with contextlib.suppress(psutil.NoSuchProcess, IndexError):
         found.append(psutil.Process(box._zygotes[0].pid))
@@ -55,7 +56,7 @@ def kill(box: Sandbox, level: int, *, but: int = 0) -> int:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         found = line(box)
-        if len(found) > WORKER and found[level].pid != but:
+        if len(found) > max(level, WORKER) and found[level].pid != but:
             time.sleep(0.1)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(found[level].pid, signal.SIGKILL)
@@ -64,7 +65,7 @@ def kill(box: Sandbox, level: int, *, but: int = 0) -> int:
     raise TimeoutError(f"no process at level {level}")
 
 
-@pytest.mark.parametrize("level", [LAUNCHER, ZYGOTE, SUPERVISOR, WORKER])
+@pytest.mark.parametrize("level", [LAUNCHER, ZYGOTE, SUPERVISOR, WORKER, SUBJECT])
 def test_whichever_process_is_killed_the_verdict_is_the_right_one(box: Sandbox, level: int) -> None:
     run = box._submit(SLOW, None)
     killed = kill(box, level)

@@ -144,7 +144,7 @@ def test_the_same_tests_pass_where_the_program_is_right(box: Sandbox) -> None:
         ("isclose patched", "import math\nassert math.isclose(f(0.5), 1.5)"),
         ("helpers that hide builtins", TESTS.replace("assert math.isclose(f(0.5), 1.5)", "")
             .replace("all([f(0) == 1])", "True")),
-        ("TestCase.run patched", UNITTEST),
+        ("assertEqual patched", UNITTEST),
         ("the tests read from frames", "import math\nassert f(1) == 2\nassert math.isclose(f(0.5), 1.5)"),
     ],
 )  # fmt: skip
