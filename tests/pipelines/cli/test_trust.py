@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import shutil
@@ -14,6 +15,7 @@ import pytest
 from gristmill.pipelines import user_function
 from gristmill.pipelines.cli.main import main
 from gristmill.pipelines.spec.locate import RECIPES
+from gristmill.pipelines.store.records import read_record, write_record
 from gristmill.pipelines.store.run_directory import RunDirectory
 
 GRISTMILL = str(Path(sys.executable).with_name("gristmill"))
@@ -161,11 +163,11 @@ def test_looking_at_a_run_of_somebody_else_imports_nothing(
 ) -> None:
     run = theirs / "run"
     shutil.copytree(built_run.path, run)
-    (run / "spec.yaml").write_text(FILE)
+    RunDirectory.open(run).write_spec(FILE)
     for plan in run.glob("rounds/*/plan.json"):
-        text = plan.read_text()
+        text = json.dumps(read_record(plan, {}))
         assert "source: constraints" in text
-        plan.write_text(text.replace("source: constraints", "source: trust_module:rows"))
+        write_record(plan, json.loads(text.replace("source: constraints", "source: trust_module:rows")))
     shutil.copy(theirs / "trust_module.py", run)
     unique = built_run.rounds()[0].plan["steps"]["unique"]["fingerprint"]
     row = built_run.step("unique", unique).table(["_id"])["_id"][0].as_py()
