@@ -112,12 +112,16 @@ def test_a_first_start_that_was_killed_is_tried_once_more() -> None:
 
 
 class Killing(threading.Thread):
-    """SIGKILLs the first child of this process that is an engine's."""
+    """SIGKILLs the next child of this process that is an engine's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.others = set(psutil.Process().children())
 
     def run(self) -> None:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            for child in psutil.Process().children():
+            for child in set(psutil.Process().children()) - self.others:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     if "gristmill.datagen.engines.child" in " ".join(child.cmdline()):
                         child.kill()
