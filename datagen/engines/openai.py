@@ -16,7 +16,7 @@ from ...pipelines.addresses import holds, refusal, shown_address
 from ...pipelines.errors import EngineError, ModelError
 from ...pipelines.inference import Capability, Completion, EngineSettings, Request
 from ...pipelines.printable import shown
-from ...pipelines.secrets import learn_key, without
+from ...pipelines.secrets import learn_key, scrub, without
 from .backoff import AdaptiveLimit, pause_before, retry_after
 from .openai_wire import Wire
 from .options import EngineOptions
@@ -25,6 +25,7 @@ from .requests import check
 NEEDS_WEIGHTS = False
 APART = False
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: A path is added to it, so nothing may follow its own.
 _SERVER = re.compile(r"https?://[^\s/?#]+[^\s?#]*")
 _EVERYWHERE: frozenset[Capability] = frozenset({"seed", "logprobs", "stop", "json_schema"})
@@ -61,6 +62,16 @@ class Options(EngineOptions):
                 "the protocol has no words for user_turn: serve the model with vllm or transformers"
             )
         return supports
+
+    @field_validator("key_env")
+    @classmethod
+    def _is_a_name(cls, key_env: str | None) -> str | None:
+        if key_env is not None and (_VARIABLE.fullmatch(key_env) is None or scrub(key_env) != key_env):
+            learn_key(key_env)
+            raise ValueError(
+                "must name an environment variable that holds the key, and not be the key itself"
+            )
+        return key_env
 
     @property
     def slots(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,8 @@ def _theirs(peer: Peer, kind: Any) -> type:
 
 def _member(peer: Peer, atom: Any, values: list[Any]) -> Any:
     kind, value = values
+    if not isinstance(kind, enum.EnumMeta):
+        raise Malformed("a member of what is no enumeration")
     return kind(value) if atom is None else kind._member_map_[atom]
 
 

@@ -60,7 +60,7 @@ def outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[s
         if inspect.isawaitable(value):
             value = _awaited(value)
         if isinstance(value, Iterator):
-            value = list(itertools.islice(value, MOST_ITEMS))
+            value = list(itertools.islice(value, MOST_ITEMS + 1))
         return "returned", value, given
     except BaseException as error:
         return "raised", error, given

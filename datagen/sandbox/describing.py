@@ -143,6 +143,8 @@ def state(value: Any) -> dict[str, Any]:
     for kind in type(value).__mro__:
         slots = kind.__dict__.get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
+            if name.startswith("__") and not name.endswith("__"):
+                name = f"_{kind.__name__.lstrip('_')}{name}"
             if hasattr(value, name) and name not in ("__dict__", "__weakref__"):
                 held.setdefault(name, getattr(value, name))
     return held

@@ -8,7 +8,7 @@ import socket
 import sys
 import types
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from . import answering, describing, watching
@@ -18,6 +18,8 @@ from .proxies import Remote
 from .specials import CALCULATING, FORGEABLE, PREDICATES, SPECIALS
 from .wire import Malformed
 
+SWALLOWED = "the program swallowed a failed assertion of its tests"
+_LEAVING = ("__exit__", "__aexit__")
 BROKE_OFF = "the program broke off the conversation with its tests"
 #: Importing these does more than to define names.
 _LOUD = frozenset(("antigravity", "this", "idlelib", "turtledemo"))
@@ -27,6 +29,12 @@ _READABLE = SPECIALS | {"__name__", "__qualname__", "__doc__", "__module__"}
 _ENDING = (StopIteration, StopAsyncIteration, GeneratorExit)
 _DRAWING = frozenset(("next", "send", "throw", "anext", "step", "close", "__next__", "__anext__"))
 _TOLD_OF_ENDS = frozenset(("StopIteration", "StopAsyncIteration", "GeneratorExit", "__next__", "__anext__"))
+#: Through these the tests' own variables could be reached.
+_FRAMES = (
+    types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, types.FrameType, types.CodeType,
+    types.TracebackType, types.CellType, types.ModuleType,
+)  # fmt: skip
+_OF_OBJECTS = frozenset(("get", "set", "delete"))
 _BY_NUMBER = frozenset(("next", "send", "throw", "anext", "step", "cancel"))
 _VERBS = _BY_NUMBER | {
     *("call", "get", "set", "delete", "op", "close", "start", "signature", "copy", "deepcopy", "contents"),
@@ -55,6 +63,8 @@ class Judge(Peer):
         self.random_seed: list[Any] | None = None
         self._stale: list[str] = []
         self._asking = self._answering = 0
+        #: Whether an assertion of the tests failed while the program called them.
+        self._asserted = False
 
     # The conversation, with a subject that may say anything.
 
@@ -66,11 +76,23 @@ class Judge(Peer):
                 super().ask(
                     "patch", ["sys", "stdin"], *([] if sys.stdin is self._first_stdin else [sys.stdin])
                 )
-            return super().ask(verb, atom, *values)
+            answer = super().ask(verb, atom, *values)
+            if atom in _LEAVING and answer and self._hides(values):
+                raise self.no_verdict(SWALLOWED)
+            if self._asserted and self._asking == 1:
+                raise self.no_verdict(SWALLOWED)
+            return answer
         finally:
             self._asking -= 1
-            if self._stale and not self._asking:
-                self._refresh()
+            if not self._asking:
+                self._asserted = False
+                if self._stale:
+                    self._refresh()
+
+    @staticmethod
+    def _hides(values: Sequence[Any]) -> bool:
+        """Whether these arguments of ``__exit__`` tell of an assertion that failed."""
+        return any(isinstance(value, AssertionError) for value in values)
 
     def say(self, verb: str, atom: Any, values: list[Any]) -> None:
         try:
@@ -153,6 +175,8 @@ class Judge(Peer):
             raise Malformed("a request about what was not given")
         if verb == "op" and atom not in SPECIALS:
             raise Malformed("an unknown operator")
+        if verb in _OF_OBJECTS and isinstance(values[0], _FRAMES):
+            raise AttributeError(f"{type(values[0]).__name__!r} object of the tests does not show {atom!r}")
         if verb == "get" and (type(atom) is not str or (atom.startswith("_") and atom not in _READABLE)):
             raise AttributeError(f"{type(values[0]).__name__!r} object of the tests does not show {atom!r}")
         if verb in ("set", "delete"):
@@ -160,6 +184,9 @@ class Judge(Peer):
         self._answering += 1
         try:
             return answering.answer(self, verb, atom, values)
+        except AssertionError:
+            self._asserted = True
+            raise
         finally:
             self._answering -= 1
 
@@ -181,13 +208,18 @@ class Judge(Peer):
         found: Any = sys.modules.get(module) or importlib.import_module(module)
         for part in path.split("."):
             found = getattr(found, part)
-        if not isinstance(found, type):
-            raise Malformed(f"{name} is no class")
+            if isinstance(found, types.ModuleType):
+                raise Malformed(f"{name} is in another module")
+        if not isinstance(found, type) or (found.__module__, found.__qualname__) != (module, path):
+            raise Malformed(f"{name} is no class of that module")
         return found
 
     def module(self, name: str) -> Any:
         if name in sys.modules:
             return sys.modules[name]
+        first, *rest = name.split(".")
+        if first in describing.FRAMEWORKS | _LOUD or any(part.startswith("__") for part in (first, *rest)):
+            return types.ModuleType(name)
         try:
             return importlib.import_module(name)
         except Exception:
@@ -273,15 +305,16 @@ class Judge(Peer):
         """Whether the program defines the name now."""
         return self.ask("defines", name) is True
 
-    def bring(self, wanted: Iterable[str], space: dict[str, Any]) -> None:
-        """Put these names of the program into a namespace, and keep them as the program has them."""
+    def bring(self, wanted: Iterable[str], space: dict[str, Any], bound: Collection[str] = ()) -> None:
+        """Put these names of the program into a namespace, and keep them as the program has them, unless the tests
+        bind them (``bound``)."""
         names = [name for name in self.names if name in set(wanted)]
         found = self.ask("globals", names)
         if type(found) is not tuple or len(found) != len(names):
             raise self.no_verdict(BROKE_OFF)
         brought = dict(zip(names, found, strict=True))
         space.update(brought)
-        self._spaces.append((space, brought))
+        self._spaces.append((space, {name: brought[name] for name in names if name not in bound}))
 
     def global_value(self, name: str) -> Any:
         (value,) = self.ask("globals", [name])

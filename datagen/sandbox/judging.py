@@ -8,7 +8,7 @@ import linecache
 import socket
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import comparing, doctests, naming, unit_tests, watching
@@ -79,9 +79,10 @@ def _tests(job: Mapping[str, Any], judge: Judge, report: Report) -> None:
         return
     tests = job["tests"]
     space = _namespace("tests", tests, unit_tests.TESTS)
-    _import_as_module(judge)
     watching.watch(judge, tests)
-    judge.bring(naming.visible(judge.names, tests), space)
+    own = naming.bound(tests)
+    _import_as_module(judge, own)
+    judge.bring(naming.visible(judge.names, tests), space, own)
     _trust(judge, space, tests)
     unit_tests.run(tests, space, report.note, report.end)
     if job["count_lines"]:
@@ -143,10 +144,11 @@ def _namespace(name: str, source: str, filename: str) -> dict[str, Any]:
     return vars(made)
 
 
-def _import_as_module(judge: Judge) -> None:
+def _import_as_module(judge: Judge, own: Collection[str] = ()) -> None:
+    """``own``: names that the tests bind, which ``from program import *`` leaves alone."""
     for name in naming.MODULES:
         made = ProgramModule(name)
-        made.__dict__["_judge_"] = judge
+        made.__dict__["_judge_"], made.__dict__["_own_"] = judge, own
         sys.modules[name] = made
 
 
@@ -154,11 +156,12 @@ class ProgramModule(types.ModuleType):
     """The program, for tests that import it. What they set in it is set there."""
 
     _judge_: Judge
+    _own_: Collection[str]
 
     def __getattr__(self, name: str) -> Any:
         judge = self._judge_
         if name == "__all__":
-            return sorted(naming.offered(judge.names))
+            return sorted(naming.offered(judge.names) - set(self._own_))
         if not judge.defines(name):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         value = judge.global_value(name)

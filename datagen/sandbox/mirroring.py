@@ -103,7 +103,9 @@ def _enumeration(peer: Peer, facts: Any, values: list[Any]) -> type:
     def fill(space: Any) -> None:
         space["__module__"], space["__qualname__"] = str(facts["module"]), str(facts["qualname"])
         for name, value in zip(facts["members"], values, strict=True):
-            space[str(name)] = value
+            if type(name) is not str or not name.isidentifier() or name.startswith("__"):
+                raise Malformed("a member by the name of a method")
+            space[name] = value
 
     made: Any = types.new_class(str(facts["name"]), bases, {"metaclass": RemoteEnumMeta}, fill)
     type.__setattr__(made, "_peer_", peer)

@@ -36,6 +36,14 @@ def free(tests: str) -> set[str]:
     return read - bound
 
 
+def bound(tests: str) -> set[str]:
+    """The names that the tests bind themselves. Nothing where they do not parse."""
+    try:
+        return _names(ast.parse(tests))[1]
+    except (SyntaxError, ValueError, RecursionError):
+        return set()
+
+
 def _examples(text: str) -> Iterator[str]:
     try:
         found = doctest.DocTestParser().get_examples(text)

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
 #: What Python itself looks for in a class, and what no proxy has.
 _NEVER = frozenset(
-    ("__isabstractmethod__", "__set_name__", "__abstractmethods__", "__mro_entries__", "__objclass__")
+    (
+        "__array_function__",
+        "__array_ufunc__",
+        "__isabstractmethod__",
+        "__set_name__",
+        "__abstractmethods__",
+        "__mro_entries__",
+        "__objclass__",
+    )
 )
 
 _NOTED = frozenset(("__traceback__", "__cause__", "__context__", "__suppress_context__", "__notes__"))
@@ -237,6 +245,13 @@ def _special(name: str) -> Callable[..., Any]:
     def method(self: Any, /, *arguments: Any) -> Any:
         return type(self)._peer_.operate(name, self, arguments)
 
+    if name in ("__exit__", "__aexit__"):
+        # A traceback cannot be sent.
+        def leave(self: Any, kind: Any, error: Any, trace: Any) -> Any:
+            return type(self)._peer_.operate(name, self, (kind, error, None))
+
+        leave.__name__ = name
+        return leave
     method.__name__ = name
     return method
 

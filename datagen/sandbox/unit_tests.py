@@ -17,7 +17,7 @@ from typing import Any
 from .suites import pytest_stand_in
 from .suites.assertions import Assertions
 from .suites.collecting import SAYS_NOTHING, Collector, Test
-from .suites.names import RAN, programs
+from .suites.names import FAILURE, RAN, programs
 from .suites.reaching import Reach
 
 TESTS = "<tests>"
@@ -69,7 +69,16 @@ class _Suite:
         self._passed = self._failed = 0
         self._vacuous: list[tuple[str, str]] = []
         self._idle: list[tuple[str, str]] = []
-        space[RAN] = self._ran.add
+        self._swallowed = False
+        space[RAN], space[FAILURE] = self._ran_or_failed, AssertionError
+
+    def _ran_or_failed(self, number: int, failed: bool = False) -> None:
+        self._ran.add(number)
+        self._swallowed |= failed
+
+    def _start(self) -> None:
+        self._ran.clear()
+        self._swallowed = False
 
     def top_level(self) -> tuple[str, str] | None:
         """Run the suite's statements one by one; why there can be no verdict, where there can be none."""
@@ -82,7 +91,7 @@ class _Suite:
             if _runs_all(statement):
                 continue
             flags |= _future(statement)
-            self._ran.clear()
+            self._start()
             failure = _do(block, self._space, flags)
             name = f"line {statement.lineno}"
             if isinstance(failure, SAYS_NOTHING):
@@ -130,7 +139,7 @@ class _Suite:
         if test.unrun is not None:
             self._vacuous.append((test.label, test.unrun))
             return
-        self._ran.clear()
+        self._start()
         returned: list[Any] = []
         error = problem or _attempt(lambda: returned.append(test.call()))
         if error is None and returned[0] is False and self._ran:
@@ -157,6 +166,8 @@ class _Suite:
         """Why a test that came to its end says nothing of the program."""
         if not self._ran:
             return "no assertion ran"
+        if self._swallowed:
+            return "an assertion failed, and the test hid it"
         ran = (self._assertions.found[number] for number in self._ran)
         if not any(self._reach.tells(each.asked, each.truth) for each in ran):
             return "what it asserts is true of any program"

@@ -52,7 +52,9 @@ def kind(path: Path) -> str:
         mode = path.lstat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return "nothing"
-    except PermissionError as error:
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a folder above is a link to itself
+            return "nothing"
         raise StoreError(f"cannot look at {path}: check the permissions of the folders above it") from error
     for named, is_one in (
         ("a file", stat.S_ISREG),

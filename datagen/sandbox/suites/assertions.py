@@ -10,7 +10,7 @@ import ast
 from collections.abc import Collection, Sequence
 from functools import cached_property
 
-from .names import FUNCTIONS, RAN
+from .names import FAILURE, FUNCTIONS, RAN
 
 #: Calls that expect what their block, or the function that they are given, must do.
 EXPECTING = frozenset((
@@ -61,6 +61,9 @@ class Assertions:
                 each = _each(statement)
                 if each is None:
                     done.append(ast.copy_location(ast.Expr(self._ran(statement)), statement))
+                    if isinstance(statement, (ast.Assert, ast.Expr)):
+                        done.append(self._watched(statement))
+                        continue
                 else:
                     each.elt = ast.copy_location(
                         ast.BoolOp(ast.Or(), [self._ran(each.elt), each.elt]), each.elt
@@ -123,10 +126,22 @@ class Assertions:
             return Assertion(given[:1], truth=True)
         return Assertion(given)
 
-    def _ran(self, place: ast.AST) -> ast.expr:
+    def _watched(self, statement: ast.stmt) -> ast.stmt:
+        """The statement, which tells where it fails: its exception may be caught on the way."""
+        failed = self._ran(statement)
+        failed.args.append(ast.Constant(True))
+        handler = ast.ExceptHandler(
+            ast.Name(FAILURE, ast.Load()), None, [ast.Expr(failed), ast.Raise(None, None)]
+        )
+        return ast.fix_missing_locations(
+            ast.copy_location(ast.Try([statement], [handler], [], []), statement)
+        )
+
+    def _ran(self, place: ast.AST) -> ast.Call:
         """A call of :data:`RAN`, which returns None, for the assertion found last."""
         call = ast.Call(ast.Name(RAN, ast.Load()), [ast.Constant(len(self.found) - 1)], [])
-        return ast.fix_missing_locations(ast.copy_location(call, place))
+        ast.copy_location(call, place)
+        return ast.fix_missing_locations(call)
 
 
 def _each(statement: ast.stmt) -> ast.GeneratorExp | ast.ListComp | None:

@@ -11,6 +11,8 @@ from typing import Any
 PROGRAM = frozenset(("program", "solution", "__main__"))
 #: The name that tells that an assertion ran. No source text can hold it.
 RAN = "@assertion"
+#: The name of AssertionError, whatever the tests mean by that.
+FAILURE = "@failure"
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _FIXED = (int, float, complex, str, bytes, bool, type(None), type(...))
 
@@ -26,7 +28,7 @@ def mentioned(node: ast.AST) -> set[str]:
     """Every name in a node, also those of parameters."""
     found = set()
     for each in ast.walk(node):
-        if isinstance(each, ast.Name) and each.id != RAN:
+        if isinstance(each, ast.Name) and each.id not in (RAN, FAILURE):
             found.add(each.id)
         elif isinstance(each, ast.arg):
             found.add(each.arg)

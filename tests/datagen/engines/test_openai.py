@@ -11,8 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from gristmill.datagen.engines.openai import OpenAIEngine
+from gristmill.datagen.engines.openai import OpenAIEngine, Options
 from gristmill.pipelines.errors import EngineError, ModelError
 from gristmill.pipelines.inference import Completion, Request, Sampling
 
@@ -264,3 +265,13 @@ def test_what_the_server_is_said_not_to_support_is_refused(listen: Listen) -> No
 def test_an_address_that_is_none_is_named() -> None:
     with pytest.raises(ModelError, match=r"url: .*found 'localhost:8000'"):
         connect("localhost:8000")
+
+
+@pytest.mark.parametrize("pasted", ["sk-abcdef1234567890abcd", "hf_" + "aB3" * 12, "a key", ""])
+def test_a_key_in_the_place_of_its_variables_name_is_refused_unseen(pasted: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Options(url="http://localhost:8000/v1", model="m", key_env=pasted)
+    (problem,) = refused.value.errors()
+    assert "must name an environment variable" in problem["msg"]
+    assert not pasted or pasted not in problem["msg"]
+    assert Options(url="http://localhost:8000/v1", model="m", key_env="MY_KEY").key_env == "MY_KEY"

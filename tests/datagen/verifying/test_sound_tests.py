@@ -68,9 +68,9 @@ def test_too_few_sound_tests(tests: str, code: str, reason: str) -> None:
 
 
 def test_tests_that_others_need_are_not_half_believed() -> None:
-    """The failing function is called by another test: without it, what is left does not pass."""
+    """The failing function is named by another test: without it, what is left does not pass."""
     row = judged(
-        "def test_a():\n    assert double(1) == 1\ndef test_b():\n    try:\n        test_a()\n    except AssertionError:\n        pass\n",
+        "def test_a():\n    assert double(1) == 1\ndef test_b():\n    assert double(2) == 4\n    assert callable(test_a)\n",
         min_tests=1,
     )
     assert row["passed"] is False

@@ -220,3 +220,9 @@ def test_a_folder_that_may_not_be_looked_into_is_one_sentence(tmp_path: Path) ->
                 os._exit(0)
     os.waitpid(pid, 0)
     assert said.read_text().startswith(f"cannot look at {tmp_path}/shut/file: check the permissions")
+
+
+def test_below_a_link_to_itself_there_is_nothing(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert files.kind(tmp_path / "loop" / "manifest.json") == "nothing"
+    assert files.kind(tmp_path / "loop") == "a symbolic link"
