@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from .suites.examples import telling
@@ -20,13 +20,28 @@ class _Runner(doctest.DocTestRunner):
     def __init__(self, note: Callable[[str, BaseException | str | None], None]) -> None:
         super().__init__(verbose=False)
         self._note = note
-        self.tests: set[int] = set()
+        self._any_examples = False
+        self._counted = 0
+        #: By identity, the examples of the docstring at hand that are tests.
+        self._tests: set[int] = set()
+
+    def examine(self, test: doctest.DocTest, program: Iterable[str]) -> None:
+        """Run the examples of one docstring. ``program``: the names of the program that they see."""
+        tells = telling(test.examples, list(program))
+        self._tests = {id(each) for each, tell in zip(test.examples, tells, strict=True) if tell}
+        self._any_examples, self._counted = True, self._counted + len(self._tests)
+        self.run(test, out=_silent)
+
+    def finish(self, end: Callable[[str, str], None]) -> None:
+        """Tell ``end`` where there were examples and none tests anything."""
+        if self._any_examples and not self._counted and not self.failures:
+            end("vacuous", NOTHING_TESTED)
 
     def report_start(self, out: Any, test: doctest.DocTest, example: doctest.Example) -> None:
         return None
 
     def report_success(self, out: Any, test: doctest.DocTest, example: doctest.Example, got: str) -> None:
-        if id(example) in self.tests:
+        if id(example) in self._tests:
             self._note(_name(test, example), None)
 
     def report_failure(self, out: Any, test: doctest.DocTest, example: doctest.Example, got: str) -> None:
@@ -45,15 +60,11 @@ def run(
 ) -> None:
     """Run every example of the module. ``note`` is told each one's end, ``end`` where none tests anything."""
     program = [name for name, value in vars(module).items() if programs(name, value)]
-    runner, found, tests = _Runner(note), False, 0
+    runner = _Runner(note)
     for test in doctest.DocTestFinder(recurse=True).find(module, module.__name__):
         if test.examples:
-            tells = telling(test.examples, program)
-            runner.tests = {id(each) for each, tell in zip(test.examples, tells, strict=True) if tell}
-            found, tests = True, tests + len(runner.tests)
-            runner.run(test, out=_silent)
-    if found and not tests and not runner.failures:
-        end("vacuous", NOTHING_TESTED)
+            runner.examine(test, program)
+    runner.finish(end)
 
 
 def run_apart(
@@ -67,7 +78,7 @@ def run_apart(
     ``bring``: given the name of what the docstring belongs to and its text, the namespace that its examples see.
     ``note`` is told the end of each test, ``end`` where no example tests anything.
     """
-    runner, any_examples, tests = _Runner(note), False, 0
+    runner = _Runner(note)
     for name, line, text in docstrings(program):
         found = doctest.DocTestParser().get_doctest(
             text, {}, f"program.{name}" if name else "program", "<program>", line
@@ -75,13 +86,8 @@ def run_apart(
         if found.examples:
             source = "".join(example.source for example in found.examples)
             found.globs = bring(name, source)
-            names = [each for each, value in found.globs.items() if programs(each, value)]
-            tells = telling(found.examples, names)
-            runner.tests = {id(each) for each, tell in zip(found.examples, tells, strict=True) if tell}
-            any_examples, tests = True, tests + len(runner.tests)
-            runner.run(found, out=_silent)
-    if any_examples and not tests and not runner.failures:
-        end("vacuous", NOTHING_TESTED)
+            runner.examine(found, [each for each, value in found.globs.items() if programs(each, value)])
+    runner.finish(end)
 
 
 def docstrings(program: str) -> list[tuple[str, int, str]]:

@@ -42,7 +42,11 @@ _VERBS = _BY_NUMBER | {
 
 
 class Judge(Peer):
-    """``verdict``: why there can be none, once that is so; ``gone``: because the program's process ended. ``operators``: the program's own operators that decided something."""
+    """The side that asks.
+
+    ``verdict``: why there can be none, once that is so; ``gone``: because the program's process ended.
+    ``operators``: the program's own operators that decided something.
+    """
 
     def __init__(self, channel: socket.socket) -> None:
         super().__init__(channel, 0)
