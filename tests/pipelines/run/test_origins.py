@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import gristmill
-from gristmill.pipelines.run.events import Event, Notice, StepDone
+
+from .event_log import Log
 
 PIPELINE = """
 gristmill: 1
@@ -27,18 +28,6 @@ steps:
   chosen:  {{select: random, rows: 1000, from: again}}
   dataset: {{export: jsonl, from: chosen, columns: [prompt, response]}}
 """
-
-
-class Log:
-    def __init__(self) -> None:
-        self.made: list[str] = []
-        self.notices: list[str] = []
-
-    def on(self, event: Event) -> None:
-        if isinstance(event, StepDone) and not event.reused:
-            self.made.append(event.step)
-        if isinstance(event, Notice):
-            self.notices.append(event.text)
 
 
 @pytest.fixture

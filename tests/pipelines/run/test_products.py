@@ -10,9 +10,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import gristmill
-from gristmill.pipelines.run.events import Event, Notice, StepDone
 from gristmill.pipelines.run.serving import ModelTable
 from gristmill.pipelines.store.damage import Damaged
+
+from .event_log import Log
 
 PIPELINE = """
 gristmill: 1
@@ -29,18 +30,6 @@ steps:
 {more}
 """
 EXPORTS = {"dataset", "lines", "folder"}
-
-
-class Log:
-    def __init__(self) -> None:
-        self.made: list[str] = []
-        self.notices: list[str] = []
-
-    def on(self, event: Event) -> None:
-        if isinstance(event, StepDone) and not event.reused:
-            self.made.append(event.step)
-        if isinstance(event, Notice):
-            self.notices.append(event.text)
 
 
 def run(folder: Path, rows: int = 8, models: str = "", more: str = "") -> tuple[gristmill.Run, Log]:
