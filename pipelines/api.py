@@ -136,6 +136,14 @@ class Rows:
         table = self.store.table()
         return table.drop_columns([name for name in (FATE, REASON) if name in table.column_names])
 
+    def outcomes(self) -> pa.Table:
+        """All rows that came to an end in the step, also those that were filtered or failed.
+
+        ``_fate`` is ``kept``, ``filtered`` or ``failed``. ``_reason`` is a struct that says why a row was not kept:
+        the rule and its score, or the error.
+        """
+        return self.store.table(fate=None)
+
     def to_pandas(self) -> pd.DataFrame:
         frame: pd.DataFrame = self.to_arrow().to_pandas()
         return frame

@@ -7,10 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("datagen", "filters", "kernels", "pipelines", "trainer")
@@ -86,3 +88,9 @@ def test_the_command_runs_where_a_folder_of_that_name_lies(tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stderr
     assert "torch" in done.stdout
+
+
+def test_the_citation_names_this_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == project["version"]
