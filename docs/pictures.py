@@ -63,7 +63,7 @@ def report(run: Path, picture: Path) -> None:
     if browser is None:
         raise SystemExit("there is no Chromium on this machine: install it (apt-get install chromium)")
     page = (run / "report.html").resolve().as_uri()
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1200,1400"]
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1200,1500"]
     subprocess.run([browser, *flags, f"--screenshot={picture.resolve()}", page], check=True)
 
 
