@@ -18,9 +18,9 @@ PAGE = HERE.with_suffix(".md")
 HEADER = """\
 # Mutants
 
-Each row cuts one mechanism out of the code and names the test that fails without it. `make mutants` applies each to a copy
-of the tree and runs its test; `make mutants ONLY=loop` takes those whose id begins with `loop`. Generated from
-`tests/mutants/*.toml` by `python tests/mutants/entries.py`.
+Each row cuts one mechanism out of the code and names the test that fails without it. `make mutants` applies
+each to a copy of the tree and runs its test; `make mutants ONLY=loop` takes those whose id begins so.
+Generated from `tests/mutants/*.toml` by `python tests/mutants/entries.py`.
 """
 
 
@@ -30,10 +30,10 @@ class Misfit(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """One mutation: ``find``, which is in ``file`` exactly once, becomes ``replace``; then ``test`` must fail.
+    """One mutation: ``find``, which is in ``file`` once, becomes ``replace``; then ``test`` must fail.
 
-    ``test``: the node id of one test, or of a test function with all its parameters. ``cut``: one sentence that says what
-    the code no longer does.
+    ``test``: the node id of one test, or of a test function with all its parameters. ``cut``: what the code
+    no longer does, in one sentence.
     """
 
     id: str
@@ -44,7 +44,7 @@ class Entry:
     cut: str
 
     def mutated(self, root: Path) -> str:
-        """The text of the file with the mutation. Raises Misfit where the entry does not fit the tree at ``root``."""
+        """The text of the file with the mutation. Raises Misfit where the entry does not fit the tree."""
         path = root / self.file
         if not path.is_file():
             raise Misfit(f"there is no {self.file}")

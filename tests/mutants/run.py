@@ -1,4 +1,6 @@
-"""Apply each mutation to a copy of the tree, and see that its test fails: ``python tests/mutants/run.py [ID-PREFIX]``.
+"""Apply each mutation to a copy of the tree and see that its test fails.
+
+``python tests/mutants/run.py [ID-PREFIX]``: those whose id begins so.
 
 The working tree is never written to. Exits with 1 where a mutation survives or an entry does not fit.
 """
@@ -20,15 +22,19 @@ from xml.etree import ElementTree
 from entries import ROOT, Entry, Misfit, read_entries
 
 PYTEST = Path(sys.executable).with_name("pytest")
+#: Hypothesis draws the same examples each time, so that a mutant that was killed once is killed again.
+OPTIONS = ("-q", "-p", "no:cacheprovider", "--hypothesis-seed=0")
 #: A test that takes longer than this with a mutation hangs.
 SECONDS = 1200
+#: What pytest's report calls the end of a test that did not pass.
+STATES = {"failure": "failed", "error": "error", "skipped": "skipped"}
 #: A test that fails so was not failed by an assertion: the mutation is no code that runs.
 BROKEN = ("ImportError", "ModuleNotFoundError", "SyntaxError", "NameError", "UnboundLocalError")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one test: ``passed``, ``failed``, ``skipped``, or ``error`` (outside the test's own code).
+    """What became of one test: ``passed``, ``failed``, ``skipped``, or ``error`` (outside the test itself).
 
     ``message``: of a failure, what pytest says of it.
     """
@@ -38,18 +44,15 @@ class Outcome:
 
 
 class Copy:
-    """A copy of the working tree, under the name that the package has, which tests then import in its place."""
+    """A copy of the working tree under the package's name, which the tests in it import in its place."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "gristmill"
         self.report = folder / "report.xml"
-        self.env = os.environ | {
-            "PYTHONPATH": os.pathsep.join(
-                [str(folder), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-            ).rstrip(":"),
-            # A cached module is taken for current by its size and its second of change, which a mutation may leave as they are.
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
+        above = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+        # Without cached modules: one counts as current by its size and its second of change, which a mutation
+        # may leave as they are.
+        self.env = os.environ | {"PYTHONPATH": os.pathsep.join(above), "PYTHONDONTWRITEBYTECODE": "1"}
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             cwd=ROOT, check=True, capture_output=True, text=True,
@@ -60,41 +63,34 @@ class Copy:
                 shutil.copy2(ROOT / name, self.root / name)
 
     def outcomes(self, tests: Iterable[str]) -> Iterator[tuple[str, Outcome]]:
-        """Run tests; each one's node id, parameters included, and its outcome. Raises Misfit where pytest ends without a
-        report."""
+        """Run tests; each one's node id, parameters included, and its outcome.
+
+        Raises Misfit where pytest ends without a report.
+        """
         self.report.unlink(missing_ok=True)
-        command = [
-            PYTEST,
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "--hypothesis-seed=0",
-            f"--junitxml={self.report}",
-            *tests,
-        ]
+        command = [PYTEST, *OPTIONS, f"--junitxml={self.report}", *tests]
         with subprocess.Popen(
             command, cwd=self.root, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             start_new_session=True,
         ) as process:  # fmt: skip
             try:
                 said, _ = process.communicate(timeout=SECONDS)
-            except subprocess.TimeoutExpired:
-                raise Misfit(f"the test hangs: it was stopped after {SECONDS} s") from None
-            finally:
-                # With what the tests started, should it be left.
-                os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
+            except BaseException as error:
+                os.killpg(process.pid, signal.SIGKILL)
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise Misfit(f"the test hangs: it was stopped after {SECONDS} s") from None
+                raise
         if not self.report.exists():
             raise Misfit(f"pytest ended with {process.returncode}: {said.strip()[-2000:]}")
         for case in ElementTree.parse(self.report).iter("testcase"):
-            states = {"failure": "failed", "error": "error", "skipped": "skipped"}
-            told = next((each for each in case if each.tag in states), None)
-            outcome = (
-                Outcome("passed") if told is None else Outcome(states[told.tag], told.get("message", ""))
-            )
+            outcome = Outcome("passed")
+            for told in case:
+                if told.tag in STATES:
+                    outcome = Outcome(STATES[told.tag], told.get("message", ""))
             yield f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}", outcome
 
     def unfit(self, entries: list[Entry]) -> dict[str, str]:
-        """Of entries that do not fit, id -> why: the text is not there once, or the test does not pass as it is."""
+        """Id -> why, of entries that do not fit: what they name is gone, or their test does not pass."""
         why: dict[str, str] = {}
         for entry in entries:
             try:
@@ -123,7 +119,9 @@ class Copy:
         failures = [outcome.message for outcome in outcomes if outcome.state == "failed"]
         for outcome in outcomes:
             if outcome.state == "error" or outcome.message.startswith(BROKEN):
-                raise Misfit(f"the code does not run with the mutation: {outcome.message.splitlines()[0]}")
+                raise Misfit(
+                    f"the code does not run with the mutation: {outcome.message.partition(chr(10))[0]}"
+                )
         return bool(failures)
 
 

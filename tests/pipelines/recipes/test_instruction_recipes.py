@@ -192,7 +192,12 @@ def test_a_program_that_agrees_with_none_but_itself_is_worth_nothing(context: An
         }
         for number, (prompt, agreeing, passes) in enumerate(told)
     ]  # fmt: skip
-    worth = columns("dstc", "joined", rows)["worth"]
+    [valued] = [
+        each.name
+        for each in steps("dstc").values()
+        if each.verb == "compute" and "worth" in each.operator.columns
+    ]
+    worth = columns("dstc", valued, rows)["worth"]
     assert worth == [0, 0, 5, 5, 0, 2, 0]
     pairs = steps("dstc")["pairs"].operator
     table = pa.Table.from_pylist(

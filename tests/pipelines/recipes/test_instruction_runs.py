@@ -1,7 +1,8 @@
-"""Recipes for instructions and conversations, run whole: the teacher is scripted, everything else is as ever."""
+"""Recipes for instructions and conversations, run whole: only the teacher is scripted."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from typing import Any
@@ -16,9 +17,10 @@ Messages = list[dict[str, str]]
 
 
 def by_text(recipe: str) -> list[str]:
-    """Overrides that let equal texts be duplicates where the recipe asks an embedder, which is not the matter here."""
+    """Overrides by which equal texts alone are duplicates where the recipe asks an embedder."""
     return [
-        f"steps.{step.name}={{dedup: exact, columns: [{', '.join(step.operator.columns)}], from: [{', '.join(step.inputs)}]}}"
+        f"steps.{step.name}="
+        + json.dumps({"dedup": "exact", "columns": step.operator.columns, "from": step.inputs})
         for step in load(recipe).steps.values()
         if isinstance(step.operator, SemanticDedup)
     ]
@@ -43,7 +45,8 @@ def test_lamini(recipe: Any, exported: Any) -> None:
     def teacher(prompt: str, seed: int) -> str:
         if "more instructions of the same format" in prompt:
             asked.append(prompt)
-            return f"1. Write letter {len(asked)} to the editor.\n2. Too short.\n3. Explain the tides to a child."
+            tasks = f"Write letter {len(asked)} to the editor.", "Too short.", "Explain the tides to a child."
+            return "\n".join(f"{number}. {task}" for number, task in enumerate(tasks, 1))
         return f"Done: {prompt}"
 
     seeds = [{"prompt": f"Do the known task {n}."} for n in range(5)]
@@ -90,7 +93,7 @@ def test_instruct_skillmix(recipe: Any, exported: Any) -> None:
 
 
 def test_code_evol_instruct(recipe: Any, exported: Any) -> None:
-    """Task 1 gets harder twice. What task 2 becomes is no other task, and what task 3 becomes has the same requirements; the
+    """Task 1 gets harder twice. What task 2 becomes is the same task, and what task 3 becomes asks for the same; the
     answer to 2 holds no code, and that to 3 does not compile."""
     count: Counter[str] = Counter()
 
@@ -157,7 +160,7 @@ def test_self_instruct_about_a_domain_with_three_examples_is_bioinstruct(recipe:
 
 @pytest.mark.engine
 def test_bare(recipe: Any, exported: Any, make_model: Any) -> None:
-    """A base model of random weights drafts; the teacher refines each draft, the first into a seed, which goes."""
+    """A base model of random weights drafts; the teacher refines each, the first into a seed, which goes."""
     refined: list[str] = []
     seeds = [{"prompt": f"Do the known task {n}."} for n in range(4)]
 
@@ -171,7 +174,8 @@ def test_bare(recipe: Any, exported: Any, make_model: Any) -> None:
     base = make_model(max_position_embeddings=1024)
     run = recipe(
         "bare", teacher, {"rows": 5},
-        f"models.base={{engine: transformers, path: '{base}', max_model_len: 512}}", *by_text("bare"), seeds=seeds,
+        f"models.base={{engine: transformers, path: '{base}', max_model_len: 512}}",
+        *by_text("bare"), seeds=seeds,
     )  # fmt: skip
     drafts = {row["draft"]: row for row in run["drafts"].to_arrow().to_pylist()}
     assert len(refined) > 2
@@ -187,7 +191,7 @@ def test_bare(recipe: Any, exported: Any, make_model: Any) -> None:
 
 @pytest.mark.engine
 def test_realchat(recipe: Any, exported: Any, make_model: Any) -> None:
-    """A model that has learnt the user's turns talks with the assistant for two rounds; a student learns the answers."""
+    """A model that has learned the user's turns talks for two rounds; a student learns the answers."""
     heard: list[Messages] = []
 
     def assistant(messages: Messages, seed: int) -> str:
@@ -211,7 +215,7 @@ def test_realchat(recipe: Any, exported: Any, make_model: Any) -> None:
     for turns in held:
         assert [turn["role"] for turn in turns] == ["user", "assistant"] * 2
         assert turns[:3] in heard, "the second answer is to the whole conversation"
-        answers = [int(re.fullmatch(r"Answer (\d+)\.", turn["content"])[1]) for turn in turns[1::2]]  # type: ignore[index]
+        answers = [int(turn["content"].removeprefix("Answer ").rstrip(".")) for turn in turns[1::2]]
         assert turns[:1] == heard[answers[0] - 1]
         assert turns[:3] == heard[answers[1] - 1]
         assert turns[0]["content"] != turns[2]["content"]

@@ -12,17 +12,18 @@ from gristmill.pipelines.spec.locate import recipes
 #: Recipes that train nothing and ask one model alone: that model.
 ONE = {
     "acecoder": "teacher", "alchemist_coder": "teacher", "best_of_n": "base", "code_edit": "teacher",
-    "code_evol_instruct": "teacher", "code_instructions": "teacher", "code_soliloquies": "teacher", "codeact": "teacher",
-    "critique": "teacher", "dart": "teacher", "dstc": "teacher", "evol_instruct": "teacher", "genetic_instruct": "teacher",
-    "iad": "teacher", "ilf": "teacher", "instruct_skillmix": "teacher", "kodcode": "teacher", "lamini": "teacher",
-    "llm_code_cleaning": "teacher", "magpie": "teacher", "multi_critique": "teacher", "mumath_code": "teacher",
-    "non_instructional": "teacher", "offset_bias": "teacher", "openmathinstruct2": "teacher", "r_tuning": "learner",
-    "refcritic": "teacher", "self_instruct": "teacher", "tasks_from_text": "teacher", "wavecoder": "teacher",
+    "code_evol_instruct": "teacher", "code_instructions": "teacher", "code_soliloquies": "teacher",
+    "codeact": "teacher", "critique": "teacher", "dart": "teacher", "dstc": "teacher",
+    "evol_instruct": "teacher", "genetic_instruct": "teacher", "iad": "teacher", "ilf": "teacher", "instruct_skillmix": "teacher",
+    "kodcode": "teacher", "lamini": "teacher", "llm_code_cleaning": "teacher", "magpie": "teacher",
+    "multi_critique": "teacher", "mumath_code": "teacher", "non_instructional": "teacher",
+    "offset_bias": "teacher", "openmathinstruct2": "teacher", "r_tuning": "learner", "refcritic": "teacher", "self_instruct": "teacher",
+    "tasks_from_text": "teacher", "wavecoder": "teacher",
 }  # fmt: skip
 #: Recipes that ask no model.
 NONE = {"commit_edits", "lintseq"}
-#: The others: a model, or a train step that made one -> the steps that are trained from it or ask it. A step that repeats
-#: is named once, without its number. ``STEP.PARAMETER`` where the parameter is not ``model``.
+#: The others: a model, or a train step that made one -> the steps that are trained from it or ask it. A step
+#: that repeats is named once, without its number. ``STEP.PARAMETER`` where the parameter is not ``model``.
 SEVERAL = {
     "adaptive_best_of_n": {"base": "answered judge tried", "judge": "judged"},
     "bare": {"base": "drafts", "teacher": "refined answers"},
@@ -30,16 +31,19 @@ SEVERAL = {
     "critique_student": {"base": "student judged.against", "student": "judged"},
     "edit_student": {"base": "student verdict.against", "student": "verdict"},
     "mt_ft": {
-        "teacher": "solved", "base": "solver", "solver": "evaluator gain.against", "evaluator": "student weighed",
-        "student": "gain candidates",
+        "teacher": "solved", "base": "solver", "solver": "evaluator gain.against",
+        "evaluator": "student weighed", "student": "gain candidates",
     },
     "openbezoar": {
-        "teacher": "drafts lamini evolved evol orca judged_lamini judged_evol judged_orca", "base": "after_lamini",
-        "after_lamini": "after_evol", "after_evol": "after_orca", "after_orca": "aligned", "aligned": "student",
+        "teacher": "drafts lamini evolved evol orca judged_lamini judged_evol judged_orca",
+        "base": "after_lamini", "after_lamini": "after_evol", "after_evol": "after_orca",
+        "after_orca": "aligned", "aligned": "student",
     },
     "quickstart": {"base": "answers student verdict.against", "student": "verdict"},
     "realchat": {"base": "user student", "user": "asked", "assistant": "answered"},
-    "scalequest": {"base": "asker", "asker": "drafts tuned", "tuned": "asked", "teacher": "improved judged solved"},
+    "scalequest": {
+        "base": "asker", "asker": "drafts tuned", "tuned": "asked", "teacher": "improved judged solved",
+    },
 }  # fmt: skip
 #: Of the recipes that loop: the step whose student takes a model's place.
 PROMOTED = {"quickstart": {"student": "base"}}

@@ -129,7 +129,7 @@ def greedy(base: Path, adapter: Path | None, prompts: list[str]) -> list[str]:
 def test_what_was_promoted_once_generates_in_every_later_round(
     tmp_path: Path, model: Path, teach: Callable[..., Any]
 ) -> None:
-    """Promoted, abstained, abstained: after the first round the model is its base with that round's adapter."""
+    """Promoted, abstained, abstained: after round 1 the model is its base with that round's adapter."""
     tasks = [{"prompt": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(4)]
     lessons = [{"prompt": task["prompt"], "response": "yes " * n} for n, task in enumerate(tasks, 1)]
     for name, rows in (("tasks", tasks), ("lessons", lessons)):
