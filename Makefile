@@ -48,8 +48,8 @@ unit: install
 	OMP_NUM_THREADS=1 PYTHONHASHSEED=0 $(BIN)/pytest -m light -n 2 --dist loadfile --cov=gristmill --cov-report=
 	$(BIN)/pytest -m "not light" --cov=gristmill --cov-append --cov-report=term
 
-# Cut one mechanism after the other out of a copy of the tree, and see that the test that holds it fails. ONLY=loop takes
-# the mutants whose id begins so; tests/mutants.md lists them.
+# Cut one mechanism after the other out of a copy of the tree, and see that the test that holds it fails.
+# ONLY=loop takes the mutants whose id begins so; tests/mutants.md lists them.
 ONLY :=
 mutants: install
 	PYTHONHASHSEED=0 $(BIN)/python tests/mutants/run.py $(ONLY)
