@@ -8,7 +8,7 @@ BUILD := cpu
 # any: where no CPU build of torch is found, its usual build of several GB will do.
 TORCH := cpu
 
-.PHONY: install lock upgrade newest quickstart test lint unit bench clean
+.PHONY: install lock upgrade newest quickstart test lint unit mutants bench clean
 
 install: $(VENV)/.installed-$(BUILD)
 
@@ -47,6 +47,12 @@ unit: install
 	$(BIN)/coverage erase
 	OMP_NUM_THREADS=1 PYTHONHASHSEED=0 $(BIN)/pytest -m light -n 2 --dist loadfile --cov=gristmill --cov-report=
 	$(BIN)/pytest -m "not light" --cov=gristmill --cov-append --cov-report=term
+
+# Cut one mechanism after the other out of a copy of the tree, and see that the test that holds it fails.
+# ONLY=loop takes the mutants whose id begins so; tests/mutants.md lists them.
+ONLY :=
+mutants: install
+	PYTHONHASHSEED=0 $(BIN)/python tests/mutants/run.py $(ONLY)
 
 # The peers that are measured beside ours, at the versions that requirements.txt pins.
 benchmarks/.peers/.installed: benchmarks/requirements.txt | install

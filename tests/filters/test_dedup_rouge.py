@@ -55,6 +55,12 @@ def test_kept_texts_differ_and_the_others_name_their_likest(texts: list[list[str
             kept.append(index)
 
 
+def test_a_text_that_just_reaches_the_threshold_is_a_duplicate() -> None:
+    texts = [list("abcd"), list("abce")]  # three of four words in common: exactly 0.75
+    for threshold, nearest in ((0.75, [-1, 0]), (0.76, [-1, -1])):
+        assert greedy_rouge(texts, threshold, lambda done: None)[0].tolist() == nearest
+
+
 def test_a_word_that_comes_hundreds_of_times_is_counted(context: Any) -> None:
     long = ["again"] * 700
     nearest, scores = greedy_rouge([long, long, ["again"] * 400], 0.7, lambda done: None)

@@ -30,6 +30,7 @@ def test_equals_the_plain_loss_and_its_gradient(tokens: int, chunk: int) -> None
     plain = cross_entropy(h @ head.T, targets, reduction="none")
     (expected,) = torch.autograd.grad((plain * weights).sum() * 3, h)
     torch.testing.assert_close(losses, plain.detach(), atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(total, (plain * weights).sum(), atol=1e-12, rtol=1e-12)
     torch.testing.assert_close(gradient, expected, atol=1e-12, rtol=1e-12)
 
 

@@ -50,6 +50,14 @@ def test_a_model_against_itself_is_never_decided(scores: tuple[np.ndarray, np.nd
     assert not gain.decided
 
 
+def test_a_gain_that_a_few_items_make_is_not_decided() -> None:
+    scores, against = np.array([1.0, 0, 1, 0, 1]), np.array([0.0, 0, 1, 1, 0])
+    for gain in (paired_bootstrap(scores, against, seed=1), paired_bootstrap(against, scores, seed=1)):
+        assert abs(gain.mean) == pytest.approx(0.2)
+        assert gain.ci_low < 0 < gain.ci_high
+        assert not gain.decided
+
+
 def test_a_clear_gain_and_a_clear_loss_are_decided() -> None:
     low, high = np.zeros(100), np.r_[np.ones(30), np.zeros(70)]
     gain, loss = paired_bootstrap(high, low, seed=1), paired_bootstrap(low, high, seed=1)

@@ -177,6 +177,36 @@ def test_a_text_is_cut_at_a_word_in_its_middle(context: Any) -> None:
     assert kept("non_instructional", "sound", context, rows) == [True, False, False, False]
 
 
+def test_the_quickstart_learns_from_what_passed_and_came_to_its_end(context: Any) -> None:
+    rows = [{"passed": passed, "finish": finish} for passed in (True, False) for finish in ("stop", "length")]
+    assert kept("quickstart", "kept", context, rows) == [True, False, False, False]
+
+
+def test_a_program_that_agrees_with_none_but_itself_is_worth_nothing(context: Any) -> None:
+    """Problem A: one program passes all tests, alone. B: two agree. C: three agree, and pass one test."""
+    told = [("A", 1, 10), ("A", 1, 0), ("B", 2, 5), ("B", 2, 5), ("B", 1, 0), ("C", 3, 1), ("C", 1, 0)]
+    rows = [
+        {
+            "_id": f"r{number}", "prompt": prompt, "solution": f"x = {number}", "tests": "assert x", "agreed_tests": None,
+            "agreeing": agreeing, "passes_tests": passes, "agreement_score": float(agreeing * passes),
+        }
+        for number, (prompt, agreeing, passes) in enumerate(told)
+    ]  # fmt: skip
+    [valued] = [
+        each.name
+        for each in steps("dstc").values()
+        if each.verb == "compute" and "worth" in each.operator.columns
+    ]
+    worth = columns("dstc", valued, rows)["worth"]
+    assert worth == [0, 0, 5, 5, 0, 2, 0]
+    pairs = steps("dstc")["pairs"].operator
+    table = pa.Table.from_pylist(
+        [{**row, "response": row["solution"], "worth": each} for row, each in zip(rows, worth, strict=True)]
+    )
+    made = pairs.apply(table, context).rows
+    assert [(pair["prompt"], pair["chosen"], pair["rejected"]) for pair in made] == [("B", "x = 2", "x = 4")]
+
+
 class Teacher(BaseHTTPRequestHandler):
     """Answers every chat with an extractive task, about a phrase of the texts or not."""
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,3 +83,76 @@ def test_a_student_that_the_test_cannot_tell_apart_is_not_promoted(tmp_path: Pat
     assert log.decisions == ["abstained"] * 2
     assert [each.plan["models"]["base"]["adapter"] for each in made.directory.rounds()] == [None] * 2
     assert all(result["promoted"] is False for result in made.results)
+
+
+FOLD = """
+gristmill: 1
+name: folded
+seed: 5
+models:
+  base:  {{engine: transformers, path: "{model}", dtype: float32}}
+  pupil: {{engine: openai, url: "{pupil}", model: pupil}}
+  rival: {{engine: openai, url: "{rival}", model: rival}}
+steps:
+  tasks:   {{source: jsonl, path: "{folder}/tasks.jsonl"}}
+  lessons: {{source: jsonl, path: "{folder}/lessons.jsonl"}}
+  said:    {{generate: respond, from: tasks, model: base, temperature: 0, max_tokens: 6}}
+  student: {{train: sft, from: lessons, model: base, epochs: 4, learning_rate: 0.02, batch_rows: 4,
+             adapter: {{kind: lora, rank: 2}}, dtype: fp32}}
+  verdict: {{evaluate: answers, tasks: tasks, model: pupil, against: rival, max_tokens: 6,
+             parser: {{kind: text, column: response}}, check: {{verify: number}}}}
+loop: {{rounds: 3, promote: {{student: base}}, when: "verdict.gain.ci_low > 0"}}
+"""
+
+
+def greedy(base: Path, adapter: Path | None, prompts: list[str]) -> list[str]:
+    """What transformers and PEFT make of each prompt, six tokens at the most."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    if adapter is not None:
+        model = PeftModel.from_pretrained(model, adapter)
+    texts = []
+    for prompt in prompts:
+        turns = [{"role": "user", "content": prompt}]
+        ids = tokenizer.apply_chat_template(
+            turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        made = model.generate(**ids, do_sample=False, max_new_tokens=6)[0, ids["input_ids"].shape[1] :]
+        texts.append(tokenizer.decode(made, skip_special_tokens=True))
+    return texts
+
+
+def test_what_was_promoted_once_generates_in_every_later_round(
+    tmp_path: Path, model: Path, teach: Callable[..., Any]
+) -> None:
+    """Promoted, abstained, abstained: after round 1 the model is its base with that round's adapter."""
+    tasks = [{"prompt": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(4)]
+    lessons = [{"prompt": task["prompt"], "response": "yes " * n} for n, task in enumerate(tasks, 1)]
+    for name, rows in (("tasks", tasks), ("lessons", lessons)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    right = {task["prompt"]: task["answer"] for task in tasks}
+    pupil = teach(lambda prompt, _: right[prompt] if len(pupil.prompts) <= len(tasks) else "none")
+    rival = teach(lambda prompt, _: "none")
+    file, log = tmp_path / "folded.yaml", Log()
+    file.write_text(FOLD.format(model=model, folder=tmp_path, pupil=pupil.url, rival=rival.url))
+    made = gristmill.run(file, tmp_path / "run", observer=log)
+    assert log.decisions == ["promoted", "abstained", "abstained"]
+
+    rounds = made.directory.rounds()
+    fingerprints = [each.plan["steps"]["student"]["fingerprint"] for each in rounds]
+    assert len(set(fingerprints)) == 3
+    promoted = made.directory.step("student", fingerprints[0]).model
+    assert [each.plan["models"]["base"]["adapter"] for each in rounds] == [None, str(promoted), str(promoted)]
+    assert [result["carry"]["base"]["step"] for result in made.results] == ["student"] * 3
+    plain, tuned = (greedy(model, adapter, list(right)) for adapter in (None, promoted))
+    assert plain != tuned
+    said = [
+        made.directory.step("said", each.plan["steps"]["said"]["fingerprint"]).table(["prompt", "response"])
+        for each in rounds
+    ]
+    assert all(table["prompt"].to_pylist() == list(right) for table in said)
+    assert [table["response"].to_pylist() for table in said] == [plain, tuned, tuned]

@@ -149,6 +149,27 @@ def test_loftq_starts_nearer_to_the_original_than_plain_quantization(make_model)
         assert errors[0] <= errors[1] * 1.02, name
 
 
+def test_loftq_of_one_turn_quantizes_the_original_and_makes_up_for_the_rest(make_model) -> None:
+    path, exact = make_model(), {"init": "loftq", "svd_iterations": None}
+    plain, original = _load(path, _settings(), "nf4"), load_model(path, dtype=torch.float32)
+    once, five = (_load(path, _settings(**exact, loftq_turns=turns), "nf4") for turns in (1, 5))
+    errors = [0.0, 0.0]
+    for (name, first), (_, last), (_, none), (_, source) in zip(
+        once.linears(), five.linears(), plain.linears(), original.linears()
+    ):
+        assert torch.equal(first.weight(), none.weight()), name
+        missing = source.weight() - first.weight()
+        made_up = first.adapter.scale * first.adapter.b @ first.adapter.a
+        best = torch.linalg.svdvals(missing)
+        torch.testing.assert_close(
+            (missing - made_up).norm(), best[4:].norm(), rtol=1e-4, atol=1e-6, msg=name
+        )
+        assert not torch.equal(last.weight(), none.weight()), name
+        for turn, linear in enumerate((first, last)):
+            errors[turn] += float((source.weight() - linear.adapter.merged(linear.weight())).square().sum())
+    assert errors[1] < 0.98 * errors[0], "further turns come nearer to the original"
+
+
 def test_loftq_without_quantization_is_refused(make_model) -> None:
     with pytest.raises(ModelError, match="no adapted layer is quantized: set quantize: nf4"):
         _load(make_model(), _settings(init="loftq"))
@@ -211,6 +232,25 @@ def test_eva_finds_the_directions_of_the_data_and_spends_the_ranks_where_they_ex
         assert caught[0] > 0.95, name
         assert torch.equal(linear.adapter.b, torch.zeros_like(linear.adapter.b))
     assert total == 4 * len(list(model.linears()))
+
+
+def test_eva_without_redistribution_gives_every_layer_its_rank(make_model) -> None:
+    path = make_model()
+    even, spread = (_load(path, _settings(init="eva", eva_spread=times)) for times in (1, 2))
+    ranks = [
+        {name: 0 if linear.adapter is None else len(linear.adapter.a) for name, linear in model.linears()}
+        for model in (even, spread)
+    ]
+    assert set(ranks[0].values()) == {4}
+    assert sum(ranks[1].values()) == sum(ranks[0].values())
+    assert len(set(ranks[1].values())) > 1
+    assert max(ranks[1].values()) <= 8
+    # A layer that keeps its rank has the same directions either way; one that gets more has them first.
+    for (name, one), (_, other) in zip(even.linears(), spread.linears()):
+        shared = min(ranks[0][name], ranks[1][name])
+        if shared:
+            cosines = (one.adapter.a[:shared] * other.adapter.a[:shared]).sum(1).abs()
+            assert cosines[0] > 0.9, name
 
 
 def test_lora_plus_gives_every_b_its_own_rate(make_model) -> None:

@@ -1,0 +1,79 @@
+"""Which model each step of a packaged recipe trains or asks."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from gristmill.pipelines.spec.load import load
+from gristmill.pipelines.spec.locate import recipes
+
+#: Recipes that train nothing and ask one model alone: that model.
+ONE = {
+    "acecoder": "teacher", "alchemist_coder": "teacher", "best_of_n": "base", "code_edit": "teacher",
+    "code_evol_instruct": "teacher", "code_instructions": "teacher", "code_soliloquies": "teacher",
+    "codeact": "teacher", "critique": "teacher", "dart": "teacher", "dstc": "teacher",
+    "evol_instruct": "teacher", "genetic_instruct": "teacher", "iad": "teacher", "ilf": "teacher", "instruct_skillmix": "teacher",
+    "kodcode": "teacher", "lamini": "teacher", "llm_code_cleaning": "teacher", "magpie": "teacher",
+    "multi_critique": "teacher", "mumath_code": "teacher", "non_instructional": "teacher",
+    "offset_bias": "teacher", "openmathinstruct2": "teacher", "r_tuning": "learner", "refcritic": "teacher", "self_instruct": "teacher",
+    "tasks_from_text": "teacher", "wavecoder": "teacher",
+}  # fmt: skip
+#: Recipes that ask no model.
+NONE = {"commit_edits", "lintseq"}
+#: The others: a model, or a train step that made one -> the steps that are trained from it or ask it. A step
+#: that repeats is named once, without its number. ``STEP.PARAMETER`` where the parameter is not ``model``.
+SEVERAL = {
+    "adaptive_best_of_n": {"base": "answered judge tried", "judge": "judged"},
+    "bare": {"base": "drafts", "teacher": "refined answers"},
+    "cft": {"teacher": "solutions criticised", "base": "student judged.against", "student": "judged"},
+    "critique_student": {"base": "student judged.against", "student": "judged"},
+    "edit_student": {"base": "student verdict.against", "student": "verdict"},
+    "mt_ft": {
+        "teacher": "solved", "base": "solver", "solver": "evaluator gain.against",
+        "evaluator": "student weighed", "student": "gain candidates",
+    },
+    "openbezoar": {
+        "teacher": "drafts lamini evolved evol orca judged_lamini judged_evol judged_orca",
+        "base": "after_lamini", "after_lamini": "after_evol", "after_evol": "after_orca",
+        "after_orca": "aligned", "aligned": "student",
+    },
+    "quickstart": {"base": "answers student verdict.against", "student": "verdict"},
+    "realchat": {"base": "user student", "user": "asked", "assistant": "answered"},
+    "scalequest": {
+        "base": "asker", "asker": "drafts tuned", "tuned": "asked", "teacher": "improved judged solved",
+    },
+}  # fmt: skip
+#: Of the recipes that loop: the step whose student takes a model's place.
+PROMOTED = {"quickstart": {"student": "base"}}
+
+
+def models_of(name: str) -> dict[str, set[str]]:
+    """Model -> the steps that name it, as ``SEVERAL`` writes them."""
+    found: dict[str, set[str]] = {}
+    for step in load(name).steps.values():
+        for field, kind, model in step.operator.references():
+            if kind not in ("step", "embedder"):
+                told = re.sub(r"_?\d+$", "", step.name) + ("" if field == "model" else f".{field}")
+                found.setdefault(model, set()).add(told)
+    return found
+
+
+@pytest.mark.parametrize("name", list(recipes()))
+def test_every_step_starts_from_and_asks_the_model_that_it_should(name: str) -> None:
+    found = models_of(name)
+    if name in NONE:
+        assert found == {}
+    elif name in ONE:
+        assert set(found) == {ONE[name]}
+        assert not any(step.verb == "train" for step in load(name).steps.values())
+    else:
+        assert name in SEVERAL, "say in SEVERAL which model each of its steps trains or asks"
+        assert found == {model: set(steps.split()) for model, steps in SEVERAL[name].items()}
+    assert load(name).loop.promote == PROMOTED.get(name, {})
+
+
+def test_every_model_that_a_recipe_declares_is_used() -> None:
+    for name in recipes():
+        assert set(load(name).models) <= set(models_of(name)), name
