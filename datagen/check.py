@@ -19,9 +19,10 @@ PASSED = "passed"
 
 
 class Check(Frozen):
-    """``{verify: NAME, ...}``: any operator of ``verify`` that adds ``passed``, with its parameters.
+    """A verifier that judges each row made of an answer: any ``verify`` operator that judges a row by itself.
 
-    It sees the row's columns with those of the answer put over them.
+    Example:
+        answers: {generate: respond, from: tasks, model: base, samples: 4, check: {verify: number}}
     """
 
     model_config = ConfigDict(extra="allow")

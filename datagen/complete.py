@@ -28,6 +28,9 @@ class Complete(Template):
         sample (int32): which of the row's answers, from 0.
         item (int32): which record of the answer, from 0.
         answer (text): text of an answer that did not parse, in the failed row.
+        messages (list of turns): the conversation with the user's turn appended, with `conversation: true`.
+        logprobs (list of float32): log-probabilities of the whole answer, where `logprobs` asks for them; with
+            it `top_logprobs` and `vocab_size`.
 
     Example:
         drafts:

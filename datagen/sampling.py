@@ -45,7 +45,7 @@ class Decoding(Frozen):
     """Regular expression that the whole answer must match. Only engines that can constrain decoding take
     it."""
 
-    @field_validator("stop", mode="before")
+    @field_validator("stop", mode="before", json_schema_input_type=str | tuple[str, ...])
     @classmethod
     def _one_stop(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value

@@ -90,7 +90,7 @@ def cpu_seconds() -> Callable[[Callable[[], object]], float]:
 #: Folders of tests that compute on one core, start nothing and look at no clock.
 LIGHT = (
     "datagen/constraints", "datagen/evaluation", "datagen/mutation", "datagen/parsers", "filters", "kernels",
-    "pipelines/plan", "pipelines/report", "pipelines/sinks", "pipelines/sources", "pipelines/spec", "pipelines/view",
+    "docs", "pipelines/plan", "pipelines/reference", "pipelines/report", "pipelines/sinks", "pipelines/sources", "pipelines/spec", "pipelines/view",
 )  # fmt: skip
 
 

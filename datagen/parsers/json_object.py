@@ -31,8 +31,7 @@ class JsonParser(Parser):
     kind: Literal["json"] = "json"
     """Name of this parser."""
     fields: dict[str, FieldType] = Field(min_length=1)
-    """Fields to take and their types: `text`, `integer`, `number`, `boolean`, `texts`, `numbers`, or `json`
-    for anything, kept as JSON text."""
+    """Fields to take and their types. `json` takes anything, kept as JSON text."""
     optional: tuple[str, ...] = ()
     """Fields that may be missing or null."""
     many: bool = False

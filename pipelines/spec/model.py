@@ -64,17 +64,19 @@ class Budget(Frozen):
     rows: int | None = Field(None, gt=0)
     """Most rows that generating steps may make together. By default there is no limit."""
     time: Seconds | None = None
-    """Longest working time: seconds, or a text such as `90s`, `15m`, `2h` or `1h30m`. Time between sessions does
-    not count. By default there is no limit."""
+    """Longest working time: seconds, or a text such as `90s`, `15m`, `2h` or `1h30m`. Time between sessions
+    does not count. By default there is no limit."""
 
 
 class WeightsModel(Frozen):
     """What the models that are loaded from disk share."""
 
     path: str = Field(min_length=1)
-    """Weights: a packaged model's name (`gristmill models list`), a Hugging Face id, a folder, or a GGUF file."""
+    """Weights: a packaged model's name (`gristmill models list`), a Hugging Face id, a folder, or a GGUF
+    file."""
     adapter: str | None = None
-    """Folder of an adapter in PEFT's layout, served over the base without merging. By default there is none."""
+    """Folder of an adapter in PEFT's layout, served over the base without merging. By default there is
+    none."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The engine's own options, which stand beside the other keys in the file."""
 
@@ -161,24 +163,40 @@ class StepSpec(Frozen):
         return f"{self.verb}: {self.value}" if named else self.verb
 
 
+class StepKeys(Frozen):
+    """Keys that every step may have, beside its verb and the parameters of its operator."""
+
+    inputs: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(alias="from")
+    """Step whose rows come in, or a list of steps, joined in order. A `source` has none, and an `evaluate` step
+    has `tasks` in its place."""
+    on_failure: OnFailure = Field(default=None)
+    """What failed rows of this step do to the run: `continue`, `accept` or `stop`. By default the file's
+    `on_failure` decides."""
+    seed: int = Field(default=None, ge=0)
+    """Fixes the step's draws in every round. By default they derive from the file's seed, the round and the
+    step's name. Give held-out items a seed, so that every round is judged by the same ones."""
+
+
 class Loop(Frozen):
     """Rounds of the whole file, and which student stands in for which model in the next round."""
 
     rounds: int = Field(1, ge=1, le=1000)
     """How often the steps run. In each round, steps that draw and have no seed of their own draw anew."""
     promote: dict[str, str] = Field(default_factory=dict)
-    """Models that students replace in later rounds, as `{TRAIN_STEP: MODEL}`. By default none are replaced."""
+    """Models that students replace in later rounds, as `{TRAIN_STEP: MODEL}`. By default none are
+    replaced."""
     when: str | None = None
-    """Condition on the round's metrics under which students are promoted, such as `verdict.gain.ci_low > 0`: comparisons
-    of `STEP.metric.part` and numbers with `and`, `or`, `not` and brackets. A dash in a step's name is written as `_`. A
-    comparison with a metric that was not measured is false. Required with `promote`."""
+    """Condition on the round's metrics under which students are promoted, such as `verdict.gain.ci_low > 0`:
+    comparisons of `STEP.metric.part` and numbers with `and`, `or`, `not` and brackets. A dash in a step's
+    name is written as `_`. A comparison with a metric that was not measured is false. Required with
+    `promote`."""
 
 
 Line: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 
 
 class About(Frozen):
-    """What a file is for, in a line each: what ``gristmill recipes`` lists. Decides nothing of a run."""
+    """What a file is for, a line per key, as ``gristmill recipes`` lists it."""
 
     method: Line
     """The method, and what it does."""
@@ -192,8 +210,12 @@ class About(Frozen):
     """Requests to a model per row, or time on a named machine."""
 
 
+#: What the key ``vars`` is for. It has no field: variables are put in before a file is checked.
+VARS = "Values that the file uses as `${name}`, in texts and in place of any value: `{NAME: VALUE}`."
+
+
 class PipelineSpec(Frozen):
-    """A whole pipeline file, checked."""
+    """A pipeline file: its models, its steps, what it may spend, and its rounds."""
 
     gristmill: Literal[1]
     """Version of the format."""
@@ -204,8 +226,8 @@ class PipelineSpec(Frozen):
     seed: int = Field(0, ge=0)
     """Seed of the run: every draw derives from it."""
     budget: Budget = Field(default_factory=lambda: Budget.model_validate({}))
-    """What a run may spend. It stops cleanly with exit code 3 when any part is spent, and can be resumed. By default there
-    is no limit."""
+    """What a run may spend. It stops cleanly with exit code 3 when any part is spent, and can be resumed. By
+    default there is no limit."""
     models: dict[Name, ModelSpec] = Field(default_factory=dict)
     """Models that steps name: `{NAME: {path: ..., engine: ...}}`."""
     steps: dict[Name, StepSpec] = Field(default_factory=dict)
@@ -213,8 +235,9 @@ class PipelineSpec(Frozen):
     loop: Loop = Field(default_factory=lambda: Loop.model_validate({}))
     """Rounds, and when a student is promoted. By default there is one round."""
     on_failure: OnFailure = "continue"
-    """What failed rows do to the run: `continue` counts them and goes on, but ends the run where every row of a step
-    fails; `accept` also goes on then, for a side branch of few rows; `stop` ends the run at the first."""
+    """What failed rows do to the run: `continue` counts them and goes on, but ends the run where every row of
+    a step fails; `accept` also goes on then, for a side branch of few rows; `stop` ends the run at the
+    first."""
     metrics: tuple[Literal["mlflow", "trackio"], ...] = ()
     """Trackers that counts, figures and decisions are sent to. By default none."""
     out: str | None = Field(None, min_length=1)
