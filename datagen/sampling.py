@@ -36,8 +36,8 @@ class Decoding(Frozen):
     answer."""
     logprobs: NonNegativeInt | None = None
     """Record the log-probabilities of the sampled tokens, and of this many of the likeliest tokens at each
-    position. 0 records only the sampled ones; by default none are recorded. `score: self_certainty` needs
-    about 20."""
+    position. 0 records only the sampled ones; by default none are recorded. `score: self_certainty` reads them:
+    more make its bound tighter."""
     json_schema: dict[str, Any] | str | None = None
     """JSON Schema that the answer must follow, as a mapping or as JSON text. Only engines that can constrain
     decoding take it."""
