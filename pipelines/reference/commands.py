@@ -6,18 +6,18 @@ import argparse
 import textwrap
 from collections.abc import Iterator
 
-from .markdown import MADE, filled, listed
+from .markdown import listed, page, paragraph
 
 
-def page() -> str:
-    """The text of cli.md."""
+def command_line() -> str:
+    """The page of all commands."""
     from ..cli.main import COMMANDS, DEBUG, DESCRIPTION, parser_of
 
     about = f"{DESCRIPTION} Every command also takes `--help`, and `--debug`: {DEBUG}."
-    blocks = [MADE, "# The command line", filled(about)]
+    blocks = ["# The command line", paragraph(about)]
     for command, what in COMMANDS.items():
         blocks += _told(parser_of(command), f"{what[0].upper()}{what[1:]}.", "##")
-    return "\n\n".join(blocks) + "\n"
+    return page(blocks)
 
 
 def _told(parser: argparse.ArgumentParser, summary: str, level: str) -> Iterator[str]:
@@ -28,7 +28,7 @@ def _told(parser: argparse.ArgumentParser, summary: str, level: str) -> Iterator
     options = ["[options]"] if any(each.option_strings for each in plain) else []
     yield f"{level} {parser.prog}"
     yield f"```\n{' '.join([parser.prog, *words, *options])}{' ACTION ...' if inner else ''}\n```"
-    yield filled(summary)
+    yield paragraph(summary)
     if parser.description and parser.description.rstrip(".") != summary.rstrip("."):
         yield from _paragraphs(parser.description)
     if plain:
@@ -45,7 +45,7 @@ def _paragraphs(text: str) -> Iterator[str]:
         yield (
             f"```\n{textwrap.dedent(block)}\n```"
             if block.startswith(" ")
-            else filled(" ".join(block.split()))
+            else paragraph(" ".join(block.split()))
         )
 
 

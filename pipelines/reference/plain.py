@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable
 
 from .entries import Entry, Parameter
+from .filling import filled
 from .topics import Topic
 
 STEP_KEYS = "A step also has the keys of every step: gristmill help steps"
@@ -26,7 +27,7 @@ def page(entry: Entry, width: int, *, step: bool) -> str:
     """One entry. ``step``: whether it is an operator, whose step has further keys."""
     blocks = [
         entry.title,
-        *(_filled(text, width) for text in (entry.about.summary, *entry.about.details)),
+        *(filled(text, width) for text in (entry.about.summary, *entry.about.details)),
     ]
     if entry.parameters:
         told = [line for each in entry.parameters for line in _parameter(each, width)]
@@ -41,28 +42,17 @@ def page(entry: Entry, width: int, *, step: bool) -> str:
     return "\n\n".join(blocks)
 
 
-def _filled(text: str, width: int, first: str = "", further: str = "") -> str:
-    return textwrap.fill(
-        text,
-        width,
-        initial_indent=first,
-        subsequent_indent=further,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
 def _parameter(parameter: Parameter, width: int) -> list[str]:
     part = f"; see gristmill help {parameter.part}" if parameter.part else ""
-    body = _filled(parameter.description, width, " " * 6, " " * 6)
+    body = filled(parameter.description, width, " " * 6, " " * 6)
     return [_hanging(f"{parameter.name} ({parameter.kind}{part})", width), body]
 
 
 def _hanging(text: str, width: int) -> str:
-    return _filled(text, width, " " * 2, " " * 6)
+    return filled(text, width, " " * 2, " " * 6)
 
 
 def _columns(rows: list[tuple[str, str]], width: int) -> list[str]:
     """Names at the left, texts beside them."""
     left = max(len(name) for name, _ in rows) + 4
-    return [_filled(text, width, f"  {name:<{left - 2}}", " " * left) for name, text in rows]
+    return [filled(text, width, f"  {name:<{left - 2}}", " " * left) for name, text in rows]

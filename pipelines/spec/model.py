@@ -169,10 +169,10 @@ class StepKeys(Frozen):
     inputs: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(alias="from")
     """Step whose rows come in, or a list of steps, joined in order. A `source` has none, and an `evaluate` step
     has `tasks` in its place."""
-    on_failure: OnFailure = Field(default=None)
+    on_failure: OnFailure | None = None
     """What failed rows of this step do to the run: `continue`, `accept` or `stop`. By default the file's
     `on_failure` decides."""
-    seed: int = Field(default=None, ge=0)
+    seed: int | None = Field(None, ge=0)
     """Fixes the step's draws in every round. By default they derive from the file's seed, the round and the
     step's name. Give held-out items a seed, so that every round is judged by the same ones."""
 

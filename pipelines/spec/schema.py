@@ -166,13 +166,23 @@ def _step(verb: str, value: Schema, kind: type[Operator], definitions: dict[str,
     elif held is not None and held in properties and "const" not in value:
         properties.pop(held)
         required.discard(held)
-    every: dict[str, Any] = StepKeys.model_json_schema()["properties"]
+    every = _step_keys()
     if issubclass(kind, Source) or kind.input_field != "from":
         every.pop("from")
     if not issubclass(kind, Source):
         required.add(kind.input_field)
     given = {"description": said, **given}
     return _closed({verb: given, **properties, **every}, [verb, *sorted(required - {verb})], said)
+
+
+def _step_keys() -> dict[str, Any]:
+    """The keys of every step. One that is left out is None, but none may be given as null."""
+    keys: dict[str, Any] = {}
+    for name, schema in StepKeys.model_json_schema()["properties"].items():
+        kinds = [each for each in schema["anyOf"] if each != {"type": "null"}]
+        allowed = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+        keys[name] = {"description": schema["description"], **allowed}
+    return keys
 
 
 def _taken(schema: Schema, definitions: dict[str, Any]) -> Schema:
