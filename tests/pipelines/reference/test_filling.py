@@ -5,11 +5,13 @@ import pytest
 from gristmill.pipelines.reference.filling import filled
 
 
-def test_code_is_not_broken_so_no_line_of_it_begins_a_quotation() -> None:
-    text = "An expression of at most 20 characters, as `x > quantile(0.2)`, is read."
-    lines = filled(text, 45).split("\n")
+@pytest.mark.parametrize("width", range(20, 70, 3))
+def test_code_is_not_broken(width: int) -> None:
+    text = "An expression of few characters, as `x or quantile(y, 0.2)`, is read with `a: b`."
+    lines = filled(text, width).split("\n")
     assert " ".join(lines) == text
-    assert any("`x > quantile(0.2)`" in line for line in lines)
+    for code in ("`x or quantile(y, 0.2)`", "`a: b`"):
+        assert any(code in line for line in lines)
 
 
 @pytest.mark.parametrize("mark", ["-", "+", "*", ">", "=", "#", "##", "1.", "12)"])
