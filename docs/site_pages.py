@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).parents[1]
 #: File at the root -> page of the site.
@@ -40,6 +41,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that lie at the root."""
+    from mkdocs.structure.files import File
+
     for name, page in PAGES.items():
         text = (ROOT / name).read_text(encoding="utf-8")
         content = linked(text, ROOT) if name.endswith(".md") else f"# License\n\n```\n{text}\n```\n"

@@ -45,8 +45,9 @@ def pages() -> dict[str, str]:
 
 
 def page(blocks: Iterable[str]) -> str:
-    """A page of these paragraphs, lists and headings."""
-    return "\n\n".join([MADE, *blocks]) + "\n"
+    """A page of these paragraphs, lists and headings. Its title comes first, so that sites find it."""
+    title, *others = blocks
+    return "\n\n".join([title, MADE, *others]) + "\n"
 
 
 def paragraph(text: str) -> str:
