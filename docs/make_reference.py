@@ -1,4 +1,4 @@
-"""Writes docs/reference/*.md from the docstrings of the operators and the parsers of the command line: `make docs`."""
+"""Writes docs/reference/*.md from the docstrings of operators and the parsers of commands: `make docs`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the site has beside the guides: pages that lie at the root of the repository, and the reference in its menu.
+"""What the site has beside the guides: pages of the repository's root, and the reference in its menu.
 
 A hook of MkDocs (see mkdocs.yml): it calls these functions as it builds.
 """
@@ -57,7 +57,10 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def linked(text: str, folder: Path) -> str:
-    """The text of a file in ``folder`` with links as the site has them. What the site does not have becomes its text."""
+    """The text of a file in ``folder`` with links as the site has them.
+
+    A link to a file that the site does not have becomes plain text.
+    """
 
     def link(found: re.Match[str]) -> str:
         mark, said, target, anchor = found.groups()

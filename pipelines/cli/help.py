@@ -47,8 +47,8 @@ def _everything(width: int) -> str:
             plain.overview("Verbs, each a kind of step", verbs(), width),
             plain.overview("Parts of a pipeline file", file_parts(), width),
             plain.overview("Mappings that parameters take", mappings(), width),
-            "gristmill help WORD tells about one of these, gristmill help select cluster_quota about an operator,\n"
-            "gristmill COMMAND --help about a command.",
+            "gristmill help WORD tells about one of these, gristmill help select cluster_quota about an\n"
+            "operator, gristmill COMMAND --help about a command.",
         ]
     )
 

@@ -1,1 +1,1 @@
-"""The reference of the pipeline file and the command line: one source for ``gristmill help`` and docs/reference."""
+"""The reference of pipeline files and the command line: what ``gristmill help`` and docs/reference say."""

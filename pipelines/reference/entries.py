@@ -16,7 +16,7 @@ from .words import REFERENCES, default_in_words, type_in_words
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """``default``: None where it is required. ``part``: the topic that tells what is in it, where it is a mapping.
+    """``default``: None where it is required. ``part``: the topic of its own keys, where it is a mapping.
     ``value``: whether it is the verb's own value (``keep: "a > 1"``)."""
 
     name: str
@@ -37,7 +37,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """``title``: as a file writes it (``select: cluster_quota``). ``name``: what tells it from others of its topic."""
+    """``title``: as a file writes it (``select: cluster_quota``). ``name``: its name within its topic."""
 
     title: str
     name: str
@@ -48,7 +48,7 @@ class Entry:
 def entry(title: str, name: str, kind: type[BaseModel], tag: str = "") -> Entry:
     """The entry of a class: required parameters first, then its own, then those that it has from its bases.
 
-    ``tag``: a parameter whose value tells this class from others, so that it is required whatever its default.
+    ``tag``: a parameter whose value tells this class from others: it is required, whatever its default.
     """
     schemas = kind.model_json_schema(mode="validation").get("properties", {})
     named = dict(kind.reference_fields()) if issubclass(kind, Operator) else {}

@@ -1,4 +1,4 @@
-"""The reference as Markdown: a page for each verb, one for the file, and one for mappings inside parameters."""
+"""The reference as Markdown: a page per verb, one for the file, and one for mappings inside parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ FILE, PARTS = "file.md", "parts.md"
 WIDTH = 110
 
 _INDEX = "Every key, operator and parameter. `gristmill help VERB NAME` prints the same on the command line."
-_FILE = "The keys of a pipeline file, but for the parameters of its steps. [The guide](../pipeline-file.md) explains them."
+_FILE = (
+    "The keys of a pipeline file but for parameters of steps. [The guide](../pipeline-file.md) explains them."
+)
 _PARTS = "Parameters that are mappings themselves, told once for all operators that take them."
 _KEYS = f"Beside its parameters, a step has the [keys of every step]({FILE}#steps)."
 _OTHERS = (

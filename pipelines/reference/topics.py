@@ -1,4 +1,4 @@
-"""The topics of the reference: verbs with their operators, the file's own parts, and mappings inside parameters."""
+"""The topics of the reference: verbs with their operators, parts of the file, mappings inside parameters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ USER_FUNCTION = "module:function"
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """``name``: what ``gristmill help`` takes. ``summary``: a line. Of several entries each has a name of its own."""
+    """``name``: what ``gristmill help`` takes. ``summary``: one line."""
 
     name: str
     summary: str

@@ -24,7 +24,7 @@ _TYPES = {
 
 
 def type_in_words(schema: Schema, many: bool = False) -> str:
-    """What a JSON Schema allows, of one value or of ``many``: ``whole number, at least 1``, ``list of texts``."""
+    """What a JSON Schema allows, one value or ``many``: ``whole number, at least 1``, ``list of texts``."""
     for key in ("anyOf", "oneOf"):
         if key in schema:
             return _either([type_in_words(each, many) for each in schema[key] if each.get("type") != "null"])
@@ -41,7 +41,7 @@ def type_in_words(schema: Schema, many: bool = False) -> str:
 
 
 def default_in_words(field: FieldInfo) -> str | None:
-    """The default as a file would say it: ``none`` for null, nothing for a mapping's own defaults; None where it is required."""
+    """The default as a file would say it: ``none`` for null, "" for a mapping of defaults. None: required."""
     if field.is_required():
         return None
     factory: Callable[[], Any] | None = field.default_factory  # type: ignore[assignment]

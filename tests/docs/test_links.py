@@ -1,4 +1,4 @@
-"""Every link of the guides, the reference and the pages at the root leads somewhere: to a file, and to a heading in it."""
+"""Every link of the guides, the reference and the root's pages leads to a file, and to a heading in it."""
 
 from __future__ import annotations
 
@@ -46,6 +46,8 @@ def test_no_link_is_broken(page: Path) -> None:
 def test_a_broken_link_is_seen(tmp_path: Path) -> None:
     page = tmp_path / "a.md"
     (tmp_path / "b.md").write_text("# `x`: Of one, two\n\n```\n# not a heading\n```\n")
-    text = "[a](b.md) [b](b.md#x-of-one-two) [`c`](c.md) [d](b.md#not-a-heading) `[e](e.md)` [f](#here)\n# Here\n"
+    text = (
+        "[a](b.md) [b](b.md#x-of-one-two) [`c`](c.md) [d](b.md#not-a-heading) `[e](e.md)` [f](#here)\n# Here"
+    )
     page.write_text(text)
     assert broken(page, text) == ["c.md", "b.md#not-a-heading"]

@@ -32,7 +32,8 @@ def site() -> ModuleType:
         ("", "[a](docs/nowhere.md)", "[a](docs/nowhere.md)"),
         ("", "[a](https://example.org/docs/install.md)", "[a](https://example.org/docs/install.md)"),
         ("docs", "[a](../SECURITY.md#secrets) [b](models.md)", "[a](security.md#secrets) [b](models.md)"),
-        ("docs/reference", "[a](../pipeline-file.md) [b](file.md#steps)", "[a](../pipeline-file.md) [b](../reference/file.md#steps)"),
+        ("docs/reference", "[a](../pipeline-file.md)", "[a](../pipeline-file.md)"),
+        ("docs/reference", "[a](file.md#steps)", "[a](../reference/file.md#steps)"),
         ("docs/reference", "[a](../../README.md)", "[a](../index.md)"),
     ],
 )  # fmt: skip

@@ -118,9 +118,7 @@ def test_what_the_lock_pins_is_installed_by_hash_and_without_a_resolver(
     )
 
 
-def test_what_builds_the_site_stands_apart_from_gristmill_and_torch(
-    install: ModuleType, held: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_builds_the_site_stands_apart_from_gristmill_and_torch(install: ModuleType, held: Any) -> None:
     held.attempt = tried = Tried((0, ""))
     held.create = lambda: None
     install.install("docs", held, "cpu")

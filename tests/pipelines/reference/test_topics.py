@@ -22,7 +22,11 @@ from gristmill.pipelines.reference.entries import Entry, entry
 from gristmill.pipelines.reference.topics import file_parts, mappings, topics, verbs
 from gristmill.pipelines.spec.steps import RESERVED
 
-USERS = "def is_short(row: dict, limit: int) -> bool: ...\ndef tasks(count: int): ...\ndef politeness(row: dict) -> float: ...\n"
+USERS = """
+def is_short(row: dict, limit: int) -> bool: ...
+def tasks(count: int): ...
+def politeness(row: dict) -> float: ...
+"""
 
 #: Columns of an answer to the parent's prompt, which a new prompt has not.
 STALE = ("response", "finish", "prompt_tokens", "completion_tokens", "vocab_size", "top_logprobs")
@@ -74,7 +78,7 @@ def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def steps(title: str) -> Iterator[tuple[dict[str, Any], Operator]]:
-    """The steps of an entry's example, and the operators that they make. Raises where one is not as it must be."""
+    """The steps of an entry's example, and the operators that they make. Raises where one is none."""
     for step in yaml.safe_load(ENTRIES[title].about.example).values():
         verb = next(key for key in step if key in registry.verbs())
         value = step[verb]
@@ -102,7 +106,7 @@ def test_every_operator_has_an_example() -> None:
 @pytest.mark.usefixtures("users")
 @pytest.mark.parametrize("title", OPERATORS)
 def test_what_an_operator_declares_to_add_is_told(title: str) -> None:
-    """Each column of :meth:`Map.types`; those of a parser have a page of their own, and a user's functions have theirs."""
+    """Each column of :meth:`Map.types` but those of a parser, which has a page of its own."""
     about = ENTRIES[title].about
     told = " ".join(name for name, _ in about.sections.get("Columns that it adds", ()))
     for _, operator in steps(title):
