@@ -59,7 +59,7 @@ def test_help_and_page_say_the_same(
 
 def test_each_verb_has_a_page_with_all_its_operators(made: dict[str, str]) -> None:
     for topic in verbs():
-        text = made[f"{topic.name}.md"]
+        text = "\n" + made[f"{topic.name}.md"]
         for entry in topic.entries:
             assert f"\n# {entry.title}\n" in text or f"\n## {entry.title}\n" in text
 
