@@ -8,7 +8,7 @@ BUILD := cpu
 # any: where no CPU build of torch is found, its usual build of several GB will do.
 TORCH := cpu
 
-.PHONY: install lock upgrade newest quickstart test lint unit mutants bench clean
+.PHONY: install lock upgrade newest quickstart test lint unit mutants bench docs clean
 
 install: $(VENV)/.installed-$(BUILD)
 
@@ -70,5 +70,14 @@ bench: install benchmarks/.peers/.installed
 	$(BIN)/python benchmarks/sandbox.py
 	$(BIN)/python benchmarks/forged.py
 
+# The reference from the docstrings in the code, then the site of docs/ into site/; what builds it is apart from the rest.
+docs: install .venv-docs/.installed
+	$(BIN)/python docs/make_reference.py
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build
+
+.venv-docs/.installed: requirements/docs.lock $(wildcard requirements/*.py)
+	@$(PYTHON) requirements/install.py docs --into .venv-docs
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .venv-newest .cache build *.egg-info
+	rm -rf site $(VENV) .venv-docs .venv-newest .cache build *.egg-info

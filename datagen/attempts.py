@@ -17,17 +17,35 @@ if TYPE_CHECKING:
 
 
 class Attempts(Template):
-    """Like ``generate: template`` with a ``check``, but each row stays itself.
+    """Lets a model try a row several times, checks each attempt, and adds the outcome to the row.
 
-    Adds ``NAME`` text (the first column that the parser makes, of the first attempt that passed; of the first that
-    parsed where none passed; null where none parsed), ``NAME_passed`` bool (any did), ``NAME_pass_rate`` float64 in
-    0 .. 1 (an attempt that does not parse has not passed) and ``NAME_trials`` int32. So two steps measure what
-    a hint is worth: attempts with it and without it. A row fails where no attempt could be made.
+    It asks as ``generate: template`` does, but each row stays itself. Two such steps measure what a hint is
+    worth: attempts with it and without it. An attempt that does not parse has not passed. A row fails where
+    no attempt could be made at all.
+
+    Adds:
+        attempt (text): first column that the parser makes, of the first attempt that passed; of the first
+            that parsed where none passed. `name` renames it, and the three others with it.
+        attempt_passed (bool): whether any attempt passed.
+        attempt_pass_rate (float64): share of the attempts that passed.
+        attempt_trials (int32): number of attempts.
+
+    Example:
+        revised:
+          generate: attempts
+          from: judged
+          model: base
+          template: revise_code
+          name: revision
+          parser: {kind: code, column: attempt}
+          samples: 4
+          check: {verify: tests, code: attempt}
     """
 
     makes: ClassVar[bool] = False
 
     name: str = Field(default="attempt", pattern=r"^[A-Za-z]\w*$")
+    """Name of the column for the attempt, and the beginning of the three others' names."""
 
     def model_post_init(self, context: Any) -> None:
         super().model_post_init(context)

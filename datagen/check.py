@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError, model_serializer
+from pydantic import ConfigDict, PrivateAttr, ValidationError, model_serializer
 
 from ..pipelines import registry
+from ..pipelines.frozen import Frozen
 from ..pipelines.operator import Apply, Failed, Kept, Map, Outcome
 from ..pipelines.records import Row
 
@@ -17,15 +18,18 @@ if TYPE_CHECKING:
 PASSED = "passed"
 
 
-class Check(BaseModel):
-    """``{verify: NAME, ...}``: any operator of ``verify`` that adds ``passed``, with its parameters.
+class Check(Frozen):
+    """A verifier that judges each row made of an answer: any ``verify`` operator that judges a row by itself.
 
-    It sees the row's columns with those of the answer put over them.
+    Example:
+        answers: {generate: respond, from: tasks, model: base, samples: 4, check: {verify: number}}
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
 
     verify: str
+    """Name of a `verify` operator that judges each row by itself. Its own parameters stand beside this key.
+    It sees the row's columns with those of the answer put over them."""
     _operator: Map = PrivateAttr()
 
     def model_post_init(self, _: Any) -> None:

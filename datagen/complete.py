@@ -17,21 +17,43 @@ if TYPE_CHECKING:
 
 
 class Complete(Template):
-    """New rows from how a model goes on.
+    """Lets a model continue a text without a chat template, or write the user's turn of a conversation
+    itself.
 
-    ``opening: text``: with the text that ``template`` makes of the row, as it is, without a chat template: what a
-    base model is for (few-shot examples, the first half of a text). Give ``stop``, or it goes on until ``max_tokens``.
+    ``opening: text`` is what a base model is for: few-shot examples, or the first half of a text. ``opening:
+    user`` lets an aligned model write what a user might ask, as in Magpie (Xu et al., arXiv 2406.08464). Each
+    record that the parser finds in an answer is a new row with its parent's columns.
 
-    ``opening: user``: with its own chat template up to where a user's text begins (after ``system``, or the
-    model's own system prompt): an aligned model then writes what a user might ask, as in Magpie (Xu et al., "Magpie:
-    Alignment Data Synthesis from Scratch by Prompting Aligned LLMs with Nothing", arXiv 2406.08464). It takes no
-    ``template``. With ``conversation`` the user's turn follows the row's ``messages`` and is appended to them.
+    Adds:
+        sample (int32): which of the row's answers, from 0.
+        item (int32): which record of the answer, from 0.
+        answer (text): text of an answer that did not parse, in the failed row.
+        messages (list of turns): the conversation with the user's turn appended, with `conversation: true`.
+        logprobs (list of float32): log-probabilities of the whole answer, where `logprobs` asks for them; with
+            it `top_logprobs` and `vocab_size`.
 
-    ``parser`` and the new columns are those of ``generate: template``.
+    Example:
+        drafts:
+          generate: complete
+          from: shown
+          model: base
+          template: few_shot.jinja
+          stop: "\\n"
+          parser: {kind: text, column: draft}
+        asked:
+          generate: complete
+          opening: user
+          from: slots
+          model: chat
+          parser: {kind: text, column: prompt}
     """
 
     template: str = ""
+    """Text to continue: a packaged prompt's name, the path of a `.jinja` file, or the text itself. The row's
+    columns are its variables. Required with `opening: text`; not taken with `opening: user`."""
     opening: Literal["text", "user"] = "text"
+    """`text` continues the text that `template` makes of the row; give `stop` with it. `user` lets the model
+    continue its own chat template where a user's text begins."""
 
     def model_post_init(self, context: Any) -> None:
         super().model_post_init(context)

@@ -10,9 +10,10 @@ from itertools import accumulate
 from random import Random
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from ..pipelines.errors import DataError
+from ..pipelines.frozen import Frozen
 from ..pipelines.inference import derive_seed
 from ..pipelines.operator import Apply, Estimate, Failed, Kept, Map, Outcome, StepRef
 from ..pipelines.records import Row
@@ -64,13 +65,13 @@ Weights: TypeAlias = Annotated[
 ]
 
 
-class Several(BaseModel):
-    """``count`` different items of the list ``of``, in an order that is drawn too."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Several(Frozen):
+    """Several different items of a list, in random order."""
 
     of: Annotated[tuple[str, ...], BeforeValidator(_texts, json_schema_input_type=list[str | float])]
+    """Items to draw from. Numbers become text."""
     count: PositiveInt = 2
+    """How many different items to draw."""
 
     @model_validator(mode="after")
     def _enough(self) -> Self:
@@ -80,17 +81,23 @@ class Several(BaseModel):
 
 
 class Draw(Map):
-    """Draws columns for each row: ``draw: {area: [bugs, performance], level: {function: 4, file: 1}}``.
+    """Fills columns by chance, so that a template can ask something else of each row: ``draw: {area: [bugs,
+    speed], level: {easy: 4, hard: 1}}``.
 
-    A list is drawn from evenly, a mapping by its weights; the columns are texts (a number in the list
-    too). ``distinct``: columns of several different items, ``{skills: {of: [...], count: 2}}``, a list of
-    texts each. ``times``: copies of each row, each drawn anew; above 1 the column ``copy`` (int32, from 0)
-    counts them. ``pool``: another step, of whose kept rows ``pool_rows`` are drawn without replacement, never
-    the row itself, into the column ``examples``: a list of records with the texts in ``pool_columns``
-    (what is no text is JSON text). Where the pool holds too few other rows, the row is failed.
+    A draw depends on the step's seed, the row's ``_id``, the copy and the column's name alone: a column added
+    here changes no other. A row fails where the pool holds too few other rows.
 
-    A draw depends on the step's seed, the row's ``_id``, the copy and the column, and on nothing else: a column
-    added here changes no other.
+    Adds:
+        copy (int32): number of the copy, from 0, with `times` above 1.
+        examples (list of records): rows drawn from the pool, with the columns `pool_columns`, with `pool`.
+
+    Example:
+        drawn:
+          draw: {area: [bugs, performance], level: {function: 4, class: 1, file: 1}}
+          from: slots
+          distinct: {skills: {of: [parsing, recursion, caching, testing], count: 2}}
+          times: 3
+          pool: seeds
     """
 
     makes: ClassVar[bool] = True
@@ -98,11 +105,19 @@ class Draw(Map):
     value_field: ClassVar[str | None] = "draw"
 
     draw: dict[str, Weights]
+    """Columns to add, each drawn from a list (all items alike) or from a mapping of items to weights. Values
+    are text; numbers in a list become text."""
     distinct: dict[str, Several] = Field(default_factory=dict)
+    """Columns that hold several different items each, as a list of texts: `{NAME: {of: [...], count: 2}}`."""
     times: PositiveInt = 1
+    """Copies to make of each row, each drawn anew."""
     pool: StepRef | None = None
+    """Step from whose kept rows examples are drawn, without replacement and never the row itself. By default
+    none are drawn."""
     pool_rows: PositiveInt = 3
+    """Rows to draw from the pool for each copy."""
     pool_columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt",)
+    """Columns of the pool that an example holds. Values that are not text become JSON text."""
 
     @model_validator(mode="after")
     def _named(self) -> Self:

@@ -22,14 +22,18 @@ if TYPE_CHECKING:
 
 
 class Execute(ByRunning):
-    """Runs the Python program in the column that the step names, and adds what a notebook would show under it.
+    """Runs the Python program in a column, in the sandbox, and adds what a notebook would show below it.
 
-    ``output`` text: what it printed; the value of its last line, where that is an expression and not None; and where it
-    did not come to its end, why, in a line (``ZeroDivisionError: division by zero``). Cut to ``longest``
-    characters. ``verdict`` text: passed, failed (it raised, or exited with another code than 0), timeout, memory, killed or refused.
+    A row whose program is not text fails.
 
-    ``session``: a column of code that is run before it, unseen, so that a program can use what those before it defined. It
-    may be missing or null; programs that pass are appended to it. A row whose program is no text fails.
+    Adds:
+        output (text): what the program printed, the value of a last line that is an expression, and why it
+            did not finish, in one line.
+        verdict (text): passed, failed (it raised, or exited with a code other than 0), timeout, memory,
+            killed or refused.
+
+    Example:
+        seen: {execute: program, from: written, session: session, sandbox: {packages: true}}
     """
 
     version: ClassVar[int] = 1
@@ -37,8 +41,12 @@ class Execute(ByRunning):
     value_field: ClassVar[str | None] = "program"
 
     program: str
+    """Column with the program."""
     session: str | None = None
+    """Column with code of the row that ran earlier. It runs first, and what it prints is not shown; a program
+    that passes is appended to it. It may be missing or null. By default each program runs alone."""
     longest: PositiveInt = 2000
+    """Characters of output to keep."""
 
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa

@@ -26,12 +26,11 @@ _PROMPT_TOKENS = 128
 
 
 class Generator(Decoding, Map):
-    """A map that asks a model. New rows: ``samples`` a row, each with a seed of its own, or as many as
-    ``trials`` decides.
+    """A map that asks a model about each row, once or several times, and makes new rows of its answers.
 
-    ``check``: a verifier, ``{verify: ..., ...}``, that judges each row made and adds its columns; with it
-    come ``trials`` int32, how many samples the parent got, and ``pass_rate`` float64, the share of them that passed.
-    ``keep``: ``all`` rows made, those that ``passed`` (as many as the policy wants), or the ``first`` that did.
+    With ``check``, each row made is judged before the next sample is asked for, and has the verifier's
+    columns, ``trials`` int32 (how many samples its parent got) and ``pass_rate`` float64 (the share of them
+    that passed).
     """
 
     makes: ClassVar[bool] = True
@@ -39,10 +38,18 @@ class Generator(Decoding, Map):
     seeded: ClassVar[bool] = True
 
     model: ModelRef
+    """Model to ask: a name under `models`, or a train step, whose student then answers."""
     samples: PositiveInt = 1
+    """Answers to ask for per row, each with a seed of its own. More than one needs a temperature above 0."""
     trials: AnyPolicy | None = None
+    """Policy that decides while answers come in how many a row gets, in place of the fixed number
+    `samples`."""
     check: Check | None = None
+    """Verifier that judges each row made of an answer, as `{verify: NAME, ...}`. By default answers are not
+    judged here."""
     keep: Literal["all", "passed", "first"] = "all"
+    """Which of the rows made go on: `all`; those that `passed` the check, at most as many as `trials` asks
+    for; or the `first` that did. The last two need `check`."""
 
     def model_post_init(self, context: object) -> None:
         super().model_post_init(context)

@@ -50,21 +50,40 @@ class Function:
 
 
 class PythonFunctions(Source):
-    """Functions and methods of ``package`` (dotted names too), in the order of modules and lines.
+    """Reads the functions and methods of an installed Python package, in the order of modules and lines.
 
-    Found by parsing source files: nothing is imported or run. ``min_lines`` and ``max_lines`` bound
-    a function's length, ``rows`` how many are read. ``private``: also names that start with "_".
-    Functions within functions stay part of these. Files that this Python cannot parse are left out.
-    ``prelude``: adds the column ``prelude``, code that brings the names of the function's module into scope wherever
-    the package is installed, and makes a method its class's own, so that the function runs (``generate: bugs`` and the verifiers take its name).
+    They are found by parsing source files: nothing is imported or run. Functions within functions stay part
+    of these. Files that this Python cannot parse are left out.
+
+    Adds:
+        name (text): the function's name.
+        qualname (text): its name with its class.
+        module (text): dotted name of its module.
+        source (text): its code with decorators, dedented.
+        docstring (text): its docstring; null where it has none.
+        signature (text): its first line without the colon.
+        lines (int64): number of lines.
+        has_doctest (bool): whether its docstring has examples.
+        prelude (text): code that brings the names of its module into scope, with `prelude: true`.
+
+    Example:
+        functions: {source: python_functions, package: statistics, min_lines: 5, max_lines: 60}
     """
 
     package: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
+    """Installed package or module to read, by its dotted name."""
     min_lines: PositiveInt = 3
+    """Shortest function to take, in lines."""
     max_lines: PositiveInt = 200
+    """Longest function to take, in lines."""
     rows: PositiveInt | None = None
+    """Most functions to read. By default all are read."""
     private: bool = False
+    """Also take functions whose names start with an underscore."""
     prelude: bool = False
+    """Add the column `prelude`: code that brings the names of the function's module into scope, and puts a
+    method into its class, so that the function runs wherever the package is installed. `generate: bugs` and
+    the verifiers take its name."""
 
     def content(self) -> Mapping[str, str]:
         hasher = blake2b(digest_size=16)

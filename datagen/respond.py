@@ -20,18 +20,40 @@ if TYPE_CHECKING:
 
 
 class Respond(Generator):
-    """Answers ``prompt`` (or, where it is null or missing, the conversation in ``messages``).
+    """Answers each row's prompt, or continues its conversation, one or several times.
 
-    Each answer is a new row: its parent's columns and ``response``, ``sample`` (which of the row's
-    answers), ``finish`` ("stop" or "length"), ``prompt_tokens``, ``completion_tokens`` and, where
-    ``logprobs`` asks for them, ``logprobs`` (nats, one a token), ``top_logprobs`` (falling, the
-    likeliest at each position) and ``vocab_size``. To a conversation the answer is appended.
-    ``system``: the system prompt of rows that bring none. ``on_length: filter`` sets aside answers
-    that ``max_tokens`` cut off; empty answers are always set aside.
+    Each answer is a new row with its parent's columns. Empty answers are always filtered. To a conversation
+    the answer is appended.
+
+    Reads:
+        prompt (text): question to answer.
+        messages (list of turns): conversation to continue, where `prompt` is null or missing.
+        system (text): system prompt of the row, if it has one.
+
+    Adds:
+        response (text): the answer.
+        sample (int32): which of the row's answers, from 0.
+        finish (text): `stop`, or `length` where `max_tokens` cut it off.
+        prompt_tokens (int32): length of the request in tokens.
+        completion_tokens (int32): length of the answer in tokens.
+        logprobs (list of float32): log-probability of each token in nats, where `logprobs` asks for it.
+        top_logprobs (list of lists of float32): log-probabilities of the likeliest tokens at each position,
+            falling.
+        vocab_size (int32): size of the model's vocabulary, where `logprobs` is set and the engine knows it.
+        messages (list of turns): the conversation with the answer, where the row was a conversation.
+
+    Filters:
+        empty: an answer without text.
+        truncated: an answer that `max_tokens` cut off, with `on_length: filter`.
+
+    Example:
+        answers: {generate: respond, from: tasks, model: base, samples: 4, temperature: 0.8, logprobs: 20}
     """
 
     system: str | None = None
+    """System prompt of rows that bring none of their own."""
     on_length: Literal["keep", "filter"] = "keep"
+    """What happens to an answer that `max_tokens` cut off: `keep` it, or `filter` it."""
 
     def made(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa

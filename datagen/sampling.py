@@ -5,29 +5,47 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, field_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
+from ..pipelines.frozen import Frozen
 from ..pipelines.inference import Sampling
 
 
-class Decoding(BaseModel):
-    """``top_k`` 0: all tokens. ``logprobs``: None for none, else how many of the likeliest tokens to
-    report at each position beside the sampled one. ``json_schema`` and ``regex`` constrain what is
-    decoded, by engines that can.
-    """
+class Decoding(Frozen):
+    """How a model's answers are sampled: the parameters of every step that asks one."""
 
     temperature: float = Field(default=1.0, ge=0)
+    """Randomness of sampling: the logits are divided by it. 0 always takes the likeliest token; 1, the
+    default, samples from the model's own distribution. Lower it for answers that must be right, raise it for
+    variety."""
     top_p: float = Field(default=1.0, gt=0, le=1)
+    """Sample only from the likeliest tokens that together have this share of the probability. The default, 1,
+    takes all tokens."""
     top_k: NonNegativeInt = 0
+    """Sample only from this many of the likeliest tokens. The default, 0, takes all tokens."""
     min_p: float = Field(default=0.0, ge=0, le=1)
+    """Leave out tokens whose probability is below this share of the likeliest token's. The default, 0, leaves
+    out none. 0.05 to 0.1 keeps text coherent at a high temperature."""
     repetition_penalty: float = Field(default=1.0, gt=0)
+    """Divides the scores of tokens that have occurred already. The default, 1, does nothing; 1.05 to 1.2
+    breaks loops."""
     max_tokens: PositiveInt = 256
+    """Longest answer, in tokens. A longer one is cut off there."""
     stop: tuple[str, ...] = ()
+    """Strings that end an answer as soon as they are written: one, or a list. They are not part of the
+    answer."""
     logprobs: NonNegativeInt | None = None
+    """Record the log-probabilities of the sampled tokens, and of this many of the likeliest tokens at each
+    position. 0 records only the sampled ones; by default none are recorded. `score: self_certainty` reads them:
+    more make its bound tighter."""
     json_schema: dict[str, Any] | str | None = None
+    """JSON Schema that the answer must follow, as a mapping or as JSON text. Only engines that can constrain
+    decoding take it."""
     regex: str | None = None
+    """Regular expression that the whole answer must match. Only engines that can constrain decoding take
+    it."""
 
-    @field_validator("stop", mode="before")
+    @field_validator("stop", mode="before", json_schema_input_type=str | tuple[str, ...])
     @classmethod
     def _one_stop(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value

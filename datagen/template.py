@@ -29,23 +29,43 @@ _SHOWN = 80
 
 
 class Template(Generator):
-    """New rows from what a model writes to a prompt.
+    """Makes a prompt of each row, asks a model, and makes new rows of what a parser finds in the answers.
 
-    ``template``: a packaged prompt's name, the path of a ``.jinja`` file, or the text itself; the row's
-    columns are its variables, and so are ``variables``. ``system``: a system prompt, a template too.
-    ``parser``: how to read the answer (``{kind: text|json|code|numbered_list|tags|regex, ...}``);
-    each record it finds is a new row, with its columns, ``sample`` (which answer) and ``item`` (which
-    record of it). An answer that does not parse is a failed row with the reason. Where the parser
-    makes a ``prompt``, the parent's answer columns are null in the child. ``logprobs`` adds the columns that
-    ``generate: respond`` adds with it, of the whole answer. ``conversation``: the prompt is
-    the next turn of the row's ``messages`` (if there are any), and both turns are appended to them.
+    Each record that the parser finds is a new row with its parent's columns and the parser's. An answer that
+    does not parse is a failed row with the reason. Where the parser makes a ``prompt``, the columns that
+    describe an answer to the parent's prompt (``response``, ``logprobs``, ...) are null in the new row.
+
+    Adds:
+        sample (int32): which of the row's answers, from 0.
+        item (int32): which record of the answer, from 0.
+        answer (text): text of an answer that did not parse, in the failed row.
+        messages (list of turns): the conversation with both turns appended, with `conversation: true`.
+        logprobs (list of float32): log-probabilities of the whole answer, where `logprobs` asks for them;
+            with it `top_logprobs` and `vocab_size`.
+
+    Example:
+        questions:
+          generate: template
+          from: articles
+          model: base
+          template: questions_from_text
+          variables: {count: 5}
+          parser: {kind: numbered_list, column: prompt}
     """
 
     template: str
+    """Prompt: a packaged prompt's name, the path of a `.jinja` file, or the text itself. The row's columns
+    are its variables."""
     system: str | None = None
+    """System prompt, a template too. By default there is none."""
     variables: dict[str, Any] = Field(default_factory=dict)
+    """Further variables of the templates, by name. They hide columns of the same name."""
     parser: AnyParser = Field(default_factory=TextParser)
+    """How to read an answer: `{kind: NAME, ...}` with that parser's parameters. By default the whole text
+    goes into `response`."""
     conversation: bool = False
+    """Take the prompt as the next turn of the row's `messages`, and append both turns to them. The default,
+    false, asks without a history."""
 
     def content(self) -> Mapping[str, str]:
         digests = {"template": find_prompt(self.template).digest}

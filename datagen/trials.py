@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from math import ceil, comb
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
 
+from ..pipelines.frozen import Frozen
 from ..pipelines.operator import Kept, Outcome
 from .check import passes
 
@@ -37,10 +38,8 @@ class Trial:
         return None if found is None else str(found)
 
 
-class Policy(BaseModel):
+class Policy(Frozen):
     """When a row has enough samples."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     def judges(self) -> bool:
         """Does it need a ``check``?"""
@@ -63,6 +62,7 @@ class Fixed(Policy):
     """The same number for every row."""
 
     samples: PositiveInt
+    """Answers per row."""
 
     def judges(self) -> bool:
         return False
@@ -75,16 +75,19 @@ class Fixed(Policy):
 
 
 class UntilPassed(Policy):
-    """Until ``passes`` samples passed, ``at_most`` samples in all: more attempts for what is hard.
+    """Ask until enough answers passed: more attempts for what is hard.
 
-    With one number of passes for every row this is DART's uniform strategy (Tong et al., "DART-Math:
-    Difficulty-Aware Rejection Tuning", arXiv 2407.13690), and KodCode's further attempts for hard
-    questions (Xu et al., arXiv 2503.02951). A wave is as large as what is missing, or as what was in vain.
+    With one number of passes for every row this is DART's uniform strategy (Tong et al., arXiv 2407.13690),
+    and KodCode's further attempts for hard questions (Xu et al., arXiv 2503.02951). A wave of requests is as
+    large as the number of passes that are missing, or as the number of attempts so far, whichever is larger.
     """
 
     kind: Literal["until_passed"] = "until_passed"
+    """Name of this policy."""
     passes: PositiveInt = 1
+    """Answers that must pass before no more are asked for."""
     at_most: PositiveInt = 8
+    """Most answers per row, whether or not enough passed."""
 
     def more(self, trials: Sequence[Trial]) -> int:
         missing = self.passes - sum(trial.passed for trial in trials)
@@ -98,16 +101,20 @@ class UntilPassed(Policy):
 
 
 class ByDifficulty(Policy):
-    """Passing samples in proportion to difficulty: DART's Prop2Diff (arXiv 2407.13690).
+    """Collect passing answers in proportion to difficulty: DART's Prop2Diff (Tong et al., arXiv 2407.13690).
 
-    ``pilot`` samples measure the share that fails; a row that always fails is owed ``passes``, others
-    that share of it (at least one), within ``at_most`` samples.
+    A few pilot answers measure the share that fails. A row whose pilot fails throughout gets ``passes``
+    passing answers, others that share of it, at least one.
     """
 
     kind: Literal["by_difficulty"] = "by_difficulty"
+    """Name of this policy."""
     pilot: PositiveInt = 4
+    """Answers per row that measure its difficulty."""
     passes: PositiveInt = 4
+    """Passing answers that a row gets whose pilot answers all fail; easier rows get fewer."""
     at_most: PositiveInt = 16
+    """Most answers per row, pilot included."""
 
     def more(self, trials: Sequence[Trial]) -> int:
         if len(trials) < self.pilot:
@@ -128,17 +135,24 @@ class ByDifficulty(Policy):
 
 
 class UntilCertain(Policy):
-    """Until the most frequent ``answer`` (a column) is ahead of the second with ``certainty``.
+    """Ask until the most frequent answer is certain to lead: Adaptive-Consistency (Aggarwal et al., arXiv
+    2305.11860).
 
-    Adaptive-Consistency (Aggarwal et al., "Let's Sample Step by Step", arXiv 2305.11860), with its Beta
-    criterion: the probability, under a uniform prior, that the first of two answers is the likelier one.
+    Its Beta criterion: the probability, under a uniform prior, that the first of two answers is the likelier
+    one.
     """
 
     kind: Literal["until_certain"] = "until_certain"
+    """Name of this policy."""
     answer: str
+    """Column, made by the parser, whose values are counted."""
     certainty: float = Field(default=0.95, gt=0.5, lt=1)
+    """Probability that the most frequent value is likelier than the second, at which no more answers are
+    asked for."""
     pilot: PositiveInt = 3
+    """Answers per row before the first count."""
     at_most: PositiveInt = 16
+    """Most answers per row."""
 
     def judges(self) -> bool:
         return False

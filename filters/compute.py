@@ -30,15 +30,20 @@ if TYPE_CHECKING:
 
 
 class Compute(TableMap):
-    """Adds (or replaces) a column for each name: ``compute: {gain: "with_hint - without", title: "upper(name)"}``.
+    """Adds columns that are computed from each row by SQL expressions: ``compute: {gain: "with_hint -
+    without", title: "upper(name)"}``.
 
-    The values are DuckDB SQL expressions, each over the columns as they come in; see ``keep`` for what one
-    may say. A row is computed by itself: aggregates, windows and ``quantile`` are refused.
+    A row is computed by itself: aggregates, windows and ``quantile`` are refused. What an expression may say
+    stands under ``keep``. A row whose value cannot be computed fails alone.
+
+    Example:
+        measured: {compute: {gain: "revision_pass_rate - blind_pass_rate"}, from: revised}
     """
 
     value_field: ClassVar[str | None] = "columns"
 
     columns: dict[str, str] = Field(min_length=1)
+    """Columns to add or replace, and the DuckDB SQL expression of each over the row's other columns."""
 
     @field_validator("columns")
     @classmethod

@@ -25,19 +25,19 @@ def _as_list(value: object) -> object:
 
 
 class Decontaminate(Whole):
-    """Filters rows that share word n-grams with evaluation items (rule ``contaminated``).
+    """Filters rows that share text with evaluation items.
 
-    ``against``: the step (or steps) with the evaluation items. Texts are compared word by word, case
-    and punctuation aside, over ``columns`` (those of them that a table has; the turns of ``messages`` are one
-    text); an n-gram lies within one text. As in GPT-3's appendix C (Brown et al., 2020), with n = 13 words by default, and shorter
-    evaluation texts: one of 8 to n - 1 words counts as one n-gram of its own length, and one below
-    8 words only where it is the whole of a row's first column (the prompt) again.
+    Texts are compared by their word n-grams, case and punctuation aside, as in GPT-3's appendix C (Brown et
+    al., 2020). An evaluation text of 8 to n - 1 words counts as one n-gram of its own length; a shorter one
+    only where it is the whole of a row's first column. A whole text in common always counts. The score of a
+    row is its overlap: the share of an item's n-grams that it holds, for the item with the highest share,
+    which is named. Where the steps have no rows, all rows stay.
 
-    A row's score is its overlap: the share of an evaluation item's n-grams that it holds, for the
-    item with the highest share, which is its neighbour. ``threshold``: rows with less overlap stay;
-    0 filters on any n-gram in common. ``max_document_frequency``: n-grams that occur in more
-    evaluation items than this are boilerplate (a template's phrases) and ignored; off by default.
-    A whole text in common always counts, boilerplate or not. Where the steps have no rows, all rows stay.
+    Filters:
+        contaminated: the row holds n-grams of an evaluation item.
+
+    Example:
+        clean: {decontaminate: {against: evals}, from: unique}
     """
 
     value_field: ClassVar[str | None] = "against"
@@ -48,10 +48,17 @@ class Decontaminate(Whole):
         Field(min_length=1),
         BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
     ]
+    """Step with the evaluation items, or a list of steps."""
     n: Annotated[int, Field(ge=SHORTEST)] = 13
+    """Words of an n-gram, at least 8. A smaller number finds more, and more by chance."""
     columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt", "response", _TURNS)
+    """Columns to compare, each with the same column of the items; those that a table lacks are passed over.
+    The turns of `messages` are one text."""
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Least overlap that filters a row, 0 to 1. The default, 0, filters on any n-gram in common."""
     max_document_frequency: Annotated[int, Field(ge=1)] | None = None
+    """Ignore n-grams that occur in more evaluation items than this: phrases of a template, say. By default
+    none are ignored."""
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
         """Judge all rows. Raises DataError where a table has none of the columns, or one that is not text."""

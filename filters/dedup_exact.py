@@ -24,21 +24,28 @@ _TURNS = "messages"
 
 
 class ExactDedup(Whole):
-    """Keeps the first row, in the table's order, of those whose ``columns`` are equal.
+    """Keeps the first of the rows with equal texts; the others name it.
 
-    ``columns``: ``prompt`` and ``response`` where it is left out, and ``messages`` where the rows have conversations.
-    A null equals a null, but rows whose columns are all null equal no other: nothing is known of them. ``normalize``:
-    ``prose`` folds case, white space and Unicode form, ``code`` only line ends and white space at the ends of lines,
-    ``auto`` does to each text what suits it (:func:`~.same_text.looks_like_code`), ``none`` nothing.
-    ``strip_punctuation``: prose is compared without punctuation too. Lists and structures are compared value by value.
-    The others are filtered with rule ``exact_duplicate``; their neighbour is the row that was kept.
+    A null equals a null, but rows whose columns are all null are no duplicates. Lists and structures are
+    compared value by value.
+
+    Filters:
+        exact_duplicate: equal to an earlier row.
+
+    Example:
+        exact: {dedup: exact, from: kept, columns: [prompt], normalize: prose}
     """
 
     version: ClassVar[int] = 2
 
     columns: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Columns to compare. By default `prompt`, `response`, and `messages` where rows have it."""
     normalize: Normalize = "auto"
+    """How texts are compared. `prose` folds case, white space and Unicode form; `code` only line ends and
+    white space at the ends of lines; `auto` does to each text what suits it; `none` compares character by
+    character."""
     strip_punctuation: bool = False
+    """Also compare prose without punctuation."""
 
     @model_validator(mode="after")
     def _punctuation_of_prose(self) -> ExactDedup:

@@ -17,17 +17,24 @@ _WHO = "dedup: rouge"
 
 
 class RougeDedup(Whole):
-    """Keeps the rows whose texts' ROUGE-L is pairwise below ``threshold``: Self-Instruct's rule for new tasks
-    (Wang et al., arXiv 2212.10560; there 0.7).
+    """Keeps rows whose words are pairwise unlike each other, by ROUGE-L; the others name the kept row that
+    they resemble most.
 
-    The text of a row is its ``columns`` joined by line breaks. Rows are taken in table order; each that reaches
-    the threshold with a row kept before is filtered, rule ``rouge_duplicate``, naming the kept row that it
-    resembles most and the ROUGE-L. Rows whose text is null fail; a text without words resembles nothing.
-    For short texts: all pairs are looked at.
+    This is Self-Instruct's rule for new tasks (Wang et al., arXiv 2212.10560). Rows are taken in their order.
+    All pairs are compared, so it is meant for short texts. Rows whose text is null fail.
+
+    Filters:
+        rouge_duplicate: too much like a kept row; the score is the ROUGE-L.
+
+    Example:
+        fresh: {dedup: rouge, from: tasks, threshold: 0.7}
     """
 
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """ROUGE-L (F-measure of the longest common subsequence of words) from which a row is a duplicate, up to
+    1."""
     columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt",)
+    """Columns to compare, joined by line breaks."""
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
         """Judge all rows. Raises DataError where a column is missing or no text."""

@@ -20,23 +20,35 @@ _WHO = "dedup: semantic"
 
 
 class SemanticDedup(Whole):
-    """Keeps a set of rows whose texts' embeddings are pairwise below a cosine of ``threshold``.
+    """Keeps rows whose embeddings are pairwise unlike each other; the others name the most similar kept row.
 
-    The text of a row is its ``columns`` joined by line breaks. Rows are taken in order of
-    preference (``keep``: ``first`` in the table, ``longest`` text first, or ``best`` by the column
-    ``by``, highest first and nulls last; ties in table order); each that reaches the threshold with
-    a row already kept is filtered, rule ``semantic_duplicate``, naming the most similar kept row
-    and the cosine. Greedy, as in SemDeDup (Abbas et al., 2023) but over all pairs, not within
-    clusters. Rows without text fail. Adds ``embedding`` and ``embedding_of``, which later steps
-    use again, unless ``store_embeddings`` is off.
+    It is greedy over all pairs in order of preference, in the spirit of SemDeDup (Abbas et al., 2023) but not
+    within clusters. Rows without text fail.
+
+    Adds:
+        embedding (list of float32): the row's vector, of length one, with `store_embeddings`.
+        embedding_of (text): digest of embedder and text, by which later steps know that the vector still
+            holds.
+
+    Filters:
+        semantic_duplicate: too similar to a kept row; the score is the cosine.
+
+    Example:
+        unique: {dedup: semantic, from: exact, threshold: 0.92}
     """
 
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.92
+    """Cosine of two embeddings from which they are duplicates, up to 1. Lower it to drop more."""
     columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("response",)
+    """Columns to embed, joined by line breaks."""
     embedder: EmbedderRef | None = None
+    """Model with `engine: embedder`. By default the packaged MiniLM."""
     keep: Literal["first", "longest", "best"] = "first"
+    """Which row of duplicates stays: the `first`, the `longest`, or the `best` by the column `by`."""
     by: str | None = None
+    """Column to rank by with `keep: best`, highest first."""
     store_embeddings: bool = True
+    """Add the vectors to the rows, so that later steps need not compute them again."""
 
     @model_validator(mode="after")
     def _by_with_best(self) -> SemanticDedup:

@@ -16,17 +16,24 @@ __all__ = ["Keep", "check", "evaluate_expression"]
 
 
 class Keep(Whole):
-    """Keeps the rows for which a boolean DuckDB SQL expression is true.
+    """Keeps the rows for which a condition over their columns is true.
 
-    ``keep: "passed AND self_certainty > quantile(0.2)"``. See
-    :func:`~gristmill.filters.expression.evaluate_expression` for what an expression may say. A row
-    that goes is filtered with the part of the conjunction that it failed first as its rule, or
-    ``null`` where a column it needs is null.
+    The condition is one DuckDB SQL expression of at most 20,000 characters, without statements or
+    sub-queries. ``x > quantile(0.2)`` compares with the 0.2-quantile of x over the whole table. Null and NaN
+    count as null. Functions that give another answer the next time are refused.
+
+    Filters:
+        the part of the conjunction that is false first: the row does not meet it.
+        null: a column that the expression needs is null.
+
+    Example:
+        kept: {keep: "passed AND self_certainty > quantile(0.2)", from: scored}
     """
 
     value_field: ClassVar[str | None] = "keep"
 
     keep: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+    """Condition: a boolean DuckDB SQL expression over the columns."""
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
         """Judge all rows. Raises DataError where the expression does not fit the table."""

@@ -24,33 +24,52 @@ _WHO = "pair: preferences"
 
 
 class PreferencePairs(Whole):
-    """New rows ``prompt``, ``chosen``, ``rejected``, ``chosen_score``, ``rejected_score`` of two parents each.
+    """Makes preference pairs of a better and a worse response to one prompt, by their scores.
 
-    The two are rows with equal values in ``group`` (the column ``prompt`` where it is left out) and different texts in
-    ``response``, whose scores in ``by`` differ by more than 0 and at least ``min_margin``; the better one's is at least
-    ``min_chosen`` and the worse one's at least ``min_rejected``. ``pairs``: how many a group at the most (None: all).
+    Ties go to the earlier row. AceCoder's pairs of programs (Zeng et al., arXiv 2502.01718) are by the share
+    of tests passed, with ``min_margin: 0.4, min_chosen: 0.8, min_rejected: 0.01``. The trainers ``dpo``,
+    ``orpo`` and ``simpo`` take the rows as they are.
 
-    ``strategy``: ``best_worst`` pairs the best with the worst, the second best with the second worst, and so on;
-    ``all`` takes every pair, of the best response first, and of these the widest margin first; ``random`` draws among
-    all, by the step's seed. Ties go to the earlier row. ``columns``: of the better row, to carry over.
+    Adds:
+        prompt (text): the prompt.
+        chosen (text): better response.
+        rejected (text): worse response.
+        chosen_score (float64): score of the better one.
+        rejected_score (float64): score of the worse one.
 
-    Rows of no pair are filtered: ``no_pair`` with their score, ``duplicate_response`` (of an earlier row of the group),
-    ``null`` (no score or text). AceCoder's pairs of programs (Zeng et al., arXiv 2502.01718) are ``by`` the share of
-    tests passed, with ``min_margin: 0.4, min_chosen: 0.8`` and a rejected share above 0 (``min_rejected: 0.01``).
+    Filters:
+        no_pair: a row that is in no pair, with its score.
+        duplicate_response: the same text as an earlier row of the group.
+        null: no score or no text.
+
+    Example:
+        pairs: {pair: preferences, by: pass_rate, response: code, min_margin: 0.4, from: samples}
     """
 
     seeded: ClassVar[bool] = True
 
     by: str
+    """Column with the score, a number; higher is better."""
     prompt: str = "prompt"
+    """Column with the prompt."""
     response: str = "response"
+    """Column with the response."""
     group: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Columns whose equal values make a group. By default the column `prompt` names."""
     strategy: Literal["best_worst", "all", "random"] = "best_worst"
+    """How rows are paired: `best_worst` pairs the best with the worst, the second best with the second worst,
+    and so on; `all` takes every pair, of the best response and the widest margin first; `random` draws among
+    all."""
     pairs: PositiveInt | None = 1
+    """Most pairs of a group; null for all."""
     min_margin: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    """Least difference of the two scores. Equal scores never make a pair."""
     min_chosen: FiniteFloat | None = None
+    """Least score of the better response. By default any."""
     min_rejected: FiniteFloat | None = None
+    """Least score of the worse response. By default any."""
     columns: tuple[str, ...] = ()
+    """Columns of the better row to carry over."""
 
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=rows // 2)

@@ -24,11 +24,28 @@ def _as_list(value: object) -> object:
 
 
 class Score(TableMap):
-    """Runs scorers over the rows: ``score: [length, self_certainty, my_module:function]``.
+    """Adds columns that say how good a row is. Nothing is filtered: ``keep`` decides on them, so a threshold
+    can change without scoring again.
 
-    A user's function takes a row (a dict) and gives a float, int, bool or text, or, where its
-    parameter is annotated ``pa.Table``, takes a table and gives an Arrow array of its length. Its
-    column has the function's name. A row on which it raises is failed, with the reason.
+    A score is null where it is not defined. A row on which a function of yours raises fails, with the reason.
+
+    Reads:
+        response (text): for `length`.
+        completion_tokens (int): for `length`, where rows have it.
+        logprobs (list of floats): for `mean_logprob`.
+        top_logprobs, vocab_size: for `self_certainty`.
+
+    Adds:
+        response_words, response_chars, response_tokens (int64): by `length`.
+        mean_logprob (float64): by `mean_logprob`: mean log-probability per token under the sampling model, in
+            nats.
+        self_certainty (float64): by `self_certainty` (Kang, Zhao and Song, 2025): mean divergence of the next
+            token's distribution from the uniform one, in nats, a lower bound from the likeliest tokens;
+            higher is surer. Compare it only within one model and one `logprobs`.
+        a column of the function's name: by `module:function`.
+
+    Example:
+        scored: {score: [length, self_certainty, my_rules:politeness], from: checked}
     """
 
     value_field: ClassVar[str | None] = "score"
@@ -38,6 +55,8 @@ class Score(TableMap):
         Field(min_length=1),
         BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
     ]
+    """Scorers to run: one, or a list. `length`, `mean_logprob`, `self_certainty`, or a function of yours as
+    `module:function`, which takes a row (a dict) or, by its annotation, an Arrow table."""
 
     @field_validator("score")
     @classmethod

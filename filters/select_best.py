@@ -17,16 +17,26 @@ _WHO = "select: best"
 
 
 class SelectBest(Whole):
-    """Keeps, of the rows with equal values in the columns ``group``, the ``rows`` with the highest ``by``.
+    """Keeps the best rows of each group: of a prompt's answers, say, those that pass most tests.
 
-    ``ascending: true``: the lowest. Ties go to the earlier row. The others are filtered with rule ``not_best`` and
-    their ``by`` as the score; rows without a number there with rule ``null``, for nothing is known of them.
+    Ties go to the earlier row.
+
+    Filters:
+        not_best: other rows of the group are better; the score is the row's value.
+        null: the row has no number to rank by.
+
+    Example:
+        best: {select: best, by: passed_fraction, rows: 1, from: checked}
     """
 
     group: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt",)
+    """Columns whose equal values make a group."""
     by: str
+    """Column to rank by, a number; higher is better."""
     rows: PositiveInt = 1
+    """Rows to keep of each group."""
     ascending: bool = False
+    """Keep the lowest in place of the highest."""
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
         """Judge all rows. Raises DataError where a column is missing or of the wrong type."""

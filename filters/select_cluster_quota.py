@@ -26,28 +26,42 @@ SPREAD_ROWS = 5_000
 
 
 class ClusterQuota(Whole):
-    """Keeps ``rows`` rows, the same number from each of ``clusters`` clusters as far as they reach.
+    """Keeps the same number of rows from each cluster of their embeddings, so that no common kind crowds out
+    the others.
 
-    K-means (Lloyd; k-means++ starts, seeded; mini-batches above 50,000 rows) over the unit
-    embeddings of the joined ``columns``; clusters are numbered from the largest. What a small
-    cluster cannot give is shared among the others (:func:`quotas`). Within a cluster the rows with
-    the highest ``by`` come first; without ``by``, as ``pick`` says, those nearest to the
-    centroid or random ones. The others are filtered with rule ``cluster_quota`` and what they were
-    ranked by as the score. Rows without text fail.
+    Clusters are made by k-means (k-means++ starts, seeded; mini-batches above 50,000 rows). What a small
+    cluster cannot give is shared among the others. Rows without text fail. The summary sets the choice beside
+    a random one of the same size: many selectors lose to it.
 
-    Adds ``cluster`` (int32, null without text) and, unless ``store_embeddings`` is off, the
-    embeddings. The summary sets the choice beside a random one of the same size.
+    Adds:
+        cluster (int32): number of the row's cluster; 0 is the largest. Null without text.
+        embedding (list of float32): the row's vector, of length one, with `store_embeddings`.
+        embedding_of (text): digest of embedder and text, by which later steps know that the vector still
+            holds.
+
+    Filters:
+        cluster_quota: its cluster has given its share; the score is what rows are ranked by.
+
+    Example:
+        chosen: {select: cluster_quota, clusters: 24, rows: 200, from: clean}
     """
 
     seeded: ClassVar[bool] = True
 
     rows: Annotated[int, Field(gt=0)]
+    """Rows to keep in all; all of them where there are no more."""
     clusters: Annotated[int, Field(gt=0)]
+    """Clusters to make. More clusters spread the choice wider."""
     by: str | None = None
+    """Column to rank by within a cluster, highest first. By default `pick` decides."""
     pick: Literal["nearest", "random"] = "nearest"
+    """Without `by`: take the rows `nearest` to the cluster's center, or `random` ones."""
     columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt", "response")
+    """Columns to embed, joined by line breaks."""
     embedder: EmbedderRef | None = None
+    """Model with `engine: embedder`. By default the packaged MiniLM."""
     store_embeddings: bool = True
+    """Add the vectors to the rows, so that later steps need not compute them again."""
 
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=min(rows, self.rows))

@@ -17,16 +17,21 @@ if TYPE_CHECKING:
 
 
 class RandomSelect(Whole):
-    """Keeps ``rows`` rows, each as likely as another; all of them where there are no more.
+    """Keeps rows at random, each as likely as another: the choice that every other one has to beat.
 
-    A row's draw depends on the seed and its ``_id`` alone, so rows added or taken away before this
-    step hardly change the choice among the others. The others are filtered with rule ``random`` and
-    their draw as the score.
+    A row's draw depends on the seed and its ``_id`` alone, so other rows that come or go hardly change it.
+
+    Filters:
+        random: not drawn; the score is the draw.
+
+    Example:
+        chosen: {select: random, rows: 200, from: clean}
     """
 
     seeded: ClassVar[bool] = True
 
     rows: Annotated[int, Field(gt=0)]
+    """Rows to keep; all of them where there are no more."""
 
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=min(rows, self.rows))

@@ -22,26 +22,38 @@ _WHO = "select: vote"
 
 
 class Vote(Whole):
-    """Within the rows with equal values in ``group``, the value of ``answer`` that most rows have wins.
+    """Keeps, of the answers to a question, one that most of them agree on: self-consistency.
 
-    This is self-consistency (Wang et al., arXiv 2203.11171). With ``weight``, a column of numbers from 0 (an
-    evaluator's score), votes count as much as it says, and with ``among`` only the so many most frequent answers
-    stand for election: solution-cluster re-ranking (Liu et al., arXiv 2310.10047). Ties go to the answer that comes
-    first. Rows whose answer or weight is null do not vote.
+    It is Wang et al., arXiv 2203.11171; with ``weight`` and ``among`` it is solution-cluster re-ranking (Liu
+    et al., arXiv 2310.10047). Ties go to the answer that comes first. Rows whose answer or weight is null do
+    not vote.
 
-    Adds ``votes`` (int32: rows with this row's answer), ``agreement`` (float64: this answer's share of the group's
-    votes, weighted where they are) and ``majority`` (bool: whether it wins); null, null and false in rows that did
-    not vote. ``keep: one`` keeps one row of the winning answer, the first or, with ``by``, the one with the highest
-    value there, and filters the others by rule ``not_chosen`` with their agreement as the score; ``keep: all`` keeps
-    all.
+    Adds:
+        votes (int32): rows of the group with this row's answer; null where it did not vote.
+        agreement (float64): this answer's share of the votes, weighted where they are.
+        majority (bool): whether this answer wins.
+
+    Filters:
+        not_chosen: not the row that is kept of its group; the score is its agreement.
+
+    Example:
+        elected: {select: vote, group: [prompt], answer: found, from: solutions}
     """
 
     group: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt",)
+    """Columns whose equal values make a group: answers to one question."""
     answer: str = "found"
+    """Column with the answer to count, such as the one that `verify: number` adds."""
     weight: str | None = None
+    """Column with the weight of a row's vote, a number from 0: an evaluator's score, say. By default every
+    vote counts the same."""
     among: PositiveInt | None = None
+    """Count only this many of the most frequent answers. By default all."""
     keep: Literal["one", "all"] = "one"
+    """`one` keeps one row of the winning answer; `all` keeps every row with the added columns."""
     by: str | None = None
+    """Column that decides which row of the winning answer is kept, highest first. By default the first
+    row."""
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
         """Judge all rows. Raises DataError where a column is missing, of the wrong type, or a weight below 0."""

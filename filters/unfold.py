@@ -17,17 +17,27 @@ if TYPE_CHECKING:
 
 
 class Unfold(Map):
-    """Makes a row of each entry: ``unfold: {critique: [critique_1, critique_2], gain: [gain_1, gain_2]}``.
+    """Makes a row of each of several columns: ``unfold: {critique: [critique_1, critique_2], gain: [gain_1,
+    gain_2]}``.
 
-    Each new column takes its value from the columns that are listed for it, from the first in the first row made
-    and so on; the lists are of one length. ``item`` (int32) says which entry a row is; all other columns are the
-    parent's. An entry whose values are all null is filtered (``null``).
+    The first new row takes its values from the first column of each list, and so on. All other columns are
+    the parent's.
+
+    Adds:
+        item (int32): which entry of the lists, from 0.
+
+    Filters:
+        null: all values of the entry are null.
+
+    Example:
+        each: {unfold: {response: [before, after]}, from: edits}
     """
 
     value_field: ClassVar[str | None] = "columns"
     makes: ClassVar[bool] = True
 
     columns: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(min_length=1)
+    """New columns, and for each the columns it takes its values from. The lists have the same length."""
 
     @model_validator(mode="after")
     def _of_one_length(self) -> Self:

@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
-
+from .frozen import Frozen
 from .inference import Capability, Embedder, Engine, ModelWeights
 from .records import Row
 
@@ -173,7 +172,7 @@ class Estimate:
 # --- the kinds -----------------------------------------------------------------------------------
 
 
-class Operator(BaseModel):
+class Operator(Frozen):
     """The parameters of a step. Subclass one of the kinds below, not this.
 
     ``version``: raise it when the same parameters start to give other rows; it is part of the
@@ -181,8 +180,6 @@ class Operator(BaseModel):
     the parameter that the verb's own value fills. ``input_field``: the key that names the step
     whose rows come in.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: ClassVar[int] = 1
     value_field: ClassVar[str | None] = None
@@ -304,6 +301,7 @@ class Evaluate(Map):
 
     input_field: ClassVar[str] = "tasks"
     tasks: StepRef
+    """Step whose rows are the items to evaluate on."""
 
 
 @dataclass(slots=True)
@@ -325,6 +323,8 @@ class Train(Operator):
     """Data set, model -> model."""
 
     model: ModelRef
+    """Model to train: a name under `models`, or a train step, whose student is trained further. A student's
+    adapter must have the same kind, rank, alpha and targets."""
 
     @abstractmethod
     def fit(self, table: pa.Table, context: Context) -> Trained:

@@ -18,6 +18,27 @@ from .operator import Operator
 
 ENTRY_POINTS = "gristmill.operators"
 
+#: verb -> what its steps do, in the order in which a pipeline has them.
+VERBS: dict[str, str] = {
+    "source": "Makes rows from files, data sets, packages, repositories, or your own function.",
+    "draw": "Adds columns that chance fills.",
+    "generate": "Makes new rows, with or without a model.",
+    "execute": "Runs a program and adds what it prints.",
+    "map": "Calls your own function on each row, or on tables of rows.",
+    "compute": "Adds columns that SQL expressions compute.",
+    "unfold": "Makes a row of each of several columns.",
+    "verify": "Checks rows, and adds what was found.",
+    "score": "Adds columns that say how good a row is.",
+    "keep": "Keeps the rows that meet a condition.",
+    "dedup": "Keeps one of several rows that say the same.",
+    "decontaminate": "Filters rows that share text with evaluation items.",
+    "select": "Chooses some of the rows.",
+    "pair": "Makes pairs of rows.",
+    "train": "Trains a model.",
+    "evaluate": "Measures a model on held-out items.",
+    "export": "Writes rows to files or to the Hugging Face Hub.",
+}
+
 #: verb -> name -> "module:Class", the module relative to the package `gristmill`.
 NAMED: dict[str, dict[str, str]] = {
     "source": {

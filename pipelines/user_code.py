@@ -49,19 +49,28 @@ class _UserStep(Operator):
     """``args``: keyword arguments that every call gets beside the rows."""
 
     args: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of every call, beside the rows."""
 
 
 class UserMap(Map, _UserStep):
-    """A function ``(row: dict) -> dict | None``, plain or async.
+    """Calls your own function on each row: ``map: my_module:function``.
 
-    A dict's entries become columns of the row; None sets the row aside; an exception fails this row
-    and no other. ``concurrency``: how many calls of an async function run at once, in one micro-batch.
+    A function ``(row: dict) -> dict | None``, plain or async: a dict's entries become columns of the row, and
+    None sets the row aside. One that returns a list or an iterator of dicts makes new rows; one that takes an
+    Arrow table (``pa.Table``, by its annotation) gets a micro-batch at once. An exception fails this row and
+    no other. See docs/user-code.md.
+
+    Example:
+        short: {map: my_rules:is_short, from: seeds, args: {limit: 200}}
     """
 
     value_field: ClassVar[str | None] = "map"
 
     map: str
+    """Function to call, as `module:function`. It is looked for beside the pipeline file and in the current
+    directory."""
     concurrency: PositiveInt = 32
+    """Calls of an async function that run at once."""
 
     @classmethod
     def resolve(cls, value: object) -> type[Operator]:
@@ -110,6 +119,8 @@ class UserTableMap(TableMap, _UserStep):
     value_field: ClassVar[str | None] = "map"
 
     map: str
+    """Function to call, as `module:function`. It is looked for beside the pipeline file and in the current
+    directory."""
 
     def content(self) -> Mapping[str, str]:
         return {self.map: source_digest(self.map)}
@@ -132,15 +143,22 @@ class UserTableMap(TableMap, _UserStep):
 
 
 class UserSource(Source, _UserStep):
-    """A function that yields rows: dicts, or Arrow tables or record batches where there are many.
+    """Takes the rows that your own function yields: ``source: my_module:function``.
 
-    Dicts are held in memory until their common schema is known. ``rows``: take so many at most.
+    It yields dicts, or Arrow tables or record batches where there are many rows. Dicts are held in memory
+    until their common types are known. See docs/user-code.md.
+
+    Example:
+        seeds: {source: my_rules:tasks, args: {count: 100}}
     """
 
     value_field: ClassVar[str | None] = "source"
 
     source: str
+    """Function to call, as `module:function`. It is looked for beside the pipeline file and in the current
+    directory."""
     rows: PositiveInt | None = None
+    """Most rows to take. By default all are taken."""
 
     def content(self) -> Mapping[str, str]:
         return {self.source: source_digest(self.source)}

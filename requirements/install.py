@@ -2,6 +2,7 @@
 
     install.py cpu       torch's CPU build, then requirements/cpu.lock, every file checked by its hash
     install.py cuda      requirements/cuda.lock, every file checked by its hash
+    install.py docs      requirements/docs.lock, every file checked by its hash: what builds the documentation's site
     install.py newest    torch's CPU build, then the newest of everything else, whatever the upper bounds say
 
 Torch's CPU build has the version of its CUDA build and other files on other indexes, so no lock can hold its hash:
@@ -28,9 +29,9 @@ from environment import (
     check_machine,
 )
 
-BUILDS = ("cpu", "cuda", "newest")
+BUILDS = ("cpu", "cuda", "docs", "newest")
 #: Bytes that an environment takes on disk, with room for the caches' part of it.
-NEEDED = {"cpu": 5_000_000_000, "newest": 5_000_000_000, "cuda": 15_000_000_000}
+NEEDED = {"cpu": 5_000_000_000, "newest": 5_000_000_000, "cuda": 15_000_000_000, "docs": 300_000_000}
 
 
 def install(build: str, environment: Environment, torch: str) -> None:
@@ -46,7 +47,7 @@ def install(build: str, environment: Environment, torch: str) -> None:
     if not environment.python.exists():
         check_disk(environment.venv, NEEDED[build])
     environment.create()
-    if build != "cuda":
+    if build in ("cpu", "newest"):
         torch_for_cpus(environment, any_build=torch == "any")
     if build == "newest":
         newest(environment)
@@ -93,13 +94,15 @@ def no_cpu_build(version: str, said: str, environment: Environment) -> InstallEr
 
 
 def pinned(build: str, environment: Environment) -> None:
-    """What the lock holds, and Gristmill itself, without a resolver and without building anything else."""
+    """What the lock holds, and Gristmill itself (but for the site), without a resolver and without building anything else."""
     lock = locks.path(build)
     print(f"installing what {lock.relative_to(ROOT)} pins", flush=True)
     uv = _uv(environment)
     environment.run(
         "installing what the lock pins", [*uv, "--no-deps", "--no-build", "--require-hashes", "-r", str(lock)]
     )
+    if build == "docs":
+        return
     environment.run(
         "installing Gristmill", [*uv, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
     )

@@ -29,6 +29,7 @@ LOCKS = {
         ),
     ),
     "cuda": (("vllm", "dev"), ("cuda.txt",), ("--constraints", "requirements/cuda.txt")),
+    "docs": ((), ("docs.txt",), ()),
 }
 COMPILE = (
     *("pip", "compile", "--quiet", "--no-header", "--generate-hashes"),
@@ -65,8 +66,8 @@ def check(name: str, root: Path = ROOT) -> None:
 
 def compile_lock(name: str, environment: Environment, upgrade: bool) -> None:
     """Write the lock; without ``upgrade`` pins that still fit stay. Raises InstallError where nothing fits."""
-    extras, _, options = LOCKS[name]
-    source = "pyproject.toml" if extras else "requirements/installer.txt"
+    extras, files, options = LOCKS[name]
+    source = "pyproject.toml" if extras else f"requirements/{files[0]}"
     chosen = [option for extra in extras for option in ("--extra", extra)]
     draft = environment.venv / f"{name}.lock"
     if not upgrade and path(name).is_file():

@@ -89,8 +89,9 @@ def cpu_seconds() -> Callable[[Callable[[], object]], float]:
 
 #: Folders of tests that compute on one core, start nothing and look at no clock.
 LIGHT = (
-    "datagen/constraints", "datagen/evaluation", "datagen/mutation", "datagen/parsers", "filters", "kernels", "mutants",
-    "pipelines/plan", "pipelines/report", "pipelines/sinks", "pipelines/sources", "pipelines/spec", "pipelines/view",
+    "datagen/constraints", "datagen/evaluation", "datagen/mutation", "datagen/parsers", "docs", "filters",
+    "kernels", "mutants", "pipelines/plan", "pipelines/reference", "pipelines/report", "pipelines/sinks",
+    "pipelines/sources", "pipelines/spec", "pipelines/view",
 )  # fmt: skip
 
 

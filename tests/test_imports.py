@@ -21,6 +21,7 @@ GROUND = tuple(
         "records",
         "inference",
         "errors",
+        "frozen",
         "registry",
         "user_function",
         "secrets",

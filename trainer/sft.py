@@ -14,14 +14,24 @@ if TYPE_CHECKING:
 
 
 class SupervisedFineTuning(Training):
-    """Trains on each row's responses (``messages``, or ``prompt`` and ``response``), as the model is served.
+    """Trains a model on the responses of rows, as it will be served: supervised fine-tuning.
 
-    loss = -log p(token), the mean over the step's trained tokens. ``train_on``: the turns whose tokens are: all of the
-    ``assistant``; its ``last`` alone; those of the ``user`` (a model that asks, as UserGPT, arXiv 2308.11534); or ``all``. Columns ``weight`` (of a row) and ``token_weights`` (of a response's tokens and its end of turn) say
-    what each counts in that mean.
+    loss = -log p(token), the mean over the step's trained tokens.
+
+    Reads:
+        messages (list of turns): conversation to train on.
+        prompt, response, system (text): the same as one exchange, where there are no `messages`.
+        weight (number): weight of the row in the loss, where rows have it.
+        token_weights (list of numbers): weights of the response's tokens and its end of turn, where rows have
+            it.
+
+    Example:
+        student: {train: sft, from: chosen, model: base, adapter: {kind: lora, rank: 16}, epochs: 2}
     """
 
     train_on: TrainOn = "assistant"
+    """Turns whose tokens are trained on: all of the `assistant`, its `last` alone, those of the `user` (for a
+    model that asks, as UserGPT, arXiv 2308.11534), or `all`."""
 
     def objective(self, context: Context) -> Objective:
         from .objectives.token_loss import TokenObjective, cross_entropy

@@ -23,22 +23,8 @@ if TYPE_CHECKING:
 
 
 class Training(Train):
-    """Trains an adapter, or a change of the weights, over a frozen base. A subclass says what is minimised: :meth:`objective`.
-
-    ``quantize``: the base in "nf4" (QLoRA, arXiv 2305.14314), "int8" (arXiv 2208.07339), "int4" (HQQ: Badri & Shaji, 2023),
-    or as it is.
-    ``quantize_skip``: layers that stay as they are, where rounding them costs a small model too much.
-    ``sparse``: which part of the weights' changes is kept, with ``adapter: {kind: delta}``.
-    ``batch_tokens``: tokens a step, prompts counted; ``batch_rows``: rows a step instead. ``pack_tokens``: tokens that
-    go through the model at once (at least the longest row): memory grows with it, the result does not depend on it.
-    ``optimizer``: "adamw" (arXiv 1711.05101), "adamw8bit" (arXiv 2110.02861) or "lion" (arXiv 2302.06675); ``betas``: in place
-    of its own. ``activations``: what the blocks save for the backward pass is kept ("keep"); or but for each block's input
-    computed again ("recompute", arXiv 1604.06174: a third more time); or moved to pinned host memory and back while other
-    blocks are computed ("offload": for a GPU). The gradients are the same to the bit. ``cache_dequantized``: keep the dequantized
-    weights beside a quantized base ("auto": where they take less than a quarter of the free memory, on a CPU). ``device``: "auto"
-    is a CUDA GPU where there is one. ``unfit``: rows over ``max_length`` or cut off while generated are left out, or refused. ``evaluate_on``: a step whose rows' loss is taken
-    every ``evaluate_every`` steps.
-    """
+    """Trains an adapter, or a change of the weights, over a frozen base. A subclass says what is minimized:
+    :meth:`objective`."""
 
     seeded: ClassVar[bool] = True
     #: Sequences that a row is made into, for the estimate.
@@ -47,29 +33,62 @@ class Training(Train):
     logit_copies: ClassVar[int] = 2
 
     quantize: Quantization = "nf4"
+    """Format of the frozen base: `nf4` (QLoRA, arXiv 2305.14314), `int8` (arXiv 2208.07339), `int4` (HQQ:
+    Badri & Shaji, 2023), or `none` for the weights as they are."""
     quantize_skip: tuple[Target, ...] = ()
+    """Layers that are not quantized, by their short names: where rounding them costs a small model too
+    much."""
     adapter: AdapterSettings = AdapterSettings()
+    """What is trained: kind, start and size of the adapter."""
     sparse: SparseSettings | None = None
+    """Which part of the weights' changes is kept, with `adapter: {kind: delta}`. By default all of it."""
     epochs: int = Field(default=1, ge=1)
+    """Passes over the rows, each in another order."""
     learning_rate: float = Field(default=2e-4, gt=0)
+    """Highest learning rate of the schedule."""
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    """How the learning rate falls after the warm-up: `constant`, `linear` to zero, or `cosine` to zero (arXiv
+    1608.03983)."""
     warmup_ratio: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the optimizer steps in which the learning rate rises from zero."""
     batch_tokens: int = Field(default=2048, ge=1)
+    """Tokens of an optimizer step, prompts included."""
     batch_rows: int | None = Field(default=None, ge=1)
+    """Rows of an optimizer step, in place of `batch_tokens`. By default tokens are counted."""
     pack_tokens: int = Field(default=1024, ge=1)
+    """Tokens that go through the model at once, at least those of the longest row. Memory grows with it; the
+    result depends on it only by rounding."""
     max_length: int = Field(default=1024, ge=2)
+    """Longest row to train on, in tokens. `unfit` decides on longer ones."""
     optimizer: OptimizerName = "adamw"
+    """`adamw` (arXiv 1711.05101) with 8 bytes of state per trained weight, `adamw8bit` (arXiv 2110.02861)
+    with 2, or `lion` (arXiv 2302.06675) with 4."""
     betas: tuple[float, float] | None = None
+    """Decay rates of the optimizer's moments. By default the optimizer's own."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """Share of a trained weight, times the learning rate, that each step takes away."""
     clip: float = Field(default=1.0, ge=0)
+    """Largest norm of the gradient; a larger one is scaled down. 0 does not clip."""
     dtype: Literal["bf16", "fp32"] = "bf16"
+    """Number format of the computation. What is trained and its optimizer state are float32."""
     activations: Literal["keep", "recompute", "offload"] = "keep"
+    """What the blocks save for the backward pass: `keep` it in memory; `recompute` all but each block's input
+    (arXiv 1604.06174), which takes a third more time; or `offload` it to pinned host memory, for a GPU. The
+    gradients are the same."""
     unfit: Literal["skip", "refuse"] = "skip"
+    """What happens to rows over `max_length`, or that were cut off when they were generated: `skip` leaves
+    them out and counts them, `refuse` stops."""
     checkpoint_every: int = Field(default=20, ge=1)
+    """Optimizer steps between two checkpoints."""
     cache_dequantized: bool | Literal["auto"] = "auto"
+    """Keep the dequantized weights beside a quantized base: the same bits, more memory, less time. `auto`
+    does so on a CPU where they take less than a quarter of the free memory."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
+    """Where to train. `auto` takes a CUDA GPU where there is one, else the CPU."""
     evaluate_on: StepRef | None = None
+    """Step whose rows' loss is measured during training and at its end. By default none is."""
     evaluate_every: int = Field(default=50, ge=1)
+    """Optimizer steps between two such measurements."""
 
     @model_validator(mode="after")
     def _sparse_of_a_delta(self) -> Self:

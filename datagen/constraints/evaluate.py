@@ -23,29 +23,52 @@ BOOTSTRAP_SEED = 2004
 
 
 class EvaluateConstraints(Evaluate):
-    """Asks ``model`` (and ``against``) every prompt of ``tasks`` and checks the constraints.
+    """Asks a model prompts with checkable constraints, and measures how many it keeps and its gain over
+    another model.
 
-    ``samples`` completions an item at ``temperature`` (0: greedy). Each item is kept with
-    ``response`` string (the first sample), ``strict`` float64 (the share of samples that keep every
-    constraint), ``fraction`` float64 (the mean share of constraints kept) and ``constraint_results``
-    list<bool> (of the first sample); with ``against``, the same as ``against_*``, and ``gain``
-    float64, the difference in ``strict``.
+    The gain has the interval of a paired bootstrap; ``loop.when`` reads the metrics.
 
-    Metrics: ``n``, ``model {strict, fraction}`` and, with ``against``, ``against {strict, fraction}``,
-    ``gain {metric, mean, ci_low, ci_high, p_two_sided, ...}`` on ``strict``, ``gain_fraction``
-    likewise, and ``decision``: ``better``, ``worse``, or ``abstain`` where the interval holds zero.
+    Reads:
+        prompt (text): the prompt.
+        constraints (text): JSON list of its constraints, as `source: constraints` writes it.
+
+    Adds:
+        response (text): the first answer.
+        strict (float64): share of the answers that keep every constraint.
+        fraction (float64): mean share of the constraints that are kept.
+        constraint_results (list of bools): which constraints the first answer keeps.
+        against_response, against_strict, against_fraction, against_constraint_results: the same of `against`.
+        gain (float64): difference in `strict`.
+
+    Metrics:
+        n: number of items.
+        model.strict, model.fraction, against.strict, against.fraction: means over the items.
+        gain: mean, ci_low, ci_high and p_two_sided of the gain in `strict`.
+        gain_fraction: the same for `fraction`.
+        decision: `better`, `worse`, or `abstain` where the interval of the gain in `strict` holds zero.
+
+    Example:
+        verdict: {evaluate: constraints, tasks: evals, model: student, against: base}
     """
 
     batch_rows: ClassVar[int] = 64
     seeded: ClassVar[bool] = True
 
     model: ModelRef
+    """Model to evaluate: a name under `models`, or a train step, whose student is then evaluated."""
     against: ModelRef | None = None
+    """Model to compare it with on the same items and seeds. By default there is none, and no gain is
+    measured."""
     samples: int = Field(default=1, ge=1, le=64)
+    """Answers per item. More than one needs a temperature above 0."""
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    """Randomness of sampling. The default, 0, always takes the likeliest token."""
     max_tokens: int = Field(default=128, ge=1)
+    """Longest answer, in tokens."""
     confidence: float = Field(default=0.95, gt=0.0, lt=1.0)
+    """Confidence of the interval of the gain, 0 to 1."""
     resamples: int = Field(default=10_000, ge=100)
+    """Resamples of the paired bootstrap that gives the interval."""
 
     def model_post_init(self, _: Any) -> None:
         if self.samples > 1 and self.temperature == 0:

@@ -24,24 +24,39 @@ BATCH_ROWS = 4096
 
 
 class ConstraintTasks(Source):
-    """Prompts with checkable constraints (see ``docs/constraints.md``).
+    """Makes prompts with constraints that a program can check: an open request and what the response must
+    keep.
 
-    ``split``: ``train`` and ``eval`` share neither a topic nor a combination of constraints.
-    ``rows``: how many prompts, all different. ``min_constraints``, ``max_constraints``: how many
-    constraints a prompt has (drawn evenly between them). ``kinds``: only these kinds; None for all.
+    Checkable instructions are IFEval's idea (Zhou et al., arXiv 2311.07911); the kinds and prompts are our
+    own. See docs/constraints.md for the kinds. The step stops where the kinds allow fewer different prompts
+    than asked for.
 
-    Rows: ``prompt`` string, ``constraints`` string (JSON list of ``{"kind": ..., parameters}``),
-    ``kinds`` list<string>, ``combination`` string, ``topic`` string, ``form`` string, ``split``
-    string. Raises DataError where the kinds allow fewer different prompts than ``rows``.
+    Adds:
+        prompt (text): the prompt.
+        constraints (text): JSON list of `{"kind": ..., parameters}`.
+        kinds (list of texts): kinds of its constraints.
+        combination (text): set of kinds, and the parameters of a single one, by which the splits differ.
+        topic (text): what the prompt is about.
+        form (text): form of the request.
+        split (text): `train` or `eval`.
+
+    Example:
+        evals: {source: constraints, split: eval, rows: 200, seed: 1}
     """
 
     seeded: ClassVar[bool] = True
 
     split: Split = "train"
+    """`train` for prompts to train on, `eval` for held-out ones. The two share neither a topic nor a
+    combination of constraints."""
     rows: int = Field(gt=0)
+    """Prompts to make, all different."""
     min_constraints: int = Field(default=1, ge=1, le=5)
+    """Fewest constraints of a prompt."""
     max_constraints: int = Field(default=2, ge=1, le=5)
+    """Most constraints of a prompt. Their number is drawn evenly between the two."""
     kinds: tuple[str, ...] | None = None
+    """Kinds of constraint to use, by name. By default all of them."""
 
     @field_validator("kinds")
     @classmethod

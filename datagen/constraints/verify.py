@@ -32,9 +32,22 @@ def check_row(row: Row, step: str) -> list[bool]:
 
 
 class VerifyConstraints(Map):
-    """Adds ``passed`` bool (all constraints), ``passed_fraction`` float64 and ``constraint_results`` list<bool>.
+    """Checks which constraints of its prompt a response keeps.
 
-    Reads ``prompt``, ``response`` and ``constraints``; filters nothing: `keep: "passed"` does that.
+    It filters nothing: ``keep: "passed"`` does that.
+
+    Reads:
+        prompt (text): the prompt.
+        response (text): response to check.
+        constraints (text): JSON list of constraints, as `source: constraints` writes it.
+
+    Adds:
+        passed (bool): whether the response keeps all constraints.
+        passed_fraction (float64): share of the constraints that it keeps.
+        constraint_results (list of bools): which constraints it keeps, in their order.
+
+    Example:
+        checked: {verify: constraints, from: answers}
     """
 
     makes: ClassVar[bool] = False

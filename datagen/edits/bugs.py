@@ -31,21 +31,43 @@ if TYPE_CHECKING:
 
 
 class InjectBugs(Map):
-    """Makes ``CodeEdit`` rows of the column ``code``: up to ``bugs`` for each, with no model.
+    """Makes code edits from functions whose tests pass, without a model: a mutant that fails a test is the
+    bug, undoing it is the edit.
 
-    A bug is a mutant that runs and fails a test; so the test fails before the edit and passes after it, and
-    both were seen. ``tests``: a column of unit tests; None: the examples in the code's docstrings, made into
-    tests. ``prelude``: a column of code that is run before (the module that a function comes from). ``kinds``:
-    only these mistakes. ``tries``: mutants a row at the most. The tests are run ``repeats`` times on the
-    code and on each mutant, and a mutant whose runs differ is left out.
+    Each edit was seen to fail a test before and to pass all of them after. A mutant whose runs differ is left
+    out.
 
-    New columns: ``before``, ``after``, ``diff`` (applies, checked), ``tests`` (with the prelude's names
-    in scope), ``instructions`` (a text for each of four styles), ``style`` (one of them, drawn), ``bug``
-    (kind), ``bug_line``, ``mistake``, ``function``, ``failed_tests``, ``reason`` (what the first one said), ``item``,
-    those of :func:`recorded` (the mutation score and its mutants), and ``prelude`` (what was put before the
-    code, with a blank line between) where one is used. Rows are filtered where there is no test
-    (``no_tests``), the tests do not pass (``tests_fail``, ``flaky``), take more than a quarter of the limit of
-    processor time (``slow``), or notice no mutant (``no_bug``).
+    Adds:
+        before (text): code with the bug.
+        after (text): the code as it was.
+        diff (text): unified diff from the one to the other; it is checked that it applies.
+        tests (text): tests that fail before and pass after.
+        instructions (struct of texts): request for the edit in each of four styles.
+        style (text): one of the styles, drawn.
+        bug (text): kind of mistake.
+        bug_line (int32): line of the mistake.
+        mistake (text): the mistake in words.
+        function (text): name of the function.
+        failed_tests (list of texts): names of the tests that fail before.
+        reason (text): what the first of them says.
+        item (int32): which edit of the row, from 0.
+        mutants (int32): mutants that were run.
+        mutation_score (float64): share of them that the tests noticed.
+        mutant_diffs (list of texts): diff from the code to each mutant.
+        mutant_caught (list of bools): whether the tests noticed it.
+        mutant_cpu_seconds (float64): limit of processor time that it had.
+        prelude (text): what was put before the code, where `prelude` is set.
+
+    Filters:
+        no_tests: there is no test.
+        tests_fail: the tests do not pass on the code.
+        flaky: the runs differ.
+        slow: the tests take more than a quarter of the limit of processor time.
+        no_bug: no mutant is noticed.
+
+    Example:
+        functions: {source: python_functions, package: statistics}
+        edits: {generate: bugs, from: functions, bugs: 3}
     """
 
     version: ClassVar[int] = 6
@@ -54,13 +76,23 @@ class InjectBugs(Map):
     batch_rows: ClassVar[int] = 32
 
     code: str = "source"
+    """Column with the code."""
     tests: str | None = None
+    """Column with unit tests of the code. By default the examples in the code's docstrings are made into
+    tests."""
     prelude: str | None = None
+    """Column with code to run before: the module that a function comes from, say. By default there is
+    none."""
     bugs: PositiveInt = 3
+    """Most edits to make per row."""
     tries: PositiveInt = 12
+    """Most mutants to run per row."""
     repeats: PositiveInt = 2
+    """How often the tests run on the code and on each mutant."""
     kinds: tuple[str, ...] | None = None
+    """Kinds of mistake to make, by name. By default all of them."""
     sandbox: SandboxSettings = SandboxSettings(cpu_seconds=2.0)
+    """How the code is run: limits, and what it may import."""
 
     @field_validator("kinds")
     @classmethod

@@ -27,31 +27,47 @@ _TRAILER = re.compile(r"^([A-Z][\w-]*-(by|Id|Link)|Change-Id|Closes|Fixes|Refs?)
 
 
 class GitHistory(Source):
-    """A row for each function (or file) that a commit of the repository at ``path`` changed, newest commit first.
+    """Reads the edits that people made in a git repository, newest commit first, each asked for by its
+    commit's message.
 
-    ``path``: one repository or a list of them, read one after another (an empty list has no rows).
-    ``rev``: a revision, or a range such as ``v1.0..main``. ``suffix``: only files that end so. ``unit``: ``function``
-    (those of Python files; dedented) or ``file``. Left out are merges and first commits, files that were added,
-    removed or renamed, texts of more than ``max_lines`` lines, edits that change nothing but spaces and
-    comments, that touch more than the share ``max_changed`` of the lines before, and commits that change more than
-    ``most`` such units, which their message hardly describes, or whose message has fewer than ``min_words``
-    words. ``rows``: so many at most.
+    The repository is read with git's plumbing: nothing is checked out or run. Left out are merges and first
+    commits, files that were added, removed or renamed, and edits that change nothing but spaces and comments.
 
-    Columns: ``before``, ``after``, ``diff``, ``instruction`` (the message: subject and body, without trailers),
-    ``subject``, ``commit``, ``path``, ``function`` (null for files), ``changed_lines`` int32, ``changed_fraction`` float64.
-    The repository is read with git's plumbing; nothing is checked out or run. Raises DataError where git, the
-    repository or the revision is missing.
+    Adds:
+        before (text): code before the commit.
+        after (text): code after it.
+        diff (text): unified diff between the two.
+        instruction (text): the commit's message without trailers such as `Signed-off-by:`.
+        subject (text): first line of the message.
+        commit (text): hash of the commit.
+        path (text): file that was changed.
+        function (text): qualified name of the function; null for files.
+        changed_lines (int32): lines with - or + in the diff.
+        changed_fraction (float64): share of the lines before that are changed.
+
+    Example:
+        commits: {source: git_history, path: ../my-project, rev: v1.0..main}
     """
 
     path: str | tuple[str, ...]
+    """Repository to read, or a list of them. An empty list gives no rows."""
     rev: str = Field(default="HEAD", pattern=r"^[^-\s]\S*$")
+    """Revision to read back from, or a range such as `v1.0..main`."""
     suffix: str = ".py"
+    """Take only files whose names end so."""
     unit: Literal["function", "file"] = "function"
+    """What a row is: a changed `function` of a Python file, dedented, or a whole `file`."""
     max_lines: PositiveInt = 200
+    """Longest text to take, before or after, in lines."""
     max_changed: float = Field(0.5, gt=0, le=1)
+    """Largest share of the lines before that an edit may change."""
     most: PositiveInt = 3
+    """Most changed functions or files of a commit: the message of a larger one hardly describes each of
+    them."""
     min_words: PositiveInt = 3
+    """Fewest words of a commit's message."""
     rows: PositiveInt | None = None
+    """Most edits to read. By default all are read."""
 
     def content(self) -> Mapping[str, str]:
         return {

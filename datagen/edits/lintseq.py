@@ -23,20 +23,30 @@ if TYPE_CHECKING:
 
 
 class LintSeq(Map):
-    """New rows: ``samples`` edit sequences for each program in the column ``code``, with no model.
+    """Rewrites a program as the sequence of edits that builds it, each stage of which is free of errors,
+    without a model.
 
-    LintSeq (Piterbarg, Pinto and Fergus, "Training Language Models on Synthetic Edit Sequences Improves Code
-    Synthesis", arXiv 2410.02749): lines are taken out of the program at random, and after each of them those on
-    which a linter then finds an error, until nothing is left; read backwards, that is a sequence of insertions.
-    A line here is a logical one (a statement over several lines goes as one), with the comments above it. Errors
-    are what does not compile and names that nothing defines; with ``outside``, a name that the whole program does
-    not define either counts as given by what is around it (functions that were cut out of a module).
+    LintSeq (Piterbarg, Pinto and Fergus, arXiv 2410.02749): statements are removed at random, and after each
+    of them those on which a linter then finds an error, until nothing is left. Read backwards, that is a
+    sequence of insertions. Errors are code that does not compile and names that nothing defines. Comments go
+    with the statement below them.
 
-    New columns: ``edits`` list<text> (a unified diff each, with ``context`` lines; the first is of the empty text),
-    ``states`` list<text> (the program after each edit; the last is the program), ``response`` (the edits, with
-    ``separator`` on a line between them), ``edit_count`` int32 and ``sample`` int32. Programs are filtered where they
-    have an error themselves (``lint``), are longer than ``max_lines`` (``too_long``), are empty (``empty``), or contain the
-    separator (``separator``) or a carriage return (``carriage_return``).
+    Adds:
+        edits (list of texts): unified diffs, the first of them of the empty text.
+        states (list of texts): the program after each edit.
+        response (text): the edits, with the separator on a line between them.
+        edit_count (int32): number of edits.
+        sample (int32): which sequence of the row, from 0.
+
+    Filters:
+        lint: the program has an error itself.
+        too_long: it has more than `max_lines` lines.
+        empty: it has no text.
+        separator: it holds the separator.
+        carriage_return: it holds a carriage return.
+
+    Example:
+        sequences: {generate: lintseq, from: functions, samples: 2, outside: true}
     """
 
     makes: ClassVar[bool] = True
@@ -44,11 +54,18 @@ class LintSeq(Map):
     batch_rows: ClassVar[int] = 64
 
     code: str = "source"
+    """Column with the program."""
     samples: PositiveInt = 1
+    """Sequences to make per program, each drawn anew."""
     context: NonNegativeInt = 0
+    """Unchanged lines that a diff shows around each change."""
     separator: str = Field(default="<|diff|>", min_length=1, pattern=r"^[^\n]+$")
+    """Line between two edits in `response`."""
     max_lines: PositiveInt = 200
+    """Longest program to take, in lines."""
     outside: bool = False
+    """Take names that the whole program does not define as given. Functions that were cut out of a module
+    need it."""
 
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=rows * self.samples)

@@ -21,23 +21,40 @@ if TYPE_CHECKING:
 
 
 class EditStyles(Map):
-    """New rows with the columns of a ``CodeEdit``, ``most`` for each row, in styles drawn without repetition.
+    """Makes rows of a code edit that ask for it in different styles: detailed, concise, human and
+    conversational.
 
-    The styles are NextCoder's (Aggarwal et al., arXiv 2503.03656): ``detailed``, ``concise``, ``human`` and
-    ``conversational``. Their texts are the row's ``instructions``, or with ``columns`` the columns named there
-    (style -> column); a style without text is left out. Two styles with the same text count once. New columns:
-    ``before`` and ``after`` (of the columns that ``before`` and ``after`` name), ``diff``, ``instructions``, ``style`` and
-    ``instruction`` (the text in that style). Rows are filtered where they have no instruction (``no_instruction``) or
-    lack one side (``no_edit``).
+    The styles are NextCoder's (Aggarwal et al., arXiv 2503.03656). Styles without a text are left out, and
+    two styles with the same text count once.
+
+    Adds:
+        before (text): code before the edit.
+        after (text): code after it.
+        diff (text): unified diff between the two.
+        instructions (struct of texts): request in each style.
+        style (text): style of this row.
+        instruction (text): request in that style.
+
+    Filters:
+        no_instruction: the row has no text in any style.
+        no_edit: it lacks the code before or after.
+
+    Example:
+        asked: {generate: edit_styles, from: edits, most: 2}
     """
 
     makes: ClassVar[bool] = True
     seeded: ClassVar[bool] = True
 
     before: str = "before"
+    """Column with the code before the edit."""
     after: str = "after"
+    """Column with the code after it."""
     columns: dict[str, str] | None = None
+    """Columns with the requests, as `{STYLE: COLUMN}`. By default they are the fields of the column
+    `instructions`."""
     most: PositiveInt = Field(default=1, le=len(STYLES))
+    """Most rows to make of an edit, each in another style."""
 
     @model_validator(mode="after")
     def _known(self) -> Self:

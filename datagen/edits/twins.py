@@ -20,26 +20,42 @@ _SPAN = ("start", "end")
 
 
 class Twins(Whole):
-    """New rows of two parents: among the rows with equal values in ``group``, a passing program and its near miss.
+    """Pairs each program that passes with the failing one that is most like it, and marks where the two
+    differ.
 
-    The near-miss twins of FAIT (Fan et al., "Fault-Aware Fine-Tuning for Code Generation", arXiv 2503.16913): what
-    differs between a right program and a wrong one that is nearly the same is where the mistake is. Programs are in
-    the column ``code``, ``passed`` is boolean. Likeness is the share of matching tokens (0 .. 1) and at least
-    ``min_similarity``. A failing program may be the twin of several.
+    These are FAIT's near-miss twins (Fan et al., arXiv 2503.16913): what differs between a right program and
+    a wrong one that is nearly the same is where the mistake is. A failing program may be the twin of several.
 
-    Columns: those of ``group`` and, of the passing row, ``columns``; ``chosen`` (passes) and ``rejected`` (fails),
-    ``chosen_spans`` and ``rejected_spans`` list<struct<start, end>> (int64, characters, the end not included: where each
-    differs from the other), ``similarity`` float64. Rows of no pair are filtered: ``no_twin`` (a passing one; the score
-    is its best likeness), ``no_passing_twin`` (a failing one), ``duplicate`` (of an earlier row of its group), ``too_long``
-    (more than ``max_chars`` characters), ``null``.
+    Adds:
+        chosen (text): program that passes.
+        rejected (text): program that fails.
+        chosen_spans (list of {start, end}): character ranges of `chosen` that differ, end excluded.
+        rejected_spans (list of {start, end}): character ranges of `rejected` that differ.
+        similarity (float64): share of matching tokens, 0 to 1.
+
+    Filters:
+        no_twin: a passing program without a twin that is like enough; the score is its best likeness.
+        no_passing_twin: a failing program that is nobody's twin.
+        duplicate: the same tokens as an earlier row of the group.
+        too_long: more than `max_chars` characters.
+        null: no program, or no verdict.
+
+    Example:
+        pairs: {pair: twins, from: checked, code: response, min_similarity: 0.7}
     """
 
     group: tuple[str, ...] = Field(default=("prompt",), min_length=1)
+    """Columns whose equal values make a group: programs for the same problem. They are carried over."""
     code: str = "code"
+    """Column with the program."""
     passed: str = "passed"
+    """Column that says whether the program passes, true or false."""
     min_similarity: float = Field(0.6, ge=0, le=1)
+    """Least share of matching tokens of a pair, 0 to 1."""
     max_chars: PositiveInt = 20_000
+    """Longest program to compare, in characters. Time grows with its square."""
     columns: tuple[str, ...] = ()
+    """Columns of the passing row to carry over."""
 
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=rows // 2)

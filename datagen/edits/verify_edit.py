@@ -33,35 +33,62 @@ _WRONG = (Verdict.FAILED, Verdict.TIMEOUT, Verdict.MEMORY, Verdict.KILLED)
 
 
 class VerifyEdit(ByRunning):
-    """Runs the columns ``before`` and ``after`` on ``tests`` and adds what that shows; filters nothing.
+    """Runs tests before and after a change to code, and decides whether the change does what an edit must.
 
-    ``passed`` bool: the edit is good. ``kind``: ``fix`` (the tests fail before and pass after) or ``improvement``
-    (they pass twice, and ``after`` executes fewer lines by at least the share ``min_gain``; see ``verify: cost``).
-    ``verdict`` text: ``passed``, or ``no_op`` (the same syntax tree), ``rewrite`` (the edit touches more than the
-    share ``max_changed`` of before's lines), ``renamed`` (only one side defines a function or class that the tests
-    name), ``not_needed`` (before passes and after is no cheaper), ``vacuous``
-    (mutants of ``after`` pass too), ``flaky``, or what became of running ``after`` (of ``before``, where its tests
-    could not be carried out). ``reason`` text.
+    An edit passes as a ``fix`` where the tests fail before it and pass after it, or as an ``improvement``
+    where they pass twice and the code after executes fewer lines. It filters nothing: ``keep: "passed"`` does
+    that.
 
-    Also ``before_passed``, ``after_passed`` bool (null where not run), ``failed_tests`` list<text> and ``symptom``
-    text (of before, in a fix: which fail, and what the first says), ``diff`` (unified, and checked that it applies), ``changed_lines`` int32 (its lines with - and +),
-    ``changed_fraction`` float64, ``cost_ratio`` float64 (after's lines by before's, where both pass),
-    ``program_operators`` and ``shared_process`` as ``verify: tests`` (of after), and with ``mutants`` (4; 0: none) the
-    columns of :func:`recorded`: ``mutation_score`` and the mutants themselves.
-    ``prelude``: a column of code put before both. All is run ``repeats`` times.
+    Adds:
+        passed (bool): whether the edit is good.
+        verdict (text): passed; no_op (the same syntax tree), rewrite (it changes too many lines), renamed
+            (only one side defines a function or class that the tests name), not_needed (the tests pass
+            before, and the code after is no cheaper), vacuous (mutants of the code after pass too), flaky, or
+            what became of running the code.
+        reason (text): why it did not pass; null where it did.
+        kind (text): `fix` or `improvement`; null where it did not pass.
+        before_passed (bool): whether the tests pass before; null where they were not run.
+        after_passed (bool): whether they pass after; null where they were not run.
+        failed_tests (list of texts): names of the tests that fail before.
+        symptom (text): what the first of them says, in a fix.
+        diff (text): unified diff; it is checked that it applies.
+        changed_lines (int32): lines with - or + in the diff.
+        changed_fraction (float64): share of the lines before that are changed.
+        cost_ratio (float64): executed lines after, divided by those before, where both pass.
+        mutants (int32): mutants of the code after that were run.
+        mutation_score (float64): share of them that the tests noticed.
+        mutant_diffs (list of texts): diff from the code after to each mutant.
+        mutant_caught (list of bools): whether the tests noticed it.
+        mutant_cpu_seconds (float64): limit of processor time that it had.
+        program_operators (list of texts): operators of the program itself that decided something.
+        shared_process (bool): whether tests and program ran in one process, where the program can forge its
+            verdict.
+
+    Example:
+        judged: {verify: edit, from: edits, mutants: 6, min_mutation_score: 0.3}
     """
 
     seeded: ClassVar[bool] = True
 
     before: str = "before"
+    """Column with the code before the edit."""
     after: str = "after"
+    """Column with the code after it."""
     tests: str = "tests"
+    """Column with the unit tests."""
     prelude: str | None = None
+    """Column with code to put before both. By default there is none."""
     max_changed: float = Field(0.75, gt=0, le=1)
+    """Largest share of the lines before that an edit may change. Above it the verdict is `rewrite`."""
     min_gain: float = Field(0.1, gt=0, lt=1)
+    """Least share of the executed lines that an improvement must save."""
     repeats: PositiveInt = 2
+    """How often everything is run. Where the runs differ the verdict is `flaky`."""
     mutants: NonNegativeInt = USUAL_MUTANTS
+    """Mutants of the code after to run its tests on. 0 runs none, and takes less time."""
     min_mutation_score: float = Field(USUAL_SCORE, ge=0, le=1)
+    """Least share of the mutants that the tests must notice. Below it the verdict is `vacuous`. Four times as
+    many mutants are run before that is decided."""
 
     def runs(self) -> int:
         return self.repeats * (2 + self.mutants)

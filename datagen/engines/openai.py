@@ -35,24 +35,27 @@ _TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 
 class Options(EngineOptions):
-    """Where the server is, and how hard to drive it.
-
-    ``url``: up to and with ``/v1``, without user, password and query. ``key_env``: the environment variable that holds the
-    key; the key itself is never written anywhere. ``flavor``: ``vllm`` for a vLLM server, which also takes
-    regexes and prompt tokens and reports token ids. ``supports``: the capabilities to rely on,
-    where the server honours fewer than are assumed. ``concurrency``: the most requests at once;
-    the engine starts lower and finds what the server bears. ``attempts``: tries a request in all.
-    ``timeout``: seconds for one answer.
-    """
+    """Where the server is, and how hard to drive it."""
 
     url: str
+    """Address of the server up to and with `/v1`, without user, password and query."""
     model: str
+    """Model to ask the server for."""
     key_env: str | None = None
+    """Environment variable that holds the key. The key itself is never written anywhere. By default no key is
+    sent."""
     flavor: Literal["openai", "vllm"] = "openai"
+    """`vllm` for a vLLM server, which also takes regular expressions and prompt tokens and reports token ids;
+    `openai` for any other."""
     supports: tuple[Capability, ...] | None = None
+    """Capabilities to rely on, where the server honors fewer than are assumed. By default those of its
+    flavor."""
     concurrency: int = Field(default=64, ge=1)
+    """Most requests in flight. The engine starts lower and finds what the server bears."""
     attempts: int = Field(default=6, ge=1)
+    """Tries per request in all, where the server is busy or fails."""
     timeout: float = Field(default=600.0, gt=0)
+    """Longest wait for one answer, in seconds."""
 
     @field_validator("supports")
     @classmethod

@@ -6,22 +6,20 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from ...pipelines.errors import ModelError
+from ...pipelines.frozen import Frozen
 
 
-class EngineOptions(BaseModel):
-    """Base of every engine's options: unknown names are refused, values are strict.
-
-    ``max_num_seqs``: requests decoded together; the run keeps half as many again waiting.
-    ``replicas``: how many engines serve the model on a Ray cluster.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class EngineOptions(Frozen):
+    """Options that every engine has. Unknown names are refused."""
 
     max_num_seqs: int = Field(default=128, ge=1)
+    """Requests decoded together. The run keeps half as many again waiting. Lower it where memory is short;
+    `transformers` goes by `batch_size` and `openai` by `concurrency` instead."""
     replicas: int = Field(default=1, ge=1)
+    """Engines that serve the model on a Ray cluster. Elsewhere there is one."""
 
     @property
     def slots(self) -> int:

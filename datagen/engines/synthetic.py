@@ -45,15 +45,15 @@ _WORD = re.compile(r"\w+(?:'\w+)?")
 
 
 class Options(EngineOptions):
-    """``latency``: seconds that each call takes. ``max_model_len``: words of prompt and answer.
-
-    ``request_log``: a file that gets one line a request, its id, before it is answered: an audit
-    log of what was asked for (each call appends with one write, so processes may share the file).
-    """
+    """How the synthetic engine behaves."""
 
     latency: float = Field(default=0.0, ge=0)
+    """Time that each call takes, in seconds."""
     max_model_len: int = Field(default=8192, ge=2)
+    """Longest prompt and answer together, in words."""
     request_log: Path | None = None
+    """File that gets the id of each request, one per line, before it is answered: a record of what was asked
+    for. By default there is none."""
 
 
 def capabilities(options: Options) -> frozenset[Capability]:

@@ -28,16 +28,17 @@ APART = False
 
 
 class Options(EngineOptions):
-    """``batch_size``: requests decoded together. ``device``: default a GPU where there is one.
-
-    ``max_model_len``: tokens of prompt and answer together (default 2048, or the model's own limit
-    where that is less).
-    """
+    """How transformers serves a model."""
 
     batch_size: int = Field(default=16, ge=1)
+    """Requests decoded together."""
     max_model_len: int | None = Field(default=None, ge=16)
+    """Longest prompt and answer together, in tokens. By default 2048, or the model's own limit where that is
+    less."""
     dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    """Number format of the weights."""
     device: str | None = None
+    """PyTorch device such as `cuda:1`. By default a GPU where there is one, else the CPU."""
 
     @property
     def slots(self) -> int:

@@ -32,22 +32,26 @@ _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 class Options(EngineOptions):
-    """How vLLM serves a model. ``engine_args``: any further field of vLLM's ``EngineArgs``.
-
-    ``max_model_len``: tokens of prompt and answer together (default 2048, or the model's own limit
-    where that is less). ``enforce_eager``: default
-    true on a CPU (starts at once, and was the faster), false on a GPU. ``max_lora_rank``: the
-    largest adapter rank accepted.
-    """
+    """How vLLM serves a model."""
 
     max_model_len: int | None = Field(default=None, ge=16)
+    """Longest prompt and answer together, in tokens. By default 2048, or the model's own limit where that is
+    less."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
+    """Number format of the weights. `auto` takes the model's own."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    """Share of the GPU's memory that vLLM takes, 0 to 1."""
     tensor_parallel_size: int = Field(default=1, ge=1)
+    """GPUs over which one engine is spread."""
     enforce_eager: bool | None = None
+    """Run without CUDA graphs and compilation. By default true on a CPU, where it starts at once and was
+    faster, and false on a GPU."""
     max_lora_rank: int = Field(default=64, ge=1)
+    """Largest rank of an adapter that is served."""
     seed: int = 0
+    """Seed of vLLM itself. Each request has its own, so it changes no answer."""
     engine_args: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of vLLM's `EngineArgs`, by name."""
 
 
 def capabilities(options: Options) -> frozenset[Capability]:

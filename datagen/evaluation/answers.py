@@ -26,33 +26,62 @@ BOOTSTRAP_SEED = 2004
 
 
 class EvaluateAnswers(Evaluate):
-    """Asks ``model`` (and ``against``) about every row of ``tasks`` as ``generate: template`` would, and checks the answers.
+    """Asks a model about held-out items, checks its answers with any verifier, and measures its gain over
+    another model.
 
-    ``samples`` answers an item at ``temperature`` (0: greedy); one that does not parse has not passed. Each item
-    is kept with ``score`` float64 (the share of samples that pass) and ``answer`` text (of the first sample that
-    parsed, the first column that the parser makes; null where none did); with ``against``, the same as
-    ``against_*``, and ``gain`` float64, the difference in ``score``. An item that an engine cannot be asked fails.
+    The model is asked as ``generate: template`` does. An answer that does not parse has not passed. An item
+    that an engine cannot be asked about fails. The gain has the interval of a paired bootstrap; ``loop.when``
+    reads the metrics.
 
-    Metrics: ``n``, ``model {pass_rate}`` and, with ``against``, ``against {pass_rate}``, ``gain {mean, ci_low, ci_high,
-    p_two_sided, ...}`` (paired bootstrap) and ``decision``: ``better``, ``worse``, or ``abstain`` where the interval
-    holds zero.
+    Adds:
+        score (float64): share of the item's answers that pass.
+        answer (text): first column that the parser makes, of the first answer that parsed; null where none
+            did.
+        against_score (float64): the same score of `against`.
+        against_answer (text): the same answer of `against`.
+        gain (float64): difference of the two scores.
+
+    Metrics:
+        n: number of items.
+        model.pass_rate: mean score of the model.
+        against.pass_rate: mean score of `against`.
+        gain: mean, ci_low, ci_high and p_two_sided of the difference.
+        decision: `better`, `worse`, or `abstain` where the interval holds zero.
+
+    Example:
+        verdict: {evaluate: answers, tasks: evals, model: student, against: base, check: {verify: number}}
     """
 
     batch_rows: ClassVar[int] = 64
     seeded: ClassVar[bool] = True
 
     model: ModelRef
+    """Model to evaluate: a name under `models`, or a train step, whose student is then evaluated."""
     against: ModelRef | None = None
+    """Model to compare it with on the same items and seeds. By default there is none, and no gain is
+    measured."""
     check: Check
+    """Verifier that decides whether an answer passes, as `{verify: NAME, ...}`."""
     template: str = "{{ prompt }}"
+    """Prompt: a packaged prompt's name, the path of a `.jinja` file, or the text itself. The default asks the
+    column `prompt`."""
     system: str | None = None
+    """System prompt, a template too. By default there is none."""
     variables: dict[str, Any] = Field(default_factory=dict)
+    """Further variables of the templates, by name."""
     parser: AnyParser = Field(default_factory=TextParser)
+    """How to read an answer: `{kind: NAME, ...}` with that parser's parameters. By default the whole text
+    goes into `response`."""
     samples: PositiveInt = 1
+    """Answers per item. More than one needs a temperature above 0."""
     temperature: float = Field(default=0.0, ge=0.0)
+    """Randomness of sampling. The default, 0, always takes the likeliest token."""
     max_tokens: PositiveInt = 256
+    """Longest answer, in tokens."""
     confidence: float = Field(default=0.95, gt=0.0, lt=1.0)
+    """Confidence of the interval of the gain, 0 to 1."""
     resamples: int = Field(default=10_000, ge=100)
+    """Resamples of the paired bootstrap that gives the interval."""
 
     def model_post_init(self, _: Any) -> None:
         self._asking()  # the same rules as for generating

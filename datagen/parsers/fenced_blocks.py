@@ -15,16 +15,19 @@ if TYPE_CHECKING:
 
 
 class BlocksParser(Parser):
-    """The code blocks of the text, in order, in ``columns``: one for each, no more and no fewer.
+    """Takes several fenced code blocks of an answer, in order, each into a column of its own.
 
-    ``language``: only blocks marked so (any where it is None). ``further``: ``ignore`` blocks after the last column,
-    or ``fail`` on them. A fence that is never closed fails, and so does an empty block.
+    A fence that is never closed fails, and so does an empty block.
     """
 
     kind: Literal["blocks"] = "blocks"
+    """Name of this parser."""
     columns: tuple[str, ...] = Field(min_length=2)
+    """Columns for the blocks, in order: one block for each."""
     language: str | None = None
+    """Take only blocks marked with this language. By default all."""
     further: Literal["fail", "ignore"] = "fail"
+    """What happens to blocks beyond the last column: `fail` the answer, or `ignore` them."""
 
     def read(self, text: str) -> Parsed:
         found = list(blocks(text))

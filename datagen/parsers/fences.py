@@ -15,16 +15,19 @@ _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*([^\s`]{0,40})[^`\n]*")
 
 
 class CodeParser(Parser):
-    """The code between two fences of the text, in ``column``.
+    """Takes one fenced code block of an answer.
 
-    ``language``: only blocks marked so (any where it is None). ``which``: of several, the first, the
-    last, or fail unless there is only one. A fence that is never closed fails: the code was cut off.
+    A fence that is never closed fails: the code was cut off.
     """
 
     kind: Literal["code"] = "code"
+    """Name of this parser."""
     column: str = "code"
+    """Column for the code."""
     language: str | None = None
+    """Take only blocks marked with this language. By default all."""
     which: Literal["first", "last", "only"] = "first"
+    """Which block to take of several: the `first`, the `last`, or fail unless there is `only` one."""
 
     def read(self, text: str) -> Parsed:
         found = list(blocks(text))

@@ -23,19 +23,21 @@ _TRIES = 16
 
 
 class JsonParser(Parser):
-    """A JSON object with ``fields`` (name -> text, integer, number, boolean, texts, numbers, or json for
-    anything, kept as JSON text), in columns of their names.
+    """Takes the fields of a JSON object, each into the column of its name.
 
-    The object may be the whole text, a fenced block, or stand somewhere in it (the first that
-    parses). ``optional`` fields may be missing or null. ``many``: an array of such objects, a record
-    each. Fields that are not declared are ignored, unless ``strict``.
+    The object may be the whole text, a fenced block, or stand within the text: the first one that parses.
     """
 
     kind: Literal["json"] = "json"
+    """Name of this parser."""
     fields: dict[str, FieldType] = Field(min_length=1)
+    """Fields to take and their types. `json` takes anything, kept as JSON text."""
     optional: tuple[str, ...] = ()
+    """Fields that may be missing or null."""
     many: bool = False
+    """Read an array of such objects, and make a row of each."""
     strict: bool = False
+    """Fail where the object has fields that are not declared. By default they are ignored."""
 
     def read(self, text: str) -> Parsed:
         wanted = list if self.many else dict

@@ -20,16 +20,19 @@ _QUOTES = {'"': '"', "“": "”"}
 
 
 class LabelsParser(Parser):
-    """The text behind each of ``labels``, up to the next one, in the column of that name.
+    """Takes the text behind each label, up to the next one: ``Problem: ...``, ``**Answer:** ...``, ``###
+    Answer``.
 
-    A label begins a line, with or without Markdown's marks, in capitals or not; it ends in a colon, or has the line
-    to itself as a heading. Each must come exactly once, in any order. A text wholly in double quotes
-    loses them. ``columns``: label -> another column name.
+    A label begins a line, with or without Markdown's marks, in any case. Each must occur exactly once, in any
+    order. A text that stands wholly in double quotes loses them.
     """
 
     kind: Literal["labels"] = "labels"
+    """Name of this parser."""
     labels: tuple[Label, ...] = Field(min_length=1)
+    """Labels to look for. Each is also the name of its column."""
     columns: dict[str, str] = Field(default_factory=dict)
+    """Other names for columns, as `{LABEL: COLUMN}`."""
 
     def read(self, text: str) -> Parsed:
         names = {label.lower(): label for label in self.labels}

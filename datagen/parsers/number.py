@@ -13,15 +13,18 @@ if TYPE_CHECKING:
 
 
 class NumberParser(Parser):
-    """The whole text, without white space around it, in ``column``, and its final number in ``found``.
+    """Takes the whole text, and the number at which it arrives, into ``found``.
 
-    The number is found and written as ``verify: number`` does: one text for equal values, so that rows can vote by
-    it. Fails where there is none (where the text marks none as its answer, with ``find: marked``).
+    The number is found and written as ``verify: number`` does: equal values have one text, so that rows can
+    vote by it.
     """
 
     kind: Literal["number"] = "number"
+    """Name of this parser."""
     column: str = "response"
+    """Column for the text."""
     find: Find = "marked"
+    """`marked` takes only a number that the text marks as its answer; `last` else takes its last number."""
 
     def read(self, text: str) -> Parsed:
         number = final_number(text, self.find)

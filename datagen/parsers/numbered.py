@@ -17,15 +17,19 @@ _ITEM = re.compile(r"\s{0,3}(\d{1,4})[.)]\s+(.*)")
 
 
 class NumberedListParser(Parser):
-    """The items of a list numbered 1, 2, 3, …: a record each, the text in ``column``.
+    """Takes the items of a list numbered 1, 2, 3, ..., and makes a row of each.
 
     Lines that do not carry the next number belong to the item before; text before item 1 is ignored.
     """
 
     kind: Literal["numbered_list"] = "numbered_list"
+    """Name of this parser."""
     column: str = "item"
+    """Column for the item."""
     min_items: PositiveInt = 1
+    """Fewest items of a list; a shorter one fails."""
     max_items: PositiveInt | None = None
+    """Most items of a list; a longer one fails. By default there is no limit."""
 
     def read(self, text: str) -> Parsed:
         items: list[list[str]] = []

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
-
+from ...pipelines.frozen import Frozen
 from ...pipelines.records import Row
 
 if TYPE_CHECKING:
@@ -26,10 +25,8 @@ class Unparsed:
 Parsed: TypeAlias = list[Row] | Unparsed
 
 
-class Parser(BaseModel):
+class Parser(Frozen):
     """Parameters of a parser. Subclasses say in :meth:`read` how to read a text."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     def parse(self, text: str) -> Parsed:
         """The records in ``text``: at least one, all with the columns of :meth:`types`. Never raises."""

@@ -17,14 +17,16 @@ _GROUP = re.compile(r"\(\?P<([A-Za-z]\w*)>")
 
 
 class RegexParser(Parser):
-    """The named groups of the first match of ``pattern``, each in the column of its name.
+    """Takes the named groups of the first match of a regular expression, each into the column of its name.
 
-    The pattern is RE2's (no back-references, no look-around), so no text can make it take long;
-    ``(?s)`` lets a dot match line ends. A group that took no part in the match is an empty text.
+    A group that took no part in the match is an empty text.
     """
 
     kind: Literal["regex"] = "regex"
+    """Name of this parser."""
     pattern: str
+    """RE2 pattern with named groups, `(?P<column>...)`. It takes time linear in the text, and has no
+    back-references and no look-around. `(?s)` lets a dot match line ends."""
 
     @field_validator("pattern")
     @classmethod

@@ -16,17 +16,20 @@ Tag = Annotated[str, Field(pattern=r"^[A-Za-z][\w-]{0,40}$")]
 
 
 class TagsParser(Parser):
-    """The text between ``<tag>`` and ``</tag>`` for each of ``tags``, in the column of that name.
+    """Takes the text between ``<tag>`` and ``</tag>`` for each tag.
 
-    ``columns``: tag -> another column name. ``many``: the tags may come again and again, a record
-    each time; otherwise each must come exactly once, so a text that smuggles in a second pair of
-    tags fails instead of being half believed.
+    Each tag must occur exactly once, unless ``many`` allows more, so that a text that smuggles in a second
+    pair of tags fails.
     """
 
     kind: Literal["tags"] = "tags"
+    """Name of this parser."""
     tags: tuple[Tag, ...] = Field(min_length=1)
+    """Tags to look for. Each is also the name of its column."""
     columns: dict[str, str] = Field(default_factory=dict)
+    """Other names for columns, as `{TAG: COLUMN}`."""
     many: bool = False
+    """Let the tags occur repeatedly, and make a row of each round."""
 
     def read(self, text: str) -> Parsed:
         contents: dict[str, list[str]] = {}

@@ -18,18 +18,21 @@ _LONGEST = 50_000
 
 
 class TestedCodeParser(Parser):
-    """The Python of all code blocks, taken apart: its tests in ``tests``, the rest in ``solution``.
+    """Takes the Python of all code blocks apart: its tests into one column, the rest into another.
 
-    A test is an ``assert`` at the top level, a function ``test*`` or a class ``Test*``. Calls and ``if __name__``
-    at the top level are left out: they show the program at work, or start the tests. Fails where a fence is not closed, the
-    code does not parse, or one of the two is empty.
+    A test is an ``assert`` at the top level, a function ``test*`` or a class ``Test*``. Calls and ``if
+    __name__`` at the top level are left out. It fails where a fence is not closed, the code does not parse,
+    or one of the two is empty.
     """
 
     __test__ = False  # not for pytest to collect
 
     kind: Literal["tested_code"] = "tested_code"
+    """Name of this parser."""
     solution: str = "solution"
+    """Column for the program."""
     tests: str = "tests"
+    """Column for the tests."""
 
     def read(self, text: str) -> Parsed:
         found = list(blocks(text))

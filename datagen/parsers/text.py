@@ -14,12 +14,16 @@ if TYPE_CHECKING:
 
 
 class TextParser(Parser):
-    """The whole text, without white space around it, in ``column``. Lengths are in characters."""
+    """Takes the whole text, without white space around it."""
 
     kind: Literal["text"] = "text"
+    """Name of this parser."""
     column: str = "response"
+    """Column for the text."""
     min_length: NonNegativeInt = 1
+    """Shortest text, in characters; a shorter one fails."""
     max_length: PositiveInt | None = None
+    """Longest text, in characters; a longer one fails. By default there is no limit."""
 
     def read(self, text: str) -> Parsed:
         stripped = text.strip()

@@ -24,33 +24,44 @@ Test = tuple[int, str]
 
 
 class Agreement(Whole):
-    """Runs every program of a group on every test suite of the group, and lets them vouch for each other.
+    """Chooses among candidate programs and candidate tests of a problem those that agree with the most
+    others.
 
-    Rows with equal values in ``by`` are candidates for one problem: each brings a program in ``code`` and a
-    test suite in ``tests``, neither known to be right. Dual execution agreement (Chen et al., "CodeT: Code
-    Generation with Generated Tests", arXiv 2207.10397): programs that pass exactly the same tests agree, and
-    they score their number times the number of those tests. It picks the code against the tests as DSTC asks
-    for ("DSTC: Direct Preference Learning with Only Self-Generated Tests and Code", Liu et al., arXiv 2411.13611),
-    with CodeT's score: few programs agree on what only a wrong test asks for.
+    Every program of a group is run on every test suite of the group. Programs that pass exactly the same
+    tests agree, and score their number times the number of those tests: CodeT's dual execution agreement
+    (Chen et al., arXiv 2207.10397), which DSTC uses to choose code and tests that nobody has verified (Liu et
+    al., arXiv 2411.13611). Rows without text in either column fail.
 
-    Adds ``passes_tests`` int32 (how many of the group's tests the code passes), ``agreeing`` int32 (how many
-    programs pass the same ones, itself among them), ``agreement_score`` float64 (their product),
-    ``tests_passed_by`` int32 (how many programs pass the row's whole suite) and ``agreed_tests`` text: of the
-    suites that the code passes as a whole, the one that the most programs pass (null where it passes none).
+    Adds:
+        passes_tests (int32): how many of the group's tests the code passes.
+        agreeing (int32): how many programs pass the same tests, this one included.
+        agreement_score (float64): product of the two.
+        tests_passed_by (int32): how many programs pass the row's whole suite.
+        agreed_tests (text): of the suites that the code passes, the one that the most programs pass; null
+            where it passes none.
 
-    ``keep: best`` keeps one row a problem, the one with the highest score (then the one whose suite more programs
-    pass, then the first), where its code passes a suite; the others are filtered (``agreement``, or
-    ``no_agreement`` where no row can be kept). ``keep: all`` only adds the columns. Of each problem the first
-    ``at_most`` rows are run, which are ``at_most`` squared runs; further ones are filtered (``surplus``). Rows without
-    text in either column fail. The same rows give the same result, unless a program is flaky.
+    Filters:
+        agreement: another row of the group has a higher score.
+        no_agreement: no program of the group passes a suite.
+        surplus: a row beyond `at_most` of its group.
+
+    Example:
+        best: {select: agreement, by: [prompt], at_most: 8, from: candidates}
     """
 
     code: str = "code"
+    """Column with the candidate program."""
     tests: str = "tests"
+    """Column with the candidate test suite."""
     by: tuple[str, ...] = Field(default=("prompt",), min_length=1)
+    """Columns whose equal values make a group: candidates for one problem."""
     keep: Literal["best", "all"] = "best"
+    """`best` keeps the row with the highest score of each group; `all` keeps every row with the added
+    columns."""
     at_most: PositiveInt = 16
+    """Most rows of a group to run. The number of runs grows with its square."""
     sandbox: SandboxSettings = SandboxSettings(cpu_seconds=2.0)
+    """How the code is run: limits, and what it may import."""
 
     version: ClassVar[int] = 1
 

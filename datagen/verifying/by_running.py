@@ -30,6 +30,7 @@ class ByRunning(Map):
     batch_rows: ClassVar[int] = 64
 
     sandbox: SandboxSettings = SandboxSettings()
+    """How the code is run: limits, and what it may import."""
 
     def runs(self) -> int:
         """Of code, for each row, about."""

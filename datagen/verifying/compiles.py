@@ -11,9 +11,29 @@ from .verify_code import VerifyCode
 
 
 class VerifyCompiles(VerifyCode):
-    """Compiles the column ``code`` and runs nothing. Mutants all compile, so none are run."""
+    """Checks whether a program compiles. Nothing is run.
+
+    Adds:
+        passed (bool): whether everything passed.
+        verdict (text): passed, failed, error, timeout, memory, killed, refused, flaky or vacuous.
+        reason (text): why it did not pass; null where it did.
+        failed_tests (list of texts): names of the tests that failed.
+        passed_fraction (float64): share of the tests that ran and passed.
+        mutation_score (float64): share of the mutants that the tests noticed; null unless the code passes and
+            has mutants.
+        mutants (int32): mutants that were run.
+        program_operators (list of texts): operators of the program itself that decided something; empty where
+            plain data alone decided.
+        shared_process (bool): whether tests and program ran in one process, where the program can forge its
+            verdict.
+        seconds (float64): processor time of a run, with `timed: true`. It differs from run to run.
+
+    Example:
+        checked: {verify: compiles, from: answers, code: response}
+    """
 
     mutants: Literal[0] = 0
+    """Always 0: mutants compile too, so they decide nothing here."""
 
     def columns(self) -> Sequence[str]:
         return ()

@@ -58,24 +58,44 @@ async def alternating_seconds(
 
 
 class VerifyCost(ByRunning):
-    """Is the column ``code`` cheaper than the column ``against`` on the same ``tests``?
+    """Checks whether a program does the same as another with less work, by the lines that each executes
+    during the same tests.
 
-    ``passed`` bool: both pass, and ``code`` executes at most ``max_ratio`` times the lines that ``against``
-    does. Lines are counted in the sandbox and are the same in every run; a loop on one line counts each time
-    round, and what runs inside built-in functions does not count. New columns: ``verdict`` (a status of
-    ``verify: tests``, or ``costly``), ``reason``, ``lines`` and ``lines_against`` int64, ``cost_ratio`` float64 (null
-    where one does not pass), ``program_operators`` and ``shared_process`` as ``verify: tests``. With ``timed``, ``seconds`` and ``seconds_against`` float64: processor time, the
-    median of ``repeats`` runs in turns; they differ from run to run, and decide nothing. ``prelude``: a column of
-    code that is put before both.
+    Executed lines are counted in the sandbox and are the same in every run. A loop on one line counts once
+    per round; what runs inside built-in functions, the standard library and installed packages does not
+    count.
+
+    Adds:
+        passed (bool): whether both programs pass the tests and the first is cheap enough.
+        verdict (text): a verdict of `verify: tests`, or `costly` where it passes and is not cheap enough.
+        reason (text): why it did not pass; null where it did.
+        lines (int64): lines that the program executes; null where it does not pass.
+        lines_against (int64): lines that the other executes.
+        cost_ratio (float64): the first divided by the second.
+        seconds (float64): median processor time, with `timed: true`.
+        seconds_against (float64): the same of the other program.
+        program_operators (list of texts): operators of the program itself that decided something.
+        shared_process (bool): whether tests and program ran in one process, where the program can forge its
+            verdict.
+
+    Example:
+        cheaper: {verify: cost, from: pairs, code: after, against: worse, max_ratio: 0.95}
     """
 
     code: str = "code"
+    """Column with the program."""
     against: str = "against"
+    """Column with the program to compare it with."""
     tests: str = "tests"
+    """Column with the unit tests that both must pass."""
     prelude: str | None = None
+    """Column with code to put before both. By default there is none."""
     max_ratio: float = Field(0.95, gt=0)
+    """Most lines that the program may execute, as a multiple of the other's."""
     timed: bool = False
+    """Also measure processor time. It differs from run to run and decides nothing."""
     repeats: PositiveInt = 3
+    """Runs of each program for the median time, taken in turns. Only used with `timed`."""
 
     def runs(self) -> int:
         return 2 + (2 * self.repeats if self.timed else 0)

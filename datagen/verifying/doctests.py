@@ -17,15 +17,34 @@ if TYPE_CHECKING:
 
 
 class VerifyDoctests(VerifyCode):
-    """Runs the doctests of the column ``code``. ``prelude``: a column of code to put before it (imports, say).
+    """Runs the examples in a program's own docstrings.
 
-    ``as_tests``: the name of a column to add, with the same examples as unit tests (text, null where there are
-    none): they go on to work where the docstring is changed.
+    Adds:
+        passed (bool): whether everything passed.
+        verdict (text): passed, failed, error, timeout, memory, killed, refused, flaky or vacuous.
+        reason (text): why it did not pass; null where it did.
+        failed_tests (list of texts): names of the tests that failed.
+        passed_fraction (float64): share of the tests that ran and passed.
+        mutation_score (float64): share of the mutants that the tests noticed; null unless the code passes and
+            has mutants.
+        mutants (int32): mutants that were run.
+        program_operators (list of texts): operators of the program itself that decided something; empty where
+            plain data alone decided.
+        shared_process (bool): whether tests and program ran in one process, where the program can forge its
+            verdict.
+        seconds (float64): processor time of a run, with `timed: true`. It differs from run to run.
+
+    Example:
+        checked: {verify: doctests, from: functions, as_tests: tests}
     """
 
     code: str = "source"
+    """Column with the program."""
     prelude: str | None = None
+    """Column with code to put before the program: imports, say. By default there is none."""
     as_tests: str | None = None
+    """Name of a column to add, with the same examples as unit tests (null where there are none). They still
+    work where the docstring is changed. By default it is not added."""
 
     def columns(self) -> Sequence[str]:
         return () if self.prelude is None else (self.prelude,)

@@ -16,24 +16,33 @@ if TYPE_CHECKING:
 
 
 class VerifyNumber(Map):
-    """Compares the number at which the column ``response`` arrives with that of the column ``answer``, exactly.
+    """Compares the number at which a worked solution arrives with the right one, exactly.
 
-    The answer is the number behind the last ``####``, ``\\boxed{}``, "answer is" or "answer:"; else, unless
-    ``find`` is ``marked``, the last number of the text. The reference may be a number, or a solution in the same
-    forms (those of GSM8K, Cobbe et al., arXiv 2110.14168, end with ``#### 42``). Numbers are rational: commas,
-    currencies, percent signs, units, trailing zeros, fractions (also LaTeX's), mixed numbers and powers of ten are
-    understood.
+    The answer is the number behind the last ``####``, ``\\boxed{}``, "answer is" or "answer:". Numbers are
+    read as exact fractions: commas, currencies, percent signs, units, trailing zeros, fractions (also
+    LaTeX's), mixed numbers and powers of ten are understood. A row without text to judge, or without a number
+    in its reference, fails.
 
-    Adds ``passed`` bool, ``found`` text (the number, written in one way for equal values; null where there is
-    none) and ``reason`` text (null where it passed). A row without text to judge, or without a number in its
-    reference, fails.
+    Adds:
+        passed (bool): whether the two numbers are equal.
+        found (text): the number, written the same way for equal values; null where there is none. `select:
+            vote` counts it.
+        reason (text): why it did not pass; null where it did.
+
+    Example:
+        checked: {verify: number, from: solutions, answer: answer}
     """
 
     makes: ClassVar[bool] = False
 
     response: str = "response"
+    """Column with the solution to judge."""
     answer: str = "answer"
+    """Column with the right answer: a number, or a worked solution in the same forms (those of GSM8K end with
+    `#### 42`)."""
     find: Find = "last"
+    """`last` takes the last number of a text that marks none as its answer; `marked` takes only a marked
+    one."""
 
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa

@@ -12,17 +12,39 @@ from .verify_code import VerifyCode
 
 
 class VerifyReference(VerifyCode):
-    """Calls the function named in the column ``function`` of ``code`` and of ``reference`` on ``calls`` draws.
+    """Compares a function with a reference implementation on generated arguments: results, exceptions, and
+    changed arguments.
 
-    ``inputs``: a column of code that defines ``inputs(rng)``, which returns one call's tuple of arguments;
-    without it they are drawn from the reference's annotations. The draws are the same for every row.
+    Adds:
+        passed (bool): whether everything passed.
+        verdict (text): passed, failed, error, timeout, memory, killed, refused, flaky or vacuous.
+        reason (text): why it did not pass; null where it did.
+        failed_tests (list of texts): names of the tests that failed.
+        passed_fraction (float64): share of the tests that ran and passed.
+        mutation_score (float64): share of the mutants that the tests noticed; null unless the code passes and
+            has mutants.
+        mutants (int32): mutants that were run.
+        program_operators (list of texts): operators of the program itself that decided something; empty where
+            plain data alone decided.
+        shared_process (bool): whether tests and program ran in one process, where the program can forge its
+            verdict.
+        seconds (float64): processor time of a run, with `timed: true`. It differs from run to run.
+
+    Example:
+        checked: {verify: reference, from: answers, code: response, reference: source, calls: 100}
     """
 
     reference: str = "reference"
+    """Column with the reference implementation."""
     function: str = "name"
+    """Column with the name of the function to call."""
     inputs: str | None = None
+    """Column with code that defines `inputs(rng)`, which returns the arguments of one call as a tuple. By
+    default they are drawn from the annotations of the reference."""
     calls: PositiveInt = 50
+    """Calls to compare."""
     draw: int = 0
+    """Seed of the arguments. They are the same for every row."""
 
     def columns(self) -> Sequence[str]:
         more = () if self.inputs is None else (self.inputs,)

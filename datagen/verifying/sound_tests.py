@@ -23,21 +23,34 @@ if TYPE_CHECKING:
 
 
 class VerifySoundTests(ByRunning):
-    """Takes out of the column ``tests`` what the column ``code`` does not pass, and keeps the rest.
+    """Removes from a generated test suite the tests that a solution does not pass.
 
     A model that writes many tests gets some wrong. AceCoder (Zeng et al., arXiv 2502.01718) lets a solution
-    filter them and drops a question that too few are left of. A test is a statement of the suite (an assert, a
-    ``test_*`` function) or a method of a test class, as :class:`RunTests` counts them; a function or method that
-    fails goes as a whole. What is left is run again, and must pass.
+    filter them, and drops a question with too few left. A test is a statement of the suite (an assert, a
+    ``test_*`` function) or a method of a test class. What is left is run again, and must pass.
 
-    Replaces ``tests``; adds ``tests_kept`` and ``tests_dropped`` int32, ``passed`` bool (at least ``min_tests`` are left,
-    and pass), ``reason`` text, and ``program_operators`` and ``shared_process`` as ``verify: tests``. Where ``passed`` is false the tests stay as they were.
+    Adds:
+        tests (text): the tests that are left; unchanged where `passed` is false.
+        tests_kept (int32): how many are left.
+        tests_dropped (int32): how many were removed.
+        passed (bool): whether enough are left, and pass.
+        reason (text): why not; null where they do.
+        program_operators (list of texts): operators of the program itself that decided something.
+        shared_process (bool): whether tests and program ran in one process, where the program can forge its
+            verdict.
+
+    Example:
+        sound: {verify: sound_tests, from: problems, code: solution, min_tests: 5}
     """
 
     code: str = "solution"
+    """Column with the solution."""
     tests: str = "tests"
+    """Column with the test suite. It is replaced."""
     min_tests: PositiveInt = 3
+    """Fewest tests that must be left."""
     sandbox: SandboxSettings = SandboxSettings(cpu_seconds=2.0)
+    """How the code is run: limits, and what it may import."""
 
     def runs(self) -> int:
         return 2

@@ -27,23 +27,32 @@ _FAULTS = frozenset({"mistake", "mistakes", "error", "errors", "bug", "bugs", "p
 
 
 class VerifyVerdict(Map):
-    """Reads the verdict in the column ``verdict`` (text or bool) and compares it with the bool in ``truth``.
+    """Compares what a critic says of an answer with what a verifier found.
 
-    A critique says of an answer whether it is right; where a verifier found the same of that answer, the critique's
-    verdict is verified. It is the first of the two rewards of RefCritic (Tang et al., arXiv 2507.15024).
-    ``right`` and ``wrong``: the words that say so, in any case; "not" before one turns it round. A text without such
-    a word, with words for both, or of more than 200 characters says nothing.
+    It is the first of the two rewards of RefCritic (Tang et al., arXiv 2507.15024). "Not" before a word turns
+    it round. A text without a word for right or wrong, with words for both, or of more than 200 characters
+    states no verdict. A row whose truth is no bool, or that lacks the verdict's column, fails.
 
-    Sets ``verdict`` bool (null where it says nothing), ``verdict_matches`` bool, ``passed`` bool (the same) and
-    ``reason`` text (null where it matches). A row whose ``truth`` is no bool, or without the column ``verdict``, fails.
+    Adds:
+        verdict (bool): the verdict; null where the text states none.
+        verdict_matches (bool): whether it is what the verifier found.
+        passed (bool): the same.
+        reason (text): why it does not match; null where it does.
+
+    Example:
+        judged: {verify: verdict, from: critiques, truth: answer_passed}
     """
 
     makes: ClassVar[bool] = False
 
     verdict: str = "verdict"
+    """Column with the critic's verdict, as text or bool."""
     truth: str = "answer_passed"
+    """Column with what a verifier found, a bool."""
     right: tuple[str, ...] = _RIGHT
+    """Words that call the answer right, in any case."""
     wrong: tuple[str, ...] = _WRONG
+    """Words that call the answer wrong, in any case."""
 
     @field_validator("right", "wrong")
     @classmethod

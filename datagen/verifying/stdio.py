@@ -12,13 +12,31 @@ from .verify_code import VerifyCode
 
 
 class VerifyStdio(VerifyCode):
-    """Runs the column ``code`` once for each pair in the column ``pairs``.
+    """Runs a whole program once per pair of standard input and expected output.
 
-    ``pairs``: JSON text or a list of ``{"stdin": text, "stdout": text}``. Output is compared line by line
-    without trailing white space, as judges of programming contests do.
+    Output is compared line by line without trailing white space, as judges of programming contests do.
+
+    Adds:
+        passed (bool): whether everything passed.
+        verdict (text): passed, failed, error, timeout, memory, killed, refused, flaky or vacuous.
+        reason (text): why it did not pass; null where it did.
+        failed_tests (list of texts): names of the tests that failed.
+        passed_fraction (float64): share of the tests that ran and passed.
+        mutation_score (float64): share of the mutants that the tests noticed; null unless the code passes and
+            has mutants.
+        mutants (int32): mutants that were run.
+        program_operators (list of texts): operators of the program itself that decided something; empty where
+            plain data alone decided.
+        shared_process (bool): whether tests and program ran in one process, where the program can forge its
+            verdict.
+        seconds (float64): processor time of a run, with `timed: true`. It differs from run to run.
+
+    Example:
+        checked: {verify: stdio, from: answers, code: response, pairs: examples}
     """
 
     pairs: str = "pairs"
+    """Column with the pairs: a list of `{stdin, stdout}`, or JSON text of one."""
 
     def columns(self) -> Sequence[str]:
         return ()

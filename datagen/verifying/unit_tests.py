@@ -10,11 +10,32 @@ from .verify_code import VerifyCode
 
 
 class VerifyTests(VerifyCode):
-    """Runs the column ``tests`` (asserts, ``test_*`` functions, ``Test*`` classes) on the column ``code``.
-    ``prelude``: a column of code to put before it (the module that a function comes from, say)."""
+    """Runs unit tests on a program: asserts, ``test_*`` functions, ``Test*`` classes and ``unittest`` cases.
+
+    Adds:
+        passed (bool): whether everything passed.
+        verdict (text): passed, failed, error, timeout, memory, killed, refused, flaky or vacuous.
+        reason (text): why it did not pass; null where it did.
+        failed_tests (list of texts): names of the tests that failed.
+        passed_fraction (float64): share of the tests that ran and passed.
+        mutation_score (float64): share of the mutants that the tests noticed; null unless the code passes and
+            has mutants.
+        mutants (int32): mutants that were run.
+        program_operators (list of texts): operators of the program itself that decided something; empty where
+            plain data alone decided.
+        shared_process (bool): whether tests and program ran in one process, where the program can forge its
+            verdict.
+        seconds (float64): processor time of a run, with `timed: true`. It differs from run to run.
+
+    Example:
+        checked: {verify: tests, from: answers, code: response, mutants: 10, repeats: 2}
+    """
 
     tests: str = "tests"
+    """Column with the unit tests."""
     prelude: str | None = None
+    """Column with code to put before the program: the module that a function comes from, say. By default
+    there is none."""
 
     def columns(self) -> Sequence[str]:
         return (self.tests,) if self.prelude is None else (self.tests, self.prelude)

@@ -21,26 +21,27 @@ if TYPE_CHECKING:
 
 
 class VerifyCode(ByRunning):
-    """Adds what running the column ``code`` shows, and filters nothing: ``keep: "passed"`` does that.
+    """Adds what running the program in the column ``code`` shows, and filters nothing: ``keep: "passed"``
+    does that.
 
-    ``passed`` bool; ``verdict`` text (passed, failed, error, timeout, memory, killed, refused, flaky or
-    vacuous); ``reason`` text, null where it passed; ``failed_tests`` list<text>; ``passed_fraction``
-    float64; ``mutation_score`` float64 in 0 .. 1 and ``mutants`` int32, null where it was not measured;
-    ``program_operators`` list<text> and ``shared_process`` bool, what the verdict rests on (:class:`Trust`).
-    With ``timed``, ``seconds`` float64: processor time of a run, which differs from run to run.
-
-    ``repeats``: how often all is run; where the outcomes differ the verdict is flaky. ``mutants``: on how
-    many mutants of a program that passes its tests are run (0: none); where the share that they notice is below
-    ``min_mutation_score``, also of four times as many, the verdict is vacuous; without mutants it is not. A row without text in a column that is needed fails.
+    Tests that pass on broken programs too decide nothing. So the tests of a program that passes are also run
+    on mutants of it; where they notice too few, also of four times as many, the verdict is ``vacuous``. A
+    program without mutants is not vacuous. A row without text in a column that is needed fails.
     """
 
     seeded: ClassVar[bool] = True
 
     code: str = "solution"
+    """Column with the program."""
     repeats: PositiveInt = 1
+    """How often everything is run. Where the outcomes differ the verdict is `flaky`."""
     mutants: NonNegativeInt = USUAL_MUTANTS
+    """Mutants of a program that passes to run its tests on. 0 runs none, and takes a fifth of the time."""
     min_mutation_score: float = Field(USUAL_SCORE, ge=0, le=1)
+    """Least share of the mutants that the tests must notice. Below it the verdict is `vacuous`. The default
+    is low since tests may be for a part of a program alone."""
     timed: bool = False
+    """Add the column `seconds`."""
 
     @abstractmethod
     def columns(self) -> Sequence[str]:

@@ -25,6 +25,7 @@ COMMANDS = {
     "report": "write the report of a run",
     "check": "read every byte of a run, and name what is damaged",
     "recipes": "list the packaged pipeline files",
+    "help": "explain a verb, an operator, or a part of a pipeline file",
     "schema": "write the JSON Schema of pipeline files, for editors",
     "train": "train a model on a file of rows, outside a pipeline",
     "merge": "put adapters, sparse deltas and fine-tuned models into one model",
@@ -37,6 +38,7 @@ COMMANDS = {
 INTERNAL = 70
 INTERRUPTED = 130
 
+DEBUG = "show where an error comes from"
 DESCRIPTION = "Turn seeds into verified training data, the data into a better model, and loop."
 EPILOG = "Start with: gristmill run quickstart. Help on a command: gristmill COMMAND --help"
 
@@ -98,13 +100,18 @@ def _dispatch(given: list[str]) -> int:
     at = given.index(command)
     parser.parse_args([*given[:at], command])
     module = importlib.import_module(f".{command}", __package__)
-    its = argparse.ArgumentParser(
-        prog=f"gristmill {command}", description=COMMANDS[command].capitalize() + "."
-    )
-    module.configure(its)
-    its.add_argument("--debug", action="store_true", help="show where an error comes from")
-    code: int = module.main(its.parse_args(given[at + 1 :]))
+    code: int = module.main(parser_of(command).parse_args(given[at + 1 :]))
     return code
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """What reads the words behind a command."""
+    module = importlib.import_module(f".{command}", __package__)
+    what = COMMANDS[command]
+    parser = argparse.ArgumentParser(prog=f"gristmill {command}", description=f"{what[0].upper()}{what[1:]}.")
+    module.configure(parser)
+    parser.add_argument("--debug", action="store_true", help=DEBUG)
+    return parser
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -120,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
         "command", choices=list(COMMANDS), metavar="COMMAND", help="one of the commands above"
     )
     parser.add_argument("--version", action="version", version=f"gristmill {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+    parser.add_argument("--debug", action="store_true", help=DEBUG)
     return parser
 
 

@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 
 
 class ArrowExport(Export):
-    """A directory that ``datasets.load_from_disk`` reads, with a data card (README.md).
+    """Writes a directory that ``datasets.load_from_disk`` reads, with a data card (README.md).
 
-    ``path``: a local directory. ``title`` and ``license`` (an SPDX name) go into the card.
+    Example:
+        folder: {export: arrow, from: chosen, title: Tiny instructions, license: apache-2.0}
     """
 
     title: str | None = None
+    """Title of the data card. By default the step's name."""
     license: str | None = None
+    """License of the data, as an SPDX name, for the data card."""
 
     def write(self, table: pa.Table, context: Context, default: Path) -> Written:
         if self.path is not None and "://" in self.path:

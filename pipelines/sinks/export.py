@@ -20,17 +20,21 @@ _BATCH_ROWS = 4096
 class Export(Sink):
     """The rows of a step, for others to read.
 
-    ``path``: where to (a relative path starts at the current directory); the run's own folder where
-    it is left out. ``format``: ``rows`` writes the columns as they are, the others a trainer's
-    layout. ``columns``: with ``rows`` which to write (all where it is left out), with a trainer's
-    layout which to write beside it. ``drop``: columns to leave out; by default log-probabilities
-    and embeddings. The row's ``_id`` is written as ``id`` (``row_id`` where the rows have an ``id``).
+    The row's ``_id`` is written as ``id`` (``row_id`` where the rows have an ``id``). Equal rows give equal
+    bytes.
     """
 
     path: str | None = None
+    """Where to write; a relative path starts at the current directory. By default into the run's own
+    directory."""
     format: Format = "rows"
+    """Layout of the rows: `rows` writes the columns as they are; the others are layouts that trainers read. A
+    row that does not fit the layout stops the export."""
     columns: tuple[str, ...] | None = None
+    """With `format: rows` the columns to write, by default all; with another layout the columns to write
+    beside it, by default none."""
     drop: tuple[str, ...] | None = None
+    """Columns to leave out. By default log-probabilities and embeddings, unless `columns` names them."""
 
     def prepared(self, table: pa.Table) -> pa.Table:
         """The table to write: own columns only, in the format asked for, one chunk a column.

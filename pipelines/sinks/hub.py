@@ -25,18 +25,25 @@ _FILE = "data/train-00000-of-00001.parquet"
 
 
 class HubExport(Export):
-    """Pushes a Parquet file and a data card to a data set repository.
+    """Pushes a Parquet file and a data card to a data set repository on the Hugging Face Hub.
 
-    ``repo``: ``owner/name``; it is made where it is missing, ``private`` unless said otherwise.
-    ``revision``: the branch. The token comes from the environment (``HF_TOKEN``), never from a file.
-    A copy of what was pushed stays at ``path`` (by default in the run's folder).
+    The token comes from the environment (``HF_TOKEN``), never from a file. A copy of what was pushed stays at
+    ``path``.
+
+    Example:
+        shared: {export: hub, from: chosen, repo: me/tiny-instructions, format: prompt_completion}
     """
 
     repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    """Repository, as `owner/name`. It is made where it is missing."""
     private: bool = True
+    """Make a new repository private."""
     revision: str = "main"
+    """Branch to push to."""
     title: str | None = None
+    """Title of the data card. By default the repository's name."""
     license: str | None = None
+    """License of the data, as an SPDX name, for the data card."""
 
     def write(self, table: pa.Table, context: Context, default: Path) -> Written:
         token = os.environ.get(TOKEN)

@@ -26,9 +26,13 @@ _BATCH_ROWS = 4096
 
 
 class JsonlExport(Export):
-    """One JSON object a line, UTF-8: at ``path`` (``.jsonl``, ``.jsonl.gz``, ``.jsonl.zst``) or ``data.jsonl`` in it.
+    """Writes one JSON object per line, in UTF-8: to ``path`` (``.jsonl``, ``.jsonl.gz``, ``.jsonl.zst``), or
+    to ``data.jsonl`` in it.
 
     Dates are ISO text. JSON has no NaN or infinity: they are written as null.
+
+    Example:
+        chat: {export: jsonl, from: chosen, path: out/train.jsonl.gz, format: messages, columns: [score]}
     """
 
     def write(self, table: pa.Table, context: Context, default: Path) -> Written:

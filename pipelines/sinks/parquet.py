@@ -19,7 +19,11 @@ _GROUP_ROWS = 65_536
 
 
 class ParquetExport(Export):
-    """One Parquet file (zstd): at ``path``, or ``data.parquet`` in it where it is no ``.parquet`` file."""
+    """Writes a Parquet file: to ``path`` where it ends with ``.parquet``, else to ``data.parquet`` in it.
+
+    Example:
+        table: {export: parquet, from: chosen}
+    """
 
     def write(self, table: pa.Table, context: Context, default: Path) -> Written:
         ready = self.prepared(table)

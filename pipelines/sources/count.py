@@ -16,9 +16,17 @@ _BATCH_ROWS = 65_536
 
 
 class Count(Source):
-    """``rows`` rows with ``number``, int64, from 0."""
+    """Makes numbered rows: where a pipeline starts that has no seeds of its own.
+
+    Adds:
+        number (int64): number of the row, from 0.
+
+    Example:
+        slots: {source: count, rows: 1000}
+    """
 
     rows: PositiveInt
+    """Rows to make."""
 
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=self.rows)

@@ -27,21 +27,29 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 class HuggingFaceDataset(Source):
-    """A data set in Hugging Face's layouts.
+    """Reads a Hugging Face data set: a saved directory, an Arrow file, or one on the Hub.
 
-    ``path``: a directory that ``Dataset.save_to_disk`` wrote, an ``.arrow`` file, or the id of a data
-    set on the Hub (which takes ``subset`` and ``revision``; what was fetched once works offline).
-    ``split`` chooses among several. ``rows``, ``rename``, ``columns``: as for files. The token for a
-    private data set comes from the environment (``HF_TOKEN``).
+    The token for a private data set comes from the environment (``HF_TOKEN``). What was fetched once works
+    offline.
+
+    Example:
+        public: {source: dataset, path: owner/name, split: train, revision: 1a2b3c}
     """
 
     path: str
+    """Directory that `Dataset.save_to_disk` wrote, an `.arrow` file, or the id of a data set on the Hub."""
     split: str = "train"
+    """Split to read, where the data set has several."""
     subset: str | None = None
+    """Subset (configuration) of a data set on the Hub. By default its only one."""
     revision: str | None = None
+    """Branch, tag or commit on the Hub. By default the main branch."""
     rows: PositiveInt | None = None
+    """Most rows to read. By default all are read."""
     rename: dict[str, str] = Field(default_factory=dict)
+    """New names for columns, as `{OLD: NEW}`."""
     columns: tuple[str, ...] | None = None
+    """Columns to read, by their new names. By default all."""
 
     def content(self) -> Mapping[str, str]:
         folder = self._folder()

@@ -13,20 +13,19 @@ from .locations import File, files
 
 
 class FileSource(Source):
-    """Reads files.
-
-    ``path``: a path, glob, directory or fsspec URL (``s3://``, ``hf://``, ``https://``), or a list of
-    them (an empty list has no rows: a file that a recipe's user may leave out); relative paths start at the
-    current directory. ``rows``: read so many at most. ``rename``:
-    old name -> new name. ``columns``: which to read (by their new names); all where it is left out.
-    """
+    """Reads files."""
 
     endings: ClassVar[tuple[str, ...]] = ()
 
     path: str | tuple[str, ...]
+    """Files to read: a path, glob, directory or fsspec URL (`s3://`, `hf://`, `https://`), or a list of them.
+    Relative paths start at the current directory; an empty list gives no rows."""
     rows: PositiveInt | None = None
+    """Most rows to read. By default all are read."""
     rename: dict[str, str] = Field(default_factory=dict)
+    """New names for columns, as `{OLD: NEW}`."""
     columns: tuple[str, ...] | None = None
+    """Columns to read, by their new names. By default all."""
 
     def files(self) -> list[File]:
         return files(self.path, self.endings) if self.path else []

@@ -29,10 +29,15 @@ _Loads: TypeAlias = Callable[[str], Any]
 
 
 class Jsonl(FileSource):
-    """One JSON object a line. The files are read twice: for their schema, then for their rows.
+    """Reads JSON Lines: one JSON object per line, in ``.jsonl`` or ``.ndjson`` files, also with ``.gz`` or
+    ``.zst``.
 
-    A column whose nested values vary in shape becomes JSON text, and so do those in ``as_json``.
-    Blank lines are skipped. Any other line that is not a JSON object stops the run with a DataError.
+    The files are read twice, for their types and for their rows. A column whose nested values vary in shape
+    becomes JSON text. Blank lines are skipped; any other line that is not a JSON object stops the run with
+    its place.
+
+    Example:
+        seeds: {source: jsonl, path: seeds/*.jsonl.gz, rename: {instruction: prompt}, rows: 500}
     """
 
     endings: ClassVar[tuple[str, ...]] = (
@@ -40,6 +45,7 @@ class Jsonl(FileSource):
     )  # fmt: skip
 
     as_json: tuple[str, ...] = ()
+    """Columns to read as JSON text, whatever they hold."""
 
     def read(self, context: Context) -> Iterator[pa.RecordBatch]:
         found = self.files()

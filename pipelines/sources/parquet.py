@@ -22,10 +22,13 @@ _BATCH_ROWS = 65_536
 
 
 class Parquet(FileSource):
-    """Parquet files, in the order of their names, under one schema.
+    """Reads Parquet files, in the order of their names, under one schema.
 
-    A column that a file lacks is null there; numbers are widened where Arrow can without loss. What is read is
-    validated (checksums too, where pages have them), so a damaged file is a DataError that names it.
+    A column that a file lacks is null there; numbers are widened where Arrow can without loss. What is read
+    is validated, so a damaged file is an error that names it.
+
+    Example:
+        old: {source: parquet, path: s3://bucket/rows/, columns: [prompt, response]}
     """
 
     endings: ClassVar[tuple[str, ...]] = (".parquet", ".pq")

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     InstanceOf,
     PrivateAttr,
@@ -20,6 +18,7 @@ from pydantic import (
 )
 
 from ..errors import Problem
+from ..frozen import Frozen
 from ..operator import Operator
 from ..secrets import scrubbed
 
@@ -42,12 +41,6 @@ def seconds_of(value: object) -> object:
     return sum(float(amount) * _UNITS[unit] for amount, unit in re.findall(r"([\d.]+)([smhd])", text))
 
 
-class Frozen(BaseModel):
-    """The base of everything here: immutable, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 Seconds: TypeAlias = Annotated[
     float,
     BeforeValidator(seconds_of),
@@ -66,53 +59,69 @@ Seconds: TypeAlias = Annotated[
 class Budget(Frozen):
     """What a run may spend. It stops cleanly when any part is spent, and can be resumed."""
 
-    tokens: int | None = Field(None, gt=0, description="Prompt and completion tokens, over the whole run.")
-    rows: int | None = Field(None, gt=0, description="Rows that all steps together may make.")
-    time: Seconds | None = Field(
-        None, description="Seconds of work, or '90s', '15m', '2h'. Time between sessions does not count."
-    )
+    tokens: int | None = Field(None, gt=0)
+    """Most prompt and completion tokens of all engine calls of the run. By default there is no limit."""
+    rows: int | None = Field(None, gt=0)
+    """Most rows that generating steps may make together. By default there is no limit."""
+    time: Seconds | None = None
+    """Longest working time: seconds, or a text such as `90s`, `15m`, `2h` or `1h30m`. Time between sessions
+    does not count. By default there is no limit."""
 
 
 class WeightsModel(Frozen):
-    """What the models that are loaded from disk share. ``options`` are the engine's own settings."""
+    """What the models that are loaded from disk share."""
 
-    path: str = Field(min_length=1, description="A catalogue name, a Hugging Face id, or a folder.")
-    adapter: str | None = Field(None, description="A folder in PEFT's layout, served over the base.")
+    path: str = Field(min_length=1)
+    """Weights: a packaged model's name (`gristmill models list`), a Hugging Face id, a folder, or a GGUF
+    file."""
+    adapter: str | None = None
+    """Folder of an adapter in PEFT's layout, served over the base without merging. By default there is
+    none."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """The engine's own options, which stand beside the other keys in the file."""
 
 
 class VllmModel(WeightsModel):
-    """Served by vLLM inside this process."""
+    """Served by vLLM on this machine, on a CPU or on CUDA GPUs."""
 
     engine: Literal["vllm"] = "vllm"
+    """Engine that serves the model."""
 
 
 class TransformersModel(WeightsModel):
     """Served by transformers' generate: slower, and runs everywhere."""
 
     engine: Literal["transformers"]
+    """Engine that serves the model."""
 
 
 class OpenAIModel(Frozen):
-    """Served by any server that speaks the OpenAI protocol. ``options`` name its address and model."""
+    """Served by any server that speaks the OpenAI protocol."""
 
     engine: Literal["openai"]
+    """Engine that serves the model."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """The engine's own options, which stand beside the other keys in the file."""
 
 
 class SyntheticModel(Frozen):
     """A deterministic engine without weights, for tests and dry runs."""
 
     engine: Literal["synthetic"]
+    """Engine that serves the model."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """The engine's own options, which stand beside the other keys in the file."""
 
 
 class EmbedderModel(Frozen):
     """Turns texts into vectors (sentence-transformers)."""
 
     engine: Literal["embedder"]
-    path: str = Field(min_length=1, description="A catalogue name, a Hugging Face id, or a folder.")
+    """Engine that serves the model."""
+    path: str = Field(min_length=1)
+    """Weights: a packaged model's name (`gristmill models list`), a Hugging Face id, or a folder."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """The engine's own options, which stand beside the other keys in the file."""
 
 
 ModelSpec: TypeAlias = VllmModel | TransformersModel | OpenAIModel | SyntheticModel | EmbedderModel
@@ -128,21 +137,24 @@ MODEL_KINDS: dict[str, type[ModelSpec]] = {
 
 
 class StepSpec(Frozen):
-    """One step: its words in the file, and the operator they make.
-
-    ``inputs``: the steps whose rows come in (``from``, or ``tasks`` for an evaluation). ``params``:
-    the operator's parameters as given. ``seed``: fixes the step's draws across rounds; None lets
-    every round draw anew. ``on_failure`` None means the file's own.
-    """
+    """One step: its words in the file, and the operator they make."""
 
     name: Name
+    """Its name in the file."""
     verb: str
+    """Kind of step: `generate`, `verify`, `keep`, ..."""
     value: Any
+    """What stands behind the verb: the operator's name, or its value."""
     inputs: tuple[str, ...] = ()
+    """Steps whose rows come in: its `from`, or the `tasks` of an evaluation."""
     on_failure: OnFailure | None = None
+    """What failed rows do to the run; None means the file's own `on_failure`."""
     seed: int | None = None
+    """Fixes the step's draws across rounds; None lets every round draw anew."""
     params: dict[str, Any] = Field(default_factory=dict)
+    """The operator's parameters as given."""
     operator: SkipValidation[InstanceOf[Operator]]
+    """The operator that they make."""
 
     @property
     def label(self) -> str:
@@ -151,44 +163,85 @@ class StepSpec(Frozen):
         return f"{self.verb}: {self.value}" if named else self.verb
 
 
+class StepKeys(Frozen):
+    """Keys that every step may have, beside its verb and the parameters of its operator."""
+
+    inputs: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(alias="from")
+    """Step whose rows come in, or a list of steps, joined in order. A `source` has none, and an `evaluate` step
+    has `tasks` in its place."""
+    on_failure: OnFailure | None = None
+    """What failed rows of this step do to the run: `continue`, `accept` or `stop`. By default the file's
+    `on_failure` decides."""
+    seed: int | None = Field(None, ge=0)
+    """Fixes the step's draws in every round. By default they derive from the file's seed, the round and the
+    step's name. Give held-out items a seed, so that every round is judged by the same ones."""
+
+
 class Loop(Frozen):
-    """Rounds of the whole file. ``promote``: train step -> the model it may stand in for.
+    """Rounds of the whole file, and which student stands in for which model in the next round."""
 
-    ``when``: the condition on the round's metrics under which it does (see :mod:`.when`).
-    """
-
-    rounds: int = Field(1, ge=1, le=1000, description="How many times the steps run.")
-    promote: dict[str, str] = Field(default_factory=dict, description="Train step: the model it replaces.")
-    when: str | None = Field(None, description='Condition on metrics, such as "verdict.gain.ci_low > 0".')
+    rounds: int = Field(1, ge=1, le=1000)
+    """How often the steps run. In each round, steps that draw and have no seed of their own draw anew."""
+    promote: dict[str, str] = Field(default_factory=dict)
+    """Models that students replace in later rounds, as `{TRAIN_STEP: MODEL}`. By default none are
+    replaced."""
+    when: str | None = None
+    """Condition on the round's metrics under which students are promoted, such as `verdict.gain.ci_low > 0`:
+    comparisons of `STEP.metric.part` and numbers with `and`, `or`, `not` and brackets. A dash in a step's
+    name is written as `_`. A comparison with a metric that was not measured is false. Required with
+    `promote`."""
 
 
 Line: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 
 
 class About(Frozen):
-    """What a file is for, in a line each: what ``gristmill recipes`` lists. Decides nothing of a run."""
+    """What a file is for, a line per key, as ``gristmill recipes`` lists it."""
 
-    method: Line = Field(description="The method, and what it does.")
-    paper: Line | None = Field(None, description="Authors, title, year, arXiv number.")
-    inputs: Line = Field(description="What it needs: files, models, a packaged source.")
-    outputs: Line = Field(description="What it makes, with the columns of its rows.")
-    cost: Line = Field(description="Requests to a model a row, or time on a named machine.")
+    method: Line
+    """The method, and what it does."""
+    paper: Line | None = None
+    """Authors, title, year and arXiv number. It may be left out."""
+    inputs: Line
+    """What it needs: files, models, a packaged source."""
+    outputs: Line
+    """What it makes, with the columns of its rows."""
+    cost: Line
+    """Requests to a model per row, or time on a named machine."""
+
+
+#: What the key ``vars`` is for. It has no field: variables are put in before a file is checked.
+VARS = "Values that the file uses as `${name}`, in texts and in place of any value: `{NAME: VALUE}`."
 
 
 class PipelineSpec(Frozen):
-    """A whole pipeline file, checked."""
+    """A pipeline file: its models, its steps, what it may spend, and its rounds."""
 
-    gristmill: Literal[1] = Field(description="Version of the format.")
-    name: Name = Field(description="Names the pipeline in reports and on data cards.")
-    about: About | None = Field(None, description="What the file is for.")
-    seed: int = Field(0, ge=0, description="Every draw of the run derives from it.")
+    gristmill: Literal[1]
+    """Version of the format."""
+    name: Name
+    """Name of the pipeline, in reports and on data cards: a-z, 0-9, `_` and `-`, a letter first."""
+    about: About | None = None
+    """What the file is for, as `gristmill recipes` lists it. It decides nothing of a run."""
+    seed: int = Field(0, ge=0)
+    """Seed of the run: every draw derives from it."""
     budget: Budget = Field(default_factory=lambda: Budget.model_validate({}))
+    """What a run may spend. It stops cleanly with exit code 3 when any part is spent, and can be resumed. By
+    default there is no limit."""
     models: dict[Name, ModelSpec] = Field(default_factory=dict)
+    """Models that steps name: `{NAME: {path: ..., engine: ...}}`."""
     steps: dict[Name, StepSpec] = Field(default_factory=dict)
+    """What is done: `{NAME: {VERB: OPERATOR, from: STEP, ...}}`, in any order."""
     loop: Loop = Field(default_factory=lambda: Loop.model_validate({}))
-    on_failure: OnFailure = Field("continue", description="What a failed row does to the run.")
-    metrics: tuple[Literal["mlflow", "trackio"], ...] = Field((), description="Trackers to log to.")
-    out: str | None = Field(None, min_length=1, description="The run's directory (default: runs/NAME).")
+    """Rounds, and when a student is promoted. By default there is one round."""
+    on_failure: OnFailure = "continue"
+    """What failed rows do to the run: `continue` counts them and goes on, but ends the run where every row of
+    a step fails; `accept` also goes on then, for a side branch of few rows; `stop` ends the run at the
+    first."""
+    metrics: tuple[Literal["mlflow", "trackio"], ...] = ()
+    """Trackers that counts, figures and decisions are sent to. By default none."""
+    out: str | None = Field(None, min_length=1)
+    """Directory of the run. By default `runs/NAME`."""
 
     #: The file after variables and overrides, as plain values: what `spec.yaml` of a run holds.
     _document: dict[str, Any] = PrivateAttr(default_factory=dict)

@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from ..frozen import Frozen
 from .document import Document, Path
 from .messages import blame_all
-from .model import MODEL_KINDS, Frozen, ModelSpec
+from .model import MODEL_KINDS, ModelSpec
 from .nearest import brief, suggestion
 from .steps import check_name
 

@@ -8,7 +8,8 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from .. import registry
 from ..operator import Operator, Source
-from .model import MODEL_KINDS, NAME_PATTERN, PipelineSpec
+from .docstrings import plain, read
+from .model import MODEL_KINDS, NAME_PATTERN, VARS, PipelineSpec, StepKeys
 from .models import options_model
 from .training_file import DATA, HEADER, ROWS
 
@@ -30,19 +31,19 @@ def schema() -> Schema:
     )
     definitions.update(whole.pop("$defs", {}))
     properties: dict[str, Any] = whole["properties"]
-    properties["vars"] = {"type": "object", "description": "Values used elsewhere as ${name}."}
+    properties["vars"] = {"type": "object", "description": VARS}
     names = {"pattern": NAME_PATTERN}
     properties["models"] = {
         "type": "object",
         "propertyNames": names,
-        "description": "The models that steps name.",
+        "description": properties["models"]["description"],
         "additionalProperties": {"oneOf": [_model(engine, definitions) for engine in MODEL_KINDS]},
     }
     properties["steps"] = {
         "type": "object",
         "propertyNames": names,
         "minProperties": 1,
-        "description": "What is done, each step naming where its rows come from.",
+        "description": properties["steps"]["description"],
         "additionalProperties": {"oneOf": _steps(definitions)},
     }
     for unused in (
@@ -54,7 +55,7 @@ def schema() -> Schema:
         "StepSpec",
     ):
         definitions.pop(unused, None)
-    return {
+    made: Schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Gristmill pipeline file",
         "description": "Declares a pipeline from seeds to a promoted model. See docs/pipeline-file.md.",
@@ -64,6 +65,8 @@ def schema() -> Schema:
         "properties": {key: _with_variables(value) for key, value in properties.items()},
         "$defs": {name: _with_variables(value) for name, value in definitions.items()},
     }
+    _tell_in_one_line(made)
+    return made
 
 
 def training_schema() -> Schema:
@@ -95,13 +98,15 @@ def training_schema() -> Schema:
         ways.append(
             _closed({**header, **own, **references, DATA: rows}, [*required, DATA], way["description"])
         )
-    return {
+    made: Schema = {
         "$schema": whole["$schema"],
         "title": "Gristmill training file",
         "description": "Declares a training on the rows of a data set. See docs/trainer.md.",
         "oneOf": ways,
         "$defs": definitions,
     }
+    _tell_in_one_line(made)
+    return made
 
 
 class _WithoutSteps(_Quiet):
@@ -149,7 +154,7 @@ def _step(verb: str, value: Schema, kind: type[Operator], definitions: dict[str,
     )
     properties: dict[str, Any] = own.get("properties", {})
     required = set(own.get("required", []))
-    said = (kind.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ").replace("    ", "")
+    said = read(kind.__doc__).summary
     held = kind.value_field
     given = dict(value)
     if not value and held is not None:
@@ -161,21 +166,23 @@ def _step(verb: str, value: Schema, kind: type[Operator], definitions: dict[str,
     elif held is not None and held in properties and "const" not in value:
         properties.pop(held)
         required.discard(held)
-    every = {
-        "on_failure": {
-            "enum": ["continue", "accept", "stop"],
-            "description": "What a failed row does to the run.",
-        },
-        "seed": {"type": "integer", "minimum": 0, "description": "Fixes this step's draws in every round."},
-    }
+    every = _step_keys()
+    if issubclass(kind, Source) or kind.input_field != "from":
+        every.pop("from")
     if not issubclass(kind, Source):
-        names: Schema = {"type": "string", "description": "The step whose rows come in."}
-        if kind.input_field == "from":
-            names = {"anyOf": [names, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
-        every[kind.input_field] = names
         required.add(kind.input_field)
     given = {"description": said, **given}
     return _closed({verb: given, **properties, **every}, [verb, *sorted(required - {verb})], said)
+
+
+def _step_keys() -> dict[str, Any]:
+    """The keys of every step. One that is left out is None, but none may be given as null."""
+    keys: dict[str, Any] = {}
+    for name, schema in StepKeys.model_json_schema()["properties"].items():
+        kinds = [each for each in schema["anyOf"] if each != {"type": "null"}]
+        allowed = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+        keys[name] = {"description": schema["description"], **allowed}
+    return keys
 
 
 def _taken(schema: Schema, definitions: dict[str, Any]) -> Schema:
@@ -191,6 +198,17 @@ def _closed(properties: dict[str, Any], required: list[str], said: str) -> Schem
         "required": required,
         "additionalProperties": False,
     }
+
+
+def _tell_in_one_line(schema: Any) -> None:
+    """Make each description one line: of a class its summary."""
+    if isinstance(schema, dict):
+        if isinstance(schema.get("description"), str):
+            schema["description"] = plain(schema["description"].partition("\n\n")[0])
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for inner in schema:
+            _tell_in_one_line(inner)
 
 
 def _with_variables(schema: Any) -> Any:

@@ -118,6 +118,16 @@ def test_what_the_lock_pins_is_installed_by_hash_and_without_a_resolver(
     )
 
 
+def test_what_builds_the_site_stands_apart_from_gristmill_and_torch(install: ModuleType, held: Any) -> None:
+    held.attempt = tried = Tried((0, ""))
+    held.create = lambda: None
+    install.install("docs", held, "cpu")
+    (lock,) = tried.commands
+    assert {"--require-hashes", "--no-deps", "--no-build", str(ROOT / "requirements" / "docs.lock")} <= set(
+        lock
+    )
+
+
 @pytest.mark.parametrize(("build", "other"), [("cpu", "cuda"), ("cuda", "cpu")])
 def test_the_two_builds_do_not_share_an_environment(
     install: ModuleType, environment: ModuleType, held: Any, build: str, other: str

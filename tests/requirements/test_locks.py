@@ -17,7 +17,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = {"cpu": ("cpu", "dev"), "cuda": ("vllm", "dev"), "installer": ()}
+EXTRAS = {"cpu": ("cpu", "dev"), "cuda": ("vllm", "dev"), "installer": (), "docs": ()}
 PYTHONS = ("3.11.0", "3.12.0", "3.13.0")
 PIN = re.compile(r"^([a-z0-9][a-z0-9.-]*)==(\S+)(?: ; (.*?))? \\\n((?:    --hash=.*\n)+)", re.MULTILINE)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from ...pipelines.frozen import Frozen
 
 #: The short names of a block's linear layers.
 Target = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -16,29 +18,36 @@ Kind = Literal["lora", "rslora", "dora", "delta"]
 Start = Literal["default", "pissa", "olora", "loftq", "eva"]
 
 
-class AdapterSettings(BaseModel):
-    """An adapter: its class, how it starts, its size.
+class AdapterSettings(Frozen):
+    """The adapter to train: its class, how it starts, its size."""
 
-    ``kind``: "lora" (arXiv 2106.09685), "rslora" (arXiv 2312.03732), "dora" (arXiv 2402.09353), or "delta": the weights
-    themselves (full fine-tuning), as a float32 change to the base. ``init``: "default",
-    "pissa" (arXiv 2404.02948), "olora" (arXiv 2406.01775), "loftq" (arXiv 2310.08659) or "eva" (arXiv 2410.07170).
-    ``b_rate``: the learning rate of B over that of A (LoRA+, arXiv 2402.12354, advises about 16 with a lower
-    learning_rate). ``targets``: layers by short name, or all. ``svd_iterations``: of the randomized decomposition in PiSSA and
-    LoftQ; null for the exact one. ``loftq_turns``: of quantizing and decomposing. ``eva_spread``: the most
-    that a layer's rank may be over ``rank``.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
     kind: Kind = "lora"
+    """`lora` (arXiv 2106.09685); `rslora`, scaled by alpha over the root of the rank (arXiv 2312.03732);
+    `dora`, which also trains the length of each row (arXiv 2402.09353); or `delta`, the weights themselves
+    (full fine-tuning), which takes the most memory."""
     init: Start = "default"
+    """How the factors start: `default` (A at random, B zero); `pissa`, the leading singular part of the
+    weight (arXiv 2404.02948); `olora`, its QR decomposition (arXiv 2406.01775); `loftq`, which repairs the
+    quantization error (arXiv 2310.08659); or `eva`, the leading directions of the layer's inputs on the
+    training data (arXiv 2410.07170)."""
     rank: int = Field(default=16, ge=1)
+    """Rank of the low-rank change. Memory and capacity grow with it."""
     alpha: float = Field(default=32.0, gt=0)
+    """Scale of the change: it is multiplied by alpha over the rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the adapter's inputs that are set to zero in training, 0 to below 1."""
     b_rate: float = Field(default=1.0, gt=0)
+    """Learning rate of B as a multiple of that of A. LoRA+ (arXiv 2402.12354) advises about 16 with a lower
+    `learning_rate`."""
     targets: Literal["all-linear"] | tuple[Target, ...] = "all-linear"
+    """Layers to adapt: `all-linear`, or a list of their short names."""
     svd_iterations: int | None = Field(default=4, ge=0)
+    """Iterations of the randomized singular value decomposition in `pissa` and `loftq`; null for the exact
+    one, which is slower."""
     loftq_turns: int = Field(default=5, ge=1)
+    """How often `loftq` alternates between quantizing and decomposing."""
     eva_spread: float = Field(default=2.0, ge=1)
+    """Largest rank that `eva` may give a layer, as a multiple of `rank`."""
 
     @model_validator(mode="after")
     def _of_low_rank(self) -> Self:

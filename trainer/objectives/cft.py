@@ -16,12 +16,18 @@ if TYPE_CHECKING:
 
 
 class CritiqueFineTuning(Training):
-    """Trains on the critique of an answer, not on an answer: minimises -log p(critique | question, response), the mean
-    over the step's trained tokens.
+    """Trains a model on critiques of answers, given question and answer: critique fine-tuning (Wang, Yue and
+    Chen, arXiv 2501.17703).
 
-    Rows have ``question``, ``response`` (right or wrong) and ``critique``; the prompt is the chat form of
-    :class:`gristmill.pipelines.records.Critique`. Yubo Wang, Xiang Yue, Wenhu Chen, "Critique Fine-Tuning: Learning to
-    Critique is More Effective than Learning to Imitate" (arXiv 2501.17703).
+    loss = -log p(critique | question, response), the mean over the step's trained tokens.
+
+    Reads:
+        question (text): the question.
+        response (text): answer to it, right or wrong.
+        critique (text): critique of the answer.
+
+    Example:
+        critic: {train: cft, from: critiques, model: base}
     """
 
     def objective(self, context: Context) -> Objective:

@@ -22,25 +22,39 @@ Direction = Literal["forward", "reverse"]
 
 
 class Distillation(SupervisedFineTuning):
-    """For each token of the rows' responses, with p the student's and q the teacher's distribution at ``temperature`` T:
+    """Trains a student on a teacher's whole distribution of each next token: distillation.
 
-    loss = (1 - h) * T^2 * KL + h * -log p(token), the mean over the step's trained tokens,
-
-    where KL is KL(q || p) (``forward``: the student covers all that the teacher does; Hinton, Vinyals, Dean, arXiv
-    1503.02531) or KL(p || q) (``reverse``: it keeps to what the teacher finds likely; Gu, Dong, Wei, Huang, "MiniLLM",
-    arXiv 2306.08543, and Agarwal et al., "GKD", arXiv 2306.13649, token by token). ``top_k``: tell apart only the
-    teacher's k likeliest tokens and take all others as one, which never gives more than the full divergence; None: all.
-    ``hard``: h. The teacher runs beside the student, frozen, in the student's dtype, with ``teacher_quantize``; both
+    loss = (1 - hard) * T^2 * KL + hard * -log p(token), the mean over the step's trained tokens, with both
+    distributions at temperature T. The teacher runs beside the student, frozen, in the student's dtype; both
     must have one tokenizer.
+
+    Reads:
+        messages (list of turns): conversation to train on.
+        prompt, response, system (text): the same as one exchange, where there are no `messages`.
+        weight (number): weight of the row in the loss, where rows have it.
+        token_weights (list of numbers): weights of the response's tokens and its end of turn, where rows have
+            it.
+
+    Example:
+        student: {train: distill, from: chosen, model: small, teacher: large, top_k: 64}
     """
 
     logit_copies = 8
     teacher: ModelRef
+    """Model to learn from: a name under `models`, or a train step."""
     teacher_quantize: Quantization = "none"
+    """Format of the teacher's weights."""
     direction: Direction = "forward"
+    """`forward` minimizes KL(teacher || student): the student covers all that the teacher does (Hinton et
+    al., arXiv 1503.02531). `reverse` minimizes KL(student || teacher): it keeps to what the teacher finds
+    likely (MiniLLM, arXiv 2306.08543; GKD, arXiv 2306.13649)."""
     temperature: float = Field(default=1.0, gt=0)
+    """Temperature of both distributions. Above 1, unlikely tokens count more."""
     top_k: int | None = Field(default=None, ge=1)
+    """Tell apart only this many of the teacher's likeliest tokens, and take all others as one. By default all
+    are told apart."""
     hard: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the loss that is the row's own tokens, 0 to below 1."""
 
     def objective(self, context: Context) -> Objective:
         from ..device import choose_device

@@ -17,18 +17,29 @@ if TYPE_CHECKING:
 
 
 class DirectPreferenceOptimization(PreferenceTraining):
-    """For each pair (x, y_w, y_l), with r(y) = beta * (log p(y | x) - log p_ref(y | x)):
+    """Trains a model to prefer better responses to worse ones, over the model that it starts from: DPO
+    (Rafailov et al., arXiv 2305.18290).
 
-    loss = -(1 - e) * log sigmoid(r(y_w) - r(y_l)) - e * log sigmoid(r(y_l) - r(y_w)), the mean over the step's pairs.
+    With r(y) = beta * (log p(y | x) - log p_ref(y | x)) and e the label smoothing: loss = -(1 - e) * log
+    sigmoid(r(chosen) - r(rejected)) - e * log sigmoid(r(rejected) - r(chosen)), the mean over the step's
+    pairs. The reference's log-probabilities are taken before the first step, so no second copy of the model
+    is held.
 
-    The reference is the model that training starts from (the base without a trained adapter, or a promoted student): its
-    log-probabilities are taken before the first step, so no second copy is held. ``beta``: how far the model may move from it. ``label_smoothing``: e, the share of pairs that are
-    thought to be the wrong way round. Rafailov, Sharma, Mitchell, Ermon, Manning, Finn, "Direct Preference
-    Optimization: Your Language Model is Secretly a Reward Model" (arXiv 2305.18290).
+    Reads:
+        prompt (text or turns): the prompt.
+        chosen (text): better response; with `train_on: user` a whole conversation.
+        rejected (text): worse response; with `train_on: user` a whole conversation.
+        system (text): system prompt, where rows have it.
+        weight (number): weight of the pair in the loss, where rows have it.
+
+    Example:
+        student: {train: dpo, from: pairs, model: base, beta: 0.1}
     """
 
     beta: float = Field(default=0.1, gt=0)
+    """How strongly the model is held to where it started. Lower values let it move further."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    """Share of the pairs that are thought to be the wrong way round, 0 to below 0.5."""
 
     def objective(self, context: Context) -> Objective:
         from .pairs import PairObjective

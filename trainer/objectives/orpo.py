@@ -20,16 +20,27 @@ CERTAIN = -1e-7
 
 
 class OddsRatioPreferenceOptimization(PreferenceTraining):
-    """For each pair (x, y_w, y_l), with log p the mean log-probability of a token and odds = p / (1 - p):
+    """Trains a model on better responses and away from worse ones, without a reference model: ORPO (Hong, Lee
+    and Thorne, arXiv 2403.07691).
 
-    loss = -log p(y_w | x) - weight * log sigmoid(log odds(y_w | x) - log odds(y_l | x)), the mean over the step's pairs.
+    With log p the mean log-probability of a token and odds = p / (1 - p): loss = -log p(chosen | x) -
+    odds_weight * log sigmoid(log odds(chosen | x) - log odds(rejected | x)), the mean over the step's pairs.
 
-    There is no reference model. ``odds_weight``: the paper's lambda. Hong, Lee,
-    Thorne, "ORPO: Monolithic Preference Optimization without Reference Model" (arXiv 2403.07691).
+    Reads:
+        prompt (text or turns): the prompt.
+        chosen (text): better response; with `train_on: user` a whole conversation.
+        rejected (text): worse response; with `train_on: user` a whole conversation.
+        system (text): system prompt, where rows have it.
+        weight (number): weight of the pair in the loss, where rows have it.
+
+    Example:
+        student: {train: orpo, from: pairs, model: base}
     """
 
     learning_rate: float = Field(default=8e-6, gt=0)
+    """Highest learning rate of the schedule."""
     odds_weight: float = Field(default=0.1, gt=0)
+    """Weight of the odds ratio beside the loss on the better response: the paper's lambda."""
 
     def objective(self, context: Context) -> Objective:
         from .pairs import PairObjective

@@ -14,15 +14,14 @@ if TYPE_CHECKING:
 
 
 class PreferenceTraining(Training):
-    """Rows have ``prompt``, ``chosen``, ``rejected``.
-
-    ``train_on``: the ``last`` turn, the assistant's; or the turns of the ``user``, for a model that asks (``chosen`` and ``rejected`` are
-    then whole conversations, as messages, that differ in their last turn: the user's).
-    """
+    """What every ``train:`` step over pairs of a better and a worse response shares."""
 
     sequences_a_row = 2
     learning_rate: float = Field(default=5e-6, gt=0)
+    """Highest learning rate of the schedule. Preferences take a lower one than supervised fine-tuning."""
     train_on: Literal["last", "user"] = "last"
+    """Turn in which the two differ and that is trained on: the `last`, the assistant's; or the last of the
+    `user`, for a model that asks, where `chosen` and `rejected` are whole conversations."""
 
     def encoder(self, path: Path) -> ChatEncoder:
         from ..chat import ChatEncoder

@@ -17,16 +17,27 @@ if TYPE_CHECKING:
 
 
 class SimplePreferenceOptimization(PreferenceTraining):
-    """For each pair (x, y_w, y_l), with r(y) = beta * log p(y | x) / |y|:
+    """Trains a model to prefer better responses by their mean log-probability, without a reference model:
+    SimPO (Meng, Xia and Chen, arXiv 2405.14734).
 
-    loss = -log sigmoid(r(y_w) - r(y_l) - gamma), the mean over the step's pairs.
+    With r(y) = beta * log p(y | x) / |y|: loss = -log sigmoid(r(chosen) - r(rejected) - gamma), the mean over
+    the step's pairs.
 
-    There is no reference model. ``gamma``: the margin that is asked for.
-    Meng, Xia, Chen, "SimPO: Simple Preference Optimization with a Reference-Free Reward" (arXiv 2405.14734).
+    Reads:
+        prompt (text or turns): the prompt.
+        chosen (text): better response; with `train_on: user` a whole conversation.
+        rejected (text): worse response; with `train_on: user` a whole conversation.
+        system (text): system prompt, where rows have it.
+        weight (number): weight of the pair in the loss, where rows have it.
+
+    Example:
+        student: {train: simpo, from: pairs, model: base, beta: 2.0, gamma: 1.0}
     """
 
     beta: float = Field(default=2.0, gt=0)
+    """Scale of the difference in mean log-probability."""
     gamma: float = Field(default=1.0, ge=0)
+    """Margin by which the better response must lead before the loss flattens."""
 
     def objective(self, context: Context) -> Objective:
         from .pairs import PairObjective

@@ -17,20 +17,30 @@ if TYPE_CHECKING:
 
 
 class WeakToStrong(SupervisedFineTuning):
-    """Trains on responses of a weaker model without learning its mistakes by heart. For each token:
+    """Trains a model on a weaker model's responses without learning its mistakes by heart: weak-to-strong
+    generalization.
 
-    loss = (1 - a) * -log p(weak label) + a * -log p(own label), the mean over the step's trained tokens,
+    loss = (1 - a) * -log p(weak label) + a * -log p(own label), the mean over the step's trained tokens. The
+    weak label is the row's token, the own label the one that the model holds likeliest at that moment. The
+    share a rises from 0 to ``confidence``. It is the auxiliary confidence loss of Burns et al. (arXiv
+    2312.09390, section 4.3), with the likeliest token in place of its threshold for two classes.
 
-    where the weak label is the token the row has, and the own label is the one this model holds likeliest just now (a
-    constant: no gradient goes through the choice). a rises in a line from 0 to ``confidence`` over the first ``ramp`` of
-    training. The paper states it for two classes and hardens the model's predictions at a threshold that keeps the
-    classes balanced; over a vocabulary the likeliest token takes the threshold's place. Burns, Izmailov, Kirchner et al.,
-    "Weak-to-Strong Generalization: Eliciting Strong Capabilities With Weak Supervision" (arXiv 2312.09390), section 4.3.
+    Reads:
+        messages (list of turns): conversation to train on.
+        prompt, response, system (text): the same as one exchange, where there are no `messages`.
+        weight (number): weight of the row in the loss, where rows have it.
+        token_weights (list of numbers): weights of the response's tokens and its end of turn, where rows have
+            it.
+
+    Example:
+        student: {train: weak_to_strong, from: weak_answers, model: strong}
     """
 
     logit_copies = 4
     confidence: float = Field(default=0.5, ge=0, le=1)
+    """Share of the loss that is the model's own labels once the ramp is over, 0 to 1."""
     ramp: float = Field(default=0.2, ge=0, le=1)
+    """Share of the training in which that share rises from 0, 0 to 1."""
 
     def objective(self, context: Context) -> Objective:
         from .token_loss import TokenObjective

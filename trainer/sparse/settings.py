@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ...pipelines.frozen import Frozen
 
 if TYPE_CHECKING:
     from .projection import Projection
 
 
-class SparseSettings(BaseModel):
-    """Which part of the weights' changes is kept, over ``adapter: {kind: delta}``.
+class SparseSettings(Frozen):
+    """Which part of the weights' changes is kept, over ``adapter: {kind: delta}``."""
 
-    ``kind``: "selekt" (arXiv 2503.03656) or "half" (half fine-tuning, arXiv 2404.18466). ``density``, ``every`` (steps) and
-    ``scope`` are SeleKT's.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
     kind: Literal["selekt", "half"] = "selekt"
+    """`selekt` keeps the largest changes (arXiv 2503.03656); `half` trains half of each block's matrices,
+    another half in the next training (arXiv 2404.18466)."""
     density: float = Field(default=0.05, gt=0, le=1)
+    """Share of all entries that keep their change, with `selekt`."""
     every: int = Field(default=50, ge=1)
+    """Optimizer steps between two selections, with `selekt`."""
     scope: Literal["global", "tensor"] = "global"
+    """Whether `selekt` takes the largest changes of all layers together (`global`) or of each (`tensor`)."""
 
     def projection(self, seed: int) -> Projection:
         """The policy itself. ``seed``: of what it draws."""

@@ -44,6 +44,8 @@ def test_help_is_instant() -> None:
         ["recipes"],
         ["doctor"],
         ["schema"],
+        ["help"],
+        ["help", "train", "dpo"],
     ],
     ids=" ".join,
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,43 @@ def test_a_sound_file_is_valid(validator: Draft202012Validator) -> None:
     assert [error.message for error in validator.iter_errors(FILE)] == []
 
 
+def _undescribed(schema: Any, path: str = "") -> Iterator[str]:
+    """Where a property stands without a description, however deep."""
+    if isinstance(schema, dict):
+        for name, held in schema.get("properties", {}).items():
+            if not (isinstance(held.get("description"), str) and held["description"].strip()):
+                yield f"{path}/{name}"
+        for key, inner in schema.items():
+            yield from _undescribed(inner, f"{path}/{key}")
+    elif isinstance(schema, list):
+        for number, inner in enumerate(schema):
+            yield from _undescribed(inner, f"{path}/{number}")
+
+
+@pytest.mark.parametrize("make", [schema, training_schema])
+def test_every_property_has_a_description(make: Callable[[], Any]) -> None:
+    made = make()
+    assert list(_undescribed(made)) == []
+    told = [text for text in _descriptions(made) if "\n" in text or "``" in text or text != text.strip()]
+    assert told == []
+    assert sum(1 for _ in _descriptions(made)) > 200
+
+
+def _descriptions(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        if isinstance(schema.get("description"), str):
+            yield schema["description"]
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for inner in schema:
+            yield from _descriptions(inner)
+
+
+def test_a_property_without_a_description_is_seen() -> None:
+    held = {"anyOf": [{"properties": {"a": {"description": "x"}, "b": {"properties": {"c": {}}}}}]}
+    assert list(_undescribed(held)) == ["/anyOf/0/b", "/anyOf/0/properties/b/c"]
+
+
 def test_every_operator_is_one_way_to_write_a_step(validator: Draft202012Validator) -> None:
     ways = validator.schema["properties"]["steps"]["additionalProperties"]["oneOf"]
     named = [(verb, name) for verb in registry.verbs() for name in registry.names(verb)]
@@ -46,6 +84,8 @@ def test_every_operator_is_one_way_to_write_a_step(validator: Draft202012Validat
         (("models", "base", "engine"), "vlm"),
         (("models", "base", "max_model_len"), 3),
         (("loop", "rounds"), 0),
+        (("steps", "answers", "on_failure"), None),
+        (("steps", "answers", "from"), []),
         (("budget", "tokens"), -1),
         (("on_failure",), "stpo"),
     ],

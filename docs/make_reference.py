@@ -1,0 +1,30 @@
+"""Writes docs/reference/*.md from the docstrings of operators and the parsers of commands: `make docs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gristmill.pipelines.reference.commands import command_line
+from gristmill.pipelines.reference.markdown import pages
+
+PLACE = Path(__file__).parent / "reference"
+
+
+def made() -> dict[str, str]:
+    """File name -> text of every page."""
+    return {**pages(), "cli.md": command_line()}
+
+
+def main() -> None:
+    PLACE.mkdir(exist_ok=True)
+    texts = made()
+    for old in PLACE.glob("*.md"):
+        if old.name not in texts:
+            old.unlink()
+    for name, text in texts.items():
+        (PLACE / name).write_text(text, encoding="utf-8")
+    print(f"wrote {len(texts)} pages to {PLACE}")
+
+
+if __name__ == "__main__":
+    main()
