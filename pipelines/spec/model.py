@@ -79,6 +79,10 @@ class WeightsModel(Frozen):
     path: str = Field(min_length=1, description="A catalogue name, a Hugging Face id, or a folder.")
     adapter: str | None = Field(None, description="A folder in PEFT's layout, served over the base.")
     options: dict[str, Any] = Field(default_factory=dict)
+    sampling: dict[str, Any] = Field(
+        default_factory=dict,
+        description="How it is asked where a step does not say otherwise: temperature, max_tokens, ...",
+    )
 
 
 class VllmModel(WeightsModel):
@@ -98,6 +102,10 @@ class OpenAIModel(Frozen):
 
     engine: Literal["openai"]
     options: dict[str, Any] = Field(default_factory=dict)
+    sampling: dict[str, Any] = Field(
+        default_factory=dict,
+        description="How it is asked where a step does not say otherwise: temperature, max_tokens, ...",
+    )
 
 
 class SyntheticModel(Frozen):
@@ -105,6 +113,10 @@ class SyntheticModel(Frozen):
 
     engine: Literal["synthetic"]
     options: dict[str, Any] = Field(default_factory=dict)
+    sampling: dict[str, Any] = Field(
+        default_factory=dict,
+        description="How it is asked where a step does not say otherwise: temperature, max_tokens, ...",
+    )
 
 
 class EmbedderModel(Frozen):

@@ -10,6 +10,8 @@ from .. import registry
 from ..operator import Operator, Source
 from .model import MODEL_KINDS, NAME_PATTERN, PipelineSpec
 from .models import options_model
+from .repeat import EDGES, MAX_TURNS, REPEAT, STEPS
+from .sampling import sampling_model
 from .training_file import DATA, HEADER, ROWS
 
 REFERENCE = "#/$defs/{model}"
@@ -43,7 +45,7 @@ def schema() -> Schema:
         "propertyNames": names,
         "minProperties": 1,
         "description": "What is done, each step naming where its rows come from.",
-        "additionalProperties": {"oneOf": _steps(definitions)},
+        "additionalProperties": {"oneOf": [*_steps(definitions), _block()]},
     }
     for unused in (
         "VllmModel",
@@ -119,6 +121,9 @@ def _model(engine: str, definitions: dict[str, Any]) -> Schema:
     )
     properties = {**options.get("properties", {}), **own["properties"]}
     properties.pop("options")
+    if "sampling" in properties:
+        sampling = sampling_model().model_json_schema(ref_template=REFERENCE, schema_generator=_Quiet)
+        properties["sampling"] = {**_taken(sampling, definitions), **_said(properties["sampling"])}
     properties["engine"] = {"const": engine, "description": (kind.__doc__ or "").strip()}
     required = [*own.get("required", []), *options.get("required", [])]
     if engine == "vllm":
@@ -139,6 +144,22 @@ def _steps(definitions: dict[str, Any]) -> list[Schema]:
             own = {"type": "string", "pattern": ":", "description": "Your own function, as module:function."}
             steps.append(_step(verb, own, registry.load(registry.USER_FUNCTION[verb]), definitions))
     return steps
+
+
+def _block() -> Schema:
+    """A block of steps that is repeated, in the place of a step."""
+    step = {"$ref": "#/properties/steps/additionalProperties"}
+    changes = {"type": "object", "additionalProperties": {"type": ["object", "null"]}}
+    said = "Steps that are repeated, each turn fed by the one before."
+    properties = {
+        REPEAT: {"type": "integer", "minimum": 1, "maximum": MAX_TURNS, "description": "How many turns."},
+        STEPS: {"type": "object", "minProperties": 1, "description": "The steps of a turn, by name."},
+        **{edge: {"description": f"By step, the keys that are different in the {edge} turn."} for edge in EDGES},
+    }
+    properties[STEPS] |= {"propertyNames": {"pattern": NAME_PATTERN}, "additionalProperties": step}
+    for edge in EDGES:
+        properties[edge] |= changes
+    return _closed(properties, [REPEAT, STEPS], said)
 
 
 def _step(verb: str, value: Schema, kind: type[Operator], definitions: dict[str, Any]) -> Schema:
@@ -176,6 +197,10 @@ def _step(verb: str, value: Schema, kind: type[Operator], definitions: dict[str,
         required.add(kind.input_field)
     given = {"description": said, **given}
     return _closed({verb: given, **properties, **every}, [verb, *sorted(required - {verb})], said)
+
+
+def _said(schema: Schema) -> Schema:
+    return {key: schema[key] for key in ("description", "title") if key in schema}
 
 
 def _taken(schema: Schema, definitions: dict[str, Any]) -> Schema:
