@@ -64,9 +64,7 @@ def _header(document: Document, raw: dict[str, Any]) -> PipelineSpec | None:
         return None
 
 
-def _steps(
-    document: Document, raw: dict[str, Any], models: dict[str, ModelSpec | None]
-) -> dict[str, Draft]:
+def _steps(document: Document, raw: dict[str, Any], models: dict[str, ModelSpec | None]) -> dict[str, Draft]:
     given = raw.get("steps")
     if not isinstance(given, dict) or not given:
         document.blame(("steps",), f"required: a mapping of step names to steps; found {brief(given)}")

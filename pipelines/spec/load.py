@@ -63,7 +63,10 @@ def _made(document: Document, overrides: Sequence[str]) -> PipelineSpec:
 
 
 def _filled(document: Document, overrides: Sequence[str]) -> Document:
-    """The document with overrides and variables put in, and blocks unrolled. What it holds of secrets is known from here on."""
+    """The document with overrides and variables put in, and blocks unrolled.
+
+    What it holds of secrets is known from here on.
+    """
     learn("", document.value)
     later = override(document, overrides)
     unroll(document)

@@ -7,10 +7,10 @@ from typing import Any
 
 from ..errors import Problem, SpecError
 from ..secrets import learn
+from .blocks import is_turn, repeated_steps
 from .document import Document, Mark, Path, field_of, parse
 from .model import PipelineSpec
 from .nearest import suggestion
-from .repeat import is_turn, repeated_steps
 from .training_file import is_training
 
 #: Sections whose names must exist already: an override changes a file, it does not add steps to it.

@@ -31,8 +31,8 @@ def inherited(
 ) -> dict[str, Any]:
     """The parameters that a step takes from its model's ``sampling``: those that it does not give itself.
 
-    ``steps``: as they are written, since a student is asked as the model is that it was trained from. An evaluation
-    takes none: it measures, and is greedy until it says otherwise.
+    ``steps``: as they are written, since a student is asked as the model is that it was trained from. An
+    evaluation takes none: it measures, and is greedy until it says otherwise.
     """
     from ...datagen.sampling import Decoding
 

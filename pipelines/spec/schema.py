@@ -8,9 +8,9 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from .. import registry
 from ..operator import Operator, Source
+from .blocks import EDGES, MAX_TURNS, REPEAT, STEPS
 from .model import MODEL_KINDS, NAME_PATTERN, PipelineSpec
 from .models import options_model
-from .repeat import EDGES, MAX_TURNS, REPEAT, STEPS
 from .sampling import sampling_model
 from .training_file import DATA, HEADER, ROWS
 
@@ -154,7 +154,10 @@ def _block() -> Schema:
     properties = {
         REPEAT: {"type": "integer", "minimum": 1, "maximum": MAX_TURNS, "description": "How many turns."},
         STEPS: {"type": "object", "minProperties": 1, "description": "The steps of a turn, by name."},
-        **{edge: {"description": f"By step, the keys that are different in the {edge} turn."} for edge in EDGES},
+        **{
+            edge: {"description": f"By step, the keys that are different in the {edge} turn."}
+            for edge in EDGES
+        },
     }
     properties[STEPS] |= {"propertyNames": {"pattern": NAME_PATTERN}, "additionalProperties": step}
     for edge in EDGES:
