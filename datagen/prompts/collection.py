@@ -69,7 +69,7 @@ def find_prompt(reference: str) -> Prompt:
 
 
 def text_prompt(text: str, name: str) -> Prompt:
-    """The template that a text is, with or without anything to fill in; what ends with ``.jinja`` or ``.j2`` is a file.
+    """The template that a text is, with or without anything to fill in; ``.jinja`` and ``.j2`` end a file's path.
 
     ``name``: what errors call the text. Raises DataError where a file cannot be read.
     """

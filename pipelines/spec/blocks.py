@@ -1,4 +1,4 @@
-"""Reads blocks of steps that are repeated: how many turns, which steps, what is different in the first and the last."""
+"""Reads blocks of steps that are repeated: how many turns, which steps, what is different at the ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_TURNS = 100
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block as far as it could be read. ``first`` and ``last``: step -> its changes, None for no such step."""
+    """A block as far as it could be read. ``first``, ``last``: step -> its changes, None for no such step."""
 
     name: str
     turns: int

@@ -9,10 +9,10 @@
         fit: {keep: "...", from: drafts}
     dataset: {export: jsonl, from: fit_*}           dataset:  {export: jsonl, from: [fit_1, fit_2]}
 
-Where a step names another one: in the block, ``fit`` is the same turn's and ``previous.fit`` that of the turn
-before; outside, ``fit`` is the last turn's and ``fit_*`` those of all turns. ``first`` and ``last`` hold what is
-different about a step in these turns: keys that replace its own, or nothing (``null``) where the turn has no such
-step. Mistakes keep their places in the block.
+Where a step names another one: in the block, ``fit`` is the same turn's and ``previous.fit`` that of the
+turn before; outside, ``fit`` is the last turn's and ``fit_*`` those of all turns. ``first`` and ``last`` hold
+what is different about a step in these turns: keys that replace its own, or nothing (``null``) where the turn
+has no such step. Mistakes keep their places in the block.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def unroll(document: Document) -> None:
 
 @dataclass
 class _Unrolling:
-    """``homes``: the block of each repeated step. ``copies``: a place in a block -> its places in the turns."""
+    """``homes``: the block of each repeated step. ``copies``: a place in a block -> those in the turns."""
 
     document: Document
     made: dict[str, Any] = field(default_factory=dict)
@@ -136,8 +136,8 @@ class _Unrolling:
             said = f"no step of the block {block.name!r}: {suggestion(name, known)}"
         elif turn == 1:
             said = (
-                f"found {name!r}, and before the first turn there is none: say under `first:` of the block what "
-                "it is there, as `first: {step: {from: rows}}`"
+                f"found {name!r}, and before the first turn there is none: say under `first:` of the block "
+                "what it is there, as `first: {step: {from: rows}}`"
             )
         elif not block.has(step, turn - 1):
             said = f"turn {turn - 1} of the block {block.name!r} has no step {step!r}"

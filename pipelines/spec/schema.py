@@ -150,18 +150,20 @@ def _block() -> Schema:
     """A block of steps that is repeated, in the place of a step."""
     step = {"$ref": "#/properties/steps/additionalProperties"}
     changes = {"type": "object", "additionalProperties": {"type": ["object", "null"]}}
-    said = "Steps that are repeated, each turn fed by the one before."
-    properties = {
+    properties: Schema = {
         REPEAT: {"type": "integer", "minimum": 1, "maximum": MAX_TURNS, "description": "How many turns."},
-        STEPS: {"type": "object", "minProperties": 1, "description": "The steps of a turn, by name."},
-        **{
-            edge: {"description": f"By step, the keys that are different in the {edge} turn."}
-            for edge in EDGES
+        STEPS: {
+            "type": "object",
+            "propertyNames": {"pattern": NAME_PATTERN},
+            "minProperties": 1,
+            "description": "The steps of a turn, by name.",
+            "additionalProperties": step,
         },
     }
-    properties[STEPS] |= {"propertyNames": {"pattern": NAME_PATTERN}, "additionalProperties": step}
     for edge in EDGES:
-        properties[edge] |= changes
+        said = f"By step, the keys that are different in the {edge} turn; null where it has no such step."
+        properties[edge] = {**changes, "description": said}
+    said = "Steps that are repeated, each turn fed by the one before."
     return _closed(properties, [REPEAT, STEPS], said)
 
 
