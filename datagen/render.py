@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class Render(Map):
-    """Adds (or replaces) a text column for each name: ``render: {prompt: "{{ task }}: {{ note }}", kind: a}``.
+    """Adds (or replaces) a text column for each name: ``render: {prompt: "{{ task }}: {{ note }}"}``.
 
     Each value is a template as prompts are: the text itself, or the path of a ``.jinja`` file. The row's
-    columns, as they come in, are its variables, and so are ``variables``. White space around the text is taken
-    off. A row without a column that a template names, or with a null where one would print it, is failed with
-    the reason.
+    columns, as they come in, are its variables, and so are ``variables``. White space around the text is
+    taken off. A row without a column that a template names, or with a null where one would print it, is
+    failed with the reason.
     """
 
     value_field: ClassVar[str | None] = "columns"
