@@ -243,13 +243,22 @@ def test_turns_are_bounded_by_what_they_hold() -> None:
     assert any("100 turns are more than 50000 values" in said for said in mistakes(text))
 
 
-def test_a_file_is_looked_at_before_its_functions_are_loaded(tmp_path: Path) -> None:
+def test_a_file_is_looked_at_before_its_functions_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What asks whether a file is trusted reads its blocks, and imports nothing that they name."""
-    (tmp_path / "harmful.py").write_text("raise SystemExit('loaded')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "harmful_map.py").write_text(
+        "open('loaded', 'w').close()\n\n\ndef go(row):\n    return row\n"
+    )
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "f.yaml"
-    block = "{repeat: 2, first: {a: {from: rows}}, steps: {a: {map: 'harmful:go', from: previous.a}}}"
+    block = "{repeat: 2, first: {a: {from: rows}}, steps: {a: {map: 'harmful_map:go', from: previous.a}}}"
     file.write_text(f"gristmill: 1\nname: t\nsteps:\n  rows: {{source: count, rows: 1}}\n  b: {block}\n")
-    assert code_in(file) == ["harmful:go"]
+    assert code_in(file) == ["harmful_map:go"]
+    assert not Path("loaded").exists()
+    assert list(loads(file.read_text()).steps) == ["rows", "a_1", "a_2"]
+    assert Path("loaded").exists(), "reading the file whole loads them"
 
 
 def test_the_schema_knows_a_block() -> None:
