@@ -39,11 +39,21 @@ def unroll(document: Document) -> None:
         _Unrolling(document).apply()
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a name stands: in which turn of which block (None: outside), and whether it may be a model's."""
+
+    block: Block | None
+    turn: int
+    takes_models: bool
+
+
 @dataclass
 class _Unrolling:
     """``homes``: the block of each repeated step. ``copies``: a place in a block -> those in the turns."""
 
     document: Document
+    models: set[str] = field(default_factory=set)
     made: dict[str, Any] = field(default_factory=dict)
     homes: dict[str, Block] = field(default_factory=dict)
     copies: dict[Path, list[Path]] = field(default_factory=dict)
@@ -52,6 +62,8 @@ class _Unrolling:
     def apply(self) -> None:
         document = self.document
         written = document.value["steps"]
+        models = document.value.get("models")
+        self.models = set(models) if isinstance(models, dict) else set()
         read = {name: read_block(document, name, block) for name, block in blocks(document).items()}
         for block in read.values():
             for step in block.steps:
@@ -98,34 +110,37 @@ class _Unrolling:
         """Add a step, with the names of others as they are called from now on."""
         self.made[name] = step
         if isinstance(step, dict):
-            for holder, key, path in _references(("steps", name), step):
-                holder[key] = self._named(holder[key], path, block, turn)
+            for holder, key, path, models in _references(("steps", name), step):
+                holder[key] = self._named(holder[key], path, _Place(block, turn, models))
 
     # --- names -----------------------------------------------------------------------------------
 
-    def _named(self, given: Any, path: Path, block: Block | None, turn: int) -> Any:
+    def _named(self, given: Any, path: Path, place: _Place) -> Any:
         if isinstance(given, str):
-            names = self._steps(given, path, block, turn)
+            names = self._steps(given, path, place)
             return names if given.endswith(ALL) else names[0]
         if not isinstance(given, list):
             return given
         found: list[Any] = []
         marks = [self.document.mark((*path, index)) for index in range(len(given))]
         for index, each in enumerate(given):
-            names = self._steps(each, (*path, index), block, turn) if isinstance(each, str) else [each]
+            names = self._steps(each, (*path, index), place) if isinstance(each, str) else [each]
             for name in names:
                 self.document.values[(*path, len(found))] = marks[index]
                 found.append(name)
         return found
 
-    def _steps(self, name: str, path: Path, block: Block | None, turn: int) -> list[str]:
+    def _steps(self, name: str, path: Path, place: _Place) -> list[str]:
         """What the name means here: itself, where it is no name of a repeated step."""
         if name.startswith(PREVIOUS):
-            return [self._before(name, path, block, turn)]
+            return [self._before(name, path, place.block, place.turn)]
         if name.endswith(ALL):
             return self._all(name, path)
         home = self.homes.get(name)
-        return [name if home is None else turned(name, turn if home is block else home.turns)]
+        # A model comes before a step of the same name, as everywhere.
+        if home is None or (place.takes_models and name in self.models):
+            return [name]
+        return [turned(name, place.turn if home is place.block else home.turns)]
 
     def _before(self, name: str, path: Path, block: Block | None, turn: int) -> str:
         step = name.removeprefix(PREVIOUS)
@@ -188,10 +203,10 @@ class _Unrolling:
                 yield from ((*target, *path[len(source) :]) for target in targets)
 
 
-def _references(path: Path, step: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, Path]]:
-    """(mapping, key, place) of each value that names other steps."""
+def _references(path: Path, step: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, Path, bool]]:
+    """(mapping, key, place, may it be a model?) of each value that names other steps."""
     verb = next((key for key in step if key in registry.verbs()), None)
-    fields = {"from"}
+    fields = {"from": False}
     held = None
     if verb is not None:
         try:
@@ -199,10 +214,14 @@ def _references(path: Path, step: dict[str, Any]) -> Iterator[tuple[dict[str, An
         except (ImportError, AttributeError, GristmillError):
             kind = None  # told when the step is read
         if kind is not None:
-            names = (name for name, of in kind.reference_fields() if of != "embedder")
-            fields |= {kind.input_field, *names}
+            fields |= {name: of == "model" for name, of in kind.reference_fields() if of != "embedder"}
+            fields[kind.input_field] = False
             if isinstance(step[verb], dict) and not is_value(kind, step[verb]):
-                yield from ((step[verb], key, (*path, verb, key)) for key in step[verb] if key in fields)
+                given = step[verb]
+                yield from ((given, key, (*path, verb, key), fields[key]) for key in given if key in fields)
             elif kind.value_field in fields:
-                held = verb
-    yield from ((step, key, (*path, key)) for key in step if key in fields or key == held)
+                held = kind.value_field
+    for key in step:
+        name = held if key == verb else key
+        if name in fields:
+            yield step, key, (*path, key), fields[name]

@@ -127,6 +127,13 @@ steps:
     assert found["last"].operator.against == ("clean_2",)
 
 
+def test_a_model_comes_before_a_step_of_the_same_name() -> None:
+    text = FILE.replace("weights: {path: m}", "fit: {engine: synthetic}").replace("model: base", "model: fit")
+    found = steps(text)
+    assert [found[f"drafts_{turn}"].operator.model for turn in (1, 2, 3)] == ["fit"] * 3
+    assert found["told_2"].inputs == ("fit_2",)
+
+
 def test_options_change_all_turns_or_one_of_them() -> None:
     found = steps(
         FILE, "steps.drafts.max_tokens=5", "steps.drafts_2.max_tokens=7", "steps.growing.first.shown.times=4",
