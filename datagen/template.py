@@ -13,7 +13,8 @@ from ..pipelines.records import Row, turns
 from .conversations import gone_on
 from .generator import Generator
 from .parsers import AnyParser, TextParser, Unparsed
-from .prompts import find_prompt
+from .prompts import Prompt, find_prompt
+from .prompts.collection import text_prompt
 from .trying import Answer, ToRequest
 
 if TYPE_CHECKING:
@@ -145,12 +146,9 @@ class Template(Generator):
         return prompt({**{name: value for name, value in row.items() if name[0] != "_"}, **self.variables})
 
 
-def system_prompt(text: str) -> Any:
+def system_prompt(text: str) -> Prompt:
     """A system prompt: plain text is a template too, without anything to fill in."""
-    from .prompts.collection import Prompt
-
-    plain = "{{" not in text and "{%" not in text and not text.endswith((".jinja", ".j2"))
-    return Prompt("(system)", text, 0) if plain else find_prompt(text)
+    return text_prompt(text, "(inline)")
 
 
 def _encodable(text: str) -> str:

@@ -36,12 +36,13 @@ class Problem:
 
 
 class SpecError(GristmillError):
-    """A pipeline file with mistakes: all of them, in the order of the file."""
+    """A pipeline file with mistakes: all of them, in the order of the file, each once."""
 
     exit_code = 2
 
     def __init__(self, problems: list[Problem]) -> None:
-        self.problems = sorted(problems, key=lambda p: (p.file, p.line, p.column))
+        # One mistake in a block that is repeated is found in each of its turns.
+        self.problems = sorted(dict.fromkeys(problems), key=lambda p: (p.file, p.line, p.column))
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

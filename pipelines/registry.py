@@ -114,6 +114,7 @@ VALUED: dict[str, str] = {
     "draw": "datagen.draw:Draw",
     "execute": "datagen.execute:Execute",
     "map": "pipelines.user_code:UserMap",
+    "render": "datagen.render:Render",
     "compute": "filters.compute:Compute",
     "score": "filters.score:Score",
     "unfold": "filters.unfold:Unfold",
@@ -151,6 +152,11 @@ def verbs() -> list[str]:
 def names(verb: str) -> list[str]:
     """The named operators of a verb; empty where the verb's value is a parameter."""
     return sorted({*NAMED.get(verb, {}), *added().get(verb, {})})
+
+
+def declared(verb: str, value: object) -> type[Operator] | None:
+    """Like :func:`find`, but no function of the user's is loaded: for the parameters that a step of this kind may have."""
+    return load(VALUED[verb]) if verb in VALUED else find(verb, value)
 
 
 def find(verb: str, value: object) -> type[Operator] | None:

@@ -31,13 +31,15 @@ class Prompt:
         """Of the text, front matter included (32 hex digits)."""
         return blake2b(self.source.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
-    def renderer(self) -> Callable[[Mapping[str, Any]], str]:
-        """Compile once: a function from a row to the prompt. Raises DataError, and so does the function."""
+    def renderer(self, *, nulls: bool = True) -> Callable[[Mapping[str, Any]], str]:
+        """Compile once: a function from a row to the prompt. Raises DataError, and so does the function.
+
+        ``nulls``: may it print a null (as ``None``)?
+        """
         from .environment import compiled, rendered
 
-        template = compiled(
-            _VERSION.sub("", self.source, count=1) if self.version else self.source, self.name
-        )
+        source = _VERSION.sub("", self.source, count=1) if self.version else self.source
+        template = compiled(source, self.name, nulls=nulls)
         return lambda row: rendered(template, row, self.name).strip()
 
 
@@ -64,6 +66,15 @@ def find_prompt(reference: str) -> Prompt:
         f"template {reference!r}: no prompt of that name; {hint} A path ends with .jinja; a prompt written in the "
         "pipeline file has {{ a column }} in it"
     )
+
+
+def text_prompt(text: str, name: str) -> Prompt:
+    """The template that a text is, with or without anything to fill in; ``.jinja`` and ``.j2`` end a file's path.
+
+    ``name``: what errors call the text. Raises DataError where a file cannot be read.
+    """
+    plain = "{{" not in text and "{%" not in text
+    return find_prompt(text) if plain and text.endswith((".jinja", ".j2")) else _prompt(name, text)
 
 
 def _read(path: Path) -> str:

@@ -76,9 +76,9 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
-    def __init__(self) -> None:
+    def __init__(self, *, nulls: bool = True) -> None:
         # Optimized, a chain of filters over a constant is evaluated again for each of them.
-        super().__init__(undefined=StrictUndefined, optimized=False, finalize=shown)
+        super().__init__(undefined=StrictUndefined, optimized=False, finalize=shown if nulls else _no_null)
         self.globals = {name: self.globals[name] for name in _FUNCTIONS}
         for name in _LEFT_OUT:
             self.filters.pop(name, None)
@@ -131,6 +131,12 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         return checked(super().call_binop(context, operator, left, right))
 
 
+def _no_null(value: Any) -> Any:
+    if value is None:
+        raise SecurityError("it would print a null: say what stands in its place, as in {{ name or '' }}")
+    return shown(value)
+
+
 def _around(name: str, node: nodes.Node) -> nodes.Filter:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno, environment=node.environment)
 
@@ -153,11 +159,14 @@ def _count_lists(node: nodes.Node) -> None:
                     setattr(node, field, _around(_LIST, child))
 
 
-def compiled(source: str, name: str) -> Template:
-    """The template, ready to render. Raises DataError, naming the line, where it cannot be."""
+def compiled(source: str, name: str, *, nulls: bool = True) -> Template:
+    """The template, ready to render. ``nulls``: may it print a null (as ``None``)?
+
+    Raises DataError, naming the line, where it cannot be.
+    """
     try:
         begin()
-        return PromptEnvironment().from_string(source)
+        return PromptEnvironment(nulls=nulls).from_string(source)
     except (SyntaxError, RecursionError):
         raise DataError(f"template {name}: it is nested too deeply") from None
     except (TemplateError, MemoryError, ValueError, OverflowError) as error:

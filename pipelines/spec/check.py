@@ -32,7 +32,7 @@ def check(document: Document) -> PipelineSpec:
     declared = raw.get("models")
     names = declared if isinstance(declared, dict) else {}
     models: dict[str, ModelSpec | None] = {name: read.get(name) for name in names}
-    steps = _steps(document, raw)
+    steps = _steps(document, raw, models)
     check_graph(document, steps, models)
     if header is not None:
         check_loop(document, header.loop, steps, models)
@@ -64,9 +64,9 @@ def _header(document: Document, raw: dict[str, Any]) -> PipelineSpec | None:
         return None
 
 
-def _steps(document: Document, raw: dict[str, Any]) -> dict[str, Draft]:
+def _steps(document: Document, raw: dict[str, Any], models: dict[str, ModelSpec | None]) -> dict[str, Draft]:
     given = raw.get("steps")
     if not isinstance(given, dict) or not given:
         document.blame(("steps",), f"required: a mapping of step names to steps; found {brief(given)}")
         return {}
-    return {name: read_step(document, name, step) for name, step in given.items()}
+    return {name: read_step(document, name, given, models) for name in given}

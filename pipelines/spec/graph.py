@@ -187,7 +187,7 @@ def check_loop(document: Document, loop: Loop, steps: Drafts, models: Models) ->
                 path, f"{base!r} is served by {model.engine!r}, which cannot take a student's adapter"
             )
         below, _ = serving(student, steps, models)
-        if below is not None and model is not None and below != model:
+        if below is not None and model is not None and _served(below) != _served(model):
             document.blame(
                 path, f"{student!r} is trained on another model than {base!r}, and cannot stand in for it"
             )
@@ -200,6 +200,11 @@ def check_loop(document: Document, loop: Loop, steps: Drafts, models: Models) ->
         )
     if loop.when is not None:
         _condition(document, loop.when, steps)
+
+
+def _served(model: ModelSpec) -> dict[str, object]:
+    """All of a model but how it is asked."""
+    return model.model_dump(exclude={"sampling"})
 
 
 def _condition(document: Document, text: str, steps: Drafts) -> None:

@@ -15,6 +15,7 @@ from .document import Path as Place
 from .locate import locate
 from .model import PipelineSpec
 from .overrides import override
+from .repeat import unroll
 from .training_file import expand, is_training
 from .variables import substitute
 
@@ -62,9 +63,14 @@ def _made(document: Document, overrides: Sequence[str]) -> PipelineSpec:
 
 
 def _filled(document: Document, overrides: Sequence[str]) -> Document:
-    """The document with overrides and variables put in. What it holds of secrets is known from here on."""
+    """The document with overrides and variables put in, and blocks unrolled.
+
+    What it holds of secrets is known from here on.
+    """
     learn("", document.value)
-    override(document, overrides)
+    later = override(document, overrides)
+    unroll(document)
+    override(document, later)
     substitute(document)
     learn("", document.value)
     expand(document)

@@ -79,6 +79,9 @@ class WeightsModel(Frozen):
     none."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The engine's own options, which stand beside the other keys in the file."""
+    sampling: dict[str, Any] = Field(default_factory=dict)
+    """Sampling parameters of every step that asks this model, unless the step sets its own: temperature,
+    top_p, min_p, max_tokens, and so on."""
 
 
 class VllmModel(WeightsModel):
@@ -102,6 +105,9 @@ class OpenAIModel(Frozen):
     """Engine that serves the model."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The engine's own options, which stand beside the other keys in the file."""
+    sampling: dict[str, Any] = Field(default_factory=dict)
+    """Sampling parameters of every step that asks this model, unless the step sets its own: temperature,
+    top_p, min_p, max_tokens, and so on."""
 
 
 class SyntheticModel(Frozen):
@@ -111,6 +117,9 @@ class SyntheticModel(Frozen):
     """Engine that serves the model."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The engine's own options, which stand beside the other keys in the file."""
+    sampling: dict[str, Any] = Field(default_factory=dict)
+    """Sampling parameters of every step that asks this model, unless the step sets its own: temperature,
+    top_p, min_p, max_tokens, and so on."""
 
 
 class EmbedderModel(Frozen):

@@ -11,6 +11,7 @@ from .document import Document, Path
 from .messages import blame_all
 from .model import MODEL_KINDS, ModelSpec
 from .nearest import brief, suggestion
+from .sampling import sampling_model
 from .steps import check_name
 
 
@@ -56,7 +57,7 @@ def _read(document: Document, path: Path, given: Any) -> ModelSpec | None:
     more = {key: value for key, value in given.items() if key not in own}
     options = options_model(engine)
     names = {*kind.model_fields, *options.model_fields} - {"options"}
-    sound = True
+    sound = "sampling" not in own or _sampling(document, (*path, "sampling"), own)
     try:
         checked = options.model_validate(more)
         own["options"] = checked.model_dump(mode="json", exclude_unset=True)
@@ -69,3 +70,18 @@ def _read(document: Document, path: Path, given: Any) -> ModelSpec | None:
         blame_all(document, path, error, kind, more=names)
         return None
     return model if sound else None
+
+
+def _sampling(document: Document, path: Path, own: dict[str, Any]) -> bool:
+    """Check a model's ``sampling``, and leave the values that are given. False where one is wrong."""
+    kind = sampling_model()
+    given = own["sampling"]
+    try:
+        own["sampling"] = kind.model_validate({} if given is None else given).model_dump(
+            mode="json", exclude_unset=True
+        )
+    except ValidationError as error:
+        own["sampling"] = {}
+        blame_all(document, path, error, kind)
+        return False
+    return True

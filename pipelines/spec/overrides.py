@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import Problem, SpecError
 from ..secrets import learn
+from .blocks import is_turn, repeated_steps
 from .document import Document, Mark, Path, field_of, parse
 from .model import PipelineSpec
 from .nearest import suggestion
@@ -16,10 +17,17 @@ from .training_file import is_training
 _CLOSED = {"steps", "models", "vars"}
 
 
-def override(document: Document, settings: Sequence[str]) -> None:
-    """Apply ``path=value`` settings in order; mistakes are noted, and point at the option."""
+def override(document: Document, settings: Sequence[str]) -> list[str]:
+    """Apply ``path=value`` settings in order; mistakes are noted, and point at the option.
+
+    Returns those for one turn of a repeated step, which is there when :func:`~.repeat.unroll` has made it.
+    """
+    later: list[str] = []
     for setting in settings:
         name, sign, text = setting.partition("=")
+        if is_turn(document, _step_of(name)):
+            later.append(setting)
+            continue
         learn(name.rpartition(".")[2].strip(), text.strip())
         # Mistakes repeat the option, but no address, which may hold anything.
         option = f"--set {name}=..." if "://" in text or "@" in text else f"--set {setting}"
@@ -34,7 +42,20 @@ def override(document: Document, settings: Sequence[str]) -> None:
             document.problems.extend(error.problems)
             continue
         document.problems.extend(given.problems)
-        _put(document, name.strip(), given, option)
+        _put(document, _repeated(document, name.strip()), given, option)
+    return later
+
+
+def _step_of(name: str) -> str:
+    """The step that a path leads to; empty where it leads elsewhere."""
+    section, _, rest = name.strip().partition(".")
+    return rest.partition(".")[0] if section == "steps" else ""
+
+
+def _repeated(document: Document, name: str) -> str:
+    """The path, through its block where it names a repeated step alone."""
+    block = repeated_steps(document).get(_step_of(name))
+    return name if block is None else name.replace("steps.", f"steps.{block}.steps.", 1)
 
 
 def _put(document: Document, name: str, given: Document, option: str) -> None:
@@ -56,7 +77,7 @@ def _put(document: Document, name: str, given: Document, option: str) -> None:
                 )
             key: str | int = int(part)
         elif isinstance(holder, dict):
-            known = _known(path, holder)
+            known = _known(document, path, holder)
             if known is not None and part not in known:
                 return refuse(field_of((*path, part)), suggestion(part, known), column)
             key = part
@@ -74,12 +95,12 @@ def _put(document: Document, name: str, given: Document, option: str) -> None:
     return None
 
 
-def _known(path: Path, holder: dict[str, Any]) -> set[str] | None:
+def _known(document: Document, path: Path, holder: dict[str, Any]) -> set[str] | None:
     """The names that may follow ``path``; None where the check of the file itself decides."""
     if not path and not is_training(holder):
         return {*PipelineSpec.model_fields, "vars", *holder}
     if len(path) == 1 and path[0] in _CLOSED:
-        return set(holder)
+        return {*holder, *(repeated_steps(document) if path[0] == "steps" else ())}
     return None
 
 

@@ -8,9 +8,11 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from .. import registry
 from ..operator import Operator, Source
+from .blocks import EDGES, MAX_TURNS, REPEAT, STEPS
 from .docstrings import plain, read
 from .model import MODEL_KINDS, NAME_PATTERN, VARS, PipelineSpec, StepKeys
 from .models import options_model
+from .sampling import sampling_model
 from .training_file import DATA, HEADER, ROWS
 
 REFERENCE = "#/$defs/{model}"
@@ -44,7 +46,7 @@ def schema() -> Schema:
         "propertyNames": names,
         "minProperties": 1,
         "description": properties["steps"]["description"],
-        "additionalProperties": {"oneOf": _steps(definitions)},
+        "additionalProperties": {"oneOf": [*_steps(definitions), _block()]},
     }
     for unused in (
         "VllmModel",
@@ -124,6 +126,9 @@ def _model(engine: str, definitions: dict[str, Any]) -> Schema:
     )
     properties = {**options.get("properties", {}), **own["properties"]}
     properties.pop("options")
+    if "sampling" in properties:
+        sampling = sampling_model().model_json_schema(ref_template=REFERENCE, schema_generator=_Quiet)
+        properties["sampling"] = {**_taken(sampling, definitions), **_said(properties["sampling"])}
     properties["engine"] = {"const": engine, "description": (kind.__doc__ or "").strip()}
     required = [*own.get("required", []), *options.get("required", [])]
     if engine == "vllm":
@@ -144,6 +149,27 @@ def _steps(definitions: dict[str, Any]) -> list[Schema]:
             own = {"type": "string", "pattern": ":", "description": "Your own function, as module:function."}
             steps.append(_step(verb, own, registry.load(registry.USER_FUNCTION[verb]), definitions))
     return steps
+
+
+def _block() -> Schema:
+    """A block of steps that is repeated, in the place of a step."""
+    step = {"$ref": "#/properties/steps/additionalProperties"}
+    changes = {"type": "object", "additionalProperties": {"type": ["object", "null"]}}
+    properties: Schema = {
+        REPEAT: {"type": "integer", "minimum": 1, "maximum": MAX_TURNS, "description": "How many turns."},
+        STEPS: {
+            "type": "object",
+            "propertyNames": {"pattern": NAME_PATTERN},
+            "minProperties": 1,
+            "description": "The steps of a turn, by name.",
+            "additionalProperties": step,
+        },
+    }
+    for edge in EDGES:
+        said = f"By step, the keys that are different in the {edge} turn; null where it has no such step."
+        properties[edge] = {**changes, "description": said}
+    said = "Steps that are repeated, each turn fed by the one before."
+    return _closed(properties, [REPEAT, STEPS], said)
 
 
 def _step(verb: str, value: Schema, kind: type[Operator], definitions: dict[str, Any]) -> Schema:
@@ -183,6 +209,10 @@ def _step_keys() -> dict[str, Any]:
         allowed = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
         keys[name] = {"description": schema["description"], **allowed}
     return keys
+
+
+def _said(schema: Schema) -> Schema:
+    return {key: schema[key] for key in ("description", "title") if key in schema}
 
 
 def _taken(schema: Schema, definitions: dict[str, Any]) -> Schema:

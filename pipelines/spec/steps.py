@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_origin
 
@@ -13,8 +14,9 @@ from ..errors import GristmillError
 from ..operator import Evaluate, Operator, Source
 from .document import Document, Path
 from .messages import blame_all
-from .model import NAME_PATTERN, OnFailure, StepSpec
+from .model import NAME_PATTERN, ModelSpec, OnFailure, StepSpec
 from .nearest import brief, suggestion
+from .sampling import inherited
 
 #: Keys of a step that are not parameters of its operator.
 RESERVED = ("from", "on_failure", "seed")
@@ -71,9 +73,11 @@ def check_name(document: Document, path: Path) -> None:
         )
 
 
-def read_step(document: Document, name: str, raw: Any) -> Draft:
-    """The step called ``name``; mistakes are noted in the document."""
-    draft = Draft(name)
+def read_step(
+    document: Document, name: str, steps: Mapping[str, Any], models: Mapping[str, ModelSpec | None]
+) -> Draft:
+    """The step called ``name`` of those that are written; mistakes are noted in the document."""
+    draft, raw = Draft(name), steps[name]
     check_name(document, draft.path)
     if not isinstance(raw, dict):
         document.blame(
@@ -86,7 +90,7 @@ def read_step(document: Document, name: str, raw: Any) -> Draft:
     _operator(document, draft, raw)
     if draft.kind is not None:
         _inputs(document, draft, raw)
-        _validate(document, draft)
+        _validate(document, draft, inherited(draft.kind, draft.params, steps, models))
     return draft
 
 
@@ -136,7 +140,7 @@ def _operator(document: Document, draft: Draft, raw: dict[str, Any]) -> None:
         return
     # The verb's own value is a parameter, or a mapping of parameters.
     held = draft.kind.value_field
-    if isinstance(draft.value, dict) and not _is_value(draft.kind, draft.value):
+    if isinstance(draft.value, dict) and not is_value(draft.kind, draft.value):
         for key, value in draft.value.items():
             if key in draft.params:
                 document.blame(
@@ -152,7 +156,7 @@ def _operator(document: Document, draft: Draft, raw: dict[str, Any]) -> None:
         draft.kind = None
 
 
-def _is_value(kind: type[Operator], given: dict[str, Any]) -> bool:
+def is_value(kind: type[Operator], given: dict[str, Any]) -> bool:
     """Is a mapping after the verb the one parameter that the verb's value fills, rather than all parameters?"""
     if kind.value_field is None:
         return False
@@ -195,13 +199,13 @@ def _inputs(document: Document, draft: Draft, raw: dict[str, Any]) -> None:
         document.blame(path, f"expected the name of a step; found {brief(given)}")
 
 
-def _validate(document: Document, draft: Draft) -> None:
-    """Make the operator from its parameters."""
+def _validate(document: Document, draft: Draft, defaults: dict[str, Any]) -> None:
+    """Make the operator from its parameters, and from ``defaults`` that it does not give itself."""
     assert draft.kind is not None
     held = draft.kind.value_field
     more = {*RESERVED, draft.kind.input_field} - ({"from"} if issubclass(draft.kind, Source) else set())
     try:
-        draft.operator = draft.kind.model_validate(draft.params)
+        draft.operator = draft.kind.model_validate({**defaults, **draft.params})
     except ValidationError as error:
         names = {*more, *draft.kind.model_fields} - {held}
         for key in [

@@ -22,16 +22,30 @@ def substitute(document: Document) -> None:
     """Put the variables of ``document`` into its texts; mistakes are noted in the document."""
     if not isinstance(document.value, dict):
         return
-    given = document.value.get("vars")
-    if given is None:
-        given = {}
-    if not isinstance(given, dict):
-        document.blame(("vars",), f"should be a mapping of names to values; found {brief(given)}")
-        given = {}
+    given = _given(document)
     values = _Variables(document, given)
     resolved = {name: values.of(name) for name in given}
     for key, value in document.value.items():
         document.value[key] = resolved if key == "vars" else values.put(value, (key,))
+
+
+def value_at(document: Document, path: Path) -> Any:
+    """The value at ``path`` with its variables put in, before those of the whole document are.
+
+    Mistakes are noted in the document. Raises KeyError where nothing is at ``path``.
+    """
+    return _Variables(document, _given(document)).put(document.get(path), path)
+
+
+def _given(document: Document) -> dict[str, Any]:
+    """The variables as they are written."""
+    given = document.value.get("vars")
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        document.blame(("vars",), f"should be a mapping of names to values; found {brief(given)}")
+        return {}
+    return given
 
 
 class _Undefined(Exception):

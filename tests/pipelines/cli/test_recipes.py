@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,21 @@ def test_each_recipe_is_complete(name: str) -> None:
     text = recipes()[name].read_text()
     assert text.startswith("# ")
     assert f"gristmill run {name}" in text, "say in the header how it is run"
+
+
+@pytest.mark.parametrize("name", list(recipes()))
+def test_each_recipe_can_be_read_at_one_sitting(name: str) -> None:
+    """Short lines, a short header with the paper and the variables that matter, and no text put together in SQL."""
+    text = recipes()[name].read_text()
+    header = text[: text.index("\ngristmill: 1")]
+    assert [line for line in text.splitlines() if len(line) > 110] == []
+    assert len(header.splitlines()) <= 15
+    assert "arXiv" in header
+    assert "chr(10)" not in text
+    told = set(re.findall(r"vars\.(\w+)", text))
+    declared = set(read(recipes()[name]).value.get("vars") or {})
+    assert told <= declared, "named, and no variable"
+    assert not declared or re.search(r"vars\.\w+", header), "say which variables matter"
 
 
 @pytest.mark.parametrize("name", list(recipes()))

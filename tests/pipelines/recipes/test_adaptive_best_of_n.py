@@ -50,8 +50,9 @@ def test_a_sure_answer_stays_and_the_others_are_tried_again(
         "said": {"engine": "openai", "url": teach(say, talk=True).url, "model": "said"},
     }
     # A model of random weights learns to judge as it should, and has nothing to judge: another answers, and says what it thinks.
-    for name in ("answered", "tried1", "judged1", "tried2", "judged2", "tried3", "judged3"):
-        spec["steps"][name]["model"] = "said"
+    spec["steps"]["answered"]["model"] = "said"
+    for name in ("tried", "judged"):
+        spec["steps"]["answering"]["steps"][name]["model"] = "said"
     for step, stage in (("prompts", "learn"), ("tests", "answer")):
         prompts = [{"prompt": f"{stage}: {name}", "constraints": '[{"kind": "no_commas"}]'} for name in well]
         (tmp_path / f"{stage}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in prompts))

@@ -220,11 +220,11 @@ def test_a_recipe_of_turns_ends_well_where_no_row_reaches_the_last(
         teacher=lambda messages: fenced("1 + 1") if len(messages) == 1 else "The answer is 2.",
     )  # fmt: skip
     assert [row["turns"] for row in rows(act, "distinct")] == [2]
-    assert rows(act, "seen2") == rows(act, "turn3") == []
+    assert rows(act, "seen_2") == rows(act, "turn_3") == []
     (tmp_path / "run").rename(tmp_path / "codeact")
     iad = made("iad", f"vars.problems={tmp_path}/rows.jsonl", teacher=lambda prompt: fenced(plus(1, "x + 1")))
     assert [row["turn"] for row in rows(iad, "unique")] == [1]
-    assert rows(iad, "best3") == []
+    assert rows(iad, "best_3") == []
 
 
 def test_iad(made: Callable[..., Any], tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_iad(made: Callable[..., Any], tmp_path: Path) -> None:
     assert {row["prompt"]: row["turn"] for row in rows(run, "unique")} == {
         "Write `plus1(x)`.": 1, "Write `plus2(x)`.": 2
     }  # fmt: skip
-    assert rows(run, "best3")[0]["passed_fraction"] == pytest.approx(0.6)
+    assert rows(run, "best_3")[0]["passed_fraction"] == pytest.approx(0.6)
 
 
 def test_llm_code_cleaning(made: Callable[..., Any], box: Sandbox, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def columns(recipe: str, step: str, rows: list[dict[str, Any]]) -> dict[str, lis
 
 
 @pytest.mark.parametrize("recipe", EVOLVING)
-@pytest.mark.parametrize("step", ["fit1", "fit2"])
+@pytest.mark.parametrize("step", ["fit_1", "fit_2"])
 def test_evolutions_that_gained_nothing_are_eliminated(recipe: str, step: str, context: Any) -> None:
     task = "Write a function that adds two numbers."
     better = "Write a function that adds two numbers and refuses anything that is not a number."
@@ -53,7 +53,7 @@ def test_evolutions_that_gained_nothing_are_eliminated(recipe: str, step: str, c
     ]
     rows = [{"prompt": task, "evolved": evolved, "gain": gain} for evolved, gain, _ in cases]
     assert kept(recipe, step, context, rows) == [expected for _, _, expected in cases]
-    made = columns(recipe, "tasks1", rows[:1])
+    made = columns(recipe, "harder_1", rows[:1])
     assert made == {"parent_prompt": [task], "prompt": [better]}
 
 
@@ -70,9 +70,9 @@ def test_an_answer_that_only_apologises_shows_a_bad_task(context: Any) -> None:
 @pytest.mark.parametrize(
     ("recipe", "draw", "template", "column"),
     [
-        ("evol_instruct", "drawn1", "evolve_instruction", "operation"),
-        ("code_evol_instruct", "drawn1", "evolve_code_task", "operation"),
-        ("genetic_instruct", "marked1", "evolve_code_task", "operation"),
+        ("evol_instruct", "drawn_1", "evolve_instruction", "operation"),
+        ("code_evol_instruct", "drawn_1", "evolve_code_task", "operation"),
+        ("genetic_instruct", "marked_1", "evolve_code_task", "operation"),
         ("tasks_from_text", "drawn", "task_from_text", "task"),
         ("lamini", "guided", "guided_tasks", "guide"),
     ],
@@ -85,7 +85,7 @@ def test_each_drawn_kind_has_words_of_its_own(recipe: str, draw: str, template: 
 
 
 @pytest.mark.parametrize(
-    ("recipe", "step"), [("code_evol_instruct", "coded"), ("genetic_instruct", "coded2")]
+    ("recipe", "step"), [("code_evol_instruct", "coded"), ("genetic_instruct", "coded_2")]
 )
 def test_the_first_code_block_of_an_answer_is_checked(recipe: str, step: str) -> None:
     responses = [
@@ -101,11 +101,11 @@ def test_the_first_code_block_of_an_answer_is_checked(recipe: str, step: str) ->
 
 def test_the_fit_of_a_generation_are_the_parents_of_the_next(context: Any) -> None:
     found = steps("genetic_instruct")
-    assert found["people1"].inputs == ("seeds", "fit1")
-    assert found["mates1"].operator.pool == "seeds"
-    assert (found["mates2"].operator.pool, found["mates2"].inputs) == ("people1", ("people1",))
-    assert found["marked2"].inputs == ("people1",)
-    assert found["born2"].inputs == ("crossed2", "mutated2")
+    assert found["people_1"].inputs == ("seeds", "fit_1")
+    assert found["mates_1"].operator.pool == "seeds"
+    assert (found["mates_2"].operator.pool, found["mates_2"].inputs) == ("people_1", ("people_1",))
+    assert found["marked_2"].inputs == ("people_1",)
+    assert found["born_2"].inputs == ("crossed_2", "mutated_2")
     rows = [
         {"judged": judged, "passed": passed, "code": code}
         for judged, passed, code in [
@@ -115,22 +115,22 @@ def test_the_fit_of_a_generation_are_the_parents_of_the_next(context: Any) -> No
             ("right", True, " "),
         ]
     ]
-    assert kept("genetic_instruct", "fit1", context, rows) == [True, False, False, False]
+    assert kept("genetic_instruct", "fit_1", context, rows) == [True, False, False, False]
 
 
 def test_new_tasks_give_way_to_the_pool_and_what_needs_a_picture_goes(context: Any) -> None:
     found = steps("self_instruct")
-    assert found["pool1"].inputs == ("seeds", "fit1")
-    assert found["pool2"].inputs == ("pool1", "fit2")
-    assert found["shown2"].operator.pool == "pool1"
-    assert found["pool1"].operator.threshold == 0.7
+    assert found["pool_1"].inputs == ("seeds", "fit_1")
+    assert found["pool_2"].inputs == ("pool_1", "fit_2")
+    assert found["shown_2"].operator.pool == "pool_1"
+    assert found["pool_1"].operator.threshold == 0.7
     prompts = [
         "Describe what this picture shows.",
         "Draw a map of Rome.",
         "Name a withdrawal symptom.",
         "Short?",
     ]
-    assert kept("self_instruct", "fit1", context, [{"prompt": prompt} for prompt in prompts]) == [
+    assert kept("self_instruct", "fit_1", context, [{"prompt": prompt} for prompt in prompts]) == [
         False, False, True, False,
     ]  # fmt: skip
 

@@ -185,7 +185,7 @@ def test_code_soliloquies(recipe: Any) -> None:
         return f"Tutor: No, it is {shown[1]}." if shown else "Tutor: Go on.\nStudent: Thanks."
 
     run = recipe("code_soliloquies", teacher, {}, questions=additions(1, 2, 3))
-    assert len(rows(run, "told3")) == 2, "the one whose programs fail is gone"
+    assert len(rows(run, "told_3")) == 2, "the one whose programs fail is gone"
     [row] = rows(run, "distinct")
     assert (row["question"], row["calculations"]) == ("What is 1 + 10?", 1)
     assert row["talk"].splitlines() == [

@@ -1,0 +1,111 @@
+"""Reads blocks of steps that are repeated: how many turns, which steps, what is different at the ends."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from .document import MAX_VALUES, Document, Path
+from .nearest import brief, suggestion
+from .variables import value_at
+
+REPEAT, STEPS = "repeat", "steps"
+#: The turns that have changes of their own.
+EDGES = ("first", "last")
+MAX_TURNS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block as far as it could be read. ``first``, ``last``: step -> its changes, None for no such step."""
+
+    name: str
+    turns: int
+    steps: dict[str, Any]
+    first: dict[str, Any]
+    last: dict[str, Any]
+
+    def changes(self, step: str, turn: int) -> list[tuple[str, Any]]:
+        """("first" or "last", what that turn has in the place of the step's own keys)."""
+        edges = (("first", 1, self.first), ("last", self.turns, self.last))
+        return [(edge, changes[step]) for edge, at, changes in edges if turn == at and step in changes]
+
+    def has(self, step: str, turn: int) -> bool:
+        """Is there such a step in this turn?"""
+        return step in self.steps and all(change is not None for _, change in self.changes(step, turn))
+
+
+def turned(step: str, turn: int) -> str:
+    """What a step of a block is called in one of its turns."""
+    return f"{step}_{turn}"
+
+
+def blocks(document: Document) -> dict[str, dict[str, Any]]:
+    """The blocks of a file as they are written, by name."""
+    steps = document.value.get("steps") if isinstance(document.value, dict) else None
+    given = steps if isinstance(steps, dict) else {}
+    return {name: each for name, each in given.items() if isinstance(each, dict) and REPEAT in each}
+
+
+def repeated_steps(document: Document) -> dict[str, str]:
+    """The steps that are repeated, each with the name of its block."""
+    written = {name: block.get(STEPS) for name, block in blocks(document).items()}
+    return {step: name for name, steps in written.items() if isinstance(steps, dict) for step in steps}
+
+
+def is_turn(document: Document, name: str) -> bool:
+    """Is this what a step of a block is called in one of its turns?"""
+    numbered = re.fullmatch(r"(.+)_[0-9]+", name)
+    return numbered is not None and numbered[1] in repeated_steps(document)
+
+
+def read_block(document: Document, name: str, block: dict[str, Any]) -> Block:
+    """The block called ``name``; mistakes are noted in the document."""
+    path = ("steps", name)
+    known = (REPEAT, *EDGES, STEPS)
+    for key in block:
+        if key not in known:
+            document.blame((*path, key), f"unknown key of a block: {suggestion(key, known)}", key=True)
+    steps = block.get(STEPS)
+    if not isinstance(steps, dict) or not steps:
+        said = f"required: the steps to repeat, by name; found {brief(steps)}"
+        document.blame((*path, STEPS), said, at=(*path, STEPS) if STEPS in block else path)
+        steps = {}
+    for step, given in steps.items():
+        if isinstance(given, dict) and REPEAT in given:
+            said = "a block in a block is not possible: write the inner steps out"
+            document.blame((*path, STEPS, step, REPEAT), said, key=True)
+    edges = [_edge(document, (*path, edge), block.get(edge), steps) for edge in EDGES]
+    return Block(name, _turns(document, (*path, REPEAT)), steps, *edges)
+
+
+def _turns(document: Document, path: Path) -> int:
+    """How many turns; one where that cannot be told, so that the steps are still checked."""
+    turns = value_at(document, path)
+    if isinstance(turns, bool) or not isinstance(turns, int) or not 1 <= turns <= MAX_TURNS:
+        said = f"expected how often, a whole number from 1 to {MAX_TURNS}; found {brief(turns)}"
+        document.blame(path, said)
+        return 1
+    size = sum(1 for place in document.values if place[:2] == path[:2])
+    if turns * size > MAX_VALUES:
+        document.blame(path, f"{turns} turns are more than {MAX_VALUES} values")
+        return 1
+    return turns
+
+
+def _edge(document: Document, path: Path, given: Any, steps: dict[str, Any]) -> dict[str, Any]:
+    """The changes under ``first`` or ``last`` that can be read."""
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        said = f"expected, by step, the keys that are different in this turn; found {brief(given)}"
+        document.blame(path, said)
+        return {}
+    for name, change in given.items():
+        if name not in steps:
+            document.blame((*path, name), f"no step of this block: {suggestion(name, steps)}", key=True)
+        elif change is not None and not isinstance(change, dict):
+            said = f"expected the keys that are different in this turn, or null; found {brief(change)}"
+            document.blame((*path, name), said)
+    return {name: change for name, change in given.items() if change is None or isinstance(change, dict)}
