@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..operator import Operator
 from ..spec.model import OnFailure, PipelineSpec
@@ -59,7 +60,7 @@ class PlannedStep:
     on_failure: OnFailure = "continue"
     content: Mapping[str, str] = field(default_factory=dict)
     #: The whole canonical request that was hashed: what `--against` compares.
-    request: Mapping[str, object] = field(default_factory=dict)
+    request: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def folder(self) -> str:

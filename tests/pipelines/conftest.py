@@ -70,15 +70,19 @@ class RunBuilder:
             store.finish(operator=operator, one_to_one=False, seconds=seconds, summary=dict(summary or {}))
         self.steps[name] = {
             "fingerprint": fingerprint,
-            "operator": operator,
-            "version": 1,
-            "params": dict(params or {}),
+            "request": {
+                "operator": operator,
+                "version": 1,
+                "params": dict(params or {}),
+                "content": {"template": "b" * 64} if operator.startswith("generate") else {},
+                "models": {"model": [{"digest": digest} for digest in (models or {}).values()]},
+                "seed": 17,
+                "inputs": [self.steps[each]["fingerprint"] for each in inputs],
+                "reads": {},
+            },
             "from": list(inputs),
-            "reads": [],
-            "models": dict(models or {}),
-            "seed": 17,
-            "depends": list(inputs),
-            "content": {"template": "b" * 64} if operator.startswith("generate") else {},
+            "models": {"model": list(models or {})},
+            "reads": {},
         }
         self.tables[name] = going_on(outcomes)
 
