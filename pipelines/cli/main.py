@@ -98,8 +98,11 @@ def _dispatch(given: list[str]) -> int:
     at = given.index(command)
     parser.parse_args([*given[:at], command])
     module = importlib.import_module(f".{command}", __package__)
+    what = COMMANDS[command]
     its = argparse.ArgumentParser(
-        prog=f"gristmill {command}", description=COMMANDS[command].capitalize() + "."
+        prog=f"gristmill {command}",
+        description=f"{what[0].upper()}{what[1:]}.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.configure(its)
     its.add_argument("--debug", action="store_true", help="show where an error comes from")
