@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from .operator import Context
 
 _BATCH_ROWS = 8192
-_MAKERS = (list, tuple, Iterable, Iterator, typing.Sequence, typing.Generator)
 
 
 class _UserStep(Operator):

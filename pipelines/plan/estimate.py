@@ -141,11 +141,11 @@ def measured(plan: Plan, run: RunDirectory | None) -> Speeds:
         for name, record in each.plan["steps"].items():
             store = run.step(name, record["fingerprint"]) if run else None
             if store is not None and store.complete:
-                _measure(speeds, plan, name, record, store)
+                _measure(speeds, plan, record, store)
     return speeds
 
 
-def _measure(speeds: Speeds, plan: Plan, name: str, record: Mapping[str, Any], store: StepStore) -> None:
+def _measure(speeds: Speeds, plan: Plan, record: Mapping[str, Any], store: StepStore) -> None:
     usage, seconds = store.manifest["usage"], float(store.manifest["seconds"])
     models = [model for model in model_digests(record) if model in plan.models]
     if seconds > 0 and len(models) == 1 and usage["completion_tokens"]:

@@ -118,7 +118,6 @@ class _Maker:
         trained = [name for name, kind in kinds.items() if kind == "train"]
         return PlannedStep(
             name=step.name,
-            verb=step.verb,
             label=step.label,
             operator=operator,
             fingerprint=fingerprint_of(request),
@@ -128,7 +127,6 @@ class _Maker:
             models=kinds,
             depends=tuple(dict.fromkeys([*step.inputs, *read, *trained])),
             on_failure=step.on_failure or self.spec.on_failure,
-            content=content,
             request=request,
         )
 

@@ -43,12 +43,11 @@ class PlannedStep:
 
     ``inputs``: steps whose rows come in (``from`` or ``tasks``). ``reads``: steps whose rows other
     parameters name. ``models``: every model it names -> "model", "train" (a train step) or
-    "embedder". ``depends``: all steps that must be done before. ``content``: digests of files,
-    templates and functions. ``fingerprint``: 64 hex digits over everything that decides its rows.
+    "embedder". ``depends``: all steps that must be done before. ``fingerprint``: 64 hex digits over
+    everything that decides its rows.
     """
 
     name: str
-    verb: str
     label: str
     operator: Operator
     fingerprint: str
@@ -58,7 +57,6 @@ class PlannedStep:
     models: Mapping[str, str] = field(default_factory=dict)
     depends: tuple[str, ...] = ()
     on_failure: OnFailure = "continue"
-    content: Mapping[str, str] = field(default_factory=dict)
     #: The whole canonical request that was hashed: what `--against` compares.
     request: Mapping[str, Any] = field(default_factory=dict)
 
