@@ -29,9 +29,13 @@ RUNNING = {
     "score": ("bad: {score: [mean_logprob], from: rows}", "needs the column 'logprobs'"),
     "score of a function": ("bad: {score: 'faults:wrong', from: rows}", "must return an Arrow array"),
     "map of a function": ("bad: {map: 'faults:renamed', from: rows}", "changed the column '_id'"),
-    "in a chain": (
-        'more: {compute: {twice: "2 * number"}, from: rows}\n  bad: {keep: "twic > 1", from: more}',
-        "no column 'twic'",
+    "last in a chain": (
+        'more: {compute: {twice: "2 * number"}, from: rows}\n  bad: {compute: {more: "twic + 1"}, from: more}',
+        "no column 'twic'.*did you mean 'twice'",
+    ),
+    "first in a chain": (
+        'bad: {compute: {twice: "2 * numbr"}, from: rows}\n  more: {compute: {more: "twice + 1"}, from: bad}',
+        "no column 'numbr'",
     ),
     "select": ("bad: {select: best, group: [text], by: scor, from: rows}", "needs the column 'scor'"),
     "select: vote": (
@@ -158,3 +162,10 @@ def test_a_step_that_cannot_be_planned_is_named_once_at_its_line(told: Tell, ste
     assert re.search(found, line), line
     assert len(re.findall(r"\bbad\b", line)) == 1
     assert not list(Path("run/steps").glob("*"))
+
+
+def test_a_step_that_failed_before_is_named_again(told: Tell) -> None:
+    """Its rows are there, so nothing runs that could name it."""
+    first, again = (told(RUNNING["verify: number"][0])[1].splitlines()[-1] for _ in range(2))
+    assert first == again
+    assert again.startswith("step bad: 3 rows failed, the first with: column 'response' is missing")
