@@ -38,6 +38,7 @@ test: lint unit
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python docs/check_catalogue.py
 	mkdir -p .cache/typing && ln -sfn "$(CURDIR)" .cache/typing/gristmill
 	MYPYPATH=.cache/typing $(BIN)/mypy -p gristmill.pipelines -p gristmill.datagen -p gristmill.filters \
 		-p gristmill.trainer -p gristmill.kernels

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..pipelines.errors import DataError
+from ..pipelines.spec.nearest import did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,11 +19,9 @@ def require_columns(table: pa.Table, names: Sequence[str], who: str) -> None:
     """Raise DataError, with the nearest name, where ``table`` lacks a column that ``who`` needs."""
     for name in names:
         if name not in table.column_names:
-            near = difflib.get_close_matches(name, table.column_names, n=1, cutoff=0.5)
             raise DataError(
-                f"{who} needs the column '{name}'"
-                + (f" (did you mean '{near[0]}'?)" if near else "")
-                + f"; the columns are: {', '.join(table.column_names) or 'none'}"
+                f"{who} needs the column '{name}'{did_you_mean(name, table.column_names) or '.'} "
+                f"The columns are: {', '.join(table.column_names) or 'none'}"
             )
 
 

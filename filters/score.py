@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import typing
 from collections.abc import Callable, Mapping
@@ -12,7 +11,8 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from ..pipelines.errors import DataError, GristmillError
 from ..pipelines.operator import Context, TableApply, TableMap, Verdicts
-from ..pipelines.user_function import is_reference, load, source_digest
+from ..pipelines.spec.nearest import did_you_mean
+from ..pipelines.user_function import annotations, is_reference, load, source_digest, takes_table
 from .scorers import SCORERS, scorer
 
 if TYPE_CHECKING:
@@ -63,11 +63,9 @@ class Score(TableMap):
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
             if name not in SCORERS and not is_reference(name):
-                near = difflib.get_close_matches(name, SCORERS, n=1, cutoff=0.4)
                 raise ValueError(
-                    f"no scorer '{name}'"
-                    + (f"; did you mean '{near[0]}'?" if near else "")
-                    + f" There are {', '.join(SCORERS)}, and functions of yours as module:function"
+                    f"no scorer '{name}'{did_you_mean(name, SCORERS) or '.'} There are {', '.join(SCORERS)}, and functions of "
+                    "yours as module:function"
                 )
         if len(set(names)) < len(names):
             raise ValueError(f"a scorer is named twice in {list(names)}")
@@ -107,8 +105,8 @@ class _UserScorer:
         parameters = list(inspect.signature(self.function).parameters.values())
         if not parameters:
             raise DataError(f"score: {reference} must take one argument, a row (dict) or a pa.Table")
-        hints = _hints(self.function)
-        self.of_table = _is_table(hints.get(parameters[0].name, parameters[0].annotation))
+        hints = annotations(self.function)
+        self.of_table = takes_table(hints.get(parameters[0].name, parameters[0].annotation))
         answer = hints.get("return", float)
         kinds = [kind for kind in typing.get_args(answer) or (answer,) if kind is not type(None)]
         self.type_name = _ARROW_NAMES.get(kinds[0] if len(kinds) == 1 else None)
@@ -152,19 +150,3 @@ class _UserScorer:
                 errors[index] = f"{self.reference} raised {type(error).__name__}: {error}"
             values.append(value)
         return pa.array(values, kind)
-
-
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Resolved annotations; unresolved text where a name in them is imported for types only."""
-    try:
-        return typing.get_type_hints(function)
-    except Exception:
-        return {
-            name: {"float": float, "int": int, "bool": bool, "str": str}.get(note, note)
-            for name, note in getattr(function, "__annotations__", {}).items()
-        }
-
-
-def _is_table(annotation: object) -> bool:
-    name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
-    return name.rpartition(".")[2] == "Table"

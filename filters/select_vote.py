@@ -106,7 +106,8 @@ class Vote(Whole):
         if len(bad):
             row = table.column("_id")[int(bad[0])].as_py()
             raise DataError(
-                f"{_WHO}: a weight is a finite number from 0; row {row} has {weights[bad[0]]} in '{self.weight}'"
+                f"{_WHO}: a weight is a finite number from 0; found {weights[bad[0]]} in '{self.weight}'",
+                row=row,
             )
         return weights
 

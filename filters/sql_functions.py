@@ -7,11 +7,11 @@ read the clock or draw at random are listed here.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
+from ..pipelines.spec.nearest import did_you_mean
 from .sql_tree import CLOCK_WORDS, Node, arguments_of, function_name, parser, serialize, text_literal, walk
 
 _DRAWN_OR_SET = frozenset({"reservoir_quantile", "current_setting", "getvariable"})
@@ -72,8 +72,7 @@ def _refusal(node: Node) -> str | None:
     known = catalog().get(name)
     if known is None or not known.kinds & (_CALLABLE | {"table", "table_macro"}):
         named = [each for each, about in catalog().items() if about.kinds & _CALLABLE]
-        near = difflib.get_close_matches(name, named, n=1, cutoff=0.7)
-        return f"DuckDB has no function {name}()" + (f"; did you mean {near[0]}()?" if near else "")
+        return f"DuckDB has no function {name}(){did_you_mean(name, named)}"
     if not known.kinds & _CALLABLE:
         return f"{name}() reads tables or files, which an expression cannot reach"
     return f"it must give the same rows every time, and {name}() does not" if _changes(node) else None

@@ -6,7 +6,6 @@ a quote, a comment or a bracket in it means what it means to DuckDB.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..pipelines.errors import DataError
+from ..pipelines.spec.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -188,11 +188,9 @@ def refuse_unknown_columns(conjuncts: list[Node], columns: Sequence[str], expres
     for node in walk(conjuncts):
         name = node["column_names"][0] if node.get("class") == "COLUMN_REF" else None
         if name is not None and name.lower() not in known:
-            near = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
+            meant = did_you_mean(name, columns) or " (text goes in single quotes)"
             raise DataError(
-                f"{who}: no column '{name}' in '{expression}'"
-                + (f"; did you mean '{near[0]}'?" if near else " (text goes in single quotes)")
-                + f" The columns are: {', '.join(columns)}"
+                f"{who}: no column '{name}' in '{expression}'{meant} The columns are: {', '.join(columns)}"
             )
 
 

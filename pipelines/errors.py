@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from .printable import shown
 
@@ -11,13 +14,46 @@ class GristmillError(Exception):
     """Something a person can act on: one message that says what was found and how to mend it.
 
     The message may quote files, servers and models: it loses its secrets and control sequences here, so whoever prints,
-    logs or stores it can do no harm. ``exit_code`` is what the command line exits with.
+    logs or stores it can do no harm. ``step``: the step at fault. ``row``: the ``_id`` of the row at fault. Both are set
+    once, by whoever knows them first (:func:`of_step`), and ``str()`` puts them before the message, which therefore names
+    neither. ``exit_code`` is what the command line exits with.
     """
 
     exit_code = 1
+    #: Is a step at fault where one is at work? Not for what stops the run as a whole.
+    blames_step: ClassVar[bool] = True
 
-    def __init__(self, message: str = "") -> None:
-        super().__init__(shown(message))
+    def __init__(self, message: str = "", *, step: str | None = None, row: str | None = None) -> None:
+        self.message = shown(message)
+        self.step = step
+        self.row = row
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        places = {"step": self.step, "row": self.row}
+        told = [f"{what} {name}" for what, name in places.items() if name is not None]
+        return ": ".join([*told, self.message])
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # As it is, for other processes: what a kind of error takes to be made is no part of this.
+        return _restored, (type(self), self.__dict__)
+
+
+def _restored(kind: type[GristmillError], fields: Mapping[str, Any]) -> GristmillError:
+    error = kind.__new__(kind, fields["message"])
+    error.__dict__.update(fields)
+    return error
+
+
+@contextmanager
+def of_step(step: str) -> Iterator[None]:
+    """An error that passes here and names no step yet is one of ``step``."""
+    try:
+        yield
+    except GristmillError as error:
+        if error.step is None and error.blames_step:
+            error.step = step
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +90,7 @@ class BudgetReached(GristmillError):
     """A budget of tokens, rows or time is spent: the run stops cleanly and can be resumed."""
 
     exit_code = 3
+    blames_step = False
 
 
 class ModelError(GristmillError):
@@ -70,13 +107,6 @@ class EngineError(GristmillError):
     def __init__(self, message: str, *, retryable: bool) -> None:
         super().__init__(message)
         self.retryable = retryable
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (_engine_error, (str(self), self.retryable))
-
-
-def _engine_error(message: str, retryable: bool) -> EngineError:
-    return EngineError(message, retryable=retryable)
 
 
 class DataError(GristmillError):

@@ -25,22 +25,22 @@ def conversation(row: Row) -> list[Message]:
     try:
         found = messages_of(row)
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"row {_name(row)}: {error}") from error
+        raise DataError(str(error), row=_name(row)) from error
     for turn in found:
         if not isinstance(turn.get("role"), str) or not isinstance(turn.get("content"), str):
-            raise DataError(f"row {_name(row)}: every turn needs a role and a text; found one without")
+            raise DataError("every turn needs a role and a text; found one without", row=_name(row))
     for turn in found:
         lost = next((key for key in _CALLS if turn.get(key)), None)
         if lost is not None:
             raise DataError(
-                f"row {_name(row)}: a turn has {lost!r}, which this format would drop: use format: rows, which keeps "
-                "the turns as they are"
+                f"a turn has {lost!r}, which this format would drop: use format: rows, which keeps the turns as they are",
+                row=_name(row),
             )
     turns: list[Message] = [{"role": turn["role"], "content": turn["content"]} for turn in found]
     if not turns or turns[-1]["role"] != "assistant":
         raise DataError(
-            f"row {_name(row)}: the conversation does not end with the assistant's turn: "
-            "export answered rows, or use format: rows"
+            "the conversation does not end with the assistant's turn: export answered rows, or use format: rows",
+            row=_name(row),
         )
     return turns
 
@@ -68,8 +68,8 @@ def to_sharegpt(row: Row) -> Row:
     for turn in turns:
         if turn["role"] not in _SHAREGPT:
             raise DataError(
-                f"row {_name(row)}: sharegpt has no role {turn['role']!r} (it has {', '.join(_SHAREGPT)}): "
-                "use format: messages"
+                f"sharegpt has no role {turn['role']!r} (it has {', '.join(_SHAREGPT)}): use format: messages",
+                row=_name(row),
             )
     return {"conversations": [{"from": _SHAREGPT[turn["role"]], "value": turn["content"]} for turn in turns]}
 
@@ -79,8 +79,9 @@ def to_prompt_chosen_rejected(row: Row) -> Row:
     for name in ("prompt", "chosen", "rejected"):
         if not isinstance(row.get(name), str):
             raise DataError(
-                f"row {_name(row)}: prompt_chosen_rejected needs a text in the column {name!r}, found "
-                f"{type(row[name]).__name__ if name in row else 'no such column'}"
+                f"prompt_chosen_rejected needs a text in the column {name!r}, found "
+                f"{type(row[name]).__name__ if name in row else 'no such column'}",
+                row=_name(row),
             )
     return {name: row.get(name) for name in ("system", "prompt", "chosen", "rejected")}
 
@@ -92,8 +93,9 @@ def _one_exchange(row: Row, name: str) -> tuple[str | None, str, str]:
     rest = turns[1:] if system is not None else turns
     if [turn["role"] for turn in rest] != ["user", "assistant"]:
         raise DataError(
-            f"row {_name(row)}: {name} holds one question and its answer, found the turns "
-            f"{', '.join(roles)}: use format: messages or sharegpt"
+            f"{name} holds one question and its answer, found the turns {', '.join(roles)}: use format: messages or "
+            "sharegpt",
+            row=_name(row),
         )
     return system, rest[0]["content"], rest[1]["content"]
 

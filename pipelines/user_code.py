@@ -34,7 +34,7 @@ from .records import Row
 from .sources.columns import final_names
 from .sources.shape import Shapes
 from .sources.types import fitted, plain, refuse_unholdable
-from .user_function import is_reference, load, source_digest
+from .user_function import annotations, is_reference, load, source_digest, takes_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from .operator import Context
 
 _BATCH_ROWS = 8192
-_MAKERS = (list, tuple, Iterable, Iterator, typing.Sequence, typing.Generator)
 
 
 class _UserStep(Operator):
@@ -82,9 +81,9 @@ class UserMap(Map, _UserStep):
         """
         if not isinstance(value, str) or not is_reference(value):
             return cls
-        hints = _annotations(load(value))
+        hints = annotations(load(value))
         returned = hints.pop("return", None)
-        if any(_is_table(hint) for hint in hints.values()):
+        if any(takes_table(hint) for hint in hints.values()):
             return UserTableMap
         return UserMake if _is_many(returned) else cls
 
@@ -129,7 +128,7 @@ class UserTableMap(TableMap, _UserStep):
         function = load(self.map)
         call = partial(function, **self.args)
         name = self.map.rpartition(":")[2].rpartition(".")[2]
-        wants_batch = any("RecordBatch" in str(hint) for hint in _annotations(function).values())
+        wants_batch = any("RecordBatch" in str(hint) for hint in annotations(function).values())
 
         def judge(table: pa.Table) -> Verdicts:
             given = table.combine_chunks().to_batches()[0] if wants_batch and table.num_rows else table
@@ -240,22 +239,6 @@ class UserSource(Source, _UserStep):
 
 def _columns(schema: pa.Schema) -> str:
     return ", ".join(f"{field.name} ({field.type})" for field in schema)
-
-
-def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
-    """Parameter (and "return") -> annotation; the text of it where it cannot be resolved here."""
-    target = inspect.unwrap(function)
-    if not inspect.isroutine(target) and not inspect.isclass(target):
-        target = type(target).__call__
-    try:
-        return typing.get_type_hints(target)
-    except Exception:  # names that are imported for type checkers only
-        return dict(getattr(target, "__annotations__", {}))
-
-
-def _is_table(hint: object) -> bool:
-    name = hint if isinstance(hint, str) else getattr(hint, "__name__", "")
-    return name.rpartition(".")[2] in ("Table", "RecordBatch")
 
 
 def _is_many(hint: object) -> bool:

@@ -7,12 +7,12 @@ floor: imports nothing heavy.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable
+import typing
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +20,7 @@ from typing import Any
 
 from .code_origin import defining, refusal
 from .errors import DataError
+from .spec.nearest import did_you_mean
 
 _OWN = "write a function of your own that calls it, in a module beside the pipeline file (under another name)"
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -61,7 +62,7 @@ def load(reference: str) -> Callable[..., Any]:
         if not hasattr(found, part):
             callables = [n for n, value in vars(found).items() if callable(value) and not n.startswith("_")]
             raise DataError(
-                f"'{reference}': module {module_name} ({module.__file__}) has no '{name}'{_nearest(part, callables)}"
+                f"'{reference}': module {module_name} ({module.__file__}) has no '{name}'{did_you_mean(part, callables)}"
             )
         found = getattr(found, part)
     if not callable(found):
@@ -108,13 +109,31 @@ def _import(name: str, reference: str) -> ModuleType:
             raise DataError(f"'{reference}': importing {name} failed: {error}") from error
         here = [path.stem for folder in folders for path in Path(folder).glob("*.py")]
         raise DataError(
-            f"'{reference}': no module named '{error.name}'{_nearest(error.name, here)}; "
+            f"'{reference}': no module named '{error.name}'{did_you_mean(error.name, here)}; "
             f"looked in {', '.join(folders) or 'no folder'} and among installed packages"
         ) from error
     except Exception as error:
         raise DataError(f"'{reference}': importing {name} failed: {type(error).__name__}: {error}") from error
     _imported[name] = _digest(module)
     return module
+
+
+def annotations(function: Callable[..., Any]) -> dict[str, Any]:
+    """Parameter (and "return") -> annotation; the text of it where it cannot be resolved here."""
+    target = inspect.unwrap(function)
+    if not inspect.isroutine(target) and not inspect.isclass(target):
+        target = type(target).__call__
+    try:
+        return typing.get_type_hints(target)
+    except Exception:  # names that are imported for type checkers only
+        plain = {"float": float, "int": int, "bool": bool, "str": str}
+        return {name: plain.get(hint, hint) for name, hint in getattr(target, "__annotations__", {}).items()}
+
+
+def takes_table(hint: object) -> bool:
+    """Is an annotation that of an Arrow table or record batch?"""
+    name = hint if isinstance(hint, str) else getattr(hint, "__name__", "")
+    return name.rpartition(".")[2] in ("Table", "RecordBatch")
 
 
 def _search_path() -> list[str]:
@@ -131,8 +150,3 @@ def _source_file(module: ModuleType | None) -> Path | None:
 def _digest(module: ModuleType) -> str:
     file = _source_file(module)
     return "" if file is None else blake2b(file.read_bytes(), digest_size=16).hexdigest()
-
-
-def _nearest(name: str, candidates: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.5)
-    return f"; did you mean '{near[0]}'?" if near else ""

@@ -28,6 +28,7 @@ GROUND = tuple(
         "printable",
         "addresses",
         "code_origin",
+        "spec.nearest",
     )
 )
 HEAVY = ("torch", "vllm", "ray", "transformers", "sentence_transformers", "datasets", "sklearn")

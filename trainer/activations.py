@@ -107,11 +107,6 @@ class Offload:
         self._let_go(sources)
         return y
 
-    @property
-    def host_bytes(self) -> int:
-        """What waits on the host."""
-        return sum(moved.host.nbytes for block in self._blocks for moved in block)
-
     def _move(self, tensor: Tensor, number: int) -> _Moved:
         host = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda, requires_grad=False)
         if tensor.is_cuda:

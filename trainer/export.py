@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,28 +23,22 @@ WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 #: What the tensors are that were written. Not in the metadata of safetensors, whose order changes from run to run with two entries.
 ASIDE = "gristmill.json"
 
-#: Which base an adapter is to stand over: see :func:`save_adapter`.
-Over = Literal["original", "held"]
-
 
 def adapted(model: Decoder) -> dict[str, Linear]:
     """The linear layers that have an adapter, by name."""
     return {name: linear for name, linear in model.linears() if linear.adapter is not None}
 
 
-def save_adapter(
-    model: Decoder, directory: Path, config: dict[str, Any], probe: Tensor, over: Over = "original"
-) -> None:
+def save_adapter(model: Decoder, directory: Path, config: dict[str, Any], probe: Tensor) -> None:
     """Write the model's adapters to ``directory`` as PEFT does, then load them back and compare.
 
-    ``config``: PEFT's adapter settings. ``probe``: int64 (tokens,), one sequence. ``over``: the base to
-    serve the adapters over, where they started by changing it: the original one, or the one that this model holds
-    (:func:`gristmill.trainer.merging.held.save_held_base` writes it). The directory appears whole or not at all. Raises ModelError where
-    the logits of what was read back differ from the model's own.
+    ``config``: PEFT's adapter settings. ``probe``: int64 (tokens,), one sequence. The adapters are written to stand over
+    the original base, also where they started by changing it. The directory appears whole or not at all. Raises ModelError
+    where the logits of what was read back differ from the model's own.
     """
     from safetensors.torch import save_file
 
-    states = {name: linear.adapter.state(over) for name, linear in adapted(model).items()}  # type: ignore[union-attr, operator]
+    states = {name: linear.adapter.state() for name, linear in adapted(model).items()}  # type: ignore[union-attr, operator]
     tensors = {
         f"{PREFIX}{name}.{suffix}": tensor.cpu().contiguous()
         for name, state in states.items()

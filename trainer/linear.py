@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
@@ -13,35 +10,16 @@ from ..kernels.lora_maps import LoRAMap
 from .base import Base, dense
 
 
-class Adapter(Protocol):
-    """What can stand over a frozen linear layer. The slot for every method of the adapter family.
-
-    ``state``: the tensors to save, by their suffix in PEFT's layout (``lora_A.weight``). ``merged``: a float32 weight
-    (N, K) with the adapter in it. ``rates``: learning rates over the trainer's, by parameter. ``low_rank``: A, B and the scale
-    s where the adapter is just now no more than ``s B A``, which operations over several layers can take over; else None.
-    """
-
-    def __call__(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
-        """The adapted map of ``x`` (tokens, K): (tokens, N). ``weight()`` is the frozen weight (N, K)."""
-        ...
-
-    def low_rank(self) -> tuple[Tensor, Tensor, float] | None: ...
-
-    def merged(self, weight: Tensor) -> Tensor: ...
-
-    def rates(self) -> dict[str, float]: ...
-
-    def state(self) -> dict[str, Tensor]: ...
-
-    def load(self, state: dict[str, Tensor]) -> None: ...
-
-
 class Linear(nn.Module):
     """``y = x W^T + bias``, frozen, plus what its adapter adds.
 
     ``base``: the weight (N, K) in the computing dtype, or quantized. ``keep_dequantized``: hold the dequantized weight
     beside a quantized base, which spends 2 bytes a weight (bf16) to save dequantizing twice a step; the values
-    are the same.
+    are the same. ``adapter``: a module called with x (tokens, K), a function that gives the weight, and the bias, as
+    :class:`~gristmill.trainer.adapters.lora.LoRA` is; with ``state`` and ``load`` (its tensors by their suffix in PEFT's
+    layout), ``merged`` (a float32 weight (N, K) with the adapter in it), ``rates`` (learning rates over the trainer's, by
+    parameter) and ``low_rank``: A, B and the scale s where it is just now no more than ``s B A``, which operations over
+    several layers can take over; else None.
     """
 
     adapter: nn.Module | None

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 from ...pipelines.errors import DataError
-from ...pipelines.operator import Apply, Context, Kept, Map, Outcome
+from ...pipelines.operator import Apply, Context, Failed, Kept, Map, Outcome
 from ...pipelines.records import Row
 from .kinds import constraints_from
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 COLUMNS = ("prompt", "response", "constraints")
 
 
-def check_row(row: Row, step: str) -> list[bool]:
-    """One verdict a constraint, in the order of the row's ``constraints``.
+def check_row(row: Row) -> list[bool]:
+    """One verdict for each constraint, in the order of the row's ``constraints``.
 
-    Raises DataError, naming the step and the column, where a column is missing or is not text.
+    Raises DataError, naming the column, where one is missing, is not text, or lists no constraints.
     """
     for column in COLUMNS:
         if not isinstance(row.get(column), str):
             found = f"holds {type(row[column]).__name__}" if column in row else "is missing"
             raise DataError(
-                f"step {step!r}: column {column!r} {found} (row {row.get('_id', '?')}); "
-                "rows come from `source: constraints` through `generate: respond`"
+                f"column {column!r} {found}; rows come from `source: constraints` through `generate: respond`"
             )
-    try:
-        constraints = constraints_from(row["constraints"])
-    except DataError as error:
-        raise DataError(f"step {step!r}, row {row.get('_id', '?')}: {error}") from None
+    constraints = constraints_from(row["constraints"])
     return [constraint.check(row["response"], row["prompt"]) for constraint in constraints]
 
 
 class VerifyConstraints(Map):
     """Checks which constraints of its prompt a response keeps.
 
-    It filters nothing: ``keep: "passed"`` does that.
+    It filters nothing: ``keep: "passed"`` does that. A row whose constraints cannot be read fails.
 
     Reads:
         prompt (text): the prompt.
@@ -52,16 +52,31 @@ class VerifyConstraints(Map):
 
     makes: ClassVar[bool] = False
 
+    def types(self) -> Mapping[str, pa.DataType]:
+        import pyarrow as pa
+
+        return {
+            "passed": pa.bool_(),
+            "passed_fraction": pa.float64(),
+            "constraint_results": pa.list_(pa.bool_()),
+        }
+
     def open(self, context: Context) -> Apply:
         async def apply(rows: list[Row]) -> list[list[Outcome]]:
-            return [[Kept(self._judged(check_row(row, context.step)))] for row in rows]
+            return [[_outcome(row)] for row in rows]
 
         return apply
 
-    @staticmethod
-    def _judged(results: list[bool]) -> dict[str, Any]:
-        return {
+
+def _outcome(row: Row) -> Outcome:
+    try:
+        results = check_row(row)
+    except DataError as error:
+        return Failed(str(error))
+    return Kept(
+        {
             "passed": all(results),
             "passed_fraction": sum(results) / len(results),
             "constraint_results": results,
         }
+    )

@@ -12,7 +12,8 @@ from types import ModuleType
 
 from ...pipelines.errors import ModelError
 from ...pipelines.inference import Capability, Engine, EngineSettings
-from .options import EngineOptions, nearest, parse
+from ...pipelines.spec.nearest import did_you_mean
+from .options import EngineOptions, parse
 
 #: Each engine's module. It holds ``Options``, ``capabilities(options)``, ``start(settings, options)``,
 #: ``NEEDS_WEIGHTS`` and ``APART`` (does it run in a process of its own?).
@@ -22,7 +23,7 @@ KINDS: tuple[str, ...] = ("vllm", "openai", "transformers", "synthetic")
 def _module(kind: str) -> ModuleType:
     if kind not in KINDS:
         raise ModelError(
-            f"unknown engine {kind!r}{nearest(kind, list(KINDS))}. The engines are: {', '.join(KINDS)}."
+            f"unknown engine {kind!r}{did_you_mean(kind, KINDS) or '.'} The engines are: {', '.join(KINDS)}."
         )
     return importlib.import_module(f".{kind}", __name__)
 
@@ -31,12 +32,6 @@ def options_of(kind: str) -> type[EngineOptions]:
     """The pydantic model of an engine's options. Raises ModelError for an unknown engine."""
     options: type[EngineOptions] = _module(kind).Options
     return options
-
-
-def needs_weights(kind: str) -> bool:
-    """Whether the engine loads weights from disk (the others reach a server, or need none)."""
-    needed: bool = _module(kind).NEEDS_WEIGHTS
-    return needed
 
 
 def capabilities_of(kind: str, options: Mapping[str, object] | None = None) -> frozenset[Capability]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import TypeVar
 
 from pydantic import Field, ValidationError
 
 from ...pipelines.errors import ModelError
 from ...pipelines.frozen import Frozen
+from ...pipelines.spec.nearest import did_you_mean
 
 
 class EngineOptions(Frozen):
@@ -30,12 +30,6 @@ class EngineOptions(Frozen):
 Options = TypeVar("Options", bound=EngineOptions)
 
 
-def nearest(name: str, known: list[str]) -> str:
-    """`` (did you mean 'x'?)``, or nothing where no known name is close."""
-    close = get_close_matches(name, known, n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
 def parse(kind: str, model: type[Options], given: Mapping[str, object]) -> Options:
     """The typed options of an engine. Raises ModelError that names every mistake and its fix."""
     try:
@@ -46,7 +40,7 @@ def parse(kind: str, model: type[Options], given: Mapping[str, object]) -> Optio
         for detail in error.errors():
             place = ".".join(str(part) for part in detail["loc"])
             if detail["type"] == "extra_forbidden":
-                mistakes.append(f"unknown option {place!r}{nearest(place, known)}")
+                mistakes.append(f"unknown option {place!r}{did_you_mean(place, known)}")
             else:
                 mistakes.append(f"{place or 'options'}: {detail['msg']}")
         raise ModelError(

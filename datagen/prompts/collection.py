@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from ...pipelines.errors import DataError
+from ...pipelines.spec.nearest import did_you_mean
 
 _FOLDER = Path(__file__).parent / "templates"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -60,10 +60,9 @@ def find_prompt(reference: str) -> Prompt:
         return _prompt(reference, _read(Path(reference)))
     if _NAME.fullmatch(reference) and reference in packaged():
         return _prompt(reference, _read(_FOLDER / f"{reference}.jinja"))
-    near = get_close_matches(reference, packaged(), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(packaged())}"
+    meant = did_you_mean(reference, packaged()) or f"; there are {', '.join(packaged())}."
     raise DataError(
-        f"template {reference!r}: no prompt of that name; {hint} A path ends with .jinja; a prompt written in the "
+        f"template {reference!r}: no prompt of that name{meant} A path ends with .jinja; a prompt written in the "
         "pipeline file has {{ a column }} in it"
     )
 

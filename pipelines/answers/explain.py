@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..plan.record import model_digests
 from ..report.gather import RoundData, RunData, Step, gather
 from ..store.run_directory import RunDirectory
 from .naming import find_step
@@ -41,7 +42,7 @@ class Explanation:
 
     ``base``: name -> engine, path, digest and adapter of each model that the training names.
     ``path``: every step the rows came through: name, operator, fingerprint, seed, models (name ->
-    digest), content (template or file -> digest), params. ``plan``: the whole round's plan.
+    digest), content (template or file -> digest). ``plan``: the whole round's plan.
     """
 
     step: str
@@ -74,7 +75,7 @@ def explain(run: RunDirectory, weights: str) -> Explanation:
     models = each.plan.get("models") or {}
     base = {
         name: models.get(name) or {"engine": "train", "path": name, "digest": digest, "adapter": None}
-        for name, digest in (step.plan.get("models") or {}).items()
+        for name, digest in model_digests(step.plan).items()
     }
     return Explanation(
         step=step.name,
@@ -85,9 +86,21 @@ def explain(run: RunDirectory, weights: str) -> Explanation:
         summary=step.summary,
         batches=batches,
         rows=_origins(before, ids),
-        path=tuple({"name": found.name, **found.plan} for found in before),
+        path=tuple(_told(found) for found in before),
         plan=each.plan,
     )
+
+
+def _told(step: Step) -> Mapping[str, Any]:
+    request = step.plan["request"]
+    return {
+        "name": step.name,
+        "operator": step.label,
+        "fingerprint": step.plan["fingerprint"],
+        "seed": request["seed"],
+        "models": model_digests(step.plan),
+        "content": request["content"],
+    }
 
 
 def _by_directory(data: RunData, path: Path) -> tuple[RoundData, Step] | None:

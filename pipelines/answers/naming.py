@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-
 from ..errors import DataError
 from ..report.gather import RoundData, RunData, Step
+from ..spec.nearest import did_you_mean
 
 
 def find_step(data: RunData, text: str, verb: str) -> tuple[RoundData, Step]:
@@ -24,7 +23,5 @@ def find_step(data: RunData, text: str, verb: str) -> tuple[RoundData, Step]:
     names = sorted({step.name for each in data.rounds for step in each.of(verb)})
     if name in names:
         raise DataError(f"round {number} has no step {name!r}; this run has rounds 1 to {len(data.rounds)}")
-    near = difflib.get_close_matches(name, names, n=1)
-    meant = f"; did you mean {near[0]!r}?" if near else ""
     there = f"the {verb} steps are {', '.join(names)}" if names else f"this run has no {verb} step"
-    raise DataError(f"no {verb} step {name!r}{meant} ({there})")
+    raise DataError(f"no {verb} step {name!r}{did_you_mean(name, names)} ({there})")

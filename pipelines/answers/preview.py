@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DataError
+from ..errors import DataError, of_step
 from ..inference import Embedder, Engine, ModelWeights
 from ..operator import Evaluate, Sink, Source, Train
 from ..report.gather import RoundData, Step, gather
@@ -130,12 +130,13 @@ def _first_rows(step: StepSpec, rows: int, seed: int, folder: Path) -> Path:
     assert isinstance(operator, Source)
     context = _SourceContext(step.name, seed if step.seed is None else step.seed, folder)
     batches: list[pa.RecordBatch] = []
-    for batch in operator.read(context):
-        batches.append(batch)
-        if sum(each.num_rows for each in batches) >= rows:
-            break
-    if not batches:
-        raise DataError(f"step {step.name}: the source has no rows")
+    with of_step(step.name):
+        for batch in operator.read(context):
+            batches.append(batch)
+            if sum(each.num_rows for each in batches) >= rows:
+                break
+        if not batches:
+            raise DataError("the source has no rows")
     path = folder / f"{step.name}.parquet"
     pq.write_table(pa.Table.from_batches(batches).slice(0, rows), path)
     return path
@@ -168,7 +169,7 @@ class _SourceContext:
         return None
 
     def _refusal(self, what: str) -> DataError:
-        return DataError(f"step {self.step}: a source has no {what}")
+        return DataError(f"a source has no {what}")
 
 
 def _tried(data: RoundData, step: Step) -> Tried:

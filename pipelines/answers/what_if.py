@@ -63,7 +63,7 @@ def what_if(run: RunDirectory, name: str, expression: str, by: str | None = None
             f"the rows that come into {name} are not all made yet: run the pipeline on, then ask again"
         )
     table = _scored(inputs, f"{expression} {by or ''}")
-    current = str(step.plan["params"].get("keep", ""))
+    current = str(step.plan["request"]["params"].get("keep", ""))
     decision = evaluate_expression(table, expression)
     then = decision.mask
     now = _kept_now(step, table) if step.complete else evaluate_expression(table, current).mask

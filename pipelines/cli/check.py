@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from ..store.check import Finding
     from ..store.run_directory import RunDirectory
 
-HELP = "read every byte of a run, and name what is damaged"
-
 DESCRIPTION = """\
 Read every byte of RUN, and name each file that is not what was written: what is wrong with it, and what the
 next run makes again. What is no part of the run is named too, and left where it is. Changes nothing without
@@ -20,7 +18,6 @@ next run makes again. What is no part of the run is named too, and left where it
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("run", help="a run directory")
     parser.add_argument(
         "--repair",

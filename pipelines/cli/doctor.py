@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 
-HELP = "say what this machine offers: cores, memory, GPUs, engines, sandbox, models"
-
 COLORS = {"ok": "green", "missing": "yellow"}
 
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..answers.explain import Batch, Explanation
 
-HELP = "trace trained weights back to batches, rows, prompts and seeds"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="a run directory")
@@ -57,10 +55,10 @@ def _show(found: Explanation) -> None:
     )
     path = table("step", "operator", "seed", "fingerprint", "models and templates (digests)")
     for step in found.path:
-        digests = {**(step.get("models") or {}), **(step.get("content") or {})}
+        digests = {**step["models"], **step["content"]}
         told = ", ".join(f"{name} {str(digest)[:16]}" for name, digest in digests.items())
-        cells = (step["name"], step["operator"], step["seed"], step["fingerprint"][:12], told)
-        path.add_row(*map(words, cells))
+        seed = "" if step["seed"] is None else step["seed"]
+        path.add_row(*map(words, (step["name"], step["operator"], seed, step["fingerprint"][:12], told)))
     out.print(path)
     batches = table("batch", "loss", "lr", "tokens", "rows", numbers=("batch", "loss", "lr", "tokens"))
     for batch in found.batches:

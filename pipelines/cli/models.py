@@ -14,8 +14,6 @@ from ..printable import printable
 if TYPE_CHECKING:
     from ..weights import Progress
 
-HELP = "list, fetch, find and remove models"
-
 REFERENCE = "a packaged model, a Hugging Face id (org/name[@revision]), a directory or a .gguf file"
 
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from ..plan.nodes import Carry, Plan
     from ..store.run_directory import RunDirectory
 
-HELP = "show what a run would do, reuse and cost, and why it differs from an earlier one"
-
 DESCRIPTION = """\
 Show the steps of FILE as a tree: which are done already in the run directory and which are to run,
 with rows, tokens, time and memory. Runs nothing and writes nothing."""
@@ -22,7 +20,6 @@ with rows, tokens, time and memory. Runs nothing and writes nothing."""
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_pipeline(parser)
     parser.add_argument("--run", metavar="DIR", help="the run directory (default: runs/NAME)")
     parser.add_argument("--against", metavar="DIR", help="say why each step differs from this run")

@@ -11,11 +11,8 @@ from .arguments import add_pipeline, positive
 if TYPE_CHECKING:
     from ..answers.preview import Tried
 
-HELP = "try a pipeline on a few rows, and print what each step makes of them"
-
 #: Rows of one step that are printed at most, and columns.
 SHOWN, COLUMNS = 16, 5
-ENGINES = ("synthetic", "transformers", "vllm")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..spec.model import About
 
-HELP = "list the packaged pipeline files"
-
 _PARTS = ("method", "paper", "inputs", "outputs", "cost")
 
 

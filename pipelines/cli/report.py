@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-HELP = "write the report of a run"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="a run directory; the run may still be going on")

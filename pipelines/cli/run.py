@@ -8,8 +8,6 @@ from ..run.events import Event, Observer, RunStarted
 from .arguments import add_pipeline
 from .stopping import stopping
 
-HELP = "run a pipeline file, or go on with a run that was stopped"
-
 DESCRIPTION = """\
 Run FILE from where its run directory stands: what is done is reused, what is missing is made.
 Ctrl-C stops cleanly (a second one at once); the same command goes on.
@@ -18,7 +16,6 @@ Exit codes: 0 done, 1 failed, 2 a mistake in the file, 3 a budget is spent, 130 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_pipeline(parser)
     parser.add_argument(
         "--run", metavar="DIR", help="the run directory (default: the file's `out`, else runs/NAME)"

@@ -6,8 +6,6 @@ import argparse
 import json
 from pathlib import Path
 
-HELP = "write the JSON Schema of pipeline files, for editors"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--training", action="store_true", help="of training files (gristmill train) instead")

@@ -29,7 +29,6 @@ Exit codes: 0 done, 1 failed, 2 a mistake in the file, 3 a budget is spent, 130 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("file", help="a training file")
     parser.add_argument(
         "--set",

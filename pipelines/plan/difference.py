@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,24 +34,47 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Diff
 
 
 def _reasons(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What of the hashed request differs, in words: the names of what it holds digests of stand beside it."""
     old, new = before["steps"][name], after["steps"][name]
+    was, now = old["request"], new["request"]
     told = []
-    if old["operator"] != new["operator"]:
-        told.append(f"operator changed: {old['operator']} -> {new['operator']}")
-    elif old["version"] != new["version"]:
-        told.append(f"{new['operator']} has a new version: {old['version']} -> {new['version']}")
-    told += _changes("", old["params"], new["params"]) if old["operator"] == new["operator"] else []
-    told += _contents(old["content"], new["content"])
-    told += _models(name, before, after)
-    if new.get("draws") and old["seed"] != new["seed"]:
-        told.append(f"seed changed: {old['seed']} -> {new['seed']}")
-    if old["from"] != new["from"]:
-        told.append(f"input changed: {_listed(old['from'])} -> {_listed(new['from'])}")
-    for other in [*new["from"], *new["reads"]]:
-        was, now = before["steps"].get(other), after["steps"].get(other)
-        if was is not None and now is not None and was["fingerprint"] != now["fingerprint"]:
-            told.append(f"input {other!r} differs")
+    if was["operator"] != now["operator"]:
+        told.append(f"operator changed: {was['operator']} -> {now['operator']}")
+    else:
+        if was["version"] != now["version"]:
+            told.append(f"{now['operator']} has a new version: {was['version']} -> {now['version']}")
+        told += _changes("", was["params"], now["params"])
+    told += _contents(was["content"], now["content"])
+    for field in dict.fromkeys([*was["models"], *now["models"]]):
+        told += _models(field, old, new, before, after)
+    if None not in (was["seed"], now["seed"]) and was["seed"] != now["seed"]:
+        told.append(f"seed changed: {was['seed']} -> {now['seed']}")
+    told += _inputs("input", old["from"], new["from"], was["inputs"], now["inputs"])
+    for field in dict.fromkeys([*was["reads"], *now["reads"]]):
+        names, hashes = (
+            [each.get(field, []) for each in pair]
+            for pair in ((old["reads"], new["reads"]), (was["reads"], now["reads"]))
+        )
+        told += _inputs(field, *names, *hashes)
     return told
+
+
+def _inputs(
+    what: str, names: Sequence[str], new_names: Sequence[str], was: Sequence[str], now: Sequence[str]
+) -> list[str]:
+    """Which steps a step takes rows from, and those of them that are in both and made other rows."""
+    if was == now:
+        return []
+    told = [f"{what} changed: {_listed(names)} -> {_listed(new_names)}"] if names != new_names else []
+    made = dict(zip(names, was, strict=True))
+    return [
+        *told,
+        *(
+            f"input {name!r} differs"
+            for name, fingerprint in zip(new_names, now, strict=True)
+            if made.get(name, fingerprint) != fingerprint
+        ),
+    ]
 
 
 def _changes(path: str, old: Any, new: Any) -> list[str]:
@@ -83,21 +106,28 @@ def _contents(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     return told
 
 
-def _models(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    old, new = before["steps"][name]["models"], after["steps"][name]["models"]
+def _models(
+    field: str,
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+) -> list[str]:
+    """What differs of the models that one parameter names."""
+    names, new_names = old["models"].get(field, []), new["models"].get(field, [])
+    was, now = old["request"]["models"].get(field, []), new["request"]["models"].get(field, [])
+    if was == now:
+        return []
+    if names != new_names:
+        return [f"{field or 'embedder'} changed: {_listed(names)} -> {_listed(new_names)}"]
     told = []
-    for model, digest in new.items():
-        if model not in old:
-            continue  # another name: the parameter that names it has been told already
-        if model in after["steps"]:
-            if old[model] != digest:
-                told.append(f"the student {model!r} differs")
-            continue
-        was, now = before["models"].get(model, {}), after["models"].get(model, {})
-        if old[model] != digest:
-            told.append(_weights(model, was, now))
+    for name, one, other in zip(names, was, now, strict=True):
+        if one.get("trained") != other.get("trained"):
+            told.append(f"the student {name!r} differs")
+        elif one["digest"] != other["digest"]:
+            told.append(_weights(name, before["models"].get(name, {}), after["models"].get(name, {})))
         for key in ("engine", "options"):
-            told += _changes(f"model {model!r}: {key}", was.get(key), now.get(key))
+            told += _changes(f"model {name!r}: {key}", one.get(key), other.get(key))
     return told
 
 
@@ -109,5 +139,5 @@ def _weights(model: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return f"the weights of model {model!r} changed: {str(was.get('digest'))[:12]} -> {str(now.get('digest'))[:12]}"
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     return ", ".join(names) or "none"

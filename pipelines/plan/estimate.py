@@ -16,6 +16,7 @@ from ..store.run_directory import RunDirectory
 from ..store.step_store import StepStore
 from .make import base_of
 from .nodes import Plan, PlannedModel, PlannedStep
+from .record import model_digests
 
 GIB = 1 << 30
 #: Tokens generated a second by engine, before any has been measured here, with weights of at most ``LIGHT`` bytes;
@@ -140,13 +141,13 @@ def measured(plan: Plan, run: RunDirectory | None) -> Speeds:
         for name, record in each.plan["steps"].items():
             store = run.step(name, record["fingerprint"]) if run else None
             if store is not None and store.complete:
-                _measure(speeds, plan, name, record, store)
+                _measure(speeds, plan, record, store)
     return speeds
 
 
-def _measure(speeds: Speeds, plan: Plan, name: str, record: Mapping[str, Any], store: StepStore) -> None:
+def _measure(speeds: Speeds, plan: Plan, record: Mapping[str, Any], store: StepStore) -> None:
     usage, seconds = store.manifest["usage"], float(store.manifest["seconds"])
-    models = [model for model in record["models"] if model in plan.models]
+    models = [model for model in model_digests(record) if model in plan.models]
     if seconds > 0 and len(models) == 1 and usage["completion_tokens"]:
         work = usage["completion_tokens"] + usage["prompt_tokens"] / PREFILL
         speeds.models[models[0]] = work / seconds

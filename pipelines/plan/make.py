@@ -10,6 +10,7 @@ from typing import TypeAlias
 from ..errors import GristmillError, Problem, SpecError
 from ..operator import Train
 from ..spec.model import EmbedderModel, ModelSpec, PipelineSpec, StepSpec, WeightsModel
+from ..weights import DEFAULT_EMBEDDER
 from .digests import digest_of
 from .fingerprint import canonical, draws, fingerprint_of, model_request, parameters, step_seed
 from .nodes import Carry, Plan, PlannedModel, PlannedStep
@@ -18,9 +19,6 @@ __all__ = ["DigestOf", "digest_of", "make_plan"]
 
 #: Names the content of a model's weights. Raises ModelError where there are none to be found.
 DigestOf: TypeAlias = Callable[[ModelSpec], str]
-
-#: The embedding model of a parameter that names none.
-DEFAULT_EMBEDDER = "all-minilm-l6-v2"
 
 
 def make_plan(
@@ -120,7 +118,6 @@ class _Maker:
         trained = [name for name, kind in kinds.items() if kind == "train"]
         return PlannedStep(
             name=step.name,
-            verb=step.verb,
             label=step.label,
             operator=operator,
             fingerprint=fingerprint_of(request),
@@ -130,7 +127,6 @@ class _Maker:
             models=kinds,
             depends=tuple(dict.fromkeys([*step.inputs, *read, *trained])),
             on_failure=step.on_failure or self.spec.on_failure,
-            content=content,
             request=request,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..operator import Operator
 from ..spec.model import OnFailure, PipelineSpec
@@ -42,12 +43,11 @@ class PlannedStep:
 
     ``inputs``: steps whose rows come in (``from`` or ``tasks``). ``reads``: steps whose rows other
     parameters name. ``models``: every model it names -> "model", "train" (a train step) or
-    "embedder". ``depends``: all steps that must be done before. ``content``: digests of files,
-    templates and functions. ``fingerprint``: 64 hex digits over everything that decides its rows.
+    "embedder". ``depends``: all steps that must be done before. ``fingerprint``: 64 hex digits over
+    everything that decides its rows.
     """
 
     name: str
-    verb: str
     label: str
     operator: Operator
     fingerprint: str
@@ -57,9 +57,8 @@ class PlannedStep:
     models: Mapping[str, str] = field(default_factory=dict)
     depends: tuple[str, ...] = ()
     on_failure: OnFailure = "continue"
-    content: Mapping[str, str] = field(default_factory=dict)
     #: The whole canonical request that was hashed: what `--against` compares.
-    request: Mapping[str, object] = field(default_factory=dict)
+    request: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def folder(self) -> str:

@@ -2,39 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..secrets import scrubbed
-from .make import operator_name
+from ..weights import DEFAULT_EMBEDDER
 from .nodes import Plan, PlannedModel, PlannedStep
 
 
 def as_record(plan: Plan) -> dict[str, Any]:
-    """The plan as ``rounds/N/plan.json`` holds it: without secrets (and the versions, which the run adds)."""
+    """The plan as ``rounds/N/plan.json`` holds it: without secrets (and the versions, which the run adds).
+
+    Of each step ``request``, the canonical request that its ``fingerprint`` is the hash of, and what it cannot tell
+    for it holds no names: ``from``, the steps whose rows come in, and by parameter ``models`` and ``reads``, the
+    models and the other steps that it names, in the request's order.
+    """
     record: dict[str, Any] = scrubbed(
         {
             "round": plan.round,
-            "steps": {step.name: _step(step, plan) for step in plan.steps},
+            "steps": {step.name: _step(step) for step in plan.steps},
             "models": {name: _model(model) for name, model in plan.models.items()},
         }
     )
     return record
 
 
-def _step(step: PlannedStep, plan: Plan) -> dict[str, Any]:
-    trained = {name: plan.step(name).fingerprint for name, kind in step.models.items() if kind == "train"}
+def model_digests(step: Mapping[str, Any]) -> dict[str, str]:
+    """Model -> what names its content, of a recorded step: for a student the fingerprint of its training."""
+    asked = step["request"]["models"]
+    return {
+        name: each.get("trained") or each["digest"]
+        for field, names in step["models"].items()
+        for name, each in zip(names, asked[field], strict=True)
+    }
+
+
+def _step(step: PlannedStep) -> dict[str, Any]:
+    models: dict[str, list[str]] = {}
+    reads: dict[str, list[str]] = {}
+    for field, kind, name in step.operator.references():
+        if kind != "step":
+            models.setdefault(field, []).append(name)
+        elif field != type(step.operator).input_field:
+            reads.setdefault(field, []).append(name)
+    if len(models) < len(step.request["models"]):
+        models[""] = [DEFAULT_EMBEDDER]
     return {
         "fingerprint": step.fingerprint,
-        "operator": operator_name(plan.spec.steps[step.name]),
-        "version": type(step.operator).version,
-        "params": step.operator.model_dump(mode="json"),
+        "request": dict(step.request),
         "from": list(step.inputs),
-        "reads": list(step.reads),
-        "models": {name: trained.get(name) or plan.models[name].digest for name in step.models},
-        "seed": step.seed,
-        "draws": step.request["seed"] is not None,
-        "depends": list(step.depends),
-        "content": dict(step.content),
+        "models": models,
+        "reads": reads,
     }
 
 

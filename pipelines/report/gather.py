@@ -30,7 +30,7 @@ class Step:
 
     @property
     def label(self) -> str:
-        return str(self.plan["operator"])
+        return str(self.plan["request"]["operator"])
 
     @property
     def verb(self) -> str:

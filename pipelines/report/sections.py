@@ -212,16 +212,16 @@ def check_readable(run: RunData) -> None:
 
 
 def _identity(step: Step) -> dict[str, Any]:
-    plan = step.plan
+    plan, request = step.plan, step.plan["request"]
     return {
         "name": step.name,
         "label": step.label,
-        "version": plan.get("version"),
+        "version": request["version"],
         "fingerprint": plan["fingerprint"],
-        "seed": plan.get("seed"),
-        "models": plan.get("models") or {},
-        "content": plan.get("content") or {},
-        "params": json.dumps(scrubbed(plan.get("params") or {}), indent=1, ensure_ascii=False),
+        "content": request["content"],
+        "params": json.dumps(
+            scrubbed({**plan["models"], **plan["reads"], **request["params"]}), indent=1, ensure_ascii=False
+        ),
     }
 
 

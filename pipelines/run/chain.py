@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from ..errors import DataError, EngineError, GristmillError
+from ..errors import EngineError, of_step
 from ..inference import Usage
 from ..operator import Apply, Context, Map, TableApply, TableMap
 from ..plan.nodes import PlannedStep
@@ -46,10 +46,11 @@ class Chain:
         self._tables: dict[str, TableApply] = {}
         for step in steps:
             context = contexts[step.name]
-            if isinstance(step.operator, TableMap):
-                self._tables[step.name] = step.operator.open(context)
-            elif isinstance(step.operator, Map):
-                self._rowwise[step.name] = step.operator.open(context)
+            with of_step(step.name):
+                if isinstance(step.operator, TableMap):
+                    self._tables[step.name] = step.operator.open(context)
+                elif isinstance(step.operator, Map):
+                    self._rowwise[step.name] = step.operator.open(context)
 
     async def run(self, table: pa.Table, first: int, last: int, emit: Emit) -> None:
         """Carry a micro-batch through steps ``first .. last``. ``table`` is the first one's input.
@@ -62,7 +63,8 @@ class Chain:
             started = time.monotonic()
             bill = Bill()
             PAYING.set(bill)
-            made = await self._apply(step, table) if table.num_rows else of_no_rows(table, step.operator)
+            with of_step(step.name):
+                made = await self._apply(step, table) if table.num_rows else of_no_rows(table, step.operator)
             seconds = time.monotonic() - started
             await emit(Result(step.name, made, table.num_rows, bill.usage, seconds, bill.spans))
             table = going_on(made)
@@ -71,14 +73,10 @@ class Chain:
         try:
             if step.name in self._tables:
                 verdicts = await asyncio.to_thread(self._tables[step.name], table)
-                return await asyncio.to_thread(from_verdicts, table, verdicts, step=step.name)
+                return await asyncio.to_thread(from_verdicts, table, verdicts)
             return await self._map(step, table)
         except EngineError as error:
             return failed_rows(table, str(error), retryable=error.retryable)
-        except GristmillError as error:
-            if str(error).startswith(f"step {step.name}:"):
-                raise
-            raise DataError(f"step {step.name}: {error}") from error
 
     async def _map(self, step: PlannedStep, table: pa.Table) -> pa.Table:
         operator = step.operator
@@ -88,7 +86,6 @@ class Chain:
             table,
             rows,
             await self._rowwise[step.name](rows),
-            step=step.name,
             fingerprint=step.fingerprint,
             makes=operator.makes,
             types=operator.types(),

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..errors import of_step
 from ..inference import Usage
 from ..operator import Map
 from ..plan.nodes import PlannedStep
@@ -88,7 +89,8 @@ class ChainStage:
             self._hand_columns_on()
         for step, store in zip(stage.steps, self.stores, strict=True):
             seconds = time.monotonic() - started
-            self._finish(step, store, seconds, engines.get(step.name, []), reused=store.complete)
+            with of_step(step.name):
+                self._finish(step, store, seconds, engines.get(step.name, []), reused=store.complete)
 
     def _hand_columns_on(self) -> None:
         """Where no rows come in, an empty part of each step keeps the columns for what follows."""
@@ -183,7 +185,8 @@ class ChainStage:
                 held[model] = held.get(model, 0.0) + sum(end - start for start, end in spans)
                 self._spans.setdefault(model, Spans()).add(spans)
                 self._asked.setdefault(model, set()).add(result.step)
-            await self._commit(item, result)
+            with of_step(result.step):
+                await self._commit(item, result)
 
         await self.executor.process(table, first, last, emit)
 

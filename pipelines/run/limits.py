@@ -13,6 +13,7 @@ class Interrupted(GristmillError):
     """Ctrl-C or a request to terminate: what is committed is kept, and the run can be resumed."""
 
     exit_code = 130
+    blames_step = False
 
 
 class Stop:

@@ -34,7 +34,7 @@ def from_source(batch: pa.Table, fingerprint: str, start: int) -> pa.Table:
 
     Their ids are the step's own stem and the row's number, so a million of them cost nothing.
     """
-    check_columns(batch.column_names, "the source")
+    check_columns(batch.column_names)
     stem = blake2b(fingerprint.encode(), digest_size=5).hexdigest()
     numbers = pa.array(np.arange(start, start + batch.num_rows)).cast(pa.string())
     ids = pa.compute.binary_join_element_wise(stem, pa.compute.utf8_lpad(numbers, 10, "0"), "")
@@ -49,7 +49,6 @@ def from_outcomes(
     rows: Sequence[Row],
     outcomes: Sequence[Sequence[Outcome]],
     *,
-    step: str,
     fingerprint: str,
     makes: bool,
     types: Mapping[str, pa.DataType],
@@ -60,19 +59,19 @@ def from_outcomes(
     an operator that annotates).
     """
     if len(outcomes) != len(rows):
-        raise DataError(f"step {step}: the operator got {len(rows)} rows and answered for {len(outcomes)}")
+        raise DataError(f"the operator got {len(rows)} rows and answered for {len(outcomes)}")
     parent: list[int] = []
     flat: list[Outcome] = []
     for index, answers in enumerate(outcomes):
         if not answers or (len(answers) > 1 and not makes):
             wanted = "at least one outcome" if makes else "exactly one outcome"
             raise DataError(
-                f"step {step}: row {rows[index][ID]} got {len(answers)} outcomes; the operator owes {wanted} a row"
+                f"got {len(answers)} outcomes; the operator owes {wanted} a row", row=rows[index][ID]
             )
         parent.extend([index] * len(answers))
         flat.extend(answers)
     result = table.take(pa.array(parent, pa.int64())) if makes else table
-    result = _with_columns(result, [rows[index] for index in parent], flat, types, step)
+    result = _with_columns(result, [rows[index] for index in parent], flat, types)
     if makes:
         parents = [rows[index][ID] for index in parent]
         ordinals = [ordinal for answers in outcomes for ordinal in range(len(answers))]
@@ -90,12 +89,12 @@ def of_no_rows(table: pa.Table, operator: Operator) -> pa.Table:
     return all_kept(table)
 
 
-def from_verdicts(table: pa.Table, verdicts: Verdicts, *, step: str) -> pa.Table:
+def from_verdicts(table: pa.Table, verdicts: Verdicts) -> pa.Table:
     """What a table operator said of ``table``: added columns, and a fate for each row."""
-    check_columns(verdicts.columns, f"step {step}")
+    check_columns(verdicts.columns)
     for name, column in verdicts.columns.items():
         if len(column) != table.num_rows:
-            raise DataError(f"step {step}: column {name} has {len(column)} values for {table.num_rows} rows")
+            raise DataError(f"column {name} has {len(column)} values for {table.num_rows} rows")
         table = _put(table, name, column)
     kept = np.ones(table.num_rows, bool) if verdicts.kept is None else np.asarray(verdicts.kept, bool)
     errors = verdicts.errors
@@ -119,16 +118,16 @@ def from_verdicts(table: pa.Table, verdicts: Verdicts, *, step: str) -> pa.Table
     return with_fates(table, fates, reasons)
 
 
-def from_made(table: pa.Table, made: Made, *, step: str, fingerprint: str) -> pa.Table:
+def from_made(table: pa.Table, made: Made, *, fingerprint: str) -> pa.Table:
     """Rows made from several parents, followed by the input rows that are nobody's parent."""
     children = pa.Table.from_pylist([dict(row) for row in made.rows])
-    check_columns(children.column_names, f"step {step}")
+    check_columns(children.column_names)
     known = set(table[ID].to_pylist())
     used = {parent for parents in made.parents for parent in parents}
     missing = known - used - set(made.left)
     if missing or not used <= known:
         raise DataError(
-            f"step {step}: {len(missing)} input rows are unaccounted for and {len(used - known)} parents are "
+            f"{len(missing)} input rows are unaccounted for and {len(used - known)} parents are "
             "not input rows"
         )
     ids = [row_id(fingerprint, parents, ordinal) for ordinal, parents in enumerate(made.parents)]
@@ -168,11 +167,11 @@ def with_fates(table: pa.Table, fates: Sequence[str], reasons: Sequence[Any]) ->
     return _put(table, REASON, pa.array(reasons, REASON_TYPE))
 
 
-def check_columns(names: Sequence[str] | Mapping[str, Any], who: str) -> None:
+def check_columns(names: Sequence[str] | Mapping[str, Any]) -> None:
     """Raises DataError where an operator sets a column that is the engine's own."""
     taken = sorted(set(names) & set(RESERVED))
     if taken:
-        raise DataError(f"{who} sets the column {taken[0]!r}, which the engine keeps for itself: rename it")
+        raise DataError(f"it sets the column {taken[0]!r}, which the engine keeps for itself: rename it")
 
 
 def _with_columns(
@@ -180,7 +179,6 @@ def _with_columns(
     rows: Sequence[Row],
     outcomes: Sequence[Outcome],
     types: Mapping[str, pa.DataType],
-    step: str,
 ) -> pa.Table:
     """``table`` with the columns that any outcome added or changed."""
     changed: dict[str, None] = {}
@@ -188,7 +186,7 @@ def _with_columns(
         for name, value in outcome.row.items():
             if name not in changed and (name not in row or row[name] is not value):
                 changed[name] = None
-    check_columns(changed, f"step {step}")
+    check_columns(changed)
     for name in changed:
         values = [
             outcome.row[name] if name in outcome.row else row.get(name)
@@ -198,8 +196,8 @@ def _with_columns(
             column = pa.array(values, types.get(name))
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             raise DataError(
-                f"step {step}: the values of column {name!r} are of different types ({error}): give them one, "
-                "or make them JSON text"
+                f"the values of column {name!r} are of different types ({error}): give them one, or make them "
+                "JSON text"
             ) from error
         table = _put(table, name, column)
     return table

@@ -68,7 +68,7 @@ class ActorEngine:
         self._turns = cycle(self.actors)
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        completions: list[Completion] = await next(self._turns).generate.remote(list(requests))
+        completions: list[Completion] = await _answer(next(self._turns).generate.remote(list(requests)))
         return completions
 
     async def close(self) -> None:
@@ -77,6 +77,16 @@ class ActorEngine:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (ActorEngine, (self.actors, self.capabilities, self.vocab_size))
+
+
+async def _answer(reference: Any) -> Any:
+    """What a call answers. An error of ours is raised as it was there, without the traceback that Ray makes its text."""
+    try:
+        return await reference
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, GristmillError):
+            raise error.cause from None
+        raise
 
 
 def start_actors(settings: EngineSettings) -> Engine:
@@ -224,7 +234,7 @@ class RayExecutor:
         carrier.load += 1
         reference = carrier.actor.carry.remote([self._job], table, first, last)
         try:
-            results: list[Result] = await reference
+            results: list[Result] = await _answer(reference)
         except asyncio.CancelledError:
             ray.cancel(reference, force=False)
             raise

@@ -19,9 +19,6 @@ from ..store.run_directory import RunDirectory
 from .meter import Metered
 from .turns import Turns, has_gpu
 
-#: The embedding model of a file that names none.
-DEFAULT_EMBEDDER = "all-minilm-l6-v2"
-
 
 @dataclass(frozen=True)
 class ModelTable:
@@ -54,7 +51,7 @@ class ModelTable:
         """The weights of an embedding model; None: the packaged default."""
         if name is not None:
             return self.weights(name)
-        from ..weights import resolve
+        from ..weights import DEFAULT_EMBEDDER, resolve
 
         return resolve(DEFAULT_EMBEDDER)
 

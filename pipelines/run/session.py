@@ -129,7 +129,7 @@ class Session:
         )
         if ledger.failed and step.on_failure == "stop":
             raise GristmillError(
-                f"step {step.name}: {self._failures(step)}, and the file says on_failure: stop"
+                f"{self._failures(step)}, and the file says on_failure: stop", step=step.name
             )
 
     def done(self, step: PlannedStep, *, reused: bool = False) -> None:
@@ -152,7 +152,8 @@ class Session:
             self.notice(f"step {step.name}: {self._failures(step)}", warning=True)
             if (ledger.failed == ledger.made and step.on_failure != "accept") or step.on_failure == "stop":
                 raise GristmillError(
-                    f"step {step.name}: {self._failures(step)}; mend the cause, then run again with --retry-failed"
+                    f"{self._failures(step)}; mend the cause, then run again with --retry-failed",
+                    step=step.name,
                 )
 
     def finish(

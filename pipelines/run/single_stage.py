@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ..errors import of_step
 from ..inference import Usage
 from ..operator import Context, Made, Operator, Sink, Source, Train, Trained, Verdicts, Whole
 from ..sinks.placing import local_files
@@ -56,7 +57,8 @@ class SingleStage:
         stop = self.session.stop
         stop.patience = stop.TRAINING if isinstance(self.step.operator, Train) else stop.PATIENCE
         try:
-            await asyncio.to_thread(self._work)
+            with of_step(self.step.name):
+                await asyncio.to_thread(self._work)
         finally:
             stop.patience = stop.PATIENCE
         self.session.done(self.step)
@@ -104,9 +106,9 @@ class SingleStage:
         table = self.session.rows(self.step).all()
         result = operator.apply(table, self.context) if table.num_rows else Verdicts()
         if isinstance(result, Made):
-            made = from_made(table, result, step=self.step.name, fingerprint=self.step.fingerprint)
+            made = from_made(table, result, fingerprint=self.step.fingerprint)
         else:
-            made = from_verdicts(table, result, step=self.step.name)
+            made = from_verdicts(table, result)
         self._commit(made, 0, table.num_rows, result.summary)
         return isinstance(result, Verdicts)
 
@@ -120,7 +122,7 @@ class SingleStage:
         products = [*products_in(self.store.model, run), Product.of(self.store.history, run)]
         used = trained_ids(trained)
         kept = np.array([name in used for name in table[ID].to_pylist()], bool)
-        fates = from_verdicts(_ids(table), Verdicts(kept=kept, rule="not trained on"), step=self.step.name)
+        fates = from_verdicts(_ids(table), Verdicts(kept=kept, rule="not trained on"))
         self._commit(fates, 0, table.num_rows, trained.metrics, products)
         return True
 
@@ -132,7 +134,7 @@ class SingleStage:
         location = f"exports/{self.step.name}" if written.location == str(default) else written.location
         summary = {"location": location, "files": list(written.files), "rows": written.rows}
         products = [Product.of(path, self.session.run.path) for path in local_files(written)]
-        fates = from_verdicts(_ids(table), Verdicts(), step=self.step.name)
+        fates = from_verdicts(_ids(table), Verdicts())
         self._commit(fates, 0, table.num_rows, summary, products)
         return True
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
+from ..spec.nearest import did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,8 +46,7 @@ def final_names(
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(map(repr, known)) or 'none'}"
+    return did_you_mean(name, known) or f"; there are {', '.join(map(repr, known)) or 'none'}"
 
 
 def prepared(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import Problem, SpecError
-from .nearest import nearest
+from .nearest import did_you_mean, nearest
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -28,9 +28,12 @@ def locate(name: str | Path) -> Path:
     elif path.exists():
         said = "is not a file" if not path.is_dir() else "is a folder, not a pipeline file"
     else:
-        near = nearest(str(name).removesuffix(".yaml"), packaged)
         beside = _beside(path)
-        meant = f"; did you mean {beside or near!r}?" if beside or near else ""
+        meant = (
+            did_you_mean(str(name), [beside])
+            if beside
+            else did_you_mean(str(name).removesuffix(".yaml"), packaged)
+        )
         said = f"there is no such file, and no recipe of that name{meant} (`gristmill recipes` lists them)"
     raise SpecError([Problem(str(name), 1, 1, "", said)])
 

@@ -1,4 +1,4 @@
-"""Words for a name that does not exist: what was found, and the nearest one that does."""
+"""Words for a name that does not exist: what was found, and the nearest one that does. Part of the ground floor."""
 
 from __future__ import annotations
 
@@ -21,13 +21,19 @@ def nearest(found: str, valid: Iterable[str]) -> str | None:
     return lowered.get(found.lower())
 
 
+def did_you_mean(found: str, valid: Iterable[str]) -> str:
+    """``; did you mean 'dedup'?`` for a message to end with, or nothing where no valid name is close."""
+    close = nearest(found, valid)
+    return "" if close is None else f"; did you mean {close!r}?"
+
+
 def suggestion(found: object, valid: Iterable[str]) -> str:
     """``found 'dedpu'; did you mean 'dedup'?``, or the valid names where none is close."""
     names = sorted(valid)
     shown = f"found {brief(found)}"
-    close = nearest(found, names) if isinstance(found, str) else None
-    if close is not None:
-        return f"{shown}; did you mean {close!r}?"
+    meant = did_you_mean(found, names) if isinstance(found, str) else ""
+    if meant:
+        return shown + meant
     if not names:
         return f"{shown}; there is none"
     more = ", ..." if len(names) > LISTED else ""

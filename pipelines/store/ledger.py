@@ -38,10 +38,11 @@ class Ledger:
         """Raises StoreError where the counts do not add up."""
         if self.kept + self.filtered + self.failed != self.made:
             raise StoreError(
-                f"step {step}: the ledger does not add up: kept {self.kept} + filtered {self.filtered} + "
-                f"failed {self.failed} is not the {self.made} rows made"
+                f"the ledger does not add up: kept {self.kept} + filtered {self.filtered} + failed {self.failed} "
+                f"is not the {self.made} rows made",
+                step=step,
             )
         if one_to_one and self.made != self.rows_in:
             raise StoreError(
-                f"step {step}: the ledger does not add up: {self.rows_in} rows came in and {self.made} came out"
+                f"the ledger does not add up: {self.rows_in} rows came in and {self.made} came out", step=step
             )

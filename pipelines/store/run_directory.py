@@ -25,6 +25,9 @@ FORMAT = 2
 RUN: Shape = {"format": int, "name": str, "created": str}
 CLOCK: Shape = {"seconds": NUMBER}
 PLAN: Shape = {"round": int, "steps": dict, "models": dict}
+#: Of each step of a plan, and of the request that its fingerprint is the hash of.
+STEP: Shape = {"fingerprint": str, "request": dict, "from": list, "models": dict, "reads": dict}
+REQUEST: Shape = {"operator": str, "version": int, "params": dict, "content": dict, "models": dict}
 RESULT: Shape = {"round": int, "decision": str, "metrics": dict, "carry": dict}
 #: What opens and closes a comment in a pipeline file, for its seal.
 COMMENT = ("# ", "")
@@ -286,5 +289,6 @@ def _fingerprint(folder: Path) -> str:
 def _read_plan(path: Path) -> dict[str, Any]:
     plan = read_record(path, PLAN)
     for step in plan["steps"].values():
-        check_shape(step, {"fingerprint": str, "operator": str}, path)
+        check_shape(step, STEP, path)
+        check_shape(step["request"], REQUEST, path)
     return plan

@@ -7,7 +7,6 @@ layout, a directory with a PEFT adapter, a ``.gguf`` file, or a Hugging Face id 
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from hashlib import blake2b
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from ..errors import ModelError
 from ..inference import ModelWeights
+from ..spec.nearest import did_you_mean
 from . import download, hub
 from .cache import CachedModel, cached, commit, discard, file_digest, place, workplace
 from .catalogue import PACKAGED, Gguf, PackagedModel
@@ -132,10 +132,8 @@ def _hub_id(reference: str) -> hub.HubId:
     """``org/name[@revision]`` taken apart; ModelError with the nearest known name otherwise."""
     found = hub.HubId.parse(reference)
     if found is None:
-        near = difflib.get_close_matches(reference.lower(), PACKAGED, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}? " if near else ""
         raise ModelError(
-            f"unknown model {reference!r}: {hint}Give one of {', '.join(PACKAGED)}, "
+            f"unknown model {reference!r}{did_you_mean(reference, PACKAGED) or '.'} Give one of {', '.join(PACKAGED)}, "
             "a path (./my-model), or a Hugging Face id (org/name)"
         )
     return found

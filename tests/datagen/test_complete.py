@@ -153,7 +153,6 @@ def test_the_synthetic_engine_runs_it_end_to_end(context: Any) -> None:
         pa.Table.from_pylist(rows),
         rows,
         outcomes,
-        step="s",
         fingerprint="f",
         makes=True,
         types=operator.types(),

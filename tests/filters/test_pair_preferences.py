@@ -103,7 +103,7 @@ def test_every_row_is_accounted_for(
     if pairs is not None:
         assert all(sum(row["prompt"] == name for row in made.rows) <= pairs for name in "pq")
     committed = from_made(table.append_column("_parents", pa.array([[]] * len(given), pa.list_(pa.string()))),
-                          made, step="pairs", fingerprint="f")  # fmt: skip
+                          made, fingerprint="f")  # fmt: skip
     assert committed.num_rows == len(made.rows) + len(made.left)
     assert operator.apply(table, context) == made, "the same again"
 

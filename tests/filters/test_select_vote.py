@@ -75,5 +75,5 @@ def test_all_may_stay_with_what_the_vote_says_of_them(context: Any, rows: Any) -
 
 
 def test_negative_weights_are_refused(context: Any, rows: Any) -> None:
-    with pytest.raises(DataError, match=r"row r1 has -1\.0 in 'score'"):
+    with pytest.raises(DataError, match=r"row r1: .*; found -1\.0 in 'score'"):
         Vote(weight="score").apply(rows(prompt=["p"] * 2, found=["1", "2"], score=[1, -1]), context)

@@ -107,7 +107,7 @@ def test_what_gives_the_same_rows_is_taken(expression: str) -> None:
         ("getenv('HOME') = ''", "no function getenv()"),
         ("get_block_size('memory') = 1", "get_block_size() does not"),
         ("unnest(x) = 1", "several rows"),
-        ("uper(text) = 'A'", "did you mean upper()?"),
+        ("uper(text) = 'A'", "did you mean 'upper'?"),
         ("nope(text) OVER () = 'A'", "no function nope()"),
         ("a = ?", "no parameters"),
         ("a = $1", "no parameters"),

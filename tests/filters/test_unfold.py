@@ -40,7 +40,6 @@ def test_an_entry_is_a_row_and_all_columns_of_it_go_together() -> None:
         pa.Table.from_pylist([row]),
         [row],
         [found],
-        step="s",
         fingerprint="f",
         makes=True,
         types=operator.types(),

@@ -70,15 +70,19 @@ class RunBuilder:
             store.finish(operator=operator, one_to_one=False, seconds=seconds, summary=dict(summary or {}))
         self.steps[name] = {
             "fingerprint": fingerprint,
-            "operator": operator,
-            "version": 1,
-            "params": dict(params or {}),
+            "request": {
+                "operator": operator,
+                "version": 1,
+                "params": dict(params or {}),
+                "content": {"template": "b" * 64} if operator.startswith("generate") else {},
+                "models": {"model": [{"digest": digest} for digest in (models or {}).values()]},
+                "seed": 17,
+                "inputs": [self.steps[each]["fingerprint"] for each in inputs],
+                "reads": {},
+            },
             "from": list(inputs),
-            "reads": [],
-            "models": dict(models or {}),
-            "seed": 17,
-            "depends": list(inputs),
-            "content": {"template": "b" * 64} if operator.startswith("generate") else {},
+            "models": {"model": list(models or {})},
+            "reads": {},
         }
         self.tables[name] = going_on(outcomes)
 
@@ -147,9 +151,7 @@ class RunBuilder:
             if index == 5:
                 answers[2] = Failed("the engine died three times", retryable=True)
             outcomes.append(answers)
-        table = from_outcomes(
-            seeds, rows, outcomes, step="answers", fingerprint=fingerprint, makes=True, types={}
-        )
+        table = from_outcomes(seeds, rows, outcomes, fingerprint=fingerprint, makes=True, types={})
         usage = Usage(requests=240, prompt_tokens=7_200, completion_tokens=12_345)
         self.add(
             "answers",
@@ -171,7 +173,7 @@ class RunBuilder:
         passed = self.random.random(count) < 0.7
         passed[rows["response"].to_pylist().index(HOSTILE)] = False
         columns = {"passed": pa.array(passed), "self_certainty": pa.array(certainty)}
-        table = from_verdicts(rows, Verdicts(columns=columns), step="scored")
+        table = from_verdicts(rows, Verdicts(columns=columns))
         self.add(
             "scored",
             "score",
@@ -188,7 +190,7 @@ class RunBuilder:
         self.add(
             "kept",
             "keep",
-            from_verdicts(rows, verdicts, step="kept"),
+            from_verdicts(rows, verdicts),
             fingerprint=self.fingerprint("kept", number),
             inputs=["scored"],
             rows_in=rows.num_rows,
@@ -214,7 +216,7 @@ class RunBuilder:
         self.add(
             "unique",
             "dedup: semantic",
-            from_verdicts(rows, verdicts, step="unique"),
+            from_verdicts(rows, verdicts),
             fingerprint=self.fingerprint("unique", number),
             inputs=["kept"],
             rows_in=count,
@@ -224,7 +226,7 @@ class RunBuilder:
         rows = self.tables["unique"]
         ids = rows["_id"].to_pylist()
         fingerprint = self.fingerprint("student", number)
-        table = from_verdicts(rows.select(["_id", "_parents"]), Verdicts(), step="student")
+        table = from_verdicts(rows.select(["_id", "_parents"]), Verdicts())
         self.add(
             "student",
             "train: sft",
@@ -273,7 +275,7 @@ class RunBuilder:
         self.add(
             "verdict",
             "evaluate: constraints",
-            from_verdicts(tasks, Verdicts(columns=columns), step="verdict"),
+            from_verdicts(tasks, Verdicts(columns=columns)),
             fingerprint=self.fingerprint("verdict", number),
             inputs=["evals"],
             rows_in=tasks.num_rows,

@@ -182,4 +182,4 @@ def test_json_files_and_what_a_pipeline_keeps_of_itself_hold_none(
     assert "planted-in-vars" not in scrub("cannot read planted-in-vars.jsonl")
     kept = "gristmill: 1\nname: t\nsteps:\n  rows: {source: count, rows: 3}\n  x: {keep: \"a = 'planted-value'\", from: rows}\n"
     record = as_record(make_plan(loads(kept), file=""))
-    assert record["steps"]["x"]["params"] == {"keep": f"a = '{HIDDEN}'"}
+    assert record["steps"]["x"]["request"]["params"] == {"keep": f"a = '{HIDDEN}'"}

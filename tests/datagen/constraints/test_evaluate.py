@@ -13,9 +13,8 @@ from pydantic import ValidationError
 
 from gristmill.datagen.constraints.evaluate import EvaluateConstraints
 from gristmill.datagen.constraints.tasks import ConstraintTasks
-from gristmill.pipelines.errors import DataError
 from gristmill.pipelines.inference import Completion, Request
-from gristmill.pipelines.operator import Kept
+from gristmill.pipelines.operator import Failed, Kept
 
 
 class Scripted:
@@ -48,7 +47,7 @@ def evaluate(operator: EvaluateConstraints, context: Any, rows: list[dict[str, A
 
 
 def test_a_better_model_is_seen_to_be_better(context: Any) -> None:
-    student = Scripted(lambda request: "small" if int(request.id[1:].split("/")[0]) % 2 else "Big")
+    student = Scripted(lambda request: "small" if int(request.id[1:].split(":")[0]) % 2 else "Big")
     base = Scripted(lambda request: "Big, too")
     context.engines = {"student": student, "base": base}
     operator = EvaluateConstraints(tasks="evals", model="student", against="base")
@@ -87,7 +86,7 @@ def test_without_an_opponent_there_is_no_gain(context: Any) -> None:
 
 
 def test_samples_are_averaged_and_their_seeds_differ(context: Any) -> None:
-    engine = Scripted(lambda request: "small" if request.id.endswith("/0") else "Big")
+    engine = Scripted(lambda request: "small" if request.id.endswith(":0") else "Big")
     context.engines = {"base": engine}
     operator = EvaluateConstraints(tasks="evals", model="base", samples=4, temperature=0.8)
     (item,) = evaluate(operator, context, tasks(1)).to_pylist()
@@ -112,13 +111,35 @@ def test_the_tasks_of_the_source_are_what_it_reads(context: Any) -> None:
     assert 0 < operator.summary(table)["model"]["fraction"] < 1
 
 
-def test_bad_tasks_cost_no_tokens(context: Any) -> None:
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        ({"prompt": "No constraints."}, "column 'constraints' is missing"),
+        ({"prompt": "Null.", "constraints": None}, "column 'constraints' holds NoneType"),
+        ({"prompt": None, "constraints": "[]"}, "column 'prompt' holds NoneType"),
+        ({"prompt": "None at all.", "constraints": "[]"}, "must be a JSON list"),
+        ({"prompt": "No JSON.", "constraints": "lower case"}, "is not JSON text"),
+        ({"prompt": "Which?", "constraints": '[{"kind": "shout"}]'}, "unknown kind of constraint 'shout'"),
+    ],
+)
+def test_a_bad_task_fails_alone_and_costs_no_tokens(context: Any, bad: dict[str, Any], told: str) -> None:
     engine = Scripted(lambda request: "small")
     context.engines = {"base": engine}
-    rows = [*tasks(2), {"_id": "t2", "prompt": "No constraints."}]
-    with pytest.raises(DataError, match="column 'constraints' is missing"):
-        evaluate(EvaluateConstraints(tasks="evals", model="base"), context, rows)
-    assert engine.asked == []
+    rows = [tasks(1)[0], {"_id": "t9", **bad}, tasks(2)[1]]
+    operator = EvaluateConstraints(tasks="evals", model="base", against="base", samples=2, temperature=1)
+    first, failed, last = (outcome for (outcome,) in asyncio.run(operator.open(context)(rows)))
+    assert isinstance(first, Kept)
+    assert isinstance(last, Kept)
+    assert isinstance(failed, Failed)
+    assert told in failed.error
+    assert not failed.retryable
+    assert {request.id[:2] for request in engine.asked} == {"t0", "t1"}
+
+
+def test_a_blank_answer_keeps_no_constraint(context: Any) -> None:
+    context.engines = {"base": Scripted(lambda request: " \n")}
+    (item,) = evaluate(EvaluateConstraints(tasks="evals", model="base"), context, tasks(1)).to_pylist()
+    assert (item["strict"], item["fraction"], item["constraint_results"]) == (0.0, 0.0, [False, False])
 
 
 def test_the_same_greedy_answer_is_not_asked_twice() -> None:

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from gristmill.datagen.constraints.verify import VerifyConstraints
-from gristmill.pipelines.errors import DataError
-from gristmill.pipelines.operator import Kept
+from gristmill.pipelines.operator import Failed, Kept
 
 ASKED = json.dumps([{"kind": "lower_case"}, {"kind": "words_at_most", "most": 3}])
 
@@ -51,15 +50,34 @@ def test_the_prompt_counts_where_a_constraint_speaks_of_it(context: Any) -> None
     assert (yes["passed"], no["passed"]) == (True, False)
 
 
+def failures(context: Any, *rows: dict[str, Any]) -> list[str | None]:
+    answers = asyncio.run(VerifyConstraints().open(context)(list(rows)))
+    return [outcome.error if isinstance(outcome, Failed) else None for (outcome,) in answers]
+
+
 @pytest.mark.parametrize("column", ["prompt", "response", "constraints"])
-def test_a_missing_column_is_named_with_its_step(context: Any, column: str) -> None:
+def test_a_row_without_a_column_fails_alone(context: Any, column: str) -> None:
     short = {name: value for name, value in row("x").items() if name != column}
-    with pytest.raises(DataError, match=rf"step 'step': column '{column}' is missing \(row r1\)"):
-        verdicts(context, short)
-    with pytest.raises(DataError, match=f"column '{column}' holds NoneType"):
-        verdicts(context, {**short, column: None})
+    before, missing, null, after = failures(context, row("x"), short, {**short, column: None}, row("y"))
+    assert (before, after) == (None, None)
+    assert missing is not None
+    assert missing.startswith(f"column '{column}' is missing; rows come from")
+    assert null is not None
+    assert null.startswith(f"column '{column}' holds NoneType;")
 
 
-def test_a_bad_list_of_constraints_is_named_with_its_row(context: Any) -> None:
-    with pytest.raises(DataError, match=r"step 'step', row r1: unknown kind of constraint 'shout'"):
-        verdicts(context, row("x", constraints='[{"kind": "shout"}]'))
+@pytest.mark.parametrize(
+    ("constraints", "told"),
+    [
+        ('[{"kind": "shout"}]', "unknown kind of constraint 'shout'"),
+        ('[{"kind": "words_at_most"}]', "constraint 'words_at_most': most: Field required"),
+        ("[]", "must be a JSON list"),
+        ("{", "is not JSON text"),
+        ("[" * 100_000, "is not JSON text"),
+    ],
+)
+def test_a_row_with_a_bad_list_of_constraints_fails_alone(context: Any, constraints: str, told: str) -> None:
+    good, bad = failures(context, row("x"), row("x", constraints=constraints))
+    assert good is None
+    assert bad is not None
+    assert told in bad

@@ -95,7 +95,7 @@ def step(operator: Any, engine: Scripted, table: pa.Table) -> pa.Table:
     """What the run makes of a step, in Arrow: all rows, with their fates and reasons."""
     rows = table.to_pylist()
     outcomes = asyncio.run(operator.open(Here(engine))(rows))
-    return from_outcomes(table, rows, outcomes, step="s", fingerprint="f", makes=True, types=operator.types())
+    return from_outcomes(table, rows, outcomes, fingerprint="f", makes=True, types=operator.types())
 
 
 def seeds(count: int) -> pa.Table:

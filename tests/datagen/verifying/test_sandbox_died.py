@@ -134,9 +134,7 @@ def test_twice_it_costs_that_row_its_verdict_and_no_other_row_anything(name: str
     assert steady(first) == steady(usual[0])
     rows = [{"_id": f"r{number}", **each} for number, each in enumerate([row, marked(row), row])]
     table = pa.Table.from_pylist(rows)
-    made = from_outcomes(
-        table, rows, found, step="s", fingerprint="f", makes=operator.makes, types=operator.types()
-    )
+    made = from_outcomes(table, rows, found, fingerprint="f", makes=operator.makes, types=operator.types())
     [reason] = [reason for reason in made[REASON].to_pylist() if reason is not None and reason.get("error")]
     assert reason["retryable"] is True
 
@@ -165,7 +163,7 @@ def test_agreement_says_nothing_of_a_problem_one_run_of_which_is_missing(context
     Mortal.left = 1
     assert operator.apply(table, context).columns == usual.columns
     Mortal.left = 10**6
-    made = from_verdicts(table, operator.apply(table, context), step="s")
+    made = from_verdicts(table, operator.apply(table, context))
     assert made[FATE].to_pylist() == ["failed", "failed", "kept"]
     assert [reason and reason["retryable"] for reason in made[REASON].to_pylist()] == [True, True, None]
 

@@ -50,6 +50,12 @@ def test_every_command_is_there_and_explains_itself(command: str, capsys: pytest
     assert f"usage: gristmill {command}" in capsys.readouterr().out
 
 
+def test_a_command_is_described_as_it_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["schema", "--help"])
+    assert "Write the JSON Schema of pipeline files, for editors." in capsys.readouterr().out
+
+
 def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["rnu"]) == 2
     assert capsys.readouterr().err == "unknown command: found 'rnu'; did you mean 'run'?\n"

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gristmill.pipelines.plan.difference import Difference, difference
+from gristmill.pipelines.plan.fingerprint import fingerprint_of
 from gristmill.pipelines.plan.nodes import Carry, Plan
 from gristmill.pipelines.plan.record import as_record
 from gristmill.pipelines.plan.show import show_difference
@@ -37,6 +39,12 @@ def compare(before: Plan, after: Plan) -> dict[str, Difference]:
             "model 'base': options.max_model_len changed: 1024 -> 512",
         ),
         ("models.base.path=other", "answers", "model 'base' changed: smollm2-135m-instruct -> other"),
+        ("steps.answers.model=other", "answers", "model changed: base -> other"),
+        ("steps.verdict.against=other", "verdict", "against changed: base -> other"),
+        ("steps.unique.embedder=other_embedder", "unique", "embedder changed: embedder -> other_embedder"),
+        ("steps.unique.embedder=null", "unique", "embedder changed: embedder -> none"),
+        ("steps.clean.decontaminate={against: tasks}", "clean", "against changed: evals -> tasks"),
+        ("steps.evals.rows=7", "clean", "input 'evals' differs"),
         ("steps.evals.seed=6", "evals", "seed changed: 5 -> 6"),
         (
             "steps.unique={dedup: exact, from: exact}",
@@ -48,11 +56,80 @@ def compare(before: Plan, after: Plan) -> dict[str, Difference]:
 def test_why_a_step_differs(
     plan_of: Planner, text: str, override: str, step: str | None, reason: str
 ) -> None:
+    text = text.replace(
+        "\nmodels:\n",
+        "\nmodels:\n  other: {path: smollm2-360m-instruct}\n"
+        "  other_embedder: {engine: embedder, path: elsewhere}\n",
+    )
     found = compare(plan_of(text), plan_of(text, override))
     if step is None:
         assert not found
     else:
         assert reason in found[step].reasons
+
+
+#: Options that change the pace and no row, with one that changes the rows.
+PACE = {
+    "vllm": ("max_num_seqs=7", "replicas=3", "gpu_memory_utilization=0.5", "max_lora_rank=64"),
+    "openai": ("concurrency=7", "timeout=9", "attempts=9", "key_env=KEY"),
+    "synthetic": ("latency=0.5", "max_num_seqs=7", "replicas=3"),
+}
+ASKING = """
+gristmill: 1
+name: t
+models: {{base: {model}}}
+steps:
+  rows: {{source: count, rows: 3}}
+  said: {{generate: respond, from: rows, model: base}}
+"""
+MODEL = {
+    "vllm": "{path: smollm2-135m-instruct, max_model_len: 1024}",
+    "openai": "{engine: openai, url: 'http://localhost:1/v1', model: m}",
+    "synthetic": "{engine: synthetic}",
+}
+
+
+@pytest.mark.parametrize("engine", PACE)
+def test_what_only_changes_the_pace_is_no_reason(plan_of: Planner, engine: str) -> None:
+    text = ASKING.format(model=MODEL[engine])
+    before = plan_of(text)
+    pace = [f"models.base.{each}" for each in PACE[engine]]
+    assert not compare(before, plan_of(text, *pace))
+    after = compare(before, plan_of(text, *pace, "steps.said.max_tokens=9"))
+    assert after["said"].reasons == ("max_tokens changed: 256 -> 9",)
+
+
+def test_an_option_spelled_out_at_its_default_is_no_reason(plan_of: Planner) -> None:
+    text = ASKING.format(model=MODEL["vllm"])
+    before = plan_of(text)
+    [default] = before.step("said").request["models"]["model"]
+    dtype = default["options"]["dtype"]
+    after = compare(before, plan_of(text, f"models.base.dtype={dtype}", "steps.said.max_tokens=9"))
+    assert after["said"].reasons == ("max_tokens changed: 256 -> 9",)
+
+
+def test_another_name_for_the_same_is_no_reason(plan_of: Planner) -> None:
+    text = ASKING.format(model=MODEL["vllm"])
+    renamed = (
+        text.replace("base", "first")
+        .replace("rows: {source", "seeds: {source")
+        .replace("from: rows", "from: seeds")
+    )
+    found = compare(plan_of(text), plan_of(renamed, "steps.said.samples=2"))
+    assert found["said"].reasons == ("samples changed: 1 -> 2",)
+
+
+def test_the_record_holds_the_request_that_was_hashed(plan_of: Planner, text: str, tmp_path: Path) -> None:
+    """Through JSON too: what is compared is what decides."""
+    for carry in ({}, {"base": Carry(tmp_path / "m", "f" * 64, "student")}):
+        record = json.loads(json.dumps(as_record(plan_of(text, carry=carry))))
+        assert len(record["steps"]) > 10
+        for step in record["steps"].values():
+            assert fingerprint_of(step["request"]) == step["fingerprint"]
+            assert {field: len(names) for field, names in step["models"].items()} == {
+                field: len(asked) for field, asked in step["request"]["models"].items()
+            }
+            assert len(step["from"]) == len(step["request"]["inputs"])
 
 
 def test_weights_and_adapters(plan_of: Planner, text: str, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ steps:
         ("files", "read_text() reads tables or files"),
         ("slept", "compute, column 'b': "),
         ("summed", "looks at other rows"),
-        ("named", "did you mean upper()?"),
+        ("named", "did you mean 'upper'?"),
         ("system", "template (inline)"),
     ):
         assert [line for line in told if f"steps.{step}" in line and said in line], (step, told)

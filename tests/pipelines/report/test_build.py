@@ -116,7 +116,10 @@ def test_keys_do_not_reach_the_file(
     copy = tmp_path / "run"
     shutil.copytree(built_run.path, copy)
     plan = RunDirectory.open(copy).rounds()[0].plan
-    plan["steps"]["answers"]["params"] |= {"api_key": "sk-in-the-file-1", "header": "Bearer env-key-12345"}
+    plan["steps"]["answers"]["request"]["params"] |= {
+        "api_key": "sk-in-the-file-1",
+        "header": "Bearer env-key-12345",
+    }
     RunDirectory.open(copy).write_plan(1, plan)
     monkeypatch.setenv("SOME_SERVICE_API_KEY", "env-key-12345")
     text = build(RunDirectory.open(copy)).read_text()

@@ -37,7 +37,6 @@ def build(
         rows,
         rows.to_pylist(),
         outcomes,
-        step="s",
         fingerprint=fingerprint,
         makes=makes,
         types={"n": pa.int64()},
@@ -118,22 +117,22 @@ def test_verdicts_become_fates() -> None:
         errors=[None, None, "broken"],
         columns={"length": pa.array([1, 2, 3])},
     )
-    made = from_verdicts(rows, verdicts, step="s")
+    made = from_verdicts(rows, verdicts)
     assert made["_fate"].to_pylist() == ["kept", "filtered", "failed"]
     assert made["_reason"].to_pylist()[1] == {
         "rule": "duplicate", "score": 0.97, "neighbour": ids[0], "error": None, "retryable": None,
     }  # fmt: skip
     assert made["_reason"].to_pylist()[2]["error"] == "broken"
     with pytest.raises(DataError, match="has 2 values for 3 rows"):
-        from_verdicts(rows, Verdicts(columns={"x": pa.array([1, 2])}), step="s")
+        from_verdicts(rows, Verdicts(columns={"x": pa.array([1, 2])}))
 
 
 def test_rows_made_from_several_parents_account_for_every_input() -> None:
     rows = table(3)
     ids = rows["_id"].to_pylist()
     pair: dict[str, Any] = {"prompt": "p", "chosen": "a", "rejected": "b"}
-    made = from_made(rows, Made([pair], [ids[:2]], {ids[2]: Filtered("no pair")}), step="s", fingerprint="f")
+    made = from_made(rows, Made([pair], [ids[:2]], {ids[2]: Filtered("no pair")}), fingerprint="f")
     assert made["_fate"].to_pylist() == ["kept", "filtered"]
     assert made["_parents"].to_pylist()[0] == ids[:2]
     with pytest.raises(DataError, match="1 input rows are unaccounted for"):
-        from_made(rows, Made([pair], [ids[:2]]), step="s", fingerprint="f")
+        from_made(rows, Made([pair], [ids[:2]]), fingerprint="f")

@@ -70,6 +70,33 @@ def test_the_same_parquet_byte_for_byte_as_the_local_executor(tmp_path: Path, cl
 
 
 @pytest.mark.ray
+def test_an_error_of_a_worker_is_one_line_that_names_its_step(tmp_path: Path, cluster: str) -> None:
+    file = write(tmp_path / "ray")
+    file.write_text(file.read_text().replace("[length,", "[self_certainty,"))
+    command = [
+        GRISTMILL,
+        "run",
+        str(file),
+        "--trust",
+        "--run",
+        str(tmp_path / "run"),
+        "--ray-address",
+        cluster,
+    ]
+    done = subprocess.run(
+        [*command, "--quiet", "--no-report", "--set", "steps.answers.logprobs=null"],
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("step scored: ")
+    assert "column 'logprobs'" in done.stderr or "column 'top_logprobs'" in done.stderr
+    assert done.stderr.count("step scored") == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.ray
 def test_a_node_killed_in_the_middle_of_generation_loses_and_doubles_nothing(
     tmp_path: Path, own_cluster: Cluster
 ) -> None:

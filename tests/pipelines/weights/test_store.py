@@ -146,7 +146,7 @@ def test_a_directory_that_is_no_model_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(ModelError, match="did you mean 'smollm2-135m-instruct'"):
         resolve("smollm2-135m-instrct")
-    with pytest.raises(ModelError, match=r"unknown model 'zzzz': Give one of smollm2-135m-instruct, "):
+    with pytest.raises(ModelError, match=r"unknown model 'zzzz'\. Give one of smollm2-135m-instruct, "):
         exists("zzzz")
 
 

@@ -1,0 +1,144 @@
+"""What evaluations that ask a model share: the same items for one or two models, and a paired test of their scores."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, PositiveInt
+
+from ...pipelines.inference import Capability
+from ...pipelines.operator import Apply, Context, Estimate, Evaluate, Failed, Kept, ModelRef, Outcome
+from ...pipelines.records import Row
+from ..generator import Generator
+from ..trials import Trial
+from ..trying import Trying, tried
+from .paired_bootstrap import paired_bootstrap
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Fixes the resamples, so that the interval is a function of the scores alone.
+BOOTSTRAP_SEED = 2004
+
+
+class Comparison(Evaluate):
+    """Asks ``model`` (and ``against``) about every row of ``tasks`` and checks the answers.
+
+    ``samples`` answers an item at ``temperature`` (0: greedy). Each item is kept with the columns of :meth:`judged`
+    for ``model``; with ``against``, the same as ``against_*``, and ``gain`` float64, the difference in the first of
+    ``figures``. An item that an engine cannot be asked about fails, and no other item with it.
+
+    Metrics: ``n`` and ``model``, the mean of each of ``figures``; with ``against``, ``against`` likewise, ``gain``
+    (of the first figure) and ``gain_NAME`` (of each other) ``{metric, mean, ci_low, ci_high, p_two_sided, ...}`` by
+    the paired bootstrap, and ``decision`` by ``gain``: ``better``, ``worse``, or ``abstain`` where the interval
+    holds zero.
+    """
+
+    batch_rows: ClassVar[int] = 64
+    seeded: ClassVar[bool] = True
+    #: The name of each figure, and the float64 column that holds it for an item. The first one decides.
+    figures: ClassVar[Mapping[str, str]]
+
+    model: ModelRef
+    """Model to evaluate: a name under `models`, or a train step, whose student is then evaluated."""
+    against: ModelRef | None = None
+    """Model to compare it with on the same items and seeds. By default there is none, and no gain is
+    measured."""
+    samples: PositiveInt = 1
+    """Answers per item. More than one needs a temperature above 0."""
+    temperature: float = Field(default=0.0, ge=0.0)
+    """Randomness of sampling. The default, 0, always takes the likeliest token."""
+    max_tokens: PositiveInt = 256
+    """Longest answer, in tokens."""
+    confidence: float = Field(default=0.95, gt=0.0, lt=1.0)
+    """Confidence of the interval of the gain, 0 to 1."""
+    resamples: int = Field(default=10_000, ge=100)
+    """Resamples of the paired bootstrap that gives the interval."""
+
+    @abstractmethod
+    def asking(self) -> Generator:
+        """The step that would generate and check the answers. Raises ValueError where it would be refused."""
+
+    @abstractmethod
+    def judged(self, trials: Sequence[Trial]) -> Row:
+        """The columns of an item, from one model's answers to it (at least one)."""
+
+    def model_post_init(self, _: Any) -> None:
+        self.asking()  # the same rules as for generating
+
+    def content(self) -> Mapping[str, str]:
+        return self.asking().content()
+
+    def needs(self) -> Mapping[str, frozenset[Capability]]:
+        wanted = self.asking().sampling().needs()
+        return {"model": wanted, "against": wanted} if self.against is not None else {"model": wanted}
+
+    def estimate(self, rows: int) -> Estimate:
+        asked = self.asking().estimate(rows * len(self._models()))
+        return replace(asked, rows=rows)
+
+    def open(self, context: Context) -> Apply:
+        asking = self.asking()
+        request = asking.request(context)
+        judge = None if asking.check is None else asking.check.open(context)
+        sides = {
+            prefix: Trying(context.engine(name), context.seed, asking.policy(), request, asking.read, judge)
+            for prefix, name in self._models().items()
+        }
+
+        async def apply(rows: list[Row]) -> list[list[Outcome]]:
+            # One after the other: two engines on one CPU would only slow each other down.
+            answers = {prefix: await tried(trying, rows) for prefix, trying in sides.items()}
+            return [
+                [self._item({prefix: side[index] for prefix, side in answers.items()})]
+                for index in range(len(rows))
+            ]
+
+        return apply
+
+    def summary(self, table: pa.Table) -> Mapping[str, Any]:
+        metrics: dict[str, Any] = {"n": table.num_rows}
+        if table.num_rows == 0:
+            return metrics
+        for side, prefix in zip(("model", "against"), self._models()):
+            metrics[side] = {
+                name: float(table[prefix + column].to_numpy().mean()) for name, column in self.figures.items()
+            }
+        if self.against is None:
+            return metrics
+        for number, (name, column) in enumerate(self.figures.items()):
+            gain = paired_bootstrap(
+                table[column].to_numpy(),
+                table[f"against_{column}"].to_numpy(),
+                seed=BOOTSTRAP_SEED,
+                confidence=self.confidence,
+                resamples=self.resamples,
+            )
+            metrics[f"gain_{name}" if number else "gain"] = {"metric": name, **gain.figures()}
+            if number == 0:
+                metrics["decision"] = (
+                    "abstain" if not gain.decided else "better" if gain.mean > 0 else "worse"
+                )
+        return metrics
+
+    def _models(self) -> dict[str, str]:
+        """The models asked, by what their columns begin with."""
+        return {"": self.model, **({"against_": self.against} if self.against is not None else {})}
+
+    def _item(self, sides: Mapping[str, Sequence[Trial] | Failed]) -> Outcome:
+        item: Row = {}
+        for prefix, trials in sides.items():
+            if isinstance(trials, Failed):
+                return trials
+            if not all(trial.answered for trial in trials):
+                refused = next(trial for trial in trials if not trial.answered).outcomes[0]
+                assert isinstance(refused, Failed)
+                return Failed(refused.error)
+            item |= {prefix + name: value for name, value in self.judged(trials).items()}
+        if self.against is not None:
+            score = next(iter(self.figures.values()))
+            item["gain"] = item[score] - item[f"against_{score}"]
+        return Kept(item)
