@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from ..pipelines.errors import DataError
 from ..pipelines.operator import Context, TableApply, TableMap, Verdicts
 from .sql_functions import is_aggregate
+from .sql_nan import nan_as_null
 from .sql_process import LIMITS, Evaluation, Limits, QueryError
 from .sql_rows import numbered, values_of
 from .sql_tree import (
@@ -80,7 +81,7 @@ def computed(
             tree = _parsed(database, name, expression)
             refuse_unknown_columns([tree], table.column_names, expression, _who(name))
             trees.append(tree)
-            written.append(text_of(database, tree))
+            written.append(text_of(database, nan_as_null(database, tree)))
     rows = table.num_rows
     looked_at = readable(table.select(named_columns(trees, table.column_names, "compute")), "compute")
     looked_at = numbered(looked_at, rows)

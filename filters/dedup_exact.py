@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field, model_validator
 
 from ..pipelines.operator import Context, Verdicts, Whole
-from .columns import require_columns
+from .columns import require_columns, without_nan
 from .same_text import Normalize, text_key, value_key
 
 if TYPE_CHECKING:
@@ -93,8 +93,10 @@ class ExactDedup(Whole):
         return _OWN
 
     def _keys(self, column: pa.ChunkedArray, name: str) -> list[object]:
+        import pyarrow as pa
+
         key = text_key(self.normalize, self.strip_punctuation)
-        values = column.to_pylist()
+        values = without_nan(pa.table({name: column})).column(name).to_pylist()
         if name == _TURNS:
             values = [_turns(value) if isinstance(value, str) else value for value in values]
         return [value_key(value, key) for value in values]

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from ..pipelines.errors import DataError, GristmillError
 from ..pipelines.operator import Context, TableApply, TableMap, Verdicts
 from ..pipelines.user_function import is_reference, load, source_digest
+from .columns import without_nan
 from .scorers import SCORERS, scorer
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Score(TableMap):
 
     A user's function takes a row (a dict) and gives a float, int, bool or text, or, where its
     parameter is annotated ``pa.Table``, takes a table and gives an Arrow array of its length. Its
-    column has the function's name. A row on which it raises is failed, with the reason.
+    column has the function's name, with null for NaN. A row on which it raises is failed, with the reason.
     """
 
     value_field: ClassVar[str | None] = "score"
@@ -64,13 +65,18 @@ class Score(TableMap):
         functions = [_UserScorer(name) for name in self.score if is_reference(name)]
 
         def apply(table: pa.Table) -> Verdicts:
+            import pyarrow as pa
+
             columns: dict[str, Any] = {}
             errors: list[str | None] = [None] * table.num_rows
             for score in builtin:
                 columns.update(score(table))
             for function in functions:
                 columns[function.column] = function(table, errors)
-            return Verdicts(columns=columns, errors=errors if any(errors) else None)
+            known = without_nan(pa.table(columns))
+            return Verdicts(
+                columns={name: known.column(name) for name in columns}, errors=errors if any(errors) else None
+            )
 
         return apply
 
