@@ -16,7 +16,7 @@ from ..plan.make import digest_of, make_plan
 from ..plan.nodes import Carry, Plan
 from ..plan.record import as_record
 from ..spec.model import PipelineSpec
-from ..store.damage import Damaged
+from ..store.damage import Damaged, set_aside
 from ..store.run_directory import RunDirectory
 from ..store.seal import digest
 from ..store.step_store import StepStore
@@ -121,7 +121,9 @@ class Loop:
                 if damaged.path in mended:
                     raise
                 mended.add(damaged.path)
-                text = f"{damaged.path} is damaged ({damaged.what}): it is made again"
+                aside = set_aside(damaged.path, self.run.path)
+                where = f"set aside as {aside} and " if aside else ""
+                text = f"{damaged.path} is damaged ({damaged.what}): it is {where}made again"
                 self.observer.on(Notice(text=text, level="warning"))
             finally:
                 await executor.close()
