@@ -123,6 +123,17 @@ def _search_path() -> list[str]:
     return [str(folder) for folder in dict.fromkeys(folders) if folder != _PACKAGE]
 
 
+def files_of(reference: str, folders: Iterable[Path]) -> list[Path]:
+    """The files below ``folders`` that hold the module of ``module:function`` and the packages above it. Imports none."""
+    parts = reference.partition(":")[0].split(".")
+    found = []
+    for folder in folders:
+        for number in range(1, len(parts) + 1):
+            place = folder.joinpath(*parts[:number])
+            found += [place.with_name(f"{place.name}.py"), place / "__init__.py", place]
+    return [path for path in found if path.exists()]
+
+
 def _source_file(module: ModuleType | None) -> Path | None:
     file = None if module is None else inspect.getsourcefile(module) if hasattr(module, "__file__") else None
     return Path(file) if file is not None and Path(file).is_file() else None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BudgetReached, GristmillError
+from ..plan.keys import refuse_missing_keys
 from ..plan.make import digest_of, make_plan
 from ..plan.nodes import Carry, Plan
 from ..plan.record import as_record
@@ -100,6 +101,7 @@ class Loop:
             plan = make_plan(self.spec, file=self.file, round=number, carry=carry, digest_of=digest_of)
             if self.until is not None:
                 plan = only(plan, self.until)
+            refuse_missing_keys(plan, self.run)
             self._tell_changes(number, plan)
             self.run.write_plan(number, {**as_record(plan), "versions": versions()})
             self._start(number, plan, purse)
