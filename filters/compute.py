@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
@@ -79,6 +79,7 @@ def computed(
     with parser() as database:
         for name, expression in columns.items():
             tree = _parsed(database, name, expression)
+            _refuse_its_own(tree, columns, table.column_names, expression, name)
             refuse_unknown_columns([tree], table.column_names, expression, _who(name))
             trees.append(tree)
             written.append(text_of(database, nan_as_null(database, tree)))
@@ -99,6 +100,19 @@ def computed(
         assert errors is not None
         errors[row] = f"compute: {why}"
     return Verdicts(columns=dict(zip(columns, values.columns, strict=True)), errors=errors)
+
+
+def _refuse_its_own(
+    tree: Node, made: Collection[str], there: Collection[str], expression: str, name: str
+) -> None:
+    """Raise DataError where an expression looks at a column that the same step makes."""
+    known = {column.lower() for column in there}
+    for column in made:
+        if column.lower() not in known and named_columns(tree, [column], "compute"):
+            raise DataError(
+                f"{_who(name)}: '{column}' is made by the same `compute`, whose expressions all look at the columns as "
+                f"they come in: make it in a compute step before; found '{expression}'"
+            )
 
 
 def _who(name: str) -> str:

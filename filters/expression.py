@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from ..pipelines.counting import counted
 from ..pipelines.errors import DataError
 from .sql_nan import nan_as_null
 from .sql_process import LIMITS, Evaluation, Limits, QueryError
@@ -90,7 +91,9 @@ def evaluate_expression(
                     raise DataError(f"keep: '{rule}' is {kind}, not true or false: compare it with something")
     if 2 * len(values.errors) > table.num_rows:
         first = values.errors[min(values.errors)]
-        raise DataError(f"keep: '{expression}' cannot be evaluated for {len(values.errors):,} rows: {first}")
+        raise DataError(
+            f"keep: '{expression}' cannot be evaluated for {counted(len(values.errors), 'row')}: {first}"
+        )
     return _decided(expression, rules, values, thresholds.bounds)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from ..pipelines.counting import counted
 from ..pipelines.errors import DataError, GristmillError
 from ..pipelines.operator import Context, TableApply, TableMap, Verdicts
 from ..pipelines.user_function import is_reference, load, source_digest
@@ -119,7 +120,7 @@ class _UserScorer:
         if not isinstance(column, (pa.Array, pa.ChunkedArray)) or len(column) != table.num_rows:
             found = f"{len(column)} values" if hasattr(column, "__len__") else type(column).__name__
             raise DataError(
-                f"score: {self.reference} must return an Arrow array of the table's {table.num_rows} rows; "
+                f"score: {self.reference} must return an Arrow array of the table's {counted(table.num_rows, 'row')}; "
                 f"it returned {found} ({type(column).__name__})"
             )
         return column

@@ -210,7 +210,7 @@ def refuse_unknown_columns(conjuncts: list[Node], columns: Sequence[str], expres
             near = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
             raise DataError(
                 f"{who}: no column '{name}' in '{expression}'"
-                + (f"; did you mean '{near[0]}'?" if near else " (text goes in single quotes)")
+                + (f"; did you mean '{near[0]}'?" if near else " (text goes in single quotes).")
                 + f" The columns are: {', '.join(columns)}"
             )
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
+from .counting import counted
 from .errors import DataError, EngineError, SandboxDied
 from .operator import (
     Apply,
@@ -341,7 +342,7 @@ def _verdicts(table: pa.Table, answer: Any, name: str) -> Verdicts:
         raise DataError(f"{name} returned a {type(answer).__name__}, not an Arrow table or array")
     if len(answer) != table.num_rows:
         raise DataError(
-            f"{name} returned {len(answer)} rows for {table.num_rows}: to set rows aside return booleans, to make "
+            f"{name} returned {counted(len(answer), 'row')} for {table.num_rows:,}: to set rows aside return booleans, to make "
             "new rows write a function of one row"
         )
     if isinstance(answer, pa.Table):

@@ -9,6 +9,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...pipelines.errors import ModelError
+from ...pipelines.validation import told
 
 
 class EngineOptions(BaseModel):
@@ -50,7 +51,7 @@ def parse(kind: str, model: type[Options], given: Mapping[str, object]) -> Optio
             if detail["type"] == "extra_forbidden":
                 mistakes.append(f"unknown option {place!r}{nearest(place, known)}")
             else:
-                mistakes.append(f"{place or 'options'}: {detail['msg']}")
+                mistakes.append(f"{place or 'options'}: {told(detail)}")
         raise ModelError(
             f"engine {kind!r}: {'; '.join(mistakes)}. Its options are: {', '.join(known)}."
         ) from None
