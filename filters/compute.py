@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
@@ -57,6 +57,14 @@ class Compute(TableMap):
 
         return apply
 
+    def check_columns(self, columns: Sequence[str]) -> None:
+        with parser() as database:
+            for name, expression in self.columns.items():
+                _refuse_unknown(_parsed(database, name, expression), self.columns, columns, expression, name)
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return None if columns is None else [*columns, *self.columns]
+
     def inspect(self) -> None:
         with parser() as database:
             for name, expression in self.columns.items():
@@ -79,8 +87,7 @@ def computed(
     with parser() as database:
         for name, expression in columns.items():
             tree = _parsed(database, name, expression)
-            _refuse_its_own(tree, columns, table.column_names, expression, name)
-            refuse_unknown_columns([tree], table.column_names, expression, _who(name))
+            _refuse_unknown(tree, columns, table.column_names, expression, name)
             trees.append(tree)
             written.append(text_of(database, nan_as_null(database, tree)))
     rows = table.num_rows
@@ -102,10 +109,10 @@ def computed(
     return Verdicts(columns=dict(zip(columns, values.columns, strict=True)), errors=errors)
 
 
-def _refuse_its_own(
-    tree: Node, made: Collection[str], there: Collection[str], expression: str, name: str
+def _refuse_unknown(
+    tree: Node, made: Collection[str], there: Sequence[str], expression: str, name: str
 ) -> None:
-    """Raise DataError where an expression looks at a column that the same step makes."""
+    """Raise DataError where an expression looks at a column that is not there, or that the same step makes."""
     known = {column.lower() for column in there}
     for column in made:
         if column.lower() not in known and named_columns(tree, [column], "compute"):
@@ -113,6 +120,7 @@ def _refuse_its_own(
                 f"{_who(name)}: '{column}' is made by the same `compute`, whose expressions all look at the columns as "
                 f"they come in: make it in a compute step before; found '{expression}'"
             )
+    refuse_unknown_columns([tree], there, expression, _who(name))
 
 
 def _who(name: str) -> str:

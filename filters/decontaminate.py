@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
@@ -52,6 +53,9 @@ class Decontaminate(Whole):
     columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt", "response", _TURNS)
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
     max_document_frequency: Annotated[int, Field(ge=1)] | None = None
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return columns
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
         """Judge all rows. Raises DataError where a table has none of the columns, or one that is not text."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -47,6 +48,12 @@ class ExactDedup(Whole):
                 f"`strip_punctuation` goes with `normalize: prose` or `auto`, not {self.normalize}"
             )
         return self
+
+    def uses_columns(self) -> Iterable[str]:
+        return self.columns or ()
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return columns
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
         """Judge all rows. Raises DataError where a column is missing."""

@@ -127,11 +127,16 @@ def _why(values: Values, row: int) -> str | None:
     return f"keep: {values.errors[row]}" if row in values.errors else None
 
 
-def check(expression: str) -> None:
+def check(expression: str, columns: Sequence[str] | None = None) -> None:
     """Raise DataError where ``expression`` can be seen to be none without a table: by its syntax, or by a function
-    that there is not, that reads files or tables, or whose answer changes."""
+    that there is not, that reads files or tables, or whose answer changes; and by a name that is none of ``columns``,
+    where those are known."""
     with parser() as database:
-        refuse_clock_words(parse(database, expression, "keep"), expression, "keep")
+        tree = parse(database, expression, "keep")
+    if columns is None:
+        refuse_clock_words(tree, expression, "keep")
+    else:
+        refuse_unknown_columns(conjuncts_of(tree), columns, expression, "keep")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, field_validator
@@ -59,6 +59,11 @@ class Score(TableMap):
     def content(self) -> Mapping[str, str]:
         """The sources of the user's functions. Raises DataError where one cannot be found."""
         return {name: source_digest(name) for name in self.score if is_reference(name)}
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        made = {"length": ("response_words", "response_chars", "response_tokens")}
+        names = (made.get(name, (name.rpartition(":")[2].rpartition(".")[2],)) for name in self.score)
+        return None if columns is None else [*columns, *(name for group in names for name in group)]
 
     def open(self, context: Context) -> TableApply:
         """Finds the scorers once. Raises DataError where a user's function cannot be used."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PositiveInt
@@ -27,6 +28,12 @@ class SelectBest(Whole):
     by: str
     rows: PositiveInt = 1
     ascending: bool = False
+
+    def uses_columns(self) -> Iterable[str]:
+        return (*self.group, self.by)
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return columns
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
         """Judge all rows. Raises DataError where a column is missing or of the wrong type."""

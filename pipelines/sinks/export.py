@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
@@ -31,6 +31,9 @@ class Export(Sink):
     format: Format = "rows"
     columns: tuple[str, ...] | None = None
     drop: tuple[str, ...] | None = None
+
+    def uses_columns(self) -> Iterable[str]:
+        return (*(self.columns or ()), *(self.drop or ()))
 
     def prepared(self, table: pa.Table) -> pa.Table:
         """The table to write: own columns only, in the format asked for, one chunk a column.

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _BATCH_ROWS = 8192
 _BATCH_BYTES = 64 << 20
 _SHOWN = 60
+#: Bytes of files whose columns are known when the plan is made: any line may have one of its own.
+LOOKED_THROUGH = 8 << 20
 #: Digits of a whole number at most; Python reads a few more, and says so in words of its own.
 LONGEST_NUMBER = 4000
 
@@ -63,6 +65,15 @@ class Jsonl(FileSource):
         names = final_names(schema.names, self.rename, self.columns, found[0].name)
         again = islice(_rows(found, json.loads), self.rows)
         return prepared(_batches(again, shapes, schema), schema, names, None, context)
+
+    def names(self) -> Sequence[str] | None:
+        found, read = dict[str, None](), 0
+        for row, _, size in islice(_rows(self.files(), json.loads), self.rows):
+            found |= dict.fromkeys(row)
+            read += size
+            if read > LOOKED_THROUGH:
+                return None
+        return list(found)
 
     def count_rows(self) -> int:
         total = 0

@@ -39,6 +39,9 @@ class Parquet(FileSource):
         refuse_unholdable(schema, list(names), found[0].name)
         return prepared(_batches(found, schema, list(names)), schema, names, self.rows, context)
 
+    def names(self) -> Sequence[str] | None:
+        return one_schema((file.name, _schema(file)) for file in self.files()).names
+
     def count_rows(self) -> int:
         total = 0
         for file in self.files():

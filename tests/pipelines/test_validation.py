@@ -42,6 +42,11 @@ def test_every_kind_of_mistake_is_told_in_plain_words(kind: Any, value: object, 
 
 
 def test_numbers_with_their_nouns() -> None:
-    assert [counted(number, "row") for number in (0, 1, 2, 1234)] == ["0 rows", "1 row", "2 rows", "1,234 rows"]
+    assert [counted(number, "row") for number in (0, 1, 2, 1234)] == [
+        "0 rows",
+        "1 row",
+        "2 rows",
+        "1,234 rows",
+    ]
     assert counted(1, "entry", "entries") == "1 entry"
     assert counted(3, "entry", "entries") == "3 entries"
