@@ -25,6 +25,8 @@ GROUND = tuple(
         "user_function",
         "secrets",
         "printable",
+        "counting",
+        "validation",
         "addresses",
         "code_origin",
     )

@@ -94,6 +94,8 @@ def _said(detail: ErrorDetails) -> str:
             return f"{context['discriminator']}: {suggestion(context['tag'], _quoted(str(context['expected_tags'])))}"
         case "union_tag_not_found":
             return f"needs {context['discriminator']}, which says what kind it is; found {brief(given)}"
+        case "string_pattern_mismatch":
+            return f"found {brief(given)}; it {told(detail)}"
         case "value_error" | "assertion_error":
             return told(detail)
         case _:
