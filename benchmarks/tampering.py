@@ -17,22 +17,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import os
 import random
 import shutil
-import signal
 import stat
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-NOBODY = 65534
-SECONDS = 60
+sys.path.append(str(Path(__file__).parent))
+from tampering_damages import DAMAGES, JSON, STRAY_NAMES, STRAYS, Damage
+from tampering_forks import NOBODY, Ended, Warm
+
 PIPELINE = """
 gristmill: 1
 name: tampered
@@ -55,79 +55,6 @@ steps:
 loop: {{rounds: 2, promote: {{student: base}}, when: "student.rows > 0"}}
 """
 
-Damage = Callable[[Path], object]
-
-
-def flipped(share: float) -> Damage:
-    """Change one byte at this share of the file's length."""
-
-    def flip(path: Path) -> None:
-        data = bytearray(path.read_bytes())
-        data[min(int(share * len(data)), len(data) - 1)] ^= 0x5A
-        path.write_bytes(data)
-
-    return flip
-
-
-def replaced(make: Damage) -> Damage:
-    """Remove the file and put something else in its place."""
-
-    def replace(path: Path) -> None:
-        path.unlink()
-        make(path)
-
-    return replace
-
-
-def sibling(path: Path) -> None:
-    """Put another file of the same kind in the file's place, of the same size where there is one."""
-    name = "part-*.parquet" if path.name.startswith("part-") else path.name
-    runs = [each for each in path.parents if (each / "steps").is_dir()]
-    found = sorted(runs[0].rglob(name)) if runs else []
-    others = [each for each in found if each.read_bytes() != path.read_bytes()]
-    others.sort(key=lambda each: each.stat().st_size != path.stat().st_size)
-    if not others:
-        raise FileNotFoundError("it has no sibling")
-    shutil.copyfile(others[0], path)
-
-
-DAMAGES: dict[str, Damage] = {
-    "first byte flipped": flipped(0),
-    "byte flipped at 20 %": flipped(0.2),
-    "byte flipped in the middle": flipped(0.5),
-    "byte flipped at 80 %": flipped(0.8),
-    "last byte flipped": flipped(1),
-    "cut to half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
-    "last byte cut off": lambda path: path.write_bytes(path.read_bytes()[:-1]),
-    "zeroed": lambda path: path.write_bytes(bytes(path.stat().st_size)),
-    "emptied": lambda path: path.write_bytes(b""),
-    "removed": lambda path: path.unlink(),
-    "replaced by a folder": replaced(lambda path: path.mkdir()),
-    "replaced by a full folder": replaced(lambda path: (path / "inner").mkdir(parents=True)),
-    "replaced by a dangling link": replaced(lambda path: path.symlink_to("/nothing/here")),
-    "replaced by a link to itself": replaced(lambda path: path.symlink_to(path.name)),
-    "replaced by a link to /dev/zero": replaced(lambda path: path.symlink_to("/dev/zero")),
-    "replaced by a link to a file": replaced(lambda path: path.symlink_to("/etc/hostname")),
-    "replaced by a pipe": replaced(lambda path: os.mkfifo(path)),
-    "replaced by another one of its kind": sibling,
-    "without permission": lambda path: path.chmod(0),
-}
-#: Of records alone.
-JSON = {
-    f"its JSON is {text}": lambda path, text=text: path.write_text(text)
-    for text in ("[]", "{}", "null", "1", '"x"', '{"steps": []}')
-}
-#: Beside a file, what nobody wrote.
-STRAYS: dict[str, Damage] = {
-    "a stray file": lambda path: (path.parent / ".DS_Store").write_bytes(b"Bud1"),
-    "a stray folder": lambda path: (path.parent / "999x").mkdir(),
-    "a stray pipe": lambda path: os.mkfifo(path.parent / "pipe"),
-    "a stray part": lambda path: shutil.copyfile(
-        path, path.parent / "part-000000000900-000000000901.parquet"
-    ),
-}
-STRAY_NAMES = (".DS_Store", "999x", "pipe", "part-000000000900-000000000901.parquet")
-
 
 @dataclass
 class Case:
@@ -146,61 +73,6 @@ class Case:
         if "/model/" in self.file:
             return f"model/{name}"
         return f"export {name}" if self.file.startswith(("run/exports", "out")) else name
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended. ``code``: its exit code, negative a signal."""
-
-    code: int
-    text: str
-
-
-class Warm:
-    """Runs command lines in forks of this process, which has imported what they need."""
-
-    def __init__(self, scratch: Path) -> None:
-        self.scratch = scratch
-
-    def learn(self, *arguments: object, cwd: Path) -> None:
-        """Run a command, and import all that it imported: no threads are started, which forks would lose."""
-        ended = self.run(*arguments, cwd=cwd, tell_modules=True)
-        if ended.code:
-            raise SystemExit(f"{arguments[0]} on the run to damage: {ended.text}")
-        for name in (self.scratch / "modules").read_text().split():
-            with contextlib.suppress(Exception):
-                importlib.import_module(name)
-
-    def run(self, *arguments: object, cwd: Path, nobody: bool = False, tell_modules: bool = False) -> Ended:
-        """Run ``gristmill ARGUMENTS``; a command that takes more than a minute is ended by SIGALRM."""
-        from gristmill.pipelines.cli.main import main
-
-        output = self.scratch / "output"
-        sys.stdout.flush()
-        pid = os.fork()
-        if pid == 0:
-            code = 99
-            try:
-                target = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-                os.dup2(target, 1)
-                os.dup2(target, 2)
-                os.chdir(cwd)
-                if nobody:
-                    os.setgroups([])
-                    os.setgid(NOBODY)
-                    os.setuid(NOBODY)
-                signal.alarm(SECONDS * (10 if tell_modules else 1))
-                code = main([str(each) for each in arguments])
-            except SystemExit as error:
-                code = error.code if isinstance(error.code, int) else 2
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                if tell_modules:
-                    (self.scratch / "modules").write_text(" ".join(sys.modules))
-                os._exit(code)
-        _, status = os.waitpid(pid, 0)
-        return Ended(os.waitstatus_to_exitcode(status), output.read_text(errors="replace"))
 
 
 @dataclass

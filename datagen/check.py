@@ -11,6 +11,7 @@ from ..pipelines import registry
 from ..pipelines.frozen import Frozen
 from ..pipelines.operator import Apply, Failed, Kept, Map, Outcome
 from ..pipelines.records import Row
+from ..pipelines.validation import told
 
 if TYPE_CHECKING:
     from ..pipelines.operator import Context
@@ -42,11 +43,10 @@ class Check(Frozen):
         try:
             operator = kind.model_validate(dict(self.model_extra or {}))
         except ValidationError as error:
-            told = (
-                f"{'.'.join(map(str, each['loc']))}: {each['msg']}"
-                for each in error.errors(include_url=False)
+            mistakes = (
+                f"{'.'.join(map(str, each['loc']))}: {told(each)}" for each in error.errors(include_url=False)
             )
-            raise ValueError(f"verify: {self.verify}: {'; '.join(told)}") from None
+            raise ValueError(f"verify: {self.verify}: {'; '.join(mistakes)}") from None
         if next(operator.references(), None) is not None:
             raise ValueError(f"verify: {self.verify} names a model or a step: make it a step of its own")
         self._operator = operator

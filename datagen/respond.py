@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from ..pipelines.errors import DataError
 from ..pipelines.inference import Message, Request
-from ..pipelines.operator import Filtered, Kept, Outcome
+from ..pipelines.operator import Filtered, Kept, Outcome, no_column
 from ..pipelines.records import Row, turns
 from .conversations import conversation, with_system
 from .generator import Generator
@@ -69,6 +69,16 @@ class Respond(Generator):
             "vocab_size": pa.int32(),
             "messages": pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
         }
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        if "prompt" not in columns and "messages" not in columns:
+            raise DataError(
+                f"`generate: respond` answers the column 'prompt' or 'messages': {no_column('prompt', columns)}"
+            )
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        # What a check adds is its own business.
+        return None if columns is None or self.check is not None else [*columns, *self.made()]
 
     def request(self, context: Context) -> ToRequest:
         sampling = self.sampling()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from ..pipelines.errors import DataError
 from ..pipelines.inference import Message, Request
-from ..pipelines.operator import Failed, Kept, Outcome
+from ..pipelines.operator import Failed, Kept, Outcome, no_column
 from ..pipelines.records import Row, turns
 from .conversations import gone_on
 from .generator import Generator
@@ -79,6 +80,11 @@ class Template(Generator):
             find_prompt(self.template).renderer()
         if self.system is not None:
             system_prompt(self.system).renderer()
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        for prompt in (find_prompt(self.template), *([system_prompt(self.system)] if self.system else [])):
+            for name in sorted(prompt.required() - {*columns, *self.variables}):
+                raise DataError(f"the template {prompt.name}: {no_column(name, columns)}")
 
     def made(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa

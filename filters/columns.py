@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..pipelines.errors import DataError
 from ..pipelines.spec.nearest import did_you_mean
@@ -113,3 +113,44 @@ def number_column(table: pa.Table, column: str, who: str) -> NDArray[np.float64]
         raise DataError(f"{who} needs numbers; the column '{column}' holds {kind}")
     numbers = values.cast(pa.float64()).to_numpy().astype(np.float64)
     return np.where(np.isnan(numbers), -np.inf, numbers)
+
+
+def without_nan(table: pa.Table) -> pa.Table:
+    """The table with null for NaN, in lists and structures too."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for index, field in enumerate(table.schema):
+        column = table.column(index)
+        if not any(_holds_nan(chunk) for chunk in column.chunks):
+            continue
+        if pa.types.is_floating(field.type):
+            column = pc.if_else(pc.is_nan(column), pa.scalar(None, field.type), column)
+        else:
+            column = pa.chunked_array([pa.array([_known(value) for value in column.to_pylist()], field.type)])
+        table = table.set_column(index, field, column)
+    return table
+
+
+def _holds_nan(array: pa.Array) -> bool:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    types, kind = pa.types, array.type
+    if types.is_floating(kind):
+        return bool(pc.any(pc.is_nan(array)).as_py())
+    if types.is_map(kind):
+        return _holds_nan(array.keys) or _holds_nan(array.items)
+    if types.is_struct(kind):
+        return any(_holds_nan(part) for part in array.flatten())
+    return types.is_nested(kind) and _holds_nan(array.flatten())
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value == value else None
+    if isinstance(value, dict):
+        return {name: _known(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_known(part) for part in value)
+    return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from ..pipelines.errors import DataError
 from ..pipelines.operator import Context, TableApply, TableMap, Verdicts
 from .sql_functions import is_aggregate
+from .sql_nan import nan_as_null
 from .sql_process import LIMITS, Evaluation, Limits, QueryError
 from .sql_rows import numbered, values_of
 from .sql_tree import (
@@ -61,6 +62,14 @@ class Compute(TableMap):
 
         return apply
 
+    def check_columns(self, columns: Sequence[str]) -> None:
+        with parser() as database:
+            for name, expression in self.columns.items():
+                _refuse_unknown(_parsed(database, name, expression), self.columns, columns, expression, name)
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return None if columns is None else [*columns, *self.columns]
+
     def inspect(self) -> None:
         with parser() as database:
             for name, expression in self.columns.items():
@@ -83,9 +92,9 @@ def computed(
     with parser() as database:
         for name, expression in columns.items():
             tree = _parsed(database, name, expression)
-            refuse_unknown_columns([tree], table.column_names, expression, _who(name))
+            _refuse_unknown(tree, columns, table.column_names, expression, name)
             trees.append(tree)
-            written.append(text_of(database, tree))
+            written.append(text_of(database, nan_as_null(database, tree)))
     rows = table.num_rows
     looked_at = readable(table.select(named_columns(trees, table.column_names, "compute")), "compute")
     looked_at = numbered(looked_at, rows)
@@ -103,6 +112,20 @@ def computed(
         assert errors is not None
         errors[row] = f"compute: {why}"
     return Verdicts(columns=dict(zip(columns, values.columns, strict=True)), errors=errors)
+
+
+def _refuse_unknown(
+    tree: Node, made: Collection[str], there: Sequence[str], expression: str, name: str
+) -> None:
+    """Raise DataError where an expression looks at a column that is not there, or that the same step makes."""
+    known = {column.lower() for column in there}
+    for column in made:
+        if column.lower() not in known and named_columns(tree, [column], "compute"):
+            raise DataError(
+                f"{_who(name)}: '{column}' is made by the same `compute`, whose expressions all look at the columns as "
+                f"they come in: make it in a compute step before; found '{expression}'"
+            )
+    refuse_unknown_columns([tree], there, expression, _who(name))
 
 
 def _who(name: str) -> str:

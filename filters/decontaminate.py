@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
@@ -59,6 +60,9 @@ class Decontaminate(Whole):
     max_document_frequency: Annotated[int, Field(ge=1)] | None = None
     """Ignore n-grams that occur in more evaluation items than this: phrases of a template, say. By default
     none are ignored."""
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return columns
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
         """Judge all rows. Raises DataError where a table has none of the columns, or one that is not text."""

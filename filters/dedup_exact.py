@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
 from ..pipelines.operator import Context, Verdicts, Whole
-from .columns import require_columns
+from .columns import require_columns, without_nan
 from .same_text import Normalize, text_key, value_key
 
 if TYPE_CHECKING:
@@ -54,6 +55,12 @@ class ExactDedup(Whole):
                 f"`strip_punctuation` goes with `normalize: prose` or `auto`, not {self.normalize}"
             )
         return self
+
+    def uses_columns(self) -> Iterable[str]:
+        return self.columns or ()
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return columns
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
         """Judge all rows. Raises DataError where a column is missing."""
@@ -100,8 +107,10 @@ class ExactDedup(Whole):
         return _OWN
 
     def _keys(self, column: pa.ChunkedArray, name: str) -> list[object]:
+        import pyarrow as pa
+
         key = text_key(self.normalize, self.strip_punctuation)
-        values = column.to_pylist()
+        values = without_nan(pa.table({name: column})).column(name).to_pylist()
         if name == _TURNS:
             values = [_turns(value) if isinstance(value, str) else value for value in values]
         return [value_key(value, key) for value in values]

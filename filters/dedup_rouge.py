@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -35,6 +36,12 @@ class RougeDedup(Whole):
     1."""
     columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt",)
     """Columns to compare, joined by line breaks."""
+
+    def uses_columns(self) -> Iterable[str]:
+        return self.columns
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return columns
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
         """Judge all rows. Raises DataError where a column is missing or no text."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -55,6 +56,12 @@ class SemanticDedup(Whole):
         if (self.keep == "best") != (self.by is not None):
             raise ValueError("`keep: best` and `by: COLUMN` (what to rank by) go together")
         return self
+
+    def uses_columns(self) -> Iterable[str]:
+        return self.columns if self.by is None else (*self.columns, self.by)
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return None if columns is None else [*columns, "embedding", "embedding_of"]
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
         """Judge all rows. Raises DataError where a column is missing or of the wrong type."""

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from ..pipelines.counting import counted
 from ..pipelines.errors import DataError
+from .sql_nan import nan_as_null
 from .sql_process import LIMITS, Evaluation, Limits, QueryError
 from .sql_rows import Values, numbered, values_of
 from .sql_tree import (
@@ -61,8 +63,8 @@ def evaluate_expression(
 
     ``expression``: boolean DuckDB SQL over the table's columns. ``x > quantile(q)`` (either way
     round, and in BETWEEN) compares with the q-quantile of x over the whole table, linearly
-    interpolated; ``quantile(y, q)`` is that of another expression. Nulls and NaN count as null; a row
-    whose expression is null is not kept. Window functions see the whole table. ``check``: called
+    interpolated; ``quantile(y, q)`` is that of another expression. NaN counts as null, in columns and in
+    what is computed of them; a row whose expression is null is not kept. Window functions see the whole table. ``check``: called
     while waiting, to stop. ``limits``: the time and memory it may take.
 
     Raises DataError where the expression is not one boolean expression, names an unknown column
@@ -76,10 +78,11 @@ def evaluate_expression(
         rules = [text_of(database, conjunct) for conjunct in conjuncts]
         refuse_unknown_columns(conjuncts, table.column_names, expression, "keep")
         apart = not any(node.get("class") == "WINDOW" or _is_quantile(node) for node in walk(tree))
-        looked_at = _numbered(table.select(named_columns(tree, table.column_names, "keep")))
-        with Evaluation(looked_at, check, limits) as evaluation:
+        looked_at = readable(table.select(named_columns(tree, table.column_names, "keep")), "keep")
+        with Evaluation(numbered(looked_at, table.num_rows), check, limits) as evaluation:
             thresholds = _Thresholds(database, evaluation, expression, table.column_names)
-            wanted = [text_of(database, thresholds.put_in(conjunct)) for conjunct in conjuncts]
+            known = [nan_as_null(database, conjunct) for conjunct in conjuncts]
+            wanted = [text_of(database, thresholds.put_in(conjunct)) for conjunct in known]
             with told(expression):
                 values = values_of(evaluation, wanted, apart=apart)
             for rule, kind in zip(rules, evaluation.types[1:], strict=True):
@@ -88,7 +91,9 @@ def evaluate_expression(
                     raise DataError(f"keep: '{rule}' is {kind}, not true or false: compare it with something")
     if 2 * len(values.errors) > table.num_rows:
         first = values.errors[min(values.errors)]
-        raise DataError(f"keep: '{expression}' cannot be evaluated for {len(values.errors):,} rows: {first}")
+        raise DataError(
+            f"keep: '{expression}' cannot be evaluated for {counted(len(values.errors), 'row')}: {first}"
+        )
     return _decided(expression, rules, values, thresholds.bounds)
 
 
@@ -122,11 +127,16 @@ def _why(values: Values, row: int) -> str | None:
     return f"keep: {values.errors[row]}" if row in values.errors else None
 
 
-def check(expression: str) -> None:
+def check(expression: str, columns: Sequence[str] | None = None) -> None:
     """Raise DataError where ``expression`` can be seen to be none without a table: by its syntax, or by a function
-    that there is not, that reads files or tables, or whose answer changes."""
+    that there is not, that reads files or tables, or whose answer changes; and by a name that is none of ``columns``,
+    where those are known."""
     with parser() as database:
-        refuse_clock_words(parse(database, expression, "keep"), expression, "keep")
+        tree = parse(database, expression, "keep")
+    if columns is None:
+        refuse_clock_words(tree, expression, "keep")
+    else:
+        refuse_unknown_columns(conjuncts_of(tree), columns, expression, "keep")
 
 
 @contextmanager
@@ -138,21 +148,6 @@ def told(expression: str) -> Iterator[None]:
         reason = "an aggregate over all rows needs OVER (), as in 'x > avg(x) OVER ()'"
         reason = reason if "GROUP BY" in str(error) else str(error)
         raise DataError(f"keep: '{expression}' cannot be evaluated: {reason}") from error
-
-
-def _numbered(table: pa.Table) -> pa.Table:
-    """The table with row numbers, and with null for NaN (which DuckDB takes for the largest number)."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    rows = table.num_rows
-    table = readable(table, "keep")
-    for index, column in enumerate(table.schema):
-        if pa.types.is_floating(column.type):
-            values = table.column(index)
-            cleaned = pc.if_else(pc.is_nan(values), pa.scalar(None, column.type), values)
-            table = table.set_column(index, column, cleaned)
-    return numbered(table, rows)
 
 
 def _is_quantile(node: Node) -> bool:

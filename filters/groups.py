@@ -7,7 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ..pipelines.errors import DataError
-from .columns import require_columns
+from .columns import require_columns, without_nan
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def group_labels(table: pa.Table, columns: Sequence[str], who: str) -> NDArray[np.int64]:
     """The number of each row's group, int64 ``(rows,)``; groups are numbered in the order of their first rows.
 
-    A null equals a null. Raises DataError where a column is missing or holds lists or structures.
+    A null equals a null, and NaN counts as null. Raises DataError where a column is missing or holds lists or structures.
     """
     import numpy as np
 
@@ -35,7 +35,7 @@ def group_labels(table: pa.Table, columns: Sequence[str], who: str) -> NDArray[n
 
 
 def plain_values(table: pa.Table, name: str, who: str) -> list[Any]:
-    """A column's values, which can be compared and counted.
+    """A column's values, which can be compared and counted; None for null and NaN.
 
     Raises DataError where the column is missing or holds lists or structures.
     """
@@ -46,7 +46,7 @@ def plain_values(table: pa.Table, name: str, who: str) -> list[Any]:
         raise DataError(
             f"{who} compares texts and numbers; the column '{name}' holds {table.column(name).type}"
         )
-    values: list[Any] = table.column(name).to_pylist()
+    values: list[Any] = without_nan(table.select([name])).column(name).to_pylist()
     return values
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import StringConstraints
@@ -44,3 +45,9 @@ class Keep(Whole):
 
     def inspect(self) -> None:
         check(self.keep)
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        check(self.keep, columns)
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return columns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -73,6 +73,12 @@ class PreferencePairs(Whole):
 
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=rows // 2)
+
+    def uses_columns(self) -> Iterable[str]:
+        return (self.by, self.prompt, self.response, *(self.group or ()), *self.columns)
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return [*self.columns, "prompt", "chosen", "rejected", "chosen_score", "rejected_score"]
 
     def apply(self, table: pa.Table, context: Context) -> Made:
         """Pair up all rows. Raises DataError where a column is missing or of the wrong type."""

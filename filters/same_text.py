@@ -15,7 +15,7 @@ Normalize = Literal["auto", "prose", "code", "none"]
 
 #: What prose does not hold: a backtick, a brace, a sign of comparison or assignment, a backslash; a name before an opening
 #: bracket; a line that ends with a semicolon; a further line that is indented.
-_CODE = re.compile(r"[`{}<>=\\]|\w[(\[]|;[ \t]*(?:\n|$)|\n(?:\t| {2,})[ \t]*\S")
+_CODE = re.compile(r"[`{}<>=\\]|\w[(\[]|;[ \t]*(?:\n|$)|\n(?:\t|  )[ \t]*+\S")
 #: One of which each of them holds; most prose has none, and this search is ten times as fast.
 _SUSPECT = re.compile(r"[`{}<>=\\(\[;\n]")
 _TWO_WORDS = re.compile(r"(\w+)[ \t]+(\w+)")

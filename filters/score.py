@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from ..pipelines.counting import counted
 from ..pipelines.errors import DataError, GristmillError
 from ..pipelines.operator import Context, TableApply, TableMap, Verdicts
 from ..pipelines.spec.nearest import did_you_mean
-from ..pipelines.user_function import annotations, is_reference, load, source_digest, takes_table
+from ..pipelines.user_function import is_reference, load, source_digest, takes_table, type_hints
+from .columns import without_nan
 from .scorers import SCORERS, scorer
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ class Score(TableMap):
     """Adds columns that say how good a row is. Nothing is filtered: ``keep`` decides on them, so a threshold
     can change without scoring again.
 
-    A score is null where it is not defined. A row on which a function of yours raises fails, with the reason.
+    A score is null where it is not defined or NaN. A row on which a function of yours raises fails, with the reason.
 
     Reads:
         response (text): for `length`.
@@ -75,19 +77,29 @@ class Score(TableMap):
         """The sources of the user's functions. Raises DataError where one cannot be found."""
         return {name: source_digest(name) for name in self.score if is_reference(name)}
 
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        made = {"length": ("response_words", "response_chars", "response_tokens")}
+        names = (made.get(name, (name.rpartition(":")[2].rpartition(".")[2],)) for name in self.score)
+        return None if columns is None else [*columns, *(name for group in names for name in group)]
+
     def open(self, context: Context) -> TableApply:
         """Finds the scorers once. Raises DataError where a user's function cannot be used."""
         builtin = [scorer(name) for name in self.score if not is_reference(name)]
         functions = [_UserScorer(name) for name in self.score if is_reference(name)]
 
         def apply(table: pa.Table) -> Verdicts:
+            import pyarrow as pa
+
             columns: dict[str, Any] = {}
             errors: list[str | None] = [None] * table.num_rows
             for score in builtin:
                 columns.update(score(table))
             for function in functions:
                 columns[function.column] = function(table, errors)
-            return Verdicts(columns=columns, errors=errors if any(errors) else None)
+            known = without_nan(pa.table(columns))
+            return Verdicts(
+                columns={name: known.column(name) for name in columns}, errors=errors if any(errors) else None
+            )
 
         return apply
 
@@ -105,7 +117,7 @@ class _UserScorer:
         parameters = list(inspect.signature(self.function).parameters.values())
         if not parameters:
             raise DataError(f"score: {reference} must take one argument, a row (dict) or a pa.Table")
-        hints = annotations(self.function)
+        hints = type_hints(self.function)
         self.of_table = takes_table(hints.get(parameters[0].name, parameters[0].annotation))
         answer = hints.get("return", float)
         kinds = [kind for kind in typing.get_args(answer) or (answer,) if kind is not type(None)]
@@ -130,7 +142,7 @@ class _UserScorer:
         if not isinstance(column, (pa.Array, pa.ChunkedArray)) or len(column) != table.num_rows:
             found = f"{len(column)} values" if hasattr(column, "__len__") else type(column).__name__
             raise DataError(
-                f"score: {self.reference} must return an Arrow array of the table's {table.num_rows} rows; "
+                f"score: {self.reference} must return an Arrow array of the table's {counted(table.num_rows, 'row')}; "
                 f"it returned {found} ({type(column).__name__})"
             )
         return column

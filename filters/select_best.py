@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PositiveInt
@@ -37,6 +38,12 @@ class SelectBest(Whole):
     """Rows to keep of each group."""
     ascending: bool = False
     """Keep the lowest in place of the highest."""
+
+    def uses_columns(self) -> Iterable[str]:
+        return (*self.group, self.by)
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return columns
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
         """Judge all rows. Raises DataError where a column is missing or of the wrong type."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -65,6 +65,12 @@ class ClusterQuota(Whole):
 
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=min(rows, self.rows))
+
+    def uses_columns(self) -> Iterable[str]:
+        return self.columns if self.by is None else (*self.columns, self.by)
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return None if columns is None else [*columns, "cluster", "embedding", "embedding_of"]
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
         """Judge all rows. Raises DataError where a column is missing or of the wrong type."""

@@ -36,6 +36,9 @@ class RandomSelect(Whole):
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=min(rows, self.rows))
 
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return columns
+
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
         import numpy as np
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -54,6 +54,12 @@ class Vote(Whole):
     by: str | None = None
     """Column that decides which row of the winning answer is kept, highest first. By default the first
     row."""
+
+    def uses_columns(self) -> Iterable[str]:
+        return (*self.group, *(name for name in (self.answer, self.weight, self.by) if name is not None))
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return None if columns is None else [*columns, "votes", "agreement", "majority"]
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
         """Judge all rows. Raises DataError where a column is missing, of the wrong type, or a weight below 0."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
+from .sql_nan import DEFINITION
 from .sql_tree import TABLE, locked_database
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def main(socket: int, given: int, made: int) -> None:
                     held = asked["memory"]
                     _limit(held)
                     database = locked_database(held)
+                    database.execute(DEFINITION)
                 database.register(TABLE, _table(given))
                 told: dict[str, Any] = {}
             else:

@@ -16,6 +16,14 @@ from .sql_tree import CLOCK_WORDS, Node, arguments_of, function_name, parser, se
 
 _DRAWN_OR_SET = frozenset({"reservoir_quantile", "current_setting", "getvariable"})
 _SEVERAL_ROWS = frozenset({"unnest", "unlist"})
+#: What else is refused although it has a name in the catalog, and why.
+_POINTLESS = {
+    "error": "error() gives no value: say which rows stay, and the others go with their rule",
+    "pg_sleep": "pg_sleep() only waits, and gives no value",
+    "sleep_ms": "sleep_ms() only waits, and gives no value",
+    "write_log": "write_log() only writes a log, and gives no value",
+    "setseed": "setseed() only sets the seed of random(), and gives no value",
+}
 #: They take the name of an aggregate as a text.
 _BY_NAME = frozenset({"list_aggr", "list_aggregate", "array_aggr", "array_aggregate", "aggregate"})
 _SCHEMAS = frozenset({"", "main", "system", "pg_catalog", "information_schema"})
@@ -25,11 +33,13 @@ _CALLABLE = frozenset({"scalar", "aggregate", "macro", "window"})
 class Function(NamedTuple):
     """What the catalog says of a name. ``kinds``: scalar, aggregate, macro, table and so on. ``consistent``: has it an
     overload that gives the same answer every time? ``definitions``: what it stands for, where it is a macro.
+    ``floating``: may it give a float? That of a macro is not known.
     """
 
     kinds: frozenset[str]
     consistent: bool
     definitions: tuple[str, ...]
+    floating: bool
 
 
 @cache
@@ -41,12 +51,13 @@ def catalog() -> dict[str, Function]:
         rows = database.execute(
             "SELECT lower(function_name), list(DISTINCT function_type), "
             "coalesce(bool_or(stability = 'CONSISTENT'), true), "
-            "list(DISTINCT macro_definition) FILTER (WHERE function_type = 'macro') "
+            "list(DISTINCT macro_definition) FILTER (WHERE function_type = 'macro'), "
+            "bool_or(return_type IS NULL OR return_type IN ('FLOAT', 'DOUBLE')) "
             "FROM duckdb_functions() GROUP BY 1"
         ).fetchall()
     return {
-        name: Function(frozenset(kinds), consistent, tuple(sorted(definitions or ())))
-        for name, kinds, consistent, definitions in rows
+        name: Function(frozenset(kinds), consistent, tuple(sorted(definitions or ())), floating)
+        for name, kinds, consistent, definitions, floating in rows
     }
 
 
@@ -67,6 +78,8 @@ def is_aggregate(node: Node) -> bool:
 
 def _refusal(node: Node) -> str | None:
     name = function_name(node)
+    if name in _POINTLESS:
+        return _POINTLESS[name]
     if name in _SEVERAL_ROWS:
         return f"{name}() makes several rows of one: use a function of lists, such as list_transform or len"
     known = catalog().get(name)

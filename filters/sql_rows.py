@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..pipelines.counting import counted
 from ..pipelines.errors import DataError
 from .sql_process import Evaluation, LimitReached, QueryError
 from .sql_tree import TABLE
@@ -79,7 +80,9 @@ def values_of(evaluation: Evaluation, expressions: Sequence[str], *, apart: bool
 
 def _refuse_several(made: pa.Table, rows: int) -> None:
     if made.num_rows != rows:
-        raise DataError(f"an expression gives one value a row: found {made.num_rows:,} for {rows:,} rows")
+        raise DataError(
+            f"an expression gives one value a row: found {made.num_rows:,} for {counted(rows, 'row')}"
+        )
 
 
 def _assembled(made: pa.Table, errors: dict[int, str], rows: int, most: int) -> Values:

@@ -71,8 +71,9 @@ def parse(database: DuckDBPyConnection, expression: str, who: str) -> Node:
         raise DataError(f'{who} needs an expression, such as "passed AND score > 0.5"')
     if len(expression) > LONGEST:
         raise DataError(f"{who}: an expression has {LONGEST:,} characters at most: found {len(expression):,}")
+    text, expression = expression, " ".join(expression.split())
     try:
-        tree = _single(database, expression, who)
+        tree = _single(database, text, expression, who)
         deep = _depth(tree) > DEEPEST
     except RecursionError:
         deep = True
@@ -85,6 +86,10 @@ def parse(database: DuckDBPyConnection, expression: str, who: str) -> Node:
             )
         if node.get("class") == "STAR":
             raise DataError(f"{who} needs its columns by name, not '*': found '{expression}'")
+        if node.get("class") == "POSITIONAL_REFERENCE":
+            raise DataError(
+                f"{who} needs its columns by name, not by their number ('#1'): found '{expression}'"
+            )
         if node.get("class") == "PARAMETER":
             raise DataError(f"{who} takes no parameters ('?' or '$1'): found '{expression}'")
     for reason in refusals(tree):
@@ -92,18 +97,32 @@ def parse(database: DuckDBPyConnection, expression: str, who: str) -> Node:
     return tree
 
 
-def _single(database: DuckDBPyConnection, expression: str, who: str) -> Node:
+def _single(database: DuckDBPyConnection, text: str, expression: str, who: str) -> Node:
+    """The one expression that ``text`` is. ``expression``: how errors quote it."""
     # The line break ends a trailing comment, which would hide the bracket.
-    statement = serialize(database, f"SELECT ({expression}\n) FROM {TABLE}", expression, who)
+    tree = _selected(database, f"({text}\n)", expression, who)
+    try:
+        # Without brackets of ours: "a) OR (b" would close them.
+        bare = _selected(database, f"{text}\n", expression, who)
+    except DataError:
+        bare = None
+    if tree is None or bare is None or _without_places(tree) != _without_places(bare):
+        raise DataError(
+            f"{who} takes one expression, not a part of one, a list or a query: found '{expression}'"
+        )
+    return tree
+
+
+def _selected(database: DuckDBPyConnection, text: str, expression: str, who: str) -> Node | None:
+    """What ``SELECT text`` selects; None where it is more than that, or not one value."""
+    statement = serialize(database, f"SELECT {text} FROM {TABLE}", expression, who)
     plain = serialize(database, f"SELECT (true) FROM {TABLE}", expression, who)
-    selected = statement["node"].get("select_list", [])
+    selected: list[Node] = statement["node"].get("select_list", [])
     for each in (statement, plain):
         each["node"]["select_list"] = []
         each.pop("named_param_map", None)
-    if len(selected) != 1 or _without_places(statement) != _without_places(plain):
-        raise DataError(f"{who} takes one expression, not a query: found '{expression}'")
-    tree: Node = selected[0]
-    return tree
+    alone = len(selected) == 1 and _without_places(statement) == _without_places(plain)
+    return selected[0] if alone else None
 
 
 def _depth(tree: object) -> int:
@@ -188,7 +207,7 @@ def refuse_unknown_columns(conjuncts: list[Node], columns: Sequence[str], expres
     for node in walk(conjuncts):
         name = node["column_names"][0] if node.get("class") == "COLUMN_REF" else None
         if name is not None and name.lower() not in known:
-            meant = did_you_mean(name, columns) or " (text goes in single quotes)"
+            meant = did_you_mean(name, columns) or " (text goes in single quotes)."
             raise DataError(
                 f"{who}: no column '{name}' in '{expression}'{meant} The columns are: {', '.join(columns)}"
             )

@@ -6,14 +6,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..pipelines.errors import DataError
+from .columns import without_nan
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
 def readable(table: pa.Table, who: str) -> pa.Table:
-    """The table with 16-bit floats as 32-bit ones, 256-bit decimals as 128-bit ones and extensions as what they are
-    stored as. Only what an expression looks at is changed so, never the row.
+    """The table with 16-bit floats as 32-bit ones, 256-bit decimals as 128-bit ones, extensions as what they are
+    stored as, and null for NaN. Only what an expression looks at is changed so, never the row.
 
     Raises DataError, which names the column and its type, where there is no such type.
     """
@@ -33,7 +34,7 @@ def readable(table: pa.Table, who: str) -> pa.Table:
                     f"{who}: column '{field.name}' holds {field.type}, which expressions cannot look at: {error}"
                 ) from None
             table = table.set_column(index, field.name, column)
-    return table
+    return without_nan(table)
 
 
 def _readable(kind: pa.DataType) -> pa.DataType | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -55,6 +55,12 @@ class Unfold(Map):
         import pyarrow as pa
 
         return {"item": pa.int32()}
+
+    def uses_columns(self) -> Iterable[str]:
+        return [name for sources in self.columns.values() for name in sources]
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return None if columns is None else [*columns, *self.columns, "item"]
 
     def open(self, context: Context) -> Apply:
         async def apply(rows: list[Row]) -> list[list[Outcome]]:

@@ -12,14 +12,16 @@ from __future__ import annotations
 import types
 import typing
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeAlias
 
+from .errors import DataError
 from .frozen import Frozen
 from .inference import Capability, Embedder, Engine, ModelWeights
 from .records import Row
+from .spec.nearest import did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -205,6 +207,22 @@ class Operator(Frozen):
         """
         return
 
+    def uses_columns(self) -> Iterable[str]:
+        """The columns of the rows that come in without which the step cannot work, as far as parameters name them."""
+        return ()
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        """Raise DataError where a parameter names a column that is none of ``columns``, those of the rows that come in.
+        Called when the plan is made, where they are known by then."""
+        for name in self.uses_columns():
+            if name not in columns:
+                raise DataError(no_column(name, columns))
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        """The columns that the step's rows may have, given those that come in; None where that is not known before it
+        runs. Better too many than too few."""
+        return None
+
     def needs(self) -> Mapping[str, frozenset[Capability]]:
         """For each model parameter (by field name), what its engine must be able to honour."""
         return {}
@@ -228,6 +246,13 @@ class Operator(Frozen):
             if value is not None:
                 for target in value if isinstance(value, (list, tuple)) else [value]:
                     yield name, kind, target
+
+
+def no_column(name: str, columns: Sequence[str]) -> str:
+    """The sentence that there is no column ``name``, with the nearest one."""
+    own = [each for each in columns if not each.startswith("_")]
+    meant = did_you_mean(name, own) or "."
+    return f"no column '{name}'{meant} The columns are: {', '.join(own) or 'none'}"
 
 
 def _markers(annotation: object) -> Iterator[object]:

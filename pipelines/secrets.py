@@ -2,7 +2,7 @@
 
 A secret is known by its value: that of an environment variable, or of an entry of a pipeline file or ``--set``,
 whose name looks like a secret's, and of the variable that ``key_env`` names. Its encoded forms are known too (JSON,
-HTML, URLs, base64). :func:`scrub` also hides what has the form of a secret. Part of the ground floor.
+HTML, URLs, base64, hexadecimal), in capitals or not. :func:`scrub` also hides what has the form of a secret. Part of the ground floor.
 """
 
 from __future__ import annotations
@@ -104,11 +104,10 @@ def scrubbed(value: Any) -> Any:
 
 
 def without(text: str, secrets: Iterable[str]) -> str:
-    """``text`` with these secrets hidden in each of their forms."""
-    for form in _all_forms(frozenset(secrets)):
-        if form in text:
-            text = text.replace(form, HIDDEN)
-    return text
+    """``text`` with these secrets hidden in each of their forms, in capitals or not."""
+    forms, pattern = _all_forms(frozenset(secrets))
+    lowered = text.lower()
+    return pattern.sub(HIDDEN, text) if any(form in lowered for form in forms) else text
 
 
 def known() -> frozenset[str]:
@@ -154,30 +153,46 @@ def _environment(variables: tuple[tuple[str, str], ...]) -> frozenset[str]:
 
 
 @lru_cache(maxsize=64)
-def _all_forms(secrets: frozenset[str]) -> tuple[str, ...]:
-    """Every form of every secret, the longest first: one that holds another is hidden as a whole."""
-    return tuple(sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True))
+def _all_forms(secrets: frozenset[str]) -> tuple[tuple[str, ...], re.Pattern[str]]:
+    """Every form of every secret in lower case, and what finds them: first the longest, which may hold another."""
+    plain = {form for secret in secrets for form in _forms(secret)}
+    plain |= {other for form in plain for other in (form.upper(), form.lower())}
+    encoded = {
+        form
+        for secret in secrets
+        for text in _texts(secret)
+        for form in _base64(text.encode(errors="surrogatepass"))
+    }
+    found = {re.escape(form): form for form in plain}
+    # Capitals count in base64; the characters beside these are of the secret too, in part.
+    found |= {rf"(?-i:[\w+/-]?{re.escape(form)}[\w+/-]?=*)": form for form in encoded}
+    ordered = sorted(found, key=lambda pattern: len(found[pattern]), reverse=True)
+    lowered = tuple({form.lower() for form in found.values()})
+    return lowered, re.compile("|".join(ordered) or r"(?!)", re.IGNORECASE)
+
+
+def _texts(secret: str) -> Iterator[str]:
+    """A secret, without white space around it, and those of its lines that are secret alone."""
+    lines = [line.strip() for line in secret.splitlines()]
+    yield from (
+        text for text in (secret, secret.strip(), *(line for line in lines if len(line) >= LINE)) if text
+    )
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """A secret as it is, and as JSON, Python, HTML, addresses and base64 write it."""
-    lines = [line.strip() for line in secret.splitlines()]
-    for text in (secret, secret.strip(), *(line for line in lines if len(line) >= LINE)):
-        if not text:
-            continue
+    """A secret as it is, and as JSON, Python, HTML, addresses and hexadecimal digits write it."""
+    for text in _texts(secret):
         yield text
         yield from _escaped(text)
         yield from (inner for outer in _escaped(text) for inner in _escaped(outer))
-        for raw in (quote(text, safe=""), quote(text), quote_plus(text)):
-            yield raw
-            yield re.sub("%..", lambda found: found[0].lower(), raw)
+        yield from (quote(text, safe=""), quote(text), quote_plus(text))
+        yield text.encode(errors="surrogatepass").hex()
         html = escape(text)
         yield from (
             html,
             escape(text, quote=False),
             html.replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),
         )
-        yield from _base64(text.encode(errors="surrogatepass"))
 
 
 def _escaped(text: str) -> tuple[str, ...]:
@@ -189,7 +204,7 @@ def _base64(secret: bytes) -> Iterator[str]:
     for before in range(3):
         text = base64.b64encode(bytes(before) + secret).decode()
         inner = text[-(-before * 8 // 6) : (before + len(secret)) * 8 // 6]
-        if len(inner) >= SHORTEST:
+        if len(inner) >= SHORTEST_KEY:
             yield from (inner, inner.replace("+", "-").replace("/", "_"))
 
 

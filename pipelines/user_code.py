@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
+from .counting import counted
 from .errors import DataError, EngineError, SandboxDied
 from .operator import (
     Apply,
@@ -34,7 +35,7 @@ from .records import Row
 from .sources.columns import final_names
 from .sources.shape import Shapes
 from .sources.types import fitted, plain, refuse_unholdable
-from .user_function import annotations, is_reference, load, source_digest, takes_table
+from .user_function import is_reference, load, source_digest, takes_table, type_hints
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -81,7 +82,7 @@ class UserMap(Map, _UserStep):
         """
         if not isinstance(value, str) or not is_reference(value):
             return cls
-        hints = annotations(load(value))
+        hints = type_hints(load(value))
         returned = hints.pop("return", None)
         if any(takes_table(hint) for hint in hints.values()):
             return UserTableMap
@@ -128,7 +129,7 @@ class UserTableMap(TableMap, _UserStep):
         function = load(self.map)
         call = partial(function, **self.args)
         name = self.map.rpartition(":")[2].rpartition(".")[2]
-        wants_batch = any("RecordBatch" in str(hint) for hint in annotations(function).values())
+        wants_batch = any("RecordBatch" in str(hint) for hint in type_hints(function).values())
 
         def judge(table: pa.Table) -> Verdicts:
             given = table.combine_chunks().to_batches()[0] if wants_batch and table.num_rows else table
@@ -342,7 +343,7 @@ def _verdicts(table: pa.Table, answer: Any, name: str) -> Verdicts:
         raise DataError(f"{name} returned a {type(answer).__name__}, not an Arrow table or array")
     if len(answer) != table.num_rows:
         raise DataError(
-            f"{name} returned {len(answer)} rows for {table.num_rows}: to set rows aside return booleans, to make "
+            f"{name} returned {counted(len(answer), 'row')} for {table.num_rows:,}: to set rows aside return booleans, to make "
             "new rows write a function of one row"
         )
     if isinstance(answer, pa.Table):

@@ -12,7 +12,7 @@ import inspect
 import os
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
@@ -118,7 +118,7 @@ def _import(name: str, reference: str) -> ModuleType:
     return module
 
 
-def annotations(function: Callable[..., Any]) -> dict[str, Any]:
+def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
     """Parameter (and "return") -> annotation; the text of it where it cannot be resolved here."""
     target = inspect.unwrap(function)
     if not inspect.isroutine(target) and not inspect.isclass(target):
@@ -140,6 +140,17 @@ def _search_path() -> list[str]:
     """The folders to search. Never this package's own, whose subpackages must not become top-level."""
     folders = [Path(os.getcwd()).resolve(), *_folders]
     return [str(folder) for folder in dict.fromkeys(folders) if folder != _PACKAGE]
+
+
+def files_of(reference: str, folders: Iterable[Path]) -> list[Path]:
+    """The files below ``folders`` that hold the module of ``module:function`` and the packages above it. Imports none."""
+    parts = reference.partition(":")[0].split(".")
+    found = []
+    for folder in folders:
+        for number in range(1, len(parts) + 1):
+            place = folder.joinpath(*parts[:number])
+            found += [place.with_name(f"{place.name}.py"), place / "__init__.py", place]
+    return [path for path in found if path.exists()]
 
 
 def _source_file(module: ModuleType | None) -> Path | None:

@@ -26,6 +26,8 @@ GROUND = tuple(
         "user_function",
         "secrets",
         "printable",
+        "counting",
+        "validation",
         "addresses",
         "code_origin",
         "spec.nearest",

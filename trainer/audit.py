@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from ..pipelines.counting import counted
 from ..pipelines.errors import DataError
 from ..pipelines.records import Row
 from .chat import ChatEncoder
@@ -73,7 +74,7 @@ def encode_rows(
     if wrong:
         named = "; ".join(f"{row}: {reason}" for row, reason in list(wrong.items())[:NAMED])
         raise DataError(
-            f"{len(wrong)} rows cannot be trained on ({named}); filter them out with a keep step before"
+            f"{counted(len(wrong), 'row')} cannot be trained on ({named}); filter them out with a keep step before"
         )
     if not result.examples:
         raise DataError(

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ...pipelines.errors import DataError
+from ...pipelines.validation import told
 from .case import CapitalWords, FewCapitals, LowerCase, UpperCase
 from .constraint import Constraint
 from .ends import EndsWith, EndsWithQuestion, FirstWord, Postscript, Quoted, RepeatRequest, StartsWith
@@ -63,7 +64,7 @@ def constraint_from(arguments: Mapping[str, Any]) -> Constraint:
     try:
         return KINDS[kind].model_validate(parameters)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {told(item)}" for item in error.errors())
         raise DataError(f"constraint {kind!r}: {problems}") from None
 
 

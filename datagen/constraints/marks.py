@@ -44,7 +44,7 @@ class Placeholders(Constraint):
         return cls(least=rng.randint(2, 4))
 
     def holds(self, response: str, prompt: str) -> bool:
-        return len(re.findall(r"\[[^\[\]\n]*\w[^\[\]\n]*\]", response)) >= self.least
+        return len(re.findall(r"\[[^\[\]\n\w]*+\w[^\[\]\n]*+\]", response)) >= self.least
 
 
 class Highlights(Constraint):
@@ -85,4 +85,4 @@ class Parentheses(Constraint):
         return cls(least=rng.randint(2, 4))
 
     def holds(self, response: str, prompt: str) -> bool:
-        return len(re.findall(r"\([^()\n]*\w[^()\n]*\)", response)) >= self.least
+        return len(re.findall(r"\([^()\n\w]*+\w[^()\n]*+\)", response)) >= self.least

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from ...pipelines.addresses import holds, refusal, shown_address
+from ...pipelines.counting import counted
 from ...pipelines.errors import EngineError, ModelError
 from ...pipelines.inference import Capability, Completion, EngineSettings, Request
 from ...pipelines.printable import shown
@@ -198,7 +199,9 @@ class OpenAIEngine:
                 self._limit.was_refused()
             if attempt < self._options.attempts:
                 await asyncio.sleep(pause_before(attempt, asked_pause))
-        raise self._error(request, f"{reason} (after {self._options.attempts} attempts)", retryable=True)
+        raise self._error(
+            request, f"{reason} (after {counted(self._options.attempts, 'attempt')})", retryable=True
+        )
 
     def _read(self, request: Request, answer: Any) -> Completion:
         """The completion, without the key: a server that repeats it must not bring it into the rows."""

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from ...pipelines.errors import ModelError
 from ...pipelines.frozen import Frozen
 from ...pipelines.spec.nearest import did_you_mean
+from ...pipelines.validation import told
 
 
 class EngineOptions(Frozen):
@@ -42,7 +43,7 @@ def parse(kind: str, model: type[Options], given: Mapping[str, object]) -> Optio
             if detail["type"] == "extra_forbidden":
                 mistakes.append(f"unknown option {place!r}{did_you_mean(place, known)}")
             else:
-                mistakes.append(f"{place or 'options'}: {detail['msg']}")
+                mistakes.append(f"{place or 'options'}: {told(detail)}")
         raise ModelError(
             f"engine {kind!r}: {'; '.join(mistakes)}. Its options are: {', '.join(known)}."
         ) from None

@@ -31,6 +31,17 @@ class Prompt:
         """Of the text, front matter included (32 hex digits)."""
         return blake2b(self.source.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
+    @property
+    def text(self) -> str:
+        """Without the front matter."""
+        return _VERSION.sub("", self.source, count=1) if self.version else self.source
+
+    def required(self) -> frozenset[str]:
+        """The variables that it cannot do without. The template must compile."""
+        from .variables import required
+
+        return required(self.text)
+
     def renderer(self, *, nulls: bool = True) -> Callable[[Mapping[str, Any]], str]:
         """Compile once: a function from a row to the prompt. Raises DataError, and so does the function.
 
@@ -38,8 +49,7 @@ class Prompt:
         """
         from .environment import compiled, rendered
 
-        source = _VERSION.sub("", self.source, count=1) if self.version else self.source
-        template = compiled(source, self.name, nulls=nulls)
+        template = compiled(self.text, self.name, nulls=nulls)
         return lambda row: rendered(template, row, self.name).strip()
 
 

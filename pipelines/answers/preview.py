@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DataError, of_step
+from ..errors import DataError, Problem, SpecError, of_step
 from ..inference import Embedder, Engine, ModelWeights
 from ..operator import Evaluate, Sink, Source, Train
 from ..report.gather import RoundData, Step, gather
@@ -75,9 +75,18 @@ def preview(
                     document["models"][name] = {"engine": engine, **_weights(model, engine)}
         small = folder / "preview.yaml"
         small.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        made = run(small, folder / "run", observer=observer or SilentView(sys.stderr))
+        try:
+            made = run(small, folder / "run", observer=observer or SilentView(sys.stderr))
+        except SpecError as error:
+            raise SpecError([_at_its_place(problem, spec) for problem in error.problems]) from None
         last = gather(made.directory).last
         return [_tried(last, step) for step in last.steps] if last is not None else []
+
+
+def _at_its_place(problem: Problem, spec: PipelineSpec) -> Problem:
+    """A mistake that was found in the shortened file, where it stands in the file itself."""
+    section, _, name = problem.field.partition(".")
+    return spec.problem((section, name), problem.message)
 
 
 def _data_steps(spec: PipelineSpec) -> dict[str, StepSpec]:

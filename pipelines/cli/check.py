@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..counting import counted
 
 if TYPE_CHECKING:
     from ..store.check import Finding
@@ -13,7 +17,8 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Read every byte of RUN, and name each file that is not what was written: what is wrong with it, and what the
 next run makes again. What is no part of the run is named too, and left where it is. Changes nothing without
---repair. Exit codes: 0 nothing is damaged (or all of it is set aside), 1 damage."""
+--repair, which moves what is damaged to RUN/damaged; the next run then makes it again.
+Exit codes: 0 nothing is damaged, or --repair set all of it aside; 1 damage, or what --repair could not move."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +41,9 @@ def main(args: argparse.Namespace) -> int:
     if args.repair:
         with run.lock():
             return _repair(run, args)
-    return _tell(list(check(run)), args)
+    findings = [(found, None) for found in check(run)]
+    _tell(findings, args)
+    return int(any(found.remedy for found, _ in findings))
 
 
 def _open(path: Path) -> RunDirectory:
@@ -47,28 +54,60 @@ def _open(path: Path) -> RunDirectory:
 
 
 def _repair(run: RunDirectory, args: argparse.Namespace) -> int:
-    from dataclasses import replace
-
     from ..store.check import check
     from ..store.damage import set_aside
 
-    left, done = False, []
+    done: list[tuple[Finding, Path | None]] = []
     for found in list(check(run)):
-        aside = set_aside(found.path, run.path) if found.can_be_moved else None
-        left |= aside is None and found.path.exists() and bool(found.remedy)
-        done.append(replace(found, what=f"{found.what}; now at {aside}") if aside else found)
+        done.append((found, set_aside(found.path, run.path) if found.can_be_moved else None))
     _tell(done, args)
-    return int(left)
+    return int(any(_left(found, aside) for found, aside in done))
 
 
-def _tell(findings: list[Finding], args: argparse.Namespace) -> int:
-    from .printing import print_json
+def _left(found: Finding, aside: Path | None) -> bool:
+    """Is it damage that is still in its place?"""
+    return bool(found.remedy) and aside is None and os.path.lexists(found.path)
 
-    damages = [each for each in findings if each.remedy]
+
+def _tell(findings: Sequence[tuple[Finding, Path | None]], args: argparse.Namespace) -> None:
+    from .printing import print_json, say
+
     if args.json:
-        print_json([{"path": str(each.path), "what": each.what, "remedy": each.remedy} for each in findings])
-    else:
-        for each in findings:
-            print(f"{each.path}: {each.what}" + (f"\n  {each.remedy}" if each.remedy else ""))
-        print(f"{len(damages):,} damaged" if damages else "nothing is damaged")
-    return int(bool(damages))
+        print_json(
+            [
+                {
+                    "path": str(each.path),
+                    "what": each.what,
+                    "remedy": each.remedy,
+                    "aside": None if aside is None else str(aside),
+                }
+                for each, aside in findings
+            ]
+        )
+        return
+    for each, aside in findings:
+        say(f"{each.path}: {each.what}")
+        then = [f"set aside as {aside}" if aside else "", each.remedy]
+        if any(then):
+            say(f"  {'; '.join(filter(None, then))}")
+    say(_summary(findings, repair=args.repair))
+
+
+def _summary(findings: Sequence[tuple[Finding, Path | None]], *, repair: bool) -> str:
+    """How many files are damaged; and where they are repaired, what was done and what is still to be done."""
+    damages = [(each, aside) for each, aside in findings if each.remedy]
+    if not damages:
+        return "nothing is damaged"
+    found = counted(len(damages), "damaged file")
+    if not repair:
+        return f"{found}; --repair sets what is damaged aside, and the next run makes it again"
+    moved = sum(aside is not None for _, aside in damages)
+    left = sum(_left(each, aside) for each, aside in damages)
+    missing = len(damages) - moved - left
+    parts = [
+        f"{moved:,} set aside",
+        f"{missing:,} that {'was' if missing == 1 else 'were'} missing" if missing else "",
+        f"{left:,} left in place" if left else "",
+    ]
+    again = f"; the next run makes {counted(moved + missing, 'file')} again" if moved + missing else ""
+    return f"{found}: {', '.join(filter(None, parts))}{again}"

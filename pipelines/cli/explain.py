@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from ..counting import counted
+
 if TYPE_CHECKING:
     from ..answers.explain import Batch, Explanation
 
@@ -49,8 +51,8 @@ def _show(found: Explanation) -> None:
         out.print(words(f"  over   {name}: {model['path']}{over}, digest {model['digest']}"))
     out.print(
         words(
-            f"  from   {len(found.batches):,} optimizer steps over {len(found.rows):,} rows "
-            f"({tokens:,} tokens), which descend from {len(seeds):,} seeds"
+            f"  from   {counted(len(found.batches), 'optimizer step')} over {counted(len(found.rows), 'row')} "
+            f"({counted(tokens, 'token')}), which descend from {counted(len(seeds), 'seed')}"
         )
     )
     path = table("step", "operator", "seed", "fingerprint", "models and templates (digests)")

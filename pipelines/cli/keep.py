@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from ..counting import counted
+
 if TYPE_CHECKING:
     from ..answers.what_if import WhatIf
 
@@ -36,7 +38,7 @@ def _show(found: WhatIf) -> None:
     from .printing import console, table, words
 
     out = console()
-    out.print(words(f"{found.step}, round {found.round}: {found.rows:,} rows came in", style="bold"))
+    out.print(words(f"{found.step}, round {found.round}: {counted(found.rows, 'row')} came in", style="bold"))
     counts = table("", "condition", "kept", "rate", numbers=("kept", "rate"))
     for when, expression, kept in (
         ("now", found.current, found.now),
@@ -45,13 +47,13 @@ def _show(found: WhatIf) -> None:
         counts.add_row(when, words(expression), f"{kept:,}", _rate(kept, found.rows))
     out.print(counts)
     out.print(
-        f"{found.both:,} rows are kept by both, {found.then - found.both:,} only by the new condition, "
+        f"{counted(found.both, 'row is', 'rows are')} kept by both, {found.then - found.both:,} only by the new condition, "
         f"{found.now - found.both:,} only by the present one"
     )
     for name, value in (found.summary.get("thresholds") or {}).items():
         out.print(words(f"  {name} is cut at {value:.6g}"))
     for rule, rows in (found.summary.get("failed") or {}).items():
-        out.print(words(f"  {rows:,} rows fail {rule}"))
+        out.print(words(f"  {counted(rows, 'row fails', 'rows fail')} {rule}"))
     if found.groups:
         groups = table(
             found.by or "", "rows", "now", "what if", "change", numbers=("rows", "now", "what if", "change")

@@ -33,6 +33,7 @@ def main(args: argparse.Namespace) -> int:
     from ..errors import GristmillError
     from ..plan.difference import difference
     from ..plan.estimate import estimate
+    from ..plan.keys import refuse_missing_keys
     from ..plan.make import make_plan
     from ..plan.record import as_record
     from ..plan.show import show, show_difference
@@ -52,6 +53,7 @@ def main(args: argparse.Namespace) -> int:
     while run is not None and args.round is None and number < spec.loop.rounds and _over(plan, run):
         number += 1
         plan = make_plan(spec, file=args.file, round=number, carry=_carry(run, number))
+    refuse_missing_keys(plan, run)
     record = as_record(plan)
     if args.json:
         print(json.dumps(record, indent=2))

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..counting import counted
 from .arguments import add_pipeline, positive
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _show(tried: Tried) -> None:
         rows.add_row(*map(words, (_end(row["_id"]), parents, fate, *cells)))
     out.print(rows)
     if len(tried.rows) > SHOWN:
-        out.print(f"and {len(tried.rows) - SHOWN} more rows")
+        out.print(f"and {counted(len(tried.rows) - SHOWN, 'more row')}")
     if len(tried.columns) > COLUMNS:
         out.print(words(f"more columns: {', '.join(tried.columns[COLUMNS:])}"))
 

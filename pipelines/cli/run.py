@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..run.events import Event, Observer, RunStarted
 from .arguments import add_pipeline
 from .stopping import stopping
+
+if TYPE_CHECKING:
+    from ..api import Run
 
 DESCRIPTION = """\
 Run FILE from where its run directory stands: what is done is reused, what is missing is made.
@@ -58,10 +63,26 @@ def main(args: argparse.Namespace) -> int:
             )
     finally:
         if view.run is not None and not args.no_report:
-            report = open_run(view.run).report()
+            report = _reported(open_run(view.run))
             if not (args.quiet or args.json):
                 say(f"report  {report}")
     return 0
+
+
+def _reported(run: Run) -> Path:
+    """Write the report. Where it meets a damaged file, that is set aside, and StoreError says to run again."""
+    from ..errors import StoreError
+    from ..store.damage import Damaged, set_aside
+
+    try:
+        return run.report()
+    except Damaged as damaged:
+        with run.directory.lock():
+            aside = set_aside(damaged.path, run.path)
+        raise StoreError(
+            f"{damaged.path} is damaged ({damaged.what}): it is set aside as {aside}; run again, and just this is "
+            "made again"
+        ) from damaged
 
 
 class Following:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from ..counting import counted
 from .arguments import add_trust, positive
 from .stopping import stopping
 
@@ -101,7 +102,7 @@ def _told(made: Student) -> list[tuple[str, str]]:
     lines = [
         (
             "trained",
-            f"{metrics['rows']:,} rows in {metrics['steps']:,} steps, {metrics['trained_tokens']:,} trained tokens, "
+            f"{counted(metrics['rows'], 'row')} in {counted(metrics['steps'], 'step')}, {counted(metrics['trained_tokens'], 'trained token')}, "
             f"{metrics['tokens_per_s']:,.0f} tokens/s with their prompts",
         ),
         (

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import GristmillError
 from ..printable import shown
 from ..spec.load import code_in
 from ..spec.locate import RECIPES, locate
+from ..user_function import files_of
 
 #: Functions that the question lists at most.
 LISTED = 12
@@ -22,15 +23,25 @@ class NotTrusted(GristmillError):
 
 
 def make_sure(file: str, overrides: Sequence[str], *, trusted: bool) -> None:
-    """Return if the file may be loaded: it lies below the working directory, is packaged, or a person says so.
+    """Return if the file may be loaded: it and the modules that it names lie below the working directory, it is
+    packaged, or a person says so.
 
     Where a link leads is what counts. ``trusted``: ``--trust`` was given. Raises NotTrusted where the answer is no
     or nobody can be asked, SpecError where there is no such file.
     """
     path = locate(file)
-    if trusted or _is_ours(path.resolve()):
+    if trusted:
         return
-    what = f"{path} is not below the working directory ({Path.cwd()}). {_can(code_in(path, overrides))}"
+    code = code_in(path, overrides)
+    if not _is_ours(path.resolve()):
+        what = f"{path} is not below the working directory ({Path.cwd()}). {_can(code)}"
+    elif (away := next(_leading_away(path, code), None)) is not None:
+        what = (
+            f"{path} names {away[0]}, and {away[1]} leads to {away[1].resolve()}, which is not below the working "
+            f"directory ({Path.cwd()}). {_can(code)}"
+        )
+    else:
+        return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise NotTrusted(f"{what} Read it, then add --trust, or move it here")
     print(shown(what), file=sys.stderr)
@@ -44,6 +55,15 @@ def _is_ours(path: Path) -> bool:
     # Below the root is everything, which says nothing.
     below = path.is_relative_to(here) and here != here.parent
     return below or path.parent == RECIPES.resolve()
+
+
+def _leading_away(path: Path, code: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """Each function of a module that a link leads to from outside, and that link."""
+    folders = [] if path.parent == RECIPES.resolve() else [path.parent]
+    for reference in code:
+        for file in files_of(reference, dict.fromkeys([Path.cwd(), *folders])):
+            if not _is_ours(file.resolve()):
+                yield reference, file
 
 
 def _can(code: Sequence[str]) -> str:

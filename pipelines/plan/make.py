@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias
@@ -19,6 +19,9 @@ __all__ = ["DigestOf", "digest_of", "make_plan"]
 
 #: Names the content of a model's weights. Raises ModelError where there are none to be found.
 DigestOf: TypeAlias = Callable[[ModelSpec], str]
+
+#: The columns of every row, which no source has.
+ENGINES_OWN = ("_id", "_parents")
 
 
 def make_plan(
@@ -53,6 +56,8 @@ class _Maker:
         self.problems: list[Problem] = []
         self.models: dict[str, PlannedModel] = {}
         self.done: dict[str, PlannedStep] = {}
+        #: The columns of each step's rows, where they are known before it runs.
+        self.columns: dict[str, Sequence[str] | None] = {}
 
     def make(self) -> tuple[PlannedStep, ...]:
         for name, model in self.spec.models.items():
@@ -85,6 +90,7 @@ class _Maker:
         try:
             content = dict(operator.content())
             operator.inspect()
+            self._look_at_columns(step)
         except GristmillError as error:
             self.problems.append(self.spec.problem(("steps", step.name), str(error)))
             content = {}
@@ -129,6 +135,20 @@ class _Maker:
             on_failure=step.on_failure or self.spec.on_failure,
             request=request,
         )
+
+    def _look_at_columns(self, step: StepSpec) -> None:
+        """Raise DataError where the step names a column that its rows will not have, as far as that is known."""
+        given = [self.columns.get(name) for name in step.inputs]
+        known = [columns for columns in given if columns is not None]
+        coming = (
+            list(dict.fromkeys([*ENGINES_OWN, *(name for columns in known for name in columns)]))
+            if step.inputs and len(known) == len(given)
+            else None
+        )
+        if coming is not None:
+            step.operator.check_columns(coming)
+        made = step.operator.makes_columns(coming)
+        self.columns[step.name] = None if made is None else list(dict.fromkeys(made))
 
     def _asked(self, name: str, step: StepSpec) -> dict[str, object]:
         """What the step's fingerprint holds of the model ``name``."""

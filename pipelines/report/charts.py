@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from ..counting import counted
 from .scale import Scale, number
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def histogram(
                 parts.append(
                     f'<rect class="series{index}" x="{x(start) + 0.5:.1f}" y="{y(rows):.1f}" '
                     f'width="{max(0.5, x(stop) - x(start) - 1):.1f}" height="{y(0) - y(rows):.1f}">'
-                    f"<title>{number(start)} to {number(stop)}: {rows:,} rows</title></rect>"
+                    f"<title>{number(start)} to {number(stop)}: {counted(rows, 'row')}</title></rect>"
                 )
     for value in thresholds:
         parts.append(line(x(value), y.start, x(value), y.stop - 14, "threshold"))

@@ -34,4 +34,6 @@ def _intervals(names: Iterable[str], metrics: Mapping[str, Any]) -> Iterator[Map
 
 
 def _straddles(interval: Mapping[str, Any]) -> bool:
-    return bool(interval["ci_low"] <= 0 <= interval["ci_high"])
+    """Is zero inside, or an end unknown (None or NaN)?"""
+    low, high = interval["ci_low"], interval["ci_high"]
+    return low is None or high is None or not (low > 0 or high < 0)

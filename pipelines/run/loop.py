@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BudgetReached, GristmillError
+from ..plan.keys import refuse_missing_keys
 from ..plan.make import digest_of, make_plan
 from ..plan.nodes import Carry, Plan
 from ..plan.record import as_record
 from ..spec.model import PipelineSpec
-from ..store.damage import Damaged
+from ..store.damage import Damaged, set_aside
 from ..store.run_directory import RunDirectory
 from ..store.seal import digest
 from ..store.step_store import StepStore
@@ -100,6 +101,7 @@ class Loop:
             plan = make_plan(self.spec, file=self.file, round=number, carry=carry, digest_of=digest_of)
             if self.until is not None:
                 plan = only(plan, self.until)
+            refuse_missing_keys(plan, self.run)
             self._tell_changes(number, plan)
             self.run.write_plan(number, {**as_record(plan), "versions": versions()})
             self._start(number, plan, purse)
@@ -121,7 +123,9 @@ class Loop:
                 if damaged.path in mended:
                     raise
                 mended.add(damaged.path)
-                text = f"{damaged.path} is damaged ({damaged.what}): it is made again"
+                aside = set_aside(damaged.path, self.run.path)
+                where = f"set aside as {aside} and " if aside else ""
+                text = f"{damaged.path} is damaged ({damaged.what}): it is {where}made again"
                 self.observer.on(Notice(text=text, level="warning"))
             finally:
                 await executor.close()

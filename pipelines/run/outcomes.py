@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from ..counting import counted
 from ..errors import DataError
 from ..operator import Failed, Filtered, Kept, Made, Map, Operator, Outcome, Verdicts
 from ..printable import printable, shown
@@ -59,7 +60,7 @@ def from_outcomes(
     an operator that annotates).
     """
     if len(outcomes) != len(rows):
-        raise DataError(f"the operator got {len(rows)} rows and answered for {len(outcomes)}")
+        raise DataError(f"the operator got {counted(len(rows), 'row')} and answered for {len(outcomes)}")
     parent: list[int] = []
     flat: list[Outcome] = []
     for index, answers in enumerate(outcomes):
@@ -94,7 +95,9 @@ def from_verdicts(table: pa.Table, verdicts: Verdicts) -> pa.Table:
     check_columns(verdicts.columns)
     for name, column in verdicts.columns.items():
         if len(column) != table.num_rows:
-            raise DataError(f"column {name} has {len(column)} values for {table.num_rows} rows")
+            raise DataError(
+                f"column {name} has {counted(len(column), 'value')} for {counted(table.num_rows, 'row')}"
+            )
         table = _put(table, name, column)
     kept = np.ones(table.num_rows, bool) if verdicts.kept is None else np.asarray(verdicts.kept, bool)
     errors = verdicts.errors

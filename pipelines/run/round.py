@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..operator import Train
 from ..plan.nodes import PlannedStep
+from ..store.mending import repair
 from ..store.step_store import StepStore
 from .chain_stage import ChainStage
 from .executor import Executor
@@ -49,7 +50,7 @@ class Round:
         for stage in stages(self.session.plan, self.session.run):
             for step in stage.steps:
                 store = self._store(step)
-                for told in store.repair(stage.basis, self.session.replaced(step)):
+                for told in repair(store, stage.basis, self.session.replaced(step)):
                     self.session.notice(f"step {step.name}: {told}", warning=True)
                 if self.retry_failed and (rows := _drop_failed(store)):
                     failed.append(f"{rows:,} of {step.name}")

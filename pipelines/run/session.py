@@ -179,6 +179,8 @@ class Session:
     def _failures(self, step: PlannedStep) -> str:
         table = self.store(step.name).table(["_reason"], fate="failed")
         errors = [reason["error"] for reason in table["_reason"].to_pylist()]
+        if len(errors) == 1:
+            return f"1 row failed: {errors[0]}"
         return f"{len(errors):,} rows failed, the first with: {errors[0]}"
 
     def _progress(

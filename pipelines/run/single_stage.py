@@ -151,8 +151,10 @@ class SingleStage:
 
     def _summary(self, part: Part) -> dict[str, Any]:
         summary = dict(part.summary or {})
-        if isinstance(self.step.operator, Sink) and "://" not in summary["location"]:
-            summary["location"] = str(self.session.run.path / summary["location"])
+        if isinstance(self.step.operator, Sink) and part.products:
+            # From the files themselves: a relative path of the pipeline file starts at the working directory.
+            first = part.products[0].place(self.session.run.path)
+            summary["location"] = str(first.parents[len(Path(summary["files"][0]).parts) - 1])
         return summary
 
     def _origin(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from ..counting import counted
 from ..printable import shown
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def data_card(table: pa.Table, context: Context, *, title: str, form: str, licen
     parts = [
         _front_matter(table, title, licence),
         f"# {title}\n",
-        f"{table.num_rows:,} rows, {table.nbytes:,} bytes in memory, format `{form}`.\n",
+        f"{counted(table.num_rows, 'row')}, {counted(table.nbytes, 'byte')} in memory, format `{form}`.\n",
         "## How it was made\n",
         f"Written by Gristmill {__version__} in the step `{context.step}` (seed {context.seed}). "
         "`id` names each row in the run that made it, where `gristmill why RUN ID` tells its history.\n",

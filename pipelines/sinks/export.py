@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
@@ -35,6 +35,9 @@ class Export(Sink):
     beside it, by default none."""
     drop: tuple[str, ...] | None = None
     """Columns to leave out. By default log-probabilities and embeddings, unless `columns` names them."""
+
+    def uses_columns(self) -> Iterable[str]:
+        return (*(self.columns or ()), *(self.drop or ()))
 
     def prepared(self, table: pa.Table) -> pa.Table:
         """The table to write: own columns only, in the format asked for, one chunk a column.

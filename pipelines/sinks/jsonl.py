@@ -42,10 +42,15 @@ class JsonlExport(Export):
 
 
 def _write(table: pa.Table, ending: str, path: Path) -> None:
+    before = 0
     with _opened(path, ending) as out:
         for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
-            for row in batch.to_pylist():
-                out.write(_line(row).encode())
+            for number, row in enumerate(batch.to_pylist(), before + 1):
+                try:
+                    out.write(_line(row).encode())
+                except TypeError as error:
+                    raise _unwritable(row, number) from error
+            before += batch.num_rows
 
 
 @contextmanager
@@ -75,10 +80,20 @@ def _text(value: object) -> str:
     isoformat = getattr(value, "isoformat", None)
     if isoformat is not None:
         return str(isoformat())
-    raise DataError(
-        f"a value of type {type(value).__name__} has no JSON form: leave its column out with `drop:`, "
-        "or use `export: parquet`"
-    )
+    raise TypeError(type(value).__name__)
+
+
+def _unwritable(row: dict[str, Any], number: int) -> DataError:
+    """The error of a row that JSON cannot hold, with the first column at fault."""
+    for name, value in row.items():
+        try:
+            _line({name: value})
+        except TypeError as error:
+            return DataError(
+                f"row {number:,}: column {name!r} holds a value of type {error}, which has no JSON form: leave the column "
+                f"out with `drop: [{name}]`, compute a text or a number of it, or use `export: parquet`"
+            )
+    raise AssertionError("some column is at fault")
 
 
 def _finite(value: Any) -> Any:

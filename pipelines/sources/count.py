@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
@@ -30,6 +30,9 @@ class Count(Source):
 
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=self.rows)
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return ("number",)
 
     def read(self, context: Context) -> Iterator[pa.RecordBatch]:
         import numpy as np

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from pydantic import Field, PositiveInt
 
+from ..errors import DataError
 from ..operator import Estimate, Source
+from .columns import final_names
 from .locations import File, files
 
 
@@ -36,6 +38,26 @@ class FileSource(Source):
     def estimate(self, rows: int) -> Estimate:
         known = self.count_rows()
         return Estimate(rows=known if self.rows is None else min(known, self.rows))
+
+    def names(self) -> Sequence[str] | None:
+        """The columns of the files, under their own names; None where looking for them would take too long.
+
+        Raises DataError where a file cannot be read.
+        """
+        return None
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        paths = (self.path,) if isinstance(self.path, str) else self.path
+        if not paths or any("://" in path for path in paths):
+            return None  # a plan downloads nothing
+        try:
+            found = self.names()
+        except DataError:
+            return None  # the run tells it, at its row
+        if not found:
+            return None
+        where = self.files()[0].name
+        return list(final_names(found, self.rename, self.columns, where).values())
 
     @abstractmethod
     def count_rows(self) -> int:

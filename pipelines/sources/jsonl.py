@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 _BATCH_ROWS = 8192
 _BATCH_BYTES = 64 << 20
 _SHOWN = 60
+#: Bytes of files whose columns are known when the plan is made: any line may have one of its own.
+LOOKED_THROUGH = 8 << 20
+#: Digits of a whole number at most; Python reads a few more, and says so in words of its own.
+LONGEST_NUMBER = 4000
 
 #: A line's object, its place ("file:line") and its length in bytes.
 _Line: TypeAlias = tuple[dict[str, Any], str, int]
@@ -67,6 +71,15 @@ class Jsonl(FileSource):
         names = final_names(schema.names, self.rename, self.columns, found[0].name)
         again = islice(_rows(found, json.loads), self.rows)
         return prepared(_batches(again, shapes, schema), schema, names, None, context)
+
+    def names(self) -> Sequence[str] | None:
+        found, read = dict[str, None](), 0
+        for row, _, size in islice(_rows(self.files(), json.loads), self.rows):
+            found |= dict.fromkeys(row)
+            read += size
+            if read > LOOKED_THROUGH:
+                return None
+        return list(found)
 
     def count_rows(self) -> int:
         total = 0
@@ -141,7 +154,11 @@ class _Unheld(ValueError):
 def _checked(text: str) -> Any:
     """The value of a JSON text. Raises ValueError where Python's reader would lose a part of it without a word."""
     return json.loads(
-        text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_with_each_key_once
+        text,
+        parse_constant=_refuse,
+        parse_float=_finite,
+        parse_int=_whole,
+        object_pairs_hook=_with_each_key_once,
     )
 
 
@@ -154,6 +171,14 @@ def _finite(number: str) -> float:
     if math.isinf(value):
         raise _Unheld(f"the number {number} is too large; write it as a string")
     return value
+
+
+def _whole(number: str) -> int:
+    if len(number) > LONGEST_NUMBER:
+        raise _Unheld(
+            f"the number {number[:20]}… has {len(number.lstrip('-')):,} digits; write it as a string"
+        )
+    return int(number)
 
 
 def _with_each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

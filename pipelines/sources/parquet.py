@@ -42,6 +42,10 @@ class Parquet(FileSource):
         refuse_unholdable(schema, list(names), found[0].name)
         return prepared(_batches(found, schema, list(names)), schema, names, self.rows, context)
 
+    def names(self) -> Sequence[str] | None:
+        names: list[str] = one_schema((file.name, _schema(file)) for file in self.files()).names
+        return names
+
     def count_rows(self) -> int:
         total = 0
         for file in self.files():

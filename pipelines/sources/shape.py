@@ -47,14 +47,15 @@ def shape_of(value: object) -> Shape:
     try:
         return pa.infer_type([value])
     except pa.ArrowException as error:
-        raise ValueError(f"a value of type {type(value).__name__} fits no column") from error
+        raise ValueError(f"a value of type {type(value).__name__}, which fits no column") from error
 
 
 def _whole(value: int) -> Shape:
     if -(2**53) <= value <= 2**53:
         return "int"
     if not -(2**63) <= value < 2**63:
-        raise ValueError(f"the whole number {value} does not fit in 64 bits; write it as a string")
+        number = f"{value}, " if value.bit_length() <= 128 else ""
+        raise ValueError(f"{number}a whole number that does not fit in 64 bits")
     return "long"
 
 
@@ -77,7 +78,7 @@ def merge(left: Shape, right: Shape, *, nested: bool = False) -> Shape:
         return _merge_nested(left, right)
     if nested:
         return "json"
-    raise ValueError(f"{describe(right)} here, {describe(left)} before")
+    raise ValueError(f"{describe(right)} here, and {describe(left)} before")
 
 
 def _is_nested(shape: Shape) -> bool:
@@ -103,7 +104,7 @@ def describe(shape: Shape) -> str:
     words = {
         "text": "a string",
         "int": "a whole number",
-        "long": "a whole number beyond 2**53, which floats round",
+        "long": "a whole number beyond 2**53 (a float would round it)",
         "float": "a number with a fraction",
         "bool": "true or false",
     }
@@ -127,18 +128,28 @@ class Shapes:
                 continue
             if known == "text" and type(value) is str:  # nearly every value of a real file
                 continue
-            try:
-                shape = merge(known, shape_of(value))
-            except ValueError as error:
-                since = f" (from {self._since[name]} on)" if name in self._since else ""
-                raise DataError(
-                    f"{place}: column {name!r} holds {error}{since}: make its values one type, or read it as "
-                    f"JSON text with `as_json: [{name}]`"
-                ) from error
+            shape = self._merged(name, value, place)
             if shape != known or name not in self.columns:
                 self.columns[name] = shape
                 if known == "null" or shape == "long":
                     self._since[name] = place
+
+    def _merged(self, name: str, value: object, place: str) -> Shape:
+        """The shape of the column with one more value. Raises DataError."""
+        as_text = f"or read it as JSON text with `as_json: [{name}]`"
+        try:
+            shape = shape_of(value)
+        except ValueError as error:
+            raise DataError(
+                f"{place}: column {name!r} holds {error}: write it as a string, {as_text}"
+            ) from error
+        try:
+            return merge(self.columns.get(name, "null"), shape)
+        except ValueError as error:
+            since = f" (from {self._since[name]} on)" if name in self._since else ""
+            raise DataError(
+                f"{place}: column {name!r} holds {error}{since}: make its values one type, {as_text}"
+            ) from error
 
     def schema(self) -> pa.Schema:
         import pyarrow as pa

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from ..validation import told
 from .document import Document, Path
 from .nearest import brief, suggestion
 
@@ -93,13 +94,12 @@ def _said(detail: ErrorDetails) -> str:
             return f"{context['discriminator']}: {suggestion(context['tag'], _quoted(str(context['expected_tags'])))}"
         case "union_tag_not_found":
             return f"needs {context['discriminator']}, which says what kind it is; found {brief(given)}"
-        case "value_error" | "assertion_error":
-            return detail["msg"].partition(", ")[2] or detail["msg"]
         case "string_pattern_mismatch":
-            return f"found {brief(given)}; it should match {context['pattern']}"
+            return f"found {brief(given)}; it {told(detail)}"
+        case "value_error" | "assertion_error":
+            return told(detail)
         case _:
-            said = re.sub(r"^(Input|Value|String|List|Tuple|Dictionary|Data) should", "should", detail["msg"])
-            return f"{said}; found {brief(given)}"
+            return f"{told(detail)}; found {brief(given)}"
 
 
 def _quoted(text: str) -> list[str]:

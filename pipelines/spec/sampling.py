@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from ..frozen import Frozen
 from ..operator import Operator
-from .model import EmbedderModel, Frozen, ModelSpec
+from .model import EmbedderModel, ModelSpec
 
 
 @cache

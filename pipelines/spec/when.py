@@ -45,7 +45,7 @@ class Condition:
     def evaluate(self, metrics: Mapping[str, Any]) -> bool:
         """Is it true of ``metrics`` (step -> its metrics, nested)?
 
-        A comparison with a metric that is None is false. Raises WhenError where a metric is
+        A comparison with a metric that is None or NaN is false. Raises WhenError where a metric is
         missing or is no number.
         """
         return bool(_value(self._body, metrics, self.text))
@@ -133,7 +133,7 @@ def _value(node: ast.expr, metrics: Mapping[str, Any], text: str) -> Any:
 
 
 def _metric(name: str, metrics: Mapping[str, Any], text: str) -> float | None:
-    """A metric's number. Step names may hold dashes, which a condition writes as underscores."""
+    """A metric's number; None for NaN. Step names may hold dashes, which a condition writes as underscores."""
     here: Any = metrics
     so_far: list[str] = []
     for part in name.split("."):
@@ -145,5 +145,5 @@ def _metric(name: str, metrics: Mapping[str, Any], text: str) -> float | None:
             raise WhenError(f"in {text!r}: no metric {'.'.join(so_far)}: {suggestion(part, keys)}")
         here = here[keys[part]]
     if here is None or isinstance(here, (bool, int, float)):
-        return here
+        return here if here == here else None
     raise WhenError(f"in {text!r}: {name} is not a number: found {type(here).__name__}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..errors import StoreError
 from .damage import FOLDER, Damaged, Stranger
 from .files import TEMPORARY, kind
+from .mending import damages
 from .parts import NAME
 from .run_directory import RunDirectory
 from .step_store import MANIFEST, StepStore
@@ -74,7 +75,7 @@ def _damages(run: RunDirectory) -> Iterator[Finding]:
         # files.
         number = max((each for each, stores in rounds.items() if _among(store, stores)), default=0)
         replaced = run.replaced(number, store.name)
-        yield from _found(partial(store.damages, replaced, rows=True), store.path)
+        yield from _found(partial(damages, store, replaced, rows=True), store.path)
 
 
 def _is_over(run: RunDirectory, number: int, stores: Iterable[StepStore], last: int) -> bool:
@@ -96,11 +97,15 @@ def _found(look: Callable[[], Iterator[Damaged]], place: Path) -> Iterator[Findi
 
 
 def _finding(damaged: Damaged) -> Finding:
-    name = damaged.path.name
+    name, above = damaged.path.name, damaged.path.parent.name
     if isinstance(damaged, Stranger):
         remedy = "the next run moves it away"
     elif NAME.match(name):
         remedy = "the next run makes this micro-batch again, and what follows where it comes out differently"
+    elif above == "steps" or name == "steps":
+        remedy = "the next run makes its rows again"
+    elif above == "rounds" or name == "rounds":
+        remedy = "the next run plans and decides it again"
     elif "model" in damaged.path.parent.parts or name == "history.parquet":
         remedy = "the next run trains again"
     elif "exports" in damaged.path.parts or not (name in RECORDS or name == MANIFEST):
@@ -115,6 +120,8 @@ def _strangers(run: RunDirectory) -> Iterator[Path]:
     for number in run.planned_rounds():
         known |= {run.path / "rounds" / str(number) / name for name in RECORDS}
     for store in run.stores():
+        if kind(store.path) != "a folder" or kind(store.path.parent) != "a folder":
+            continue  # told already
         known |= {store.path / MANIFEST, *store.files()}
         if store.complete:
             known |= {each.place(run.path) for each in store.products()}

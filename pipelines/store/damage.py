@@ -17,7 +17,7 @@ class Damaged(StoreError):
     ``path``: the file. ``what``: what is wrong with it, in a few words.
     """
 
-    remedy = "run again, and just this file is made again"
+    remedy = "`gristmill check RUN --repair` sets it aside, and the next run makes just this again"
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(f"{path} is damaged ({what}): {self.remedy}")
@@ -28,7 +28,7 @@ class Damaged(StoreError):
 class Stranger(Damaged):
     """A file that nobody wrote, in a folder that is loaded as a whole."""
 
-    remedy = "run again, and it is moved away"
+    remedy = "the next run moves it away"
 
 
 def first_line(error: BaseException) -> str:

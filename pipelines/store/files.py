@@ -66,6 +66,12 @@ def kind(path: Path) -> str:
     return "a special file"
 
 
+def check_folder(path: Path) -> None:
+    """Raises Damaged where something else stands in the place of a folder of a run; a link is not followed."""
+    if (found := kind(path)) not in ("a folder", "nothing"):
+        raise Damaged(path, f"it is {found}, not a folder")
+
+
 def size(path: Path) -> int:
     """Bytes of the regular file at ``path``; -1 where there is none."""
     try:

@@ -18,7 +18,7 @@ import pyarrow.compute
 
 from ..errors import StoreError
 from ..inference import Usage
-from .damage import Damaged, set_aside
+from .damage import Damaged
 from .ledger import Ledger
 from .products import Product, read_products
 from .tables import Sealed, open_sealed, read_sealed_table, write_sealed
@@ -64,28 +64,19 @@ class Part:
     def read(self, columns: list[str] | None = None, fate: str | None = KEPT) -> pa.Table:
         """The part's rows with the given fate (None: all), in order; every byte of the file is checked.
 
-        Raises Damaged where the file is not what was written; it is set aside, so the next run makes it
-        again.
+        Raises Damaged where the file is not what was written. Reading changes nothing: a run at work sets the
+        file aside, and ``gristmill check --repair``.
         """
         wanted = None if columns is None else list(dict.fromkeys([*columns, FATE]))
-        try:
-            sealed, table = read_sealed_table(self.path, wanted)
-        except Damaged:
-            set_aside(self.path, run_of(self.path))
-            raise
+        sealed, table = read_sealed_table(self.path, wanted)
         if sealed.digest != self.digest:
-            # Whole, so it stays: a run that is at work has just made it again.
+            # Whole, so it is no damage: a run that is at work has just made it again.
             raise StoreError(f"{self.path} was replaced while it was read: ask again")
         if fate is not None and self.ledger.made != getattr(self.ledger, fate):
             table = table.filter(pa.compute.equal(table[FATE], fate))
         if REASON not in self.schema.names and (columns is None or REASON in columns):
             table = table.append_column(REASON, pa.nulls(table.num_rows, REASON_TYPE))
         return table if columns is None or FATE in columns else table.drop_columns([FATE])
-
-
-def run_of(path: Path) -> Path:
-    """The run of a file ``RUN/steps/STEP/FILE``."""
-    return path.parent.parent.parent
 
 
 def part_name(start: int, stop: int) -> str:

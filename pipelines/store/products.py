@@ -38,8 +38,13 @@ class Product:
             raise Damaged(path, "its bytes are not those that were written")
 
     def look(self, run: Path) -> None:
-        """Raises Damaged where no file of this size is there; its bytes are not read."""
+        """Raises Damaged where no file of this size is there; its bytes are not read. Within the run no link to a
+        folder is followed."""
         path = self.place(run)
+        above = [] if Path(self.path).is_absolute() else list(Path(os.path.normpath(self.path)).parents)
+        for folder in reversed(above[:-1]):
+            if kind(run / folder) == "a symbolic link" and ".." not in folder.parts:
+                raise Damaged(run / folder, "it is a symbolic link, not a folder")
         found = kind(path)
         if found != "a file":
             raise Damaged(path, "it is missing" if found == "nothing" else f"it is {found}, not a file")

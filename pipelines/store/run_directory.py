@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import StoreError
 from ..inference import Usage
 from .damage import Damaged, set_aside
-from .files import TEMPORARY, disk, kind, make_directory, remove
+from .files import TEMPORARY, check_folder, disk, kind, make_directory, remove
 from .lock import RunLock
 from .parts import open_part
 from .products import Product
@@ -106,7 +106,7 @@ class RunDirectory:
         with disk(self.path / "exports", "cannot make"):
             self._make_folder(self.path / "exports")
         place = self.path / "exports" / name
-        if not place.is_dir():
+        if kind(place) != "a folder":
             set_aside(place, self.path)
         return place
 
@@ -114,8 +114,10 @@ class RunDirectory:
         """The rounds begun so far, in order. Raises Damaged at a plan or a result that is not what was
         written."""
         found = []
+        check_folder(self.path / "rounds")
         for number in self._numbers():
             plan, result = self._plan(number), self._result(number)
+            check_folder(plan.parent)
             if kind(plan) != "nothing":
                 made = read_record(result, RESULT) if kind(result) != "nothing" else None
                 found.append(Round(number, _read_plan(plan), made))
@@ -171,8 +173,9 @@ class RunDirectory:
         for stores in self.planned_rounds().values():
             for store in stores:
                 found.setdefault(store.path.name, store)
-        for folder in sorted((self.path / "steps").iterdir()) if (self.path / "steps").is_dir() else ():
-            if folder.name not in found and folder.is_dir() and "-" in folder.name:
+        steps = self.path / "steps"
+        for folder in sorted(steps.iterdir()) if kind(steps) == "a folder" else ():
+            if folder.name not in found and kind(folder) == "a folder" and "-" in folder.name:
                 found[folder.name] = StepStore(folder, folder.name.rpartition("-")[0], _fingerprint(folder))
         return list(found.values())
 
@@ -221,10 +224,15 @@ class RunDirectory:
     def damages(self) -> Iterator[Damaged]:
         """Each of the run's own records that is not what was written. Raises StoreError where one cannot be
         read."""
-        for folder in ("steps", "rounds", "exports", "work"):
-            if kind(self.path / folder) != "nothing" and not (self.path / folder).is_dir():
-                yield Damaged(self.path / folder, f"it is {kind(self.path / folder)}, not a folder")
         numbers = self._numbers()
+        own = [self.path / name for name in ("steps", "rounds", "exports", "work")]
+        own += sorted((self.path / "work").iterdir()) if kind(self.path / "work") == "a folder" else []
+        own += [self._plan(number).parent for number in numbers]
+        for folder in own:
+            try:
+                check_folder(folder)
+            except Damaged as damaged:
+                yield damaged
         begun = bool(numbers)
         checks: list[tuple[Path, Callable[[Path], object], bool]] = [
             (self.path / "run.json", lambda path: read_record(path, RUN), True),
@@ -233,9 +241,7 @@ class RunDirectory:
             (self.path / "report.html", lambda path: read_text(path, PAGE_COMMENT), False),
         ]
         for number in numbers:
-            place = self._plan(number).parent
-            if not place.is_dir():
-                yield Damaged(place, f"it is {kind(place)}, not a folder")
+            if kind(self._plan(number).parent) != "a folder":
                 continue
             checks.append((self._plan(number), _read_plan, True))
             checks.append((self._result(number), lambda path: read_record(path, RESULT), False))
@@ -249,6 +255,7 @@ class RunDirectory:
     def _planned(self, number: int) -> list[StepStore]:
         """The steps of a round, as far as its plan can be read."""
         try:
+            check_folder(self._plan(number).parent)
             plan = _read_plan(self._plan(number))
         except StoreError:
             return []
@@ -256,7 +263,7 @@ class RunDirectory:
 
     def _numbers(self) -> list[int]:
         """The rounds that have a folder."""
-        if not (self.path / "rounds").is_dir():
+        if kind(self.path / "rounds") != "a folder":
             return []
         with disk(self.path / "rounds", "cannot read"):
             names = [path.name for path in (self.path / "rounds").iterdir()]
@@ -270,7 +277,7 @@ class RunDirectory:
 
     def _make_folder(self, path: Path) -> None:
         """A folder of the run's own; what stands in its place is set aside. Raises OSError."""
-        if not path.is_dir():
+        if kind(path) != "a folder":
             set_aside(path, self.path)
             make_directory(path)
 

@@ -7,7 +7,7 @@ product that it names is the one that was written.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from ..errors import StoreError
 from ..inference import Usage
-from .damage import Damaged, set_aside
-from .files import disk, kind, size
+from .damage import Damaged
+from .files import check_folder, disk, kind, size
 from .ledger import Ledger
 from .parts import NAME, Part, open_part, write_part
 from .products import Product, content, differences, read_products, strangers
@@ -56,7 +56,7 @@ class StepStore:
 
     @property
     def complete(self) -> bool:
-        """Is the manifest there, and all that it names, of the size that it names? Only :meth:`repair` looks
+        """Is the manifest there, and all that it names, of the size that it names? Only :mod:`.mending` looks
         closer."""
         try:
             manifest = self.manifest
@@ -73,6 +73,7 @@ class StepStore:
     def manifest(self) -> dict[str, Any]:
         """What the step left behind. Raises Damaged where it is not complete, or the file is not what was
         written."""
+        self.check_folder()
         path = self.path / MANIFEST
         manifest = read_record(path, SHAPE)
         for part in manifest["parts"]:
@@ -80,6 +81,11 @@ class StepStore:
         if self.fingerprint != manifest["fingerprint"]:
             raise Damaged(path, "it is the manifest of another step")
         return manifest
+
+    def check_folder(self) -> None:
+        """Raises Damaged where something stands in the folder's place, or in that above; a link is not followed."""
+        for folder in (self.path.parent, self.path):
+            check_folder(folder)
 
     @property
     def model(self) -> Path:
@@ -224,57 +230,6 @@ class StepStore:
             },
         )
 
-    def repair(self, basis: str, replaced: Replaced = lambda product: False) -> list[str]:
-        """Set aside what is damaged, and drop the parts that count other rows than ``basis``'s.
-
-        Footers are read of parts, and all bytes of the other files. Returns a sentence for each file that
-        was damaged or is gone. Raises StoreError where one cannot be read.
-        """
-        told = []
-        for damaged in list(self.damages(replaced)):
-            aside = set_aside(damaged.path, self.run)
-            where = f"set aside as {aside} and " if aside else ""
-            told.append(f"{damaged.path} is damaged ({damaged.what}): it is {where}made again")
-        if told:
-            self._reopen()
-        self._parts = None
-        for part in self.parts():
-            if part.basis != basis:
-                self.drop(part)
-        return told
-
-    def damages(self, replaced: Replaced = lambda product: False, *, rows: bool = False) -> Iterator[Damaged]:
-        """Each file of the step that is not what was written. ``rows``: the rows of parts are read too.
-
-        Raises StoreError where one cannot be read.
-        """
-        manifest: Mapping[str, Any] = {"parts": [], "products": []}
-        if kind(self.path / MANIFEST) != "nothing":
-            try:
-                manifest = self.manifest
-            except Damaged as damaged:
-                yield damaged
-        promised = {each["file"]: each["digest"] for each in manifest["parts"]}
-        files = self.files()
-        for path in files:
-            try:
-                part = open_part(path)
-                if part.step != self.fingerprint or promised.get(path.name, part.digest) != part.digest:
-                    raise Damaged(path, "another file is in its place")
-                if rows:
-                    read_sealed_table(path, [], expected=part.digest)
-            except Damaged as damaged:
-                yield damaged
-        for name in sorted(set(promised) - {path.name for path in files}):
-            yield Damaged(self.path / name, "it is missing")
-        products = read_products(manifest["products"])
-        wrong = {each.place(self.run): each for each in products}
-        for other in differences(products, self.run, full=True):
-            if not replaced(wrong[other.path]):
-                yield other
-        if manifest["products"]:
-            yield from strangers(self.model, products, self.run)
-
     def drop(self, part: Part) -> None:
         """Forget one part, so that it is made again. Raises StoreError."""
         self._reopen()
@@ -286,6 +241,11 @@ class StepStore:
         """The products in the step's own folder, which no other step writes to."""
         products = read_products(manifest["products"])
         return [each for each in products if each.place(self.run).is_relative_to(self.path)]
+
+    def forget(self) -> None:
+        """Look at the files anew: some of them are gone, so the step is no longer complete."""
+        self._reopen()
+        self._parts = None
 
     def _reopen(self) -> None:
         """The step is no longer complete: its manifest would name what is not there."""
@@ -299,8 +259,9 @@ class StepStore:
         return self._parts
 
     def files(self) -> list[Path]:
-        """What lies under the names of parts, whole or not. Raises StoreError."""
-        if not self.path.is_dir():
+        """What lies under the names of parts, whole or not. Raises Damaged, StoreError."""
+        self.check_folder()
+        if kind(self.path) == "nothing":
             return []
         with disk(self.path, "cannot read"):
             return sorted(path for path in self.path.iterdir() if NAME.match(path.name))

@@ -6,6 +6,7 @@ from typing import TextIO
 
 from rich.console import Console
 
+from ..counting import counted
 from ..printable import shown
 from ..run.events import Event, Notice, PartDone, Progress, RunEnded, RunStarted, StepDone
 from .state import RunView, StepView, fold
@@ -64,7 +65,7 @@ def done_line(step: StepView) -> str:
 def progress_line(step: StepView, now: float) -> str:
     """``  answers: 62%, 990 kept, 812 tokens/s, loss 1.23, about 2 min 10 s left``."""
     fraction, eta = step.fraction(), step.eta(now)
-    parts = [f"{fraction:.0%}"] if fraction is not None else [f"{step.handled:,} rows"]
+    parts = [f"{fraction:.0%}"] if fraction is not None else [counted(step.handled, "row")]
     parts += [f"{step.kept:,} kept"] if step.kept else []
     parts += [f"{step.rate(now):,.0f} tokens/s"] if step.completion_tokens else []
     parts += [f"{name} {value:.4g}" for name, value in step.figures.items()]

@@ -93,3 +93,11 @@ def test_values_within_values_are_compared_and_their_nulls_are_nothing() -> None
     assert value_key([{"a": "X", "b": None}], key) == value_key([{"a": "x"}], key)
     assert value_key([{"a": "x"}], key) != value_key([{"b": "x"}], key)
     assert value_key(["a", ["b"]], key) != value_key(["a", "b"], key)
+
+
+@pytest.mark.parametrize(
+    "text", ["a\n" + " " * 1_000_000, "a\n" + "\t" * 1_000_000, ";" + " " * 1_000_000 + "x"]
+)
+def test_a_long_text_is_read_once(text: str) -> None:
+    """Reading the blanks again from each of them would take hours."""
+    assert isinstance(looks_like_code(text + "\x0b"), bool)

@@ -23,6 +23,12 @@ def is_loud(row: dict) -> "bool | None":
 def untyped(row):
     return 1
 
+def unknown(row: dict) -> float:
+    return float("nan") if row["response"] == "HI" else 1.0
+
+def unknowns(table: pa.Table) -> pa.Array:
+    return pa.array([float("nan"), 1.0, None])
+
 def doubled(table: pa.Table) -> pa.Array:
     return pc.multiply(table["size"], 2)
 
@@ -62,6 +68,15 @@ def test_wrong_names_are_found_when_the_file_is_read(names: Any, message: str) -
     with pytest.raises(ValidationError) as caught:
         Score(score=names)
     assert message in str(caught.value)
+
+
+def test_a_score_of_nan_is_null(context: Any, rows: Any, rules: str) -> None:
+    score = Score(score=[f"{rules}:unknown", f"{rules}:unknowns"])
+    columns = score.open(context)(rows(response=["abcd", "", "HI"])).columns
+    assert {name: column.to_pylist() for name, column in columns.items()} == {
+        "unknown": [1.0, 1.0, None],
+        "unknowns": [None, 1.0, None],
+    }
 
 
 def test_a_function_of_a_row_fails_only_the_rows_it_fails_on(context: Any, rows: Any, rules: str) -> None:

@@ -85,8 +85,9 @@ def test_a_secret_is_hidden_in_every_form(secret: str, before: str) -> None:
         str(markup_escape(secret)), quote(secret), quote(secret, safe=""), quote_plus(secret), quote(secret, safe="").lower(),
         json.dumps({"error": f"sent {secret}"}),
     ]  # fmt: skip
-    if secret.lower() != secret:
-        written.remove(quote(secret, safe="").lower())
+    written += [text.upper() for text in written] + [text.lower() for text in written]
+    # Of some other letters there are more than two cases.
+    written += [secret.encode().hex(), *([secret.swapcase(), secret.title()] if secret.isascii() else [])]
     for text in written:
         assert HIDDEN in without(text, {secret})
         assert secret not in without(text, {secret})
@@ -95,7 +96,37 @@ def test_a_secret_is_hidden_in_every_form(secret: str, before: str) -> None:
     assert HIDDEN in hidden
     kept_before, _, kept_after = hidden.partition(HIDDEN)
     assert len(kept_before) <= -(-len(f"{before}:".encode()) * 8 // 6)
-    assert len(kept_after.rstrip("=")) <= 1
+    assert kept_after == "", "nor does its end tell anything of the secret's"
+
+
+@pytest.mark.parametrize("key", ["Sk-Planted/Key+0123", "abcd-12", "Straße-9000", "x" * 40])
+@pytest.mark.parametrize("before", ["", "u", "us", "user:"])
+@pytest.mark.parametrize("after", ["", "!", "!!", "!!!"])
+def test_a_key_is_hidden_in_capitals_and_wherever_it_stands_in_base64(
+    key: str, before: str, after: str
+) -> None:
+    for echo in (
+        key,
+        key.upper(),
+        key.lower(),
+        key.swapcase(),
+        quote(key.upper()),
+        key.encode().hex().upper(),
+    ):
+        assert without(f"you sent {before}{echo}{after}", {key}) == f"you sent {before}{HIDDEN}{after}"
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        text = encode(f"{before}{key}{after}".encode()).decode()
+        for told in (text, text.rstrip("=")):
+            left_before, hidden, left_after = without(f"got {told}.", {key}).partition(HIDDEN)
+            assert hidden
+            # Nothing is left but what the texts around it decide alone.
+            assert len(left_before) <= 4 + len(before.encode()) * 8 // 6
+            assert len(left_after.rstrip("=.")) <= -(-len(after) * 8 // 6)
+
+
+def test_what_only_looks_like_a_key_in_other_capitals_of_base64_stays() -> None:
+    assert without("QUJDREVGR0hJ", {"abcdefghi"}) == "QUJDREVGR0hJ"
+    assert HIDDEN in without("ywjjzgvmz2hp", {"ywjjzgvmz2hp"})
 
 
 def test_a_secret_within_another_and_one_of_several_lines() -> None:

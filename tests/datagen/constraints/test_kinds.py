@@ -229,3 +229,12 @@ def test_a_bad_list_of_constraints_says_what_is_wrong(text: str, named: str) -> 
     with pytest.raises(DataError, match=r".*") as raised:
         constraints_from(text)
     assert named in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["placeholders", "parentheses", "highlights"])
+@pytest.mark.parametrize(
+    "text", ["[" + "a" * 300_000, "(" + "a" * 300_000, "*" + "a" * 300_000, "[]" * 150_000]
+)
+def test_a_long_answer_is_read_once(kind: str, text: str) -> None:
+    """Reading it again from each of its letters would take hours."""
+    assert not constraint_from({"kind": kind, "least": 1}).holds(text, "")

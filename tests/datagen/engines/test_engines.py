@@ -35,7 +35,7 @@ def test_all_mistakes_in_the_options_are_named_at_once() -> None:
         engines.capabilities_of("vllm", {"max_modle_len": 5, "max_num_seqs": 0})
     message = str(caught.value)
     assert "unknown option 'max_modle_len'; did you mean 'max_model_len'?" in message
-    assert "max_num_seqs: Input should be greater than or equal to 1" in message
+    assert "max_num_seqs: must be at least 1" in message
 
 
 def test_an_engine_that_loads_weights_asks_for_them() -> None:

@@ -98,3 +98,35 @@ def test_mistakes(
 ) -> None:
     assert main(["plan", *arguments]) == code
     assert said in capsys.readouterr().err
+
+
+KEYED = """gristmill: 1
+name: keyed
+models:
+  teacher: {engine: openai, url: "http://127.0.0.1:9/v1", model: m, key_env: GRISTMILL_TEST_KEY, attempts: 1}
+  other: {engine: openai, url: "http://127.0.0.1:9/v1", model: m, key_env: GRISTMILL_UNUSED_KEY}
+steps:
+  rows: {source: constraints, rows: 3}
+  answers: {generate: respond, from: rows, model: teacher, on_failure: accept}
+"""
+
+
+def test_a_key_that_is_not_set_is_told_before_a_step_runs(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GRISTMILL_TEST_KEY", raising=False)
+    file.write_text(KEYED)
+    for command in ("plan", "run", "preview"):
+        assert main([command, str(file)]) == 2
+        said = capsys.readouterr().err
+        assert (
+            "4:3: models.teacher: the environment variable 'GRISTMILL_TEST_KEY' (key_env) is not set" in said
+        )
+        assert "UNUSED" not in said
+    assert not list((file.parent / "runs/keyed/steps").iterdir())
+    monkeypatch.setenv("GRISTMILL_TEST_KEY", "some-key-0123")
+    assert main(["plan", str(file)]) == 0
+    assert main(["run", str(file), "--quiet"]) == 0
+    monkeypatch.delenv("GRISTMILL_TEST_KEY")
+    assert main(["plan", str(file)]) == 0, "what is done needs no key"
+    assert main(["run", str(file), "--quiet"]) == 0

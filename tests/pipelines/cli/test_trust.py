@@ -181,5 +181,47 @@ def test_looking_at_a_run_of_somebody_else_imports_nothing(
         assert main(["keep", str(run), "kept", "--what-if", "passed"]) == 0
         assert main(["plan", str(ours), "--against", str(run), "--trust"]) == 0
     capsys.readouterr()
-    assert not list(theirs.rglob("imported"))
+    assert not list(theirs.parent.rglob("imported"))
     assert "trust_module" not in sys.modules
+
+
+@pytest.mark.parametrize("link", ["module", "package", "file of a package", "folder of the file"])
+def test_a_module_that_a_link_leads_to_from_outside_is_asked_about(
+    theirs: Path, link: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("trust_package", "trust_package.trust_module"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    name = "trust_module"
+    if link == "module":
+        Path("trust_module.py").symlink_to(theirs / "trust_module.py")
+    elif link == "package":
+        (theirs / "trust_package").mkdir()
+        (theirs / "trust_module.py").rename(theirs / "trust_package/trust_module.py")
+        Path("trust_package").symlink_to(theirs / "trust_package")
+        name = "trust_package.trust_module"
+    elif link == "file of a package":
+        Path("trust_package").mkdir()
+        Path("trust_package/trust_module.py").symlink_to(theirs / "trust_module.py")
+        name = "trust_package.trust_module"
+    else:
+        Path("below").mkdir()
+        Path("below/trust_module.py").symlink_to(theirs / "trust_module.py")
+    file = Path("below/file.yaml" if link == "folder of the file" else "file.yaml")
+    file.write_text(FILE.replace("trust_module:", f"{name}:"))
+    for command in ("plan", "run", "preview"):
+        assert main([command, str(file)]) == 2
+        said = capsys.readouterr().err
+        assert f"names {name}:rows, and " in said
+        assert "is not below the working directory" in said
+        assert "Traceback" not in said
+    assert not list(theirs.parent.rglob("imported"))
+    assert main(["plan", str(file), "--trust"]) == 0
+    assert list(theirs.parent.rglob("imported"))
+
+
+def test_a_module_below_the_working_directory_is_not_asked_about(theirs: Path) -> None:
+    Path("code").mkdir()
+    Path("code/trust_module.py").write_text(MODULE)
+    Path("trust_module.py").symlink_to("code/trust_module.py")
+    Path("file.yaml").write_text(FILE)
+    assert main(["plan", "file.yaml"]) == 0

@@ -10,9 +10,18 @@ LOOP = Loop(rounds=2, promote={"student": "base"}, when="verdict.gain.ci_low > 0
 
 @pytest.mark.parametrize(
     ("low", "high", "decision"),
-    [(0.01, 0.1, "promoted"), (-0.02, 0.1, "abstained"), (0.0, 0.1, "abstained"), (-0.2, -0.1, "kept")],
+    [
+        (0.01, 0.1, "promoted"),
+        (-0.02, 0.1, "abstained"),
+        (0.0, 0.1, "abstained"),
+        (-0.2, -0.1, "kept"),
+        (None, None, "abstained"),
+        (float("nan"), 0.1, "abstained"),
+    ],
 )
-def test_a_student_is_promoted_only_by_an_interval_above_zero(low: float, high: float, decision: str) -> None:
+def test_a_student_is_promoted_only_by_an_interval_above_zero(
+    low: float | None, high: float | None, decision: str
+) -> None:
     assert decide(LOOP, {"verdict": {"gain": {"mean": 0.0, "ci_low": low, "ci_high": high}}}) == decision
 
 

@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import gristmill
+from gristmill.pipelines.cli.main import main
 from gristmill.pipelines.run.serving import ModelTable
 from gristmill.pipelines.store.damage import Damaged
 
@@ -188,3 +189,30 @@ def test_an_adapter_is_looked_at_again_when_it_is_served(
     flip(made["student"].store.model / "adapter_model.safetensors")
     with pytest.raises(Damaged, match=r"adapter_model\.safetensors is damaged"):
         table.weights("student")
+
+
+@pytest.mark.parametrize(
+    "path", ["out/lines.jsonl", "lines.jsonl", "exports/lines", "{folder}/a/b.jsonl", None]
+)
+@pytest.mark.parametrize("absolute", [False, True])
+def test_the_place_of_an_export_is_told_as_it_is(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    path: str | None,
+    absolute: bool,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = f", path: {path.format(folder=tmp_path)}" if path else ""
+    (tmp_path / "p.yaml").write_text(
+        "gristmill: 1\nname: places\nsteps:\n  some: {source: count, rows: 3}\n"
+        f"  lines: {{export: jsonl, from: some{given}}}\n"
+    )
+    place = str(tmp_path / "runs/places") if absolute else "runs/places"
+    assert main(["run", "p.yaml", "--run", place, "--no-report"]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("data ")]
+    shown = Path(told[0].removeprefix("data").strip())
+    assert len(shown.read_text().splitlines()) == 3
+    summary = gristmill.open_run(place).directory.stores()[-1].manifest["summary"]
+    assert Path(summary["location"], *summary["files"]) == shown
+    assert shown.is_relative_to(place) == (path is None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,23 @@ def test_dates_are_text_and_nan_is_null(tmp_path: Path, context: Any) -> None:
 
 
 def test_bytes_are_refused_with_the_way_out(tmp_path: Path, context: Any) -> None:
-    with pytest.raises(DataError, match=r"type bytes has no JSON form.*drop"):
+    with pytest.raises(
+        DataError, match=r"column 'b' holds a value of type bytes, which has no JSON form.*drop"
+    ):
         JsonlExport().write(pa.table({"b": [b"x"]}), context, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_value_that_json_lacks_is_told_with_row_and_column(tmp_path: Path, context: Any) -> None:
+    rows = 5000  # of several batches
+    table = pa.table({"n": range(rows), "price": [None] * (rows - 2) + [Decimal("1.5"), Decimal("2")]})
+    with pytest.raises(
+        DataError, match=r"^row 4,999: column 'price' holds a value of type Decimal, which has no"
+    ):
+        JsonlExport().write(table, context, tmp_path / "out")
+    nested = pa.table({"a": [1], "b": [[{"c": b"x"}]]})
+    with pytest.raises(DataError, match=r"^row 1: column 'b' holds a value of type bytes"):
+        JsonlExport().write(nested, context, tmp_path / "out")
 
 
 def test_a_url_is_written(tmp_path: Path, context: Any) -> None:

@@ -56,7 +56,7 @@ def test_a_scalar_of_two_kinds_is_refused_with_both_lines_and_the_way_out(
 ) -> None:
     path = write(tmp_path / "a.jsonl", '{"id": null}', '{"id": 7}', '{"id": "seven"}')
     with pytest.raises(
-        DataError, match=r"a\.jsonl:3: column 'id' holds a string here, a whole number before.*:2 on"
+        DataError, match=r"a\.jsonl:3: column 'id' holds a string here, and a whole number before.*:2 on"
     ):
         read(Jsonl(path=path), context)
     table = read(Jsonl(path=path, as_json=("id",)), context)
@@ -70,6 +70,23 @@ def test_a_scalar_of_two_kinds_is_refused_with_both_lines_and_the_way_out(
         ("[1, 2]", r"a\.jsonl:2: a row is a JSON object, found '\[1, 2\]'"),
         ('{"a": NaN}', r"a\.jsonl:2: not JSON \(NaN is not a JSON value"),
         ('{"a": 99999999999999999999}', r"a\.jsonl:2: .*does not fit in 64 bits"),
+        (
+            '{"a": 18446744073709551616}',
+            r"a\.jsonl:2: column 'a' holds 18446744073709551616, a whole number that does not fit in 64 bits: write it as "
+            r"a string, or read it as JSON text with `as_json: \[a\]`$",
+        ),
+        (
+            '{"a": [' + "9" * 100 + "]}",
+            r"a\.jsonl:2: column 'a' holds a whole number that does not fit in 64 bits: write",
+        ),
+        (
+            '{"a": ' + "9" * 5000 + "}",
+            r"a\.jsonl:2: the number 9{20}… has 5,000 digits; write it as a string$",
+        ),
+        (
+            '{"a": -' + "9" * 5000 + "}",
+            r"a\.jsonl:2: the number -9{19}… has 5,000 digits; write it as a string$",
+        ),
         ('{"a": "\\ud800"}', r"a\.jsonl:2: a lone surrogate"),
         ("[" * 200_000, r"a\.jsonl:2: nested too deeply"),
         ('{"a": 1e999}', r"a\.jsonl:2: the number 1e999 is too large; write it as a string"),
@@ -182,10 +199,10 @@ def test_whole_numbers_that_a_column_of_floats_would_round_are_refused(
     if not first_is_large:
         lines[1:] = reversed(lines[1:])
     path = write(tmp_path / "a.jsonl", *lines)
-    large, fraction = r"a whole number beyond 2\*\*53, which floats round", "a number with a fraction"
+    large, fraction = r"a whole number beyond 2\*\*53 \(a float would round it\)", "a number with a fraction"
     here, before = (fraction, large) if first_is_large else (large, fraction)
     with pytest.raises(
-        DataError, match=rf"a\.jsonl:3: column 'n' holds {here} here, {before} before .*as_json: \[n\]"
+        DataError, match=rf"a\.jsonl:3: column 'n' holds {here} here, and {before} before .*as_json: \[n\]"
     ):
         read(Jsonl(path=path), context)
     assert sorted(read(Jsonl(path=path, as_json=("n",)), context)["n"].to_pylist()) == [
@@ -209,11 +226,11 @@ def test_numbers_are_kept_exactly_where_they_can_be(tmp_path: Path, context: Any
 
 
 CONFLICTS: list[tuple[str, str, str]] = [
-    ("1", '"a"', "a string here, a whole number before"),
-    ("0.5", "true", "true or false here, a number with a fraction before"),
-    ('"a"', "[1]", "a list here, a string before"),
-    ("{}", "1", "a whole number here, a list or an object before"),
-    ("true", "1", "a whole number here, true or false before"),
+    ("1", '"a"', "a string here, and a whole number before"),
+    ("0.5", "true", "true or false here, and a number with a fraction before"),
+    ('"a"', "[1]", "a list here, and a string before"),
+    ("{}", "1", "a whole number here, and a list or an object before"),
+    ("true", "1", "a whole number here, and true or false before"),
 ]
 
 

@@ -84,7 +84,7 @@ def test_the_resolved_text_loads_as_the_same_specification() -> None:
         ),
         ("s: {dedup: exact, from: rows, seed: -1}", "steps.s.seed: expected a whole number from 0; found -1"),
         ("s: {select: random, from: rows}", "steps.s.rows: required, and missing: add `rows:`"),
-        ("s: {select: random, rows: 0, from: rows}", "steps.s.rows: should be greater than"),
+        ("s: {select: random, rows: 0, from: rows}", "steps.s.rows: must be greater than 0; found 0"),
         ("s: {keep: 3, from: rows}", "steps.s.keep: expected text; found 3"),
         ("s: {generate: respond, from: rows, model: e}", "steps.s.model: 'e' is an embedder"),
         (
@@ -154,7 +154,7 @@ TRAINED = "student: {train: sft, from: rows, model: base}\nverdict: {evaluate: c
         ("{when: 'verdict'}", "loop.when: 'verdict' is a step: name one of its metrics"),
         ("{when: 'rows.x > 0'}", "loop.when: 'rows' has no metrics; evaluate steps do: verdict"),
         ("{when: 'f(x)'}", "loop.when: 'f(x)' is not allowed in a condition"),
-        ("{rounds: 0}", "loop.rounds: should be greater than or equal to 1; found 0"),
+        ("{rounds: 0}", "loop.rounds: must be at least 1; found 0"),
         ("{round: 2}", "loop.round: unknown key: found 'round'; did you mean 'rounds'?"),
     ],
 )
@@ -172,7 +172,7 @@ def test_mistakes_in_the_loop(loop: str, said: str) -> None:
         ),
         (
             "{path: m, max_model_len: 5}",
-            "models.m.max_model_len: should be greater than or equal to 16; found 5",
+            "models.m.max_model_len: must be at least 16; found 5",
         ),
         ("{max_model_len: 512}", "models.m.path: required, and missing"),
         ("smollm2", "models.m: a model is a mapping"),

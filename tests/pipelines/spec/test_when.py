@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from gristmill.pipelines.spec.when import WhenError, parse
 
 METRICS = {
-    "verdict": {"gain": {"ci_low": 0.1, "note": "x"}, "score": None, "ok": True},
+    "verdict": {"gain": {"ci_low": 0.1, "note": "x"}, "score": None, "nan": float("nan"), "ok": True},
     "held-out": {"loss": 2.0},
 }
 
@@ -27,6 +27,9 @@ METRICS = {
         ("verdict.score > 0", False),
         ("verdict.score <= 0", False),
         ("verdict.score != 0", False),
+        ("verdict.nan > 0", False),
+        ("verdict.nan != 0", False),
+        ("verdict.nan", False),
     ],
 )
 def test_conditions(text: str, answer: bool) -> None:

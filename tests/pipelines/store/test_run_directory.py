@@ -10,6 +10,7 @@ import pytest
 
 from gristmill.pipelines.errors import StoreError
 from gristmill.pipelines.inference import Usage
+from gristmill.pipelines.store.mending import repair
 from gristmill.pipelines.store.run_directory import RunDirectory
 from gristmill.pipelines.store.step_store import StepStore
 
@@ -45,7 +46,7 @@ def test_repair_sets_aside_just_the_damaged_part(run: RunDirectory) -> None:
     damaged.write_bytes(damaged.read_bytes()[:-9])
     store = run.step("answers", PRINT)
     assert not store.complete
-    told = store.repair("rows")
+    told = repair(store, "rows")
     assert len(told) == 1
     assert damaged.name in told[0]
     assert "made again" in told[0]
@@ -55,8 +56,8 @@ def test_repair_sets_aside_just_the_damaged_part(run: RunDirectory) -> None:
 def test_repair_tells_of_a_missing_part_and_drops_those_of_another_basis(run: RunDirectory) -> None:
     fill(run).parts()[0].path.unlink()
     store = run.step("answers", PRINT)
-    assert "is missing" in store.repair("rows")[0]
-    store.repair("other rows")
+    assert "is missing" in repair(store, "rows")[0]
+    repair(store, "other rows")
     assert store.parts() == []
 
 
@@ -191,7 +192,7 @@ def test_a_manifest_of_another_step_or_of_nothing_is_none(run: RunDirectory) -> 
     for content in (b"[]", b"{}", b"", bytes(80), (other.path / "manifest.json").read_bytes()):
         path.write_bytes(content)
         assert not run.step("answers", PRINT).complete
-    told = run.step("answers", PRINT).repair("rows")
+    told = repair(run.step("answers", PRINT), "rows")
     assert len(told) == 1
     assert "manifest.json is damaged" in told[0]
     assert len(run.step("answers", PRINT).parts()) == 3, "what was paid for is kept"
@@ -203,7 +204,7 @@ def test_a_part_of_another_step_is_set_aside(run: RunDirectory) -> None:
     table = pa.table({"_id": ["a"], "_fate": ["kept"]})
     part = other.commit(table, start=0, stop=1, basis="rows", rows_in=1, usage=Usage())
     store.parts()[0].path.write_bytes(part.path.read_bytes())
-    told = run.step("answers", PRINT).repair("rows")
+    told = repair(run.step("answers", PRINT), "rows")
     assert len(told) == 1
     assert "another file is in its place" in told[0]
 
@@ -212,7 +213,7 @@ def test_a_part_that_the_manifest_does_not_mean_is_set_aside(run: RunDirectory) 
     store = fill(run)
     table = pa.table({"_id": ["other"], "_fate": ["kept"]})
     store.write(table, start=1, stop=2, basis="rows", rows_in=1, usage=Usage())
-    told = run.step("answers", PRINT).repair("rows")
+    told = repair(run.step("answers", PRINT), "rows")
     assert len(told) == 1
     assert "another file is in its place" in told[0]
 

@@ -1,0 +1,128 @@
+"""A name that is no column is told when the plan is made, where the columns are known by then, and only there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gristmill.pipelines.cli.main import main
+from gristmill.pipelines.errors import SpecError
+from gristmill.pipelines.plan.make import make_plan
+from gristmill.pipelines.sources import jsonl
+from gristmill.pipelines.spec.load import loads
+
+HEAD = """gristmill: 1
+name: columns
+models: {m: {engine: synthetic}}
+steps:
+  r: {source: jsonl, path: s.jsonl}
+  p: {source: parquet, path: s.parquet, rename: {old: new}}
+  n: {source: count, rows: 3}
+  u: {source: constraints, rows: 3}
+"""
+ROWS = '{"prompt": "a", "n": 1}\n{"prompt": "b", "extra": 2, "list": []}\n'
+
+
+@pytest.fixture(autouse=True)
+def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("s.jsonl").write_text(ROWS)
+    pq.write_table(pa.table({"old": [1], "score": [0.5]}), "s.parquet")
+
+
+@pytest.mark.parametrize(
+    ("steps", "step", "told"),
+    [
+        ("k: {keep: 'nn > 1', from: r}", "k", "no column 'nn' in 'nn > 1'; did you mean 'n'?"),
+        ("k: {keep: 'old > 1', from: p}", "k", "no column 'old'"),
+        ("k: {keep: 'number > 1 AND n > 1', from: n}", "k", "no column 'n' in"),
+        ("k: {keep: 'n > quantile(m, 0.5)', from: r}", "k", "no column 'm' in"),
+        ("c: {compute: {y: 'N + missing'}, from: r}", "c", "no column 'missing' in 'N + missing'"),
+        ("c: {compute: {y: 'n + 1', z: 'y + 1'}, from: r}", "c", "'y' is made by the same `compute`"),
+        ("c: {compute: {y: 'n + 1'}, from: r}\n  k: {keep: 'yy > 1', from: c}", "k", "did you mean 'y'?"),
+        (
+            "g: {generate: template, template: 'Say {{ promt }}', from: r, model: m}",
+            "g",
+            "did you mean 'prompt'?",
+        ),
+        (
+            "g: {generate: template, template: 'Hi {{ n }}', system: '{{ sytem }}', from: r, model: m}",
+            "g",
+            "no column 'sytem'",
+        ),
+        ("g: {generate: respond, from: n, model: m}", "g", "answers the column 'prompt' or 'messages'"),
+        (
+            "g: {generate: respond, from: r, model: m}\n  k: {keep: 'respnse IS NULL', from: g}",
+            "k",
+            "did you mean 'response'?",
+        ),
+        ("d: {dedup: exact, columns: [promt], from: r}", "d", "no column 'promt'; did you mean 'prompt'?"),
+        ("d: {dedup: semantic, from: r}", "d", "no column 'response'"),
+        ("s: {select: best, by: scor, group: [new], from: p}", "s", "did you mean 'score'?"),
+        ("s: {select: vote, group: [prompt], from: r}", "s", "no column 'found'"),
+        ("s: {pair: preferences, by: n, from: r}", "s", "no column 'response'"),
+        ("s: {unfold: {x: [n, m]}, from: r}", "s", "no column 'm'"),
+        ("e: {export: jsonl, drop: [exta], from: r}", "e", "did you mean 'extra'?"),
+        ("s: {score: length, from: r}\n  k: {keep: 'response_word > 1', from: s}", "k", "'response_words'?"),
+        ("z: {keep: 'number > 1 AND nn', from: [r, n]}", "z", "no column 'nn'"),
+    ],
+)
+def test_an_unknown_column_is_told_with_step_and_line(steps: str, step: str, told: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        make_plan(loads(f"{HEAD}  {steps}\n", "f.yaml"), file="f.yaml")
+    (problem,) = caught.value.problems
+    assert problem.field == f"steps.{step}"
+    assert problem.line == 9 + steps.split(f"{step}: ")[0].count("\n")
+    assert told in problem.message
+    assert "_id" not in problem.message or "keep" in problem.message or "compute" in problem.message
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "k: {keep: 'EXTRA > 1 AND _id IS NOT NULL AND len(list) = 0', from: r}",
+        "k: {keep: 'new > 1 AND rows.score > 1', from: p}",
+        "k: {keep: 'anything > 1', from: u}",
+        "k: {keep: 'anything > 1', from: [r, u]}",
+        "g: {generate: template, template: '{{ prompt }}', from: r, model: m}\n  k: {keep: 'unknown_here > 1', from: g}",
+        "g: {generate: template, template: '{{ promt | default(1) }}', from: r, model: m}",
+        "g: {generate: template, template: '{% if q is defined %}{{ q }}{% endif %}', from: r, model: m}",
+        "g: {generate: template, template: '{% if n %}{{ q }}{% endif %}', from: r, model: m}",
+        "g: {generate: template, template: '{% for t in prompt %}{{ loop.index }}{{ t }}{% endfor %}', from: r, model: m}",
+        "g: {generate: template, template: '{{ topic }}', variables: {topic: tides}, from: r, model: m}",
+        "c: {compute: {n: 'n + 1', y: 'n'}, from: r}",
+        "k: {keep: 'len(list_filter(list, lambda y: y > 1)) = 1', from: r}",
+        "e: {export: jsonl, columns: [prompt, n], from: r}",
+    ],
+)
+def test_what_may_be_there_is_not_refused(steps: str) -> None:
+    make_plan(loads(f"{HEAD}  {steps}\n", "f.yaml"), file="f.yaml")
+
+
+def test_a_large_file_is_not_read_for_its_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsonl, "LOOKED_THROUGH", len(ROWS) - 1)
+    make_plan(loads(f"{HEAD}  k: {{keep: 'nn > 1', from: r}}\n", "f.yaml"), file="f.yaml")
+
+
+@pytest.mark.parametrize("command", ["plan", "run", "preview"])
+def test_nothing_is_paid_for(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("f.yaml").write_text(
+        f"{HEAD}  g: {{generate: respond, from: r, model: m}}\n  k: {{keep: 'respnse > 1', from: g}}\n"
+    )
+    assert main([command, "f.yaml"]) == 2
+    assert "f.yaml:10:3: steps.k: keep: no column 'respnse'" in capsys.readouterr().err
+    assert not list(Path().glob("runs/*/steps/*"))
+
+
+@pytest.mark.parametrize(
+    "expression", ["true) or (true", "n > 1; DROP TABLE rows", "n > 1 /*", "n AS m", "(SELECT true)"]
+)
+def test_what_is_more_or_less_than_one_expression_is_told_with_its_line(
+    expression: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("f.yaml").write_text(f'{HEAD}  k: {{keep: "{expression}", from: r}}\n')
+    assert main(["plan", "f.yaml"]) == 2
+    assert capsys.readouterr().err.startswith("f.yaml:9:3: steps.k: keep")
