@@ -22,20 +22,24 @@ if TYPE_CHECKING:
 
 
 class Render(Map):
-    """Adds (or replaces) a text column for each name: ``render: {prompt: "{{ task }}: {{ note }}"}``.
+    """Adds text columns, each made from the row's columns by a template. A column that exists is replaced.
 
-    Each value is a template as prompts are: the text itself, or the path of a ``.jinja`` file. The row's
-    columns, as they come in, are its variables, and so are ``variables``. White space around the text is
-    taken off. A row without a column that a template names, or with a null where one would print it, is
-    failed with the reason.
+    A template sees the row's columns as they come in. White space around its text is removed. A row fails
+    where a template names a column that the row lacks, or would print a null.
+
+    Adds:
+        a text column for each name in `columns`.
+
+    Example:
+        asked: {render: {prompt: "{{ task }}: {{ note }}"}, from: tasks}
     """
 
     value_field: ClassVar[str | None] = "columns"
 
-    columns: dict[str, str] = Field(min_length=1, description="Column: the template of its text.")
-    variables: dict[str, Any] = Field(
-        default_factory=dict, description="Values that the templates may name beside the columns."
-    )
+    columns: dict[str, str] = Field(min_length=1)
+    """Template of each column, as `{COLUMN: TEMPLATE}`: the text itself, or the path of a `.jinja` file."""
+    variables: dict[str, Any] = Field(default_factory=dict)
+    """Further values that the templates may name, beside the columns."""
 
     @field_validator("columns")
     @classmethod

@@ -26,6 +26,7 @@ VERBS: dict[str, str] = {
     "execute": "Runs a program and adds what it prints.",
     "map": "Calls your own function on each row, or on tables of rows.",
     "compute": "Adds columns that SQL expressions compute.",
+    "render": "Adds text columns that templates make.",
     "unfold": "Makes a row of each of several columns.",
     "verify": "Checks rows, and adds what was found.",
     "score": "Adds columns that say how good a row is.",

@@ -9,7 +9,7 @@ from functools import cache
 from pydantic import BaseModel
 
 from .. import registry
-from ..spec.model import MODEL_KINDS, VARS, PipelineSpec, StepKeys
+from ..spec.model import MODEL_KINDS, VARS, BlockKeys, PipelineSpec, StepKeys
 from ..spec.models import options_model
 from .entries import Entry, Parameter, entry, parts, required_first
 
@@ -46,6 +46,9 @@ def file_parts() -> tuple[Topic, ...]:
     return (
         Topic("file", "Keys at the top of a pipeline file.", (top,)),
         Topic("steps", "Keys that every step may have.", (entry("steps", "steps", StepKeys),)),
+        Topic(
+            "repeat", "Keys of a block of steps that is repeated.", (entry("repeat", "repeat", BlockKeys),)
+        ),
         Topic("models", "Models, and the engines that serve them.", tuple(_engines())),
         *(Topic(name, _first(kind), (entry(name, name, kind),)) for name, kind in inner),
     )

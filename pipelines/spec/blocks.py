@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from .document import MAX_VALUES, Document, Path
+from .model import MAX_TURNS
 from .nearest import brief, suggestion
 from .variables import value_at
 
 REPEAT, STEPS = "repeat", "steps"
 #: The turns that have changes of their own.
 EDGES = ("first", "last")
-MAX_TURNS = 100
 
 
 @dataclass(frozen=True, slots=True)

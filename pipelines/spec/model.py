@@ -26,6 +26,8 @@ OnFailure: TypeAlias = Literal["continue", "accept", "stop"]
 
 #: Names of steps, models and variables: they become folder names and columns of reports.
 NAME_PATTERN = r"^[a-z][a-z0-9_-]*$"
+#: Turns of a repeated block, at the most.
+MAX_TURNS = 100
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=64)]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -184,6 +186,23 @@ class StepKeys(Frozen):
     seed: int | None = Field(None, ge=0)
     """Fixes the step's draws in every round. By default they derive from the file's seed, the round and the
     step's name. Give held-out items a seed, so that every round is judged by the same ones."""
+
+
+class BlockKeys(Frozen):
+    """Keys of a block of steps that is repeated, which stands where a step may stand.
+
+    Each turn is fed by the one before: `previous.NAME` is a step of the turn before. The steps of turn 2 are
+    called `NAME_2`. Outside the block, `NAME` is the step of the last turn, and `NAME_*` are those of all turns.
+    """
+
+    repeat: int = Field(ge=1, le=MAX_TURNS)
+    """Number of turns."""
+    steps: dict[str, Any] = Field(min_length=1)
+    """Steps of a turn, by name."""
+    first: dict[str, Any] = Field(default_factory=dict)
+    """Keys that differ in the first turn, by step. `null` leaves the step out of that turn."""
+    last: dict[str, Any] = Field(default_factory=dict)
+    """Keys that differ in the last turn, by step. `null` leaves the step out of that turn."""
 
 
 class Loop(Frozen):

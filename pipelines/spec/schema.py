@@ -8,9 +8,9 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from .. import registry
 from ..operator import Operator, Source
-from .blocks import EDGES, MAX_TURNS, REPEAT, STEPS
+from .blocks import EDGES, REPEAT, STEPS
 from .docstrings import plain, read
-from .model import MODEL_KINDS, NAME_PATTERN, VARS, PipelineSpec, StepKeys
+from .model import MAX_TURNS, MODEL_KINDS, NAME_PATTERN, VARS, BlockKeys, PipelineSpec, StepKeys
 from .models import options_model
 from .sampling import sampling_model
 from .training_file import DATA, HEADER, ROWS
@@ -153,23 +153,22 @@ def _steps(definitions: dict[str, Any]) -> list[Schema]:
 
 def _block() -> Schema:
     """A block of steps that is repeated, in the place of a step."""
+    own = BlockKeys.model_json_schema()
+    said = {name: held["description"] for name, held in own["properties"].items()}
     step = {"$ref": "#/properties/steps/additionalProperties"}
     changes = {"type": "object", "additionalProperties": {"type": ["object", "null"]}}
     properties: Schema = {
-        REPEAT: {"type": "integer", "minimum": 1, "maximum": MAX_TURNS, "description": "How many turns."},
+        REPEAT: {"type": "integer", "minimum": 1, "maximum": MAX_TURNS, "description": said[REPEAT]},
         STEPS: {
             "type": "object",
             "propertyNames": {"pattern": NAME_PATTERN},
             "minProperties": 1,
-            "description": "The steps of a turn, by name.",
+            "description": said[STEPS],
             "additionalProperties": step,
         },
+        **{edge: {**changes, "description": said[edge]} for edge in EDGES},
     }
-    for edge in EDGES:
-        said = f"By step, the keys that are different in the {edge} turn; null where it has no such step."
-        properties[edge] = {**changes, "description": said}
-    said = "Steps that are repeated, each turn fed by the one before."
-    return _closed(properties, [REPEAT, STEPS], said)
+    return _closed(properties, [REPEAT, STEPS], read(BlockKeys.__doc__).summary)
 
 
 def _step(verb: str, value: Schema, kind: type[Operator], definitions: dict[str, Any]) -> Schema:
