@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
 
 from ..pipelines.errors import DataError
-from ..pipelines.operator import Apply, Failed, Kept, Map, Outcome
+from ..pipelines.operator import Apply, Failed, Kept, Map, Outcome, no_column
 from ..pipelines.records import Row
 from .prompts.collection import text_prompt
 from .trying import BREATH
@@ -56,6 +56,14 @@ class Render(Map):
 
     def inspect(self) -> None:
         self._renderers()
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        for name, text in self.columns.items():
+            for used in sorted(text_prompt(text, _who(name)).required() - {*columns, *self.variables}):
+                raise DataError(f"the template {_who(name)}: {no_column(used, columns)}")
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return None if columns is None else [*columns, *self.columns]
 
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa

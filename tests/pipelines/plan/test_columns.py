@@ -53,6 +53,12 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "g",
             "no column 'sytem'",
         ),
+        ("d: {render: {said: 'Hi {{ promt }}'}, from: r}", "d", "no column 'promt'; did you mean 'prompt'?"),
+        (
+            "d: {render: {said: '{{ n }}'}, from: r}\n  k: {keep: 'sad IS NULL', from: d}",
+            "k",
+            "no column 'sad'",
+        ),
         ("g: {generate: respond, from: n, model: m}", "g", "answers the column 'prompt' or 'messages'"),
         (
             "g: {generate: respond, from: r, model: m}\n  k: {keep: 'respnse IS NULL', from: g}",

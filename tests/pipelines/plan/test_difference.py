@@ -79,7 +79,7 @@ gristmill: 1
 name: t
 models: {{base: {model}}}
 steps:
-  rows: {{source: count, rows: 3}}
+  rows: {{source: constraints, rows: 3}}
   said: {{generate: respond, from: rows, model: base}}
 """
 MODEL = {

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from gristmill.datagen.attempts import Attempts
 from gristmill.datagen.draw import Draw
 from gristmill.datagen.execute import Execute
+from gristmill.datagen.render import Render
 from gristmill.datagen.template import Template
 from gristmill.datagen.verifying.doctests import VerifyDoctests
 from gristmill.pipelines import registry
@@ -117,6 +118,8 @@ def test_what_an_operator_declares_to_add_is_told(title: str) -> None:
             added -= {*operator.parser.types(), *STALE}
         if isinstance(operator, Draw):
             added -= {*operator.draw, *operator.distinct}
+        if isinstance(operator, Render):
+            added -= {*operator.columns}
         if isinstance(operator, Execute):
             added -= {operator.session}
         if isinstance(operator, VerifyDoctests):

@@ -119,7 +119,7 @@ def test_a_student_may_stand_in_for_the_same_weights_asked_otherwise() -> None:
         ),
         (
             "models.teacher.sampling.top_p=2",
-            "models.teacher.sampling.top_p: should be less than or equal to 1; found 2",
+            "models.teacher.sampling.top_p: must be at most 1; found 2",
         ),
         (
             "models.teacher.sampling.max_tokens=many",
