@@ -67,7 +67,7 @@ def _may_be_nan(node: Node) -> bool:
     from .sql_functions import catalog
 
     if node["class"] != "FUNCTION" or function_name(node) == _PUT_IN:
-        return node["class"] == "CAST"
+        return bool(node["class"] == "CAST")
     known = catalog().get(function_name(node))
     return known is not None and known.floating
 

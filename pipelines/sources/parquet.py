@@ -40,7 +40,8 @@ class Parquet(FileSource):
         return prepared(_batches(found, schema, list(names)), schema, names, self.rows, context)
 
     def names(self) -> Sequence[str] | None:
-        return one_schema((file.name, _schema(file)) for file in self.files()).names
+        names: list[str] = one_schema((file.name, _schema(file)) for file in self.files()).names
+        return names
 
     def count_rows(self) -> int:
         total = 0
