@@ -105,9 +105,16 @@ def scrubbed(value: Any) -> Any:
 
 def without(text: str, secrets: Iterable[str]) -> str:
     """``text`` with these secrets hidden in each of their forms, in capitals or not."""
-    forms, pattern = _all_forms(frozenset(secrets))
-    lowered = text.lower()
-    return pattern.sub(HIDDEN, text) if any(form in lowered for form in forms) else text
+    lowered, found = text.lower(), dict[str, str]()
+    for secret in frozenset(secrets):
+        for form, pattern in _patterns(secret):
+            if form in lowered:
+                found[pattern] = form
+    if not found:
+        return text
+    # First the longest, which may hold another.
+    ordered = sorted(found, key=lambda pattern: len(found[pattern]), reverse=True)
+    return re.sub("|".join(ordered), HIDDEN, text, flags=re.IGNORECASE)
 
 
 def known() -> frozenset[str]:
@@ -152,23 +159,17 @@ def _environment(variables: tuple[tuple[str, str], ...]) -> frozenset[str]:
     return frozenset(found)
 
 
-@lru_cache(maxsize=64)
-def _all_forms(secrets: frozenset[str]) -> tuple[tuple[str, ...], re.Pattern[str]]:
-    """Every form of every secret in lower case, and what finds them: first the longest, which may hold another."""
-    plain = {form for secret in secrets for form in _forms(secret)}
+@lru_cache(maxsize=4096)
+def _patterns(secret: str) -> tuple[tuple[str, str], ...]:
+    """Every form of a secret, in lower case, and the pattern that finds it."""
+    plain = set(_forms(secret))
     plain |= {other for form in plain for other in (form.upper(), form.lower())}
-    encoded = {
-        form
-        for secret in secrets
-        for text in _texts(secret)
-        for form in _base64(text.encode(errors="surrogatepass"))
-    }
-    found = {re.escape(form): form for form in plain}
+    encoded = {form for text in _texts(secret) for form in _base64(text.encode(errors="surrogatepass"))}
     # Capitals count in base64; the characters beside these are of the secret too, in part.
-    found |= {rf"(?-i:[\w+/-]?{re.escape(form)}[\w+/-]?=*)": form for form in encoded}
-    ordered = sorted(found, key=lambda pattern: len(found[pattern]), reverse=True)
-    lowered = tuple({form.lower() for form in found.values()})
-    return lowered, re.compile("|".join(ordered) or r"(?!)", re.IGNORECASE)
+    return (
+        *((form.lower(), re.escape(form)) for form in plain),
+        *((form.lower(), rf"(?-i:[\w+/-]?{re.escape(form)}[\w+/-]?=*)") for form in encoded),
+    )
 
 
 def _texts(secret: str) -> Iterator[str]:
