@@ -79,8 +79,9 @@ gristmill: 1
 name: t
 models: {{base: {model}}}
 steps:
-  rows: {{source: constraints, rows: 3}}
-  said: {{generate: respond, from: rows, model: base}}
+  rows: {{source: count, rows: 3}}
+  asked: {{render: {{prompt: "{{{{ number }}}}"}}, from: rows}}
+  said: {{generate: respond, from: asked, model: base}}
 """
 MODEL = {
     "vllm": "{path: smollm2-135m-instruct, max_model_len: 1024}",
