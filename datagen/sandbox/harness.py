@@ -115,9 +115,9 @@ def judge(job: Mapping[str, Any], process: int, asking: Any, channel: int, token
     os._exit(0)
 
 
-def answer(descriptor: int) -> NoReturn:
+def answer(channel: socket.socket) -> NoReturn:
     """Be the program's process, which the judge asks by this socket."""
-    subject.serve(descriptor)
+    subject.serve(channel)
 
 
 def _flush(streams: tuple[Any, Any]) -> None:

@@ -187,9 +187,8 @@ class _Printed:
         return text
 
 
-def serve(descriptor: int) -> NoReturn:
+def serve(channel: socket.socket) -> NoReturn:
     """Answer at this socket until the other side is gone."""
-    channel = socket.socket(fileno=descriptor)
     sys.modules.setdefault("program", types.ModuleType("program"))
     try:
         Subject(channel).serve()
