@@ -106,7 +106,7 @@ def judge(job: Mapping[str, Any], process: int, asking: Any, channel: int, token
     report, ended = judging.judged(job, asking)
     if not ended:
         os.kill(process, signal.SIGKILL)
-    status = os.waitpid(process, 0)[1]
+    status = os.waitpid(process, 0)[1]  # its processor time is counted with that of this one
     told = {"ended": status} if ended else report.summed_up()
     _flush(streams)
     text = json.dumps({**told, "token": token}).encode()

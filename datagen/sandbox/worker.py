@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from . import landlock, namespaces, root, seccomp, syscalls
@@ -39,7 +39,8 @@ class Place:
     making those takes, to be given up. ``user``: the id that they run under,
     inside; ``separate``: no process of ours has that id. ``readable``: paths that they may read where there
     is no root of their own. ``landlock``: the kernel's ABI, 0 for none. ``packages``: added to ``sys.path``.
-    ``foreign``: modules of others are loaded, which may have to be told of a fork.
+    ``foreign``: modules of others are loaded, which may have to be told of a fork. ``files`` and ``calls``: what
+    runs may do with files and of the kernel, None where it holds them to nothing; see :meth:`prepared`.
     """
 
     isolated: bool
@@ -51,12 +52,39 @@ class Place:
     seccomp: bool
     packages: Sequence[str]
     foreign: bool
+    files: landlock.Rules | None = None
+    calls: seccomp.Filter | None = None
+
+    def prepared(self) -> Place:
+        """With all that is the same for each run, and with this process's own calls filtered. Raises OSError."""
+        files = calls = None
+        if self.landlock:
+            readable = ["/"] if self.isolated else [*self.readable, "/dev"]
+            files = landlock.Rules(readable, ["/dev/null", "/dev/zero", "/dev/full"], self.landlock)
+        if self.seccomp:
+            syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+            seccomp.Filter(seccomp.general()).install()
+            calls = seccomp.Filter(seccomp.of_runs())
+        return replace(self, files=files, calls=calls)
 
     def fork(self) -> int:
         return os.fork() if self.foreign else syscalls.fork()
 
 
-def begin(limits: Limits, place: Place, scratch: str, *, judged: bool) -> NoReturn:
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a run's first process needs to know. ``bounds``: (which, (soft, hard)), by which the kernel is to hold each process."""
+
+    limits: Limits
+    judged: bool
+    bounds: Sequence[tuple[int, tuple[int, int]]]
+
+    @classmethod
+    def of(cls, limits: Limits, place: Place, *, judged: bool) -> Start:
+        return cls(limits, judged, _bounds(limits, place, 1 if judged else 0))
+
+
+def begin(start: Start, place: Place, scratch: str) -> NoReturn:
     """Be the first process of a run: its descriptors from :data:`REPORT` on are there, in new namespaces where there are any.
 
     A judged run's becomes the judge, and starts the program's process before a word of the tests is read. Any other only
@@ -66,30 +94,30 @@ def begin(limits: Limits, place: Place, scratch: str, *, judged: bool) -> NoRetu
         os.setsid()
         for number, end in enumerate((STDIN, STDOUT, STDERR)):
             os.dup2(end, number)
-        os.closerange(STDIN, _ALL)
         if place.capable:
-            root.enter_run(limits.scratch_mib, place.user, place.packages)
+            root.enter_run(start.limits.scratch_mib, place.user, place.packages)
         elif not place.isolated:
             syscalls.prctl(syscalls.PR_SET_PDEATHSIG, namespaces.KILL_SIGNAL)
         os.chdir(scratch)
-        if judged:
+        if start.judged:
             syscalls.prctl(
                 syscalls.PR_SET_DUMPABLE, 0
             )  # the program's process can neither look into it nor trace it
-            confine(limits, place, scratch, judges=1)
+            confine(start.bounds, place, scratch)
+            os.closerange(STDIN, _ALL)
         process = place.fork()
         if process == 0:
             os.setsid()
-            if not judged:
-                confine(limits, place, scratch)
+            if not start.judged:
+                confine(start.bounds, place, scratch)
             elif not place.isolated:
                 syscalls.prctl(syscalls.PR_SET_PDEATHSIG, namespaces.KILL_SIGNAL)
             syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
     except BaseException as error:  # nothing of the program has run yet
         _tell({"lost": f"the run's worker: {type(error).__name__}: {error}"[:LONGEST]})
     if process:
-        (_judge if judged else _wait)(process, place)
-    (_answer if judged else _work)(place, scratch)
+        (_judge if start.judged else _wait)(process, place)
+    (_answer if start.judged else _work)(place, scratch)
 
 
 def _judge(process: int, place: Place) -> NoReturn:
@@ -173,10 +201,11 @@ def _socket(descriptor: int) -> socket.socket:
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
 
 
-def confine(limits: Limits, place: Place, scratch: str, *, judges: int = 0) -> None:
+def confine(bounds: Sequence[tuple[int, tuple[int, int]]], place: Place, scratch: str) -> None:
     """Limits, no privileges, no files but its own, few system calls; none of it can be undone."""
     os.umask(0o077)
-    _limit(limits, place, judges)
+    for name, bound in bounds:
+        resource.setrlimit(name, bound)
     _first_to_end()
     if place.separate:
         os.setresgid(place.user, place.user, place.user)
@@ -185,11 +214,10 @@ def confine(limits: Limits, place: Place, scratch: str, *, judges: int = 0) -> N
     if not place.isolated:
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which undoes it
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-    if place.landlock:
-        readable = ["/"] if place.isolated else [*place.readable, "/dev"]
-        landlock.restrict(readable, [scratch, "/dev/null", "/dev/zero", "/dev/full"], place.landlock)
-    if place.seccomp:
-        seccomp.install()
+    if place.files is not None:
+        place.files.restrict(scratch)
+    if place.calls is not None:
+        place.calls.install()
 
 
 def set_environment(scratch: str) -> None:
@@ -207,22 +235,23 @@ def _first_to_end() -> None:
         os.close(descriptor)
 
 
-def _limit(limits: Limits, place: Place, judges: int) -> None:
-    def both(name: int, soft: float, hard: float | None = None) -> None:
-        resource.setrlimit(name, (math.ceil(soft), math.ceil(soft if hard is None else hard)))
-
-    both(resource.RLIMIT_AS, limits.memory_mib * MIB)
-    both(resource.RLIMIT_CPU, limits.cpu_seconds, math.ceil(limits.cpu_seconds) + 1)
-    both(resource.RLIMIT_FSIZE, limits.file_mib * MIB)
-    both(resource.RLIMIT_NOFILE, limits.open_files)
-    both(resource.RLIMIT_CORE, 0)
-    both(resource.RLIMIT_MEMLOCK, 0)
-    both(resource.RLIMIT_MSGQUEUE, 0)
-    both(resource.RLIMIT_STACK, 8 * MIB)
-    both(resource.RLIMIT_SIGPENDING, 4 * KIB)
+def _bounds(limits: Limits, place: Place, judges: int) -> list[tuple[int, tuple[int, int]]]:
+    cpu = math.ceil(limits.cpu_seconds)
+    found = {
+        resource.RLIMIT_AS: limits.memory_mib * MIB,
+        resource.RLIMIT_FSIZE: limits.file_mib * MIB,
+        resource.RLIMIT_NOFILE: limits.open_files,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
+        resource.RLIMIT_STACK: 8 * MIB,
+        resource.RLIMIT_SIGPENDING: 4 * KIB,
+    }
     if place.isolated:
         # Counted in each user namespace since Linux 5.14; ours are the launcher, the zygote and the first process.
-        both(resource.RLIMIT_NPROC, limits.processes + (judges if place.separate else 3))
+        found[resource.RLIMIT_NPROC] = limits.processes + (judges if place.separate else 3)
+    both = [(name, (math.ceil(value), math.ceil(value))) for name, value in found.items()]
+    return [*both, (resource.RLIMIT_CPU, (cpu, cpu + 1))]
 
 
 def _write_files(files: Mapping[str, str]) -> None:

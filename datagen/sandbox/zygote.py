@@ -19,13 +19,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any, NoReturn
 
-from . import harness, landlock, namespaces, processes, root, seccomp, supervisor, syscalls
+from . import harness, landlock, namespaces, processes, root, supervisor, syscalls
 from .limits import Limits
 from .supervisor import Cause, Fate, Supervisor
-from .worker import ENDS, Place, begin, set_environment
+from .worker import ENDS, Place, Start, begin, set_environment
 
 #: What tests and programs import most. Held by the zygote, so that they cost a run nothing.
 COMMON = (
@@ -60,6 +59,7 @@ def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
         for name in settings["preload"]:
             importlib.import_module(name)
         del sys.path[len(sys.path) - len(place.packages) :]
+        place = place.prepared()
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}"
         channel.send(
@@ -101,8 +101,6 @@ def _isolate(settings: Mapping[str, Any]) -> Place:
     user = namespaces.SEPARATE_USER if separate else 0
     root.enter(settings["readable"], user)
     syscalls.set_hostname("sandbox")
-    syscalls.last_capability()  # these two are worked out once, for all runs
-    seccomp.encoded()
     syscalls.bound_capabilities()  # takes none that this process has
     set_environment(root.SCRATCH)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
@@ -182,7 +180,7 @@ def _run(place: Place, channel: socket.socket, folder: str, head: bytes, ends: l
     """What became of one run, of which nothing is left."""
     scratch = root.SCRATCH
     try:
-        limits, judged = _read(head)
+        start = _read(head, place)
         if ends != ENDS:
             raise OSError(f"the run's descriptors are {ends}")
         if not place.isolated:
@@ -196,19 +194,25 @@ def _run(place: Place, channel: socket.socket, folder: str, head: bytes, ends: l
     except OSError as error:
         return Fate(Cause.LOST, why=f"{type(error).__name__}: {error}")
     if first == 0:
-        begin(limits, place, scratch, judged=judged)
+        begin(start, place, scratch)
     os.closerange(ENDS[0], ENDS[-1] + 1)
     try:
-        return Supervisor(first, limits, judged=judged, isolated=place.isolated, started=started).fate(
-            channel
-        )
+        return Supervisor(
+            first, start.limits, judged=start.judged, isolated=place.isolated, started=started
+        ).fate(channel)
     finally:
         if not place.isolated:
             processes.kill_below(os.getpid())
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-@lru_cache
-def _read(head: bytes) -> tuple[Limits, bool]:
-    told = json.loads(head)
-    return Limits(**told["limits"]), told["judged"]
+#: By their heads, as most runs have the same.
+_starts: dict[bytes, Start] = {}
+
+
+def _read(head: bytes, place: Place) -> Start:
+    if head not in _starts:
+        told = json.loads(head)
+        _starts.clear()
+        _starts[head] = Start.of(Limits(**told["limits"]), place, judged=told["judged"])
+    return _starts[head]
