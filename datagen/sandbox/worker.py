@@ -16,11 +16,14 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import landlock, namespaces, root, seccomp, syscalls
 from .limits import KIB, MIB, Limits
 from .messages import exactly, receive
+
+if TYPE_CHECKING:
+    from .harness import Ready
 
 ENVIRONMENT = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
 #: Descriptors of a run's first process, in the order in which they are sent: where the result is told, where the job
@@ -39,8 +42,9 @@ class Place:
     making those takes, to be given up. ``user``: the id that they run under,
     inside; ``separate``: no process of ours has that id. ``readable``: paths that they may read where there
     is no root of their own. ``landlock``: the kernel's ABI, 0 for none. ``packages``: added to ``sys.path``.
-    ``foreign``: modules of others are loaded, which may have to be told of a fork. ``files`` and ``calls``: what
-    runs may do with files and of the kernel, None where it holds them to nothing; see :meth:`prepared`.
+    ``foreign``: modules of others are loaded, which may have to be told of a fork. The rest is what
+    :meth:`prepared` makes. ``files`` and ``calls``: what runs may do with files and of the kernel, None where it holds them to
+    nothing. ``path``: where modules are found.
     """
 
     isolated: bool
@@ -54,9 +58,13 @@ class Place:
     foreign: bool
     files: landlock.Rules | None = None
     calls: seccomp.Filter | None = None
+    path: Sequence[str] = ()
+    ready: Ready | None = None
 
     def prepared(self) -> Place:
         """With all that is the same for each run, and with this process's own calls filtered. Raises OSError."""
+        from . import harness
+
         files = calls = None
         if self.landlock:
             readable = ["/"] if self.isolated else [*self.readable, "/dev"]
@@ -65,7 +73,10 @@ class Place:
             syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
             seccomp.Filter(seccomp.general()).install()
             calls = seccomp.Filter(seccomp.of_runs())
-        return replace(self, files=files, calls=calls)
+        path = [*(path for path in sys.path if path), *self.packages]
+        if not self.foreign:
+            harness.seed_beforehand(0)  # where runs start, unless their jobs say otherwise
+        return replace(self, files=files, calls=calls, path=path, ready=harness.Ready())
 
     def fork(self) -> int:
         return os.fork() if self.foreign else syscalls.fork()
@@ -122,30 +133,28 @@ def begin(start: Start, place: Place, scratch: str) -> NoReturn:
 
 def _judge(process: int, place: Place) -> NoReturn:
     """Judge the program in that process."""
-    from . import harness
-
+    assert place.ready is not None
     try:
         os.close(ANSWERING)
         nothing = os.open("/dev/null", os.O_RDONLY)
         os.dup2(nothing, 0)
         os.close(nothing)
         # What the program writes into its folder must not be importable here.
-        sys.path[:] = _path(place)
+        sys.path[:] = place.path
         job, token = _job()
-        harness.judge(job, process, _socket(ASKING), REPORT, token)
+        place.ready.judge(job, process, _socket(ASKING), REPORT, token)
     except BaseException as error:
         _give_up(error)
 
 
 def _answer(place: Place, scratch: str) -> NoReturn:
     """Answer what the judge asks of the program."""
-    from . import harness
-
+    assert place.ready is not None
     try:
         os.dup2(ANSWERING, REPORT, inheritable=False)
         os.closerange(ORDERS, _ALL)
-        sys.path[:] = [scratch, *_path(place)]
-        harness.answer(_socket(REPORT))
+        sys.path[:] = [scratch, *place.path]
+        place.ready.answer(_socket(REPORT))
     finally:
         os._exit(111)
 
@@ -159,7 +168,7 @@ def _work(place: Place, scratch: str) -> NoReturn:
         job, token = _job()
         if job["kind"] == "command":
             _become(job["argv"])
-        sys.path[:] = [scratch, *_path(place)]
+        sys.path[:] = [scratch, *place.path]
         harness.carry_out(job, REPORT, token)
     except BaseException as error:
         _give_up(error)
@@ -177,10 +186,6 @@ def _tell(what: Mapping[str, Any]) -> NoReturn:
     """Say this, which is the last."""
     os.write(ORDERS, f"{json.dumps(what)}\n".encode())
     os._exit(0)
-
-
-def _path(place: Place) -> list[str]:
-    return [*(path for path in sys.path if path), *place.packages]
 
 
 def _job() -> tuple[Mapping[str, Any], str]:

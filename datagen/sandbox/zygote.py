@@ -15,6 +15,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import sys
 import tempfile
 import time
@@ -29,14 +30,17 @@ from .worker import ENDS, Place, Start, begin, set_environment
 #: What tests and programs import most. Held by the zygote, so that they cost a run nothing.
 COMMON = (
     "abc", "array", "base64", "bisect", "calendar", "cmath", "codeop", "collections", "contextlib", "copy", "csv",
-    "dataclasses", "datetime", "decimal", "difflib", "doctest", "enum", "fractions", "functools", "hashlib", "heapq",
+    "dataclasses", "datetime", "decimal", "difflib", "doctest", "enum", "fractions", "functools", "heapq",
     "inspect", "io", "itertools", "json", "math", "numbers", "operator", "os", "pathlib", "pdb", "pickle", "pprint",
     "queue", "random", "re", "readline", "statistics", "string", "struct", "sys", "tempfile", "textwrap", "threading",
-    "time", "traceback", "types", "typing", "unittest", "uuid", "warnings", "weakref",
+    "time", "traceback", "types", "typing", "unittest", "warnings", "weakref",
 )  # fmt: skip
 
 #: Bytes of a run's head, and characters of the reason why this one is not ready, at the most.
 HEAD, LONGEST = 4096, 10_000
+#: A run's descriptors as they are sent with its head, and room for them.
+_SENT = struct.pack(f"{len(ENDS)}i", *ENDS)
+_ROOM = socket.CMSG_SPACE(len(_SENT))
 
 
 def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
@@ -164,25 +168,25 @@ def _serve(place: Place, channel: socket.socket, folder: str, *, once: bool) -> 
     """
     while True:
         try:
-            head, ends, _, _ = socket.recv_fds(channel, HEAD, len(ENDS), socket.MSG_CMSG_CLOEXEC)
+            head, sent, _, _ = channel.recvmsg(HEAD, _ROOM, socket.MSG_CMSG_CLOEXEC)
             if not head:
                 return
             if head == supervisor.END:  # of a run that has ended of itself
                 continue
-            channel.send(_run(place, channel, folder, head, ends).encoded())
+            channel.send(_run(place, channel, folder, head, sent).encoded())
         except (EOFError, ConnectionError):
             return
         if once:
             return
 
 
-def _run(place: Place, channel: socket.socket, folder: str, head: bytes, ends: list[int]) -> Fate:
+def _run(place: Place, channel: socket.socket, folder: str, head: bytes, sent: Sequence[Any]) -> Fate:
     """What became of one run, of which nothing is left."""
     scratch = root.SCRATCH
     try:
         start = _read(head, place)
-        if ends != ENDS:
-            raise OSError(f"the run's descriptors are {ends}")
+        if [data for _, _, data in sent] != [_SENT]:
+            raise OSError("the run's descriptors did not come, or not to their places")
         if not place.isolated:
             scratch = tempfile.mkdtemp(dir=folder)
             set_environment(scratch)

@@ -58,7 +58,9 @@ def exactly(value: Any) -> Any:
 
 def pair() -> tuple[Judge, socket.socket]:
     ours, theirs = socket.socketpair()
-    return Judge(ours), theirs
+    judge = Judge()
+    judge.channel = ours
+    return judge, theirs
 
 
 def echoing(judge_side: Judge, channel: socket.socket) -> threading.Thread:
