@@ -45,8 +45,8 @@ class Fate(NamedTuple):
     @classmethod
     def decoded(cls, told: bytes) -> Fate:
         """Raises ValueError, or struct.error, where it is none."""
-        cause, *rest = _FATE.unpack_from(told)
-        return cls(Cause(cause), *rest, told[_FATE.size :].decode(errors="replace"))
+        cause, status, seconds, cpu_seconds = _FATE.unpack_from(told)
+        return cls(Cause(cause), status, seconds, cpu_seconds, told[_FATE.size :].decode(errors="replace"))
 
 
 _FATE = struct.Struct("!Bidd")

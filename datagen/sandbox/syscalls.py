@@ -161,6 +161,7 @@ def _clone_call() -> tuple[int, ctypes.c_long, list[ctypes.c_void_p | None]]:
     """The flags of a fork, the number of the call, and its last two arguments, of which one is where the C library
     keeps the id of this thread: the kernel is to write the child's there, as in the C library's own fork."""
     number, address = number_here(CLONE), ctypes.c_void_p()
+    assert number is not None
     try:
         prctl(PR_GET_TID_ADDRESS, ctypes.addressof(address))
     except OSError:  # a kernel that does not tell

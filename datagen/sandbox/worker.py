@@ -18,9 +18,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import landlock, namespaces, root, seccomp, syscalls
+from . import namespaces, root, seccomp, syscalls
+from .landlock import Rules
 from .limits import KIB, MIB, Limits
 from .messages import exactly, receive
+from .seccomp import Filter
 
 if TYPE_CHECKING:
     from .harness import Ready
@@ -56,8 +58,8 @@ class Place:
     seccomp: bool
     packages: Sequence[str]
     foreign: bool
-    files: landlock.Rules | None = None
-    calls: seccomp.Filter | None = None
+    files: Rules | None = None
+    calls: Filter | None = None
     path: Sequence[str] = ()
     ready: Ready | None = None
 
@@ -68,11 +70,11 @@ class Place:
         files = calls = None
         if self.landlock:
             readable = ["/"] if self.isolated else [*self.readable, "/dev"]
-            files = landlock.Rules(readable, ["/dev/null", "/dev/zero", "/dev/full"], self.landlock)
+            files = Rules(readable, ["/dev/null", "/dev/zero", "/dev/full"], self.landlock)
         if self.seccomp:
             syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-            seccomp.Filter(seccomp.general()).install()
-            calls = seccomp.Filter(seccomp.of_runs())
+            Filter(seccomp.general()).install()
+            calls = Filter(seccomp.of_runs())
         path = [*(path for path in sys.path if path), *self.packages]
         if not self.foreign:
             harness.seed_beforehand(0)  # where runs start, unless their jobs say otherwise
