@@ -54,7 +54,7 @@ class Run:
             self._orders, orders = (ours.enter_context(each) for each in socket.socketpair())
             self._orders.setblocking(False)
             asking, answering = (theirs.enter_context(each) for each in socket.socketpair())
-            stdin = _file(request.stdin, theirs)
+            stdin = sealed_file(request.stdin, theirs)
             outputs = [self._pipe(name, ours, theirs) for name in ("stdout", "stderr")]
             #: Descriptors for the run's processes, in the order of ``worker.ENDS``.
             self._ends = [report, orders.fileno(), asking.fileno(), answering.fileno(), stdin, *outputs]
@@ -209,7 +209,7 @@ class Run:
         return int(said["ended"])
 
 
-def _file(data: bytes, closing: contextlib.ExitStack) -> int:
+def sealed_file(data: bytes, closing: contextlib.ExitStack) -> int:
     """A descriptor to read these bytes from, of a file that is in no folder and cannot be changed."""
     writing = os.memfd_create("stdin", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with open(writing, "wb") as file:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import struct
 from collections.abc import Iterator
 
 import pytest
 
-from gristmill.datagen.sandbox.following import SHORT
+from gristmill.datagen.sandbox.following import SHORT, sealed_file
 from gristmill.datagen.sandbox.jobs import Command, Job, RunScript, RunTests
 from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
@@ -68,6 +70,18 @@ def test_input_cannot_be_changed_or_grow(box: Sandbox, change: str) -> None:
     result = box.run_now(RunScript(f"import fcntl, os\n{change}", stdin="text"))
     assert result.status is Status.FAILED
     assert result.message.startswith(("OSError", "PermissionError")), result.message
+
+
+def test_not_even_its_owner_changes_it() -> None:
+    """A run that is not root's has the id of whoever made it."""
+    with contextlib.ExitStack() as closing:
+        path = f"/proc/self/fd/{sealed_file(b'text', closing)}"
+        os.chmod(path, 0o600)
+        with open(path, "r+b", 0) as file:
+            for change in (lambda: file.write(b"TEXT"), lambda: file.truncate(99), lambda: file.truncate(1)):
+                with pytest.raises(PermissionError):
+                    change()
+            assert file.read() == b"text"
 
 
 def test_the_tests_do_not_read_the_programs_input(box: Sandbox) -> None:
