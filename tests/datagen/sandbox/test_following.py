@@ -174,6 +174,19 @@ def test_whoever_says_that_the_program_ended_has_not_passed(box: Sandbox) -> Non
     assert box.run_now(RunTests("x = 1", says_so)).message == "ended by SIGSEGV"
 
 
+@pytest.mark.parametrize("kind", ["script", "tests"])
+def test_processor_time_of_all_processes_together_counts(box: Sandbox, kind: str) -> None:
+    """Each of them keeps to the limit that the kernel holds it to."""
+    spin = (
+        "import os, time\nfor _ in range(4):\n    if os.fork() == 0:\n"
+        "        while time.process_time() < 0.7: pass\n        os._exit(0)\n"
+        "for _ in range(4): os.wait()\n"
+    )
+    job = RunScript(spin) if kind == "script" else RunTests(spin + "def f(): return 1", "assert f() == 1")
+    result = box.run_now(job, Limits(wall_seconds=30, cpu_seconds=1))
+    assert (result.status, result.message) == (Status.TIMEOUT, "used more than 1 s of processor time")
+
+
 def test_a_fate_is_told_in_a_few_bytes() -> None:
     fate = Fate(Cause.CPU_TIME, 137, 1.5, 0.25)
     assert Fate.decoded(fate.encoded()) == fate
