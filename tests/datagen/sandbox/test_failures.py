@@ -89,6 +89,14 @@ def test_killed_again_there_is_no_verdict(box: Sandbox, level: int) -> None:
     assert box.run_now(SLOW).passed, "the next run has a worker again"
 
 
+def test_killed_again_there_is_no_verdict_on_a_script(box: Sandbox) -> None:
+    """Its first process only waits for it."""
+    run = box._submit(RunScript("import time\ntime.sleep(0.4)"), None)
+    kill(box, JUDGE, but=kill(box, JUDGE))
+    with pytest.raises(SandboxDied, match="first process was killed"):
+        run.result()
+
+
 def test_a_program_that_is_killed_after_its_zygote_was_is_not_judged_either(box: Sandbox) -> None:
     run = box._submit(SLOW, None)
     kill(box, ZYGOTE)
