@@ -31,6 +31,8 @@ REPORT = 4 * MIB
 SHORT = 4096
 #: Beyond a run's time for its fate to be told, seconds.
 ANSWER = 10.0
+#: What a run writes is left in its pipes for so long: a small one is over before, and this side wakes up once, seconds.
+QUIET = 0.02
 REPORTED = ("passed", "failed", "error", "vacuous", "memory")
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
@@ -102,13 +104,18 @@ class Run:
     def _fate(self, channel: socket.socket) -> Fate:
         """Give the run its job and read what it says, until the zygote tells of its end."""
         poll = select.poll()
-        for descriptor in (channel.fileno(), *self._names):
-            poll.register(descriptor, select.POLLIN)
+        poll.register(channel, select.POLLIN)
         if self._send():
             poll.register(self._orders, select.POLLOUT)
         deadline = time.monotonic() + self._limits.wall_seconds + ANSWER
+        reading = False
         while (left := deadline - time.monotonic()) > 0:
-            for descriptor, _ in poll.poll(math.ceil(1000 * left)):
+            found = poll.poll(math.ceil(1000 * (left if reading else min(left, QUIET))))
+            if not found and not reading:
+                reading = True
+                for descriptor in self._names:
+                    poll.register(descriptor, select.POLLIN)
+            for descriptor, _ in found:
                 if descriptor == channel.fileno():
                     if not (told := channel.recv(SHORT)):
                         raise EOFError("the sandbox worker is gone")
@@ -118,6 +125,9 @@ class Run:
                     poll.unregister(descriptor)
                 if self._too_much is not None:
                     channel.send(END)
+                    poll = select.poll()  # for nothing but its fate
+                    poll.register(channel, select.POLLIN)
+                    break
         raise RunLost(f"no answer came within {ANSWER:g} s after the run's time")
 
     def _send(self) -> bool:
