@@ -4,7 +4,7 @@
 
 A pipeline of a generating step, verification by execution in the sandbox, deduplication and exports runs over
 and over. At random instants one of its processes is ended with SIGKILL: the run as a whole (which is then
-started again), the process of its engine, or a launcher, zygote, supervisor or worker of its sandbox. When
+started again), the process of its engine, or a launcher, zygote, judge or program of its sandbox. When
 the run has come to its end, rows that failed and may be tried again are tried again (`--retry-failed`),
 undisturbed. Then all parts and exports must be byte for byte those of the undisturbed run. Prints how many
 were killed of what. The exit code is 1 where anything differs.

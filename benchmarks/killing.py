@@ -18,7 +18,7 @@ import psutil
 
 #: The processes of a run. A sandbox's are one below the other, from its launcher on.
 RUN, ENGINE = "the whole run", "the engine's process"
-SANDBOX = ("sandbox launcher", "sandbox zygote", "sandbox supervisor", "sandbox worker")
+SANDBOX = ("sandbox launcher", "sandbox zygote", "sandbox judge", "sandbox program")
 #: In the command line of a sandbox's launcher, and of an engine in a process of its own.
 _LAUNCHER, _ENGINE = "from sandbox.zygote import main", "gristmill.datagen.engines.child"
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .failures import DidNotStart, NotIsolated, NotReady, RunLost
+from .jobs import Request
 from .launching import START, WRAPPED_FOLDER, Zygote
 from .limits import MIB, Limits
 from .root import ETC, SCRATCH, SYSTEM
@@ -73,7 +74,7 @@ class BubblewrapCalls:
             patience=patience,
         )
 
-    def run(self, request: bytes, limits: Limits) -> dict[str, Any]:
+    def run(self, request: Request, limits: Limits) -> dict[str, Any]:
         """One run. Raises RunLost."""
         try:
             once = self._call(limits)

@@ -23,8 +23,8 @@ class RunLost(Exception):
     """The sandbox failed during a run, so that there is no result: says how.
 
     Who died tells whose doing it is. The launcher and the zygote lie outside of a run's namespaces, where it
-    can send no signal. Its supervisor is process 1 of its PID namespace, which the kernel protects from the
-    signals of those inside. So a run cannot end any of them by a signal. It can fill its control group's
+    can send no signal. Its first process, the judge if there is one, is process 1 of its PID namespace, which the
+    kernel protects from the signals of those inside. So a run cannot end any of them by a signal. It can fill its control group's
     memory: then the kernel's counters say that the group came to its own bound, which is a verdict
     (``memory``), whoever was ended for it. The processes in which the program runs are within its reach: what
     ends them is the program's doing, unless a second run shows something else; see ``Sandbox``.

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from . import comparing, counting, doctests, judging, subject, unit_tests
+from .judge import Judge
 
 PROGRAM = "<program>"
 SHOWN = 400
@@ -98,26 +99,40 @@ def carry_out(job: Mapping[str, Any], channel: int, token: str) -> NoReturn:
     leave(0)
 
 
-def judge(job: Mapping[str, Any], process: int, asking: Any, channel: int, token: str) -> NoReturn:
-    """Do the job with the program in another process, end that, and write the report to ``channel``."""
-    gc.disable()  # what the tests make is small, and gone with this process
-    streams = (sys.stdout, sys.stderr)
-    seed(job["random_seed"])
-    report, ended = judging.judged(job, asking)
-    if not ended:
-        os.kill(process, signal.SIGKILL)
-    status = os.waitpid(process, 0)[1]
-    told = {"ended": status} if ended else report.summed_up()
-    _flush(streams)
-    text = json.dumps({**told, "token": token}).encode()
-    while text:
-        text = text[os.write(channel, text) :]
-    os._exit(0)
+class Ready:
+    """The two sides of a judged run, made beforehand by the process that runs are copies of."""
 
+    def __init__(self) -> None:
+        self._judge, self._subject = Judge(), subject.Subject()
 
-def answer(descriptor: int) -> NoReturn:
-    """Be the program's process, which the judge asks by this socket."""
-    subject.serve(descriptor)
+    def judge(
+        self, job: Mapping[str, Any], process: int, asking: socket.socket, channel: int, token: str
+    ) -> NoReturn:
+        """Do the job with the program in another process, end that, and write the report to ``channel``."""
+        gc.disable()  # what the tests make is small, and gone with this process
+        streams = (sys.stdout, sys.stderr)
+        seed(job["random_seed"])
+        self._judge.channel = asking
+        report, ended = judging.judged(job, self._judge)
+        if not ended:
+            os.kill(process, signal.SIGKILL)
+        status = os.waitpid(process, 0)[1]  # its processor time is counted with that of this one
+        told = {"ended": status} if ended else report.summed_up()
+        _flush(streams)
+        text = json.dumps({**told, "token": token}).encode()
+        while text:
+            text = text[os.write(channel, text) :]
+        os._exit(0)
+
+    def answer(self, channel: socket.socket) -> NoReturn:
+        """Be the program's process, which the judge asks by this socket."""
+        leave = os._exit
+        self._subject.channel = channel
+        sys.modules.setdefault("program", types.ModuleType("program"))
+        try:
+            self._subject.serve()
+        except (EOFError, OSError):
+            leave(0)
 
 
 def _flush(streams: tuple[Any, Any]) -> None:
@@ -128,12 +143,25 @@ def _flush(streams: tuple[Any, Any]) -> None:
             continue
 
 
+#: Where ``random`` starts in the processes that run, unless they start it elsewhere; None for chance.
+_seeded: int | None = None
+
+
 def seed(number: int | None) -> None:
-    """Each run is a fork, which ``random`` starts from chance and NumPy where the waiting process is."""
+    """Start ``random`` there, and NumPy's numbers: both would go on where the waiting process is."""
+    if number is not None and number == _seeded:
+        return
     random.seed(number)
     numpy = sys.modules.get("numpy.random")
     if numpy is not None:
         numpy.seed(number)
+
+
+def seed_beforehand(number: int) -> None:
+    """In the process that runs are copies of, where nothing starts ``random`` anew in each."""
+    global _seeded
+    random.seed(number)
+    _seeded = number
 
 
 def fresh_streams() -> None:
@@ -185,7 +213,9 @@ def _warm_conversation(job: Mapping[str, Any]) -> None:
     held = warnings.filters[:], warnings.showwarning, doctest.OutputChecker.check_output
     thread = threading.Thread(target=_warm_subject, args=(theirs,))
     thread.start()
-    report, _ = judging.judged({**job, "random_seed": 0, "count_lines": False}, ours)
+    judge = Judge()
+    judge.channel = ours
+    report, _ = judging.judged({**job, "random_seed": 0, "count_lines": False}, judge)
     json.loads(json.dumps(report.summed_up()))
     ours.close()
     thread.join()
@@ -194,8 +224,10 @@ def _warm_conversation(job: Mapping[str, Any]) -> None:
 
 
 def _warm_subject(channel: Any) -> None:
+    program = subject.Subject()
+    program.channel = channel
     with contextlib.suppress(EOFError), channel:
-        subject.Subject(channel).serve()
+        program.serve()
 
 
 def define(source: str, name: str = "program", filename: str = PROGRAM) -> dict[str, Any]:

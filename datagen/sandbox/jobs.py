@@ -6,9 +6,22 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
-from .limits import Limits
 from .messages import encoded
 from .results import Result, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A run as it goes into the sandbox. ``job``: the message that says what is to be done; ``stdin``: what can be read there.
+
+    ``judged``: a process of its own decides. ``shared_process``: it has none, and would have one otherwise.
+    """
+
+    kind: str
+    judged: bool
+    shared_process: bool
+    job: bytes
+    stdin: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +39,14 @@ class Job:
     def as_request(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}
 
-    def message(self, limits: Limits, *, shared_process: bool = False) -> bytes:
-        """What asks the sandbox for this run: a head, by which the run's processes are started, and then all of it.
+    def request(self, *, shared_process: bool = False) -> Request:
+        """What asks the sandbox for this run. ``shared_process``: tests and program in one process.
 
-        ``shared_process``: tests and program in one. Raises ValueError where it cannot be sent.
+        Raises ValueError where it cannot be sent.
         """
         shared = self.judged and shared_process
-        head = {"limits": limits.as_dict(), "judged": self.judged and not shared, "shared_process": shared}
-        return encoded(head) + encoded(self.as_request())
+        job = self.as_request()
+        return Request(self.kind, self.judged and not shared, shared, encoded(job), job["stdin"].encode())
 
     def decided(self, result: Result) -> Result:
         """The result as this job sees it: what it keeps from the run is compared out here."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import socket
 import sys
 import types
 import warnings
@@ -48,8 +47,8 @@ class Judge(Peer):
     ``operators``: the program's own operators that decided something.
     """
 
-    def __init__(self, channel: socket.socket) -> None:
-        super().__init__(channel, 0)
+    def __init__(self) -> None:
+        super().__init__(0)
         self.verdict: str | None = None
         self.gone = False
         self.operators: dict[str, None] = {}

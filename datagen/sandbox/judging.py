@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import doctest
 import linecache
-import socket
 import sys
 import types
 from collections.abc import Callable, Collection, Mapping
@@ -41,11 +40,11 @@ def _holds_set(value: Any) -> bool:
     return isinstance(value, set) or (isinstance(value, (list, tuple)) and any(map(_holds_set, value)))
 
 
-def judged(job: Mapping[str, Any], channel: socket.socket) -> tuple[Report, bool]:
+def judged(job: Mapping[str, Any], judge: Judge) -> tuple[Report, bool]:
     """What the run came to, and whether the program's process ended before it."""
     from .harness import Report, describe
 
-    judge, report = Judge(channel), Report()
+    report = Report()
     doctest.OutputChecker.check_output = _same_output  # type: ignore[method-assign, assignment]
     gone = False
     try:

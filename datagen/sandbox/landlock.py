@@ -36,40 +36,37 @@ def abi() -> int:
         return 0
 
 
-def restrict(readable: Iterable[str], writable: Iterable[str], version: int) -> None:
-    """From now on: read and run below ``readable``, everything below ``writable``, and nothing else.
+class Rules:
+    """What a process may still do with files once it has restricted itself, made ready for many that do.
 
-    ``version``: what :func:`abi` said, 1 or more. Paths that do not exist are passed over. Needs
-    no_new_privs. Raises OSError where the kernel refuses.
+    Read and run below ``readable``, everything below ``writable`` and below one path more, nothing else. ``version``: what :func:`abi`
+    said, 1 or more. Paths that do not exist are passed over.
     """
-    rights = 0
-    for since, more in FILE_RIGHTS.items():
-        rights |= more if since <= version else 0
-    attributes = struct.pack("=Q", rights)
-    if version >= 4:
-        attributes += struct.pack("=Q", NETWORK_RIGHTS)
-    if version >= 6:
-        attributes += struct.pack("=Q", SCOPES)
-    ruleset = call("landlock_create_ruleset", CREATE_RULESET, attributes, len(attributes), 0)
-    try:
-        for path in readable:
-            _allow(ruleset, path, READ_ONLY & rights)
-        for path in writable:
-            _allow(ruleset, path, rights)
+
+    def __init__(self, readable: Iterable[str], writable: Iterable[str], version: int) -> None:
+        """Holds the paths open."""
+        self._rights = 0
+        for since, more in FILE_RIGHTS.items():
+            self._rights |= more if since <= version else 0
+        self._attributes = struct.pack("=Q", self._rights)
+        if version >= 4:
+            self._attributes += struct.pack("=Q", NETWORK_RIGHTS)
+        if version >= 6:
+            self._attributes += struct.pack("=Q", SCOPES)
+        self._rules: list[bytes] = []
+        for rights, paths in ((READ_ONLY & self._rights, readable), (self._rights, writable)):
+            for path in paths:
+                if os.path.exists(path):
+                    granted = rights if os.path.isdir(path) else rights & ON_A_FILE
+                    held = os.open(path, os.O_PATH | os.O_CLOEXEC)
+                    self._rules.append(struct.pack("=Qi", granted, held))
+
+    def restrict(self, folder: str) -> None:
+        """From now on. ``folder``: the path more. Needs no_new_privs. Raises OSError where the kernel refuses."""
+        ruleset = call("landlock_create_ruleset", CREATE_RULESET, self._attributes, len(self._attributes), 0)
+        beneath = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+        for rule in (*self._rules, struct.pack("=Qi", self._rights, beneath)):
+            call("landlock_add_rule", ADD_RULE, ruleset, RULE_PATH_BENEATH, rule, 0)
         call("landlock_restrict_self", RESTRICT_SELF, ruleset, 0)
-    finally:
-        os.close(ruleset)
-
-
-def _allow(ruleset: int, path: str, rights: int) -> None:
-    try:
-        beneath = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    try:
-        granted = rights if os.path.isdir(path) else rights & ON_A_FILE
-        call(
-            "landlock_add_rule", ADD_RULE, ruleset, RULE_PATH_BENEATH, struct.pack("=Qi", granted, beneath), 0
-        )
-    finally:
         os.close(beneath)
+        os.close(ruleset)

@@ -19,8 +19,9 @@ from typing import Any, Literal
 from . import cgroups
 from .failures import DidNotStart, NotIsolated, NotReady, RunLost
 from .folders import temporary_folder
-from .limits import KIB, MIB, Limits
-from .messages import receive
+from .following import Run
+from .jobs import Request
+from .limits import Limits
 from .results import Status
 from .root import SCRATCH
 from .worker import ENVIRONMENT
@@ -46,8 +47,10 @@ Wrap = Callable[[Sequence[str], str, int], list[str]]
 WRAPPED_FOLDER = "/sandbox"
 #: For a zygote to be ready: the first time, and where it was not (the machine has much else to do), seconds.
 START, PATIENT_START = 30.0, 120.0
-#: Beyond a run's time for its answer to come; and for a process to end that was told to, seconds.
-ANSWER, GONE = 10.0, 2.0
+#: For a process to end that was told to, seconds.
+GONE = 2.0
+#: Bytes of what a zygote says first, at the most.
+FIRST_WORDS = 1 << 16
 #: Exit codes of a launcher whose zygote was ended by SIGKILL: its own death, ours and bubblewrap's way of telling.
 _KILLED = (-signal.SIGKILL, 256 - signal.SIGKILL, 128 + signal.SIGKILL)
 
@@ -141,7 +144,7 @@ class Zygote:
         self._group = cgroups.make()
         if self._group is not None:
             started.callback(self._group.close)
-        self._channel, inner = socket.socketpair()
+        self._channel, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         started.callback(self._channel.close)
         start = [*around, python, *FLAGS, "-c", BOOTSTRAP, inside, str(inner.fileno()), json.dumps(settings)]
         with inner, tempfile.TemporaryFile("w+", errors="replace") as said:
@@ -169,29 +172,28 @@ class Zygote:
         """What it says first; nothing where it ended of itself before."""
         self._channel.settimeout(patience)
         try:
-            told: dict[str, Any] = receive(self._channel)
-            return told
+            told: dict[str, Any] = json.loads(self._channel.recv(FIRST_WORDS) or b"{}")
+            self._channel.settimeout(None)
         except TimeoutError:
             raise DidNotStart(f"it was not ready within {patience:g} s") from None
-        except (EOFError, OSError):
+        except OSError:
+            told = {}
+        if not told:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 if self._process.wait(GONE) in _KILLED:
                     raise DidNotStart("it was killed before it was ready") from None
-            return {}
+        return told
 
-    def run(self, request: bytes, limits: Limits) -> dict[str, Any]:
-        """One run: an encoded message with ``job`` and ``limits``. Raises RunLost; it is then of no more use."""
-        self._channel.settimeout(limits.wall_seconds + ANSWER)
+    def run(self, request: Request, limits: Limits) -> dict[str, Any]:
+        """One run; what ``Result.from_dict`` reads. Raises RunLost; it is then of no more use."""
         answer: dict[str, Any] = {}
+        lost = None
         try:
             if self._group is not None:
                 self._group.hold(limits)
-            self._channel.sendall(request)
-            answer = receive(self._channel, _longest(limits))
-            lost = answer.get("lost")
-        except TimeoutError:
-            lost = f"no answer came within {ANSWER:g} s after the run's time"
-        except (EOFError, OSError, ValueError, RecursionError) as error:
+            with Run(request, limits, killable=self.isolation.way != "namespaces") as run:
+                answer = run.result(self._channel)
+        except (RunLost, EOFError, OSError, ValueError) as error:
             lost = str(error) or type(error).__name__
         # Whatever else it came to: one of several processes may have been ended, and the others have waited for it.
         want = self._short_of_memory(unexplained=lost is not None or answer.get("unexplained") is True)
@@ -234,8 +236,3 @@ class Zygote:
         except subprocess.TimeoutExpired:
             self._process.kill()  # the zygote dies with it, and all runs with the zygote
             self._process.wait()
-
-
-def _longest(limits: Limits) -> int:
-    """Bytes of an answer at the most: what is read of a run, where JSON escapes each byte of it."""
-    return 6 * (2 * int(limits.output_kib * KIB) + 4 * MIB)

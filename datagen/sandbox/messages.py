@@ -23,22 +23,17 @@ def encoded(message: object) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-def send(channel: socket.socket, message: object) -> None:
-    """Send what the sandbox has to say, which no text in it may prevent: JSON has an escape for each surrogate."""
-    body = json.dumps(message).encode("ascii")
-    channel.sendall(_LENGTH.pack(len(body)) + body)
-
-
-def receive(channel: socket.socket, most: int = 6 * LONGEST) -> Any:
+def receive(channel: socket.socket, most: int = LONGEST) -> Any:
     """The next message. Raises EOFError where the other side is gone, ValueError where the message is longer than
-    ``most`` bytes (JSON may write six for one) or no JSON."""
-    (length,) = _LENGTH.unpack(_exactly(channel, _LENGTH.size))
+    ``most`` bytes or no JSON."""
+    (length,) = _LENGTH.unpack(exactly(channel, _LENGTH.size))
     if length > most:
         raise ValueError(f"a message of {length} bytes, and {most} is the most")
-    return json.loads(_exactly(channel, length))
+    return json.loads(exactly(channel, length))
 
 
-def _exactly(channel: socket.socket, count: int) -> bytes:
+def exactly(channel: socket.socket, count: int) -> bytes:
+    """The next ``count`` bytes. Raises EOFError where the other side is gone."""
     parts = bytearray()
     while len(parts) < count:
         more = channel.recv(min(count - len(parts), 1 << 20))

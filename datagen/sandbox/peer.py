@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -20,7 +19,7 @@ class Peer:
     an object whose calls, attributes and operators are asked for (``theirs``).
     """
 
-    def __init__(self, channel: socket.socket, side: int) -> None:
+    def __init__(self, side: int) -> None:
         self.side = side
         #: Whether built-in functions are told by their names: tests may give the program ``len``, not the reverse.
         self.tells_builtins = side == 0
@@ -32,7 +31,8 @@ class Peer:
         self.theirs: dict[int, Callable[[], Any]] = {}
         self.their_numbers: dict[int, int] = {}
         self.shapes: dict[type, describing.Shape] = {}
-        self._channel = channel
+        #: To the other side.
+        self.channel: Any = None
         self._gone: list[int] = []
         self._last = 0
         self._turn = threading.RLock()
@@ -74,12 +74,12 @@ class Peer:
         changed.clear()
         gone, self._gone = self._gone, []
         wire.send(
-            self._channel,
+            self.channel,
             [verb, atom, slots, encoder.nodes, changes, self.shared.dropped(), gone, self.beside()],
         )
 
     def hear(self) -> tuple[str, Any, list[Any]]:
-        message = wire.receive(self._channel)
+        message = wire.receive(self.channel)
         if type(message) is not list or len(message) != 8:
             raise Malformed("no message")
         verb, atom, slots, nodes, _, dropped, gone, beside = message

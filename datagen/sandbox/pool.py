@@ -14,7 +14,7 @@ from typing import Self
 from ...pipelines.errors import SandboxDied, SandboxError
 from .failures import DidNotStart, NotIsolated, NotReady, RunLost
 from .isolation import HOW_TO_ALLOW, Worker, start, start_as
-from .jobs import Job
+from .jobs import Job, Request
 from .launching import Isolation, installed_packages
 from .limits import MIB, Limits
 from .results import Result, Status
@@ -74,8 +74,8 @@ class Sandbox:
 
     def _carry_out(self, job: Job, limits: Limits) -> Result:
         try:
-            request = job.message(limits, shared_process=self._shared_process)
-            if len(job.stdin.encode()) > limits.scratch_mib * MIB:
+            request = job.request(shared_process=self._shared_process)
+            if len(request.stdin) > limits.scratch_mib * MIB:
                 raise ValueError(f"its input is longer than the {limits.scratch_mib} MiB that its /tmp holds")
         except (ValueError, RecursionError) as error:
             return Result(Status.REFUSED, f"the job cannot be sent into the sandbox: {error}")
@@ -84,7 +84,7 @@ class Sandbox:
         except RunLost as error:
             raise SandboxDied(f"the sandbox failed twice, and what it ran was not judged: {error}") from error
 
-    def _once_more(self, request: bytes, limits: Limits) -> Result:
+    def _once_more(self, request: Request, limits: Limits) -> Result:
         """The result of a run, or of a second one where the first shows nothing of the program.
 
         The first was lost with the sandbox, or was ended by a SIGKILL that nobody is known to have sent. The program may
@@ -100,7 +100,7 @@ class Sandbox:
             return second
         return self._run(request, limits) if first.unexplained else first
 
-    def _run(self, request: bytes, limits: Limits) -> Result:
+    def _run(self, request: Request, limits: Limits) -> Result:
         """One run, on a worker that has nothing else to do. Raises RunLost; that worker is then used no more."""
         worker = self._taken()
         try:

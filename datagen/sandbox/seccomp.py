@@ -1,4 +1,4 @@
-"""A seccomp filter: the system calls of the worker and of all that it starts, for good.
+"""Seccomp filters: which system calls runs are refused, for good.
 
 Refused calls fail with EPERM and the program goes on, so that libraries which merely probe (io_uring,
 memfd_create) fall back to something else. ``clone3`` and calls newer than we know fail with ENOSYS: the
@@ -10,10 +10,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import struct
-from functools import cache
+from collections.abc import Iterable, Sequence
 
 from .denied_calls import DENIED, LAST_KNOWN
 from .syscalls import (
+    CLONE,
     CLONE3,
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -50,12 +51,15 @@ AF_UNIX = 1
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 SECCOMP_MODE_FILTER = 2
 
-INSTRUCTION_BYTES = 8
 Instruction = tuple[int, int, int, int]
 
 
-def filter_program() -> list[Instruction]:
-    """The filter for this machine, as (code, jump if true, jump if false, constant).
+#: What makes namespaces and folders for runs, and is refused to runs alone.
+MAKING = ("mount", "mount_setattr")
+
+
+def general() -> list[Instruction]:
+    """What the process that waits is refused, and all that it starts, as (code, jump if true, jump if false, constant).
 
     Raises OSError on a machine whose calls are not known.
     """
@@ -72,18 +76,30 @@ def filter_program() -> list[Instruction]:
         (RETURN, 0, 0, UNKNOWN),
         (JUMP_EQUAL, 0, 1, CLONE3),
         (RETURN, 0, 0, UNKNOWN),
+        *_refused(name for name in DENIED if name not in MAKING),
     ]
-    for numbers in DENIED.values():
-        number = number_here(numbers)
-        if number is not None:
-            program += [(JUMP_EQUAL, 0, 1, number), (RETURN, 0, 0, DENY)]
-    program += _where((56, 220), 0, [(JUMP_ANY_BIT, 0, 1, NAMESPACE_FLAGS), (RETURN, 0, 0, DENY)])
     for socket in ((41, 198), (53, 199)):  # socket, socketpair
         program += _where(socket, 0, [(JUMP_EQUAL, 1, 0, AF_UNIX), (RETURN, 0, 0, DENY)])
     program += _where((302, 261), 0, [(JUMP_EQUAL, 1, 0, 0), (RETURN, 0, 0, DENY)])  # prlimit64 of others
     for request in (TIOCSTI, TIOCLINUX):
         program += _where((16, 29), 1, [(JUMP_EQUAL, 0, 1, request), (RETURN, 0, 0, DENY)])  # ioctl
     return [*program, (RETURN, 0, 0, ALLOW)]
+
+
+def of_runs() -> list[Instruction]:
+    """What a run is refused beyond it. A short filter: the kernel tries out every call on each new one."""
+    return [
+        (LOAD, 0, 0, NUMBER),
+        *_refused(MAKING),
+        *_where(CLONE, 0, [(JUMP_ANY_BIT, 0, 1, NAMESPACE_FLAGS), (RETURN, 0, 0, DENY)]),
+        (RETURN, 0, 0, ALLOW),
+    ]
+
+
+def _refused(names: Iterable[str]) -> list[Instruction]:
+    numbers = (number_here(DENIED[name]) for name in names)
+    refused = [[(JUMP_EQUAL, 0, 1, number), (RETURN, 0, 0, DENY)] for number in numbers if number is not None]
+    return [instruction for pair in refused for instruction in pair]
 
 
 def _where(numbers: tuple[int, int], argument: int, verdict: list[Instruction]) -> list[Instruction]:
@@ -98,15 +114,15 @@ def _where(numbers: tuple[int, int], argument: int, verdict: list[Instruction]) 
     ]
 
 
-@cache
-def encoded() -> bytes:
-    """The filter as the kernel reads it."""
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in filter_program())
+class Filter:
+    """A filter as the kernel reads it."""
 
+    def __init__(self, program: Sequence[Instruction]) -> None:
+        code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+        self._code = ctypes.create_string_buffer(code, len(code))  # the header points to it
+        self._header = struct.pack("@HP", len(program), ctypes.addressof(self._code))
 
-def install() -> None:
-    """Filter this process's calls. Needs no_new_privs. Raises OSError where the kernel has no seccomp."""
-    code = encoded()
-    buffer = ctypes.create_string_buffer(code, len(code))
-    header = struct.pack("@HP", len(code) // INSTRUCTION_BYTES, ctypes.addressof(buffer))
-    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header)
+    def install(self) -> None:
+        """Filter this process's calls, beside what filters them already. Needs no_new_privs. Raises OSError where the
+        kernel has no seccomp."""
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, self._header)

@@ -6,9 +6,7 @@ import io
 import logging
 import os
 import random
-import socket
 import sys
-import types
 import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -21,8 +19,8 @@ _PID, _EXIT = os.getpid, os._exit
 
 
 class Subject(Peer):
-    def __init__(self, channel: socket.socket) -> None:
-        super().__init__(channel, 1)
+    def __init__(self) -> None:
+        super().__init__(1)
         self.space: dict[str, Any] = {}
         self.count: Any = None
         self._printed = _Printed("stdout"), _Printed("stderr")
@@ -30,11 +28,11 @@ class Subject(Peer):
         self._logged: list[Any] = []
         self._patched: dict[tuple[str, str], Any] = {}
         self._watched: dict[str, Any] = {}
-        warnings.simplefilter("always")
-        warnings.showwarning = self._warn  # type: ignore[assignment]
 
     def serve(self) -> NoReturn:
-        """Until the judge has heard enough."""
+        """Answer the judge, until it is gone: raises EOFError, or OSError."""
+        warnings.simplefilter("always")
+        warnings.showwarning = self._warn  # type: ignore[assignment]
         me = _PID()
         while True:
             verb, atom, values = self.hear()
@@ -185,13 +183,3 @@ class _Printed:
         except (OSError, ValueError):  # the program closed it
             return ""
         return text
-
-
-def serve(descriptor: int) -> NoReturn:
-    """Answer at this socket until the other side is gone."""
-    channel = socket.socket(fileno=descriptor)
-    sys.modules.setdefault("program", types.ModuleType("program"))
-    try:
-        Subject(channel).serve()
-    except (EOFError, OSError):
-        _EXIT(0)

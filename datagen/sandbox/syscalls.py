@@ -30,10 +30,16 @@ PR_SET_SECCOMP = 22
 PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+PR_GET_TID_ADDRESS = 40
+
+CLONE_CHILD_CLEARTID = 0x00200000
+CLONE_CHILD_SETTID = 0x01000000
+_SIGNAL_AT_END = 17  # SIGCHLD
 
 #: Numbers of calls that are older than the unification of 2019: (x86-64, 64-bit ARM).
 PIVOT_ROOT = (155, 41)
 CAPSET = (126, 91)
+CLONE = (56, 220)
 #: The same on every architecture.
 CLONE3 = 435
 MOUNT_SETATTR = 442
@@ -136,11 +142,29 @@ def drop_capabilities() -> None:
     call("capset", number, header, bytes(24))
 
 
-def fork_into(namespaces: int) -> int:
-    """Like ``os.fork``, with the child in fresh namespaces of its own. Only for a process of one thread."""
-    signal_at_end = 17  # SIGCHLD
-    arguments = struct.pack("=11Q", namespaces, 0, 0, 0, signal_at_end, 0, 0, 0, 0, 0, 0)
-    pid = _holding.syscall(ctypes.c_long(CLONE3), arguments, ctypes.c_size_t(len(arguments)))
-    if pid == 0:
+def fork(namespaces: int = 0, *, handlers: bool = False) -> int:
+    """Like ``os.fork``, with the child in fresh namespaces of its own. Only for a process of one thread.
+
+    What ``os.fork`` does beside it is for processes of several threads, and costs more than the rest: the child
+    starts with the locks and the random numbers of this one. ``handlers``: let the interpreter and modules that asked for
+    it put themselves right in the child.
+    """
+    flags, number, places = _clone_call()
+    pid = _holding.syscall(number, ctypes.c_ulong(flags | namespaces), None, None, *places)
+    if pid == 0 and handlers:
         ctypes.pythonapi.PyOS_AfterFork_Child()
-    return _checked(pid, "clone3")
+    return _checked(pid, "clone")
+
+
+@cache
+def _clone_call() -> tuple[int, ctypes.c_long, list[ctypes.c_void_p | None]]:
+    """The flags of a fork, the number of the call, and its last two arguments, of which one is where the C library
+    keeps the id of this thread: the kernel is to write the child's there, as in the C library's own fork."""
+    number, address = number_here(CLONE), ctypes.c_void_p()
+    assert number is not None
+    try:
+        prctl(PR_GET_TID_ADDRESS, ctypes.addressof(address))
+    except OSError:  # a kernel that does not tell
+        return _SIGNAL_AT_END, ctypes.c_long(number), [None, None]
+    places = [address, None] if number == CLONE[0] else [None, address]
+    return _SIGNAL_AT_END | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID, ctypes.c_long(number), places

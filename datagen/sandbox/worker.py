@@ -1,4 +1,7 @@
-"""The process in which untrusted code runs: gives up what it could do harm with, then does the job."""
+"""The processes of a run: the first, which is the judge or waits for the one that runs untrusted code, and that one.
+
+What the kernel is to hold a process to is given up here, before anything of the run is read.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,27 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import landlock, seccomp, syscalls
+from . import namespaces, root, seccomp, syscalls
+from .landlock import Rules
 from .limits import KIB, MIB, Limits
-from .messages import receive
+from .messages import exactly, receive
+from .seccomp import Filter
+
+if TYPE_CHECKING:
+    from .harness import Ready
 
 ENVIRONMENT = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
+#: Descriptors of a run's first process, in the order in which they are sent: where the result is told, where the job
+#: comes, the two ends of the judge's conversation with the program, and what becomes the standard streams.
+ENDS = REPORT, ORDERS, ASKING, ANSWERING, STDIN, STDOUT, STDERR = [*range(3, 10)]
+#: Bytes before a job: what a report must hold to be believed.
+TOKEN = 32
+#: Characters of the reason why a run could not be started.
+LONGEST = 500
+_ALL = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +44,9 @@ class Place:
     making those takes, to be given up. ``user``: the id that they run under,
     inside; ``separate``: no process of ours has that id. ``readable``: paths that they may read where there
     is no root of their own. ``landlock``: the kernel's ABI, 0 for none. ``packages``: added to ``sys.path``.
+    ``foreign``: modules of others are loaded, which may have to be told of a fork. The rest is what
+    :meth:`prepared` makes. ``files`` and ``calls``: what runs may do with files and of the kernel, None where it holds them to
+    nothing. ``path``: where modules are found.
     """
 
     isolated: bool
@@ -38,77 +57,162 @@ class Place:
     landlock: int
     seccomp: bool
     packages: Sequence[str]
+    foreign: bool
+    files: Rules | None = None
+    calls: Filter | None = None
+    path: Sequence[str] = ()
+    ready: Ready | None = None
+
+    def prepared(self) -> Place:
+        """With all that is the same for each run, and with this process's own calls filtered. Raises OSError."""
+        from . import harness
+
+        files = calls = None
+        if self.landlock:
+            readable = ["/"] if self.isolated else [*self.readable, "/dev"]
+            files = Rules(readable, ["/dev/null", "/dev/zero", "/dev/full"], self.landlock)
+        if self.seccomp:
+            syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+            Filter(seccomp.general()).install()
+            calls = Filter(seccomp.of_runs())
+        path = [*(path for path in sys.path if path), *self.packages]
+        if not self.foreign:
+            harness.seed_beforehand(0)  # where runs start, unless their jobs say otherwise
+        return replace(self, files=files, calls=calls, path=path, ready=harness.Ready())
+
+    def fork(self) -> int:
+        return os.fork() if self.foreign else syscalls.fork()
 
 
-#: Descriptors beside the standard streams: where the result is told, and where the job comes.
-REPORT, ORDERS = 3, 4
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a run's first process needs to know. ``bounds``: (which, (soft, hard)), by which the kernel is to hold each process."""
+
+    limits: Limits
+    judged: bool
+    bounds: Sequence[tuple[int, tuple[int, int]]]
+
+    @classmethod
+    def of(cls, limits: Limits, place: Place, *, judged: bool) -> Start:
+        return cls(limits, judged, _bounds(limits, place, 1 if judged else 0))
 
 
-def work(head: Mapping[str, Any], limits: Limits, place: Place, scratch: str, token: str) -> NoReturn:
-    """Standard input, output and error, :data:`REPORT` and :data:`ORDERS` are in place.
+def begin(start: Start, place: Place, scratch: str) -> NoReturn:
+    """Be the first process of a run: its descriptors from :data:`REPORT` on are there, in new namespaces where there are any.
 
-    Where the run is judged, this process becomes the judge, and starts the program's before it knows a word of the tests.
+    A judged run's becomes the judge, and starts the program's process before a word of the tests is read. Any other only
+    waits for the process of the program, so that this is never process 1, whose signals behave otherwise.
     """
-    from . import harness
-
     try:
+        os.setsid()
+        for number, end in enumerate((STDIN, STDOUT, STDERR)):
+            os.dup2(end, number)
+        if place.capable:
+            root.enter_run(start.limits.scratch_mib, place.user, place.packages)
+        elif not place.isolated:
+            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, namespaces.KILL_SIGNAL)
         os.chdir(scratch)
-        confine(limits, place, scratch, judged=head["judged"])
-        path = [path for path in sys.path if path]
-        subject = _start_subject(scratch, path, place) if head["judged"] else None
+        if start.judged:
+            syscalls.prctl(
+                syscalls.PR_SET_DUMPABLE, 0
+            )  # the program's process can neither look into it nor trace it
+            confine(start.bounds, place, scratch)
+            os.closerange(STDIN, _ALL)
+        process = place.fork()
+        if process == 0:
+            os.setsid()
+            if not start.judged:
+                confine(start.bounds, place, scratch)
+            elif not place.isolated:
+                syscalls.prctl(syscalls.PR_SET_PDEATHSIG, namespaces.KILL_SIGNAL)
+            syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
     except BaseException as error:  # nothing of the program has run yet
-        lost = {"token": token, "lost": f"the run's worker: {type(error).__name__}: {error}"}
-        os.write(REPORT, json.dumps(lost).encode())
-        os._exit(0)
-    try:
-        with socket.socket(fileno=ORDERS) as orders:
-            job = receive(orders)
-        _write_files(job["files"])
-        if job["kind"] == "command":
-            _become(job["argv"])
-        if subject is not None:
-            # What the program writes into its folder must not be importable here.
-            sys.path[:] = [*path, *place.packages]
-            harness.judge(job, *subject, REPORT, token)
-        sys.path[:] = [scratch, *path, *place.packages]
-        harness.carry_out(job, REPORT, token)
-    except BaseException as error:
-        os.write(2, f"the sandbox could not start the run: {type(error).__name__}: {error}\n".encode())
-    os._exit(111)
-
-
-def _start_subject(scratch: str, path: Sequence[str], place: Place) -> tuple[int, socket.socket]:
-    """The program's process, and the socket by which it answers. It can neither look into this process nor trace it."""
-    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-    ours, theirs = socket.socketpair()
-    process = os.fork()
+        _tell({"lost": f"the run's worker: {type(error).__name__}: {error}"[:LONGEST]})
     if process:
-        theirs.close()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        (_judge if start.judged else _wait)(process, place)
+    (_answer if start.judged else _work)(place, scratch)
+
+
+def _judge(process: int, place: Place) -> NoReturn:
+    """Judge the program in that process."""
+    assert place.ready is not None
+    try:
+        os.close(ANSWERING)
         nothing = os.open("/dev/null", os.O_RDONLY)
         os.dup2(nothing, 0)
         os.close(nothing)
-        return process, ours
-    try:
-        os.setsid()
-        os.dup2(theirs.fileno(), REPORT, inheritable=False)
-        os.closerange(ORDERS, 1 << 16)
-        ours.detach()
-        theirs.detach()
-        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
-        sys.path[:] = [scratch, *path, *place.packages]
-        from . import harness
+        # What the program writes into its folder must not be importable here.
+        sys.path[:] = place.path
+        job, token = _job()
+        place.ready.judge(job, process, _socket(ASKING), REPORT, token)
+    except BaseException as error:
+        _give_up(error)
 
-        harness.answer(REPORT)
+
+def _answer(place: Place, scratch: str) -> NoReturn:
+    """Answer what the judge asks of the program."""
+    assert place.ready is not None
+    try:
+        os.dup2(ANSWERING, REPORT, inheritable=False)
+        os.closerange(ORDERS, _ALL)
+        sys.path[:] = [scratch, *place.path]
+        place.ready.answer(_socket(REPORT))
     finally:
         os._exit(111)
 
 
-def confine(limits: Limits, place: Place, scratch: str, *, judged: bool = False) -> None:
+def _work(place: Place, scratch: str) -> NoReturn:
+    """Run the program, and its tests if there are any, in this process."""
+    from . import harness
+
+    try:
+        os.closerange(ASKING, _ALL)
+        job, token = _job()
+        if job["kind"] == "command":
+            _become(job["argv"])
+        sys.path[:] = [scratch, *place.path]
+        harness.carry_out(job, REPORT, token)
+    except BaseException as error:
+        _give_up(error)
+
+
+def _wait(process: int, place: Place) -> NoReturn:
+    """Tell how the process of the program ended."""
+    os.closerange(0, ORDERS)
+    os.closerange(ASKING, _ALL)
+    _, status = os.waitpid(process, 0)
+    _tell({"ended": status})
+
+
+def _tell(what: Mapping[str, Any]) -> NoReturn:
+    """Say this, which is the last."""
+    os.write(ORDERS, f"{json.dumps(what)}\n".encode())
+    os._exit(0)
+
+
+def _job() -> tuple[Mapping[str, Any], str]:
+    """What is to be done, and the token of its report. Its files are then there."""
+    with _socket(ORDERS) as orders:
+        token = exactly(orders, TOKEN).decode()
+        job = receive(orders)
+    _write_files(job["files"])
+    return job, token
+
+
+def _give_up(error: BaseException) -> NoReturn:
+    os.write(2, f"the sandbox could not start the run: {type(error).__name__}: {error}\n".encode())
+    os._exit(111)
+
+
+def _socket(descriptor: int) -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
+
+
+def confine(bounds: Sequence[tuple[int, tuple[int, int]]], place: Place, scratch: str) -> None:
     """Limits, no privileges, no files but its own, few system calls; none of it can be undone."""
-    set_environment(scratch)
     os.umask(0o077)
-    _limit(limits, place, 1 if judged else 0)
+    for name, bound in bounds:
+        resource.setrlimit(name, bound)
     _first_to_end()
     if place.separate:
         os.setresgid(place.user, place.user, place.user)
@@ -116,22 +220,18 @@ def confine(limits: Limits, place: Place, scratch: str, *, judged: bool = False)
     syscalls.drop_capabilities()
     if not place.isolated:
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which undoes it
-    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-    if place.landlock:
-        readable = ["/"] if place.isolated else [*place.readable, "/dev"]
-        landlock.restrict(readable, [scratch, "/dev/null", "/dev/zero", "/dev/full"], place.landlock)
-    if place.seccomp:
-        seccomp.install()
+    if place.files is not None:
+        place.files.restrict(scratch)
+    if place.calls is not None:
+        place.calls.install()
 
 
 def set_environment(scratch: str) -> None:
     """Seven variables, none of them the user's."""
     paths = dict.fromkeys([os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"])
-    wanted = {**ENVIRONMENT, "HOME": scratch, "TMPDIR": scratch, "PATH": ":".join(paths)}
-    if os.environ != wanted:  # which it is where the waiting process has it so
-        os.environ.clear()
-        os.environ.update(wanted)
+    os.environ.clear()
+    os.environ.update({**ENVIRONMENT, "HOME": scratch, "TMPDIR": scratch, "PATH": ":".join(paths)})
 
 
 def _first_to_end() -> None:
@@ -142,22 +242,23 @@ def _first_to_end() -> None:
         os.close(descriptor)
 
 
-def _limit(limits: Limits, place: Place, judges: int) -> None:
-    def both(name: int, soft: float, hard: float | None = None) -> None:
-        resource.setrlimit(name, (math.ceil(soft), math.ceil(soft if hard is None else hard)))
-
-    both(resource.RLIMIT_AS, limits.memory_mib * MIB)
-    both(resource.RLIMIT_CPU, limits.cpu_seconds, math.ceil(limits.cpu_seconds) + 1)
-    both(resource.RLIMIT_FSIZE, limits.file_mib * MIB)
-    both(resource.RLIMIT_NOFILE, limits.open_files)
-    both(resource.RLIMIT_CORE, 0)
-    both(resource.RLIMIT_MEMLOCK, 0)
-    both(resource.RLIMIT_MSGQUEUE, 0)
-    both(resource.RLIMIT_STACK, 8 * MIB)
-    both(resource.RLIMIT_SIGPENDING, 4 * KIB)
+def _bounds(limits: Limits, place: Place, judges: int) -> list[tuple[int, tuple[int, int]]]:
+    cpu = math.ceil(limits.cpu_seconds)
+    found = {
+        resource.RLIMIT_AS: limits.memory_mib * MIB,
+        resource.RLIMIT_FSIZE: limits.file_mib * MIB,
+        resource.RLIMIT_NOFILE: limits.open_files,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
+        resource.RLIMIT_STACK: 8 * MIB,
+        resource.RLIMIT_SIGPENDING: 4 * KIB,
+    }
     if place.isolated:
-        # Counted in each user namespace since Linux 5.14; ours are the launcher, the zygote and pid 1.
-        both(resource.RLIMIT_NPROC, limits.processes + judges + (0 if place.separate else 3))
+        # Counted in each user namespace since Linux 5.14; ours are the launcher, the zygote and the first process.
+        found[resource.RLIMIT_NPROC] = limits.processes + (judges if place.separate else 3)
+    both = [(name, (math.ceil(value), math.ceil(value))) for name, value in found.items()]
+    return [*both, (resource.RLIMIT_CPU, (cpu, cpu + 1))]
 
 
 def _write_files(files: Mapping[str, str]) -> None:

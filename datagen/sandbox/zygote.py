@@ -7,31 +7,40 @@ gone with all it did when it ends: nothing that a run changes can reach the next
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import importlib
+import json
 import os
-import select
 import shutil
 import signal
 import socket
+import struct
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from . import harness, landlock, namespaces, processes, root, seccomp, supervisor, syscalls
+from . import harness, landlock, namespaces, processes, root, supervisor, syscalls
 from .limits import Limits
-from .messages import receive, send
-from .worker import Place, set_environment
+from .supervisor import Cause, Fate, Supervisor
+from .worker import ENDS, Place, Start, begin, set_environment
 
 #: What tests and programs import most. Held by the zygote, so that they cost a run nothing.
 COMMON = (
     "abc", "array", "base64", "bisect", "calendar", "cmath", "codeop", "collections", "contextlib", "copy", "csv",
-    "dataclasses", "datetime", "decimal", "difflib", "doctest", "enum", "fractions", "functools", "hashlib", "heapq",
+    "dataclasses", "datetime", "decimal", "difflib", "doctest", "enum", "fractions", "functools", "heapq",
     "inspect", "io", "itertools", "json", "math", "numbers", "operator", "os", "pathlib", "pdb", "pickle", "pprint",
     "queue", "random", "re", "readline", "statistics", "string", "struct", "sys", "tempfile", "textwrap", "threading",
-    "time", "traceback", "types", "typing", "unittest", "uuid", "warnings", "weakref",
+    "time", "traceback", "types", "typing", "unittest", "warnings", "weakref",
 )  # fmt: skip
+
+#: Bytes of a run's head, and characters of the reason why this one is not ready, at the most.
+HEAD, LONGEST = 4096, 10_000
+#: A run's descriptors as they are sent with its head, and room for them.
+_SENT = struct.pack(f"{len(ENDS)}i", *ENDS)
+_ROOM = socket.CMSG_SPACE(len(_SENT))
 
 
 def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
@@ -40,7 +49,7 @@ def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
     ``settings``: ``way`` (of isolation), ``readable`` (paths of the interpreter and packages) and ``packages``
     (added to ``sys.path`` in runs), ``preload`` (modules to import beforehand), ``scratch`` (the folder to work in).
     """
-    channel = socket.socket(fileno=descriptor)
+    channel = _out_of_the_way(descriptor)
     os.umask(0o022)
     place: Place | None = None
     try:
@@ -54,20 +63,30 @@ def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
         for name in settings["preload"]:
             importlib.import_module(name)
         del sys.path[len(sys.path) - len(place.packages) :]
+        place = place.prepared()
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}"
-        send(channel, {"ready": False, "reason": reason, "placed": place is not None})
+        channel.send(
+            json.dumps({"ready": False, "reason": reason[:LONGEST], "placed": place is not None}).encode()
+        )
         os._exit(1)
     told = {"landlock": place.landlock, "seccomp": place.seccomp, "separate": place.separate}
-    send(channel, {"ready": True, "isolated": place.isolated, **told})
-    if settings["way"] == "bubblewrap":
-        _wait(channel, select.POLLIN)
-        _first_process(place, root.SCRATCH, channel)
+    channel.send(json.dumps({"ready": True, "isolated": place.isolated, **told}).encode())
+    os.closerange(ENDS[0], ENDS[-1] + 1)
     gc.collect()
     gc.freeze()
-    while True:
-        _wait(channel, select.POLLIN)
-        _run(place, channel, settings["scratch"])
+    _serve(place, channel, settings["scratch"], once=settings["way"] == "bubblewrap")
+    processes.kill_below(os.getpid())
+    os._exit(0)
+
+
+def _out_of_the_way(descriptor: int) -> socket.socket:
+    """The socket at another number, so that a run's descriptors find theirs free whatever else is opened here."""
+    moved = socket.socket(fileno=fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, ENDS[-1] + 1))
+    os.close(descriptor)
+    for number in ENDS:
+        os.dup2(0, number)
+    return moved
 
 
 def _isolate(settings: Mapping[str, Any]) -> Place:
@@ -86,12 +105,11 @@ def _isolate(settings: Mapping[str, Any]) -> Place:
     user = namespaces.SEPARATE_USER if separate else 0
     root.enter(settings["readable"], user)
     syscalls.set_hostname("sandbox")
-    syscalls.last_capability()  # these two are worked out once, for all runs
-    seccomp.encoded()
     syscalls.bound_capabilities()  # takes none that this process has
     set_environment(root.SCRATCH)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-    return Place(True, True, user, separate, (), landlock.abi(), True, tuple(settings["packages"]))
+    foreign = bool(settings["preload"])
+    return Place(True, True, user, separate, (), landlock.abi(), True, tuple(settings["packages"]), foreign)
 
 
 def _in_the_open(settings: Mapping[str, Any]) -> Place:
@@ -104,8 +122,8 @@ def _in_the_open(settings: Mapping[str, Any]) -> Place:
     if separate:
         os.setgroups([])
         _try_as_nobody([*settings["readable"], os.path.dirname(os.__file__)])
-    user = namespaces.NOBODY if separate else os.getuid()
-    return Place(False, False, user, separate, readable, landlock.abi(), filtered, packages)
+    user, foreign = namespaces.NOBODY if separate else os.getuid(), bool(settings["preload"])
+    return Place(False, False, user, separate, readable, landlock.abi(), filtered, packages, foreign)
 
 
 def _try_as_nobody(readable: Sequence[str]) -> None:
@@ -133,65 +151,72 @@ def _try_as_nobody(readable: Sequence[str]) -> None:
 
 def _within_bubblewrap(settings: Mapping[str, Any]) -> Place:
     """Namespaces are there, and no capability. Serves one run: there can be no fresh ones for another."""
-    packages = tuple(settings["packages"])
-    return Place(True, False, os.getuid(), False, (), landlock.abi(), True, packages)
+    packages, foreign = tuple(settings["packages"]), bool(settings["preload"])
+    set_environment(root.SCRATCH)
+    return Place(True, False, os.getuid(), False, (), landlock.abi(), True, packages, foreign)
 
 
 WAYS = {"namespaces": _isolate, "bubblewrap": _within_bubblewrap, "unsafe": _in_the_open}
 
 
-def _wait(channel: socket.socket, event: int, process: int | None = None) -> None:
-    """Until something comes, or the process ends. Ends this one where nobody is at the other side any more."""
-    poll = select.poll()
-    poll.register(channel, event)
-    if process is not None:
-        poll.register(process, select.POLLIN)
+def _serve(place: Place, channel: socket.socket, folder: str, *, once: bool) -> None:
+    """Carry out runs, one at a time, until nobody is at the other side any more.
+
+    ``folder``: where each gets one of its own, without isolation. ``once``: one run alone. What comes here is a run's limits and
+    the descriptors that it has in there. What it is to do goes to its first process, and what it says to the other side:
+    no run's text is ever in this process, of which later runs are copies.
+    """
     while True:
-        found = dict(poll.poll())
-        if found.get(channel.fileno(), 0) & (select.POLLHUP | select.POLLERR):
-            processes.kill_below(os.getpid())
-            os._exit(0)
-        if found:
+        try:
+            head, sent, _, _ = channel.recvmsg(HEAD, _ROOM, socket.MSG_CMSG_CLOEXEC)
+            if not head:
+                return
+            if head == supervisor.END:  # of a run that has ended of itself
+                continue
+            channel.send(_run(place, channel, folder, head, sent).encoded())
+        except (EOFError, ConnectionError):
+            return
+        if once:
             return
 
 
-def _run(place: Place, channel: socket.socket, folder: str) -> None:
-    """One run in a process of its own. Returns when nothing of it is left.
-
-    ``folder``: where it gets one of its own, without isolation. That process alone reads what is asked and sends what came of it: no run's text is ever in the memory
-    that later runs are copies of.
-    """
-    scratch = root.SCRATCH if place.isolated else tempfile.mkdtemp(dir=folder)
-    if place.separate and not place.isolated:
-        os.chown(scratch, place.user, place.user)
-    first = syscalls.fork_into(namespaces.RUN_FLAGS) if place.isolated else os.fork()
-    if first == 0:
-        _first_process(place, scratch, channel)
-    ending = os.pidfd_open(first)
-    _wait(channel, 0, ending)
-    os.close(ending)
-    _, status = os.waitpid(first, 0)
-    if not place.isolated:
-        processes.kill_below(os.getpid())
-        shutil.rmtree(scratch, ignore_errors=True)
-    if status != 0:
-        send(channel, {"lost": "the run's supervisor was killed"})
-
-
-def _first_process(place: Place, scratch: str, channel: socket.socket) -> NoReturn:
+def _run(place: Place, channel: socket.socket, folder: str, head: bytes, sent: Sequence[Any]) -> Fate:
+    """What became of one run, of which nothing is left."""
+    scratch = root.SCRATCH
     try:
-        head = receive(channel)
-        limits = Limits(**head["limits"])
-        if place.capable:
-            root.enter_run(limits.scratch_mib, place.user, place.packages)
-        elif not place.isolated:
-            syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, namespaces.KILL_SIGNAL)
-        result = supervisor.supervise(head, channel, limits, place, scratch)
-    except (EOFError, ConnectionError):
-        os._exit(0)
-    except BaseException as error:
-        result = {"lost": f"the run's supervisor: {type(error).__name__}: {error}"}
-    with contextlib.suppress(OSError):
-        send(channel, result)
-    os._exit(0)
+        start = _read(head, place)
+        if [data for _, _, data in sent] != [_SENT]:
+            raise OSError("the run's descriptors did not come, or not to their places")
+        if not place.isolated:
+            scratch = tempfile.mkdtemp(dir=folder)
+            set_environment(scratch)
+            if place.separate:
+                os.chown(scratch, place.user, place.user)
+        started = time.monotonic()
+        flags = namespaces.RUN_FLAGS if place.capable else 0
+        first = syscalls.fork(flags, handlers=place.foreign)
+    except OSError as error:
+        return Fate(Cause.LOST, why=f"{type(error).__name__}: {error}")
+    if first == 0:
+        begin(start, place, scratch)
+    os.closerange(ENDS[0], ENDS[-1] + 1)
+    try:
+        return Supervisor(
+            first, start.limits, judged=start.judged, isolated=place.isolated, started=started
+        ).fate(channel)
+    finally:
+        if not place.isolated:
+            processes.kill_below(os.getpid())
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+#: By their heads, as most runs have the same.
+_starts: dict[bytes, Start] = {}
+
+
+def _read(head: bytes, place: Place) -> Start:
+    if head not in _starts:
+        told = json.loads(head)
+        _starts.clear()
+        _starts[head] = Start.of(Limits(**told["limits"]), place, judged=told["judged"])
+    return _starts[head]

@@ -70,7 +70,7 @@ def test_verdicts(box: Sandbox) -> None:
     assert box.run_now(RunScript("import os; print(os.listdir('.'))")).stdout == "[]\n"
 
 
-#: In here process 1 and the supervisor show in /proc, and there is a terminal device; both are bubblewrap's.
+#: In here process 1 and what waits for the program show in /proc, and there is a terminal device; both are bubblewrap's.
 SHOWN = {"descriptors of process 1", "command lines of others", "type into a terminal", "sysctl"}
 
 

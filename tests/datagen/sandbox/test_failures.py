@@ -26,9 +26,8 @@ from gristmill.datagen.sandbox.results import Result, Status
 from gristmill.pipelines.errors import SandboxDied, SandboxError
 
 LIMITS = Limits(wall_seconds=10, cpu_seconds=1, memory_mib=256)
-#: From the outermost to the innermost: each started the next.
-#: The worker is the judge, and the subject runs the program.
-LAUNCHER, ZYGOTE, SUPERVISOR, WORKER, SUBJECT = range(5)
+#: From the outermost to the innermost: each started the next. The subject runs the program.
+LAUNCHER, ZYGOTE, JUDGE, SUBJECT = range(4)
 #: Right, and long enough to be hit.
 SLOW = RunTests("import time\ntime.sleep(0.4)\ndef f(x): return x + 1", "assert f(1) == 2")
 
@@ -42,7 +41,7 @@ def box() -> Iterator[Sandbox]:
 
 
 def line(box: Sandbox) -> list[psutil.Process]:
-    """The processes of a box with one worker: launcher, zygote, and of a run its supervisor, judge and program."""
+    """The processes of a box with one worker: launcher, zygote, and of a run its judge and its program."""
     found: list[psutil.Process] = []
     with contextlib.suppress(psutil.NoSuchProcess, IndexError):
         found.append(psutil.Process(box._zygotes[0].pid))
@@ -56,7 +55,7 @@ def kill(box: Sandbox, level: int, *, but: int = 0) -> int:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         found = line(box)
-        if len(found) > max(level, WORKER) and found[level].pid != but:
+        if len(found) > max(level, JUDGE) and found[level].pid != but:
             time.sleep(0.1)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(found[level].pid, signal.SIGKILL)
@@ -65,7 +64,7 @@ def kill(box: Sandbox, level: int, *, but: int = 0) -> int:
     raise TimeoutError(f"no process at level {level}")
 
 
-@pytest.mark.parametrize("level", [LAUNCHER, ZYGOTE, SUPERVISOR, WORKER, SUBJECT])
+@pytest.mark.parametrize("level", [LAUNCHER, ZYGOTE, JUDGE, SUBJECT])
 def test_whichever_process_is_killed_the_verdict_is_the_right_one(box: Sandbox, level: int) -> None:
     run = box._submit(SLOW, None)
     killed = kill(box, level)
@@ -80,7 +79,7 @@ def test_whichever_process_is_killed_the_verdict_is_the_right_one(box: Sandbox, 
     assert box.run_now(RunTests("x = 1", "assert x == 2")).status is Status.FAILED
 
 
-@pytest.mark.parametrize("level", [LAUNCHER, ZYGOTE, SUPERVISOR])
+@pytest.mark.parametrize("level", [LAUNCHER, ZYGOTE, JUDGE])
 def test_killed_again_there_is_no_verdict(box: Sandbox, level: int) -> None:
     run = box._submit(SLOW, None)
     kill(box, level, but=kill(box, level))
@@ -90,10 +89,18 @@ def test_killed_again_there_is_no_verdict(box: Sandbox, level: int) -> None:
     assert box.run_now(SLOW).passed, "the next run has a worker again"
 
 
-def test_a_worker_that_is_killed_after_its_zygote_was_is_not_judged_either(box: Sandbox) -> None:
+def test_killed_again_there_is_no_verdict_on_a_script(box: Sandbox) -> None:
+    """Its first process only waits for it."""
+    run = box._submit(RunScript("import time\ntime.sleep(0.4)"), None)
+    kill(box, JUDGE, but=kill(box, JUDGE))
+    with pytest.raises(SandboxDied, match="first process was killed"):
+        run.result()
+
+
+def test_a_program_that_is_killed_after_its_zygote_was_is_not_judged_either(box: Sandbox) -> None:
     run = box._submit(SLOW, None)
     kill(box, ZYGOTE)
-    kill(box, WORKER)
+    kill(box, SUBJECT)
     with pytest.raises(SandboxDied, match="ended by SIGKILL"):
         run.result()
 

@@ -207,7 +207,7 @@ def _lives(process: psutil.Process) -> bool:
 
 
 @pytest.mark.parametrize("groups", [True, False])
-@pytest.mark.parametrize("killed", ["worker of a run", "supervisor", "zygote"])
+@pytest.mark.parametrize("killed", ["program of a run", "first process of a run", "zygote"])
 def test_nothing_is_left_of_a_worker_that_is_killed(
     python: None, monkeypatch: pytest.MonkeyPatch, killed: str, groups: bool
 ) -> None:
@@ -224,7 +224,7 @@ def test_nothing_is_left_of_a_worker_that_is_killed(
             time.sleep(0.02)
         time.sleep(0.1)
         all_of_it = [zygote, *zygote.children(recursive=True)]
-        hit = {"zygote": 0, "supervisor": 1}.get(killed, 2)
+        hit = {"zygote": 0, "first process of a run": 1}.get(killed, 2)
         os.kill(all_of_it[hit].pid, signal.SIGKILL)
         assert ended(all_of_it[hit:], 1.5), "what is below it ends with it, long before its time"
         assert run.result().stdout == "well\n", "it was run again"

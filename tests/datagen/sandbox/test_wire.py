@@ -58,12 +58,15 @@ def exactly(value: Any) -> Any:
 
 def pair() -> tuple[Judge, socket.socket]:
     ours, theirs = socket.socketpair()
-    return Judge(ours), theirs
+    judge = Judge()
+    judge.channel = ours
+    return judge, theirs
 
 
 def echoing(judge_side: Judge, channel: socket.socket) -> threading.Thread:
     def serve() -> None:
-        peer = Echo(channel, 1)
+        peer = Echo(1)
+        peer.channel = channel
         peer.heard = lambda beside: None  # type: ignore[method-assign]
         try:
             while True:
@@ -82,7 +85,7 @@ def test_values_come_back_as_they_were(value: Any) -> None:
     thread = echoing(judge, channel)
     before = copy.deepcopy(value)
     back = judge.ask("echo", None, value)
-    judge._channel.close()
+    judge.channel.close()
     thread.join()
     assert value == before
     assert (type(back), back) == (type(value), value)
@@ -107,7 +110,7 @@ def test_what_is_not_equal_to_itself_and_what_is_itself() -> None:
     moment = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=2), "x"))
     assert judge.ask("echo", None, moment) == moment
     assert str(judge.ask("echo", None, decimal.Decimal("1.10"))) == "1.10"
-    judge._channel.close()
+    judge.channel.close()
     thread.join()
 
 
@@ -139,7 +142,7 @@ def test_what_is_no_message_is_no_verdict(number: int) -> None:
     assert judge.verdict is not None
     assert judge.verdict.startswith("the program broke off the conversation with its tests (")
     assert not judge.gone
-    judge._channel.close()
+    judge.channel.close()
     channel.close()
 
 
@@ -153,7 +156,7 @@ def test_a_side_that_ends_is_told_apart_from_one_that_says_nonsense() -> None:
     assert judge.gone
     assert wire.receive(channel)[0] == "call"
     assert wire.receive(channel)[0] == "raise", "what it may not ask is refused"
-    judge._channel.close()
+    judge.channel.close()
     channel.close()
 
 
@@ -161,8 +164,8 @@ def test_a_message_has_a_longest_length() -> None:
     judge, channel = pair()
     channel.sendall(wire._LENGTH.pack(wire.LONGEST + 1))
     with pytest.raises(Malformed):
-        wire.receive(judge._channel)
+        wire.receive(judge.channel)
     with pytest.raises(NoVerdict, match="cannot be sent"):
         judge.ask("echo", None, "x" * wire.LONGEST)
-    judge._channel.close()
+    judge.channel.close()
     channel.close()

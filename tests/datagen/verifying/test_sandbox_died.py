@@ -20,7 +20,7 @@ from gristmill.datagen.edits.bugs import InjectBugs
 from gristmill.datagen.edits.verify_edit import VerifyEdit
 from gristmill.datagen.evaluation.answers import EvaluateAnswers
 from gristmill.datagen.execute import Execute
-from gristmill.datagen.sandbox import isolation
+from gristmill.datagen.sandbox import isolation, jobs
 from gristmill.datagen.sandbox.launching import Zygote
 from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.template import Template
@@ -49,8 +49,8 @@ class Mortal(Zygote):
     mark: ClassVar[bytes] = b""
     left: ClassVar[int] = 0
 
-    def run(self, request: bytes, limits: Limits) -> dict[str, Any]:
-        if Mortal.left and Mortal.mark in request:
+    def run(self, request: jobs.Request, limits: Limits) -> dict[str, Any]:
+        if Mortal.left and Mortal.mark in request.job:
             Mortal.left -= 1
             os.kill(self.pid, signal.SIGKILL)
             self._process.wait()  # else a quick run may be answered before

@@ -1,0 +1,255 @@
+"""Follows one run from outside: gives it its job, reads what it says as far as is allowed, and decides what became of it.
+
+At the other ends of these descriptors are the run's own processes. What they say is bounded here, and typed by
+``Result.from_dict``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import secrets
+import select
+import signal
+import socket
+import time
+from typing import Any
+
+from .failures import RunLost
+from .jobs import Request
+from .limits import KIB, MIB, Limits
+from .results import Status
+from .supervisor import END, Cause, Fate
+from .worker import TOKEN
+
+#: What the harness may report, bytes.
+REPORT = 4 * MIB
+#: What is told of a run by those that start and wait for it, bytes.
+SHORT = 4096
+#: Beyond a run's time for its fate to be told, seconds.
+ANSWER = 10.0
+#: What a run writes is left in its pipes for so long: a small one is over before, and this side wakes up once, seconds.
+QUIET = 0.02
+REPORTED = ("passed", "failed", "error", "vacuous", "memory")
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+
+class Run:
+    """One run. A context manager, which closes what it holds.
+
+    ``killable``: whether the code that runs could have ended the run's first process.
+    """
+
+    def __init__(self, request: Request, limits: Limits, *, killable: bool) -> None:
+        """Raises OSError where there are no more descriptors."""
+        self._request, self._limits, self._killable = request, limits, killable
+        self._token = secrets.token_hex(TOKEN // 2)
+        self._rest = memoryview(self._token.encode() + request.job)
+        self._read: dict[int, bytearray] = {}
+        self._names: dict[int, str] = {}
+        self._too_much: str | None = None
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            report = self._pipe("report", ours, theirs)
+            self._orders, orders = (ours.enter_context(each) for each in socket.socketpair())
+            self._orders.setblocking(False)
+            asking, answering = (theirs.enter_context(each) for each in socket.socketpair())
+            stdin = sealed_file(request.stdin, theirs)
+            outputs = [self._pipe(name, ours, theirs) for name in ("stdout", "stderr")]
+            #: Descriptors for the run's processes, in the order of ``worker.ENDS``.
+            self._ends = [report, orders.fileno(), asking.fileno(), answering.fileno(), stdin, *outputs]
+            self._theirs = ours.enter_context(theirs.pop_all())
+            self._theirs.callback(orders.close)
+            self._ours = ours.pop_all()
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ours.close()
+
+    def _pipe(self, name: str, ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> int:
+        """The run's end of a new one."""
+        reading, writing = os.pipe()
+        ours.callback(os.close, reading)
+        theirs.callback(os.close, writing)
+        os.set_blocking(reading, False)
+        self._read[reading], self._names[reading] = bytearray(), name
+        return writing
+
+    def result(self, channel: socket.socket) -> dict[str, Any]:
+        """Have the zygote at ``channel`` start it, and wait for its end. What ``Result.from_dict`` reads.
+
+        Raises RunLost where there is none, and OSError and ValueError where the zygote is gone.
+        """
+        head = {"limits": self._limits.as_dict(), "judged": self._request.judged}
+        with self._theirs:
+            socket.send_fds(channel, [json.dumps(head).encode()], self._ends)
+        fate = self._fate(channel)
+        for descriptor in self._names:
+            self._take(descriptor)
+        texts = {name: bytes(self._read[descriptor]) for descriptor, name in self._names.items()}
+        most = int(self._limits.output_kib * KIB)
+        return {
+            **self._verdict(fate, texts["report"]),
+            "stdout": texts["stdout"][:most].decode("utf-8", "replace"),
+            "stderr": texts["stderr"][:most].decode("utf-8", "replace"),
+            "seconds": fate.seconds,
+            "cpu_seconds": fate.cpu_seconds,
+            "shared_process": self._request.shared_process,
+        }
+
+    def _fate(self, channel: socket.socket) -> Fate:
+        """Give the run its job and read what it says, until the zygote tells of its end."""
+        poll = select.poll()
+        poll.register(channel, select.POLLIN)
+        if self._send():
+            poll.register(self._orders, select.POLLOUT)
+        deadline = time.monotonic() + self._limits.wall_seconds + ANSWER
+        reading = False
+        while (left := deadline - time.monotonic()) > 0:
+            found = poll.poll(math.ceil(1000 * (left if reading else min(left, QUIET))))
+            if not found and not reading:
+                reading = True
+                for descriptor in self._names:
+                    poll.register(descriptor, select.POLLIN)
+            for descriptor, _ in found:
+                if descriptor == channel.fileno():
+                    if not (told := channel.recv(SHORT)):
+                        raise EOFError("the sandbox worker is gone")
+                    return Fate.decoded(told)
+                going_on = self._take(descriptor) if descriptor in self._names else self._send()
+                if not going_on:
+                    poll.unregister(descriptor)
+                if self._too_much is not None:
+                    channel.send(END)
+                    poll = select.poll()  # for nothing but its fate
+                    poll.register(channel, select.POLLIN)
+                    break
+        raise RunLost(f"no answer came within {ANSWER:g} s after the run's time")
+
+    def _send(self) -> bool:
+        """Send of the job what can be sent now. Whether there is more."""
+        try:
+            while self._rest:
+                self._rest = self._rest[self._orders.send(self._rest) :]
+        except BlockingIOError:
+            return True
+        except OSError:  # nobody reads it any more: what the zygote tells says why
+            pass
+        return False
+
+    def _take(self, descriptor: int) -> bool:
+        """Read what is there; note where it is more than is allowed. Whether more may come."""
+        name, held = self._names[descriptor], self._read[descriptor]
+        most = REPORT if name == "report" else int(self._limits.output_kib * KIB)
+        while len(held) <= most:
+            try:
+                more = os.read(descriptor, 64 * KIB)
+            except BlockingIOError:
+                return True
+            if not more:
+                return False
+            held += more
+        self._too_much = self._too_much or f"wrote more than {most // KIB} KiB to its {name}"
+        return False
+
+    def _verdict(self, fate: Fate, report: bytes) -> dict[str, Any]:
+        status, message = self._cut_short(fate)
+        if status is not None:
+            return {"status": status, "message": message}
+        ended = self._ended(fate)
+        told = _reported(report, self._token) if ended == 0 else None
+        if told is not None and "ended" not in told:
+            return told
+        if os.WIFSIGNALED(ended):
+            return self._signaled(os.WTERMSIG(ended), fate, first=self._request.judged)
+        if told is not None and self._request.judged and os.WIFSIGNALED(told["ended"]):
+            return self._signaled(os.WTERMSIG(told["ended"]), fate, first=False)
+        code = os.WEXITSTATUS(ended if told is None else told["ended"])
+        if self._request.kind != "command":
+            return {"status": Status.ERROR, "message": f"exited with code {code} before the end"}
+        if code == 0:
+            return {"status": Status.PASSED}
+        return {"status": Status.FAILED, "message": f"exit code {code}"}
+
+    def _signaled(self, number: int, fate: Fate, *, first: bool) -> dict[str, Any]:
+        """Of a process that a signal ended. ``first``: it is the run's first. Raises RunLost."""
+        limit = self._limits.cpu_seconds
+        # The soft limit's signal can be caught; the hard limit, a second later, kills.
+        if number == signal.SIGXCPU or (number == signal.SIGKILL and fate.cpu_seconds >= limit):
+            return {"status": Status.TIMEOUT, "message": f"used more than {limit:g} s of processor time"}
+        if first and number == signal.SIGKILL and not self._killable:
+            raise RunLost("the run's judge was killed")
+        # By the program itself, or from outside: it is run again to see which.
+        unexplained = number == signal.SIGKILL
+        return {"status": Status.KILLED, "message": f"ended by {_name(number)}", "unexplained": unexplained}
+
+    def _cut_short(self, fate: Fate) -> tuple[Status | None, str]:
+        """What the run was ended for. Raises RunLost."""
+        limits = self._limits
+        if fate.cause is Cause.LOST:
+            raise RunLost(fate.why)
+        if self._too_much is not None:
+            return Status.KILLED, self._too_much
+        if fate.cause is Cause.WALL_TIME:
+            return Status.TIMEOUT, f"not done in {limits.wall_seconds:g} s"
+        if fate.cause is Cause.CPU_TIME:
+            return Status.TIMEOUT, f"used more than {limits.cpu_seconds:g} s of processor time"
+        if fate.cause is Cause.MEMORY:
+            return Status.MEMORY, f"used more than {limits.memory_mib} MiB"
+        if fate.cause is Cause.PROCESSES:
+            return Status.KILLED, f"started more than {limits.processes} processes"
+        return None, ""
+
+    def _ended(self, fate: Fate) -> int:
+        """The wait status of the judge, or else of the program's process. Raises RunLost."""
+        told = b""
+        with contextlib.suppress(OSError):
+            told = self._orders.recv(SHORT)
+        said = json.loads(told.split(b"\n")[0] or b"{}")
+        if "lost" in said:
+            raise RunLost(str(said["lost"]))
+        if self._request.judged:
+            return fate.status
+        if "ended" not in said:
+            raise RunLost("the run's first process was killed")
+        return int(said["ended"])
+
+
+def sealed_file(data: bytes, closing: contextlib.ExitStack) -> int:
+    """A descriptor to read these bytes from, of a file that is in no folder and cannot be changed."""
+    writing = os.memfd_create("stdin", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with open(writing, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fchmod(writing, 0o444)
+        fcntl.fcntl(writing, fcntl.F_ADD_SEALS, _SEALS)
+        reading = os.open(f"/proc/self/fd/{writing}", os.O_RDONLY | os.O_CLOEXEC)
+    closing.callback(os.close, reading)
+    return reading
+
+
+def _reported(report: bytes, token: str) -> dict[str, Any] | None:
+    """What the harness reported, if it did."""
+    try:
+        told = json.loads(report)
+        if told.pop("token") != token:
+            return None
+        if "ended" in told:
+            status = told["ended"]
+            return {"ended": status} if type(status) is int and 0 <= status < 1 << 16 else None
+        if told["status"] in REPORTED:  # the rest is looked at by Result
+            return {name: told[name] for name in ("status", "message", "tests", "lines", "program_operators")}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    return None
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
