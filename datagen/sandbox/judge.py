@@ -29,6 +29,8 @@ _READABLE = SPECIALS | {"__name__", "__qualname__", "__doc__", "__module__"}
 _ENDING = (StopIteration, StopAsyncIteration, GeneratorExit)
 _DRAWING = frozenset(("next", "send", "throw", "anext", "step", "close", "__next__", "__anext__"))
 _TOLD_OF_ENDS = frozenset(("StopIteration", "StopAsyncIteration", "GeneratorExit", "__next__", "__anext__"))
+#: What a group of tasks takes for the end of one that nobody need hear of, unless the tests speak of it.
+_TOLD_OF_CANCELLING = frozenset(("CancelledError",))
 #: Through these the tests' own variables could be reached.
 _FRAMES = (
     types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, types.FrameType, types.CodeType,
@@ -39,6 +41,11 @@ _BY_NUMBER = frozenset(("next", "send", "throw", "anext", "step", "cancel"))
 _VERBS = _BY_NUMBER | {
     *("call", "get", "set", "delete", "op", "close", "start", "signature", "copy", "deepcopy", "contents"),
 }
+
+
+def _cancels(error: BaseException) -> bool:
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
 
 
 class Judge(Peer):
@@ -61,12 +68,16 @@ class Judge(Peer):
         self._spaces: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self._streams = sys.stdout, sys.stderr
         self._stdin = self._first_stdin = sys.stdin
+        self._strict: list[Any] = []
+        self._late: BaseException | None = None
         self._environment = watching.environment()
         self._folder = watching.folder()
         #: Where ``random`` is to start over in the program's process too: a list of it; None.
         self.random_seed: list[Any] | None = None
         self._stale: list[str] = []
         self._asking = self._answering = 0
+        #: The highest number of an object of the program so far.
+        self._newest = 0
         #: Whether an assertion of the tests failed while the program called them.
         self._asserted = False
 
@@ -80,7 +91,13 @@ class Judge(Peer):
                 super().ask(
                     "patch", ["sys", "stdin"], *([] if sys.stdin is self._first_stdin else [sys.stdin])
                 )
+            if (strict := watching.strict_filters()) != self._strict:
+                self._strict = strict
+                super().ask("filters", None, tuple(strict))
             answer = super().ask(verb, atom, *values)
+            if self._late is not None:
+                late, self._late = self._late, None
+                raise late
             if atom in _LEAVING and answer and self._hides(values):
                 raise self.no_verdict(SWALLOWED)
             if self._asserted and self._asking == 1:
@@ -136,6 +153,8 @@ class Judge(Peer):
         if isinstance(error, _ENDING) and not drawing and self.words.isdisjoint(_TOLD_OF_ENDS):
             # It would end a loop of the tests, unseen, wherever the program raises it.
             return RuntimeError(f"the program raised {type(error).__name__}")
+        if _cancels(error) and self.words.isdisjoint(_TOLD_OF_CANCELLING):
+            return RuntimeError("the program raised CancelledError")
         module = str(getattr(type(error), "__module__", ""))
         if id(error) in self.numbers and module.partition(".")[0] in describing.FRAMEWORKS:
             # What a test gave to the program comes back out of it, where it would mean something to the framework.
@@ -167,7 +186,10 @@ class Judge(Peer):
             kind: Any = None if name is None else self.look_up(name)
             if not (isinstance(kind, type) and issubclass(kind, Warning)):
                 kind = UserWarning
-            warnings.warn_explicit(str(text), kind, "<program>", int(line), str(category))
+            try:
+                warnings.warn_explicit(str(text), kind, "<program>", int(line), str(category))
+            except Warning as error:  # once the conversation is where it can be raised
+                self._late = error
 
     # What the subject may ask for.
 
@@ -181,7 +203,7 @@ class Judge(Peer):
             raise Malformed("an unknown operator")
         if verb in _OF_OBJECTS and isinstance(values[0], _FRAMES):
             raise AttributeError(f"{type(values[0]).__name__!r} object of the tests does not show {atom!r}")
-        if verb == "get" and (type(atom) is not str or (atom.startswith("_") and atom not in _READABLE)):
+        if verb == "get" and not self._readable(values[0], atom):
             raise AttributeError(f"{type(values[0]).__name__!r} object of the tests does not show {atom!r}")
         if verb in ("set", "delete"):
             self._changeable(values[0], atom)
@@ -193,6 +215,16 @@ class Judge(Peer):
             raise
         finally:
             self._answering -= 1
+
+    @staticmethod
+    def _readable(target: Any, name: Any) -> bool:
+        """Whether the program may read this attribute: of the tests' own objects what is public, of those of the library,
+        whose code it has itself, also what begins with an underscore."""
+        if type(name) is not str:
+            return False
+        if not name.startswith("_") or name in _READABLE:
+            return True
+        return not name.startswith("__") and describing.standard_name(type(target)) is not None
 
     def _changeable(self, target: Any, name: Any) -> None:
         held = isinstance(target, (type, types.FunctionType, types.MethodType, types.ModuleType))
@@ -241,7 +273,16 @@ class Judge(Peer):
 
     def construct(self, kind: type, arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
         self.trust(kind)
-        return self.call(kind, arguments, named)
+        newest = self._newest
+        made = self.call(kind, arguments, named)
+        if self.their_numbers.get(id(made), newest + 1) <= newest:
+            # It was there before, and so may be the very object that the tests compare it with.
+            self.operators[f"{kind.__qualname__}.__new__"] = None
+        return made
+
+    def keep(self, number: int, proxy: Any) -> Any:
+        self._newest = max(self._newest, number)
+        return super().keep(number, proxy)
 
     def get(self, target: Any, name: str) -> Any:
         kind = type(target)
@@ -253,12 +294,12 @@ class Judge(Peer):
         return found
 
     def operate(self, name: str, target: Any, arguments: Sequence[Any]) -> Any:
-        if name not in FORGEABLE:
-            return super().operate(name, target, arguments)
         kind = type(target)
         stored = next((base for base in kind.__mro__ if base in describing.STORED), None)
-        if stored is not None and not self.trusts(kind):
+        if stored is not None and (name in FORGEABLE or name == "__hash__") and not self.trusts(kind):
             return getattr(stored, name)(target, *arguments)
+        if name not in FORGEABLE:
+            return super().operate(name, target, arguments)
         # A function of the tests that the program calls may calculate with what it is given.
         given = self._answering and name in CALCULATING
         if not self.trusts(kind) and not given and id(arguments[0]) not in self.their_numbers:

@@ -130,6 +130,15 @@ class Subject(Peer):
         self._patched.setdefault((name, attribute), getattr(module, attribute, None))
         setattr(module, attribute, values[0] if values else self._patched[name, attribute])
 
+    def filters(self, atom: Any, values: list[Any]) -> None:
+        """What the tests make errors of is raised where the program warns; all else they are told of."""
+        warnings.resetwarnings()
+        warnings.simplefilter("always")
+        warnings.filters[:0] = [  # type: ignore[index]
+            (action if action == "error" else "always", *rest) for action, *rest in values[0]
+        ]
+        warnings._filters_mutated()  # type: ignore[attr-defined]
+
     def lines(self, atom: Any, values: list[Any]) -> Any:
         return self.count.told()
 
@@ -157,6 +166,7 @@ _OWN: dict[str, Callable[[Subject, Any, list[Any]], Any]] = {
     "set global": Subject.set_global,
     "delete global": Subject.delete_global,
     "patch": Subject.patch,
+    "filters": Subject.filters,
     "lines": Subject.lines,
     "tell logs": Subject.tell_logs,
 }
