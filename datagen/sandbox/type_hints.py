@@ -85,11 +85,11 @@ def _named(name: str) -> Any:
 
 
 def _generic(origin: Any, arguments: Any) -> Any:
-    if isinstance(origin, type) and not hasattr(type(origin), "_peer_"):
-        return origin[arguments]  # type: ignore[index]
-    if isinstance(origin, type):  # it stands for a class of the other side
-        listed = arguments if type(arguments) is tuple else (arguments,)
-        return typing._GenericAlias(origin, listed)  # type: ignore[attr-defined]
+    if isinstance(origin, type):
+        if "_peer_" in origin.__dict__:  # it stands for a class of the other side
+            listed = arguments if type(arguments) is tuple else (arguments,)
+            return typing._GenericAlias(origin, listed)  # type: ignore[attr-defined]
+        return origin.__class_getitem__(arguments)  # type: ignore[attr-defined]
     if type(origin).__module__ != "typing":
         raise TypeError("an alias of what is no type hint")
     if origin is typing.Callable and type(arguments[0]) is tuple:

@@ -334,6 +334,6 @@ class Decoder:
         if tag == "value":
             try:
                 return values.made(atom, found)
-            except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+            except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
                 raise Malformed(f"no {atom}: {error}") from None
         return self._side.adopt(tag, atom, found)
