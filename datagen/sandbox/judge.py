@@ -6,6 +6,7 @@ import importlib
 import os
 import socket
 import sys
+import threading
 import types
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ from .failing import NoVerdict, SubjectGone
 from .peer import Peer
 from .proxies import Remote
 from .specials import CALCULATING, FORGEABLE, PREDICATES, SPECIALS
+from .threads import WAITING, There
 from .wire import Malformed
 
 SWALLOWED = "the program swallowed a failed assertion of its tests"
@@ -75,7 +77,8 @@ class Judge(Peer):
         #: Where ``random`` is to start over in the program's process too: a list of it; None.
         self.random_seed: list[Any] | None = None
         self._stale: list[str] = []
-        self._asking = self._answering = 0
+        self._asking = self._answering = self._asker = 0
+        self.threads = There(self.ask)
         #: The highest number of an object of the program so far.
         self._newest = 0
         #: Whether an assertion of the tests failed while the program called them.
@@ -84,16 +87,20 @@ class Judge(Peer):
     # The conversation, with a subject that may say anything.
 
     def ask(self, verb: str, atom: Any, *values: Any) -> Any:
+        if verb in WAITING and not self._within() and self.threads.several():
+            return self.threads.call(verb, atom, values)
+        with self._turn:
+            return self._ask(verb, atom, values)
+
+    def _within(self) -> bool:
+        """Whether this very thread is asking already, and the program has asked something meanwhile."""
+        return self._asking > 0 and self._asker == threading.get_ident()
+
+    def _ask(self, verb: str, atom: Any, values: Sequence[Any]) -> Any:
         self._asking += 1
+        self._asker = threading.get_ident()
         try:
-            if sys.stdin is not self._stdin:
-                self._stdin = sys.stdin
-                super().ask(
-                    "patch", ["sys", "stdin"], *([] if sys.stdin is self._first_stdin else [sys.stdin])
-                )
-            if (strict := watching.strict_filters()) != self._strict:
-                self._strict = strict
-                super().ask("filters", None, tuple(strict))
+            self._tell_changes()
             answer = super().ask(verb, atom, *values)
             if self._late is not None:
                 late, self._late = self._late, None
@@ -109,6 +116,15 @@ class Judge(Peer):
                 self._asserted = False
                 if self._stale:
                     self._refresh()
+
+    def _tell_changes(self) -> None:
+        """Of standard input and of the filters of warnings, as the tests have them now."""
+        if sys.stdin is not self._stdin:
+            self._stdin = sys.stdin
+            super().ask("patch", ["sys", "stdin"], *([] if sys.stdin is self._first_stdin else [sys.stdin]))
+        if (strict := watching.strict_filters()) != self._strict:
+            self._strict = strict
+            super().ask("filters", None, tuple(strict))
 
     @staticmethod
     def _hides(values: Sequence[Any]) -> bool:
@@ -175,7 +191,9 @@ class Judge(Peer):
     def heard(self, beside: Any) -> None:
         if beside is None:
             return
-        texts, warned, stale, logs = beside
+        texts, warned, stale, logs, restless = beside
+        if restless is True:
+            self.threads.watch()
         for name, text in zip(("stdout", "stderr"), texts, strict=True):
             if text:
                 getattr(sys, name).write(str(text))
@@ -341,6 +359,7 @@ class Judge(Peer):
 
     def load(self, program: str, *, random_seed: int | None, counted: bool = False) -> None:
         """Have the subject run the program's top level. Raises what that raises."""
+        self.threads.counted = counted
         found = self.ask("load", [random_seed, counted], program)
         if type(found) is not tuple or not all(type(name) is str for name in found):
             raise self.no_verdict(BROKE_OFF)

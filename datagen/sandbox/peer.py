@@ -55,12 +55,17 @@ class Peer:
 
     def answer(self, verb: str, atom: Any, values: list[Any]) -> None:
         """Do what is asked, and say what comes of it."""
-        try:
-            reply, told = "return", [self.do(verb, atom, values)]
-        except BaseException as error:
-            reply, told = "raise", [self.raising(error)]
-        values.clear()
+        reply, told = self.outcome(verb, atom, values)
         self.say(reply, None, told)
+
+    def outcome(self, verb: str, atom: Any, values: list[Any]) -> tuple[str, list[Any]]:
+        """Do what is asked: how to say what comes of it. Empties ``values``."""
+        try:
+            return "return", [self.do(verb, atom, values)]
+        except BaseException as error:
+            return "raise", [self.raising(error)]
+        finally:
+            values.clear()
 
     def say(self, verb: str, atom: Any, values: list[Any]) -> None:
         """Empties ``values``: what only they hold is forgotten on both sides."""
