@@ -92,6 +92,8 @@ def same(one: Any, other: Any, depth: int = 0) -> bool:
     if isinstance(one, enum.Enum) and isinstance(other, enum.Enum):
         alike = type(one).__name__ == type(other).__name__ and one._name_ == other._name_
         return alike and same(one._value_, other._value_, depth + 1)
+    if isinstance(one, OrderedDict) and isinstance(other, OrderedDict):
+        return _same_items(list(one.items()), list(other.items()), depth)
     base = _base(one)
     if base is not type(one) and _base(other) is base:
         # Of a subclass of a built-in type: where it is plain on one side, the class is lost on the way.
@@ -130,10 +132,10 @@ def _same_items(one: Any, other: Any, depth: int) -> bool:
 
 
 def _same_mappings(one: Any, other: Any, depth: int) -> bool:
-    """Whether they map the same to the same: in any order, but where equality itself minds it."""
+    """Whether they map the same to the same, in any order."""
     if _same_items(list(one), list(other), depth):
         return _same_items(list(one.values()), list(other.values()), depth)
-    if isinstance(one, OrderedDict) or len(one) != len(other):
+    if len(one) != len(other):
         return False
     plain = {(type(key), key): value for key, value in other.items() if type(key) in PLAIN_KEYS}
     rest = [item for item in other.items() if type(item[0]) not in PLAIN_KEYS]

@@ -42,10 +42,10 @@ assert threading.active_count() == 1
 assert [int(p) for p in os.listdir("/proc") if p.isdigit()] == [os.getpid()]
 assert sys.getrecursionlimit() == 1000 and sys.gettrace() is None and sys.meta_path
 assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
-assert os.getpriority(os.PRIO_PROCESS, 0) == 0 and os.umask(0) == 0o077
+assert os.getpriority(os.PRIO_PROCESS, 0) == @PRIORITY@ and os.umask(0) == 0o077
 assert random.random() != 0.5
 import fractions, wave
-"""
+""".replace("@PRIORITY@", str(os.getpriority(os.PRIO_PROCESS, 0)))  # which runs have of this process
 UNTOUCHED_TESTS = (
     UNTOUCHED.replace(
         '[int(p) for p in os.listdir("/proc") if p.isdigit()] == [os.getpid()]',
