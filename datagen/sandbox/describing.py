@@ -72,9 +72,17 @@ def node(side: Peer, value: Any, encoder: Encoder) -> Node:
     kind = type(value)
     mro = kind.__mro__
     if kind in type_hints.VARIABLES:
-        return ["variable", side.export(value), [encoder.slot(part) for part in type_hints.variable_fields(value)]]
+        return [
+            "variable",
+            side.export(value),
+            [encoder.slot(part) for part in type_hints.variable_fields(value)],
+        ]
     if type_hints.is_typed_dict(value):
-        return ["typed", side.export(value), [encoder.slot(part) for part in type_hints.typed_dict_fields(value)]]
+        return [
+            "typed",
+            side.export(value),
+            [encoder.slot(part) for part in type_hints.typed_dict_fields(value)],
+        ]
     if type in mro:
         name = standard_name(value)
         return ["type", name, []] if name is not None else _class(side, value, value, encoder)

@@ -104,7 +104,9 @@ def visible(names: Collection[str], tests: str, own: str = "") -> set[str]:
     return seen - (_BUILTIN - {own})
 
 
-def used_as_modules(names: Collection[str], others: Collection[str], tests: str) -> dict[str, types.ModuleType]:
+def used_as_modules(
+    names: Collection[str], others: Collection[str], tests: str
+) -> dict[str, types.ModuleType]:
     """Of names that are those of standard modules, the ones that stand for the module in the tests: used for attributes
     alone, and for none that the module does not have. ``others``: the program's names; where the tests use no other of
     them, a name is what is tested."""

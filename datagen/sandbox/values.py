@@ -132,7 +132,11 @@ def _rare(
     value: Any, kind: type, kinds: dict[str, Callable[[Any], list[Any]]]
 ) -> tuple[str, list[Any]] | None:
     name = kind.__name__
-    if getattr(sys.modules.get(kind.__module__), name, None) is not kind or name not in kinds or changed(kind):
+    if (
+        getattr(sys.modules.get(kind.__module__), name, None) is not kind
+        or name not in kinds
+        or changed(kind)
+    ):
         return None
     found = kinds[name](value)
     return None if None in found else (name, found)  # a time zone of a file has no key

@@ -68,7 +68,11 @@ def _contrary(one: ast.expr, other: ast.expr) -> bool:
     for this, that in ((one, other), (other, one)):
         if isinstance(this, ast.UnaryOp) and isinstance(this.op, ast.Not):
             return _same(this.operand, that)
-        if isinstance(this, ast.Compare) and isinstance(that, ast.Compare) and len(this.ops) == len(that.ops) == 1:
+        if (
+            isinstance(this, ast.Compare)
+            and isinstance(that, ast.Compare)
+            and len(this.ops) == len(that.ops) == 1
+        ):
             sides = _same(this.left, that.left) and _same(this.comparators[0], that.comparators[0])
             if sides and _CONTRARY.get(type(this.ops[0])) is type(that.ops[0]):
                 return True

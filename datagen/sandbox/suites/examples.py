@@ -26,7 +26,9 @@ def telling(examples: Sequence[doctest.Example], program: Iterable[str]) -> list
         skipped = example.options.get(doctest.SKIP, False)
         used = used or (not skipped and reach.reaches(body))
         expects = bool(example.want.strip()) or any(map(_expects, body))
-        told.append(used and expects and not skipped and (not body or _tells(reach, body, example.want.strip())))
+        told.append(
+            used and expects and not skipped and (not body or _tells(reach, body, example.want.strip()))
+        )
     return told
 
 

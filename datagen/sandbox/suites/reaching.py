@@ -82,9 +82,9 @@ class Reach:
         if isinstance(node, ast.Name):
             return node.id not in self.program and self._fixed(node.id)
         if isinstance(node, ast.Call):
-            return self._counts_what_is_written(node) or self._plain_call(node) and all(
-                self.constant(each) for each in (*node.args, *(keyword.value for keyword in node.keywords))
-            )
+            given = (*node.args, *(keyword.value for keyword in node.keywords))
+            plain = self._plain_call(node) and all(self.constant(each) for each in given)
+            return plain or self._counts_what_is_written(node)
         if isinstance(node, ast.Lambda):
             return False
         if isinstance(node, (ast.Expr, ast.Return, ast.Raise)):

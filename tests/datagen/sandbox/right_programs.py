@@ -20,5 +20,7 @@ def _cases(text: str) -> Iterator[tuple[str, tuple[str, str]]]:
 
 #: name -> (program, tests).
 RIGHT = {
-    name: case for file in sorted(FOLDER.glob("*.txt")) for name, case in _cases(file.read_text(encoding="utf-8"))
+    name: case
+    for file in sorted(FOLDER.glob("*.txt"))
+    for name, case in _cases(file.read_text(encoding="utf-8"))
 }
