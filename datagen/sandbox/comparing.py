@@ -86,9 +86,10 @@ def same(one: Any, other: Any, depth: int = 0) -> bool:
     if depth > DEPTH:
         return False
     if isinstance(one, BaseException) and isinstance(other, BaseException):
-        groups = isinstance(one, BaseExceptionGroup) and isinstance(other, BaseExceptionGroup)
-        inner = [error.exceptions if groups else () for error in (one, other)]
-        return type(one).__name__ == type(other).__name__ and _same_items(*inner, depth)
+        alike = type(one).__name__ == type(other).__name__
+        if isinstance(one, BaseExceptionGroup) and isinstance(other, BaseExceptionGroup):
+            return alike and _same_items(one.exceptions, other.exceptions, depth)
+        return alike
     if isinstance(one, enum.Enum) and isinstance(other, enum.Enum):
         alike = type(one).__name__ == type(other).__name__ and one._name_ == other._name_
         return alike and same(one._value_, other._value_, depth + 1)

@@ -6,7 +6,7 @@ import socket
 import threading
 import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import adopting, describing, wire
 from .sharing import Shared
@@ -103,8 +103,10 @@ class Peer:
 
     # What each side says and does in its own way.
 
-    def do(self, verb: str, atom: Any, values: list[Any]) -> Any:
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        def do(self, verb: str, atom: Any, values: list[Any]) -> Any:
+            """Do what the other side asks: each side has its own. Raises what it raises, and Malformed for nonsense."""
 
     def beside(self) -> Any:
         """What goes with every message."""

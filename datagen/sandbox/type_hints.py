@@ -9,6 +9,8 @@ import types
 import typing
 from typing import Any
 
+#: What it does not show to those who check types.
+_typing: Any = typing
 #: ``list[int]``, and what ``collections.abc.Callable[...]`` makes.
 _BUILTIN_ALIASES = (types.GenericAlias, type(collections.abc.Callable[[int], int]))
 _NAMED = {value: name for name, value in vars(typing).items() if type(value).__module__ == "typing"}
@@ -18,7 +20,7 @@ VARIABLES = tuple(
     for kind in (getattr(typing, name, None) for name in ("TypeVar", "ParamSpec", "TypeVarTuple"))
     if isinstance(kind, type)
 )
-_TYPED = type(typing.TypedDict("_Typed", {}))  # type: ignore[misc]
+_TYPED = type(_typing.TypedDict("_Typed", {}))
 
 
 def fields(value: Any) -> tuple[str, list[Any]] | None:
@@ -34,7 +36,7 @@ def fields(value: Any) -> tuple[str, list[Any]] | None:
         return "forward reference", [value.__forward_arg__]
     if kind in (typing.ParamSpecArgs, typing.ParamSpecKwargs):
         return "parameters", [value.__origin__, "args" if kind is typing.ParamSpecArgs else "kwargs"]
-    if isinstance(value, typing._Final) and type(value).__hash__ is not None:  # type: ignore[attr-defined]
+    if isinstance(value, _typing._Final) and kind.__hash__ is not None:
         return _special(value)
     return None
 
@@ -88,7 +90,7 @@ def _generic(origin: Any, arguments: Any) -> Any:
     if isinstance(origin, type):
         if "_peer_" in origin.__dict__:  # it stands for a class of the other side
             listed = arguments if type(arguments) is tuple else (arguments,)
-            return typing._GenericAlias(origin, listed)  # type: ignore[attr-defined]
+            return _typing._GenericAlias(origin, listed)
         return origin.__class_getitem__(arguments)  # type: ignore[attr-defined]
     if type(origin).__module__ != "typing":
         raise TypeError("an alias of what is no type hint")
@@ -114,13 +116,13 @@ def is_typed_dict(kind: Any) -> bool:
 
 def typed_dict_fields(kind: Any) -> list[Any]:
     """What makes a ``TypedDict`` of the same name and keys."""
-    required = getattr(kind, "__required_keys__", frozenset())
+    required: frozenset[str] = getattr(kind, "__required_keys__", frozenset())
     return [kind.__name__, dict(kind.__annotations__), bool(kind.__total__), frozenset(required)]
 
 
 def typed_dict(name: Any, annotations: Any, total: Any, required: Any) -> Any:
     """Raises TypeError where there can be none."""
-    made: Any = typing.TypedDict(str(name), dict(annotations), total=bool(total))  # type: ignore[misc, operator]
+    made = _typing.TypedDict(str(name), dict(annotations), total=bool(total))
     made.__required_keys__ = frozenset(required)
     made.__optional_keys__ = frozenset(annotations) - made.__required_keys__
     return made

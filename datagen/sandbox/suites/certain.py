@@ -8,11 +8,12 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Sequence
+from typing import Any
 
 Fixed = Callable[[ast.AST], bool]
 #: The same question, and its contrary: of any two values, one is true and the other false.
 _CONTRARY = {ast.Eq: ast.NotEq, ast.Is: ast.IsNot, ast.In: ast.NotIn}
-_OPERATORS: dict[type, Callable[[object, object], object]] = {
+_OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
     ast.Lt: operator.lt,

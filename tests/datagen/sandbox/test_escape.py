@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -80,8 +82,9 @@ class Prey:
 
 
 @pytest.fixture(scope="module")
-def prey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prey]:
-    root = tmp_path_factory.mktemp("prey")
+def prey() -> Iterator[Prey]:
+    # Where its own permissions keep nobody out: what holds the attacks is to be the sandbox.
+    root = Path(tempfile.mkdtemp(dir="/var/tmp"))
     root.chmod(0o755)
     home, folder = root / "home", root / "shared"
     home.mkdir(mode=0o755)
@@ -99,6 +102,7 @@ def prey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prey]:
         socket.socket(socket.AF_UNIX),
     ]
     servers[1].bind(str(root / "s"))
+    (root / "s").chmod(0o777)
     servers[2].bind(f"\0gristmill-test-{os.getpid()}")
     for server in servers:
         server.listen()
@@ -119,6 +123,7 @@ def prey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prey]:
     victim.wait()
     for server in servers:
         server.close()
+    shutil.rmtree(root)
     for name, value in old.items():
         if value is None:
             del os.environ[name]

@@ -5,7 +5,8 @@ Nothing of the product can do this. The text that a sandbox's waiting process st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -17,26 +18,42 @@ from gristmill.datagen.sandbox.pool import Sandbox
 #: What switches a layer off, within the waiting process.
 LAYERS = {
     "seccomp": "seccomp.install = lambda: None",
-    "landlock": "landlock.restrict = lambda *rest: None",
-    "network namespace": "namespaces.FLAGS &= ~syscalls.CLONE_NEWNET",
+    "Landlock": "landlock.restrict = lambda *rest: None",
+    "network": "namespaces.FLAGS &= ~syscalls.CLONE_NEWNET",
     "capabilities": "syscalls.drop_capabilities = lambda: None",
+    "user": "entered = namespaces.enter\nnamespaces.enter = lambda: entered() and False",
+    "bounding set": "syscalls.bound_capabilities = lambda: None",
+    "not dumpable": "prctl = syscalls.prctl\nsyscalls.prctl = lambda name, *rest: name == syscalls.PR_SET_DUMPABLE or prctl(name, *rest)",
     "root": "root.enter = lambda *rest: None",
-    "own /proc": "mount = root.syscalls.mount\nroot.syscalls.mount = lambda *given: None if 'subset=pid' in str(given[-1]) else mount(*given)",
-    "environment": "import os\nheld = dict(os.environ)\nzygote.set_environment = worker.set_environment = lambda scratch: os.environ.update(held)",
+    "/proc": "unmounted.append('proc')",
+    "/tmp": "unmounted.append('tmpfs')",
+    "environment": "zygote.set_environment = worker.set_environment = lambda scratch: None",
     "limits": "worker._limit = lambda *rest: None",
-    "session": "import os\nos.setsid = lambda: None",
 }
+START = "from sandbox.zygote import main"
+HEAD = """
+from sandbox import landlock, namespaces, root, seccomp, syscalls, worker, zygote
+#: File systems of a run's own that it does not get.
+unmounted, enter_run, mount = [], root.enter_run, syscalls.mount
+def mount_rest(source, target, kind, *rest):
+    if kind not in unmounted:
+        mount(source, target, kind, *rest)
+def enter(*rest):
+    root.syscalls.mount = mount_rest
+    enter_run(*rest)
+    root.syscalls.mount = mount
+root.enter_run = enter
+"""
 
 
 @contextmanager
-def weakened(layers: Iterable[str], limits: Limits, patch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+def weakened(layers: Collection[str], limits: Limits, patch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A sandbox of one worker without these layers."""
-    head, tail = launching.BOOTSTRAP.split("from sandbox.zygote import main")
-    off = "\n".join(
-        ["from sandbox import landlock, namespaces, root, seccomp, syscalls, worker, zygote"]
-        + [LAYERS[layer] for layer in layers]
-    )
+    head, tail = launching.BOOTSTRAP.split(START)
+    off = "\n".join(LAYERS[layer] for layer in layers)
     with patch.context() as changed:
-        changed.setattr(launching, "BOOTSTRAP", f"{head}{off}\nfrom sandbox.zygote import main{tail}")
+        changed.setattr(launching, "BOOTSTRAP", f"{head}{HEAD}{off}\n{START}{tail}")
+        if "environment" in layers:
+            changed.setattr(launching, "ENVIRONMENT", {**launching.ENVIRONMENT, **os.environ})
         with Sandbox(limits, workers=1) as box:
             yield box
