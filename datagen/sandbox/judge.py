@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import socket
 import sys
 import threading
-import types
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from . import answering, describing, watching
+from . import answering, describing, granting, raising, watching
 from .failing import NoVerdict, SubjectGone
 from .peer import Peer
 from .proxies import Remote
@@ -23,31 +21,11 @@ from .wire import Malformed
 SWALLOWED = "the program swallowed a failed assertion of its tests"
 _LEAVING = ("__exit__", "__aexit__")
 BROKE_OFF = "the program broke off the conversation with its tests"
-#: Importing these does more than to define names.
-_LOUD = frozenset(("antigravity", "this", "idlelib", "turtledemo"))
-#: What the program may read of the functions and objects that tests give it, beside public attributes.
-_READABLE = SPECIALS | {"__name__", "__qualname__", "__doc__", "__module__"}
-#: What ends a loop, where an iterator raises it, and the requests that may come to that.
-_ENDING = (StopIteration, StopAsyncIteration, GeneratorExit)
-_DRAWING = frozenset(("next", "send", "throw", "anext", "step", "close", "__next__", "__anext__"))
-_TOLD_OF_ENDS = frozenset(("StopIteration", "StopAsyncIteration", "GeneratorExit", "__next__", "__anext__"))
-#: What a group of tasks takes for the end of one that nobody need hear of, unless the tests speak of it.
-_TOLD_OF_CANCELLING = frozenset(("CancelledError",))
-#: Through these the tests' own variables could be reached.
-_FRAMES = (
-    types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, types.FrameType, types.CodeType,
-    types.TracebackType, types.CellType, types.ModuleType,
-)  # fmt: skip
 _OF_OBJECTS = frozenset(("get", "set", "delete"))
 _BY_NUMBER = frozenset(("next", "send", "throw", "anext", "step", "cancel"))
 _VERBS = _BY_NUMBER | {
     *("call", "get", "set", "delete", "op", "close", "start", "signature", "copy", "deepcopy", "contents"),
 }
-
-
-def _cancels(error: BaseException) -> bool:
-    asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and isinstance(error, asyncio.CancelledError)
 
 
 class Judge(Peer):
@@ -165,17 +143,7 @@ class Judge(Peer):
         return error
 
     def raised(self, error: BaseException, verb: str, atom: Any) -> BaseException:
-        drawing = verb in _DRAWING or (verb == "op" and atom in _DRAWING)
-        if isinstance(error, _ENDING) and not drawing and self.words.isdisjoint(_TOLD_OF_ENDS):
-            # It would end a loop of the tests, unseen, wherever the program raises it.
-            return RuntimeError(f"the program raised {type(error).__name__}")
-        if _cancels(error) and self.words.isdisjoint(_TOLD_OF_CANCELLING):
-            return RuntimeError("the program raised CancelledError")
-        module = str(getattr(type(error), "__module__", ""))
-        if id(error) in self.numbers and module.partition(".")[0] in describing.FRAMEWORKS:
-            # What a test gave to the program comes back out of it, where it would mean something to the framework.
-            return Exception(f"{type(error).__name__} came out of the program")
-        return error
+        return raising.told(error, verb, atom, self.words, given=id(error) in self.numbers)
 
     def beside(self) -> Any:
         more: dict[str, Any] = {}
@@ -219,12 +187,12 @@ class Judge(Peer):
             raise Malformed("a request about what was not given")
         if verb == "op" and atom not in SPECIALS:
             raise Malformed("an unknown operator")
-        if verb in _OF_OBJECTS and isinstance(values[0], _FRAMES):
+        if verb in _OF_OBJECTS and isinstance(values[0], granting.FRAMES):
             raise AttributeError(f"{type(values[0]).__name__!r} object of the tests does not show {atom!r}")
-        if verb == "get" and not self._readable(values[0], atom):
+        if verb == "get" and not granting.readable(values[0], atom):
             raise AttributeError(f"{type(values[0]).__name__!r} object of the tests does not show {atom!r}")
         if verb in ("set", "delete"):
-            self._changeable(values[0], atom)
+            granting.check_changeable(values[0], atom)
         self._answering += 1
         try:
             return answering.answer(self, verb, atom, values)
@@ -234,50 +202,11 @@ class Judge(Peer):
         finally:
             self._answering -= 1
 
-    @staticmethod
-    def _readable(target: Any, name: Any) -> bool:
-        """Whether the program may read this attribute: of the tests' own objects what is public, of those of the library,
-        whose code it has itself, also what begins with an underscore."""
-        if type(name) is not str:
-            return False
-        if not name.startswith("_") or name in _READABLE:
-            return True
-        return not name.startswith("__") and describing.standard_name(type(target)) is not None
-
-    def _changeable(self, target: Any, name: Any) -> None:
-        held = isinstance(target, (type, types.FunctionType, types.MethodType, types.ModuleType))
-        if (
-            held
-            or type(name) is not str
-            or name.startswith("_")
-            or callable(getattr(type(target), name, None))
-        ):
-            raise AttributeError(f"the program cannot change {name!r} of what the tests gave it")
-
     def named(self, name: str) -> Any:
-        module, _, path = name.partition(":")
-        top = module.partition(".")[0]
-        if top not in (sys.stdlib_module_names | describing.PACKAGES) - describing.FRAMEWORKS - _LOUD:
-            raise Malformed(f"a class of {module}")
-        found: Any = sys.modules.get(module) or importlib.import_module(module)
-        for part in path.split("."):
-            found = getattr(found, part)
-            if isinstance(found, types.ModuleType):
-                raise Malformed(f"{name} is in another module")
-        if not isinstance(found, type) or (found.__module__, found.__qualname__) != (module, path):
-            raise Malformed(f"{name} is no class of that module")
-        return found
+        return granting.standard_class(name)
 
     def module(self, name: str) -> Any:
-        if name in sys.modules:
-            return sys.modules[name]
-        first, *rest = name.split(".")
-        if first in describing.FRAMEWORKS | _LOUD or any(part.startswith("__") for part in (first, *rest)):
-            return types.ModuleType(name)
-        try:
-            return importlib.import_module(name)
-        except Exception:
-            return types.ModuleType(name)
+        return granting.module(name)
 
     # Whose word counts.
 

@@ -103,7 +103,7 @@ def prey() -> Iterator[Prey]:
     ]
     servers[1].bind(str(root / "s"))
     (root / "s").chmod(0o777)
-    servers[2].bind(f"\0gristmill-test-{os.getpid()}")
+    servers[2].bind(f"\0gristmill-test-{root.name}")
     for server in servers:
         server.listen()
         threading.Thread(target=_note, args=(server, connections), daemon=True).start()
@@ -114,7 +114,7 @@ def prey() -> Iterator[Prey]:
         "HOME": str(home),
         "PORT": str(servers[0].getsockname()[1]),
         "SOCKET": str(root / "s"),
-        "ABSTRACT": f"gristmill-test-{os.getpid()}",
+        "ABSTRACT": f"gristmill-test-{root.name}",
         "PID": str(victim.pid),
         "FOLDER": str(folder),
     }
