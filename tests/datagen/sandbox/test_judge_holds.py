@@ -83,6 +83,18 @@ def test_a_generator_of_the_tests_does_not_show_their_variables(box: Sandbox, at
     assert box.run_now(RunTests(right, "assert f(x * x for x in range(3)) == 5")).passed
 
 
+def test_what_tests_keep_to_themselves_is_not_shown(box: Sandbox) -> None:
+    program = "def f(held): return held._secret"
+    held = "class Held:\n    _secret = 2\n    def _method(self): pass\n"
+    for given in ("Held()", "Held", "Held()._method"):
+        result = box.run_now(RunTests(program, f"{held}assert f({given}) == 2"))
+        assert result.status is Status.FAILED
+        assert "does not show" in result.message
+    parser = "import argparse\nassert f(argparse.ArgumentParser())"
+    shown = box.run_now(RunTests("def f(held): return held._actions", parser))
+    assert shown.passed, "the library's"
+
+
 def test_members_of_an_enumeration_are_no_methods(box: Sandbox) -> None:
     program = (
         "import enum\nfrom types import SimpleNamespace as N\n"

@@ -99,6 +99,8 @@ def test_a_suite_that_tests_nothing_is_vacuous_and_says_why(box: Sandbox, tests:
     [
         ("assert f(1) == 2 or f(1) == 3", "2", "4"),
         ("assert False or f(1) == 2", "2", "0"),
+        ("assert f(1) == 2 and [f(1)]", "2", "0"),
+        ("assert not (f(1) == 3 or not [f(1)])", "2", "3"),
         ("assert f(1) < 2 or f(1) >= 2", "2.0", "float('nan')"),
         ("got = f(1)\nassert got == got", "2.0", "float('nan')"),
         ("got = f(1)\nassert got is not None and got == got", "2", "None"),
