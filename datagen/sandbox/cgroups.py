@@ -32,7 +32,7 @@ exec "$@"
 """
 #: What was left by a process that was killed may be removed by another after this long, seconds.
 STALE = 60.0
-#: For the last processes of a group to be gone, seconds: on a machine with much to do, that takes as long as it takes.
+#: For the last processes of a group to be gone, seconds. A busy machine may take long.
 GONE = 30.0
 #: Beyond a run's limits of memory and files: what the kernel holds for it in proportion, bytes and tasks.
 SPARE, SPARE_TASKS = 32 * MIB, 4

@@ -25,8 +25,8 @@ FRAMES = (
 def readable(target: Any, name: Any) -> bool:
     """Whether the program may read this attribute.
 
-    Of the tests' own objects what is public; of those of the library, whose code it has itself, also what begins
-    with an underscore.
+    Of the tests' own objects it may read what is public; of those of the library, whose code it has itself, also
+    what begins with one underscore.
     """
     if type(name) is not str:
         return False
@@ -61,7 +61,7 @@ def standard_class(name: str) -> Any:
 
 
 def module(name: str) -> types.ModuleType:
-    """The judge's own module of this name; an empty one where it has none, or importing it would do something."""
+    """The judge's own module of this name; an empty one where there is none, or importing it has effects."""
     if name in sys.modules:
         return sys.modules[name]
     first, *rest = name.split(".")

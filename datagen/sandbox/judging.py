@@ -139,7 +139,7 @@ def _trust(judge: Judge, space: Mapping[str, Any], tests: str, own: str = "") ->
 
 
 def _own_modules(judge: Judge, space: dict[str, Any], tests: str, own: str = "") -> None:
-    """Where the tests use a name as a module of the standard library, they mean that, whatever the program calls so."""
+    """A name that the tests use as a standard module stands for it, whatever the program calls so."""
     names = {
         name
         for name in space.keys() & sys.stdlib_module_names

@@ -87,7 +87,7 @@ def _mirrored(peer: Peer, facts: Any, bases: list[Any], values: list[Any]) -> ty
 
 
 def _derived(self: Any, errors: Any) -> Any:
-    """A group of some of its exceptions, as ``except*`` and ``split`` make them: of the class that the program says."""
+    """A group of some of its exceptions, for ``except*`` and ``split``: made by the program's own method."""
     return type(self)._peer_.get(self, "derive")(errors)
 
 

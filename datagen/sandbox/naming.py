@@ -25,7 +25,7 @@ def words(text: str) -> set[str]:
 
 
 def free(tests: str) -> set[str]:
-    """The names that the tests read where they do not bind them, so that they can only be the program's (or built in).
+    """The names that the tests read and do not bind: they can only be the program's (or built in).
 
     Examples in strings, as ``doctest`` has them, count. Nothing where the tests do not parse.
     """
@@ -39,8 +39,10 @@ def free(tests: str) -> set[str]:
 
 
 def bound(tests: str) -> set[str]:
-    """The names that the tests bind themselves, in their module: a variable of one function is no other's. Nothing where
-    they do not parse."""
+    """The names that the tests bind in their module. A variable of one function is no other function's.
+
+    Nothing where they do not parse.
+    """
     return _names(tests)[1]
 
 
@@ -107,9 +109,11 @@ def visible(names: Collection[str], tests: str, own: str = "") -> set[str]:
 def used_as_modules(
     names: Collection[str], others: Collection[str], tests: str
 ) -> dict[str, types.ModuleType]:
-    """Of names that are those of standard modules, the ones that stand for the module in the tests: used for attributes
-    alone, and for none that the module does not have. ``others``: the program's names; where the tests use no other of
-    them, a name is what is tested."""
+    """Of these names of standard modules, those that stand for the module in the tests.
+
+    Such a name is used for attributes only, all of which the module has. ``others``: the program's names. Where
+    the tests use no other of them, the name is what is tested, and stands for the program's.
+    """
     if not names or (tree := _parsed(tests)) is None:
         return {}
     read = free(tests) & set(others)

@@ -106,7 +106,7 @@ class Peer:
     if TYPE_CHECKING:
 
         def do(self, verb: str, atom: Any, values: list[Any]) -> Any:
-            """Do what the other side asks: each side has its own. Raises what it raises, and Malformed for nonsense."""
+            """Do what the other side asks; each side defines it. Raises Malformed for an unknown request."""
 
     def beside(self) -> Any:
         """What goes with every message."""

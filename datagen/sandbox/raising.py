@@ -1,4 +1,4 @@
-"""Which exceptions of the program are raised in its tests as what they are, and which would mean something there."""
+"""How an exception of the program is raised in its tests, where some would end a loop or a test unseen."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def told(error: BaseException, verb: str, atom: Any, words: Set[str], *, given: 
         return RuntimeError("the program raised CancelledError")
     module = str(getattr(type(error), "__module__", ""))
     if given and module.partition(".")[0] in FRAMEWORKS:
-        # What a test gave to the program comes back out of it, where it would mean something to the framework.
+        # What a test gave to the program comes back, and would mean something to the framework.
         return Exception(f"{type(error).__name__} came out of the program")
     return error
 

@@ -1,8 +1,9 @@
 """Threads on both sides of a judged run, over the one conversation that there is.
 
-A thread of the tests that asks while others of them live has its call run in a thread of the program's process, and looks
-now and then whether it is done: so one may wait for what another brings about. What a thread of the program asks (a timer
-that calls a function of the tests) waits until the judge listens; while the program has threads, the judge looks in by itself.
+While several threads of the tests live, a call that one of them asks for runs in a thread of the program's
+process, and the asking thread polls until it is done. So one thread may wait for what another does. What a
+thread of the program asks (a timer that calls a function of the tests) waits until the judge listens. While the
+program has threads, the judge polls by itself.
 """
 
 from __future__ import annotations

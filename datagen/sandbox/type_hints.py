@@ -1,4 +1,4 @@
-"""Type hints as values: aliases and special forms are taken apart and made anew by the other side's own ``typing``."""
+"""Type hints as values: taken apart here, and made anew by the other side's own ``typing``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _typing: Any = typing
 #: ``list[int]``, and what ``collections.abc.Callable[...]`` makes.
 _BUILTIN_ALIASES = (types.GenericAlias, type(collections.abc.Callable[[int], int]))
 _NAMED = {value: name for name, value in vars(typing).items() if type(value).__module__ == "typing"}
-#: What makes one type variable: it is equal to itself alone, so each side has one that stands for the other's.
+#: A type variable equals itself alone, so each side keeps one that stands for the other's.
 VARIABLES = tuple(
     kind
     for kind in (getattr(typing, name, None) for name in ("TypeVar", "ParamSpec", "TypeVarTuple"))
@@ -24,7 +24,7 @@ _TYPED = type(_typing.TypedDict("_Typed", {}))
 
 
 def fields(value: Any) -> tuple[str, list[Any]] | None:
-    """(name of its kind, fields) of an alias, a union, or what ``typing`` has by a name; None for all else."""
+    """(name of its kind, fields) of an alias, a union, or a name of ``typing``; None for all else."""
     kind = type(value)
     if kind in _BUILTIN_ALIASES:
         return "alias", [value.__origin__, value.__args__]

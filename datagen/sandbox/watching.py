@@ -87,7 +87,7 @@ def unknown(other: Any) -> Any:
 
 
 def strict_filters() -> list[Any]:
-    """The filters of warnings, where one makes errors of them: the program is to raise those where it warns."""
+    """The filters of warnings, if one makes errors of them: the program is to raise those itself."""
     strict = any(each[0] == "error" for each in warnings.filters)
     return list(warnings.filters) if strict else []
 

@@ -228,8 +228,8 @@ def _fill_attributes(held: Any, parts: list[Any]) -> None:
     _fill_dict(vars(held), parts)
 
 
-#: By type. What a deque may hold at most, and the kind of an array, stands before its items, a defaultdict's factory
-#: before its pairs.
+#: By type. Before its items stand a deque's greatest length and an array's type code, before a defaultdict's
+#: pairs its factory.
 CONTAINERS: dict[type, Container] = {
     list: Container(list, _fill_list, list),
     dict: Container(_pairs, _fill_dict, dict),

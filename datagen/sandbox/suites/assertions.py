@@ -24,7 +24,7 @@ _ENDING = frozenset(("fail", "exit", "_exit", "quit"))
 
 
 class Assertion:
-    """``asked``: what decides it. ``truth``: what ``asked``, one condition, must be; None where it is not one.
+    """``asked``: what decides it. ``truth``: what ``asked`` must be where it is one condition; else None.
     ``itself``: the name that it compares with itself."""
 
     # no dataclass: its methods would count among the lines that a program executes

@@ -1,6 +1,7 @@
-"""Which conditions have the same truth whatever the program does: ``[f(1)]``, ``f(1) == 2 or f(1) != 2``, ``x is x``.
+"""Conditions whose truth is the same for any program: ``[f(1)]``, ``f(1) == 2 or f(1) != 2``, ``x is x``.
 
-Only what can be seen in the text, and in doubt no: that a call may raise says nothing, that it may give NaN does.
+Decided by the text. In doubt, a condition is not certain. That a call may raise does not count; that it may
+return NaN does.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ _TEXTS = frozenset(("str", "repr", "ascii"))
 
 
 def certain(node: ast.AST, wanted: bool, fixed: Fixed) -> bool:
-    """Whether a condition is ``wanted`` for any program. ``fixed``: whether a node's value is the same for any."""
+    """Whether a condition is ``wanted`` for any program.
+
+    ``fixed``: tells whether a node's value is the same for any program.
+    """
     if isinstance(node, ast.NamedExpr):
         return certain(node.value, wanted, fixed)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):

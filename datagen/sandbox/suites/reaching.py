@@ -55,7 +55,7 @@ class Reach:
             self.program |= {*PROGRAM, *self._imported()}
 
     def tells(self, asked: Sequence[ast.AST], truth: bool | None) -> bool:
-        """Whether an assertion that asks this can fail. ``truth``: what one condition must be; None where it is not one."""
+        """Whether an assertion that asks this can fail. ``truth``: what it must be if it is one condition."""
         if truth is not None:
             return not (self.constant(asked[0]) or certain(asked[0], truth, self.constant))
         return not all(self.constant(node) for node in asked)

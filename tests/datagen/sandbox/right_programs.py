@@ -1,6 +1,7 @@
 """Programs that are right, with tests that share objects with them in every way that tests do.
 
-A file of ``right_cases`` is a topic. A case begins with ``=== name`` and has the sections ``--- program`` and ``--- tests``.
+A file of ``right_cases`` is a topic. A case begins with ``=== name`` and has the sections ``--- program`` and
+``--- tests``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Attacks succeed where what holds them is switched off: one that does not would pass for ever, whatever became of it."""
+"""Attacks succeed where the layers that hold them are switched off: a broken attack proves nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sandboxes with layers of their protection switched off: for control runs of attacks, which must then succeed.
+"""Sandboxes with layers of their protection switched off, for control runs of attacks.
 
 Nothing of the product can do this. The text that a sandbox's waiting process starts with gets more before it.
 """
