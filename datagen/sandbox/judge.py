@@ -66,9 +66,13 @@ class Judge(Peer):
 
     def ask(self, verb: str, atom: Any, *values: Any) -> Any:
         if verb in WAITING and not self._within() and self.threads.several():
-            return self.threads.call(verb, atom, values)
-        with self._turn:
-            return self._ask(verb, atom, values)
+            answer = self.threads.call(verb, atom, values)
+        else:
+            with self._turn:
+                answer = self._ask(verb, atom, values)
+        if atom in _LEAVING and answer and self._hides(values):
+            raise self.no_verdict(SWALLOWED)
+        return answer
 
     def _within(self) -> bool:
         """Whether this very thread is asking already, and the program has asked something meanwhile."""
@@ -83,8 +87,6 @@ class Judge(Peer):
             if self._late is not None:
                 late, self._late = self._late, None
                 raise late
-            if atom in _LEAVING and answer and self._hides(values):
-                raise self.no_verdict(SWALLOWED)
             if self._asserted and self._asking == 1:
                 raise self.no_verdict(SWALLOWED)
             return answer
@@ -143,6 +145,8 @@ class Judge(Peer):
         return error
 
     def raised(self, error: BaseException, verb: str, atom: Any) -> BaseException:
+        if verb == "look":  # at a call in a thread
+            _, verb, atom = atom
         return raising.told(error, verb, atom, self.words, given=id(error) in self.numbers)
 
     def beside(self) -> Any:

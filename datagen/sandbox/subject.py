@@ -158,7 +158,7 @@ class Subject(Peer):
         return self.threads.begin(thread, living, lambda: self.do(verb, about, given))
 
     def look(self, atom: Any, values: list[Any]) -> tuple[bool, Any]:
-        return self.threads.look(atom)
+        return self.threads.look(atom[0])
 
     def look_in(self, atom: Any, values: list[Any]) -> bool:
         return self.threads.restless()

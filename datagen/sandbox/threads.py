@@ -147,7 +147,7 @@ class There:
         living = [each.ident for each in threading.enumerate()]
         number = self._ask("begin", [threading.get_ident(), living, verb, atom], *values)
         while True:
-            done, value = self._ask("look", number)
+            done, value = self._ask("look", [number, verb, atom])
             if done:
                 return value
             _sleep(BETWEEN)

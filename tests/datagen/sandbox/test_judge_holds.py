@@ -111,6 +111,12 @@ HIDING = {
         "class Timer:\n    def __enter__(self): return self\n    def __exit__(self, *error): return {}\n",
         "def test_f():\n    with Timer():\n        assert f(1) == 2",
     ),
+    "a context manager, while other threads live": (
+        "class Timer:\n    def __enter__(self): return self\n    def __exit__(self, *error): return {}\n",
+        "import threading\ndone = threading.Event()\ndef test_f():\n"
+        "    other = threading.Thread(target=done.wait, daemon=True)\n    other.start()\n"
+        "    try:\n        with Timer():\n            assert f(1) == 2\n    finally:\n        done.set()",
+    ),
     "a decorator": (
         "def timed(test):\n    def run():\n        try: test()\n        except AssertionError:\n            if not {}: raise\n"
         "    return run\n",
