@@ -95,7 +95,7 @@ def _with_fields(facts: Any, values: list[Any]) -> type | None:
     if "fields" not in facts:
         return None
     made: Any = collections.namedtuple(str(facts["name"]), facts["fields"])  # type: ignore[misc]
-    made._field_defaults = dict(values[0])
+    made._field_defaults = values[0]  # the very dictionary: it is filled later
     return made
 
 

@@ -117,14 +117,15 @@ def is_typed_dict(kind: Any) -> bool:
 def typed_dict_fields(kind: Any) -> list[Any]:
     """What makes a ``TypedDict`` of the same name and keys."""
     required: frozenset[str] = getattr(kind, "__required_keys__", frozenset())
-    return [kind.__name__, dict(kind.__annotations__), bool(kind.__total__), frozenset(required)]
+    # In pairs: a dictionary is filled too late.
+    return [kind.__name__, tuple(kind.__annotations__.items()), bool(kind.__total__), frozenset(required)]
 
 
 def typed_dict(name: Any, annotations: Any, total: Any, required: Any) -> Any:
     """Raises TypeError where there can be none."""
     made = _typing.TypedDict(str(name), dict(annotations), total=bool(total))
     made.__required_keys__ = frozenset(required)
-    made.__optional_keys__ = frozenset(annotations) - made.__required_keys__
+    made.__optional_keys__ = frozenset(made.__annotations__) - made.__required_keys__
     return made
 
 
