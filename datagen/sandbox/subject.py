@@ -26,13 +26,13 @@ class Subject(Peer):
     def __init__(self, channel: socket.socket) -> None:
         super().__init__(channel, 1)
         self.space: dict[str, Any] = {}
+        self.threads = Here(self._turn)
         self.count: Any = None
         self._printed = _Printed("stdout"), _Printed("stderr")
         self._warned: list[Any] = []
         self._logged: list[Any] = []
         self._patched: dict[tuple[str, str], Any] = {}
         self._watched: dict[str, Any] = {}
-        self.threads = Here(self._turn)
         warnings.simplefilter("always")
         warnings.showwarning = self._warn  # type: ignore[assignment]
 
