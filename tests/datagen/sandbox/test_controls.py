@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gristmill.datagen.sandbox.jobs import RunScript
@@ -11,6 +13,8 @@ from .test_escape import PATIENT, Prey, prey  # noqa: F401
 from .weakened import weakened
 
 ATTACKS = {**NETWORK, **FILES, **PROCESSES}
+#: Without its own /proc, a run's supervisor takes every process of the machine for one of the run's.
+AMPLE = replace(PATIENT, processes=4000, cpu_seconds=100_000, memory_mib=1 << 20)
 CAPABLE = ("seccomp", "Landlock", "user", "capabilities")
 #: The layers of which each one holds these attacks.
 CONTROLS: dict[tuple[str, ...], tuple[str, ...]] = {
@@ -76,7 +80,7 @@ def test_an_attack_escapes_where_what_holds_it_is_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     held = {}
-    with weakened(layers, PATIENT, monkeypatch) as box:
+    with weakened(layers, AMPLE, monkeypatch) as box:
         for name in CONTROLS[layers]:
             result = box.run_now(RunScript(prey.fill(TRY + ATTACKS[name])))
             if "ESCAPED" not in result.stdout and not prey.connections:

@@ -17,8 +17,8 @@ from gristmill.datagen.sandbox.pool import Sandbox
 
 #: What switches a layer off, within the waiting process.
 LAYERS = {
-    "seccomp": "seccomp.install = lambda: None",
-    "Landlock": "landlock.restrict = lambda *rest: None",
+    "seccomp": "seccomp.prctl = lambda *rest: None",
+    "Landlock": "landlock.call = lambda name, *rest: 0 if 'restrict' in name else syscalls.call(name, *rest)",
     "network": "namespaces.FLAGS &= ~syscalls.CLONE_NEWNET",
     "capabilities": "syscalls.drop_capabilities = lambda: None",
     "user": "entered = namespaces.enter\nnamespaces.enter = lambda: entered() and False",
@@ -28,10 +28,12 @@ LAYERS = {
     "/proc": "unmounted.append('proc')",
     "/tmp": "unmounted.append('tmpfs')",
     "environment": "zygote.set_environment = worker.set_environment = lambda scratch: None",
-    "limits": "worker._limit = lambda *rest: None",
+    "limits": "worker.resource = SimpleNamespace(**{**vars(resource), 'setrlimit': lambda *rest: None})",
 }
 START = "from sandbox.zygote import main"
 HEAD = """
+import resource
+from types import SimpleNamespace
 from sandbox import landlock, namespaces, root, seccomp, syscalls, worker, zygote
 #: File systems of a run's own that it does not get.
 unmounted, enter_run, mount = [], root.enter_run, syscalls.mount
