@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import mirroring
+from . import mirroring, type_hints
 from .proxies import RemoteAwaitable, RemoteFunction, RemoteIterator, RemoteMeta, drawing, drawing_awaited
 from .wire import Malformed
 
@@ -67,7 +67,7 @@ def _stored(peer: Peer, atom: Any, values: list[Any]) -> Any:
     kind, value = values
     if kind not in peer.theirs_made:  # it comes back to where its class is
         return _checked(type(value), kind).__new__(kind, value)
-    if not peer.trusts(kind) and not hasattr(kind, "_fields_"):
+    if not peer.trusts(kind) and not any("_stays_" in base.__dict__ for base in kind.__mro__):
         return value
     known = None if atom is None else peer.kept(atom)
     if known is not None:
@@ -113,6 +113,8 @@ def _error(peer: Peer, atom: Any, values: list[Any]) -> Any:
     try:
         error = made.__new__(made, *arguments) if RemoteMeta in type(made).__mro__ else made(*arguments)
     except Exception:
+        if BaseExceptionGroup in made.__mro__:
+            raise Malformed("a group of what are no exceptions") from None
         error = made.__new__(made)
     BaseException.__setattr__(error, "args", arguments)
     for name, value in zip(flat[::2], flat[1::2], strict=True):
@@ -120,6 +122,26 @@ def _error(peer: Peer, atom: Any, values: list[Any]) -> Any:
     if isinstance(cause, BaseException):
         BaseException.__setattr__(error, "__cause__", cause)
     return error if atom is None else peer.keep(atom, error)
+
+
+def _variable(peer: Peer, atom: Any, values: list[Any]) -> Any:
+    known = peer.kept(atom)
+    if known is not None:
+        return known
+    try:
+        return peer.keep(atom, type_hints.variable(*values))
+    except (TypeError, ValueError) as error:
+        raise Malformed(f"no type variable: {error}") from None
+
+
+def _typed(peer: Peer, atom: Any, values: list[Any]) -> Any:
+    known = peer.kept(atom)
+    if known is not None:
+        return known
+    try:
+        return peer.keep(atom, type_hints.typed_dict(*values))
+    except (TypeError, ValueError) as error:
+        raise Malformed(f"no dictionary of types: {error}") from None
 
 
 _ADOPTED: dict[str, Callable[[Any, Any, list[Any]], Any]] = {
@@ -132,4 +154,6 @@ _ADOPTED: dict[str, Callable[[Any, Any, list[Any]], Any]] = {
     "member": _member,
     "error": _error,
     "class": mirroring.mirrored_class,
+    "variable": _variable,
+    "typed": _typed,
 }

@@ -32,8 +32,8 @@ exec "$@"
 """
 #: What was left by a process that was killed may be removed by another after this long, seconds.
 STALE = 60.0
-#: For the last processes of a group to be gone, seconds.
-GONE = 2.0
+#: For the last processes of a group to be gone, seconds. A busy machine may take long.
+GONE = 30.0
 #: Beyond a run's limits of memory and files: what the kernel holds for it in proportion, bytes and tasks.
 SPARE, SPARE_TASKS = 32 * MIB, 4
 _NAME = re.compile(r"gristmill-(\d+)-\d+")
@@ -118,13 +118,18 @@ class Group:
 
     def close(self) -> None:
         """End what is left in it, and remove it once the last of its processes is gone."""
-        for pid in self._members():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            self._write("pids", "pids.max", 0)  # or one that forks and ends is never caught
+        left = list(dict.fromkeys(self.folders.values()))
         deadline = time.monotonic() + GONE
-        for folder in dict.fromkeys(self.folders.values()):
-            while not _removed(folder) and time.monotonic() < deadline:
-                time.sleep(0.005)
+        while True:
+            for pid in self._members():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            left = [folder for folder in left if not _removed(folder)]
+            if not left or time.monotonic() > deadline:
+                return
+            time.sleep(0.005)
 
     def _members(self) -> list[int]:
         try:

@@ -8,6 +8,7 @@ import inspect
 import itertools
 import math
 import random
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from .proxies import RemoteMeta
 MOST_ITEMS = 1000
 DEPTH = 50
 RELATIVE = 1e-9
+#: Types of keys that are the same where they are equal.
+PLAIN_KEYS = (int, str, bytes, bool, type(None))
 Note = Callable[[str, "BaseException | str | None"], None]
 
 
@@ -83,10 +86,15 @@ def same(one: Any, other: Any, depth: int = 0) -> bool:
     if depth > DEPTH:
         return False
     if isinstance(one, BaseException) and isinstance(other, BaseException):
-        return type(one).__name__ == type(other).__name__
+        alike = type(one).__name__ == type(other).__name__
+        if isinstance(one, BaseExceptionGroup) and isinstance(other, BaseExceptionGroup):
+            return alike and _same_items(one.exceptions, other.exceptions, depth)
+        return alike
     if isinstance(one, enum.Enum) and isinstance(other, enum.Enum):
         alike = type(one).__name__ == type(other).__name__ and one._name_ == other._name_
         return alike and same(one._value_, other._value_, depth + 1)
+    if isinstance(one, OrderedDict) and isinstance(other, OrderedDict):
+        return _same_items(list(one.items()), list(other.items()), depth)
     base = _base(one)
     if base is not type(one) and _base(other) is base:
         # Of a subclass of a built-in type: where it is plain on one side, the class is lost on the way.
@@ -101,9 +109,7 @@ def same(one: Any, other: Any, depth: int = 0) -> bool:
     if isinstance(one, (list, tuple)):
         return _same_items(one, other, depth)
     if isinstance(one, Mapping):
-        return _same_items(list(one), list(other), depth) and _same_items(
-            list(one.values()), list(other.values()), depth
-        )
+        return _same_mappings(one, other, depth)
     if type(one).__module__ in ("program", "reference"):
         return _same_instances(one, other, depth)
     try:
@@ -124,6 +130,28 @@ def _same_items(one: Any, other: Any, depth: int) -> bool:
     return len(one) == len(other) and all(
         same(first, second, depth + 1) for first, second in zip(one, other, strict=True)
     )
+
+
+def _same_mappings(one: Any, other: Any, depth: int) -> bool:
+    """Whether they map the same to the same, in any order."""
+    if _same_items(list(one), list(other), depth):
+        return _same_items(list(one.values()), list(other.values()), depth)
+    if len(one) != len(other):
+        return False
+    plain = {(type(key), key): value for key, value in other.items() if type(key) in PLAIN_KEYS}
+    rest = [item for item in other.items() if type(item[0]) not in PLAIN_KEYS]
+    for key, value in one.items():
+        if type(key) in PLAIN_KEYS:
+            found = (type(key), key) in plain and same(value, plain.pop((type(key), key)), depth + 1)
+        else:
+            places = (place for place, item in enumerate(rest) if same((key, value), item, depth + 1))
+            place = next(places, None)
+            found = place is not None
+            if place is not None:
+                del rest[place]
+        if not found:
+            return False
+    return True
 
 
 def _same_instances(one: Any, other: Any, depth: int) -> bool:

@@ -11,6 +11,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+from . import type_hints
 from .specials import SPECIALS
 from .values import changed
 
@@ -70,6 +71,18 @@ def node(side: Peer, value: Any, encoder: Encoder) -> Node:
         return ["yours", number, []]
     kind = type(value)
     mro = kind.__mro__
+    if kind in type_hints.VARIABLES:
+        return [
+            "variable",
+            side.export(value),
+            [encoder.slot(part) for part in type_hints.variable_fields(value)],
+        ]
+    if type_hints.is_typed_dict(value):
+        return [
+            "typed",
+            side.export(value),
+            [encoder.slot(part) for part in type_hints.typed_dict_fields(value)],
+        ]
     if type in mro:
         name = standard_name(value)
         return ["type", name, []] if name is not None else _class(side, value, value, encoder)
@@ -183,7 +196,10 @@ def _error(side: Peer, value: BaseException, encoder: Encoder) -> Node:
     cause = value.__cause__
     value.__traceback__ = None if side.side == 1 else value.__traceback__
     flat = tuple(part for item in own.items() for part in item)
-    return ["error", number, [encoder.slot(part) for part in (kind, tuple(value.args), flat, cause)]]
+    arguments = tuple(value.args)
+    if isinstance(value, BaseExceptionGroup):  # a list of them would be filled too late
+        arguments = (value.message, tuple(value.exceptions))
+    return ["error", number, [encoder.slot(part) for part in (kind, arguments, flat, cause)]]
 
 
 def _class(side: Peer, told: Any, kind: type, encoder: Encoder) -> Node:
@@ -198,12 +214,14 @@ def _class(side: Peer, told: Any, kind: type, encoder: Encoder) -> Node:
         "specials": _specials(kind),
         "inherited": _inherited(kind),
         "hashable": kind.__hash__ is not None,
+        "doc": doc if type(doc := kind.__dict__.get("__doc__")) is str else None,
         "bases": len(bases),
         "abcs": [
             name
             for base in kind.__mro__
             if isinstance(base, abc.ABCMeta) and (name := standard_name(base)) is not None
         ],
+        "extends": _extends(kind),
         "kind": _kind(kind),
         "known": standard_name(kind),
     }
@@ -243,6 +261,16 @@ def _kind(kind: type) -> str:
         return "error"
     base = _first(kind, (*STORED, *CONTAINED))
     return "plain" if base is None else base.__name__
+
+
+def _extends(kind: type) -> bool:
+    """Whether a subclass of an immutable type has methods or attributes that the type does not have."""
+    base = _first(kind, STORED)
+    return base is not None and any(
+        not name.startswith("__") and not hasattr(base, name)
+        for each in kind.__mro__[: kind.__mro__.index(base)]
+        for name in each.__dict__
+    )
 
 
 def _specials(kind: type) -> list[str]:

@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import types
 import warnings
 from collections.abc import Callable, Mapping
@@ -219,8 +220,17 @@ def _warm_conversation(job: Mapping[str, Any]) -> None:
     json.loads(json.dumps(report.summed_up()))
     ours.close()
     thread.join()
+    _until_gone(thread.native_id)
     filters: Any = warnings.filters
     filters[:], warnings.showwarning, doctest.OutputChecker.check_output = held  # type: ignore[method-assign]
+
+
+def _until_gone(thread: int | None) -> None:
+    """Until the kernel has ended a thread too: the next one would get a heap of its own, 64 MiB of each run's address
+    space."""
+    deadline = time.monotonic() + 1
+    while os.path.exists(f"/proc/self/task/{thread}") and time.monotonic() < deadline:
+        time.sleep(0.0005)
 
 
 def _warm_subject(channel: Any) -> None:

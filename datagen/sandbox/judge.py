@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
-import types
+import threading
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from . import answering, describing, watching
+from . import answering, describing, granting, raising, watching
 from .failing import NoVerdict, SubjectGone
 from .peer import Peer
 from .proxies import Remote
 from .specials import CALCULATING, FORGEABLE, PREDICATES, SPECIALS
+from .threads import WAITING, There
 from .wire import Malformed
 
 SWALLOWED = "the program swallowed a failed assertion of its tests"
 _LEAVING = ("__exit__", "__aexit__")
 BROKE_OFF = "the program broke off the conversation with its tests"
-#: Importing these does more than to define names.
-_LOUD = frozenset(("antigravity", "this", "idlelib", "turtledemo"))
-#: What the program may read of the functions and objects that tests give it, beside public attributes.
-_READABLE = SPECIALS | {"__name__", "__qualname__", "__doc__", "__module__"}
-#: What ends a loop, where an iterator raises it, and the requests that may come to that.
-_ENDING = (StopIteration, StopAsyncIteration, GeneratorExit)
-_DRAWING = frozenset(("next", "send", "throw", "anext", "step", "close", "__next__", "__anext__"))
-_TOLD_OF_ENDS = frozenset(("StopIteration", "StopAsyncIteration", "GeneratorExit", "__next__", "__anext__"))
-#: Through these the tests' own variables could be reached.
-_FRAMES = (
-    types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, types.FrameType, types.CodeType,
-    types.TracebackType, types.CellType, types.ModuleType,
-)  # fmt: skip
 _OF_OBJECTS = frozenset(("get", "set", "delete"))
 _BY_NUMBER = frozenset(("next", "send", "throw", "anext", "step", "cancel"))
 _VERBS = _BY_NUMBER | {
@@ -60,28 +47,45 @@ class Judge(Peer):
         self._spaces: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self._streams = sys.stdout, sys.stderr
         self._stdin = self._first_stdin = sys.stdin
+        self._strict: list[Any] = []
+        self._late: BaseException | None = None
         self._environment = watching.environment()
         self._folder = watching.folder()
         #: Where ``random`` is to start over in the program's process too: a list of it; None.
         self.random_seed: list[Any] | None = None
         self._stale: list[str] = []
-        self._asking = self._answering = 0
+        self._asking = self._answering = self._asker = 0
+        self.threads = There(self.ask)
+        #: The highest number of an object of the program so far.
+        self._newest = 0
         #: Whether an assertion of the tests failed while the program called them.
         self._asserted = False
 
     # The conversation, with a subject that may say anything.
 
     def ask(self, verb: str, atom: Any, *values: Any) -> Any:
+        if verb in WAITING and not self._within() and self.threads.several():
+            answer = self.threads.call(verb, atom, values)
+        else:
+            with self._turn:
+                answer = self._ask(verb, atom, values)
+        if atom in _LEAVING and answer and self._hides(values):
+            raise self.no_verdict(SWALLOWED)
+        return answer
+
+    def _within(self) -> bool:
+        """Whether this very thread is asking already, and the program has asked something meanwhile."""
+        return self._asking > 0 and self._asker == threading.get_ident()
+
+    def _ask(self, verb: str, atom: Any, values: Sequence[Any]) -> Any:
         self._asking += 1
+        self._asker = threading.get_ident()
         try:
-            if sys.stdin is not self._stdin:
-                self._stdin = sys.stdin
-                super().ask(
-                    "patch", ["sys", "stdin"], *([] if sys.stdin is self._first_stdin else [sys.stdin])
-                )
+            self._tell_changes()
             answer = super().ask(verb, atom, *values)
-            if atom in _LEAVING and answer and self._hides(values):
-                raise self.no_verdict(SWALLOWED)
+            if self._late is not None:
+                late, self._late = self._late, None
+                raise late
             if self._asserted and self._asking == 1:
                 raise self.no_verdict(SWALLOWED)
             return answer
@@ -91,6 +95,15 @@ class Judge(Peer):
                 self._asserted = False
                 if self._stale:
                     self._refresh()
+
+    def _tell_changes(self) -> None:
+        """Of standard input and of the filters of warnings, as the tests have them now."""
+        if sys.stdin is not self._stdin:
+            self._stdin = sys.stdin
+            super().ask("patch", ["sys", "stdin"], *([] if sys.stdin is self._first_stdin else [sys.stdin]))
+        if (strict := watching.strict_filters()) != self._strict:
+            self._strict = strict
+            super().ask("filters", None, tuple(strict))
 
     @staticmethod
     def _hides(values: Sequence[Any]) -> bool:
@@ -131,15 +144,9 @@ class Judge(Peer):
         return error
 
     def raised(self, error: BaseException, verb: str, atom: Any) -> BaseException:
-        drawing = verb in _DRAWING or (verb == "op" and atom in _DRAWING)
-        if isinstance(error, _ENDING) and not drawing and self.words.isdisjoint(_TOLD_OF_ENDS):
-            # It would end a loop of the tests, unseen, wherever the program raises it.
-            return RuntimeError(f"the program raised {type(error).__name__}")
-        module = str(getattr(type(error), "__module__", ""))
-        if id(error) in self.numbers and module.partition(".")[0] in describing.FRAMEWORKS:
-            # What a test gave to the program comes back out of it, where it would mean something to the framework.
-            return Exception(f"{type(error).__name__} came out of the program")
-        return error
+        if verb == "look":  # at a call in a thread
+            _, verb, atom = atom
+        return raising.told(error, verb, atom, self.words, given=id(error) in self.numbers)
 
     def beside(self) -> Any:
         more: dict[str, Any] = {}
@@ -155,7 +162,9 @@ class Judge(Peer):
     def heard(self, beside: Any) -> None:
         if beside is None:
             return
-        texts, warned, stale, logs = beside
+        texts, warned, stale, logs, restless = beside
+        if restless is True:
+            self.threads.watch()
         for name, text in zip(("stdout", "stderr"), texts, strict=True):
             if text:
                 getattr(sys, name).write(str(text))
@@ -166,7 +175,10 @@ class Judge(Peer):
             kind: Any = None if name is None else self.look_up(name)
             if not (isinstance(kind, type) and issubclass(kind, Warning)):
                 kind = UserWarning
-            warnings.warn_explicit(str(text), kind, "<program>", int(line), str(category))
+            try:
+                warnings.warn_explicit(str(text), kind, "<program>", int(line), str(category))
+            except Warning as error:  # once the conversation is where it can be raised
+                self._late = error
 
     # What the subject may ask for.
 
@@ -178,12 +190,12 @@ class Judge(Peer):
             raise Malformed("a request about what was not given")
         if verb == "op" and atom not in SPECIALS:
             raise Malformed("an unknown operator")
-        if verb in _OF_OBJECTS and isinstance(values[0], _FRAMES):
+        if verb in _OF_OBJECTS and isinstance(values[0], granting.FRAMES):
             raise AttributeError(f"{type(values[0]).__name__!r} object of the tests does not show {atom!r}")
-        if verb == "get" and (type(atom) is not str or (atom.startswith("_") and atom not in _READABLE)):
+        if verb == "get" and not granting.readable(values[0], atom):
             raise AttributeError(f"{type(values[0]).__name__!r} object of the tests does not show {atom!r}")
         if verb in ("set", "delete"):
-            self._changeable(values[0], atom)
+            granting.check_changeable(values[0], atom)
         self._answering += 1
         try:
             return answering.answer(self, verb, atom, values)
@@ -193,40 +205,11 @@ class Judge(Peer):
         finally:
             self._answering -= 1
 
-    def _changeable(self, target: Any, name: Any) -> None:
-        held = isinstance(target, (type, types.FunctionType, types.MethodType, types.ModuleType))
-        if (
-            held
-            or type(name) is not str
-            or name.startswith("_")
-            or callable(getattr(type(target), name, None))
-        ):
-            raise AttributeError(f"the program cannot change {name!r} of what the tests gave it")
-
     def named(self, name: str) -> Any:
-        module, _, path = name.partition(":")
-        top = module.partition(".")[0]
-        if top not in (sys.stdlib_module_names | describing.PACKAGES) - describing.FRAMEWORKS - _LOUD:
-            raise Malformed(f"a class of {module}")
-        found: Any = sys.modules.get(module) or importlib.import_module(module)
-        for part in path.split("."):
-            found = getattr(found, part)
-            if isinstance(found, types.ModuleType):
-                raise Malformed(f"{name} is in another module")
-        if not isinstance(found, type) or (found.__module__, found.__qualname__) != (module, path):
-            raise Malformed(f"{name} is no class of that module")
-        return found
+        return granting.standard_class(name)
 
     def module(self, name: str) -> Any:
-        if name in sys.modules:
-            return sys.modules[name]
-        first, *rest = name.split(".")
-        if first in describing.FRAMEWORKS | _LOUD or any(part.startswith("__") for part in (first, *rest)):
-            return types.ModuleType(name)
-        try:
-            return importlib.import_module(name)
-        except Exception:
-            return types.ModuleType(name)
+        return granting.module(name)
 
     # Whose word counts.
 
@@ -240,7 +223,16 @@ class Judge(Peer):
 
     def construct(self, kind: type, arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
         self.trust(kind)
-        return self.call(kind, arguments, named)
+        newest = self._newest
+        made = self.call(kind, arguments, named)
+        if self.their_numbers.get(id(made), newest + 1) <= newest:
+            # It was there before, and so may be the very object that the tests compare it with.
+            self.operators[f"{kind.__qualname__}.__new__"] = None
+        return made
+
+    def keep(self, number: int, proxy: Any) -> Any:
+        self._newest = max(self._newest, number)
+        return super().keep(number, proxy)
 
     def get(self, target: Any, name: str) -> Any:
         kind = type(target)
@@ -252,12 +244,12 @@ class Judge(Peer):
         return found
 
     def operate(self, name: str, target: Any, arguments: Sequence[Any]) -> Any:
-        if name not in FORGEABLE:
-            return super().operate(name, target, arguments)
         kind = type(target)
         stored = next((base for base in kind.__mro__ if base in describing.STORED), None)
-        if stored is not None and not self.trusts(kind):
+        if stored is not None and (name in FORGEABLE or name == "__hash__") and not self.trusts(kind):
             return getattr(stored, name)(target, *arguments)
+        if name not in FORGEABLE:
+            return super().operate(name, target, arguments)
         # A function of the tests that the program calls may calculate with what it is given.
         given = self._answering and name in CALCULATING
         if not self.trusts(kind) and not given and id(arguments[0]) not in self.their_numbers:
@@ -299,6 +291,7 @@ class Judge(Peer):
 
     def load(self, program: str, *, random_seed: int | None, counted: bool = False) -> None:
         """Have the subject run the program's top level. Raises what that raises."""
+        self.threads.counted = counted
         found = self.ask("load", [random_seed, counted], program)
         if type(found) is not tuple or not all(type(name) is str for name in found):
             raise self.no_verdict(BROKE_OFF)

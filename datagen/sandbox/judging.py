@@ -10,7 +10,7 @@ import types
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import comparing, doctests, naming, unit_tests, watching
+from . import comparing, describing, doctests, naming, unit_tests, watching
 from .failing import NoVerdict
 from .judge import Judge
 
@@ -82,6 +82,7 @@ def _tests(job: Mapping[str, Any], judge: Judge, report: Report) -> None:
     own = naming.bound(tests)
     _import_as_module(judge, own)
     judge.bring(naming.visible(judge.names, tests), space, own)
+    _own_modules(judge, space, tests)
     _trust(judge, space, tests)
     unit_tests.run(tests, space, report.note, report.end)
     if job["count_lines"]:
@@ -100,6 +101,7 @@ def _doctests(job: Mapping[str, Any], judge: Judge, report: Report) -> None:
     def bring(name: str, source: str) -> dict[str, Any]:
         space: dict[str, Any] = {"__name__": "program"}
         judge.bring(naming.visible(judge.names, source, name.partition(".")[0]), space)
+        _own_modules(judge, space, source, name.partition(".")[0])
         _trust(judge, space, source, name.partition(".")[0])
         return space
 
@@ -133,6 +135,20 @@ def _trust(judge: Judge, space: Mapping[str, Any], tests: str, own: str = "") ->
     if any(isinstance(value, type) for value in space.values()):
         for name in {*naming.free(tests), own}:
             judge.trust(space.get(name))
+
+
+def _own_modules(judge: Judge, space: dict[str, Any], tests: str, own: str = "") -> None:
+    """A name that the tests use as a standard module stands for it, whatever the program calls so."""
+    names = {
+        name
+        for name in space.keys() & sys.stdlib_module_names
+        if name != own and not isinstance(space[name], types.ModuleType) and not _is_standard(space[name])
+    }
+    space.update(naming.used_as_modules(names, judge.names, tests))
+
+
+def _is_standard(value: Any) -> bool:
+    return isinstance(value, type) and describing.standard_name(value) is not None
 
 
 def _namespace(name: str, source: str, filename: str) -> dict[str, Any]:

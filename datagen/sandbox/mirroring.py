@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _STORED: dict[str, type] = {
     kind.__name__: kind for kind in (int, float, complex, str, bytes, tuple, frozenset)
 }
+_CONTAINED: dict[str, type] = {kind.__name__: kind for kind in (list, dict, set, bytearray)}
 
 
 def mirrored_class(peer: Peer, atom: Any, values: list[Any]) -> Any:
@@ -40,7 +41,8 @@ def mirrored_class(peer: Peer, atom: Any, values: list[Any]) -> Any:
 
 def _space(peer: Peer, facts: Any) -> dict[str, Any]:
     names = {name: str(facts[name]) for name in ("qualname", "module")}
-    return {"_peer_": peer, "__module__": names["module"], "__qualname__": names["qualname"]}
+    doc = None if facts["doc"] is None else str(facts["doc"])
+    return {"_peer_": peer, "__module__": names["module"], "__qualname__": names["qualname"], "__doc__": doc}
 
 
 def _mirrored(peer: Peer, facts: Any, bases: list[Any], values: list[Any]) -> type:
@@ -55,6 +57,8 @@ def _mirrored(peer: Peer, facts: Any, bases: list[Any], values: list[Any]) -> ty
     if kind == "error":
         first = [RemoteError]
         bases = [base for base in bases if issubclass(base, BaseException)] or [Exception]
+        if any(issubclass(base, BaseExceptionGroup) for base in bases):
+            space["derive"] = _derived
     elif kind in _STORED:
         first = [Attributes]
         bases = [base for base in bases if _STORED[kind] in base.__mro__] or [
@@ -62,14 +66,17 @@ def _mirrored(peer: Peer, facts: Any, bases: list[Any], values: list[Any]) -> ty
         ]
     else:
         space["__slots__"] = ()
+        if kind in _CONTAINED:
+            container = type(str(facts["name"]), (_CONTAINED[kind],), {"__module__": str(facts["module"])})
+            space["__class__"] = property(lambda self: container)  # so that it is one for ``isinstance``
         bases = [base for base in bases if isinstance(base, RemoteMeta)]
         first = [] if bases else [Remote]
     if "dataclass" in facts:
         space["__dataclass_fields__"] = {str(name): _field(str(name)) for name in facts["dataclass"]}
     if facts["known"] is not None and (known := peer.look_up(facts["known"])) is not None:
         space["__class__"] = property(lambda self: known)
-    if "fields" in facts:
-        space["_fields_"] = True
+    if "fields" in facts or facts["extends"]:
+        space["_stays_"] = True
     order = [base for base in first if not any(base in other.__mro__ for other in bases)] + bases
     made = RemoteMeta(str(facts["name"]), tuple(dict.fromkeys(order)), space)
     for name in facts["abcs"]:
@@ -79,11 +86,16 @@ def _mirrored(peer: Peer, facts: Any, bases: list[Any], values: list[Any]) -> ty
     return made
 
 
+def _derived(self: Any, errors: Any) -> Any:
+    """A group of some of its exceptions, for ``except*`` and ``split``: made by the program's own method."""
+    return type(self)._peer_.get(self, "derive")(errors)
+
+
 def _with_fields(facts: Any, values: list[Any]) -> type | None:
     if "fields" not in facts:
         return None
     made: Any = collections.namedtuple(str(facts["name"]), facts["fields"])  # type: ignore[misc]
-    made._field_defaults = dict(values[0])
+    made._field_defaults = values[0]  # the very dictionary: it is filled later
     return made
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import ast
 import builtins
 import doctest
+import importlib
 import re
+import symtable
+import types
 from collections.abc import Collection, Iterator
 
 _WORD = re.compile(r"[^\W\d]\w*")
 _BUILTIN = frozenset(dir(builtins))
 #: Modules by which tests import the program.
 MODULES = ("program", "solution")
+#: Importing these does more than to define names.
+_LOUD = frozenset(("antigravity", "this", "idlelib", "turtledemo", "__main__"))
 
 
 def words(text: str) -> set[str]:
@@ -20,28 +25,25 @@ def words(text: str) -> set[str]:
 
 
 def free(tests: str) -> set[str]:
-    """The names that the tests read and never bind, so that they can only be the program's (or built in).
+    """The names that the tests read and do not bind: they can only be the program's (or built in).
 
     Examples in strings, as ``doctest`` has them, count. Nothing where the tests do not parse.
     """
-    try:
-        tree = ast.parse(tests)
-    except (SyntaxError, ValueError, RecursionError):
-        return set()
-    read, bound = _names(tree)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and ">>> " in node.value:
-            for example in _examples(node.value):
-                read |= free(example)
+    read, bound = _names(tests)
+    if ">>> " in tests and (tree := _parsed(tests)) is not None:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and ">>> " in node.value:
+                for example in _examples(node.value):
+                    read |= free(example)
     return read - bound
 
 
 def bound(tests: str) -> set[str]:
-    """The names that the tests bind themselves. Nothing where they do not parse."""
-    try:
-        return _names(ast.parse(tests))[1]
-    except (SyntaxError, ValueError, RecursionError):
-        return set()
+    """The names that the tests bind in their module. A variable of one function is no other function's.
+
+    Nothing where they do not parse.
+    """
+    return _names(tests)[1]
 
 
 def _examples(text: str) -> Iterator[str]:
@@ -52,24 +54,44 @@ def _examples(text: str) -> Iterator[str]:
     yield "".join(example.source for example in found)
 
 
-def _names(tree: ast.AST) -> tuple[set[str], set[str]]:
+def _parsed(tests: str) -> ast.Module | None:
+    try:
+        return ast.parse(tests)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+
+
+def _names(tests: str) -> tuple[set[str], set[str]]:
+    """The names that are read as those of the module, in whatever scope, and those that the module binds."""
     read, bound = set[str](), set[str]()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name):
-            (read if isinstance(node.ctx, ast.Load) else bound).add(node.id)
-        elif isinstance(node, ast.arg):
-            bound.add(node.arg)
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            bound.add(node.name)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)) and not _of_the_program(node):
-            bound |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            bound.add(node.name)
-    return read, bound
+    try:
+        ahead = [symtable.symtable(tests, "<tests>", "exec")]
+    except (SyntaxError, ValueError, RecursionError):
+        return read, bound
+    while ahead:
+        scope = ahead.pop()
+        ahead += scope.get_children()
+        module = scope.get_type() == "module"
+        for symbol in scope.get_symbols():
+            if not (module or symbol.is_global()):
+                continue
+            if symbol.is_referenced():
+                read.add(symbol.get_name())
+            if symbol.is_assigned() or symbol.is_imported():
+                bound.add(symbol.get_name())
+    return read, bound - _of_the_program(tests)
 
 
-def _of_the_program(node: ast.Import | ast.ImportFrom) -> bool:
-    return isinstance(node, ast.ImportFrom) and node.module in MODULES
+def _of_the_program(tests: str) -> set[str]:
+    """What the tests import of the program: it is the program's all the same."""
+    if words(tests).isdisjoint(MODULES) or (tree := _parsed(tests)) is None:
+        return set()
+    return {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module in MODULES
+        for alias in node.names
+    }
 
 
 def visible(names: Collection[str], tests: str, own: str = "") -> set[str]:
@@ -82,6 +104,39 @@ def visible(names: Collection[str], tests: str, own: str = "") -> set[str]:
     if seen.isdisjoint(_BUILTIN) or not (free(tests) & set(names)) - _BUILTIN:
         return seen
     return seen - (_BUILTIN - {own})
+
+
+def used_as_modules(
+    names: Collection[str], others: Collection[str], tests: str
+) -> dict[str, types.ModuleType]:
+    """Of these names of standard modules, those that stand for the module in the tests.
+
+    Such a name is used for attributes only, all of which the module has. ``others``: the program's names. Where
+    the tests use no other of them, the name is what is tested, and stands for the program's.
+    """
+    if not names or (tree := _parsed(tests)) is None:
+        return {}
+    read = free(tests) & set(others)
+    found = {}
+    for name in set(names) - _of_the_program(tests) - _LOUD:
+        uses = sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(tree))
+        attributes = [
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == name
+        ]
+        if read - {name} and attributes and len(attributes) == uses:
+            module = _standard(name)
+            if module is not None and all(hasattr(module, each) for each in attributes):
+                found[name] = module
+    return found
+
+
+def _standard(name: str) -> types.ModuleType | None:
+    try:
+        return importlib.import_module(name)
+    except Exception:  # of another system
+        return None
 
 
 def _of_python(name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import adopting, describing, wire
 from .sharing import Shared
@@ -55,12 +55,17 @@ class Peer:
 
     def answer(self, verb: str, atom: Any, values: list[Any]) -> None:
         """Do what is asked, and say what comes of it."""
-        try:
-            reply, told = "return", [self.do(verb, atom, values)]
-        except BaseException as error:
-            reply, told = "raise", [self.raising(error)]
-        values.clear()
+        reply, told = self.outcome(verb, atom, values)
         self.say(reply, None, told)
+
+    def outcome(self, verb: str, atom: Any, values: list[Any]) -> tuple[str, list[Any]]:
+        """Do what is asked: how to say what comes of it. Empties ``values``."""
+        try:
+            return "return", [self.do(verb, atom, values)]
+        except BaseException as error:
+            return "raise", [self.raising(error)]
+        finally:
+            values.clear()
 
     def say(self, verb: str, atom: Any, values: list[Any]) -> None:
         """Empties ``values``: what only they hold is forgotten on both sides."""
@@ -98,8 +103,10 @@ class Peer:
 
     # What each side says and does in its own way.
 
-    def do(self, verb: str, atom: Any, values: list[Any]) -> Any:
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        def do(self, verb: str, atom: Any, values: list[Any]) -> Any:
+            """Do what the other side asks; each side defines it. Raises Malformed for an unknown request."""
 
     def beside(self) -> Any:
         """What goes with every message."""

@@ -9,10 +9,12 @@ import random
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 from . import answering, describing
 from .peer import Peer
+from .threads import Here
 from .wire import Malformed
 
 _PID, _EXIT = os.getpid, os._exit
@@ -22,6 +24,7 @@ class Subject(Peer):
     def __init__(self) -> None:
         super().__init__(1)
         self.space: dict[str, Any] = {}
+        self.threads = Here(self._turn)
         self.count: Any = None
         self._printed = _Printed("stdout"), _Printed("stderr")
         self._warned: list[Any] = []
@@ -36,12 +39,16 @@ class Subject(Peer):
         me = _PID()
         while True:
             verb, atom, values = self.hear()
-            try:
-                self.answer(verb, atom, values)
-            except Malformed as error:
-                self.say("raise", None, [ValueError(f"what the program answers cannot be sent: {error}")])
+            self.threads.listening()
+            self.threads.answer(partial(self._reply, *self.outcome(verb, atom, values)))
             if _PID() != me:
                 _EXIT(0)  # the code under test forked, and this is its child coming home
+
+    def _reply(self, reply: str, told: list[Any]) -> None:
+        try:
+            self.say(reply, None, told)
+        except Malformed as error:
+            self.say("raise", None, [ValueError(f"what the program answers cannot be sent: {error}")])
 
     def do(self, verb: str, atom: Any, values: list[Any]) -> Any:
         me = _PID()
@@ -60,7 +67,12 @@ class Subject(Peer):
             if name in self.space and self.space[name] is not value:
                 stale.append(name)
                 self._watched[name] = self.space[name]
-        return [texts, warned, stale, logged] if any(texts) or warned or stale or logged else None
+        restless = self.threads.restless()
+        told = any(texts) or warned or stale or logged or restless
+        return [texts, warned, stale, logged, restless] if told else None
+
+    def ask(self, verb: str, atom: Any, *values: Any) -> Any:
+        return self.threads.ask(partial(super().ask, verb, atom, *values))
 
     def heard(self, beside: Any) -> None:
         captured, more = beside
@@ -128,6 +140,27 @@ class Subject(Peer):
         self._patched.setdefault((name, attribute), getattr(module, attribute, None))
         setattr(module, attribute, values[0] if values else self._patched[name, attribute])
 
+    def filters(self, atom: Any, values: list[Any]) -> None:
+        """What the tests make errors of is raised where the program warns; all else they are told of."""
+        warnings.resetwarnings()
+        warnings.simplefilter("always")
+        warnings.filters[:0] = [  # type: ignore[index]
+            (action if action == "error" else "always", *rest) for action, *rest in values[0]
+        ]
+        warnings._filters_mutated()  # type: ignore[attr-defined]
+
+    def begin(self, atom: Any, values: list[Any]) -> int:
+        """Do what a thread of the tests asks in one of this process."""
+        thread, living, verb, about = atom
+        given = values[:]
+        return self.threads.begin(thread, living, lambda: self.do(verb, about, given))
+
+    def look(self, atom: Any, values: list[Any]) -> tuple[bool, Any]:
+        return self.threads.look(atom[0])
+
+    def look_in(self, atom: Any, values: list[Any]) -> bool:
+        return self.threads.restless()
+
     def lines(self, atom: Any, values: list[Any]) -> Any:
         return self.count.told()
 
@@ -155,6 +188,10 @@ _OWN: dict[str, Callable[[Subject, Any, list[Any]], Any]] = {
     "set global": Subject.set_global,
     "delete global": Subject.delete_global,
     "patch": Subject.patch,
+    "filters": Subject.filters,
+    "begin": Subject.begin,
+    "look": Subject.look,
+    "look in": Subject.look_in,
     "lines": Subject.lines,
     "tell logs": Subject.tell_logs,
 }

@@ -16,6 +16,7 @@ from typing import Any
 
 from .suites import pytest_stand_in
 from .suites.assertions import Assertions
+from .suites.certain import equals_itself
 from .suites.collecting import SAYS_NOTHING, Collector, Test
 from .suites.names import FAILURE, RAN, programs
 from .suites.reaching import Reach
@@ -65,6 +66,8 @@ class _Suite:
         self._assertions = Assertions(body, program)
         self._reach = Reach(source, body, program)
         self._ran: set[int] = set()
+        #: Those of them that compared more than a value with itself.
+        self._compared: set[int] = set()
         self._done: list[ast.stmt] = []
         self._passed = self._failed = 0
         self._vacuous: list[tuple[str, str]] = []
@@ -72,12 +75,15 @@ class _Suite:
         self._swallowed = False
         space[RAN], space[FAILURE] = self._ran_or_failed, AssertionError
 
-    def _ran_or_failed(self, number: int, failed: bool = False) -> None:
+    def _ran_or_failed(self, number: int, failed: bool = False, *itself: Any) -> None:
         self._ran.add(number)
+        if not (itself and equals_itself(itself[0])):
+            self._compared.add(number)
         self._swallowed |= failed
 
     def _start(self) -> None:
         self._ran.clear()
+        self._compared.clear()
         self._swallowed = False
 
     def top_level(self) -> tuple[str, str] | None:
@@ -168,7 +174,7 @@ class _Suite:
             return "no assertion ran"
         if self._swallowed:
             return "an assertion failed, and the test hid it"
-        ran = (self._assertions.found[number] for number in self._ran)
+        ran = (self._assertions.found[number] for number in self._compared)
         if not any(self._reach.tells(each.asked, each.truth) for each in ran):
             return "what it asserts is true of any program"
         if self._reach.reaches(nodes) or any(self._reach.reaches([each]) for each in self._for_all()):

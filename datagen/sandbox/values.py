@@ -11,6 +11,7 @@ import sys
 import time
 import types
 import uuid
+from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -20,7 +21,9 @@ from fractions import Fraction
 from pathlib import Path, PosixPath, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
-__all__ = ["Counter", "OrderedDict", "defaultdict", "deque", "fields", "made"]
+from . import type_hints
+
+__all__ = ["Counter", "OrderedDict", "array", "defaultdict", "deque", "fields", "made"]
 
 _SPECIAL_FLOATS = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 _PATTERN = type(re.compile(""))
@@ -83,6 +86,18 @@ _VALUES: dict[type, tuple[Callable[[Any], list[Any]], Callable[..., Any]]] = {
 _BY_NAME = {kind.__name__: make for kind, (_, make) in _VALUES.items()}
 assert len(_BY_NAME) == len(_VALUES), PurePath
 
+#: Likewise of modules that few programs import, by module and name of the class.
+_OF_MODULES: dict[str, dict[str, Callable[[Any], list[Any]]]] = {
+    "ipaddress": {
+        f"IPv{version}{what}": lambda v: [str(v)]
+        for version in (4, 6)
+        for what in ("Address", "Network", "Interface")
+    },
+    "zoneinfo": {"ZoneInfo": lambda v: [v.key]},
+    "statistics": {"NormalDist": lambda v: [v.mean, v.stdev]},
+}
+_MODULE_OF = {name: module for module, kinds in _OF_MODULES.items() for name in kinds}
+
 
 def changed(kind: Any) -> bool:
     """Whether the program has put a function of its own into a class of the library, which is its own class then."""
@@ -97,14 +112,42 @@ def fields(value: Any) -> tuple[str, list[Any]] | None:
     kind = type(value)
     if kind in _VALUES and not changed(kind):
         return kind.__name__, _VALUES[kind][0](value)
+    if (of_module := _OF_MODULES.get(_module(kind))) is not None:
+        return _rare(value, kind, of_module)
+    hint = type_hints.fields(value)
+    if hint is not None:
+        return hint
     numpy = sys.modules.get("numpy")
     if numpy is not None and kind.__module__ == "numpy":
         return _numeric(value, numpy)
     return None
 
 
+def _module(kind: type) -> str:
+    module = kind.__module__
+    return module if type(module) is str else ""
+
+
+def _rare(
+    value: Any, kind: type, kinds: dict[str, Callable[[Any], list[Any]]]
+) -> tuple[str, list[Any]] | None:
+    name = kind.__name__
+    if (
+        getattr(sys.modules.get(kind.__module__), name, None) is not kind
+        or name not in kinds
+        or changed(kind)
+    ):
+        return None
+    found = kinds[name](value)
+    return None if None in found else (name, found)  # a time zone of a file has no key
+
+
 def made(name: str, parts: list[Any]) -> Any:
     """The value. Raises KeyError, TypeError, ValueError or ArithmeticError where there can be none."""
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(_MODULE_OF[name]), name)(*parts)
+    if name in type_hints.NAMES:
+        return type_hints.made(name, parts)
     if name in ("ndarray", "numpy scalar"):
         numpy = importlib.import_module("numpy")
         kind, shape, data = parts

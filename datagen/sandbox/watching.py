@@ -7,6 +7,7 @@ import os
 import random
 import sys
 import types
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,12 @@ def unknown(other: Any) -> Any:
     if isinstance(other, (tuple, set, frozenset)):
         return (f"{number:x}",)
     return type(f"T{number:x}", (), {})()
+
+
+def strict_filters() -> list[Any]:
+    """The filters of warnings, if one makes errors of them: the program is to raise those itself."""
+    strict = any(each[0] == "error" for each in warnings.filters)
+    return list(warnings.filters) if strict else []
 
 
 def environment() -> Any:

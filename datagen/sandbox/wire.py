@@ -207,6 +207,11 @@ def _fill_bytes(held: bytearray, parts: list[Any]) -> None:
     held[:] = parts[0].encode("latin-1")
 
 
+def _fill_array(held: Any, parts: list[Any]) -> None:
+    del held[:]
+    held.extend(parts[1:])
+
+
 def _fill_deque(held: Any, parts: list[Any]) -> None:
     held.clear()
     held.extend(parts[1:])
@@ -223,13 +228,15 @@ def _fill_attributes(held: Any, parts: list[Any]) -> None:
     _fill_dict(vars(held), parts)
 
 
-#: By type. What a deque may hold at most stands before its items, a defaultdict's factory before its pairs.
+#: By type. Before its items stand a deque's greatest length and an array's type code, before a defaultdict's
+#: pairs its factory.
 CONTAINERS: dict[type, Container] = {
     list: Container(list, _fill_list, list),
     dict: Container(_pairs, _fill_dict, dict),
     set: Container(list, _fill_set, set),
     bytearray: Container(lambda held: [held.decode("latin-1")], _fill_bytes, bytearray),
     values.deque: Container(lambda held: [held.maxlen, *held], _fill_deque, values.deque),
+    values.array: Container(lambda held: [held.typecode, *held], _fill_array, lambda: values.array("b")),
     values.OrderedDict: Container(_pairs, _fill_mapping(values.OrderedDict), values.OrderedDict),
     values.Counter: Container(_pairs, _fill_dict, values.Counter),
     values.defaultdict: Container(
@@ -277,6 +284,8 @@ class Decoder:
                 return held
         if tag == "deque":
             return values.deque(maxlen=slots[0])
+        if tag == "array":
+            return values.array(slots[0])
         return _BY_NAME[tag].make()
 
     def value(self, slot: Any) -> Any:
@@ -325,6 +334,6 @@ class Decoder:
         if tag == "value":
             try:
                 return values.made(atom, found)
-            except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+            except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
                 raise Malformed(f"no {atom}: {error}") from None
         return self._side.adopt(tag, atom, found)

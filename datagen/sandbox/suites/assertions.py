@@ -10,6 +10,7 @@ import ast
 from collections.abc import Collection, Sequence
 from functools import cached_property
 
+from .certain import compared_with_itself
 from .names import FAILURE, FUNCTIONS, RAN
 
 #: Calls that expect what their block, or the function that they are given, must do.
@@ -23,15 +24,18 @@ _ENDING = frozenset(("fail", "exit", "_exit", "quit"))
 
 
 class Assertion:
-    """``asked``: what decides it. ``truth``: whether ``asked`` is one condition that must be true."""
+    """``asked``: what decides it. ``truth``: what ``asked`` must be where it is one condition; else None.
+    ``itself``: the name that it compares with itself."""
 
-    __slots__ = (
-        "asked",
-        "truth",
-    )  # no dataclass: its methods would count among the lines that a program executes
+    # no dataclass: its methods would count among the lines that a program executes
+    __slots__ = ("asked", "itself", "truth")
 
-    def __init__(self, asked: Sequence[ast.AST], truth: bool = False) -> None:
+    def __init__(self, asked: Sequence[ast.AST], truth: bool | None = None, equality: bool = False) -> None:
         self.asked, self.truth = tuple(asked), truth
+        compared: Sequence[ast.AST] = self.asked[:2] if equality else ()
+        if truth and isinstance(asked[0], ast.Compare) and isinstance(asked[0].ops[0], ast.Eq):
+            compared = [asked[0].left, *asked[0].comparators]
+        self.itself = compared_with_itself(compared)
 
 
 class Assertions:
@@ -122,14 +126,16 @@ class Assertions:
             return Assertion((call,)) if len(call.args) > 1 else None
         if isinstance(call.func, ast.Attribute) and _name(call.func.value) not in ("self", "cls"):
             given.append(call.func.value)  # a mock's assert_called_once_with(2)
-        if name == "assertTrue":
-            return Assertion(given[:1], truth=True)
-        return Assertion(given)
+        if name in ("assertTrue", "assertFalse") and given:
+            return Assertion(given[:1], truth=name == "assertTrue")
+        if name == "assertIsInstance":
+            return Assertion((ast.Call(ast.Name("isinstance", ast.Load()), given[:2], []),), truth=True)
+        return Assertion(given, equality=name == "assertEqual")
 
     def _watched(self, statement: ast.stmt) -> ast.stmt:
         """The statement, which tells where it fails: its exception may be caught on the way."""
         failed = self._ran(statement)
-        failed.args.append(ast.Constant(True))
+        failed.args[1:] = [ast.Constant(True)]
         handler = ast.ExceptHandler(
             ast.Name(FAILURE, ast.Load()), None, [ast.Expr(failed), ast.Raise(None, None)]
         )
@@ -140,6 +146,8 @@ class Assertions:
     def _ran(self, place: ast.AST) -> ast.Call:
         """A call of :data:`RAN`, which returns None, for the assertion found last."""
         call = ast.Call(ast.Name(RAN, ast.Load()), [ast.Constant(len(self.found) - 1)], [])
+        if (name := self.found[-1].itself) is not None:
+            call.args += [ast.Constant(False), ast.Name(name.id, ast.Load())]
         ast.copy_location(call, place)
         return ast.fix_missing_locations(call)
 

@@ -6,6 +6,7 @@ import ast
 import doctest
 from collections.abc import Iterable, Sequence
 
+from .certain import yes_or_no
 from .reaching import Reach
 
 
@@ -25,8 +26,20 @@ def telling(examples: Sequence[doctest.Example], program: Iterable[str]) -> list
         skipped = example.options.get(doctest.SKIP, False)
         used = used or (not skipped and reach.reaches(body))
         expects = bool(example.want.strip()) or any(map(_expects, body))
-        told.append(used and expects and not skipped and (not body or reach.tells(body, truth=False)))
+        told.append(
+            used and expects and not skipped and (not body or _tells(reach, body, example.want.strip()))
+        )
     return told
+
+
+def _tells(reach: Reach, body: Sequence[ast.stmt], want: str) -> bool:
+    if len(body) == 1 and isinstance(body[0], ast.Assert):
+        return reach.tells([body[0].test], truth=True)
+    if len(body) == 1 and isinstance(body[0], ast.Expr) and want in ("True", "False"):
+        asked = body[0].value
+        if yes_or_no(asked):
+            return reach.tells([asked], truth=want == "True")
+    return reach.tells(body, truth=None)
 
 
 def _expects(statement: ast.stmt) -> bool:

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
+from .certain import certain
 from .names import (
     FUNCTIONS,
     PROGRAM,
@@ -53,10 +54,10 @@ class Reach:
         if any(name in source for name in PROGRAM):
             self.program |= {*PROGRAM, *self._imported()}
 
-    def tells(self, asked: Sequence[ast.AST], truth: bool) -> bool:
-        """Whether an assertion that asks this can fail. ``truth``: it is one condition that must be true."""
-        if truth:
-            return not self._certain(asked[0])
+    def tells(self, asked: Sequence[ast.AST], truth: bool | None) -> bool:
+        """Whether an assertion that asks this can fail. ``truth``: what it must be if it is one condition."""
+        if truth is not None:
+            return not (self.constant(asked[0]) or certain(asked[0], truth, self.constant))
         return not all(self.constant(node) for node in asked)
 
     def reaches(self, nodes: Iterable[ast.AST]) -> bool:
@@ -81,9 +82,9 @@ class Reach:
         if isinstance(node, ast.Name):
             return node.id not in self.program and self._fixed(node.id)
         if isinstance(node, ast.Call):
-            return self._plain_call(node) and all(
-                self.constant(each) for each in (*node.args, *(keyword.value for keyword in node.keywords))
-            )
+            given = (*node.args, *(keyword.value for keyword in node.keywords))
+            plain = self._plain_call(node) and all(self.constant(each) for each in given)
+            return plain or self._counts_what_is_written(node)
         if isinstance(node, ast.Lambda):
             return False
         if isinstance(node, (ast.Expr, ast.Return, ast.Raise)):
@@ -96,18 +97,16 @@ class Reach:
             )
         return isinstance(node, ast.Pass)
 
-    def _certain(self, node: ast.AST) -> bool:
-        """Whether a condition is true whatever the program does: a tuple, a function, ``... or True``."""
-        if isinstance(node, (ast.Lambda, ast.GeneratorExp)):
-            return True
-        if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
-            return not any(isinstance(each, ast.Starred) for each in node.elts)
-        if isinstance(node, (ast.Dict, ast.JoinedStr)):
-            return bool(node.keys if isinstance(node, ast.Dict) else node.values)
-        if isinstance(node, ast.BoolOp):
-            certain = [self._certain(value) for value in node.values]
-            return any(certain) if isinstance(node.op, ast.Or) else all(certain)
-        return self.constant(node)
+    def _counts_what_is_written(self, call: ast.Call) -> bool:
+        """``len([f(1)])``."""
+        written = call.args[0] if len(call.args) == 1 else None
+        return (
+            isinstance(written, (ast.List, ast.Tuple))
+            and isinstance(call.func, ast.Name)
+            and call.func.id == "len"
+            and self.constant(call.func)
+            and not any(isinstance(each, ast.Starred) for each in written.elts)
+        )
 
     def _plain_call(self, call: ast.Call) -> bool:
         if isinstance(call.func, ast.Name):

@@ -86,6 +86,18 @@ def test_a_generator_of_the_tests_does_not_show_their_variables(box: Sandbox, at
     assert box.run_now(RunTests(right, "assert f(x * x for x in range(3)) == 5")).passed
 
 
+def test_what_tests_keep_to_themselves_is_not_shown(box: Sandbox) -> None:
+    program = "def f(held): return held._secret"
+    held = "class Held:\n    _secret = 2\n    def _method(self): pass\n"
+    for given in ("Held()", "Held", "Held()._method"):
+        result = box.run_now(RunTests(program, f"{held}assert f({given}) == 2"))
+        assert result.status is Status.FAILED
+        assert "does not show" in result.message
+    parser = "import argparse\nassert f(argparse.ArgumentParser())"
+    shown = box.run_now(RunTests("def f(held): return held._actions", parser))
+    assert shown.passed, "the library's"
+
+
 def test_members_of_an_enumeration_are_no_methods(box: Sandbox) -> None:
     program = (
         "import enum\nfrom types import SimpleNamespace as N\n"
@@ -101,6 +113,12 @@ HIDING = {
     "a context manager": (
         "class Timer:\n    def __enter__(self): return self\n    def __exit__(self, *error): return {}\n",
         "def test_f():\n    with Timer():\n        assert f(1) == 2",
+    ),
+    "a context manager, while other threads live": (
+        "class Timer:\n    def __enter__(self): return self\n    def __exit__(self, *error): return {}\n",
+        "import threading\ndone = threading.Event()\ndef test_f():\n"
+        "    other = threading.Thread(target=done.wait, daemon=True)\n    other.start()\n"
+        "    try:\n        with Timer():\n            assert f(1) == 2\n    finally:\n        done.set()",
     ),
     "a decorator": (
         "def timed(test):\n    def run():\n        try: test()\n        except AssertionError:\n            if not {}: raise\n"

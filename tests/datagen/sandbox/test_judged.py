@@ -135,6 +135,58 @@ def test_a_reference_is_compared_by_state_and_plain_data(box: Sandbox) -> None:
         assert other.status is Status.FAILED, program
 
 
+@pytest.mark.parametrize(
+    ("program", "reference", "same"),
+    [
+        ("{'b': 2, 'a': [x]}", "{'a': [x], 'b': 2}", True),
+        ("{'b': 2, 'a': [x + 1]}", "{'a': [x], 'b': 2}", False),
+        ("{'b': 2}", "{'a': [x], 'b': 2}", False),
+        ("{1.0 + 1e-12: 2, (2,): [x]}", "{(2,): [x], 1.0: 2}", True),
+        ("{(3,): [x], 1.0: 2}", "{1.0: 2, (2,): [x]}", False),
+        ("{2: 3, True: 2}", "{1: 2, 2: 3}", False),
+        ("Counter('ba')", "Counter('ab')", True),
+        ("OrderedDict(b=1, a=2)", "OrderedDict(a=2, b=1)", False),
+        ("OrderedDict(a=2, b=1)", "OrderedDict(a=2, b=1)", True),
+        ("group('a', [ValueError()])", "group('b', [ValueError('z')])", True),
+        ("group('a', [ValueError()])", "group('a', [KeyError()])", False),
+    ],
+)
+def test_a_comparison_minds_the_order_of_keys_only_where_equality_does(
+    box: Sandbox, program: str, reference: str, same: bool
+) -> None:
+    head = "from collections import Counter, OrderedDict\ndef group(*a): raise ExceptionGroup(*a)\n"
+    texts = (f"{head}def f(x: int): return {each}" for each in (program, reference))
+    assert box.run_now(Compare(*texts, "f")).passed is same
+
+
+def test_a_comparison_with_an_argument_in_another_order_is_one(box: Sandbox) -> None:
+    program = "def f(d: dict[str, int]): return {key: d[key] for key in reversed(d)}"
+    assert box.run_now(Compare(program, "def f(d: dict[str, int]): return d", "f")).passed
+
+
+def test_a_constructor_that_gives_what_was_there_before_is_told(box: Sandbox) -> None:
+    program = (
+        "class Vector:\n    one = None\n    def __new__(cls, x):\n        cls.one = cls.one or object.__new__(cls)\n"
+        "        return cls.one\nclass Plain: pass\ndef f(x): return Vector(x)\nheld = []"
+    )
+    result = box.run_now(RunTests(program, "assert f(1) == Vector(2)"))
+    assert (result.status, result.program_operators) == (Status.PASSED, ("Vector.__new__",))
+    plain = box.run_now(RunTests(program, "one = Plain()\nassert one is not Plain() and Vector is not Plain"))
+    assert (plain.status, plain.program_operators) == (Status.PASSED, ())
+
+
+def test_a_name_that_tests_use_as_a_module_of_the_library_is_that(box: Sandbox) -> None:
+    program = "class math:\n    isclose = staticmethod(lambda *a: True)\n    mine = 7\ndef f(x): return 0"
+    assert box.run_now(RunTests(program, "assert math.isclose(f(1), 2)")).status is Status.FAILED
+    assert box.run_now(RunTests(program, "assert math.isclose(f(1), 0)")).passed
+    assert box.run_now(RunTests(program, "from program import math\nassert math.isclose(f(1), 2)")).passed
+    assert box.run_now(RunTests(program, "assert math.mine + f(1) == 7")).passed, "the module has none"
+    assert box.run_now(RunTests(program, "assert math().isclose(1, 2) and f(1) == 0")).passed, "it is called"
+    assert box.run_now(RunTests(program, "assert math.isclose(1, 2)")).passed, "it is what is tested"
+    dates = "from datetime import datetime\ndef f(x): return datetime(2024, 1, x)"
+    assert box.run_now(RunTests(dates, "assert datetime.date(f(1)) == datetime(2024, 1, 1).date()")).passed
+
+
 def _shown(results: dict[str, Result]) -> dict[str, tuple[str, str]]:
     return {name: (each.status.value, each.message) for name, each in results.items() if not each.passed}
 

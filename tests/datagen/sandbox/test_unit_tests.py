@@ -94,6 +94,52 @@ def test_a_suite_that_tests_nothing_is_vacuous_and_says_why(box: Sandbox, tests:
         assert result.tests == ()
 
 
+@pytest.mark.parametrize(
+    ("tests", "right", "wrong"),
+    [
+        ("assert f(1) == 2 or f(1) == 3", "2", "4"),
+        ("assert False or f(1) == 2", "2", "0"),
+        ("assert f(1) == 2 and [f(1)]", "2", "0"),
+        ("assert not (f(1) == 3 or not [f(1)])", "2", "3"),
+        ("assert f(1) < 2 or f(1) >= 2", "2.0", "float('nan')"),
+        ("got = f(1)\nassert got == got", "2.0", "float('nan')"),
+        ("got = f(1)\nassert got is not None and got == got", "2", "None"),
+        ("assert f(1) == f(1)", "2", "object() if x else {}[0]"),
+        ("assert isinstance(f(1), int)", "2", "'2'"),
+        ("assert any([f(1) == 2, f(1) == 3, False])", "2", "4"),
+        ("assert all([f(1) == 2, True])", "2", "4"),
+        ("assert len([*f(1)]) == 1", "[2]", "[]"),
+        ("assert {**f(1)}", "{1: 2}", "{}"),
+        ("assert [*f(1)]", "[2]", "[]"),
+        ("assert f'{f(1)}'", "2", "''"),
+        ("assert str(f(1))", "2", "''"),
+        ("assert not f(1)", "0", "1"),
+        ("assert not (f(1) == 2 and f(1) == 3)", "4", "type('E', (int,), {})(2) if 0 else {}[0]"),
+        ("assert [0][f(1)] == 0 or f(1) != 0", "0", "7"),
+        ("assert (f(1) == 2) is (f(1) == 2)", "2", "{}[0]"),
+        ("import unittest\nclass T(unittest.TestCase):\n    def test_f(self): self.assertFalse(f(1))", "0", "1"),
+        ("import unittest\nclass T(unittest.TestCase):\n    def test_f(self): self.assertIsInstance(f(1), int)", "0", "''"),
+    ],
+)  # fmt: skip
+def test_what_could_fail_is_not_called_vacuous(box: Sandbox, tests: str, right: str, wrong: str) -> None:
+    assert ran(box, tests, f"def f(x): return {right}").passed
+    assert ran(box, tests, f"def f(x): return {wrong}").status is Status.FAILED
+
+
+def test_an_object_of_the_program_may_differ_from_itself(box: Sandbox) -> None:
+    program = "class V:\n    def __eq__(self, other): return {}\n    __hash__ = None"
+    tests = "v = V()\nassert v == v"
+    assert ran(box, tests, program.format("isinstance(other, V)")).passed
+    assert ran(box, tests, program.format("False")).status is Status.FAILED
+
+
+def test_a_function_that_is_called_as_a_builtin_is_no_builtin(box: Sandbox) -> None:
+    tests = "from program import isinstance, f\nassert isinstance(f(1), object)"
+    program = "def isinstance(value, kind): return value == 2\ndef f(x): return {}"
+    assert ran(box, tests, program.format(2)).passed
+    assert ran(box, tests, program.format(3)).status is Status.FAILED
+
+
 def test_a_call_at_the_top_level_that_raises_fails(box: Sandbox) -> None:
     result = ran(box, "f(1)\nf(-1)\nassert f(1) == 2")
     assert (result.status, result.failed_tests) == (Status.FAILED, ("line 2",))
