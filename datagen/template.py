@@ -82,7 +82,9 @@ class Template(Generator):
             system_prompt(self.system).renderer()
 
     def check_columns(self, columns: Sequence[str]) -> None:
-        for prompt in (find_prompt(self.template), *([system_prompt(self.system)] if self.system else [])):
+        prompts = [find_prompt(self.template)] if self.template else []
+        prompts += [system_prompt(self.system)] if self.system else []
+        for prompt in prompts:
             for name in sorted(prompt.required() - {*columns, *self.variables}):
                 raise DataError(f"the template {prompt.name}: {no_column(name, columns)}")
 

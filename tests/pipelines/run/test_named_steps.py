@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ name: faulty
 models:
   base: {{engine: synthetic}}
 steps:
-  rows: {{source: jsonl, path: rows.jsonl}}
+  rows: {{source: 'faults:rows'}}
   {steps}
 """
 #: The step at fault, and what is found at once when it runs. Each is called "bad".
@@ -97,6 +96,10 @@ PLANNED = {
     "unknown step": ("bad: {keep: passed, from: rowz}", "did you mean 'rows'"),
 }
 FAULTS = """
+def rows():  # a plan does not know their columns
+    for number in range(3):
+        yield {"number": number, "text": "some", "negative": -1.0}
+
 def broken():
     yield {"number": 1}
     raise KeyError("number")
@@ -125,8 +128,6 @@ def told(
 ) -> Tell:
     """A function that runs a file with the given steps, and answers what the command says on standard error."""
     monkeypatch.chdir(tmp_path)
-    rows = ({"number": n, "text": "some", "negative": -1.0} for n in range(3))
-    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     Path("half.jsonl").write_text('{"number": 1}\n{"number":\n')
     Path("faults.py").write_text(FAULTS)
 

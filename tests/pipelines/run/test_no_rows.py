@@ -42,6 +42,8 @@ COLUMNS = {
     "random": ["prompt", "response", "score"],
     "pairs": ["prompt", "response", "score"],
 }
+#: Steps whose rows have the column ``score``, as a plan knows it.
+SCORED = ("none", "answered", "random")
 KINDS = ("parquet", "arrow", "jsonl")
 
 
@@ -60,7 +62,8 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = text.replace(f"path: {name}", f"path: {json.dumps(str(folder / name))}")
     for step in COLUMNS:
         text += "".join(f"  {step}-{kind}: {{export: {kind}, from: {step}}}\n" for kind in KINDS)
-        text += f"  {step}-turns: {{export: parquet, from: {step}, format: messages, columns: [score]}}\n"
+        columns = ", columns: [score]" if step in SCORED else ""
+        text += f"  {step}-turns: {{export: parquet, from: {step}, format: messages{columns}}}\n"
     (folder / "t.yaml").write_text(text)
     return gristmill.run(folder / "t.yaml", folder / "run").path / "exports"
 
@@ -74,7 +77,7 @@ def test_an_export_of_no_rows_keeps_its_columns(exports: Path, step: str) -> Non
     assert (len(saved), saved.column_names) == (0, table.column_names)
     assert (exports / f"{step}-jsonl" / "data.jsonl").read_bytes() == b""
     turns = pq.read_table(exports / f"{step}-turns" / "data.parquet")
-    assert (turns.num_rows, turns.column_names) == (0, ["id", "messages", "score"])
+    assert (turns.num_rows, turns.column_names) == (0, ["id", "messages", *(["score"] if step in SCORED else [])])
 
 
 def test_types_survive_where_there_are_no_rows(exports: Path) -> None:

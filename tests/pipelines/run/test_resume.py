@@ -175,7 +175,7 @@ def test_a_part_that_turns_out_to_be_damaged_when_it_is_read_is_made_again_at_on
     part.write_bytes(broken)
     log = Log()
     gristmill.run(file, tmp_path / "run", observer=log)
-    assert f"{part} is damaged (its rows are not those that were written): it is made again" in log.notices()
+    assert f"{part} is damaged (its rows are not those that were written): it is set aside" in log.notices()
     assert part.read_bytes() == whole
     assert set(requested(tmp_path).values()) == {1}
 

@@ -71,7 +71,7 @@ class Served:
     def _train(self, name: str, value: float) -> Path:
         fingerprint = self.plan.step(name).fingerprint
         store = self.run.begin_step(name, fingerprint)
-        rows = from_verdicts(from_source(pa.table({"n": [1]}), fingerprint, 0), Verdicts(), step=name)
+        rows = from_verdicts(from_source(pa.table({"n": [1]}), fingerprint, 0), Verdicts())
         store.commit(rows, start=0, stop=1, basis="b", rows_in=1, usage=Usage())
         adapter_at(store.model, self.base, value)
         made = products_in(store.model, self.run.path)
