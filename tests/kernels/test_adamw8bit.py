@@ -156,7 +156,7 @@ def test_refuses_what_it_cannot_update(wrong: str) -> None:
     dtype = {"dtype": torch.float16, "generator": torch.bfloat16}.get(wrong, torch.float32)
     parameter = torch.ones(8, dtype=dtype)
     gradient = torch.ones(9 if wrong == "shape" else 8)
-    message = {"shape": "with a gradient", "dtype": "not torch.float16", "generator": "needs a generator"}[
+    message = {"shape": "shapes do not match", "dtype": "not torch.float16", "generator": "needs a generator"}[
         wrong
     ]
     with pytest.raises(ValueError, match=message):

@@ -118,7 +118,7 @@ def test_refuses_shapes_that_do_not_go_together(wrong: str) -> None:
     hidden, head, targets = _case(3)
     changes = {"dtype": (hidden.float(), head, targets), "width": (hidden[:, :5], head, targets)}
     arguments = changes.get(wrong, (hidden, head, targets[:2]))
-    with pytest.raises(ValueError, match=r"give both one dtype|must be"):
+    with pytest.raises(ValueError, match=r"give both the same dtype|must be"):
         linear_log_probs(*arguments)
 
 

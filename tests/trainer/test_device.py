@@ -33,7 +33,7 @@ def test_cpu_is_always_to_be_had() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_auto_is_the_cpu_and_asking_for_one_is_refused() -> None:
     assert choose_device("auto") == CPU
-    with pytest.raises(ModelError, match="asked for GPU 0, and PyTorch sees 0 here; set device: cpu"):
+    with pytest.raises(ModelError, match="needs GPU 0, but PyTorch finds 0 GPUs; set device: cpu"):
         choose_device("cuda")
 
 

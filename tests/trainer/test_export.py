@@ -137,7 +137,7 @@ def _rename(file: Path) -> None:
         (_flip, "adapter_model.safetensors is damaged: its values are not those that were written"),
         (_cut, "cannot read adapter_model.safetensors"),
         (_stretch, r"does not fit .*(lora_A.weight is \[1, 96\], not \[4, 96\]|factors)"),
-        (_rename, r"does not fit|does not know what to do with its tensor"),
+        (_rename, r"does not fit|cannot merge an adapter with a tensor"),
         (Path.unlink, "cannot read adapter_model.safetensors"),
     ],
 )

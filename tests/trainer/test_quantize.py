@@ -179,7 +179,7 @@ def test_writing_needs_the_memory_of_one_tensor_not_of_the_model(make_model, tmp
 def test_what_cannot_be_quantized_is_refused_and_leaves_nothing(make_model, tmp_path: Path) -> None:
     path = make_model()
     quantize_model(path, tmp_path / "q")
-    with pytest.raises(ModelError, match="is quantized already: give the original model"):
+    with pytest.raises(ModelError, match="is already quantized: give the original model"):
         quantize_model(tmp_path / "q", tmp_path / "twice")
     with pytest.raises(ModelError, match="no format 'nf3'; there are nf4, int8"):
         quantize_model(path, tmp_path / "other", format="nf3")

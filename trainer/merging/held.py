@@ -1,4 +1,4 @@
-"""The base that a training holds, written as a model: what adapters that changed their base can be served over."""
+"""Export of a training's base as a model, to serve adapters over it that changed their base."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from .merge import drop_quantization
 
 
 def save_held_base(model: Decoder, source: Path, out: Path) -> None:
-    """Write the model in ``source`` to ``out`` with the linear layers as ``model`` holds them, without its adapters.
+    """Write the model in ``source`` to ``out`` with the linear layers of ``model``, without its adapters.
 
-    Their weights are what the model computes with (dequantized, where it is quantized), in the model's dtype; all else is
-    copied. ``out`` appears whole or not at all. Raises ModelError where what was read back differs.
+    Their weights are those that the model computes with (dequantized if it is quantized), in the model's
+    dtype. All other files are copied. ``out`` is written atomically. Raises ModelError if what was read back
+    differs.
     """
     temporary = out.with_name(out.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
