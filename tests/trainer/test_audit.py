@@ -1,4 +1,4 @@
-"""Every row is looked at before the first step: labels that would teach the wrong thing are refused, by id."""
+"""The check of all rows before the first step: labels that teach the wrong behavior are refused, by id."""
 
 from __future__ import annotations
 

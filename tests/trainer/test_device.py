@@ -1,4 +1,4 @@
-"""Where training runs, and that a checkpoint's random states go on where they were."""
+"""The choice of the device, and the random states of a checkpoint."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_memory_is_free() -> None:
 
 
 class OneDevice(TorchDispatchMode):
-    """Refuses operations on tensors of several devices, but for copies and numbers."""
+    """Refuses operations on tensors of several devices, except copies and scalars."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor) and leaf.dim()]
@@ -72,7 +72,7 @@ class OneDevice(TorchDispatchMode):
 @pytest.mark.parametrize("kind", ["lora", "dora", "delta"])
 @pytest.mark.parametrize("quantize", ["none", *FORMATS])
 def test_a_step_mixes_no_devices(kind: str, quantize: str, make_model) -> None:
-    """Forward and backward where weights and tokens lie on a device that is not the CPU: one without values."""
+    """Run forward and backward with weights and tokens on the meta device."""
     config, settings = ModelConfig.read(make_model("qwen3")), AdapterSettings(kind=kind)
     with OneDevice(), dispatch.use("plain"):
         gpu = torch.device("meta")
