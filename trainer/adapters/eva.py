@@ -16,7 +16,7 @@ from ..linear import Linear
 from ..model import Decoder
 from .initialisation import Batches, Factors, Initialisation
 
-#: Directions have converged if the cosine of each with its previous value exceeds this after a pack.
+#: Directions have converged if the cosine between each one before and after a pack exceeds this.
 CONVERGED = 0.99
 
 

@@ -157,7 +157,7 @@ def _weights(reader: TensorReader) -> frozenset[str]:
 
 
 def _pattern(layer: str, patterns: dict[str, Any], otherwise: Any) -> Any:
-    """Apply PEFT's rule: a pattern matches layers whose name ends with it, at the start of a word."""
+    """Apply PEFT's rule: a pattern matches the name of a layer or its last components."""
     for pattern, value in patterns.items():
         if re.fullmatch(rf"(.*\.)?({pattern})", layer):
             return value
