@@ -1,1 +1,1 @@
-"""The fused operations under the trainer: a plain reference, a kernel, and one test for both."""
+"""Fused operations for the trainer: a plain reference, a Triton kernel, and tests that cover both."""

@@ -1,13 +1,15 @@
-"""One step of AdamW whose two moments are kept in 8 bits, in blocks.
+"""One step of AdamW with both moments in 8 bits, in blocks.
 
-Dettmers, Lewis, Shleifer, Zettlemoyer, "8-bit Optimizers via Block-wise Quantization" (ICLR 2022, arXiv 2110.02861): the first
-moment by the signed dynamic map, the second by the unsigned one, in blocks of 256; the step itself is AdamW's
-(Loshchilov & Hutter, arXiv 1711.05101) in float32, from the moments before they are rounded to codes again. The states are those of
-bitsandbytes, but that a second moment that is not zero never becomes the code of zero: the next step would divide by its newest
-gradient alone and be up to 1 / sqrt(1 - beta2) times too long (the zero-point problem of Li, Chen, Zhu, "Memory Efficient
-Optimizers with 4-bit States", arXiv 2309.01507).
+Dettmers, Lewis, Shleifer, Zettlemoyer, "8-bit Optimizers via Block-wise Quantization" (ICLR 2022, arXiv
+2110.02861): the first moment is quantized with the signed dynamic map, the second with the unsigned one, in
+blocks of 256. The step is AdamW's (Loshchilov & Hutter, arXiv 1711.05101) in float32, computed from the
+moments before they are quantized again.
 
-Bytes a parameter, of s bytes beside a gradient of s: 3*s + 4 + 16/256.
+The states are those of bitsandbytes, except that a nonzero second moment is never rounded to zero. Otherwise,
+the next step would divide by its newest gradient alone and be up to 1 / sqrt(1 - beta2) times too large (the
+zero-point problem of Li, Chen, Zhu, "Memory Efficient Optimizers with 4-bit States", arXiv 2309.01507).
+
+Bytes per parameter of s bytes, with a gradient of s bytes: 3*s + 4 + 16/256.
 """
 
 from __future__ import annotations
@@ -22,14 +24,16 @@ from . import blockwise, dispatch
 from .cost import Cost
 from .rounding import draw_seed, stochastic_round
 
-#: Parameters whose float32 moments exist at once on the plain path: whole blocks, 4 MiB each.
+#: Number of parameters whose float32 moments exist at once in the plain form: whole blocks, 4 MiB per moment.
 PART = 4096 * blockwise.BLOCK
 
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Both moments of a parameter of n values: codes uint8 (n,), scales float32 (ceil(n/256),). A step updates
-    them in place."""
+    """Both moments of a parameter of n values: codes uint8 (n,) and scales float32 (ceil(n/256),).
+
+    A step updates them in place.
+    """
 
     first: Tensor
     first_absmax: Tensor
@@ -38,7 +42,7 @@ class Moments:
 
     @classmethod
     def zeros(cls, parameter: Tensor) -> Moments:
-        """What a parameter starts from."""
+        """Return the initial moments of a parameter."""
         count, device = parameter.numel(), parameter.device
         codes = [torch.zeros(count, dtype=torch.uint8, device=device) for _ in range(2)]
         scales = [torch.zeros(-(-count // blockwise.BLOCK), device=device) for _ in range(2)]
@@ -59,19 +63,20 @@ def adamw8bit_step(
 ) -> None:
     """Update ``parameter`` (float32 or bfloat16, any shape) and ``moments`` in place.
 
-    ``gradient``: of the parameter's shape, floating. ``step`` counts from 1. A bfloat16 parameter has no float32
-    copy, so updates below half its spacing would be lost: it is rounded stochastically, from ``generator``.
-    Raises ValueError for another dtype, shapes that differ, or a bfloat16 parameter without a generator.
+    ``gradient``: floating point, of the parameter's shape. ``step`` counts from 1. A bfloat16 parameter has
+    no float32 copy and is rounded stochastically with ``generator``, so that updates below half its spacing
+    are not lost. Raises ValueError for another dtype, shapes that differ, or a bfloat16 parameter without a
+    generator.
     """
     if parameter.shape != gradient.shape or parameter.numel() != moments.first.numel():
         raise ValueError(
-            f"a parameter {tuple(parameter.shape)} with a gradient {tuple(gradient.shape)} "
-            f"and moments of {moments.first.numel()} values"
+            f"shapes do not match: parameter {tuple(parameter.shape)}, gradient {tuple(gradient.shape)}, "
+            f"moments of {moments.first.numel()} values"
         )
     if parameter.dtype not in (torch.float32, torch.bfloat16):
-        raise ValueError(f"an 8-bit AdamW step is for float32 and bfloat16, not {parameter.dtype}")
+        raise ValueError(f"an 8-bit AdamW step needs float32 or bfloat16 parameters, not {parameter.dtype}")
     if parameter.dtype == torch.bfloat16 and generator is None:
-        raise ValueError("a bfloat16 parameter without a float32 copy needs a generator to round by")
+        raise ValueError("a bfloat16 parameter needs a generator for stochastic rounding")
     flat, gradients = parameter.detach().reshape(-1), gradient.detach().reshape(-1)
     if dispatch.on_triton(flat):
         from .gpu import adamw8bit as gpu
@@ -129,6 +134,6 @@ def _tables(device: torch.device) -> tuple[Tensor, ...]:
 
 
 def cost(count: int, itemsize: int) -> Cost:
-    """A step over ``count`` parameters, parameter and gradient of ``itemsize`` bytes each."""
+    """Cost of a step over ``count`` parameters, with ``itemsize`` bytes per parameter and per gradient."""
     scales = 8 * -(-count // blockwise.BLOCK)
     return Cost(count * (2 * itemsize + 2) + scales, count * (itemsize + 2) + scales, 20 * count)

@@ -1,11 +1,12 @@
-"""Causal attention over packed sequences: no token sees another sequence's.
+"""Causal attention over packed sequences: no token attends to another sequence.
 
-On a CPU the products of a block of queries with the keys up to it run as plain matrix products (oneDNN, bf16), and
-the probabilities are formed again in the backward pass, as in FlashAttention-2 (Dao, arXiv 2307.08691); queries of
-one key head's group are folded into rows, so grouped-query attention costs no copies. Here this is several times
-faster than ``scaled_dot_product_attention``, whose CPU backward pass is slow; elsewhere that one is used.
+On a CPU, a block of queries is multiplied with its keys by plain matrix products (oneDNN, bf16), and the
+probabilities are recomputed in the backward pass, as in FlashAttention-2 (Dao, arXiv 2307.08691). The query
+heads that share a key head are stacked as rows, so grouped-query attention needs no copies. On a CPU this is
+several times faster than ``scaled_dot_product_attention``, whose backward pass is slow there. On other
+devices, ``scaled_dot_product_attention`` is used.
 
-FLOP: 2*L*L*D a head forward, 5*L*L*D backward (causal, the sum over sequences of length L).
+FLOP per head: 2*L*L*D forward, 5*L*L*D backward (causal, summed over sequences of length L).
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from .cost import Cost
 
-#: Queries whose scores exist at once: bounds the transient to QUERIES * L * heads values.
+#: Number of queries whose scores exist at once. Temporary memory is at most QUERIES * L * heads values.
 QUERIES = 512
 
 
 def packed_attention(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], scale: float) -> Tensor:
-    """Causal attention within each of the packed sequences.
+    """Compute causal attention within each of the packed sequences.
 
-    ``q`` (tokens, heads, D), ``k`` and ``v`` (tokens, key heads, D), ``lengths``: tokens of each
-    sequence, their sum = tokens. Returns (tokens, heads, D).
+    ``q``: (tokens, heads, D). ``k`` and ``v``: (tokens, key heads, D). ``lengths``: tokens of each sequence,
+    with sum = tokens. Returns (tokens, heads, D).
     """
     if q.device.type == "cpu":
         attended: Tensor = _PackedAttention.apply(q, k, v, tuple(lengths), scale)  # type: ignore[no-untyped-call]
@@ -46,7 +47,10 @@ def packed_attention(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], sc
 def cost(
     lengths: Sequence[int], heads: int, key_heads: int, size: int, itemsize: int, *, backward: bool = False
 ) -> Cost:
-    """One pass over sequences of these ``lengths``, D = ``size``: scores and probabilities are never written."""
+    """Cost of one pass over sequences of these ``lengths``, D = ``size``.
+
+    Scores and probabilities are never written to memory.
+    """
     squares = sum(length * length for length in lengths) * size * heads
     queries, keys = (sum(lengths) * count * size * itemsize for count in (heads, key_heads))
     if backward:
@@ -55,19 +59,22 @@ def cost(
 
 
 def _grouped(x: Tensor, groups: int) -> Tensor:
-    """(tokens, groups * members, D) -> (groups, members * tokens, D): a group's heads one under the other."""
+    """Stack a group's heads as rows: (tokens, groups * members, D) -> (groups, members * tokens, D)."""
     tokens, heads, size = x.shape
     return x.view(tokens, groups, heads // groups, size).permute(1, 2, 0, 3).reshape(groups, -1, size)
 
 
 def _ungrouped(x: Tensor, tokens: int) -> Tensor:
-    """The inverse of :func:`_grouped`."""
+    """Invert :func:`_grouped`."""
     groups, rows, size = x.shape
     return x.view(groups, rows // tokens, tokens, size).permute(2, 0, 1, 3).reshape(tokens, -1, size)
 
 
 def _probabilities(q: Tensor, k: Tensor, queries: int) -> Tensor:
-    """Softmax of ``q @ k.T`` for the last ``queries`` positions, causal: (groups, members * queries, keys)."""
+    """Causal softmax of ``q @ k.T`` for the last ``queries`` positions.
+
+    Returns (groups, members * queries, keys).
+    """
     scores = q @ k.transpose(1, 2)
     ahead = torch.ones(queries, queries, dtype=torch.bool, device=q.device).triu_(1)
     scores.view(q.shape[0], -1, queries, k.shape[1])[..., -queries:].masked_fill_(ahead, float("-inf"))
@@ -107,7 +114,7 @@ class _PackedAttention(torch.autograd.Function):
 
 
 def _blocks(lengths: tuple[int, ...]) -> list[tuple[slice, slice]]:
-    """For each block of queries: its rows, and the rows of the keys that it may see."""
+    """Return for each block of queries its rows, and the rows of its visible keys."""
     found = []
     begin = 0
     for length in lengths:

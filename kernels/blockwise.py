@@ -1,10 +1,11 @@
-"""8-bit values in blocks, each code a point of the dynamic map, times its block's largest magnitude.
+"""8-bit values in blocks: each code is a point of the dynamic map, times the block's largest magnitude.
 
-Dettmers, "8-Bit Approximations for Parallelism in Deep Learning" (ICLR 2016, arXiv 1511.04561) gives the map; Dettmers, Lewis,
-Shleifer, Zettlemoyer, "8-bit Optimizers via Block-wise Quantization" (ICLR 2022, arXiv 2110.02861) the blocks
-and the unsigned map. Maps, rounding and layout are those of bitsandbytes.
+The map is from Dettmers, "8-Bit Approximations for Parallelism in Deep Learning" (ICLR 2016, arXiv
+1511.04561). The blocks and the unsigned map are from Dettmers, Lewis, Shleifer, Zettlemoyer, "8-bit
+Optimizers via Block-wise Quantization" (ICLR 2022, arXiv 2110.02861). Maps, rounding and layout are those of
+bitsandbytes.
 
-Bytes: 1 a value + 4/256 for the scales.
+Bytes: 1 per value + 4/256 for the scales.
 """
 
 from __future__ import annotations
@@ -14,24 +15,28 @@ from functools import cache
 import torch
 from torch import Tensor
 
-#: Values that share a scale.
+#: Number of values that share a scale.
 BLOCK = 256
-#: A block of zeros is divided by this instead of by 0.
+#: Divisor of a block of zeros, instead of 0.
 SMALLEST_SCALE = 1e-38
 
 
 @cache
 def signed_map(device: torch.device) -> Tensor:
-    """The 256 values of a signed code, float32, rising.
+    """Return the 256 values of a signed code, float32, ascending.
 
-    For each of 7 decades 10**(i-6), 2**i midpoints of equal intervals of [0.1, 1], of both signs; 0 and 1.
+    For each of 7 decades 10**(i-6): 2**i midpoints of equal intervals of [0.1, 1], with both signs. In
+    addition, 0 and 1.
     """
     return _map([1, -1], first=0).to(device)
 
 
 @cache
 def unsigned_map(device: torch.device) -> Tensor:
-    """The 256 values of an unsigned code, float32, rising: 2**(i+1) midpoints a decade; 0 and 1."""
+    """Return the 256 values of an unsigned code, float32, ascending.
+
+    For each decade: 2**(i+1) midpoints. In addition, 0 and 1.
+    """
     return _map([1], first=1).to(device)
 
 
@@ -45,29 +50,34 @@ def _map(signs: list[int], first: int) -> Tensor:
 
 
 def midpoints(table: Tensor) -> Tensor:
-    """The values between neighbours of a rising ``table`` (n,), at which the nearest code changes: (n - 1,)."""
+    """Return the midpoints of neighbors in an ascending ``table`` (n,): (n - 1,)."""
     return (table[1:] + table[:-1]) / 2
 
 
 def quantize_signed(values: Tensor) -> tuple[Tensor, Tensor]:
-    """``values`` float32 (n,) as codes uint8 (n,) of the signed map, and scales float32 (ceil(n/256),).
-    Each value is its nearest code; a tie goes to the lower one."""
+    """Quantize ``values``, float32 (n,), with the signed map.
+
+    Returns codes uint8 (n,) and scales float32 (ceil(n/256),). Each value becomes the nearest code; a tie
+    goes to the lower one.
+    """
     return _quantize(values, signed_map(values.device))
 
 
 def quantize_unsigned(values: Tensor) -> tuple[Tensor, Tensor]:
-    """``values`` float32 (n,), none negative, as codes of the unsigned map and scales; see
-    :func:`quantize_signed`."""
+    """Quantize non-negative ``values``, float32 (n,), with the unsigned map.
+
+    Returns codes and scales as :func:`quantize_signed` does.
+    """
     return _quantize(values, unsigned_map(values.device))
 
 
 def dequantize_signed(codes: Tensor, absmax: Tensor) -> Tensor:
-    """The values, float32 (n,), that codes uint8 (n,) of the signed map and scales float32 stand for."""
+    """Return the values, float32 (n,), of codes uint8 (n,) of the signed map with float32 scales."""
     return per_block(signed_map(codes.device)[codes.int()], absmax, BLOCK)
 
 
 def dequantize_unsigned(codes: Tensor, absmax: Tensor) -> Tensor:
-    """The same of the unsigned map."""
+    """Return the values, float32 (n,), of codes uint8 (n,) of the unsigned map with float32 scales."""
     return per_block(unsigned_map(codes.device)[codes.int()], absmax, BLOCK)
 
 
@@ -81,7 +91,7 @@ def _quantize(values: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def per_block(values: Tensor, scales: Tensor, block: int) -> Tensor:
-    """``values`` (n,) times the scale of their block, the last of which may be short."""
+    """Multiply ``values`` (n,) by the scales of their blocks, the last of which may be short."""
     whole = values.numel() // block
     if whole * block == values.numel():
         return (values.view(-1, block) * scales[:, None]).view(-1)

@@ -1,4 +1,4 @@
-"""What an operation must at least move and compute, and how long a machine needs for that at best."""
+"""Least memory traffic and computation of an operation, and the least time that they take."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The least bytes read and written, each operand counted once, and the floating-point operations."""
+    """Least bytes read and written, counting each operand once, and the floating-point operations."""
 
     read: int
     written: int
@@ -19,9 +19,12 @@ class Cost:
         return self.read + self.written
 
     def __add__(self, other: Cost) -> Cost:
-        """Of both, one after the other."""
+        """Cost of both operations, one after the other."""
         return Cost(self.read + other.read, self.written + other.written, self.flop + other.flop)
 
     def seconds(self, bytes_per_second: float, flop_per_second: float) -> float:
-        """The roofline: the slower of moving and computing (Williams, Waterman, Patterson, CACM 52(4), 2009)."""
+        """Roofline time: the larger of the times of memory traffic and of computation.
+
+        Williams, Waterman, Patterson, CACM 52(4), 2009.
+        """
         return max(self.moved / bytes_per_second, self.flop / flop_per_second)

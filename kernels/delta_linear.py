@@ -1,10 +1,12 @@
-"""A frozen linear map plus a trained dense change of its weight, as one autograd operation.
+"""Frozen linear map plus a trained dense change of its weight, as one autograd operation.
 
-``y = x (W + D)^T + bias``. The sum is formed in D's precision and rounded once to x's, which is the weight that merging
-writes, so training sees what will be served; the rounding counts as the identity in the gradient. The base may be quantized: it is
-asked for again in the backward pass, and only ``x`` and D are saved.
+``y = x (W + D)^T + bias``. The sum is computed in D's dtype and rounded once to x's. This is the weight that
+merging writes, so training sees the weight that will be served. The gradient treats the rounding as the
+identity. The base may be quantized: it is dequantized again in the backward pass, and only ``x`` and D are
+saved.
 
-FLOP for M tokens, N x K weights: 2*M*K*N forward, 4*M*K*N backward; bytes beyond a plain linear map's: 4*N*K for D, twice.
+FLOP for M tokens and N x K weights: 2*M*K*N forward, 4*M*K*N backward. Bytes in addition to a plain linear
+map: 4*N*K for D, twice.
 """
 
 from __future__ import annotations
@@ -20,17 +22,20 @@ from .cost import Cost
 
 
 def delta_linear(x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None, delta: Tensor) -> Tensor:
-    """The map of ``x`` (tokens, K): (tokens, N) of x's dtype.
+    """Apply the changed map to ``x`` (tokens, K): (tokens, N), of x's dtype.
 
-    ``weight`` gives the frozen weight (N, K). ``delta`` (N, K) may be wider than x (float32 beside bf16); its gradient has
-    its dtype.
+    ``weight`` returns the frozen weight (N, K). ``delta`` (N, K) may have higher precision than x (float32
+    with bf16). Its gradient has its dtype.
     """
     y: Tensor = _DeltaLinear.apply(x, weight, bias, delta)  # type: ignore[no-untyped-call]
     return y
 
 
 def cost(tokens: int, inputs: int, outputs: int, itemsize: int, *, backward: bool = False) -> Cost:
-    """One pass over (tokens, K = ``inputs``) and weights (N, K) of ``itemsize`` bytes with a float32 delta."""
+    """Cost of one pass over (tokens, K = ``inputs``).
+
+    The weights (N, K) have ``itemsize`` bytes each; the delta is float32.
+    """
     weights, values = outputs * inputs, tokens * (inputs + outputs) * itemsize
     held = weights * (itemsize + 4)
     if backward:

@@ -1,7 +1,7 @@
-"""Which form of an operation runs: Triton's for CUDA tensors, the plain PyTorch one elsewhere.
+"""Choice of the form of an operation: Triton for CUDA tensors, plain PyTorch otherwise.
 
-Every operation with two forms asks :func:`on_triton` in its one public function or autograd function, and imports its
-kernels from ``kernels/gpu`` only then. The plain form is the reference.
+Every operation with two forms calls :func:`on_triton` in its public function or autograd function, and
+imports its kernels from ``kernels/gpu`` only if needed. The plain form is the reference.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _forced: Form | None = None
 
 
 def on_triton(tensor: Tensor) -> bool:
-    """Does the Triton kernel run for ``tensor``'s device? Asked once a call."""
+    """Return whether the Triton kernel runs for ``tensor``'s device. Called once per operation."""
     if _forced is not None:
         return _forced == "triton"
     return tensor.is_cuda and _installed()
@@ -27,8 +27,11 @@ def on_triton(tensor: Tensor) -> bool:
 
 @contextmanager
 def use(form: Form) -> Iterator[None]:
-    """Run one form whatever the device, to compare both. On a CPU the Triton form needs Triton's interpreter
-    (``TRITON_INTERPRET=1`` when Triton is first imported). For the whole process: the backward pass runs in another thread."""
+    """Force one form on any device, to compare both.
+
+    On a CPU, the Triton form needs Triton's interpreter (``TRITON_INTERPRET=1`` when Triton is first
+    imported). This applies to the whole process, since the backward pass runs in another thread.
+    """
     global _forced
     before, _forced = _forced, form
     try:

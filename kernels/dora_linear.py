@@ -1,14 +1,15 @@
-"""A frozen linear map with a weight-decomposed low-rank adapter over it, as one autograd operation.
+"""Frozen linear map with a weight-decomposed low-rank adapter (DoRA), as one autograd operation.
 
-``y = g * (x W^T + s (x A^T) B^T) + bias`` with ``g = m / n``, m the trained magnitude of each row and n the norms of the
-rows of ``W + s B A``, which count as constants in the gradient (Liu et al., "DoRA: Weight-Decomposed Low-Rank
-Adaptation", arXiv 2402.09353, section 4.3).
+``y = g * (x W^T + s (x A^T) B^T) + bias`` with ``g = m / n``, where m is the trained magnitude of each row
+and n the norms of the rows of ``W + s B A``. The gradient treats n as constant (Liu et al., "DoRA:
+Weight-Decomposed Low-Rank Adaptation", arXiv 2402.09353, section 4.3).
 
-The norms come from small products, ``|w_i|^2 + 2 s <b_i, (W A^T)_i> + s^2 b_i (A A^T) b_i^T`` with ``|w_i|^2`` cached, so no
-dense ``B A`` is formed; the weight is asked for once forward and once backward, as in
-:mod:`gristmill.kernels.lora_linear`, so a quantized base costs no more dequantizing than under LoRA.
+The norms are computed from small products, ``|w_i|^2 + 2 s <b_i, (W A^T)_i> + s^2 b_i (A A^T) b_i^T`` with
+``|w_i|^2`` cached, so no dense ``B A`` is formed. The weight is dequantized once forward and once backward,
+as often as in :mod:`gristmill.kernels.lora_linear`.
 
-FLOP beyond LoRA's, for N x K weights and rank r: 2*N*K*r + 2*N*r*r + 2*K*r*r forward; 6*M*N for M tokens.
+FLOP in addition to LoRA's, for N x K weights and rank r: 2*N*K*r + 2*N*r*r + 2*K*r*r forward; 6*M*N for M
+tokens.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from torch.autograd.function import once_differentiable
 from . import lora_linear
 from .cost import Cost
 
-#: A row of zeros has no direction; its norm is taken as this, so that it stays zero and its gradient finite.
+#: Norm that replaces the norm of a row of zeros, so that it stays zero and its gradient is finite.
 SMALLEST_NORM = 1e-12
 
 
 def row_norms(weight: Tensor, squares: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
-    """The norms of the rows of ``weight + scale * b a``: (N,) in ``squares``' dtype.
+    """Return the norms of the rows of ``weight + scale * b a``: (N,), in ``squares``' dtype.
 
-    ``weight`` (N, K) in any dtype; ``squares`` (N,): the squared norms of its rows; ``a`` (r, K), ``b`` (N, r).
+    ``weight``: (N, K), any dtype. ``squares``: (N,), the squared norms of its rows. ``a``: (r, K). ``b``: (N,
+    r).
     """
     cross = (weight @ a.to(weight.dtype).T).to(squares.dtype)
     b = b.to(squares.dtype)
@@ -40,7 +42,10 @@ def row_norms(weight: Tensor, squares: Tensor, a: Tensor, b: Tensor, scale: floa
 
 
 def cost(tokens: int, inputs: int, outputs: int, rank: int, itemsize: int, *, backward: bool = False) -> Cost:
-    """One pass: LoRA's, and forward the norms; the ungained result is kept, and read again backward."""
+    """Cost of one pass: LoRA's, and the norms forward.
+
+    The result before the gains is saved, and read in the backward pass.
+    """
     plain = lora_linear.cost(tokens, inputs, outputs, rank, itemsize, backward=backward)
     values = tokens * outputs * itemsize
     if backward:
@@ -60,9 +65,9 @@ def dora_linear(
     norms: Callable[[Tensor], Tensor],
     adapter_x: Tensor | None = None,
 ) -> Tensor:
-    """The adapted linear map of ``x`` (tokens, K): (tokens, N) of x's dtype.
+    """Apply the adapted linear map to ``x`` (tokens, K): (tokens, N), of x's dtype.
 
-    ``magnitude`` (N,): m. ``norms``: the weight (N, K) -> n (N,). The rest as in
+    ``magnitude``: (N,), m. ``norms``: maps the weight (N, K) to n (N,). The other arguments are those of
     :func:`gristmill.kernels.lora_linear.lora_linear`.
     """
     y: Tensor = _DoRALinear.apply(x, adapter_x, weight, bias, a, b, magnitude, scale, norms)  # type: ignore[no-untyped-call]
@@ -89,7 +94,7 @@ class _DoRALinear(torch.autograd.Function):
         u = (x @ dense.T).addmm_(seen @ a.to(x.dtype).T, (b * scale).to(x.dtype).T)
         ctx.save_for_backward(seen, a, b, magnitude, norm, u)
         ctx.weight, ctx.scale, ctx.same = weight, scale, adapter_x is None
-        # In the gains' own precision: in bf16 a gain could only move in steps of 2**-8.
+        # In the precision of the gains: in bf16, a gain could change only in steps of 2**-8.
         y = (u * (magnitude / norm)).to(x.dtype)
         return y if bias is None else y.add_(bias)
 

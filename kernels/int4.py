@@ -1,11 +1,13 @@
-"""INT4 weights in groups, with a scale and a zero point each, found without calibration data.
+"""INT4 weights in groups with one scale and zero point each, found without calibration data.
 
-Badri & Shaji, "Half-Quadratic Quantization of Large Machine Learning Models" (Mobius Labs, 2023): with w ~ (code - zero) *
-scale, the zero point minimises the p-norm (p < 1, so that a few outliers cost little) of the error, by alternating two closed
-forms: shrink the error to its sparse part, then the zero point as a mean. Codes are packed as in :mod:`.nf4`: row-major,
-two a byte, the first in the high nibble. Groups run along the rows, and over a row's end where it is no multiple.
+Badri & Shaji, "Half-Quadratic Quantization of Large Machine Learning Models" (Mobius Labs, 2023): with w ~
+(code - zero) * scale, the zero point minimizes the p-norm of the error (p < 1, so that outliers count
+little). The search alternates between two closed forms: shrink the error to its sparse part, then compute the
+zero point as a mean. Codes are packed as in :mod:`.nf4`: row-major, two per byte, the first in the high
+nibble. Groups run along the rows, and continue in the next row if the row length is no multiple of the group
+size.
 
-Bytes: 0.5 a weight + 4/64 for scales (bfloat16) and zero points (float16) = 0.5625.
+Bytes: 0.5 per weight + 4/64 for scales (bfloat16) and zero points (float16) = 0.5625.
 """
 
 from __future__ import annotations
@@ -20,23 +22,26 @@ from torch.nn.functional import pad
 from . import dispatch
 from .cost import Cost
 
-#: Weights that share a scale and a zero point.
+#: Number of weights that share a scale and a zero point.
 GROUP = 64
-#: Of a weight, with its group's scale and zero point.
+#: Bytes per weight, including its share of the group's scale and zero point.
 BYTES_A_WEIGHT = 0.5 + 4 / GROUP
 LARGEST = 15
-#: The p-norm, the weight of the split and its growth, and the most rounds: the authors' values.
+#: p of the p-norm, penalty weight and its growth factor, and largest number of rounds: the authors' values.
 NORM, BETA, GROWTH, ROUNDS = 0.7, 10.0, 1.01, 20
-#: Weights looked at together on the plain path, in float32 several times over: bounds the transient.
+#: Number of weights that the plain form processes at once. This limits its temporary float32 tensors.
 PART = 1 << 22
-#: A group of zeros is divided by this.
+#: Divisor of a group of zeros, instead of 0.
 SMALLEST_SCALE = 1e-30
 
 
 @dataclass(frozen=True, slots=True)
 class INT4Tensor:
-    """A weight in INT4. ``packed`` uint8 (ceil(n/2),) for n weights; ``scales`` bfloat16 and ``zeros`` float16
-    (ceil(n/group),); ``shape`` of the weight; ``group``: weights that share a scale."""
+    """A weight in INT4.
+
+    ``packed``: uint8 (ceil(n/2),) for n weights. ``scales``: bfloat16 (ceil(n/group),). ``zeros``: float16
+    (ceil(n/group),). ``shape``: shape of the weight. ``group``: number of weights that share a scale.
+    """
 
     packed: Tensor
     scales: Tensor
@@ -46,21 +51,23 @@ class INT4Tensor:
 
     @property
     def device(self) -> torch.device:
-        """Where the weight lies."""
+        """Device of the weight."""
         return self.packed.device
 
     @property
     def nbytes(self) -> int:
-        """Bytes held: codes, scales and zero points."""
+        """Bytes of codes, scales and zero points."""
         return self.packed.nbytes + self.scales.nbytes + self.zeros.nbytes
 
 
 def quantize(weight: Tensor, *, group: int = GROUP, rounds: int = ROUNDS) -> INT4Tensor:
-    """``weight`` (any shape, floating) in INT4. ``rounds``: of the search for zero points; 0 leaves them where
-    the smallest and largest weight put them. Raises ValueError for a group that is not a power of two from 2 on, or
-    values that are not finite."""
+    """Quantize ``weight`` (any shape, floating point) to INT4.
+
+    ``rounds``: rounds of the search for zero points. With 0, they follow from the smallest and the largest
+    weight. Raises ValueError if the group is not a power of two of at least 2, or if values are not finite.
+    """
     if group < 2 or group & (group - 1):
-        raise ValueError(f"a group of {group} weights; give a power of two")
+        raise ValueError(f"group = {group}: give a power of two of at least 2")
     flat = weight.detach().reshape(-1)
     if not torch.isfinite(flat).all():
         raise ValueError("cannot quantize a weight with NaN or infinite values to INT4")
@@ -78,12 +85,12 @@ def quantize(weight: Tensor, *, group: int = GROUP, rounds: int = ROUNDS) -> INT
 
 
 def _plain_quantize(flat: Tensor, group: int, rounds: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Packed codes, scales and zero points of ``flat`` (n,)."""
+    """Return packed codes, scales and zero points of ``flat`` (n,)."""
     flat, count = flat.float(), flat.numel()
-    # A short last group is filled with its last weight, which widens no range.
+    # A short last group is padded with its last weight, which does not change its range.
     fill = flat[-1:].expand(-count % group)
     groups = torch.cat([flat, fill]).view(-1, group)
-    # Zero is always in the range, so that the zero point is a code and fits a float16.
+    # The range always includes zero, so that the zero point is a code and fits a float16.
     low, high = groups.amin(1, keepdim=True).clamp(max=0), groups.amax(1, keepdim=True).clamp(min=0)
     scales = ((high - low) / LARGEST).clamp(min=SMALLEST_SCALE).bfloat16()
     zeros = _zero_points(groups, scales.float(), -low / scales.float(), rounds).half()
@@ -97,7 +104,10 @@ def _codes(groups: Tensor, scales: Tensor, zeros: Tensor) -> Tensor:
 
 
 def _zero_points(groups: Tensor, scales: Tensor, zeros: Tensor, rounds: int) -> Tensor:
-    """The zero points of each group with the least error found: the alternation need not descend."""
+    """Return the zero points with the smallest error found for each group.
+
+    The alternation does not always reduce the error.
+    """
     best, least = zeros, torch.full_like(zeros, float("inf"))
     beta = BETA
     for number in range(rounds + 1):
@@ -108,7 +118,7 @@ def _zero_points(groups: Tensor, scales: Tensor, zeros: Tensor, rounds: int) -> 
         if number == rounds:
             break
         magnitude = error.abs()
-        # What the p-norm leaves of an error; of an error of 0, nothing.
+        # Shrinkage operator of the p-norm. An error of 0 stays 0.
         sparse = error.sign() * (magnitude - magnitude.pow(NORM - 1) / beta).clamp_(min=0)
         zeros = (codes - (groups - sparse) / scales).mean(1, keepdim=True)
         beta *= GROWTH
@@ -116,8 +126,10 @@ def _zero_points(groups: Tensor, scales: Tensor, zeros: Tensor, rounds: int) -> 
 
 
 def dequantize(weight: INT4Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The weight that the codes stand for, of ``weight.shape``: ``(code - zero) * scale`` in float32, rounded once
-    to ``dtype``."""
+    """Return the dequantized weight, of ``weight.shape``.
+
+    Computes ``(code - zero) * scale`` in float32, rounded once to ``dtype``.
+    """
     count = math.prod(weight.shape)
     if dispatch.on_triton(weight.packed):
         from .gpu import integers as gpu
@@ -132,10 +144,10 @@ def dequantize(weight: INT4Tensor, dtype: torch.dtype = torch.float32) -> Tensor
 
 
 def quantize_cost(count: int, itemsize: int, group: int = GROUP, rounds: int = ROUNDS) -> Cost:
-    """Finding the codes of ``count`` weights of ``itemsize`` bytes each: the search runs in registers."""
+    """Cost of quantizing ``count`` weights of ``itemsize`` bytes each. The search runs in registers."""
     return Cost(count * itemsize, -(-count // 2) + 4 * -(-count // group), 20 * count * (rounds + 1))
 
 
 def cost(count: int, itemsize: int, group: int = GROUP) -> Cost:
-    """Decoding ``count`` weights to ``itemsize`` bytes each."""
+    """Cost of decoding ``count`` weights to ``itemsize`` bytes each."""
     return Cost(-(-count // 2) + 4 * -(-count // group), count * itemsize, 2 * count)

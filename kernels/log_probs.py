@@ -1,11 +1,12 @@
-"""The log-probabilities of given tokens under a linear head, without ever holding all logits.
+"""Log-probabilities of given tokens under a linear head, without holding all logits.
 
-For losses that weigh whole responses against each other (DPO, Rafailov et al., arXiv 2305.18290, and its kin), where a token's
-share of the loss is known only after all log-probabilities are. A token's log-probability depends on its own
-hidden state alone, so with a frozen head its gradient is formed in the forward pass all the same, up to the one
-factor that comes back (4*M*H*V FLOP for M tokens, H hidden, V vocabulary; 2*M*H*V without a gradient). A head
-that trains needs that factor inside a sum over tokens: its logits are formed again in the backward pass (8*M*H*V).
-The largest transient is a chunk of float32 logits. Exact in the tail: see :mod:`.cross_entropy`.
+For losses that compare whole responses, such as DPO (Rafailov et al., arXiv 2305.18290). There, the weight of
+a token's loss is known only after all log-probabilities are computed. A token's log-probability depends only
+on its own hidden state. So with a frozen head its gradient is computed in the forward pass, up to the scalar
+factor that the backward pass supplies (4*M*H*V FLOP for M tokens, H hidden, V vocabulary; 2*M*H*V without a
+gradient). The gradient of a trained head is a sum over tokens that includes this factor, so its logits are
+recomputed in the backward pass (8*M*H*V). The largest temporary tensor is a chunk of float32 logits. Small
+losses stay accurate: see :mod:`.cross_entropy`.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from .cross_entropy import chunk_size, token_losses
 
 
 def linear_log_probs(hidden: Tensor, head: Tensor, targets: Tensor, chunk: int | None = None) -> Tensor:
-    """``log_softmax(hidden @ head.T)`` at ``targets``.
+    """Compute ``log_softmax(hidden @ head.T)`` at ``targets``.
 
-    ``hidden`` (tokens, H) and ``head`` (V, H) of one dtype, ``targets`` int64 (tokens,), each in [0, V). ``chunk``: tokens
-    whose logits exist at once, by default what suits the device.
-    Returns nats, float32 (tokens,) (float64 for float64 input), differentiable once with respect to
-    ``hidden`` and to ``head`` where they require a gradient. The head's gradient is summed in float32.
-    Raises ValueError for shapes or dtypes that do not go together.
+    ``hidden`` (tokens, H) and ``head`` (V, H) have the same dtype. ``targets``: int64 (tokens,), each in [0,
+    V). ``chunk``: tokens whose logits exist at once; the default depends on the device. Returns nats, float32
+    (tokens,) (float64 for float64 input), differentiable once with respect to ``hidden`` and ``head`` if they
+    require a gradient. The head's gradient is summed in float32. Raises ValueError for shapes or dtypes that
+    do not match.
     """
     if hidden.dtype != head.dtype:
-        raise ValueError(f"hidden is {hidden.dtype} and head is {head.dtype}; give both one dtype")
+        raise ValueError(f"hidden is {hidden.dtype} and head is {head.dtype}; give both the same dtype")
     if hidden.dim() != 2 or head.dim() != 2 or hidden.shape[1] != head.shape[1]:
         raise ValueError(
             f"hidden {tuple(hidden.shape)} and head {tuple(head.shape)} must be (tokens, H) and (V, H)"
@@ -47,7 +48,10 @@ def linear_log_probs(hidden: Tensor, head: Tensor, targets: Tensor, chunk: int |
 
 
 def cost(tokens: int, size: int, vocabulary: int, itemsize: int, trained_head: bool = False) -> Cost:
-    """Forward and backward together, for ``size`` = H: the head is read for each product, once in the ideal."""
+    """Cost of forward and backward together, for ``size`` = H.
+
+    The head is read once for each product.
+    """
     products = 4 if trained_head else 2
     read = products * vocabulary * size * itemsize + 2 * tokens * size * itemsize
     written = tokens * (size * itemsize + 4) + (vocabulary * size * itemsize if trained_head else 0)
@@ -65,7 +69,7 @@ class _LinearLogProbs(torch.autograd.Function):
             torch.neg(losses, out=found[part])
             if slopes is not None:
                 torch.mm(logit_slope(), head, out=slopes[part])
-            del losses, logit_slope  # no two chunks are held at once
+            del losses, logit_slope  # only one chunk exists at a time
         ctx.chunk = chunk
         ctx.save_for_backward(*((hidden, head, targets) if slopes is None else (slopes,)))
         return found
@@ -92,8 +96,10 @@ class _LinearLogProbs(torch.autograd.Function):
 
 
 def _chunk(hidden: Tensor, head: Tensor, targets: Tensor) -> tuple[Tensor, Callable[..., Tensor]]:
-    """Some tokens' losses, and what gives the slope of their log-probabilities with respect to the logits,
-    in hidden's dtype and times ``upstream`` (tokens, 1)."""
+    """Return the losses of some tokens, and a function for the gradient of their log-probabilities.
+
+    The gradient is with respect to the logits, in hidden's dtype and multiplied by ``upstream`` (tokens, 1).
+    """
     target = targets[:, None]
     logits = (hidden @ head.T).to(torch.promote_types(hidden.dtype, torch.float32))
     losses, gap, others = token_losses(logits, target)

@@ -1,7 +1,7 @@
-"""A frozen linear map with a low-rank adapter over it, as one autograd operation.
+"""Frozen linear map with a low-rank adapter (LoRA), as one autograd operation.
 
-``y = x W^T + bias + s (x A^T) B^T`` (Hu et al., "LoRA", arXiv 2106.09685). Only ``x`` and the adapter's factors are saved; how both passes
-go is in :mod:`.lora_maps`.
+``y = x W^T + bias + s (x A^T) B^T`` (Hu et al., "LoRA", arXiv 2106.09685). Only ``x`` and the factors of the
+adapter are saved. Both passes are described in :mod:`.lora_maps`.
 
 FLOP for M tokens, N x K weights, rank r: 2*M*K*N + 2*M*r*(K+N) forward, 2*M*K*N + 6*M*r*(K+N) backward.
 """
@@ -29,10 +29,10 @@ def lora_linear(
     scale: float,
     adapter_x: Tensor | None = None,
 ) -> Tensor:
-    """The adapted linear map of ``x`` (tokens, K): (tokens, N) of x's dtype.
+    """Apply the adapted linear map to ``x`` (tokens, K): (tokens, N), of x's dtype.
 
-    ``weight``, ``bias``, ``a``, ``b``: see :class:`gristmill.kernels.lora_maps.LoRAMap`. ``adapter_x``: what the adapter sees
-    in place of ``x`` (x after dropout).
+    ``weight``, ``bias``, ``a``, ``b``: see :class:`gristmill.kernels.lora_maps.LoRAMap`. ``adapter_x``: the
+    input of the adapter if it is not ``x`` (x after dropout).
     """
     adapted = LoRAMap(weight, bias, a, b, scale)
     y: Tensor = _LoRALinear.apply(x, adapter_x, adapted, a, b)  # type: ignore[no-untyped-call]
@@ -40,7 +40,7 @@ def lora_linear(
 
 
 def cost(tokens: int, inputs: int, outputs: int, rank: int, itemsize: int, *, backward: bool = False) -> Cost:
-    """One pass; see :func:`gristmill.kernels.lora_maps.cost`."""
+    """Cost of one pass; see :func:`gristmill.kernels.lora_maps.cost`."""
     return lora_maps.cost(tokens, inputs, [outputs], rank, itemsize, backward=backward)
 
 

@@ -1,9 +1,10 @@
-"""Frozen linear maps of one input with a low-rank adapter each, forward and backward: what the LoRA operations are made of.
+"""Frozen linear maps of one input with a low-rank adapter each: common part of the LoRA operations.
 
-``y_i = x W_i^T + bias_i + s_i (x A_i^T) B_i^T`` (Hu et al., "LoRA", arXiv 2106.09685). A weight is a function, called where it is
-multiplied and not kept: a quantized base is dequantized just in time, once forward and once backward. Small products come first, so
-no dense weight gradient ever exists, and those of all maps with ``x`` are one product, which reads ``x`` once. ``x A^T`` is formed again
-in the backward pass, being cheaper than keeping, and the gradients of ``x`` are summed in place.
+``y_i = x W_i^T + bias_i + s_i (x A_i^T) B_i^T`` (Hu et al., "LoRA", arXiv 2106.09685). A weight is a
+function, called when it is needed and not kept: a quantized base is dequantized just in time, once forward
+and once backward. The small products are computed first, so no dense weight gradient is formed. The products
+of all maps with ``x`` are merged into one, which reads ``x`` once. ``x A^T`` is recomputed in the backward
+pass, which costs less than keeping it. The gradients of ``x`` are summed in place.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ from .cost import Cost
 
 @dataclass(frozen=True, slots=True)
 class LoRAMap:
-    """``weight()`` gives the frozen weight (N, K) in the input's dtype; ``bias`` (N,). ``a`` (r, K) and ``b`` (N, r) may be
-    wider than the input (float32 beside bf16): they are rounded for the products, and their gradients come back in
-    their own dtype. Without ``a`` and ``b`` the map has no adapter."""
+    """One linear map with an optional adapter.
+
+    ``weight()`` returns the frozen weight (N, K) in the input's dtype. ``bias``: (N,). ``a`` (r, K) and ``b``
+    (N, r) may have higher precision than the input (float32 with bf16): they are rounded for the products,
+    and their gradients have their own dtype. Without ``a`` and ``b`` the map has no adapter.
+    """
 
     weight: Callable[[], Tensor]
     bias: Tensor | None
@@ -32,28 +36,31 @@ class LoRAMap:
 
 
 def factors(maps: Sequence[LoRAMap]) -> list[Tensor | None]:
-    """The adapters' factors as autograd functions take them: a, b of each map in turn."""
+    """Return the factors as arguments of an autograd function: a and b of each map in turn."""
     return [factor for each in maps for factor in (each.a, each.b)]
 
 
 def save(ctx: Any, maps: Sequence[LoRAMap], *tensors: Tensor) -> None:
-    """Keep for the backward pass of an autograd function ``tensors`` and what makes up ``maps``, but for the weights' values."""
+    """Save ``tensors`` and ``maps``, except the weights' values, for an autograd function's backward pass."""
     ctx.save_for_backward(*tensors, *factors(maps))
     ctx.bases = [replace(each, a=None, b=None) for each in maps]
 
 
 def saved(ctx: Any) -> tuple[list[LoRAMap], tuple[Tensor, ...]]:
-    """The maps and the tensors that :func:`save` kept."""
+    """Return the maps and the tensors saved by :func:`save`."""
     kept: tuple[Tensor, ...] = (
         ctx.saved_tensors
-    )  # once: recomputation and offloading bring them back but once
+    )  # read only once: recomputation and offloading restore them only once
     count = 2 * len(ctx.bases)
     tensors, found = kept[:-count], kept[-count:]
     return [replace(base, a=a, b=b) for base, a, b in zip(ctx.bases, found[::2], found[1::2])], tensors
 
 
 def forward(x: Tensor, maps: Sequence[LoRAMap], adapter_x: Tensor | None = None) -> list[Tensor]:
-    """Each map of ``x`` (tokens, K): (tokens, N_i) of x's dtype. ``adapter_x``: what the adapters see in place of x."""
+    """Apply each map to ``x`` (tokens, K): (tokens, N_i), of x's dtype.
+
+    ``adapter_x``: the input of the adapters if it is not x.
+    """
     lows = _lows(x if adapter_x is None else adapter_x, maps)
     outs = []
     for each, low in zip(maps, lows):
@@ -64,7 +71,10 @@ def forward(x: Tensor, maps: Sequence[LoRAMap], adapter_x: Tensor | None = None)
 
 @dataclass(frozen=True, slots=True)
 class Gradients:
-    """``x`` and ``adapter_x``: None where not asked for. ``factors``: in the order of :func:`factors`."""
+    """Gradients of the inputs and of the adapters.
+
+    ``x`` and ``adapter_x``: None if not requested. ``factors``: in the order of :func:`factors`.
+    """
 
     x: Tensor | None
     adapter_x: Tensor | None
@@ -80,8 +90,11 @@ def backward(
     apart: bool = False,
     wants_adapter_x: bool = False,
 ) -> Gradients:
-    """The gradients for those of the maps' results. ``x``: what the adapters saw; ``apart``: the maps themselves saw
-    another input, so that both have a gradient of their own."""
+    """Return the gradients, given those of the maps' outputs.
+
+    ``x``: the input of the adapters. ``apart``: the maps themselves have another input, so that each input
+    has its own gradient.
+    """
     wide = _stacked_a(maps, x.dtype)
     found: list[Tensor | None] = []
     d_lows = []
@@ -109,8 +122,10 @@ def backward(
 def cost(
     tokens: int, inputs: int, outputs: Sequence[int], rank: int, itemsize: int, *, backward: bool = False
 ) -> Cost:
-    """One pass over (tokens, K = ``inputs``) and weights (N_i, K) in ``itemsize`` bytes, N_i of ``outputs``; the factors are
-    float32. Dequantizing a weight is its format's own cost."""
+    """Cost of one pass over (tokens, K = ``inputs``), without dequantization.
+
+    The weights (N_i, K) have ``itemsize`` bytes each, with N_i in ``outputs``; the factors are float32.
+    """
     wide = sum(outputs)
     weights, small = wide * inputs * itemsize, 4 * rank * (inputs * len(outputs) + wide)
     dense, low = 2 * tokens * inputs * wide, 2 * tokens * rank * (inputs * len(outputs) + wide)
@@ -128,7 +143,7 @@ def _through_weights(maps: Sequence[LoRAMap], d_outs: Sequence[Tensor]) -> Tenso
 
 
 def _stacked_a(maps: Sequence[LoRAMap], dtype: torch.dtype) -> Tensor | None:
-    """All A, one under the other, in ``dtype``: (sum of the ranks, K)."""
+    """Stack all A as rows, in ``dtype``: (sum of the ranks, K)."""
     parts = [each.a.to(dtype) for each in maps if each.a is not None]
     if not parts:
         return None
@@ -136,7 +151,7 @@ def _stacked_a(maps: Sequence[LoRAMap], dtype: torch.dtype) -> Tensor | None:
 
 
 def _lows(x: Tensor, maps: Sequence[LoRAMap]) -> list[Tensor]:
-    """``x A_i^T`` of each map, (tokens, r_i); r_i = 0 without an adapter."""
+    """Return ``x A_i^T`` of each map, (tokens, r_i), with r_i = 0 for a map without an adapter."""
     wide = _stacked_a(maps, x.dtype)
     if wide is None:
         return [x[:, :0]] * len(maps)
@@ -144,6 +159,6 @@ def _lows(x: Tensor, maps: Sequence[LoRAMap]) -> list[Tensor]:
 
 
 def _scaled(each: LoRAMap, dtype: torch.dtype) -> Tensor:
-    """``s B`` in ``dtype``, (N, r)."""
+    """Return ``s B`` in ``dtype``, (N, r)."""
     assert each.b is not None
     return (each.b * each.scale).to(dtype)

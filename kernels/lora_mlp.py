@@ -1,10 +1,12 @@
-"""The gated MLP ``down(silu(gate(x)) * up(x))`` with a low-rank adapter on each map, as one autograd operation.
+"""Gated MLP ``down(silu(gate(x)) * up(x))`` with low-rank adapters, as one autograd operation.
 
-SwiGLU: Shazeer, arXiv 2002.05202; LoRA: Hu et al., arXiv 2106.09685; fused as in Daniel and Michael Han's Unsloth (2023; no paper). Saved are
-``x``, ``gate(x)``, ``up(x)`` and the adapters' factors: the product is formed again in the backward pass, so an MLP keeps 2/3 of what its
-parts keep apart (of the I-wide values), and gradients take the storage of what they replace; see :mod:`.lora_maps`.
+SwiGLU: Shazeer, arXiv 2002.05202; LoRA: Hu et al., arXiv 2106.09685; fused as in Daniel and Michael Han's
+Unsloth (2023; no paper). Saves ``x``, ``gate(x)``, ``up(x)`` and the factors of the adapters. The product is
+recomputed in the backward pass, so an MLP saves two thirds of the I-wide values that its parts would save
+separately. Gradients reuse the memory of the values that they replace; see :mod:`.lora_maps`.
 
-FLOP for M tokens, H hidden, I inner values, rank r: 6*M*H*I + 6*M*r*(H+I) forward, 6*M*H*I + 18*M*r*(H+I) backward.
+FLOP for M tokens, H hidden, I inner values, rank r: 6*M*H*I + 6*M*r*(H+I) forward, 6*M*H*I + 18*M*r*(H+I)
+backward.
 """
 
 from __future__ import annotations
@@ -21,14 +23,17 @@ from .lora_maps import LoRAMap
 
 
 def lora_mlp(x: Tensor, gate: LoRAMap, up: LoRAMap, down: LoRAMap) -> Tensor:
-    """The MLP of ``x`` (tokens, H): (tokens, H) of x's dtype. Differentiable once with respect to x and the adapters' factors."""
+    """Apply the MLP to ``x`` (tokens, H): (tokens, H), of x's dtype.
+
+    Differentiable once with respect to x and the factors of the adapters.
+    """
     maps = (gate, up, down)
     y: Tensor = _LoRAMLP.apply(x, maps, *lora_maps.factors(maps))  # type: ignore[no-untyped-call]
     return y
 
 
 def cost(tokens: int, hidden: int, inner: int, rank: int, itemsize: int, *, backward: bool = False) -> Cost:
-    """One pass: its maps, and the product between them (in the backward pass formed again)."""
+    """Cost of one pass: its maps, and the product between them (recomputed in the backward pass)."""
     widened = lora_maps.cost(tokens, hidden, [inner, inner], rank, itemsize, backward=backward)
     narrowed = lora_maps.cost(tokens, inner, [hidden], rank, itemsize, backward=backward)
     both = widened + narrowed + swiglu.cost(tokens, inner, itemsize)

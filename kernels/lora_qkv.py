@@ -1,9 +1,11 @@
-"""The query, key and value projections of one input with their low-rank adapters, as one autograd operation.
+"""Query, key and value projections with low-rank adapters, as one autograd operation.
 
-After the fused LoRA autograd of Daniel and Michael Han's Unsloth (2023; no paper). ``x`` is saved once, its three gradients are summed in
-place, and the three small products with it are one; see :mod:`.lora_maps`.
+Based on the fused LoRA autograd of Daniel and Michael Han's Unsloth (2023; no paper). ``x`` is saved once,
+its three gradients are summed in place, and the three small products with it are merged into one; see
+:mod:`.lora_maps`.
 
-FLOP for M tokens, K inputs, N outputs in all, rank r: 2*M*K*N + 2*M*r*(3*K+N) forward, 2*M*K*N + 6*M*r*(3*K+N) backward.
+FLOP for M tokens, K inputs, N outputs in total, rank r: 2*M*K*N + 2*M*r*(3*K+N) forward, 2*M*K*N +
+6*M*r*(3*K+N) backward.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ from .lora_maps import LoRAMap
 
 
 def lora_qkv(x: Tensor, q: LoRAMap, k: LoRAMap, v: LoRAMap) -> tuple[Tensor, Tensor, Tensor]:
-    """The three maps of ``x`` (tokens, K): (tokens, N_i) each, of x's dtype. Differentiable once with respect to x and
-    the adapters' factors."""
+    """Apply the three maps to ``x`` (tokens, K): (tokens, N_i) each, of x's dtype.
+
+    Differentiable once with respect to x and the factors of the adapters.
+    """
     maps = (q, k, v)
     projected: tuple[Tensor, Tensor, Tensor] = _LoRAQKV.apply(x, maps, *lora_maps.factors(maps))  # type: ignore[no-untyped-call]
     return projected
@@ -30,7 +34,11 @@ def lora_qkv(x: Tensor, q: LoRAMap, k: LoRAMap, v: LoRAMap) -> tuple[Tensor, Ten
 def cost(
     tokens: int, inputs: int, queries: int, keys: int, rank: int, itemsize: int, *, backward: bool = False
 ) -> Cost:
-    """One pass; ``queries``, ``keys``: outputs of the query projection, and of the key and value projections each."""
+    """Cost of one pass.
+
+    ``queries``: outputs of the query projection. ``keys``: outputs of the key projection, and of the value
+    projection.
+    """
     return lora_maps.cost(tokens, inputs, [queries, keys, keys], rank, itemsize, backward=backward)
 
 

@@ -1,13 +1,16 @@
 """NF4: 4-bit NormalFloat weights in blocks, with double quantization of the block scales.
 
-Dettmers, Pagnoni, Holtzman, Zettlemoyer, "QLoRA: Efficient Finetuning of Quantized LLMs"
-(NeurIPS 2023, arXiv 2305.14314). Codes, rounding and packing are those of bitsandbytes: weights in
-row-major order, two codes a byte, the first in the high nibble; a block's scale is the largest
-magnitude in it; double quantization stores the scales, less their mean, in 8 bits by the signed
-dynamic map, in blocks of 256. Decoding is equal to bitsandbytes 0.50.2 to the bit, and so are codes and flat scales; of
-the 8-bit scales its CPU encoder puts about 1 in 600, next to a border, one code further off than the nearest, taken here.
+Dettmers, Pagnoni, Holtzman, Zettlemoyer, "QLoRA: Efficient Finetuning of Quantized LLMs" (NeurIPS 2023, arXiv
+2305.14314). Codes, rounding and packing are those of bitsandbytes: weights are in row-major order with two
+codes per byte, the first in the high nibble. The scale of a block is its largest magnitude. Double
+quantization subtracts the mean from the scales and stores them in 8 bits with the signed dynamic map, in
+blocks of 256.
 
-Bytes: 0.5 a weight + 1/64 + 4/(64*256) for the scales = 0.516 (flat scales: 0.5625).
+Decoding is bitwise equal to bitsandbytes 0.50.2, and so are codes and float32 scales. For about 1 in 600 of
+the 8-bit scales, next to a rounding boundary, its CPU encoder takes a code next to the nearest one, which is
+taken here.
+
+Bytes: 0.5 per weight + 1/64 + 4/(64*256) for the scales = 0.516 (with float32 scales: 0.5625).
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from .blockwise import BLOCK as SCALE_BLOCK
 from .blockwise import SMALLEST_SCALE, dequantize_signed, midpoints, per_block, quantize_signed, signed_map
 from .cost import Cost
 
-#: The 16 values of a NormalFloat4 code (quantiles of a normal distribution, 0 and both ends exact).
+#: The 16 values of a NormalFloat4 code: quantiles of a normal distribution, with exact -1, 0 and 1.
 CODEBOOK = (
     -1.0,
     -0.6961928009986877,
@@ -43,30 +46,39 @@ CODEBOOK = (
     0.7229568362236023,
     1.0,
 )
-#: Weights that share a scale.
+#: Number of weights that share a scale.
 BLOCK = 64
-#: Of a weight, with nested scales.
+#: Bytes per weight with nested scales.
 BYTES_A_WEIGHT = 0.5 + 1 / BLOCK + 4 / (BLOCK * SCALE_BLOCK)
 
 
 @dataclass(frozen=True, slots=True)
 class NestedScales:
-    """Block scales in 8 bits: ``codes`` uint8 (blocks,), ``absmax`` float32 (ceil(blocks/256),),
-    ``offset`` float32 (): the mean of the scales."""
+    """Block scales in 8 bits.
+
+    ``codes``: uint8 (blocks,). ``absmax``: float32 (ceil(blocks/256),). ``offset``: float32 (), the mean of
+    the scales.
+    """
 
     codes: Tensor
     absmax: Tensor
     offset: Tensor
 
     def decode(self) -> Tensor:
-        """The scales, float32 (blocks,). Product and sum round one after the other, as bitsandbytes does."""
+        """Return the scales, float32 (blocks,).
+
+        Product and sum are rounded separately, as in bitsandbytes.
+        """
         return dequantize_signed(self.codes, self.absmax).add_(self.offset)
 
 
 @dataclass(frozen=True, slots=True)
 class NF4Tensor:
-    """A weight in NF4. ``packed`` uint8 (ceil(n/2),) for n weights; ``scales``: float32
-    (ceil(n/block),), or nested; ``shape`` of the weight; ``block``: weights that share a scale."""
+    """A weight in NF4.
+
+    ``packed``: uint8 (ceil(n/2),) for n weights. ``scales``: float32 (ceil(n/block),), or nested. ``shape``:
+    shape of the weight. ``block``: number of weights that share a scale.
+    """
 
     packed: Tensor
     scales: Tensor | NestedScales
@@ -75,23 +87,26 @@ class NF4Tensor:
 
     @property
     def device(self) -> torch.device:
-        """Where the weight lies."""
+        """Device of the weight."""
         return self.packed.device
 
     @property
     def nbytes(self) -> int:
-        """Bytes held: codes and scales."""
+        """Bytes of codes and scales."""
         scales = self.scales
         parts = [scales] if isinstance(scales, Tensor) else [scales.codes, scales.absmax, scales.offset]
         return sum(part.nbytes for part in [self.packed, *parts])
 
 
 def quantize(weight: Tensor, *, block: int = BLOCK, nested: bool = True) -> NF4Tensor:
-    """``weight`` (any shape, floating) in NF4: each weight over its block's largest magnitude, as the
-    nearest code. Ties go to the lower code. Raises ValueError for a weight that is not finite, or a block that is
-    not a power of two from 2 on."""
+    """Quantize ``weight`` (any shape, floating point) to NF4.
+
+    Each weight is divided by its block's largest magnitude and becomes the nearest code. Ties go to the lower
+    code. Raises ValueError for a weight that is not finite, or if the block is not a power of two of at least
+    2.
+    """
     if block < 2 or block & (block - 1):
-        raise ValueError(f"a block of {block} weights; give a power of two")
+        raise ValueError(f"block = {block}: give a power of two of at least 2")
     flat = weight.detach().reshape(-1)
     if not torch.isfinite(flat).all():
         raise ValueError("cannot quantize a weight with NaN or infinite values to NF4")
@@ -105,22 +120,22 @@ def quantize(weight: Tensor, *, block: int = BLOCK, nested: bool = True) -> NF4T
 
 
 def _plain_quantize(flat: Tensor, block: int) -> tuple[Tensor, Tensor]:
-    """Packed codes and scales of float32 ``flat`` (n,)."""
+    """Return packed codes and scales of ``flat``, float32 (n,)."""
     count = flat.numel()
     blocks = torch.nn.functional.pad(flat, (0, -count % block)).view(-1, block)
     absmax = blocks.abs().amax(dim=1)
     normed = blocks * absmax.clamp(min=SMALLEST_SCALE).reciprocal()[:, None]
     codes = torch.bucketize(normed, _midpoints(flat.device), out_int32=True).to(torch.uint8).view(-1)[:count]
-    # The unused low nibble of an odd tail holds the code of zero weight 0, as in bitsandbytes.
+    # If the number of weights is odd, the unused low nibble has the code of weight 0, as in bitsandbytes.
     pairs = torch.nn.functional.pad(codes, (0, count % 2)).view(-1, 2)
     return (pairs[:, 0] << 4) | pairs[:, 1], absmax
 
 
 def dequantize(weight: NF4Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The weight that the codes stand for, of ``weight.shape``: ``code * scale`` in float32, rounded
-    once to ``dtype``.
+    """Return the dequantized weight, of ``weight.shape``.
 
-    One table look-up a byte fetches both its codes as one 8-byte element; then one multiplication.
+    Computes ``code * scale`` in float32, rounded once to ``dtype``. One table lookup per byte returns the
+    values of both its codes as one 8-byte element, followed by one multiplication.
     """
     if dispatch.on_triton(weight.packed):
         from .gpu import nf4 as gpu
@@ -141,14 +156,17 @@ def dequantize(weight: NF4Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def cost(count: int, itemsize: int, *, nested: bool = True, block: int = BLOCK) -> Cost:
-    """Decoding ``count`` weights to ``itemsize`` bytes each; encoding moves as much the other way."""
+    """Cost of decoding ``count`` weights to ``itemsize`` bytes each. Encoding moves as many bytes."""
     blocks = -(-count // block)
     scales = blocks + 4 * -(-blocks // SCALE_BLOCK) + 4 if nested else 4 * blocks
     return Cost(-(-count // 2) + scales, count * itemsize, count)
 
 
 def nest_scales(absmax: Tensor) -> NestedScales:
-    """Block scales, float32 (blocks,), in 8 bits: less their mean, by the dynamic map, in blocks of 256."""
+    """Quantize block scales, float32 (blocks,), to 8 bits.
+
+    Their mean is subtracted, and they are quantized with the dynamic map in blocks of 256.
+    """
     offset = absmax.mean()
     codes, largest = quantize_signed(absmax - offset)
     return NestedScales(codes, largest, offset)
@@ -161,13 +179,13 @@ def _codes(device: torch.device) -> Tensor:
 
 @cache
 def _midpoints(device: torch.device) -> Tensor:
-    """The 15 values between neighbouring codes, float32."""
+    """Return the 15 midpoints of neighboring codes, float32."""
     return midpoints(_codes(device))
 
 
 @cache
 def _byte_table(device: torch.device) -> Tensor:
-    """For each byte its two codes' float32 values, high nibble first, as one int64: (256,)."""
+    """Return for each byte the float32 values of its two codes, high nibble first, as one int64: (256,)."""
     codes = _codes(device)
     byte = torch.arange(256, device=device)
     return torch.stack([codes[byte >> 4], codes[byte & 15]], dim=1).view(torch.int64).view(-1)

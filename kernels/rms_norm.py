@@ -1,6 +1,7 @@
 """RMSNorm (Zhang & Sennrich, arXiv 1910.07467), alone or of a sum with the residual stream.
 
-Rounds as transformers does: normalised in float32, rounded to the input's dtype, then times the weight.
+Rounds as transformers does: normalized in float32, rounded to the input's dtype, then multiplied by the
+weight.
 """
 
 from __future__ import annotations
@@ -16,15 +17,18 @@ from .cost import Cost
 
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-    """``weight * x / rms(x)`` over the last dimension. ``x`` (..., H), ``weight`` (H,), of the same dtype; the
-    weight's gradient is formed only where it requires one. Raises ValueError for a weight that does not fit."""
+    """Compute ``weight * x / rms(x)`` over the last dimension.
+
+    ``x`` (..., H) and ``weight`` (H,) have the same dtype. The weight's gradient is computed only if it
+    requires one. Raises ValueError for a weight that does not fit.
+    """
     _check(x, weight)
     normed: Tensor = _RMSNorm.apply(x, None, weight, epsilon)[0]  # type: ignore[no-untyped-call]
     return normed
 
 
 def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    """``x + residual``, rounded to their dtype, and its :func:`rms_norm`, in one pass: (sum, normalised)."""
+    """Return ``x + residual``, rounded to their dtype, and its :func:`rms_norm`, in one pass."""
     _check(x, weight)
     if residual.shape != x.shape or residual.dtype != x.dtype:
         raise ValueError(
@@ -37,7 +41,10 @@ def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, epsilon: float) ->
 def cost(
     rows: int, size: int, itemsize: int, *, add: bool = False, backward: bool = False, trained: bool = False
 ) -> Cost:
-    """One pass over (rows, H = ``size``) values of ``itemsize`` bytes; ``trained``: the weight's gradient too."""
+    """Cost of one pass over (rows, H = ``size``) values of ``itemsize`` bytes.
+
+    ``add``: with the sum. ``trained``: with the gradient of the weight.
+    """
     values = rows * size * itemsize
     if backward:
         read, written = values * (3 if add else 2) + 4 * rows, values
@@ -49,7 +56,7 @@ def cost(
 def _check(x: Tensor, weight: Tensor) -> None:
     if weight.shape != x.shape[-1:] or weight.dtype != x.dtype:
         raise ValueError(
-            f"a weight {tuple(weight.shape)} {weight.dtype} does not fit {tuple(x.shape)} {x.dtype}"
+            f"the weight {tuple(weight.shape)} {weight.dtype} does not fit x {tuple(x.shape)} {x.dtype}"
         )
 
 

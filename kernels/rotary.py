@@ -1,6 +1,7 @@
-"""Rotary position embedding (Su et al., arXiv 2104.09864), of the half-split layout of Llama.
+"""Rotary position embedding (Su et al., arXiv 2104.09864), with the half-split layout of Llama.
 
-A value of the first half turns with the one of the second half at the same place; the backward pass turns back.
+Each value of the first half is rotated together with the value at the same place in the second half. The
+backward pass rotates by the negative angle.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from .cost import Cost
 def rotate(
     q: Tensor, k: Tensor, cosines: Tensor, sines: Tensor, *, in_place: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """``q`` (tokens, heads, D) and ``k`` (tokens, key heads, D), each turned by its tokens' angles.
+    """Rotate ``q`` (tokens, heads, D) and ``k`` (tokens, key heads, D) by the angles of their tokens.
 
-    ``cosines``, ``sines`` (tokens, D/2), all of one dtype. ``in_place``: the results may take the storage of q and
-    k, which the caller has no more use for; autograd refuses a backward pass that had saved them. Raises
-    ValueError for shapes that do not go together.
+    ``cosines``, ``sines``: (tokens, D/2). All tensors have the same dtype. ``in_place``: the results may
+    overwrite q and k, which the caller must not use any more; autograd raises an error if another operation
+    saved them for its backward pass. Raises ValueError for shapes that do not match.
     """
     tokens, _, size = q.shape
     if (
@@ -32,15 +33,19 @@ def rotate(
         or sines.shape != cosines.shape
     ):
         raise ValueError(
-            f"q {tuple(q.shape)}, k {tuple(k.shape)}, cosines {tuple(cosines.shape)} and sines {tuple(sines.shape)} "
-            "must be (tokens, heads, D), (tokens, key heads, D) and twice (tokens, D/2)"
+            f"q {tuple(q.shape)}, k {tuple(k.shape)}, cosines {tuple(cosines.shape)} and "
+            f"sines {tuple(sines.shape)} "
+            "must be (tokens, heads, D), (tokens, key heads, D), (tokens, D/2) and (tokens, D/2)"
         )
     turned: tuple[Tensor, Tensor] = _Rotate.apply(q, k, cosines, sines, in_place)  # type: ignore[no-untyped-call]
     return turned
 
 
 def cost(tokens: int, heads: int, size: int, itemsize: int) -> Cost:
-    """Either pass; ``heads``: of queries and keys together, of ``size`` = D values each."""
+    """Cost of one pass, forward or backward.
+
+    ``heads``: query and key heads together, of ``size`` = D values each.
+    """
     values = tokens * heads * size
     return Cost((values + tokens * size) * itemsize, values * itemsize, 3 * values)
 

@@ -1,7 +1,8 @@
-"""Stochastic rounding of float32 to bfloat16: up or down with the odds that make it right on average.
+"""Stochastic rounding of float32 to bfloat16, which is unbiased: its mean is the exact value.
 
-Gupta et al., "Deep Learning with Limited Numerical Precision" (ICML 2015, arXiv 1502.02551). Weights kept in bfloat16 alone lose every
-update below half their spacing when rounded to the nearest; rounded this way they keep it on average.
+Gupta et al., "Deep Learning with Limited Numerical Precision" (ICML 2015, arXiv 1502.02551). Weights that are
+kept only in bfloat16 lose every update below half their spacing with rounding to nearest. With stochastic
+rounding, such updates take effect on average.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from .cost import Cost
 
 
 def stochastic_round(values: Tensor, generator: torch.Generator) -> Tensor:
-    """``values`` float32, any shape, as bfloat16: one of the two neighbours, the nearer the likelier, so that the
-    mean over ``generator`` (of the values' device; for CUDA values also of the CPU) is the value. What bfloat16 holds stays as it is, and so do infinities and NaN.
-    Raises ValueError for another dtype."""
+    """Round ``values``, float32, any shape, to one of the two neighbors in bfloat16.
+
+    The nearer neighbor is more likely, so that the mean over ``generator`` is the value. ``generator``: on
+    the values' device, or on the CPU. Values that bfloat16 can represent, infinities and NaN do not change.
+    Raises ValueError for another dtype.
+    """
     if values.dtype != torch.float32:
-        raise ValueError(f"stochastic rounding is from float32, not {values.dtype}")
+        raise ValueError(f"stochastic rounding needs float32 values, not {values.dtype}")
     if dispatch.on_triton(values):
         from .gpu import rounding as gpu
 
@@ -32,17 +36,20 @@ def stochastic_round(values: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def draw_seed(generator: torch.Generator) -> Tensor:
-    """A seed for a kernel's own noise, int64 (1,), on the generator's device."""
+    """Draw a seed for a kernel's random numbers, int64 (1,), on the generator's device."""
     return torch.randint(0, 1 << 31, (1,), generator=generator, device=generator.device)
 
 
 def round_by(values: Tensor, noise: Tensor) -> Tensor:
-    """The neighbour that ``noise`` int32 in [0, 2**16), of values' shape, decides on. A float32 is a bfloat16 and 16
-    bits more: adding noise to them carries over with the odds wanted."""
+    """Round to the neighbor selected by ``noise``, int32 in [0, 2**16), of values' shape.
+
+    A float32 is a bfloat16 and 16 more bits. Adding noise to these bits carries over with the required
+    probability.
+    """
     bits = values.view(torch.int32).add(noise).bitwise_and_(-65536)
     return torch.where(torch.isfinite(values), bits.view(torch.float32), values).to(torch.bfloat16)
 
 
 def cost(count: int) -> Cost:
-    """Rounding ``count`` values, the noise made on the way."""
+    """Cost of rounding ``count`` values, with the random numbers drawn in the kernel."""
     return Cost(4 * count, 2 * count, count)

@@ -14,8 +14,10 @@ from .cost import Cost
 
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
-    """``silu(gate) * up``, tensors (..., I) of one shape and dtype. Saves its two inputs only.
-    Raises ValueError where they differ."""
+    """Compute ``silu(gate) * up`` for tensors (..., I) of the same shape and dtype.
+
+    Saves only its two inputs. Raises ValueError if shapes or dtypes differ.
+    """
     if gate.shape != up.shape or gate.dtype != up.dtype:
         raise ValueError(f"gate {tuple(gate.shape)} {gate.dtype} and up {tuple(up.shape)} {up.dtype} differ")
     product: Tensor = _SwiGLU.apply(gate, up)  # type: ignore[no-untyped-call]
@@ -23,7 +25,7 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 
 
 def cost(rows: int, size: int, itemsize: int, *, backward: bool = False) -> Cost:
-    """One pass over (rows, I = ``size``) values of ``itemsize`` bytes."""
+    """Cost of one pass over (rows, I = ``size``) values of ``itemsize`` bytes."""
     values = rows * size * itemsize
     return (
         Cost(3 * values, 2 * values, 12 * rows * size)
@@ -33,7 +35,7 @@ def cost(rows: int, size: int, itemsize: int, *, backward: bool = False) -> Cost
 
 
 def product(gate: Tensor, up: Tensor) -> Tensor:
-    """The values of :func:`swiglu`, outside autograd."""
+    """Compute the values of :func:`swiglu` without autograd."""
     if dispatch.on_triton(gate):
         from .gpu import swiglu as gpu
 
@@ -42,8 +44,10 @@ def product(gate: Tensor, up: Tensor) -> Tensor:
 
 
 def gradients(upstream: Tensor, gate: Tensor, up: Tensor, *, reuse: bool = False) -> tuple[Tensor, Tensor]:
-    """The gradients of gate and up for that of the product. ``reuse``: the first may take the storage of ``upstream``,
-    which the caller has no more use for."""
+    """Return the gradients of gate and up, given that of the product.
+
+    ``reuse``: the first may overwrite ``upstream``, which the caller must not use any more.
+    """
     if dispatch.on_triton(gate):
         from .gpu import swiglu as gpu
 
@@ -70,6 +74,6 @@ class _SwiGLU(torch.autograd.Function):
 
 
 def _rows(x: Tensor) -> Tensor:
-    """(..., I) as (rows, I) with contiguous rows; a copy only where they are not."""
+    """Reshape (..., I) to (rows, I) with contiguous rows, copying only if necessary."""
     rows = x.reshape(-1, x.shape[-1])
     return rows if rows.stride(1) == 1 else rows.contiguous()

@@ -1,10 +1,10 @@
-"""Exactly the k largest magnitudes of a tensor, by a radix histogram of their bits: nothing is sorted.
+"""Exact selection of the k largest magnitudes of a tensor, by a radix histogram without sorting.
 
-The bits of non-negative floats order as the floats do. A histogram of the leading bits tells which bin holds the
-k-th largest, those of the bits below, within that bin, which value it is. Ties at that value go to the lower index, so the choice
-is exact and the same everywhere.
+The bits of non-negative floats have the same order as the floats. A histogram of the leading bits shows which
+bin contains the k-th largest magnitude; histograms of the following bits within that bin give its value. Ties
+at that value are resolved to the lower index, so the selection is exact and the same on all devices.
 
-Bytes: 4 a value and pass (3 passes), and 4 + 1 for the mask.
+Bytes: 4 per value and pass (3 passes), and 4 + 1 for the mask.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from torch import Tensor
 from . import dispatch
 from .cost import Cost
 
-#: The bits of a magnitude that each pass looks at, from the top: few passes, of few enough bins for one GPU program.
+#: Bits of a magnitude in each pass, from the top: few passes, with few enough bins for a GPU program.
 DIGITS = (11, 10, 10)
-#: Values looked at together: bounds the transient.
+#: Number of values that are processed at once. This limits temporary memory.
 PART = 1 << 22
-#: The bits of infinity: a magnitude at or above is not finite.
+#: The bits of infinity: a magnitude with these or larger bits is not finite.
 INFINITY = 0x7F800000
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """The k-th largest magnitude, and how many of those equal to it belong to the k."""
+    """The k-th largest magnitude, and the number of entries equal to it that are among the k."""
 
     magnitude: float
     ties: int
 
 
 def threshold(values: Tensor, k: int) -> Threshold:
-    """Of ``values`` float32 (any shape), the ``k``-th largest magnitude.
+    """Return the ``k``-th largest magnitude of ``values``, float32, any shape.
 
     Raises ValueError for k outside [0, n], another dtype, or values that are not finite.
     """
@@ -43,9 +43,9 @@ def threshold(values: Tensor, k: int) -> Threshold:
 
 
 def streamed_threshold(parts: Callable[[], Iterable[Tensor]], k: int) -> Threshold:
-    """The same over all the tensors that ``parts()`` gives, which are never together in memory.
+    """Return the :func:`threshold` over all tensors of ``parts()``, of which one is in memory at a time.
 
-    ``parts`` is called once a pass and must give the same values each time.
+    ``parts`` is called once per pass and must return the same values each time.
     """
     left, prefix, shift = k, 0, sum(DIGITS)
     for number, digit in enumerate(DIGITS):
@@ -55,7 +55,7 @@ def streamed_threshold(parts: Callable[[], Iterable[Tensor]], k: int) -> Thresho
             counts += histogram(values, prefix, shift, digit).to(counts.device)
         if number == 0 and _check(k, counts):
             return Threshold(float("inf"), 0)
-        # Where, coming from the top, the k-th value is: its bin, and its place among those in it.
+        # Find the bin of the k-th value from the top, and its place within the bin.
         above = counts.flip(0).cumsum(0)
         place = int((above < left).sum())
         left -= int(above[place - 1]) if place else 0
@@ -64,13 +64,15 @@ def streamed_threshold(parts: Callable[[], Iterable[Tensor]], k: int) -> Thresho
 
 
 def top_k_mask(values: Tensor, k: int) -> Tensor:
-    """True at exactly the ``k`` largest magnitudes of ``values`` float32 (any shape), False elsewhere, of values'
-    shape. Of equal magnitudes the lower indices (row-major) come first. Raises as :func:`threshold`."""
+    """Return a mask that is True at exactly the ``k`` largest magnitudes of ``values`` (float32, any shape).
+
+    Of equal magnitudes, lower indices (row-major) come first. Raises as :func:`threshold`.
+    """
     return mask_above(values, threshold(values, k))
 
 
 def mask_above(values: Tensor, found: Threshold) -> Tensor:
-    """True above the threshold and at the first ``found.ties`` values equal to it."""
+    """Return a mask that is True above the threshold and at the first ``found.ties`` values equal to it."""
     flat = values.reshape(-1)
     mask = torch.empty(flat.shape, dtype=torch.bool, device=flat.device)
     taken = 0
@@ -86,10 +88,13 @@ def mask_above(values: Tensor, found: Threshold) -> Tensor:
 
 
 def histogram(values: Tensor, prefix: int, shift: int, digit: int) -> Tensor:
-    """How often each value of the ``digit`` bits above bit ``shift`` occurs among the magnitudes whose bits above those are
-    ``prefix``: int64 (2**digit,). Raises ValueError for values that are not float32."""
+    """Count the values of the ``digit`` bits above bit ``shift``: int64 (2**digit,).
+
+    Only magnitudes whose higher bits equal ``prefix`` are counted. Raises ValueError for values that are not
+    float32.
+    """
     if values.dtype != torch.float32:
-        raise ValueError(f"top-k is over float32 values, not {values.dtype}")
+        raise ValueError(f"top-k needs float32 values, not {values.dtype}")
     flat = values.detach().reshape(-1)
     if dispatch.on_triton(flat):
         from .gpu import top_k as gpu
@@ -104,16 +109,16 @@ def histogram(values: Tensor, prefix: int, shift: int, digit: int) -> Tensor:
 
 
 def _check(k: int, counts: Tensor) -> bool:
-    """Refuse a k or values that have no answer; is it trivial?"""
+    """Raise ValueError for an invalid k or values that are not finite. Return whether the mask is trivial."""
     total = int(counts.sum())
     if not 0 <= k <= total:
         raise ValueError(f"cannot keep the {k} largest of {total} values")
     if counts[INFINITY >> sum(DIGITS[1:]) :].any():
-        raise ValueError("the values hold NaN or infinities; no k of them are the largest")
+        raise ValueError("the values contain NaN or infinities, so the k largest are not defined")
     return k == 0
 
 
 def cost(count: int) -> Cost:
-    """The threshold and the mask over ``count`` values."""
+    """Cost of the threshold and the mask over ``count`` values."""
     passes = len(DIGITS) + 1
     return Cost(4 * count * passes, count, 4 * count * passes)

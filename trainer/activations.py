@@ -1,6 +1,6 @@
-"""What the blocks save for the backward pass: kept, computed again, or moved to the host's memory meanwhile.
+"""Storage of the activations that blocks save for the backward pass: kept, recomputed or offloaded.
 
-All three give the same gradients to the bit.
+All three give bitwise equal gradients.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
 Activations = Literal["keep", "recompute", "offload"]
-#: Calls a block with its arguments, the stream of hidden states first.
+#: Calls a block with its arguments, of which the hidden states are the first.
 Runner = Callable[..., Tensor]
-#: Tensors of fewer bytes stay where they are: moving them costs more than they take.
+#: Tensors of fewer bytes are not moved: the transfer costs more than the memory that it saves.
 SMALLEST = 4096
 
 
 def block_runner(kind: Activations, model: nn.Module) -> Runner:
-    """How the blocks of ``model`` are called in one forward pass.
+    """Return the function that calls the blocks of ``model`` in one forward pass.
 
-    "recompute": only a block's input is kept, and the block is computed again in the backward pass (Chen et al., "Training
-    Deep Nets with Sublinear Memory Cost", arXiv 1604.06174). "offload": see :class:`Offload`.
+    "recompute": only the input of a block is kept, and the block is computed again in the backward pass (Chen
+    et al., "Training Deep Nets with Sublinear Memory Cost", arXiv 1604.06174). "offload": see
+    :class:`Offload`.
     """
     if kind == "recompute":
         return partial(checkpoint, use_reentrant=False)
@@ -42,7 +43,7 @@ def _call(block: nn.Module, *inputs: Any) -> Tensor:
 
 
 def resident(model: nn.Module) -> frozenset[int]:
-    """The storages of the tensors that are the model's own: parameters, frozen weights, norms."""
+    """Return the storages of the model's own tensors: parameters, frozen weights and norms."""
     return frozenset(
         tensor.untyped_storage().data_ptr()
         for module in model.modules()
@@ -61,7 +62,11 @@ def _tensors(value: object) -> Iterator[Tensor]:
 
 @dataclass(slots=True, eq=False)
 class _Moved:
-    """A saved tensor on the host, which block saved it, and, while its block is differentiated, its copy back."""
+    """A saved tensor on the host.
+
+    ``block``: number of the block that saved it. ``back``: its copy on the device while the gradient of that
+    block is computed.
+    """
 
     host: Tensor
     device: torch.device
@@ -70,12 +75,12 @@ class _Moved:
 
 
 class Offload:
-    """Blocks whose saved tensors wait in the host's memory, for one forward and backward pass.
+    """Runs blocks with their saved tensors in host memory, for one forward and backward pass.
 
-    On a GPU a second stream copies them to pinned memory while the next block is computed, and fetches those of the block before
-    while one is differentiated: what stays on the GPU is about two blocks' worth. A tensor that several operations of a block save
-    goes once. ``stays``: storages that are not moved. On a CPU the copies are made all the same, so that the same code is
-    tested there; it saves nothing.
+    On a GPU, a second stream copies them to pinned memory while the next block is computed. In the backward
+    pass, it prefetches those of the preceding block. About two blocks' tensors stay on the GPU. A tensor that
+    several operations of a block save is copied once. ``stays``: storages that are not moved. On a CPU the
+    copies are made too, so that the same code is tested there, but they save no memory.
     """
 
     def __init__(self, stays: frozenset[int]) -> None:
@@ -99,7 +104,7 @@ class Offload:
             key = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride(), tensor._version)
             if key not in seen:
                 seen[key] = self._move(tensor, number)
-                sources.append(tensor)  # its memory is given back once the copy is made
+                sources.append(tensor)  # its memory is freed when the copy is complete
             return seen[key]
 
         with saved_tensors_hooks(pack, self._unpack):
@@ -122,8 +127,11 @@ class Offload:
         return moved
 
     def _let_go(self, sources: list[Tensor]) -> None:
-        """Drop a block's tensors one block later: the computing stream waits for their copies first, so the memory is free in the
-        order of that stream, and the copies have a block's time."""
+        """Free a block's tensors one block later.
+
+        The compute stream waits for their copies first. So the memory is freed in the order of that stream,
+        and the copies overlap with a block's computation.
+        """
         if self._stream is not None:
             self._leaving.append((self._stream.record_event(), sources))
             self._settle(1)
@@ -150,13 +158,13 @@ class Offload:
         return kept.back
 
     def _fetch(self, number: int) -> None:
-        """Start to copy a block's tensors back, once."""
+        """Start copying a block's tensors back to the device, once per block."""
         if number in self._arrived:
             return
         self._settle(0)
         computing = torch.cuda.current_stream(self._stream.device)
         for moved in self._blocks[number]:
-            # Memory of the computing stream: what it was used for before must be over.
+            # Memory of the compute stream: its earlier use must be complete before the copy.
             moved.back = torch.empty_like(moved.host, device=moved.device)
         self._stream.wait_stream(computing)
         with torch.cuda.stream(self._stream):

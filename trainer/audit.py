@@ -1,4 +1,4 @@
-"""Every row is encoded and its labels looked at before the first step."""
+"""Encoding of all rows, and verification of their labels, before the first step."""
 
 from __future__ import annotations
 
@@ -15,20 +15,26 @@ from .examples import Example, Tokens
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: How many offending rows an error names.
+#: Largest number of invalid rows that an error names.
 NAMED = 5
 
 
 class Encode(Protocol):
-    """How an objective reads a row. Raises ValueError, naming what is wrong, where it cannot."""
+    """Encodes a row for an objective.
+
+    Raises ValueError, naming the reason, if it cannot be encoded.
+    """
 
     def __call__(self, row: Row, encoder: ChatEncoder) -> Example: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The examples to train on, and the ``_id`` of rows left out: longer than the limit, or whose response
-    was cut off by a token limit (they have no end of turn)."""
+    """The examples to train on, and the ``_id`` of the rows that are left out.
+
+    ``too_long``: rows over the length limit. ``cut_off``: rows whose response was cut off by a token limit,
+    so that it has no end of turn.
+    """
 
     examples: list[Example]
     too_long: list[str]
@@ -44,12 +50,12 @@ def encode_rows(
     vocabulary: int,
     refuse_unfit: bool = False,
 ) -> Encoded:
-    """Encode and audit every row before the first step.
+    """Encode and check every row before the first step.
 
-    A row with ``finish`` = "length" was cut off: to end its turn would teach the model to stop anywhere. Such rows, and
-    those with a sequence over ``max_length`` tokens, are left out and reported (``refuse_unfit``: refused).
-    ``vocabulary``: how many tokens the model knows.
-    Raises DataError, naming rows by ``_id``, for rows that cannot be trained on, or where none is left.
+    A row with ``finish`` = "length" was cut off: adding an end of turn would teach the model to stop
+    anywhere. Such rows, and those with a sequence over ``max_length`` tokens, are left out and reported; with
+    ``refuse_unfit`` they are an error. ``vocabulary``: number of tokens that the model knows. Raises
+    DataError, naming rows by ``_id``, if rows cannot be trained on or none is left.
     """
     result = Encoded([], [], [])
     wrong: dict[str, str] = {}
@@ -74,18 +80,19 @@ def encode_rows(
     if wrong:
         named = "; ".join(f"{row}: {reason}" for row, reason in list(wrong.items())[:NAMED])
         raise DataError(
-            f"{counted(len(wrong), 'row')} cannot be trained on ({named}); filter them out with a keep step before"
+            f"{counted(len(wrong), 'row')} cannot be trained on ({named}); remove them with a keep step before "
+            "training"
         )
     if not result.examples:
         raise DataError(
-            f"no row to train on: {len(result.too_long)} are longer than max_length = {max_length} tokens and "
-            f"{len(result.cut_off)} were cut off by a token limit (finish = 'length')"
+            f"no rows to train on: {len(result.too_long)} are longer than max_length = {max_length} tokens "
+            f"and {len(result.cut_off)} were cut off by a token limit (finish = 'length')"
         )
     return result
 
 
 def show_labels(examples: Sequence[Example], encoder: ChatEncoder) -> str:
-    """For a person to look at: each example's sequences token by token, those that are trained on in [brackets]."""
+    """Format each example's sequences token by token for display, with trained tokens in [brackets]."""
     lines = []
     for example in examples:
         lines.append(f"row {example.id}: {example.trained_tokens} of {example.tokens} tokens are trained on")
@@ -96,15 +103,15 @@ def show_labels(examples: Sequence[Example], encoder: ChatEncoder) -> str:
 
 
 def _audit(tokens: Tokens, end_of_turn: int, vocabulary: int) -> None:
-    """Raises ValueError for labels that would teach the wrong thing."""
+    """Raise ValueError for labels that would teach the wrong behavior."""
     if not tokens.total_weight > 0:
-        raise ValueError("all labels are masked, or weigh nothing")
+        raise ValueError("all labels are masked or have weight 0")
     if tokens.trained[0]:
-        raise ValueError("the first token has a label, but nothing comes before it to predict it from")
+        raise ValueError("the first token has a label, but there is no token before it to predict it from")
     if tokens.ids[-1] != end_of_turn:
         raise ValueError("it does not end with the end-of-turn token: the model would not learn to stop")
     if not tokens.trained[-1]:
-        # What happens where padding is masked by its id and the padding token is the end of turn.
+        # This happens if padding is masked by its id and the padding token is also the end of turn.
         raise ValueError("its end of turn is masked: the model would not learn to stop")
     if not 0 <= min(tokens.ids) <= max(tokens.ids) < vocabulary:
-        raise ValueError(f"token {max(tokens.ids)} is beyond the model's {vocabulary} embeddings")
+        raise ValueError(f"token {max(tokens.ids)} is outside the model's {vocabulary} embeddings")

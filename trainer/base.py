@@ -1,4 +1,4 @@
-"""What a frozen layer holds of its weight: the slot for quantized formats. A new one is a file in ``kernels`` and a row below."""
+"""Formats of a frozen weight. A new one is a file in ``kernels`` and a row in ``FORMATS``."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from ..kernels import int4, int8, nf4
 from ..kernels.cost import Cost
 
 Quantized = nf4.NF4Tensor | int8.INT8Tensor | int4.INT4Tensor
-#: Dense, in the computing dtype, or quantized.
+#: A frozen weight: dense in the computation dtype, or quantized.
 Base = Tensor | Quantized
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """``kind``: the class of a quantized weight. ``quantize`` makes one of a weight (N, K), ``dequantize`` the weight again, in
-    a dtype. ``bytes_a_weight``: what one takes, its share of the scales counted. ``cost``: of decoding (N, K) weights to
-    so many bytes each."""
+    """A quantized format.
+
+    ``kind``: the class of a quantized weight. ``quantize``: converts a weight (N, K) to it. ``dequantize``:
+    converts it back to a weight in a given dtype. ``bytes_a_weight``: bytes per weight, including its share
+    of the scales. ``cost``: the cost of decoding (N, K) weights to a number of bytes each.
+    """
 
     kind: type[Quantized]
     quantize: Callable[[Tensor], Quantized]
@@ -30,7 +33,7 @@ class Format:
     cost: Callable[[int, int, int], Cost]
 
 
-#: ``quantize`` -> its format.
+#: Formats by the value of the option ``quantize``.
 FORMATS: dict[str, Format] = {
     "nf4": Format(
         nf4.NF4Tensor,
@@ -52,5 +55,5 @@ _BY_KIND = {held.kind: held for held in FORMATS.values()}
 
 
 def dense(base: Base, dtype: torch.dtype) -> Tensor:
-    """The weight (N, K) that ``base`` holds, in ``dtype``."""
+    """Return the weight (N, K) held by ``base``, in ``dtype``."""
     return base.to(dtype) if isinstance(base, Tensor) else _BY_KIND[type(base)].dequantize(base, dtype)

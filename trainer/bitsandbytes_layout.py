@@ -1,9 +1,11 @@
-"""NF4 and INT8 weights as bitsandbytes lays them out in a checkpoint, both ways.
+"""Conversion of NF4 and INT8 weights to and from the checkpoint layout of bitsandbytes.
 
-In NF4 a weight T becomes ``T`` (uint8, (bytes, 1)), ``T.absmax``, ``T.quant_map`` (the 16 codes) and
-``T.quant_state.bitsandbytes__nf4``, a JSON text as uint8; with double quantization also ``T.nested_absmax`` and
-``T.nested_quant_map`` (the 256 codes of the scales), and ``T.absmax`` is in uint8. In INT8 the weight ``L.weight`` of a
-layer L becomes ``L.weight`` (int8, (N, K)), ``L.SCB`` (float32 (N,), each row's largest magnitude) and ``L.weight_format`` (uint8 (), 0: by rows).
+In NF4, a weight T is stored as ``T`` (uint8, (bytes, 1)), ``T.absmax``, ``T.quant_map`` (the 16 codes) and
+``T.quant_state.bitsandbytes__nf4``, a JSON text as uint8. With double quantization, ``T.absmax`` is uint8,
+and there are also ``T.nested_absmax`` and ``T.nested_quant_map`` (the 256 codes of the scales).
+
+In INT8, the weight ``L.weight`` of a layer L is stored as ``L.weight`` (int8, (N, K)), ``L.SCB`` (float32
+(N,), the largest magnitude of each row) and ``L.weight_format`` (uint8 (), 0 for row-major).
 """
 
 from __future__ import annotations
@@ -21,13 +23,14 @@ from .base import Quantized
 
 STATE = ".quant_state.bitsandbytes__nf4"
 ROWS, BY_ROWS = ".SCB", ".weight_format"
-#: Says what INT8 weights, which do not say it themselves, dequantize to: a tensor that every model has and none quantizes.
+#: Every model has this tensor, and it is never quantized. INT8 weights do not record the dtype that they
+#: dequantize to, so they take this tensor's.
 PLAIN = "model.norm.weight"
 NAMES = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32"}
 
 
 def is_part(name: str) -> bool:
-    """Whether the tensor ``name`` of a checkpoint belongs to a quantized weight, beside its codes."""
+    """Return whether the tensor ``name`` belongs to a quantized weight but does not hold its codes."""
     return (
         name.endswith((".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map", ROWS, BY_ROWS))
         or ".quant_state." in name
@@ -35,7 +38,10 @@ def is_part(name: str) -> bool:
 
 
 def to_tensors(name: str, weight: nf4.NF4Tensor | int8.INT8Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The tensors of a checkpoint for ``weight``, called ``name``. ``dtype``: what it dequantizes to."""
+    """Return the checkpoint tensors of the quantized ``weight`` called ``name``.
+
+    ``dtype``: the dtype that the weight dequantizes to.
+    """
     if isinstance(weight, int8.INT8Tensor):
         layer = name.removesuffix(".weight")
         by_rows = torch.tensor(0, dtype=torch.uint8)
@@ -63,15 +69,15 @@ def to_tensors(name: str, weight: nf4.NF4Tensor | int8.INT8Tensor, dtype: torch.
 
 
 def is_quantized(name: str, files: Container[str]) -> bool:
-    """Whether a checkpoint with tensors ``files`` holds the weight ``name`` in this layout.
+    """Return whether a checkpoint with tensors ``files`` holds the weight ``name`` in this layout.
 
-    Raises ModelError where it holds it in another layout of bitsandbytes.
+    Raises ModelError if the weight is stored in another layout of bitsandbytes.
     """
     if name + STATE in files or name.removesuffix(".weight") + ROWS in files:
         return True
     if f"{name}.quant_state.bitsandbytes__fp4" in files:
         raise ModelError(
-            f"{name} is quantized to FP4, which is not read here: give the model in NF4, INT8, or unquantized"
+            f"{name} is quantized to FP4, which is not supported: give the model in NF4, INT8 or unquantized"
         )
     return False
 
@@ -79,9 +85,10 @@ def is_quantized(name: str, files: Container[str]) -> bool:
 def from_tensors(
     name: str, files: Container[str], get: Callable[[str], Tensor]
 ) -> tuple[Quantized, torch.dtype]:
-    """The weight ``name`` of a checkpoint with tensors ``files``, which ``get`` gives, and what it dequantizes to.
+    """Return the quantized weight ``name`` of a checkpoint, and the dtype that it dequantizes to.
 
-    Raises ModelError for codes, rows or blocks that are not laid out as here.
+    ``files``: the names of the checkpoint's tensors. ``get``: reads one by name. Raises ModelError if the
+    codes, scales or blocks do not have the layout described above.
     """
     return _int8(name, get) if name + STATE not in files else _nf4(name, get)
 
@@ -91,7 +98,8 @@ def _int8(name: str, get: Callable[[str], Tensor]) -> tuple[int8.INT8Tensor, tor
     largest, form = get(layer + ROWS).reshape(-1).float(), int(get(layer + BY_ROWS))
     if codes.dtype != torch.int8 or len(largest) != len(codes) or form != 0:
         raise ModelError(
-            f"{name}: {codes.dtype} codes {tuple(codes.shape)} with {len(largest)} scales in format {form} are not INT8 by rows"
+            f"{name}: {codes.dtype} codes {tuple(codes.shape)} with {len(largest)} scales in format {form} "
+            "are not row-wise INT8"
         )
     return int8.INT8Tensor(codes, largest / int8.LARGEST), get(PLAIN).dtype
 
@@ -109,7 +117,7 @@ def _nf4(name: str, get: Callable[[str], Tensor]) -> tuple[nf4.NF4Tensor, torch.
     except (ValueError, KeyError, StopIteration) as error:
         raise ModelError(f"{name}: cannot read its quantization state ({error!r})") from None
     if not sound or not torch.equal(get(f"{name}.quant_map").cpu(), torch.tensor(nf4.CODEBOOK)):
-        raise ModelError(f"{name}: its codes are not those of NF4 with double quantization in blocks of 256")
+        raise ModelError(f"{name}: its codes are not NF4 with double quantization in blocks of 256")
     codes = get(f"{name}.absmax")
     scales: Tensor | nf4.NestedScales = codes
     if nested:

@@ -1,9 +1,9 @@
-"""Conversations -> token ids and which of them are trained on, exactly as the model is served.
+"""Encoding of conversations into token ids and labels, with the same template as in serving.
 
-The prompt is what the chat template makes of all turns but the last, with the generation prompt; the response's
-tokens follow, then the token that ends a turn. Labels go by position, so a tokenizer whose padding token is
-its end of turn (SmolLM2's is) costs no end of turn: nothing here pads. Earlier turns are found in the prompt's text by
-where the template puts them, so training on them changes no token.
+The prompt is the chat template applied to all turns except the last, with the generation prompt. The tokens
+of the response follow, then the end-of-turn token. Labels are assigned by position, so the end of turn is
+trained on even if the tokenizer's padding token is the same token (as in SmolLM2): nothing is padded. Earlier
+turns are located in the text of the prompt, so training on them does not change the tokens.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from .examples import Tokens
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-#: The turns whose tokens are trained on. ``all``: every token but the first.
+#: Turns whose tokens are trained on. ``all``: every token except the first.
 TrainOn: TypeAlias = Literal["last", "assistant", "user", "all"]
-#: Stands where a turn's text will.
+#: Placeholder for the text of a turn.
 _MARK = "gristmill"
 
 
 class ChatEncoder:
-    """Encodes rows by a model's own tokenizer and chat template.
+    """Encodes rows with a model's own tokenizer and chat template.
 
-    ``train_on``: the last turn, each of the assistant's or of the user's, or everything.
-    Raises ModelError for a model without a chat template, or whose template ends a turn with a token at
-    which generation does not stop.
+    ``train_on``: which turns are trained on: the last, each of the assistant's or of the user's, or all.
+    Raises ModelError if the model has no chat template, or if its template ends a turn with a token at which
+    generation does not stop.
     """
 
     def __init__(self, path: Path, *, train_on: TrainOn = "last") -> None:
@@ -46,10 +46,11 @@ class ChatEncoder:
         self.end_of_turn = self._find_end_of_turn(path)
 
     def encode(self, messages: Sequence[Message], response_weights: Sequence[float] | None = None) -> Tokens:
-        """The tokens of a conversation that ends with the assistant's response (or the user's turn, where that is trained on).
+        """Encode a conversation that ends with the assistant's response.
 
-        ``response_weights``: what the loss of each of the response's tokens counts, its end of turn last.
-        Raises ValueError, naming what is wrong, for one that cannot be trained on.
+        If the user's turns are trained on, the conversation ends with the user's turn. ``response_weights``:
+        the weight of the loss of each token of the response, including its end of turn. Raises ValueError,
+        naming the reason, if the conversation cannot be trained on.
         """
         _check_turns(messages)
         if self.train_on == "user":
@@ -59,7 +60,7 @@ class ChatEncoder:
         response = messages[-1]["content"]
         if not response or not response.strip():
             raise ValueError("the response is empty: all labels would be masked")
-        # The template writes its own special tokens, the text of a response none.
+        # The template writes all special tokens. The text of a response contains none.
         opening = self._render(messages[:-1], add_generation_prompt=True)
         prompt: list[int] = self.tokenizer.encode(opening, add_special_tokens=False)
         answer: list[int] = self.tokenizer.encode(response, add_special_tokens=False)
@@ -76,7 +77,7 @@ class ChatEncoder:
         return Tokens(ids, tuple(trained), weights)
 
     def _encode_users(self, messages: Sequence[Message]) -> Tokens:
-        """Up to the end of the user's last turn, that turn and the earlier ones trained on."""
+        """Encode the conversation up to the user's last turn, and train on all turns of the user."""
         last = max((place for place, turn in enumerate(messages) if turn["role"] == "user"), default=None)
         if last is None:
             raise ValueError("no turn is the user's")
@@ -86,14 +87,17 @@ class ChatEncoder:
         trained = self._within(text, spoken, "user")
         if not any(trained):
             raise ValueError("the user's turns are empty: all labels would be masked")
-        # What the template writes after the end of the last turn decides nothing.
+        # The template's text after the end of the last turn is irrelevant.
         end = max(place for place, on in enumerate(trained) if on) + 1
         return Tokens(tuple(ids[:end]), tuple(trained[:end]))
 
     def _within(self, text: str, messages: Sequence[Message], role: str) -> list[bool]:
-        """For each token of ``text``, which the template made of ``messages``: is it of such a turn, or what ends one?"""
+        """Return for each token of ``text`` whether it is in a turn of ``role`` or ends one.
+
+        ``text``: the chat template applied to ``messages``.
+        """
         if not self.tokenizer.is_fast:
-            raise ValueError("the model's tokenizer does not tell where its tokens stand: use train_on: last")
+            raise ValueError("the model's tokenizer does not give token positions: use train_on: last")
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         places: list[tuple[int, int]] = encoded["offset_mapping"]
         trained = [False] * len(places)
@@ -108,35 +112,39 @@ class ChatEncoder:
         return trained
 
     def _span(self, text: str, messages: Sequence[Message], number: int) -> tuple[int, int]:
-        """Where the turn's words stand in ``text``. Raises ValueError where the template writes earlier turns otherwise."""
+        """Return the start and end of the turn's content in ``text``.
+
+        Raises ValueError if the template renders an earlier turn differently once others follow.
+        """
         marked = self._render([*messages[:number], {"role": messages[number]["role"], "content": _MARK}])
         start = marked.rfind(_MARK)
         for words in (messages[number]["content"], messages[number]["content"].strip()):
             if marked[:start] == text[:start] and text.startswith(words, start):
                 return start, start + len(words)
         raise ValueError(
-            f"the chat template changes turn {number + 1} once others follow, so it would not be trained as it is served: use train_on: last"
+            f"the chat template changes turn {number + 1} once others follow, so the trained text would "
+            "differ from the served text: use train_on: last"
         )
 
     def show(self, tokens: Tokens) -> str:
-        """The text that is trained on, with its special tokens, for a person to look at."""
+        """Return the trained text, with its special tokens, for display."""
         text = self.tokenizer.decode([token for token, on in zip(tokens.ids, tokens.trained) if on])
         return str(text)
 
     @property
     def vocabulary(self) -> int:
-        """Tokens that the tokenizer knows, special ones too."""
+        """Number of tokens of the tokenizer, including special tokens."""
         return len(self.tokenizer)
 
     def _find_end_of_turn(self, path: Path) -> int:
-        """The token that the template puts after a response."""
+        """Find the token that the template writes after a response."""
         asked: list[Message] = [{"role": "user", "content": "Hello."}]
         prompt = self._render(asked, add_generation_prompt=True)
         whole = self._render([*asked, {"role": "assistant", "content": _MARK}])
         if not whole.startswith(prompt + _MARK):
             raise ModelError(
-                f"{path}: its chat template does not place a response right after the generation prompt, so what is "
-                "trained would differ from what is served; mend the template"
+                f"{path}: its chat template does not place a response right after the generation prompt, so "
+                "the trained text would differ from the served text; correct the template"
             )
         closing = self.tokenizer.encode(whole[len(prompt + _MARK) :], add_special_tokens=False)
         stops = self._stops(path)
@@ -159,7 +167,7 @@ class ChatEncoder:
             raise ValueError(f"the model's chat template does not take these turns: {error}") from None
 
     def _stops(self, path: Path) -> set[int]:
-        """The tokens at which a server stops: the tokenizer's and the generation config's."""
+        """Return the tokens at which a server stops: those of the tokenizer and of the generation config."""
         import json
 
         stops = set() if self.tokenizer.eos_token_id is None else {int(self.tokenizer.eos_token_id)}
@@ -171,7 +179,7 @@ class ChatEncoder:
 
 
 def _check_turns(messages: Sequence[Message]) -> None:
-    """Raise ValueError where a turn has no role, or one before the last no text."""
+    """Raise ValueError if a turn has no role, or if a turn before the last has no text."""
     if not messages:
         raise ValueError("it has no turns")
     for number, turn in enumerate(messages, 1):
@@ -182,10 +190,10 @@ def _check_turns(messages: Sequence[Message]) -> None:
 
 
 def _weights(given: Sequence[float], prompt: int, response: int) -> tuple[float, ...]:
-    """One weight a token of the whole sequence, the prompt's 1, from those of the response's tokens."""
+    """Return one weight per token of the whole sequence: 1 for the prompt's, then those of the response."""
     if len(given) != response:
         raise ValueError(
-            f"{len(given)} token weights for a response of {response} tokens (its end of turn counted)"
+            f"{len(given)} token weights for a response of {response} tokens (including its end of turn)"
         )
     if not all(math.isfinite(weight) and weight >= 0 for weight in given):
         raise ValueError("a token weight is negative or not finite")

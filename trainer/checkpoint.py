@@ -1,4 +1,4 @@
-"""A training state on disk, whole or not at all."""
+"""Checkpoints of the training state, written atomically."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from .optimizers.optimizer import Optimizer
     from .sparse.projection import Projection
 
-#: Bytes of the digest that ends a checkpoint, and of what is read at once.
+#: Bytes of the digest at the end of a checkpoint, and of a block that is read at once.
 DIGEST, BLOCK = 32, 1 << 22
 
 
 @dataclass(slots=True)
 class TrainingState:
-    """All that the next step depends on, and the file that keeps it.
+    """Everything that the next step depends on, and the file that stores it.
 
-    ``identity``: names rows and settings, so that a checkpoint of others is refused.
+    ``identity``: identifies rows and settings, so that a checkpoint of others is refused.
     """
 
     path: Path
@@ -43,7 +43,7 @@ class TrainingState:
     device: torch.device
 
     def save(self) -> None:
-        """All processes must call it; the first one writes."""
+        """Write a checkpoint. All processes must call it; the first one writes."""
         randoms = self.processes.gather(random_states(self.device))
         if self.processes.first:
             state = {
@@ -55,18 +55,21 @@ class TrainingState:
                 "history": self.history.columns(),
             }
             save_checkpoint(self.path, state)
-        self.processes.gather(None)  # nobody goes on before the file is there
+        self.processes.gather(None)  # wait until the file is written
 
     def resume(self) -> None:
-        """Go on from the checkpoint, where there is one. Raises StoreError for one of other rows, settings or
-        number of processes."""
+        """Load the checkpoint if there is one.
+
+        Raises StoreError for a checkpoint of other rows, other settings or another number of processes.
+        """
         state = load_checkpoint(self.path, self.identity)
         if state is None:
             return
         if len(state["random"]) != self.processes.size:
             raise StoreError(
-                f"{self.path}: a checkpoint of {len(state['random'])} processes, and this training has "
-                f"{self.processes.size}; start as many, or remove it to train from the start"
+                f"{self.path}: this checkpoint was written by {len(state['random'])} processes, but this "
+                f"training has {self.processes.size}; start as many, or remove the checkpoint to train from "
+                "the start"
             )
         with torch.no_grad():
             for parameter, saved in zip(self.optimizer.parameters, state["parameters"], strict=True):
@@ -80,8 +83,10 @@ class TrainingState:
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` (tensors and plain values) and a digest of its bytes to ``path``: to a temporary name,
-    flushed, then renamed."""
+    """Write ``state`` (tensors and plain values) and a digest of its bytes to ``path``.
+
+    The file is written under a temporary name, flushed and then renamed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
@@ -96,10 +101,10 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
-    """The state at ``path``; None where there is none, or where it is damaged: it is then set aside beside,
-    with a warning.
+    """Return the state at ``path``, or None if there is none.
 
-    Raises StoreError where it belongs to other data or settings than ``identity`` names.
+    A damaged file is renamed with a warning, and None is returned. Raises StoreError if the checkpoint
+    belongs to other data or settings than ``identity``.
     """
     if not os.path.lexists(path):
         return None
@@ -109,17 +114,17 @@ def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
         aside = next(name for name in names if not os.path.lexists(name))
         with contextlib.suppress(FileNotFoundError):  # another process was faster
             path.rename(aside)
-        warnings.warn(
-            f"{path} is damaged: it is set aside as {aside}, and training starts anew", stacklevel=2
-        )
+        warnings.warn(f"{path} is damaged: it is renamed to {aside}, and training starts again", stacklevel=2)
         return None
     if state.get("identity") != identity:
-        raise StoreError(f"{path}: a checkpoint of other rows or settings; remove it to train from the start")
+        raise StoreError(
+            f"{path}: this checkpoint belongs to other rows or settings; remove it to train from the start"
+        )
     return state
 
 
 def _whole(path: Path) -> dict[str, Any] | None:
-    """The state in the file; None where the file is not what was written (torch itself does not look)."""
+    """Return the state in the file, or None if its digest does not match (torch does not check)."""
     if path.is_symlink() or not path.is_file():
         return None
     with path.open("rb") as file:
@@ -131,7 +136,7 @@ def _whole(path: Path) -> dict[str, Any] | None:
 
 
 def _digest(file: IO[bytes], size: int) -> bytes:
-    """The digest of the first ``size`` bytes, where the file stands afterwards."""
+    """Return the digest of the first ``size`` bytes, leaving the file positioned after them."""
     whole = blake2b(digest_size=DIGEST)
     file.seek(0)
     while size > 0 and (block := file.read(min(size, BLOCK))):

@@ -1,4 +1,4 @@
-"""What a row becomes before training: sequences of tokens, and how much each prediction counts."""
+"""Training examples: sequences of tokens, and the weight of each prediction."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """One sequence. ``ids``: its tokens. ``trained``: for each token, whether its prediction is trained on (never the
-    first). ``weights``: for each token what its loss counts, >= 0; None: 1 each."""
+    """One sequence.
+
+    ``ids``: its tokens. ``trained``: for each token, whether its prediction is trained on (never for the
+    first). ``weights``: for each token, the weight of its loss, >= 0; None for 1 each.
+    """
 
     ids: tuple[int, ...]
     trained: tuple[bool, ...]
@@ -21,7 +24,7 @@ class Tokens:
 
     @property
     def total_weight(self) -> float:
-        """What all its trained tokens count together."""
+        """Sum of the weights of all trained tokens."""
         if self.weights is None:
             return self.trained_tokens
         return sum(weight for weight, on in zip(self.weights, self.trained) if on)
@@ -29,11 +32,11 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row, ready to train on: the sequences that an objective reads together (a response; or a better and a
-    worse one).
+    """One row, ready to train on: the sequences that an objective reads together.
 
-    ``id``: the row's ``_id``. ``weight``: what the row counts beside others, > 0. ``reference``: for each sequence
-    its log-probability (nats) under the model that training starts from, where the objective asks for it.
+    These are one response, or a better and a worse one. ``id``: the row's ``_id``. ``weight``: the row's
+    weight in the loss, > 0. ``reference``: the log-probability (nats) of each sequence under the model that
+    training starts from, if the objective needs it.
     """
 
     id: str
@@ -43,12 +46,12 @@ class Example:
 
     @property
     def tokens(self) -> int:
-        """All tokens that go through the model."""
+        """Number of tokens that go through the model."""
         return sum(len(sequence.ids) for sequence in self.sequences)
 
     @property
     def longest(self) -> int:
-        """Tokens of its longest sequence."""
+        """Number of tokens of the longest sequence."""
         return max(len(sequence.ids) for sequence in self.sequences)
 
     @property
@@ -57,5 +60,5 @@ class Example:
 
 
 def count_tokens(examples: Sequence[Example]) -> int:
-    """All tokens of ``examples`` that go through the model."""
+    """Count the tokens of ``examples`` that go through the model."""
     return sum(example.tokens for example in examples)

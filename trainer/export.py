@@ -1,4 +1,4 @@
-"""Adapters in PEFT's layout: written, read, and checked after writing."""
+"""Adapters in PEFT's layout: writing, reading and verification."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ from .tensor_files import content_digest
 PREFIX = "base_model.model.model."
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
-#: What the tensors are that were written. Not in the metadata of safetensors, whose order changes from run to run with two entries.
+#: File with the digest of the written tensors. It is not in the metadata of safetensors: the order of two
+#: entries there changes from run to run.
 ASIDE = "gristmill.json"
 
 
 def adapted(model: Decoder) -> dict[str, Linear]:
-    """The linear layers that have an adapter, by name."""
+    """Return the linear layers that have an adapter, by name."""
     return {name: linear for name, linear in model.linears() if linear.adapter is not None}
 
 
 def save_adapter(model: Decoder, directory: Path, config: dict[str, Any], probe: Tensor) -> None:
-    """Write the model's adapters to ``directory`` as PEFT does, then load them back and compare.
+    """Write the model's adapters to ``directory`` in PEFT's layout, then load them back and compare.
 
-    ``config``: PEFT's adapter settings. ``probe``: int64 (tokens,), one sequence. The adapters are written to stand over
-    the original base, also where they started by changing it. The directory appears whole or not at all. Raises ModelError
-    where the logits of what was read back differ from the model's own.
+    ``config``: PEFT's adapter settings. ``probe``: int64 (tokens,), one sequence for the comparison. The
+    adapters are written to be served over the original base, also if their initialization changed it. The
+    directory is written atomically. Raises ModelError if the loaded adapters give other logits than the
+    model.
     """
     from safetensors.torch import save_file
 
@@ -65,7 +67,7 @@ def save_adapter(model: Decoder, directory: Path, config: dict[str, Any], probe:
 
 
 def _sizes(model: Decoder, ranks: dict[str, int], config: dict[str, Any]) -> dict[str, Any]:
-    """PEFT's settings of which layers have adapters of which rank, with the scale that they were trained with."""
+    """Return PEFT's settings of the adapted layers, their ranks and the scales used in training."""
     largest = max(ranks.values())
     layers = adapted(model)
 
@@ -86,7 +88,10 @@ def _sizes(model: Decoder, ranks: dict[str, int], config: dict[str, Any]) -> dic
 
 
 def load_adapter(model: Decoder, directory: Path) -> None:
-    """Read PEFT adapters from ``directory`` into the model's own. Raises ModelError where they do not fit."""
+    """Load PEFT adapters from ``directory`` into the model's adapters.
+
+    Raises ModelError if they do not fit.
+    """
     tensors = read_adapter(directory)
     unread = set(tensors)
     for name, linear in adapted(model).items():
@@ -100,13 +105,15 @@ def load_adapter(model: Decoder, directory: Path) -> None:
         unread -= {wanted + suffix for suffix in found}
     if unread:
         raise ModelError(
-            f"{directory}: adapts layers that this training does not: {', '.join(sorted(unread)[:3])}"
+            f"{directory}: it adapts layers that this training does not: {', '.join(sorted(unread)[:3])}"
         )
 
 
 def _check_shapes(found: dict[str, Tensor], linear: Linear) -> None:
-    """Raise RuntimeError where a tensor has neither of the shapes that the adapter is written with: copying would
-    stretch a vector over a matrix."""
+    """Raise RuntimeError if a tensor has none of the shapes that the adapter may be saved with.
+
+    Without this check, ``copy_`` would broadcast a vector over a matrix.
+    """
     forms = [linear.adapter.state(over) for over in ("original", "held")]  # type: ignore[union-attr, operator]
     for suffix, tensor in found.items():
         wanted = list(dict.fromkeys(tuple(form[suffix].shape) for form in forms if suffix in form))
@@ -116,9 +123,9 @@ def _check_shapes(found: dict[str, Tensor], linear: Linear) -> None:
 
 
 def read_adapter(directory: Path) -> dict[str, Tensor]:
-    """The tensors of the adapter in ``directory``, by PEFT's names.
+    """Return the tensors of the adapter in ``directory``, by PEFT's names.
 
-    Raises ModelError where they cannot be read, or, for an adapter that was written here, are not what was written.
+    Raises ModelError if they cannot be read, or if their digest was saved and does not match.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -134,7 +141,7 @@ def read_adapter(directory: Path) -> dict[str, Tensor]:
 
 
 def read_ranks(directory: Path) -> dict[str, int]:
-    """The rank of each adapted layer, by its name."""
+    """Return the rank of each adapted layer, by its name."""
     ending = ".lora_A.weight"
     return {
         name[len(PREFIX) : -len(ending)]: len(tensor)
@@ -144,7 +151,10 @@ def read_ranks(directory: Path) -> dict[str, int]:
 
 
 def read_adapter_config(directory: Path) -> dict[str, Any]:
-    """PEFT's settings of the adapter in ``directory``. Raises ModelError where there is none."""
+    """Return PEFT's settings of the adapter in ``directory``.
+
+    Raises ModelError if they cannot be read.
+    """
     try:
         config: dict[str, Any] = json.loads((directory / CONFIG).read_text())
     except (OSError, ValueError) as error:

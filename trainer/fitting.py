@@ -1,4 +1,4 @@
-"""From rows to trained weights on disk, as a ``train:`` step asks for it."""
+"""Execution of a ``train:`` step: from rows to trained weights on disk."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ from .training import Training
 
 
 def fit(step: Training, table: pa.Table, context: Context) -> Trained:
-    """Train on the rows of ``table``; resumes from ``workdir/checkpoint.pt``. The adapter, or the delta, is written to
-    ``workdir/adapter``.
+    """Train on the rows of ``table``, resuming from ``workdir/checkpoint.pt`` if it exists.
 
-    Raises DataError for rows that cannot be trained on or a loss that is not finite, ModelError for a model that is
-    not supported or an earlier adapter of another shape, StoreError for a checkpoint of another run.
+    The adapter, or the delta, is written to ``workdir/adapter``. Raises DataError for rows that cannot be
+    trained on or a loss that is not finite, ModelError for a model that is not supported or an earlier
+    adapter of another shape, and StoreError for a checkpoint of another run.
     """
     weights = context.weights(step.model)
     config, device = ModelConfig.read(weights.path), choose_device(step.device)
@@ -68,7 +68,7 @@ def fit(step: Training, table: pa.Table, context: Context) -> Trained:
     keep = keep_dequantized(step, config, device)
     if device.type == "cpu":
         steady_allocator()
-    # Before memory is looked at: the first products bring in the libraries that all others use.
+    # Before memory is measured: the first products load the libraries that all others use.
     rate = matmul_rate(step.torch_dtype(), device.type)
     peak = PeakMemory(device)
     plan = plan_step(step, config, device, keep, examples, steps, step.beside(context))
@@ -85,7 +85,7 @@ def fit(step: Training, table: pa.Table, context: Context) -> Trained:
     )
     at_best, flop = at_best_of(step, config, optimizer, rate)
     started = time.perf_counter()
-    # Before a checkpoint is read: what an objective needs to know of the model is of where training starts.
+    # Before a checkpoint is loaded: the objective needs the model as it is at the start of training.
     examples = objective.prepare(model, examples, capacity)
     history, held_out = train(
         model,
@@ -131,7 +131,7 @@ def load(
     batches: Batches,
     device: torch.device,
 ) -> Decoder:
-    """The frozen base with fresh adapters, or with those of an earlier training."""
+    """Load the frozen base with new adapters, or with those of an earlier training."""
     model = load_adapted(
         weights,
         step.adapter,
@@ -209,7 +209,7 @@ def _loop_settings(
 
 
 def _identity(step: Training, context: Context, examples: list[Example]) -> str:
-    """Names all that the trained bits depend on, but for the machine."""
+    """Return a digest of everything that the trained weights depend on, except the machine."""
     settings = step.model_dump_json(exclude={"checkpoint_every", "cache_dequantized", "device"})
     models = [context.weights(name).digest for _, kind, name in step.references() if kind == "model"]
     named: list[Any] = [type(step).__name__, models, context.seed, settings, examples]
@@ -219,7 +219,7 @@ def _identity(step: Training, context: Context, examples: list[Example]) -> str:
 def _save(
     step: Training, model: Decoder, directory: Path, weights: ModelWeights, examples: Sequence[Example]
 ) -> None:
-    """All processes call it; the first one writes."""
+    """Save the trained weights. All processes must call it; the first one writes."""
     processes = Processes.current()
     if processes.first:
         if step.adapter.kind == "delta":
@@ -231,11 +231,15 @@ def _save(
 
 
 def _speed(history: History, flop: float, at_best: float) -> dict[str, float]:
-    """``roofline``: the share of the steps' time that their floating-point operations take at the rate of matrix products."""
+    """Return the figures of speed.
+
+    ``roofline``: the ratio of the least time, in which the steps only compute matrix products, to their
+    measured time.
+    """
     seconds = sum(history.seconds) * Processes.current().size
     return {"tera_flop": flop / 1e12, "matmul_tflops": flop / at_best / 1e12, "roofline": at_best / seconds}
 
 
 def _changed(model: Decoder) -> int:
-    """How many weights differ from the base."""
+    """Count the weights that differ from the base."""
     return sum(int(delta.count_nonzero()) for delta in deltas(model).values())

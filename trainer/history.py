@@ -1,4 +1,4 @@
-"""What training leaves to look at: one entry a step."""
+"""History of a training: one entry per step."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class History:
-    """See :class:`gristmill.pipelines.operator.Trained`. ``held_out_loss``: before the step's update, where it was taken.
-    ``figures``: what the objective adds, by name."""
+    """Columns of the history; see :class:`gristmill.pipelines.operator.Trained`.
+
+    ``held_out_loss``: measured before the step's update; None for steps without a measurement. ``figures``:
+    additional figures of the objective, by name.
+    """
 
     step: list[int] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
@@ -26,7 +29,7 @@ class History:
     figures: list[dict[str, float]] = field(default_factory=list)
 
     def add(self, **entry: Any) -> None:
-        """One step's entry: a value for each column."""
+        """Append one step's entry: a value for each column."""
         for name in self.__slots__:
             getattr(self, name).append(entry[name])
 
@@ -34,7 +37,11 @@ class History:
         return {name: getattr(self, name) for name in self.__slots__}
 
     def summary(self, seen: int) -> dict[str, float]:
-        """``tokens``: all that went through the model (``seen``), prompts too; ``trained_tokens``: those with a label."""
+        """Summarize the training.
+
+        ``tokens``: all tokens that went through the model (``seen``), including prompts. ``trained_tokens``:
+        those with a label.
+        """
         seconds = sum(self.seconds)
         return {
             "loss_first": self.loss[0],
@@ -49,7 +56,7 @@ class History:
         }
 
     def table(self) -> pa.Table:
-        """A row a step; each figure a float64 column of its own."""
+        """Return a table with one row per step. Each figure is a float64 column."""
         import pyarrow as pa
 
         types = {

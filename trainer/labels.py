@@ -1,4 +1,4 @@
-"""Rows as a training will read them, for a person to look at before it starts."""
+"""Display of rows as a training reads them, before it starts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def show(step: Training, table: pa.Table, context: Context) -> str:
-    """Each row's sequences token by token, those that are trained on in [brackets], and which rows would be left out.
+    """Format each row's sequences token by token, with trained tokens in [brackets], and the rows left out.
 
     Loads the tokenizer, and no weights. Raises DataError for rows that cannot be trained on.
     """
@@ -30,5 +30,5 @@ def show(step: Training, table: pa.Table, context: Context) -> str:
     )
     lines = [show_labels(encoded.examples, encoder)]
     lines += [f"row {name}: left out: over max_length = {step.max_length}" for name in encoded.too_long]
-    lines += [f"row {name}: left out: cut off while it was generated" for name in encoded.cut_off]
+    lines += [f"row {name}: left out: cut off during generation" for name in encoded.cut_off]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""A frozen linear layer: its weight dense or quantized, and an adapter over it."""
+"""A frozen linear layer with a dense or quantized weight, and an optional adapter."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from .base import Base, dense
 
 
 class Linear(nn.Module):
-    """``y = x W^T + bias``, frozen, plus what its adapter adds.
+    """``y = x W^T + bias``, frozen, plus the output of its adapter.
 
-    ``base``: the weight (N, K) in the computing dtype, or quantized. ``keep_dequantized``: hold the dequantized weight
-    beside a quantized base, which spends 2 bytes a weight (bf16) to save dequantizing twice a step; the values
-    are the same. ``adapter``: a module called with x (tokens, K), a function that gives the weight, and the bias, as
-    :class:`~gristmill.trainer.adapters.lora.LoRA` is; with ``state`` and ``load`` (its tensors by their suffix in PEFT's
-    layout), ``merged`` (a float32 weight (N, K) with the adapter in it), ``rates`` (learning rates over the trainer's, by
-    parameter) and ``low_rank``: A, B and the scale s where it is just now no more than ``s B A``, which operations over
-    several layers can take over; else None.
+    ``base``: the weight (N, K), dense in the computation dtype or quantized. ``keep_dequantized``: keep the
+    dequantized weight next to a quantized base. This takes 2 bytes per weight (bf16) and avoids dequantizing
+    twice per step; the values are the same. ``adapter``: a module called with x (tokens, K), a function that
+    returns the weight, and the bias, as :class:`~gristmill.trainer.adapters.lora.LoRA` is. Its ``state`` and
+    ``load`` hold its tensors by their suffix in PEFT's layout, ``merged`` returns a float32 weight (N, K)
+    with the adapter merged into it, and ``rates`` multiples of the learning rate, by parameter name.
+    ``low_rank``: A, B and the scale s if the adapter currently computes only ``s B A``, so that operations
+    over several layers can include it; otherwise None.
     """
 
     adapter: nn.Module | None
@@ -38,17 +39,17 @@ class Linear(nn.Module):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(N, K): outputs, inputs."""
+        """Shape (N, K) of the weight: outputs, inputs."""
         rows, columns = self.base.shape
         return rows, columns
 
     @property
     def device(self) -> torch.device:
-        """Where the weight lies."""
+        """Device of the weight."""
         return self.base.device
 
     def weight(self) -> Tensor:
-        """The weight in the computing dtype, (N, K)."""
+        """Return the weight (N, K) in the computation dtype."""
         return dense(self.base, self.dtype) if self._dequantized is None else self._dequantized
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,8 +59,10 @@ class Linear(nn.Module):
         return adapted
 
     def lora_map(self) -> LoRAMap | None:
-        """The layer as operations over several layers compute it, or None where it is more than that: its adapter is, or
-        somebody watches its calls."""
+        """Return the layer as an input of a fused LoRA operation, or None.
+
+        None if its adapter computes more than a low-rank change, or if a hook is registered on the layer.
+        """
         if self._forward_pre_hooks or self._forward_hooks:
             return None
         if self.adapter is None:
@@ -69,8 +72,10 @@ class Linear(nn.Module):
 
 
 def lora_maps(*layers: nn.Module) -> list[LoRAMap] | None:
-    """The layers as one fused operation computes them, or None where they must run one by one: one is more than a LoRA map,
-    or none has an adapter."""
+    """Return the layers as inputs of one fused LoRA operation, or None if they must run one by one.
+
+    They run one by one if one of them is more than a LoRA map, or if none has an adapter.
+    """
     maps = [layer.lora_map() for layer in layers if isinstance(layer, Linear)]
     found = [each for each in maps if each is not None]
     return found if len(found) == len(layers) and any(each.a is not None for each in found) else None

@@ -1,4 +1,4 @@
-"""Reads a model from safetensors, tensor by tensor, quantizing as it goes."""
+"""Loading of a model from safetensors files, tensor by tensor, with quantization on the fly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .model import LINEARS, Block, Decoder, ModelConfig
 from .quantization import Quantization
 from .tensor_files import TensorReader
 
-#: name, weight (N, K) as stored, and what turns a weight into what is held -> the base that is held.
+#: (name, stored weight (N, K), function that makes the model's base from a weight) -> the base to use.
 Change = Callable[[str, Base, Callable[[Base], Base]], Base]
 
 
@@ -29,20 +29,24 @@ def load_model(
     change: Change | None = None,
     device: torch.device | str = "cpu",
 ) -> Decoder:
-    """The model in directory ``path`` (Hugging Face layout, one safetensors file or sharded), frozen.
+    """Load the model in directory ``path``, frozen.
 
-    The linear layers of the blocks are held in ``dtype`` or in the format ``quantize``, but for those named in ``skip`` (``down_proj``);
-    those that bitsandbytes has already quantized are held as they are;
-    embeddings, norms and head stay in ``dtype``. All of it lies on ``device``. ``change``: makes the base of each linear layer (see :data:`Change`).
-    Peak memory is the result plus one tensor. Raises ModelError for a family that is not supported, or a
-    checkpoint that lacks a tensor.
+    The directory has the Hugging Face layout, with one safetensors file or several shards. The linear layers
+    of the blocks are loaded in ``dtype`` or in the format ``quantize``, except those in ``skip``
+    (``down_proj``). Layers that bitsandbytes has already quantized stay as they are. Embeddings, norms and
+    head are in ``dtype``. All tensors are on ``device``. ``change``: makes the base of each linear layer (see
+    :data:`Change`). Peak memory is the result plus one tensor. Raises ModelError for a family that is not
+    supported, or a checkpoint that lacks a tensor.
     """
     config = ModelConfig.read(path)
     with TensorReader(path, str(device)) as reader:
 
         def own(tensor: Tensor) -> Tensor:
-            """In the computing dtype. A tensor as it was read holds its whole file in memory: beside a quantized base it is copied,
-            so that the file, most of which is no more needed, can go."""
+            """Convert to the computation dtype.
+
+            A tensor that was read keeps its whole file in memory. With a quantized base it is copied, so that
+            the file, most of which is no longer needed, can be released.
+            """
             return tensor.to(dtype, copy=quantize != "none")
 
         def read_linear(name: str) -> Linear:
@@ -68,7 +72,7 @@ def load_model(
 
 
 def read_weight(reader: TensorReader, name: str) -> Base:
-    """The weight ``name`` as the checkpoint holds it: a tensor, or quantized, where bitsandbytes has done that."""
+    """Read the weight ``name`` as stored: a tensor, or a quantized weight of bitsandbytes."""
     if is_quantized(name, reader.files):
         return from_tensors(name, reader.files, reader.get)[0]
     return reader.get(name)

@@ -1,9 +1,10 @@
-"""The training loop, read top to bottom.
+"""The training loop.
 
-A step: for each pack of the step, loss and gradient; clip; update; project; record. A step's loss is the mean over the
-whole step, however its rows lie in packs or processes (see ``objectives/objective.py``). A checkpoint holds all that the
-next step depends on (weights, optimizer state, random states, projection, step), so a resumed run gives the same bits
-as an uninterrupted one on the same machine and number of threads.
+Each step computes the loss and gradient of each pack, clips the gradient, updates the weights, applies the
+projection and records the result. The loss of a step is the mean over the whole step, regardless of how its
+rows are distributed over packs and processes (see ``objectives/objective.py``). A checkpoint holds everything
+that the next step depends on (weights, optimizer state, random states, projection, step number), so a resumed
+run gives the same bits as an uninterrupted one on the same machine with the same number of threads.
 """
 
 from __future__ import annotations
@@ -30,17 +31,19 @@ from .packs import Pack
 from .parallel import Processes
 from .sparse.projection import Projection
 
-#: For each of some packs, the indices of its examples.
+#: Packs, each as the indices of its examples.
 Packs = Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
 class LoopSettings:
-    """What the loop needs to know beside the model and the rows.
+    """Settings of the loop besides the model and the rows.
 
-    ``rate``: step -> learning rate. ``clip``: the gradient's largest norm, 0 for none. ``checkpoint``: the file.
-    ``identity``: names rows and settings, so that a checkpoint of others is refused. ``seed``: of dropout. ``at_best``: the seconds that
-    a step over these rows takes where the machine does nothing but matrix products; progress shows the share of them.
+    ``rate``: maps a step to its learning rate. ``clip``: largest norm of the gradient, 0 for no clipping.
+    ``checkpoint``: path of the checkpoint file. ``checkpoint_every``: steps between two checkpoints.
+    ``identity``: identifies rows and settings, so that a checkpoint of others is refused. ``seed``: seed of
+    the dropout. ``at_best``: returns the least seconds that a step over given rows can take, if it only
+    computes matrix products; the progress shows the ratio to the measured time.
     """
 
     rate: Callable[[int], float]
@@ -54,7 +57,7 @@ class LoopSettings:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Rows that are not trained on: their loss is taken before each ``every``-th step, and at the end."""
+    """Rows that are not trained on: their loss is measured before every ``every``-th step, and at the end."""
 
     examples: Sequence[Example]
     packs: Packs
@@ -63,7 +66,7 @@ class HeldOut:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one pack gave: its share of the step's loss, and its rows'."""
+    """Result of one pack: its share of the step's loss, and the losses of its rows."""
 
     loss: float
     ids: list[str]
@@ -83,11 +86,11 @@ def train(
     held_out: HeldOut | None = None,
     projection: Projection | None = None,
 ) -> tuple[History, float | None]:
-    """Train the optimizer's parameters on ``steps``: for each step its packs. Returns what happened, and the held-out loss
-    at the end.
+    """Train the optimizer's parameters on ``steps``, each a list of packs.
 
-    Resumes from the checkpoint where there is one; writes one every so many steps, and before it lets
-    ``context.check`` stop the run. Raises DataError, naming the rows, when a loss or gradient is not finite.
+    Resumes from the checkpoint if there is one. Writes a checkpoint every ``checkpoint_every`` steps, and
+    before ``context.check`` stops the run. Returns the history and the final held-out loss. Raises DataError,
+    naming the rows, if a loss or gradient is not finite.
     """
     processes = Processes.current()
     history = History()
@@ -159,7 +162,10 @@ def train(
 def held_out_loss(
     model: Decoder, objective: Objective, held_out: HeldOut, progress: float, processes: Processes
 ) -> float:
-    """The objective's loss over the held-out rows, as of one step. Leaves all random states alone."""
+    """Return the objective's loss over the held-out rows, as if they were one step.
+
+    Does not change any random state.
+    """
     moment = Moment(sum(objective.count(example) for example in held_out.examples), progress)
     was_training = model.training
     model.eval()
@@ -179,7 +185,10 @@ def _run(
     *,
     backward: bool,
 ) -> list[Part]:
-    """Losses (and gradients) of this process's packs; returns all processes', in the order of the packs."""
+    """Compute losses (and gradients) of this process's packs.
+
+    Returns the results of all processes in the order of the packs.
+    """
     mine = {
         number: _one(model, objective, [examples[index] for index in packs[number]], moment, backward)
         for number in processes.share(len(packs))
@@ -191,7 +200,7 @@ def _run(
 def _one(
     model: Decoder, objective: Objective, rows: Sequence[Example], moment: Moment, backward: bool
 ) -> Part:
-    """One pack; its graph is gone when the next begins."""
+    """Compute one pack. Its graph is freed before the next pack begins."""
     found = objective.loss(model, Pack.of(rows, model.embeddings.device), moment)
     if backward:
         torch.autograd.backward(found.loss)
@@ -199,7 +208,7 @@ def _one(
 
 
 def _let_stop(context: Context, processes: Processes, state: TrainingState) -> None:
-    """Raise what the context raises, once a checkpoint is written; all processes stop together."""
+    """Write a checkpoint, then raise what the context raises. All processes stop together."""
     asked: BaseException | None = None
     try:
         context.check()
@@ -221,7 +230,7 @@ def _sum(figures: Iterable[dict[str, float]]) -> dict[str, float]:
 def _with_wrong_gradients(
     model: Decoder, objective: Objective, optimizer: Optimizer, rows: Sequence[Example], moment: Moment
 ) -> list[str]:
-    """The ids of the rows whose gradient, each row's alone, is not finite."""
+    """Return the ids of the rows whose own gradient is not finite."""
     found = []
     for row in rows:
         optimizer.clear()
@@ -234,6 +243,8 @@ def _with_wrong_gradients(
 
 def _not_finite(step: int, loss: float, norm: float, blamed: Sequence[str]) -> str:
     return (
-        f"training stopped at step {step}: loss {loss}, gradient norm {norm}; rows {', '.join(blamed[:NAMED])}"
-        f"{f' and {len(blamed) - NAMED} more' if len(blamed) > NAMED else ''}. Look at these rows, or lower learning_rate"
+        f"training stopped at step {step}: loss {loss}, gradient norm {norm}; "
+        f"rows {', '.join(blamed[:NAMED])}"
+        f"{f' and {len(blamed) - NAMED} more' if len(blamed) > NAMED else ''}. "
+        "Check these rows, or lower learning_rate"
     )

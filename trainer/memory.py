@@ -1,4 +1,4 @@
-"""How much memory training takes: predicted before loading, measured after."""
+"""Memory of a training: predicted before loading, measured afterwards."""
 
 from __future__ import annotations
 
@@ -17,23 +17,27 @@ from .model import ModelConfig
 MIB = 2**20
 
 
-#: What oneDNN keeps for every shape of a bfloat16 matrix product on a CPU, code and tables (fitted to what SmolLM2-135M took over
-#: 4 and over 8 steps, torch 2.13 on two cores; more threads take more), and for how many at most (its own default).
+#: Bytes of code and tables that oneDNN caches per shape of a bfloat16 matrix product on a CPU, and the
+#: largest number of shapes (oneDNN's default). The bytes are fitted to SmolLM2-135M over 4 and over 8 steps
+#: with torch 2.13 on two cores; more threads take more.
 PRODUCT_BYTES, PRODUCTS = 200 * 1024, 1024
-#: How much more than all that a process holds (measured, with blocks as of :func:`steady_allocator`): glibc's allocator, of what comes
-#: and goes; and what libraries take when they are first used.
+#: Further memory of a process, measured with :func:`steady_allocator`: the share that glibc's allocator holds
+#: in addition to live memory, and the bytes that libraries take at their first use.
 SLACK, LIBRARIES = 0.15, 25 * MIB
-#: Blocks from this size on go back to the system when they are freed, bytes. From 1 MiB on a small model took
-#: 11 to 15 % less, SmolLM2-135M 1 %, and its steps were slower (page faults); from 4 MiB on they took about as long as without a bound
-#: (single runs on two cores).
+#: Blocks of at least this many bytes are returned to the system when they are freed. With 1 MiB, a small
+#: model took 11 to 15 % less memory and SmolLM2-135M 1 % less, but its steps were slower (page faults). With
+#: 4 MiB, steps took about as long as without a threshold (single runs on two cores).
 MAPPED = 4 * MIB
 _M_MMAP_THRESHOLD = -3
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Bytes by component, at the peak of a step. ``products``: what the CPU's library of matrix products keeps; ``slack``: what the
-    process holds beyond that and the tensors."""
+    """Predicted bytes by component at the peak of a step.
+
+    ``products``: cache of the CPU library for matrix products. ``slack``: memory that the process holds in
+    addition to this and to the tensors.
+    """
 
     base: int
     dequantized: int
@@ -50,7 +54,7 @@ class MemoryPlan:
 
 
 def linear_shapes(config: ModelConfig) -> dict[str, tuple[int, int]]:
-    """(N, K) of each linear layer of a block, by its short name."""
+    """Return the shape (N, K) of each linear layer of a block, by its short name."""
     queries, keys = config.heads * config.head_size, config.key_heads * config.head_size
     return {
         "q_proj": (queries, config.hidden),
@@ -64,7 +68,7 @@ def linear_shapes(config: ModelConfig) -> dict[str, tuple[int, int]]:
 
 
 def block_weights(config: ModelConfig, but: Collection[str] = ()) -> int:
-    """Weights in the linear layers of all blocks, without those whose short name is in ``but``."""
+    """Count the weights in the linear layers of all blocks, except those whose short name is in ``but``."""
     return config.layers * sum(n * k for name, (n, k) in linear_shapes(config).items() if name not in but)
 
 
@@ -91,18 +95,29 @@ def plan_memory(
     slack: float = 0.0,
     accumulates: bool = True,
 ) -> MemoryPlan:
-    """The plan for packs of ``tokens`` tokens. ``quantized_bytes``: what a weight takes in a quantized base, None for a dense one;
-    ``skip``: layers that it holds as they are.
+    """Predict the memory of training with packs of ``tokens`` tokens.
 
-    A block keeps for the backward pass, a token: its input, both normed inputs and the stream between (4 H), q, k, v
-    and the attended values, and gate, up and their product (3 I; ``fused``: without the product, which is formed again, as
-    are gradients in its place); and ``more_values`` of its adapters. Adapters are float32: weight, gradient, and ``state_bytes``
-    a weight of optimizer state; ``dense``: they are changes of the weights, whose sum with the base is formed for a layer at a time.
-    ``recompute``: of all blocks but one only the input is kept; ``offload``: of all but two nothing. ``longest``: tokens of
-    the longest sequence where attention's scores are formed (on a CPU). The head holds ``logit_copies`` of one chunk of float32 logits
-    (them and their softmax) and its rounding; counted is that or what a block's backward pass holds for a while, whichever is more. ``beside``: bytes of another model. ``chunk``: tokens in a chunk of logits.
-    ``products``: shapes of matrix products that a library keeps code for. ``slack``: the share that a process's allocator holds beside
-    everything; 0 for none (on a GPU). ``accumulates``: a step has several packs. If not, gradients take the place of activations.
+    For the backward pass, a block keeps the following per token: its input, both normalized inputs and the
+    residual stream between them (4 H); q, k, v and the attention output; gate, up and their product (3 I);
+    and ``more_values`` of its adapters. Adapters are float32. Each weight takes its value, its gradient and
+    ``state_bytes`` of optimizer state. The head holds ``logit_copies`` of one chunk of float32 logits (such
+    as the logits and their softmax) and the rounded chunk. The plan counts the larger of this and the
+    transient memory of a block's backward pass.
+
+    - ``bytes_a_value``: bytes of a value in the computation dtype.
+    - ``quantized_bytes``: bytes per weight of a quantized base; None for a dense base.
+    - ``skip``: layers that are not quantized.
+    - ``fused``: the product of gate and up is not kept but recomputed, and gradients reuse memory.
+    - ``dense``: the adapters are changes of the weights; their sum with the base is formed for one layer at a
+      time.
+    - ``recompute``: only the input is kept for all blocks but one.
+    - ``offload``: nothing is kept on the device for all blocks but two.
+    - ``longest``: tokens of the longest sequence if attention scores are formed (on a CPU).
+    - ``beside``: bytes of another model.
+    - ``chunk``: tokens in a chunk of logits.
+    - ``products``: number of shapes of matrix products that a library caches code for.
+    - ``slack``: further share of memory that a process's allocator holds; 0 for none (on a GPU).
+    - ``accumulates``: a step has several packs. Otherwise, gradients reuse the memory of activations.
     """
     coded = block_weights(config, but=skip) if quantized_bytes else 0
     embeddings = config.vocabulary * config.hidden * (1 if config.tied else 2)
@@ -116,7 +131,7 @@ def plan_memory(
         transient += layer * (4 + 2 * bytes_a_value)
     elif coded and not keep_dequantized:
         transient += layer * bytes_a_value
-    # In the backward pass: probabilities, their gradients and the scores' of a block of queries.
+    # In the backward pass: probabilities, their gradients and the scores' gradients of a block of queries.
     transient += 3 * min(QUERIES, longest) * longest * config.heads * bytes_a_value
     blocks = config.layers * values
     if recompute:
@@ -142,18 +157,22 @@ def plan_memory(
 
 
 def steady_allocator() -> None:
-    """Let glibc give large blocks back when they are freed, for the rest of the process. Elsewhere nothing is done.
+    """Make glibc return large blocks to the system when they are freed, for the rest of the process.
 
-    By itself it raises that size, up to 32 MiB, to that of the largest block that was ever freed: what a training takes would then
-    depend on what was computed before it, and on how fast.
+    With another C library, this does nothing. By default, glibc raises this threshold to the size of the
+    largest block freed so far, up to 32 MiB. The memory of a training would then depend on what the process
+    computed before.
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, MAPPED)
 
 
 class PeakMemory:
-    """The peak since this was made of what tensors take on a GPU; for a CPU, of the process's resident memory (on Linux;
-    elsewhere, since the process began)."""
+    """Measures peak memory from its creation on.
+
+    On a GPU, this is the memory of tensors. On a CPU, it is the resident memory of the process, from the
+    start of the process on systems other than Linux.
+    """
 
     before: int
 
@@ -170,7 +189,7 @@ class PeakMemory:
             Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark (proc(5))
 
     def bytes(self) -> int:
-        """Peak bytes, all of the process."""
+        """Return the peak in bytes, for the whole process."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
         try:

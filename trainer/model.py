@@ -1,8 +1,8 @@
-"""A decoder of the Llama family, over packed sequences: Llama, SmolLM, Mistral, Qwen2 and Qwen3.
+"""Decoder of the Llama family over packed sequences: Llama, SmolLM, Mistral, Qwen2 and Qwen3.
 
-Tokens are one flat axis: a pack of sequences is ``ids`` (tokens,) with the ``lengths`` of the sequences in it.
-Positions restart and attention stops at each sequence's edge, so a pack computes what its sequences would
-alone. There is no padding and no cache: this model is for training.
+A pack of sequences is one flat axis of tokens: ``ids`` (tokens,) and the ``lengths`` of its sequences.
+Positions restart and attention stops at the edge of each sequence, so a pack computes what its sequences
+would compute separately. There is no padding and no key-value cache: the model is for training only.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .linear import Linear, lora_maps
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 ROTARY_TYPES = ("default", "linear", "llama3")
-#: The linear layers of a block, by their place in it.
+#: Names of the linear layers of a block, relative to the block.
 LINEARS = (
     "self_attn.q_proj",
     "self_attn.k_proj",
@@ -44,7 +44,7 @@ LINEARS = (
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """The shape of a model, from a Hugging Face ``config.json``."""
+    """Shape of a model, read from a Hugging Face ``config.json``."""
 
     family: str
     vocabulary: int
@@ -63,7 +63,10 @@ class ModelConfig:
 
     @classmethod
     def read(cls, path: Path) -> ModelConfig:
-        """The config of the model in directory ``path``. Raises ModelError for one that is not supported."""
+        """Read the config of the model in directory ``path``.
+
+        Raises ModelError if the config cannot be read or the model is not supported.
+        """
         try:
             raw: dict[str, Any] = json.loads((path / "config.json").read_text())
         except (OSError, ValueError) as error:
@@ -80,7 +83,8 @@ class ModelConfig:
         rotary.setdefault("rope_type", rotary.get("type", "default"))
         if rotary["rope_type"] not in ROTARY_TYPES:
             raise ModelError(
-                f"{path}: cannot train with rotary scaling {rotary['rope_type']!r}; supported: {', '.join(ROTARY_TYPES)}"
+                f"{path}: cannot train with rotary scaling {rotary['rope_type']!r}; "
+                f"supported: {', '.join(ROTARY_TYPES)}"
             )
         if raw.get("hidden_act", "silu") != "silu":
             raise ModelError(f"{path}: cannot train with activation {raw['hidden_act']!r}; supported: silu")
@@ -103,7 +107,7 @@ class ModelConfig:
         )
 
     def frequencies(self) -> Tensor:
-        """Radians a position of each pair of values: float32 (head_size / 2,)."""
+        """Rotary frequencies in radians per position, one per pair of values: float32 (head_size / 2,)."""
         theta: float = self.rotary["rope_theta"]
         exponents = torch.arange(0, self.head_size, 2, dtype=torch.int64).float() / self.head_size
         frequencies = torch.pow(theta, exponents).reciprocal()
@@ -116,7 +120,10 @@ class ModelConfig:
 
 
 def _llama3_frequencies(frequencies: Tensor, rotary: dict[str, Any]) -> Tensor:
-    """Slow turns are stretched by ``factor``, fast ones kept, those between blended (Llama 3.1, arXiv 2407.21783)."""
+    """Apply Llama 3.1's frequency scaling (arXiv 2407.21783).
+
+    Low frequencies are divided by ``factor``, high ones are kept, and those between are interpolated.
+    """
     original: float = rotary["original_max_position_embeddings"]
     turns = original * frequencies / (2 * math.pi)
     low, high, factor = (float(rotary[name]) for name in ("low_freq_factor", "high_freq_factor", "factor"))
@@ -125,7 +132,10 @@ def _llama3_frequencies(frequencies: Tensor, rotary: dict[str, Any]) -> Tensor:
 
 
 class Block(nn.Module):
-    """One decoder layer. ``linears`` by the names of LINEARS; norms are frozen tensors."""
+    """One decoder layer.
+
+    ``linears``: the linear layers, keyed by the names in LINEARS. ``norms``: frozen norm weights.
+    """
 
     def __init__(self, config: ModelConfig, linears: dict[str, Linear], norms: dict[str, Tensor]) -> None:
         super().__init__()
@@ -155,7 +165,7 @@ class Block(nn.Module):
         return (q(x), k(x), v(x)) if fused is None else lora_qkv(x, *fused)
 
     def widen(self, x: Tensor) -> Tensor:
-        """The gated MLP."""
+        """Compute the gated MLP."""
         gate, up, down = (self.mlp[name] for name in ("gate_proj", "up_proj", "down_proj"))
         fused = lora_maps(gate, up, down)
         if fused is not None:
@@ -168,7 +178,10 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The whole model, frozen but for its adapters. ``embeddings`` and ``head`` are (vocabulary, hidden)."""
+    """The whole model, frozen except for its adapters.
+
+    ``embeddings`` and ``head`` have shape (vocabulary, hidden).
+    """
 
     def __init__(
         self, config: ModelConfig, embeddings: Tensor, blocks: list[Block], norm: Tensor, head: Tensor
@@ -177,11 +190,14 @@ class Decoder(nn.Module):
         self.config, self.embeddings, self.norm, self.head = config, embeddings, norm, head
         self.layers = nn.ModuleList(blocks)
         self.frequencies = config.frequencies().to(embeddings.device)
-        #: What becomes of what the blocks save for the backward pass.
+        #: How the activations that blocks save for the backward pass are stored.
         self.activations: Activations = "keep"
 
     def forward(self, ids: Tensor, lengths: Sequence[int]) -> Tensor:
-        """The hidden states under the head, (tokens, hidden). ``ids`` int64 (tokens,), packed sequences."""
+        """Compute the final hidden states, (tokens, hidden), that the head takes as input.
+
+        ``ids``: int64 (tokens,), packed sequences with these ``lengths``.
+        """
         positions = torch.cat([torch.arange(length, device=ids.device) for length in lengths])
         angles = positions[:, None].float() * self.frequencies
         cosines, sines = angles.cos().to(self.embeddings.dtype), angles.sin().to(self.embeddings.dtype)
@@ -192,12 +208,12 @@ class Decoder(nn.Module):
         return rms_norm(x, self.norm, self.config.epsilon)
 
     def logits(self, ids: Tensor, lengths: Sequence[int]) -> Tensor:
-        """The next-token logits, (tokens, vocabulary): all of them, so for checks, not for training."""
+        """Compute all next-token logits, (tokens, vocabulary): for checks, not for training."""
         hidden: Tensor = self(ids, lengths)
         return hidden @ self.head.T
 
     def linears(self) -> Iterator[tuple[str, Linear]]:
-        """(name, layer) of every linear layer of the blocks: ``layers.0.self_attn.q_proj``."""
+        """Yield (name, layer) for every linear layer of the blocks, e.g. ``layers.0.self_attn.q_proj``."""
         for name, module in self.named_modules():
             if isinstance(module, Linear):
                 yield name, module

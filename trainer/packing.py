@@ -1,4 +1,4 @@
-"""Which rows make up each optimizer step, and how they lie in packs. Deterministic in the seed."""
+"""Assignment of rows to optimizer steps and packs. Deterministic for a given seed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Sequence
 
 
 def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Best-fit decreasing bin packing: indices into ``lengths``, a list for each pack of at most ``capacity`` tokens.
+    """Pack sequences by best-fit decreasing bin packing.
 
-    Uses at most 11/9 of the fewest packs possible, plus one (Johnson, 1974). Raises ValueError where a length
-    is over the capacity.
+    Returns a list of indices into ``lengths`` for each pack of at most ``capacity`` tokens. Uses at most 11/9
+    of the smallest possible number of packs, plus one (Johnson, 1974). Raises ValueError if a length exceeds
+    the capacity.
     """
     bins: list[list[int]] = []
-    room: list[tuple[int, int]] = []  # (tokens free, bin), rising
+    room: list[tuple[int, int]] = []  # (free tokens, bin), ascending
     for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
         length = lengths[index]
         if length > capacity:
@@ -39,10 +40,11 @@ def plan_steps(
     batch_tokens: int,
     batch_rows: int | None = None,
 ) -> list[list[list[int]]]:
-    """For every optimizer step its packs, each a list of row indices: every row once an epoch.
+    """Return the packs of every optimizer step, each a list of row indices.
 
-    A step takes shuffled rows until ``batch_tokens`` would be exceeded, or ``batch_rows`` rows; then the step's rows
-    are packed. So what a step learns from does not depend on ``capacity``, only its speed and memory do.
+    Every epoch contains each row once. A step takes shuffled rows until ``batch_tokens`` would be exceeded,
+    or ``batch_rows`` rows; then its rows are packed. So ``capacity`` changes only the speed and memory of a
+    step, not the rows that it trains on.
     """
     steps = []
     for epoch in range(epochs):

@@ -1,4 +1,4 @@
-"""Examples laid end to end, as the model reads them."""
+"""Packs: examples concatenated as the model reads them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from .examples import Example
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Some examples' sequences, end to end, an example's one after the other.
+    """The sequences of some examples, concatenated, with those of one example next to each other.
 
-    ``ids`` int64 (tokens,). ``lengths``: tokens of each sequence. ``places`` int64 (trained,): the positions whose next
-    token is trained on; ``targets`` int64 (trained,): those tokens; ``owners`` int64 (trained,): which sequence
-    each belongs to; ``weights`` float64 (trained,): what each counts, without its row's weight.
+    ``ids``: int64 (tokens,). ``lengths``: tokens of each sequence. ``places``: int64 (trained,), the
+    positions whose next token is trained on. ``targets``: int64 (trained,), those tokens. ``owners``: int64
+    (trained,), the sequence that each belongs to. ``weights``: float64 (trained,), the weight of each,
+    without the weight of its row.
     """
 
     examples: Sequence[Example]
@@ -50,11 +51,11 @@ class Pack:
         )
 
     def row_weights(self) -> Tensor:
-        """What each example counts: float64 (examples,)."""
+        """Return the weight of each example: float64 (examples,)."""
         return torch.tensor([example.weight for example in self.examples], dtype=torch.float64).to(
             self.ids.device
         )
 
     def sums(self, values: Tensor) -> Tensor:
-        """(trained,) -> (sequences,): each sequence's sum of its tokens' values, which can be differentiated."""
+        """Sum the values (trained,) of each sequence's tokens: (sequences,), differentiable."""
         return values.new_zeros(len(self.lengths)).index_add(0, self.owners, values)

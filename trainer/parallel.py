@@ -1,8 +1,8 @@
 """Data parallelism: several processes, each with the whole model and a share of every step's packs.
 
-Losses are divided by the whole step's count before they are differentiated, so the sum of the processes' gradients is
-the gradient. Start the processes with ``torchrun`` (or anything that calls ``torch.distributed.init_process_group``);
-without that there is one, and nothing here communicates.
+Losses are divided by the whole step's count before differentiation, so the sum of the processes' gradients is
+the gradient of the step. Start the processes with ``torchrun`` (or anything that calls
+``torch.distributed.init_process_group``). Otherwise there is one process, and nothing here communicates.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """This process's ``rank`` among ``size``."""
+    """The ``rank`` of this process among ``size`` processes."""
 
     rank: int = 0
     size: int = 1
@@ -32,15 +32,15 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Is this the one that writes files?"""
+        """Whether this process writes files."""
         return self.rank == 0
 
     def share(self, count: int) -> range:
-        """Which of ``count`` pieces of work are this process's."""
+        """Return the indices of this process's share of ``count`` pieces of work."""
         return range(self.rank, count, self.size)
 
     def gather(self, value: Value) -> list[Value]:
-        """Every process's value, by rank. All processes must call it."""
+        """Return the values of all processes, by rank. All processes must call it."""
         if self.size == 1:
             return [value]
         found: list[Value | None] = [None] * self.size
@@ -48,7 +48,10 @@ class Processes:
         return found  # type: ignore[return-value]
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Replace each gradient by the sum of all processes' (none counts as zero). All processes must call it."""
+        """Replace each gradient by its sum over all processes; a missing one counts as zero.
+
+        All processes must call it.
+        """
         if self.size == 1:
             return
         for parameter in parameters:

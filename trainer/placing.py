@@ -1,4 +1,4 @@
-"""Puts what was written in its place so that neither a kill nor a power cut leaves half of it."""
+"""Atomic replacement of files and directories, safe against kills and power cuts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from pathlib import Path
 
 
 def place_directory(ready: Path, directory: Path) -> None:
-    """Flush every file of the folder ``ready``, rename it to ``directory`` in place of what is there, and
-    flush the name.
+    """Flush every file of the directory ``ready`` and rename it to ``directory``, replacing what is there.
 
     Raises OSError.
     """
@@ -23,7 +22,7 @@ def place_directory(ready: Path, directory: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Make a file's bytes, or the names in a folder, durable. Raises OSError."""
+    """Make a file's bytes, or a directory's entries, durable. Raises OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""What a training step will take, before it begins: memory, and time at best."""
+"""Predicted memory of a training, and the least time of its steps."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .training import Training
 
 
 def keep_dequantized(step: Training, config: ModelConfig, device: torch.device) -> bool:
-    """Whether the dequantized weights are held beside a quantized base."""
+    """Return whether the dequantized weights are kept next to a quantized base."""
     if step.quantize == "none" or step.cache_dequantized != "auto":
         return step.quantize != "none" and bool(step.cache_dequantized)
-    # A GPU decodes at the speed of its memory, for a few hundredths of a step.
+    # A GPU decodes at its memory bandwidth, which takes a few percent of a step.
     wanted = block_weights(config, but=step.quantize_skip) * step.torch_dtype().itemsize
     return device.type == "cpu" and wanted < free_memory(device) / 4
 
@@ -38,7 +38,7 @@ def plan_step(
     steps: Sequence[Packs],
     beside: int,
 ) -> MemoryPlan:
-    """The memory that ``step`` takes. ``beside``: bytes of other models."""
+    """Predict the memory of ``step``. ``beside``: bytes of other models."""
     held = FORMATS.get(step.quantize)
     packs = [[examples[index] for index in indices] for packs in steps for indices in packs]
     on_cpu, adapter = device.type == "cpu", step.adapter
@@ -67,8 +67,11 @@ def plan_step(
 
 
 def trained_weights(step: Training, config: ModelConfig) -> int:
-    """How many weights the step trains, by the model's shape. Of half fine-tuning: half, which is right to a matrix a block; an adapter that
-    EVA or an earlier training gave other ranks may differ."""
+    """Return the number of weights that the step trains, from the shape of the model.
+
+    For half fine-tuning this is half of the weights, which is exact to one matrix per block. It may differ
+    for adapters with other ranks from EVA or from an earlier training.
+    """
     adapter, shapes = step.adapter, linear_shapes(config)
     layers = [shapes[name] for name in adapter.names()]
     if adapter.kind == "delta":
@@ -79,8 +82,11 @@ def trained_weights(step: Training, config: ModelConfig) -> int:
 
 
 def _more_values(config: ModelConfig, adapter: AdapterSettings) -> int:
-    """What adapters keep for the backward pass beside what all keep, in a block, a token: with dropout each layer its own input,
-    and which of its values were dropped, a byte each (half a value); DoRA what each layer gives before its gain."""
+    """Return the values per block and token that adapters keep for the backward pass in addition to others.
+
+    With dropout, each layer keeps its own input and a mask of one byte (half a value) per input. DoRA keeps
+    the output of each layer before its gain.
+    """
     queries, keys = config.heads * config.head_size, config.key_heads * config.head_size
     inputs = 5 * config.hidden + queries + config.intermediate
     outputs = queries + 2 * keys + 2 * config.hidden + 2 * config.intermediate
@@ -90,8 +96,11 @@ def _more_values(config: ModelConfig, adapter: AdapterSettings) -> int:
 
 
 def _products(packs: Sequence[Sequence[Example]], *, low_rank: bool) -> int:
-    """How many shapes of matrix products training makes: about so many for each size of a pack, length of a sequence (attention's)
-    and rest of a chunk of the head."""
+    """Estimate the number of different shapes of matrix products in a training.
+
+    Each size of a pack, each length of a sequence (attention) and each size of the head's last chunk adds
+    some.
+    """
     sizes = {count_tokens(rows) for rows in packs}
     lengths = {len(sequence.ids) for rows in packs for row in rows for sequence in row.sequences}
     trained = {sum(row.trained_tokens for row in rows) for rows in packs}
@@ -101,7 +110,10 @@ def _products(packs: Sequence[Sequence[Example]], *, low_rank: bool) -> int:
 def at_best_of(
     step: Training, config: ModelConfig, optimizer: Optimizer, rate: float
 ) -> tuple[Callable[[Sequence[Example]], float], Callable[[Sequence[Example]], float]]:
-    """What steps over some rows take at the rate of this machine's matrix products: seconds, and FLOP."""
+    """Return two functions of the rows of steps: their least seconds, and their FLOP.
+
+    The least seconds are those at the machine's rate of matrix products.
+    """
     work = StepWork(
         body=block_weights(config),
         trained=sum(parameter.numel() for parameter in optimizer.parameters),

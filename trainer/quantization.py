@@ -1,8 +1,8 @@
-"""The formats that a frozen base can be held in, by the names that a pipeline file gives. Imports no torch: the plan reads it."""
+"""Names of the quantized formats of a frozen base. Imports no torch, since plans need these names."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-#: The names that ``trainer/base.py`` maps to formats; a test holds both to the same names.
+#: The names that ``trainer/base.py`` maps to formats. A test checks that both agree.
 Quantization = Literal["nf4", "int8", "int4", "none"]

@@ -1,4 +1,4 @@
-"""Writes a model's linear layers in NF4 or INT8, tensor by tensor, as transformers and bitsandbytes read it."""
+"""Quantization of a checkpoint's linear layers to NF4 or INT8, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .model import LINEARS, ModelConfig
 from .placing import place_directory
 from .tensor_files import SHARD_BYTES, TensorReader, TensorWriter, check_place, check_written, copy_rest
 
-#: The formats that are written as a checkpoint, in a layout that transformers and vLLM read as well: bitsandbytes'.
+#: Formats that are written to checkpoints, in the layout of bitsandbytes, which transformers and vLLM read.
 WRITTEN = ("nf4", "int8")
 
 Progress = Callable[[int, int], None]
@@ -27,7 +27,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """What :func:`quantize_model` did: tensors quantized, and the bytes of all tensors before and after."""
+    """Result of :func:`quantize_model`: quantized tensors, and bytes of all tensors before and after."""
 
     tensors: int
     bytes_before: int
@@ -44,16 +44,18 @@ def quantize_model(
     shard_bytes: int = SHARD_BYTES,
     progress: Progress = lambda done, total: None,
 ) -> Quantized:
-    """Write to ``out`` the model in ``path`` with the linear layers of its blocks in ``format``; all else stays.
+    """Write the model in ``path`` to ``out`` with the linear layers of its blocks in ``format``.
 
-    ``skip``: layers to leave, by short name (``down_proj``). ``nested``: NF4's scales in 8 bits too (QLoRA's double quantization,
-    arXiv 2305.14314). Memory: one tensor and its quantized form. Every tensor is read back and compared; ``out`` appears whole or not at
-    all. Raises ModelError for another format, an unknown layer, or a model that is quantized already.
+    All other tensors are copied. ``skip``: layers to leave as they are, by short name (``down_proj``).
+    ``nested``: quantize NF4's scales to 8 bits too (QLoRA's double quantization, arXiv 2305.14314).
+    ``shard_bytes``: largest size of a shard. Memory: one tensor and its quantized form. Every tensor is read
+    back and compared, and ``out`` is written atomically. Raises ModelError for another format, an unknown
+    layer, or a model that is already quantized.
     """
     if format in FORMATS and format not in WRITTEN:
         raise ModelError(
-            f"checkpoints are written in {' and '.join(WRITTEN)} only; a model is held in {format!r} by training with "
-            f"quantize: {format}, which quantizes while it loads"
+            f"checkpoints are written in {' and '.join(WRITTEN)} only; to train over a base in {format!r}, "
+            f"set quantize: {format} in the training, which quantizes the model while loading it"
         )
     if format not in WRITTEN:
         raise ModelError(f"no format {format!r}; there are {', '.join(WRITTEN)}")
@@ -97,7 +99,7 @@ def _write(
     tensors = before = after = 0
     for done, name in enumerate(names):
         if is_quantized(name, reader.files):
-            raise ModelError(f"{reader.path}: {name} is quantized already: give the original model")
+            raise ModelError(f"{reader.path}: {name} is already quantized: give the original model")
         stored = reader.get(name)
         parts: dict[str, Tensor] = {name: stored}
         if name.endswith(chosen):
@@ -117,7 +119,7 @@ def _write(
 
 
 def _say_quantized(directory: Path, format: str, skip: Sequence[str], nested: bool) -> None:
-    """Tell transformers in ``config.json`` what the weights are."""
+    """Add transformers' quantization settings to ``config.json``."""
     path = directory / "config.json"
     config: dict[str, Any] = json.loads(path.read_text())
     dtype = config.get("dtype") or config.get("torch_dtype") or "bfloat16"

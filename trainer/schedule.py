@@ -1,4 +1,4 @@
-"""Learning rates by step."""
+"""Learning rate schedules."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ Schedule = Literal["constant", "linear", "cosine"]
 
 
 def learning_rate(step: int, total: int, *, peak: float, schedule: Schedule, warmup_ratio: float) -> float:
-    """The rate of ``step`` (from 0) of ``total``: a linear rise over the first ``warmup_ratio`` of the steps to
-    ``peak``, then constant, or down to 0 in a line or by half a cosine (Loshchilov & Hutter, arXiv 1608.03983)."""
+    """Return the learning rate of ``step`` (from 0) of ``total``.
+
+    The rate rises linearly to ``peak`` over the first ``warmup_ratio`` of the steps. It is then constant, or
+    falls to 0 linearly or by half a cosine (Loshchilov & Hutter, arXiv 1608.03983).
+    """
     warmup = math.ceil(total * warmup_ratio)
     if step < warmup:
         return peak * (step + 1) / (warmup + 1)

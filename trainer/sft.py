@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
 
 class SupervisedFineTuning(Training):
-    """Trains a model on the responses of rows, as it will be served: supervised fine-tuning.
+    """Trains a model on the responses of rows: supervised fine-tuning.
 
-    loss = -log p(token), the mean over the step's trained tokens.
+    loss = -log p(token), the mean over the trained tokens of a step. Prompts have the same format as in
+    serving.
 
     Reads:
         messages (list of turns): conversation to train on.
-        prompt, response, system (text): the same as one exchange, where there are no `messages`.
-        weight (number): weight of the row in the loss, where rows have it.
-        token_weights (list of numbers): weights of the response's tokens and its end of turn, where rows have
+        prompt, response, system (text): a single exchange, if there are no `messages`.
+        weight (number): weight of the row in the loss, if rows have it.
+        token_weights (list of numbers): weights of the response's tokens and its end of turn, if rows have
             it.
 
     Example:
@@ -30,8 +31,8 @@ class SupervisedFineTuning(Training):
     """
 
     train_on: TrainOn = "assistant"
-    """Turns whose tokens are trained on: all of the `assistant`, its `last` alone, those of the `user` (for a
-    model that asks, as UserGPT, arXiv 2308.11534), or `all`."""
+    """Turns whose tokens are trained on: all of the `assistant`, only its `last`, those of the `user` (for a
+    model that asks questions, as in UserGPT, arXiv 2308.11534), or `all`."""
 
     def objective(self, context: Context) -> Objective:
         from .objectives.token_loss import TokenObjective, cross_entropy

@@ -1,7 +1,8 @@
-"""How fast a training step could be: its floating-point operations at the rate of the machine's own matrix products.
+"""Speed limit of a training step: its floating-point operations at the measured rate of matrix products.
 
-The roofline model of Williams, Waterman and Patterson, "Roofline: an insightful visual performance model" (CACM 52(4), 2009),
-with its computing roof alone: training in packs of hundreds of tokens is far above the ridge.
+This is the roofline model of Williams, Waterman and Patterson, "Roofline: an insightful visual performance
+model" (CACM 52(4), 2009), with the compute limit only: training in packs of hundreds of tokens is not limited
+by memory bandwidth.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ import torch
 
 from .examples import Example, count_tokens
 
-#: Seconds that measuring may take, and the sides of the smallest and the largest square matrices that it multiplies.
+#: Seconds that the measurement may take, and the smallest and largest size of its square matrices.
 PATIENCE, SMALLEST, LARGEST = 0.3, 256, 8192
 
 
 @dataclass(frozen=True, slots=True)
 class StepWork:
-    """What a model asks of a step, by its shape.
+    """Quantities of a model's shape that determine the floating-point operations of a step.
 
-    ``body``: weights in the blocks' linear layers. ``trained``: weights that are trained; ``dense``: these are (changes of)
-    the body's own, not an adapter's beside it. ``head``: weights of the head. ``mixed``: layers * heads * size of a head.
-    ``recompute``: whether blocks are computed twice.
+    ``body``: weights in the linear layers of the blocks. ``trained``: trained weights. ``dense``: whether
+    these are changes of the body's own weights, not separate adapter weights. ``head``: weights of the head.
+    ``mixed``: layers * heads * head size. ``recompute``: whether blocks are computed twice.
     """
 
     body: int
@@ -36,11 +37,12 @@ class StepWork:
     recompute: bool
 
     def flop(self, rows: Sequence[Example]) -> float:
-        """Of a step over these rows, forward and backward.
+        """Return the floating-point operations of a step over ``rows``, forward and backward.
 
-        A token costs 2 FLOP a weight forward, 2 for the gradient of what comes in, 2 more for that of the weight where it is
-        trained, and 2 where the forward pass is repeated. The head is frozen and sees only tokens that are trained on. Attention, causal,
-        over a sequence of L tokens: 2 L L a value of all heads forward, 5 L L backward (its scores are formed again).
+        Per token, a weight costs 2 FLOP forward and 2 FLOP for the gradient of its input. A trained weight
+        costs 2 more FLOP for its own gradient, and recomputation 2 more. The head is frozen and sees only
+        trained tokens. Causal attention over a sequence of L tokens costs 2 L L FLOP forward and 5 L L FLOP
+        backward (its scores are recomputed) per value of all heads.
         """
         again = 2 if self.recompute else 0
         tokens = count_tokens(rows)
@@ -52,11 +54,10 @@ class StepWork:
 
 @cache
 def matmul_rate(dtype: torch.dtype, device: str) -> float:
-    """The FLOP/s of ``x @ w.T`` in ``dtype`` on ``device`` ("cpu", "cuda"), the best of what fits into half a second, once
-    the first product has brought in the libraries.
+    """Measure the FLOP/s of ``x @ w.T`` in ``dtype`` on ``device`` ("cpu", "cuda").
 
-    Square matrices, twice as large while a product takes under a hundredth of a second. Measured once a process; draws from
-    a generator of its own.
+    Returns the best rate within the time limit, after a warm-up. The matrices are square; their size doubles
+    while a product takes under 10 ms. Measured once per process, with a separate random generator.
     """
     generator = torch.Generator(device).manual_seed(0)
     best, side, seconds = 0.0, SMALLEST, 0.0
@@ -72,7 +73,7 @@ def matmul_rate(dtype: torch.dtype, device: str) -> float:
 
 
 def _square(side: int, dtype: torch.dtype, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two matrices, multiplied once: the first product of a shape prepares what the others use."""
+    """Make two matrices and multiply them once as a warm-up for their shape."""
     x, w = (torch.randn(side, side, generator=generator, device=generator.device).to(dtype) for _ in range(2))
     _timed(x, w)
     return x, w

@@ -1,4 +1,4 @@
-"""A model's tensors on disk: read one at a time, written one at a time."""
+"""Reading and writing of a model's safetensors files, one tensor at a time."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from torch import Tensor
 from ..pipelines.errors import ModelError
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
-#: What holds weights, and so is not copied beside new ones.
+#: Files that hold weights, which are not copied to a directory with new weights.
 WEIGHT_FILES = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".index.json")
-#: safetensors' names of torch's types.
+#: Names of torch's dtypes in safetensors.
 TYPES = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -37,7 +37,10 @@ SHARD_BYTES = 5 * 10**9
 
 
 def tensor_files(path: Path) -> dict[str, str]:
-    """Tensor name -> the file in the model directory ``path`` that holds it. Raises ModelError where there are no weights."""
+    """Map each tensor name to the file in the model directory ``path`` that holds it.
+
+    Raises ModelError if there are no weights.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -53,9 +56,9 @@ def tensor_files(path: Path) -> dict[str, str]:
 
 
 class TensorReader:
-    """The tensors of the model in directory ``path``, by name; use as a context manager.
+    """Reads the tensors of the model in directory ``path`` by name. Use it as a context manager.
 
-    Raises ModelError for files that cannot be read or names that are not there.
+    Raises ModelError for files that cannot be read or names that do not exist.
     """
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
@@ -74,7 +77,7 @@ class TensorReader:
         return name in self.files
 
     def __iter__(self) -> Iterator[str]:
-        """The names, sorted by file, so that each file is read in one pass."""
+        """Iterate over the names, sorted by file, so that each file is read in one pass."""
         return iter(sorted(self.files, key=lambda name: (self.files[name], name)))
 
     def get(self, name: str) -> Tensor:
@@ -94,10 +97,11 @@ class TensorReader:
 
 
 class TensorWriter:
-    """Writes a model's tensors to ``directory``, one at a time: memory holds only the one being written.
+    """Writes a model's tensors to ``directory``, one at a time, so that memory holds only one tensor.
 
-    safetensors puts a table of all offsets first and wants values aligned, so tensors are spooled by the size of their
-    values, widest first, and joined when a shard is full. ``digests``: tensor name -> the digest of what was written.
+    A safetensors file starts with a table of all offsets and needs aligned values. Therefore tensors are
+    spooled to one file per element size and joined, largest element size first, when a shard is full.
+    ``digests``: maps each tensor name to the digest of what was written.
     """
 
     def __init__(self, directory: Path, shard_bytes: int = SHARD_BYTES) -> None:
@@ -115,7 +119,7 @@ class TensorWriter:
         self._bytes = 0
 
     def put(self, name: str, tensor: Tensor) -> None:
-        """Append ``tensor``. Raises ModelError for a type that safetensors has no name for here."""
+        """Append ``tensor``. Raises ModelError for a dtype that is not supported."""
         if tensor.dtype not in TYPES:
             raise ModelError(f"cannot write {name!r} of type {tensor.dtype}")
         if self._bytes and self._bytes + tensor.nbytes > self.shard_bytes:
@@ -150,7 +154,7 @@ class TensorWriter:
         self._shards.append((path, [name for name in table if name != "__metadata__"]))
 
     def finish(self) -> None:
-        """Close the last shard and give all their names; more than one gets an index."""
+        """Close the last shard and give all shards their names. Several shards get an index."""
         self._close()
         count = len(self._shards)
         if count == 1:
@@ -166,7 +170,7 @@ class TensorWriter:
 
 
 def content_digest(tensors: Mapping[str, Tensor]) -> str:
-    """32 hex digits of names, types, shapes and values."""
+    """Return a digest of names, dtypes, shapes and values: 32 hex digits."""
     whole = blake2b(digest_size=16)
     for name, tensor in sorted(tensors.items()):
         whole.update(f"{name} {TYPES[tensor.dtype]} {list(tensor.shape)}\n".encode())
@@ -175,33 +179,36 @@ def content_digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def check_place(out: Path, reads: Iterable[Path]) -> None:
-    """Raise ModelError where writing a model to ``out`` would replace what is read, or something that is no model."""
+    """Raise ModelError if writing a model to ``out`` would overwrite its inputs or anything but a model."""
     place = out.resolve()
     for path in reads:
         read = path.resolve()
         if place == read or place in read.parents:
-            raise ModelError(
-                f"{out}: writing there would replace {path}, which is read: give another directory"
-            )
+            raise ModelError(f"{out}: writing there would overwrite the input {path}: give another directory")
     if place.exists() and not place.is_dir():
-        raise ModelError(f"{out}: is a file: give a directory to write the model to")
+        raise ModelError(f"{out}: this is a file: give a directory to write the model to")
     if place.is_dir() and any(place.iterdir()) and not (place / "config.json").is_file():
-        raise ModelError(f"{out}: holds something that is no model; give an empty place to write to")
+        raise ModelError(f"{out}: this directory holds something other than a model; give an empty directory")
 
 
 def check_written(directory: Path, digests: dict[str, str]) -> None:
-    """Read every tensor in ``directory`` back. Raises ModelError where one is missing, new or not what ``digests`` say."""
+    """Read back every tensor in ``directory`` and compare it with ``digests``.
+
+    Raises ModelError if a tensor is missing, unexpected or different.
+    """
     with TensorReader(directory) as reader:
         if set(reader.files) != set(digests):
             apart = sorted(set(reader.files) ^ set(digests))
-            raise ModelError(f"{directory}: written with other tensors than meant: {', '.join(apart[:3])}")
+            raise ModelError(
+                f"{directory}: the written tensors are not the expected ones: {', '.join(apart[:3])}"
+            )
         for name in reader:
             if blake2b(_raw(reader.get(name)), digest_size=16).hexdigest() != digests[name]:
-                raise ModelError(f"{directory}: {name} read back is not what was written; is the disk sound?")
+                raise ModelError(f"{directory}: {name} read back is not what was written; check the disk")
 
 
 def copy_rest(source: Path, directory: Path) -> None:
-    """Copy what a model directory holds beside its weights: the config, the tokenizer, the chat template."""
+    """Copy everything of a model directory except weights: the config, the tokenizer, the chat template."""
     for file in sorted(source.iterdir()):
         if file.is_file() and not file.name.endswith(WEIGHT_FILES):
             shutil.copyfile(file, directory / file.name)

@@ -1,1 +1,4 @@
-"""The Triton kernels, one file an operation; a file is imported when its kernel first runs, since Triton may be missing."""
+"""Triton kernels, one file per operation.
+
+A file is imported when its kernel first runs, since Triton may be missing.
+"""

@@ -1,4 +1,4 @@
-"""The 8-bit AdamW step: a program reads some blocks of everything once, and writes them once."""
+"""8-bit AdamW step: a program reads and writes some blocks of all tensors once."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 from .cast import NO_FUSION
 from .rounding import rounded
 
-#: Blocks a program updates.
+#: Number of blocks per program.
 ROWS = 4
 
 
 @triton.jit
 def _nearest_code(x, MIDPOINTS):
-    """How many of the 255 midpoints each of ``x`` exceeds, by bisection."""
+    """Count the midpoints (of 255) that each of ``x`` exceeds, by bisection."""
     code = tl.zeros(x.shape, dtype=tl.int32)
     for place in tl.static_range(8):
         code = tl.where(x > tl.load(MIDPOINTS + code + ((128 >> place) - 1)), code + (128 >> place), code)
@@ -65,8 +65,11 @@ def step(
     parameter: Tensor, gradient: Tensor, moments: Sequence[Tensor], tables: Sequence[Tensor], seed: Tensor | None,
     *, lr: float, betas: tuple[float, float], eps: float, weight_decay: float, number: int, block: int, smallest: float,
 ) -> None:  # fmt: skip
-    """Update all in place, contiguous. ``moments``: codes and scales of the first, then of the second;
-    ``tables``: both maps, then both midpoints; ``seed`` int64 (1,) for bfloat16 parameters."""
+    """Update all tensors, which are contiguous, in place.
+
+    ``moments``: codes and scales of the first moment, then of the second. ``tables``: both maps, then both
+    midpoints. ``seed``: int64 (1,), for bfloat16 parameters.
+    """
     count = parameter.numel()
     if count:
         _step[(triton.cdiv(count, ROWS * block),)](

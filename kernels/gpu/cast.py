@@ -1,4 +1,4 @@
-"""Conversions that give the same bits compiled and interpreted."""
+"""Conversions that are bitwise equal when compiled and when interpreted."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import torch
 import triton
 import triton.language as tl
 
-#: Interpreted, Triton's conversion to bfloat16 rounds ties away from zero, unlike the hardware.
+#: Triton's interpreter rounds ties away from zero when converting to bfloat16, unlike the hardware.
 INTERPRETED = tl.constexpr(bool(triton.knobs.runtime.interpret))
-#: Launch options: a product and a sum round one after the other, as in the plain form.
+#: Launch options: product and sum are rounded separately, as in the plain form.
 NO_FUSION: dict[str, Any] = {"enable_fp_fusion": False}
 
 
 def wide(dtype: torch.dtype) -> Any:
-    """Triton's type for sums over values of ``dtype``: float32, or float64 for float64."""
+    """Return Triton's dtype for sums of values of ``dtype``: float32, or float64 for float64."""
     return tl.float64 if dtype == torch.float64 else tl.float32
 
 
 @triton.jit
 def nearest(x, dtype: tl.constexpr):
-    """``x`` float32 (or of ``dtype``) as ``dtype``, to the nearest, ties to even."""
+    """Convert ``x``, float32 (or of ``dtype``), to ``dtype``, to nearest with ties to even."""
     if INTERPRETED and dtype == tl.bfloat16 and x.dtype == tl.float32:
         bits = x.to(tl.uint32, bitcast=True)
         bits = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16

@@ -1,4 +1,4 @@
-"""The softmax over all logits but the target's, in place, and the gap to the target: a program a token, two passes."""
+"""Softmax over all logits except the target's, in place, and the gap: one program per token, two passes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .cast import wide
 
-#: Logits a program looks at together.
+#: Number of logits that a program processes at once.
 BLOCK = 8192
 
 
@@ -17,7 +17,7 @@ def _others(LOGITS, TARGETS, GAPS, size, WIDE: tl.constexpr, BLOCK: tl.constexpr
     row = tl.program_id(0).to(tl.int64)
     target = tl.load(TARGETS + row)
     aim = tl.load(LOGITS + row * size + target)
-    # The lowest finite number instead of -inf, whose difference with itself is no number.
+    # The lowest finite number instead of -inf, since -inf minus -inf is NaN.
     top = tl.full((), -3.4e38, dtype=WIDE)
     total = tl.full((), 0.0, dtype=WIDE)
     for start in range(0, size, BLOCK):
@@ -35,7 +35,10 @@ def _others(LOGITS, TARGETS, GAPS, size, WIDE: tl.constexpr, BLOCK: tl.constexpr
 
 
 def others(logits: Tensor, targets: Tensor) -> Tensor:
-    """Turn contiguous ``logits`` (tokens, V) into the softmax over the others, 0 at the target; the gaps (tokens,)."""
+    """Replace contiguous ``logits`` (tokens, V) by the softmax over the others, 0 at the target.
+
+    Returns the gaps (tokens,).
+    """
     tokens, size = logits.shape
     gaps = logits.new_empty(tokens)
     if tokens:

@@ -1,4 +1,4 @@
-"""INT8 (a scale a row) and INT4 (a scale and a zero point a group), decoded and made."""
+"""Encoding and decoding of INT8 (one scale per row) and INT4 (one scale and zero point per group)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .cast import NO_FUSION, nearest
 
-#: Weights a program decodes, or makes codes of.
+#: Number of weights that a program decodes or encodes.
 BLOCK = 2048
 
 
@@ -37,7 +37,7 @@ def _int4(PACKED, SCALES, ZEROS, OUT, count, ROWS: tl.constexpr, HALF: tl.conste
 
 @triton.jit
 def _round(x):
-    """``x`` float32 of less than 2**22 to the nearest integer, ties to even: what adding 1.5 * 2**23 leaves of it."""
+    """Round ``x``, float32 below 2**22, to the nearest integer, ties to even, by adding 1.5 * 2**23."""
     return (x + 12582912.0) - 12582912.0
 
 
@@ -70,12 +70,12 @@ def _quantize_int4(
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     present = row * (2 * HALF) < count
     at = row[:, None] * (2 * HALF) + tl.arange(0, 2 * HALF)[None, :]
-    # A short last group is filled with its last weight, which widens no range.
+    # A short last group is padded with its last weight, which does not change its range.
     w = tl.load(W + tl.minimum(at, count - 1)).to(tl.float32)
     low, high = tl.minimum(tl.min(w, axis=1), 0.0), tl.maximum(tl.max(w, axis=1), 0.0)
     kept = nearest(tl.maximum(tl.div_rn(high - low, largest), smallest), tl.bfloat16)
     scale = kept.to(tl.float32)
-    # Every lane divides by the whole tile's scales: a division by a broadcast value is one by its own.
+    # Broadcast the scales explicitly, so that every lane divides by its own element of a full tile.
     scales = tl.broadcast_to(scale[:, None], (ROWS, 2 * HALF))
     zero = tl.div_rn(-low, scale)
     best, least = zero, tl.full((ROWS,), float("inf"), dtype=tl.float32)
@@ -86,7 +86,7 @@ def _quantize_int4(
         logarithm = tl.log2(magnitude)
         size = tl.sum(tl.exp2(norm * logarithm), axis=1)
         best, least = tl.where(size < least, zero, best), tl.minimum(size, least)
-        # What the p-norm leaves of an error; of an error of 0, nothing.
+        # Shrinkage operator of the p-norm. An error of 0 stays 0.
         left = tl.maximum(magnitude - tl.exp2((norm - 1.0) * logarithm) / beta, 0.0)
         sparse = tl.where(error < 0, -left, left)
         zero = tl.sum(codes - tl.div_rn(w - sparse, scales), axis=1) / (2 * HALF)
@@ -102,7 +102,7 @@ def _quantize_int4(
 
 
 def quantize_int8(weight: Tensor, largest: int) -> tuple[Tensor, Tensor]:
-    """Codes int8 (N, K) and scales float32 (N,) of a contiguous ``weight`` (N, K)."""
+    """Return codes int8 (N, K) and scales float32 (N,) of a contiguous ``weight`` (N, K)."""
     rows, size = weight.shape
     codes, scales = torch.empty_like(weight, dtype=torch.int8), weight.new_zeros(rows, dtype=torch.float32)
     if weight.numel():
@@ -114,7 +114,7 @@ def quantize_int8(weight: Tensor, largest: int) -> tuple[Tensor, Tensor]:
 def quantize_int4(
     flat: Tensor, group: int, *, largest: int, smallest: float, norm: float, beta: float, growth: float, rounds: int
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Packed codes uint8, scales bfloat16 and zero points float16 of a contiguous ``flat`` (n,)."""
+    """Return packed codes uint8, scales bfloat16 and zero points float16 of a contiguous ``flat`` (n,)."""
     count = flat.numel()
     packed = flat.new_empty(-(-count // 2), dtype=torch.uint8)
     scales = flat.new_empty(-(-count // group), dtype=torch.bfloat16)
@@ -129,7 +129,7 @@ def quantize_int4(
 
 
 def dequantize_int8(codes: Tensor, scales: Tensor, out: Tensor) -> None:
-    """Decode (N, K) codes to ``out``, all contiguous."""
+    """Decode (N, K) codes to ``out``; all tensors are contiguous."""
     rows, size = codes.shape
     if out.numel():
         _int8[(rows, triton.cdiv(size, BLOCK))](codes, scales, out, size, BLOCK=BLOCK)

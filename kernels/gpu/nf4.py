@@ -1,4 +1,4 @@
-"""NF4: a program holds some blocks of weights; double-quantized scales are decoded in the same launch."""
+"""NF4: a program processes some blocks of weights; nested scales are decoded in the same launch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .cast import NO_FUSION, nearest
 
-#: Bytes of codes a program decodes, or makes.
+#: Bytes of codes that a program decodes or encodes.
 BYTES = 1024
 
 
@@ -22,7 +22,7 @@ def _dequantize(
     present = row * (2 * HALF) < count
     if NESTED:
         code = tl.load(SCALES + row, mask=present, other=0).to(tl.int32)
-        # Product and sum are rounded one after the other: the launch forbids their fusion.
+        # Product and sum are rounded separately: the launch options disable their fusion.
         scale = tl.load(MAP + code) * tl.load(ABSMAX + row // SCALE_BLOCK, mask=present, other=0.0) + tl.load(
             OFFSET
         )
@@ -50,7 +50,7 @@ def _quantize(W, MIDPOINTS, PACKED, ABSMAX, count, smallest, ROWS: tl.constexpr,
         middle = tl.load(MIDPOINTS + place)
         high += (even > middle).to(tl.int32)
         low += (odd > middle).to(tl.int32)
-    # Past the end a low nibble is the code 0, as in the plain form.
+    # Past the end, a low nibble has the code of weight 0, as in the plain form.
     low = tl.where(2 * byte + 1 < count, low, 0)
     tl.store(PACKED + byte, ((high << 4) | low).to(tl.uint8), mask=2 * byte < count)
     tl.store(ABSMAX + row, absmax, mask=row * (2 * HALF) < count)
@@ -64,7 +64,10 @@ def dequantize(
     block: int,
     scale_block: int,
 ) -> None:
-    """Decode to ``out``, flat. ``scales``: float32 a block, or (codes, map, absmax, offset)."""
+    """Decode to ``out``, flat.
+
+    ``scales``: float32, one per block, or (codes, map, absmax, offset).
+    """
     codes, table, absmax, offset = (scales,) * 4 if isinstance(scales, Tensor) else scales
     rows = max(1, BYTES * 2 // block)
     if out.numel():
@@ -75,7 +78,10 @@ def dequantize(
 
 
 def quantize(flat: Tensor, midpoints: Tensor, block: int, smallest: float) -> tuple[Tensor, Tensor]:
-    """Packed codes uint8 (ceil(n/2),) and float32 scales (ceil(n/block),) of a contiguous ``flat`` (n,)."""
+    """Return packed codes and scales of a contiguous ``flat`` (n,).
+
+    The codes are uint8 (ceil(n/2),), the scales float32 (ceil(n/block),).
+    """
     count = flat.numel()
     packed = flat.new_empty(-(-count // 2), dtype=torch.uint8)
     absmax = flat.new_empty(-(-count // block), dtype=torch.float32)

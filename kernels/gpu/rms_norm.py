@@ -1,4 +1,4 @@
-"""RMSNorm: a row a program forward; backward a program takes several rows and sums their weight gradient."""
+"""RMSNorm: one row per program forward; several rows per program backward, for the weight's gradient."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .cast import nearest, wide
 
-#: Programs of the backward pass: enough to fill any GPU, few enough that their partial sums are small.
+#: Number of programs in the backward pass: enough to fill a GPU, few enough to keep the partial sums small.
 PROGRAMS = 512
 
 
@@ -32,7 +32,7 @@ def _forward(
     tl.store(SCALE + row, scale)
     kept: tl.constexpr = Y.dtype.element_ty
     weight = tl.load(W + at, mask=inside, other=0.0)
-    # Rounded before the weight multiplies, and after, as transformers does.
+    # Rounded before and after the multiplication by the weight, as in transformers.
     normed = nearest(x * scale, kept).to(WIDE)
     tl.store(Y + row * size + at, nearest(normed * weight.to(WIDE), kept), mask=inside)
 
@@ -65,7 +65,10 @@ def _backward(
 def forward(
     x: Tensor, residual: Tensor | None, weight: Tensor, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The normalised sum, the sum (``x`` itself without a residual) and 1 / rms (rows, 1). All (rows, H), contiguous."""
+    """Return the normalized sum, the sum (``x`` itself without a residual), and 1 / rms (rows, 1).
+
+    All other tensors are (rows, H), contiguous.
+    """
     rows, size = x.shape
     y, total = torch.empty_like(x), x if residual is None else torch.empty_like(x)
     scale = x.new_empty((rows, 1), dtype=torch.promote_types(x.dtype, torch.float32))
@@ -80,7 +83,7 @@ def forward(
 def backward(
     upstream: Tensor, d_sum: Tensor | None, x: Tensor, weight: Tensor, scale: Tensor, trained: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The gradients of what was normalised and, where it is ``trained``, of the weight."""
+    """Return the gradients of the normalized input and, if ``trained``, of the weight."""
     rows, size = x.shape
     d_x = torch.empty_like(x)
     each = max(1, triton.cdiv(rows, PROGRAMS))

@@ -1,4 +1,4 @@
-"""Rotary embedding of Q and K in one launch: a program turns all heads of a token."""
+"""Rotary embedding of Q and K in one launch: a program rotates all heads of a token."""
 
 from __future__ import annotations
 
@@ -49,8 +49,11 @@ def _pair(
 def pair(
     q: Tensor, k: Tensor, outs: tuple[Tensor, Tensor], cosines: Tensor, sines: Tensor, sign: int
 ) -> None:
-    """Write q and k (tokens, heads, D), each token's heads contiguous, turned by ``sign`` times their angles to
-    ``outs``, contiguous; they may be q and k themselves."""
+    """Write to ``outs`` q and k, rotated by ``sign`` times their angles.
+
+    q and k are (tokens, heads, D), with each token's heads contiguous. ``outs`` are contiguous, and may be q
+    and k themselves.
+    """
     if q.shape[0] == 0:
         return
     half = q.shape[2] // 2

@@ -1,4 +1,4 @@
-"""Stochastic rounding to bfloat16, the noise drawn in the kernel (Philox, a counter a value)."""
+"""Stochastic rounding to bfloat16, with random numbers drawn in the kernel (Philox, a counter per value)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ BLOCK = 1024
 
 @triton.jit
 def rounded(x, noise):
-    """``x`` float32 as the bfloat16 neighbour that the low 16 bits of ``noise`` decide on."""
+    """Round ``x``, float32, to the bfloat16 neighbor selected by the low 16 bits of ``noise``."""
     bits = x.to(tl.uint32, bitcast=True)
     finite = (bits & 0x7F800000) != 0x7F800000
     carried = (bits + (noise.to(tl.uint32) & 0xFFFF)) >> 16
-    # Of an infinity nothing is lost; a NaN keeps a bit that makes it one.
+    # An infinity does not change. A NaN keeps a nonzero mantissa bit.
     kept = (bits >> 16) | ((bits & 0x7FFFFF) != 0).to(tl.uint32)
     return tl.where(finite, carried, kept).to(tl.uint16).to(tl.bfloat16, bitcast=True)
 
@@ -28,6 +28,9 @@ def _round(X, OUT, SEED, count, BLOCK: tl.constexpr):
 
 
 def stochastic_round(values: Tensor, out: Tensor, seed: Tensor) -> None:
-    """Round contiguous ``values`` to ``out``. ``seed`` int64 (1,), on their device, so that nothing waits for it."""
+    """Round contiguous ``values`` to ``out``.
+
+    ``seed``: int64 (1,), on their device, so that no synchronization is needed.
+    """
     if values.numel():
         _round[(triton.cdiv(values.numel(), BLOCK),)](values, out, seed, values.numel(), BLOCK=BLOCK)

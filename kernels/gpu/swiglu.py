@@ -1,4 +1,4 @@
-"""SwiGLU elementwise over rows, each of which may lie apart (the halves of one fused projection)."""
+"""SwiGLU over rows, which need not be adjacent (for the halves of one fused projection)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _backward(
 
 
 def forward(gate: Tensor, up: Tensor) -> Tensor:
-    """``silu(gate) * up``, both (rows, I) with contiguous rows: (rows, I), contiguous."""
+    """Compute ``silu(gate) * up`` for (rows, I) with contiguous rows: (rows, I), contiguous."""
     rows, size = gate.shape
     out = gate.new_empty(gate.shape)
     if out.numel():
@@ -60,7 +60,10 @@ def forward(gate: Tensor, up: Tensor) -> Tensor:
 def backward(
     upstream: Tensor, gate: Tensor, up: Tensor, d_gate: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The gradients of gate and up, contiguous; see :func:`forward`. ``d_gate``: where to put the first, perhaps ``upstream``."""
+    """Return the gradients of gate and up, contiguous; see :func:`forward`.
+
+    ``d_gate``: memory for the first; may be ``upstream``.
+    """
     rows, size = gate.shape
     d_gate, d_up = gate.new_empty(gate.shape) if d_gate is None else d_gate, up.new_empty(up.shape)
     if gate.numel():

@@ -1,4 +1,4 @@
-"""A histogram of some bits of magnitudes: a program counts its share, then adds it to the whole."""
+"""Histogram of some bits of magnitudes: a program counts its share, then adds it to the total."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-#: Values a program looks at together, and how often.
+#: Number of values that a program processes at once, and number of repetitions.
 BLOCK, TURNS = 4096, 8
 
 
@@ -34,7 +34,7 @@ def _histogram(
 
 
 def histogram(flat: Tensor, prefix: int, shift: int, digit: int) -> Tensor:
-    """See :func:`gristmill.kernels.top_k.histogram`; ``flat`` contiguous."""
+    """Compute the histogram of contiguous ``flat``; see :func:`gristmill.kernels.top_k.histogram`."""
     counts = torch.zeros(1 << digit, dtype=torch.int64, device=flat.device)
     if flat.numel():
         _histogram[(triton.cdiv(flat.numel(), BLOCK * TURNS),)](

@@ -1,10 +1,11 @@
-"""Compiles every kernel for a GPU that need not be there; ``test_compiling.py`` runs this in a process of its own.
+"""Compile every kernel for a GPU, which need not be present.
 
     python tests/kernels/compiling.py 90
 
-The argument is the compute capability. Each operation of the GPU benchmark is called on CPU tensors of a tiny shape; where it would
-launch a kernel, the kernel is compiled to machine code instead. Prints one JSON object: kernel -> how often it was compiled; what an
-operation does after its first launch is computed on garbage and may fail, but for compiling.
+``test_compiling.py`` runs this in a separate process. The argument is the compute capability. Each operation
+of the GPU benchmark is called on CPU tensors of a tiny shape. Instead of launching a kernel, it compiles the
+kernel to machine code. Prints one JSON object: kernel -> number of compilations. After its first launch, an
+operation computes on undefined values and may fail, but not in compilation.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from gristmill.kernels import adamw8bit, dispatch, int4, int8, nf4, rms_norm, sw
 
 
 class NoDevice:
-    """What Triton asks of the machine before it compiles."""
+    """The properties of the machine that Triton reads before it compiles."""
 
     def __init__(self, capability: int) -> None:
         self.capability = capability
@@ -69,7 +70,7 @@ def main(capability: int) -> None:
 
 
 def in_float32() -> list[Any]:
-    """The forms that a float32 model takes."""
+    """Operations in the forms that a float32 model uses."""
     x, weight = torch.zeros(3, 128), torch.zeros(128)
     gate = torch.zeros(3, 256, requires_grad=True)
     settings: dict[str, Any] = {"lr": 1e-4, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.0, "step": 1}

@@ -1,4 +1,4 @@
-"""Both forms of every kernel in the same tests: the plain one, and Triton's, on a GPU or through its interpreter."""
+"""Fixtures that run both forms of every kernel: the plain one, and Triton on a GPU or interpreted."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def form(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def device() -> torch.device:
-    """Where the tests' tensors lie."""
+    """Device of the tests' tensors."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

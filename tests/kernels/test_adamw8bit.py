@@ -1,4 +1,4 @@
-"""The 8-bit AdamW step: against AdamW in float64 from the same moments, over many steps, and against bitsandbytes."""
+"""The 8-bit AdamW step, compared with AdamW in float64 and with bitsandbytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _random(*shape: int, seed: int = 0) -> Tensor:
 
 
 def _started(parameter: Tensor) -> Moments:
-    """Moments such as some training leaves them."""
+    """Return moments as they are during a training."""
     count = parameter.numel()
     first, first_absmax = blockwise.quantize_signed(_random(count, seed=1) * 0.1)
     second, second_absmax = blockwise.quantize_unsigned(_random(count, seed=2).square() * 0.01)
@@ -29,7 +29,7 @@ def _started(parameter: Tensor) -> Moments:
 
 
 def _exact(parameter: Tensor, gradient: Tensor, moments: Moments, step: int) -> tuple[Tensor, Tensor, Tensor]:
-    """AdamW in float64 from decoded moments: the parameter and both moments."""
+    """Compute AdamW in float64 from decoded moments: the parameter and both moments."""
     beta1, beta2 = SETTINGS["betas"]
     p, g = parameter.double().reshape(-1), gradient.double().reshape(-1)
     m = blockwise.dequantize_signed(moments.first, moments.first_absmax).double()
@@ -41,7 +41,7 @@ def _exact(parameter: Tensor, gradient: Tensor, moments: Moments, step: int) -> 
 
 
 def _near(codes: Tensor, absmax: Tensor, exact: Tensor, table: Tensor) -> bool:
-    """Is each code the nearest of the map, but for a hair?"""
+    """Return whether each code is the nearest of the map, up to a small tolerance."""
     for start in range(0, exact.numel(), blockwise.BLOCK):
         block = slice(start, start + blockwise.BLOCK)
         scale = absmax[start // blockwise.BLOCK].double()
@@ -66,7 +66,10 @@ def test_one_step_is_adamw_in_float64(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.usefixtures("form")
 def test_a_second_moment_that_is_not_zero_never_becomes_zero() -> None:
-    """Beside one 10,000 times as large, whose square is beyond the map's range; one that is zero stays so."""
+    """The other value of the block is 10,000 times as large, so that the square is outside the map's range.
+
+    A moment of zero stays zero.
+    """
     gradient = torch.zeros(300, device=DEVICE)
     gradient[:100], gradient[299] = 1e-4, 1.0
     gradient[0] = 1.0
@@ -99,7 +102,7 @@ def test_parts_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_many_steps_lead_where_adamw_leads() -> None:
-    """A quadratic bowl of condition 100: the 8-bit moments end as near to its bottom."""
+    """On a quadratic function of condition number 100, it comes as close to the minimum as AdamW."""
     slopes = torch.logspace(-2, 0, 512).to(DEVICE)
     exact = torch.nn.Parameter(_random(512))
     ours, moments = exact.detach().clone(), Moments.zeros(exact)
@@ -129,7 +132,7 @@ def test_a_bfloat16_parameter_moves_by_updates_below_its_spacing() -> None:
 
 
 def test_triton_steps_as_the_plain_form() -> None:
-    """But for a code in a thousand, next to a border, that differing roundings put on the other side."""
+    """Up to one code in a thousand may differ, next to a rounding boundary."""
     found = {}
     for form in ("plain", "triton"):
         parameter = _random(3000)
@@ -147,7 +150,7 @@ def test_triton_steps_as_the_plain_form() -> None:
 
 
 def test_cost_is_ten_bytes_a_parameter_and_the_scales() -> None:
-    """In bfloat16: parameter twice, gradient, and both codes twice."""
+    """In bfloat16: parameter twice (read and written), gradient once, and both codes twice."""
     assert adamw8bit.cost(256 * 1000, 2).moved == 256_000 * 10 + 16 * 1000
 
 
@@ -156,9 +159,11 @@ def test_refuses_what_it_cannot_update(wrong: str) -> None:
     dtype = {"dtype": torch.float16, "generator": torch.bfloat16}.get(wrong, torch.float32)
     parameter = torch.ones(8, dtype=dtype)
     gradient = torch.ones(9 if wrong == "shape" else 8)
-    message = {"shape": "with a gradient", "dtype": "not torch.float16", "generator": "needs a generator"}[
-        wrong
-    ]
+    message = {
+        "shape": "shapes do not match",
+        "dtype": "not torch.float16",
+        "generator": "needs a generator",
+    }[wrong]
     with pytest.raises(ValueError, match=message):
         adamw8bit_step(parameter, gradient, Moments.zeros(parameter), step=1, **SETTINGS)
 
@@ -180,8 +185,11 @@ def test_the_maps_are_those_of_bitsandbytes(table: Callable[[torch.device], Tens
 
 
 def test_steps_as_bitsandbytes_does() -> None:
-    """The same moments but for few percent that its encoder puts on another point of the map, at most one of the widest intervals
-    away; which ones depends on the processor. The same parameters but for what that makes."""
+    """Compare moments and parameters with bitsandbytes.
+
+    Its encoder maps a few percent of the moments to another point of the map, at most one of the widest
+    intervals away. Which ones depends on the processor. Parameters differ accordingly.
+    """
     from bitsandbytes import optim
 
     theirs, ours = torch.nn.Parameter(_random(5000)), _random(5000)

@@ -1,4 +1,4 @@
-"""Packed attention against plain attention sequence by sequence, its gradient, and its isolation."""
+"""Packed attention compared with plain attention per sequence, its gradient, and isolation of sequences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The GPU benchmark's code paths, on whatever is here: tiny shapes, and Triton's interpreter without a GPU."""
+"""The code paths of the GPU benchmark on any machine: tiny shapes, and Triton's interpreter without a GPU."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_every_kernel_runs_and_has_a_roof(benchmark: ModuleType, device: torch.d
     assert all(figure.peer > 0 and figure.ratio > 0 for figure in figures)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="says so only where there is no GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_says_in_one_line_that_there_is_no_gpu(
     benchmark: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""Every kernel compiles to machine code for a GPU, with or without one: what the interpreter accepts need not."""
+"""Compilation of every kernel to machine code for a GPU, which the interpreter does not cover."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOPPER = "90"
 
 
 def _launched() -> set[str]:
-    """The kernels in ``kernels/gpu`` that something launches: ``_name[grid](...)``."""
+    """Return the kernels in ``kernels/gpu`` that are launched: ``_name[grid](...)``."""
     found = set()
     for path in Path(gristmill.kernels.gpu.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

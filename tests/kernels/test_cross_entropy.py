@@ -1,4 +1,4 @@
-"""The fused loss against the plain one in float64, its gradient, and its exactness in the tail."""
+"""The fused loss compared with the plain one in float64, its gradient, and its accuracy for small losses."""
 
 from __future__ import annotations
 

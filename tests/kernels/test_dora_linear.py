@@ -1,4 +1,4 @@
-"""DoRA's operation against its dense definition, in float64."""
+"""The DoRA operation compared with its dense definition, in float64."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_row_of_zeros_stays_zero_with_finite_gradients() -> None:
 
 
 def test_in_bf16_a_gain_moves_in_steps_finer_than_bf16s() -> None:
-    """A gain of 1 + 0.4 * 2**-7 is 1 when rounded to bf16: applied so, training it would change nothing for long."""
+    """A gain of 1 + 0.4 * 2**-7 rounds to 1 in bf16, so small updates of it would have no effect."""
     generator = torch.Generator().manual_seed(3)
     w = torch.randn(64, 32, generator=generator).bfloat16()
     x = torch.randn(256, 32, generator=generator).bfloat16()

@@ -1,4 +1,4 @@
-"""INT4 in groups: the search for zero points pays, codes and packing, and both forms of decoding to the same bits."""
+"""INT4 in groups: gain of the search for zero points, codes and packing, and decoding in both forms."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_packs_the_first_weight_into_the_high_nibble() -> None:
 def test_without_a_search_each_weight_is_within_half_a_scale(
     count: int, seed: int, scale: float, shift: float
 ) -> None:
-    """Half a scale for the nearest code, and what rounding the scale to 8 bits clips off an end."""
+    """The tolerance is half a scale, plus the clipping due to the rounding of the scale to 8 bits."""
     weight = (_random(count, seed=seed) + shift) * scale
     found = int4.quantize(weight, rounds=0)
     scales = found.scales.double().repeat_interleave(found.group)[:count]
@@ -49,7 +49,7 @@ def test_the_search_lessens_the_error_it_is_for(outliers: bool) -> None:
 
 
 def test_error_on_normal_weights_is_near_that_of_nf4() -> None:
-    """A scale and a zero point each 64 against a scale alone, and levels of a normal distribution."""
+    """Compare INT4 (scale and zero point per group of 64) with NF4 (scale only, levels of a normal)."""
     weight = _random(512, 512)
     ours = (int4.dequantize(int4.quantize(weight)) - weight).abs().mean().item()
     theirs = (nf4.dequantize(nf4.quantize(weight)) - weight).abs().mean().item()
@@ -63,7 +63,7 @@ def test_no_group_gets_worse_by_searching() -> None:
         error = int4.dequantize(int4.quantize(weight, rounds=rounds)) - weight
         sizes.append(error.abs().pow(int4.NORM).view(-1, int4.GROUP).mean(1))
     for fewer, more in itertools.pairwise(sizes):
-        # A zero point is rounded to 11 bits after it is chosen.
+        # A zero point is rounded to 11 bits after the search.
         assert (more <= fewer * 1.05).all()
 
 
@@ -98,7 +98,7 @@ def test_without_a_search_both_forms_find_the_same_codes(
 
 
 def test_both_forms_search_equally_well(device: torch.device) -> None:
-    """A power rounds differently in each, so a zero point may; the error that it is chosen for may not."""
+    """Powers round differently in the two forms, so zero points may differ, but their errors may not."""
     weight = _random(96, 64, seed=4).pow(3).to(device)
     weight[0], weight[1] = 0.0, 1.0
     sizes = {}

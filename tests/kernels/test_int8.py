@@ -1,4 +1,4 @@
-"""INT8: each weight the nearest multiple of its row's scale, and both forms to the same bits, either way."""
+"""INT8: nearest multiples of the row's scale, and bitwise equality of both forms in both directions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_each_weight_is_within_half_a_scale(rows: int, size: int, seed: int, sca
     found = int8.quantize(weight)
     assert found.shape == weight.shape
     error = (int8.dequantize(found).double() - weight.double()).abs()
-    # Among the smallest numbers a scale itself is rounded: by up to 127 halves of the least of them.
+    # A subnormal scale is rounded itself, which adds up to 127 times half of the smallest subnormal.
     assert (error <= found.scales.double()[:, None] * (0.5 + 1e-4) + 1e-43).all()
 
 

@@ -1,4 +1,4 @@
-"""Without a GPU the Triton forms are run by Triton's interpreter, in this process and in no other."""
+"""Without a GPU, the Triton forms run in Triton's interpreter, in this process only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log-probabilities of a linear head: against the plain formula in float64, their gradients, and the tail."""
+"""Log-probabilities of a linear head, compared with the plain formula in float64; gradients; small losses."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_reads_views() -> None:
 
 
 def test_keeps_nothing_of_the_size_of_the_logits() -> None:
-    """What is saved between the passes: gradients of hidden's size, or the inputs themselves."""
+    """Tensors saved between the passes are gradients of hidden's size, or the inputs themselves."""
     hidden, head, targets = _case(33)
     saved: list[int] = []
 
@@ -118,11 +118,11 @@ def test_refuses_shapes_that_do_not_go_together(wrong: str) -> None:
     hidden, head, targets = _case(3)
     changes = {"dtype": (hidden.float(), head, targets), "width": (hidden[:, :5], head, targets)}
     arguments = changes.get(wrong, (hidden, head, targets[:2]))
-    with pytest.raises(ValueError, match=r"give both one dtype|must be"):
+    with pytest.raises(ValueError, match=r"give both the same dtype|must be"):
         linear_log_probs(*arguments)
 
 
 def test_cost_counts_the_products() -> None:
-    """8*M*H*V with a head that trains, 4*M*H*V with a frozen one."""
+    """8*M*H*V with a trained head, 4*M*H*V with a frozen one."""
     assert log_probs.cost(8192, 4096, 128256, 2).flop == 4 * 8192 * 4096 * 128256
     assert log_probs.cost(8192, 4096, 128256, 2, trained_head=True).flop == 8 * 8192 * 4096 * 128256

@@ -1,4 +1,4 @@
-"""The fused LoRA MLP: values, gradients by gradcheck, what it saves, and how often it asks for a weight."""
+"""The fused LoRA MLP: values, gradients by gradcheck, saved tensors, and calls for a weight."""
 
 from __future__ import annotations
 
@@ -114,7 +114,10 @@ def test_saves_x_gate_and_up_and_decodes_each_weight_once_a_pass(random: Random)
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_no_worse_than_the_parts_own_rounding(random: Random, dtype: torch.dtype) -> None:
-    """Against float64, beside the same maps one by one; float32 factors over a bf16 base, as in training."""
+    """The error against float64 is at most that of the same maps one by one.
+
+    Factors are float32 over a bf16 base, as in training.
+    """
     x, upstream = random(33, 70), random(33, 70)
     exact = _maps(random, 70, 130)
 

@@ -1,4 +1,4 @@
-"""The fused LoRA projections of queries, keys and values: values, gradients by gradcheck, and what they save."""
+"""The fused LoRA projections of queries, keys and values: values, gradients by gradcheck, saved tensors."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_saves_x_once_and_nothing_else(random: Random) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_no_worse_than_the_formulas_own_rounding(random: Random, dtype: torch.dtype) -> None:
-    """Float32 factors over a bf16 base, as in training; the formula beside it takes them rounded."""
+    """Factors are float32 over a bf16 base, as in training; the plain formula takes them rounded."""
     maps, x = _maps(random, 200), random(40, 200)
     upstream = [random(40, rows).to(dtype) for rows in (8, 4, 4)]
     results = []

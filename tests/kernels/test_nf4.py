@@ -1,4 +1,4 @@
-"""NF4: codes against hand-made ones, error against the published one, and what must survive a round trip."""
+"""NF4: known codes, the published error, and exact round trips."""
 
 from __future__ import annotations
 
@@ -127,6 +127,6 @@ def test_both_forms_encode_to_the_same_bits(
 
 
 def test_cost_is_2_516_bytes_a_weight() -> None:
-    """Decoding to bfloat16: 0.5 + 1/64 + 4/(64*256) read, 2 written; flat scales take 0.5625 to read."""
+    """Decoding to bfloat16 reads 0.5 + 1/64 + 4/(64*256) bytes and writes 2; float32 scales read 0.5625."""
     assert nf4.cost(1 << 20, 2).moved == pytest.approx(2.5159 * (1 << 20), rel=1e-4)
     assert nf4.cost(1 << 20, 2, nested=False).moved == 2.5625 * (1 << 20)

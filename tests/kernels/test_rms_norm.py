@@ -1,4 +1,4 @@
-"""RMSNorm, alone and of a sum: values and gradients of both forms against float64."""
+"""RMSNorm, alone and of a sum: values and gradients of both forms compared with float64."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_both_forms_round_to_the_same_bits_in_bfloat16(device: torch.device) -> 
     for form in ("plain", "triton"):
         with dispatch.use(form):
             found[form] = rms_norm(x, weight, 1e-5)
-    # A value next to a border between two bfloat16 may fall to either side.
+    # A value next to the midpoint of two bfloat16 numbers may round to either.
     assert (found["plain"] != found["triton"]).float().mean() < 0.002
     torch.testing.assert_close(found["plain"], found["triton"])
 

@@ -1,4 +1,4 @@
-"""Rotary embedding of queries and keys, both forms: pairs turn by their angle, and gradients turn back."""
+"""Rotary embedding of queries and keys in both forms: rotation by the angle, and the gradients."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_in_place_takes_no_new_storage_and_autograd_notices(device: torch.device
     angles = _random(3, 2, device=device)
     with dispatch.use("triton"):
         squared = q.square()
-        roots = squared.sqrt()  # saves its result, which the turn then overwrites
+        roots = squared.sqrt()  # saves its result, which the rotation then overwrites
         turned, _ = rotate(roots, k * 1, angles.cos(), angles.sin(), in_place=True)
         assert turned.data_ptr() == roots.data_ptr()
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):

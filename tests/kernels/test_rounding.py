@@ -1,4 +1,4 @@
-"""Stochastic rounding: always a neighbour, right on average, and what bfloat16 holds is left alone."""
+"""Stochastic rounding: always to a neighbor, unbiased, and exact for values that bfloat16 can represent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_is_one_of_the_two_neighbours(value: float, noise: int) -> None:
 
 @pytest.mark.parametrize("value", [1.0 + 2**-10, -3.14159, 1e-20, -7e30, 1e-40])
 def test_the_odds_are_those_of_the_distance(value: float) -> None:
-    """Over every noise there is, the mean is the value itself: exactly unbiased."""
+    """Over all possible noise values, the mean equals the value exactly."""
     exact = torch.full((1 << 16,), value)
     found = round_by(exact, torch.arange(1 << 16, dtype=torch.int32))
     assert found.double().mean().item() == pytest.approx(exact[0].item(), rel=1e-12)
@@ -31,7 +31,7 @@ def test_the_odds_are_those_of_the_distance(value: float) -> None:
 
 @pytest.mark.usefixtures("form")
 def test_the_mean_over_a_generator_is_the_value(device: torch.device) -> None:
-    """Many draws in one call: a row a value."""
+    """Many draws in one call: one row per value."""
     values = torch.randn(8, 1, generator=torch.Generator().manual_seed(0)).expand(8, 4000).to(device)
     found = stochastic_round(values, torch.Generator(device).manual_seed(1)).double()
     spacing = values.abs() * 2**-7
@@ -41,7 +41,7 @@ def test_the_mean_over_a_generator_is_the_value(device: torch.device) -> None:
 
 
 def test_small_updates_survive_on_average() -> None:
-    """1000 updates of an eighth of half the spacing: to the nearest they vanish, this way they add up."""
+    """1000 updates of an eighth of half the spacing are lost by rounding to nearest, but add up here."""
     nearest = kept = torch.ones(256, dtype=torch.bfloat16)
     generator = torch.Generator().manual_seed(0)
     for _ in range(1000):
@@ -72,5 +72,5 @@ def test_shapes_views_and_the_seed(shape: tuple[int, ...], device: torch.device)
 
 
 def test_refuses_another_dtype() -> None:
-    with pytest.raises(ValueError, match="from float32"):
+    with pytest.raises(ValueError, match="needs float32 values"):
         stochastic_round(torch.ones(1, dtype=torch.float64), torch.Generator())

@@ -1,4 +1,4 @@
-"""SwiGLU, both forms: values and gradients against float64."""
+"""SwiGLU in both forms: values and gradients compared with float64."""
 
 from __future__ import annotations
 

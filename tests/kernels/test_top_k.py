@@ -1,4 +1,4 @@
-"""Exactly k largest magnitudes: against a stable sort, with ties, signs, zeros and sizes off every grid."""
+"""Exact top k magnitudes compared with a stable sort, with ties, signs, zeros and odd sizes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _sorted_mask(values: Tensor, k: int) -> Tensor:
 @settings(max_examples=40)
 @given(st.integers(0, 400), st.floats(0, 1), st.integers(0, 2**31), st.sampled_from([1, 3, 1000]))
 def test_is_the_head_of_a_stable_sort(count: int, share: float, seed: int, levels: int) -> None:
-    """Few levels make ties, of both signs; a magnitude of many scales fills many bins."""
+    """Few levels give ties of both signs; magnitudes of many scales fill many bins."""
     generator = torch.Generator().manual_seed(seed)
     values = torch.randn(count, generator=generator) * 10.0 ** torch.randint(
         -30, 30, (count,), generator=generator

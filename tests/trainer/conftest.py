@@ -16,12 +16,12 @@ from gristmill.pipelines.operator import Trained
 
 
 class Stopped(Exception):
-    """What the test's context raises to stop a run."""
+    """Raised by the test's context to stop a run."""
 
 
 @dataclass
 class Stopping:
-    """A context around one train step that stops the run when asked for the ``stop_at``-th time."""
+    """A context of one train step that stops the run at the ``stop_at``-th check."""
 
     workdir: Path
     path: Path
@@ -69,7 +69,7 @@ def rows() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def digest() -> Callable[[Trained], str]:
-    """Of what a training wrote."""
+    """Return a function that computes a digest of what a training wrote."""
 
     def digest_of(trained: Trained) -> str:
         (file,) = trained.adapter.glob("*.safetensors")

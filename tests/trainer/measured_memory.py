@@ -1,7 +1,7 @@
-"""Trains in a process of its own for each of some settings, and prints what memory that took; started by ``test_memory.py``.
+"""Train with several settings, each in a separate process, and print the memory used.
 
-Argument: a folder that holds ``model`` and ``steps.json``, a list of steps. Prints, for each, MiB measured and predicted
-beyond what the process held before.
+Started by ``test_memory.py``. Argument: a directory with ``model`` and ``steps.json``, a list of steps.
+Prints, for each, MiB measured and predicted in addition to what the process held before.
 """
 
 from __future__ import annotations

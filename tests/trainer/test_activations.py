@@ -1,4 +1,4 @@
-"""What the blocks save: kept, computed again or moved away, with the same gradients to the bit."""
+"""Activations of the blocks: kept, recomputed or offloaded, with bitwise equal gradients."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_gradients_are_the_same_to_the_bit(method: str, kind: Activations, m
 
 
 def test_what_is_moved_is_what_autograd_would_have_kept_each_tensor_once(make_model) -> None:
-    """Against the storages that plain saving keeps, without the model's own and what all blocks share."""
+    """Compare with the storages that autograd keeps, except the model's own and shared ones."""
     model = load(make_model(num_hidden_layers=3), {"rank": 4}, "none", torch.float32)
     stays = resident(model)
     kept: dict[int, Tensor] = {}
@@ -71,7 +71,7 @@ def test_what_is_moved_is_what_autograd_would_have_kept_each_tensor_once(make_mo
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in stays and tensor.nbytes >= SMALLEST:
-            kept[storage.data_ptr()] = tensor  # alive, so that no other takes its place
+            kept[storage.data_ptr()] = tensor  # kept alive, so that its address is not reused
         return tensor
 
     x = torch.randn(96, 64, requires_grad=True)

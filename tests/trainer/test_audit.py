@@ -1,4 +1,4 @@
-"""Every row is looked at before the first step: labels that would teach the wrong thing are refused, by id."""
+"""The check of all rows before the first step: labels that teach the wrong behavior are refused, by id."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _encode(model: Path, rows: list[dict[str, Any]], **options: Any) -> Encoded:
         ({"weight": 0}, "its weight is 0, not a positive number"),
         ({"token_weights": [1.0]}, "1 token weights for a response of 3 tokens"),
         ({"token_weights": [1.0, -1.0, 1.0]}, "negative or not finite"),
-        ({"token_weights": [0.0, 0.0, 0.0]}, "all labels are masked, or weigh nothing"),
+        ({"token_weights": [0.0, 0.0, 0.0]}, "all labels are masked or have weight 0"),
     ],
 )
 def test_a_row_that_cannot_be_trained_on_is_refused_by_id(
@@ -58,7 +58,7 @@ def test_rows_cut_off_or_too_long_are_left_out_and_named(model: Path) -> None:
     assert (found.too_long, found.cut_off) == (["long"], ["cut"])
     with pytest.raises(DataError, match=r"2 rows .*long: longer than .*cut: cut off"):
         _encode(model, rows, refuse_unfit=True)
-    with pytest.raises(DataError, match=r"no row to train on: 1 are longer .* 1 were cut off"):
+    with pytest.raises(DataError, match=r"no rows to train on: 1 are longer .* 1 were cut off"):
         _encode(model, rows[1:])
 
 
@@ -69,7 +69,7 @@ def test_rows_cut_off_or_too_long_are_left_out_and_named(model: Path) -> None:
         (lambda t: replace(t, trained=(True,) * len(t.ids)), "the first token has a label"),
         (lambda t: replace(t, ids=t.ids[:-1], trained=t.trained[:-1]), "does not end with the end-of-turn"),
         (lambda t: replace(t, trained=(*t.trained[:-1], False)), "its end of turn is masked"),
-        (lambda t: replace(t, ids=(*t.ids[:-2], 258, t.ids[-1])), "token 258 is beyond the model's 258"),
+        (lambda t: replace(t, ids=(*t.ids[:-2], 258, t.ids[-1])), "token 258 is outside the model's 258"),
     ],
 )
 def test_labels_that_teach_the_wrong_thing_are_refused_whatever_made_them(

@@ -1,4 +1,4 @@
-"""The slot for quantized bases: every format loads, takes the bytes it says, trains, and its adapter serves over the original."""
+"""Every quantized format of the base loads, has the documented size and trains; its adapter can be served."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gristmill.trainer.quantize import quantize_model
 from gristmill.trainer.sft import SupervisedFineTuning
 
 IDS = torch.randint(0, 300, (48,), generator=torch.Generator().manual_seed(3))
-#: The largest error of the weights that each format may make, over their size.
+#: Largest relative error of the weights in each format.
 ERRORS = {"nf4": 0.12, "int4": 0.12, "int8": 0.01}
 
 
@@ -50,7 +50,7 @@ def test_a_quantized_base_computes_with_its_dequantized_weights(quantize: str, m
         ModelConfig.read(path), bytes_a_value=4, quantized_bytes=FORMATS[quantize].bytes_a_weight,
         keep_dequantized=False, adapter_weights=0, tokens=1,
     )  # fmt: skip
-    # INT8 rows of 128 weights share their scale with few.
+    # In INT8, few weights (128 per row) share a scale, so the scales are not negligible.
     assert plan.base == pytest.approx(held + model.embeddings.nbytes + model.head.nbytes, rel=0.03)
 
 
@@ -77,8 +77,6 @@ def test_training_over_each_base_lowers_the_loss_and_its_adapter_loads(
 
 
 def test_a_format_that_is_not_written_is_refused_with_what_is(make_model, tmp_path: Path) -> None:
-    with pytest.raises(
-        ModelError, match="written in nf4 and int8 only; a model is held in 'int4' by training"
-    ):
+    with pytest.raises(ModelError, match="written in nf4 and int8 only; to train over a base in 'int4', set"):
         quantize_model(make_model(), tmp_path / "q", format="int4")
     assert not (tmp_path / "q").exists()

@@ -1,4 +1,4 @@
-"""Rows become the tokens that are served, and labels cover the response and its end."""
+"""Encoding of rows: tokens are those that are served, and labels cover the response and its end of turn."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_user_may_have_the_last_word_where_the_user_is_learnt(model: Path) -> 
 def test_a_template_that_changes_earlier_answers_is_refused_for_them(
     tmp_path: Path, save_tokenizer: Callable[..., None]
 ) -> None:
-    """As those do that drop the reasoning of all answers but the last."""
+    """For example, a template that drops the reasoning of all answers except the last."""
     save_tokenizer(
         tmp_path,
         template="{% for m in messages %}<|start|>{{ m['role'] }}\n{% if m['role'] != 'assistant' or loop.last %}{{ m['content'] }}"

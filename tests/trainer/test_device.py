@@ -1,4 +1,4 @@
-"""Where training runs, and that a checkpoint's random states go on where they were."""
+"""The choice of the device, and the random states of a checkpoint."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_cpu_is_always_to_be_had() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_auto_is_the_cpu_and_asking_for_one_is_refused() -> None:
     assert choose_device("auto") == CPU
-    with pytest.raises(ModelError, match="asked for GPU 0, and PyTorch sees 0 here; set device: cpu"):
+    with pytest.raises(ModelError, match="needs GPU 0, but PyTorch finds 0 GPUs; set device: cpu"):
         choose_device("cuda")
 
 
@@ -60,7 +60,7 @@ def test_memory_is_free() -> None:
 
 
 class OneDevice(TorchDispatchMode):
-    """Refuses operations on tensors of several devices, but for copies and numbers."""
+    """Refuses operations on tensors of several devices, except copies and scalars."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor) and leaf.dim()]
@@ -72,7 +72,7 @@ class OneDevice(TorchDispatchMode):
 @pytest.mark.parametrize("kind", ["lora", "dora", "delta"])
 @pytest.mark.parametrize("quantize", ["none", *FORMATS])
 def test_a_step_mixes_no_devices(kind: str, quantize: str, make_model) -> None:
-    """Forward and backward where weights and tokens lie on a device that is not the CPU: one without values."""
+    """Run forward and backward with weights and tokens on the meta device."""
     config, settings = ModelConfig.read(make_model("qwen3")), AdapterSettings(kind=kind)
     with OneDevice(), dispatch.use("plain"):
         gpu = torch.device("meta")

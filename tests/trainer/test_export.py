@@ -1,4 +1,4 @@
-"""Adapters as PEFT reads them; a damaged file is refused."""
+"""Adapters in PEFT's layout, and the refusal of damaged files."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_an_export_that_reads_back_otherwise_is_refused(
         save(broken, *rest, **options)
 
     monkeypatch.setattr(safetensors.torch, "save_file", damaged)
-    monkeypatch.setattr(export, "content_digest", lambda tensors: "")  # as if the wrong values had been meant
+    monkeypatch.setattr(export, "content_digest", lambda tensors: "")  # so that only the logits differ
     model = _adapted(make_model())
     with torch.no_grad():
         before = model.logits(IDS, [40])
@@ -96,7 +96,7 @@ def test_an_adapter_of_other_layers_is_refused(make_model, tmp_path: Path) -> No
 
 
 def _flip(file: Path) -> None:
-    """One bit of the last value."""
+    """Flip one bit of the last value."""
     whole = bytearray(file.read_bytes())
     whole[-2] ^= 1
     file.write_bytes(bytes(whole))
@@ -107,12 +107,12 @@ def _cut(file: Path) -> None:
 
 
 def _foreign(file: Path) -> None:
-    """As another tool writes it: nothing says what the tensors are."""
+    """Write the file as another tool does, without a digest of the tensors."""
     (file.parent / ASIDE).unlink()
 
 
 def _stretch(file: Path) -> None:
-    """One row of a factor in place of all, as a foreign tool might write it: it would fit by broadcasting."""
+    """Replace a factor by its first row, which would fit by broadcasting, without a digest."""
     from safetensors.torch import load_file, save_file
 
     tensors = load_file(file)
@@ -137,7 +137,7 @@ def _rename(file: Path) -> None:
         (_flip, "adapter_model.safetensors is damaged: its values are not those that were written"),
         (_cut, "cannot read adapter_model.safetensors"),
         (_stretch, r"does not fit .*(lora_A.weight is \[1, 96\], not \[4, 96\]|factors)"),
-        (_rename, r"does not fit|does not know what to do with its tensor"),
+        (_rename, r"does not fit|cannot merge an adapter with a tensor"),
         (Path.unlink, "cannot read adapter_model.safetensors"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The fused LoRA operations in the model: the same loss and gradients as layer by layer, for less memory."""
+"""The fused LoRA operations in the model: the same loss and gradients as layer by layer, in less memory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _loss_and_gradients(model: Decoder, tokens: int = 48) -> list[Tensor]:
 
 @pytest.fixture
 def layer_by_layer(monkeypatch: pytest.MonkeyPatch):
-    """A function after which no layers are fused."""
+    """Return a function that disables fused operations."""
 
     def stop() -> None:
         monkeypatch.setattr(model_module, "lora_maps", lambda *layers: None)
@@ -44,7 +44,8 @@ def layer_by_layer(monkeypatch: pytest.MonkeyPatch):
     return stop
 
 
-#: Of the largest gradient of a tensor: what the order of sums leaves in float32, and of the factors' float32 gradients in float64.
+#: Tolerance relative to a tensor's largest gradient: the effect of the order of sums in float32, and of the
+#: factors' float32 gradients in float64.
 CLOSE = {torch.float32: 1e-5, torch.float64: 1e-7}
 
 
@@ -90,7 +91,7 @@ def test_over_a_quantized_base_too(quantize: str, make_model, layer_by_layer) ->
 
 @pytest.mark.parametrize("kind", ["lora", "dora"])
 def test_a_block_on_triton_kernels_computes_as_on_the_plain_ones(kind: str, make_model) -> None:
-    """All of its kernels together, each turn in place where it may be, and run anew in the backward pass."""
+    """All kernels of a block together, in place where possible, and recomputed in the backward pass."""
     model = _load(make_model("qwen3", num_hidden_layers=1), quantize="nf4", kind=kind)
     model.activations = "recompute"
     plain = _loss_and_gradients(model, 5)
@@ -105,9 +106,9 @@ def test_what_is_more_than_a_low_rank_change_runs_layer_by_layer(make_model) -> 
     for adapter in ({"kind": "dora"}, {"dropout": 0.5}):
         model = _load(path, **adapter)
         assert lora_maps(*model.layers[0].mlp.values()) is None
-    # Outside training there is no dropout.
+    # In evaluation mode there is no dropout.
     assert lora_maps(*model.eval().layers[0].mlp.values()) is not None
-    # Who watches a layer's calls sees them.
+    # Hooks on a layer are called.
     seen = []
     model.layers[0].mlp["up_proj"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
     model.logits(IDS, LENGTHS)
@@ -124,7 +125,7 @@ def _saved_bytes(model: Decoder) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        # The result keeps the graph, and so what was saved, alive: no two share a place in memory.
+        # The result keeps the graph and all saved tensors alive, so no two have the same address.
         hidden = model(IDS, LENGTHS)
     assert hidden.requires_grad
     return sum(found.values())

@@ -1,4 +1,4 @@
-"""The loop: resumed anywhere to the same bits, two processes as one, rows named, bits that nothing else touches."""
+"""The training loop: bitwise resumption, data parallelism, errors that name rows, and reproducibility."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ def step_of(**changes: Any) -> SupervisedFineTuning:
 
 @pytest.fixture
 def fit(make_model, rows, stopping, tmp_path: Path) -> Fit:
-    """Train in a folder of ``tmp_path``: ``fit("whole", epochs=2)``; ``stop_at``: after so many steps."""
+    """Train in a directory of ``tmp_path``: ``fit("whole", epochs=2)``.
+
+    ``stop_at``: number of steps to stop after.
+    """
     path, table = make_model(), pa.Table.from_pylist(rows)
 
     def run(name: str, stop_at: int | None = None, **changes: Any) -> Trained:
@@ -64,7 +67,7 @@ def fit(make_model, rows, stopping, tmp_path: Path) -> Fit:
 
 
 def same(one: Trained, other: Trained, digest: Callable[[Trained], str]) -> None:
-    """To the bit: what was written, and the history but for its seconds."""
+    """Check bitwise equality of the saved weights and of the history, except its seconds."""
     assert digest(one) == digest(other)
     assert one.history.drop(["seconds"]).equals(other.history.drop(["seconds"]))
 
@@ -80,24 +83,26 @@ def same(one: Trained, other: Trained, digest: Callable[[Trained], str]) -> None
 def test_a_run_stopped_anywhere_and_resumed_gives_the_same_bits(
     fit: Fit, digest, stopped, tmp_path: Path, method: str, optimizer: str, stop: int, again: bool, every: int
 ) -> None:
-    """Weights, losses and history, for every method and optimizer, stopped once or twice."""
+    """Compare weights, losses and history, for every method and optimizer, stopped once or twice."""
     options = {**METHODS[method], "optimizer": optimizer, "checkpoint_every": every, "epochs": 2}
     number = len(list(tmp_path.iterdir()))
     name = f"{method} {optimizer}"
     for more in [stop, 5 - stop] if again else [stop]:
         with pytest.raises(stopped):
             fit(f"part {number}", stop_at=more, **options)
-        torch.rand(3)  # another state of the random generator than the stopped run left
+        torch.rand(3)  # change the state of the random generator that the stopped run left
     resumed = fit(f"part {number}", **options)
-    whole = fit(name, **options)  # a finished run is read from its checkpoint
+    whole = fit(name, **options)  # a finished run is restored from its checkpoint
     assert whole.metrics["steps"] == 6
     same(resumed, whole, digest)
 
 
 def test_two_processes_train_as_one_does(fit: Fit, rows, tmp_path: Path, digest) -> None:
-    """Losses to 1e-6 of one process's, weights to 1e-5 of the largest: only the order in which gradients are summed differs.
-    With at most two packs a step not even that does: to the bit. And two processes, one of them told to stop, resume to
-    the same bits."""
+    """Losses agree to 1e-6, and weights to 1e-5 of the largest: only the order of gradient sums differs.
+
+    With at most two packs per step, the results are bitwise equal. If one of the two processes is told to
+    stop, both resume to the same bits.
+    """
     options = {"many": {"pack_tokens": 1}, "pairs": {"batch_rows": 2, "pack_tokens": 1}}
     alone = {name: fit(f"{name} alone", **changes) for name, changes in options.items()}
     settings_ = {name: step_of(**changes).model_dump(mode="json") for name, changes in options.items()}
@@ -141,14 +146,14 @@ def test_a_loss_that_is_not_finite_names_the_rows_that_have_it_and_no_others(
     poison(path, "z")
     rows[3]["prompt"], rows[11]["prompt"] = "fizz", "buzz"
     with pytest.raises(
-        DataError, match=r"stopped at step \d: loss nan, gradient norm nan; rows row-(3|11)\. Look"
+        DataError, match=r"stopped at step \d: loss nan, gradient norm nan; rows row-(3|11)\. Check"
     ):
         step_of(batch_rows=5).fit(pa.Table.from_pylist(rows), stopping(tmp_path / "w", path))
     assert not (tmp_path / "w" / "adapter").exists()
 
 
 class Steep(SupervisedFineTuning):
-    """A finite loss whose gradient is not: the root of 0, where a row has the letter z."""
+    """A finite loss with an infinite gradient: the square root of 0, if a row has the letter z."""
 
     def objective(self, context: Any) -> TokenObjective:
         def losses(hidden, head, pack, weights, moment):
@@ -162,7 +167,7 @@ class Steep(SupervisedFineTuning):
 def test_a_gradient_that_is_not_finite_names_its_row_too(make_model, rows, stopping, tmp_path: Path) -> None:
     rows[6]["response"] = "fizz"
     step = Steep.model_validate(step_of(batch_tokens=10_000).model_dump())
-    with pytest.raises(DataError, match=r"step 0: loss \d.*, gradient norm nan; rows row-6\. Look"):
+    with pytest.raises(DataError, match=r"step 0: loss \d.*, gradient norm nan; rows row-6\. Check"):
         step.fit(pa.Table.from_pylist(rows), stopping(tmp_path / "w", make_model()))
 
 

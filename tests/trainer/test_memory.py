@@ -1,4 +1,4 @@
-"""The memory plan's parts that can be counted exactly."""
+"""The parts of the memory plan that can be counted exactly."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_activations_are_what_autograd_saves(make_model) -> None:
     assert plan.activations == pytest.approx(sum(saved.values()), rel=0.03)
 
 
-#: In float32 and in bfloat16 over NF4; with less kept; with the weights themselves trained.
+#: Settings: float32; bfloat16 over NF4; fewer activations kept; the weights themselves trained.
 STEPS: list[dict[str, Any]] = [
     {"dtype": "fp32", "quantize": "none"},
     {"dtype": "bf16", "quantize": "nf4"},
@@ -83,7 +83,10 @@ STEPS: list[dict[str, Any]] = [
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="a process's own peak is read from /proc")
 def test_training_takes_what_the_plan_predicts(make_model, tmp_path: Path) -> None:
-    """A model of 12 layers, each setting in a fresh process: growth of its resident memory at the peak, within 20 %."""
+    """Growth of the resident memory at the peak, within 20 %, for a model of 12 layers.
+
+    Each setting runs in a new process.
+    """
     make_model(
         vocab_size=8192, hidden_size=384, intermediate_size=1024, num_hidden_layers=12, num_attention_heads=6,
         num_key_value_heads=2, max_position_embeddings=1024, tie_word_embeddings=True,

@@ -1,4 +1,4 @@
-"""The decoder against transformers, packed against alone, and what it refuses."""
+"""The decoder compared with transformers, packs compared with single sequences, and unsupported models."""
 
 from __future__ import annotations
 

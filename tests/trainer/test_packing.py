@@ -1,4 +1,4 @@
-"""Packs hold every row once and within capacity; steps depend on the seed and not on the capacity."""
+"""Packs hold every row once and within the capacity; steps depend on the seed and not on the capacity."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_every_row_is_in_one_pack_within_capacity(lengths: list[int], capacity: 
     assert sorted(index for indices in packs for index in indices) == list(range(len(lengths)))
     assert all(sum(lengths[index] for index in indices) <= capacity for indices in packs)
     fewest = math.ceil(sum(lengths) / capacity)
-    # No two packs could be one, so all but one are over half full.
+    # No two packs can be merged, so all except one are more than half full.
     assert len(packs) <= max(1, 2 * fewest)
 
 

@@ -1,4 +1,4 @@
-"""What a step will take is known, and told, before the model is loaded."""
+"""The memory of a step is predicted and reported before the model is loaded."""
 
 from __future__ import annotations
 

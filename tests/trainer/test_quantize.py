@@ -1,4 +1,4 @@
-"""NF4 checkpoints: bitsandbytes loads ours, ours loads theirs, and writing needs the memory of one tensor."""
+"""NF4 checkpoints: exchange with bitsandbytes in both directions, in the memory of one tensor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gristmill.trainer.quantize import quantize_model
 from gristmill.trainer.tensor_files import TensorReader
 
 IDS = torch.randint(0, 300, (40,), generator=torch.Generator().manual_seed(3))
-#: bitsandbytes 0.50.2 multiplies wrongly on a CPU where a block reaches over a row's end.
+#: On a CPU, bitsandbytes 0.50.2 gives wrong products if a block extends over the end of a row.
 WHOLE_BLOCKS = {"intermediate_size": 128}
 
 
@@ -28,7 +28,7 @@ def _theirs(path: Path) -> tuple[torch.nn.Module, Tensor]:
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, device_map="cpu")
-    model.train()  # else, on a processor with AVX512-BF16, it repacks its weights and rounds to bfloat16 on the way
+    model.train()  # otherwise, with AVX512-BF16, it repacks its weights and rounds them to bfloat16
     with torch.no_grad():
         return model, model(IDS[None]).logits[0]
 
@@ -105,7 +105,7 @@ def test_int8_is_laid_out_as_bitsandbytes_reads_it(make_model, tmp_path: Path) -
         torch.testing.assert_close(linear.base.scales, again.base.scales, rtol=1e-6, atol=0)
     with torch.no_grad():
         found = ours.logits(IDS, [40])
-    # They multiply in 8 bits, so they round the inputs too.
+    # bitsandbytes multiplies in 8 bits, so it rounds the inputs too.
     assert (found - logits).norm() < 0.05 * found.norm()
 
 
@@ -125,7 +125,7 @@ def test_what_bitsandbytes_writes_in_int8_loads_here(make_model, tmp_path: Path)
     )
     for (name, linear), (_, theirs) in zip(held.linears(), ours.linears()):
         assert isinstance(theirs.base, int8.INT8Tensor), name
-        # It rounds weights to float16 before it quantizes them.
+        # bitsandbytes rounds weights to float16 before it quantizes them.
         off = (theirs.base.codes.int() - linear.base.codes.int()).abs()
         assert off.max() <= 1, name
         assert (off > 0).float().mean() < 0.1, name
@@ -146,7 +146,7 @@ def test_a_quantized_checkpoint_trains_as_the_original_quantized_while_it_is_rea
 
 
 def test_writing_needs_the_memory_of_one_tensor_not_of_the_model(make_model, tmp_path: Path) -> None:
-    """24 blocks of 4 MiB: the anonymous memory may grow by a few times the largest tensor (1 MiB), not by the model."""
+    """With 24 blocks of 4 MiB, anonymous memory grows by a few times the largest tensor (1 MiB) at most."""
     shape = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 24}
     path = make_model(**shape, head_dim=64, num_attention_heads=4, num_key_value_heads=4)
     quantize_model(make_model(name="first"), tmp_path / "warm")
@@ -179,7 +179,7 @@ def test_writing_needs_the_memory_of_one_tensor_not_of_the_model(make_model, tmp
 def test_what_cannot_be_quantized_is_refused_and_leaves_nothing(make_model, tmp_path: Path) -> None:
     path = make_model()
     quantize_model(path, tmp_path / "q")
-    with pytest.raises(ModelError, match="is quantized already: give the original model"):
+    with pytest.raises(ModelError, match="is already quantized: give the original model"):
         quantize_model(tmp_path / "q", tmp_path / "twice")
     with pytest.raises(ModelError, match="no format 'nf3'; there are nf4, int8"):
         quantize_model(path, tmp_path / "other", format="nf3")
@@ -197,7 +197,7 @@ def test_a_damaged_quantization_state_is_refused(make_model, tmp_path: Path) -> 
     name = "model.layers.0.mlp.up_proj.weight"
     tensors[f"{name}.quant_map"][3] += 0.01
     save_file(tensors, tmp_path / "q" / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match="its codes are not those of NF4"):
+    with pytest.raises(ModelError, match="its codes are not NF4"):
         load_model(tmp_path / "q", dtype=torch.float32)
     with TensorReader(tmp_path / "q") as reader, pytest.raises(ModelError, match="has no tensor 'nothing'"):
         reader.get("nothing")

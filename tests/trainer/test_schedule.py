@@ -1,4 +1,4 @@
-"""Learning rates: rise, peak and fall."""
+"""Learning rate schedules: warm-up, peak and decay."""
 
 from __future__ import annotations
 

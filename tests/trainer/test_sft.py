@@ -1,4 +1,4 @@
-"""Training as a step: the loss falls, packing changes nothing, a resumed run gives the same bits."""
+"""Supervised fine-tuning as a step: the loss falls, packing has no effect, runs resume bitwise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gristmill.trainer.sft import SupervisedFineTuning
 
 @pytest.fixture
 def train(stopping) -> Callable[..., Trained]:
-    """Trains on rows: (model, rows, workdir, start=an earlier adapter, **parameters of the step)."""
+    """Train on rows: (model, rows, workdir, start=an earlier adapter, **parameters of the step)."""
 
     def fit(
         path: Path, rows: list[dict[str, Any]], workdir: Path, *, start: Path | None = None, **settings: Any
@@ -76,7 +76,7 @@ def test_a_run_stopped_anywhere_gives_the_same_bits(
     for stop in (0, 1, 2, 3, steps - 1):
         with pytest.raises(stopped):
             step.fit(table, stopping(tmp_path / f"{stop}", path, stop_at=stop))
-        torch.rand(3)  # another state of the random generator than the stopped run left
+        torch.rand(3)  # change the state of the random generator that the stopped run left
         resumed = stopping(tmp_path / f"{stop}", path)
         parts = step.fit(table, resumed)
         assert len(resumed.reports) == 1 + steps - stop
@@ -150,7 +150,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_training_starts_anew(
         checkpoint.symlink_to("/dev/zero")
     else:
         checkpoint.write_bytes({"flipped": data, "cut": data[:200], "emptied": b""}[damage])
-    with pytest.warns(UserWarning, match="is damaged: it is set aside as"):
+    with pytest.warns(UserWarning, match="is damaged: it is renamed to"):
         train(path, rows, work)
     again = load_file(work / "adapter" / "adapter_model.safetensors")
     assert {name: tensor.tolist() for name, tensor in again.items()} == {

@@ -1,4 +1,4 @@
-"""The FLOP of a step as torch counts them, and a rate that is measured fast and disturbs nothing."""
+"""The FLOP of a step compared with torch's count, and a fast measurement of the matrix rate."""
 
 from __future__ import annotations
 
@@ -36,9 +36,12 @@ def _in_place_flop(_: object, one: list[int], other: list[int], **__: object) ->
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("adapter", [{"rank": 4}, {"kind": "delta"}], ids=str)
 def test_the_flop_are_those_that_torch_counts(recompute: bool, adapter: dict[str, Any], make_model) -> None:
-    """Of matrix products: exactly for dense deltas, but that q, k and v of the first block need no gradient for what comes in. A
-    low-rank adapter's within 3 % of all: some small products are made twice. Attention's are on a CPU twice the causal ones: whole
-    blocks of scores are formed."""
+    """Compare the FLOP of matrix products with torch's count.
+
+    For dense deltas they are equal, except that q, k and v of the first block need no gradient of their
+    input. For a low-rank adapter they agree within 3 %, since some small products are computed twice. On a
+    CPU, attention takes twice the causal FLOP, since whole blocks of scores are computed.
+    """
     path = make_model(num_hidden_layers=8)
     model = load_adapted(
         ModelWeights("base", path, "digest", None),
@@ -58,7 +61,7 @@ def test_the_flop_are_those_that_torch_counts(recompute: bool, adapter: dict[str
         recompute=recompute,
     )
     pack = Pack.of(examples, torch.device("cpu"))
-    in_place = {torch.ops.aten.addmm_: _in_place_flop}  # which torch leaves out
+    in_place = {torch.ops.aten.addmm_: _in_place_flop}  # which torch does not count
     with FlopCounterMode(display=False, custom_mapping=in_place) as counter:
         objective.loss(model, pack, Moment(160.0, 0.0)).loss.backward()
     counts = {str(op): count for op, count in counter.get_flop_counts()["Global"].items()}
@@ -76,7 +79,7 @@ def test_the_rate_is_measured_in_half_a_second_and_touches_no_random_state() -> 
     torch.manual_seed(1)
     expected = torch.rand(2)
     torch.manual_seed(1)
-    started = time.process_time()  # not what other programs take
+    started = time.process_time()  # independent of other programs
     rate = matmul_rate(torch.float32, "cpu")
     assert time.process_time() - started < 0.5 * torch.get_num_threads()
     assert torch.equal(torch.rand(2), expected)

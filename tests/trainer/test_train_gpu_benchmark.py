@@ -1,4 +1,4 @@
-"""The GPU training benchmark's code paths on a tiny model, on a CPU; on a GPU where there is one."""
+"""The code paths of the GPU training benchmark with a tiny model, on a GPU if there is one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_ours_trains_the_random_model_and_compares_itself_with_its_roof_and_plan
 def test_the_roofs_operations_add_up_to_the_steps_flop(
     benchmark: ModuleType, model: Path, recompute: bool
 ) -> None:
-    """Counted operation by operation, against the formula that training shows; but for what is no product."""
+    """Compare the sum over matrix products with the formula used in training."""
     from gristmill.trainer.base import FORMATS
     from gristmill.trainer.examples import Example, Tokens
     from gristmill.trainer.memory import block_weights
@@ -112,7 +112,7 @@ def test_a_peak_that_was_not_seen_says_nothing_of_the_plan(
     assert capsys.readouterr().out == "tiny 16: 50.0% of the roofline\n"
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="says so only where there is no GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_says_in_one_line_that_there_is_no_gpu(
     benchmark: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:

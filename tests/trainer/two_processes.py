@@ -1,7 +1,8 @@
 """Two processes that train together over gloo; started by ``test_loop.py``.
 
-Argument: a folder. It holds ``model``, ``rows.json`` and ``settings.json``, the step of each run; each run's history is
-written there. Then the run "many" is stopped after two steps and resumed; ``digests.json`` says what every run wrote.
+Argument: a directory with ``model``, ``rows.json`` and ``settings.json``, which holds the step of each run.
+The history of each run is written there. Then the run "many" is stopped after two steps and resumed.
+``digests.json`` holds a digest of what every run wrote.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from gristmill.pipelines.inference import ModelWeights
 from gristmill.trainer.sft import SupervisedFineTuning
 
 folder = Path(sys.argv[1])
-# Once the libraries are there, which takes longer than all the training.
+# After the libraries are loaded, which takes longer than all the training.
 child = os.fork()
 rank = 1 if child == 0 else 0
 
@@ -45,7 +46,7 @@ class Bench:
         return None
 
     def check(self) -> None:
-        # Only the second process is asked to stop: both must.
+        # Only the second process is asked to stop, but both must stop.
         if self.stop_at is not None and rank == 1:
             self.stop_at -= 1
             if self.stop_at < 0:

@@ -1,1 +1,1 @@
-"""Adapters: one small class each, over one frozen linear layer."""
+"""Adapters over one frozen linear layer: one class per file."""

@@ -1,4 +1,4 @@
-"""A model with its adapters: fresh ones, or those of an earlier training."""
+"""Loading of a model with its adapters: new ones, or those of an earlier training."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from .table import INITS, KINDS
 def load_adapted(
     weights: ModelWeights, settings: AdapterSettings, *, seed: int, batches: Batches, **loading: Any
 ) -> Decoder:
-    """The frozen base of ``weights`` with adapters over the layers that ``settings`` names.
+    """Load the frozen base of ``weights`` with adapters over the layers that ``settings`` names.
 
-    ``batches``: packs of the training data, for the initialisations that look at it. ``loading``: as
-    :func:`gristmill.trainer.loading.load_model` takes it. Raises ModelError for an earlier adapter of other settings.
+    ``batches``: packs of the training data, for the initializations that use it. ``loading``: arguments of
+    :func:`gristmill.trainer.loading.load_model`. Raises ModelError for an earlier adapter with other
+    settings.
     """
     delta = SparseDelta(weights.adapter) if weights.adapter is not None and settings.kind == "delta" else None
     if weights.adapter is not None and delta is None:
@@ -63,9 +64,9 @@ def load_adapted(
 
 
 def _check_same(name: str, found: dict[str, Any], settings: AdapterSettings) -> None:
-    """Raise ModelError where an adapter of PEFT's settings ``found`` cannot go on under ``settings``."""
+    """Raise ModelError if an adapter with PEFT's settings ``found`` cannot continue under ``settings``."""
     rank: int = found["r"]
-    # Over the original base an adapter of a changed one has twice the rank; EVA's is the largest of any layer.
+    # An adapter of a changed base has twice the rank over the original base. EVA's is its largest rank.
     if settings.init == "eva" or (INITS[settings.init].changes_base and rank == 2 * settings.rank):
         wanted = {**settings.peft(""), "r": rank, "lora_alpha": settings.alpha_of(rank)}
     else:
@@ -81,6 +82,6 @@ def _check_same(name: str, found: dict[str, Any], settings: AdapterSettings) -> 
 
 def _other(name: str, key: str, had: object, wanted: object) -> str:
     return (
-        f"{name!r} carries an adapter with {key} = {had}, but this step asks for {wanted}; "
-        "training goes on from an adapter only with the same settings"
+        f"{name!r} has an adapter with {key} = {had}, but this step asks for {wanted}; "
+        "training continues from an adapter only with the same settings"
     )

@@ -1,21 +1,22 @@
-"""The leading singular vectors of a matrix, exactly or by randomized subspace iteration."""
+"""Leading singular vectors of a matrix, exact or by randomized subspace iteration."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-#: Further directions that the randomized form looks at, beside those asked for.
+#: Extra directions that the randomized method computes in addition to the requested rank.
 OVERSAMPLING = 8
 
 
 def leading(
     matrix: Tensor, rank: int, iterations: int | None, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """U (N, rank), S (rank,) falling, V^T (rank, K) of ``matrix`` (N, K) float32.
+    """Return U (N, rank), S (rank,) in descending order, and V^T (rank, K) of ``matrix`` (N, K), float32.
 
-    ``iterations``: None for the exact decomposition; else the power iterations of Halko, Martinsson and Tropp, "Finding
-    structure with randomness" (arXiv 0909.4061, algorithm 4.4 + 5.1), which for rank << K costs rank / K of the exact.
+    ``iterations``: None for the exact decomposition; otherwise the power iterations of Halko, Martinsson and
+    Tropp, "Finding structure with randomness" (arXiv 0909.4061, algorithm 4.4 + 5.1), which for rank << K
+    costs rank / K of the exact decomposition.
     """
     if iterations is None:
         u, s, vt = torch.linalg.svd(matrix, full_matrices=False)
@@ -33,7 +34,7 @@ def leading(
 def split(
     matrix: Tensor, rank: int, scale: float, iterations: int | None, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """A (rank, K) and B (N, rank) of equal norms for which ``scale * B A`` is the best approximation of ``matrix``."""
+    """Return A (rank, K), B (N, rank) of equal norms so that ``scale * B A`` best approximates ``matrix``."""
     u, s, vt = leading(matrix, rank, iterations, generator)
     roots = (s / scale).sqrt()
     return roots[:, None] * vt, u * roots

@@ -1,4 +1,7 @@
-"""The weight itself trained, as a dense change to a base that stays: full fine-tuning, and what sparse deltas start from."""
+"""Training of the weights themselves, as a dense change of a frozen base.
+
+This is full fine-tuning, and the basis of sparse deltas.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,11 @@ if TYPE_CHECKING:
 
 
 class DenseDelta(nn.Module):
-    """``delta`` (N, K), float32, from zero: the difference to the base, never rounded to the base's dtype.
+    """A trained change ``delta`` (N, K) of the weight, float32, initially zero.
 
-    Over a bf16 base it costs what a float32 master copy does; over a quantized base, dense training of a base that stays in
-    4 bits. What a sparse policy keeps of it is in :mod:`gristmill.trainer.sparse`.
+    It is never rounded to the base's dtype. Over a bf16 base it takes as much memory as a float32 master
+    copy. Over a quantized base, training is dense while the base stays in 4 bits. Sparse policies are in
+    :mod:`gristmill.trainer.sparse`.
     """
 
     def __init__(self, shape: tuple[int, int], device: torch.device | None = None) -> None:
@@ -34,10 +38,10 @@ class DenseDelta(nn.Module):
         return delta_linear(x, weight, bias, self.delta)
 
     def low_rank(self) -> None:
-        """A dense change has full rank."""
+        """Return None: a dense change has full rank."""
 
     def merged(self, weight: Tensor) -> Tensor:
-        """``weight`` (N, K), float32, plus the delta."""
+        """Return ``weight`` (N, K), float32, plus the delta."""
         return weight + self.delta.detach()
 
     def rates(self) -> dict[str, float]:

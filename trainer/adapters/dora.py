@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class DoRA(LoRA):
-    """LoRA gives the direction of each row of the weight; ``magnitude`` (N,), trained too, its length.
+    """LoRA for the direction of each row of the weight, and ``magnitude`` (N,), also trained, for its length.
 
-    ``squares`` (N,): the squared norms of the base's rows, float32.
+    ``squares`` (N,): squared norms of the base's rows, float32.
     """
 
     squares: Tensor
@@ -37,12 +37,12 @@ class DoRA(LoRA):
         return adapter
 
     def measure(self, weight: Tensor) -> None:
-        """Take the squared norms of the base's rows."""
+        """Compute the squared norms of the base's rows."""
         with torch.no_grad():
             self.squares.copy_(weight.float().square().sum(1))
 
     def _restart(self, weight: Tensor) -> None:
-        """Start from the lengths of the rows of the base and ``s B A`` together."""
+        """Initialize the magnitudes to the row norms of the base plus ``s B A``."""
         self.measure(weight)
         with torch.no_grad():
             self.magnitude.copy_(row_norms(weight, self.squares, self.a, self.b, self.scale))
@@ -59,7 +59,7 @@ class DoRA(LoRA):
         return dora_linear(x, weight, bias, a, b, magnitude, self.scale, norms, self._dropped(x))
 
     def low_rank(self) -> None:
-        """Its gains are more than a low-rank change."""
+        """Return None: the magnitudes are more than a low-rank change."""
 
     def merged(self, weight: Tensor) -> Tensor:
         whole = super().merged(weight)
@@ -67,7 +67,7 @@ class DoRA(LoRA):
         return whole.mul_(gains[:, None])
 
     def state(self, over: Literal["original", "held"] = "original") -> dict[str, Tensor]:
-        """LoRA's, and the magnitudes: they are those of the same whole weight over either base."""
+        """Return LoRA's state and the magnitudes, which are the same over either base."""
         return {**super().state(over), "lora_magnitude_vector": self.magnitude.detach()}
 
     def load(self, state: dict[str, Tensor]) -> None:

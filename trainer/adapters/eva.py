@@ -1,4 +1,7 @@
-"""EVA: Paischer et al., "Parameter Efficient Fine-tuning via Explained Variance Adaptation" (arXiv 2410.07170)."""
+"""EVA: Paischer et al., "Parameter Efficient Fine-tuning via Explained Variance Adaptation".
+
+arXiv 2410.07170.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ from ..linear import Linear
 from ..model import Decoder
 from .initialisation import Batches, Factors, Initialisation
 
-#: A layer's directions have converged where each keeps this cosine with its former self from pack to pack.
+#: Directions have converged if the cosine between each one before and after a pack exceeds this.
 CONVERGED = 0.99
 
 
 class Directions:
-    """The leading right-singular vectors of all activations seen, found pack by pack (incremental SVD).
+    """Leading right-singular vectors of all activations, computed pack by pack (incremental SVD).
 
-    ``vectors`` (<= width, K), float32, each scaled by its singular value; ``total``: the sum of all squares.
+    ``vectors`` (<= width, K), float32, each scaled by its singular value. ``total``: the sum of all squares.
     """
 
     def __init__(self, width: int) -> None:
@@ -28,7 +31,7 @@ class Directions:
         self.vectors: Tensor | None = None
 
     def add(self, x: Tensor, watched: int) -> None:
-        """Take in activations ``x`` (tokens, K); converged when the first ``watched`` directions have."""
+        """Add activations ``x`` (tokens, K), and check the first ``watched`` directions for convergence."""
         x = x.float()
         self.total += x.double().square().sum().item()
         rows = x if self.vectors is None else torch.cat([self.vectors, x])
@@ -38,16 +41,17 @@ class Directions:
             self.converged = bool((cosines > CONVERGED).all())
 
     def explained(self) -> Tensor:
-        """The share of all variance that each direction explains, falling: float32 (<= width,)."""
+        """Return the share of the variance that each direction explains, descending: float32 (<= width,)."""
         assert self.vectors is not None
         return self.vectors.square().sum(1) / max(self.total, 1e-30)
 
 
 class EVA(Initialisation):
-    """A starts as the leading directions of the layer's inputs on the training data, B as zero.
+    """Initializes A to the leading directions of the layer's inputs on the training data, and B to zero.
 
-    The ranks, ``rank`` a layer on average, go to the directions that explain the largest shares of their
-    layer's variance; a layer may get ``eva_spread`` times ``rank``, or none. Layers with one input share its directions.
+    The ranks, ``rank`` per layer on average, are assigned to the directions that explain the largest shares
+    of the variance of their layer. A layer may get up to ``eva_spread`` times ``rank``, or none. Layers with
+    the same input share its directions.
     """
 
     def start(self, model: Decoder, batches: Batches) -> dict[str, Factors]:
@@ -68,7 +72,7 @@ class EVA(Initialisation):
         }
 
     def resume(self, model: Decoder, ranks: dict[str, int]) -> dict[str, Factors]:
-        """The ranks of the trained factors; the data is not looked at again."""
+        """Return factors of the trained ranks, without using the data again."""
         factors = {}
         for name, linear in model.linears():
             rows, columns = linear.shape
@@ -78,7 +82,7 @@ class EVA(Initialisation):
 
     @torch.no_grad()
     def _look(self, model: Decoder, linears: dict[str, Linear], batches: Batches) -> dict[str, Directions]:
-        """Run the model on ``batches`` until every layer's directions have converged."""
+        """Run the model on ``batches`` until the directions of every layer have converged."""
         settings = self.settings
         seen: dict[str, Directions] = {}
         last: list[tuple[Tensor, Directions]] = []
@@ -106,16 +110,14 @@ class EVA(Initialisation):
             for hook in hooks:
                 hook.remove()
         if not seen:
-            raise ModelError(
-                "init 'eva' looks at the training data, and there is none: give rows to train on"
-            )
+            raise ModelError("init 'eva' needs training data, and there is none: give rows to train on")
         return seen
 
 
 def _compress(rows: Tensor, width: int) -> Tensor:
-    """The leading right-singular vectors of ``rows`` (n, K), scaled by their singular values: (<= width, K).
+    """Return the leading right-singular vectors of ``rows`` (n, K), scaled by their singular values.
 
-    Through the smaller of the two Gram matrices, in float64.
+    The result is (<= width, K). Uses the smaller of the two Gram matrices, in float64.
     """
     rows = rows.double()
     if rows.shape[0] > rows.shape[1]:

@@ -1,4 +1,4 @@
-"""The trained parameters in groups that share a learning rate, for any optimizer."""
+"""Parameter groups with separate learning rates, for any optimizer."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from torch import nn
 
 
 def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Groups as torch's optimizers take them: ``params``, and ``rate``, by which to multiply the step's learning rate.
+    """Return parameter groups in the format of torch's optimizers.
 
-    A module whose parameters have their own (LoRA+'s B, arXiv 2402.12354) says so in ``rates()``: its parameters' names -> rate.
-    Together they hold each trained parameter once; the group of rate 1 comes first. Optimizers keep keys that they do not know, so a loop
-    sets ``group["lr"] = rate * group["rate"]`` before each update.
+    A group has ``params``, and ``rate``, which multiplies the learning rate of the step. A module whose
+    parameters have their own factors (LoRA+'s B, arXiv 2402.12354) returns them from ``rates()``, by
+    parameter name. The groups contain each trained parameter once; the group of rate 1 comes first.
+    Optimizers keep unknown keys, so a training loop sets ``group["lr"] = rate * group["rate"]`` before each
+    update.
     """
     own: dict[int, float] = {}
     for module in model.modules():

@@ -1,4 +1,7 @@
-"""LoftQ: Li et al., "LoftQ: LoRA-Fine-Tuning-Aware Quantization for Large Language Models" (ICLR 2024, arXiv 2310.08659)."""
+"""LoftQ: Li et al., "LoftQ: LoRA-Fine-Tuning-Aware Quantization for Large Language Models".
+
+ICLR 2024, arXiv 2310.08659.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,9 @@ from .initialisation import Batches, Factors, Hold, Initialisation
 
 
 class LoftQ(Initialisation):
-    """Alternates: quantize the weight less ``s B A``; take ``s B A`` as the best approximation of what is missing.
+    """Alternates two steps: quantize the weight minus ``s B A``; fit ``s B A`` to the quantization error.
 
-    Layers that are not quantized start by default. Raises ModelError where none is.
+    Layers that are not quantized use the default initialization. Raises ModelError if no layer is quantized.
     """
 
     changes_base: ClassVar[bool] = True
@@ -25,7 +28,7 @@ class LoftQ(Initialisation):
     def change(self, name: str, weight: Base, hold: Hold) -> Base:
         if not isinstance(weight, Tensor):
             raise ModelError(
-                f"init 'loftq' needs the original weight of {name}, but the model is quantized already: "
+                f"init 'loftq' needs the original weight of {name}, but the model is already quantized: "
                 "give the original model, or another init"
             )
         full, settings = weight.float(), self.settings
@@ -49,6 +52,6 @@ class LoftQ(Initialisation):
     def start(self, model: Decoder, batches: Batches) -> dict[str, Factors]:
         if not self.found:
             raise ModelError(
-                "init 'loftq' makes up for quantization, but no adapted layer is quantized: set quantize: nf4"
+                "init 'loftq' needs quantized layers, but no adapted layer is quantized: set quantize: nf4"
             )
         return self.found

@@ -1,4 +1,8 @@
-"""LoRA (Hu et al., arXiv 2106.09685), rsLoRA (Kalajdzievski, arXiv 2312.03732) and LoRA+ (Hayou et al., arXiv 2402.12354)."""
+"""LoRA, rsLoRA and LoRA+.
+
+LoRA: Hu et al., arXiv 2106.09685. rsLoRA: Kalajdzievski, arXiv 2312.03732. LoRA+: Hayou et al., arXiv
+2402.12354.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +25,9 @@ if TYPE_CHECKING:
 class LoRA(nn.Module):
     """``B A`` of rank ``rank`` over a linear layer of ``shape`` (N, K), in float32.
 
-    Scaled by alpha / rank, or by alpha / sqrt(rank) where ``rank_stabilized`` (rsLoRA). A starts uniform in
-    +-1/sqrt(K), as in PEFT, drawn from ``generator``; B starts at zero, so training starts from the base.
-    ``b_rate``: the learning rate of B over that of A (LoRA+).
+    Scaled by alpha / rank, or by alpha / sqrt(rank) if ``rank_stabilized`` (rsLoRA). A is initialized
+    uniformly in +-1/sqrt(K), as in PEFT, from ``generator``. B is initialized to zero, so training starts at
+    the base. ``b_rate``: the learning rate of B divided by that of A (LoRA+).
     """
 
     def __init__(
@@ -44,12 +48,12 @@ class LoRA(nn.Module):
         self.b = nn.Parameter(torch.zeros(rows, rank))
         self.scale = alpha / math.sqrt(rank) if rank_stabilized else alpha / rank
         self.dropout, self.b_rate = dropout, b_rate
-        #: A and B as they started, where room was made for them in the base; else None.
+        #: Initial A and B if they were subtracted from the base; otherwise None.
         self.initial: tuple[Tensor, Tensor] | None = None
 
     @classmethod
     def over(cls, linear: Linear, settings: AdapterSettings, rank: int, generator: torch.Generator) -> Self:
-        """A fresh adapter over ``linear``, of ``rank``, with the scale that ``settings`` give."""
+        """Make a new adapter over ``linear``, of ``rank``, with the scale from ``settings``."""
         fresh = cls(
             linear.shape,
             rank=rank,
@@ -62,38 +66,39 @@ class LoRA(nn.Module):
         return fresh.to(linear.device)
 
     def begin(self, factors: Factors, weight: Tensor) -> None:
-        """Start from ``factors`` instead. ``weight`` (N, K): the base's."""
+        """Start from ``factors`` instead. ``weight`` (N, K): the base's weight."""
         with torch.no_grad():
             self.a.copy_(factors.a)
             self.b.copy_(factors.b)
         self.initial = (self.a.detach().clone(), self.b.detach().clone()) if factors.changed else None
 
     def measure(self, weight: Tensor) -> None:
-        """Take from the base's ``weight`` (N, K) what the method needs to know of it: here nothing."""
+        """Compute what the method needs from the base's ``weight`` (N, K); nothing for LoRA."""
 
     def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
         return lora_linear(x, weight, bias, self.a, self.b, self.scale, self._dropped(x))
 
     def low_rank(self) -> tuple[Tensor, Tensor, float] | None:
-        """A, B and their scale; None while dropout makes the adapter's input another one."""
+        """Return A, B and their scale, or None with dropout, which changes the adapter's input."""
         return None if self.dropout and self.training else (self.a, self.b, self.scale)
 
     def _dropped(self, x: Tensor) -> Tensor | None:
         return dropout(x, self.dropout) if self.dropout and self.training else None
 
     def merged(self, weight: Tensor) -> Tensor:
-        """``weight`` (N, K), float32, with the adapter in it: one dense weight that maps as both do."""
+        """Return ``weight`` (N, K), float32, with the adapter merged into it."""
         return torch.addmm(weight, self.b.detach(), self.a.detach(), alpha=self.scale)
 
     def rates(self) -> dict[str, float]:
-        """Learning rates over the trainer's, of the parameters that have their own."""
+        """Return multiples of the learning rate, for the parameters that have their own."""
         return {"b": self.b_rate}
 
     def state(self, over: Literal["original", "held"] = "original") -> dict[str, Tensor]:
-        """PEFT's names for the factors: A (rank, K), B (N, rank).
+        """Return the factors A (rank, K) and B (N, rank), by PEFT's names.
 
-        Where the base made room for initial factors A0, B0, ``B A`` stands over that base ("held"); over the original,
-        ``B A - B0 A0`` does, of twice the rank: A over A0, B beside -B0 (Meng et al., PiSSA, arXiv 2404.02948, appendix).
+        If the initial factors A0, B0 were subtracted from the base, ``B A`` applies to that base ("held").
+        For the original base, the state is ``B A - B0 A0`` with twice the rank: A stacked on A0, and B next
+        to -B0 (Meng et al., PiSSA, arXiv 2404.02948, appendix).
         """
         a, b = self.a.detach(), self.b.detach()
         if over == "original" and self.initial is not None:
@@ -101,13 +106,16 @@ class LoRA(nn.Module):
         return {"lora_A.weight": a, "lora_B.weight": b}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Take the factors from ``state``, of either form. Raises KeyError or RuntimeError where they do not fit."""
+        """Load the factors from ``state``, of either form.
+
+        Raises KeyError or RuntimeError if they do not fit.
+        """
         a, b = (state[name].to(self.a.device) for name in ("lora_A.weight", "lora_B.weight"))
         rank = len(self.a)
         if self.initial is not None and len(a) == 2 * rank:
             here, theirs = self.initial[1] @ self.initial[0], -b[:, rank:] @ a[rank:]
             if (here - theirs).abs().max() > 1e-4 * here.abs().max():
-                raise RuntimeError("it started from other factors than this base and these settings give")
+                raise RuntimeError("its initial factors differ from those of this base and these settings")
             a, b = a[:rank], b[:, :rank]
         with torch.no_grad():
             self.a.copy_(a)

@@ -11,13 +11,13 @@ from .initialisation import Factors, Hold, Initialisation
 
 
 class OLoRA(Initialisation):
-    """``W = Q R``: B starts as the first columns of Q, orthonormal, A as the first rows of R; the base holds the rest."""
+    """``W = Q R``: B starts as the first columns of Q, A as the first rows of R; the base is the rest."""
 
     changes_base: ClassVar[bool] = True
 
     def change(self, name: str, weight: Base, hold: Hold) -> Base:
         full, rank = dense(weight, torch.float32), self.rank(name, weight)
-        # The first r columns of Q and rows of R need only the first r columns factored.
+        # The first r columns of Q and rows of R depend only on the first r columns of W.
         q = torch.linalg.qr(full[:, :rank]).Q
         r = q.T @ full
         self.found[name] = Factors(r, q, changed=True)

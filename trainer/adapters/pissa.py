@@ -1,5 +1,7 @@
-"""PiSSA: Meng, Wang, Zhang, "PiSSA: Principal Singular Values and Singular Vectors Adaptation of Large Language
-Models" (NeurIPS 2024, arXiv 2404.02948)."""
+"""PiSSA: Meng et al., "PiSSA: Principal Singular Values and Singular Vectors Adaptation".
+
+NeurIPS 2024, arXiv 2404.02948.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from .initialisation import Factors, Hold, Initialisation
 
 
 class PiSSA(Initialisation):
-    """The adapter starts as the weight's leading singular part; the base holds the rest, and is quantized without it."""
+    """Initializes the adapter to the leading singular part of the weight; the base is the rest, quantized."""
 
     changes_base: ClassVar[bool] = True
 

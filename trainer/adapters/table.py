@@ -1,4 +1,7 @@
-"""The adapters and initialisations by name. A new one is a file here, a name in ``settings.py`` and a row below."""
+"""Tables of adapters and initializations by name.
+
+A new one is a file here, a name in ``settings.py`` and a row below.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Merges changes into a base, tensor by tensor, and refuses a result that does not compute what it should."""
+"""Merging of changes into a base, tensor by tensor, with verification of the result."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ from ..tensor_files import TensorReader, TensorWriter, check_place, check_writte
 from .methods import METHODS, Mix
 from .sources import AdapterSource, DeltaSource, Source, open_source
 
-#: The base that changes are added to: as it is, or quantized and back, as a training over a quantized base saw it.
+#: The base that changes are added to: the original one, or the one that was quantized and dequantized, which
+#: a training over a quantized base used.
 Into = Literal["original", "nf4", "int8", "int4"]
-#: Tokens of the sequence that base plus adapter and merged model are compared on.
+#: Tokens of the sequence for the comparison of the merged model with the base plus adapter.
 PROBE = 64
-#: The largest root mean square difference of the logits, over their own: of a model stored in 32 bits, and in 16.
+#: Largest relative root mean square difference of the logits, for a model stored in 32 bits and in 16 bits.
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 Progress = Callable[[int, int], None]
@@ -46,14 +47,20 @@ def merge(
     skip: Sequence[str] = (),
     progress: Progress = lambda done, total: None,
 ) -> None:
-    """Write to ``out`` the model in ``base`` with what ``sources`` change in it, in the base's types and layout.
+    """Write to ``out`` the model in ``base`` with the changes of ``sources``.
 
-    Sums are in float32 and rounded once. ``weights``: of each source (1). ``density``: see :mod:`.methods`. ``into``: a format adds to the weights
-    that a training over that format saw (the linear layers but for those named in ``skip``) instead of to the original ones. A base that
-    bitsandbytes has quantized is dequantized. Memory: one tensor, its change by each source, and no model until the check.
+    ``out`` has the base's dtypes and layout. Sums are in float32 and rounded once. A base that bitsandbytes
+    has quantized is dequantized. Memory: one tensor and its change by each source; no model is loaded before
+    the check.
 
-    Every tensor is read back and compared; where one source alone is merged, so are the logits, with those of the base under that
-    source. Raises ModelError where they differ, or where a source does not fit the base; then ``out`` is left as it was.
+    - ``weights``: one per source, 1 by default.
+    - ``density``: see :mod:`.methods`.
+    - ``into``: "original", or the quantized format of a training. With a format, the changes are added to the
+      dequantized weights that this training used, in all linear layers except those in ``skip``.
+
+    Every tensor is read back and compared. If there is only one source, the logits are compared too, with
+    those of the base with that source. Raises ModelError if they differ, or if a source does not fit the
+    base; then ``out`` is not changed.
     """
     _check_arguments(sources, method, weights, density, into, skip)
     check_place(out, [base, *sources])
@@ -95,24 +102,24 @@ def _check_arguments(
     if not sources:
         raise ModelError("nothing to merge: give at least one adapter, sparse delta or model")
     if weights is not None and len(weights) != len(sources):
-        raise ModelError(f"{len(weights)} weights for {len(sources)} sources: give one for each")
+        raise ModelError(f"{len(weights)} weights for {len(sources)} sources: give one weight per source")
     if method == "soup" and weights is not None and sum(weights) == 0:
-        raise ModelError("the weights of a soup add up to 0: a mean needs a sum above it")
+        raise ModelError("the weights of a soup add up to 0: give weights with a sum above 0")
     if not 0 < density <= 1:
-        raise ModelError(f"density = {density}: give a share above 0 and up to 1")
+        raise ModelError(f"density = {density}: give a share above 0 and at most 1")
     short = [layer.rsplit(".", 1)[1] for layer in LINEARS]
     unknown = sorted(set(skip) - set(short))
     if unknown:
         raise ModelError(f"no linear layers called {', '.join(unknown)}; there are {', '.join(short)}")
     if skip and into == "original":
-        raise ModelError("layers are left out of quantizing only where there is any: merge into a format")
+        raise ModelError("skip excludes layers from quantization: give it only when merging into a format")
 
 
 def _check_fit(base: Path, names: Sequence[str], opened: Sequence[Source], paths: Sequence[Path]) -> None:
     for source, path in zip(opened, paths):
         unknown = sorted(source.names - set(names))
         if unknown:
-            raise ModelError(f"{path}: changes tensors that {base} does not have: {', '.join(unknown[:3])}")
+            raise ModelError(f"{path}: it changes tensors that {base} lacks: {', '.join(unknown[:3])}")
 
 
 def _merged(
@@ -124,7 +131,7 @@ def _merged(
     into: Into,
     skip: Sequence[str],
 ) -> Tensor:
-    """The merged tensor; a tensor that nothing changes keeps its bits."""
+    """Return the merged tensor. A tensor that no source changes is returned bit for bit."""
     if is_quantized(name, reader.files):
         quantized, dtype = from_tensors(name, reader.files, reader.get)
         weight = dense(quantized, torch.float32)
@@ -142,7 +149,7 @@ def _merged(
     if changes:
         weight = weight + METHODS[method](name, changes, mix)
     if not torch.isfinite(weight).all():
-        raise ModelError(f"{name} is not finite when merged: look at the sources and their weights")
+        raise ModelError(f"{name} is not finite after merging: check the sources and their weights")
     return weight.to(dtype)
 
 
@@ -151,7 +158,7 @@ def _layer(name: str) -> bool:
 
 
 def drop_quantization(directory: Path) -> None:
-    """The merged weights are dense, so the config must not say otherwise."""
+    """Remove the quantization settings from the config, since merged weights are dense."""
     path = directory / "config.json"
     config: dict[str, Any] = json.loads(path.read_text())
     if config.pop("quantization_config", None) is not None:
@@ -168,7 +175,7 @@ def _check_logits(
     skip: Sequence[str],
     config: ModelConfig,
 ) -> None:
-    """Compare the written model with the base under its source, where that is a computation of its own."""
+    """Compare the written model with the base with its source, if there is only one source."""
     generator = torch.Generator().manual_seed(mix.seed)
     probe = torch.randint(0, config.vocabulary, (min(PROBE, config.positions),), generator=generator)
     after = _logits(load_model(merged, dtype=torch.float32), probe)
@@ -189,13 +196,14 @@ def _check_logits(
     apart = ((after - before).square().mean().sqrt() / before.square().mean().sqrt()).item()
     if not apart <= TOLERANCE[stored]:
         raise ModelError(
-            f"{merged}: the merged model gives other logits than the base under its adapter (difference {apart:.2g} of "
-            f"their size, at most {TOLERANCE[stored]:.0e} is rounding); nothing was exported"
+            f"{merged}: the logits of the merged model differ from those of the base with its adapter "
+            f"(relative difference {apart:.2g}, at most {TOLERANCE[stored]:.0e} is rounding); "
+            "nothing was exported"
         )
 
 
 def _live(source: AdapterSource | DeltaSource, layer: str, linear: Linear) -> nn.Module:
-    """The source over ``linear``, as it runs in training."""
+    """Return the source as an adapter over ``linear``, as in training."""
     if isinstance(source, AdapterSource):
         adapter = source.adapter(layer, linear.shape)
         adapter.measure(linear.weight())

@@ -1,6 +1,6 @@
-"""How several changes of one weight become one: the slot for merging methods.
+"""Merging methods: how several changes of a weight are combined.
 
-A method is a function of the changes to one tensor. A new one is a function here and a row in ``METHODS``.
+A method is a function of the changes of one tensor. A new one is a function here and a row in ``METHODS``.
 """
 
 from __future__ import annotations
@@ -18,19 +18,27 @@ from ...pipelines.inference import derive_seed
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """``weights``: of each source. ``density``: the share of a change that TIES and DARE keep. ``seed``: of what DARE drops."""
+    """Parameters of a merge.
+
+    ``weights``: one per source. ``density``: the share of a change that TIES and DARE keep. ``seed``: seed of
+    the entries that DARE drops.
+    """
 
     weights: tuple[float, ...]
     density: float
     seed: int
 
 
-#: The tensor's name, and each source's place and change (float32, all of one shape; at least one) -> the merged change.
+#: (tensor name, [(index of a source, its change)], parameters) -> the merged change. There is at least one
+#: change; all are float32 and of the same shape.
 Method = Callable[[str, Sequence[tuple[int, Tensor]], Mix], Tensor]
 
 
 def task_arithmetic(name: str, changes: Sequence[tuple[int, Tensor]], mix: Mix) -> Tensor:
-    """The weighted sum: Ilharco et al., "Editing Models with Task Arithmetic" (ICLR 2023, arXiv 2212.04089)."""
+    """Weighted sum of the changes.
+
+    Ilharco et al., "Editing Models with Task Arithmetic" (ICLR 2023, arXiv 2212.04089).
+    """
     total = torch.zeros_like(changes[0][1])
     for place, change in changes:
         total.add_(change, alpha=mix.weights[place])
@@ -38,14 +46,20 @@ def task_arithmetic(name: str, changes: Sequence[tuple[int, Tensor]], mix: Mix) 
 
 
 def soup(name: str, changes: Sequence[tuple[int, Tensor]], mix: Mix) -> Tensor:
-    """The weighted mean of the models, those that leave the tensor as it is counted too: Wortsman et al., "Model soups"
-    (ICML 2022, arXiv 2203.05482)."""
+    """Weighted mean of the models, including those that do not change the tensor.
+
+    Wortsman et al., "Model soups" (ICML 2022, arXiv 2203.05482).
+    """
     return task_arithmetic(name, changes, mix).div_(sum(mix.weights))
 
 
 def ties(name: str, changes: Sequence[tuple[int, Tensor]], mix: Mix) -> Tensor:
-    """Trim each change to its largest ``density``; elect each entry's sign by weighted sum; take the weighted mean of those that
-    agree: Yadav et al., "TIES-Merging" (NeurIPS 2023, arXiv 2306.01708)."""
+    """TIES: trim, elect signs, merge.
+
+    Trim each change to its largest ``density``; elect the sign of each entry by weighted sum; take the
+    weighted mean of the changes that agree with it. Yadav et al., "TIES-Merging" (NeurIPS 2023, arXiv
+    2306.01708).
+    """
     total = torch.zeros_like(changes[0][1])
     trimmed = []
     for place, change in changes:
@@ -63,8 +77,11 @@ def ties(name: str, changes: Sequence[tuple[int, Tensor]], mix: Mix) -> Tensor:
 
 
 def dare(name: str, changes: Sequence[tuple[int, Tensor]], mix: Mix) -> Tensor:
-    """Keep each entry of each change with probability ``density``, divide what is kept by it, and add up: Yu et al., "Language
-    Models are Super Mario" (ICML 2024, arXiv 2311.03099)."""
+    """DARE: drop and rescale.
+
+    Keep each entry of each change with probability ``density``, divide the kept entries by it, and sum the
+    changes. Yu et al., "Language Models are Super Mario" (ICML 2024, arXiv 2311.03099).
+    """
     thinned = []
     for place, change in changes:
         generator = torch.Generator().manual_seed(derive_seed(mix.seed, "dare", place, name))
@@ -74,13 +91,15 @@ def dare(name: str, changes: Sequence[tuple[int, Tensor]], mix: Mix) -> Tensor:
 
 
 def model_stock(name: str, changes: Sequence[tuple[int, Tensor]], mix: Mix) -> Tensor:
-    """The mean change times t = N cos / (1 + (N - 1) cos), with cos the mean cosine between each two of the N changes: near the
-    centre of fine-tuned weights as the base sees it. Jang, Yun, Han, "Model Stock" (ECCV 2024, arXiv 2403.19522).
+    """Model Stock: the mean change times t = N cos / (1 + (N - 1) cos).
 
-    Raises ModelError for weights other than 1: the angles give them. A tensor that one source alone changes is a soup's.
+    cos is the mean cosine between each two of the N changes. The result approximates the center of the
+    fine-tuned weights. Jang, Yun, Han, "Model Stock" (ECCV 2024, arXiv 2403.19522). A tensor that only one
+    source changes is merged as in ``soup``. Raises ModelError for weights other than 1: the angles determine
+    the weights.
     """
     if set(mix.weights) != {1.0}:
-        raise ModelError("model-stock takes no weights: the angles between the changes give them")
+        raise ModelError("model-stock takes no weights: the angles between the changes determine them")
     mean = soup(name, changes, mix)
     if len(changes) < 2:
         return mean

@@ -1,4 +1,7 @@
-"""What can be merged into a base: an adapter, a sparse delta, a whole model. Each gives its change of one tensor at a time."""
+"""Sources that can be merged into a base: adapters, sparse deltas and whole models.
+
+Each returns its change of one tensor at a time.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from ..sparse.export import CONFIG as DELTA_CONFIG
 from ..sparse.export import SparseDelta
 from ..tensor_files import TensorReader
 
-#: What PEFT puts before the name of a layer.
+#: PEFT's prefix of layer names.
 PEFT = "base_model.model."
 FACTORS = ("lora_A.weight", "lora_B.weight", "lora_magnitude_vector")
 
@@ -31,13 +34,15 @@ class Source(Protocol):
     names: frozenset[str]
 
     def change(self, name: str, weight: Tensor) -> Tensor:
-        """The change of the tensor ``name``, float32 of its shape. ``weight``: the base's, float32. Raises ModelError
-        where it does not fit."""
+        """Return the change of the tensor ``name``, float32, of its shape.
+
+        ``weight``: the tensor of the base, float32. Raises ModelError if the change does not fit.
+        """
         ...
 
 
 def open_source(path: Path, base: Path) -> Source:
-    """The source in directory ``path``. Raises ModelError where it is none."""
+    """Open the source in directory ``path``. Raises ModelError if there is none."""
     if (path / ADAPTER_CONFIG).exists():
         return AdapterSource(path)
     if (path / DELTA_CONFIG).exists():
@@ -45,12 +50,13 @@ def open_source(path: Path, base: Path) -> Source:
     if (path / "config.json").exists():
         return ModelSource(path, base)
     raise ModelError(
-        f"{path}: nothing to merge: give an adapter ({ADAPTER_CONFIG}), a sparse delta ({DELTA_CONFIG}) or a model"
+        f"{path}: nothing to merge: give an adapter ({ADAPTER_CONFIG}), a sparse delta ({DELTA_CONFIG}) or "
+        "a model"
     )
 
 
 class AdapterSource:
-    """A PEFT adapter: LoRA, rsLoRA or DoRA, of one rank or of several."""
+    """A PEFT adapter: LoRA, rsLoRA or DoRA, with one or several ranks."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.config = path, read_adapter_config(path)
@@ -65,23 +71,26 @@ class AdapterSource:
         for key, tensor in read_adapter(path).items():
             part = next((part for part in FACTORS if key.endswith(f".{part}")), None)
             if part is None or not key.startswith(PEFT):
-                raise ModelError(f"{path}: does not know what to do with its tensor {key!r}")
+                raise ModelError(f"{path}: cannot merge an adapter with a tensor {key!r}")
             self.layers.setdefault(key[len(PEFT) : -len(part) - 1], {})[part] = tensor
         self.names = frozenset(f"{layer}.weight" for layer in self.layers)
 
     def adapter(self, layer: str, shape: tuple[int, int]) -> LoRA:
-        """The adapter of ``layer`` (``model.layers.0.mlp.up_proj``). Raises ModelError where it does not fit ``shape`` (N, K)."""
+        """Return the adapter of ``layer`` (``model.layers.0.mlp.up_proj``).
+
+        Raises ModelError if it does not fit ``shape`` (N, K).
+        """
         state, config = self.layers[layer], self.config
         stable, whole = bool(config.get("use_rslora")), bool(config.get("use_dora"))
         try:
             a, b = state["lora_A.weight"], state["lora_B.weight"]
             if a.shape != (b.shape[1], shape[1]) or len(b) != shape[0]:
-                raise RuntimeError(f"factors {tuple(b.shape)} and {tuple(a.shape)} over {shape}")
+                raise RuntimeError(f"factors {tuple(b.shape)} and {tuple(a.shape)} for a weight {shape}")
             if whole != ("lora_magnitude_vector" in state):
-                raise RuntimeError(f"use_dora = {whole}, which its tensors contradict")
+                raise RuntimeError(f"use_dora = {whole}, which contradicts its tensors")
             rank = _pattern(layer, config.get("rank_pattern") or {}, config["r"])
             if rank != len(a):
-                raise RuntimeError(f"rank {rank} by its settings, {len(a)} by its tensors")
+                raise RuntimeError(f"rank {rank} in its settings, {len(a)} in its tensors")
             adapter = (DoRA if whole else LoRA)(
                 shape,
                 rank=rank,
@@ -105,7 +114,7 @@ class AdapterSource:
 
 
 class DeltaSource:
-    """A sparse delta, as :func:`gristmill.trainer.sparse.export.save_delta` writes it."""
+    """A sparse delta written by :func:`gristmill.trainer.sparse.export.save_delta`."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.delta = path, SparseDelta(path)
@@ -115,13 +124,13 @@ class DeltaSource:
         change = self.delta.dense(name)
         if change.shape != weight.shape:
             raise ModelError(
-                f"{self.path}: its {name} is {tuple(change.shape)}, the base's {tuple(weight.shape)}"
+                f"{self.path}: its {name} is {tuple(change.shape)}, but the base's is {tuple(weight.shape)}"
             )
         return change
 
 
 class ModelSource:
-    """A whole model, fine-tuned from the base: its change is the difference."""
+    """A whole model, fine-tuned from the base. Its change is the difference to the base."""
 
     def __init__(self, path: Path, base: Path) -> None:
         self.path, self.reader = path, TensorReader(path)
@@ -130,13 +139,13 @@ class ModelSource:
         self.names = frozenset(_weights(self.reader))
         if self.names != wanted:
             apart = sorted(self.names ^ wanted)
-            raise ModelError(f"{path}: is no fine-tuning of {base}: only one has {', '.join(apart[:3])}")
+            raise ModelError(f"{path}: not fine-tuned from {base}: only one has {', '.join(apart[:3])}")
 
     def change(self, name: str, weight: Tensor) -> Tensor:
         theirs = dense(read_weight(self.reader, name), torch.float32)
         if theirs.shape != weight.shape:
             raise ModelError(
-                f"{self.path}: its {name} is {tuple(theirs.shape)}, the base's {tuple(weight.shape)}"
+                f"{self.path}: its {name} is {tuple(theirs.shape)}, but the base's is {tuple(weight.shape)}"
             )
         return theirs - weight
 
@@ -148,7 +157,7 @@ def _weights(reader: TensorReader) -> frozenset[str]:
 
 
 def _pattern(layer: str, patterns: dict[str, Any], otherwise: Any) -> Any:
-    """PEFT's rule: a pattern holds for the layers whose name it ends, a whole word or more."""
+    """Apply PEFT's rule: a pattern matches the name of a layer or its last components."""
     for pattern, value in patterns.items():
         if re.fullmatch(rf"(.*\.)?({pattern})", layer):
             return value

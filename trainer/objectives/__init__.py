@@ -1,1 +1,1 @@
-"""What training minimises: one small file an objective."""
+"""Training objectives: one file per objective."""

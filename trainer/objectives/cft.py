@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class CritiqueFineTuning(Training):
-    """Trains a model on critiques of answers, given question and answer: critique fine-tuning (Wang, Yue and
-    Chen, arXiv 2501.17703).
+    """Trains a model on critiques of answers, given question and answer: critique fine-tuning.
 
-    loss = -log p(critique | question, response), the mean over the step's trained tokens.
+    loss = -log p(critique | question, response), the mean over the trained tokens of a step (Wang, Yue and
+    Chen, arXiv 2501.17703).
 
     Reads:
         question (text): the question.
@@ -37,7 +37,10 @@ class CritiqueFineTuning(Training):
 
 
 def critique_messages(row: Row) -> list[Message]:
-    """The question and the response as the user's turn, the critique as the assistant's."""
+    """Build the messages: the question and response as the user's turn, the critique as the assistant's.
+
+    Raises ValueError if one of them is missing.
+    """
     try:
         return Critique.model_validate({"verdict": False, **row}).messages()
     except ValidationError:

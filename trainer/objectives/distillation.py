@@ -1,4 +1,4 @@
-"""``train: distill``: learning a teacher's whole distribution of each next token."""
+"""``train: distill``: learning a teacher's full distribution over next tokens."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ Direction = Literal["forward", "reverse"]
 
 
 class Distillation(SupervisedFineTuning):
-    """Trains a student on a teacher's whole distribution of each next token: distillation.
+    """Trains a student on a teacher's full distribution over each next token: distillation.
 
-    loss = (1 - hard) * T^2 * KL + hard * -log p(token), the mean over the step's trained tokens, with both
-    distributions at temperature T. The teacher runs beside the student, frozen, in the student's dtype; both
-    must have one tokenizer.
+    loss = (1 - hard) * T^2 * KL + hard * -log p(token), the mean over the trained tokens of a step, with both
+    distributions at temperature T. The teacher runs with the student, frozen and in the student's dtype. Both
+    must have the same tokenizer.
 
     Reads:
         messages (list of turns): conversation to train on.
-        prompt, response, system (text): the same as one exchange, where there are no `messages`.
-        weight (number): weight of the row in the loss, where rows have it.
-        token_weights (list of numbers): weights of the response's tokens and its end of turn, where rows have
+        prompt, response, system (text): a single exchange, if there are no `messages`.
+        weight (number): weight of the row in the loss, if rows have it.
+        token_weights (list of numbers): weights of the response's tokens and its end of turn, if rows have
             it.
 
     Example:
@@ -45,16 +45,16 @@ class Distillation(SupervisedFineTuning):
     teacher_quantize: Quantization = "none"
     """Format of the teacher's weights."""
     direction: Direction = "forward"
-    """`forward` minimizes KL(teacher || student): the student covers all that the teacher does (Hinton et
-    al., arXiv 1503.02531). `reverse` minimizes KL(student || teacher): it keeps to what the teacher finds
-    likely (MiniLLM, arXiv 2306.08543; GKD, arXiv 2306.13649)."""
+    """`forward` minimizes KL(teacher || student): the student covers everything that the teacher does (Hinton
+    et al., arXiv 1503.02531). `reverse` minimizes KL(student || teacher): the student keeps to what the
+    teacher finds likely (MiniLLM, arXiv 2306.08543; GKD, arXiv 2306.13649)."""
     temperature: float = Field(default=1.0, gt=0)
     """Temperature of both distributions. Above 1, unlikely tokens count more."""
     top_k: int | None = Field(default=None, ge=1)
-    """Tell apart only this many of the teacher's likeliest tokens, and take all others as one. By default all
-    are told apart."""
+    """Number of the teacher's most likely tokens that are compared one by one; all others are one class. By
+    default, all tokens are compared."""
     hard: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the loss that is the row's own tokens, 0 to below 1."""
+    """Weight of the loss on the row's own tokens, 0 to below 1."""
 
     def objective(self, context: Context) -> Objective:
         from ..device import choose_device
@@ -126,9 +126,10 @@ def divergence(
     temperature: float = 1.0,
     top_k: int | None = None,
 ) -> Tensor:
-    """T^2 * KL of the distributions that the logits (tokens, V) give at temperature T: nats, (tokens,).
+    """Return T^2 * KL of the two distributions at temperature T: nats, (tokens,).
 
-    ``top_k``: over the teacher's k likeliest tokens and one class for all others.
+    ``student`` and ``teacher`` are logits (tokens, V). ``top_k``: compare the teacher's k most likely tokens,
+    and all others as one class.
     """
     log_p, log_q = (logits / temperature for logits in (student, teacher))
     if top_k is None or top_k >= student.shape[1]:
@@ -141,7 +142,7 @@ def divergence(
 
 
 def _grouped(logits: Tensor, likely: Tensor) -> Tensor:
-    """The log-probabilities of the tokens ``likely`` (tokens, k), then that of all others: (tokens, k + 1)."""
+    """Return log-probabilities (tokens, k + 1): of the tokens ``likely`` (tokens, k), then of all others."""
     import torch
 
     others = logits.scatter(1, likely, float("-inf")).logsumexp(1, keepdim=True)

@@ -1,8 +1,8 @@
-"""The slot for what training minimises.
+"""Interface of training objectives.
 
-A step's loss is sum(count_i * loss_i) / sum(count_i) over all examples of the step, in however many packs or
-processes they lie: an objective gives a pack's share of it, divided by the whole step's count. So
-packing, accumulation and data parallelism change nothing but speed.
+The loss of a step is sum(count_i * loss_i) / sum(count_i) over all examples of the step, regardless of their
+distribution over packs and processes. An objective computes a pack's share of it, divided by the count of the
+whole step. So packing, gradient accumulation and data parallelism change only the speed.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Where a pack stands. ``count``: what all examples of its step count together. ``progress``: the share
-    of training that is done, in [0, 1)."""
+    """Context of a pack within the training.
+
+    ``count``: sum of the counts of all examples of its step. ``progress``: completed share of the training,
+    in [0, 1).
+    """
 
     count: float
     progress: float
@@ -33,8 +36,11 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class PackLoss:
-    """``loss``: the pack's share of its step's loss, a scalar that can be differentiated. ``rows``: each
-    example's own loss. ``figures``: more for the history, each the pack's share of the step's mean."""
+    """Result of a pack.
+
+    ``loss``: the pack's share of its step's loss, a differentiable scalar. ``rows``: the loss of each
+    example. ``figures``: further figures for the history, each the pack's share of the step's mean.
+    """
 
     loss: Tensor
     rows: list[float]
@@ -42,19 +48,27 @@ class PackLoss:
 
 
 class Objective(Protocol):
-    """What is read of a row, and what is minimised."""
+    """Defines what is read from a row, and what is minimized."""
 
     def encode(self, row: Row, encoder: ChatEncoder) -> Example:
-        """The example of one row. Raises ValueError, naming what is wrong, for a row that cannot be trained on."""
+        """Encode one row as an example.
+
+        Raises ValueError, naming the reason, if the row cannot be trained on.
+        """
         ...
 
     def count(self, example: Example) -> float:
-        """What the example counts in its step's mean: its trained tokens, or 1 for a pair, times its weight."""
+        """Return the weight of the example in the mean of its step.
+
+        This is its number of trained tokens, or 1 for a pair, times the weight of its row.
+        """
         ...
 
     def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
-        """Called once before training, with the model that training starts from: what the loss needs of it, written
-        into the examples. ``capacity``: tokens that may go through the model at once."""
+        """Compute what the loss needs from the model at the start of training, and store it in the examples.
+
+        Called once, before training. ``capacity``: tokens that may go through the model at once.
+        """
         ...
 
     def loss(self, model: Decoder, pack: Pack, moment: Moment) -> PackLoss: ...

@@ -1,7 +1,7 @@
-"""Losses over pairs of a better and a worse response: what all of them share.
+"""Common part of losses over pairs of a better and a worse response.
 
-A row has ``prompt`` (a text, or messages), ``chosen`` and ``rejected`` (texts, or messages), and perhaps ``system`` and
-``weight``. A step's loss is the mean over its pairs.
+A row has ``prompt`` (a text, or messages), ``chosen`` and ``rejected`` (texts, or messages), and optionally
+``system`` and ``weight``. The loss of a step is the mean over its pairs.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ from .token_loss import row_weight
 
 @dataclass(frozen=True, slots=True)
 class Responses:
-    """One side of some pairs, (pairs,) each: the summed ``log_probs`` of its tokens (nats), how many ``tokens``, and
-    its ``reference``: the log-probability under the model that training starts from, where that was asked for."""
+    """The chosen or the rejected responses of some pairs; each tensor is (pairs,).
+
+    ``log_probs``: the summed log-probability of the tokens (nats). ``tokens``: the number of tokens.
+    ``reference``: the log-probability under the model that training starts from, if the objective needs it.
+    """
 
     log_probs: Tensor
     tokens: Tensor
@@ -35,24 +38,27 @@ class Responses:
 
     @property
     def mean(self) -> Tensor:
-        """The mean log-probability of a token."""
+        """Return the mean log-probability per token."""
         return self.log_probs / self.tokens
 
     @property
     def gain(self) -> Tensor:
-        """The log-ratio of this model's probability to the reference's."""
+        """Return the log-ratio of this model's probability to the reference's."""
         assert self.reference is not None
         return self.log_probs - self.reference
 
 
-#: (chosen, rejected) -> the loss of each pair, (pairs,), which can be differentiated; and by how much the reward
-#: of the chosen response, as the method defines it, is above the other's, (pairs,).
+#: (chosen, rejected) -> the differentiable loss of each pair, (pairs,), and the margin between the rewards of
+#: the two responses, as the method defines them, (pairs,).
 PairLosses = Callable[[Responses, Responses], tuple[Tensor, Tensor]]
 
 
 class PairObjective:
-    """An objective over pairs. ``losses``: of each pair from the responses' log-probabilities. ``referenced``: whether
-    they need those under the model that training starts from."""
+    """An objective over pairs.
+
+    ``losses``: computes the loss of each pair from the responses' log-probabilities. ``referenced``: whether
+    it needs log-probabilities under the model that training starts from.
+    """
 
     def __init__(self, losses: PairLosses, *, referenced: bool = False) -> None:
         self.losses, self.referenced = losses, referenced
@@ -89,7 +95,10 @@ class PairObjective:
 
 
 def with_reference(model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
-    """The examples with each response's log-probability under ``model`` as it is. No second copy of a model is held."""
+    """Add to the examples each response's log-probability under ``model`` as it is now.
+
+    No second copy of the model is kept.
+    """
     found: dict[int, Example] = {}
     was_training = model.training
     model.eval()
@@ -104,7 +113,10 @@ def with_reference(model: Decoder, examples: Sequence[Example], capacity: int) -
 
 
 def conversation(row: Row, side: str) -> list[Message]:
-    """The row's prompt and the response in its column ``side``, as messages. Raises ValueError where there is none."""
+    """Return the row's prompt and the response in its column ``side`` as messages.
+
+    Raises ValueError if one of them is missing or empty.
+    """
     response, prompt = row.get(side), row.get("prompt")
     if not response:
         raise ValueError(f"a pair needs 'prompt', 'chosen' and 'rejected'; {side!r} is missing or empty")

@@ -1,4 +1,4 @@
-"""What every ``train:`` step over pairs of a better and a worse response shares."""
+"""Base class of ``train:`` steps over pairs of a better and a worse response."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 
 
 class PreferenceTraining(Training):
-    """What every ``train:`` step over pairs of a better and a worse response shares."""
+    """Base class of ``train:`` steps over pairs of a better and a worse response."""
 
     sequences_a_row = 2
     learning_rate: float = Field(default=5e-6, gt=0)
-    """Highest learning rate of the schedule. Preferences take a lower one than supervised fine-tuning."""
+    """Highest learning rate of the schedule. Preference training needs a lower one than supervised
+    fine-tuning."""
     train_on: Literal["last", "user"] = "last"
-    """Turn in which the two differ and that is trained on: the `last`, the assistant's; or the last of the
-    `user`, for a model that asks, where `chosen` and `rejected` are whole conversations."""
+    """Turn that differs between the two and is trained on: the `last`, from the assistant; or the last of the
+    `user` (for a model that asks questions), where `chosen` and `rejected` are whole conversations."""
 
     def encoder(self, path: Path) -> ChatEncoder:
         from ..chat import ChatEncoder

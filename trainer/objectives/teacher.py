@@ -1,4 +1,4 @@
-"""A second, frozen model whose predictions are learned from."""
+"""A second, frozen model as a teacher."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from ..quantization import Quantization
 
 
 def check_tokenizers(teacher: ModelWeights, student: ModelWeights) -> None:
-    """Raises ModelError where the two models do not read text as the same tokens."""
+    """Raise ModelError if the two models have different tokenizers."""
     from transformers import AutoTokenizer
 
     one, other = (AutoTokenizer.from_pretrained(weights.path).get_vocab() for weights in (teacher, student))
     if one != other:
         raise ModelError(
-            f"the teacher {teacher.name!r} and {student.name!r} have different tokenizers ({len(one)} and {len(other)} "
-            "tokens, or other ids), so their predictions cannot be compared; choose a teacher of the same family"
+            f"the teacher {teacher.name!r} and {student.name!r} have different tokenizers ({len(one)} and "
+            f"{len(other)} tokens, or other ids), so their predictions cannot be compared; choose a teacher "
+            "of the same family"
         )
 
 
 def load_teacher(
     weights: ModelWeights, *, dtype: torch.dtype, quantize: Quantization, device: torch.device
 ) -> Decoder:
-    """The model of ``weights``, with its adapter where it has one, frozen and without dropout."""
+    """Load the teacher, with its adapter if it has one, frozen and without dropout."""
     if weights.adapter is None:
         model = load_model(weights.path, dtype=dtype, quantize=quantize, device=device)
     else:
@@ -54,7 +55,7 @@ def load_teacher(
 
 
 def teacher_bytes(weights: ModelWeights, *, bytes_a_value: int, quantize: Quantization) -> int:
-    """What the teacher takes in memory, without its adapter."""
+    """Return the bytes of memory that the teacher takes, without its adapter."""
     config = ModelConfig.read(weights.path)
     blocks = block_weights(config)
     embeddings = config.vocabulary * config.hidden * (1 if config.tied else 2)

@@ -1,8 +1,8 @@
-"""Losses that are means over tokens: the part that all of them share, and the cross-entropy.
+"""Losses that are means over tokens: their common part, and the cross-entropy.
 
-Such a loss is a function of a token's logits. It is computed for a chunk of tokens at a time, with its gradient with
-respect to the hidden states there and then (the head is frozen), so all logits never exist; after Hsu et al.,
-"Liger Kernel" (arXiv 2410.10989).
+Such a loss is a function of the logits of a token. It is computed for a chunk of tokens at a time, together
+with its gradient with respect to the hidden states (the head is frozen). So the full logits are never held in
+memory, as in Hsu et al., "Liger Kernel" (arXiv 2410.10989).
 """
 
 from __future__ import annotations
@@ -23,34 +23,42 @@ from ..model import Decoder
 from ..packs import Pack
 from .objective import Moment, PackLoss
 
-#: Logits in float32 or float64 (tokens, V), and which tokens of all they are -> losses (tokens,), nats.
+#: (float32 or float64 logits (tokens, V), slice of the pack's tokens) -> losses (tokens,), nats.
 LogitLoss = Callable[[Tensor, slice], Tensor]
 
 
 class TokenLosses(Protocol):
-    """A loss a token."""
+    """Computes one loss per token."""
 
     def __call__(
         self, hidden: Tensor, head: Tensor, pack: Pack, weights: Tensor, moment: Moment
     ) -> tuple[Tensor, Tensor]:
-        """The sum of ``weights`` (trained,) times the losses, which can be differentiated, and the losses (trained,),
-        detached. ``hidden`` (trained, H): of the positions whose next token is trained on; ``head`` (V, H)."""
+        """Return the differentiable sum of ``weights`` times losses, and the detached losses (trained,).
+
+        ``hidden`` (trained, H): hidden states of the positions whose next token is trained on. ``head`` (V,
+        H). ``weights`` (trained,).
+        """
         ...
 
 
 def linear_token_loss(hidden: Tensor, head: Tensor, loss: LogitLoss, chunk: int = CHUNK) -> Tensor:
-    """``loss`` of the logits ``hidden @ head.T``, ``chunk`` tokens at a time: (tokens,), float32 (float64 for
-    float64 input). Differentiable once with respect to ``hidden`` (tokens, H); ``head`` (V, H) is frozen.
-    Raises ValueError for a head that requires a gradient."""
+    """Apply ``loss`` to the logits ``hidden @ head.T``, ``chunk`` tokens at a time.
+
+    Returns losses (tokens,), float32 (float64 for float64 input), differentiable once with respect to
+    ``hidden`` (tokens, H). ``head`` (V, H) is frozen. Raises ValueError if the head requires a gradient.
+    """
     if head.requires_grad:
-        raise ValueError("linear_token_loss is for a frozen head; this one requires a gradient")
+        raise ValueError("linear_token_loss needs a frozen head, but this head requires a gradient")
     graded = torch.is_grad_enabled() and hidden.requires_grad
     losses: Tensor = _LinearTokenLoss.apply(hidden, head, loss, chunk, graded)  # type: ignore[no-untyped-call]
     return losses
 
 
 def _chunk(hidden: Tensor, head: Tensor, loss: LogitLoss, part: slice, slopes: Tensor | None) -> Tensor:
-    """The losses of the tokens ``part``; their gradient goes into ``slopes``. What it takes is free when it returns."""
+    """Compute the losses of the tokens ``part``, and write their gradient to ``slopes``.
+
+    A function of its own, so that its temporary tensors are freed when it returns.
+    """
     logits = (hidden @ head.T).to(torch.promote_types(hidden.dtype, torch.float32))
     if slopes is None:
         return loss(logits, part)
@@ -82,11 +90,11 @@ class _LinearTokenLoss(torch.autograd.Function):
 
 
 class TokenObjective:
-    """An objective that is a weighted mean over the step's trained tokens, of a row's one sequence.
+    """A weighted mean over the trained tokens of a step; each row is one sequence.
 
-    ``losses``: what is minimised. ``read``: the conversation of a row. A row's column ``weight`` (a positive number) is
-    what it counts beside others; its column ``token_weights`` (a number, at least 0, for each token of the response
-    and its end of turn) what each token counts in it.
+    ``losses``: what is minimized. ``read``: returns the conversation of a row. A row's column ``weight`` (a
+    positive number) is the weight of the row. Its column ``token_weights`` (a number >= 0 for each token of
+    the response and for its end of turn) holds the weights of its tokens.
     """
 
     def __init__(self, losses: TokenLosses, read: Callable[[Row], list[Message]] = messages_of) -> None:
@@ -119,7 +127,10 @@ def cross_entropy(
 
 
 def row_weight(row: Row) -> float:
-    """The row's column ``weight``, 1 where there is none. Raises ValueError for one that is not positive."""
+    """Return the row's column ``weight``, or 1 if there is none.
+
+    Raises ValueError if it is not positive.
+    """
     given = row.get("weight")
     weight = 1.0 if given is None else float(given)
     if not 0 < weight < float("inf"):

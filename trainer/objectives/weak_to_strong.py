@@ -17,19 +17,18 @@ if TYPE_CHECKING:
 
 
 class WeakToStrong(SupervisedFineTuning):
-    """Trains a model on a weaker model's responses without learning its mistakes by heart: weak-to-strong
-    generalization.
+    """Trains a model on a weaker model's responses without its mistakes: weak-to-strong generalization.
 
-    loss = (1 - a) * -log p(weak label) + a * -log p(own label), the mean over the step's trained tokens. The
-    weak label is the row's token, the own label the one that the model holds likeliest at that moment. The
-    share a rises from 0 to ``confidence``. It is the auxiliary confidence loss of Burns et al. (arXiv
-    2312.09390, section 4.3), with the likeliest token in place of its threshold for two classes.
+    loss = (1 - a) * -log p(weak label) + a * -log p(own label), the mean over the trained tokens of a step.
+    The weak label is the row's token; the own label is the model's most likely token at that time. The share
+    a rises from 0 to ``confidence``. This is the auxiliary confidence loss of Burns et al. (arXiv 2312.09390,
+    section 4.3), with the most likely token in place of its threshold for two classes.
 
     Reads:
         messages (list of turns): conversation to train on.
-        prompt, response, system (text): the same as one exchange, where there are no `messages`.
-        weight (number): weight of the row in the loss, where rows have it.
-        token_weights (list of numbers): weights of the response's tokens and its end of turn, where rows have
+        prompt, response, system (text): a single exchange, if there are no `messages`.
+        weight (number): weight of the row in the loss, if rows have it.
+        token_weights (list of numbers): weights of the response's tokens and its end of turn, if rows have
             it.
 
     Example:
@@ -38,9 +37,9 @@ class WeakToStrong(SupervisedFineTuning):
 
     logit_copies = 4
     confidence: float = Field(default=0.5, ge=0, le=1)
-    """Share of the loss that is the model's own labels once the ramp is over, 0 to 1."""
+    """Final share of the loss on the model's own labels, 0 to 1."""
     ramp: float = Field(default=0.2, ge=0, le=1)
-    """Share of the training in which that share rises from 0, 0 to 1."""
+    """Part of the training over which that share rises from 0, 0 to 1."""
 
     def objective(self, context: Context) -> Objective:
         from .token_loss import TokenObjective
@@ -48,7 +47,7 @@ class WeakToStrong(SupervisedFineTuning):
         return TokenObjective(self.losses)
 
     def share(self, progress: float) -> float:
-        """a, where ``progress`` of training is done."""
+        """Return the share a at this ``progress`` of training."""
         return self.confidence * min(1.0, progress / self.ramp) if self.ramp else self.confidence
 
     def losses(

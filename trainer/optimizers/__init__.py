@@ -1,1 +1,1 @@
-"""How weights are updated: one small file an update rule."""
+"""Optimizers: one file per update rule."""

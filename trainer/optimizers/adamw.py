@@ -15,8 +15,11 @@ EPSILON = 1e-8
 
 
 class AdamW(Optimizer):
-    """m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w = (1 - lr d) w - lr m' / (sqrt(v') + eps), where m' and v' are m and v
-    over 1 - b^t. Moments in float32; torch's fused kernel."""
+    """AdamW with float32 moments, in torch's fused kernel.
+
+    m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w = (1 - lr d) w - lr m' / (sqrt(v') + eps), with m' = m /
+    (1 - b1^t) and v' = v / (1 - b2^t).
+    """
 
     state_bytes: ClassVar[float] = 8
 

@@ -1,4 +1,7 @@
-"""AdamW with its moments in 8 bits, in blocks of 256: see ``kernels/adamw8bit.py`` (Dettmers et al., arXiv 2110.02861)."""
+"""AdamW with 8-bit moments in blocks of 256 (Dettmers et al., arXiv 2110.02861).
+
+See ``kernels/adamw8bit.py``.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from .optimizer import Optimizer, State
 
 
 class AdamW8bit(Optimizer):
-    """AdamW at a quarter of its state: two bytes a weight and two float32 scales a block."""
+    """AdamW with a quarter of the state: two bytes per weight and two float32 scales per block."""
 
     state_bytes: ClassVar[float] = 2 + 8 / blockwise.BLOCK
 

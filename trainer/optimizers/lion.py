@@ -12,8 +12,11 @@ from .optimizer import Optimizer, State
 
 
 class Lion(Optimizer):
-    """w = (1 - lr d) w - lr sign(b1 m + (1 - b1) g); then m = b2 m + (1 - b2) g. Every weight moves by the rate, so
-    rates are 3 to 10 times smaller than AdamW's. One moment, in float32."""
+    """Lion with one float32 moment.
+
+    w = (1 - lr d) w - lr sign(b1 m + (1 - b1) g); then m = b2 m + (1 - b2) g. Every weight changes by the
+    learning rate, so learning rates are 3 to 10 times smaller than AdamW's.
+    """
 
     betas: ClassVar[tuple[float, float]] = (0.9, 0.99)
     state_bytes: ClassVar[float] = 4

@@ -1,6 +1,7 @@
-"""The slot for update rules, and what all of them share: groups, rounding, and a state that resumes to the bit.
+"""Base class of optimizers: parameter groups, stochastic rounding, and a bitwise resumable state.
 
-Not ``torch.optim.Optimizer``: loading a state into one casts it to its parameter's dtype, which 8-bit moments do not survive.
+It does not derive from ``torch.optim.Optimizer``, which casts a loaded state to the dtype of its parameter;
+this would destroy 8-bit moments.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ State = dict[str, Tensor]
 
 
 class Optimizer(ABC):
-    """An update rule over float32 values. Subclasses give :meth:`start` and :meth:`update`.
+    """An update rule over float32 values. Subclasses implement :meth:`start` and :meth:`update`.
 
-    A bfloat16 parameter has no float32 copy: it is widened, updated and rounded stochastically, since an update
-    below half its spacing (lr * u < 2**-9 * |w|) would be lost if rounded to the nearest. ``groups``: ``params`` that share
-    a ``rate``, by which the schedule's is multiplied (:func:`gristmill.trainer.adapters.groups.parameter_groups`). ``seed``: of that rounding.
-    ``betas``: decay of the moments; None: the rule's own.
+    A bfloat16 parameter has no float32 copy: it is converted to float32, updated and rounded stochastically,
+    since an update below half its spacing (lr * u < 2**-9 * |w|) would be lost by rounding to nearest.
+    ``groups``: groups of ``params`` that share a ``rate``, which multiplies the learning rate of the schedule
+    (:func:`gristmill.trainer.adapters.groups.parameter_groups`). ``betas``: decay rates of the moments; None
+    for the rule's defaults. ``seed``: seed of the stochastic rounding.
     """
 
-    #: The rule's own betas, and how many bytes of state it keeps for each weight.
+    #: The rule's default betas, and its bytes of state per weight.
     betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
     state_bytes: ClassVar[float]
 
@@ -47,7 +49,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def start(self, parameter: Tensor) -> State:
-        """The state of a parameter before its first update: tensors of the rule's own dtypes."""
+        """Return the state of a parameter before its first update: tensors in the rule's own dtypes."""
 
     @abstractmethod
     def update(
@@ -81,14 +83,17 @@ class Optimizer(ABC):
             parameter.grad = None
 
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on, but for the parameters."""
+        """Return everything that the next step depends on, except the parameters."""
         return {
             "states": [self.states[parameter] for parameter in self.parameters],
             "generator": self.generator.get_state(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from what :meth:`state` gave, in the dtypes it has. Raises ValueError for one of other parameters."""
+        """Restore a state from :meth:`state`, keeping its dtypes.
+
+        Raises ValueError if it belongs to other parameters.
+        """
         for parameter, saved in zip(self.parameters, state["states"], strict=True):
             for name, tensor in self.states[parameter].items():
                 tensor.copy_(saved[name])

@@ -1,8 +1,8 @@
-"""What a pipeline file says about an optimizer. Imports no torch: the plan reads it."""
+"""Names of the optimizers. Imports no torch, since plans need these names."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-#: The names that ``trainer/optimizers/table.py`` maps to classes; a test holds both to the same names.
+#: The names that ``trainer/optimizers/table.py`` maps to classes. A test checks that both agree.
 OptimizerName = Literal["adamw", "adamw8bit", "lion"]

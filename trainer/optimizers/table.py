@@ -1,4 +1,4 @@
-"""The optimizers by name. A new one is a file here, a name in ``settings.py`` and a row below."""
+"""Table of optimizers by name. A new one is a file here, a name in ``settings.py`` and a row below."""
 
 from __future__ import annotations
 

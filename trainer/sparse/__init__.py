@@ -1,1 +1,1 @@
-"""Training the weights themselves, as deltas to a base that stays: dense, sparse, or half of them."""
+"""Training of the weights themselves as changes of a frozen base: dense, sparse, or half of them."""

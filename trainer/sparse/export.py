@@ -1,4 +1,7 @@
-"""Deltas on disk: for each layer the indices of the entries that differ from the base, and by how much."""
+"""Files of sparse deltas.
+
+They hold, for each layer, the indices and changes of the entries that differ from the base.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,10 @@ FORMAT = "gristmill sparse delta 1"
 def save_delta(model: Decoder, directory: Path, base: str) -> None:
     """Write the model's deltas to ``directory``, read them back and compare.
 
-    ``base``: what they are changes of, for the reader. Per layer of tensor name T: ``T.indices``, int32 (int64 over
-    2**31 entries), rising, row-major; ``T.values`` float32: 8 bytes an entry. The directory appears whole or not at all. Raises ModelError where
-    what was read back differs.
+    ``base``: the base that they apply to, for the reader's information. A layer with tensor name T has two
+    tensors: ``T.indices``, int32 (int64 for over 2**31 entries), ascending, row-major; and ``T.values``,
+    float32. This takes 8 bytes per entry. The directory is written atomically. Raises ModelError if what was
+    read back differs.
     """
     from safetensors.torch import save_file
 
@@ -58,7 +62,7 @@ def _digest(indices: Tensor, values: Tensor) -> str:
 
 
 class SparseDelta:
-    """The delta in ``directory``. Raises ModelError where it is not one, or is damaged."""
+    """The delta in ``directory``. Raises ModelError if it is not a sparse delta or is damaged."""
 
     def __init__(self, directory: Path) -> None:
         from safetensors import SafetensorError, safe_open
@@ -77,7 +81,7 @@ class SparseDelta:
         self._digests: dict[str, str] = config["digests"]
 
     def dense(self, name: str) -> Tensor:
-        """The change of the tensor ``name`` (``model.layers.0.mlp.up_proj.weight``): float32, of its shape."""
+        """Return the change of tensor ``name`` (``model.layers.0.mlp.up_proj.weight``), float32."""
         from safetensors import SafetensorError
 
         shape = self.shapes[name]
@@ -86,7 +90,8 @@ class SparseDelta:
             indices, values = (self._opened.get_tensor(f"{name}.{part}") for part in ("indices", "values"))
             if _digest(indices, values) != self._digests[name]:
                 raise ModelError(
-                    f"{self.directory}: its delta of {name} is damaged: its values are not those that were written"
+                    f"{self.directory}: its delta of {name} is damaged: its values are not those that "
+                    "were written"
                 )
             whole.view(-1)[indices.long()] = values
         except (SafetensorError, IndexError, RuntimeError) as error:
@@ -94,13 +99,15 @@ class SparseDelta:
         return whole
 
     def load_into(self, model: Decoder) -> None:
-        """Give the model's deltas these values; layers that it does not name stay at the base. Raises ModelError where it
-        changes a layer that has no delta, or of another shape."""
+        """Load the values into the model's deltas; other layers stay at the base.
+
+        Raises ModelError if the delta changes a layer that has none in this model, or one of another shape.
+        """
         layers = {f"model.{name}.weight": delta for name, delta in deltas(model).items()}
         apart = sorted(set(self.shapes) - set(layers))
         if apart:
             raise ModelError(
-                f"{self.directory}: changes layers that this training does not: {', '.join(apart[:3])}"
+                f"{self.directory}: it changes layers that this training does not: {', '.join(apart[:3])}"
             )
         with torch.no_grad():
             for key, delta in layers.items():
@@ -108,7 +115,8 @@ class SparseDelta:
                     delta.zero_()
                 elif self.shapes[key] != tuple(delta.shape):
                     raise ModelError(
-                        f"{self.directory}: its {key} is {self.shapes[key]}, this model's {tuple(delta.shape)}"
+                        f"{self.directory}: its {key} is {self.shapes[key]}, but this model's is "
+                        f"{tuple(delta.shape)}"
                     )
                 else:
                     delta.copy_(self.dense(key))

@@ -12,19 +12,22 @@ from ..optimizers.optimizer import Optimizer
 
 
 class Half:
-    """Half of the matrices of each block are trained, the others stay as they are; ``seed`` decides which.
+    """Trains half of the matrices of each block and freezes the others; ``seed`` determines which.
 
-    Half by kind: of a block's attention matrices, and of its MLP's. Where a kind has an odd number, half of the blocks, drawn too,
-    train one more and half one fewer, so that over the model it is half (of an odd number of blocks, one fewer). A later
-    training, with another seed, draws anew: what it freezes keeps what was learned before.
+    Half of a block's attention matrices and half of its MLP's are trained. If a kind has an odd number of
+    matrices, half of the blocks, also drawn at random, train one more and the others one fewer. So half of
+    all matrices are trained (one fewer if the number of blocks is odd). A later training with another seed
+    draws again: what it freezes keeps what was learned before.
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def begin(self, model: Decoder) -> None:
-        """Take the deltas of the frozen half away: they cost neither memory nor time. One that an earlier training has
-        changed stays as it is."""
+        """Remove the deltas of the frozen half, so that they take no memory or time.
+
+        A delta that an earlier training changed is frozen but kept.
+        """
         linears = dict(model.linears())
         kinds: dict[str, dict[str, list[str]]] = {}
         for name, linear in linears.items():
@@ -45,11 +48,11 @@ class Half:
                         linears[name].adapter = None
 
     def after_step(self, step: int, last: bool, optimizer: Optimizer) -> None:
-        """Nothing: what is frozen is no parameter of the optimizer."""
+        """Do nothing: the optimizer has no frozen parameters."""
 
     def state(self) -> dict[str, Any]:
-        """Nothing: the seed says which half."""
+        """Return nothing: the seed determines the half."""
         return {}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Nothing to take."""
+        """Do nothing: there is no state."""

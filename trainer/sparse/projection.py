@@ -1,4 +1,4 @@
-"""The slot for what keeps a change of the weights within bounds: which part of their dense changes is kept.
+"""Interface of sparse policies: which part of the dense changes of the weights is kept.
 
 A model trained this way has :class:`gristmill.trainer.adapters.delta.DenseDelta` over its linear layers
 (``adapter: {kind: delta}``).
@@ -22,25 +22,31 @@ class Projection(Protocol):
     """A policy over the deltas of one model."""
 
     def begin(self, model: Decoder) -> None:
-        """Called once, before the optimizer is made, on a model whose deltas are at zero or at those of an earlier training;
-        may take deltas away or freeze them."""
+        """Prepare the model; may remove or freeze deltas.
+
+        Called once, before the optimizer is created, on a model whose deltas are zero or those of an earlier
+        training.
+        """
         ...
 
     def after_step(self, step: int, last: bool, optimizer: Optimizer) -> None:
-        """Called after each update. ``step`` counts from 0; ``last``: no other follows."""
+        """Apply the policy after an update.
+
+        ``step`` counts from 0. ``last``: whether this is the last step.
+        """
         ...
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold of it: plain values and tensors."""
+        """Return the policy's state for a checkpoint: plain values and tensors."""
         ...
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from what :meth:`state` gave; ``begin`` was called before."""
+        """Restore a state from :meth:`state`, after a call of ``begin``."""
         ...
 
 
 def deltas(model: Decoder) -> dict[str, nn.Parameter]:
-    """The model's deltas by layer name, in the order of the layers."""
+    """Return the model's deltas by layer name, in the order of the layers."""
     return {
         name: linear.adapter.delta
         for name, linear in model.linears()
@@ -49,9 +55,11 @@ def deltas(model: Decoder) -> dict[str, nn.Parameter]:
 
 
 def keep_only(parameter: nn.Parameter, kept: Tensor, optimizer: Optimizer) -> None:
-    """Zero what ``kept`` (bool, of the parameter's shape) leaves out: of the parameter, and of its moments, so that no
-    momentum of a dropped entry lives on."""
+    """Set to zero the entries of a parameter, and of its moments, where ``kept`` is false.
+
+    ``kept``: bool, of the parameter's shape. Without its moments, a dropped entry would regain its momentum.
+    """
     with torch.no_grad():
-        # Not a product: -1 * 0 would leave a negative zero.
+        # Not a product with the mask: -1 * 0 would give a negative zero.
         parameter.masked_fill_(~kept, 0.0)
     optimizer.forget(parameter, kept)

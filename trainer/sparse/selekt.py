@@ -1,4 +1,7 @@
-"""SeleKT: Aggarwal et al., "NextCoder: Robust Adaptation of Code LMs to Diverse Code Edits" (ICML 2025, arXiv 2503.03656)."""
+"""SeleKT: Aggarwal et al., "NextCoder: Robust Adaptation of Code LMs to Diverse Code Edits".
+
+ICML 2025, arXiv 2503.03656.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,12 @@ from .projection import deltas, keep_only
 
 
 class SeleKT:
-    """Dense steps; after every ``every`` of them, and after the last, only the largest changes to the base stay.
+    """Trains dense changes; every ``every`` steps, and after the last, keeps only the largest.
 
-    ``density``: alpha, the share of entries that may differ from the base: exactly ``floor(alpha * N)`` of the N trained, the
-    largest in magnitude in float32, ties to the earlier entry. ``scope``: over all layers together ("global", as the
-    paper defines it), or in each ("tensor", as its authors' program does). The reference is always the original base.
+    ``density``: alpha, the share of entries that may differ from the base. Exactly ``floor(alpha * N)`` of
+    the N trained entries are kept: the largest in float32 magnitude, with ties resolved to the earlier entry.
+    ``scope``: selects over all layers together ("global", as in the paper), or in each layer ("tensor", as in
+    the authors' code). Changes are always relative to the original base.
     """
 
     def __init__(self, density: float, every: int, scope: Literal["global", "tensor"]) -> None:
@@ -28,7 +32,7 @@ class SeleKT:
         self.parameters: list[nn.Parameter] = []
 
     def begin(self, model: Decoder) -> None:
-        """All linear layers with a delta take part."""
+        """Do nothing: all linear layers with a delta take part."""
         self.parameters = list(deltas(model).values())
 
     def after_step(self, step: int, last: bool, optimizer: Optimizer) -> None:
@@ -37,8 +41,11 @@ class SeleKT:
 
     @torch.no_grad()
     def project(self, parameters: Sequence[nn.Parameter], optimizer: Optimizer) -> None:
-        """Keep the largest entries of ``parameters``. Needs a mask for one layer at a time beside them; nothing is sorted.
-        Doing it twice changes nothing."""
+        """Keep the largest entries of ``parameters``.
+
+        Needs additional memory for the mask of one layer at a time, and no sorting. The operation is
+        idempotent.
+        """
         for group in [parameters] if self.scope == "global" else [[parameter] for parameter in parameters]:
             found = streamed_threshold(lambda group=group: group, self.budget(group))  # type: ignore[misc]
             ties = found.ties
@@ -48,12 +55,12 @@ class SeleKT:
                 keep_only(parameter, mask, optimizer)
 
     def budget(self, parameters: Sequence[nn.Parameter]) -> int:
-        """How many of their entries stay: alpha as it is written, so that 0.29 of 100 is 29."""
+        """Return the number of entries to keep. Alpha is taken as a decimal, so that 0.29 of 100 is 29."""
         return int(Fraction(repr(self.density)) * sum(parameter.numel() for parameter in parameters))
 
     def state(self) -> dict[str, Any]:
-        """Nothing: the deltas, the moments and the step say it all."""
+        """Return nothing: deltas, moments and step number are the whole state."""
         return {}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Nothing to take."""
+        """Do nothing: there is no state."""

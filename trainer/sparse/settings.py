@@ -1,4 +1,4 @@
-"""What a pipeline file says about sparse training. Imports no torch: the plan reads it."""
+"""Settings of sparse training in a pipeline file. Imports no torch, since plans need these settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SparseSettings(Frozen):
     """Which part of the weights' changes is kept, over ``adapter: {kind: delta}``."""
 
     kind: Literal["selekt", "half"] = "selekt"
-    """`selekt` keeps the largest changes (arXiv 2503.03656); `half` trains half of each block's matrices,
+    """`selekt` keeps the largest changes (arXiv 2503.03656); `half` trains half of each block's matrices, and
     another half in the next training (arXiv 2404.18466)."""
     density: float = Field(default=0.05, gt=0, le=1)
     """Share of all entries that keep their change, with `selekt`."""
@@ -26,7 +26,7 @@ class SparseSettings(Frozen):
     """Whether `selekt` takes the largest changes of all layers together (`global`) or of each (`tensor`)."""
 
     def projection(self, seed: int) -> Projection:
-        """The policy itself. ``seed``: of what it draws."""
+        """Make the policy. ``seed``: seed of its random choices."""
         from .half import Half
         from .selekt import SeleKT
 

@@ -77,7 +77,10 @@ def test_an_export_of_no_rows_keeps_its_columns(exports: Path, step: str) -> Non
     assert (len(saved), saved.column_names) == (0, table.column_names)
     assert (exports / f"{step}-jsonl" / "data.jsonl").read_bytes() == b""
     turns = pq.read_table(exports / f"{step}-turns" / "data.parquet")
-    assert (turns.num_rows, turns.column_names) == (0, ["id", "messages", *(["score"] if step in SCORED else [])])
+    assert (turns.num_rows, turns.column_names) == (
+        0,
+        ["id", "messages", *(["score"] if step in SCORED else [])],
+    )
 
 
 def test_types_survive_where_there_are_no_rows(exports: Path) -> None:

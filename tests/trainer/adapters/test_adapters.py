@@ -1,4 +1,4 @@
-"""Every adapter and initialisation: as PEFT loads it, at its start, trained, merged, and gone on from."""
+"""Every adapter and initialization: loading in PEFT, start, training, merging and continued training."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _load(
 
 
 def _train(model: Decoder) -> None:
-    """Move every trained value, as training would."""
+    """Change every trained value, as training would."""
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -91,7 +91,7 @@ def test_peft_over_the_original_base_gives_the_trained_logits(
 ) -> None:
     path, settings = make_model(), _settings(**method)
     model, plain = _load(path, settings), _logits(load_model(path, dtype=torch.float32))
-    # Whatever room was made in the base, training starts from the model as it was.
+    # Even if the initial factors were subtracted from the base, training starts from the original model.
     torch.testing.assert_close(_logits(model), plain, atol=2e-3, rtol=1e-3)
     _train(model)
     trained = _logits(model)
@@ -182,7 +182,7 @@ def test_pissa_takes_the_leading_singular_part(make_model) -> None:
         torch.testing.assert_close(
             torch.linalg.svdvals(adapter.scale * adapter.b @ adapter.a)[:4], values[:4], rtol=1e-4, atol=1e-5
         )
-    # The randomized decomposition finds nearly as much.
+    # The randomized decomposition is nearly as good.
     quick = _load(path, _settings(init="pissa"))
     for (name, linear), (_, best) in zip(quick.linears(), exact.linears()):
         assert linear.weight().norm() <= 1.02 * best.weight().norm(), name
@@ -220,7 +220,7 @@ def test_eva_finds_the_directions_of_the_data_and_spends_the_ranks_where_they_ex
             continue
         assert len(linear.adapter.a) <= 8
         best = torch.linalg.svd(torch.cat(seen[name]), full_matrices=False).Vh[: len(linear.adapter.a)]
-        # The space of the directions, against that of all the data at once.
+        # Compare the subspace with that of all data at once.
         caught = (linear.adapter.a @ best.T).square().sum(1)
         assert caught[0] > 0.95, name
         assert torch.equal(linear.adapter.b, torch.zeros_like(linear.adapter.b))
@@ -238,7 +238,7 @@ def test_eva_without_redistribution_gives_every_layer_its_rank(make_model) -> No
     assert sum(ranks[1].values()) == sum(ranks[0].values())
     assert len(set(ranks[1].values())) > 1
     assert max(ranks[1].values()) <= 8
-    # A layer that keeps its rank has the same directions either way; one that gets more has them first.
+    # Layers with the same rank have the same directions. In layers with more ranks, these come first.
     for (name, one), (_, other) in zip(even.linears(), spread.linears()):
         shared = min(ranks[0][name], ranks[1][name])
         if shared:

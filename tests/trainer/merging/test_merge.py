@@ -1,4 +1,4 @@
-"""Merging: transformers loads the result, the methods do what they say, a damaged result is refused."""
+"""Merging: transformers loads the result, methods follow their definitions, damaged results are refused."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _half(path: Path, out: Path) -> Path:
-    """The same model in bf16."""
+    """Write the same model in bf16."""
     shutil.copytree(path, out)
     tensors = {name: tensor.bfloat16() for name, tensor in load_file(path / "model.safetensors").items()}
     save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
@@ -111,7 +111,7 @@ def test_sums_are_in_float32_and_rounded_once(make_model, tmp_path: Path) -> Non
             exact = linear.weight().double() + linear.adapter.scale * b @ a
             stored = merged[f"model.{name}.weight"]
             assert stored.dtype == torch.bfloat16
-            # Nearest, but for ties that float32's own rounding breaks.
+            # Rounded to nearest, except for ties that the rounding of float32 resolves.
             assert (stored == exact.bfloat16()).float().mean() > 0.999
 
 
@@ -171,11 +171,11 @@ def test_model_stock_goes_as_far_as_the_changes_agree() -> None:
         given = [(place, torch.tensor(change)) for place, change in enumerate(changes)]
         return METHODS["model-stock"]("w", given, Mix((1.0,) * len(changes), 1.0, 0)).tolist()
 
-    assert merged([2.0, 0.0], [4.0, 0.0]) == [3.0, 0.0]  # of one mind: their mean
-    assert merged([2.0, 0.0], [0.0, 2.0]) == [0.0, 0.0]  # they share nothing: the base
+    assert merged([2.0, 0.0], [4.0, 0.0]) == [3.0, 0.0]  # same direction: their mean
+    assert merged([2.0, 0.0], [0.0, 2.0]) == [0.0, 0.0]  # orthogonal: the base
     # 60 degrees apart: t = 2 * 0.5 / 1.5.
     assert merged([1.0, 0.0], [0.5, 3**0.5 / 2]) == pytest.approx([0.5, 3**0.5 / 6])
-    # Three, each two at right angles: the base again; and where only one source changes a tensor, its share.
+    # Three orthogonal changes give the base again. If only one source changes a tensor, it is a soup.
     assert merged([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]) == [0.0, 0.0, 0.0]
     alone = METHODS["model-stock"]("w", [(1, torch.tensor([3.0]))], Mix((1.0, 1.0, 1.0), 1.0, 0))
     assert alone.tolist() == [1.0]
@@ -207,7 +207,7 @@ def test_a_damaged_result_is_refused_and_leaves_nothing(
     path = make_model()
     _adapter(path, tmp_path / "a")
     put, finish = TensorWriter.put, TensorWriter.finish
-    if damage == "bits":  # the disk returns another byte than was written
+    if damage == "bits":  # the disk returns a different byte
 
         def broken(self: TensorWriter) -> None:
             finish(self)
@@ -218,7 +218,7 @@ def test_a_damaged_result_is_refused_and_leaves_nothing(
                 file.write(bytes([last[0] ^ 1]))
 
         monkeypatch.setattr(TensorWriter, "finish", broken)
-    else:  # a weight is written that is not the merged one
+    else:  # the written weight differs from the merged one
 
         def wrong(self: TensorWriter, name: str, tensor: Tensor) -> None:
             put(
@@ -227,7 +227,10 @@ def test_a_damaged_result_is_refused_and_leaves_nothing(
 
         monkeypatch.setattr(TensorWriter, "put", wrong)
     with pytest.raises(
-        ModelError, match="read back is not what was written" if damage == "bits" else "other logits"
+        ModelError,
+        match="read back is not what was written"
+        if damage == "bits"
+        else "the logits of the merged model differ",
     ):
         merge(path, [tmp_path / "a"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -238,9 +241,9 @@ def test_what_does_not_fit_is_refused(make_model, tmp_path: Path) -> None:
     path = make_model()
     other = make_model(name="other", hidden_size=32, num_hidden_layers=3)
     _adapter(other, tmp_path / "wide")
-    with pytest.raises(ModelError, match=r"changes tensors that .* does not have|does not fit"):
+    with pytest.raises(ModelError, match=r"changes tensors that .* lacks|does not fit"):
         merge(path, [tmp_path / "wide"], tmp_path / "out")
-    with pytest.raises(ModelError, match="is no fine-tuning of"):
+    with pytest.raises(ModelError, match="not fine-tuned from"):
         merge(path, [other], tmp_path / "out")
     with pytest.raises(ModelError, match="nothing to merge: give an adapter"):
         merge(path, [tmp_path], tmp_path / "out")

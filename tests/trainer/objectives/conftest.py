@@ -1,4 +1,4 @@
-"""A tiny model in float64 whose losses are also written plainly, over full logits, a sequence at a time."""
+"""A tiny model in float64, and plain computations of losses over full logits, one sequence at a time."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from gristmill.trainer.objectives.objective import Moment, Objective
 from gristmill.trainer.packing import pack
 from gristmill.trainer.packs import Pack
 
-#: Loss, gradients by parameter, and each row's loss by its id.
+#: Loss, gradients by parameter, and the loss of each row by its id.
 Found = tuple[float, list[Tensor], dict[str, float]]
 
 
 def adapted(path: Path) -> Decoder:
-    """In float64, with adapters that have moved away from where they start."""
+    """Load the model in float64, with adapters that are not at their initial values."""
     model = load_model(path, dtype=torch.float64)
     generator = torch.Generator().manual_seed(7)
     for _, linear in model.linears():
@@ -36,7 +36,7 @@ def adapted(path: Path) -> Decoder:
 
 @dataclass
 class Lab:
-    """What the tests of an objective share."""
+    """Common fixtures of the tests of objectives."""
 
     path: Path
     model: Decoder
@@ -46,7 +46,7 @@ class Lab:
         return [objective.encode(row, self.encoder) for row in rows]
 
     def logits(self, tokens: Tokens) -> Tensor:
-        """Of the sequence alone, (tokens, V): the predictions of its trained tokens."""
+        """Return the logits (tokens, V) that predict the trained tokens of a single sequence."""
         logits = self.model.logits(torch.tensor(tokens.ids), [len(tokens.ids)])
         return logits[[place - 1 for place, on in enumerate(tokens.trained) if on]]
 
@@ -54,7 +54,7 @@ class Lab:
         return torch.tensor([token for token, on in zip(tokens.ids, tokens.trained) if on])
 
     def log_p(self, tokens: Tokens) -> Tensor:
-        """The log-probability of each trained token."""
+        """Return the log-probability of each trained token."""
         return self.logits(tokens).log_softmax(1).gather(1, self.aims(tokens)[:, None])[:, 0]
 
     def gradients(self, loss: Tensor) -> list[Tensor]:
@@ -67,7 +67,7 @@ class Lab:
         capacity: int | None = None,
         progress: float = 0.0,
     ) -> Found:
-        """As the loop does: packs of at most ``capacity`` tokens, None for one pack."""
+        """Compute as the training loop does, in packs of at most ``capacity`` tokens (None for one pack)."""
         lengths = [example.tokens for example in examples]
         packs = pack(lengths, max(lengths) if capacity == 0 else capacity or sum(lengths))
         moment = Moment(sum(objective.count(example) for example in examples), progress)
@@ -91,7 +91,7 @@ class Lab:
         tolerance: float = 1e-9,
         **options: Any,
     ) -> Found:
-        """Loss, gradients and row losses are those of ``losses``, one a row, each counting as ``counts`` say."""
+        """Check loss, gradients and row losses against ``losses``, one per row, weighted by ``counts``."""
         loss = sum(count * each for count, each in zip(counts, losses)) / sum(counts)
         assert isinstance(loss, Tensor)
         wanted = self.gradients(loss)
@@ -105,7 +105,7 @@ class Lab:
         return total, gradients, rows
 
     def same(self, one: Found, other: Found, tolerance: float = 1e-9) -> None:
-        """Both runs gave the same losses and gradients."""
+        """Check that both runs gave the same losses and gradients."""
         assert one[0] == pytest.approx(other[0], rel=tolerance)
         assert one[2] == pytest.approx(other[2], rel=tolerance)
         for found, expected in zip(one[1], other[1]):
@@ -120,7 +120,7 @@ def lab(make_model: Callable[..., Path]) -> Lab:
 
 @pytest.fixture
 def texts() -> list[dict[str, Any]]:
-    """Rows with a response, of many lengths, some with weights of their own."""
+    """Rows with responses of various lengths, some with weights."""
     rows: list[dict[str, Any]] = [
         {"_id": f"row-{n}", "prompt": "ab c" * (n % 4 + 1), "response": "one two three"[: 2 + n]}
         for n in range(7)

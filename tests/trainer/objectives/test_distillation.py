@@ -1,4 +1,4 @@
-"""Distillation: the divergences of torch, over one tokenizer, with a teacher that is only read."""
+"""Distillation: torch's divergences, the same tokenizer, and a frozen teacher."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ CASES: list[dict[str, Any]] = [
 
 
 def _kl(student: Tensor, teacher: Tensor, direction: str, temperature: float = 1.0) -> Tensor:
-    """Torch's own, a token: ``kl_div(log a, log b)`` is KL(b || a)."""
+    """Compute torch's divergence per token: ``kl_div(log a, log b)`` is KL(b || a)."""
     log_p, log_q = (student / temperature).log_softmax(1), (teacher / temperature).log_softmax(1)
     below, above = (log_p, log_q) if direction == "forward" else (log_q, log_p)
     return temperature**2 * kl_div(below, above, reduction="none", log_target=True).sum(1)
 
 
 def _grouped(student: Tensor, teacher: Tensor, k: int, temperature: float) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of the teacher's k likeliest tokens, and of all others together, as logits of k + 1 classes."""
+    """Return log-probabilities of the teacher's k most likely tokens and of all others, as k + 1 classes."""
     likely = teacher.topk(k, dim=1).indices
     found = []
     for logits in (student, teacher):

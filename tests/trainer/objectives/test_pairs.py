@@ -1,4 +1,4 @@
-"""DPO, ORPO and SimPO: the papers' formulas, the reference, and rows that are no pairs."""
+"""DPO, ORPO and SimPO: the papers' formulas, the reference, and rows that are not pairs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STEPS: list[tuple[type[Training], dict[str, Any]]] = [
 def _dpo(
     chosen: Tensor, rejected: Tensor, before: tuple[float, float], beta: float, label_smoothing: float = 0.0
 ):
-    """Rafailov et al., equation 7; the smoothed form is that of their code's note and of Mitchell's cDPO."""
+    """Rafailov et al., equation 7; with smoothing as in their code and in Mitchell's cDPO."""
     margin = beta * ((chosen.sum() - before[0]) - (rejected.sum() - before[1]))
     loss = -(1 - label_smoothing) * margin.sigmoid().log() - label_smoothing * (-margin).sigmoid().log()
     return loss, margin
@@ -98,7 +98,7 @@ def _figures(lab, objective, examples) -> dict[str, float]:
 def test_packs_and_accumulation_change_nothing(
     lab, context, kind: type[Training], options: dict[str, Any], data: st.DataObject
 ) -> None:
-    """The model is only read, so all examples may share it."""
+    """The model is not changed, so all examples may share it."""
     text = st.text("abc xyz", min_size=1, max_size=15).filter(str.strip)
     drawn = data.draw(
         st.lists(st.tuples(text, text, text).filter(lambda row: row[1] != row[2]), min_size=1, max_size=4)
@@ -132,7 +132,7 @@ def test_a_model_that_asks_learns_from_pairs_of_questions(lab, context, kind: ty
 
 
 def test_dpos_reference_is_the_model_before_training_and_the_margin_starts_at_0(lab, pairs, context) -> None:
-    """With fresh adapters that is the base without them; dropout has no part in it."""
+    """With new adapters, the reference is the base without them, and without dropout."""
     objective = DirectPreferenceOptimization(model="base").objective(context)
     encoded = lab.encode(objective, pairs)
     weights = ModelWeights("base", lab.path, "digest", None)

@@ -1,4 +1,4 @@
-"""Supervised and critique fine-tuning: the cross-entropy as the formula has it, whatever the packs."""
+"""Supervised and critique fine-tuning: the cross-entropy by its formula, for any packs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_without_weights_a_step_is_the_mean_over_its_tokens_not_over_its_rows(la
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_packs_and_accumulation_change_nothing(texts, lab, context, data: st.DataObject) -> None:
-    """The model is only read, so all examples may share it."""
+    """The model is not changed, so all examples may share it."""
     weight = st.none() | st.floats(0.1, 10)
     drawn = data.draw(st.lists(st.tuples(texts, texts, weight), min_size=1, max_size=6))
     rows = [
@@ -114,5 +114,5 @@ def test_any_loss_of_logits_is_fused_as_the_cross_entropy_is(chunk: int) -> None
     slopes = [torch.autograd.grad(total, hidden)[0] for total in ((ours * weights).sum(), theirs)]
     torch.testing.assert_close(*slopes)
     assert torch.autograd.gradcheck(lambda x: linear_token_loss(x, head, loss, chunk), hidden)
-    with pytest.raises(ValueError, match="for a frozen head"):
+    with pytest.raises(ValueError, match="needs a frozen head"):
         linear_token_loss(hidden, head.requires_grad_(), loss)

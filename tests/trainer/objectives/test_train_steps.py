@@ -1,4 +1,4 @@
-"""Every objective is a ``train:`` step of a pipeline file: it plans, and it trains a tiny model."""
+"""Every objective as a ``train:`` step of a pipeline file: planning, and training of a tiny model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gristmill.trainer.training import Training
 
 TEXT = {"prompt": "ab", "response": "cd"}
 PAIR = {"prompt": "ab", "chosen": "cd", "rejected": "xyz"}
-#: The objective of a step, what it needs beside a model, and a row for it.
+#: The objective of a step, its parameters besides a model, and a row for it.
 STEPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "sft": ({}, TEXT),
     "cft": ({}, {"question": "1+1?", "response": "3", "critique": "no, 2"}),

@@ -1,4 +1,4 @@
-"""The weak-to-strong confidence loss against its definition (Burns et al., arXiv 2312.09390, section 4.3)."""
+"""The weak-to-strong confidence loss and its definition (Burns et al., arXiv 2312.09390, section 4.3)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gristmill.trainer.sft import SupervisedFineTuning
 def test_loss_and_gradient_are_the_mixture_of_both_cross_entropies(
     lab, texts, context, progress: float, share: float
 ) -> None:
-    """(1 - a) CE(f, weak labels) + a CE(f, the model's own hardened labels), a rising over the first fifth."""
+    """(1 - a) CE(f, weak labels) + a CE(f, the model's most likely tokens), a rising over the first fifth."""
     step = WeakToStrong(model="base", confidence=0.6, ramp=0.2)
     assert step.share(progress) == pytest.approx(share)
     objective = step.objective(context)
@@ -35,7 +35,7 @@ def test_loss_and_gradient_are_the_mixture_of_both_cross_entropies(
     if share == 0:
         lab.same(found, plain)
     else:
-        assert found[0] < plain[0]  # its own label is the likeliest, so it costs less
+        assert found[0] < plain[0]  # its own label is the most likely, so its loss is lower
     lab.same(lab.run(objective, examples, capacity=0, progress=progress), found)
 
 

@@ -1,4 +1,4 @@
-"""AdamW as torch's, Lion as its formula, 8-bit AdamW near AdamW at a quarter of its state."""
+"""AdamW equals torch's, Lion its formula, and 8-bit AdamW is close to AdamW with a quarter of its state."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def parameters(
 
 
 def gradients(step: int, shapes: list[tuple[int, ...]] = SHAPES) -> list[Tensor]:
-    """Noise around a direction that stays, whose size differs from weight to weight."""
+    """Return noise around a constant direction whose size varies between weights."""
     found = []
     for number, shape in enumerate(shapes):
         fixed = torch.Generator().manual_seed(number)
@@ -54,7 +54,10 @@ def test_the_table_holds_what_a_file_can_name() -> None:
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 def test_adamw_is_torchs_over_many_steps(weight_decay: float) -> None:
-    """float32, within 1e-6 of each weight's size after 200 steps at changing rates; LoRA+'s group goes faster."""
+    """In float32, within 1e-6 of each weight's size after 200 steps at changing rates.
+
+    LoRA+'s group has a higher rate.
+    """
     ours, theirs = parameters(), parameters()
     groups = [{"params": ours[:2], "rate": 1.0}, {"params": ours[2:], "rate": 4.0}]
     optimizer = OPTIMIZERS["adamw"](groups, betas=(0.9, 0.99), weight_decay=weight_decay)
@@ -75,7 +78,7 @@ def test_adamw_is_torchs_over_many_steps(weight_decay: float) -> None:
 
 
 def test_lion_is_its_formula() -> None:
-    """In float64 the sign of a sum that is no tie is sure; 60 steps."""
+    """60 steps in float64, where the sign of a sum is exact unless it is a tie."""
     ours = parameters(torch.float64)
     plain = [parameter.detach().clone() for parameter in ours]
     moments = [torch.zeros_like(value) for value in plain]
@@ -94,8 +97,11 @@ def test_lion_is_its_formula() -> None:
 
 
 def test_8_bit_adamw_stays_near_adamw() -> None:
-    """What it moved by, over 100 steps: within 10 % of what AdamW did (norm of the difference over the norm), and no weight
-    by more than 3 of AdamW's steps; though gradients of a block differ by a factor of a thousand."""
+    """The total update over 100 steps is within 10 % of AdamW's (relative norm of the difference).
+
+    No weight differs by more than 3 of AdamW's steps, even though the gradients of a block differ by a factor
+    of a thousand.
+    """
     ours, whole, start = parameters(), parameters(), parameters()
     run(make("adamw8bit", ours), range(100), 1e-3)
     run(make("adamw", whole), range(100), 1e-3)
@@ -127,7 +133,7 @@ def test_a_state_that_was_saved_goes_on_to_the_same_bits(
     run(first, range(stop))
     file = tmp_path_factory.mktemp("state") / "state.pt"
     torch.save(first.state(), file)
-    second = make(name, part, seed=6)  # another seed than it is about to be given
+    second = make(name, part, seed=6)  # a different seed, which loading replaces
     second.load(torch.load(file, weights_only=True))
     for one, other in zip(first.states.values(), second.states.values()):
         assert {name: value.dtype for name, value in one.items()} == {
@@ -156,7 +162,7 @@ def test_a_dropped_entry_keeps_no_momentum_and_the_others_keep_theirs(name: str)
     for was, now in zip(before, _moments(optimizer, owned[3])):
         assert was.abs().max() > 0
         assert (now[~kept] == 0).all()
-        # In 8 bits a block's scale may have been that of a dropped entry: its codes are then finer, not coarser.
+        # In 8 bits, a dropped entry may have set the scale of its block: its codes are then finer.
         torch.testing.assert_close(now[kept], was[kept], rtol=0.02, atol=0.01 * was.abs().max().item())
     for parameter in owned[:3]:
         assert all(torch.equal(a, b) for a, b in zip(_moments(optimizer, parameter), others[id(parameter)]))
@@ -176,7 +182,7 @@ def _moments(optimizer: Optimizer, parameter: nn.Parameter) -> list[Tensor]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_bf16_weights_move_on_average_as_float32_weights_do_and_lose_no_small_update(name: str) -> None:
-    """Weights of 1, whose bfloat16 spacing downwards is 2**-8: each of 20 steps of about 1e-4 would be lost to rounding."""
+    """Weights of 1 have a bfloat16 spacing of 2**-8 below: rounding would lose each of 20 steps of 1e-4."""
     count, steps, rate = 40_000, 20, 1e-4
     narrow, wide = (nn.Parameter(torch.ones(count, dtype=dtype)) for dtype in (torch.bfloat16, torch.float32))
     for parameter in (narrow, wide):
@@ -187,7 +193,7 @@ def test_bf16_weights_move_on_average_as_float32_weights_do_and_lose_no_small_up
     moved = (1 - wide.detach()).double()
     assert moved.mean() == pytest.approx(steps * rate, rel=0.02)
     assert (moved / steps < 2**-9).all()
-    # Each weight is up or down a whole spacing; their mean must be within four of its standard errors.
+    # Each weight moves by whole spacings. Their mean must be within four standard errors.
     error = (2**-8 * moved.mean().item() / count) ** 0.5
     assert (1 - narrow.detach().double()).mean().item() == pytest.approx(moved.mean().item(), abs=4 * error)
     assert set(narrow.detach().unique().tolist()) >= {1.0, 1 - 2**-8}

@@ -1,4 +1,4 @@
-"""SeleKT and half fine-tuning: exactly what is kept, resuming, and the delta on disk."""
+"""SeleKT and half fine-tuning: the entries that are kept, resumption, and the delta on disk."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_projection_keeps_exactly_the_largest_and_twice_is_once(
 
 
 def test_the_budget_is_the_share_as_it_is_written() -> None:
-    """0.29 of 100 is 29, though 0.29 * 100 is less in binary."""
+    """0.29 of 100 is 29, although 0.29 * 100 is less in binary."""
     assert int(0.29 * 100) == 28
     assert SeleKT(0.29, 1, "global").budget([nn.Parameter(torch.zeros(100))]) == 29
 
@@ -98,7 +98,7 @@ def test_ties_go_to_the_earlier_entry_across_layers() -> None:
 
 
 def test_the_scope_decides_where_the_budget_goes() -> None:
-    """A layer whose changes are 1000 times larger takes the whole global budget; by tensor each has its own."""
+    """A layer with 1000 times larger changes takes the whole global budget; by tensor, each has its own."""
     for scope, kept in (("global", [0, 60]), ("tensor", [30, 30])):
         parameters = _parameters([40, 40], spread=1000.0)
         SeleKT(0.25, 1, scope).project(list(parameters.values()), _stepped(parameters))  # type: ignore[arg-type]
@@ -174,7 +174,7 @@ def _steps(model: Decoder, projection: Projection, count: int) -> Optimizer:
 def test_a_step_leaves_exactly_alpha_n_entries_changed_over_either_base(
     quantize: str, scope: str, make_model, rows, stopping, tmp_path: Path
 ) -> None:
-    """Through ``train: sft``: counted in what was exported, by layer too; loaded again it is the trained model."""
+    """Count changed entries in the export of ``train: sft``, also by layer, and load it again."""
     path = make_model()
     step = SupervisedFineTuning.model_validate(
         {
@@ -200,7 +200,7 @@ def test_a_step_leaves_exactly_alpha_n_entries_changed_over_either_base(
     )  # fmt: skip
     for name, value in deltas(again).items():
         assert torch.equal(value, delta.dense(f"model.{name}.weight"))
-    # Training goes on from it, against the original base: the budget is not one more each time.
+    # Training continues from it, relative to the original base: the budget does not grow each time.
     second = step.fit(pa.Table.from_pylist(rows), stopping(tmp_path / "again", path, trained.adapter))
     assert second.metrics["loss_first"] < trained.metrics["loss_first"]
     assert second.metrics["changed_weights"] == trained.metrics["changed_weights"]
@@ -254,7 +254,7 @@ def test_half_of_each_blocks_matrices_is_trained_and_another_seed_draws_another_
     for seed in (1, 2):
         model = _model(path, sparse=SparseSettings(kind="half"), seed=seed)
         names = list(deltas(model))
-        assert len(names) == 14  # of 4 blocks of 7
+        assert len(names) == 14  # of 4 blocks with 7 matrices each
         for block in range(4):
             attention = [name for name in names if name.startswith(f"layers.{block}.self_attn")]
             mlp = [name for name in names if name.startswith(f"layers.{block}.mlp")]
@@ -274,7 +274,7 @@ def test_half_of_each_blocks_matrices_is_trained_and_another_seed_draws_another_
 def test_what_half_of_a_second_training_freezes_keeps_what_the_first_one_learned(
     make_model, tmp_path: Path
 ) -> None:
-    """Another seed draws another half: those of the first half that are frozen now stay, and are saved again."""
+    """Another seed draws another half. Deltas of the first half that are now frozen are kept and saved."""
     path = make_model(num_hidden_layers=4)
     half = SparseSettings(kind="half")
     first = _model(path, sparse=half, seed=1)
