@@ -118,12 +118,12 @@ def test_what_cannot_be_looked_at_is_told_with_column_and_type(name: str) -> Non
 @pytest.mark.parametrize(
     ("expression", "told"),
     [
-        ("INTERVAL 1 DAY", "an interval, which no file holds"),
-        ("[INTERVAL 1 DAY]", "an interval, which no file holds"),
-        ("union_value(a := n)", "a union, which no file holds"),
-        ("{'a': union_value(b := n)}", "a union, which no file holds"),
-        ("n::BIGNUM", "which no file holds: cast it"),
-        ("MAP {'a': INTERVAL 1 DAY}", "an interval, which no file holds"),
+        ("INTERVAL 1 DAY", "an interval, which cannot be stored"),
+        ("[INTERVAL 1 DAY]", "an interval, which cannot be stored"),
+        ("union_value(a := n)", "a union, which cannot be stored"),
+        ("{'a': union_value(b := n)}", "a union, which cannot be stored"),
+        ("n::BIGNUM", "which cannot be stored: cast it"),
+        ("MAP {'a': INTERVAL 1 DAY}", "an interval, which cannot be stored"),
     ],
 )
 def test_a_value_that_no_file_holds_is_told(expression: str, told: str) -> None:
