@@ -55,5 +55,5 @@ def test_what_cannot_be_computed_is_told(expression: str, told: str) -> None:
 
 
 def test_the_engines_own_columns_are_refused() -> None:
-    with pytest.raises(ValidationError, match="engine's"):
+    with pytest.raises(ValidationError, match="reserved for the runner"):
         Compute(columns={"_id": "1"})

@@ -121,7 +121,7 @@ def test_rows_are_exact_over_several_batches(context: object) -> None:
 def test_kinds_that_cannot_fill_the_rows_are_refused(context: object) -> None:
     with pytest.raises(DataError, match=r"only 0 different eval prompts .* lower_case"):
         read(context, rows=5, split="eval", kinds=["lower_case"])
-    with pytest.raises(DataError, match="fewer constraints a prompt"):
+    with pytest.raises(DataError, match="fewer constraints per prompt"):
         read(context, rows=5, kinds=["lower_case", "upper_case"], min_constraints=2)
 
 
