@@ -83,7 +83,7 @@ def test_the_engines_own_columns_are_neither_read_nor_made(context: Any) -> None
     (made,) = outcomes(Render(columns={"a": "{{ _id }}"}), context, [{"x": 1}])
     assert isinstance(made, Failed)
     for name in ("_id", ""):
-        with pytest.raises(ValidationError, match="engine's"):
+        with pytest.raises(ValidationError, match="reserved for the runner"):
             Render(columns={name: "x"})
 
 

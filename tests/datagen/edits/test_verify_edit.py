@@ -73,9 +73,9 @@ def test_an_improvement_passes_twice_and_does_less() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "tests", "verdict", "reason"),
     [
-        (RIGHT, RIGHT.replace("# which is more", "# the larger"), TESTS, "no_op", "nothing but"),
-        (RIGHT, RIGHT.replace("a > b", "(a  >  b)"), TESTS, "no_op", "nothing but"),
-        ("no ( python", "no ( python ", TESTS, "no_op", "nothing but"),
+        (RIGHT, RIGHT.replace("# which is more", "# the larger"), TESTS, "no_op", "only spaces and comments"),
+        (RIGHT, RIGHT.replace("a > b", "(a  >  b)"), TESTS, "no_op", "only spaces and comments"),
+        ("no ( python", "no ( python ", TESTS, "no_op", "only spaces and comments"),
         (BROKEN, "def larger(*xs):\n  return max(xs)\n", TESTS, "rewrite", "touches 100%"),
         (BROKEN, RIGHT.replace("return b", "return a"), TESTS, "failed", "after: line 1"),
         (BROKEN, RIGHT.replace("return b", "return b +"), TESTS, "error", "after: the program raised SyntaxError"),

@@ -226,7 +226,7 @@ def test_the_load_follows_what_the_server_bears(listen: Listen) -> None:
 @pytest.mark.parametrize("body", [b"<html>gateway</html>", b"{}", b'{"choices": []}'])
 def test_an_answer_that_is_none_is_a_clear_error(listen: Listen, body: bytes) -> None:
     server = listen(lambda n, _: (200, {}, body))
-    with pytest.raises(EngineError, match="an answer that is no completion") as caught:
+    with pytest.raises(EngineError, match="an answer that is not a completion") as caught:
         call(connect(server), ask("x"))
     assert not caught.value.retryable
 

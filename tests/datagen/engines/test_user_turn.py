@@ -100,11 +100,11 @@ def test_engines_say_whether_they_can() -> None:
         assert "user_turn" in capabilities_of(kind)
     server = {"url": "http://localhost:1/v1", "model": "m", "flavor": "vllm"}
     assert "user_turn" not in capabilities_of("openai", server)
-    with pytest.raises(ModelError, match="no words for user_turn"):
+    with pytest.raises(ModelError, match="does not support user_turn"):
         capabilities_of("openai", server | {"supports": ["user_turn"]})
     with pytest.raises(EngineError, match="'r0' needs user_turn"):
         check([opened()], capabilities_of("openai", server), "openai")
-    with pytest.raises(EngineError, match="only a conversation"):
+    with pytest.raises(EngineError, match="requires a conversation"):
         check([Request("p", 1, Sampling(), prompt="x", opening="user")], capabilities_of("vllm"), "vllm")
 
 
