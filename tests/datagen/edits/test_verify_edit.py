@@ -121,7 +121,7 @@ def test_prelude_and_other_columns_and_rows_without_them() -> None:
     good, bad = judged(operator, row, {**row, "head": None})
     assert good["passed"]
     assert isinstance(bad, Failed)
-    assert bad.error == "column 'head' holds NoneType, and text is needed"
+    assert bad.error == "column 'head' holds NoneType; text is required"
 
 
 def test_a_preludes_own_function_does_not_stand_in_for_one_that_is_gone() -> None:

@@ -17,7 +17,7 @@ def test_each_block_has_its_column() -> None:
 @pytest.mark.parametrize(
     ("parser", "text", "told"),
     [
-        ({}, "```\nx\n```", "1 code blocks, and 2 were asked for"),
+        ({}, "```\nx\n```", "1 code blocks, expected 2"),
         ({}, f"{TWO}```\ny\n```", "3 code blocks, and 2"),
         ({"language": "python"}, TWO, "1 python code blocks, and 2"),
         ({}, f"{TWO}```\ny", "not closed"),

@@ -108,10 +108,10 @@ def test_what_a_row_is_told() -> None:
     assert wrong.row == {"passed": False, "found": "1200", "reason": "found 1200, expected 12"}
     assert none.row == {"passed": False, "found": None, "reason": "no number is marked as the answer"}
     assert [outcome.error for outcome in (null, unlike, missing, nothing)] == [
-        "column 'text' holds NoneType, and text is needed",
-        "column 'gold' holds bool, and a number is needed",
-        "column 'gold' is missing, and a number is needed",
-        "column 'gold' holds text without a number, and a number is needed",
+        "column 'text' holds NoneType; text is required",
+        "column 'gold' holds bool; a number is required",
+        "column 'gold' is missing; a number is required",
+        "column 'gold' holds text without a number; a number is required",
     ]
     table = pa.Table.from_pylist([wrong.row, none.row], schema=pa.schema(operator.types()))
     assert operator.summary(table) == {"passed": 0, "another number": 1, "no number": 1}

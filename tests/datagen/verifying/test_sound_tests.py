@@ -74,7 +74,7 @@ def test_tests_that_others_need_are_not_half_believed() -> None:
         min_tests=1,
     )
     assert row["passed"] is False
-    assert "what is left does not pass" in row["reason"]
+    assert "the remaining tests do not pass" in row["reason"]
 
 
 def test_rows_without_text_fail_and_nothing_goes_by_a_wrong_name() -> None:

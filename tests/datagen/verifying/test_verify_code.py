@@ -271,8 +271,8 @@ def test_rows_without_code_fail_alone() -> None:
         {"solution": GOOD, "tests": TESTS},
     )
     assert [type(outcome) for outcome in outcomes] == [Failed, Failed, Kept]
-    assert outcomes[0].error == "column 'solution' holds NoneType, and text is needed"
-    assert outcomes[1].error == "column 'tests' is missing, and text is needed"
+    assert outcomes[0].error == "column 'solution' holds NoneType; text is required"
+    assert outcomes[1].error == "column 'tests' is missing; text is required"
 
 
 @settings(max_examples=25)
