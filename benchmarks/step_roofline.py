@@ -1,4 +1,4 @@
-"""What a step of LoRA training must at least move and compute, operation by operation: by ``cost`` in each kernel's file."""
+"""Roofline of a LoRA training step: minimum bytes and FLOP per operation, by ``cost`` of each kernel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gristmill.trainer.model import ModelConfig
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """An operation, what one run of it costs, and how often a step runs it."""
+    """An operation, the cost of one run, and the number of runs per step."""
 
     name: str
     cost: Cost
@@ -72,5 +72,5 @@ def step_work(
 
 
 def seconds(work: Iterable[Work], bytes_per_second: float, flop_per_second: float) -> float:
-    """The least time for all of it, one operation after the other, each at its own roof."""
+    """Return the minimum time of all operations in sequence, each at its own roof."""
     return sum(each.times * each.cost.seconds(bytes_per_second, flop_per_second) for each in work)
