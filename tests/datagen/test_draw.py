@@ -1,4 +1,4 @@
-"""Drawn columns: the right shares, the same draws however the work is split, and never the row itself."""
+"""Drawn columns: correct shares, the same draws for every partition, and never the row itself."""
 
 from __future__ import annotations
 

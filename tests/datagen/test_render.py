@@ -1,4 +1,4 @@
-"""Columns from templates: what they hold, which rows fail, and mistakes before a row is there."""
+"""Columns from templates: their values, failing rows, and errors that are found without rows."""
 
 from __future__ import annotations
 

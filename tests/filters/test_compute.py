@@ -1,4 +1,4 @@
-"""New columns from expressions: every type, any partition the same, other rows out of reach."""
+"""New columns from expressions: every type, independent of the partition and of other rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Expressions that would take all time or all memory end in one clear error, and cost other rows nothing."""
+"""Expressions that exceed time or memory end with one clear error and do not affect other rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns of every Arrow type under ``keep`` and ``compute``: looked at, or one error that names column and type."""
+"""Columns of every Arrow type in ``keep`` and ``compute``: read, or refused with column and type."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def extension(kind: Any, values: list[Any]) -> pa.Array:
     return pa.ExtensionArray.from_storage(kind, pa.array(values, kind.storage_type))
 
 
-#: name -> three values, the second null, and a condition that is true of the first alone.
+#: name -> three values, the second null, and a condition that is true only for the first.
 COLUMNS: dict[str, tuple[pa.Array, str]] = {
     "float16": (pa.array([1.0, None, float("nan")], pa.float16()), "x < 2"),
     "float16 list": (pa.array([[1.0], None, [2.0]], pa.list_(pa.float16())), "x[1] < 2"),

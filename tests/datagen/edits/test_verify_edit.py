@@ -1,4 +1,4 @@
-"""Edits judged by running both sides: each verdict from real runs, and columns that a generator's check can add."""
+"""Edits judged by running both sides: each verdict from real runs, and columns that a check can add."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_prelude_and_other_columns_and_rows_without_them() -> None:
 
 
 def test_a_preludes_own_function_does_not_stand_in_for_one_that_is_gone() -> None:
-    """The tests would pass on the module's own, and a program without it would look cheap."""
+    """The tests would pass on the module's function, and a program without it would seem cheap."""
     gone = {**edit("class Larger:\n    pass\n", RIGHT), "module": RIGHT}
     helped = {**edit("def helper():\n    pass\n\n\n" + BROKEN, RIGHT), "module": RIGHT}
     lost, kept = judged(VerifyEdit(sandbox=BOX, prelude="module", max_changed=1), gone, helped)

@@ -1,4 +1,4 @@
-"""The opened user's turn is exactly what the model's template writes before a user's text."""
+"""The opened user turn equals what the chat template writes before the user's text."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_real_template_is_cut_where_the_users_text_begins(
     prefix = text_of(smollm, opened(*turns))
     assert whole == f"{prefix}{question}<|im_end|>\n<|im_start|>assistant\n"
     assert prefix.endswith("<|im_start|>user\n")
-    # The template's own system prompt is there exactly where no other is given.
+    # The template's default system prompt appears only if no other is given.
     assert ("named SmolLM" in prefix) == (not turns)
 
 

@@ -1,4 +1,4 @@
-"""The sandbox: what a template may do, what it may not, and that rows are only ever data."""
+"""The template sandbox: permitted and refused operations, and rows that are only data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Final answers: found where solutions put them, compared exactly, at a cost that grows with the text only."""
+"""Final answers: found in solutions, compared exactly, in time linear in the text."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_a_million_characters_cost_what_their_length_does(
         long = unit * (characters // len(unit))
         return cpu_seconds(lambda: final_number(long))
 
-    # Ten times the text takes ten times as long; what is quadratic would take a hundred times.
+    # Ten times the text takes ten times as long; quadratic time would be a hundred times.
     assert seconds(1_000_000) < 0.05 + 30 * max(seconds(100_000), 0.002)
 
 
