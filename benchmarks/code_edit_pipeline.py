@@ -3,10 +3,11 @@
     python benchmarks/code_edit_pipeline.py [--quick] [--functions FILE] [--seeds N] [--max-source N]
         [--slots N] [--seconds S] [--repeats N]
 
-Ours: the steps of recipes/code_edit.yaml that involve a model, including execution in the sandbox. The other side: a
-random sample of the same requests of each step, sent in sequence to the same engine with the same settings, without
-parsing or execution. Its time is scaled to all requests of each step. The two alternate; engine start is not counted.
-``--quick``: five steps on the synthetic engine, in seconds; this tests the benchmark and measures no model.
+Ours: the steps of recipes/code_edit.yaml that involve a model, including execution in the sandbox. The other
+side: a random sample of the same requests of each step, sent in sequence to the same engine with the same
+settings, without parsing or execution. Its time is scaled to all requests of each step. The two alternate;
+engine start is not counted. ``--quick``: five steps on the synthetic engine, in seconds; this tests the
+benchmark and measures no model.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """One side of the code-edit benchmark, in a separate process: ours|one CONFIG.
 
-CONFIG is a JSON file: {"file", "model", "requests", "seconds", "seed"}. ``ours`` runs the pipeline in ``file``
-and writes the requests of each step to ``requests``. ``one`` sends these one at a time to an engine with the same
-settings, with alternating steps and requests drawn at random, for at most ``seconds``. Prints one JSON object.
+CONFIG is a JSON file: {"file", "model", "requests", "seconds", "seed"}. ``ours`` runs the pipeline in
+``file`` and writes the requests of each step to ``requests``. ``one`` sends these one at a time to an engine
+with the same settings, with alternating steps and requests drawn at random, for at most ``seconds``. Prints
+one JSON object.
 """
 
 from __future__ import annotations

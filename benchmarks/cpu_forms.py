@@ -2,9 +2,9 @@
 
     python benchmarks/cpu_forms.py [--quick]
 
-Forward and backward pass of a SmolLM2-135M MLP with LoRA, of RMSNorm and of SwiGLU, 1024 tokens: our plain forms in
-bf16 and float32, and the PyTorch formula under torch.compile (compilation time not counted). Medians of alternating
-runs.
+Forward and backward pass of a SmolLM2-135M MLP with LoRA, of RMSNorm and of SwiGLU, 1024 tokens: our plain
+forms in bf16 and float32, and the PyTorch formula under torch.compile (compilation time not counted). Medians
+of alternating runs.
 """
 
 from __future__ import annotations

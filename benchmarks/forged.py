@@ -2,12 +2,12 @@
 
     python -P benchmarks/forged.py [--quick] [--functions FILE] [--humaneval FILE]
 
-Each forgery of ``forged_cases`` is verified as in a pipeline. In a control run without the protecting layer, the
-same trick must succeed: in the program's process (``shared_process``), in ``naive_harness.py``, or in pytest for
-tests that use it. A forgery whose control does not succeed is broken and proves nothing. The correct programs are
-HumanEval's canonical solutions with their tests, and functions whose doctests pass in the naive harness: those of
-FILE (rows with ``source`` and ``module_source``) and of some modules of the standard library. ``--quick``: every
-eighth case and 60 correct programs.
+Each forgery of ``forged_cases`` is verified as in a pipeline. In a control run without the protecting layer,
+the same trick must succeed: in the program's process (``shared_process``), in ``naive_harness.py``, or in
+pytest for tests that use it. A forgery whose control does not succeed is broken and proves nothing. The
+correct programs are HumanEval's canonical solutions with their tests, and functions whose doctests pass in
+the naive harness: those of FILE (rows with ``source`` and ``module_source``) and of some modules of the
+standard library. ``--quick``: every eighth case and 60 correct programs.
 
 It also reports runs per second, compared with tests and program in one process.
 

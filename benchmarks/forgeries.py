@@ -2,12 +2,13 @@
 
 Each file is a family, named on its first line. A case begins with ``=== name [flags]`` and has the sections
 ``--- program`` (a wrong program), ``--- tests`` (or ``--- reference``) and ``--- right`` (a correct program).
-Missing sections have the defaults below. A line ``@name`` stands for the text below ``=== @name`` in the same file.
+Missing sections have the defaults below. A line ``@name`` stands for the text below ``=== @name`` in the same
+file.
 
-Flags: ``doctests``, ``reference`` or ``cost`` replace the tests. ``vacuous``: the suite tests nothing, so no program
-may pass. ``weak``: the suite runs assertions, and only mutants show that they are vacuous. ``operators``: the tests
-construct and compare the program's own objects, so it may pass if the row names the program's operators that
-affected the verdict.
+Flags: ``doctests``, ``reference`` or ``cost`` replace the tests. ``vacuous``: the suite tests nothing, so no
+program may pass. ``weak``: the suite runs assertions, and only mutants show that they are vacuous.
+``operators``: the tests construct and compare the program's own objects, so it may pass if the row names the
+program's operators that affected the verdict.
 """
 
 from __future__ import annotations

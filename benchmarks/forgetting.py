@@ -2,10 +2,11 @@
 
     python benchmarks/forgetting.py [--quick]
 
-SmolLM2-135M-Instruct learns to write the bodies of functions of Python's standard library from their signatures and
-docstrings, one pass over the same rows in the same order for each method. Measured in float32, before and after: the
-mean token loss (nats) on functions that it was not trained on, and on English prose (the descriptions of scikit-learn's data
-sets), which shows forgetting. Training and measuring run in separate processes; peak memory is that of training.
+SmolLM2-135M-Instruct learns to write the bodies of functions of Python's standard library from their
+signatures and docstrings, one pass over the same rows in the same order for each method. Measured in float32,
+before and after: the mean token loss (nats) on functions that it was not trained on, and on English prose
+(the descriptions of scikit-learn's data sets), which shows forgetting. Training and measuring run in separate
+processes; peak memory is that of training.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A warm process that forks a run for each line of JSON that it reads.
 
-Starting a run then takes milliseconds, so that hundreds can be killed; see ``killing.Forks``. It answers each line
-with the process id of the run, and with the exit code when the run has ended.
+Starting a run then takes milliseconds, so that hundreds can be killed; see ``killing.Forks``. It answers each
+line with the process id of the run, and with the exit code when the run has ended.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
     python benchmarks/kernels_gpu.py [--quick]
 
-The roof of a kernel is the minimum time for its bytes and FLOP (``cost`` in its file), by the copy bandwidth and
-matmul rate measured first, and by the datasheet if the device is known. Peers, if installed: Liger, bitsandbytes,
-torch.compile of the plain form. Medians over about 100 ms of runs each, with the L2 cache cleared between runs. The
-shapes are those of an 8B Llama. Without a CUDA GPU nothing is measured; the exit status is 2.
+The roof of a kernel is the minimum time for its bytes and FLOP (``cost`` in its file), by the copy bandwidth
+and matmul rate measured first, and by the datasheet if the device is known. Peers, if installed: Liger,
+bitsandbytes, torch.compile of the plain form. Medians over about 100 ms of runs each, with the L2 cache
+cleared between runs. The shapes are those of an 8B Llama. Without a CUDA GPU nothing is measured; the exit
+status is 2.
 """
 
 from __future__ import annotations

@@ -2,14 +2,15 @@
 
     python -P benchmarks/kill_campaign.py [--kills 200] [--quick] [--engine synthetic|vllm] [--seed 1]
 
-A pipeline with generation, verification in the sandbox, deduplication and exports runs repeatedly. At random times
-one of its processes gets SIGKILL: the run itself (which is then restarted), its engine, or a launcher, zygote,
-supervisor or worker of its sandbox. When the run has finished, failed rows that can be retried are retried without
-disturbance (`--retry-failed`). All parts and exports must then equal those of an undisturbed run byte for byte. The
-output lists how many processes of each kind were killed. The exit code is 1 if anything differs.
+A pipeline with generation, verification in the sandbox, deduplication and exports runs repeatedly. At random
+times one of its processes gets SIGKILL: the run itself (which is then restarted), its engine, or a launcher,
+zygote, supervisor or worker of its sandbox. When the run has finished, failed rows that can be retried are
+retried without disturbance (`--retry-failed`). All parts and exports must then equal those of an undisturbed
+run byte for byte. The output lists how many processes of each kind were killed. The exit code is 1 if
+anything differs.
 
-By default the engine generates text without a model, in a separate process. `--engine vllm` uses the real engine with
-the embedded model.
+By default the engine generates text without a model, in a separate process. `--engine vllm` uses the real
+engine with the embedded model.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
     python -P benchmarks/mutated_files.py [--files 5000] [--quick] [--seed N] [--workers N] [--keep FOLDER]
 
-Small files of every format that a source reads (Parquet, Arrow files and streams, folders of Dataset.save_to_disk,
-JSON Lines plain and packed), with columns of every Arrow type, are damaged: flipped bits, truncation, spliced blocks,
-wrong lengths. Each goes through ``gristmill plan`` and ``run`` (read, commit, export) in a fork of one warm process, and is
+Small files of every format that a source reads (Parquet, Arrow files and streams, folders of
+Dataset.save_to_disk, JSON Lines plain and packed), with columns of every Arrow type, are damaged: flipped
+bits, truncation, spliced blocks, wrong lengths. Each goes through ``gristmill plan`` and ``run`` (read,
+commit, export) in a fork of one warm process, and is
 
 - read: exit code 0 (damage without a checksum cannot be distinguished from data);
 - refused: exit code 1, and one error line that names the file;

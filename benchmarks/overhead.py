@@ -2,10 +2,10 @@
 
     python benchmarks/overhead.py [--quick] [generation|rows]
 
-(a) The same prompts, seeds and sampling, 128 concurrent sequences, alternating in one session. The start of the
-engine is not counted on either side. The figure is generated tokens per second.
-(b) Read Parquet, four steps that pass each Arrow batch on, write Parquet: Gristmill (with ids, ledgers and a
-resumable part per step), Ray Data and datasets.map, each in a fresh process, after a warm-up on 1,000 rows.
+(a) The same prompts, seeds and sampling, 128 concurrent sequences, alternating in one session. The start of
+the engine is not counted on either side. The figure is generated tokens per second. (b) Read Parquet, four
+steps that pass each Arrow batch on, write Parquet: Gristmill (with ids, ledgers and a resumable part per
+step), Ray Data and datasets.map, each in a fresh process, after a warm-up on 1,000 rows.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One case of the generation benchmark, in a separate process: ours|raw PROMPTS.
 
-Prints {"tokens", "seconds"}: completion tokens and the wall time of their generation, without the start of the
-engine. Both sides send the same prompts with the same seeds, and must generate 64 tokens per prompt.
+Prints {"tokens", "seconds"}: completion tokens and the wall time of their generation, without the start of
+the engine. Both sides send the same prompts with the same seeds, and must generate 64 tokens per prompt.
 """
 
 from __future__ import annotations

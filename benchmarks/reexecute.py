@@ -5,13 +5,14 @@
 DATA: a Parquet file, or a folder of them. It shares no code with the pipeline except the sandbox. Checks per
 row:
 
-- flip: ``tests`` fail on ``before`` and pass on ``after`` (each after ``prelude`` and a blank line, if
-  the row has one); for ``kind`` "improvement" instead: they pass on both, and ``after`` executes fewer lines (cost);
+- flip: ``tests`` fail on ``before`` and pass on ``after`` (each after ``prelude`` and a blank line, if the
+  row has one); for ``kind`` "improvement" instead: they pass on both, and ``after`` executes fewer lines
+  (cost);
 - diff: ``diff`` leads from ``before`` to exactly ``after``, by the strict applier below and, if
   installed, by the system's ``patch`` without fuzz;
 - score: each of ``mutant_diffs`` applied to ``after`` gives a program that the tests notice as recorded in
-  ``mutant_caught``, within ``mutant_cpu_seconds`` of processor time, and ``mutation_score`` is the share that they
-  notice. A score without its mutants counts as wrong; a row without a score is not counted.
+  ``mutant_caught``, within ``mutant_cpu_seconds`` of processor time, and ``mutation_score`` is the share that
+  they notice. A score without its mutants counts as wrong; a row without a score is not counted.
 
 The exit code is 1 if one of these is below 100 %, and 2 if there is nothing to check. Equal runs are made
 once.

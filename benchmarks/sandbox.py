@@ -2,10 +2,10 @@
 
     python -P benchmarks/sandbox.py [--quick]
 
-Each side runs the same programs and assertions, with one concurrent run per core. Peers: a bare Python process
-(without isolation), and a Python process per bubblewrap call if `bwrap` is on PATH. The sides alternate, and medians
-over rounds are reported; latency is measured on sequential single runs. `load_before` in the results is the load of
-the machine: on a busy machine only the ratios are meaningful.
+Each side runs the same programs and assertions, with one concurrent run per core. Peers: a bare Python
+process (without isolation), and a Python process per bubblewrap call if `bwrap` is on PATH. The sides
+alternate, and medians over rounds are reported; latency is measured on sequential single runs. `load_before`
+in the results is the load of the machine: on a busy machine only the ratios are meaningful.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ def step_work(
 ) -> list[Work]:
     """Forward and backward pass of one pack of sequences of these ``lengths`` with LoRA on all linear layers.
 
-    ``trained``: positions that the head sees. ``held``: the format of the base, None for a dense one; its weights are
-    decoded in every pass that multiplies by them. ``recompute``: blocks run forward twice.
+    ``trained``: positions that the head sees. ``held``: the format of the base, None for a dense one; its
+    weights are decoded in every pass that multiplies by them. ``recompute``: blocks run forward twice.
     """
     tokens, size, key_size = sum(lengths), config.head_size, config.key_heads * config.head_size
     hidden, inner, queries = config.hidden, config.intermediate, config.heads * config.head_size

@@ -4,8 +4,8 @@ A small run of two rounds (prompts, answers of a word model, a verifier, scores,
 three kinds of export, a student that is trained and promoted) is copied for each case, one file of the copy
 is damaged, and then
 
-- ``check``, ``plan --against``, ``report``, ``why`` and ``explain`` each succeed or end with one clear sentence,
-  and ``check`` names the damage;
+- ``check``, ``plan --against``, ``report``, ``why`` and ``explain`` each succeed or end with one clear
+  sentence, and ``check`` names the damage;
 - ``run`` (on another copy) restores every row, export and adapter. If a file cannot be read, it ends with one
   clear sentence, and succeeds once that is fixed.
 

@@ -3,11 +3,10 @@
     make benchmarks/.peers/.installed && .venv/bin/python benchmarks/train_cpu.py [--quick]
 
 SmolLM2-135M-Instruct, LoRA r=16 on all linear layers, 4 rows of at most 512 tokens per step, in bf16 and on
-an NF4 base (for
-the peer through bitsandbytes). Runs alternate, each in a fresh process. A process's first two steps are not
-timed.
-tokens/s: all tokens of the rows, without padding; trained tokens/s: those with a label. Peak memory is that of the
-whole process, including imports. The rows are functions of the standard library: docstring -> source.
+an NF4 base (for the peer through bitsandbytes). Runs alternate, each in a fresh process. A process's first
+two steps are not timed. tokens/s: all tokens of the rows, without padding; trained tokens/s: those with a
+label. Peak memory is that of the whole process, including imports. The rows are functions of the standard
+library: docstring -> source.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
     python benchmarks/train_gpu.py [--quick]
 
-Models of the shapes of Llama 3's 1B and 8B with random weights, written to a temporary directory tensor by tensor; 8,192 tokens per
-step, in sequences of 2,048 or 8,192. Cases alternate, each in a fresh process (``train_gpu_cases.py``); the median of
-three counts. Ours also reports its fraction of the step's roofline (by bandwidth and matmul rate measured first) and
-the prediction of the memory plan. Without a CUDA GPU nothing is measured; the exit status is 2.
+Models of the shapes of Llama 3's 1B and 8B with random weights, written to a temporary directory tensor by
+tensor; 8,192 tokens per step, in sequences of 2,048 or 8,192. Cases alternate, each in a fresh process
+(``train_gpu_cases.py``); the median of three counts. Ours also reports its fraction of the step's roofline
+(by bandwidth and matmul rate measured first) and the prediction of the memory plan. Without a CUDA GPU
+nothing is measured; the exit status is 2.
 """
 
 from __future__ import annotations

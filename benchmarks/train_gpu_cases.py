@@ -2,10 +2,10 @@
 
     python benchmarks/train_gpu_cases.py WHO MODEL --length 2048 --sequences 4 --steps 8
 
-QLoRA of rank 16 on all linear layers over an NF4 base with double quantization, bf16, blocks recomputed in the backward pass,
-AdamW, training on every token; all sides get the same tokens. The last line is JSON: tokens/s (the median step,
-without the first two), the peak GPU bytes of the steps, and the losses; ours also has the memory plan and the step's
-roofline.
+QLoRA of rank 16 on all linear layers over an NF4 base with double quantization, bf16, blocks recomputed in
+the backward pass, AdamW, training on every token; all sides get the same tokens. The last line is JSON:
+tokens/s (the median step, without the first two), the peak GPU bytes of the steps, and the losses; ours also
+has the memory plan and the step's roofline.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ class Check(Frozen):
     model_config = ConfigDict(extra="allow")
 
     verify: str
-    """Name of a `verify` operator that judges single rows. Its parameters are written next to this key. It reads
-    the columns of the row, replaced by those of the answer where both have them."""
+    """Name of a `verify` operator that judges single rows. Its parameters are written next to this key. It
+    reads the columns of the row, replaced by those of the answer where both have them."""
     _operator: Map = PrivateAttr()
 
     def model_post_init(self, _: Any) -> None:

@@ -51,8 +51,8 @@ class Complete(Template):
     """Text to continue: a packaged prompt's name, the path of a `.jinja` file, or the text itself. The row's
     columns are its variables. Required with `opening: text`; not taken with `opening: user`."""
     opening: Literal["text", "user"] = "text"
-    """`text` continues the text that `template` renders from the row; set `stop` with it. `user` lets the model
-    continue its own chat template where the user's text begins."""
+    """`text` continues the text that `template` renders from the row; set `stop` with it. `user` lets the
+    model continue its own chat template where the user's text begins."""
 
     def model_post_init(self, context: Any) -> None:
         super().model_post_init(context)

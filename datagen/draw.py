@@ -106,15 +106,15 @@ class Draw(Map):
     value_field: ClassVar[str | None] = "draw"
 
     draw: dict[str, Weights]
-    """Columns to add, each drawn from a list (with equal weights) or from a mapping of items to weights. Values
-    are text; numbers in a list become text."""
+    """Columns to add, each drawn from a list (with equal weights) or from a mapping of items to weights.
+    Values are text; numbers in a list become text."""
     distinct: dict[str, Several] = Field(default_factory=dict)
     """Columns that hold several different items each, as a list of texts: `{NAME: {of: [...], count: 2}}`."""
     times: PositiveInt = 1
     """Copies to make of each row, each with its own draws."""
     pool: StepRef | None = None
-    """Step whose kept rows are the pool of examples. They are drawn without replacement, and a row is never its
-    own example. By default none are drawn."""
+    """Step whose kept rows are the pool of examples. They are drawn without replacement, and a row is never
+    its own example. By default none are drawn."""
     pool_rows: PositiveInt = 3
     """Rows to draw from the pool for each copy."""
     pool_columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt",)

@@ -43,8 +43,8 @@ class Execute(ByRunning):
     program: str
     """Column with the program."""
     session: str | None = None
-    """Column with code of the row that ran earlier. It runs first, and its output is not shown. A program that
-    passes is appended to it. It may be missing or null. By default each program runs alone."""
+    """Column with code of the row that ran earlier. It runs first, and its output is not shown. A program
+    that passes is appended to it. It may be missing or null. By default each program runs alone."""
     longest: PositiveInt = 2000
     """Characters of output to keep."""
 

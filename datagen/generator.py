@@ -28,8 +28,9 @@ _PROMPT_TOKENS = 128
 class Generator(Decoding, Map):
     """A map that asks a model about each row, once or several times, and makes new rows from its answers.
 
-    With ``check``, each new row is judged before the next sample is requested. It gets the verifier's columns,
-    ``trials`` int32 (number of samples of its parent) and ``pass_rate`` float64 (share of them that passed).
+    With ``check``, each new row is judged before the next sample is requested. It gets the verifier's
+    columns, ``trials`` int32 (number of samples of its parent) and ``pass_rate`` float64 (share of them that
+    passed).
     """
 
     makes: ClassVar[bool] = True
@@ -47,8 +48,8 @@ class Generator(Decoding, Map):
     """Verifier that judges each row made from an answer, as `{verify: NAME, ...}`. By default answers are not
     judged here."""
     keep: Literal["all", "passed", "first"] = "all"
-    """Which of the new rows to keep: `all`; those that `passed` the check, at most as many as `trials` wants; or
-    the `first` that passed. The last two require `check`."""
+    """Which of the new rows to keep: `all`; those that `passed` the check, at most as many as `trials` wants;
+    or the `first` that passed. The last two require `check`."""
 
     def model_post_init(self, context: object) -> None:
         super().model_post_init(context)

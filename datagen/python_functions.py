@@ -85,9 +85,9 @@ class PythonFunctions(Source):
     private: bool = False
     """Also take functions whose names start with an underscore."""
     prelude: bool = False
-    """Add the column `prelude`: code that imports the names of the function's module and attaches a method to its
-    class, so that the function runs wherever the package is installed. Pass its name to `generate: bugs` and
-    the verifiers."""
+    """Add the column `prelude`: code that imports the names of the function's module and attaches a method to
+    its class, so that the function runs wherever the package is installed. Pass its name to `generate: bugs`
+    and the verifiers."""
 
     def content(self) -> Mapping[str, str]:
         hasher = blake2b(digest_size=16)

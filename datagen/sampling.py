@@ -15,8 +15,9 @@ class Decoding(Frozen):
     """Decoding parameters of every step that asks a model."""
 
     temperature: float = Field(default=1.0, ge=0)
-    """Randomness of sampling: the logits are divided by it. 0 always takes the likeliest token; 1, the default, samples from the model's own distribution. Lower values
-    favor correct answers, higher values favor variety."""
+    """Randomness of sampling: the logits are divided by it. 0 always takes the likeliest token; 1, the
+    default, samples from the model's own distribution. Lower values favor correct answers, higher values
+    favor variety."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     """Sample only from the likeliest tokens that together have this share of the probability. The default, 1,
     takes all tokens."""
@@ -26,8 +27,8 @@ class Decoding(Frozen):
     """Leave out tokens whose probability is below this share of the likeliest token's. The default, 0, leaves
     out none. 0.05 to 0.1 keeps text coherent at a high temperature."""
     repetition_penalty: float = Field(default=1.0, gt=0)
-    """Penalty that divides the scores of tokens that have already occurred. The default, 1, has no effect; 1.05
-    to 1.2 prevents repetition loops."""
+    """Penalty that divides the scores of tokens that have already occurred. The default, 1, has no effect;
+    1.05 to 1.2 prevents repetition loops."""
     max_tokens: PositiveInt = 256
     """Maximum length of an answer, in tokens. Longer answers are truncated."""
     stop: tuple[str, ...] = ()

@@ -108,9 +108,9 @@ class UntilPassed(Policy):
 class ByDifficulty(Policy):
     """Collect passing answers in proportion to difficulty.
 
-    This is DART's Prop2Diff (Tong et al., arXiv 2407.13690). A few pilot answers measure the share that fails.
-    A row whose pilot answers all fail gets ``passes`` passing answers. Other rows get ``passes`` times the
-    failing share, and at least one.
+    This is DART's Prop2Diff (Tong et al., arXiv 2407.13690). A few pilot answers measure the share that
+    fails. A row whose pilot answers all fail gets ``passes`` passing answers. Other rows get ``passes`` times
+    the failing share, and at least one.
     """
 
     kind: Literal["by_difficulty"] = "by_difficulty"
@@ -152,8 +152,8 @@ class UntilCertain(Policy):
     answer: str
     """Column of the parser whose values are counted."""
     certainty: float = Field(default=0.95, gt=0.5, lt=1)
-    """Probability that the most frequent value is more likely than the second. No more answers are requested once
-    it is reached."""
+    """Probability that the most frequent value is more likely than the second. No more answers are requested
+    once it is reached."""
     pilot: PositiveInt = 3
     """Minimum number of answers per row."""
     at_most: PositiveInt = 16

@@ -31,8 +31,8 @@ class RougeDedup(Whole):
     """
 
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.7
-    """Smallest ROUGE-L (F-measure of the longest common subsequence of words) that makes a row a duplicate, up to
-    1."""
+    """Smallest ROUGE-L (F-measure of the longest common subsequence of words) that makes a row a duplicate,
+    up to 1."""
     columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt",)
     """Columns to compare, joined by line breaks."""
 

@@ -23,8 +23,8 @@ BATCH = 32
 def load_embedder(weights: ModelWeights, *, batch: int = BATCH, device: str | None = None) -> Embedder:
     """Load the embedding model in the directory ``weights.path``.
 
-    ``device``: "cpu" or "cuda"; None takes a GPU if there is one. Raises ModelError if the directory is not an
-    embedding model.
+    ``device``: "cpu" or "cuda"; None takes a GPU if there is one. Raises ModelError if the directory is not
+    an embedding model.
     """
     if not (weights.path / "modules.json").is_file():
         raise ModelError(

@@ -45,8 +45,8 @@ class Vote(Whole):
     answer: str = "found"
     """Column with the answer to count, such as the one that `verify: number` adds."""
     weight: str | None = None
-    """Column with the weight of a row's vote, a number of at least 0, such as an evaluator's score. By default
-    every vote counts the same."""
+    """Column with the weight of a row's vote, a number of at least 0, such as an evaluator's score. By
+    default every vote counts the same."""
     among: PositiveInt | None = None
     """Count only this many of the most frequent answers. By default all."""
     keep: Literal["one", "all"] = "one"

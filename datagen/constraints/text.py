@@ -14,7 +14,8 @@ def words(text: str) -> list[str]:
 
 
 def sentences(text: str) -> list[str]:
-    """Return the sentences: pieces with a word, ended by ``.``, ``!`` or ``?`` and a space, or by a line end."""
+    """Return the sentences: pieces with a word, ended by ``.``, ``!`` or ``?`` and a space, or by a line
+    end."""
     return [piece for piece in _SENTENCE_END.split(text) if words(piece)]
 
 

@@ -1,4 +1,5 @@
-"""``source: git_history``: edits from the commits of a git repository, with their messages as instructions."""
+"""``source: git_history``: edits from the commits of a git repository, with their messages as
+instructions."""
 
 from __future__ import annotations
 
@@ -62,8 +63,8 @@ class GitHistory(Source):
     max_changed: float = Field(0.5, gt=0, le=1)
     """Maximum share of the lines before that an edit may change."""
     most: PositiveInt = 3
-    """Maximum number of changed functions or files per commit. The message of a larger commit hardly describes
-    each of them."""
+    """Maximum number of changed functions or files per commit. The message of a larger commit hardly
+    describes each of them."""
     min_words: PositiveInt = 3
     """Minimum number of words in a commit message."""
     rows: PositiveInt | None = None

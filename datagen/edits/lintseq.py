@@ -1,4 +1,5 @@
-"""``generate: lintseq``: a program as a sequence of edits, whose every intermediate state is free of errors."""
+"""``generate: lintseq``: a program as a sequence of edits, whose every intermediate state is free of
+errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""``pair: twins``: pairs each passing program with the most similar failing one, and marks the differences."""
+"""``pair: twins``: pairs each passing program with the most similar failing one, and marks the
+differences."""
 
 from __future__ import annotations
 

@@ -87,8 +87,8 @@ class VerifyEdit(ByRunning):
     mutants: NonNegativeInt = USUAL_MUTANTS
     """Number of mutants of the code after to run the tests on. 0 runs none and is faster."""
     min_mutation_score: float = Field(USUAL_SCORE, ge=0, le=1)
-    """Minimum share of the mutants that the tests must notice. Below it, four times as many mutants are run before
-    the verdict is `vacuous`."""
+    """Minimum share of the mutants that the tests must notice. Below it, four times as many mutants are run
+    before the verdict is `vacuous`."""
 
     def runs(self) -> int:
         return self.repeats * (2 + self.mutants)
@@ -210,7 +210,8 @@ def changes(diff: str) -> tuple[int, int]:
 
 
 def one_sided(before: str, after: str) -> frozenset[str]:
-    """Return the top-level functions and classes that only one program defines; none if one does not parse."""
+    """Return the top-level functions and classes that only one program defines; none if one does not
+    parse."""
     try:
         return _defined(before) ^ _defined(after)
     except SyntaxError:

@@ -16,7 +16,8 @@ def choose(
 ) -> int:
     """Return the next token.
 
-    ``logits``: float32 ``(vocabulary,)``, not modified. ``before``: tokens of the prompt and the answer so far.
+    ``logits``: float32 ``(vocabulary,)``, not modified. ``before``: tokens of the prompt and the answer so
+    far.
 
     The order is vLLM's: repetition penalty (Keskar et al., CTRL, 2019), temperature, min-p (Nguyen et
     al., 2024), top-k (Fan et al., 2018), top-p (Holtzman et al., 2020).

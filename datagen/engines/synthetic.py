@@ -52,8 +52,8 @@ class Options(EngineOptions):
     max_model_len: int = Field(default=8192, ge=2)
     """Maximum length of prompt and answer together, in words."""
     request_log: Path | None = None
-    """File to which the id of each request is appended, one per line, before it is answered. By default there is
-    none."""
+    """File to which the id of each request is appended, one per line, before it is answered. By default there
+    is none."""
 
 
 def capabilities(options: Options) -> frozenset[Capability]:

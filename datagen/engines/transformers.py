@@ -33,8 +33,8 @@ class Options(EngineOptions):
     batch_size: int = Field(default=16, ge=1)
     """Requests decoded together."""
     max_model_len: int | None = Field(default=None, ge=16)
-    """Maximum length of prompt and answer together, in tokens. By default 2048, or the model's own limit if that is
-    less."""
+    """Maximum length of prompt and answer together, in tokens. By default 2048, or the model's own limit if
+    that is less."""
     dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
     """Number format of the weights."""
     device: str | None = None

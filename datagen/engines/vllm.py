@@ -35,8 +35,8 @@ class Options(EngineOptions):
     """Options of the vLLM engine."""
 
     max_model_len: int | None = Field(default=None, ge=16)
-    """Maximum length of prompt and answer together, in tokens. By default 2048, or the model's own limit if that is
-    less."""
+    """Maximum length of prompt and answer together, in tokens. By default 2048, or the model's own limit if
+    that is less."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
     """Number format of the weights. `auto` takes the model's own."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)

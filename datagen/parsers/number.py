@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class NumberParser(Parser):
     """Extracts the whole text, and its final number into ``found``.
 
-    The number is found and written as in ``verify: number``. Equal values have the same text, so that rows can
-    vote by it.
+    The number is found and written as in ``verify: number``. Equal values have the same text, so that rows
+    can vote by it.
     """
 
     kind: Literal["number"] = "number"

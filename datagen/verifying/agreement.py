@@ -1,4 +1,5 @@
-"""``select: agreement``: chooses the candidate programs and tests of a problem that agree with most others."""
+"""``select: agreement``: chooses the candidate programs and tests of a problem that agree with most
+others."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ class SandboxSettings(Frozen):
     """Run the code with limits alone if this machine offers no isolation. By default the step then refuses to
     run."""
     shared_process: bool = False
-    """Run tests and program in one process. Some tests need this (to subclass the program's classes, for example),
-    but the program can then forge its verdict."""
+    """Run tests and program in one process. Some tests need this (to subclass the program's classes, for
+    example), but the program can then forge its verdict."""
     workers: int | None = Field(default=None, gt=0)
     """Number of concurrent runs. By default one per core."""
 

@@ -1,4 +1,5 @@
-"""Base of operators that judge rows by running code: the rows of a micro-batch run concurrently in a sandbox."""
+"""Base of operators that judge rows by running code: the rows of a micro-batch run concurrently in a
+sandbox."""
 
 from __future__ import annotations
 

@@ -63,8 +63,8 @@ async def alternating_seconds(
 class VerifyCost(ByRunning):
     """Checks whether a program executes fewer lines than another in the same tests.
 
-    Both programs must pass the tests. Executed lines are counted in the sandbox and are the same in every run.
-    A loop on one line counts once per iteration. Built-in functions, the standard library and installed
+    Both programs must pass the tests. Executed lines are counted in the sandbox and are the same in every
+    run. A loop on one line counts once per iteration. Built-in functions, the standard library and installed
     packages are not counted.
 
     Adds:

@@ -30,8 +30,9 @@ class VerifyVerdict(Map):
     """Compares a critic's verdict on an answer with a verifier's.
 
     This is the first of the two rewards of RefCritic (Tang et al., arXiv 2507.15024). "Not" before a word
-    negates it. A text states no verdict if it has no word for right or wrong, has words for both, or is longer
-    than 200 characters. A row fails if its truth is not a bool, or if the column of the verdict is missing.
+    negates it. A text states no verdict if it has no word for right or wrong, has words for both, or is
+    longer than 200 characters. A row fails if its truth is not a bool, or if the column of the verdict is
+    missing.
 
     Adds:
         verdict (bool): the verdict; null if the text states none.

@@ -38,8 +38,8 @@ class VerifyCode(ByRunning):
     """Number of mutants of a passing program to run its tests on. 0 runs none and takes a fifth of the
     time."""
     min_mutation_score: float = Field(USUAL_SCORE, ge=0, le=1)
-    """Minimum share of the mutants that the tests must notice. Below it the verdict is `vacuous`. The default is
-    low because tests may cover only a part of a program."""
+    """Minimum share of the mutants that the tests must notice. Below it the verdict is `vacuous`. The default
+    is low because tests may cover only a part of a program."""
     timed: bool = False
     """Add the column `seconds`."""
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def mean_logprob(table: pa.Table) -> Mapping[str, pa.Array]:
     """``mean_logprob``: the mean log-probability of the response's tokens, float64, nats per token.
 
-    From ``logprobs`` (list<float>, one per token). The exponential of its negative is the perplexity under the
-    sampling model. Null if there are no log-probabilities, if one of them is null, or if the mean is not
+    From ``logprobs`` (list<float>, one per token). The exponential of its negative is the perplexity under
+    the sampling model. Null if there are no log-probabilities, if one of them is null, or if the mean is not
     finite. Raises DataError if there is no ``logprobs`` column.
     """
     import numpy as np
