@@ -1,12 +1,13 @@
-"""NextCoder's steps through our engine, against the same prompts sent one at a time, as its public pipeline sends them.
+"""NextCoder's steps in our pipeline, against the same prompts sent one at a time, as in its public pipeline.
 
     python benchmarks/code_edit_pipeline.py [--quick] [--functions FILE] [--seeds N] [--max-source N]
         [--slots N] [--seconds S] [--repeats N]
 
-Ours: the steps of recipes/code_edit.yaml that a model takes part in, execution in the sandbox included. The other side: the very
-same requests, a random part of every step's, one after the other to the same engine with the same settings, and nothing
-else (no parsing, no execution); its time is scaled to all requests, step by step. The two alternate; engine start is not
-counted. ``--quick``: five steps on the synthetic engine, in seconds, which tries the benchmark and measures no model.
+Ours: the steps of recipes/code_edit.yaml that involve a model, including execution in the sandbox. The other
+side: a random sample of the same requests of each step, sent in sequence to the same engine with the same
+settings, without parsing or execution. Its time is scaled to all requests of each step. The two alternate;
+engine start is not counted. ``--quick``: five steps on the synthetic engine, in seconds; this tests the
+benchmark and measures no model.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ LAST = ("scored", "worse")
 
 
 def teacher_branch(functions: Path | None, seeds: int, max_source: int, slots: int) -> dict[str, Any]:
-    """The recipe without what needs no model: the last steps that ask the teacher, and all they are made from."""
+    """Return the recipe reduced to the last steps that ask the teacher, and their inputs."""
     document: dict[str, Any] = yaml.safe_load(RECIPE.read_text())
     steps, wanted, waiting = document["steps"], set[str](), list(LAST)
     while waiting:
@@ -45,7 +46,7 @@ def teacher_branch(functions: Path | None, seeds: int, max_source: int, slots: i
 
 
 def synthetic(seeds: int, slots: int) -> dict[str, Any]:
-    """Five steps that any text satisfies."""
+    """Return a pipeline of five steps that any text satisfies."""
     steps: dict[str, Any] = {"slots": {"source": "count", "rows": seeds}}
     before = "slots"
     for number in range(1, 6):
@@ -70,9 +71,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--functions", type=Path, help="JSONL of functions (columns source, module_source)")
     parser.add_argument("--seeds", type=int, default=192, help="functions that the teacher starts from")
-    parser.add_argument("--max-source", type=int, default=900, help="characters of a function at the most")
-    parser.add_argument("--slots", type=int, default=32, help="requests that the engine decodes together")
-    parser.add_argument("--seconds", type=float, default=240, help="time of the other side, each repeat")
+    parser.add_argument(
+        "--max-source", type=int, default=900, help="maximum length of a function, in characters"
+    )
+    parser.add_argument(
+        "--slots", type=int, default=32, help="number of requests that the engine decodes together"
+    )
+    parser.add_argument("--seconds", type=float, default=240, help="time limit of the other side per repeat")
     parser.add_argument("--repeats", type=int, default=1)
     args = parser.parse_args()
     seeds = 640 if args.quick else args.seeds
@@ -111,7 +116,7 @@ def main() -> None:
 
 
 def compare(runs: dict[str, list[dict[str, Any]]], seeds: int, slots: int) -> list[Figure]:
-    """Medians over the repeats."""
+    """Compute medians over the repeats."""
     ours = {
         key: median([each[key] / each["seconds"] for each in runs["ours"]]) for key in ("tokens", "requests")
     }
@@ -120,7 +125,7 @@ def compare(runs: dict[str, list[dict[str, Any]]], seeds: int, slots: int) -> li
     }
     rows = median([seeds / each["seconds"] for each in runs["ours"]])
     rows_one = median([seeds / each["whole_seconds"] for each in runs["one"]])
-    # The stage with the most requests is the one that has a steady state.
+    # Only the stage with the most requests reaches a steady state.
     largest = [max(each["engines"], key=lambda figures: figures["requests"]) for each in runs["ours"]]
     steady = median([each["busy"] if each["steady"] is None else each["steady"] for each in largest])
     peer = "the same requests one at a time"

@@ -1,8 +1,9 @@
-"""One side of the code-edit benchmark, in a process of its own: ours|one CONFIG.
+"""One side of the code-edit benchmark, in a separate process: ours|one CONFIG.
 
-CONFIG is a JSON file: {"file", "model", "requests", "seconds", "seed"}. ``ours`` runs the pipeline in ``file`` and leaves
-the requests that it sent, by the step that sent them, in ``requests``; ``one`` sends those one at a time to an engine with
-the same settings, steps in turn and requests drawn at random, for at most ``seconds``. Prints one JSON object.
+CONFIG is a JSON file: {"file", "model", "requests", "seconds", "seed"}. ``ours`` runs the pipeline in
+``file`` and writes the requests of each step to ``requests``. ``one`` sends these one at a time to an engine
+with the same settings, with alternating steps and requests drawn at random, for at most ``seconds``. Prints
+one JSON object.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def ours(config: dict[str, Any]) -> dict[str, Any]:
         return await generate(self, requests)
 
     class Clock:
-        """From when to when each step that asks the model was at work."""
+        """The active interval of each step that asks the model."""
 
         def __init__(self) -> None:
             self.spans: dict[str, list[float]] = {}
@@ -52,7 +53,7 @@ def ours(config: dict[str, Any]) -> dict[str, Any]:
                 self.engines += event.engines
 
         def seconds(self) -> float:
-            """The time in which at least one of them was; those of a chain run side by side."""
+            """The time in which at least one step was active; steps of a chain run concurrently."""
             total, until = 0.0, 0.0
             for start, end in sorted(self.spans.values()):
                 total += max(0.0, end - max(start, until))
@@ -76,7 +77,7 @@ def ours(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def shape(request: Request) -> tuple[float, ...]:
-    """Tells the steps' requests apart: by how they are decoded."""
+    """The key that distinguishes requests of different steps: their decoding parameters."""
     return (request.sampling.max_tokens, request.sampling.temperature)
 
 
@@ -97,7 +98,7 @@ def one(config: dict[str, Any]) -> dict[str, Any]:
         tokens = turn = 0
         await engine.generate([groups[0][-1]])  # warm
         end = time.monotonic() + config["seconds"]
-        # Every step's requests are sampled alike, and each step at least once.
+        # Requests of all steps are sampled at the same rate, and each step at least once.
         while time.monotonic() < end or turn < len(groups):
             left = [number for number, requests in enumerate(groups) if len(took[number]) < len(requests)]
             if not left:
@@ -114,7 +115,7 @@ def one(config: dict[str, Any]) -> dict[str, Any]:
     took, tokens = asyncio.run(send())
     spent = sum(sum(each) for each in took)
     sent = sum(len(each) for each in took)
-    # All requests would have taken: each step's mean time, as often as the step asked.
+    # Estimated time of all requests: the mean time of each step times its number of requests.
     whole = sum(len(requests) * sum(each) / len(each) for requests, each in zip(groups, took, strict=True))
     return {"seconds": spent, "requests": sent, "tokens": tokens, "whole_seconds": whole}
 

@@ -1,9 +1,10 @@
-"""What plain PyTorch, torch.compile and oneDNN's bf16 products make of a training step's operations on a CPU.
+"""Training operations on a CPU: plain PyTorch, torch.compile and oneDNN's bf16 matrix products.
 
     python benchmarks/cpu_forms.py [--quick]
 
-Forward and backward pass of a SmolLM2-135M MLP with LoRA, of RMSNorm and of SwiGLU, 1024 tokens: our plain forms in bf16 and
-in float32, and the formula written in PyTorch under torch.compile (its compilation not counted). Medians, alternating.
+Forward and backward pass of a SmolLM2-135M MLP with LoRA, of RMSNorm and of SwiGLU, 1024 tokens: our plain
+forms in bf16 and float32, and the PyTorch formula under torch.compile (compilation time not counted). Medians
+of alternating runs.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def both_ways(function: Callable[..., Tensor], inputs: list[Tensor]) -> Run:
 
 
 def cases(dtype: torch.dtype) -> dict[str, tuple[Run, Run]]:
-    """By name: ours, and the formula under torch.compile."""
+    """Return by name: ours, and the formula under torch.compile."""
     generator = torch.Generator().manual_seed(0)
 
     def leaf(*shape: int) -> Tensor:

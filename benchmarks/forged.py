@@ -1,17 +1,17 @@
-"""Wrong programs that try to pass, suites that test nothing, and right programs, none of which may fail.
+"""Wrong programs that try to pass, vacuous test suites, and correct programs, which must all pass.
 
     python -P benchmarks/forged.py [--quick] [--functions FILE] [--humaneval FILE]
 
-Each forgery of ``forged_cases`` is verified as a pipeline would, and again with the protecting layer off,
-where the same trick must succeed: in the program's process (``shared_process``), or in ``naive_harness.py``;
-tests that use pytest, in pytest itself. One that does not succeed there is broken and proves nothing. Right
-programs: HumanEval's canonical solutions with their tests, and the functions whose doctests pass by the naive
-harness, of FILE (rows with ``source`` and ``module_source``) and of some modules of the standard library.
-``--quick``: every eighth case and 60 right programs.
+Each forgery of ``forged_cases`` is verified as in a pipeline. In a control run without the protecting layer,
+the same trick must succeed: in the program's process (``shared_process``), in ``naive_harness.py``, or in
+pytest for tests that use it. A forgery whose control does not succeed is broken and proves nothing. The
+correct programs are HumanEval's canonical solutions with their tests, and functions whose doctests pass in
+the naive harness: those of FILE (rows with ``source`` and ``module_source``) and of some modules of the
+standard library. ``--quick``: every eighth case and 60 correct programs.
 
-It also says how many runs per second that takes, beside tests and program in one process.
+It also reports runs per second, compared with tests and program in one process.
 
-Exit code 1 where a forgery passes, a control does not succeed, or a right program fails.
+The exit code is 1 if a forgery passes, a control does not succeed, or a correct program fails.
 """
 
 from __future__ import annotations
@@ -49,8 +49,12 @@ QUICK = 8, 60
 
 @dataclass(frozen=True)
 class Tried:
-    """``verdict``: of the forgery, which rests on the program's ``operators``; ``control``: what it passes with the protecting layer off, "" for nothing;
-    ``right``: the verdict of a right program on the same tests."""
+    """The result of one case.
+
+    ``verdict``: of the forgery, which depends on the program's ``operators``. ``control``: what it passes
+    without the protecting layer, "" for nothing. ``right``: the verdict of a correct program on the same
+    tests.
+    """
 
     forgery: Forgery
     verdict: str
@@ -65,14 +69,14 @@ class Tried:
 
     @property
     def right_fails(self) -> bool:
-        """A suite that is vacuous passes no program; one that is weak may."""
+        """Whether a correct program fails; vacuous suites pass no program, weak ones may."""
         if self.forgery.weak:
             return False
         return self.right == "passed" if self.forgery.vacuous else self.right != "passed"
 
 
 def tried(cases: Sequence[Forgery]) -> list[Tried]:
-    """Every case with its control."""
+    """Run every case with its control."""
     with Verifier() as verifier:
         return asyncio.run(_all(cases, verifier))
 
@@ -93,7 +97,7 @@ async def _all(cases: Sequence[Forgery], verifier: Verifier) -> list[Tried]:
 
 @dataclass(frozen=True)
 class Right:
-    """A right program with what shows it."""
+    """A correct program with its tests."""
 
     name: str
     job: Job
@@ -106,7 +110,7 @@ def humaneval(file: Path) -> Iterator[Right]:
 
 
 def documented(file: Path) -> Iterator[Right]:
-    """Functions with doctests: those of the file, and those of the standard library."""
+    """Return functions with doctests, from the file and the standard library."""
     for number, row in enumerate(_rows(file)):
         yield Right(
             f"{file.name}:{number + 1} {row['name']}", RunDoctests(row["source"], row["module_source"])
@@ -125,7 +129,7 @@ def _rows(file: Path) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Checked:
-    """``passed``: right programs that pass; ``failed``: (name, verdict) of those that do not, and should."""
+    """``passed``: correct programs that pass; ``failed``: (name, verdict) of those that wrongly fail."""
 
     passed: int
     failed: list[tuple[str, str]]
@@ -137,7 +141,7 @@ class Checked:
 
 
 def checked(rights: Sequence[Right], believed: Callable[[Right], bool]) -> Checked:
-    """Run right programs. ``believed``: whether one that does not pass was right in the first place."""
+    """Run correct programs. ``believed``: whether a failing one was known to be correct."""
     workers = len(os.sched_getaffinity(0))
     with Sandbox(PATIENT, workers=workers, packages=True) as box:
         with ThreadPoolExecutor(workers) as threads:
@@ -150,7 +154,7 @@ def checked(rights: Sequence[Right], believed: Callable[[Right], bool]) -> Check
 
 
 def rate_in_one_process(rights: Sequence[Right]) -> float:
-    """Runs per second where tests and program share a process, as they did before."""
+    """Measure runs per second with tests and program in one process."""
     workers = len(os.sched_getaffinity(0))
     with (
         Sandbox(PATIENT, workers=workers, packages=True, shared_process=True) as box,

@@ -1,14 +1,14 @@
-"""Reads the forgeries of ``forged_cases``, and tries them and their controls.
+"""Reads the forgeries of ``forged_cases``, and runs them and their controls.
 
-A file is a family; its first line says which. A case begins with ``=== name [flags]`` and has the sections
-``--- program`` (wrong, whatever it claims), ``--- tests`` (or ``--- reference``) and ``--- right`` (a program
-that is right); what is left out is as below. A line ``@name`` stands for the text below ``=== @name`` in the
-same file.
+Each file is a family, named on its first line. A case begins with ``=== name [flags]`` and has the sections
+``--- program`` (a wrong program), ``--- tests`` (or ``--- reference``) and ``--- right`` (a correct program).
+Missing sections have the defaults below. A line ``@name`` stands for the text below ``=== @name`` in the same
+file.
 
-Flags: ``doctests``, ``reference`` or ``cost`` decide in place of tests. ``vacuous``: the suite tests nothing,
-so that no program may pass. ``weak``: it runs and asserts, and only mutants show that it tells nothing.
-``operators``: the tests construct the program's own objects and compare them, so it may pass, as long as the row says
-on which of the program's operators that rests.
+Flags: ``doctests``, ``reference`` or ``cost`` replace the tests. ``vacuous``: the suite tests nothing, so no
+program may pass. ``weak``: the suite runs assertions, and only mutants show that they are vacuous.
+``operators``: the tests construct and compare the program's own objects, so it may pass if the row names the
+program's operators that affected the verdict.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ class Forgery:
 
 
 def forgeries() -> list[Forgery]:
-    """All, in the order of the files' names and of their lines."""
+    """Return all forgeries, in the order of files and lines."""
     return [case for file in sorted(FOLDER.glob("*.txt")) for case in read(file)]
 
 
 def read(file: Path) -> Iterator[Forgery]:
-    """The cases of a family. Raises ValueError where the file is not as above."""
+    """Read the cases of a family. Raises ValueError if the file does not have this format."""
     title, *blocks = re.split(r"^=== ", file.read_text(encoding="utf-8"), flags=re.M)
     family = title.strip().removeprefix("# ")
     shared: dict[str, str] = {}
@@ -110,12 +110,12 @@ def _forgery(family: str, name: str, flags: set[str], found: dict[str, str]) -> 
 
 LIMITS = Limits(wall_seconds=10, cpu_seconds=4)
 NAIVE = Path(__file__).with_name("naive_harness.py")
-#: What ``cost`` compares with: it does the same with 600 lines a call.
+#: The program that ``cost`` compares with: it executes 600 lines per call.
 DEAR = "def f(x):\n    total = x\n    for i in range(600):\n        total += 1\n    return total\n"
 
 
 class Verifier:
-    """Verifies rows with the operators of a pipeline, as they are, and with what protects them off."""
+    """Verifies rows with the operators of a pipeline, with and without their protection."""
 
     def __enter__(self) -> Verifier:
         self._stack = contextlib.ExitStack()
@@ -129,11 +129,11 @@ class Verifier:
         self._stack.close()
 
     async def verified(self, case: Forgery, program: str) -> dict[str, Any]:
-        """The columns that the operator adds to the row of a program."""
+        """Return the columns that the operator adds to the row of a program."""
         return await self._judged(_operator(case), case, program, self._box)
 
     async def control(self, case: Forgery) -> str:
-        """With which protection off the forgery passes; "" where it passes with none."""
+        """Return the protection without which the forgery passes; "" if it never passes."""
         if not case.vacuous:
             row = await self._judged(_operator(case, mutants=0), case, case.program, self._shared)
             if row["passed"]:
@@ -157,7 +157,7 @@ class Verifier:
         return bool(found["status"] == "passed")
 
     def _passes_pytest(self, case: Forgery) -> bool:
-        """By pytest's exit code: 0, or 5 where it found no test."""
+        """Whether pytest's exit code is 0, or 5 (no tests found)."""
         script = "import pytest, sys\nsys.path.insert(0, '.')\ncode = pytest.main(['-q', '-p', 'no:cacheprovider', 'test_it.py'])\nsys.exit(0 if code in (0, 5) else 1)"
         files = {"program.py": case.program, "test_it.py": f"from program import *\n{case.tests}"}
         return self._packages.run_now(RunScript(script, files=files)).passed
@@ -174,7 +174,7 @@ def _operator(case: Forgery, **more: Any) -> ByRunning:
 
 
 def naively(box: Sandbox, kind: str, program: str, tests: str) -> dict[str, Any]:
-    """What the naive harness says: ``status``, ``lines``. It is believed as long as it knows the token."""
+    """Return ``status`` and ``lines`` of the naive harness. A report with the token is trusted."""
     token = "a token that only the harness knows"
     job = {"kind": kind, "program": program, "tests": tests}
     script = f"{NAIVE.read_text(encoding='utf-8')}\n\ncarry_out({job!r}, 1, {token!r})\n"

@@ -1,11 +1,12 @@
-"""What a model learns, and what it forgets: LoRA, SeleKT, half and full fine-tuning on the same rows.
+"""Learning and forgetting: LoRA, SeleKT, half and full fine-tuning on the same rows.
 
     python benchmarks/forgetting.py [--quick]
 
-SmolLM2-135M-Instruct learns to write the bodies of functions of Python's standard library from their signatures and
-docstrings, one pass over the same rows in the same order for each method. Measured in float32, before and after: the
-mean token loss (nats) on functions that it was not trained on, and on English prose (the descriptions of scikit-learn's data
-sets), where what it forgets shows. Training and measuring each have a process of their own; peak memory is that of training.
+SmolLM2-135M-Instruct learns to write the bodies of functions of Python's standard library from their
+signatures and docstrings, one pass over the same rows in the same order for each method. Measured in float32,
+before and after: the mean token loss (nats) on functions that it was not trained on, and on English prose
+(the descriptions of scikit-learn's data sets), which shows forgetting. Training and measuring run in separate
+processes; peak memory is that of training.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from measuring import run_case, this_python, versions, write
 from gristmill.datagen.python_functions import functions, source_files
 
 CASE = str(Path(__file__).with_name("forgetting_case.py"))
-#: Seconds that a case may take: many times what it needs, for a machine that is shared.
+#: Timeout of a case in seconds, generous for shared machines.
 LIMIT = 3600
 MODULES = (
     "argparse", "calendar", "collections", "configparser", "csv", "email", "fractions", "gettext", "html",
@@ -34,7 +35,7 @@ MODULES = (
     "shutil", "statistics", "string", "tarfile", "tempfile", "textwrap", "tokenize", "turtle", "urllib",
     "wave", "zipfile",
 )  # fmt: skip
-#: Method -> what its training file says beside the rows and the model.
+#: Method -> settings of its training file, except the rows and the model.
 METHODS = {
     "LoRA": {"adapter": {"kind": "lora", "rank": 16, "alpha": 32}, "learning_rate": 2e-3},
     "SeleKT": {
@@ -48,7 +49,7 @@ METHODS = {
 
 
 def tasks() -> Iterator[dict[str, str]]:
-    """Short documented functions of the standard library: what they are to do, and their body without it."""
+    """Return short documented functions of the standard library: docstring, and body without it."""
     for module in MODULES:
         for name, file in source_files(module):
             for found in functions(file.read_bytes(), name):
@@ -64,7 +65,7 @@ def tasks() -> Iterator[dict[str, str]]:
 
 
 def prose() -> str:
-    """English that has nothing to do with the task, and is installed with Gristmill."""
+    """Return English text that is unrelated to the task and installed with Gristmill."""
     import importlib.util
 
     spec = importlib.util.find_spec("sklearn.datasets.descr")
@@ -95,7 +96,7 @@ def measured(folder: Path, windows: int, method: str) -> dict[str, Any]:
 
 
 def check(told: dict[str, Any]) -> None:
-    """SeleKT promises an exact number of changed entries."""
+    """Check the number of changed entries, which SeleKT determines exactly."""
     kept = int(METHODS["SeleKT"]["sparse"]["density"] * told["entries"])  # type: ignore[index, operator]
     if told["method"] == "SeleKT" and told["changed"] != kept:
         sys.exit(f"SeleKT changed {told['changed']:,} entries instead of {kept:,}")
@@ -138,7 +139,7 @@ def main() -> None:
         "quick": args.quick,
         "methods": found,
         "settings": METHODS,
-        # Processes that were running or waiting at the end: above the cores, the seconds are those of a busy machine.
+        # Load at the end. Above the number of cores, the seconds are those of a busy machine.
         "load_average": round(os.getloadavg()[1], 1),
     }
     write("forgetting_quick" if args.quick else "forgetting", [], versions("torch", "scikit-learn"), more)

@@ -1,6 +1,6 @@
-"""One case of the forgetting benchmark, in a process of its own.
+"""One case of the forgetting benchmark, in a separate process.
 
-train FOLDER NAME SETTINGS         trains on FOLDER/rows.jsonl; prints its figures and where the student lies
+train FOLDER NAME SETTINGS         trains on FOLDER/rows.jsonl; prints its figures and the path of the student
 measure FOLDER WINDOWS [STUDENT]   prints the losses of SmolLM2 with the student's changes
 """
 
@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 MODEL = "smollm2-135m-instruct"
-#: Tokens of a piece of prose.
+#: Tokens per piece of prose.
 WINDOW = 256
 
 
 def train(folder: Path, name: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """``seconds``: of the optimizer steps alone."""
+    """Train; ``seconds`` covers only the optimizer steps."""
     import yaml
 
     import gristmill
@@ -46,7 +46,7 @@ def train(folder: Path, name: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(folder: Path, windows: int, student: Path | None) -> dict[str, Any]:
-    """``changed``: entries of the linear layers' weights that differ from the base, of ``entries``."""
+    """Measure losses; ``changed`` of ``entries`` weights in linear layers differ from the base."""
     import torch
 
     from gristmill.pipelines.weights import fetch
@@ -68,7 +68,7 @@ def measure(folder: Path, windows: int, student: Path | None) -> dict[str, Any]:
 
     @torch.no_grad()
     def loss(ids: list[int], first: int) -> tuple[float, int]:
-        """Summed over the tokens from the ``first`` on, and how many they are."""
+        """Return the loss summed over the tokens from ``first``, and their number."""
         known = torch.tensor(ids)
         logits = model.logits(known, [len(ids)])[first - 1 : -1]
         summed = torch.nn.functional.cross_entropy(logits, known[first:], reduction="sum")

@@ -1,7 +1,7 @@
-"""A process that has imported everything and forks a run for each line of JSON that it reads.
+"""A warm process that forks a run for each line of JSON that it reads.
 
-Starting a run then takes milliseconds, so that hundreds of them can be killed; see ``killing.Forks``. It
-answers each line with the run's process id, and with its exit code when it has ended.
+Starting a run then takes milliseconds, so that hundreds can be killed; see ``killing.Forks``. It answers each
+line with the process id of the run, and with the exit code when the run has ended.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gristmill.pipelines import registry
 from gristmill.pipelines.errors import GristmillError
 from gristmill.pipelines.view.silent import SilentView
 
-#: The exit code of an error that no person is meant to read.
+#: The exit code of an internal error.
 INTERNAL = 70
 
 for verb, value in (

@@ -1,11 +1,12 @@
-"""How near each kernel comes to what the GPU can do, and to the peers.
+"""Kernels against the roofline of the GPU and against peer libraries.
 
     python benchmarks/kernels_gpu.py [--quick]
 
-A kernel's roof is the least time its bytes and FLOP take (``cost`` in its file): by the copy bandwidth and the matmul rate
-measured here first, and by the datasheet's where the device is known. Peers, where they can be imported: Liger,
-bitsandbytes, torch.compile of the plain form. Medians over about 100 ms of runs each, the L2 cache cleared between them. Shapes of an 8B
-Llama. Without a CUDA GPU nothing is measured: one line, exit status 2.
+The roof of a kernel is the minimum time for its bytes and FLOP (``cost`` in its file), by the copy bandwidth
+and matmul rate measured first, and by the datasheet if the device is known. Peers, if installed: Liger,
+bitsandbytes, torch.compile of the plain form. Medians over about 100 ms of runs each, with the L2 cache
+cleared between runs. The shapes are those of an 8B Llama. Without a CUDA GPU nothing is measured; the exit
+status is 2.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ DATASHEETS = {
 
 
 def seconds(run: Run, quick: bool = False) -> float:
-    """The median time of a run on the GPU; of one run on a CPU, which only shows that it runs."""
+    """Return the median time of a run on the GPU, or of a single run on a CPU as a smoke test."""
     if torch.cuda.is_available():
         from triton.testing import do_bench
 
@@ -43,7 +44,7 @@ def seconds(run: Run, quick: bool = False) -> float:
 
 
 def roofs(device: torch.device, copied: int = 1 << 30, side: int = 8192) -> tuple[float, float]:
-    """Measured bytes/s of a copy and FLOP/s of a bfloat16 matmul."""
+    """Measure bytes/s of a copy and FLOP/s of a bfloat16 matmul."""
     source = torch.empty(copied, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     square = torch.randn(side, side, device=device, dtype=torch.bfloat16)
@@ -53,7 +54,7 @@ def roofs(device: torch.device, copied: int = 1 << 30, side: int = 8192) -> tupl
 def measure(
     found: Sequence[Case], measured: tuple[float, float], sheet: tuple[float, float] | None, quick: bool
 ) -> tuple[list[Figure], list[dict[str, Any]]]:
-    """A figure a peer, in microseconds, and a row a kernel with its fractions of both roofs."""
+    """Return one figure per peer (microseconds), and one row per kernel with its fractions of both roofs."""
     figures, table = [], []
     for case in found:
         ours = seconds(case.ours, quick)

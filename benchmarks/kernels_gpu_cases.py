@@ -1,4 +1,4 @@
-"""Every kernel at the shapes of a layer, with what it must move and compute, and its peers: what ``kernels_gpu.py`` measures."""
+"""The cases of ``kernels_gpu.py``: every kernel at the shapes of a layer, with its cost and its peers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Shapes:
 
 @dataclass(frozen=True)
 class Case:
-    """One kernel: what it must move and compute, a run of ours, and of the peers by name."""
+    """One kernel: its bytes and FLOP, our function, and those of the peers by name."""
 
     name: str
     cost: Cost
@@ -62,7 +62,7 @@ class Case:
 
 
 def cases(device: torch.device, at: Shapes, peers: bool = True) -> list[Case]:
-    """Every kernel in bfloat16 at some shapes; ``peers``: look for them too."""
+    """Return every kernel in bfloat16 at the given shapes; ``peers``: whether to look for peers."""
     liger = _optional("liger_kernel.transformers.functional") if peers else None
     bnb = _optional("bitsandbytes.functional") if peers else None
     compiled: Callable[..., Any] | None = torch.compile if peers else None
@@ -156,7 +156,7 @@ def _rotary(random: Callable[..., Tensor], at: Shapes, liger: ModuleType | None,
 
 
 def _lora(random: Callable[..., Tensor], at: Shapes, rank: int = 16) -> list[Case]:
-    """The fused LoRA operations over a dense base, beside the same maps one by one."""
+    """The fused LoRA operations over a dense base, and the same operations separately."""
     x, shape = random(at.tokens, at.hidden).requires_grad_(), f"{at.tokens}x{at.hidden}, rank {rank}"
 
     def adapted(rows: int, columns: int) -> LoRAMap:
@@ -243,7 +243,7 @@ def _optimizer(
 def _both_ways(
     name: str, cost: Callable[..., Cost], ours: Callable[..., Tensor], inputs: tuple[Tensor, ...], peers: dict[str, Callable[..., Tensor]]
 ) -> list[Case]:  # fmt: skip
-    """The forward pass and the backward pass alone, of ours and each peer."""
+    """Return the forward pass and the backward pass as separate cases, for ours and each peer."""
     detached = [x.detach() for x in inputs]
 
     def back(function: Callable[..., Tensor]) -> Run:

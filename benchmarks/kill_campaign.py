@@ -1,16 +1,16 @@
-"""Runs in which something is killed again and again have the very rows and exports of an undisturbed run.
+"""Runs whose processes are killed repeatedly give the same rows and exports as an undisturbed run.
 
     python -P benchmarks/kill_campaign.py [--kills 200] [--quick] [--engine synthetic|vllm] [--seed 1]
 
-A pipeline of a generating step, verification by execution in the sandbox, deduplication and exports runs over
-and over. At random instants one of its processes is ended with SIGKILL: the run as a whole (which is then
-started again), the process of its engine, or a launcher, zygote, judge or program of its sandbox. When
-the run has come to its end, rows that failed and may be tried again are tried again (`--retry-failed`),
-undisturbed. Then all parts and exports must be byte for byte those of the undisturbed run. Prints how many
-were killed of what. The exit code is 1 where anything differs.
+A pipeline with generation, verification in the sandbox, deduplication and exports runs repeatedly. At random
+times one of its processes gets SIGKILL: the run itself (which is then restarted), its engine, or a launcher,
+zygote, judge or program of its sandbox. When the run has finished, failed rows that can be retried are
+retried without disturbance (`--retry-failed`). All parts and exports must then equal those of an undisturbed
+run byte for byte. The output lists how many processes of each kind were killed. The exit code is 1 if
+anything differs.
 
-The engine makes its text without a model, in a process of its own; `--engine vllm`: the real one, with the
-embedded model.
+By default the engine generates text without a model, in a separate process. `--engine vllm` uses the real
+engine with the embedded model.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from killing import RUN, Forks, Killer, parts
 from measuring import versions, write
 
 PROBLEMS, QUICK = 24, 12
-#: Of one run, at the most: a run that is killed for ever shows nothing.
+#: Maximum kills per run, so that every run can finish.
 MOST = 12
-#: The exit code of a run that ended with an error of which it says how to go on.
+#: The exit code of a run that ended with an error and said how to continue.
 STOPPED = GristmillError.exit_code
 MODELS = {
     "synthetic": "{engine: synthetic, latency: 0.02, max_num_seqs: 16}",
@@ -74,9 +74,12 @@ def add{number}(x):
 
 @dataclass
 class Found:
-    """``killed``: how many of what. ``runs``: how many came to their end. ``stopped``: how often one said that it
-    could not go on (an engine that is killed twice while it starts), and was started again. ``retried``: rows
-    that had failed on the way. ``different``: what was not as in the undisturbed run, with the run."""
+    """The results of a campaign.
+
+    ``killed``: number of killed processes by kind. ``runs``: finished runs. ``stopped``: how often a run
+    stopped with an error (because an engine was killed twice during its start) and was restarted.
+    ``retried``: rows that had failed. ``different``: differences from the undisturbed run, with the run.
+    """
 
     killed: Counter[str] = field(default_factory=Counter)
     runs: int = 0
@@ -88,13 +91,13 @@ class Found:
 def campaign(
     folder: Path, *, kills: int, seed: int, engine: str = "synthetic", problems: int = PROBLEMS
 ) -> Found:
-    """Kill until ``kills`` were killed, and let the last run come to its end."""
+    """Kill ``kills`` processes, and let the last run finish."""
     file = _write(folder, engine, problems)
     instants, found = random.Random(seed), Found()
     apart = engine == "synthetic"
     with closing(Forks()) as forks:
         seconds = 0.0
-        for name in ("first", "undisturbed"):  # the second says how long a run takes once files are warm
+        for name in ("first", "undisturbed"):  # the second run measures the duration with warm files
             started = time.monotonic()
             forks.start(file, folder / name, apart=apart)
             if forks.ended() != 0:
@@ -124,7 +127,7 @@ def _one(
     found: Found,
     apart: bool,
 ) -> str | None:
-    """One run, killed up to ``left`` times, to its end. What went wrong but for its rows."""
+    """Complete one run, killed up to ``left`` times. Return errors other than different rows."""
     while True:
         killer = Killer(forks.start(file, run, apart=apart), instants, seconds / 12, left, found.killed)
         killer.start()
@@ -143,7 +146,7 @@ def _one(
         found.retried += failed
         forks.start(file, run, retry_failed=True, apart=apart)
         if (code := forks.ended()) != 0:
-            return f"ended with {code} when {failed} rows were tried again: {forks.said()}"
+            return f"ended with {code} when {failed} rows were retried: {forks.said()}"
     return None
 
 
@@ -160,7 +163,8 @@ def _differ(clean: dict[str, bytes], run: Path) -> list[str]:
 
 
 def _write(folder: Path, engine: str, problems: int) -> Path:
-    """The pipeline file and its problems. A third of the programs are wrong, and some are there twice."""
+    """Write the pipeline file and its problems. A third of the programs are wrong, and some are
+    duplicates."""
     rows = []
     for row in range(problems):
         number = row % (problems - 4)
@@ -189,14 +193,14 @@ def main() -> int:
         print(f"{count:>5}  {name}")
     print(
         f"{found.killed.total()} kills in {found.runs} runs, {time.monotonic() - started:.0f} s; "
-        f"{found.stopped} times one stopped with an error and was started again; "
-        f"{found.retried} rows failed on the way and were tried again"
+        f"{found.stopped} times a run stopped with an error and was restarted;  "
+        f"{found.retried} rows failed and were retried"
     )
     for each in found.different:
         print(f"DIFFERENT  {each}")
     print(
         "rows and exports: "
-        + ("NOT as in the undisturbed run" if found.different else "byte for byte the same")
+        + ("NOT the same as in the undisturbed run" if found.different else "byte for byte the same")
     )
     if not args.quick:
         told = {"killed": dict(found.killed), "runs": found.runs}

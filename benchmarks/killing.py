@@ -1,4 +1,4 @@
-"""Runs that are killed, as a whole or in one of their processes, and what they leave."""
+"""Killing runs or single processes of runs, and reading what they leave."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from pathlib import Path
 
 import psutil
 
-#: The processes of a run. A sandbox's are one below the other, from its launcher on.
+#: The processes of a run. Those of a sandbox are nested, from its launcher down.
 RUN, ENGINE = "the whole run", "the engine's process"
 SANDBOX = ("sandbox launcher", "sandbox zygote", "sandbox judge", "sandbox program")
-#: In the command line of a sandbox's launcher, and of an engine in a process of its own.
+#: Marks in the command lines of a sandbox's launcher and of an engine in a separate process.
 _LAUNCHER, _ENGINE = "from sandbox.zygote import main", "gristmill.datagen.engines.child"
 
 
 class Forks:
-    """Runs started in milliseconds from one warm process, one at a time."""
+    """Starts runs from one warm process in milliseconds, one at a time."""
 
     def __init__(self) -> None:
         script = Path(__file__).with_name("forking_runs.py")
@@ -47,7 +47,8 @@ class Forks:
         retry_failed: bool = False,
         apart: bool = False,
     ) -> int:
-        """Start a run; its process id. ``apart``: an engine without weights has a process of its own too."""
+        """Start a run; return its process id. ``apart``: also run an engine without weights in a separate
+        process."""
         asked = {
             "file": str(file),
             "directory": str(directory),
@@ -61,13 +62,13 @@ class Forks:
         return self._number()
 
     def ended(self) -> int:
-        """Wait for the run that was started; its exit code."""
+        """Wait for the started run; return its exit code."""
         return self._number()
 
     def run(
         self, file: Path, directory: Path, address: str = "", kill_after: float | None = None
     ) -> tuple[int, float]:
-        """(exit code, seconds). ``kill_after``: SIGKILL that many seconds after the start."""
+        """Return (exit code, seconds). ``kill_after``: seconds after which the run gets SIGKILL."""
         started = time.monotonic()
         pid = self.start(file, directory, address=address)
         timer = None
@@ -80,7 +81,7 @@ class Forks:
         return code, time.monotonic() - started
 
     def said(self) -> str:
-        """The last lines that the runs wrote to their standard error."""
+        """Return the last lines of the standard error of the runs."""
         self._said.seek(0)
         return "\n".join(self._said.read().splitlines()[-20:])
 
@@ -95,7 +96,7 @@ class Forks:
 
 
 def parts(run: Path) -> dict[str, bytes]:
-    """Every committed part and every exported file, by its path in the run."""
+    """Return every committed part and exported file by its path in the run."""
     files = [
         *run.glob("steps/*/part-*.parquet"),
         *(path for path in run.glob("exports/**/*") if path.is_file()),
@@ -104,7 +105,7 @@ def parts(run: Path) -> dict[str, bytes]:
 
 
 def living(run: int) -> dict[str, list[psutil.Process]]:
-    """The processes of a run by what they are, those that live at this instant."""
+    """Return the live processes of a run by kind."""
     try:
         root = psutil.Process(run)
         found: dict[str, list[psutil.Process]] = {RUN: [root]}
@@ -129,11 +130,11 @@ def _descend(process: psutil.Process, depth: int, found: dict[str, list[psutil.P
 
 
 class Killer(threading.Thread):
-    """SIGKILLs the processes of one run, at random instants, until it has ended or ``most`` are killed.
+    """SIGKILLs processes of one run at random times, until it has ended or ``most`` were killed.
 
-    It is after the kind that ``killed`` has the fewest of, and takes another where there is none of that at
-    ``TRIES`` instants. ``pause``: the mean time from one instant to the next, seconds. ``hits``: what it
-    killed, in order.
+    It targets the kind with the fewest entries in ``killed``, or another kind if there is none of it in
+    ``TRIES`` attempts. ``pause``: the mean time between attempts in seconds. ``hits``: the killed kinds, in
+    order.
     """
 
     TRIES = 4
@@ -173,7 +174,7 @@ class Killer(threading.Thread):
         )
 
     def stop(self) -> list[str]:
-        """Kill nothing any more; what was killed."""
+        """Stop killing; return what was killed."""
         self._over.set()
         self.join()
         return self.hits

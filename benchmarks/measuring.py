@@ -1,4 +1,4 @@
-"""What every benchmark shares: a fresh process a case, wall time and peak memory, and the result file."""
+"""Shared parts of benchmarks: one fresh process per case, wall time, peak memory, and the result file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Figure:
-    """One comparison. ``ratio``: ours over the peer's, where more is better; else the peer's over ours."""
+    """One comparison. ``ratio``: ours over the peer's if more is better, else the peer's over ours."""
 
     what: str
     unit: str
@@ -38,7 +38,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Case:
-    """What a process printed as its last line (JSON), with its wall seconds and peak memory."""
+    """The last line that a process printed (JSON), with its wall seconds and peak memory."""
 
     answer: dict[str, Any]
     seconds: float
@@ -46,12 +46,11 @@ class Case:
 
 
 def run_case(command: Sequence[str], timeout: float = 600) -> Case:
-    """Run a case in a fresh process. Peak memory is the tree's summed PSS, sampled four times a second.
+    """Run a case in a fresh process. Peak memory is the PSS of its process tree, sampled at 4 Hz.
 
-    Raises RuntimeError with the end of what it printed where the process fails, or is not done in
-    ``timeout`` seconds.
+    Raises RuntimeError with the end of its output if the process fails, or exceeds ``timeout`` seconds.
     """
-    # Not a pipe: a daemon that the case leaves behind would keep it open for ever.
+    # Not a pipe: a daemon left behind by the case would keep it open.
     with tempfile.TemporaryFile("w+") as output:
         started = time.monotonic()
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, text=True)
@@ -73,7 +72,7 @@ def run_case(command: Sequence[str], timeout: float = 600) -> Case:
 
 
 def tree_mib(pid: int) -> float:
-    """Proportional memory of a process and its descendants, MiB: shared pages are counted once."""
+    """Return the memory of a process and its descendants in MiB, counting shared pages once."""
     total = 0
     try:
         root = psutil.Process(pid)
@@ -92,7 +91,7 @@ def median(values: Sequence[float]) -> float:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were taken on."""
+    """Describe the machine of the measurements."""
     return {
         "cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
@@ -133,15 +132,14 @@ def write(name: str, figures: Sequence[Figure], packages: dict[str, str], more: 
 
 
 def peers_python() -> Path:
-    """The interpreter of the peers' own environment. Raises SystemExit, saying how to make it, where there is none."""
+    """Return the interpreter of the peers' environment. Raises SystemExit with instructions if it is
+    missing."""
     python = Path(__file__).parent / ".peers/bin/python"
     if not python.exists():
-        raise SystemExit(
-            "the peers' environment is not there; make it with: make benchmarks/.peers/.installed"
-        )
+        raise SystemExit("the peers' environment is missing; make it with: make benchmarks/.peers/.installed")
     return python
 
 
 def this_python(*arguments: str) -> list[str]:
-    """A command in this interpreter that does not see the repository's root as a place of modules."""
+    """Return a command for this interpreter that does not import from the repository root."""
     return [sys.executable, "-P", *arguments]

@@ -1,18 +1,19 @@
-"""Damaged files of rows: each is read, or refused in one clear line; nothing else may happen.
+"""Damaged input files: each must be read, or refused with one clear line.
 
     python -P benchmarks/mutated_files.py [--files 5000] [--quick] [--seed N] [--workers N] [--keep FOLDER]
 
-Small files of every format that a source reads (Parquet, Arrow files and streams, folders of Dataset.save_to_disk,
-JSON Lines plain and packed), with columns of every type of Arrow's, are damaged: flipped bits, cuts, spliced blocks,
-other lengths. Each goes through ``gristmill plan`` and ``run`` (read, commit, export) in a fork of one warm process, and is
+Small files of every format that a source reads (Parquet, Arrow files and streams, folders of
+Dataset.save_to_disk, JSON Lines plain and packed), with columns of every Arrow type, are damaged: flipped
+bits, truncation, spliced blocks, wrong lengths. Each goes through ``gristmill plan`` and ``run`` (read,
+commit, export) in a fork of one warm process, and is
 
-- read: exit code 0 (damage that no checksum covers cannot be told from data);
-- refused: exit code 1, and one line of error that names the file;
-- unclear: any other line or exit code, "internal error" among them;
-- signal: the process was killed by one;
-- hang: not done in a minute.
+- read: exit code 0 (damage without a checksum cannot be distinguished from data);
+- refused: exit code 1, and one error line that names the file;
+- unclear: any other output or exit code, including "internal error";
+- signal: the process was killed by a signal;
+- hang: not finished within a minute.
 
-Exit code 1 where one of the last three happened; those files stay in ``--keep``.
+The exit code is 1 if one of the last three happened; those files are kept in ``--keep``.
 """
 
 from __future__ import annotations
@@ -49,7 +50,10 @@ Table = dict[str, Counter[str]]
 
 
 def prepare(seed: Seed, folder: Path, damaged: tuple[Path, bytes] | None = None) -> None:
-    """Make a folder with a copy of the seed, one of its files perhaps with other bytes, and a pipeline that reads it."""
+    """Make a case folder with a copy of the seed and a pipeline that reads it.
+
+    One file may be replaced by other bytes.
+    """
     folder.mkdir(parents=True)
     target = folder / seed.path.name
     (shutil.copytree if seed.path.is_dir() else shutil.copyfile)(seed.path, target)
@@ -63,7 +67,7 @@ def prepare(seed: Seed, folder: Path, damaged: tuple[Path, bytes] | None = None)
 
 
 def damaged(count: int, found: list[Seed], draw: random.Random) -> Iterator[tuple[str, Seed, Path, bytes]]:
-    """``count`` cases, as many of each kind: name, seed, the file of it that is damaged, and its new bytes."""
+    """Yield ``count`` cases, equally many per kind: name, seed, damaged file, and its new bytes."""
     kinds = sorted({seed.kind for seed in found})
     damages = list(DAMAGES)
     for number in range(count):
@@ -77,7 +81,7 @@ def damaged(count: int, found: list[Seed], draw: random.Random) -> Iterator[tupl
 
 
 def campaign(count: int, number: int, workers: int, keep: Path | None) -> Table:
-    """Read all seeds, and ``count`` damaged files. Returns kind -> fate -> files."""
+    """Read all seeds and ``count`` damaged files. Returns kind -> outcome -> files."""
     table: Table = {}
     with tempfile.TemporaryDirectory(prefix="mutated-") as scratch:
         place = Path(scratch)
@@ -127,7 +131,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="300 files, and no result is written")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--keep", type=Path, help="where files that did harm stay")
+    parser.add_argument("--keep", type=Path, help="folder for harmful files")
     given = parser.parse_args()
     started = time.monotonic()
     count = 300 if given.quick else given.files

@@ -1,4 +1,4 @@
-"""Ways to damage a file: each makes other bytes of its bytes, drawn from a random generator."""
+"""Ways to damage a file: functions from its bytes and a random generator to new bytes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import random
 import struct
 from collections.abc import Callable
 
-#: What stands in a length field that somebody broke.
+#: Values of a corrupted length field.
 _LENGTHS = (0, 1, -1, 2**31 - 1, -(2**31), 2**31, 2**32 - 1, 2**63 - 1, -(2**63))
 
 
 def flipped(data: bytes, other: bytes, draw: random.Random) -> bytes:
-    """One to eight bits, often near the end, where Parquet and Arrow files keep what they hold."""
+    """Flip one to eight bits, often near the end, where Parquet and Arrow files keep metadata."""
     made = bytearray(data)
     for _ in range(draw.choice((1, 1, 1, 2, 4, 8))):
         made[_place(len(made), draw)] ^= 1 << draw.randrange(8)
@@ -19,13 +19,13 @@ def flipped(data: bytes, other: bytes, draw: random.Random) -> bytes:
 
 
 def cut(data: bytes, other: bytes, draw: random.Random) -> bytes:
-    """The beginning only; now and then without a piece of the middle."""
+    """Truncate, or sometimes remove a piece of the middle."""
     place = draw.randrange(len(data))
     return data[:place] if draw.random() < 0.7 else data[:place] + data[place + draw.randrange(1, 64) :]
 
 
 def spliced(data: bytes, other: bytes, draw: random.Random) -> bytes:
-    """A block of another file of the format, or of this one, over a place or pushed in there."""
+    """Overwrite or insert a block of this file or another of the same format."""
     given = other if draw.random() < 0.5 else data
     size = min(draw.choice((4, 8, 16, 64, 256)), len(given))
     start, place = draw.randrange(len(given) - size + 1), _place(len(data), draw)
@@ -33,7 +33,7 @@ def spliced(data: bytes, other: bytes, draw: random.Random) -> bytes:
 
 
 def lengthened(data: bytes, other: bytes, draw: random.Random) -> bytes:
-    """A number of 4 or 8 bytes, at a multiple of 4 counted from either end, becomes another."""
+    """Replace a number of 4 or 8 bytes at a multiple of 4 from either end."""
     form = draw.choice(("<i", "<q"))
     size = struct.calcsize(form)
     if len(data) < size:
@@ -49,14 +49,14 @@ def lengthened(data: bytes, other: bytes, draw: random.Random) -> bytes:
 
 
 def counted(data: bytes, other: bytes, draw: random.Random) -> bytes:
-    """A number of variable length, as in Parquet's footer and page headers, becomes a huge one."""
+    """Replace a variable-length number, as in Parquet's footer and page headers, by a huge one."""
     place = _place(len(data), draw)
     number = bytes([draw.randrange(128, 256) for _ in range(draw.randrange(1, 9))]) + b"\x7f"
     return data[:place] + number + data[place + draw.choice((1, len(number))) :]
 
 
 def blanked(data: bytes, other: bytes, draw: random.Random) -> bytes:
-    """A block of zeros or of ones, as a disk leaves it."""
+    """Overwrite a block with zeros or ones, as a disk fault does."""
     place, size = draw.randrange(len(data)), draw.choice((8, 64, 512))
     return data[:place] + draw.choice((b"\0", b"\xff")) * min(size, len(data) - place) + data[place + size :]
 
@@ -72,5 +72,5 @@ DAMAGES: dict[str, Callable[[bytes, bytes, random.Random], bytes]] = {
 
 
 def _place(size: int, draw: random.Random) -> int:
-    """Anywhere; half of the time in the last 600 bytes."""
+    """Draw a position, half of the time in the last 600 bytes."""
     return draw.randrange(size) if draw.random() < 0.5 else size - 1 - draw.randrange(min(size, 600))

@@ -1,4 +1,4 @@
-"""Runs pipelines in forks of one warm process, some at once, and tells what became of each."""
+"""Runs pipelines in concurrent forks of one warm process, and reports the outcome of each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OURS = ("gristmill", "pyarrow", "datasets", "pandas", "rich", "pydantic", "fssp
 
 @dataclass(frozen=True)
 class Outcome:
-    """``said``: what the command wrote to standard error."""
+    """The outcome of a command. ``said``: its standard error."""
 
     fate: str
     code: int
@@ -32,7 +32,7 @@ class Outcome:
 
 
 def outcome(code: int | None, said: str, name: str) -> Outcome:
-    """What became of a command: its exit code, negative for a signal, None where it had to be ended."""
+    """Return the outcome of a command: its exit code, negative for a signal, None if it was stopped."""
     lines = [line for line in said.splitlines() if line.strip()]
     if code is None:
         return Outcome("hang", 0, said)
@@ -43,7 +43,7 @@ def outcome(code: int | None, said: str, name: str) -> Outcome:
 
 
 def read_in_fork(folder: Path) -> int:
-    """Start to plan and run ``FOLDER/t.yaml``, what it prints going to files there. Returns its process id."""
+    """Plan and run ``FOLDER/t.yaml`` in a fork, with output to files there. Returns the process id."""
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -79,7 +79,10 @@ def _print_to(out: str, said: str) -> None:
 
 
 def warm(folder: Path) -> None:
-    """Import what a run of ``FOLDER/t.yaml`` imports, so that no later fork has to; importing starts no thread."""
+    """Import the modules that a run of ``FOLDER/t.yaml`` needs, so that no fork has to.
+
+    Importing starts no threads.
+    """
     os.waitpid(read_in_fork(folder), 0)
     for name in (folder / "modules").read_text().splitlines():
         if name.split(".")[0] in _OURS:
@@ -95,7 +98,7 @@ class Running:
 
 
 class Forks:
-    """At most ``workers`` runs at once. ``keep``: where the folders of those that did harm are put."""
+    """At most ``workers`` concurrent runs. ``keep``: where folders of harmful cases are put."""
 
     def __init__(self, folder: Path, workers: int, keep: Path | None) -> None:
         self.folder = folder
@@ -106,7 +109,7 @@ class Forks:
         self._selector = selectors.DefaultSelector()
 
     def start(self, case: str, name: str) -> None:
-        """Run ``FOLDER/CASE/t.yaml``, as soon as there is room. ``name``: what a clear error names."""
+        """Run ``FOLDER/CASE/t.yaml`` once a worker is free. ``name``: what a clear error must name."""
         while len(self._running) >= self.workers:
             self._wait()
         pid = read_in_fork(self.folder / case)

@@ -1,4 +1,4 @@
-"""The files that ``mutated_files.py`` damages: every format that a source reads, with every kind of column."""
+"""The files that ``mutated_files.py`` damages: every input format, with every kind of column."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ _DAY = datetime.datetime(2026, 1, 2, 3, 4, 5)
 
 @dataclass(frozen=True)
 class Seed:
-    """``kind``: the format. ``source``: what reads it. ``path``: what the source is given, a file or a folder.
-    ``files``: those of it that may be damaged. ``as_lines``: can its values be written as JSON?"""
+    """An undamaged file.
+
+    ``kind``: the format. ``source``: the source that reads it. ``path``: the path for the source, a file or a
+    folder. ``files``: the files that may be damaged. ``as_lines``: whether its values can be written as JSON.
+    """
 
     kind: str
     name: str
@@ -34,7 +37,7 @@ class Seed:
 
 
 def tables() -> dict[str, pa.Table]:
-    """Small tables that between them have every type of Arrow's, by a name for each family."""
+    """Return small tables by family of types; together they have every Arrow type."""
     words = pa.array([f"text {n} äß" if n % 7 else None for n in _SOME])
     coded = pa.array([f"value {n % 5}" for n in _SOME]).dictionary_encode()
     return {
@@ -107,7 +110,7 @@ def tables() -> dict[str, pa.Table]:
 
 
 def arrow_only() -> dict[str, pa.Table]:
-    """Types that Parquet does not have."""
+    """Return tables with types that Parquet lacks."""
     numbers = pa.array(_SOME)
     texts = pa.array([str(n) for n in _SOME])
     kinds = pa.array([n % 2 for n in _SOME], pa.int8())

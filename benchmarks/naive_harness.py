@@ -1,7 +1,7 @@
-"""A harness as they are often written, without what protects a verdict: the control of ``forged.py``.
+"""A typical test harness without protection of the verdict: the control of ``forged.py``.
 
-It loads the program and runs its tests in one process, believes whatever these do to it, lets a test that
-asserts nothing pass, and counts lines by the name of their file. Runs in the sandbox, as a script.
+It loads the program and runs its tests in one process, trusts the result, accepts tests without assertions,
+and counts lines by file name. It runs in the sandbox as a script.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
-"""What the engine costs: (a) generation through a pipeline against raw vLLM, (b) a pass-through of 1M rows.
+"""Overhead of the runner: (a) generation in a pipeline against raw vLLM, (b) a pass-through of 1M rows.
 
     python benchmarks/overhead.py [--quick] [generation|rows]
 
-(a) The same prompts, seeds and sampling, 128 sequences at once, alternating in one session; engine
-    start is not counted, on either side. Tokens a second of generation.
-(b) Read Parquet, four steps that hand each Arrow batch on, write Parquet: Gristmill (with ids,
-    ledgers and a resumable part a step), Ray Data and datasets.map, each in a fresh process that has
-    done the same on 1,000 rows before.
+(a) The same prompts, seeds and sampling, 128 concurrent sequences, alternating in one session. The start of
+the engine is not counted on either side. The figure is generated tokens per second. (b) Read Parquet, four
+steps that pass each Arrow batch on, write Parquet: Gristmill (with ids, ledgers and a resumable part per
+step), Ray Data and datasets.map, each in a fresh process, after a warm-up on 1,000 rows.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ HERE = Path(__file__).parent
 
 
 def generation(quick: bool) -> tuple[list[Figure], dict[str, object]]:
-    """Alternate raw vLLM and a pipeline over the same engine settings."""
+    """Alternate raw vLLM and a pipeline with the same engine settings."""
     prompts = 64 if quick else 256
     runs: dict[str, list[float]] = {"ours": [], "raw": []}
     for _ in range(1 if quick else 3):
@@ -42,7 +41,7 @@ def generation(quick: bool) -> tuple[list[Figure], dict[str, object]]:
 
 
 def rows(quick: bool) -> tuple[list[Figure], dict[str, object]]:
-    """The pass-through, ours and the peers', alternating."""
+    """Alternate the pass-through of ours and the peers."""
     count = 100_000 if quick else 1_000_000
     runs: dict[str, list[dict[str, float]]] = {"ours": [], "ray": [], "datasets": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -82,7 +81,7 @@ def rows(quick: bool) -> tuple[list[Figure], dict[str, object]]:
 
 
 def write_rows(path: Path, count: int) -> None:
-    """Rows such as a data set of instructions has: a number, a category and about 100 characters."""
+    """Write rows like those of an instruction data set: a number, a category and about 100 characters."""
     random = np.random.default_rng(17)
     words = np.array(["grist", "mill", "stone", "river", "wheel", "flour", "grain", "sieve", "sack", "cart"])
     texts = [" ".join(words[random.integers(0, 10, 18)]) for _ in range(1000)]

@@ -1,7 +1,7 @@
-"""One case of the generation benchmark, in a process of its own: ours|raw PROMPTS.
+"""One case of the generation benchmark, in a separate process: ours|raw PROMPTS.
 
-Prints {"tokens", "seconds"}: completion tokens and the wall time of generating them, without the
-engine's start. Both sides send the same prompts with the same seeds and must make 64 tokens each.
+Prints {"tokens", "seconds"}: completion tokens and the wall time of their generation, without the start of
+the engine. Both sides send the same prompts with the same seeds, and must generate 64 tokens per prompt.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def ours(count: int) -> tuple[int, float]:
     from gristmill.pipelines.run.events import Event, PartDone, StepStarted
 
     class Clock:
-        """Notes when the first micro-batch could start and when the last one was committed."""
+        """Records when the first micro-batch could start and when the last one was committed."""
 
         first = last = 0.0
 
@@ -78,7 +78,7 @@ def raw(count: int) -> tuple[int, float]:
         max_model_len=2048,
         max_num_seqs=SEQUENCES,
         enforce_eager=True,
-        # On a CPU vLLM 0.32 dies on a seeded request whose prompt it prefills in two parts.
+        # On a CPU, vLLM 0.32 crashes on a seeded request whose prompt is prefilled in two parts.
         enable_chunked_prefill=False,
         max_num_batched_tokens=4096,
     )

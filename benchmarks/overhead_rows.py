@@ -1,7 +1,7 @@
-"""One case of the pass-through benchmark, in a process of its own: NAME SOURCE OUT.
+"""One case of the pass-through benchmark, in a separate process: NAME SOURCE OUT.
 
-Prints {"rows", "seconds"}: seconds of the work itself. Each library first does the same work on the source's
-first 1,000 rows, so that imports, which all of them do on first use, and starting Ray are not counted.
+Prints {"rows", "seconds"}: seconds of the work itself. Each library first processes the first
+1,000 rows of the source, so that imports on first use and the start of Ray are not counted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 
 def hand_on(table: pa.Table) -> pa.Table:
-    """The step that all three run four times: an Arrow table in, the same table out."""
+    """The step that all three run four times: it returns its Arrow table."""
     return table
 
 
@@ -56,7 +56,7 @@ def with_datasets(source: str, out: str) -> None:
     data.to_parquet(f"{out}/part.parquet")
 
 
-#: Each case, and where below its folder the rows lie at the end.
+#: Each case, and the path of its output below its folder.
 CASES = {
     "ours": (ours, "steps/step4-*/part-*.parquet"),
     "ray": (with_ray, "*.parquet"),

@@ -1,18 +1,21 @@
-"""Confirms a data set of code edits from outside: runs every row again and compares it with what it claims.
+"""Independent check of a data set of code edits: runs every row again and compares it with its claims.
 
     python -P benchmarks/reexecute.py DATA [--rows N] [--workers N] [--cpu-seconds S] [--packages]
 
-DATA: a Parquet file, or a folder of them. It shares no code with the pipeline but the sandbox. Of each row:
+DATA: a Parquet file, or a folder of them. It shares no code with the pipeline except the sandbox. Checks per
+row:
 
-- flip: ``tests`` fail on ``before`` and pass on ``after`` (each behind ``prelude`` and a blank line, where the row has one);
-  of a row whose ``kind`` is "improvement", instead: they pass on both, and ``after`` executes fewer lines (cost);
-- diff: ``diff`` leads from ``before`` to exactly ``after``, by the strict applier below and, where it is
+- flip: ``tests`` fail on ``before`` and pass on ``after`` (each after ``prelude`` and a blank line, if the
+  row has one); for ``kind`` "improvement" instead: they pass on both, and ``after`` executes fewer lines
+  (cost);
+- diff: ``diff`` leads from ``before`` to exactly ``after``, by the strict applier below and, if
   installed, by the system's ``patch`` without fuzz;
-- score: each of ``mutant_diffs`` applied to ``after`` gives a program that the tests notice or not as
-  ``mutant_caught`` says, in ``mutant_cpu_seconds`` of processor time, and ``mutation_score`` is the share that they notice. A score without its mutants
-  cannot be confirmed, and counts as wrong; a row that claims none is not counted.
+- score: each of ``mutant_diffs`` applied to ``after`` gives a program that the tests notice as recorded in
+  ``mutant_caught``, within ``mutant_cpu_seconds`` of processor time, and ``mutation_score`` is the share that
+  they notice. A score without its mutants counts as wrong; a row without a score is not counted.
 
-Exit code 1 where one of these is below 100 %, 2 where there is nothing to confirm. Equal runs are made once.
+The exit code is 1 if one of these is below 100 %, and 2 if there is nothing to check. Equal runs are made
+once.
 """
 
 from __future__ import annotations
@@ -58,8 +61,10 @@ _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 
 
 class Run(Protocol):
-    """Runs tests on a program: what became of it, and where they are to be counted, how many lines it executed.
-    ``seconds``: of processor time, None for those of the command line."""
+    """Runs tests on a program: returns the status and, if requested, the number of executed lines.
+
+    ``seconds``: limit of processor time; None for that of the command line.
+    """
 
     def __call__(
         self, program: str, tests: str, count: bool = False, seconds: float | None = None, /
@@ -68,7 +73,7 @@ class Run(Protocol):
 
 @dataclass(frozen=True)
 class Confirmed:
-    """For each check: None where it does not apply, else what is wrong ("" for nothing)."""
+    """For each check: None if it does not apply, else what is wrong ("" for nothing)."""
 
     row: str
     wrong: Mapping[str, str | None]
@@ -76,7 +81,7 @@ class Confirmed:
 
 
 def patched(diff: str, text: str) -> str:
-    """``text`` after a unified diff. Raises ValueError where a line is not where the diff says."""
+    """Apply a unified diff to ``text``. Raises ValueError if a line is not where the diff says."""
     old, body = text.split("\n"), diff.split("\n")
     made: list[str] = []
     at, position = 0, 2 if body[:2] == ["--- before", "+++ after"] else 0
@@ -118,7 +123,7 @@ def patched(diff: str, text: str) -> str:
 
 
 def system_patched(diff: str, text: str) -> str:
-    """The same by the system's ``patch``. Raises ValueError with what it says where it refuses."""
+    """Apply it with the system's ``patch``. Raises ValueError with its output if it refuses."""
     with tempfile.TemporaryDirectory() as folder:
         source, made = Path(folder, "text"), Path(folder, "made")
         source.write_bytes(text.encode())
@@ -130,7 +135,7 @@ def system_patched(diff: str, text: str) -> str:
 
 
 def confirm(row: Mapping[str, Any], run: Run, apply: Mapping[str, Callable[[str, str], str]]) -> Confirmed:
-    """Everything that one row claims. ``apply``: the appliers of diffs, by the name of their check."""
+    """Check all claims of one row. ``apply``: the appliers of diffs, by the name of their check."""
     head = f"{row['prelude']}\n\n" if row.get("prelude") is not None else ""
     counted = row.get("kind") == "improvement"
     (before, old), (after, new) = (
@@ -181,7 +186,7 @@ def _score(row: Mapping[str, Any], head: str, run: Run) -> str:
 
 
 def remembering(run: Run) -> Run:
-    """The same, each pair of program and tests once: edits of one function share most of theirs."""
+    """Cache runs by program and tests: edits of one function share most of them."""
     known: dict[bytes, tuple[Status, int | None]] = {}
 
     def once(
@@ -197,7 +202,7 @@ def remembering(run: Run) -> Run:
 
 
 def rows_of(path: Path, most: int | None) -> list[dict[str, Any]]:
-    """The rows of a Parquet file or folder, ``most`` of them drawn evenly. Raises SystemExit where there are none."""
+    """Read a Parquet file or folder; draw ``most`` rows evenly. Raises SystemExit if there are none."""
     import pyarrow as pa
     import pyarrow.dataset as ds
 
@@ -215,7 +220,7 @@ def rows_of(path: Path, most: int | None) -> list[dict[str, Any]]:
 
 
 def gathered(confirmed: Iterable[Confirmed], total: int) -> list[Confirmed]:
-    """All of them, telling of what is wrong as it comes, and of progress every five seconds."""
+    """Collect the results; print errors as they occur, and progress every five seconds."""
     done: list[Confirmed] = []
     told = time.monotonic()
     for one in confirmed:
@@ -232,10 +237,12 @@ def gathered(confirmed: Iterable[Confirmed], total: int) -> list[Confirmed]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--rows", type=int, help="only so many, drawn evenly")
+    parser.add_argument("--rows", type=int, help="number of rows to draw evenly")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--cpu-seconds", type=float, default=2.0, help="of each run; as in the pipeline")
-    parser.add_argument("--packages", action="store_true", help="code may import what is installed here")
+    parser.add_argument(
+        "--cpu-seconds", type=float, default=2.0, help="processor time per run, as in the pipeline"
+    )
+    parser.add_argument("--packages", action="store_true", help="allow code to import installed packages")
     args = parser.parse_args(arguments)
     rows = rows_of(args.data, args.rows)
     if not rows:
@@ -266,7 +273,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def written(done: list[Confirmed], more: dict[str, Any]) -> int:
-    """Print and write the shares that hold, and answer with the exit code."""
+    """Print and write the shares of confirmed rows; return the exit code."""
     names = {
         "flip": "tests fail before, pass after",
         "cost": "improvements pass both times, with fewer lines",

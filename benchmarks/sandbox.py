@@ -1,11 +1,11 @@
-"""Small tests a second, and how long one takes: the warm sandbox against a process of its own a test.
+"""Small tests per second, and latency: the warm sandbox against one process per test.
 
     python -P benchmarks/sandbox.py [--quick]
 
-Each side runs the same programs and asserts, as many at a time as there are cores. Peers: a bare Python
-process (no isolation at all) and a Python process in a bubblewrap call of its own, where `bwrap` is on PATH.
-Alternating, median of the rounds; latency is of single runs, one at a time. `load_before` in the results says how
-busy the machine was: on a busy one only the ratios mean something.
+Each side runs the same programs and assertions, with one concurrent run per core. Peers: a bare Python
+process (without isolation), and a Python process per bubblewrap call if `bwrap` is on PATH. The sides
+alternate, and medians over rounds are reported; latency is measured on sequential single runs. `load_before`
+in the results is the load of the machine: on a busy machine only the ratios are meaningful.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Once = Callable[[str], bool]
 
 
 def tests(number: int) -> str:
-    """Every third one fails, so that a side which runs nothing is found out."""
+    """Every third test fails, so that a side that runs nothing is detected."""
     return TESTS.format(count=168 if number % 3 else 1)
 
 
@@ -77,7 +77,7 @@ def rate(once: Once, count: int, at_a_time: int) -> float:
 
 
 def latencies(once: Once, count: int) -> list[float]:
-    """Milliseconds of each of ``count`` runs, one after the other, rising."""
+    """Return the milliseconds of ``count`` sequential runs, sorted."""
     found = []
     for number in range(count):
         started = time.perf_counter()

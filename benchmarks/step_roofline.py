@@ -1,4 +1,4 @@
-"""What a step of LoRA training must at least move and compute, operation by operation: by ``cost`` in each kernel's file."""
+"""Roofline of a LoRA training step: minimum bytes and FLOP per operation, by ``cost`` of each kernel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gristmill.trainer.model import ModelConfig
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """An operation, what one run of it costs, and how often a step runs it."""
+    """An operation, the cost of one run, and the number of runs per step."""
 
     name: str
     cost: Cost
@@ -32,8 +32,8 @@ def step_work(
 ) -> list[Work]:
     """Forward and backward pass of one pack of sequences of these ``lengths`` with LoRA on all linear layers.
 
-    ``trained``: positions that the head sees. ``held``: the format of the base, None for a dense one; its weights are
-    decoded in every pass that multiplies by them. ``recompute``: blocks run forward twice.
+    ``trained``: positions that the head sees. ``held``: the format of the base, None for a dense one; its
+    weights are decoded in every pass that multiplies by them. ``recompute``: blocks run forward twice.
     """
     tokens, size, key_size = sum(lengths), config.head_size, config.key_heads * config.head_size
     hidden, inner, queries = config.hidden, config.intermediate, config.heads * config.head_size
@@ -72,5 +72,5 @@ def step_work(
 
 
 def seconds(work: Iterable[Work], bytes_per_second: float, flop_per_second: float) -> float:
-    """The least time for all of it, one operation after the other, each at its own roof."""
+    """Return the minimum time of all operations in sequence, each at its own roof."""
     return sum(each.times * each.cost.seconds(bytes_per_second, flop_per_second) for each in work)

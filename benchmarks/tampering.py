@@ -1,16 +1,16 @@
-"""Every file of a finished run, damaged in every way: what do the next commands make of it?
+"""Damages every file of a finished run in every way, and checks the commands that read it.
 
 A small run of two rounds (prompts, answers of a word model, a verifier, scores, a condition, deduplication,
 three kinds of export, a student that is trained and promoted) is copied for each case, one file of the copy
 is damaged, and then
 
-- ``check``, ``plan --against``, ``report``, ``why`` and ``explain`` each end well or with one clear sentence,
-  and ``check`` names the damage;
-- ``run`` (on another copy) ends with every row, export and adapter as they were; where a file may not be
-  read, with one clear sentence, and well once that is mended.
+- ``check``, ``plan --against``, ``report``, ``why`` and ``explain`` each succeed or end with one clear
+  sentence, and ``check`` names the damage;
+- ``run`` (on another copy) restores every row, export and adapter. If a file cannot be read, it ends with one
+  clear sentence, and succeeds once that is fixed.
 
-No traceback, no internal error, no command that hangs. Commands are run in forks of one process that has
-imported everything. Usage: python benchmarks/tampering.py [--quick]
+There must be no traceback, no internal error, and no command that hangs. Commands run in forks of one warm
+process. Usage: python benchmarks/tampering.py [--quick]
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ loop: {{rounds: 2, promote: {{student: base}}, when: "student.rows > 0"}}
 
 @dataclass
 class Case:
-    """A file of the run, and what is done to it."""
+    """A file of the run, and its damage."""
 
     file: str
     damage: str
@@ -77,7 +77,7 @@ class Case:
 
 @dataclass
 class Campaign:
-    """The finished run and what is right in it."""
+    """The finished run and its correct contents."""
 
     warm: Warm
     home: Path
@@ -86,7 +86,7 @@ class Campaign:
     seconds: Counter[str] = field(default_factory=Counter)
 
     def begin(self) -> None:
-        """Make the run that is copied for each case."""
+        """Make the run that every case copies."""
         work = self.home / "work"
         work.mkdir()
         (work / "out").mkdir()
@@ -123,7 +123,7 @@ class Campaign:
             case = Case(str(path.relative_to(work)), "", lambda path: None)
             kind = f"{path.parent.name.rpartition('-')[0]} {case.kind}"
             seen[kind if not quick else case.kind] += 1
-            # Of the several parts of a step, of two rounds, the first two stand for all.
+            # Only the first two of the parts of a step over two rounds are damaged.
             if seen[kind if not quick else case.kind] > (1 if quick else 2):
                 continue
             damages = dict(DAMAGES)
@@ -141,7 +141,7 @@ class Campaign:
                 yield Case(case.file, name, apply)
 
     def judge(self, case: Case) -> None:
-        """Damage two copies; note in the case what goes wrong."""
+        """Damage two copies; record faults in the case."""
         shut = case.damage == "without permission"
         for commands in (self.readers, self.runner):
             with tempfile.TemporaryDirectory(dir=self.home) as folder:
@@ -207,7 +207,7 @@ class Campaign:
 
 
 def snapshot(work: Path) -> dict[str, str]:
-    """What must come out: the rows of every part, the bytes of exports and of adapters' weights."""
+    """Return the expected contents: the rows of every part, the bytes of exports and adapters' weights."""
     from gristmill.pipelines.errors import StoreError
     from gristmill.pipelines.store.seal import file_digest
     from gristmill.pipelines.store.tables import open_sealed
@@ -224,7 +224,7 @@ def snapshot(work: Path) -> dict[str, str]:
 
 
 def tiny_model(path: Path) -> Path:
-    """A random Llama of two layers, made in a fork: torch starts threads where it works."""
+    """Make a random Llama of two layers in a fork, because torch starts threads."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -299,7 +299,7 @@ def main() -> int:
 
 
 def tell(cases: list[Case], show: int) -> None:
-    """A table by kind of file and damage: cases, and how many of them went wrong."""
+    """Print a table by kind of file and damage: the number of cases and of faults."""
     for title, key in (("file", lambda case: case.kind), ("damage", lambda case: case.damage)):
         total, wrong = Counter(map(key, cases)), Counter(key(case) for case in cases if case.faults)
         print(f"\n{title:<40} {'cases':>6} {'wrong':>6}")

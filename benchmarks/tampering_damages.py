@@ -1,4 +1,4 @@
-"""What can happen to a file of a run."""
+"""Ways to damage a file of a run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def replaced(make: Damage) -> Damage:
 
 
 def sibling(path: Path) -> None:
-    """Put another file of the same kind in the file's place, of the same size where there is one."""
+    """Replace the file by another of the same kind, of the same size if there is one."""
     name = "part-*.parquet" if path.name.startswith("part-") else path.name
     runs = [each for each in path.parents if (each / "steps").is_dir()]
     found = sorted(runs[0].rglob(name)) if runs else []
@@ -69,7 +69,7 @@ JSON = {
     f"its JSON is {text}": lambda path, text=text: path.write_text(text)
     for text in ("[]", "{}", "null", "1", '"x"', '{"steps": []}')
 }
-#: Beside a file, what nobody wrote.
+#: Foreign files next to a file.
 STRAYS: dict[str, Damage] = {
     "a stray file": lambda path: (path.parent / ".DS_Store").write_bytes(b"Bud1"),
     "a stray folder": lambda path: (path.parent / "999x").mkdir(),

@@ -1,4 +1,4 @@
-"""Commands in forks of a process that has imported what they need."""
+"""Runs commands in forks of a warm process."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ class Ended:
 
 
 class Warm:
-    """Runs command lines in forks of this process, which has imported what they need."""
+    """Runs command lines in forks of this process, which has imported the necessary modules."""
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
 
     def learn(self, *arguments: object, cwd: Path) -> None:
-        """Run a command, and import all that it imported: no threads are started, which forks would lose."""
+        """Run a command, and import the modules that it imported.
+
+        No threads are started, because forks would lose them.
+        """
         ended = self.run(*arguments, cwd=cwd, tell_modules=True)
         if ended.code:
             raise SystemExit(f"{arguments[0]} on the run to damage: {ended.text}")
@@ -38,7 +41,7 @@ class Warm:
                 importlib.import_module(name)
 
     def run(self, *arguments: object, cwd: Path, nobody: bool = False, tell_modules: bool = False) -> Ended:
-        """Run ``gristmill ARGUMENTS``; a command that takes more than a minute is ended by SIGALRM."""
+        """Run ``gristmill ARGUMENTS``; SIGALRM ends a command after one minute."""
         from gristmill.pipelines.cli.main import main
 
         output = self.scratch / "output"

@@ -1,11 +1,12 @@
-"""Fine-tuning on a CPU, ours beside TRL + PEFT: the same model, rows, tokens and adapter.
+"""Fine-tuning on a CPU, ours against TRL + PEFT: the same model, rows, tokens and adapter.
 
     make benchmarks/.peers/.installed && .venv/bin/python benchmarks/train_cpu.py [--quick]
 
-SmolLM2-135M-Instruct, LoRA r=16 on all linear layers, 4 rows of at most 512 tokens a step, in bf16 and on an NF4 base (for
-the peer through bitsandbytes). Each run in a fresh process, alternating. A process's first two steps are not timed.
-tokens/s: all tokens of the rows, padding never counted; trained tokens/s: those with a label. Peak memory is the
-whole process's, imports included. The rows are functions of the standard library: docstring -> source.
+SmolLM2-135M-Instruct, LoRA r=16 on all linear layers, 4 rows of at most 512 tokens per step, in bf16 and on
+an NF4 base (for the peer through bitsandbytes). Runs alternate, each in a fresh process. A process's first
+two steps are not timed. tokens/s: all tokens of the rows, without padding; trained tokens/s: those with a
+label. Peak memory is that of the whole process, including imports. The rows are functions of the standard
+library: docstring -> source.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ WARM_UP, TIMED = 2, 6
 
 
 def write_rows(path: Path, count: int) -> None:
-    """``count`` rows of a prompt and a completion, the same ones for the same Python."""
+    """Write ``count`` rows of prompt and completion, which depend only on the version of Python."""
     rows = []
     for name in MODULES:
         source = inspect.getsource(__import__(name, fromlist=["_"]))
@@ -39,13 +40,13 @@ def write_rows(path: Path, count: int) -> None:
             if not isinstance(node, ast.FunctionDef) or not (said := ast.get_docstring(node)):
                 continue
             code = ast.get_source_segment(source, node) or ""
-            # At most 512 tokens with the template's own, so that nobody has to cut or leave out a row.
+            # At most 512 tokens including the template, so that no side truncates or drops a row.
             if len(code) >= 300 and len(code) + len(said) <= 1300:
                 rows.append(
                     {"prompt": f"Write the Python function {node.name}.\n\n{said}", "completion": code}
                 )
     if len(rows) < count:
-        raise RuntimeError(f"{len(rows)} functions with a docstring here, and {count} are needed")
+        raise RuntimeError(f"{len(rows)} functions with a docstring here; {count} are required")
     spread = rows[:: len(rows) // count][:count]
     path.write_text("".join(json.dumps(row) + "\n" for row in spread))
 
@@ -82,7 +83,7 @@ def main() -> None:
 
 
 def compare(base: str, runs: dict[str, list[dict[str, float]]], version: str) -> list[Figure]:
-    """The medians of both sides over one kind of base."""
+    """Compare the medians of both sides for one kind of base."""
     ours, theirs = runs[f"ours {base}"], runs[f"TRL + PEFT {base}"]
 
     def of(side: list[dict[str, float]], name: str) -> float:

@@ -1,6 +1,6 @@
 """One run of ours for ``train_cpu.py``: BASE MODEL ROWS WARM_UP [--profile].
 
-``--profile``: where the time goes, operation by operation, in place of the figures.
+``--profile``: print the time per operation instead of the figures.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gristmill.trainer.sft import SupervisedFineTuning
 
 
 class Alone:
-    """What a training step asks of the run it is part of."""
+    """The context that a training step requires."""
 
     seed, step = 17, "train"
 
@@ -31,7 +31,7 @@ class Alone:
         return self._weights
 
     def progress(self, done: float, total: float, unit: str, **figures: float) -> None:
-        if "tokens_per_s" in figures:  # not in the first report, which says what memory is planned
+        if "tokens_per_s" in figures:  # not in the first report, which states the planned memory
             self.speeds.append(figures["tokens_per_s"])
 
     def check(self) -> None: ...

@@ -18,7 +18,7 @@ from trl import SFTConfig, SFTTrainer
 
 
 class Clock(TrainerCallback):
-    """When each step ended."""
+    """Records when each step ended."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -28,7 +28,7 @@ class Clock(TrainerCallback):
 
 
 class Counting:
-    """A collator that notes the tokens of each batch: all but padding, and those with a label."""
+    """A collator that counts the tokens of each batch: those without padding, and those with a label."""
 
     def __init__(self, collate: Any) -> None:
         self.collate = collate

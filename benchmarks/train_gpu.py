@@ -1,11 +1,12 @@
-"""QLoRA on a GPU: tokens/s and peak memory of ours, beside PEFT + bitsandbytes, with and without Liger's kernels.
+"""QLoRA on a GPU: tokens/s and peak memory, ours against PEFT + bitsandbytes with and without Liger.
 
     python benchmarks/train_gpu.py [--quick]
 
-Models of the shapes of Llama 3's 1B and 8B with random weights, written to a temporary directory tensor by tensor; 8,192 tokens a step, as
-sequences of 2,048 and of 8,192. Each case in a fresh process (``train_gpu_cases.py``), alternating, the median of three. Ours also
-says which fraction of the step's roofline it reaches (by bandwidth and matmul rate measured here first) and what the memory plan
-foretold. Without a CUDA GPU nothing is measured: one line, exit status 2.
+Models of the shapes of Llama 3's 1B and 8B with random weights, written to a temporary directory tensor by
+tensor; 8,192 tokens per step, in sequences of 2,048 or 8,192. Cases alternate, each in a fresh process
+(``train_gpu_cases.py``); the median of three counts. Ours also reports its fraction of the step's roofline
+(by bandwidth and matmul rate measured first) and the prediction of the memory plan. Without a CUDA GPU
+nothing is measured; the exit status is 2.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from gristmill.trainer.tensor_files import TensorWriter
 
 CASES = Path(__file__).with_name("train_gpu_cases.py")
 TOKENS = 8192
-#: What a peer needs to be there, and the package whose version names it.
+#: The modules that a peer requires, and the package whose version is reported.
 PEERS = {"peft": ("peft", "bitsandbytes"), "liger": ("peft", "bitsandbytes", "liger_kernel")}
 NAMES = {"peft": "PEFT + bitsandbytes", "liger": "PEFT + bitsandbytes + Liger"}
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Of a Llama. ``tied``: the head is the embedding."""
+    """The shape of a Llama. ``tied``: the head is the embedding."""
 
     hidden: int
     inner: int
@@ -54,7 +55,7 @@ SHAPES = {
 
 
 def write_random(shape: Shape, directory: Path, device: torch.device) -> None:
-    """A model of random bfloat16 weights in ``directory``, in Hugging Face's layout; memory holds one tensor."""
+    """Write a model of random bfloat16 weights in Hugging Face's layout, one tensor at a time."""
     queries, keys = shape.heads * shape.head, shape.key_heads * shape.head
     sizes = dict(zip(LINEARS, [(queries, shape.hidden), (keys, shape.hidden), (keys, shape.hidden), (shape.hidden, queries),
                                (shape.inner, shape.hidden), (shape.inner, shape.hidden), (shape.hidden, shape.inner)]))  # fmt: skip
@@ -95,7 +96,10 @@ Run = Callable[[str, Path, int, int], dict[str, Any]]
 def compare(
     run: Run, model: Path, name: str, lengths: Sequence[int], tokens: int, repeats: int, peers: Sequence[str]
 ) -> tuple[list[Figure], list[dict[str, Any]]]:
-    """Figures against each peer, and a row for each length and each of us. A case that fails is reported, and left out."""
+    """Return figures against each peer, and a row per length for ours.
+
+    Failed cases are reported and left out.
+    """
     figures, table = [], []
     for length in lengths:
         answers: dict[str, list[dict[str, Any]]] = {who: [] for who in ("ours", *peers)}
@@ -118,7 +122,8 @@ def compare(
                 row["of_roofline"] = median([answer["of_roofline"] for answer in answers[who]])
                 row |= {key: last[key] for key in ("predicted_bytes", "predicted_parts")}
                 said = f"{name} {length}: {row['of_roofline']:.1%} of the roofline"
-                # Without a GPU, a process that held as much before has no peak to compare the plan with.
+                # Without a GPU, a process that already used as much memory has no peak to compare with the
+                # plan.
                 if found["peak_bytes"]:
                     row["plan_error"] = last["predicted_bytes"] / found["peak_bytes"] - 1
                     said += f", plan {row['plan_error']:+.1%}"

@@ -1,10 +1,11 @@
-"""One training of a random model in this process, ours or a peer's: what ``train_gpu.py`` runs in fresh processes.
+"""One training of a random model, ours or a peer's; ``train_gpu.py`` runs it in fresh processes.
 
     python benchmarks/train_gpu_cases.py WHO MODEL --length 2048 --sequences 4 --steps 8
 
-QLoRA of rank 16 on all linear layers over an NF4 base with double quantization, bf16, blocks recomputed in the backward pass,
-AdamW, every token trained on; the same tokens for everyone. The last line is JSON: tokens/s (the median step, without the first
-two), the peak bytes on the GPU of the steps, the losses; ours also the memory plan and the step's roofline.
+QLoRA of rank 16 on all linear layers over an NF4 base with double quantization, bf16, blocks recomputed in
+the backward pass, AdamW, training on every token; all sides get the same tokens. The last line is JSON:
+tokens/s (the median step, without the first two), the peak GPU bytes of the steps, and the losses; ours also
+has the memory plan and the step's roofline.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ import torch
 from step_roofline import seconds, step_work
 
 RANK, ALPHA, RATE = 16, 32, 1e-4
-#: Steps that are not timed: kernels are compiled, caches filled.
+#: Warm-up steps that are not timed: kernels are compiled and caches filled.
 WARM = 2
 
 
 class Alone:
-    """What the training loop asks of its context: here nothing stops it, and nobody is told."""
+    """The context of the training loop, which here never stops it and reports nothing."""
 
     def progress(self, done: float, total: float, unit: str, **figures: float) -> None:
         return None
@@ -37,7 +38,7 @@ class Alone:
 
 
 def sequences(vocabulary: int, length: int, count: int, steps: int) -> torch.Tensor:
-    """The tokens of all steps, int64 (steps, count, length)."""
+    """Return the tokens of all steps, int64 ``(steps, count, length)``."""
     return torch.randint(0, vocabulary, (steps, count, length), generator=torch.Generator().manual_seed(0))
 
 
@@ -84,7 +85,7 @@ def ours(
         packs = [[list(range(step * count, (step + 1) * count))] for step in range(steps)]
         history, _ = train(decoder, TokenObjective(cross_entropy), optimizer, examples, packs, loop, Alone())
     each = statistics.median(history.seconds[WARM:])
-    # A GPU's figures count tensors alone; a process's resident memory holds all that it has loaded too.
+    # GPU figures count only tensors; resident memory also includes everything that was loaded.
     before = 0 if device.type == "cuda" else peak.before
     return {
         "tokens_per_s": length * count / each,
@@ -99,7 +100,7 @@ def ours(
 def peft(
     model: Path, length: int, count: int, steps: int, device: torch.device, liger: bool
 ) -> dict[str, Any]:
-    """transformers, PEFT and bitsandbytes as QLoRA's guides set them up; ``liger``: with Liger's kernels for Llama."""
+    """QLoRA by transformers, PEFT and bitsandbytes, as in their guides; ``liger``: with Liger's kernels."""
     import bitsandbytes  # noqa: F401  (a clear error before the model is read)
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -154,7 +155,7 @@ def run(
     device: torch.device,
     roofs: tuple[float, float],
 ) -> dict[str, Any]:
-    """One case; ``who``: "ours", "peft" or "liger". ``roofs``: bytes/s and FLOP/s of the device."""
+    """Run one case. ``who``: "ours", "peft" or "liger". ``roofs``: bytes/s and FLOP/s of the device."""
     cases: dict[str, Callable[[], dict[str, Any]]] = {
         "ours": lambda: ours(model, length, count, steps, device, roofs),
         "peft": lambda: peft(model, length, count, steps, device, liger=False),

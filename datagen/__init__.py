@@ -1,1 +1,1 @@
-"""Makes rows: inference engines, prompts and parsers, generators, verifiers."""
+"""Generation of rows: inference engines, prompts, parsers, generators and verifiers."""

@@ -1,4 +1,4 @@
-"""``generate: attempts``: what a model makes of a row in several checked trials, folded into the row."""
+"""``generate: attempts``: several checked attempts of a model at a row, added to the row as columns."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class Attempts(Template):
-    """Lets a model try a row several times, checks each attempt, and adds the outcome to the row.
+    """Lets a model attempt a row several times, checks each attempt, and adds the outcome to the row.
 
-    It asks as ``generate: template`` does, but each row stays itself. Two such steps measure what a hint is
-    worth: attempts with it and without it. An attempt that does not parse has not passed. A row fails where
-    no attempt could be made at all.
+    The model is asked as in ``generate: template``, but no new rows are made. Two such steps, one with a hint
+    and one without, measure what the hint is worth. An attempt that does not parse counts as not passed. A
+    row fails if no attempt could be made.
 
     Adds:
-        attempt (text): first column that the parser makes, of the first attempt that passed; of the first
-            that parsed where none passed. `name` renames it, and the three others with it.
+        attempt (text): the parser's first column, from the first attempt that passed, or from the first that parsed
+            if none passed. `name` renames this column and the three below.
         attempt_passed (bool): whether any attempt passed.
         attempt_pass_rate (float64): share of the attempts that passed.
         attempt_trials (int32): number of attempts.
@@ -45,14 +45,14 @@ class Attempts(Template):
     makes: ClassVar[bool] = False
 
     name: str = Field(default="attempt", pattern=r"^[A-Za-z]\w*$")
-    """Name of the column for the attempt, and the beginning of the three others' names."""
+    """Name of the column for the attempt, and prefix of the names of the three other columns."""
 
     def model_post_init(self, context: Any) -> None:
         super().model_post_init(context)
         if self.check is None:
-            raise ValueError("attempts are counted by a verdict on each: add `check: {verify: ...}`")
+            raise ValueError("attempts are counted by their verdicts: add `check: {verify: ...}`")
         if self.keep != "all":
-            raise ValueError("`keep` chooses among rows, and attempts make none: leave it out")
+            raise ValueError("`keep` chooses among new rows, and attempts make none: leave it out")
 
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa

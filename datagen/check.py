@@ -1,4 +1,4 @@
-"""``check:`` of a generator: a verifier that judges each row it makes, before the next sample is asked for."""
+"""``check:`` of a generator: a verifier that judges each new row before the next sample is requested."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PASSED = "passed"
 
 
 class Check(Frozen):
-    """A verifier that judges each row made of an answer: any ``verify`` operator that judges a row by itself.
+    """A verifier that judges each row made from an answer: any ``verify`` operator that judges single rows.
 
     Example:
         answers: {generate: respond, from: tasks, model: base, samples: 4, check: {verify: number}}
@@ -29,8 +29,8 @@ class Check(Frozen):
     model_config = ConfigDict(extra="allow")
 
     verify: str
-    """Name of a `verify` operator that judges each row by itself. Its own parameters stand beside this key.
-    It sees the row's columns with those of the answer put over them."""
+    """Name of a `verify` operator that judges single rows. Its parameters are written next to this key. It
+    reads the columns of the row, replaced by those of the answer where both have them."""
     _operator: Map = PrivateAttr()
 
     def model_post_init(self, _: Any) -> None:
@@ -39,7 +39,7 @@ class Check(Frozen):
         if kind is None:
             raise ValueError(f"unknown operator of 'verify': found {self.verify!r}; there are {known}")
         if not issubclass(kind, Map) or kind.makes:
-            raise ValueError(f"verify: {self.verify} makes other rows of those it gets: make it a step")
+            raise ValueError(f"verify: {self.verify} makes new rows: use it as a step")
         try:
             operator = kind.model_validate(dict(self.model_extra or {}))
         except ValidationError as error:
@@ -48,12 +48,12 @@ class Check(Frozen):
             )
             raise ValueError(f"verify: {self.verify}: {'; '.join(mistakes)}") from None
         if next(operator.references(), None) is not None:
-            raise ValueError(f"verify: {self.verify} names a model or a step: make it a step of its own")
+            raise ValueError(f"verify: {self.verify} names a model or a step: use it as a separate step")
         self._operator = operator
 
     @model_serializer
     def _canonical(self) -> dict[str, Any]:
-        """With defaults filled in and the operator's version: what decides its verdicts."""
+        """With defaults and the operator's version: everything that determines its verdicts."""
         operator = self._operator
         return {
             "verify": self.verify,
@@ -77,13 +77,14 @@ class Judge:
         self._apply = apply
 
     async def __call__(self, rows: Sequence[Row], made: Sequence[Sequence[Outcome]]) -> list[list[Outcome]]:
-        """The outcomes ``made[i]`` of ``rows[i]``, those that are kept with the verifier's columns or as it decided."""
+        """Judge the outcomes ``made[i]`` of ``rows[i]``; kept rows get the verifier's columns or its
+        decision."""
         asked: list[Row] = []
         places: list[tuple[int, int]] = []
         for index, outcomes in enumerate(made):
             for item, outcome in enumerate(outcomes):
                 if isinstance(outcome, Kept):
-                    # An id of its own, so that what the verifier draws differs from sample to sample.
+                    # A separate id, so that random draws of the verifier differ between samples.
                     sample = outcome.row.get("sample", 0)
                     name = f"{rows[index]['_id']}:{sample}:{item}"
                     asked.append({**rows[index], **outcome.row, "_id": name})
@@ -104,5 +105,5 @@ def _with_row(outcome: Outcome, row: Row) -> Outcome:
 
 
 def passes(outcomes: Sequence[Outcome]) -> bool:
-    """Did any record of an answer pass?"""
+    """Whether any record of an answer passed."""
     return any(isinstance(each, Kept) and each.row.get(PASSED) is True for each in outcomes)

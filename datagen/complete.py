@@ -1,4 +1,4 @@
-"""``generate: complete``: a model goes on with a text, outside any conversation, or writes the user's turn itself."""
+"""``generate: complete``: a model continues a text without a chat template, or writes the user's turn."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ if TYPE_CHECKING:
 
 
 class Complete(Template):
-    """Lets a model continue a text without a chat template, or write the user's turn of a conversation
-    itself.
+    """Lets a model continue a text without a chat template, or write the user's turn.
 
-    ``opening: text`` is what a base model is for: few-shot examples, or the first half of a text. ``opening:
-    user`` lets an aligned model write what a user might ask, as in Magpie (Xu et al., arXiv 2406.08464). Each
-    record that the parser finds in an answer is a new row with its parent's columns.
+    ``opening: text`` suits base models: the text holds few-shot examples, or the first half of a document.
+    ``opening: user`` lets an aligned model write what a user might ask, as in Magpie (Xu et al., arXiv
+    2406.08464). Each record that the parser finds in an answer becomes a new row with its parent's columns.
 
     Adds:
-        sample (int32): which of the row's answers, from 0.
-        item (int32): which record of the answer, from 0.
+        sample (int32): index of the answer among the row's answers, from 0.
+        item (int32): index of the record in the answer, from 0.
         answer (text): text of an answer that did not parse, in the failed row.
         messages (list of turns): the conversation with the user's turn appended, with `conversation: true`.
         logprobs (list of float32): log-probabilities of the whole answer, where `logprobs` asks for them; with
@@ -52,15 +51,15 @@ class Complete(Template):
     """Text to continue: a packaged prompt's name, the path of a `.jinja` file, or the text itself. The row's
     columns are its variables. Required with `opening: text`; not taken with `opening: user`."""
     opening: Literal["text", "user"] = "text"
-    """`text` continues the text that `template` makes of the row; give `stop` with it. `user` lets the model
-    continue its own chat template where a user's text begins."""
+    """`text` continues the text that `template` renders from the row; set `stop` with it. `user` lets the
+    model continue its own chat template where the user's text begins."""
 
     def model_post_init(self, context: Any) -> None:
         super().model_post_init(context)
         if self.opening == "text" and not self.template:
-            raise ValueError("required, and missing: `template`, which makes the text to go on with")
+            raise ValueError("missing: `template`, which gives the text to continue")
         if self.opening == "user" and self.template:
-            raise ValueError("`opening: user` lets the model write the user's turn: leave `template` out")
+            raise ValueError("with `opening: user` the model writes the user's turn: leave `template` out")
         if self.opening == "text" and (self.system is not None or self.conversation):
             raise ValueError("a text has no turns: `system` and `conversation` go with `opening: user`")
 

@@ -1,4 +1,4 @@
-"""The conversation in a row's ``messages``, gone on with."""
+"""The conversation in a row's ``messages``, and the turns added to it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from ..pipelines.records import Row
 
 
 def gone_on(row: Row, said: str, system: str | None) -> list[Message]:
-    """The row's conversation, or a new one, with what the user says next. ``system``: where it has none.
+    """Return the row's conversation, or a new one, with another user turn.
 
-    Raises DataError where ``messages`` is no conversation that waits for the user.
+    ``system``: the system prompt if it has none. Raises DataError if ``messages`` is not a conversation whose
+    next turn is the user's.
     """
     return [*with_system(waiting_for_user(row), system), {"role": "user", "content": said}]
 
 
 def waiting_for_user(row: Row) -> list[Message]:
-    """The row's conversation, none where it has none. Raises DataError where its last turn is the user's."""
+    """Return the row's conversation; empty if it has none.
+
+    Raises DataError if its last turn is the user's.
+    """
     given = conversation(row)
     if given and given[-1]["role"] == "user":
         raise DataError("the conversation in 'messages' waits for the assistant: its last turn is the user's")
@@ -24,7 +28,7 @@ def waiting_for_user(row: Row) -> list[Message]:
 
 
 def conversation(row: Row) -> list[Message]:
-    """The row's ``messages``, none where the column is null or missing. Raises DataError on another shape."""
+    """Return the row's ``messages``; empty if null or missing. Raises DataError for another shape."""
     given = row.get("messages") or []
     if any(
         not isinstance(turn.get("role"), str) or not isinstance(turn.get("content"), str) for turn in given
@@ -34,7 +38,7 @@ def conversation(row: Row) -> list[Message]:
 
 
 def with_system(messages: list[Message], system: str | None) -> list[Message]:
-    """The messages, after ``system`` where they have no system prompt of their own."""
+    """Return the messages, preceded by ``system`` if they have no system prompt."""
     if not system or (messages and messages[0]["role"] == "system"):
         return messages
     return [{"role": "system", "content": system}, *messages]

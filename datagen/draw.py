@@ -1,4 +1,4 @@
-"""``draw``: columns that chance fills, so that a template can ask each row for something else."""
+"""``draw:`` fills columns at random, so that a template can vary its request from row to row."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ _SEEDS = 2**31
 
 
 def _text(value: object) -> str:
-    """A category: text, or a number written as text. A truth value would read True in a prompt: refused."""
+    """Convert a category, which is text or a number, to text. Booleans are refused: a prompt would print
+    True."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ValueError(f"a category is a text or a number; found {value!r}: write it in quotes")
+        raise ValueError(f"a category must be text or a number; found {value!r}: write it in quotes")
     return value if isinstance(value, str) else str(value)
 
 
@@ -41,11 +42,11 @@ def _texts(value: object) -> object:
 
 
 def _weighted(value: object) -> object:
-    """Categories with their weights, by name, from a list (all the same) or a mapping."""
+    """Return the weight of each category, from a list (equal weights) or a mapping."""
     if isinstance(value, (list, tuple)):
         texts = [_text(each) for each in value]
         if len(set(texts)) < len(texts):
-            raise ValueError(f"a category is listed twice in {texts}: give weights, as {{a: 2, b: 1}}")
+            raise ValueError(f"a category is listed twice in {texts}: give weights, such as {{a: 2, b: 1}}")
         value = dict.fromkeys(texts, 1.0)
     if not isinstance(value, Mapping):
         raise ValueError(
@@ -54,8 +55,8 @@ def _weighted(value: object) -> object:
     weights = {_text(name): weight for name, weight in value.items()}
     numbers = [weight for weight in weights.values() if isinstance(weight, (int, float))]
     if any(not math.isfinite(weight) or weight < 0 for weight in numbers) or not sum(numbers) > 0:
-        raise ValueError(f"weights are numbers from 0, one of them above it; found {weights}")
-    # In a fixed order: the canonical request of a step does not tell the order of a mapping's keys.
+        raise ValueError(f"weights must be numbers of at least 0, and not all 0; found {weights}")
+    # In a fixed order: the canonical request of a step does not preserve the order of a mapping.
     return dict(sorted(weights.items()))
 
 
@@ -76,20 +77,20 @@ class Several(Frozen):
     @model_validator(mode="after")
     def _enough(self) -> Self:
         if len(set(self.of)) < self.count:
-            raise ValueError(f"count asks for {self.count} different items of {len(set(self.of))}")
+            raise ValueError(f"count requires {self.count} different items of {len(set(self.of))}")
         return self
 
 
 class Draw(Map):
-    """Fills columns by chance, so that a template can ask something else of each row: ``draw: {area: [bugs,
-    speed], level: {easy: 4, hard: 1}}``.
+    """Fills columns at random, so that a template can vary its request from row to row.
 
-    A draw depends on the step's seed, the row's ``_id``, the copy and the column's name alone: a column added
-    here changes no other. A row fails where the pool holds too few other rows.
+    For example ``draw: {area: [bugs, speed], level: {easy: 4, hard: 1}}``. A draw depends only on the step's
+    seed, the row's ``_id``, the copy and the column's name, so adding a column changes no other. A row fails
+    if the pool has too few other rows.
 
     Adds:
-        copy (int32): number of the copy, from 0, with `times` above 1.
-        examples (list of records): rows drawn from the pool, with the columns `pool_columns`, with `pool`.
+        copy (int32): index of the copy, from 0, if `times` is above 1.
+        examples (list of records): rows drawn from `pool`, with the columns `pool_columns`.
 
     Example:
         drawn:
@@ -105,19 +106,19 @@ class Draw(Map):
     value_field: ClassVar[str | None] = "draw"
 
     draw: dict[str, Weights]
-    """Columns to add, each drawn from a list (all items alike) or from a mapping of items to weights. Values
-    are text; numbers in a list become text."""
+    """Columns to add, each drawn from a list (with equal weights) or from a mapping of items to weights.
+    Values are text; numbers in a list become text."""
     distinct: dict[str, Several] = Field(default_factory=dict)
     """Columns that hold several different items each, as a list of texts: `{NAME: {of: [...], count: 2}}`."""
     times: PositiveInt = 1
-    """Copies to make of each row, each drawn anew."""
+    """Copies to make of each row, each with its own draws."""
     pool: StepRef | None = None
-    """Step from whose kept rows examples are drawn, without replacement and never the row itself. By default
-    none are drawn."""
+    """Step whose kept rows are the pool of examples. They are drawn without replacement, and a row is never
+    its own example. By default none are drawn."""
     pool_rows: PositiveInt = 3
     """Rows to draw from the pool for each copy."""
     pool_columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt",)
-    """Columns of the pool that an example holds. Values that are not text become JSON text."""
+    """Columns of the pool to include in an example. Values other than text become JSON text."""
 
     @model_validator(mode="after")
     def _named(self) -> Self:
@@ -126,12 +127,12 @@ class Draw(Map):
         for name in (*self.draw, *self.distinct):
             if not name or name.startswith("_"):
                 raise ValueError(
-                    f"a column cannot be called {name!r}: names starting with _ are the engine's"
+                    f"a column cannot be called {name!r}: names that start with _ are reserved for the runner"
                 )
             if name in own or (name in self.draw and name in self.distinct):
-                raise ValueError(f"the column {name!r} is made twice: rename the drawn one")
+                raise ValueError(f"the column {name!r} is made twice: rename the drawn column")
         if not (self.draw or self.distinct or self.pool or self.times > 1):
-            raise ValueError("nothing to draw: name a column, as `draw: {level: [easy, hard]}`")
+            raise ValueError("nothing to draw: name a column, such as `draw: {level: [easy, hard]}`")
         return self
 
     def estimate(self, rows: int) -> Estimate:
@@ -184,7 +185,7 @@ class Pool:
     """Rows to draw examples from."""
 
     def __init__(self, table: pa.Table, step: str, columns: Sequence[str]) -> None:
-        """Raises DataError where the table lacks one of ``columns``."""
+        """Raises DataError if the table lacks one of ``columns``."""
         for name in columns:
             if name not in table.column_names:
                 known = ", ".join(each for each in table.column_names if each[0] != "_") or "none"
@@ -197,12 +198,12 @@ class Pool:
         ]
 
     def draw(self, random: Random, count: int, but: str) -> list[dict[str, str | None]] | str:
-        """``count`` different rows without the one called ``but``, or why there are not as many."""
+        """Draw ``count`` different rows other than ``but``, or return why there are too few."""
         own = self.places.get(but)
         others = len(self.rows) - (own is not None)
         if others < count:
-            return f"draw: the pool {self.step!r} holds {others} other rows, and pool_rows asks for {count}"
-        # One more than needed, where the row itself may be among them.
+            return f"draw: the pool {self.step!r} holds {others} other rows, and pool_rows is {count}"
+        # One more than needed, because the row itself may be drawn.
         places = random.sample(range(len(self.rows)), count + (own is not None))
         return [self.rows[place] for place in places if place != own][:count]
 

@@ -1,4 +1,4 @@
-"""``execute:`` a column's program, as in a notebook: what it shows becomes a column."""
+"""``execute:`` runs a column's program and adds its output, as a notebook does."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 class Execute(ByRunning):
-    """Runs the Python program in a column, in the sandbox, and adds what a notebook would show below it.
+    """Runs the Python program in a column, in the sandbox, and adds the output that a notebook would show.
 
-    A row whose program is not text fails.
+    A row fails if its program is not text.
 
     Adds:
-        output (text): what the program printed, the value of a last line that is an expression, and why it
-            did not finish, in one line.
+        output (text): printed text, the value of the last line if it is an expression, and one line that says why
+            the program did not finish, if so.
         verdict (text): passed, failed (it raised, or exited with a code other than 0), timeout, memory,
             killed or refused.
 
@@ -43,7 +43,7 @@ class Execute(ByRunning):
     program: str
     """Column with the program."""
     session: str | None = None
-    """Column with code of the row that ran earlier. It runs first, and what it prints is not shown; a program
+    """Column with code of the row that ran earlier. It runs first, and its output is not shown. A program
     that passes is appended to it. It may be missing or null. By default each program runs alone."""
     longest: PositiveInt = 2000
     """Characters of output to keep."""
@@ -78,12 +78,12 @@ class Execute(ByRunning):
 
 
 def _after(before: str, mark: str) -> str:
-    """Code that was run before, and a print of where its output ends."""
+    """Return the earlier code with a print that marks the end of its output."""
     return f"{before}\nprint(flush=True, end={mark!r})\n" if before else ""
 
 
 def shown(program: str) -> str:
-    """The program, printing the value of its last line as the interpreter does. As it is where it does not parse."""
+    """Make the program print the value of its last line, as the interpreter does, if it parses."""
     try:
         source = Source(program)
     except SyntaxError:

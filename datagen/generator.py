@@ -1,4 +1,4 @@
-"""What the generators share: a model asked about each row, in a number of trials, its answers checked."""
+"""Base of the generators: a model is asked about each row in several trials, and its answers are checked."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
     from ..pipelines.operator import Context
 
-#: A prompt's length where nothing is known of it yet, for estimates (tokens).
+#: Prompt length that estimates assume while it is unknown (tokens).
 _PROMPT_TOKENS = 128
 
 
 class Generator(Decoding, Map):
-    """A map that asks a model about each row, once or several times, and makes new rows of its answers.
+    """A map that asks a model about each row, once or several times, and makes new rows from its answers.
 
-    With ``check``, each row made is judged before the next sample is asked for, and has the verifier's
-    columns, ``trials`` int32 (how many samples its parent got) and ``pass_rate`` float64 (the share of them
-    that passed).
+    With ``check``, each new row is judged before the next sample is requested. It gets the verifier's
+    columns, ``trials`` int32 (number of samples of its parent) and ``pass_rate`` float64 (share of them that
+    passed).
     """
 
     makes: ClassVar[bool] = True
@@ -38,39 +38,39 @@ class Generator(Decoding, Map):
     seeded: ClassVar[bool] = True
 
     model: ModelRef
-    """Model to ask: a name under `models`, or a train step, whose student then answers."""
+    """Model to ask: a name under `models`, or a train step, whose student is then asked."""
     samples: PositiveInt = 1
-    """Answers to ask for per row, each with a seed of its own. More than one needs a temperature above 0."""
+    """Answers per row, each with its own seed. More than one requires a temperature above 0."""
     trials: AnyPolicy | None = None
-    """Policy that decides while answers come in how many a row gets, in place of the fixed number
+    """Policy that decides, from the answers so far, how many a row gets. It replaces the fixed number
     `samples`."""
     check: Check | None = None
-    """Verifier that judges each row made of an answer, as `{verify: NAME, ...}`. By default answers are not
+    """Verifier that judges each row made from an answer, as `{verify: NAME, ...}`. By default answers are not
     judged here."""
     keep: Literal["all", "passed", "first"] = "all"
-    """Which of the rows made go on: `all`; those that `passed` the check, at most as many as `trials` asks
-    for; or the `first` that did. The last two need `check`."""
+    """Which of the new rows to keep: `all`; those that `passed` the check, at most as many as `trials` wants;
+    or the `first` that passed. The last two require `check`."""
 
     def model_post_init(self, context: object) -> None:
         super().model_post_init(context)
         if self.trials is not None and self.samples != 1:
-            raise ValueError("`samples` is a fixed number of trials: give it or `trials`, not both")
+            raise ValueError("give `samples` (a fixed number) or `trials` (a policy), not both")
         needing = "keep" if self.keep != "all" else "trials" if self.policy().judges() else None
         if needing is not None and self.check is None:
-            raise ValueError(f"`{needing}` needs a verdict on each answer: add `check: {{verify: ...}}`")
+            raise ValueError(f"`{needing}` requires a verdict on each answer: add `check: {{verify: ...}}`")
         if self.policy().most() > 1 and self.temperature == 0:
             raise ValueError("several samples at temperature 0 are one sample: set temperature above 0")
 
     @abstractmethod
     def request(self, context: Context) -> ToRequest:
-        """The function that makes a row's request. Compile templates here."""
+        """Return the function that makes a row's request. Templates are compiled here."""
 
     @abstractmethod
     def read(self, row: Row, answer: Answer) -> list[Outcome]:
-        """What one answer becomes: at least one outcome, each with ``sample``, its ordinal."""
+        """Convert one answer to outcomes: at least one, each with the index of the ``sample``."""
 
     def made(self) -> Mapping[str, pa.DataType]:
-        """Arrow types of the columns that :meth:`read` makes."""
+        """Arrow types of the columns that :meth:`read` adds."""
         return {}
 
     def policy(self) -> Policy:
@@ -88,7 +88,8 @@ class Generator(Decoding, Map):
         return {**self.made(), **self.check.operator.types(), **tried}
 
     def estimate(self, rows: int) -> Estimate:
-        """Half of ``max_tokens`` a completion, and prompts of 128 tokens, until a run knows better."""
+        """Estimate prompts of 128 tokens and completions of half of ``max_tokens``, until a run measured
+        them."""
         requests = rows * self.policy().most()
         return Estimate(
             rows=rows if self.keep == "first" else requests,
@@ -117,7 +118,7 @@ class Generator(Decoding, Map):
         return apply
 
     def chosen(self, trials: Sequence[Trial]) -> list[Outcome]:
-        """The outcomes of a row whose trials are over."""
+        """Return the outcomes of a row whose trials are finished."""
         if self.check is None:
             return [outcome for trial in trials for outcome in trial.outcomes]
         told = {"trials": len(trials), "pass_rate": sum(trial.passed for trial in trials) / len(trials)}

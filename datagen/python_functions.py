@@ -1,4 +1,4 @@
-"""``source: python_functions``: the functions of an installed Python package, read and never run."""
+"""``source: python_functions``: the functions of an installed Python package, parsed but never run."""
 
 from __future__ import annotations
 
@@ -27,17 +27,21 @@ from importlib import import_module as _module
 
 globals().update({{name: value for name, value in vars(_module("{module}")).items() if not name.startswith("__")}})
 """
-#: The module's own would stand in for a function that is missing.
+#: The module's own function would replace a missing one.
 _FUNCTION = """globals().pop("{name}", None)
 """
-#: A class of the module calls the row's function in place of its own method.
+#: A class of the module calls the row's function instead of its own method.
 _METHOD = """_module("{module}").{owner}.{name} = lambda *args, **named: globals()["{name}"](*args, **named)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A row. ``source`` has its decorators, dedented; ``lines`` counts it; ``signature`` is one line without the colon."""
+    """A row of the source.
+
+    ``source`` includes decorators and is dedented; ``lines`` is its number of lines; ``signature`` is one
+    line without the colon.
+    """
 
     name: str
     qualname: str
@@ -52,15 +56,15 @@ class Function:
 class PythonFunctions(Source):
     """Reads the functions and methods of an installed Python package, in the order of modules and lines.
 
-    They are found by parsing source files: nothing is imported or run. Functions within functions stay part
-    of these. Files that this Python cannot parse are left out.
+    They are found by parsing source files: nothing is imported or run. Nested functions stay part of the
+    enclosing function. Files that this Python version cannot parse are skipped.
 
     Adds:
         name (text): the function's name.
-        qualname (text): its name with its class.
+        qualname (text): the qualified name, with its class.
         module (text): dotted name of its module.
         source (text): its code with decorators, dedented.
-        docstring (text): its docstring; null where it has none.
+        docstring (text): its docstring; null if it has none.
         signature (text): its first line without the colon.
         lines (int64): number of lines.
         has_doctest (bool): whether its docstring has examples.
@@ -77,13 +81,13 @@ class PythonFunctions(Source):
     max_lines: PositiveInt = 200
     """Longest function to take, in lines."""
     rows: PositiveInt | None = None
-    """Most functions to read. By default all are read."""
+    """Maximum number of functions to read. By default all are read."""
     private: bool = False
     """Also take functions whose names start with an underscore."""
     prelude: bool = False
-    """Add the column `prelude`: code that brings the names of the function's module into scope, and puts a
-    method into its class, so that the function runs wherever the package is installed. `generate: bugs` and
-    the verifiers take its name."""
+    """Add the column `prelude`: code that imports the names of the function's module and attaches a method to
+    its class, so that the function runs wherever the package is installed. Pass its name to `generate: bugs`
+    and the verifiers."""
 
     def content(self) -> Mapping[str, str]:
         hasher = blake2b(digest_size=16)
@@ -92,7 +96,7 @@ class PythonFunctions(Source):
         return {f"package {self.package}": hasher.hexdigest()}
 
     def estimate(self, rows: int) -> Estimate:
-        """About one function of fitting length in 30 lines, until they are read."""
+        """Estimate one function of fitting length per 30 lines, until the files are read."""
         size = sum(file.stat().st_size for _, file in source_files(self.package))
         about = max(1, size // 1200)
         return Estimate(rows=about if self.rows is None else min(about, self.rows))
@@ -135,16 +139,19 @@ class PythonFunctions(Source):
 
 
 def prelude(function: Function) -> str:
-    """Code after which the function's own source, undone from its class, is what its module and its class use."""
+    """Return code that makes a module and a class use the function's own source.
+
+    The function's source runs after it, taken out of its class.
+    """
     owner, _, name = function.qualname.rpartition(".")
     own = _METHOD if owner else _FUNCTION
     return (_PRELUDE + own).format(module=function.module, owner=owner, name=name)
 
 
 def source_files(package: str) -> list[tuple[str, Path]]:
-    """(module, file) of every module of a package that has Python source, sorted by module.
+    """Return (module, file) of every module of a package that has Python source, sorted by module.
 
-    Raises DataError where it is not installed or has none.
+    Raises DataError if the package is not installed or has no Python source.
     """
     from importlib.machinery import PathFinder
 
@@ -152,7 +159,7 @@ def source_files(package: str) -> list[tuple[str, Path]]:
     spec = None
     parts = package.split(".")
     for depth in range(1, len(parts) + 1):
-        # Step by step, by the last name alone: importlib.util.find_spec would import the parents.
+        # Searched one name at a time: importlib.util.find_spec would import the parents.
         spec = PathFinder.find_spec(parts[depth - 1], path)
         if spec is None:
             raise DataError(
@@ -181,7 +188,7 @@ def _module(package: str, root: Path, file: Path) -> str:
 
 
 def functions(source: bytes, module: str) -> Iterator[Function]:
-    """The functions and methods of one file, in the order of their lines; none where it does not parse."""
+    """Yield the functions and methods of one file, in line order; none if it does not parse."""
     try:
         tree = parse_python(source)
         text = _decoded(source)

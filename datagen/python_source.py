@@ -1,4 +1,4 @@
-"""Text that should be a Python program, parsed."""
+"""Parsing of text as a Python program."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import warnings
 
 
 def parse_python(text: str | bytes) -> ast.Module:
-    """The tree of a program, without what Python warns of in it (invalid escapes, say).
+    """Parse a program, suppressing the warnings of Python (about invalid escapes, for example).
 
-    Raises SyntaxError, and nothing else, where there is none: also for a null character, and for what is too deeply
-    nested or too large for the parser.
+    Raises only SyntaxError, also for null characters and for text that is too large or too deeply nested for
+    the parser.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -18,8 +18,8 @@ def parse_python(text: str | bytes) -> ast.Module:
             try:
                 return ast.parse(text)
             except SystemError:
-                # Up to Python 3.12, ``ast.parse`` counts its depth in one place for the whole process, which is wrong
-                # where a garbage collection in the middle of it runs another (to print a traceback's line, say).
+                # Up to Python 3.12, ``ast.parse`` counts its depth once per process. The count is wrong if a garbage
+                # collection during a call triggers another (to print a line of a traceback, for example).
                 return ast.parse(text)
         except (ValueError, RecursionError, MemoryError, SystemError) as error:
             raise SyntaxError(f"{type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""``render:`` templates into columns: texts that are put together of a row's columns."""
+"""``render:`` adds text columns that templates make from other columns."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class Render(Map):
-    """Adds text columns, each made from the row's columns by a template. A column that exists is replaced.
+    """Adds text columns, each rendered from the row's columns by a template.
 
-    A template sees the row's columns as they come in. White space around its text is removed. A row fails
-    where a template names a column that the row lacks, or would print a null.
+    A column that exists is replaced. Templates read the incoming columns of the row. White space around the
+    text is removed. A row fails if a template uses a column that the row lacks, or would print a null.
 
     Adds:
         a text column for each name in `columns`.
@@ -39,7 +39,7 @@ class Render(Map):
     columns: dict[str, str] = Field(min_length=1)
     """Template of each column, as `{COLUMN: TEMPLATE}`: the text itself, or the path of a `.jinja` file."""
     variables: dict[str, Any] = Field(default_factory=dict)
-    """Further values that the templates may name, beside the columns."""
+    """Additional variables of the templates."""
 
     @field_validator("columns")
     @classmethod
@@ -47,7 +47,7 @@ class Render(Map):
         for name in columns:
             if not name or name.startswith("_"):
                 raise ValueError(
-                    f"a column's name does not start with '_' (those are the engine's): found {name!r}"
+                    f"a column name must not start with '_' (reserved for the runner): found {name!r}"
                 )
         return columns
 

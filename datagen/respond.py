@@ -1,4 +1,4 @@
-"""``generate: respond``: a model answers each row's prompt, several times where asked."""
+"""``generate: respond``: a model answers each row's prompt, once or several times."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ if TYPE_CHECKING:
 class Respond(Generator):
     """Answers each row's prompt, or continues its conversation, one or several times.
 
-    Each answer is a new row with its parent's columns. Empty answers are always filtered. To a conversation
-    the answer is appended.
+    Each answer becomes a new row with its parent's columns. Empty answers are always filtered. In a
+    conversation, the answer is appended.
 
     Reads:
         prompt (text): question to answer.
-        messages (list of turns): conversation to continue, where `prompt` is null or missing.
+        messages (list of turns): conversation to continue, if `prompt` is null or missing.
         system (text): system prompt of the row, if it has one.
 
     Adds:
         response (text): the answer.
-        sample (int32): which of the row's answers, from 0.
-        finish (text): `stop`, or `length` where `max_tokens` cut it off.
+        sample (int32): index of the answer among the row's answers, from 0.
+        finish (text): `stop`, or `length` if `max_tokens` truncated the answer.
         prompt_tokens (int32): length of the request in tokens.
         completion_tokens (int32): length of the answer in tokens.
-        logprobs (list of float32): log-probability of each token in nats, where `logprobs` asks for it.
-        top_logprobs (list of lists of float32): log-probabilities of the likeliest tokens at each position,
-            falling.
-        vocab_size (int32): size of the model's vocabulary, where `logprobs` is set and the engine knows it.
-        messages (list of turns): the conversation with the answer, where the row was a conversation.
+        logprobs (list of float32): log-probability of each token in nats, if `logprobs` is set.
+        top_logprobs (list of lists of float32): log-probabilities of the likeliest tokens at each position, in
+            descending order.
+        vocab_size (int32): size of the model's vocabulary, if `logprobs` is set and the engine knows it.
+        messages (list of turns): the conversation with the answer, if the row is a conversation.
 
     Filters:
         empty: an answer without text.
-        truncated: an answer that `max_tokens` cut off, with `on_length: filter`.
+        truncated: an answer that `max_tokens` truncated, with `on_length: filter`.
 
     Example:
         answers: {generate: respond, from: tasks, model: base, samples: 4, temperature: 0.8, logprobs: 20}
     """
 
     system: str | None = None
-    """System prompt of rows that bring none of their own."""
+    """System prompt of rows that have none of their own."""
     on_length: Literal["keep", "filter"] = "keep"
-    """What happens to an answer that `max_tokens` cut off: `keep` it, or `filter` it."""
+    """Whether to `keep` or `filter` an answer that `max_tokens` truncated."""
 
     def made(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa
@@ -89,7 +89,7 @@ class Respond(Generator):
         return request
 
     def _asked(self, row: Row) -> list[Message]:
-        """The conversation to go on with. Raises DataError where there is none."""
+        """Return the conversation to continue. Raises DataError if there is none."""
         system = row.get("system") or self.system
         if isinstance(row.get("prompt"), str):
             return turns(row["prompt"], None, system)

@@ -1,4 +1,4 @@
-"""How a model's answers are decoded: the parameters that every step which asks one has."""
+"""Decoding parameters, which every step that asks a model has."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..pipelines.inference import Sampling
 
 
 class Decoding(Frozen):
-    """How a model's answers are sampled: the parameters of every step that asks one."""
+    """Decoding parameters of every step that asks a model."""
 
     temperature: float = Field(default=1.0, ge=0)
     """Randomness of sampling: the logits are divided by it. 0 always takes the likeliest token; 1, the
-    default, samples from the model's own distribution. Lower it for answers that must be right, raise it for
-    variety."""
+    default, samples from the model's own distribution. Lower values favor correct answers, higher values
+    favor variety."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     """Sample only from the likeliest tokens that together have this share of the probability. The default, 1,
     takes all tokens."""
@@ -27,22 +27,22 @@ class Decoding(Frozen):
     """Leave out tokens whose probability is below this share of the likeliest token's. The default, 0, leaves
     out none. 0.05 to 0.1 keeps text coherent at a high temperature."""
     repetition_penalty: float = Field(default=1.0, gt=0)
-    """Divides the scores of tokens that have occurred already. The default, 1, does nothing; 1.05 to 1.2
-    breaks loops."""
+    """Penalty that divides the scores of tokens that have already occurred. The default, 1, has no effect;
+    1.05 to 1.2 prevents repetition loops."""
     max_tokens: PositiveInt = 256
-    """Longest answer, in tokens. A longer one is cut off there."""
+    """Maximum length of an answer, in tokens. Longer answers are truncated."""
     stop: tuple[str, ...] = ()
-    """Strings that end an answer as soon as they are written: one, or a list. They are not part of the
+    """Strings that end an answer as soon as they are generated: one, or a list. They are not part of the
     answer."""
     logprobs: NonNegativeInt | None = None
     """Record the log-probabilities of the sampled tokens, and of this many of the likeliest tokens at each
-    position. 0 records only the sampled ones; by default none are recorded. `score: self_certainty` reads them:
-    more make its bound tighter."""
+    position. 0 records only the sampled ones; by default none are recorded. `score: self_certainty` reads
+    them; more of them tighten its bound."""
     json_schema: dict[str, Any] | str | None = None
-    """JSON Schema that the answer must follow, as a mapping or as JSON text. Only engines that can constrain
-    decoding take it."""
+    """JSON Schema that the answer must follow, as a mapping or as JSON text. Only engines with constrained
+    decoding support it."""
     regex: str | None = None
-    """Regular expression that the whole answer must match. Only engines that can constrain decoding take
+    """Regular expression that the whole answer must match. Only engines with constrained decoding support
     it."""
 
     @field_validator("stop", mode="before", json_schema_input_type=str | tuple[str, ...])
@@ -54,11 +54,11 @@ class Decoding(Frozen):
     @classmethod
     def _parses(cls, value: dict[str, Any] | str | None) -> dict[str, Any] | str | None:
         if isinstance(value, str) and not isinstance(json.loads(value), dict):
-            raise ValueError("a JSON schema is an object")
+            raise ValueError("a JSON schema must be an object")
         return value
 
     def sampling(self) -> Sampling:
-        """How each request is decoded."""
+        """The sampling parameters of each request."""
         schema = self.json_schema
         return Sampling(
             max_tokens=self.max_tokens,

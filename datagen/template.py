@@ -1,4 +1,4 @@
-"""``generate: template``: a prompt made from each row, a model's answers, and what a parser reads in them."""
+"""``generate: template``: a prompt rendered from each row, the answers of a model, and a parser for them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ..pipelines.operator import Context
 
-#: What told of an answer to the parent's prompt, and says nothing of a new one.
+#: Columns that describe the answer to the parent's prompt. They do not apply to a new prompt.
 _STALE = (
     "response", "messages", "finish", "prompt_tokens", "completion_tokens", "logprobs", "top_logprobs", "vocab_size",
 )  # fmt: skip
@@ -31,19 +31,19 @@ _SHOWN = 80
 
 
 class Template(Generator):
-    """Makes a prompt of each row, asks a model, and makes new rows of what a parser finds in the answers.
+    """Renders a prompt from each row, asks a model, and parses its answers into new rows.
 
-    Each record that the parser finds is a new row with its parent's columns and the parser's. An answer that
-    does not parse is a failed row with the reason. Where the parser makes a ``prompt``, the columns that
-    describe an answer to the parent's prompt (``response``, ``logprobs``, ...) are null in the new row.
+    Each record that the parser finds becomes a new row with the columns of its parent and of the parser. An
+    answer that does not parse becomes a failed row with the reason. If the parser adds a ``prompt``, the
+    columns that describe an answer to the parent's prompt (``response``, ``logprobs``, ...) are set to null.
 
     Adds:
-        sample (int32): which of the row's answers, from 0.
-        item (int32): which record of the answer, from 0.
+        sample (int32): index of the answer among the row's answers, from 0.
+        item (int32): index of the record in the answer, from 0.
         answer (text): text of an answer that did not parse, in the failed row.
         messages (list of turns): the conversation with both turns appended, with `conversation: true`.
-        logprobs (list of float32): log-probabilities of the whole answer, where `logprobs` asks for them;
-            with it `top_logprobs` and `vocab_size`.
+        logprobs (list of float32): log-probabilities of the whole answer, if `logprobs` is set,
+            with `top_logprobs` and `vocab_size`.
 
     Example:
         questions:
@@ -59,9 +59,9 @@ class Template(Generator):
     """Prompt: a packaged prompt's name, the path of a `.jinja` file, or the text itself. The row's columns
     are its variables."""
     system: str | None = None
-    """System prompt, a template too. By default there is none."""
+    """System prompt, which is also a template. By default there is none."""
     variables: dict[str, Any] = Field(default_factory=dict)
-    """Further variables of the templates, by name. They hide columns of the same name."""
+    """Additional variables of the templates, by name. They take precedence over columns."""
     parser: AnyParser = Field(default_factory=TextParser)
     """How to read an answer: `{kind: NAME, ...}` with that parser's parameters. By default the whole text
     goes into `response`."""
@@ -146,16 +146,16 @@ class Template(Generator):
         return outcomes
 
     def turn(self, text: str) -> Message:
-        """An answer as the conversation's next turn."""
+        """Return an answer as the next turn of the conversation."""
         return {"role": "assistant", "content": text}
 
     def filled(self, prompt: Callable[[Mapping[str, Any]], str], row: Row) -> str:
-        """The prompt made from the row's columns and ``variables``. Raises DataError."""
+        """Render the prompt from the row's columns and ``variables``. Raises DataError."""
         return prompt({**{name: value for name, value in row.items() if name[0] != "_"}, **self.variables})
 
 
 def system_prompt(text: str) -> Prompt:
-    """A system prompt: plain text is a template too, without anything to fill in."""
+    """Return a system prompt; plain text is a template without variables."""
     return text_prompt(text, "(inline)")
 
 

@@ -1,7 +1,8 @@
-"""``trials:`` of a generator: how many samples a row gets, decided while they come in.
+"""``trials:`` of a generator: policies that decide how many samples a row gets, as its answers arrive.
 
-Each policy is a pure function of the samples that a row has so far, so a row's samples do not depend on
-its neighbours. A generator asks in waves: whatever all rows of a micro-batch still need, at once.
+Each policy is a pure function of the samples that a row has so far, so the samples of a row do not depend on
+its neighbors. A generator sends requests in waves: everything that the rows of a micro-batch still need, at
+once.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ from .check import passes
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One sample of a row, judged. ``outcomes``: a row for each record that its text held, or why there is none.
-    ``answered``: false where the engine could not serve the request."""
+    """One judged sample of a row.
+
+    ``outcomes``: one row per record in its text, or why there is none. ``answered``: false if the engine
+    could not serve the request.
+    """
 
     outcomes: tuple[Outcome, ...]
     answered: bool = True
@@ -33,28 +37,28 @@ class Trial:
         return passes(self.outcomes)
 
     def value(self, column: str) -> str | None:
-        """What the first record says in ``column``, as text."""
+        """Return ``column`` of the first record, as text."""
         found = next((each.row.get(column) for each in self.outcomes if isinstance(each, Kept)), None)
         return None if found is None else str(found)
 
 
 class Policy(Frozen):
-    """When a row has enough samples."""
+    """Decides when a row has enough samples."""
 
     def judges(self) -> bool:
-        """Does it need a ``check``?"""
+        """Whether it requires a ``check``."""
         return True
 
     @abstractmethod
     def more(self, trials: Sequence[Trial]) -> int:
-        """How many samples to draw next; 0 ends it."""
+        """Return how many samples to draw next; 0 to stop."""
 
     @abstractmethod
     def most(self) -> int:
-        """The most samples that a row can get."""
+        """Return the maximum number of samples per row."""
 
     def wanted(self, trials: Sequence[Trial]) -> int | None:
-        """How many passing samples to keep of a row that is done; None for all."""
+        """Return how many passing samples of a finished row to keep; None for all."""
         return None
 
 
@@ -75,19 +79,20 @@ class Fixed(Policy):
 
 
 class UntilPassed(Policy):
-    """Ask until enough answers passed: more attempts for what is hard.
+    """Ask until enough answers passed, so that hard rows get more attempts.
 
-    With one number of passes for every row this is DART's uniform strategy (Tong et al., arXiv 2407.13690),
-    and KodCode's further attempts for hard questions (Xu et al., arXiv 2503.02951). A wave of requests is as
-    large as the number of passes that are missing, or as the number of attempts so far, whichever is larger.
+    With the same number of passes for every row this is the uniform strategy of DART (Tong et al., arXiv
+    2407.13690), and KodCode's additional attempts at hard questions (Xu et al., arXiv 2503.02951). The size
+    of a wave of requests is the number of missing passes or the number of attempts so far, whichever is
+    larger.
     """
 
     kind: Literal["until_passed"] = "until_passed"
     """Name of this policy."""
     passes: PositiveInt = 1
-    """Answers that must pass before no more are asked for."""
+    """Number of passing answers after which no more are requested."""
     at_most: PositiveInt = 8
-    """Most answers per row, whether or not enough passed."""
+    """Maximum number of answers per row, even if too few passed."""
 
     def more(self, trials: Sequence[Trial]) -> int:
         missing = self.passes - sum(trial.passed for trial in trials)
@@ -101,20 +106,21 @@ class UntilPassed(Policy):
 
 
 class ByDifficulty(Policy):
-    """Collect passing answers in proportion to difficulty: DART's Prop2Diff (Tong et al., arXiv 2407.13690).
+    """Collect passing answers in proportion to difficulty.
 
-    A few pilot answers measure the share that fails. A row whose pilot fails throughout gets ``passes``
-    passing answers, others that share of it, at least one.
+    This is DART's Prop2Diff (Tong et al., arXiv 2407.13690). A few pilot answers measure the share that
+    fails. A row whose pilot answers all fail gets ``passes`` passing answers. Other rows get ``passes`` times
+    the failing share, and at least one.
     """
 
     kind: Literal["by_difficulty"] = "by_difficulty"
     """Name of this policy."""
     pilot: PositiveInt = 4
-    """Answers per row that measure its difficulty."""
+    """Pilot answers per row, which measure its difficulty."""
     passes: PositiveInt = 4
-    """Passing answers that a row gets whose pilot answers all fail; easier rows get fewer."""
+    """Number of passing answers for a row whose pilot answers all fail. Easier rows get fewer."""
     at_most: PositiveInt = 16
-    """Most answers per row, pilot included."""
+    """Maximum number of answers per row, including the pilot answers."""
 
     def more(self, trials: Sequence[Trial]) -> int:
         if len(trials) < self.pilot:
@@ -135,24 +141,23 @@ class ByDifficulty(Policy):
 
 
 class UntilCertain(Policy):
-    """Ask until the most frequent answer is certain to lead: Adaptive-Consistency (Aggarwal et al., arXiv
-    2305.11860).
+    """Ask until the most frequent answer leads with sufficient probability.
 
-    Its Beta criterion: the probability, under a uniform prior, that the first of two answers is the likelier
-    one.
+    This is Adaptive-Consistency (Aggarwal et al., arXiv 2305.11860) with its Beta criterion: the probability,
+    under a uniform prior, that the first of two answers is more likely than the second.
     """
 
     kind: Literal["until_certain"] = "until_certain"
     """Name of this policy."""
     answer: str
-    """Column, made by the parser, whose values are counted."""
+    """Column of the parser whose values are counted."""
     certainty: float = Field(default=0.95, gt=0.5, lt=1)
-    """Probability that the most frequent value is likelier than the second, at which no more answers are
-    asked for."""
+    """Probability that the most frequent value is more likely than the second. No more answers are requested
+    once it is reached."""
     pilot: PositiveInt = 3
-    """Answers per row before the first count."""
+    """Minimum number of answers per row."""
     at_most: PositiveInt = 16
-    """Most answers per row."""
+    """Maximum number of answers per row."""
 
     def judges(self) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""Asks a model about rows, judges the answers, and asks again for those rows that need more."""
+"""Asks a model about rows, judges the answers, and asks again for the rows that need more."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ..pipelines.records import Row
 from .check import Judge
 from .trials import Policy, Trial
 
-#: Seconds for which requests are made before others have their turn: Ctrl-C too is heard between rows.
+#: Seconds of building requests before control is yielded, so that Ctrl-C is handled between rows.
 BREATH = 0.1
 
-#: A row's request, but for its id and seed. Raises DataError where the row has not what it takes.
+#: Makes a row's request, without its id and seed. Raises DataError if the row lacks what it needs.
 ToRequest = Callable[[Row], Request]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A model's answer: which sample of its row it is, and what was asked of whom."""
+    """A model's answer: the index of the sample, the request, and the engine that served it."""
 
     ordinal: int
     request: Request
@@ -35,8 +35,11 @@ class Answer:
         return self.completion.text
 
     def confidence(self) -> Row:
-        """What was asked about its tokens: ``logprobs`` (nats, one a token), ``top_logprobs`` (falling, the likeliest at
-        each position) and ``vocab_size``, where the request asks for them and the engine tells."""
+        """Return the recorded probabilities of the answer's tokens.
+
+        ``logprobs`` (nats, one per token), ``top_logprobs`` (the likeliest at each position, descending) and
+        ``vocab_size``, if they were requested and the engine provides them.
+        """
         told = self.completion
         made: Row = {}
         if told.logprobs is not None:
@@ -48,13 +51,13 @@ class Answer:
         return made
 
 
-#: What becomes of an answer to a row's request.
+#: Converts an answer to a row's request into outcomes.
 ToOutcomes = Callable[[Row, Answer], list[Outcome]]
 
 
 @dataclass(frozen=True, slots=True)
 class Trying:
-    """How rows are tried: everything that :func:`tried` needs but the rows."""
+    """Everything that :func:`tried` needs except the rows."""
 
     engine: Engine
     seed: int
@@ -65,7 +68,7 @@ class Trying:
 
 
 async def tried(trying: Trying, rows: Sequence[Row]) -> list[list[Trial] | Failed]:
-    """All trials of each row, in order, or why it could not be asked about or an answer not be judged."""
+    """Return all trials of each row in order, or why the row could not be asked about or judged."""
     trials: list[list[Trial]] = [[] for _ in rows]
     requests: dict[int, Request] = {}
     failed: dict[int, Failed] = {}
@@ -103,7 +106,10 @@ async def tried(trying: Trying, rows: Sequence[Row]) -> list[list[Trial] | Faile
 
 
 def _unjudged(outcomes: Sequence[Outcome]) -> Failed | None:
-    """Why an answer that may be judged yet was not: how many passed, and so how many to ask for, is then unknown."""
+    """Return why an answer that a retry might judge was not judged.
+
+    The number of passes, and so the number of samples to request, is then unknown.
+    """
     for outcome in outcomes:
         if isinstance(outcome, Failed) and outcome.retryable:
             return Failed(outcome.error, retryable=True)
@@ -116,11 +122,11 @@ def _sample(trying: Trying, row: Row, request: Request, ordinal: int) -> Request
 
 
 async def ask(engine: Engine, requests: Sequence[Request]) -> list[Completion | EngineError]:
-    """A completion for each request, or the error that this request alone brings about.
+    """Return a completion for each request, or the error that this request alone causes.
 
-    An answer that is not Unicode text, which nothing could store, is such an error too. An engine fails
-    a call as a whole. Where trying again cannot help, the call is halved until the requests at fault
-    are alone; errors that may pass are raised, for the run to try again.
+    An answer that is not valid Unicode, and so cannot be stored, is such an error. An engine fails a call as
+    a whole. If a retry cannot help, the call is halved until the faulty requests are isolated. Errors that a
+    retry may solve are raised, and the run tries again.
     """
     if not requests:
         return []
@@ -139,6 +145,6 @@ def _text_only(completion: Completion) -> Completion | EngineError:
     try:
         completion.text.encode()
     except UnicodeEncodeError as error:
-        told = f"character {error.start} of the answer is half a character (a lone surrogate)"
+        told = f"character {error.start} of the answer is a lone surrogate, which is not valid Unicode"
         return EngineError(told, retryable=False)
     return completion

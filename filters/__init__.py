@@ -1,1 +1,1 @@
-"""Judges and chooses rows: scores, deduplication, clustering, selection, decontamination."""
+"""Filters of rows: scoring, deduplication, clustering, selection and decontamination."""

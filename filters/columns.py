@@ -1,4 +1,4 @@
-"""The columns that a filter looks at: present, of the right type, texts joined into one."""
+"""Reading the columns that a filter needs: presence and type checks, and texts joined into one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def require_columns(table: pa.Table, names: Sequence[str], who: str) -> None:
-    """Raise DataError, with the nearest name, where ``table`` lacks a column that ``who`` needs."""
+    """Raise DataError, suggesting the nearest name, if ``table`` lacks a column that ``who`` needs."""
     for name in names:
         if name not in table.column_names:
             raise DataError(
@@ -26,7 +26,10 @@ def require_columns(table: pa.Table, names: Sequence[str], who: str) -> None:
 
 
 def text_column(table: pa.Table, name: str, who: str) -> pa.ChunkedArray:
-    """The column as large strings (no limit of 2 GiB). Raises DataError where it is not there or not text."""
+    """Return the column as large strings (no limit of 2 GiB).
+
+    Raises DataError if it is missing or not text.
+    """
     import pyarrow as pa
 
     require_columns(table, [name], who)
@@ -44,7 +47,10 @@ def text_column(table: pa.Table, name: str, who: str) -> pa.ChunkedArray:
 
 
 def turns_as_text(table: pa.Table, name: str) -> pa.Table:
-    """The table with the conversations of the column ``name``, lists of turns or JSON text of them, as one text each."""
+    """Return the table with each conversation in the column ``name`` joined into one text.
+
+    A conversation is a list of turns, or JSON text of one.
+    """
     import pyarrow as pa
 
     if name not in table.column_names or pa.types.is_null(table.column(name).type):
@@ -63,7 +69,7 @@ def _parsed(value: object) -> object:
 
 
 def _texts(value: object) -> Iterator[str]:
-    """What turns say: the ``content`` of each, and of a content in parts the ``text`` of each."""
+    """Yield the ``content`` of each turn, or the ``text`` of each part of a content in parts."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -75,7 +81,7 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def joined_texts(table: pa.Table, columns: Sequence[str], who: str) -> list[str | None]:
-    """The text of each row: its columns joined by line breaks; None where one of them is null.
+    """Return the text of each row: its columns joined by line breaks, or None if one of them is null.
 
     Raises DataError as :func:`text_column` does.
     """
@@ -90,9 +96,9 @@ def joined_texts(table: pa.Table, columns: Sequence[str], who: str) -> list[str 
 
 
 def number_column(table: pa.Table, column: str, who: str) -> NDArray[np.float64]:
-    """The numbers (or booleans) of a column as float64, minus infinity for null and NaN.
+    """Return the numbers (or booleans) of a column as float64, with minus infinity for null and NaN.
 
-    Raises DataError where the column is missing or holds no numbers.
+    Raises DataError if the column is missing or does not hold numbers.
     """
     import numpy as np
     import pyarrow as pa
@@ -116,7 +122,7 @@ def number_column(table: pa.Table, column: str, who: str) -> NDArray[np.float64]
 
 
 def without_nan(table: pa.Table) -> pa.Table:
-    """The table with null for NaN, in lists and structures too."""
+    """Return the table with NaN replaced by null, also inside lists and structures."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

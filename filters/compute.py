@@ -1,4 +1,4 @@
-"""``compute:`` new columns from SQL expressions over a row's columns."""
+"""``compute:`` adds columns computed by SQL expressions over the columns of a row."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ if TYPE_CHECKING:
 
 
 class Compute(TableMap):
-    """Adds columns that are computed from each row by SQL expressions: ``compute: {gain: "with_hint -
-    without", title: "upper(name)"}``.
+    """Adds columns that SQL expressions compute from each row.
 
-    A row is computed by itself: aggregates, windows and ``quantile`` are refused. What an expression may say
-    stands under ``keep``. A row whose value cannot be computed fails alone.
+    For example ``compute: {gain: "with_hint - without", title: "upper(name)"}``.
+
+    Each row is computed on its own: aggregates, window functions and ``quantile`` are refused. See ``keep``
+    for what an expression may contain. If a value cannot be computed, only its row fails.
 
     Example:
         measured: {compute: {gain: "revision_pass_rate - blind_pass_rate"}, from: revised}
@@ -52,7 +53,7 @@ class Compute(TableMap):
         for name in columns:
             if not name or name.startswith("_"):
                 raise ValueError(
-                    f"a column's name does not start with '_' (those are the engine's): found {name!r}"
+                    f"a column name must not start with '_' (reserved for the runner): found {name!r}"
                 )
         return columns
 
@@ -82,11 +83,13 @@ def computed(
     check: Callable[[], None] = lambda: None,
     limits: Limits = LIMITS,
 ) -> Verdicts:
-    """A column of ``table``'s length for each expression, and the rows for which one fails.
+    """Compute one column per expression, and find the rows for which an expression fails.
 
-    ``check``: called while waiting, to stop. ``limits``: the time and memory that the expressions may take.
-    Raises DataError where one is no expression over the table's columns, looks at other rows, gives what no file
-    holds, or fails whatever the row.
+    ``check``: called while waiting; raises to stop. ``limits``: the time and memory that the expressions may
+    use.
+
+    Raises DataError if a text is not an expression over the table's columns, reads other rows, gives a value
+    that cannot be stored, or fails for every row.
     """
     trees, written = [], []
     with parser() as database:
@@ -117,13 +120,13 @@ def computed(
 def _refuse_unknown(
     tree: Node, made: Collection[str], there: Sequence[str], expression: str, name: str
 ) -> None:
-    """Raise DataError where an expression looks at a column that is not there, or that the same step makes."""
+    """Raise DataError if an expression uses a missing column, or a column that the same step computes."""
     known = {column.lower() for column in there}
     for column in made:
         if column.lower() not in known and named_columns(tree, [column], "compute"):
             raise DataError(
-                f"{_who(name)}: '{column}' is made by the same `compute`, whose expressions all look at the columns as "
-                f"they come in: make it in a compute step before; found '{expression}'"
+                f"{_who(name)}: '{column}' is made by the same `compute`, whose "
+                f"expressions see only the incoming columns: compute it in an earlier step; found '{expression}'"
             )
     refuse_unknown_columns([tree], there, expression, _who(name))
 

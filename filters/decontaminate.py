@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _WHO = "decontaminate"
 _TURNS = "messages"
-#: Rows looked up at once: bounds the memory, also where many items share an n-gram.
+#: Rows looked up at once. Bounds the memory, even if many items share an n-gram.
 BLOCK = 4096
 
 
@@ -28,14 +28,14 @@ def _as_list(value: object) -> object:
 class Decontaminate(Whole):
     """Filters rows that share text with evaluation items.
 
-    Texts are compared by their word n-grams, case and punctuation aside, as in GPT-3's appendix C (Brown et
-    al., 2020). An evaluation text of 8 to n - 1 words counts as one n-gram of its own length; a shorter one
-    only where it is the whole of a row's first column. A whole text in common always counts. The score of a
-    row is its overlap: the share of an item's n-grams that it holds, for the item with the highest share,
-    which is named. Where the steps have no rows, all rows stay.
+    Texts are compared by their word n-grams, ignoring case and punctuation, as in appendix C of GPT-3 (Brown
+    et al., 2020). An evaluation text of 8 to n - 1 words counts as one n-gram of its own length. A shorter
+    one counts only if it equals the whole first column of a row. Equal texts always match. The score of a
+    row is its overlap: the share of an item's n-grams that the row contains, for the item with the largest
+    share. The row names that item. If ``against`` has no rows, all rows are kept.
 
     Filters:
-        contaminated: the row holds n-grams of an evaluation item.
+        contaminated: the row contains n-grams of an evaluation item.
 
     Example:
         clean: {decontaminate: {against: evals}, from: unique}
@@ -51,28 +51,31 @@ class Decontaminate(Whole):
     ]
     """Step with the evaluation items, or a list of steps."""
     n: Annotated[int, Field(ge=SHORTEST)] = 13
-    """Words of an n-gram, at least 8. A smaller number finds more, and more by chance."""
+    """Words per n-gram, at least 8. A smaller number finds more matches, and more of them by chance."""
     columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt", "response", _TURNS)
-    """Columns to compare, each with the same column of the items; those that a table lacks are passed over.
-    The turns of `messages` are one text."""
+    """Columns to compare, each with the same column of the items. Columns that a table lacks are skipped. The
+    turns of `messages` are joined into one text."""
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Least overlap that filters a row, 0 to 1. The default, 0, filters on any n-gram in common."""
+    """Smallest overlap that filters a row, 0 to 1. The default, 0, filters on any shared n-gram."""
     max_document_frequency: Annotated[int, Field(ge=1)] | None = None
-    """Ignore n-grams that occur in more evaluation items than this: phrases of a template, say. By default
+    """Ignore n-grams that occur in more evaluation items than this, such as phrases of a template. By default
     none are ignored."""
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return columns
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
-        """Judge all rows. Raises DataError where a table has none of the columns, or one that is not text."""
+        """Judge all rows.
+
+        Raises DataError if a table has none of the columns, or if one of them is not text.
+        """
         import numpy as np
         import pyarrow as pa
 
         table = self._readable(table)
         named = [(step, self._readable(context.table(step))) for step in self.against]
         tables = [(step, each) for step, each in named if _own_columns(each)]
-        if not tables:  # a source that was given no file has no columns of its own either
+        if not tables:  # a source without files has no columns of its own
             return Verdicts(summary={"items": 0, "contaminated_rows": 0})
         names = [name for name in self.columns if any(name in each.column_names for _, each in tables)]
         for step, each in tables:
@@ -111,7 +114,7 @@ class Decontaminate(Whole):
         return turns_as_text(table, _TURNS) if _TURNS in self.columns else table
 
     def _texts(self, table: pa.Table, what: str) -> list[Column]:
-        """The columns that the table has; those of the first named column may match as wholes."""
+        """The columns that the table has. Texts of the first named column may match as a whole."""
         present = [name for name in self.columns if name in table.column_names]
         if not present:
             raise DataError(
@@ -122,12 +125,12 @@ class Decontaminate(Whole):
 
 
 def _own_columns(table: pa.Table) -> list[str]:
-    """The columns that are not the engine's."""
+    """The columns that are not reserved for the runner."""
     return [name for name in table.column_names if not name.startswith("_")]
 
 
 def _only(table: pa.Table, names: list[str]) -> pa.Table:
-    """The named columns as text, null where the table does not have one."""
+    """The named columns as text; null if the table lacks one."""
     import pyarrow as pa
 
     nothing = pa.chunked_array([pa.nulls(table.num_rows, pa.large_string())])

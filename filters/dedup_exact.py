@@ -25,9 +25,9 @@ _TURNS = "messages"
 
 
 class ExactDedup(Whole):
-    """Keeps the first of the rows with equal texts; the others name it.
+    """Keeps the first of the rows with equal texts. The others name the row that they duplicate.
 
-    A null equals a null, but rows whose columns are all null are no duplicates. Lists and structures are
+    Two nulls are equal, but rows whose columns are all null are not duplicates. Lists and structures are
     compared value by value.
 
     Filters:
@@ -42,11 +42,11 @@ class ExactDedup(Whole):
     columns: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Columns to compare. By default `prompt`, `response`, and `messages` where rows have it."""
     normalize: Normalize = "auto"
-    """How texts are compared. `prose` folds case, white space and Unicode form; `code` only line ends and
-    white space at the ends of lines; `auto` does to each text what suits it; `none` compares character by
-    character."""
+    """How texts are normalized before they are compared. `prose` folds case, white space and Unicode form.
+    `code` folds only line ends and trailing white space. `auto` chooses one of the two for each text. `none`
+    compares character by character."""
     strip_punctuation: bool = False
-    """Also compare prose without punctuation."""
+    """Also ignore punctuation in prose."""
 
     @model_validator(mode="after")
     def _punctuation_of_prose(self) -> ExactDedup:
@@ -63,7 +63,7 @@ class ExactDedup(Whole):
         return columns
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
-        """Judge all rows. Raises DataError where a column is missing."""
+        """Judge all rows. Raises DataError if a column is missing."""
         import numpy as np
 
         first = self.first_occurrences(table)
@@ -81,13 +81,11 @@ class ExactDedup(Whole):
         )
 
     def first_occurrences(self, table: pa.Table) -> NDArray[np.int64]:
-        """For each row, the index of the first row that equals it; int64, shape ``(rows,)``."""
+        """Return, for each row, the index of the first row that equals it; int64, shape ``(rows,)``."""
         import numpy as np
 
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", SyntaxWarning
-            )  # of texts that Python reads, to see if they are code
+            warnings.simplefilter("ignore", SyntaxWarning)  # from parsing texts to see whether they are code
             values = [self._keys(table.column(name), name) for name in self._compared(table)]
         seen: dict[object, int] = {}
         first = map(seen.setdefault, zip(*values), count())
@@ -117,7 +115,10 @@ class ExactDedup(Whole):
 
 
 def _turns(text: str) -> object:
-    """Turns that travel as JSON text, because their keys differ from row to row; the text where it is something else."""
+    """Parse turns that are stored as JSON text because their keys differ between rows.
+
+    Any other text is returned as it is.
+    """
     try:
         return json.loads(text)
     except ValueError:

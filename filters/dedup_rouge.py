@@ -18,22 +18,21 @@ _WHO = "dedup: rouge"
 
 
 class RougeDedup(Whole):
-    """Keeps rows whose words are pairwise unlike each other, by ROUGE-L; the others name the kept row that
-    they resemble most.
+    """Keeps rows that are pairwise dissimilar by ROUGE-L. The others name the most similar kept row.
 
-    This is Self-Instruct's rule for new tasks (Wang et al., arXiv 2212.10560). Rows are taken in their order.
-    All pairs are compared, so it is meant for short texts. Rows whose text is null fail.
+    This is Self-Instruct's rule for new tasks (Wang et al., arXiv 2212.10560). Rows are processed in
+    order. All pairs are compared, so it is meant for short texts. Rows whose text is null fail.
 
     Filters:
-        rouge_duplicate: too much like a kept row; the score is the ROUGE-L.
+        rouge_duplicate: too similar to a kept row; the score is the ROUGE-L.
 
     Example:
         fresh: {dedup: rouge, from: tasks, threshold: 0.7}
     """
 
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.7
-    """ROUGE-L (F-measure of the longest common subsequence of words) from which a row is a duplicate, up to
-    1."""
+    """Smallest ROUGE-L (F-measure of the longest common subsequence of words) that makes a row a duplicate,
+    up to 1."""
     columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt",)
     """Columns to compare, joined by line breaks."""
 
@@ -44,7 +43,7 @@ class RougeDedup(Whole):
         return columns
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
-        """Judge all rows. Raises DataError where a column is missing or no text."""
+        """Judge all rows. Raises DataError if a column is missing or not text."""
         import numpy as np
 
         texts = joined_texts(table, self.columns, _WHO)

@@ -1,4 +1,4 @@
-"""Drop rows that say the same as another in other words."""
+"""Drop rows that say the same as another row in other words."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _WHO = "dedup: semantic"
 
 
 class SemanticDedup(Whole):
-    """Keeps rows whose embeddings are pairwise unlike each other; the others name the most similar kept row.
+    """Keeps rows whose embeddings are pairwise dissimilar. The others name the most similar kept row.
 
-    It is greedy over all pairs in order of preference, in the spirit of SemDeDup (Abbas et al., 2023) but not
-    within clusters. Rows without text fail.
+    The search is greedy over all pairs, in order of preference. It follows SemDeDup (Abbas et al., 2023), but
+    does not cluster first. Rows without text fail.
 
     Adds:
-        embedding (list of float32): the row's vector, of length one, with `store_embeddings`.
-        embedding_of (text): digest of embedder and text, by which later steps know that the vector still
-            holds.
+        embedding (list of float32): the row's unit vector, with `store_embeddings`.
+        embedding_of (text): digest of the embedder and the text. Later steps compare it to see whether the
+            vector is still valid.
 
     Filters:
         semantic_duplicate: too similar to a kept row; the score is the cosine.
@@ -39,13 +39,14 @@ class SemanticDedup(Whole):
     """
 
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.92
-    """Cosine of two embeddings from which they are duplicates, up to 1. Lower it to drop more."""
+    """Smallest cosine of two embeddings that makes them duplicates, up to 1. A lower value drops more
+    rows."""
     columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("response",)
     """Columns to embed, joined by line breaks."""
     embedder: EmbedderRef | None = None
     """Model with `engine: embedder`. By default the packaged MiniLM."""
     keep: Literal["first", "longest", "best"] = "first"
-    """Which row of duplicates stays: the `first`, the `longest`, or the `best` by the column `by`."""
+    """Which of several duplicates is kept: the `first`, the `longest`, or the `best` by the column `by`."""
     by: str | None = None
     """Column to rank by with `keep: best`, highest first."""
     store_embeddings: bool = True
@@ -64,7 +65,7 @@ class SemanticDedup(Whole):
         return None if columns is None else [*columns, "embedding", "embedding_of"]
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
-        """Judge all rows. Raises DataError where a column is missing or of the wrong type."""
+        """Judge all rows. Raises DataError if a column is missing or of the wrong type."""
         import numpy as np
 
         order = self._order(table)
@@ -101,7 +102,7 @@ class SemanticDedup(Whole):
         )
 
     def _order(self, table: pa.Table) -> NDArray[np.int64]:
-        """Row indices, the preferred first."""
+        """Row indices in order of preference."""
         import numpy as np
 
         if self.keep == "longest":

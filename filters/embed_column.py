@@ -1,8 +1,8 @@
-"""Embeddings of rows: taken from the ``embedding`` column where they still hold, else made.
+"""Embeddings of rows: reused from the ``embedding`` column while they are valid, else computed.
 
-``embedding`` (list<float32>) is written with ``embedding_of`` (string), a digest of the embedder's
-name and of the very text that was embedded. So a vector is used again only by the same embedder
-for the same text, and a row whose text changed since is embedded anew.
+``embedding`` (list<float32>) is written with ``embedding_of`` (string), a digest of the embedder's name and
+of the embedded text. A vector is reused only by the same embedder for the same text. A row whose text has
+changed is embedded again.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-#: How many texts go to the embedder at once, between two looks at whether the run is stopping.
+#: Texts per call of the embedder. Between two calls it is checked whether the run is stopping.
 CHUNK = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """``vectors``: float32 ``(rows, dimensions)``, unit rows; zero where the text is null.
+    """Embeddings of the rows of a table.
 
-    ``errors``: a message for each row that has no text, else None. ``marks``: the ``embedding_of``
-    of each row. ``made``: how many distinct texts went through the embedder.
+    ``vectors``: float32 ``(rows, dimensions)``, unit rows; zero if the text is null. ``errors``: a message
+    for each row without text, else None. ``marks``: the ``embedding_of`` of each row. ``made``: the number of
+    distinct texts that were embedded.
     """
 
     vectors: NDArray[np.float32]
@@ -45,7 +46,7 @@ class Embedded:
         return np.array([i for i, error in enumerate(self.errors) if error is None], dtype=np.int64)
 
     def columns(self) -> dict[str, pa.Array]:
-        """The two columns to store; both null where a row has no text."""
+        """The two columns to store; both are null if a row has no text."""
         import numpy as np
         import pyarrow as pa
 
@@ -60,11 +61,11 @@ class Embedded:
 def embed(
     table: pa.Table, columns: Sequence[str], embedder: str | None, context: Context, who: str
 ) -> Embedded:
-    """The embedding of each row's text (its ``columns`` joined by line breaks).
+    """Return the embedding of each row's text (its ``columns`` joined by line breaks).
 
-    ``embedder``: the name in the pipeline file, None for the packaged default. Each distinct text
-    is embedded once; the embedder is not loaded where every vector is there already. Raises
-    DataError where a column is missing or not text.
+    ``embedder``: the name in the pipeline file; None for the packaged default. Each distinct text is embedded
+    once. The embedder is not loaded if all vectors can be reused. Raises DataError if a column is missing or
+    not text.
     """
     import numpy as np
 
@@ -73,7 +74,7 @@ def embed(
     vectors, have = _stored(table, marks)
     missing = sorted(
         {text for text, known in zip(texts, have.tolist()) if text is not None and not known},
-        # Texts of like length share a batch with little padding; the text itself settles ties.
+        # Texts of similar length share a batch with little padding. Ties are ordered by the text.
         key=lambda text: (len(text), text),
     )
     if missing:
@@ -85,7 +86,7 @@ def embed(
             made[start : start + len(chunk)] = model.encode(chunk)
             context.progress(start + len(chunk), len(missing), "texts")
         if vectors.shape[1] != model.dimensions:
-            # Stored under the same name by another model: none of it can be compared with these.
+            # Stored by another model of the same name: its vectors cannot be compared with these.
             if have.any():
                 return embed(table.drop_columns(["embedding"]), columns, embedder, context, who)
             vectors = np.zeros((len(texts), model.dimensions), dtype=np.float32)
@@ -102,7 +103,7 @@ def _mark(embedder: str | None, text: str) -> str:
 
 
 def _stored(table: pa.Table, marks: list[str | None]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """(vectors, which rows' vectors are of the text that ``marks`` names)."""
+    """Return (stored vectors, mask of the rows whose vector belongs to the text in ``marks``)."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -1,4 +1,4 @@
-"""Sentence embeddings with sentence-transformers: the ``Embedder`` that semantic filters ask for.
+"""Sentence embeddings with sentence-transformers: the ``Embedder`` of the semantic filters.
 
 Reimers and Gurevych, "Sentence-BERT", 2019 (arXiv:1908.10084).
 """
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sentence_transformers import SentenceTransformer
 
-#: Texts a forward pass. Texts are sorted by length first, so a batch holds little padding.
+#: Texts per forward pass. Texts are sorted by length first, so batches contain little padding.
 BATCH = 32
 
 
 def load_embedder(weights: ModelWeights, *, batch: int = BATCH, device: str | None = None) -> Embedder:
     """Load the embedding model in the directory ``weights.path``.
 
-    ``device``: where it runs ("cpu", "cuda"); None takes a GPU where there is one. Raises ModelError
-    where the directory is no embedding model.
+    ``device``: "cpu" or "cuda"; None takes a GPU if there is one. Raises ModelError if the directory is not
+    an embedding model.
     """
     if not (weights.path / "modules.json").is_file():
         raise ModelError(
-            f"{weights.name} is no embedding model: {weights.path} holds no modules.json; "
+            f"{weights.name} is not an embedding model: {weights.path} has no modules.json;  "
             "give a sentence-transformers model such as all-minilm-l6-v2"
         )
     # Imported here: it brings torch and takes seconds.
@@ -36,7 +36,7 @@ def load_embedder(weights: ModelWeights, *, batch: int = BATCH, device: str | No
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
-    # A second's bar, which transformers draws without a terminal too.
+    # transformers draws a progress bar even without a terminal.
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model = SentenceTransformer(str(weights.path), device=device, local_files_only=True)
@@ -49,10 +49,10 @@ def load_embedder(weights: ModelWeights, *, batch: int = BATCH, device: str | No
 
 
 class SentenceEmbedder:
-    """Turns texts into unit vectors. Texts longer than the model's window are cut to it.
+    """Turns texts into unit vectors. Texts longer than the model's window are truncated.
 
-    The same text has the same vector wherever it stands, up to float32 rounding: its batch, and so
-    its padding, is chosen by length.
+    The vector of a text does not depend on the other texts, up to float32 rounding: batches, and so padding,
+    are formed by length.
     """
 
     def __init__(self, model: SentenceTransformer, *, batch: int = BATCH) -> None:
@@ -64,7 +64,7 @@ class SentenceEmbedder:
         self._batch = batch
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Shape ``(len(texts), dimensions)``, float32, each row of length one."""
+        """Return float32 ``(len(texts), dimensions)``; each row is a unit vector."""
         import numpy as np
 
         if not texts:

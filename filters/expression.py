@@ -1,8 +1,7 @@
 """Boolean DuckDB SQL over the columns of a table, with ``quantile(q)`` as a threshold.
 
-It runs in a database of its own that cannot reach files, the network, extensions or its own
-settings, and it must be one expression: no statements, no sub-queries, nothing that changes from
-call to call.
+The expression is evaluated in its own database, which cannot reach files, the network, extensions or its own
+settings. It must be a single deterministic expression without statements or sub-queries.
 """
 
 from __future__ import annotations
@@ -42,12 +41,13 @@ if TYPE_CHECKING:
 
 
 class Decision(NamedTuple):
-    """``mask``: bool ``(rows,)``, true where the row is kept. ``rules``: for each other row the first
-    part of the conjunction that is false, or ``"null"`` where none is false and one is null; None for
-    kept rows. ``errors``: for each row that could not be judged why, its rule is "error"; None where all could.
-    ``summary``: ``expression``; ``rate``, the share kept; ``thresholds``, {column: value}
-    of the (first) number it is compared with; ``bounds``, all of them as {column, op, value};
-    ``failed``, {rule: rows}.
+    """The decision about each row of a table.
+
+    ``mask``: bool ``(rows,)``, true if the row is kept. ``rules``: None for kept rows; for others the first
+    false part of the conjunction, ``"null"`` if no part is false and one is null, or ``"error"``. ``errors``:
+    why a row could not be judged, per row; None if all rows could. ``summary``: ``expression``; ``rate``, the
+    share kept; ``thresholds``, {column: value} of the (first) number it is compared with; ``bounds``, all of
+    them as {column, op, value}; ``failed``, {rule: rows}.
     """
 
     mask: NDArray[np.bool_]
@@ -59,18 +59,18 @@ class Decision(NamedTuple):
 def evaluate_expression(
     table: pa.Table, expression: str, check: Callable[[], None] = lambda: None, limits: Limits = LIMITS
 ) -> Decision:
-    """Which rows of ``table`` satisfy ``expression``.
+    """Decide which rows of ``table`` satisfy ``expression``.
 
-    ``expression``: boolean DuckDB SQL over the table's columns. ``x > quantile(q)`` (either way
-    round, and in BETWEEN) compares with the q-quantile of x over the whole table, linearly
-    interpolated; ``quantile(y, q)`` is that of another expression. NaN counts as null, in columns and in
-    what is computed of them; a row whose expression is null is not kept. Window functions see the whole table. ``check``: called
-    while waiting, to stop. ``limits``: the time and memory it may take.
+    ``expression``: boolean DuckDB SQL over the table's columns. ``x > quantile(q)`` (on either side, and in
+    BETWEEN) compares with the q-quantile of x over the whole table, linearly interpolated. ``quantile(y, q)``
+    is the quantile of another expression. NaN counts as null, in columns and in computed values. A row whose
+    expression is null is not kept. Window functions see the whole table. ``check``: called while waiting;
+    raises to stop. ``limits``: the time and memory that the expression may use.
 
-    Raises DataError where the expression is not one boolean expression, names an unknown column
-    (with the nearest name) or one of a type that DuckDB does not know, reaches outside, is not
-    deterministic, or takes too long or too much memory; and where it fails on a value of more than
-    half of the rows, or of any where one row's answer depends on others.
+    Raises DataError if the expression is not one boolean expression, names an unknown column (the message
+    suggests the nearest name) or a column of a type that DuckDB does not read, reaches outside the database,
+    is not deterministic, or exceeds the limits. It also raises DataError if the expression fails for more
+    than half of the rows, or for any row while the result of a row depends on other rows.
     """
     with parser() as database:
         tree = parse(database, expression, "keep")
@@ -101,7 +101,7 @@ def _decided(expression: str, rules: list[str], values: Values, bounds: list[dic
     import numpy as np
 
     null = np.array([column.is_null().to_numpy() for column in values.columns])
-    # A column of nulls alone may be of any type.
+    # A column of nulls may have any type.
     true = [column.cast("bool").fill_null(False).to_numpy() for column in values.columns]
     false = ~null & ~np.array(true)
     mask: NDArray[np.bool_] = np.logical_not(np.any(false | null, axis=0))
@@ -128,9 +128,11 @@ def _why(values: Values, row: int) -> str | None:
 
 
 def check(expression: str, columns: Sequence[str] | None = None) -> None:
-    """Raise DataError where ``expression`` can be seen to be none without a table: by its syntax, or by a function
-    that there is not, that reads files or tables, or whose answer changes; and by a name that is none of ``columns``,
-    where those are known."""
+    """Raise DataError if ``expression`` is invalid, as far as that is known without a table.
+
+    It is checked for its syntax, for functions that are unknown, read files or tables, or are not
+    deterministic, and for names that are not in ``columns``, if those are known.
+    """
     with parser() as database:
         tree = parse(database, expression, "keep")
     if columns is None:
@@ -141,7 +143,7 @@ def check(expression: str, columns: Sequence[str] | None = None) -> None:
 
 @contextmanager
 def told(expression: str) -> Iterator[None]:
-    """What DuckDB refuses, told with the expression that it is about."""
+    """The error for what DuckDB refuses, quoting the expression."""
     try:
         yield
     except QueryError as error:
@@ -155,7 +157,7 @@ def _is_quantile(node: Node) -> bool:
 
 
 class _Thresholds:
-    """Replaces ``quantile`` by its value, and notes every number that a column is compared with."""
+    """Replaces ``quantile`` by its value, and records every number that a column is compared with."""
 
     _OPERATORS: ClassVar[dict[str, tuple[str, str]]] = {
         "COMPARE_GREATERTHAN": (">", "<"),
@@ -173,7 +175,7 @@ class _Thresholds:
         self.bounds: list[dict[str, Any]] = []
 
     def put_in(self, tree: Node) -> Node:
-        """The tree with values in place of quantiles."""
+        """Return the tree with quantiles replaced by their values."""
         if tree.get("class") == "COMPARISON":
             left, right = tree["left"], tree["right"]
             forward, backward = self._OPERATORS.get(tree["type"], ("", ""))
@@ -196,7 +198,7 @@ class _Thresholds:
         return self.put_in(value) if isinstance(value, dict) else value
 
     def _side(self, side: Node, other: Node, operator: str) -> Node:
-        """``side`` with its quantile put in; where it is a number that a column is held against, noted."""
+        """Return ``side`` with its quantile replaced; record the number that a column is compared with."""
         if _is_quantile(side):
             side = self._quantile(side, other)
         name = ".".join(other.get("column_names", []))
@@ -212,11 +214,13 @@ class _Thresholds:
         measured = arguments[0] if len(arguments) == 2 else other
         if measured is None or len(arguments) not in (1, 2):
             raise DataError(
-                f"keep: quantile(q) stands beside a comparison, as in 'score > quantile(0.2)'; found '{self.expression}'"
+                f"keep: quantile(q) must be compared, as in 'score > quantile(0.2)'; found '{self.expression}'"
             )
         share = self._value(arguments[-1], "SELECT ({})::DOUBLE")
         if share is None or not 0 <= share <= 1:
-            raise DataError(f"keep: quantile takes a share from 0 to 1: found {share} in '{self.expression}'")
+            raise DataError(
+                f"keep: quantile takes a number from 0 to 1: found {share} in '{self.expression}'"
+            )
         value = self._value(measured, f"SELECT quantile_cont(({{}})::DOUBLE, {share!r}) FROM {TABLE}")
         literal = "NULL" if value is None else f"'{float(value)!r}'"
         statement = serialize(self.database, f"SELECT CAST({literal} AS DOUBLE)", self.expression, "keep")

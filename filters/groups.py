@@ -1,4 +1,4 @@
-"""Which rows belong together: those with equal values in some columns."""
+"""Groups of rows that have equal values in some columns."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 def group_labels(table: pa.Table, columns: Sequence[str], who: str) -> NDArray[np.int64]:
-    """The number of each row's group, int64 ``(rows,)``; groups are numbered in the order of their first rows.
+    """Return the group number of each row, int64 ``(rows,)``, numbered by first occurrence.
 
-    A null equals a null, and NaN counts as null. Raises DataError where a column is missing or holds lists or structures.
+    Two nulls are equal, and NaN counts as null. Raises DataError if a column is missing or holds lists or
+    structures.
     """
     import numpy as np
 
@@ -35,9 +36,9 @@ def group_labels(table: pa.Table, columns: Sequence[str], who: str) -> NDArray[n
 
 
 def plain_values(table: pa.Table, name: str, who: str) -> list[Any]:
-    """A column's values, which can be compared and counted; None for null and NaN.
+    """Return the values of a column, hashable and comparable; None for null and NaN.
 
-    Raises DataError where the column is missing or holds lists or structures.
+    Raises DataError if the column is missing or holds lists or structures.
     """
     import pyarrow as pa
 
@@ -51,7 +52,7 @@ def plain_values(table: pa.Table, name: str, who: str) -> list[Any]:
 
 
 def members(labels: NDArray[np.int64]) -> list[list[int]]:
-    """The rows of each group, in their order."""
+    """Return the row indices of each group, in order."""
     groups: list[list[int]] = [[] for _ in range(int(labels.max()) + 1)] if len(labels) else []
     for row, label in enumerate(labels.tolist()):
         groups[label].append(row)

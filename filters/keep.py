@@ -1,4 +1,4 @@
-"""Decide which rows stay: an expression over the columns that scorers added."""
+"""``keep:`` keeps the rows that satisfy an expression over their columns."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Keep(Whole):
     """Keeps the rows for which a condition over their columns is true.
 
     The condition is one DuckDB SQL expression of at most 20,000 characters, without statements or
-    sub-queries. ``x > quantile(0.2)`` compares with the 0.2-quantile of x over the whole table. Null and NaN
-    count as null. Functions that give another answer the next time are refused.
+    sub-queries. ``x > quantile(0.2)`` compares with the 0.2-quantile of x over the whole table. NaN counts as
+    null. Functions that are not deterministic are refused.
 
     Filters:
-        the part of the conjunction that is false first: the row does not meet it.
+        the first part of the conjunction that is false: the row does not satisfy it.
         null: a column that the expression needs is null.
 
     Example:
@@ -37,7 +37,7 @@ class Keep(Whole):
     """Condition: a boolean DuckDB SQL expression over the columns."""
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
-        """Judge all rows. Raises DataError where the expression does not fit the table."""
+        """Judge all rows. Raises DataError if the expression does not fit the table."""
         decision = evaluate_expression(table, self.keep, context.check)
         return Verdicts(
             kept=decision.mask, rule=decision.rules, errors=decision.errors, summary=decision.summary

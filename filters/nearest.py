@@ -1,9 +1,8 @@
-"""Exact cosine neighbours among unit vectors, in blocks of bounded memory.
+"""Exact nearest neighbors by cosine among unit vectors, in blocks of bounded memory.
 
-Most pairs are settled by a bound of the Cauchy-Schwarz inequality. With the vectors rotated so that
-their first m coordinates hold most of the length, x.y <= x1.y1 + |x2||y2|: one product of m + 1
-numbers instead of the whole. Only pairs whose bound reaches the threshold are computed in full, so
-the answer is exact.
+Most pairs are excluded by a bound from the Cauchy-Schwarz inequality. The vectors are rotated so that their
+first m coordinates hold most of the length. Then x.y <= x1.y1 + |x2||y2|, which is a product of m + 1
+numbers. Only pairs whose bound reaches the threshold are computed in full, so the result is exact.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ if TYPE_CHECKING:
 BLOCK = 1024
 #: Columns of kept vectors compared at once: with BLOCK float32 rows, 32 MiB of bounds.
 SPAN = 8192
-#: Leading coordinates are taken until the rest holds this share of the squared length or less: then
-#: the bound of an unrelated pair is far below any useful threshold.
+#: Leading coordinates are taken until the rest holds at most this share of the squared length.
+#: The bound of an unrelated pair is then far below any useful threshold.
 REST = 0.35
-#: A cosine of float32 vectors is known to about this; equal texts must pass a threshold of 1.
+#: Rounding error of a cosine of float32 vectors. Equal texts must pass a threshold of 1.
 ROUNDING = 1e-5
 
 
@@ -30,13 +29,14 @@ def greedy_duplicates(
     threshold: float,
     check: Callable[[int], None] = lambda done: None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Go through the vectors in order; each within ``threshold`` of one that was kept is a duplicate.
+    """Go through the vectors in order; a vector within ``threshold`` of a kept one is a duplicate.
 
-    ``vectors``: float32 ``(n, d)``, unit rows. ``threshold``: a cosine in (0, 1]. ``check`` is called
-    with the rows done, once a block. Returns ``neighbour``, int64 ``(n,)``: the most similar kept
-    vector before it (the earliest of equals), or -1 for a kept one; and its cosine, float64, NaN
-    for a kept one. Kept vectors are pairwise below the threshold. At most n * kept * d multiplications,
-    and m / d of them where the vectors have m directions that matter (some 60 of 384 for MiniLM).
+    ``vectors``: float32 ``(n, d)``, unit rows. ``threshold``: a cosine in (0, 1]. ``check``: called once per
+    block with the number of rows done. Returns two arrays: ``neighbour``, int64 ``(n,)``, the most similar
+    earlier kept vector (the first of equals), or -1 for a kept vector; and its cosine, float64 ``(n,)``, NaN
+    for a kept vector. Kept vectors are pairwise below the threshold. The cost is at most n * kept * d
+    multiplications, and a fraction m / d of that if the vectors have m significant directions (about 60 of
+    384 for MiniLM).
     """
     import numpy as np
 
@@ -56,7 +56,7 @@ def greedy_duplicates(
             some = kept[low : min(low + SPAN, count)]
             rows, columns, cosines = _close_pairs(vectors, leading, slice(start, stop), some, limit)
             _raise_best(best, who, rows, some[columns], cosines)
-        # Within the block, a row may only duplicate a row before it that is itself kept.
+        # Within the block, a row can only duplicate an earlier row that is itself kept.
         rows, columns, cosines = _close_pairs(
             vectors, leading, slice(start, stop), np.arange(start, stop), limit
         )
@@ -81,7 +81,7 @@ def greedy_duplicates(
 
 
 def nearest_cosine(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The cosine of each vector's nearest other vector, float64 ``(n,)``; NaN where there is no other."""
+    """Return the cosine of each vector's nearest other vector, float64 ``(n,)``; NaN if there is none."""
     import numpy as np
 
     n = len(vectors)
@@ -100,10 +100,10 @@ def nearest_cosine(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _with_bounds(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Leading coordinates and the length of the rest: a product of two rows bounds their cosine.
+    """Return leading coordinates and the length of the rest: a product of two rows bounds their cosine.
 
-    The vectors themselves where more than half of the coordinates would be needed: there the bound
-    costs more than it saves.
+    If more than half of the coordinates are needed, the vectors themselves are returned: the bound would cost
+    more than it saves.
     """
     import numpy as np
 
@@ -133,7 +133,7 @@ def _close_pairs(
     import numpy as np
 
     bounds = leading[rows] @ leading[columns].T
-    # The rotation rounds too: leave the bound a little more room than the cosine itself has.
+    # The rotation rounds too, so the bound gets a larger tolerance than the cosine.
     candidates = np.flatnonzero(bounds >= limit - np.float32(ROUNDING))
     row, column = np.divmod(candidates, len(columns))
     if len(candidates) * 8 > bounds.size:
@@ -155,7 +155,7 @@ def _raise_best(
     others: NDArray[np.int64],
     cosines: NDArray[np.float64],
 ) -> None:
-    """Put the most similar of the pairs into ``best`` and ``who`` where it beats what is there."""
+    """Update ``best`` and ``who`` with the most similar of the pairs."""
     import numpy as np
 
     order = np.lexsort((others, -cosines, rows))

@@ -1,4 +1,4 @@
-"""Which evaluation items a text shares word n-grams with."""
+"""Index of word n-grams: which evaluation items share n-grams with a text."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: A text of fewer words than this holds no n-gram that says where it comes from (GPT-3's minimum).
+#: Shortest n-gram, in words, that identifies a text (the minimum of GPT-3).
 SHORTEST = 8
 
-#: A column of texts, and whether a text of it may match as a whole (the prompts).
+#: A column of texts, and whether its texts may match as a whole (as prompts do).
 Column = tuple[Sequence[str | None], bool]
 
 
 class NgramIndex:
-    """The n-grams of evaluation items, to look others' texts up in.
+    """Index of the n-grams of evaluation items.
 
-    ``columns``: the items' texts, each column one text an item (None for none). A text of at least n
-    words gives its n-grams, one of 8 to n - 1 words a single one of its own length; where the column
-    may match as a whole, each of its texts is remembered whole too. n-grams in more than
-    ``max_document_frequency`` items are left out: ``ignored`` counts them. ``unseen``: items that are
-    left with nothing to be found by.
+    ``columns``: the texts of the items, one text per item and column (or None). A text of at least n words is
+    indexed by its n-grams. A text of 8 to n - 1 words is indexed as one n-gram of its own length. If the
+    column may match as a whole, its texts are also indexed as a whole. n-grams in more than
+    ``max_document_frequency`` items are left out: ``ignored`` counts them. ``unseen``: the items that nothing
+    is indexed of.
     """
 
     def __init__(self, columns: Sequence[Column], n: int, max_document_frequency: int | None = None) -> None:
@@ -41,7 +41,7 @@ class NgramIndex:
             words = hash_words(texts)
             for length in [n, *range(SHORTEST, n)]:
                 found, owner = ngrams(words, length)
-                # Texts of exactly this many words, or all that reach n.
+                # Texts of exactly this many words, or all of at least n words.
                 wanted = (words.lengths >= n) if length == n else (words.lengths == length)
                 mine = wanted[owner]
                 if mine.any():
@@ -71,10 +71,11 @@ class NgramIndex:
         self.unseen = int(((self.grams_of == 0) & ~found_whole).sum())
 
     def overlap(self, columns: Sequence[Column]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """For each row, the greatest share of an item's n-grams that it holds, and that item's index.
+        """Return, for each row, the largest share of an item's n-grams that it contains, and the item's
+        index.
 
-        ``columns``: the rows' texts, as for the index. float64 and int64 ``(rows,)``; 0 and -1 where
-        there is nothing in common; 1 where a whole text is. Of items with equal shares, the first.
+        ``columns``: the texts of the rows, as for the index. Returns float64 and int64 ``(rows,)``: 0 and -1
+        without a match, 1 if a whole text matches. Of several items with equal shares, the first is returned.
         """
         import numpy as np
 
@@ -89,7 +90,7 @@ class NgramIndex:
                     if key in self.whole:
                         share[place], best[place] = 1.0, self.whole[key]
         row, gram = np.unique(np.concatenate(held), axis=0).T
-        # Each (row, n-gram) stands for as many (row, item) as there are items with that n-gram.
+        # Each (row, n-gram) expands to one (row, item) per item with that n-gram.
         size = self.size[gram]
         skipped = np.repeat(np.cumsum(size) - size, size)
         item = self.owner[np.repeat(self.start[gram], size) + np.arange(int(size.sum())) - skipped]
@@ -117,6 +118,6 @@ class NgramIndex:
 
 
 def _wholes(words: Words) -> list[bytes]:
-    """Each text's words as one key; empty for a text without words."""
+    """Return the words of each text as one key; empty for a text without words."""
     edges = words.offsets.tolist()
     return [words.hashes[start:stop].tobytes() for start, stop in pairwise(edges)]

@@ -27,22 +27,25 @@ def words_of(text: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Texts as hashed words. ``hashes``: uint64, all words one after another. ``offsets``: int64
-    ``(texts + 1,)``, where each text starts and the last one ends."""
+    """Texts as hashed words.
+
+    ``hashes``: uint64, the words of all texts in sequence. ``offsets``: int64 ``(texts + 1,)``, where each
+    text starts and the last one ends.
+    """
 
     hashes: NDArray[np.uint64]
     offsets: NDArray[np.int64]
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Words a text, int64 ``(texts,)``."""
+        """Words per text, int64 ``(texts,)``."""
         import numpy as np
 
         return np.diff(self.offsets)
 
 
 def hash_words(texts: Sequence[str | None]) -> Words:
-    """The texts' words, each hashed to 64 bits (the same in every process); a null text has none."""
+    """Hash each word of the texts to 64 bits, equally in every process; a null text has no words."""
     import numpy as np
 
     split = [words_of(text) if text else [] for text in texts]
@@ -58,10 +61,10 @@ def hash_words(texts: Sequence[str | None]) -> Words:
 
 
 def ngrams(words: Words, n: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """(hash of each n-gram, the index of its text), in order; no n-gram reaches over two texts.
+    """Return (hash of each n-gram, index of its text), in order; no n-gram spans two texts.
 
-    A polynomial of the words' hashes modulo 2**64, in n vector operations. Two different n-grams
-    share a hash with a chance of about 2**-64.
+    The hash is a polynomial of the words' hashes modulo 2**64, computed in n vector operations. Two
+    different n-grams collide with a probability of about 2**-64.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Make pairs of a better and a worse response to one prompt, by their scores."""
+"""Preference pairs of a better and a worse response to one prompt, by score."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _WHO = "pair: preferences"
 class PreferencePairs(Whole):
     """Makes preference pairs of a better and a worse response to one prompt, by their scores.
 
-    Ties go to the earlier row. AceCoder's pairs of programs (Zeng et al., arXiv 2502.01718) are by the share
-    of tests passed, with ``min_margin: 0.4, min_chosen: 0.8, min_rejected: 0.01``. The trainers ``dpo``,
-    ``orpo`` and ``simpo`` take the rows as they are.
+    Ties go to the earlier row. AceCoder (Zeng et al., arXiv 2502.01718) pairs programs by the share of tests
+    passed, with ``min_margin: 0.4, min_chosen: 0.8, min_rejected: 0.01``. The trainers ``dpo``,
+    ``orpo`` and ``simpo`` read these rows directly.
 
     Adds:
         prompt (text): the prompt.
@@ -38,9 +38,9 @@ class PreferencePairs(Whole):
         rejected_score (float64): score of the worse one.
 
     Filters:
-        no_pair: a row that is in no pair, with its score.
-        duplicate_response: the same text as an earlier row of the group.
-        null: no score or no text.
+        no_pair: the row is in no pair; the score is its own.
+        duplicate_response: its text equals that of an earlier row of the group.
+        null: the score or a text is missing.
 
     Example:
         pairs: {pair: preferences, by: pass_rate, response: code, min_margin: 0.4, from: samples}
@@ -58,16 +58,16 @@ class PreferencePairs(Whole):
     """Columns whose equal values make a group. By default the column `prompt` names."""
     strategy: Literal["best_worst", "all", "random"] = "best_worst"
     """How rows are paired: `best_worst` pairs the best with the worst, the second best with the second worst,
-    and so on; `all` takes every pair, of the best response and the widest margin first; `random` draws among
-    all."""
+    and so on; `all` takes every pair, those of the best response first, in order of falling margin; `random`
+    draws from all pairs."""
     pairs: PositiveInt | None = 1
-    """Most pairs of a group; null for all."""
+    """Maximum number of pairs per group; null for all."""
     min_margin: Annotated[FiniteFloat, Field(ge=0)] = 0.0
-    """Least difference of the two scores. Equal scores never make a pair."""
+    """Minimum difference of the two scores. Equal scores never make a pair."""
     min_chosen: FiniteFloat | None = None
-    """Least score of the better response. By default any."""
+    """Minimum score of the better response. By default any."""
     min_rejected: FiniteFloat | None = None
-    """Least score of the worse response. By default any."""
+    """Minimum score of the worse response. By default any."""
     columns: tuple[str, ...] = ()
     """Columns of the better row to carry over."""
 
@@ -81,7 +81,7 @@ class PreferencePairs(Whole):
         return [*self.columns, "prompt", "chosen", "rejected", "chosen_score", "rejected_score"]
 
     def apply(self, table: pa.Table, context: Context) -> Made:
-        """Pair up all rows. Raises DataError where a column is missing or of the wrong type."""
+        """Pair up all rows. Raises DataError if a column is missing or of the wrong type."""
         scores = number_column(table, self.by, _WHO)
         responses = text_column(table, self.response, _WHO).to_pylist()
         prompts = text_column(table, self.prompt, _WHO).to_pylist()
@@ -125,7 +125,10 @@ class PreferencePairs(Whole):
         ids: Sequence[str],
         left: dict[str, Filtered | Failed],
     ) -> list[int]:
-        """The group's rows that can be compared, from the best score down; why the others cannot, in ``left``."""
+        """Return the comparable rows of the group, best score first.
+
+        The reasons why others cannot be compared are added to ``left``.
+        """
         first: dict[str, int] = {}
         for row in group:
             text = responses[row]
@@ -136,7 +139,7 @@ class PreferencePairs(Whole):
         return sorted(first.values(), key=lambda row: -scores[row])
 
     def _pairs(self, scores: Sequence[float], seed: int) -> Iterator[tuple[int, int]]:
-        """Places of (better, worse) scores, at most ``pairs``."""
+        """Yield at most ``pairs`` positions of (better, worse) scores."""
         apart = Apart(self.min_margin, self.min_chosen, self.min_rejected)
         if self.strategy == "random":
             return drawn(scores, apart, self.pairs, seed)

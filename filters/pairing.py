@@ -1,4 +1,4 @@
-"""Which two of some ranked scores make a pair: orders of preference over places, from the best score down."""
+"""Pairs of ranked scores: strategies that choose positions in a list sorted from the best score down."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from itertools import accumulate, takewhile
 from random import Random
 
-#: Pass rates are fractions that binary numbers miss by a little: 0.7 - 0.3 counts as 0.4.
+#: Tolerance for rounding of pass rates: 0.7 - 0.3 counts as 0.4.
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Apart:
-    """What two scores must satisfy: the better exceeds the worse, by ``margin``; each has its least value, if any."""
+    """The condition on a pair of scores.
+
+    The better score exceeds the worse by at least ``margin``. ``chosen`` and ``rejected`` are the minimum of
+    each, if any.
+    """
 
     margin: float = 0.0
     chosen: float | None = None
@@ -31,7 +35,10 @@ class Apart:
         return better > worse and better - worse >= self.margin - _ROUNDING
 
     def worse(self, scores: Sequence[float], better: int) -> range:
-        """The places that can be rejected for the one at ``better``; ``scores`` fall. Two binary searches."""
+        """Return the positions that can be rejected for the one at ``better``, by two binary searches.
+
+        ``scores`` must be in descending order.
+        """
         if self.chosen is not None and scores[better] < self.chosen:
             return range(0)
         start = bisect_left(scores, True, key=lambda score: self._wide(scores[better], score))
@@ -42,24 +49,24 @@ class Apart:
 
 
 def best_worst(scores: Sequence[float], apart: Apart) -> Iterator[tuple[int, int]]:
-    """The best with the worst that may be rejected, the second best with the second worst, and so on."""
+    """Pair the best with the worst, the second best with the second worst, and so on."""
     lowest = [
         place for place in range(len(scores)) if apart.rejected is None or scores[place] >= apart.rejected
     ]
     pairs = zip(range(len(scores)), reversed(lowest), strict=False)
-    # Inwards the margins only get smaller.
+    # The margins decrease from pair to pair.
     return takewhile(lambda pair: apart(scores[pair[0]], scores[pair[1]]), pairs)
 
 
 def every(scores: Sequence[float], apart: Apart) -> Iterator[tuple[int, int]]:
-    """All pairs: those of the best first, and of these the widest first."""
+    """Yield all pairs: those of the best score first, in order of falling margin."""
     return (
         (better, worse) for better in range(len(scores)) for worse in reversed(apart.worse(scores, better))
     )
 
 
 def drawn(scores: Sequence[float], apart: Apart, pairs: int | None, seed: int) -> Iterator[tuple[int, int]]:
-    """``pairs`` of all pairs (None: all) in random order, each as likely, without a list of all of them."""
+    """Draw ``pairs`` of all pairs (None: all) uniformly, without listing all of them."""
     spans = [apart.worse(scores, better) for better in range(len(scores))]
     ends = list(accumulate(len(span) for span in spans))
     total = ends[-1] if ends else 0

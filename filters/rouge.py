@@ -1,7 +1,7 @@
-"""ROUGE-L between texts: how much of two word sequences is one common subsequence.
+"""ROUGE-L: similarity of two texts by their longest common subsequence of words.
 
 Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004. Self-Instruct (Wang et al., arXiv
-2212.10560) keeps a new task only where its ROUGE-L with every other is below 0.7.
+2212.10560) keeps a new task only if its ROUGE-L with every other task is below 0.7.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _WORD = re.compile(r"\w+")
-#: Words are counted in so many boxes; words that share one only make the bound less tight.
+#: Number of bins in which words are counted. Words that share a bin only loosen the bound.
 _BOXES = 256
 _EVERY = 1024
 
 
 def words(text: str) -> list[str]:
-    """The runs of letters, digits and underscores, in lower case."""
+    """Return the runs of letters, digits and underscores, in lower case."""
     return _WORD.findall(text.lower())
 
 
 def common_length(first: Sequence[str], second: Sequence[str]) -> int:
-    """The length of the longest common subsequence, in words.
+    """Return the length of the longest common subsequence, in words.
 
-    A bit a word of ``first`` (Hyyrö, "Bit-parallel LCS-length computation revisited", 2004), so about as
-    many steps as ``second`` has words.
+    Uses one bit per word of ``first`` (Hyyrö, "Bit-parallel LCS-length computation revisited", 2004), so it
+    takes about one step per word of ``second``.
     """
     masks: dict[str, int] = {}
     for place, word in enumerate(first):
@@ -43,7 +43,7 @@ def common_length(first: Sequence[str], second: Sequence[str]) -> int:
 
 
 def rouge_l(first: Sequence[str], second: Sequence[str]) -> float:
-    """The F-measure, 0 .. 1: twice the common subsequence over both lengths. 0 where there are no words."""
+    """Return the F-measure, 0 to 1: twice the common subsequence over both lengths; 0 without words."""
     both = len(first) + len(second)
     return 2 * common_length(first, second) / both if both else 0.0
 
@@ -51,15 +51,16 @@ def rouge_l(first: Sequence[str], second: Sequence[str]) -> float:
 def greedy_rouge(
     texts: Sequence[Sequence[str]], threshold: float, check: Callable[[int], None]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Keeps each text whose ROUGE-L with every text kept before is below ``threshold``.
+    """Keep each text whose ROUGE-L with every earlier kept text is below ``threshold``.
 
-    Returns (nearest, score), of the number of texts each: the index of the kept text that one resembles most (the
-    first of equals), -1 where it is kept; and that ROUGE-L, NaN where it is kept. ``check`` is called now and then with
-    the number done. The words that two texts share bound their common subsequence, so most pairs need no more than that.
+    Returns two arrays of shape ``(texts,)``: the index of the most similar kept text (the first of equals),
+    -1 if the text is kept; and that ROUGE-L, NaN if the text is kept. ``check`` is called regularly with the
+    number of texts done. The number of shared words bounds the common subsequence, which excludes most pairs
+    without computing it.
     """
     import numpy as np
 
-    # Wide enough for a text that says one word again and again.
+    # Wide enough for a text that repeats a single word.
     counts = np.zeros((len(texts), _BOXES), np.min_scalar_type(max(map(len, texts), default=0)))
     boxes: dict[str, int] = {}
     for index, text in enumerate(texts):

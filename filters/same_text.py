@@ -1,4 +1,4 @@
-"""When two values count as the same: prose by its words, code by its characters, conversations turn by turn."""
+"""Equality of values: prose by its words, code by its characters, conversations turn by turn."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ import unicodedata
 from collections.abc import Callable
 from typing import Literal
 
-#: How texts are compared: as ``auto`` finds, as prose, as code, or character by character.
+#: How texts are compared: as prose, as code, as ``auto`` detects, or character by character.
 Normalize = Literal["auto", "prose", "code", "none"]
 
-#: What prose does not hold: a backtick, a brace, a sign of comparison or assignment, a backslash; a name before an opening
-#: bracket; a line that ends with a semicolon; a further line that is indented.
+#: Signs of code: a backtick, a brace, a comparison or assignment operator, a backslash; a name before an
+#: opening bracket; a line that ends with a semicolon; an indented line after the first.
 _CODE = re.compile(r"[`{}<>=\\]|\w[(\[]|;[ \t]*(?:\n|$)|\n(?:\t|  )[ \t]*+\S")
-#: One of which each of them holds; most prose has none, and this search is ten times as fast.
+#: Each sign of code contains one of these characters. This search is ten times as fast, and excludes
+#: most prose.
 _SUSPECT = re.compile(r"[`{}<>=\\(\[;\n]")
 _TWO_WORDS = re.compile(r"(\w+)[ \t]+(\w+)")
 _KEYWORDS = frozenset(keyword.kwlist)
-#: A longer text without any of those signs is prose; Python's parser is not asked.
+#: A longer text without these signs is prose: it is not parsed.
 _LONGEST_LINE_OF_CODE = 1000
 
 
 def value_key(value: object, text_key: Callable[[str], object]) -> object:
-    """A hashable stand-in for a value: equal for values that are the same. Fields that are null count as left out."""
+    """Return a hashable key that is equal for equal values; null fields count as missing."""
     if isinstance(value, str):
         return text_key(value)
     if isinstance(value, dict):
@@ -37,7 +38,10 @@ def value_key(value: object, text_key: Callable[[str], object]) -> object:
 
 
 def text_key(normalize: Normalize, strip_punctuation: bool = False) -> Callable[[str], object]:
-    """The function that makes a text's stand-in. A text compared as code never equals one compared as prose."""
+    """Return the function that makes the key of a text.
+
+    The key of a text compared as code never equals that of a text compared as prose.
+    """
 
     def prose(text: str) -> object:
         return normalize_prose(text, strip_punctuation=strip_punctuation)
@@ -53,7 +57,7 @@ def text_key(normalize: Normalize, strip_punctuation: bool = False) -> Callable[
 
 
 def looks_like_code(text: str) -> bool:
-    """Does the text hold a sign that prose does not (``_CODE``), or does Python read it as more than words and numbers?"""
+    """Whether the text contains a sign of code (``_CODE``), or parses as more than words and numbers."""
     text = text.strip()
     if text.isalnum():
         return False
@@ -70,7 +74,7 @@ def looks_like_code(text: str) -> bool:
 
 
 def _only_words(part: ast.AST) -> bool:
-    """Is it a name, a number, several of them with commas between, or ``Name: word``?"""
+    """Whether it is a name, a number, several of them separated by commas, or ``Name: word``."""
     if isinstance(part, ast.Tuple):
         return all(_only_words(item) for item in part.elts)
     if isinstance(part, ast.AnnAssign):
@@ -81,15 +85,15 @@ def _only_words(part: ast.AST) -> bool:
 
 
 def normalize_code(text: str) -> str:
-    """The text with ends of lines as ``\\n``, and without white space at the ends of lines and blank lines around it."""
+    """Normalize line ends to ``\\n``; strip trailing white space and surrounding blank lines."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return "\n".join(line.rstrip() for line in lines).strip("\n")
 
 
 def normalize_prose(text: str, *, strip_punctuation: bool = False) -> str:
-    """NFKC, case folded, white space collapsed to single spaces and trimmed.
+    """Apply NFKC and case folding, collapse white space to single spaces, and strip it at both ends.
 
-    ``strip_punctuation`` also removes the characters of Unicode's categories P*.
+    ``strip_punctuation`` also removes the characters of the Unicode categories P*.
     """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)

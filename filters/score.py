@@ -1,4 +1,4 @@
-"""Add columns that say how good a row is. Deciding on them is another step's business: see ``keep``."""
+"""``score:`` adds columns that measure the quality of a row; ``keep`` decides by them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def _as_list(value: object) -> object:
 
 
 class Score(TableMap):
-    """Adds columns that say how good a row is. Nothing is filtered: ``keep`` decides on them, so a threshold
-    can change without scoring again.
+    """Adds columns that measure the quality of a row.
 
-    A score is null where it is not defined or NaN. A row on which a function of yours raises fails, with the reason.
+    Nothing is filtered: ``keep`` decides by these columns, so a threshold can change without scoring again. A
+    score that is undefined or NaN is null. A row for which your own function raises fails with the reason.
 
     Reads:
         response (text): for `length`.
-        completion_tokens (int): for `length`, where rows have it.
+        completion_tokens (int): for `length`, if rows have it.
         logprobs (list of floats): for `mean_logprob`.
         top_logprobs, vocab_size: for `self_certainty`.
 
@@ -41,10 +41,10 @@ class Score(TableMap):
         response_words, response_chars, response_tokens (int64): by `length`.
         mean_logprob (float64): by `mean_logprob`: mean log-probability per token under the sampling model, in
             nats.
-        self_certainty (float64): by `self_certainty` (Kang, Zhao and Song, 2025): mean divergence of the next
-            token's distribution from the uniform one, in nats, a lower bound from the likeliest tokens;
-            higher is surer. Compare it only within one model and one `logprobs`.
-        a column of the function's name: by `module:function`.
+        self_certainty (float64): by `self_certainty` (Kang, Zhao and Song, 2025): mean divergence of the
+            next-token distribution from the uniform one, in nats: a lower bound from the likeliest tokens.
+            Higher is more certain. Compare it only within one model and one value of `logprobs`.
+        a column with the function's name: by `module:function`.
 
     Example:
         scored: {score: [length, self_certainty, my_rules:politeness], from: checked}
@@ -57,8 +57,8 @@ class Score(TableMap):
         Field(min_length=1),
         BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
     ]
-    """Scorers to run: one, or a list. `length`, `mean_logprob`, `self_certainty`, or a function of yours as
-    `module:function`, which takes a row (a dict) or, by its annotation, an Arrow table."""
+    """Scorers to run: one, or a list. `length`, `mean_logprob`, `self_certainty`, or your own function as
+    `module:function`. It takes a row (a dict) or, if annotated so, an Arrow table."""
 
     @field_validator("score")
     @classmethod
@@ -70,11 +70,11 @@ class Score(TableMap):
                     "yours as module:function"
                 )
         if len(set(names)) < len(names):
-            raise ValueError(f"a scorer is named twice in {list(names)}")
+            raise ValueError(f"a scorer is listed twice in {list(names)}")
         return names
 
     def content(self) -> Mapping[str, str]:
-        """The sources of the user's functions. Raises DataError where one cannot be found."""
+        """The source digests of the user's functions. Raises DataError if one cannot be found."""
         return {name: source_digest(name) for name in self.score if is_reference(name)}
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
@@ -83,7 +83,7 @@ class Score(TableMap):
         return None if columns is None else [*columns, *(name for group in names for name in group)]
 
     def open(self, context: Context) -> TableApply:
-        """Finds the scorers once. Raises DataError where a user's function cannot be used."""
+        """Load the scorers. Raises DataError if a user's function cannot be used."""
         builtin = [scorer(name) for name in self.score if not is_reference(name)]
         functions = [_UserScorer(name) for name in self.score if is_reference(name)]
 
@@ -108,7 +108,7 @@ _ARROW_NAMES: dict[object, str] = {float: "double", int: "int64", bool: "bool", 
 
 
 class _UserScorer:
-    """A user's function as a column: of rows, or of a whole table where it is annotated so."""
+    """A user's function as a scorer: of each row, or of the whole table if it is annotated so."""
 
     def __init__(self, reference: str) -> None:
         self.reference = reference

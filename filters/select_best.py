@@ -1,4 +1,4 @@
-"""Choose the best rows of each group: of a prompt's samples, say, those that pass most tests."""
+"""Choose the best rows of each group, such as the samples of a prompt that pass most tests."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _WHO = "select: best"
 
 
 class SelectBest(Whole):
-    """Keeps the best rows of each group: of a prompt's answers, say, those that pass most tests.
+    """Keeps the best rows of each group, such as the answers to a prompt that pass most tests.
 
     Ties go to the earlier row.
 
     Filters:
-        not_best: other rows of the group are better; the score is the row's value.
+        not_best: other rows of the group are better; the score is the value of `by`.
         null: the row has no number to rank by.
 
     Example:
@@ -35,9 +35,9 @@ class SelectBest(Whole):
     by: str
     """Column to rank by, a number; higher is better."""
     rows: PositiveInt = 1
-    """Rows to keep of each group."""
+    """Rows to keep per group."""
     ascending: bool = False
-    """Keep the lowest in place of the highest."""
+    """Keep the lowest values instead of the highest."""
 
     def uses_columns(self) -> Iterable[str]:
         return (*self.group, self.by)
@@ -46,14 +46,14 @@ class SelectBest(Whole):
         return columns
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
-        """Judge all rows. Raises DataError where a column is missing or of the wrong type."""
+        """Judge all rows. Raises DataError if a column is missing or of the wrong type."""
         import numpy as np
 
         labels = group_labels(table, self.group, _WHO)
         values = number_column(table, self.by, _WHO)
         known = ~np.isneginf(values)
         worth = np.where(known, -values if self.ascending else values, -np.inf)
-        # By group, in it by falling worth; lexsort is stable, so ties stay in row order.
+        # By group, then by descending value. lexsort is stable, so ties stay in row order.
         order = np.lexsort((-worth, labels))
         starts = np.searchsorted(labels[order], labels[order])
         kept = np.zeros(table.num_rows, dtype=bool)

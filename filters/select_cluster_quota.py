@@ -1,4 +1,4 @@
-"""Choose rows evenly over clusters of their embeddings, so that no common kind crowds out the others."""
+"""Choose rows evenly over clusters of their embeddings, so that frequent kinds do not dominate."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _WHO = "select: cluster_quota"
-#: Above this many rows, k-means goes through them in mini-batches.
+#: Above this many rows, k-means uses mini-batches.
 MINI_BATCH_ROWS = 50_000
-#: At most this many of the chosen rows are compared for the mean distance to the nearest other.
+#: Maximum number of chosen rows that are compared for the mean distance to the nearest other.
 SPREAD_ROWS = 5_000
 
 
 class ClusterQuota(Whole):
-    """Keeps the same number of rows from each cluster of their embeddings, so that no common kind crowds out
-    the others.
+    """Keeps the same number of rows from each cluster of their embeddings.
 
-    Clusters are made by k-means (k-means++ starts, seeded; mini-batches above 50,000 rows). What a small
-    cluster cannot give is shared among the others. Rows without text fail. The summary sets the choice beside
-    a random one of the same size: many selectors lose to it.
+    Frequent kinds of rows then do not dominate. Clusters are computed by k-means (seeded k-means++
+    initialization; mini-batches above 50,000 rows). Rows that a small cluster lacks are taken from the
+    others. Rows without text fail. The summary compares the choice with a random one of the same size, which
+    many selection methods do not beat.
 
     Adds:
         cluster (int32): number of the row's cluster; 0 is the largest. Null without text.
-        embedding (list of float32): the row's vector, of length one, with `store_embeddings`.
-        embedding_of (text): digest of embedder and text, by which later steps know that the vector still
-            holds.
+        embedding (list of float32): the row's unit vector, with `store_embeddings`.
+        embedding_of (text): digest of the embedder and the text. Later steps compare it to see whether the
+            vector is still valid.
 
     Filters:
-        cluster_quota: its cluster has given its share; the score is what rows are ranked by.
+        cluster_quota: the quota of its cluster is used up; the score is the value that ranks rows.
 
     Example:
         chosen: {select: cluster_quota, clusters: 24, rows: 200, from: clean}
@@ -49,13 +49,13 @@ class ClusterQuota(Whole):
     seeded: ClassVar[bool] = True
 
     rows: Annotated[int, Field(gt=0)]
-    """Rows to keep in all; all of them where there are no more."""
+    """Rows to keep in total. All rows are kept if there are fewer."""
     clusters: Annotated[int, Field(gt=0)]
-    """Clusters to make. More clusters spread the choice wider."""
+    """Number of clusters. With more clusters the choice is more diverse."""
     by: str | None = None
     """Column to rank by within a cluster, highest first. By default `pick` decides."""
     pick: Literal["nearest", "random"] = "nearest"
-    """Without `by`: take the rows `nearest` to the cluster's center, or `random` ones."""
+    """Without `by`: choose the rows `nearest` to the cluster's center, or `random` rows."""
     columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt", "response")
     """Columns to embed, joined by line breaks."""
     embedder: EmbedderRef | None = None
@@ -73,7 +73,7 @@ class ClusterQuota(Whole):
         return None if columns is None else [*columns, "cluster", "embedding", "embedding_of"]
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
-        """Judge all rows. Raises DataError where a column is missing or of the wrong type."""
+        """Judge all rows. Raises DataError if a column is missing or of the wrong type."""
         import numpy as np
         import pyarrow as pa
 
@@ -108,11 +108,11 @@ class ClusterQuota(Whole):
 def cluster(
     vectors: NDArray[np.float32], clusters: int, seed: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """K-means over unit vectors ``(n, d)``: (label of each, its cosine to its centroid).
+    """Cluster unit vectors ``(n, d)`` by k-means: (label of each vector, its cosine to its centroid).
 
-    Labels int32 ``(n,)``, 0 the largest cluster (of equals, the one that starts first); at most
-    ``clusters`` of them, fewer where there are fewer distinct vectors. One thread, because the sums
-    of several come in no fixed order and the same seed must give the same clusters.
+    Labels are int32 ``(n,)``; 0 is the largest cluster (of equals, the one that starts first). There are at
+    most ``clusters`` of them, and fewer if there are fewer distinct vectors. It runs on one thread: the order
+    of sums over several threads varies, and the same seed must give the same clusters.
     """
     import numpy as np
 
@@ -139,11 +139,10 @@ def cluster(
 
 
 def quotas(sizes: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
-    """How many rows each cluster gives: as even as the clusters' sizes allow (water-filling).
+    """Return how many rows each cluster contributes: as evenly as their sizes allow (water-filling).
 
-    ``sizes``: int64 ``(clusters,)``. The answer has the same shape, sums to ``min(rows, sizes.sum())``,
-    exceeds no size, and two clusters that are not used up differ by at most one, in favour of the
-    larger.
+    ``sizes``: int64 ``(clusters,)``. The result has the same shape, sums to ``min(rows, sizes.sum())`` and
+    exceeds no size. Two clusters that are not used up differ by at most one, in favor of the larger.
     """
     import numpy as np
 
@@ -161,7 +160,7 @@ def quotas(sizes: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
 
 
 def choose(labels: NDArray[np.int32], value: NDArray[np.float64], rows: int) -> NDArray[np.bool_]:
-    """Which rows to keep: each cluster's quota of its rows with the highest ``value``, ties in row order."""
+    """Return the rows to keep: of each cluster its quota, by descending ``value``; ties stay in row order."""
     import numpy as np
 
     chosen = np.zeros(len(labels), dtype=bool)
@@ -181,11 +180,11 @@ def _compare(
     chosen: NDArray[np.bool_],
     random: NDArray[np.bool_],
 ) -> Mapping[str, Any]:
-    """The choice beside a random one of the same size.
+    """Compare the choice with a random one of the same size.
 
-    ``clusters``: rows before, after, and in the random choice. ``coverage``: share of the clusters
-    that have a row. ``spread``: mean distance (1 - cosine) of a chosen row to its nearest other,
-    over at most 5,000 rows.
+    ``clusters``: rows before, after, and in the random choice. ``coverage``: share of the clusters that have
+    a row. ``spread``: mean distance (1 - cosine) of a chosen row to its nearest other chosen row, over at
+    most 5,000 rows.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Choose rows at random: the choice that every other one has to beat."""
+"""Choose rows at random, as a baseline for other selection methods."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 class RandomSelect(Whole):
-    """Keeps rows at random, each as likely as another: the choice that every other one has to beat.
+    """Keeps rows that are drawn uniformly at random: the baseline for other selection methods.
 
-    A row's draw depends on the seed and its ``_id`` alone, so other rows that come or go hardly change it.
+    A row's draw depends only on the seed and its ``_id``, so adding or removing other rows hardly changes the
+    choice.
 
     Filters:
-        random: not drawn; the score is the draw.
+        random: the row was not drawn; the score is its draw.
 
     Example:
         chosen: {select: random, rows: 200, from: clean}
@@ -31,7 +32,7 @@ class RandomSelect(Whole):
     seeded: ClassVar[bool] = True
 
     rows: Annotated[int, Field(gt=0)]
-    """Rows to keep; all of them where there are no more."""
+    """Rows to keep. All rows are kept if there are fewer."""
 
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=min(rows, self.rows))
@@ -49,7 +50,7 @@ class RandomSelect(Whole):
 
 
 def draw(ids: Sequence[str], seed: int) -> NDArray[np.float64]:
-    """A number in [0, 1) for each id, float64 ``(rows,)``: uniform over ids, fixed for an id and a seed."""
+    """Return a number in [0, 1) for each id, float64 ``(rows,)``: uniform, fixed by the id and the seed."""
     import numpy as np
 
     key = seed.to_bytes(8, "big", signed=True)

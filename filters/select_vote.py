@@ -1,4 +1,4 @@
-"""Choose by vote: the answer at which most of a group's samples arrive."""
+"""Choose by majority vote over the answers of a group."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _WHO = "select: vote"
 
 
 class Vote(Whole):
-    """Keeps, of the answers to a question, one that most of them agree on: self-consistency.
+    """Keeps one of the answers on which most samples of a question agree: self-consistency.
 
-    It is Wang et al., arXiv 2203.11171; with ``weight`` and ``among`` it is solution-cluster re-ranking (Liu
-    et al., arXiv 2310.10047). Ties go to the answer that comes first. Rows whose answer or weight is null do
-    not vote.
+    The method is that of Wang et al., arXiv 2203.11171. With ``weight`` and ``among`` it is solution-cluster
+    re-ranking (Liu et al., arXiv 2310.10047). Ties go to the answer that comes first. Rows whose answer or
+    weight is null do not vote.
 
     Adds:
-        votes (int32): rows of the group with this row's answer; null where it did not vote.
-        agreement (float64): this answer's share of the votes, weighted where they are.
+        votes (int32): number of rows in the group with this answer; null if the row did not vote.
+        agreement (float64): this answer's share of the votes, or of their weight.
         majority (bool): whether this answer wins.
 
     Filters:
-        not_chosen: not the row that is kept of its group; the score is its agreement.
+        not_chosen: another row of the group is kept; the score is its agreement.
 
     Example:
         elected: {select: vote, group: [prompt], answer: found, from: solutions}
@@ -45,14 +45,14 @@ class Vote(Whole):
     answer: str = "found"
     """Column with the answer to count, such as the one that `verify: number` adds."""
     weight: str | None = None
-    """Column with the weight of a row's vote, a number from 0: an evaluator's score, say. By default every
-    vote counts the same."""
+    """Column with the weight of a row's vote, a number of at least 0, such as an evaluator's score. By
+    default every vote counts the same."""
     among: PositiveInt | None = None
     """Count only this many of the most frequent answers. By default all."""
     keep: Literal["one", "all"] = "one"
-    """`one` keeps one row of the winning answer; `all` keeps every row with the added columns."""
+    """`one` keeps one row with the winning answer; `all` keeps every row with the added columns."""
     by: str | None = None
-    """Column that decides which row of the winning answer is kept, highest first. By default the first
+    """Column that decides which row with the winning answer is kept, highest first. By default the first
     row."""
 
     def uses_columns(self) -> Iterable[str]:
@@ -62,7 +62,10 @@ class Vote(Whole):
         return None if columns is None else [*columns, "votes", "agreement", "majority"]
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
-        """Judge all rows. Raises DataError where a column is missing, of the wrong type, or a weight below 0."""
+        """Judge all rows.
+
+        Raises DataError if a column is missing or of the wrong type, or if a weight is below 0.
+        """
         import numpy as np
         import pyarrow as pa
 
@@ -102,7 +105,7 @@ class Vote(Whole):
         )
 
     def _weights(self, table: pa.Table) -> NDArray[np.float64]:
-        """Each row's weight; minus infinity for null."""
+        """Return the weight of each row; minus infinity for null."""
         import numpy as np
 
         if self.weight is None:
@@ -120,14 +123,17 @@ class Vote(Whole):
 
 @dataclass(frozen=True, slots=True)
 class _Election:
-    """``votes``: rows of each answer. ``weight``: what they weigh. ``winner``: None where nobody voted."""
+    """The result of one vote.
+
+    ``votes``: rows per answer. ``weight``: total weight per answer. ``winner``: None if nobody voted.
+    """
 
     votes: Mapping[Any, int]
     weight: Mapping[Any, float]
     winner: Any
 
     def share(self, answer: Any) -> float:
-        """The answer's part of all weight; of all votes where none weighs anything."""
+        """Return the answer's share of the total weight, or of the votes if the total weight is 0."""
         total = sum(self.weight.values())
         if total > 0:
             return self.weight[answer] / total
@@ -140,7 +146,7 @@ def _elect(answers: list[Any], weights: list[float], among: int | None) -> _Elec
     for answer, each in zip(answers, weights, strict=True):
         votes[answer] = votes.get(answer, 0) + 1
         weight[answer] = weight.get(answer, 0.0) + each
-    # Python sorts stably, and dictionaries keep their order: ties go to the answer that comes first.
+    # Sorting is stable and dictionaries keep their order, so ties go to the answer that comes first.
     candidates = sorted(votes, key=lambda answer: -votes[answer])[:among]
     first = {answer: place for place, answer in enumerate(votes)}
     winner = min(candidates, key=lambda answer: (-weight[answer], first[answer]), default=None)

@@ -1,7 +1,8 @@
-"""The process in which expressions are evaluated: it holds one table at a time and answers queries about it.
+"""The child process that evaluates expressions: it holds one table at a time and answers queries about it.
 
-``python -m gristmill.filters.sql_child SOCKET GIVEN MADE``: three file descriptors. Messages are JSON; tables lie in
-the files behind ``GIVEN`` and ``MADE`` as Arrow streams. It ends with its parent, which closes the socket.
+Usage: ``python -m gristmill.filters.sql_child SOCKET GIVEN MADE``, with three file descriptors. Messages are
+JSON. Tables are Arrow streams in the files behind ``GIVEN`` and ``MADE``. The process ends when its parent
+closes the socket.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from .sql_tree import TABLE, locked_database
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-#: Bytes beyond DuckDB's own limit: the interpreter, and what DuckDB does not count.
+#: Bytes beyond DuckDB's own limit, for the interpreter and for what DuckDB does not count.
 BESIDES = 512 << 20
 
 
 def main(socket: int, given: int, made: int) -> None:
-    """Answer until the parent closes the socket."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    """Answer queries until the parent closes the socket."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     connection = Connection(socket)
     database: DuckDBPyConnection | None = None
     held = -1
@@ -64,13 +65,13 @@ def _limit(memory: int) -> None:
 
 
 def _table(given: int) -> pa.Table:
-    """What the parent wrote, through a map of its file: it costs no memory of this process."""
+    """Read the parent's table through a memory map, which costs no memory of this process."""
     held = mmap.mmap(given, os.fstat(given).st_size, prot=mmap.PROT_READ)
     return pa.ipc.open_stream(pa.py_buffer(held)).read_all()
 
 
 def _answer(database: DuckDBPyConnection, query: str, most: int, made: int) -> dict[str, Any]:
-    """Run the query and write what it gives. ``most``: bytes that the result may have."""
+    """Run the query and write its result. ``most``: the maximum size of the result in bytes."""
     relation = database.sql(query)
     table = relation.to_arrow_table()
     if table.nbytes > most:

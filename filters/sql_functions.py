@@ -1,8 +1,8 @@
-"""Which functions an expression may call: those that give the same answer for the same row, every time.
+"""The functions that an expression may call: those that give the same result for the same row every time.
 
-DuckDB says of each overload of a function how stable it is. A name is refused where none of its overloads is
-consistent, and so is a macro whose definition calls such a name. The few that DuckDB calls consistent although they
-read the clock or draw at random are listed here.
+DuckDB states the stability of each overload of a function. A name is refused if none of its overloads is
+consistent, and so is a macro whose definition calls such a name. The few functions that DuckDB declares
+consistent although they read the clock or draw random numbers are listed here.
 """
 
 from __future__ import annotations
@@ -16,24 +16,26 @@ from .sql_tree import CLOCK_WORDS, Node, arguments_of, function_name, parser, se
 
 _DRAWN_OR_SET = frozenset({"reservoir_quantile", "current_setting", "getvariable"})
 _SEVERAL_ROWS = frozenset({"unnest", "unlist"})
-#: What else is refused although it has a name in the catalog, and why.
+#: Functions of the catalog that are refused for other reasons.
 _POINTLESS = {
-    "error": "error() gives no value: say which rows stay, and the others go with their rule",
+    "error": "error() gives no value: write the condition of the rows to keep",
     "pg_sleep": "pg_sleep() only waits, and gives no value",
     "sleep_ms": "sleep_ms() only waits, and gives no value",
     "write_log": "write_log() only writes a log, and gives no value",
     "setseed": "setseed() only sets the seed of random(), and gives no value",
 }
-#: They take the name of an aggregate as a text.
+#: Functions that take the name of an aggregate as text.
 _BY_NAME = frozenset({"list_aggr", "list_aggregate", "array_aggr", "array_aggregate", "aggregate"})
 _SCHEMAS = frozenset({"", "main", "system", "pg_catalog", "information_schema"})
 _CALLABLE = frozenset({"scalar", "aggregate", "macro", "window"})
 
 
 class Function(NamedTuple):
-    """What the catalog says of a name. ``kinds``: scalar, aggregate, macro, table and so on. ``consistent``: has it an
-    overload that gives the same answer every time? ``definitions``: what it stands for, where it is a macro.
-    ``floating``: may it give a float? That of a macro is not known.
+    """What the catalog states about a function name.
+
+    ``kinds``: scalar, aggregate, macro, table and so on. ``consistent``: whether an overload always gives the
+    same result. ``definitions``: the definitions, if it is a macro. ``floating``: whether it may return a
+    float; unknown for a macro.
     """
 
     kinds: frozenset[str]
@@ -44,7 +46,7 @@ class Function(NamedTuple):
 
 @cache
 def catalog() -> dict[str, Function]:
-    """All functions of the DuckDB that is installed, by their names in lower case."""
+    """Return all functions of the installed DuckDB, by their names in lower case."""
     import duckdb
 
     with duckdb.connect() as database:
@@ -62,7 +64,7 @@ def catalog() -> dict[str, Function]:
 
 
 def refusals(tree: Node) -> Iterator[str]:
-    """Why the calls of an expression are refused, one reason a call."""
+    """Yield why calls of an expression are refused, one reason per call."""
     for node in walk(tree):
         if node.get("class") == "FUNCTION" or node.get("type") == "WINDOW_AGGREGATE":
             reason = _refusal(node)
@@ -71,7 +73,7 @@ def refusals(tree: Node) -> Iterator[str]:
 
 
 def is_aggregate(node: Node) -> bool:
-    """Does the node call what only sums rows up?"""
+    """Whether the node calls an aggregate."""
     known = catalog().get(function_name(node)) if node.get("class") == "FUNCTION" else None
     return known is not None and known.kinds & _CALLABLE == {"aggregate"}
 
@@ -81,7 +83,7 @@ def _refusal(node: Node) -> str | None:
     if name in _POINTLESS:
         return _POINTLESS[name]
     if name in _SEVERAL_ROWS:
-        return f"{name}() makes several rows of one: use a function of lists, such as list_transform or len"
+        return f"{name}() returns several rows: use a list function, such as list_transform or len"
     known = catalog().get(name)
     if known is None or not known.kinds & (_CALLABLE | {"table", "table_macro"}):
         named = [each for each, about in catalog().items() if about.kinds & _CALLABLE]
@@ -92,20 +94,20 @@ def _refusal(node: Node) -> str | None:
 
 
 def _changes(node: Node) -> bool:
-    """May the answer of a call be another the next time, or cannot it be told?"""
+    """Whether the result of a call may differ the next time, or this is unknown."""
     name, given = function_name(node), arguments_of(node)
-    # In x.age() the argument stands where a schema could.
+    # In x.age() the argument is parsed as a schema.
     method = str(node.get("schema") or "").lower() not in _SCHEMAS
     if name in _BY_NAME:
         named = text_literal(given[1 - method]) if len(given) > 1 - method else None
         return named is None or changeable(named.lower())
-    # With one argument the age is that of today.
+    # With one argument, age() uses the current date.
     return changeable(name) or (name == "age" and len(given) + method == 1)
 
 
 @cache
 def changeable(name: str) -> bool:
-    """May every overload of the function ``name`` answer differently at another time, or read what is no argument?"""
+    """Whether every overload of the function may change its result, or reads more than its arguments."""
     known = catalog().get(name)
     if known is None or not known.consistent or name in _DRAWN_OR_SET:
         return True
@@ -117,11 +119,11 @@ def changeable(name: str) -> bool:
 
 
 def _opaque(node: Node, macro: str) -> bool:
-    """Does a node of a macro's definition read tables or the clock, or call what does?"""
+    """Whether a node of a macro's definition reads tables or the clock, or calls a function that does."""
     if node.get("class") == "COLUMN_REF":
         return str(node["column_names"][0]).lower() in CLOCK_WORDS
     if node.get("class") != "FUNCTION":
         return node.get("class") == "SUBQUERY"
     name = function_name(node)
-    # error() is volatile by its label alone; current_schema stands for system.main.current_schema.
+    # error() is volatile only by its label; current_schema stands for system.main.current_schema.
     return name in _SEVERAL_ROWS or (name not in {"error", macro} and _changes(node))

@@ -1,7 +1,8 @@
-"""NaN counts as null in every expression: in what it looks at, and in what it computes on the way.
+"""Rewrites expressions so that NaN counts as null, both in columns and in intermediate results.
 
-To DuckDB NaN is the largest number, so ``0.0 / n > 1`` would be true where n is 0. What may come out as NaN passes a
-macro of the evaluating database before a comparison, a function or the result sees it; plain arithmetic hands NaN on.
+DuckDB treats NaN as the largest number, so ``0.0 / n > 1`` would be true for n = 0. Each value that may be
+NaN is passed through a macro before a comparison, a function or the result reads it. Plain arithmetic
+propagates NaN, so its operands are not rewritten.
 """
 
 from __future__ import annotations
@@ -13,29 +14,32 @@ from .sql_tree import Node, function_name, serialize, walk
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-#: x, or null where it is NaN. Of a text or a whole number DuckDB leaves nothing but x of it.
+#: x, or null if it is NaN. DuckDB reduces this to x for text and integers.
 _WRITTEN_OUT = (
     "CASE WHEN typeof(x) IN ('FLOAT', 'DOUBLE') AND isnan(TRY_CAST(x AS DOUBLE)) THEN NULL ELSE x END"
 )
 _CALLED = "null_if_nan(x)"
-#: What defines the macro, in the evaluating database: what is written out is three times as long at every level.
+#: Defines the macro in the evaluating database. Written out, each nesting level would triple the length.
 DEFINITION = f"CREATE MACRO {_CALLED} AS {_WRITTEN_OUT}"
-#: What gives NaN for NaN, as it gives null for null.
+#: Functions that return NaN for NaN, as they return null for null.
 _HANDS_ON = frozenset({"+", "-", "*", "/", "%", "abs", "round", "floor", "ceil", "exp", "ln", "log", "sqrt"})
-#: A threshold: it is put in as the number that it stands for.
+#: A threshold, which is replaced by its number.
 _PUT_IN = "quantile"
 
 
 class _Ways(NamedTuple):
-    """How a value is looked at: ``called``, by the macro; ``written_out``, where it holds a window, which DuckDB 1 takes
-    for no argument of a macro."""
+    """Two forms of the check for NaN.
+
+    ``called`` calls the macro. ``written_out`` is for values that contain a window function, which DuckDB 1
+    does not accept as an argument of a macro.
+    """
 
     called: Node
     written_out: Node
 
 
 def nan_as_null(database: DuckDBPyConnection, tree: Node) -> Node:
-    """The tree with every value that may be NaN as null, wherever that makes a difference, and in what it gives."""
+    """Return the tree with every value that may be NaN turned into null, where it makes a difference."""
     ways = _Ways(*(_selected(database, text) for text in (_CALLED, _WRITTEN_OUT)))
     rewritten: Node = _rewritten(tree, ways, hands_on=False, looked_at=False)
     return rewritten
@@ -47,7 +51,7 @@ def _selected(database: DuckDBPyConnection, text: str) -> Node:
 
 
 def _rewritten(part: Any, ways: _Ways, *, hands_on: bool, looked_at: bool) -> Any:
-    """``hands_on``: what ``part`` stands in hands NaN on. ``looked_at``: a window around is looked at already."""
+    """``hands_on``: the parent propagates NaN. ``looked_at``: an enclosing window is already checked."""
     if isinstance(part, list):
         return [_rewritten(each, ways, hands_on=hands_on, looked_at=looked_at) for each in part]
     if not isinstance(part, dict):
@@ -73,7 +77,7 @@ def _may_be_nan(node: Node) -> bool:
 
 
 def _filled(way: Any, value: Node) -> Any:
-    """``way`` with ``value`` for x."""
+    """Return ``way`` with ``value`` in place of x."""
     if isinstance(way, list):
         return [_filled(each, value) for each in way]
     if not isinstance(way, dict):

@@ -1,7 +1,8 @@
-"""Evaluates SQL over a table in a process of its own, with a bound on time and memory.
+"""Evaluates SQL over a table in a child process, with limits on time and memory.
 
-DuckDB looks at its own limits between vectors of rows only: one call of ``repeat`` can take all memory and one list can
-take hours. A process can be held to a limit and ended at any time, and a crash of it costs one answer.
+DuckDB checks its own limits only between vectors of rows: one call of ``repeat`` can use all memory, and one
+list can take hours. A process can be limited and ended at any time, and if it crashes only one answer is
+lost.
 """
 
 from __future__ import annotations
@@ -27,18 +28,21 @@ from ..pipelines.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Seconds between two looks at whether the run is stopping.
+#: Seconds between two checks whether the run is stopping.
 LOOK = 0.1
-#: Seconds that a process gets to start and take a table. A busy machine is no error.
+#: Seconds allowed for a process to start and read a table; generous, because a busy machine is not an error.
 START = 600.0
-#: Seconds in which a process ends that has closed its socket.
+#: Seconds allowed for a process to end after it closed its socket.
 GONE = 5.0
 
 
 class Limits(NamedTuple):
-    """What an evaluation may take. ``seconds``: of a query over the whole table, and ``row_seconds`` more a row.
-    ``part_seconds``: of a query over a part of it, when rows that fail are looked for. ``memory``: bytes, beside the
-    table's own. ``value``: bytes of one row's results. ``failures``: rows that may fail one by one.
+    """Limits of an evaluation.
+
+    ``seconds``: time of a query over the whole table, plus ``row_seconds`` per row. ``part_seconds``: time of
+    a query over a part of it, when searching for failing rows. ``memory``: bytes, in addition to the table's
+    own. ``value``: bytes of the results of one row. ``failures``: maximum number of rows that may fail
+    individually.
     """
 
     seconds: float = 60.0
@@ -53,17 +57,18 @@ LIMITS = Limits()
 
 
 class QueryError(DataError):
-    """DuckDB refused a query, or a value did not fit. The message is the reason alone."""
+    """DuckDB refused a query, or a value did not fit. The message states only the reason."""
 
 
 class LimitReached(QueryError):
-    """A query took more time or memory than it may."""
+    """A query exceeded its limit on time or memory."""
 
 
 class Evaluation:
-    """A table in a process that answers queries about it: ``with Evaluation(table, check) as evaluation``.
+    """A table in a child process that answers queries: ``with Evaluation(table, check) as evaluation``.
 
-    ``check``: called while waiting; what it raises ends the query. ``types``: DuckDB's, of the last answer's columns.
+    ``check``: called while waiting; if it raises, the query ends. ``types``: the DuckDB types of the columns
+    of the last answer.
     """
 
     def __init__(self, table: pa.Table, check: Callable[[], None], limits: Limits = LIMITS) -> None:
@@ -83,29 +88,29 @@ class Evaluation:
         self._child = None
 
     def query(self, sql: str, seconds: float | None = None) -> pa.Table:
-        """What the query gives. ``seconds``: how long it may take, if not as long as the limits say.
+        """Return the result of the query. ``seconds``: a time limit that replaces the default.
 
-        Raises QueryError where DuckDB does, LimitReached where it takes too long or too much memory.
+        Raises QueryError if DuckDB refuses the query, LimitReached if it exceeds the limits.
         """
         limits = self.limits
         allowed = limits.seconds + limits.row_seconds * self.table.num_rows if seconds is None else seconds
         message = {"query": sql, "most": limits.memory}
-        # A process may be ended from outside (for want of memory elsewhere): that says nothing of the expression, once.
+        # A process may be killed from outside (if memory is short elsewhere), so the first time is not an
+        # error.
         told = self._asked(message, allowed) or self._asked(message, allowed)
         if told is None:
             raise QueryError(f"the process that evaluates it ended with {self._ended}")
         if "error" in told:
             raise QueryError(told["error"])
         if "large" in told or "memory" in told:
-            raise LimitReached(
-                f"it needs more than the {limits.memory / 2**30:.2g} GiB of memory that it may have"
-            )
+            raise LimitReached(f"it needs more memory than the limit of {limits.memory / 2**30:.2g} GiB")
         assert self._child is not None
         self.types = told["types"]
         return self._child.made()
 
     def _asked(self, message: dict[str, Any], seconds: float) -> dict[str, Any] | None:
-        """The answer to a query; None where the process ended. After that, as after a limit, the next query has a new one."""
+        """Return the answer to a query, or None if the process ended; the next query then starts a new
+        one."""
         done = False
         try:
             child = self._ready()
@@ -124,12 +129,12 @@ class Evaluation:
             child.give(self.table)
             told = child.ask({"memory": self.limits.memory}, START, self._check)
             if told:
-                raise QueryError(told.get("error", "the table needs more memory than it may have"))
+                raise QueryError(told.get("error", "the table needs more memory than the limit allows"))
         return self._child
 
 
 class _Child:
-    """A process that evaluates, with its socket and the two files that tables lie in."""
+    """A child process with its socket and the two files that hold tables."""
 
     _idle: list[_Child] = []  # noqa: RUF012 (shared on purpose)
     _lock = threading.Lock()
@@ -155,13 +160,13 @@ class _Child:
 
     @classmethod
     def idle(cls) -> _Child | None:
-        """One that is done with its last table. A fork leaves its parent's alone."""
+        """Take a process that finished its last table, if any. A fork does not take its parent's."""
         with cls._lock:
             cls._idle[:] = [each for each in cls._idle if each._of == os.getpid()]
             return cls._idle.pop() if cls._idle else None
 
     def rest(self) -> None:
-        """Let the next evaluation have it."""
+        """Return the process for the next evaluation."""
         for file in (self._given, self._made):
             os.ftruncate(file, 0)
         with self._lock:
@@ -186,7 +191,7 @@ class _Child:
             return pa.ipc.open_stream(pa.py_buffer(file.read())).read_all()
 
     def kill(self) -> str:
-        """End it; how it ended, where it had ended already."""
+        """End the process; return how it ended, if it had ended already."""
         if self._closed:
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(GONE)
@@ -199,14 +204,17 @@ class _Child:
     def ask(
         self, message: dict[str, Any], seconds: float, check: Callable[[], None]
     ) -> dict[str, Any] | None:
-        """The answer; None where the process ended. Raises LimitReached, and what ``check`` raises."""
+        """Return the answer, or None if the process ended.
+
+        Raises LimitReached, and whatever ``check`` raises.
+        """
         deadline = time.monotonic() + seconds
         try:
             self._connection.send_bytes(json.dumps(message).encode())
             while not self._connection.poll(LOOK):
                 check()
                 if time.monotonic() > deadline:
-                    raise LimitReached(f"it takes longer than the {seconds:.3g} s that it may")
+                    raise LimitReached(f"it takes longer than the limit of {seconds:.3g} s")
             told: dict[str, Any] = json.loads(self._connection.recv_bytes())
             return told
         except (EOFError, OSError):
@@ -215,7 +223,7 @@ class _Child:
 
 
 def _file(name: str) -> int:
-    """A file without a name, in memory where the system has such files."""
+    """Open an unnamed file, in memory if the system supports it."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create(f"gristmill-{name}")
     with tempfile.TemporaryFile() as file:

@@ -1,4 +1,4 @@
-"""The values of expressions for each row of a table, and why a row has none: it costs no other row its own."""
+"""Values of expressions for each row of a table. A row that fails does not affect the others."""
 
 from __future__ import annotations
 
@@ -13,28 +13,36 @@ from .sql_tree import TABLE
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: The column that numbers the rows of a table, so that they come back in its order.
+#: The column with row numbers, by which results are put back in order.
 ROW = "_row_number"
 
 
 def numbered(table: pa.Table, rows: int) -> pa.Table:
-    """The table (which may have no column to look at, and so no length) with the numbers of its rows."""
+    """Return the table with its row numbers as a column.
+
+    A table without columns has no length of its own.
+    """
     import pyarrow as pa
 
     return table.append_column(ROW, pa.array(range(rows), pa.int64()))
 
 
 class Values(NamedTuple):
-    """``columns``: one of the table's length for each expression, null where the row failed. ``errors``: why, by row."""
+    """The values of several expressions.
+
+    ``columns``: one column of the table's length per expression, null where the row failed. ``errors``: why,
+    by row.
+    """
 
     columns: list[pa.ChunkedArray]
     errors: dict[int, str]
 
 
 def values_of(evaluation: Evaluation, expressions: Sequence[str], *, apart: bool) -> Values:
-    """Evaluate ``expressions`` for each row. ``apart``: no row looks at another, so those that fail can be found.
+    """Evaluate ``expressions`` for each row.
 
-    Raises QueryError where the expressions fail whatever the row, or more rows do than the limits allow.
+    ``apart``: whether each row is computed on its own, so that failing rows can be found. Raises QueryError
+    if the expressions fail for every row, or for more rows than the limits allow.
     """
     import pyarrow as pa
 
@@ -49,7 +57,7 @@ def values_of(evaluation: Evaluation, expressions: Sequence[str], *, apart: bool
     except QueryError:
         if not apart or not rows:
             raise
-        # What fails without a row fails for every row.
+        # An expression that fails on no rows fails for every row.
         made = evaluation.query(f"{whole} WHERE {ROW} < 0")
     parts, errors = [made], dict[int, str]()
     waiting = [(0, rows)] if made.num_rows == 0 else []
@@ -73,7 +81,7 @@ def values_of(evaluation: Evaluation, expressions: Sequence[str], *, apart: bool
         taken += part.nbytes
         if taken > limits.memory:
             raise LimitReached(
-                f"its values need more than the {limits.memory / 2**30:.2g} GiB that they may have"
+                f"its values need more memory than the limit of {limits.memory / 2**30:.2g} GiB"
             )
     return _assembled(pa.concat_tables(parts), errors, rows, limits.value)
 
@@ -81,7 +89,7 @@ def values_of(evaluation: Evaluation, expressions: Sequence[str], *, apart: bool
 def _refuse_several(made: pa.Table, rows: int) -> None:
     if made.num_rows != rows:
         raise DataError(
-            f"an expression gives one value a row: found {made.num_rows:,} for {counted(rows, 'row')}"
+            f"an expression must give one value per row: found {made.num_rows:,} for {counted(rows, 'row')}"
         )
 
 
@@ -92,7 +100,7 @@ def _assembled(made: pa.Table, errors: dict[int, str], rows: int, most: int) -> 
     for place in too_large(made, most):
         number = made[ROW][place].as_py()
         errors[number] = (
-            f"its values need {made.slice(place, 1).nbytes:,} bytes, and a row's may have {most:,}"
+            f"its values need {made.slice(place, 1).nbytes:,} bytes; the limit per row is {most:,}"
         )
     places = np.full(rows, -1, np.int64)
     places[made[ROW].to_numpy()] = np.arange(made.num_rows)
@@ -102,7 +110,7 @@ def _assembled(made: pa.Table, errors: dict[int, str], rows: int, most: int) -> 
 
 
 def too_large(table: pa.Table, most: int) -> list[int]:
-    """The rows of which each has more than ``most`` bytes: a part that has no more in all is not looked into."""
+    """Yield the rows with more than ``most`` bytes. A part that is small enough is not searched."""
     found, waiting = [], [(0, table.num_rows)]
     while waiting:
         start, stop = waiting.pop()

@@ -1,7 +1,7 @@
-"""One boolean SQL expression as DuckDB's own syntax tree: parsed, refused, taken apart, written again.
+"""SQL expressions as DuckDB syntax trees: parsed, checked, split and written back.
 
-The tree is what ``json_serialize_sql`` gives, so nothing here works on the expression's text, and
-a quote, a comment or a bracket in it means what it means to DuckDB.
+The tree is the output of ``json_serialize_sql``. Nothing here works on the text of an expression, so quotes,
+comments and brackets mean what they mean to DuckDB.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ..pipelines.spec.nearest import did_you_mean
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-#: The name of the table that an expression is about.
+#: The name of the table in an expression.
 TABLE = "rows"
-#: Characters that an expression may have, and how many levels of its tree's JSON.
+#: Maximum length of an expression in characters, and maximum depth of the JSON of its tree.
 LONGEST, DEEPEST = 20_000, 240
-#: Words that are no columns but read the clock, where no column has their name.
+#: Words that read the clock, unless a column has that name.
 CLOCK_WORDS = frozenset({"current_timestamp", "current_date", "current_time", "localtime", "localtimestamp"})
 _PLACES = frozenset({"query_location", "query_location_length"})
 _LOCKED: dict[str, str | bool | int | float | list[str]] = {
@@ -31,17 +31,18 @@ _LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "lock_configuration": "true",
     "temp_directory": "",
-    # More threads may add numbers up in another order.
+    # Several threads may add numbers in varying order.
     "threads": "1",
 }
 
-#: A node of the syntax tree, as its JSON has it.
+#: A node of the syntax tree, as in its JSON.
 Node = dict[str, Any]
 
 
 def locked_database(memory: int = 1 << 30) -> DuckDBPyConnection:
-    """A database in memory that reaches no files, network or extensions, nor its own settings. ``memory``: bytes that
-    it may take.
+    """Open an in-memory database without access to files, network, extensions or its own settings.
+
+    ``memory``: its limit in bytes.
     """
     import duckdb
 
@@ -50,20 +51,21 @@ def locked_database(memory: int = 1 << 30) -> DuckDBPyConnection:
 
 @cache
 def _shared(process: int) -> DuckDBPyConnection:
-    """The database that only parses, of the process of this id: a fork opens its own."""
+    """The database for parsing of the process with this id; a fork opens its own."""
     return locked_database()
 
 
 def parser() -> DuckDBPyConnection:
-    """A connection to use in ``with``, for parsing: a new database would take longer than parsing does."""
+    """Context manager: a connection for parsing. It is reused, as opening a database is slower than
+    parsing."""
     return _shared(os.getpid()).cursor()
 
 
 def parse(database: DuckDBPyConnection, expression: str, who: str) -> Node:
-    """The tree of the expression. ``who``: what errors begin with.
+    """Return the tree of the expression. ``who``: the prefix of error messages.
 
-    Raises DataError where it is not exactly one expression by its syntax, holds a sub-query, ``*`` or
-    a parameter, or calls a function that DuckDB lacks, that reads tables or files, or whose answer changes.
+    Raises DataError if the text is not exactly one expression, contains a sub-query, ``*`` or a parameter, or
+    calls a function that is unknown, reads tables or files, or is not deterministic.
     """
     from .sql_functions import refusals
 
@@ -98,11 +100,11 @@ def parse(database: DuckDBPyConnection, expression: str, who: str) -> Node:
 
 
 def _single(database: DuckDBPyConnection, text: str, expression: str, who: str) -> Node:
-    """The one expression that ``text`` is. ``expression``: how errors quote it."""
+    """Return the single expression in ``text``. ``expression``: how errors quote it."""
     # The line break ends a trailing comment, which would hide the bracket.
     tree = _selected(database, f"({text}\n)", expression, who)
     try:
-        # Without brackets of ours: "a) OR (b" would close them.
+        # Also without added brackets: "a) OR (b" would close them.
         bare = _selected(database, f"{text}\n", expression, who)
     except DataError:
         bare = None
@@ -114,7 +116,7 @@ def _single(database: DuckDBPyConnection, text: str, expression: str, who: str) 
 
 
 def _selected(database: DuckDBPyConnection, text: str, expression: str, who: str) -> Node | None:
-    """What ``SELECT text`` selects; None where it is more than that, or not one value."""
+    """Return what ``SELECT text`` selects; None if it is not exactly one value."""
     statement = serialize(database, f"SELECT {text} FROM {TABLE}", expression, who)
     plain = serialize(database, f"SELECT (true) FROM {TABLE}", expression, who)
     selected: list[Node] = statement["node"].get("select_list", [])
@@ -126,7 +128,7 @@ def _selected(database: DuckDBPyConnection, text: str, expression: str, who: str
 
 
 def _depth(tree: object) -> int:
-    """How many nodes lie in one another."""
+    """Return the depth of the tree."""
     deepest, level = 0, [tree]
     while level:
         inner: list[object] = []
@@ -137,7 +139,7 @@ def _depth(tree: object) -> int:
 
 
 def serialize(database: DuckDBPyConnection, query: str, expression: str, who: str) -> Node:
-    """The tree of the statement. Raises DataError, which quotes ``expression``, where it is none."""
+    """Return the tree of the statement. Raises DataError, which quotes ``expression``, if it is invalid."""
     [(source,)] = database.execute("SELECT json_serialize_sql(?)", [query]).fetchall()
     parsed = json.loads(source)
     if parsed["error"] or len(parsed["statements"]) != 1:
@@ -148,7 +150,7 @@ def serialize(database: DuckDBPyConnection, query: str, expression: str, who: st
 
 
 def text_of(database: DuckDBPyConnection, tree: Node) -> str:
-    """The expression of a tree, as DuckDB writes it, without brackets around the whole."""
+    """Return the text of a tree as DuckDB writes it, without enclosing brackets."""
     statement = serialize(database, "SELECT true", "", "")
     statement["node"]["select_list"] = [tree]
     source = json.dumps({"error": False, "statements": [statement]})
@@ -158,7 +160,7 @@ def text_of(database: DuckDBPyConnection, tree: Node) -> str:
 
 
 def _bracketed(text: str) -> bool:
-    """Does the first bracket close at the very end? Text in quotes is not looked into."""
+    """Whether the first bracket closes at the very end. Quoted text is skipped."""
     depth, quote = 0, ""
     for place, character in enumerate(text):
         if quote:
@@ -175,14 +177,14 @@ def _bracketed(text: str) -> bool:
 
 
 def conjuncts_of(tree: Node) -> list[Node]:
-    """The parts of ``a AND b AND c``, in order; the tree itself where it is no conjunction."""
+    """Return the parts of ``a AND b AND c``, in order; the tree itself if it is not a conjunction."""
     if tree.get("type") == "CONJUNCTION_AND":
         return [part for child in tree["children"] for part in conjuncts_of(child)]
     return [tree]
 
 
 def walk(tree: object) -> Iterator[Node]:
-    """Every node of a tree, or of a list of trees, from the top."""
+    """Yield every node of a tree, or of a list of trees, from the top."""
     if isinstance(tree, dict):
         yield tree
         for value in tree.values():
@@ -199,7 +201,7 @@ def _without_places(tree: object) -> object:
 
 
 def refuse_unknown_columns(conjuncts: list[Node], columns: Sequence[str], expression: str, who: str) -> None:
-    """Raise DataError, with the nearest name, where a name is neither a column nor a lambda's own."""
+    """Raise DataError, suggesting the nearest name, if a name is not a column or lambda parameter."""
     known = {name.lower() for name in columns} | {TABLE}
     for node in walk(conjuncts):
         if node.get("class") == "LAMBDA":
@@ -214,7 +216,7 @@ def refuse_unknown_columns(conjuncts: list[Node], columns: Sequence[str], expres
 
 
 def refuse_clock_words(tree: Node, expression: str, who: str) -> None:
-    """Raise DataError where a name means the clock, before it is known whether a column has it."""
+    """Raise DataError if a name reads the clock, even while the columns are not known."""
     for node in walk(tree):
         word = str((node.get("column_names") or [""])[0]).lower()
         if word in CLOCK_WORDS:
@@ -224,18 +226,18 @@ def refuse_clock_words(tree: Node, expression: str, who: str) -> None:
 
 
 def function_name(node: Node) -> str:
-    """The name a FUNCTION node calls, in lower case."""
+    """Return the name that a FUNCTION node calls, in lower case."""
     return str(node.get("function_name", "")).lower()
 
 
 def arguments_of(node: Node) -> list[Node]:
-    """A function's arguments (DuckDB 1 lists them plainly, DuckDB 2 each with its name)."""
+    """Return a function's arguments (DuckDB 1 lists them plainly, DuckDB 2 with names)."""
     found: list[Node] = node["arguments"] if "arguments" in node else node["children"]
     return [argument.get("expression", argument) for argument in found]
 
 
 def text_literal(node: Node) -> str | None:
-    """The text that a node stands for; None where it is no text constant. DuckDB 1 and 2 write it differently."""
+    """Return the text of a text constant; None for other nodes. DuckDB 1 and 2 write it differently."""
     if node.get("class") != "CONSTANT":
         return None
     text = node["literal"].get("text") if "literal" in node else node["value"].get("value")
@@ -243,8 +245,10 @@ def text_literal(node: Node) -> str | None:
 
 
 def named_columns(tree: object, columns: Sequence[str], who: str) -> list[str]:
-    """The columns that a tree may mean: its names, the parts of them (``rows.score``, ``nested.depth``, ``text.upper()``)
-    and all of them where it holds the whole row. Raises DataError where two of them differ by case alone.
+    """Return the columns that a tree may refer to.
+
+    These are its names, the parts of names (``rows.score``, ``nested.depth``, ``text.upper()``), and all
+    columns if it contains the whole row. Raises DataError if two of them differ only in case.
     """
     found = _named(tree, columns)
     known: dict[str, str] = {}
@@ -252,7 +256,7 @@ def named_columns(tree: object, columns: Sequence[str], who: str) -> list[str]:
         other = known.setdefault(name.lower(), name)
         if other != name:
             raise DataError(
-                f"{who}: the columns '{other}' and '{name}' differ by case alone, which SQL does not see: rename one"
+                f"{who}: the columns '{other}' and '{name}' differ only in case, which SQL ignores: rename one"
             )
     return found
 

@@ -1,4 +1,4 @@
-"""Arrow types that DuckDB does not read, as types that it does; and types that it gives but no file of a run holds."""
+"""Conversion of Arrow types that DuckDB does not read, and detection of types that cannot be stored."""
 
 from __future__ import annotations
 
@@ -13,32 +13,31 @@ if TYPE_CHECKING:
 
 
 def readable(table: pa.Table, who: str) -> pa.Table:
-    """The table with 16-bit floats as 32-bit ones, 256-bit decimals as 128-bit ones, extensions as what they are
-    stored as, and null for NaN. Only what an expression looks at is changed so, never the row.
+    """Return the table with column types that DuckDB reads.
 
-    Raises DataError, which names the column and its type, where there is no such type.
+    16-bit floats become 32-bit, 256-bit decimals become 128-bit, extension types become their storage types,
+    and NaN becomes null. Only the input of the expression is converted, never the stored row. Raises
+    DataError, naming the column and its type, if it cannot be converted.
     """
     import pyarrow as pa
 
     for index, field in enumerate(table.schema):
         wanted = _readable(field.type)
         if wanted is None:
-            raise DataError(
-                f"{who}: column '{field.name}' holds {field.type}, which expressions cannot look at"
-            )
+            raise DataError(f"{who}: column '{field.name}' holds {field.type}, which expressions cannot read")
         if wanted != field.type:
             try:
                 column = _stored(table.column(index)).cast(wanted)
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
                 raise DataError(
-                    f"{who}: column '{field.name}' holds {field.type}, which expressions cannot look at: {error}"
+                    f"{who}: column '{field.name}' holds {field.type}, which expressions cannot read: {error}"
                 ) from None
             table = table.set_column(index, field.name, column)
     return without_nan(table)
 
 
 def _readable(kind: pa.DataType) -> pa.DataType | None:
-    """The type that DuckDB reads in place of ``kind``; None where there is none."""
+    """Return the type that DuckDB reads in place of ``kind``; None if there is none."""
     import pyarrow as pa
     from pyarrow import types
 
@@ -68,7 +67,7 @@ def _readable(kind: pa.DataType) -> pa.DataType | None:
 
 
 def _stored(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """An extension's values as they are stored, a dictionary's or a run's written out."""
+    """Return the storage values of an extension type, and dictionaries and runs decoded."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -81,16 +80,16 @@ def _stored(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def unstorable(kind: pa.DataType) -> str | None:
-    """What of a type that DuckDB gave cannot be kept in a file of a run; None where all can."""
+    """Return why a type of DuckDB cannot be stored in a file of a run; None if it can."""
     import pyarrow as pa
     from pyarrow import types
 
     if types.is_interval(kind) or types.is_duration(kind):
-        return "an interval, which no file holds: compare it, or write epoch(x)"
+        return "an interval, which cannot be stored: compare it, or write epoch(x)"
     if types.is_union(kind):
-        return "a union, which no file holds: take a part of it, as in union_extract(x, 'part')"
+        return "a union, which cannot be stored: take a part of it, as in union_extract(x, 'part')"
     if isinstance(kind, pa.BaseExtensionType):
-        return f"{kind}, which no file holds: cast it, as in x::VARCHAR or x::DOUBLE"
+        return f"{kind}, which cannot be stored: cast it, as in x::VARCHAR or x::DOUBLE"
     if types.is_struct(kind):
         names = [field.name for field in kind]
         if "" in names or len(set(names)) < len(names):

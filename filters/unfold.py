@@ -1,4 +1,4 @@
-"""``unfold:`` several columns of a row into rows of their own, with one column for all of them."""
+"""``unfold:`` turns several columns of a row into several rows with one column."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class Unfold(Map):
-    """Makes a row of each of several columns: ``unfold: {critique: [critique_1, critique_2], gain: [gain_1,
-    gain_2]}``.
+    """Makes one row per column of a list of columns.
 
-    The first new row takes its values from the first column of each list, and so on. All other columns are
-    the parent's.
+    For example ``unfold: {critique: [critique_1, critique_2], gain: [gain_1, gain_2]}``. The first new row
+    takes its values from the first column of each list, and so on. All other columns are copied from the
+    parent.
 
     Adds:
-        item (int32): which entry of the lists, from 0.
+        item (int32): index of the entry in the lists, from 0.
 
     Filters:
         null: all values of the entry are null.
@@ -37,15 +37,16 @@ class Unfold(Map):
     makes: ClassVar[bool] = True
 
     columns: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(min_length=1)
-    """New columns, and for each the columns it takes its values from. The lists have the same length."""
+    """New columns, each with the list of columns that it takes its values from. The lists have the same
+    length."""
 
     @model_validator(mode="after")
     def _of_one_length(self) -> Self:
         lengths = {name: len(sources) for name, sources in self.columns.items()}
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"every column is made of as many others; found {lengths}")
+            raise ValueError(f"the lists of columns must have the same length; found {lengths}")
         if "item" in self.columns or any(name.startswith("_") for name in self.columns):
-            raise ValueError(f"'item' and names that start with '_' are taken; found {list(self.columns)}")
+            raise ValueError(f"'item' and names that start with '_' are reserved; found {list(self.columns)}")
         return self
 
     def estimate(self, rows: int) -> Estimate:

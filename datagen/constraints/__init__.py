@@ -1,1 +1,1 @@
-"""Prompts with checkable constraints, the checks, and the evaluation that counts them."""
+"""Prompts with verifiable constraints, the checks of the constraints, and an evaluation by them."""

@@ -1,4 +1,4 @@
-"""Constraints on capital and small letters."""
+"""Constraints on letter case."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .text import words
 
 
 class LowerCase(Constraint):
-    """No capital letter, and at least one letter."""
+    """No capital letters, and at least one letter."""
 
     kind = "lower_case"
     claims = frozenset({Aspect.CASE})
@@ -25,7 +25,7 @@ class LowerCase(Constraint):
 
 
 class UpperCase(Constraint):
-    """No small letter, and at least one letter."""
+    """No lowercase letters, and at least one letter."""
 
     kind = "upper_case"
     claims = frozenset({Aspect.CASE})
@@ -40,7 +40,7 @@ class UpperCase(Constraint):
 
 
 class CapitalWords(Constraint):
-    """At least ``least`` words of two letters or more in capitals throughout."""
+    """At least ``least`` words of two or more letters, all of them capitals."""
 
     kind = "capital_words"
     claims = frozenset({Aspect.CASE})

@@ -1,9 +1,9 @@
-"""Puts a request and compatible constraints together, and says which side of the split they are on.
+"""Combines a request with compatible constraints, and assigns the combination to a split.
 
-The split is a fixed hash of the *combination*: for several constraints the set of their kinds, for
-a single one the kind with its parameters. One combination in four is held out. So no evaluation
-prompt asks for kinds together that a training prompt asked for together, and a lone constraint
-never comes with parameters that training saw; a lone kind without parameters is always trained on.
+The split is a fixed hash of the *combination*: the set of kinds, or for a single constraint its kind and
+parameters. One combination in four is held out. An evaluation prompt therefore never has a set of kinds that
+a training prompt has, and a single constraint never has parameters seen in training. A single kind without
+parameters always belongs to training.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ TOPICS: dict[Split, tuple[str, ...]] = {"train": TRAIN_TOPICS, "eval": EVAL_TOPI
 #: One combination in this many is held out.
 HELD_OUT = 4
 
-#: Names the hash. Chosen among many so that both sides have every kind, in pairs and alone.
+#: Salt of the hash, chosen so that both splits contain every kind, in pairs and alone.
 SALT = b"split 2157"
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A prompt and what it asks for."""
+    """A prompt and its constraints."""
 
     prompt: str
     constraints: tuple[Constraint, ...]
@@ -44,7 +44,7 @@ class Task:
 
 
 def combination(constraints: Sequence[Constraint]) -> str:
-    """What the split goes by: ``kind+kind`` in the order of the alphabet, or one kind with its parameters."""
+    """Return the key of the split: the sorted kinds ``kind+kind``, or one kind with its parameters."""
     if len(constraints) > 1:
         return "+".join(sorted(constraint.kind for constraint in constraints))
     parameters = constraints[0].model_dump(mode="json")
@@ -52,7 +52,7 @@ def combination(constraints: Sequence[Constraint]) -> str:
 
 
 def split_of(name: str) -> Split:
-    """The side of the split that a combination is on, whatever the seed."""
+    """Return the split of a combination, which does not depend on the seed."""
     if name in KINDS:
         return "train"
     digest = blake2b(name.encode(), digest_size=8, person=SALT).digest()
@@ -60,7 +60,7 @@ def split_of(name: str) -> Split:
 
 
 def compatible(rng: Random, kinds: Sequence[str], count: int) -> list[str] | None:
-    """``count`` kinds drawn without conflicts, or None where the draw came to a dead end."""
+    """Draw ``count`` kinds without conflicts; None if no further kind is compatible."""
     chosen: list[str] = []
     for kind in rng.sample(kinds, len(kinds)):
         if len(chosen) == count:
@@ -71,7 +71,7 @@ def compatible(rng: Random, kinds: Sequence[str], count: int) -> list[str] | Non
 
 
 def compose(rng: Random, split: Split, kinds: Sequence[str], count: int) -> Task | None:
-    """A prompt of the split with ``count`` constraints, or None where the draw belongs to the other side."""
+    """Compose a prompt with ``count`` constraints; None if the draw belongs to the other split."""
     chosen = compatible(rng, kinds, count)
     if chosen is None:
         return None

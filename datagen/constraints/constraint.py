@@ -1,8 +1,8 @@
-"""What a constraint is: parameters, phrasings, and a check that answers on any text.
+"""The base class of a constraint: parameters, phrasings, and a check that accepts any text.
 
-The idea, checkable instructions composed with open requests, is IFEval's (Zhou et al. 2023,
-"Instruction-Following Evaluation for Large Language Models", arXiv:2311.07911). The kinds, the
-phrasings and the prompts here are our own.
+The idea, verifiable instructions combined with open requests, is IFEval's (Zhou et al. 2023,
+"Instruction-Following Evaluation for Large Language Models", arXiv:2311.07911). The kinds, the phrasings and
+the prompts here are our own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Aspect(Enum):
-    """What of a response a kind decides. Two kinds that claim one aspect are not asked together."""
+    """The aspect of a response that a kind determines. Kinds with a common aspect are not combined."""
 
     START = "start"
     END = "end"
@@ -35,10 +35,10 @@ EVERYTHING = frozenset(Aspect)
 
 
 class Constraint(BaseModel):
-    """One checkable constraint: the fields are its parameters.
+    """One verifiable constraint; the fields are its parameters.
 
-    ``kind``: its name in files and rows. ``claims``: the aspects it decides. ``choice``: true
-    where it only makes sense after a question with a short answer.
+    ``kind``: its name in files and rows. ``claims``: the aspects that it determines. ``choice``: whether it
+    only makes sense after a question with a short answer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,11 +59,11 @@ class Constraint(BaseModel):
         return rng.choice(self.phrasings).format(**self.wording())
 
     def wording(self) -> dict[str, str]:
-        """The parameters as they read in a phrasing."""
+        """Return the parameters as they appear in a phrasing."""
         return {name: _read(value) for name, value in self}
 
     def check(self, response: str, prompt: str) -> bool:
-        """Does the response keep the constraint? Never raises; an empty response keeps none."""
+        """Whether the response satisfies the constraint. Never raises; an empty response satisfies none."""
         return bool(response.strip()) and self.holds(response, prompt)
 
     @abstractmethod

@@ -12,7 +12,7 @@ from .vocabulary import CLOSINGS, GREETINGS, OPENINGS
 
 
 class StartsWith(Constraint):
-    """Begins with ``phrase``, in any case."""
+    """Begins with ``phrase``, ignoring case."""
 
     kind = "starts_with"
     claims = frozenset({Aspect.START})
@@ -32,7 +32,7 @@ class StartsWith(Constraint):
 
 
 class FirstWord(Constraint):
-    """The first word is ``word``, in any case."""
+    """The first word is ``word``, ignoring case."""
 
     kind = "first_word"
     claims = frozenset({Aspect.START})
@@ -52,7 +52,7 @@ class FirstWord(Constraint):
 
 
 class EndsWith(Constraint):
-    """Ends with ``phrase``, in any case, nothing after it."""
+    """Ends with ``phrase``, ignoring case."""
 
     kind = "ends_with"
     claims = frozenset({Aspect.END})
@@ -87,7 +87,7 @@ class EndsWithQuestion(Constraint):
 
 
 class Postscript(Constraint):
-    """A line that begins with ``marker``, in any case, and says something."""
+    """A line that begins with ``marker``, ignoring case, and is not empty after it."""
 
     kind = "postscript"
     claims = frozenset({Aspect.END})
@@ -111,7 +111,7 @@ class Postscript(Constraint):
 
 
 class Quoted(Constraint):
-    """The whole response stands in double quotation marks."""
+    """The whole response is enclosed in double quotation marks."""
 
     kind = "quoted"
     claims = frozenset({Aspect.START, Aspect.END})
@@ -127,10 +127,10 @@ class Quoted(Constraint):
 
 
 class RepeatRequest(Constraint):
-    """Begins with the first line of the prompt, word for word, and goes on after it."""
+    """Begins with the first line of the prompt, verbatim, and continues after it."""
 
     kind = "repeat_request"
-    # The first line has its own capitals, letters, commas and full stop.
+    # The first line determines its own capitals, letters, commas and full stop.
     claims = frozenset(
         {
             Aspect.START,

@@ -1,4 +1,4 @@
-"""``evaluate: constraints``: how many held-out constraints a model keeps, and by how much it beats another."""
+"""``evaluate: constraints``: how many held-out constraints a model satisfies, and its gain."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 
 
 class EvaluateConstraints(Comparison):
-    """Asks a model prompts with checkable constraints, and measures how many it keeps and its gain over
-    another model.
+    """Measures how many verifiable constraints a model satisfies, and its gain over another model.
 
-    An item that an engine cannot be asked about, or whose constraints cannot be read, fails. The gain has
-    the interval of a paired bootstrap; ``loop.when`` reads the metrics.
+    An item fails if the engine cannot serve its request or its constraints cannot be read. The gain has a
+    paired-bootstrap interval. ``loop.when`` reads the metrics.
 
     Reads:
         prompt (text): the prompt.
@@ -34,9 +33,9 @@ class EvaluateConstraints(Comparison):
 
     Adds:
         response (text): the first answer.
-        strict (float64): share of the answers that keep every constraint.
-        fraction (float64): mean share of the constraints that are kept.
-        constraint_results (list of bools): which constraints the first answer keeps.
+        strict (float64): share of the answers that satisfy all constraints.
+        fraction (float64): mean share of the constraints that are satisfied.
+        constraint_results (list of bools): which constraints the first answer satisfies.
         against_response, against_strict, against_fraction, against_constraint_results: the same of `against`.
         gain (float64): difference in `strict`.
 
@@ -45,7 +44,7 @@ class EvaluateConstraints(Comparison):
         model.strict, model.fraction, against.strict, against.fraction: means over the items.
         gain: mean, ci_low, ci_high and p_two_sided of the gain in `strict`.
         gain_fraction: the same for `fraction`.
-        decision: `better`, `worse`, or `abstain` where the interval of the gain in `strict` holds zero.
+        decision: `better`, `worse`, or `abstain` if the interval of the gain in `strict` contains zero.
 
     Example:
         verdict: {evaluate: constraints, tasks: evals, model: student, against: base}
@@ -54,7 +53,7 @@ class EvaluateConstraints(Comparison):
     figures: ClassVar[Mapping[str, str]] = {"strict": "strict", "fraction": "fraction"}
 
     max_tokens: PositiveInt = 128
-    """Longest answer, in tokens."""
+    """Maximum length of an answer, in tokens."""
 
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa
@@ -82,7 +81,7 @@ class EvaluateConstraints(Comparison):
 
 
 class _Responses(Respond):
-    """Blank answers are judged too, and a row is only paid for if its answers can be judged."""
+    """Blank answers are judged too. A row is only asked about if its answers can be judged."""
 
     def request(self, context: Context) -> ToRequest:
         ask = super().request(context)

@@ -1,4 +1,4 @@
-"""Every kind of constraint by its name, and which kinds cannot be asked together."""
+"""All kinds of constraint by name, and which of them conflict."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ KINDS: dict[str, type[Constraint]] = {
 
 
 def conflict(one: str, other: str) -> bool:
-    """Can the two kinds not be asked together? Both decide some aspect of the response."""
+    """Whether the two kinds conflict: both determine the same aspect of the response."""
     return bool(KINDS[one].claims & KINDS[other].claims)
 
 
 def constraint_from(arguments: Mapping[str, Any]) -> Constraint:
-    """The constraint that ``{"kind": name, **parameters}`` says. Raises DataError, naming what is wrong."""
+    """Parse ``{"kind": name, **parameters}``. Raises DataError that names what is wrong."""
     parameters = dict(arguments)
     kind = parameters.pop("kind", None)
     if not isinstance(kind, str) or kind not in KINDS:
@@ -69,7 +69,7 @@ def constraint_from(arguments: Mapping[str, Any]) -> Constraint:
 
 
 def constraints_from(text: str) -> list[Constraint]:
-    """The constraints that a row's JSON text lists. Raises DataError where it is not such a list."""
+    """Parse the constraints in a row's JSON text. Raises DataError if it is not such a list."""
     try:
         listed = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Constraints on the shape of the whole response: lists, sections, JSON, one of several options."""
+"""Constraints on the layout of the whole response: lists, sections, JSON, one of several options."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class NumberedList(Constraint):
 
 
 class Sections(Constraint):
-    """Headings ``label 1`` to ``label count``, each on a line of its own or before a colon, in order."""
+    """Headings ``label 1`` to ``label count``, each on its own line or before a colon, in order."""
 
     kind = "sections"
     claims = frozenset({Aspect.LAYOUT})
@@ -77,7 +77,7 @@ class Sections(Constraint):
 
 
 class CommaList(Constraint):
-    """One line of exactly ``count`` items with commas between them."""
+    """One line of exactly ``count`` items, separated by commas."""
 
     kind = "comma_list"
     claims = frozenset(
@@ -104,7 +104,7 @@ class CommaList(Constraint):
 
 
 class JsonObject(Constraint):
-    """A JSON object with exactly ``keys``, in a Markdown fence or bare."""
+    """A JSON object with exactly ``keys``, with or without a Markdown fence."""
 
     kind = "json_object"
     claims = frozenset(
@@ -139,7 +139,7 @@ class JsonObject(Constraint):
 
 
 class TwoResponses(Constraint):
-    """Two different responses with a line of six asterisks between them."""
+    """Two different responses, separated by a line of six asterisks."""
 
     kind = "two_responses"
     claims = frozenset({Aspect.LAYOUT, Aspect.SENTENCES, Aspect.START, Aspect.END})
@@ -155,7 +155,7 @@ class TwoResponses(Constraint):
 
 
 class ChooseFrom(Constraint):
-    """Exactly one of ``options``, full stop or not, and nothing else."""
+    """Exactly one of ``options``, with or without a full stop, and nothing else."""
 
     kind = "choose_from"
     claims = EVERYTHING

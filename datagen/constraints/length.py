@@ -1,4 +1,4 @@
-"""Constraints on how long a response is: words, characters, sentences, paragraphs."""
+"""Constraints on the length of a response: words, characters, sentences, paragraphs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class WordsAtLeast(Constraint):
 
 
 class WordRange(Constraint):
-    """Between ``least`` and ``most`` words, both counted in."""
+    """Between ``least`` and ``most`` words, inclusive."""
 
     kind = "word_range"
     claims = frozenset({Aspect.WORDS})
@@ -135,7 +135,7 @@ class OneSentence(Constraint):
 
 
 class ParagraphCount(Constraint):
-    """Exactly ``count`` paragraphs with a blank line between them."""
+    """Exactly ``count`` paragraphs, separated by blank lines."""
 
     kind = "paragraph_count"
     claims = frozenset({Aspect.LAYOUT})
@@ -155,7 +155,7 @@ class ParagraphCount(Constraint):
 
 
 class DividedParagraphs(Constraint):
-    """Exactly ``count`` parts with a line of ``divider`` between them."""
+    """Exactly ``count`` parts, separated by lines of ``divider``."""
 
     kind = "divided_paragraphs"
     claims = frozenset({Aspect.LAYOUT})

@@ -1,4 +1,4 @@
-"""``source: constraints``: as many prompts with checkable constraints as are asked for."""
+"""``source: constraints``: generates prompts with verifiable constraints."""
 
 from __future__ import annotations
 
@@ -18,25 +18,24 @@ from .kinds import KINDS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Draws without a new prompt after which the choice of kinds is taken to be exhausted.
+#: Number of draws without a new prompt after which the kinds count as exhausted.
 PATIENCE = 20_000
 BATCH_ROWS = 4096
 
 
 class ConstraintTasks(Source):
-    """Makes prompts with constraints that a program can check: an open request and what the response must
-    keep.
+    """Generates prompts with constraints that a program can check.
 
-    Checkable instructions are IFEval's idea (Zhou et al., arXiv 2311.07911); the kinds and prompts are our
-    own. See docs/constraints.md for the kinds. The step stops where the kinds allow fewer different prompts
-    than asked for.
+    A prompt is an open request with constraints on the response. Verifiable instructions are IFEval's idea
+    (Zhou et al., arXiv 2311.07911); the kinds and prompts are our own. See docs/constraints.md for the kinds.
+    The step raises an error if the kinds allow fewer different prompts than ``rows``.
 
     Adds:
         prompt (text): the prompt.
         constraints (text): JSON list of `{"kind": ..., parameters}`.
         kinds (list of texts): kinds of its constraints.
-        combination (text): set of kinds, and the parameters of a single one, by which the splits differ.
-        topic (text): what the prompt is about.
+        combination (text): set of kinds, or one kind with its parameters; it determines the split.
+        topic (text): topic of the prompt.
         form (text): form of the request.
         split (text): `train` or `eval`.
 
@@ -50,11 +49,11 @@ class ConstraintTasks(Source):
     """`train` for prompts to train on, `eval` for held-out ones. The two share neither a topic nor a
     combination of constraints."""
     rows: int = Field(gt=0)
-    """Prompts to make, all different."""
+    """Number of different prompts to generate."""
     min_constraints: int = Field(default=1, ge=1, le=5)
-    """Fewest constraints of a prompt."""
+    """Minimum number of constraints per prompt."""
     max_constraints: int = Field(default=2, ge=1, le=5)
-    """Most constraints of a prompt. Their number is drawn evenly between the two."""
+    """Maximum number of constraints per prompt. The number is drawn uniformly between the two."""
     kinds: tuple[str, ...] | None = None
     """Kinds of constraint to use, by name. By default all of them."""
 
@@ -80,7 +79,7 @@ class ConstraintTasks(Source):
         return Estimate(rows=self.rows)
 
     def tasks(self, seed: int) -> Iterator[Task]:
-        """The prompts in order; the first n are the same whatever ``rows`` is."""
+        """Return the prompts in order; the first n do not depend on ``rows``."""
         rng = Random(derive_seed(seed, "constraints", self.split))
         kinds = sorted(set(self.kinds)) if self.kinds is not None else list(KINDS)
         seen: set[str] = set()
@@ -94,8 +93,8 @@ class ConstraintTasks(Source):
             else:
                 raise DataError(
                     f"only {len(seen)} different {self.split} prompts of {self.min_constraints} to "
-                    f"{self.max_constraints} constraints were found for the kinds {', '.join(kinds)}, and rows asks "
-                    f"for {self.rows}: allow more kinds, fewer constraints a prompt, or ask for fewer rows"
+                    f"{self.max_constraints} constraints were found for the kinds {', '.join(kinds)}, and rows is "
+                    f"{self.rows}: allow more kinds, fewer constraints per prompt, or lower rows"
                 )
             seen.add(task.prompt)
             yield task

@@ -1,7 +1,7 @@
-"""What prompts are about and what they ask for: our own lists.
+"""Topics and request forms of the prompts: our own lists.
 
-No evaluation topic is a training topic. The request forms are shared: a held-out prompt asks for
-something known about something new, under a combination of constraints that training never saw.
+No evaluation topic is a training topic. The request forms are shared. A held-out prompt therefore combines a
+known form with a new topic and a combination of constraints that training never saw.
 """
 
 from __future__ import annotations

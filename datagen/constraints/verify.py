@@ -1,4 +1,4 @@
-"""``verify: constraints``: which of its prompt's constraints a response keeps."""
+"""``verify: constraints``: which constraints of its prompt a response satisfies."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ COLUMNS = ("prompt", "response", "constraints")
 
 
 def check_row(row: Row) -> list[bool]:
-    """One verdict for each constraint, in the order of the row's ``constraints``.
+    """Return one verdict per constraint, in the order of the row's ``constraints``.
 
-    Raises DataError, naming the column, where one is missing, is not text, or lists no constraints.
+    Raises DataError, naming the column, if one is missing, is not text, or does not list constraints.
     """
     for column in COLUMNS:
         if not isinstance(row.get(column), str):
@@ -32,9 +32,9 @@ def check_row(row: Row) -> list[bool]:
 
 
 class VerifyConstraints(Map):
-    """Checks which constraints of its prompt a response keeps.
+    """Checks which constraints of its prompt a response satisfies.
 
-    It filters nothing: ``keep: "passed"`` does that. A row whose constraints cannot be read fails.
+    It filters nothing: use ``keep: "passed"`` for that. A row whose constraints cannot be read fails.
 
     Reads:
         prompt (text): the prompt.
@@ -42,9 +42,9 @@ class VerifyConstraints(Map):
         constraints (text): JSON list of constraints, as `source: constraints` writes it.
 
     Adds:
-        passed (bool): whether the response keeps all constraints.
-        passed_fraction (float64): share of the constraints that it keeps.
-        constraint_results (list of bools): which constraints it keeps, in their order.
+        passed (bool): whether the response satisfies all constraints.
+        passed_fraction (float64): share of the constraints that it satisfies.
+        constraint_results (list of bools): which constraints it satisfies, in their order.
 
     Example:
         checked: {verify: constraints, from: answers}

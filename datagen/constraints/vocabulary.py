@@ -1,7 +1,7 @@
 """The words and phrases that constraints draw from.
 
-``KEYWORDS`` and ``BANNED`` share no word, and no phrase below holds a banned one, so that any two
-kinds which may be asked together can be kept together.
+``KEYWORDS`` and ``BANNED`` share no word, and no phrase below contains a banned word. Any two kinds that do
+not conflict can therefore be satisfied together.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Constraints on which words and letters a response holds."""
+"""Constraints on the words and letters of a response."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .vocabulary import BANNED, KEYWORDS, OPENINGS
 
 
 class Keywords(Constraint):
-    """Every one of ``words``, in any case."""
+    """All of ``words``, ignoring case."""
 
     kind = "keywords"
     claims = frozenset({Aspect.INCLUDES})
@@ -52,7 +52,7 @@ class KeywordCount(Constraint):
 
 
 class ForbiddenWords(Constraint):
-    """None of ``words``, in any case."""
+    """None of ``words``, ignoring case."""
 
     kind = "forbidden_words"
     claims = frozenset({Aspect.BANS})
@@ -72,10 +72,10 @@ class ForbiddenWords(Constraint):
 
 
 class ForbiddenLetter(Constraint):
-    """``letter`` nowhere, in either case."""
+    """No ``letter``, ignoring case."""
 
     kind = "forbidden_letter"
-    # A phrase, a label or a keyword that another kind asks for may hold the letter.
+    # A phrase, label or keyword of another kind may contain the letter.
     claims = frozenset(
         {Aspect.BANS, Aspect.LETTERS, Aspect.INCLUDES, Aspect.START, Aspect.END, Aspect.LAYOUT, Aspect.MARKS}
     )
@@ -95,7 +95,7 @@ class ForbiddenLetter(Constraint):
 
 
 class LetterCount(Constraint):
-    """``letter`` at least ``least`` times, in either case."""
+    """``letter`` at least ``least`` times, ignoring case."""
 
     kind = "letter_count"
     claims = frozenset({Aspect.LETTERS})

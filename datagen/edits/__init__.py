@@ -1,1 +1,1 @@
-"""Code edits: before, after, the difference, the tests that tell them apart, and instructions that ask for it."""
+"""Code edits: before, after, diff, tests that distinguish the two, and instructions for the edit."""

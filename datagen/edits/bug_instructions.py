@@ -1,4 +1,4 @@
-"""Words that ask for a bug's fix, in the four styles of NextCoder (Aggarwal et al., arXiv 2503.03656)."""
+"""Instructions to fix a bug, in the four styles of NextCoder (Aggarwal et al., arXiv 2503.03656)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LONGEST = 160
 
 
 def instructions(function: str, line: int, mistake: str, symptom: str, seed: int) -> dict[str, str]:
-    """One instruction a style, worded as ``seed`` draws."""
+    """Return one instruction per style; ``seed`` selects the wording."""
     rng = random.Random(seed)
     shown = " ".join(symptom.removeprefix("AssertionError: ").split()).rstrip(".")
     shown = shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"

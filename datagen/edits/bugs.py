@@ -1,4 +1,4 @@
-"""``generate: bugs``: code edits from real functions whose tests pass. A mutation is the bug, its undoing the edit."""
+"""``generate: bugs``: code edits from tested functions. A mutation is the bug; undoing it is the edit."""
 
 from __future__ import annotations
 
@@ -31,37 +31,36 @@ if TYPE_CHECKING:
 
 
 class InjectBugs(Map):
-    """Makes code edits from functions whose tests pass, without a model: a mutant that fails a test is the
-    bug, undoing it is the edit.
+    """Makes code edits from functions whose tests pass, without a model.
 
-    Each edit was seen to fail a test before and to pass all of them after. A mutant whose runs differ is left
-    out.
+    A mutant that fails a test is the bug, and undoing it is the edit. Each edit is verified to fail a test
+    before and to pass all tests after. Mutants whose runs differ are skipped.
 
     Adds:
         before (text): code with the bug.
         after (text): the code as it was.
-        diff (text): unified diff from the one to the other; it is checked that it applies.
+        diff (text): unified diff from `before` to `after`, verified to apply.
         tests (text): tests that fail before and pass after.
         instructions (struct of texts): request for the edit in each of four styles.
         style (text): one of the styles, drawn.
         bug (text): kind of mistake.
         bug_line (int32): line of the mistake.
-        mistake (text): the mistake in words.
+        mistake (text): description of the mistake.
         function (text): name of the function.
         failed_tests (list of texts): names of the tests that fail before.
-        reason (text): what the first of them says.
-        item (int32): which edit of the row, from 0.
-        mutants (int32): mutants that were run.
+        reason (text): message of the first failed test.
+        item (int32): index of the edit in the row, from 0.
+        mutants (int32): number of mutants that were run.
         mutation_score (float64): share of them that the tests noticed.
         mutant_diffs (list of texts): diff from the code to each mutant.
         mutant_caught (list of bools): whether the tests noticed it.
-        mutant_cpu_seconds (float64): limit of processor time that it had.
-        prelude (text): what was put before the code, where `prelude` is set.
+        mutant_cpu_seconds (float64): limit of processor time per mutant.
+        prelude (text): code that ran before, if `prelude` is set.
 
     Filters:
-        no_tests: there is no test.
+        no_tests: there are no tests.
         tests_fail: the tests do not pass on the code.
-        flaky: the runs differ.
+        flaky: the results of the runs differ.
         slow: the tests take more than a quarter of the limit of processor time.
         no_bug: no mutant is noticed.
 
@@ -78,17 +77,15 @@ class InjectBugs(Map):
     code: str = "source"
     """Column with the code."""
     tests: str | None = None
-    """Column with unit tests of the code. By default the examples in the code's docstrings are made into
-    tests."""
+    """Column with unit tests of the code. By default the examples in its docstrings are used."""
     prelude: str | None = None
-    """Column with code to run before: the module that a function comes from, say. By default there is
-    none."""
+    """Column with code to run before, such as the module of a function. By default there is none."""
     bugs: PositiveInt = 3
-    """Most edits to make per row."""
+    """Maximum number of edits per row."""
     tries: PositiveInt = 12
-    """Most mutants to run per row."""
+    """Maximum number of mutants to run per row."""
     repeats: PositiveInt = 2
-    """How often the tests run on the code and on each mutant."""
+    """Number of test runs on the code and on each mutant."""
     kinds: tuple[str, ...] | None = None
     """Kinds of mistake to make, by name. By default all of them."""
     sandbox: SandboxSettings = SandboxSettings(cpu_seconds=2.0)

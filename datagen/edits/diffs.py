@@ -10,25 +10,27 @@ from typing import TypeAlias
 CONTEXT = 3
 NO_NEWLINE = "\\ No newline at end of file\n"
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@.*\n")
-#: Lines as diff and patch count them: only a line feed ends one.
+#: Lines as in diff and patch: only a line feed ends a line.
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
-#: As SequenceMatcher tells it: what, and from where to where in the old and in the new lines.
+#: An opcode of SequenceMatcher: the operation and its ranges in the old and the new lines.
 _Change: TypeAlias = tuple[str, int, int, int, int]
 
 
 def unified(before: str, after: str, context: int = CONTEXT) -> str:
-    """A unified diff from ``before`` to ``after`` (GNU diff's format); empty where they are equal.
+    """Return a unified diff from ``before`` to ``after`` (GNU diff's format); empty if they are equal.
 
-    Lines that both share at the start and the end are never part of a change, so one changed place
-    gives one hunk with only its own lines in it.
+    Common lines at the start and the end are never part of a change, so a single change gives one hunk of its
+    own lines.
     """
     old, new = lines_of(before), lines_of(after)
     return _written(_changes(old, new), old, new, context)
 
 
 def inserting(before: str, after: str, context: int = CONTEXT) -> str:
-    """A unified diff that only inserts lines. Raises ValueError where ``after`` does not have all lines of ``before``
-    in their order."""
+    """Return a unified diff that only inserts lines.
+
+    Raises ValueError if ``after`` does not contain all lines of ``before`` in their order.
+    """
     old, new = lines_of(before), lines_of(after)
     changes: list[_Change] = []
     at, start = 0, 0
@@ -38,12 +40,12 @@ def inserting(before: str, after: str, context: int = CONTEXT) -> str:
                 changes.append(("insert", at, at, start, place))
             at, start = at + 1, place + 1
     if at != len(old) + 1:
-        raise ValueError("lines are missing, so this is no insertion")
+        raise ValueError("lines are missing, so this is not an insertion")
     return _written(changes, old, new, context)
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of a text with their line feeds, which alone end one; joined, they are the text."""
+    """Split a text into lines with their line feeds, the only line ends; joined, they are the text."""
     return _LINE.findall(text)
 
 
@@ -96,9 +98,9 @@ def _span(start: int, size: int) -> str:
 
 
 def applied(diff: str, before: str) -> str:
-    """``before`` with the diff applied, each line where the diff says it is.
+    """Apply a diff to ``before``; each line must be where the diff says.
 
-    Raises ValueError where a line of the diff is malformed, or is not in ``before`` at its place.
+    Raises ValueError if a line of the diff is malformed, or is not in ``before`` at its position.
     """
     old = _LINE.findall(before)
     lines = _LINE.findall(diff.replace("\n" + NO_NEWLINE, "\0\n"))

@@ -1,4 +1,4 @@
-"""Unit tests from the examples in a program's docstrings, which go on to work when the docstring is gone."""
+"""Unit tests made from the docstring examples of a program. They still work if the docstring is removed."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def _told(report):
 
 
 def tests_from_doctests(program: str) -> str | None:
-    """Test functions, one for each docstring of functions, classes and methods that has examples.
+    """Return one test function per docstring of functions, classes and methods that has examples.
 
-    An example that imports what the program itself defines does without: it would get the installed one.
-    A docstring whose examples are all skipped, or expect nothing, gives none. None where the program does not
-    parse or has no example.
+    Imports of the program's own names are removed from examples: they would load the installed version. A
+    docstring whose examples are all skipped, or expect nothing, gives no test. Returns None if the program
+    does not parse or has no examples.
     """
     try:
         tree = parse_python(program)
@@ -52,7 +52,7 @@ _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def _examples(node: ast.AST, prefix: str, own: set[str]) -> Iterator[tuple[str, str]]:
-    """(qualified name, its examples as docstring text). Raises ValueError for malformed examples."""
+    """Yield (qualified name, its examples as docstring text). Raises ValueError for malformed examples."""
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, _DEFINITIONS):
             continue
@@ -73,7 +73,7 @@ def _asked(examples: Sequence[doctest.Example]) -> set[str]:
 
 
 def _written(example: doctest.Example, own: set[str]) -> str:
-    """The example as docstring text; empty where all it does is to import the program's own names."""
+    """Return the example as docstring text; empty if it only imports the program's own names."""
     source = _without_own_imports(example.source, own)
     if source is None:
         return ""
@@ -83,11 +83,11 @@ def _written(example: doctest.Example, own: set[str]) -> str:
 
 
 def _without_own_imports(source: str, own: set[str]) -> str | None:
-    """``from package import a, b`` without the names in ``own``; None where no name is left."""
+    """Remove the names in ``own`` from ``from package import a, b``; None if no name remains."""
     try:
         statements = parse_python(source).body
     except SyntaxError:
-        return source  # an example of what does not parse
+        return source  # an example of code that does not parse
     if len(statements) != 1 or not isinstance(statements[0], ast.ImportFrom):
         return source
     statement = statements[0]

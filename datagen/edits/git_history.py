@@ -1,4 +1,5 @@
-"""``source: git_history``: the edits that people made to a code base, each asked for by its commit's message."""
+"""``source: git_history``: edits from the commits of a git repository, with their messages as
+instructions."""
 
 from __future__ import annotations
 
@@ -22,16 +23,16 @@ if TYPE_CHECKING:
     from ...pipelines.operator import Context
 
 _BATCH_ROWS = 512
-#: Lines at a message's end that are for machines.
+#: Trailers at the end of a message.
 _TRAILER = re.compile(r"^([A-Z][\w-]*-(by|Id|Link)|Change-Id|Closes|Fixes|Refs?): \S.*$", re.IGNORECASE)
 
 
 class GitHistory(Source):
-    """Reads the edits that people made in a git repository, newest commit first, each asked for by its
-    commit's message.
+    """Reads edits from the commits of a git repository, with the commit message as the instruction.
 
-    The repository is read with git's plumbing: nothing is checked out or run. Left out are merges and first
-    commits, files that were added, removed or renamed, and edits that change nothing but spaces and comments.
+    Commits are read from the newest to the oldest, with git's plumbing commands: nothing is checked out or
+    run. Merges and root commits are skipped, as are added, removed or renamed files, and edits that change
+    only spaces and comments.
 
     Adds:
         before (text): code before the commit.
@@ -54,20 +55,20 @@ class GitHistory(Source):
     rev: str = Field(default="HEAD", pattern=r"^[^-\s]\S*$")
     """Revision to read back from, or a range such as `v1.0..main`."""
     suffix: str = ".py"
-    """Take only files whose names end so."""
+    """Suffix of the files to read."""
     unit: Literal["function", "file"] = "function"
-    """What a row is: a changed `function` of a Python file, dedented, or a whole `file`."""
+    """Unit of a row: a changed `function` of a Python file, dedented, or a whole `file`."""
     max_lines: PositiveInt = 200
-    """Longest text to take, before or after, in lines."""
+    """Maximum length of the code before or after, in lines."""
     max_changed: float = Field(0.5, gt=0, le=1)
-    """Largest share of the lines before that an edit may change."""
+    """Maximum share of the lines before that an edit may change."""
     most: PositiveInt = 3
-    """Most changed functions or files of a commit: the message of a larger one hardly describes each of
-    them."""
+    """Maximum number of changed functions or files per commit. The message of a larger commit hardly
+    describes each of them."""
     min_words: PositiveInt = 3
-    """Fewest words of a commit's message."""
+    """Minimum number of words in a commit message."""
     rows: PositiveInt | None = None
-    """Most edits to read. By default all are read."""
+    """Maximum number of edits to read. By default all are read."""
 
     def content(self) -> Mapping[str, str]:
         return {
@@ -76,7 +77,7 @@ class GitHistory(Source):
         }
 
     def estimate(self, rows: int) -> Estimate:
-        """About one edit in two commits, until they are read."""
+        """Estimate one edit per two commits, until they are read."""
         about = sum(max(1, len(Repository(path).commits(self.rev)) // 2) for path in self._paths())
         return Estimate(rows=about if self.rows is None else min(about, self.rows))
 
@@ -156,7 +157,10 @@ class GitHistory(Source):
 
 
 def changed_functions(before: str, after: str, module: str) -> Iterator[tuple[str | None, str, str]]:
-    """(qualified name, its source before, after) of each function that both files define once and differently."""
+    """Yield (qualified name, source before, source after) of each changed function.
+
+    Both files must define it exactly once.
+    """
     old, new = _named(before, module), _named(after, module)
     for name, source in new.items():
         earlier = old.get(name)
@@ -165,7 +169,7 @@ def changed_functions(before: str, after: str, module: str) -> Iterator[tuple[st
 
 
 def _named(source: str, module: str) -> dict[str, str | None]:
-    """Sources by qualified name; None for a name that is defined more than once (a property's setter, say)."""
+    """Return sources by qualified name; None for a name defined more than once (a property's setter, say)."""
     found: dict[str, str | None] = {}
     for function in functions(source.encode(), module):
         found[function.qualname] = None if function.qualname in found else function.source
@@ -173,7 +177,7 @@ def _named(source: str, module: str) -> dict[str, str | None]:
 
 
 def without_trailers(message: str) -> str:
-    """A commit's message without the lines at its end that are for machines (``Signed-off-by:`` and their like)."""
+    """Remove trailers such as ``Signed-off-by:`` from a commit message."""
     lines = message.replace("\r\n", "\n").strip().split("\n")
     while lines and (not lines[-1].strip() or _TRAILER.match(lines[-1])):
         lines.pop()

@@ -1,4 +1,4 @@
-"""A git repository, read through git's plumbing: commits, the files that each changed, and their contents."""
+"""Reading a git repository with plumbing commands: commits, the files they changed, and their contents."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import TracebackType
 
 from ...pipelines.errors import DataError
 
-#: What a repository's own settings could make git run or fetch is switched off.
+#: Disables everything that the repository's settings could make git run or fetch.
 _SAFE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "--no-pager", "--no-replace-objects")
 _ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
@@ -24,7 +24,7 @@ _FILES = ("100644", "100755")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A file that a commit modified. ``before`` and ``after`` are the ids of its contents."""
+    """A file that a commit modified. ``before`` and ``after`` are blob ids."""
 
     path: str
     before: str
@@ -32,7 +32,10 @@ class Change:
 
 
 class Repository:
-    """Use with ``with``: one ``git cat-file`` serves all contents. Raises DataError where git, or the repository, is missing."""
+    """A git repository, to be used with ``with``: one ``git cat-file`` process serves all contents.
+
+    Raises DataError if git or the repository is missing.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -42,18 +45,21 @@ class Repository:
         self._git("rev-parse", "--git-dir")
 
     def resolve(self, revision: str) -> list[str]:
-        """The commits that a revision or a range names (``^`` before those that bound it). Raises DataError."""
+        """Resolve a revision or range to commits (``^`` before those that bound it). Raises DataError."""
         return self._git("rev-parse", "--revs-only", "--end-of-options", revision).split() or self._unknown(
             revision
         )
 
     def commits(self, revision: str) -> list[str]:
-        """Ids of the commits of a revision or range that have one parent, newest first."""
+        """Return the ids of the commits of a revision or range that have one parent, newest first."""
         named = self.resolve(revision)
         return self._git("rev-list", "--topo-order", "--min-parents=1", "--max-parents=1", *named).split()
 
     def changes(self, commit: str) -> list[Change]:
-        """The plain files that a commit modified (not those added, removed or renamed), sorted by path."""
+        """Return the regular files that a commit modified, sorted by path.
+
+        Added, removed and renamed files are left out.
+        """
         told = self._git(
             "diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", "--no-commit-id", "--diff-filter=M", commit,
         )  # fmt: skip
@@ -70,7 +76,7 @@ class Repository:
         return self.content(commit).decode("utf-8", "replace").partition("\n\n")[2]
 
     def content(self, name: str) -> bytes:
-        """The object's bytes. Raises DataError where the repository lacks it (a shallow or partial clone)."""
+        """Return the object's bytes. Raises DataError if it is missing (in a shallow or partial clone)."""
         assert self._contents is not None
         assert self._contents.stdin is not None
         assert self._contents.stdout is not None
@@ -78,7 +84,7 @@ class Repository:
         self._contents.stdin.flush()
         head = self._contents.stdout.readline().split()
         if len(head) != 3:
-            raise DataError(f"git_history: {self.path}: the object {name} is missing: is this a whole clone?")
+            raise DataError(f"git_history: {self.path}: the object {name} is missing: is this a full clone?")
         content = self._contents.stdout.read(int(head[2]))
         self._contents.stdout.read(1)
         return content
@@ -125,7 +131,7 @@ class Repository:
 
 
 def texts(repository: Repository, change: Change, most: int) -> tuple[str, str] | None:
-    """A file before and after; None where it is not UTF-8 or longer than ``most`` bytes."""
+    """Return a file before and after; None if it is not UTF-8 or longer than ``most`` bytes."""
     sides = [repository.content(name) for name in (change.before, change.after)]
     if any(len(side) > most for side in sides):
         return None

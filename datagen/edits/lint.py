@@ -1,4 +1,4 @@
-"""Errors of a program that show without running it: what does not compile, and names that nothing defines."""
+"""Errors that show without running a program: code that does not compile, and undefined names."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ..python_source import parse_python
 if TYPE_CHECKING:
     from pyflakes.messages import Message
 
-#: pyflakes' messages that tell of a program that is wrong. The others tell of style, or of what may be meant.
+#: Messages of pyflakes that indicate an error. The others concern style or possible intent.
 WRONG = frozenset({"UndefinedExport", "UndefinedLocal", "UndefinedName"})
 _HEADER = re.compile(r"expected an indented block after .* on line (\d+)")
 _NO_HANDLER = "expected 'except' or 'finally' block"
 
 
 def error_lines(program: str, given: Iterable[str] = ()) -> list[int]:
-    """The lines (from 1, rising) that have to go or change for the program to be free of errors; empty: it is.
+    """Return the lines (from 1, ascending) that must change for the program to be free of errors.
 
-    A syntax error is one line: the one that Python tells of, or the header whose body or ``except`` is missing,
-    or the decorator that stands alone. What is too deeply nested to be parsed is an error of line 1. ``given``: names
-    that something around the program defines.
+    A syntax error is one line: the line that Python reports, the header whose body or ``except`` is missing,
+    or the decorator without a definition. Code that is too deeply nested to be parsed is an error in line 1.
+    ``given``: names that the surroundings of the program define.
     """
     lines = program.split("\n")
     try:
@@ -43,7 +43,7 @@ def error_lines(program: str, given: Iterable[str] = ()) -> list[int]:
 
 
 def outside_names(program: str) -> frozenset[str]:
-    """The names that a program uses and does not define. Raises SyntaxError where it does not parse."""
+    """Return the names that a program uses and does not define. Raises SyntaxError if it does not parse."""
     return frozenset(
         message.message_args[0]
         for message in _undefined(parse_python(program), ())

@@ -1,4 +1,5 @@
-"""``generate: lintseq``: a program as the sequence of edits that builds it, every stage of which is free of errors."""
+"""``generate: lintseq``: a program as a sequence of edits, whose every intermediate state is free of
+errors."""
 
 from __future__ import annotations
 
@@ -23,27 +24,26 @@ if TYPE_CHECKING:
 
 
 class LintSeq(Map):
-    """Rewrites a program as the sequence of edits that builds it, each stage of which is free of errors,
-    without a model.
+    """Rewrites a program as the sequence of edits that builds it, without a model.
 
-    LintSeq (Piterbarg, Pinto and Fergus, arXiv 2410.02749): statements are removed at random, and after each
-    of them those on which a linter then finds an error, until nothing is left. Read backwards, that is a
-    sequence of insertions. Errors are code that does not compile and names that nothing defines. Comments go
-    with the statement below them.
+    LintSeq (Piterbarg, Pinto and Fergus, arXiv 2410.02749): statements are removed at random. After
+    each removal, the statements in which a linter then finds an error are removed too, until the program is
+    empty. The reverse is a sequence of insertions whose every state is free of errors. Errors are code that
+    does not compile and undefined names. Comments belong to the statement below them.
 
     Adds:
-        edits (list of texts): unified diffs, the first of them of the empty text.
+        edits (list of texts): unified diffs; the first applies to the empty text.
         states (list of texts): the program after each edit.
         response (text): the edits, with the separator on a line between them.
         edit_count (int32): number of edits.
-        sample (int32): which sequence of the row, from 0.
+        sample (int32): index of the sequence, from 0.
 
     Filters:
-        lint: the program has an error itself.
-        too_long: it has more than `max_lines` lines.
-        empty: it has no text.
-        separator: it holds the separator.
-        carriage_return: it holds a carriage return.
+        lint: the program itself has an error.
+        too_long: the program has more than `max_lines` lines.
+        empty: the program is empty.
+        separator: the program contains the separator.
+        carriage_return: the program contains a carriage return.
 
     Example:
         sequences: {generate: lintseq, from: functions, samples: 2, outside: true}
@@ -56,16 +56,16 @@ class LintSeq(Map):
     code: str = "source"
     """Column with the program."""
     samples: PositiveInt = 1
-    """Sequences to make per program, each drawn anew."""
+    """Number of sequences per program, each drawn independently."""
     context: NonNegativeInt = 0
-    """Unchanged lines that a diff shows around each change."""
+    """Number of context lines around each change in a diff."""
     separator: str = Field(default="<|diff|>", min_length=1, pattern=r"^[^\n]+$")
     """Line between two edits in `response`."""
     max_lines: PositiveInt = 200
-    """Longest program to take, in lines."""
+    """Maximum length of a program, in lines."""
     outside: bool = False
-    """Take names that the whole program does not define as given. Functions that were cut out of a module
-    need it."""
+    """Treat names that the whole program does not define as defined. Functions taken out of a module need
+    this."""
 
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=rows * self.samples)
@@ -139,10 +139,10 @@ class LintSeq(Map):
 
 
 def insertions(program: str, seed: int, given: Iterable[str] = ()) -> list[str]:
-    """The states that lead to ``program``, each larger than the one before it; the last is the program.
+    """Return the states that lead to ``program``, each larger than the previous one; the last is the program.
 
-    ``program`` must have no error; then no state has one. The same seed gives the same states. ``given``: names
-    that need no definition.
+    ``program`` must be free of errors; then all states are. The same seed gives the same states. ``given``:
+    names that need no definition.
     """
     rng = random.Random(seed)
     units = logical_lines(program)
@@ -156,7 +156,7 @@ def insertions(program: str, seed: int, given: Iterable[str] = ()) -> list[str]:
 
 
 def _remove(units: list[str], lines: list[int]) -> None:
-    """Take out the units in which these lines (from 1) are; the last one for a line beyond the end."""
+    """Remove the units that contain these lines (from 1); the last unit for a line beyond the end."""
     wrong, end, wanted = set[int](), 0, iter(sorted(lines))
     line: int | None = next(wanted, None)
     for place, unit in enumerate(units):
@@ -169,9 +169,10 @@ def _remove(units: list[str], lines: list[int]) -> None:
 
 
 def logical_lines(program: str) -> list[str]:
-    """A program that parses, cut into its statements' lines (compound ones: their headers); joined, they are it.
+    """Split a program into the lines of its statements (for compound statements: their headers).
 
-    Comments and blank lines above a statement are part of it, those at the end of the last one.
+    Comments and blank lines above a statement belong to it; those at the end belong to the last statement.
+    The program must parse. Joined, the result is the program.
     """
     lines = lines_of(program)
     ends = list(_ends(program))
@@ -183,7 +184,7 @@ def logical_lines(program: str) -> list[str]:
 
 
 def _ends(program: str) -> Iterator[int]:
-    """The number of the last physical line of each logical line, once each."""
+    """Yield the number of the last physical line of each logical line, once each."""
     last = 0
     for token in tokenize.generate_tokens(io.StringIO(program).readline):
         if token.type == tokenize.NEWLINE and token.start[0] > last:

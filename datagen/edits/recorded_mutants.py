@@ -1,4 +1,4 @@
-"""Mutants as columns, so that whoever has the data set can run the very same ones again."""
+"""Mutants as columns, so that users of a data set can run the same mutants again."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
 
 def recorded(program: str, score: MutationScore) -> Row:
-    """``mutants``: how many were run. ``mutation_score``: the share of them that the tests noticed.
-    ``mutant_diffs``: a unified diff without context from ``program`` to each. ``mutant_caught``: whether the tests
-    noticed it, in runs of ``mutant_cpu_seconds`` of processor time."""
+    """Return the columns that record mutants.
+
+    ``mutants``: how many were run. ``mutation_score``: the share that the tests noticed. ``mutant_diffs``: a
+    unified diff without context from ``program`` to each. ``mutant_caught``: whether the tests noticed it, in
+    runs with a limit of ``mutant_cpu_seconds`` of processor time.
+    """
     return {
         "mutants": score.mutants,
         "mutation_score": score.score,

@@ -1,4 +1,4 @@
-"""``generate: edit_styles``: an edit as ``CodeEdit`` rows, one for each of the styles in which it is asked for."""
+"""``generate: edit_styles``: one ``CodeEdit`` row per style in which an edit is requested."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 
 
 class EditStyles(Map):
-    """Makes rows of a code edit that ask for it in different styles: detailed, concise, human and
-    conversational.
+    """Makes one row per style in which a code edit is requested.
 
-    The styles are NextCoder's (Aggarwal et al., arXiv 2503.03656). Styles without a text are left out, and
-    two styles with the same text count once.
+    The styles are those of NextCoder (Aggarwal et al., arXiv 2503.03656): detailed, concise, human and
+    conversational. Styles without a text are skipped, and two styles with the same text count once.
 
     Adds:
         before (text): code before the edit.
@@ -37,7 +36,7 @@ class EditStyles(Map):
 
     Filters:
         no_instruction: the row has no text in any style.
-        no_edit: it lacks the code before or after.
+        no_edit: the row lacks the code before or after.
 
     Example:
         asked: {generate: edit_styles, from: edits, most: 2}
@@ -54,7 +53,7 @@ class EditStyles(Map):
     """Columns with the requests, as `{STYLE: COLUMN}`. By default they are the fields of the column
     `instructions`."""
     most: PositiveInt = Field(default=1, le=len(STYLES))
-    """Most rows to make of an edit, each in another style."""
+    """Maximum number of rows per edit, each in a different style."""
 
     @model_validator(mode="after")
     def _known(self) -> Self:

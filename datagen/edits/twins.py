@@ -1,4 +1,5 @@
-"""``pair: twins``: each program that passes beside the failing one that is most like it, and where the two differ."""
+"""``pair: twins``: pairs each passing program with the most similar failing one, and marks the
+differences."""
 
 from __future__ import annotations
 
@@ -20,11 +21,10 @@ _SPAN = ("start", "end")
 
 
 class Twins(Whole):
-    """Pairs each program that passes with the failing one that is most like it, and marks where the two
-    differ.
+    """Pairs each passing program with the most similar failing one, and marks the differences.
 
-    These are FAIT's near-miss twins (Fan et al., arXiv 2503.16913): what differs between a right program and
-    a wrong one that is nearly the same is where the mistake is. A failing program may be the twin of several.
+    These are the near-miss twins of FAIT (Fan et al., arXiv 2503.16913): where a correct program and a nearly
+    equal wrong one differ is the mistake. A failing program may be the twin of several programs.
 
     Adds:
         chosen (text): program that passes.
@@ -34,11 +34,11 @@ class Twins(Whole):
         similarity (float64): share of matching tokens, 0 to 1.
 
     Filters:
-        no_twin: a passing program without a twin that is like enough; the score is its best likeness.
-        no_passing_twin: a failing program that is nobody's twin.
-        duplicate: the same tokens as an earlier row of the group.
+        no_twin: a passing program without a sufficiently similar twin; the score is its best similarity.
+        no_passing_twin: a failing program that is in no pair.
+        duplicate: its tokens equal those of an earlier row of the group.
         too_long: more than `max_chars` characters.
-        null: no program, or no verdict.
+        null: the program or its verdict is missing.
 
     Example:
         pairs: {pair: twins, from: checked, code: response, min_similarity: 0.7}
@@ -49,11 +49,11 @@ class Twins(Whole):
     code: str = "code"
     """Column with the program."""
     passed: str = "passed"
-    """Column that says whether the program passes, true or false."""
+    """Boolean column: whether the program passes."""
     min_similarity: float = Field(0.6, ge=0, le=1)
-    """Least share of matching tokens of a pair, 0 to 1."""
+    """Minimum share of matching tokens in a pair, 0 to 1."""
     max_chars: PositiveInt = 20_000
-    """Longest program to compare, in characters. Time grows with its square."""
+    """Maximum length of a program, in characters. Time grows with its square."""
     columns: tuple[str, ...] = ()
     """Columns of the passing row to carry over."""
 
@@ -61,7 +61,7 @@ class Twins(Whole):
         return Estimate(rows=rows // 2)
 
     def apply(self, table: pa.Table, context: Context) -> Made:
-        """Pair up all rows. Raises DataError where a column is missing or of the wrong type."""
+        """Pair up all rows. Raises DataError if a column is missing or of the wrong type."""
         made = _Pairs()
         groups = self._groups(table)
         for number, group in enumerate(groups.values()):
@@ -82,7 +82,9 @@ class Twins(Whole):
             raise DataError(f"pair: twins: column {self.passed!r} must be true or false")
         for name in (*self.group, self.code):
             if pa.types.is_nested(table.schema.field(name).type):
-                raise DataError(f"pair: twins: column {name!r} must be plain values, not lists or structures")
+                raise DataError(
+                    f"pair: twins: column {name!r} must hold plain values, not lists or structures"
+                )
         found: dict[tuple[Any, ...], list[Row]] = {}
         for row in table.select(["_id", *names]).to_pylist():
             found.setdefault(tuple(row[name] for name in self.group), []).append(row)
@@ -108,7 +110,10 @@ class Twins(Whole):
     def _sides(
         self, group: Sequence[Row], made: _Pairs
     ) -> tuple[list[tuple[Row, Tokens]], list[tuple[Row, Tokens]]]:
-        """The rows that pass and those that fail, with their tokens; why the others cannot be compared, in ``made``."""
+        """Return the passing and the failing rows, with their tokens.
+
+        Reasons why other rows cannot be compared are added to ``made``.
+        """
         right: list[tuple[Row, Tokens]] = []
         wrong: list[tuple[Row, Tokens]] = []
         first: dict[tuple[str, ...], str] = {}
@@ -143,7 +148,7 @@ class Twins(Whole):
 
 @dataclass(slots=True)
 class _Pairs:
-    """What has been made so far: as :class:`Made` wants it."""
+    """The pairs made so far, in the form of :class:`Made`."""
 
     rows: list[Row] = field(default_factory=list)
     parents: list[list[str]] = field(default_factory=list)

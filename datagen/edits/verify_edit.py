@@ -1,4 +1,4 @@
-"""``verify: edit``: whether a change to code does what an edit must: tests fail before it, or cost more, and pass after."""
+"""``verify: edit``: whether a code change fixes failing tests, or saves work while the tests pass."""
 
 from __future__ import annotations
 
@@ -25,42 +25,42 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-#: Verdicts that no run gives: nothing but spaces and comments changes; too much does; a name that is tested goes or
-#: comes (a prelude's own would stand in for it); nothing needed to change.
+#: Verdicts that need no run: only spaces and comments change; too many lines change; a tested name is added
+#: or removed (the name of a prelude could replace it); or no change was needed.
 NO_OP, REWRITE, RENAMED, NOT_NEEDED = "no_op", "rewrite", "renamed", "not_needed"
-#: What a program may come to before an edit mends it. An error means that the tests could not be carried out.
+#: Verdicts that an edit may fix. An error means that the tests could not be run.
 _WRONG = (Verdict.FAILED, Verdict.TIMEOUT, Verdict.MEMORY, Verdict.KILLED)
 
 
 class VerifyEdit(ByRunning):
-    """Runs tests before and after a change to code, and decides whether the change does what an edit must.
+    """Runs tests before and after a code change, and decides whether the change is a valid edit.
 
-    An edit passes as a ``fix`` where the tests fail before it and pass after it, or as an ``improvement``
-    where they pass twice and the code after executes fewer lines. It filters nothing: ``keep: "passed"`` does
-    that.
+    An edit passes as a ``fix`` if the tests fail before it and pass after it. It passes as an ``improvement``
+    if the tests pass both times and the code after executes fewer lines. It filters nothing: use ``keep:
+    "passed"`` for that.
 
     Adds:
-        passed (bool): whether the edit is good.
+        passed (bool): whether the edit is valid.
         verdict (text): passed; no_op (the same syntax tree), rewrite (it changes too many lines), renamed
             (only one side defines a function or class that the tests name), not_needed (the tests pass
             before, and the code after is no cheaper), vacuous (mutants of the code after pass too), flaky, or
-            what became of running the code.
-        reason (text): why it did not pass; null where it did.
-        kind (text): `fix` or `improvement`; null where it did not pass.
-        before_passed (bool): whether the tests pass before; null where they were not run.
-        after_passed (bool): whether they pass after; null where they were not run.
+            the verdict of running the code.
+        reason (text): why it did not pass; null if it did.
+        kind (text): `fix` or `improvement`; null if it did not pass.
+        before_passed (bool): whether the tests pass before; null if they were not run.
+        after_passed (bool): whether they pass after; null if they were not run.
         failed_tests (list of texts): names of the tests that fail before.
-        symptom (text): what the first of them says, in a fix.
-        diff (text): unified diff; it is checked that it applies.
+        symptom (text): message of the first of them, for a fix.
+        diff (text): unified diff, verified to apply.
         changed_lines (int32): lines with - or + in the diff.
         changed_fraction (float64): share of the lines before that are changed.
-        cost_ratio (float64): executed lines after, divided by those before, where both pass.
-        mutants (int32): mutants of the code after that were run.
+        cost_ratio (float64): executed lines after, divided by those before, if both pass.
+        mutants (int32): number of mutants of the code after that were run.
         mutation_score (float64): share of them that the tests noticed.
         mutant_diffs (list of texts): diff from the code after to each mutant.
         mutant_caught (list of bools): whether the tests noticed it.
-        mutant_cpu_seconds (float64): limit of processor time that it had.
-        program_operators (list of texts): operators of the program itself that decided something.
+        mutant_cpu_seconds (float64): limit of processor time per mutant.
+        program_operators (list of texts): operators defined by the program that affected the verdict.
         shared_process (bool): whether tests and program ran in one process, where the program can forge its
             verdict.
 
@@ -77,18 +77,18 @@ class VerifyEdit(ByRunning):
     tests: str = "tests"
     """Column with the unit tests."""
     prelude: str | None = None
-    """Column with code to put before both. By default there is none."""
+    """Column with code to run before both. By default there is none."""
     max_changed: float = Field(0.75, gt=0, le=1)
-    """Largest share of the lines before that an edit may change. Above it the verdict is `rewrite`."""
+    """Maximum share of the lines before that an edit may change. Above it the verdict is `rewrite`."""
     min_gain: float = Field(0.1, gt=0, lt=1)
-    """Least share of the executed lines that an improvement must save."""
+    """Minimum share of the executed lines that an improvement must save."""
     repeats: PositiveInt = 2
-    """How often everything is run. Where the runs differ the verdict is `flaky`."""
+    """Number of runs. If their results differ, the verdict is `flaky`."""
     mutants: NonNegativeInt = USUAL_MUTANTS
-    """Mutants of the code after to run its tests on. 0 runs none, and takes less time."""
+    """Number of mutants of the code after to run the tests on. 0 runs none and is faster."""
     min_mutation_score: float = Field(USUAL_SCORE, ge=0, le=1)
-    """Least share of the mutants that the tests must notice. Below it the verdict is `vacuous`. Four times as
-    many mutants are run before that is decided."""
+    """Minimum share of the mutants that the tests must notice. Below it, four times as many mutants are run
+    before the verdict is `vacuous`."""
 
     def runs(self) -> int:
         return self.repeats * (2 + self.mutants)
@@ -133,7 +133,7 @@ class VerifyEdit(ByRunning):
     async def _judged(self, row: Row, changed: float, run: Run) -> Row:
         before, after, tests = row[self.before], row[self.after], row[self.tests]
         if same_program(before, after):
-            return _verdict(NO_OP, "nothing but spaces and comments changes")
+            return _verdict(NO_OP, "only spaces and comments change")
         if changed > self.max_changed:
             return _verdict(REWRITE, f"touches {changed:.0%} of the lines")
         lost = sorted(
@@ -203,14 +203,15 @@ def _names(judged: Judged) -> list[str]:
 
 
 def changes(diff: str) -> tuple[int, int]:
-    """(lines that a unified diff takes out, lines that it takes out or puts in)."""
+    """Return (lines that a unified diff removes, lines that it removes or adds)."""
     body = lines_of(diff)[2:]
     removed = sum(line.startswith("-") for line in body)
     return removed, removed + sum(line.startswith("+") for line in body)
 
 
 def one_sided(before: str, after: str) -> frozenset[str]:
-    """Functions and classes that one program defines at its top level and the other does not; none where one does not parse."""
+    """Return the top-level functions and classes that only one program defines; none if one does not
+    parse."""
     try:
         return _defined(before) ^ _defined(after)
     except SyntaxError:
@@ -223,7 +224,7 @@ def _defined(program: str) -> frozenset[str]:
 
 
 def same_program(before: str, after: str) -> bool:
-    """Whether two texts are the same up to spaces and comments: equal, or with equal syntax trees."""
+    """Whether two texts are equal up to spaces and comments, that is, have equal syntax trees."""
     if before.strip() == after.strip():
         return True
     old = _meaning(before)

@@ -16,7 +16,7 @@ from ...pipelines.spec.nearest import did_you_mean
 from .options import EngineOptions, parse
 
 #: Each engine's module. It holds ``Options``, ``capabilities(options)``, ``start(settings, options)``,
-#: ``NEEDS_WEIGHTS`` and ``APART`` (does it run in a process of its own?).
+#: ``NEEDS_WEIGHTS`` and ``APART`` (whether it runs in a separate process).
 KINDS: tuple[str, ...] = ("vllm", "openai", "transformers", "synthetic")
 
 
@@ -29,13 +29,13 @@ def _module(kind: str) -> ModuleType:
 
 
 def options_of(kind: str) -> type[EngineOptions]:
-    """The pydantic model of an engine's options. Raises ModelError for an unknown engine."""
+    """Return the pydantic model of an engine's options. Raises ModelError for an unknown engine."""
     options: type[EngineOptions] = _module(kind).Options
     return options
 
 
 def capabilities_of(kind: str, options: Mapping[str, object] | None = None) -> frozenset[Capability]:
-    """What an engine with these options can honour, without starting it.
+    """Return what an engine with these options supports, without starting it.
 
     Raises ModelError for an unknown engine, an unknown option or a bad value.
     """
@@ -47,8 +47,8 @@ def capabilities_of(kind: str, options: Mapping[str, object] | None = None) -> f
 def start(settings: EngineSettings) -> Engine:
     """Load the model and serve it. Blocks until the engine can take requests (seconds).
 
-    An engine of native code runs in a process of its own (see :mod:`.apart`). Raises ModelError
-    where the engine, an option or the weights are not usable, and says why.
+    An engine with native code runs in a separate process (see :mod:`.apart`). Raises ModelError, with the
+    reason, if the engine, an option or the weights are not usable.
     """
     module = _module(settings.kind)
     _options(settings, module)
@@ -60,7 +60,7 @@ def start(settings: EngineSettings) -> Engine:
 
 
 def start_here(settings: EngineSettings) -> Engine:
-    """The same in this process, whatever the engine."""
+    """Start any engine in this process."""
     module = _module(settings.kind)
     engine: Engine = module.start(settings, _options(settings, module))
     return engine

@@ -1,8 +1,8 @@
-"""An engine in a process of its own: when it crashes the run lives on, and when it closes its memory is free.
+"""An engine in a separate process: its crash does not end the run, and closing it frees its memory.
 
-Two vLLM engines in one process corrupt each other's memory, and a crash in native code cannot be caught; a
-process of its own costs a few milliseconds and a pickle a call. The parent and the child speak over a socket
-that closes with either of them, so neither outlives the other.
+Two vLLM engines in one process corrupt each other's memory, and a crash in native code cannot be caught. A
+separate process costs a few milliseconds and a pickle per call. Parent and child communicate over a socket
+that closes if either of them ends, so neither outlives the other.
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ from ...pipelines.errors import EngineError, GristmillError, ModelError
 from ...pipelines.inference import Capability, Completion, EngineSettings, Request
 from ...pipelines.printable import shown
 
-#: Seconds that a child gets to free its engine before it is ended.
+#: Seconds that a child gets to free its engine before it is killed.
 PATIENCE = 20.0
 
 
 class ApartEngine:
-    """Hands requests to an engine in a child process. Raises ModelError where it cannot be started, EngineError where it was
-    killed while it started."""
+    """Passes requests to an engine in a child process.
+
+    Raises ModelError if the engine cannot be started, EngineError if its process was killed during the start.
+    """
 
     def __init__(self, settings: EngineSettings) -> None:
         ours, theirs = socket.socketpair()
@@ -54,7 +56,8 @@ class ApartEngine:
         self._reader.start()
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Completions in the order asked. Raises EngineError: retryable where the process died."""
+        """Return completions in the order of the requests. Raises EngineError, retryable if the process
+        died."""
         ticket = next(self._tickets)
         future: Future[list[Completion]] = Future()
         self._waiting[ticket] = future
@@ -71,7 +74,7 @@ class ApartEngine:
             self._waiting.pop(ticket, None)
 
     async def close(self) -> None:
-        """End the process, after it has freed its engine."""
+        """End the process after it has freed its engine."""
         await asyncio.to_thread(self._end)
 
     def _start(self, settings: EngineSettings) -> tuple[frozenset[Capability], int | None]:
@@ -80,7 +83,7 @@ class ApartEngine:
             what, answer = self._connection.recv()
         except (EOFError, OSError):
             told = f"the engine's process ended while it started: {self._last_words()}"
-            if self._process.poll() == -signal.SIGKILL:  # not of itself: by somebody, or for want of memory
+            if self._process.poll() == -signal.SIGKILL:  # killed from outside, or out of memory
                 raise EngineError(told, retryable=True) from None
             raise ModelError(told) from None
         if what == "failed":
@@ -94,7 +97,7 @@ class ApartEngine:
             with self._sending:
                 self._connection.send(message)
         except OSError:
-            return  # the reader sees the end of the connection, and tells everyone who waits
+            return  # the reader sees the end of the connection and fails all pending calls
 
     def _read(self) -> None:
         try:
@@ -114,11 +117,11 @@ class ApartEngine:
                 future.set_exception(EngineError(self._dead, retryable=True))
 
     def _last_words(self) -> str:
-        """How the process ended, and the last line that it wrote."""
+        """Describe how the process ended, with its last line of output."""
         try:
             code = self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            return "it no longer answers"
+            return "it no longer responds"
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, self._log.tell() - 4000))
@@ -127,7 +130,7 @@ class ApartEngine:
 
 
 def _end(process: subprocess.Popen[bytes], connection: Connection) -> None:
-    """Close the connection, which the child takes as its end; end it where it does not."""
+    """Close the connection, on which the child exits; kill it if it does not."""
     connection_shut(connection)
     try:
         process.wait(PATIENCE)
@@ -138,7 +141,7 @@ def _end(process: subprocess.Popen[bytes], connection: Connection) -> None:
 
 
 def connection_shut(connection: Connection) -> None:
-    """Wake both ends: a reader blocked in ``recv`` gets the end of the stream."""
+    """Shut down both ends, so that a reader blocked in ``recv`` gets the end of the stream."""
     try:
         end = socket.socket(fileno=os.dup(connection.fileno()))
     except OSError:

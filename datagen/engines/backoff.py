@@ -12,11 +12,11 @@ _LONGEST_PAUSE = 60.0
 
 
 class AdaptiveLimit:
-    """At most ``limit`` holders at once; the limit rises while all goes well and halves on a refusal.
+    """A limit on concurrent holders that rises while calls succeed and halves on a refusal.
 
-    Additive increase, multiplicative decrease (Chiu and Jain, 1989): one more slot for each
-    ``limit`` answers, half of them where the server says that it is overloaded, at most once for
-    the requests that were sent together. Used on one event loop at a time.
+    Additive increase, multiplicative decrease (Chiu and Jain, 1989): the limit grows by one per ``limit``
+    answers, and halves if the server reports overload, at most once for requests that were sent together.
+    Used on one event loop at a time.
     """
 
     def __init__(self, most: int, start: int = 8) -> None:
@@ -24,10 +24,10 @@ class AdaptiveLimit:
         self.limit = float(min(start, most))
         self.held = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._allowance = 0  # answers still due from before the last cut
+        self._allowance = 0  # pending answers from before the last decrease
 
     async def __aenter__(self) -> AdaptiveLimit:
-        # A loop that ended left its waiters behind.
+        # Waiters of an event loop that has ended.
         while self._waiting and self._waiting[0].get_loop() is not asyncio.get_running_loop():
             self._waiting.popleft()
         if self.held < int(self.limit) and not self._waiting:
@@ -39,7 +39,7 @@ class AdaptiveLimit:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._release()  # the slot had just been handed over
+                self._release()  # the slot had already been passed on
             raise
         return self
 
@@ -67,9 +67,10 @@ class AdaptiveLimit:
 
 
 def pause_before(attempt: int, asked: float | None) -> float:
-    """Seconds to wait after try number ``attempt`` (from 1): what the server asked, else exponential.
+    """Return the seconds to wait after attempt number ``attempt`` (from 1).
 
-    With jitter, so that requests refused together do not come back together.
+    This is the delay that the server requested, else an exponential one. Jitter keeps requests that were
+    refused together from being retried together.
     """
     if asked is not None:
         return min(asked, _LONGEST_PAUSE) + random.uniform(0, 0.1)
@@ -77,7 +78,7 @@ def pause_before(attempt: int, asked: float | None) -> float:
 
 
 def retry_after(header: str | None) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for (a number or a date), None where it says nothing."""
+    """Return the seconds in a ``Retry-After`` header (a number or a date); None if it is not valid."""
     if not header:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The requests of one call on their way through an engine's thread, and back to the caller's event loop."""
+"""The requests of one call: passed through an engine's thread and answered on the caller's event loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Answer: TypeAlias = "asyncio.Future[list[Completion]]"
 
 
 class Batch:
-    """The requests of one ``generate`` call: their prompt tokens, and where the answer goes."""
+    """The requests of one ``generate`` call, their prompt tokens and the future of the caller."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Batch:
         self._began = time.monotonic()
 
     def answer(self, index: int, completion: Completion) -> bool:
-        """Note one completion; true where it was the last, and the caller has been told."""
+        """Record one completion. Return true if it was the last and the caller was notified."""
         self.done[index] = replace(completion, slot=(0.0, time.monotonic() - self._began))
         self.left -= 1
         if self.left == 0:
@@ -44,7 +44,7 @@ class Batch:
         return self.left == 0
 
     def fail(self, message: str, *, retryable: bool) -> None:
-        """Tell the caller that the call has failed; further answers are ignored."""
+        """Fail the call; further answers are ignored."""
         self.over = True
         self._tell(lambda future: future.set_exception(EngineError(message, retryable=retryable)))
 
@@ -53,5 +53,5 @@ class Batch:
             if not self.future.done():
                 act(self.future)
 
-        with contextlib.suppress(RuntimeError):  # the caller's loop has ended: nobody listens
+        with contextlib.suppress(RuntimeError):  # the caller's event loop has ended
             self.loop.call_soon_threadsafe(unless_over)

@@ -1,6 +1,6 @@
-"""The child's side of :mod:`.apart`: ``python -m gristmill.datagen.engines.child FD``.
+"""The child process of :mod:`.apart`: ``python -m gristmill.datagen.engines.child FD``.
 
-Reads settings, starts the engine, then answers calls until the connection ends.
+It reads settings, starts the engine, and answers calls until the connection closes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Child:
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def start(self) -> Engine | None:
-        """Start the engine that the parent asks for; None (after telling why) where it cannot be."""
+        """Start the requested engine. If that fails, report why and return None."""
         settings = self._connection.recv()
         try:
             engine = start_here(settings)
@@ -41,7 +41,7 @@ class Child:
         return engine
 
     async def serve(self, engine: Engine) -> None:
-        """Answer calls, many at once, until the parent closes the connection."""
+        """Answer calls concurrently until the parent closes the connection."""
         while True:
             try:
                 what, ticket, requests = await asyncio.to_thread(self._connection.recv)
@@ -76,13 +76,13 @@ class Child:
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     child = Child(Connection(int(sys.argv[1])))
     engine = child.start()
     if engine is not None:
         asyncio.run(child.serve(engine))
     sys.stdout.flush()
-    os._exit(0)  # native threads must not keep a closed engine's process alive
+    os._exit(0)  # native threads must not keep the process of a closed engine alive
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The decoding loop of the transformers engine: a static batch, left-padded, each row on its own seed."""
+"""The decoding loop of the transformers engine: a static batch, left-padded, with one seed per row."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Row:
-    """One request as it is decoded. ``wanted``: false once its caller has gone away."""
+    """One request being decoded. ``wanted``: false once its caller was cancelled."""
 
     request: Request
     prompt: list[int]
@@ -28,7 +28,7 @@ class Row:
 
 
 def decode(model: Any, tokenizer: Any, rows: list[Row], ends: frozenset[int]) -> None:
-    """Decode all rows to their end, answering each as it is done. ``ends``: tokens that end a turn."""
+    """Decode all rows, answering each when it is finished. ``ends``: tokens that end a turn."""
     import torch
     from transformers import DynamicCache
 
@@ -67,7 +67,7 @@ def decode(model: Any, tokenizer: Any, rows: list[Row], ends: frozenset[int]) ->
 
 
 def _extend(row: Row, logits: torch.Tensor, tokenizer: Any, ends: frozenset[int]) -> bool:
-    """Add one token to the row. True where that ended it, and the answer has been given."""
+    """Add one token to the row. Return true if that finished the row and its answer was sent."""
     import torch
 
     sampling = row.request.sampling

@@ -1,4 +1,4 @@
-"""Adapters in PEFT's layout: their rank, and their deltas merged into a model in memory.
+"""LoRA adapters in PEFT's layout: their rank, and merging them into a model in memory.
 
 LoRA: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021.
 """
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 
 def adapter_config(adapter: Path) -> dict[str, Any]:
-    """The adapter's settings. Raises ModelError where there are none to read, or it is no LoRA."""
+    """Read the adapter's settings. Raises ModelError if they cannot be read or it is not a LoRA adapter."""
     try:
         config: dict[str, Any] = json.loads((adapter / "adapter_config.json").read_text())
     except (OSError, ValueError) as error:
-        raise ModelError(f"{adapter} is no adapter: adapter_config.json cannot be read ({error})") from None
+        raise ModelError(
+            f"{adapter} is not an adapter: adapter_config.json cannot be read ({error})"
+        ) from None
     if config.get("peft_type") != "LORA":
         raise ModelError(
             f"{adapter}: only LoRA adapters can be served; this one is {config.get('peft_type')!r}"
@@ -29,16 +31,16 @@ def adapter_config(adapter: Path) -> dict[str, Any]:
 
 
 def adapter_rank(adapter: Path) -> int:
-    """The largest rank of any of its layers."""
+    """Return the largest rank of any of its layers."""
     config = adapter_config(adapter)
     return max([int(config["r"]), *(int(rank) for rank in (config.get("rank_pattern") or {}).values())])
 
 
 def merge(model: torch.nn.Module, adapter: Path) -> None:
-    """Add ``scale * B @ A`` to each weight that the adapter touches, in place.
+    """Add ``scale * B @ A`` to each weight that the adapter changes, in place.
 
-    ``A``: float ``(rank, in)``, ``B``: float ``(out, rank)``; the product is taken in float32 and
-    rounded once to the weight's type. Raises ModelError for what cannot be merged exactly.
+    ``A``: float ``(rank, in)``, ``B``: float ``(out, rank)``; the product is computed in float32 and
+    rounded once to the type of the weight. Raises ModelError if the adapter cannot be merged exactly.
     """
     import torch
     from safetensors.torch import load_file
@@ -83,5 +85,5 @@ def merge(model: torch.nn.Module, adapter: Path) -> None:
         merged += 2
     if merged != len(tensors):
         raise ModelError(
-            f"{adapter}: {len(tensors) - merged} of its {len(tensors)} tensors are no LoRA matrices"
+            f"{adapter}: {len(tensors) - merged} of its {len(tensors)} tensors are not LoRA matrices"
         )

@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible server, over HTTP: a vLLM server, a gateway, a vendor."""
+"""Engine for any OpenAI-compatible server over HTTP: a vLLM server, a gateway, a vendor."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ NEEDS_WEIGHTS = False
 APART = False
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: A path is added to it, so nothing may follow its own.
+#: A path is appended to the address, so it must not have a query.
 _SERVER = re.compile(r"https?://[^\s/?#]+[^\s?#]*")
 _EVERYWHERE: frozenset[Capability] = frozenset({"seed", "logprobs", "stop", "json_schema"})
 _VLLM: frozenset[Capability] = frozenset({"regex", "prompt_tokens"})
-#: Answers of a server that is busy, restarting or behind a proxy that timed out.
+#: Status codes of a server that is busy, restarting or behind a proxy that timed out.
 _TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 
 class Options(EngineOptions):
-    """Where the server is, and how hard to drive it."""
+    """Address of the server, and limits on requests to it."""
 
     url: str
-    """Address of the server up to and with `/v1`, without user, password and query."""
+    """Address of the server up to and including `/v1`, without user, password and query."""
     model: str
-    """Model to ask the server for."""
+    """Name of the model on the server."""
     key_env: str | None = None
     """Environment variable that holds the key. The key itself is never written anywhere. By default no key is
     sent."""
@@ -49,21 +49,21 @@ class Options(EngineOptions):
     """`vllm` for a vLLM server, which also takes regular expressions and prompt tokens and reports token ids;
     `openai` for any other."""
     supports: tuple[Capability, ...] | None = None
-    """Capabilities to rely on, where the server honors fewer than are assumed. By default those of its
+    """Capabilities to rely on, if the server supports fewer than its flavor does. By default those of its
     flavor."""
     concurrency: int = Field(default=64, ge=1)
-    """Most requests in flight. The engine starts lower and finds what the server bears."""
+    """Maximum number of requests in flight. The engine starts lower and adapts to the server."""
     attempts: int = Field(default=6, ge=1)
-    """Tries per request in all, where the server is busy or fails."""
+    """Maximum number of attempts per request if the server is busy or fails."""
     timeout: float = Field(default=600.0, gt=0)
-    """Longest wait for one answer, in seconds."""
+    """Timeout of one request, in seconds."""
 
     @field_validator("supports")
     @classmethod
     def _can_be_said(cls, supports: tuple[Capability, ...] | None) -> tuple[Capability, ...] | None:
         if supports is not None and "user_turn" in supports:
             raise ValueError(
-                "the protocol has no words for user_turn: serve the model with vllm or transformers"
+                "the protocol does not support user_turn: serve the model with vllm or transformers"
             )
         return supports
 
@@ -73,7 +73,7 @@ class Options(EngineOptions):
         if key_env is not None and (_VARIABLE.fullmatch(key_env) is None or scrub(key_env) != key_env):
             learn_key(key_env)
             raise ValueError(
-                "must name an environment variable that holds the key, and not be the key itself"
+                "must name an environment variable that holds the key; it must not be the key itself"
             )
         return key_env
 
@@ -103,7 +103,9 @@ def capabilities(options: Options) -> frozenset[Capability]:
 
 
 def start(settings: EngineSettings, options: Options) -> OpenAIEngine:
-    """Connects on the first request. Raises ModelError where the key is not in the environment."""
+    """Create the engine, which connects on the first request.
+
+    Raises ModelError if the key is not in the environment."""
     if settings.weights is not None and settings.weights.adapter is not None:
         raise ModelError("the engine 'openai' cannot serve an adapter: serve it on the server, or use vllm")
     key = None
@@ -134,10 +136,10 @@ class OpenAIEngine:
         return f"OpenAIEngine({self._options.model!r} at {self._place})"
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Completions in the order asked. Raises EngineError for the whole call.
+        """Return completions in the order of the requests. Raises EngineError for the whole call.
 
-        Not retryable: the server refuses a request (its words are in the message). Retryable: it
-        cannot be reached, or is still busy after all attempts. The first failure cancels the rest.
+        Not retryable: the server refuses a request (the message quotes it). Retryable: the server cannot
+        be reached, or is still busy after all attempts. The first failure cancels the other requests.
         """
         check(requests, self.capabilities, "openai")
         client = self._connect()
@@ -156,7 +158,7 @@ class OpenAIEngine:
             await client.aclose()
 
     def _connect(self) -> Any:
-        """The client of this event loop: its connections cannot be used on another one."""
+        """Return the client of this event loop: connections cannot be shared between loops."""
         import httpx
 
         loop = asyncio.get_running_loop()
@@ -186,7 +188,8 @@ class OpenAIEngine:
                 except RuntimeError:
                     if not client.is_closed:
                         raise
-                    # Another call found the server gone, and this engine was replaced while it waited.
+                    # The engine was replaced while this call waited, because another call found the server
+                    # gone.
                     raise self._error(request, "its connections were closed", retryable=True) from None
                 else:
                     if answer.status_code == 200:
@@ -204,13 +207,15 @@ class OpenAIEngine:
         )
 
     def _read(self, request: Request, answer: Any) -> Completion:
-        """The completion, without the key: a server that repeats it must not bring it into the rows."""
+        """Read the completion, with the key removed in case the server repeats it."""
         try:
             completion = self._wire.completion(request, answer.json())
             return replace(completion, text=without(completion.text, self._secrets))
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise self._error(
-                request, f"an answer that is no completion ({type(error).__name__}: {error})", retryable=False
+                request,
+                f"an answer that is not a completion ({type(error).__name__}: {error})",
+                retryable=False,
             ) from None
 
     def _error(self, request: Request, reason: str, *, retryable: bool) -> EngineError:
@@ -218,19 +223,19 @@ class OpenAIEngine:
 
 
 def _message(answer: Any) -> str:
-    """What the server says went wrong, in one line."""
+    """Return the server's error message, on one line."""
     try:
         said = answer.json()
         said = said.get("error", said)
         text = said.get("message", said) if isinstance(said, dict) else said
     except (ValueError, AttributeError):
         text = answer.text
-    # Without its secrets first: what is cut or folded is found no more.
+    # Secrets are removed first, because truncated ones would not be found.
     return " ".join(shown(str(text)).split())[:500]
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error to show of several: one that trying again cannot mend, where there is one."""
+    """Choose the error to report: one that a retry cannot solve, if there is one."""
     errors = [error for error in failures.exceptions if isinstance(error, EngineError)]
     others = [error for error in failures.exceptions if not isinstance(error, EngineError)]
     return (others or [error for error in errors if not error.retryable] or errors)[0]

@@ -1,4 +1,4 @@
-"""Requests and completions in the words of the OpenAI API, and vLLM's additions to it."""
+"""Conversion to and from the OpenAI API, with the extensions of vLLM."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Json = dict[str, Any]
 
 
 class Wire:
-    """Writes bodies for one model and reads the answers."""
+    """Writes request bodies for one model and reads the answers."""
 
     def __init__(self, model: str, *, vllm: bool) -> None:
         self._model = model
         self._vllm = vllm
 
     def body(self, request: Request) -> tuple[str, Json]:
-        """The path below the server's address, and the JSON to post."""
+        """Return the path below the server's address, and the JSON to post."""
         sampling = request.sampling
         body: Json = {
             "model": self._model,
@@ -30,7 +30,7 @@ class Wire:
             body["seed"] = request.seed
         if sampling.stop:
             body["stop"] = list(sampling.stop)
-        # Only where they differ from "off": other servers refuse names that they do not know.
+        # Only if they differ from "off": some servers refuse unknown fields.
         if sampling.top_k > 0:
             body["top_k"] = sampling.top_k
         if sampling.min_p > 0:
@@ -57,7 +57,7 @@ class Wire:
         return "/completions", body
 
     def completion(self, request: Request, answer: Json) -> Completion:
-        """Raises KeyError, IndexError, TypeError or ValueError where it is no completion."""
+        """Parse a completion. Raises KeyError, IndexError, TypeError or ValueError if it is not one."""
         choice = answer["choices"][0]
         usage = answer.get("usage") or {}
         if choice["finish_reason"] not in ("stop", "length"):
@@ -68,7 +68,7 @@ class Wire:
             logprobs, top = _logprobs(choice["logprobs"], request.sampling.logprobs)
         tokens = choice.get("token_ids")
         if tokens is None:
-            # Only how many there were is known: the length counts for the usage, the ids say nothing.
+            # Only the number of tokens is known: the usage needs the length, and the ids are placeholders.
             tokens = [-1] * int(usage.get("completion_tokens") or len(logprobs or ()))
         details = usage.get("prompt_tokens_details") or {}
         return Completion(
@@ -84,13 +84,13 @@ class Wire:
 
 
 def _logprobs(said: Json, wanted: int) -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:
-    """The sampled tokens' and the likeliest ones', from the chat or the completions form."""
+    """Read the log-probabilities of the sampled and the likeliest tokens, in chat or completions form."""
     if said.get("content") is not None:
         sampled = [position["logprob"] for position in said["content"]]
         likeliest = [[entry["logprob"] for entry in position["top_logprobs"]] for position in said["content"]]
     else:
         sampled = said["token_logprobs"]
-        # The sampled token is added where it is not among the likeliest.
+        # The server adds the sampled token if it is not among the likeliest.
         likeliest = [
             list((position or {}).values()) for position in said["top_logprobs"] or [{} for _ in sampled]
         ]

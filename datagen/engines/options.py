@@ -1,4 +1,4 @@
-"""The options of an engine as a pipeline file gives them: one frozen pydantic model an engine."""
+"""The options of an engine as a pipeline file gives them: one frozen pydantic model per engine."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class EngineOptions(Frozen):
     """Options that every engine has. Unknown names are refused."""
 
     max_num_seqs: int = Field(default=128, ge=1)
-    """Requests decoded together. The run keeps half as many again waiting. Lower it where memory is short;
-    `transformers` goes by `batch_size` and `openai` by `concurrency` instead."""
+    """Number of requests decoded together; the run queues half as many again. Lower it if memory is short.
+    `transformers` uses `batch_size` and `openai` uses `concurrency` instead."""
     replicas: int = Field(default=1, ge=1)
-    """Engines that serve the model on a Ray cluster. Elsewhere there is one."""
+    """Number of engines that serve the model on a Ray cluster. Elsewhere there is one."""
 
     @property
     def slots(self) -> int:
-        """How many requests one engine works on at once."""
+        """Number of requests that one engine processes at once."""
         return self.max_num_seqs
 
 
@@ -32,7 +32,7 @@ Options = TypeVar("Options", bound=EngineOptions)
 
 
 def parse(kind: str, model: type[Options], given: Mapping[str, object]) -> Options:
-    """The typed options of an engine. Raises ModelError that names every mistake and its fix."""
+    """Parse the options of an engine. Raises ModelError that names every mistake and its fix."""
     try:
         return model.model_validate(dict(given))
     except ValidationError as error:

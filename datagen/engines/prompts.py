@@ -1,4 +1,4 @@
-"""From requests to prompt tokens: the model's own chat template and tokenizer."""
+"""Conversion of requests to prompt tokens, with the model's own chat template and tokenizer."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ...pipelines.inference import Request
 from .requests import check_length
 from .user_turn import end_tokens, open_user_turn
 
-#: What requests with one prompt have in common: whose turn is opened, and the turns before it.
+#: The key of requests with the same prompt: whose turn is opened, and the turns before it.
 _Chat: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
 
 
 def context_length(path: Path, asked: int | None, default: int) -> int:
-    """Tokens a served model may hold: ``asked``, else ``default`` cut to what the model was made for.
+    """Return the context length: ``asked``, else ``default`` limited to the model's own.
 
-    Raises ModelError where the directory has no readable ``config.json``.
+    Raises ModelError if the directory has no readable ``config.json``.
     """
     limit = _config(path).get("max_position_embeddings")
     if asked is not None:
@@ -29,7 +29,7 @@ def context_length(path: Path, asked: int | None, default: int) -> int:
 
 
 def vocabulary(path: Path) -> int | None:
-    """How many tokens the model chooses among. Raises ModelError as :func:`context_length` does."""
+    """Return the size of the vocabulary. Raises ModelError as :func:`context_length` does."""
     size = _config(path).get("vocab_size")
     return int(size) if size else None
 
@@ -47,7 +47,7 @@ class Prompts:
     """Tokenizes requests for one model. Safe to call from several threads."""
 
     def __init__(self, path: Path, context: int) -> None:
-        """``path``: a model directory with a tokenizer. ``context``: tokens the engine can hold."""
+        """``path``: a model directory with a tokenizer. ``context``: context length in tokens."""
         from transformers import AutoTokenizer
 
         try:
@@ -59,11 +59,11 @@ class Prompts:
         self._lock = threading.Lock()
 
     def tokens(self, requests: Sequence[Request]) -> list[list[int]]:
-        """Prompt token ids, one list a request.
+        """Return prompt token ids, one list per request.
 
-        Messages go through the chat template with the opening of the turn that is asked for; the
-        samples of one prompt are rendered and tokenized once. Raises EngineError (not retryable),
-        naming the request, where the template refuses it or it is too long.
+        Messages are rendered by the chat template, which opens the requested turn. The samples of one
+        prompt are rendered and tokenized once. Raises EngineError (not retryable), naming the request, if
+        the template refuses it or it is too long.
         """
         with self._lock:
             chats = self._encode({self._chat_key(r): r for r in requests if r.messages is not None})

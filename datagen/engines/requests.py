@@ -1,4 +1,4 @@
-"""What every engine checks of a request before it does any work."""
+"""Checks of requests that all engines make before any work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ...pipelines.inference import Capability, Request
 
 
 def check(requests: Sequence[Request], offered: frozenset[Capability], engine: str) -> None:
-    """Refuse what the engine cannot honour, before the first request is sent.
+    """Refuse requests that the engine does not support, before the first one is sent.
 
     Raises EngineError (not retryable) that names the request and the capability it lacks.
     """
@@ -30,7 +30,7 @@ def check(requests: Sequence[Request], offered: frozenset[Capability], engine: s
             needed.add("user_turn")
             if request.messages is None:
                 raise EngineError(
-                    f"request {request.id!r}: only a conversation (messages) has a user's turn to open",
+                    f"request {request.id!r}: opening a user's turn requires a conversation (messages)",
                     retryable=False,
                 )
         if missing := sorted(needed - offered):
@@ -48,7 +48,7 @@ def check(requests: Sequence[Request], offered: frozenset[Capability], engine: s
 
 
 def check_length(request: Request, prompt_tokens: int, context: int) -> None:
-    """Refuse a prompt that leaves no room for what it asks. ``context``: tokens the model can hold.
+    """Refuse a prompt that leaves no room for its answer. ``context``: context length in tokens.
 
     Raises EngineError (not retryable) that names the request.
     """

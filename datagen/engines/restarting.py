@@ -1,4 +1,4 @@
-"""An engine that is started again where it dies."""
+"""Wrapper that restarts an engine if it dies."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from ...pipelines.inference import Capability, Completion, Engine, Request
 
 
 class Restarting:
-    """Serves an engine from ``make``; where a call fails and may succeed on a fresh engine, makes one.
+    """Serves an engine from ``make``, and makes a new one after a failure that a restart may solve.
 
-    All calls that were in flight wait for the one restart, then each is tried again, ``attempts``
-    times in all. ``make`` blocks, and may raise ModelError; the first time that is passed on, and so is a second
-    EngineError that may pass.
-    ``pause``: seconds before the first restart, doubled for each further one.
+    All calls in flight wait for the single restart. Each is then retried, up to ``attempts`` attempts in
+    total. ``make`` blocks and may raise ModelError. The first start passes errors on, and so does a second
+    retryable EngineError. ``pause``: seconds before the first restart, doubled for each further one.
     """
 
     def __init__(self, make: Callable[[], Engine], attempts: int = 3, *, pause: float = 0.5) -> None:
@@ -31,7 +30,8 @@ class Restarting:
         self.vocab_size: int | None = self._engine.vocab_size
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """As the engine does. Raises EngineError where it fails for good, or after ``attempts`` tries."""
+        """Generate with retries. Raises EngineError if it is not retryable, or after ``attempts``
+        attempts."""
         reason = restart = ""
         for attempt in range(1, self._attempts + 1):
             engine = self._engine
@@ -50,7 +50,7 @@ class Restarting:
         raise EngineError(f"the engine failed {self._attempts} times: {reason}{restart}", retryable=True)
 
     async def close(self) -> None:
-        """Close the engine, and one that is being started too."""
+        """Close the engine, including one that is being started."""
         self._closed = True
         if self._restart is not None and not self._restart.done():
             self._restart.cancel()
@@ -59,24 +59,24 @@ class Restarting:
         await self._engine.close()
 
     async def _replace(self, dead: Engine, pause: float) -> None:
-        """Wait until another engine stands in for ``dead``. One restart serves all who wait."""
+        """Wait until ``dead`` is replaced. One restart serves all waiting calls."""
         if self._engine is not dead:
             return
         loop = asyncio.get_running_loop()
         if self._restart is None or self._restart.done() or self._restart.get_loop() is not loop:
             self._restart = loop.create_task(self._start_again(dead, pause))
-        # Shielded: a caller that is cancelled does not stop the restart that others wait for.
+        # Shielded: a cancelled caller must not stop the restart that others wait for.
         await asyncio.shield(self._restart)
 
     async def _start_again(self, dead: Engine, pause: float) -> None:
-        with contextlib.suppress(Exception):  # it is dead: whatever it still says is no news
+        with contextlib.suppress(Exception):  # the engine is dead: further errors are irrelevant
             await dead.close()
         await asyncio.sleep(pause * random.uniform(0.5, 1.5))
         making = asyncio.ensure_future(asyncio.to_thread(self._make))
         try:
             self._engine = await asyncio.shield(making)
         except asyncio.CancelledError:
-            # The thread cannot be stopped: wait for what it makes, and close it.
+            # The thread cannot be stopped: wait for its engine and close it.
             with contextlib.suppress(GristmillError):
                 await (await making).close()
             raise

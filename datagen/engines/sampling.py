@@ -1,4 +1,4 @@
-"""Choosing one token for one row, from that row's own logits and random generator."""
+"""Sampling of one token per row, from the row's own logits and random generator."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 def choose(
     logits: torch.Tensor, sampling: Sampling, generator: torch.Generator, before: Sequence[int]
 ) -> int:
-    """The next token. ``logits``: float32 ``(vocabulary,)``, not changed. ``before``: prompt and answer so far.
+    """Return the next token.
 
-    In vLLM's order: repetition penalty (Keskar et al., CTRL, 2019), temperature, min-p (Nguyen et
+    ``logits``: float32 ``(vocabulary,)``, not modified. ``before``: tokens of the prompt and the answer so
+    far.
+
+    The order is vLLM's: repetition penalty (Keskar et al., CTRL, 2019), temperature, min-p (Nguyen et
     al., 2024), top-k (Fan et al., 2018), top-p (Holtzman et al., 2020).
     """
     import torch
@@ -34,10 +37,10 @@ def choose(
         probabilities = probabilities * (probabilities >= sampling.min_p * probabilities.max())
     if sampling.top_k > 0 or sampling.top_p < 1:
         count = min(sampling.top_k, logits.numel()) if sampling.top_k > 0 else logits.numel()
-        values, tokens = torch.topk(probabilities, count)  # in falling order
+        values, tokens = torch.topk(probabilities, count)  # in descending order
         values = values / values.sum()
         if sampling.top_p < 1:
-            # The smallest set that reaches top_p: what comes before each token is still below it.
+            # The smallest set that reaches top_p: the mass before each of its tokens is below top_p.
             values = values * (values.cumsum(0) - values < sampling.top_p)
         return int(tokens[torch.multinomial(values, 1, generator=generator)])
     return int(torch.multinomial(probabilities, 1, generator=generator))

@@ -1,8 +1,8 @@
-"""Text without a model: for dry runs, previews and tests of the engine itself.
+"""Text generation without a model: for dry runs, previews and tests of the runner itself.
 
-A word-bigram model whose transitions follow from the digest of the weights (so another adapter is
-another model) and whose topic words are taken from the prompt. What it writes depends only on the
-prompt, the seed and the settings. One token is one word.
+It is a word-bigram model whose transitions follow from the digest of the weights (another adapter is thus
+another model) and whose topic words come from the prompt. Its text depends only on the prompt, the seed and
+the settings. One token is one word.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ _WORD = re.compile(r"\w+(?:'\w+)?")
 
 
 class Options(EngineOptions):
-    """How the synthetic engine behaves."""
+    """Options of the synthetic engine."""
 
     latency: float = Field(default=0.0, ge=0)
-    """Time that each call takes, in seconds."""
+    """Duration of each call, in seconds."""
     max_model_len: int = Field(default=8192, ge=2)
-    """Longest prompt and answer together, in words."""
+    """Maximum length of prompt and answer together, in words."""
     request_log: Path | None = None
-    """File that gets the id of each request, one per line, before it is answered: a record of what was asked
-    for. By default there is none."""
+    """File to which the id of each request is appended, one per line, before it is answered. By default there
+    is none."""
 
 
 def capabilities(options: Options) -> frozenset[Capability]:
@@ -77,7 +77,9 @@ class SyntheticEngine:
             raise ModelError(f"request_log: there is no folder {options.request_log.parent}")
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Completions in the order asked. Raises EngineError (not retryable) for what it cannot honour."""
+        """Return completions in the order of the requests.
+
+        Raises EngineError (not retryable) for unsupported requests."""
         check(requests, self.capabilities, "synthetic")
         self._log(requests)
         if self._options.latency:
@@ -161,15 +163,15 @@ def _text(request: Request) -> str:
 
 
 class _Row:
-    """The distribution of the word that follows one word."""
+    """The distribution of the next word after one word."""
 
     def __init__(self, digest: str, last: int) -> None:
         draw = random.Random(blake2b(f"{digest}|{last}".encode(), digest_size=16).digest())
         logits = [draw.gauss(0.0, 1.5) for _ in range(_VOCABULARY)]
-        logits[last] = -12.0  # a word seldom follows itself
+        logits[last] = -12.0  # a word rarely follows itself
         total = math.log(sum(math.exp(logit) for logit in logits))
         self.logprobs = [logit - total for logit in logits]
-        # The answer ends after forty words or so, and not before the first one.
+        # The answer ends after about forty words, and has at least one.
         self.logprobs[0] = -12.0 if last == 0 else math.log(1 / 40)
         total = math.log(sum(math.exp(value) for value in self.logprobs))
         self.logprobs = [value - total for value in self.logprobs]
@@ -180,7 +182,7 @@ class _Row:
         return tuple(sorted(self.logprobs, reverse=True))
 
     def sample(self, sampling: Sampling, draw: random.Random, before: Sequence[int]) -> int:
-        """The next token: greedy at temperature 0, else one draw."""
+        """Return the next token: greedy at temperature 0, else drawn."""
         if sampling.repetition_penalty != 1.0:
             seen = set(before)
             scores = [
@@ -198,7 +200,7 @@ class _Row:
 
 
 def _kept(scores: Sequence[float], sampling: Sampling) -> tuple[list[int], list[float]]:
-    """The tokens that may be drawn, likeliest first, and their cumulative weights."""
+    """Return the tokens that may be drawn, likeliest first, and their cumulative weights."""
     order = sorted(range(len(scores)), key=lambda token: -scores[token])
     if sampling.temperature <= 0:
         return order[:1], [1.0]

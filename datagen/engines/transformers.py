@@ -1,4 +1,4 @@
-"""transformers in this process: the fallback where vLLM cannot run. Slower, and no constrained decoding."""
+"""Engine on transformers in this process, for machines without vLLM. Slower; no constrained decoding."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ APART = False
 
 
 class Options(EngineOptions):
-    """How transformers serves a model."""
+    """Options of the transformers engine."""
 
     batch_size: int = Field(default=16, ge=1)
     """Requests decoded together."""
     max_model_len: int | None = Field(default=None, ge=16)
-    """Longest prompt and answer together, in tokens. By default 2048, or the model's own limit where that is
-    less."""
+    """Maximum length of prompt and answer together, in tokens. By default 2048, or the model's own limit if
+    that is less."""
     dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
     """Number format of the weights."""
     device: str | None = None
@@ -50,7 +50,7 @@ def capabilities(options: Options) -> frozenset[Capability]:
 
 
 def start(settings: EngineSettings, options: Options) -> TransformersEngine:
-    """Load the model. Raises ModelError where it, or its adapter, cannot be loaded."""
+    """Load the model. Raises ModelError if the model or its adapter cannot be loaded."""
     return TransformersEngine(cast(ModelWeights, settings.weights), options)
 
 
@@ -72,7 +72,7 @@ def _load(weights: ModelWeights, options: Options) -> Any:
 
 
 class TransformersEngine:
-    """One model (its adapter merged in memory), decoded by a thread of its own."""
+    """One model (with its adapter merged in memory), decoded by a dedicated thread."""
 
     def __init__(self, weights: ModelWeights, options: Options) -> None:
         self.capabilities = capabilities(options)
@@ -95,10 +95,10 @@ class TransformersEngine:
         self._stop = weakref.finalize(self, _stop, self._inbox, worker)
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Completions in the order asked. Raises EngineError for the whole call.
+        """Return completions in the order of the requests. Raises EngineError for the whole call.
 
-        Not retryable: a request that it cannot honour, named in the message. Retryable: the model
-        failed at work (memory, say), or the engine was closed.
+        Not retryable: an unsupported request, named in the message. Retryable: decoding failed (out of
+        memory, for example), or the engine was closed.
         """
         check(requests, self.capabilities, "transformers")
         if not requests:
@@ -113,10 +113,10 @@ class TransformersEngine:
         try:
             return await batch.future
         finally:
-            batch.over = True  # a cancelled call's rows are dropped
+            batch.over = True  # the rows of a cancelled call are dropped
 
     async def close(self) -> None:
-        """Drop what is in flight, free the model and wait for the thread to end."""
+        """Drop requests in flight, free the model and wait for the thread to end."""
         with self._gate:
             self._closed = True
         await asyncio.to_thread(self._stop)
@@ -129,7 +129,7 @@ def _stop(inbox: queue.SimpleQueue[Batch | None], worker: threading.Thread) -> N
 
 
 def _serve(inbox: queue.SimpleQueue[Batch | None], model: Any, tokenizer: Any, size: int) -> None:
-    """The thread: decode what waits, ``size`` requests at a time, until None comes."""
+    """The thread: decode waiting requests, ``size`` at a time, until None arrives."""
     ends = _ends(model, tokenizer)
     waiting: deque[tuple[Batch, int]] = deque()
     open_: dict[int, Batch] = {}
@@ -148,7 +148,7 @@ def _serve(inbox: queue.SimpleQueue[Batch | None], model: Any, tokenizer: Any, s
         try:
             if taken:
                 decode(model, tokenizer, [_row(batch, index, model) for batch, index in taken], ends)
-        except Exception as error:  # out of memory, most likely: the callers decide what to do
+        except Exception as error:  # most likely out of memory; the callers decide what to do
             for batch, _ in taken:
                 batch.fail(f"transformers failed: {type(error).__name__}: {error}", retryable=True)
         for key in [key for key, batch in open_.items() if batch.over or not batch.left]:

@@ -1,6 +1,7 @@
-"""A chat template cut where the user's text begins, so that the model writes the user's turn.
+"""Truncation of a chat template where the user's text begins, so that the model writes the user's turn.
 
-Xu et al., "Magpie: Alignment Data Synthesis from Scratch by Prompting Aligned LLMs with Nothing", arXiv 2406.08464.
+Xu et al., "Magpie: Alignment Data Synthesis from Scratch by Prompting Aligned LLMs with Nothing", arXiv
+2406.08464.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import Any
 
 from ...pipelines.inference import Message
 
-#: Stands where the user's text would; no template treats it as anything but text.
+#: Placeholder for the user's text, which every template treats as plain text.
 _MARK = "GRISTMILL-0F-THE-USER"
 
 
 def end_tokens(path: Path, tokenizer: Any) -> frozenset[int]:
-    """The tokens at which an engine stops decoding the model in the directory ``path``."""
+    """Return the tokens at which an engine stops decoding the model in the directory ``path``."""
     ends = {tokenizer.eos_token_id}
     for name in ("config.json", "generation_config.json"):
         try:
@@ -29,10 +30,10 @@ def end_tokens(path: Path, tokenizer: Any) -> frozenset[int]:
 
 
 def open_user_turn(tokenizer: Any, turns: Sequence[Message], ends: frozenset[int]) -> str:
-    """``turns`` in the chat template, and what it writes before the user's next text.
+    """Render ``turns`` with the chat template, up to where the user's next text begins.
 
-    Raises ValueError where the template does not print that text, or closes it with no token of
-    ``ends``: the model would then go on and answer itself.
+    Raises ValueError if the template does not print that text, or does not close it with a token of
+    ``ends``: the model would then continue and answer itself.
     """
     whole: str = tokenizer.apply_chat_template(
         [*(dict(turn) for turn in turns), {"role": "user", "content": _MARK}],

@@ -1,7 +1,7 @@
-"""vLLM in this process: requests of many concurrent ``generate`` calls share its continuous batching.
+"""Engine on vLLM in this process: concurrent ``generate`` calls share its continuous batching.
 
-vLLM: Kwon et al., "Efficient Memory Management for Large Language Model Serving with
-PagedAttention", SOSP 2023.
+vLLM: Kwon et al., "Efficient Memory Management for Large Language Model Serving with PagedAttention", SOSP
+2023.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from .vllm_thread import VllmThread
 NEEDS_WEIGHTS = True
 APART = True
 
-#: The ranks that vLLM's LoRA kernels come in.
+#: The ranks that vLLM's LoRA kernels support.
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 class Options(EngineOptions):
-    """How vLLM serves a model."""
+    """Options of the vLLM engine."""
 
     max_model_len: int | None = Field(default=None, ge=16)
-    """Longest prompt and answer together, in tokens. By default 2048, or the model's own limit where that is
-    less."""
+    """Maximum length of prompt and answer together, in tokens. By default 2048, or the model's own limit if
+    that is less."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
     """Number format of the weights. `auto` takes the model's own."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
@@ -44,14 +44,14 @@ class Options(EngineOptions):
     tensor_parallel_size: int = Field(default=1, ge=1)
     """GPUs over which one engine is spread."""
     enforce_eager: bool | None = None
-    """Run without CUDA graphs and compilation. By default true on a CPU, where it starts at once and was
+    """Run without CUDA graphs and compilation. By default true on a CPU, where it starts sooner and measured
     faster, and false on a GPU."""
     max_lora_rank: int = Field(default=64, ge=1)
-    """Largest rank of an adapter that is served."""
+    """Maximum rank of an adapter."""
     seed: int = 0
-    """Seed of vLLM itself. Each request has its own, so it changes no answer."""
+    """Seed of vLLM itself. It affects no answer, because each request has its own seed."""
     engine_args: dict[str, Any] = Field(default_factory=dict)
-    """Further fields of vLLM's `EngineArgs`, by name."""
+    """Additional fields of vLLM's `EngineArgs`, by name."""
 
 
 def capabilities(options: Options) -> frozenset[Capability]:
@@ -61,13 +61,13 @@ def capabilities(options: Options) -> frozenset[Capability]:
 
 
 def start(settings: EngineSettings, options: Options) -> VllmEngine:
-    """Load the model (about 6 s for a small one on a CPU). Raises ModelError where vLLM cannot."""
+    """Load the model (about 6 s for a small one on a CPU). Raises ModelError if vLLM cannot load it."""
     return VllmEngine(cast(ModelWeights, settings.weights), options)
 
 
 def _prepare_environment() -> None:
-    """Settings that vLLM reads from the environment as it is imported; the user's own stay."""
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its warnings are about itself, a dozen a start
+    """Set environment variables that vLLM reads on import; the user's own are kept."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # about a dozen internal warnings per start
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"vllm\.")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     try:
@@ -80,9 +80,9 @@ def _prepare_environment() -> None:
     if current_platform.is_cpu():
         cores = sorted(os.sched_getaffinity(0))
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # GiB
-        # Its own choice leaves one core of two idle.
+        # vLLM's default leaves one of two cores idle.
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", ",".join(str(core) for core in cores))
-        # An engine process of its own takes 40 s and more to start here, and is no faster.
+        # A separate engine process takes more than 40 s to start, and is not faster.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 
 
@@ -122,7 +122,7 @@ def _engine_args(weights: ModelWeights, options: Options, context: int) -> Any:
                 f"adapter {weights.adapter} has rank {rank}, above max_lora_rank {options.max_lora_rank}: raise "
                 f"max_lora_rank (at most {_LORA_RANKS[-1]})"
             )
-        # The smallest that holds it: the kernels pad every adapter to this rank.
+        # The smallest sufficient rank: the kernels pad every adapter to it.
         arguments |= {"enable_lora": True, "max_lora_rank": fitting[0], "max_loras": 1, "max_cpu_loras": 1}
     unknown = sorted(set(options.engine_args) - set(EngineArgs.__dataclass_fields__))
     if unknown:
@@ -131,7 +131,7 @@ def _engine_args(weights: ModelWeights, options: Options, context: int) -> Any:
 
 
 class VllmEngine:
-    """One model (and at most one adapter) on vLLM, stepped by a thread of its own."""
+    """One model (and at most one adapter) on vLLM, stepped by a dedicated thread."""
 
     def __init__(self, weights: ModelWeights, options: Options) -> None:
         self.capabilities = capabilities(options)
@@ -140,7 +140,7 @@ class VllmEngine:
         self._prompts = Prompts(weights.path, context)
         self.vocab_size: int | None = vocabulary(weights.path)
         self._thread = VllmThread(_engine_args(weights, options, context), weights.adapter)
-        # Where nobody closes the engine: stop the thread when this object goes, or at exit.
+        # If the engine is never closed, the thread stops with this object or at exit.
         self._stop = weakref.finalize(self, self._thread.stop)
         try:
             self._thread.start()
@@ -149,10 +149,10 @@ class VllmEngine:
             raise ModelError(f"vLLM cannot serve {weights.name} ({weights.path}): {error}") from None
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Completions in the order asked. Raises EngineError for the whole call.
+        """Return completions in the order of the requests. Raises EngineError for the whole call.
 
-        Not retryable: a request that vLLM refuses (too long, a schema it cannot compile), named in
-        the message; others in flight are not harmed. Retryable: the engine died or was closed.
+        Not retryable: a request that vLLM refuses (too long, or with a schema that does not compile),
+        named in the message; other calls are not affected. Retryable: the engine died or was closed.
         Cancelling the call aborts its requests.
         """
         check(requests, self.capabilities, "vllm")
@@ -169,7 +169,7 @@ class VllmEngine:
             raise
 
     async def close(self) -> None:
-        """Abort what is in flight, free the model and wait for the thread to end."""
+        """Abort requests in flight, free the model and wait for the thread to end."""
         await asyncio.to_thread(self._stop)
 
     def __repr__(self) -> str:

@@ -1,9 +1,9 @@
-"""LoRA on vLLM's CPU build at the speed of two small matrix products.
+"""LoRA on vLLM's CPU build, as two small matrix products.
 
-vLLM's plain-PyTorch LoRA operations gather a copy of the adapter's matrices for every token
-(``weights[indices]``: about 100 MiB an operation for a prompt batch), which made SmolLM2 with an adapter
-seven times slower than without. Here each adapter in the batch is one product over its tokens; the sums are
-the same up to the order of addition. vLLM's own GPU kernels are not touched.
+vLLM's plain PyTorch LoRA operations gather a copy of the adapter's matrices per token (``weights[indices]``:
+about 100 MiB per operation for a prompt batch), which made SmolLM2 with an adapter seven times slower than
+without. Here each adapter in the batch is one product over its tokens. The results are equal up to the order
+of addition. vLLM's GPU kernels are not changed.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def install() -> None:
-    """Put the operations below in place of those that vLLM's CPU wrapper calls. Doing it twice is harmless.
+    """Replace the operations of vLLM's CPU wrapper by those below. Idempotent.
 
-    Raises AttributeError where this vLLM's wrapper has no operation of the name.
+    Raises AttributeError if the installed vLLM has no operation of that name.
     """
     import vllm.lora.punica_wrapper.punica_cpu as wrapper
 
@@ -85,7 +85,7 @@ def bgmv_expand_slice(
     slice_size: int,
     add_inputs: bool = True,
 ) -> None:
-    """The same into columns ``slice_offset .. slice_offset + slice_size`` of the output."""
+    """As :func:`bgmv_expand`, into columns ``slice_offset .. slice_offset + slice_size`` of the output."""
     products = _products(inputs, lora_b_weights, lora_indices_tensor, output_tensor.dtype)
     _store(output_tensor[:, slice_offset : slice_offset + slice_size], products, add_inputs)
 

@@ -1,7 +1,7 @@
-"""The one thread that loads vLLM, steps it and frees it.
+"""The single thread that loads vLLM, steps it and frees it.
 
-vLLM's engine in process is not thread-safe, so everything that touches it runs here; callers talk
-to it through a queue, and hear back on their own event loop.
+vLLM's in-process engine is not thread-safe, so everything that uses it runs here. Callers send messages
+through a queue, and are answered on their own event loop.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class VllmThread:
         self._thread = threading.Thread(target=self._run, name="gristmill-vllm", daemon=True)
 
     def start(self) -> None:
-        """Load the model; raises what vLLM raises."""
+        """Load the model. Raises what vLLM raises."""
         self._thread.start()
         self._ready.result()
 
     def submit(self, batch: Batch) -> None:
-        with self._gate:  # so that nothing is put in after the thread's last look
+        with self._gate:  # so that no message is queued after the thread's last check
             if self._dead is None:
                 self._inbox.put(("add", batch))
                 return
@@ -111,7 +111,7 @@ class VllmThread:
                     self._take(engine, output)
 
     def _messages(self, *, wait: bool) -> Iterator[tuple[str, Batch | None]]:
-        """What has come in; with ``wait``, at least one message."""
+        """Return pending messages; with ``wait``, at least one."""
         if wait:
             yield self._inbox.get()
         while True:
@@ -154,7 +154,7 @@ class VllmThread:
         batch, index = self._live.pop(output.request_id)
         request, answer = batch.requests[index], output.outputs[0]
         if answer.finish_reason not in ("stop", "length"):
-            # A grammar that does not compile after all ends so, and would again.
+            # A grammar that fails to compile later ends like this, and would fail again.
             shaped = request.sampling.json_schema is not None or request.sampling.regex is not None
             batch.fail(
                 f"request {request.id!r} ended with {answer.finish_reason!r} in vLLM", retryable=not shaped
@@ -164,7 +164,7 @@ class VllmThread:
             self._open.discard(batch)
 
     def _bury(self, reason: str) -> None:
-        """Answer everything that still waits, and whatever comes later, with the reason."""
+        """Fail all pending and future requests with the reason."""
         with self._gate:
             self._dead = reason
         self._open |= {batch for what, batch in self._messages(wait=False) if what == "add" and batch}
@@ -201,7 +201,7 @@ def _completion(request: Request, output: Any, answer: Any) -> Completion:
     logprobs = top = None
     wanted = request.sampling.logprobs
     if wanted is not None:
-        # Flat: at each position the sampled token's, then the likeliest ones' in falling order.
+        # Flat: per position first the sampled token, then the likeliest tokens in descending order.
         flat = answer.logprobs
         starts = flat.start_indices
         logprobs = tuple(flat.logprobs[start] for start in starts)
@@ -223,7 +223,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _shut_down(engine: Any) -> None:
-    """Free the model, its cache and its processes, as far as vLLM still can."""
+    """Free the model, its cache and its processes, as far as vLLM still works."""
     if engine is None:
         return
     with contextlib.suppress(Exception):  # it may have died half way

@@ -1,5 +1,4 @@
-"""``evaluate: answers``: how many held-out tasks a model's answers pass, by any verifier, and by how much it beats
-another."""
+"""``evaluate: answers``: the pass rate of a model on held-out tasks, by any verifier, and its gain."""
 
 from __future__ import annotations
 
@@ -20,19 +19,17 @@ if TYPE_CHECKING:
 
 
 class EvaluateAnswers(Comparison):
-    """Asks a model about held-out items, checks its answers with any verifier, and measures its gain over
-    another model.
+    """Measures the pass rate of a model on held-out items, and its gain over another model.
 
-    The model is asked as ``generate: template`` does. An answer that does not parse has not passed. An item
-    that an engine cannot be asked about fails. The gain has the interval of a paired bootstrap; ``loop.when``
-    reads the metrics.
+    The model is asked as in ``generate: template``, and any verifier checks its answers. An answer that does
+    not parse counts as not passed. An item fails if the engine cannot serve its request. The gain has a
+    paired-bootstrap interval. ``loop.when`` reads the metrics.
 
     Adds:
         score (float64): share of the item's answers that pass.
-        answer (text): first column that the parser makes, of the first answer that parsed; null where none
-            did.
-        against_score (float64): the same score of `against`.
-        against_answer (text): the same answer of `against`.
+        answer (text): the parser's first column, from the first answer that parsed; null if none did.
+        against_score (float64): score of `against`.
+        against_answer (text): answer of `against`.
         gain (float64): difference of the two scores.
 
     Metrics:
@@ -40,7 +37,7 @@ class EvaluateAnswers(Comparison):
         model.pass_rate: mean score of the model.
         against.pass_rate: mean score of `against`.
         gain: mean, ci_low, ci_high and p_two_sided of the difference.
-        decision: `better`, `worse`, or `abstain` where the interval holds zero.
+        decision: `better`, `worse`, or `abstain` if the interval contains zero.
 
     Example:
         verdict: {evaluate: answers, tasks: evals, model: student, against: base, check: {verify: number}}
@@ -54,9 +51,9 @@ class EvaluateAnswers(Comparison):
     """Prompt: a packaged prompt's name, the path of a `.jinja` file, or the text itself. The default asks the
     column `prompt`."""
     system: str | None = None
-    """System prompt, a template too. By default there is none."""
+    """System prompt, which is also a template. By default there is none."""
     variables: dict[str, Any] = Field(default_factory=dict)
-    """Further variables of the templates, by name."""
+    """Additional variables of the templates, by name."""
     parser: AnyParser = Field(default_factory=TextParser)
     """How to read an answer: `{kind: NAME, ...}` with that parser's parameters. By default the whole text
     goes into `response`."""

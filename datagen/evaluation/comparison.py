@@ -1,4 +1,4 @@
-"""What evaluations that ask a model share: the same items for one or two models, and a paired test of their scores."""
+"""Base of evaluations that ask a model: the same items for one or two models, and a paired test."""
 
 from __future__ import annotations
 
@@ -20,51 +20,52 @@ from .paired_bootstrap import paired_bootstrap
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Fixes the resamples, so that the interval is a function of the scores alone.
+#: Fixes the resamples, so that the interval depends only on the scores.
 BOOTSTRAP_SEED = 2004
 
 
 class Comparison(Evaluate):
-    """Asks ``model`` (and ``against``) about every row of ``tasks`` and checks the answers.
+    """Asks ``model`` (and ``against``) about every row of ``tasks``, and checks the answers.
 
-    ``samples`` answers an item at ``temperature`` (0: greedy). Each item is kept with the columns of :meth:`judged`
-    for ``model``; with ``against``, the same as ``against_*``, and ``gain`` float64, the difference in the first of
-    ``figures``. An item that an engine cannot be asked about fails, and no other item with it.
+    Each item gets ``samples`` answers at ``temperature`` (0: greedy). It is kept with the columns of
+    :meth:`judged` for ``model``; with ``against``, also the same columns as ``against_*``, and ``gain``
+    float64, the difference in the first of ``figures``. An item whose request the engine cannot serve fails;
+    other items are not affected.
 
-    Metrics: ``n`` and ``model``, the mean of each of ``figures``; with ``against``, ``against`` likewise, ``gain``
-    (of the first figure) and ``gain_NAME`` (of each other) ``{metric, mean, ci_low, ci_high, p_two_sided, ...}`` by
-    the paired bootstrap, and ``decision`` by ``gain``: ``better``, ``worse``, or ``abstain`` where the interval
-    holds zero.
+    Metrics: ``n`` and ``model``, the mean of each of ``figures``. With ``against``, also ``against``
+    likewise, ``gain`` (of the first figure) and ``gain_NAME`` (of each other figure) ``{metric, mean, ci_low,
+    ci_high, p_two_sided, ...}`` from the paired bootstrap, and ``decision`` by ``gain``: ``better``,
+    ``worse``, or ``abstain`` if the interval contains zero.
     """
 
     batch_rows: ClassVar[int] = 64
     seeded: ClassVar[bool] = True
-    #: The name of each figure, and the float64 column that holds it for an item. The first one decides.
+    #: The name of each figure, and its float64 column per item. The first figure decides.
     figures: ClassVar[Mapping[str, str]]
 
     model: ModelRef
     """Model to evaluate: a name under `models`, or a train step, whose student is then evaluated."""
     against: ModelRef | None = None
-    """Model to compare it with on the same items and seeds. By default there is none, and no gain is
+    """Model to compare with on the same items and seeds. By default there is none, and no gain is
     measured."""
     samples: PositiveInt = 1
-    """Answers per item. More than one needs a temperature above 0."""
+    """Answers per item. More than one requires a temperature above 0."""
     temperature: float = Field(default=0.0, ge=0.0)
     """Randomness of sampling. The default, 0, always takes the likeliest token."""
     max_tokens: PositiveInt = 256
-    """Longest answer, in tokens."""
+    """Maximum length of an answer, in tokens."""
     confidence: float = Field(default=0.95, gt=0.0, lt=1.0)
-    """Confidence of the interval of the gain, 0 to 1."""
+    """Confidence level of the interval of the gain, 0 to 1."""
     resamples: int = Field(default=10_000, ge=100)
-    """Resamples of the paired bootstrap that gives the interval."""
+    """Number of resamples of the paired bootstrap."""
 
     @abstractmethod
     def asking(self) -> Generator:
-        """The step that would generate and check the answers. Raises ValueError where it would be refused."""
+        """Return the step that generates and checks the answers. Raises ValueError if it is not valid."""
 
     @abstractmethod
     def judged(self, trials: Sequence[Trial]) -> Row:
-        """The columns of an item, from one model's answers to it (at least one)."""
+        """Return the columns of an item, from one model's answers to it (at least one)."""
 
     def model_post_init(self, _: Any) -> None:
         self.asking()  # the same rules as for generating
@@ -90,7 +91,7 @@ class Comparison(Evaluate):
         }
 
         async def apply(rows: list[Row]) -> list[list[Outcome]]:
-            # One after the other: two engines on one CPU would only slow each other down.
+            # In sequence: two engines on one CPU would slow each other down.
             answers = {prefix: await tried(trying, rows) for prefix, trying in sides.items()}
             return [
                 [self._item({prefix: side[index] for prefix, side in answers.items()})]
@@ -125,7 +126,7 @@ class Comparison(Evaluate):
         return metrics
 
     def _models(self) -> dict[str, str]:
-        """The models asked, by what their columns begin with."""
+        """The models to ask, by the prefix of their columns."""
         return {"": self.model, **({"against_": self.against} if self.against is not None else {})}
 
     def _item(self, sides: Mapping[str, Sequence[Trial] | Failed]) -> Outcome:

@@ -1,4 +1,4 @@
-"""Is one model better than another on the same items? The paired bootstrap answers with an interval."""
+"""The paired bootstrap: an interval for the difference of two models on the same items."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CHUNK = 4 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """The mean of the paired differences and what the resamples say about it.
+    """The mean of the paired differences, with its bootstrap interval.
 
     ``ci_low``, ``ci_high``: the percentile interval at ``confidence``. ``p_two_sided``: twice the
     smaller share of resampled means on the other side of zero (at most 1). ``n``: items.
@@ -31,7 +31,7 @@ class Gain:
 
     @property
     def decided(self) -> bool:
-        """False where the interval holds zero: nothing can be said, and the decision is to abstain."""
+        """False if the interval contains zero: the decision is then to abstain."""
         return self.ci_low > 0 or self.ci_high < 0
 
     def figures(self) -> dict[str, float | int]:
@@ -46,10 +46,10 @@ def paired_bootstrap(
     confidence: float = 0.95,
     resamples: int = 10_000,
 ) -> Gain:
-    """Resample the items with replacement and look at the mean of ``scores - against``.
+    """Bootstrap the mean of ``scores - against`` by resampling the items with replacement.
 
     ``scores`` and ``against``: float64, shape ``(items,)``, the same items in the same order. The
-    difference is taken item by item before resampling, so what makes an item hard for both
+    difference is computed per item before resampling, so the difficulty that an item has for both
     models cancels. Percentile interval of Efron (1979, "Bootstrap methods: another look at the
     jackknife"); paired resampling of a test set as Koehn (2004, "Statistical significance tests for
     machine translation evaluation"). The same seed gives the same figures.
@@ -80,7 +80,7 @@ def paired_bootstrap(
     )
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, (tail, 1 - tail))
-    # A share of exactly zero would claim more than the number of resamples can show.
+    # A p-value of exactly zero would claim more than the resamples can show.
     beyond = min(float((means <= 0).mean()), float((means >= 0).mean()))
     p = min(1.0, 2 * max(beyond, 1 / (resamples + 1)))
     return Gain(float(differences.mean()), float(low), float(high), p, items, confidence, resamples)

@@ -1,1 +1,1 @@
-"""Small wrong changes to Python programs: to see whether tests notice, and to make bugs whose fix is known."""
+"""Mutation of Python programs: to test whether tests notice, and to create bugs with known fixes."""

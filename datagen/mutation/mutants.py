@@ -1,4 +1,4 @@
-"""Mutants of a program: each differs from it in one place, parses, and means something else to the parser."""
+"""Mutants of a program: each differs from it in one place, parses, and has a different syntax tree."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from .source import Source
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """``source``: the whole changed program. ``kind``: the operator. ``line``: of the change, from 1.
-    ``mistake``: what was done, in a few words. ``function``: the innermost function that it is in."""
+    """A program with one mistake.
+
+    ``source``: the whole changed program. ``kind``: the mutation operator. ``line``: of the change, from 1.
+    ``mistake``: a short description. ``function``: the innermost function that contains it.
+    """
 
     source: str
     kind: str
@@ -28,15 +31,15 @@ class Mutant:
 def mutants(
     program: str, *, most: int | None = None, seed: int = 0, kinds: Sequence[str] | None = None
 ) -> list[Mutant]:
-    """Mutants of the functions in ``program``; none where it does not parse.
+    """Return mutants of the functions in ``program``; none if it does not parse.
 
-    ``most``: so many, drawn evenly over the kinds that fit; None: all, in the order of the text. The same
-    arguments give the same mutants. ``kinds``: only these (``operators.KINDS``). Annotations, docstrings,
-    decorators and f-strings are left alone.
+    ``most``: the maximum number, drawn evenly over the applicable kinds; None for all, in source order.
+    ``kinds``: only these (``operators.KINDS``). The same arguments give the same mutants. Annotations,
+    docstrings, decorators and f-strings are not changed.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what ``compile`` says of a mutant
+            warnings.simplefilter("ignore")  # warnings of ``compile`` about a mutant
             source = Source(program)
             return list(_distinct(source, list(_candidates(source, kinds)), most, seed))
     except (SyntaxError, RecursionError, MemoryError):
@@ -59,7 +62,7 @@ def _candidates(source: Source, kinds: Sequence[str] | None) -> Iterator[_Candid
 
 
 def _places(node: ast.AST, function: ast.AST | None, name: str) -> Iterator[tuple[ast.AST, str, ast.AST]]:
-    """(innermost function, its name, node) of every node of a function's body, in the order of the text."""
+    """Yield (innermost function, its name, node) for each node of a function body, in source order."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
         body = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
         for child in body:
@@ -100,7 +103,7 @@ def _distinct(source: Source, candidates: list[_Candidate], most: int | None, se
 
 
 def _spread(candidates: list[_Candidate], seed: int) -> Iterator[_Candidate]:
-    """All, in an order drawn with ``seed``: one of each kind in turn, so that no kind crowds out the others."""
+    """Shuffle with ``seed``, taking one of each kind in turn, so that no kind dominates."""
     rng = random.Random(seed)
     piles: dict[str, list[_Candidate]] = {}
     for candidate in candidates:

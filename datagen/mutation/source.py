@@ -1,4 +1,4 @@
-"""A program's text and its tree, with the place of every node in the text."""
+"""A program's text and syntax tree, with the position of every node in the text."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from functools import cached_property
 
 from ..python_source import parse_python
 
-#: Lines as Python counts them: a form feed or a Unicode separator ends none.
+#: Lines as Python counts them: form feeds and Unicode separators do not end a line.
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """Put ``text`` in place of the characters ``start .. stop``."""
+    """Replaces the characters ``start .. stop`` by ``text``."""
 
     start: int
     stop: int
@@ -23,7 +23,7 @@ class Replacement:
 
 
 class Source:
-    """Raises SyntaxError where the text does not parse."""
+    """A parsed program. Raises SyntaxError if the text does not parse."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -31,7 +31,7 @@ class Source:
 
     @cached_property
     def _lines(self) -> list[tuple[int, bytes]]:
-        """(characters before, UTF-8 of the line) of each line: the tree counts columns in bytes."""
+        """Return (characters before, UTF-8 of the line) per line: the tree counts columns in bytes."""
         found, before = [], 0
         for line in _LINE.findall(self.text):
             found.append((before, line.encode()))
@@ -39,7 +39,7 @@ class Source:
         return [*found, (before, b"")]
 
     def offset(self, line: int, column: int) -> int:
-        """The character at a node's line (from 1) and column (in bytes)."""
+        """Return the character offset of a line (from 1) and column (in bytes)."""
         before, encoded = self._lines[line - 1]
         return before + len(encoded[:column].decode())
 
@@ -49,7 +49,7 @@ class Source:
         return self.offset(node.lineno, node.col_offset), self.offset(node.end_lineno, node.end_col_offset)
 
     def code(self, node: ast.expr | ast.stmt) -> str:
-        """The node as it is written."""
+        """Return the source text of the node."""
         start, stop = self.span(node)
         return self.text[start:stop]
 
@@ -57,11 +57,11 @@ class Source:
         return Replacement(*self.span(node), text)
 
     def between(self, left: ast.expr, right: ast.expr) -> tuple[int, int]:
-        """The span from the end of one node to the start of another."""
+        """Return the span from the end of one node to the start of another."""
         return self.span(left)[1], self.span(right)[0]
 
     def replace_word(self, left: ast.expr, right: ast.expr, old: str, new: str) -> Replacement | None:
-        """Replace an operator that stands between two operands. None where a comment is in between."""
+        """Replace the operator between two operands. Returns None if there is a comment between them."""
         start, stop = self.between(left, right)
         gap = self.text[start:stop]
         place = gap.find(old)

@@ -1,4 +1,4 @@
-"""From what a model wrote to typed columns, or the reason why not. Total: no text makes a parser raise."""
+"""Parsers from generated text to typed columns, or to the reason why not. They never raise on any text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several fenced code blocks of one answer, each in a column of its own."""
+"""Several fenced code blocks of one answer, each in its own column."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 class BlocksParser(Parser):
-    """Takes several fenced code blocks of an answer, in order, each into a column of its own.
+    """Extracts several fenced code blocks of an answer, in order, each into its own column.
 
-    A fence that is never closed fails, and so does an empty block.
+    An unclosed fence or an empty block is an error.
     """
 
     kind: Literal["blocks"] = "blocks"
     """Name of this parser."""
     columns: tuple[str, ...] = Field(min_length=2)
-    """Columns for the blocks, in order: one block for each."""
+    """Columns for the blocks, in order, one per block."""
     language: str | None = None
-    """Take only blocks marked with this language. By default all."""
+    """Use only blocks marked with this language. By default all are used."""
     further: Literal["fail", "ignore"] = "fail"
-    """What happens to blocks beyond the last column: `fail` the answer, or `ignore` them."""
+    """How to treat blocks beyond the last column: `fail` the answer, or `ignore` them."""
 
     def read(self, text: str) -> Parsed:
         found = list(blocks(text))
@@ -39,7 +39,7 @@ class BlocksParser(Parser):
         count = len(self.columns)
         if len(wanted) < count or (len(wanted) > count and self.further == "fail"):
             kind = f"{self.language} " if self.language else ""
-            return Unparsed(f"{len(wanted)} {kind}code blocks, and {count} were asked for")
+            return Unparsed(f"{len(wanted)} {kind}code blocks, expected {count}")
         row = dict(zip(self.columns, wanted, strict=False))
         empty = next((name for name, code in row.items() if not code.strip()), None)
         return [row] if empty is None else Unparsed(f"the code block for {empty!r} is empty")

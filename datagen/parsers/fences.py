@@ -15,9 +15,9 @@ _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*([^\s`]{0,40})[^`\n]*")
 
 
 class CodeParser(Parser):
-    """Takes one fenced code block of an answer.
+    """Extracts one fenced code block of an answer.
 
-    A fence that is never closed fails: the code was cut off.
+    An unclosed fence is an error: the code was truncated.
     """
 
     kind: Literal["code"] = "code"
@@ -25,9 +25,9 @@ class CodeParser(Parser):
     column: str = "code"
     """Column for the code."""
     language: str | None = None
-    """Take only blocks marked with this language. By default all."""
+    """Use only blocks marked with this language. By default all are used."""
     which: Literal["first", "last", "only"] = "first"
-    """Which block to take of several: the `first`, the `last`, or fail unless there is `only` one."""
+    """Which of several blocks to use: the `first` or the `last`. `only` fails unless there is exactly one."""
 
     def read(self, text: str) -> Parsed:
         found = list(blocks(text))
@@ -38,7 +38,7 @@ class CodeParser(Parser):
             kind = f"{self.language} " if self.language else ""
             return Unparsed(f"no {kind}code block among {len(found)}" if found else "no code block")
         if self.which == "only" and len(wanted) > 1:
-            return Unparsed(f"{len(wanted)} code blocks where one was asked for")
+            return Unparsed(f"{len(wanted)} code blocks, expected one")
         code = wanted[-1 if self.which == "last" else 0] or ""
         return [{self.column: code}] if code.strip() else Unparsed("the code block is empty")
 
@@ -47,7 +47,7 @@ class CodeParser(Parser):
 
 
 def blocks(text: str) -> Iterator[tuple[str, str | None]]:
-    """(language, code) of each fenced block as CommonMark has it; code None where it is never closed."""
+    """Yield (language, code) of each fenced block as in CommonMark; the code is None if it is not closed."""
     mark, language, lines = "", "", list[str]()
     for line in text.split("\n"):
         fence = _FENCE.fullmatch(line.rstrip("\r"))

@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 FieldType = Literal["text", "integer", "number", "boolean", "texts", "numbers", "json"]
 
-#: How many places in the text to try before giving up: bounds the work on a hostile text.
+#: Maximum number of positions to try in the text, which bounds the work on hostile input.
 _TRIES = 16
 
 
 class JsonParser(Parser):
-    """Takes the fields of a JSON object, each into the column of its name.
+    """Extracts the fields of a JSON object, each into the column of its name.
 
-    The object may be the whole text, a fenced block, or stand within the text: the first one that parses.
+    The object may be the whole text, a fenced block, or part of the text. The first one that parses is used.
     """
 
     kind: Literal["json"] = "json"
     """Name of this parser."""
     fields: dict[str, FieldType] = Field(min_length=1)
-    """Fields to take and their types. `json` takes anything, kept as JSON text."""
+    """Fields to extract and their types. `json` accepts any value, stored as JSON text."""
     optional: tuple[str, ...] = ()
     """Fields that may be missing or null."""
     many: bool = False
-    """Read an array of such objects, and make a row of each."""
+    """Read an array of such objects, and make one row per object."""
     strict: bool = False
-    """Fail where the object has fields that are not declared. By default they are ignored."""
+    """Fail if the object has undeclared fields. By default they are ignored."""
 
     def read(self, text: str) -> Parsed:
         wanted = list if self.many else dict
@@ -53,7 +53,7 @@ class JsonParser(Parser):
         return Unparsed(reason)
 
     def _candidates(self, text: str) -> Iterator[Any]:
-        """Values found in the text, likeliest first; a string says why a place held none."""
+        """Yield values found in the text, likeliest first, or as a string why a position holds none."""
         whole = _decoded(text.strip(), whole=True)
         if not isinstance(whole, str):
             yield whole
@@ -83,7 +83,7 @@ class JsonParser(Parser):
         if not isinstance(value, dict):
             return f"a {type(value).__name__}, not an object"
         if self.strict and set(value) - set(self.fields):
-            return f"has the field {min(set(value) - set(self.fields))!r}, which was not asked for"
+            return f"has the field {min(set(value) - set(self.fields))!r}, which is not declared"
         row: Row = {}
         for name, kind in self.fields.items():
             given = value.get(name)
@@ -96,7 +96,7 @@ class JsonParser(Parser):
             else:
                 row[name] = given if kind != "json" else _as_text(given)
                 if row[name] is None:
-                    return f"field {name!r} holds a number beyond what JSON has"
+                    return f"field {name!r} holds a number outside the range of JSON"
         return row
 
     def types(self) -> Mapping[str, pa.DataType]:
@@ -115,7 +115,7 @@ class JsonParser(Parser):
 
 
 def _decoded(text: str, *, whole: bool) -> Any:
-    """The JSON value at the start of ``text`` (or that it is); a string that says why there is none."""
+    """Decode the JSON value that ``text`` is or starts with; return a string if there is none."""
     try:
         decoder = json.JSONDecoder(parse_constant=_refuse, strict=False)
         value = decoder.decode(text) if whole else decoder.raw_decode(text)[0]
@@ -124,14 +124,14 @@ def _decoded(text: str, *, whole: bool) -> Any:
     except RecursionError:
         return "JSON that is nested too deeply"
     except UnicodeEncodeError:
-        return "JSON with half a character (a lone surrogate)"
+        return "JSON with a lone surrogate, which is not valid Unicode"
     except ValueError as error:
         return f"not JSON: {error}"
     return "a JSON string" if isinstance(value, str) else value
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON value")
+    raise ValueError(f"{constant} is not a JSON value")
 
 
 def _fits(value: Any, kind: FieldType) -> bool:
@@ -151,7 +151,7 @@ def _fits(value: Any, kind: FieldType) -> bool:
 
 
 def _as_text(value: Any) -> str | None:
-    """None where it holds an infinite number, as ``1e999`` is read."""
+    """Return JSON text; None if it contains an infinite number, such as ``1e999``."""
     try:
         return json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False)
     except ValueError:
@@ -159,5 +159,5 @@ def _as_text(value: Any) -> str | None:
 
 
 def _is_number(value: Any) -> bool:
-    """A finite float, or a whole number that a float holds exactly."""
+    """Whether it is a finite float, or an integer that a float represents exactly."""
     return (type(value) is int and abs(value) <= 2**53) or (type(value) is float and math.isfinite(value))

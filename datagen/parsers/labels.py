@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Label = Annotated[str, Field(pattern=r"^[A-Za-z][\w -]{0,40}$")]
-#: What a model puts around a label, and between it and its text.
+#: Marks that models put around a label, and between it and its text.
 _MARKS = r"[ \t*#>_-]{0,12}"
 _QUOTES = {'"': '"', "“": "”"}
 
 
 class LabelsParser(Parser):
-    """Takes the text behind each label, up to the next one: ``Problem: ...``, ``**Answer:** ...``, ``###
-    Answer``.
+    """Extracts the text after each label, up to the next label.
 
-    A label begins a line, with or without Markdown's marks, in any case. Each must occur exactly once, in any
-    order. A text that stands wholly in double quotes loses them.
+    Labels look like ``Problem: ...``, ``**Answer:** ...`` or ``### Answer``. A label begins a line, with or
+    without Markdown marks; case is ignored. Each must occur exactly once, in any order. Double quotes around
+    a whole text are removed.
     """
 
     kind: Literal["labels"] = "labels"
     """Name of this parser."""
     labels: tuple[Label, ...] = Field(min_length=1)
-    """Labels to look for. Each is also the name of its column."""
+    """Labels to find. Each is also the name of its column."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Other names for columns, as `{LABEL: COLUMN}`."""
+    """Different column names, as `{LABEL: COLUMN}`."""
 
     def read(self, text: str) -> Parsed:
         names = {label.lower(): label for label in self.labels}

@@ -1,4 +1,4 @@
-"""A worked solution, and the number at which it arrives."""
+"""A worked solution, and its final number."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class NumberParser(Parser):
-    """Takes the whole text, and the number at which it arrives, into ``found``.
+    """Extracts the whole text, and its final number into ``found``.
 
-    The number is found and written as ``verify: number`` does: equal values have one text, so that rows can
-    vote by it.
+    The number is found and written as in ``verify: number``. Equal values have the same text, so that rows
+    can vote by it.
     """
 
     kind: Literal["number"] = "number"
@@ -24,7 +24,7 @@ class NumberParser(Parser):
     column: str = "response"
     """Column for the text."""
     find: Find = "marked"
-    """`marked` takes only a number that the text marks as its answer; `last` else takes its last number."""
+    """`marked` uses only a number that the text marks as its answer; `last` falls back to its last number."""
 
     def read(self, text: str) -> Parsed:
         number = final_number(text, self.find)

@@ -17,9 +17,9 @@ _ITEM = re.compile(r"\s{0,3}(\d{1,4})[.)]\s+(.*)")
 
 
 class NumberedListParser(Parser):
-    """Takes the items of a list numbered 1, 2, 3, ..., and makes a row of each.
+    """Extracts the items of a list numbered 1, 2, 3, ..., and makes one row per item.
 
-    Lines that do not carry the next number belong to the item before; text before item 1 is ignored.
+    Lines without the next number belong to the previous item. Text before item 1 is ignored.
     """
 
     kind: Literal["numbered_list"] = "numbered_list"
@@ -27,9 +27,9 @@ class NumberedListParser(Parser):
     column: str = "item"
     """Column for the item."""
     min_items: PositiveInt = 1
-    """Fewest items of a list; a shorter one fails."""
+    """Minimum number of items; a shorter list fails."""
     max_items: PositiveInt | None = None
-    """Most items of a list; a longer one fails. By default there is no limit."""
+    """Maximum number of items; a longer list fails. By default there is no limit."""
 
     def read(self, text: str) -> Parsed:
         items: list[list[str]] = []

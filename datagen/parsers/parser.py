@@ -1,4 +1,4 @@
-"""What every parser is: parameters, the columns it makes, and a total function over texts."""
+"""The base class of parsers: parameters, the columns that it adds, and a total function over texts."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ class Unparsed:
     reason: str
 
 
-#: One row of columns for each record that the text holds, or why there is none.
+#: One row of columns per record in the text, or why there is none.
 Parsed: TypeAlias = list[Row] | Unparsed
 
 
 class Parser(Frozen):
-    """Parameters of a parser. Subclasses say in :meth:`read` how to read a text."""
+    """Parameters of a parser. Subclasses implement :meth:`read`."""
 
     def parse(self, text: str) -> Parsed:
-        """The records in ``text``: at least one, all with the columns of :meth:`types`. Never raises."""
+        """Return the records in ``text``: at least one, all with the columns of :meth:`types`. Never
+        raises."""
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            return Unparsed(f"character {error.start} is half a character (a lone surrogate)")
+            return Unparsed(f"character {error.start} is a lone surrogate, which is not valid Unicode")
         return self.read(text)
 
     @abstractmethod
     def read(self, text: str) -> Parsed:
-        """As :meth:`parse`, for a text that is known to be Unicode."""
+        """Parse a text that is known to be valid Unicode; see :meth:`parse`."""
 
     @abstractmethod
     def types(self) -> Mapping[str, pa.DataType]:
-        """The columns that every record has."""
+        """The columns of every record."""
 
 
 def texts(*columns: str) -> dict[str, pa.DataType]:

@@ -17,16 +17,16 @@ _GROUP = re.compile(r"\(\?P<([A-Za-z]\w*)>")
 
 
 class RegexParser(Parser):
-    """Takes the named groups of the first match of a regular expression, each into the column of its name.
+    """Extracts the named groups of the first match of a regular expression, each into the column of its name.
 
-    A group that took no part in the match is an empty text.
+    A group that did not participate in the match is an empty text.
     """
 
     kind: Literal["regex"] = "regex"
     """Name of this parser."""
     pattern: str
-    """RE2 pattern with named groups, `(?P<column>...)`. It takes time linear in the text, and has no
-    back-references and no look-around. `(?s)` lets a dot match line ends."""
+    """RE2 pattern with named groups, `(?P<column>...)`. Matching takes time linear in the text. RE2 has no
+    back-references and no look-around. With `(?s)` a dot also matches line ends."""
 
     @field_validator("pattern")
     @classmethod

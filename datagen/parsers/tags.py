@@ -16,20 +16,20 @@ Tag = Annotated[str, Field(pattern=r"^[A-Za-z][\w-]{0,40}$")]
 
 
 class TagsParser(Parser):
-    """Takes the text between ``<tag>`` and ``</tag>`` for each tag.
+    """Extracts the text between ``<tag>`` and ``</tag>`` for each tag.
 
-    Each tag must occur exactly once, unless ``many`` allows more, so that a text that smuggles in a second
-    pair of tags fails.
+    Each tag must occur exactly once, unless ``many`` allows more. A text that injects a second pair of tags
+    thus fails.
     """
 
     kind: Literal["tags"] = "tags"
     """Name of this parser."""
     tags: tuple[Tag, ...] = Field(min_length=1)
-    """Tags to look for. Each is also the name of its column."""
+    """Tags to find. Each is also the name of its column."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Other names for columns, as `{TAG: COLUMN}`."""
+    """Different column names, as `{TAG: COLUMN}`."""
     many: bool = False
-    """Let the tags occur repeatedly, and make a row of each round."""
+    """Allow the tags to repeat, and make one row per repetition."""
 
     def read(self, text: str) -> Parsed:
         contents: dict[str, list[str]] = {}
@@ -40,14 +40,14 @@ class TagsParser(Parser):
             if not found:
                 return Unparsed(f"no <{tag}>")
             if len(found) > 1 and not self.many:
-                return Unparsed(f"<{tag}> comes {len(found)} times")
+                return Unparsed(f"<{tag}> occurs {len(found)} times")
             if "" in found:
                 return Unparsed(f"<{tag}> is empty")
             contents[self.columns.get(tag, tag)] = found
         counts = {len(found) for found in contents.values()}
         if len(counts) > 1:
             told = ", ".join(f"<{tag}> {len(found)}" for tag, found in contents.items())
-            return Unparsed(f"the tags do not come equally often: {told} times")
+            return Unparsed(f"the tags do not occur equally often: {told} times")
         return [dict(zip(contents, values, strict=True)) for values in zip(*contents.values(), strict=True)]
 
     def types(self) -> Mapping[str, pa.DataType]:
@@ -55,7 +55,7 @@ class TagsParser(Parser):
 
 
 def _between(text: str, opening: str, closing: str) -> list[str] | str:
-    """The stripped texts between each pair, in order; or what is wrong with the pairs."""
+    """Return the stripped texts between the pairs, in order, or what is wrong with the pairs."""
     found: list[str] = []
     position = 0
     while True:

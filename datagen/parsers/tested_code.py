@@ -1,4 +1,4 @@
-"""A program and its tests, however an answer divides them among its code blocks."""
+"""A program and its tests, regardless of how an answer divides them among code blocks."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .parser import Parsed, Parser, Unparsed, texts
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Characters of Python that are parsed at the most: no answer that is meant well comes near.
+#: Maximum number of characters to parse, far above any regular answer.
 _LONGEST = 50_000
 
 
 class TestedCodeParser(Parser):
-    """Takes the Python of all code blocks apart: its tests into one column, the rest into another.
+    """Splits the Python of all code blocks: its tests into one column, the rest into another.
 
-    A test is an ``assert`` at the top level, a function ``test*`` or a class ``Test*``. Calls and ``if
-    __name__`` at the top level are left out. It fails where a fence is not closed, the code does not parse,
-    or one of the two is empty.
+    A test is a top-level ``assert``, a function ``test*`` or a class ``Test*``. Top-level calls and ``if
+    __name__`` are removed. An answer fails if a fence is not closed, if the code does not parse, or if one of
+    the two columns would be empty.
     """
 
     __test__ = False  # not for pytest to collect
@@ -59,7 +59,9 @@ class TestedCodeParser(Parser):
 
 
 def _divided(code: str, body: list[ast.stmt]) -> tuple[str, str] | None:
-    """(solution, tests), each statement with the comments before it; None where one shares a line with another."""
+    """Return (solution, tests), each statement with the comments before it.
+
+    Returns None if two statements share a line."""
     lines, end = code.split("\n"), 0
     parts: tuple[list[str], list[str]] = ([], [])
     for statement in body:
@@ -83,7 +85,7 @@ def _tests(statement: ast.stmt) -> bool:
 
 
 def _shows(statement: ast.stmt) -> bool:
-    """Is it a call, or what a script does when it is started?"""
+    """Whether it is a call, or the main block of a script."""
     if isinstance(statement, ast.Expr):
         return isinstance(statement.value, ast.Call)
     return isinstance(statement, ast.If) and "__name__" in ast.dump(statement.test)

@@ -1,4 +1,4 @@
-"""The text as it is."""
+"""The whole text."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 class TextParser(Parser):
-    """Takes the whole text, without white space around it."""
+    """Extracts the whole text, stripped of surrounding white space."""
 
     kind: Literal["text"] = "text"
     """Name of this parser."""
     column: str = "response"
     """Column for the text."""
     min_length: NonNegativeInt = 1
-    """Shortest text, in characters; a shorter one fails."""
+    """Minimum length in characters; a shorter text fails."""
     max_length: PositiveInt | None = None
-    """Longest text, in characters; a longer one fails. By default there is no limit."""
+    """Maximum length in characters; a longer text fails. By default there is no limit."""
 
     def read(self, text: str) -> Parsed:
         stripped = text.strip()

@@ -1,4 +1,4 @@
-"""Prompt templates: sandboxed Jinja, versioned, named, found and digested."""
+"""Prompt templates in sandboxed Jinja, with names, versions and digests."""
 
 from .collection import Prompt, find_prompt, packaged
 

@@ -1,4 +1,4 @@
-"""Finds a prompt: one that comes with the package, a file of the user's, or text in the pipeline file."""
+"""Lookup of prompts: packaged ones, files of the user, or text in the pipeline file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A template's text. ``name``: what errors call it. ``version``: of its front matter, else 0."""
+    """The text of a template. ``name``: used in errors. ``version``: from its front matter, else 0."""
 
     name: str
     source: str
@@ -28,24 +28,24 @@ class Prompt:
 
     @property
     def digest(self) -> str:
-        """Of the text, front matter included (32 hex digits)."""
+        """The digest of the text, including the front matter (32 hex digits)."""
         return blake2b(self.source.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
     @property
     def text(self) -> str:
-        """Without the front matter."""
+        """The text without the front matter."""
         return _VERSION.sub("", self.source, count=1) if self.version else self.source
 
     def required(self) -> frozenset[str]:
-        """The variables that it cannot do without. The template must compile."""
+        """The variables that it requires. The template must compile."""
         from .variables import required
 
         return required(self.text)
 
     def renderer(self, *, nulls: bool = True) -> Callable[[Mapping[str, Any]], str]:
-        """Compile once: a function from a row to the prompt. Raises DataError, and so does the function.
+        """Compile to a function from a row to the prompt. Both raise DataError.
 
-        ``nulls``: may it print a null (as ``None``)?
+        ``nulls``: whether a null may be printed (as ``None``).
         """
         from .environment import compiled, rendered
 
@@ -54,15 +54,16 @@ class Prompt:
 
 
 def packaged() -> list[str]:
-    """The names of the prompts that come with the package."""
+    """Return the names of the packaged prompts."""
     return sorted(file.stem for file in _FOLDER.glob("*.jinja"))
 
 
 def find_prompt(reference: str) -> Prompt:
-    """The prompt that a parameter means: text with ``{{`` or ``{%`` in it is the prompt itself, what
-    ends with ``.jinja`` or ``.j2`` is a file (relative to the current directory), the rest is a name.
+    """Return the prompt that a parameter refers to.
 
-    Raises DataError where there is none.
+    Text that contains ``{{`` or ``{%`` is the prompt itself. A reference that ends with ``.jinja`` or ``.j2``
+    is a file, relative to the current directory. Anything else is a name. Raises DataError if there is no
+    such prompt.
     """
     if "{{" in reference or "{%" in reference or "\n" in reference:
         return _prompt("(inline)", reference)
@@ -72,15 +73,15 @@ def find_prompt(reference: str) -> Prompt:
         return _prompt(reference, _read(_FOLDER / f"{reference}.jinja"))
     meant = did_you_mean(reference, packaged()) or f"; there are {', '.join(packaged())}."
     raise DataError(
-        f"template {reference!r}: no prompt of that name{meant} A path ends with .jinja; a prompt written in the "
-        "pipeline file has {{ a column }} in it"
+        f"template {reference!r}: no prompt of that name{meant} A path ends with .jinja. A prompt in the "
+        "pipeline file contains {{ a column }}"
     )
 
 
 def text_prompt(text: str, name: str) -> Prompt:
-    """The template that a text is, with or without anything to fill in; ``.jinja`` and ``.j2`` end a file's path.
+    """Return a text as a template, with or without variables; ``.jinja`` and ``.j2`` mark the path of a file.
 
-    ``name``: what errors call the text. Raises DataError where a file cannot be read.
+    ``name``: used in errors. Raises DataError if a file cannot be read.
     """
     plain = "{{" not in text and "{%" not in text
     return find_prompt(text) if plain and text.endswith((".jinja", ".j2")) else _prompt(name, text)
@@ -92,7 +93,7 @@ def _read(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"template {path}: cannot be read: {error}") from error
     if len(text) > _LONGEST:
-        raise DataError(f"template {path}: {len(text):,} characters; a template has {_LONGEST:,} at most")
+        raise DataError(f"template {path}: {len(text):,} characters; the limit is {_LONGEST:,}")
     return text
 
 

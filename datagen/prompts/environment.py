@@ -1,6 +1,7 @@
-"""Jinja in a box: immutable, no private attributes, no imports, no chance, and a bound on time, size and output.
+"""Sandboxed Jinja: immutable, deterministic, without private attributes or imports, and with resource limits.
 
-A row's values are only ever context: template syntax inside them is printed, never run.
+The limits are on time, sizes and output. The values of a row are only context: template syntax in them is
+printed, never run.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from ...pipelines.errors import DataError
 from .metering import LIMIT, begin, bounded, checked, shown, stepped, weight
 
-#: What could load other files, or double a text again and again without a size to check.
+#: Syntax that could load other files, or double a text repeatedly without a check of its size.
 _REFUSED: dict[type[nodes.Node], str] = {
     nodes.Include: "include",
     nodes.Import: "import",
@@ -30,7 +31,7 @@ _REFUSED: dict[type[nodes.Node], str] = {
     nodes.FilterBlock: "filter … endfilter (write {{ value | filter }})",
     nodes.Concat: "~ (write {{ a }}{{ b }})",
 }
-#: Filters and functions whose result is random, or whose size is an argument.
+#: Filters and functions with random results, or whose size is an argument.
 _LEFT_OUT = (
     "random",
     "center",
@@ -43,7 +44,7 @@ _LEFT_OUT = (
     "filesizeformat",
 )
 _FUNCTIONS = ("range", "dict")
-#: Methods of texts and bytes whose result is longer than they are by an argument, and of numbers.
+#: Methods of texts, bytes and numbers whose argument determines the size of the result.
 _INFLATING = frozenset(
     {
         "ljust",
@@ -62,12 +63,12 @@ _INFLATING = frozenset(
         "rotate",
     }
 )
-#: What stands around the values of a loop and around a list; no template can write such a name.
+#: Wrappers of loop values and lists; no template can write such a name.
 _LOOP, _LIST = " loop", " list"
 _NUMBERS = (int, float, Decimal)
-#: Digits that ``round`` may ask for, and parts that ``slice`` and ``batch`` may make.
+#: Maximum digits of ``round``, and maximum parts of ``slice`` and ``batch``.
 _DIGITS, _PARTS = 100, 10_000
-#: Characters that ``striptags`` takes: its time grows with their square.
+#: Maximum characters of ``striptags``: its time is quadratic.
 _STRIPPED = 100_000
 
 
@@ -77,7 +78,7 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self, *, nulls: bool = True) -> None:
-        # Optimized, a chain of filters over a constant is evaluated again for each of them.
+        # The optimizer would evaluate a chain of filters over a constant again for each filter.
         super().__init__(undefined=StrictUndefined, optimized=False, finalize=shown if nulls else _no_null)
         self.globals = {name: self.globals[name] for name in _FUNCTIONS}
         for name in _LEFT_OUT:
@@ -113,7 +114,7 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         return not attr.startswith("_") and not inflates and super().is_safe_attribute(obj, attr, value)
 
     def wrap_str_format(self, value: Any) -> None:
-        """No ``str.format`` at all: its widths make texts of any length out of nothing."""
+        """Disable ``str.format``: its widths create texts of any length."""
         return
 
     def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -121,7 +122,7 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator == "**" or (operator == "%" and isinstance(left, (str, bytes))):
-            raise SecurityError(f"templates have no {operator} of this kind: compute it in a step before")
+            raise SecurityError(f"templates have no {operator} of this kind: compute it in an earlier step")
         if operator == "*":
             sized, times = (left, right) if hasattr(left, "__len__") else (right, left)
             if hasattr(sized, "__len__") and isinstance(times, int) and len(sized) * times > LIMIT:
@@ -133,7 +134,7 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
 
 def _no_null(value: Any) -> Any:
     if value is None:
-        raise SecurityError("it would print a null: say what stands in its place, as in {{ name or '' }}")
+        raise SecurityError("it would print a null: give a replacement, as in {{ name or '' }}")
     return shown(value)
 
 
@@ -142,7 +143,7 @@ def _around(name: str, node: nodes.Node) -> nodes.Filter:
 
 
 def _count_lists(node: nodes.Node) -> None:
-    """Put what counts around every list, tuple and dict that a template makes of other values, innermost first."""
+    """Wrap every list, tuple and dict that a template builds in a counter, innermost first."""
     for field, value in node.iter_fields():
         children = value if isinstance(value, list) else [value]
         for place, child in enumerate(children):
@@ -160,9 +161,9 @@ def _count_lists(node: nodes.Node) -> None:
 
 
 def compiled(source: str, name: str, *, nulls: bool = True) -> Template:
-    """The template, ready to render. ``nulls``: may it print a null (as ``None``)?
+    """Compile a template. ``nulls``: whether a null may be printed (as ``None``).
 
-    Raises DataError, naming the line, where it cannot be.
+    Raises DataError, naming the line, if it does not compile.
     """
     try:
         begin()
@@ -176,7 +177,9 @@ def compiled(source: str, name: str, *, nulls: bool = True) -> Template:
 
 
 def rendered(template: Template, context: Mapping[str, Any], name: str) -> str:
-    """The prompt. Raises DataError for an undefined name, a refused operation, or what takes too long or is too long."""
+    """Render the prompt.
+
+    Raises DataError for an undefined name, a refused operation, or an exceeded limit."""
     pieces: list[str] = []
     length = 0
     try:
@@ -186,7 +189,7 @@ def rendered(template: Template, context: Mapping[str, Any], name: str) -> str:
             if length > LIMIT:
                 bounded(length)
             pieces.append(piece)
-    except Exception as error:  # a filter may raise anything over hostile values
+    except Exception as error:  # a filter may raise any exception for hostile values
         raise DataError(f"template {name}: {_reason(error)}") from error
     return "".join(pieces)
 
@@ -196,7 +199,7 @@ def _reason(error: Exception) -> str:
 
 
 def _checking(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter of which every result is counted."""
+    """Wrap a filter so that its results are counted."""
 
     @wraps(function)
     def counted(*args: Any, **kwargs: Any) -> Any:
@@ -206,58 +209,58 @@ def _checking(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _small_number(function: Callable[..., Any], name: str, most: int) -> Callable[..., Any]:
-    """A filter whose numbers decide how much it does."""
+    """Wrap a filter whose numeric arguments determine its work."""
 
     @wraps(function)
     def limited(*args: Any, **kwargs: Any) -> Any:
         value = 1 + hasattr(function, "jinja_pass_arg")
         for number in (*args[value:], *kwargs.values()):
             if isinstance(number, int) and abs(number) > most:
-                raise SecurityError(f"{name} takes numbers up to {most:,}: found {number}")
+                raise SecurityError(f"{name} accepts numbers up to {most:,}: found {number}")
         return function(*args, **kwargs)
 
     return limited
 
 
 def _small_input(function: Callable[..., Any], name: str, most: int) -> Callable[..., Any]:
-    """A filter that is slow over long texts, or that writes out all that is in its value."""
+    """Wrap a filter that is slow for long texts, or that prints its whole value."""
 
     @wraps(function)
     def limited(*args: Any, **kwargs: Any) -> Any:
         if weight(args[hasattr(function, "jinja_pass_arg")]) > most + 1:
-            raise SecurityError(f"{name} takes a text of up to {most:,} characters")
+            raise SecurityError(f"{name} accepts a text of up to {most:,} characters")
         return function(*args, **kwargs)
 
     return limited
 
 
 def _bounded_join(value: Any, separator: str = "", attribute: str | None = None) -> str:
-    """Jinja's ``join``, of a result of bounded size."""
+    """Jinja's ``join`` with a bounded result."""
     items = [str(shown(item[attribute] if attribute is not None else item)) for item in value]
     bounded(sum(map(len, items)) + len(separator) * len(items))
     return separator.join(items)
 
 
 def _bounded_replace(value: Any, old: str, new: str) -> str:
-    """Jinja's ``replace``, of a result of bounded size."""
+    """Jinja's ``replace`` with a bounded result."""
     text = str(shown(value))
     bounded(len(text) + text.count(old) * max(0, len(new) - len(old)))
     return text.replace(old, new)
 
 
 def _sum(value: Any, attribute: str | None = None, start: Any = 0) -> Any:
-    """Jinja's ``sum``, of numbers."""
+    """Jinja's ``sum``, for numbers only."""
     total = start
     for item in value:
         number: Any = item if attribute is None else item[attribute]
         found = next((each for each in (number, total) if not isinstance(each, _NUMBERS)), None)
         if found is not None:
-            raise SecurityError(f"sum takes numbers: found {type(found).__name__}")
+            raise SecurityError(f"sum requires numbers: found {type(found).__name__}")
         total = checked(total + number)
     return total
 
 
 def _json(value: Any, indent: int | None = None) -> str:
-    """JSON text as models know it: no HTML escapes, letters as they are."""
+    """JSON text without HTML or Unicode escapes."""
     shown(value)
     return json.dumps(value, ensure_ascii=False, indent=min(indent, 8) if indent else None, default=str)

@@ -1,7 +1,7 @@
-"""What rendering one prompt may take: processor time, the texts and lists it makes on the way, and their sizes.
+"""Limits on rendering a prompt: processor time, and the sizes of intermediate texts and lists.
 
-Every loop, filter, call and operator of a template passes here, and each of them alone is quick: so what a template
-does is bounded, without a process of its own for each row.
+Every loop, filter, call and operator of a template is counted here. Each of them is fast on its own, so a
+template is bounded without a separate process per row.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 
 from jinja2.exceptions import SecurityError
 
-#: Characters that one prompt or text may have, and items that one list may, with what is in them.
+#: Maximum characters of a prompt or text, and maximum items of a list, nested items included.
 LIMIT = 1_000_000
-#: Characters and items that a template may make on the way to a prompt.
+#: Maximum total of intermediate characters and items that a template may create.
 MADE = 50_000_000
-#: Seconds of processor time that one prompt may take.
+#: Maximum processor time per prompt, in seconds.
 SECONDS = 2.0
-#: Bits that a whole number may have.
+#: Maximum bits of an integer.
 BITS = 20_000
-#: Steps between two looks at the clock.
+#: Steps between two reads of the clock.
 _LOOK = 16
 
 
@@ -34,13 +34,13 @@ _METER = _Meter()
 
 
 def begin() -> None:
-    """Count what templates do in this thread from nothing."""
+    """Reset the counters of this thread."""
     _METER.made = _METER.steps = _METER.look = 0
     _METER.until = float("inf")
 
 
 def spend(steps: int) -> None:
-    """Count steps. Raises SecurityError where their time is up."""
+    """Count steps. Raises SecurityError if the time limit is exceeded."""
     meter = _METER
     meter.steps += steps
     if meter.steps >= meter.look:
@@ -48,29 +48,31 @@ def spend(steps: int) -> None:
 
 
 def _look(meter: _Meter) -> None:
-    # Most prompts are done before the first look at the clock, which takes longer than many a step.
+    # Most prompts finish before the clock is first read, which is slower than most steps.
     now = time.thread_time() if meter.look else 0.0
     if meter.look == _LOOK:
         meter.until = now + SECONDS
     meter.look = meter.steps // _LOOK * _LOOK + _LOOK
     if now > meter.until:
-        raise SecurityError(f"it takes more than the {SECONDS:g} seconds that a prompt may")
+        raise SecurityError(f"rendering takes longer than the limit of {SECONDS:g} seconds")
 
 
 def bounded(length: int) -> None:
-    """Raises SecurityError where a text is, or would be, too long."""
+    """Raise SecurityError if a text is, or would be, too long."""
     if length > LIMIT:
         raise SecurityError(f"the text would be longer than {LIMIT:,} characters")
 
 
 def checked(value: Any) -> Any:
-    """``value``, which an operation has made, counted. Raises SecurityError where it, or all of them, are too large."""
+    """Count ``value``, the result of an operation, and return it.
+
+    Raises SecurityError if it, or the total, is too large."""
     if type(value) is str or isinstance(value, (str, bytes)):
         size = len(value)
     elif isinstance(value, (list, tuple, dict)):
         size = weight(value)
     elif isinstance(value, int) and value.bit_length() > BITS:
-        raise SecurityError(f"a whole number of more than {BITS:,} bits")
+        raise SecurityError(f"an integer of more than {BITS:,} bits")
     else:
         size = 1
     if size > LIMIT:
@@ -81,17 +83,17 @@ def checked(value: Any) -> Any:
     if meter.steps >= meter.look:
         _look(meter)
     if meter.made > MADE:
-        raise SecurityError(f"it makes texts and lists of more than {MADE:,} characters on the way")
+        raise SecurityError(f"its intermediate texts and lists exceed {MADE:,} characters")
     return value
 
 
 def shown(value: Any) -> Any:
-    """``value`` as it may be printed: what a list holds many times is printed as many times."""
+    """Check ``value`` for printing: an item that a list contains repeatedly counts each time."""
     return value if type(value) is str else checked(value)
 
 
 def weight(value: Any) -> int:
-    """The characters and items in a value, at all depths; counted no further than the limit."""
+    """Count the characters and items of a value at all depths, up to the limit."""
     total, waiting = 0, [value]
     while waiting:
         each = waiting.pop()
@@ -108,7 +110,7 @@ def weight(value: Any) -> int:
 
 
 def stepped(values: Any) -> Iterable[Any]:
-    """The values of a loop, each of them a step."""
+    """Yield the values of a loop, counting one step each."""
     if isinstance(values, (list, tuple, dict, str)) and len(values) < _LOOK:
         spend(len(values) + 1)
         return values

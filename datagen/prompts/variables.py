@@ -1,4 +1,4 @@
-"""Which variables a template cannot do without."""
+"""The variables that a template requires."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .environment import PromptEnvironment
 
 
 def required(source: str) -> frozenset[str]:
-    """The names that a template prints, loops over or tests whatever the row is.
+    """Return the names that a template prints, loops over or tests for every row.
 
-    Not those that it asks about (``is defined``, ``default``), nor what only a branch of it uses. Raises
-    jinja2.TemplateError where the template cannot be parsed.
+    Names that it checks (``is defined``, ``default``) or that only one branch uses are not included. Raises
+    jinja2.TemplateError if the template cannot be parsed.
     """
     environment = PromptEnvironment()
     tree = environment.parse(source)
@@ -28,7 +28,7 @@ def required(source: str) -> frozenset[str]:
 
 
 def _always(node: nodes.Node) -> Iterator[str]:
-    """The names below a node that are looked up whatever the row is."""
+    """Yield the names below a node that are looked up for every row."""
     if isinstance(node, nodes.Name) and node.ctx == "load":
         yield node.name
     for field, value in node.iter_fields():
@@ -40,7 +40,7 @@ def _always(node: nodes.Node) -> Iterator[str]:
 
 
 def _is_branch(node: nodes.Node, field: str) -> bool:
-    """May what stands in this field of a node be passed over?"""
+    """Whether this field of a node may be skipped at run time."""
     if isinstance(node, (nodes.If, nodes.CondExpr)):
         return field != "test"
     if isinstance(node, nodes.For):

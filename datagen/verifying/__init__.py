@@ -1,1 +1,1 @@
-"""Decides by execution: every verdict here comes out of the sandbox."""
+"""Verifiers by execution: code runs in the sandbox, which returns the verdicts."""

@@ -1,4 +1,5 @@
-"""``select: agreement``: of candidate programs and candidate tests of one problem, those that agree with the most others."""
+"""``select: agreement``: chooses the candidate programs and tests of a problem that agree with most
+others."""
 
 from __future__ import annotations
 
@@ -19,31 +20,30 @@ from .boxes import SandboxSettings, shared
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: One test of one suite: (which suite, the test's name).
+#: One test of one suite: (index of the suite, name of the test).
 Test = tuple[int, str]
 
 
 class Agreement(Whole):
-    """Chooses among candidate programs and candidate tests of a problem those that agree with the most
-    others.
+    """Chooses the candidate programs and tests of a problem that agree with most others.
 
     Every program of a group is run on every test suite of the group. Programs that pass exactly the same
-    tests agree, and score their number times the number of those tests: CodeT's dual execution agreement
-    (Chen et al., arXiv 2207.10397), which DSTC uses to choose code and tests that nobody has verified (Liu et
-    al., arXiv 2411.13611). Rows without text in either column fail.
+    tests agree. Their score is their number times the number of those tests. This is the dual execution
+    agreement of CodeT (Chen et al., arXiv 2207.10397), which DSTC (Liu et al., arXiv 2411.13611) uses to
+    choose unverified code and tests. Rows without text in either column fail.
 
     Adds:
-        passes_tests (int32): how many of the group's tests the code passes.
-        agreeing (int32): how many programs pass the same tests, this one included.
+        passes_tests (int32): number of the group's tests that the code passes.
+        agreeing (int32): number of programs that pass the same tests, including this one.
         agreement_score (float64): product of the two.
-        tests_passed_by (int32): how many programs pass the row's whole suite.
-        agreed_tests (text): of the suites that the code passes, the one that the most programs pass; null
-            where it passes none.
+        tests_passed_by (int32): number of programs that pass the row's whole suite.
+        agreed_tests (text): of the suites that the code passes, the one that most programs pass; null if it
+            passes none.
 
     Filters:
         agreement: another row of the group has a higher score.
         no_agreement: no program of the group passes a suite.
-        surplus: a row beyond `at_most` of its group.
+        surplus: the group has more than `at_most` rows.
 
     Example:
         best: {select: agreement, by: [prompt], at_most: 8, from: candidates}
@@ -59,7 +59,7 @@ class Agreement(Whole):
     """`best` keeps the row with the highest score of each group; `all` keeps every row with the added
     columns."""
     at_most: PositiveInt = 16
-    """Most rows of a group to run. The number of runs grows with its square."""
+    """Maximum number of rows per group to run. The number of runs grows with its square."""
     sandbox: SandboxSettings = SandboxSettings(cpu_seconds=2.0)
     """How the code is run: limits, and what it may import."""
 
@@ -69,7 +69,10 @@ class Agreement(Whole):
         return Estimate(rows=rows, runs=rows * min(rows, self.at_most))
 
     def apply(self, table: pa.Table, context: Context) -> Verdicts:
-        """Judge all rows. Raises DataError where a column is missing, SandboxError without isolation."""
+        """Judge all rows.
+
+        Raises DataError if a column is missing, SandboxError without isolation.
+        """
         for name in (*self.by, self.code, self.tests):
             if name not in table.column_names:
                 raise DataError(f"select: agreement: no column {name!r}")
@@ -94,7 +97,7 @@ class Agreement(Whole):
             try:
                 found = agreement(programs, suites, executed(programs, suites, box))
             except SandboxDied as error:
-                # One run that is missing could have changed what each of them is told.
+                # A missing run could have changed the result of each row.
                 for index in tried:
                     errors[index] = Failed(str(error), retryable=error.retryable)
                 continue
@@ -147,7 +150,7 @@ class Agreement(Whole):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What the others say of one row; see :class:`Agreement`."""
+    """The agreement of one row with the others; see :class:`Agreement`."""
 
     passes_tests: int
     agreeing: int
@@ -160,7 +163,7 @@ class Candidate:
 
 
 def executed(programs: Sequence[str], suites: Sequence[str], box: Sandbox) -> list[list[Result]]:
-    """``result[i][j]``: of program ``i`` on suite ``j``. Equal pairs are run once. Raises SandboxDied."""
+    """Run program ``i`` on suite ``j`` for ``result[i][j]``. Equal pairs are run once. Raises SandboxDied."""
     pairs = list(dict.fromkeys((program, suite) for program in programs for suite in suites))
     with ThreadPoolExecutor(box.workers) as threads:
         results = threads.map(lambda pair: box.run_now(RunTests(*pair)), pairs)
@@ -171,7 +174,7 @@ def executed(programs: Sequence[str], suites: Sequence[str], box: Sandbox) -> li
 def agreement(
     programs: Sequence[str], suites: Sequence[str], results: Sequence[Sequence[Result]]
 ) -> list[Candidate]:
-    """A candidate for each row, from what its program and its suite did with those of all rows."""
+    """Return a candidate per row, from the results of all programs on all suites."""
     passed = [frozenset(_passed(row)) for row in results]
     whole = [[result.passed for result in row] for row in results]
     passed_by = [sum(row[suite] for row in whole) for suite in range(len(suites))]
@@ -193,7 +196,7 @@ def agreement(
 
 
 def _passed(row: Sequence[Result]) -> Iterable[Test]:
-    """The tests of all suites that a program passes; none of a suite that it could not be run on to its end."""
+    """Return the tests that a program passes; none of a suite that could not be run to its end."""
     for suite, result in enumerate(row):
         if result.status in (Status.PASSED, Status.FAILED):
             yield from ((suite, test.name) for test in result.tests if test.passed)

@@ -1,4 +1,5 @@
-"""What judges a row by running code: a micro-batch's rows side by side in one sandbox."""
+"""Base of operators that judge rows by running code: the rows of a micro-batch run concurrently in a
+sandbox."""
 
 from __future__ import annotations
 
@@ -23,17 +24,17 @@ __all__ = ["ByRunning", "encodable", "lacking"]
 
 
 class ByRunning(Map):
-    """Adds columns to each row, ``verdict`` text among them, and filters nothing: ``keep: "passed"`` does that."""
+    """Adds columns to each row, including ``verdict``. Filters nothing: use ``keep: "passed"``."""
 
     version: ClassVar[int] = 3
     makes: ClassVar[bool] = False
     batch_rows: ClassVar[int] = 64
 
     sandbox: SandboxSettings = SandboxSettings()
-    """How the code is run: limits, and what it may import."""
+    """Sandbox settings: limits, and permitted imports."""
 
     def runs(self) -> int:
-        """Of code, for each row, about."""
+        """Approximate number of runs of code per row."""
         return 1
 
     def estimate(self, rows: int) -> Estimate:
@@ -41,10 +42,10 @@ class ByRunning(Map):
 
     @abstractmethod
     async def judged(self, row: Row, run: Run, seed: int) -> Outcome:
-        """What running the row's code shows. ``run`` carries a job out; ``seed`` is the step's."""
+        """Judge a row by running its code. ``run`` executes a job; ``seed`` is the step's."""
 
     def summary(self, table: pa.Table) -> Mapping[str, Any]:
-        """How many rows got each verdict."""
+        """The number of rows per verdict."""
         counted = table["verdict"].value_counts().to_pylist()
         return {str(each["values"]): int(each["counts"]) for each in counted}
 
@@ -62,7 +63,7 @@ T = TypeVar("T")
 
 
 async def or_failed(judging: Awaitable[T]) -> T | Failed:
-    """What a row's runs show; where the sandbox failed under them, a failure of this row alone that may be tried again."""
+    """Return the outcome of a row's runs; if the sandbox failed, a retryable failure of this row alone."""
     try:
         return await judging
     except SandboxDied as error:
@@ -70,9 +71,9 @@ async def or_failed(judging: Awaitable[T]) -> T | Failed:
 
 
 def lacking(row: Row, columns: Sequence[str]) -> str | None:
-    """What is wrong with the first of the columns that holds no text; None where all do."""
+    """Return what is wrong with the first column without text; None if all have text."""
     for column in columns:
         if not isinstance(row.get(column), str):
             found = f"holds {type(row[column]).__name__}" if column in row else "is missing"
-            return f"column {column!r} {found}, and text is needed"
+            return f"column {column!r} {found}; text is required"
     return None

@@ -1,4 +1,4 @@
-"""``verify: cost``: whether a program does the same with less work than another, by the lines that it executes."""
+"""``verify: cost``: whether a program executes fewer lines than another in the same tests."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-#: The verdict of a program that passes and is not cheap enough.
+#: The verdict of a program that passes but is not cheap enough.
 COSTLY = "costly"
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """``lines``: how many lines the program executed during its tests; None unless they passed.
-    ``verdict`` and ``message``: what became of that run."""
+    """The cost of one run.
+
+    ``lines``: number of lines that the program executed during its tests; None unless they passed.
+    ``verdict`` and ``message``: the result of that run.
+    """
 
     lines: int | None
     verdict: Verdict
@@ -36,20 +39,20 @@ class Cost:
 
 
 async def cost(program: str, tests: str, run: Run) -> Cost:
-    """Run the tests once, counting. The same program and tests give the same count."""
+    """Run the tests once and count lines. The same program and tests give the same count."""
     result = await run(RunTests(program, tests, count_lines=True))
     return Cost(result.lines if result.passed else None, Verdict(result.status.value), result.message, result)
 
 
 def ratio(lines: int, against: int) -> float:
-    """``lines`` by ``against``; where neither executes a line of its own they cost the same."""
+    """Return ``lines`` / ``against``; 1 if neither program executes a line of its own."""
     return lines / against if against else (1.0 if not lines else float("inf"))
 
 
 async def alternating_seconds(
     programs: tuple[str, str], tests: str, run: Run, repeats: int
 ) -> tuple[float, float]:
-    """Processor time of each, the median of ``repeats`` runs that take turns."""
+    """Return the median processor time of each over ``repeats`` alternating runs."""
     spent: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats):
         for place in (0, 1):
@@ -58,23 +61,22 @@ async def alternating_seconds(
 
 
 class VerifyCost(ByRunning):
-    """Checks whether a program does the same as another with less work, by the lines that each executes
-    during the same tests.
+    """Checks whether a program executes fewer lines than another in the same tests.
 
-    Executed lines are counted in the sandbox and are the same in every run. A loop on one line counts once
-    per round; what runs inside built-in functions, the standard library and installed packages does not
-    count.
+    Both programs must pass the tests. Executed lines are counted in the sandbox and are the same in every
+    run. A loop on one line counts once per iteration. Built-in functions, the standard library and installed
+    packages are not counted.
 
     Adds:
         passed (bool): whether both programs pass the tests and the first is cheap enough.
-        verdict (text): a verdict of `verify: tests`, or `costly` where it passes and is not cheap enough.
-        reason (text): why it did not pass; null where it did.
-        lines (int64): lines that the program executes; null where it does not pass.
-        lines_against (int64): lines that the other executes.
-        cost_ratio (float64): the first divided by the second.
+        verdict (text): a verdict of `verify: tests`, or `costly` if it passes but is not cheap enough.
+        reason (text): why it did not pass; null if it did.
+        lines (int64): number of lines that the program executes; null if it does not pass.
+        lines_against (int64): number of lines that the other program executes.
+        cost_ratio (float64): `lines` divided by `lines_against`.
         seconds (float64): median processor time, with `timed: true`.
         seconds_against (float64): the same of the other program.
-        program_operators (list of texts): operators of the program itself that decided something.
+        program_operators (list of texts): operators defined by the program that affected the verdict.
         shared_process (bool): whether tests and program ran in one process, where the program can forge its
             verdict.
 
@@ -89,13 +91,13 @@ class VerifyCost(ByRunning):
     tests: str = "tests"
     """Column with the unit tests that both must pass."""
     prelude: str | None = None
-    """Column with code to put before both. By default there is none."""
+    """Column with code to run before both. By default there is none."""
     max_ratio: float = Field(0.95, gt=0)
-    """Most lines that the program may execute, as a multiple of the other's."""
+    """Maximum number of executed lines, as a multiple of the other program's."""
     timed: bool = False
-    """Also measure processor time. It differs from run to run and decides nothing."""
+    """Also measure processor time. It varies between runs and does not affect the verdict."""
     repeats: PositiveInt = 3
-    """Runs of each program for the median time, taken in turns. Only used with `timed`."""
+    """Alternating runs of each program for the median time. Only used with `timed`."""
 
     def runs(self) -> int:
         return 2 + (2 * self.repeats if self.timed else 0)
@@ -137,6 +139,6 @@ class VerifyCost(ByRunning):
             seconds = await alternating_seconds(programs, row[self.tests], run, self.repeats)
             told["seconds"], told["seconds_against"] = seconds
         if told["cost_ratio"] > self.max_ratio:
-            reason = f"executes {own.lines} lines, and {self.against} {other.lines}"
+            reason = f"executes {own.lines} lines; {self.against} executes {other.lines}"
             return Kept({**told, "passed": False, "verdict": COSTLY, "reason": reason})
         return Kept({**told, "passed": True, "verdict": Verdict.PASSED.value, "reason": None})

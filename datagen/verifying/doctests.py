@@ -22,17 +22,17 @@ class VerifyDoctests(VerifyCode):
     Adds:
         passed (bool): whether everything passed.
         verdict (text): passed, failed, error, timeout, memory, killed, refused, flaky or vacuous.
-        reason (text): why it did not pass; null where it did.
+        reason (text): why it did not pass; null if it did.
         failed_tests (list of texts): names of the tests that failed.
         passed_fraction (float64): share of the tests that ran and passed.
         mutation_score (float64): share of the mutants that the tests noticed; null unless the code passes and
             has mutants.
-        mutants (int32): mutants that were run.
-        program_operators (list of texts): operators of the program itself that decided something; empty where
-            plain data alone decided.
+        mutants (int32): number of mutants that were run.
+        program_operators (list of texts): operators defined by the program that affected the verdict; empty if
+            it depends only on plain data.
         shared_process (bool): whether tests and program ran in one process, where the program can forge its
             verdict.
-        seconds (float64): processor time of a run, with `timed: true`. It differs from run to run.
+        seconds (float64): processor time of a run, with `timed: true`. It varies between runs.
 
     Example:
         checked: {verify: doctests, from: functions, as_tests: tests}
@@ -41,10 +41,10 @@ class VerifyDoctests(VerifyCode):
     code: str = "source"
     """Column with the program."""
     prelude: str | None = None
-    """Column with code to put before the program: imports, say. By default there is none."""
+    """Column with code to run before the program, such as imports. By default there is none."""
     as_tests: str | None = None
-    """Name of a column to add, with the same examples as unit tests (null where there are none). They still
-    work where the docstring is changed. By default it is not added."""
+    """Name of a column to add, with the same examples as unit tests (null if there are none). They still
+    work if the docstring changes. By default it is not added."""
 
     def columns(self) -> Sequence[str]:
         return () if self.prelude is None else (self.prelude,)

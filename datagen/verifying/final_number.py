@@ -1,4 +1,4 @@
-"""The number at which a worked solution arrives: found after a mark, or the last one, and read exactly."""
+"""Extraction of the final number of a worked solution: the number after a mark, or the last one, exactly."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-#: ``marked``: only a number that the text marks as its answer; ``last``: else the last number in it.
+#: ``marked``: only a number that the text marks as its answer; ``last``: with the last number as fallback.
 Find = Literal["marked", "last"]
 
-#: Longer runs of digits and signs are no answer, and reading them would cost more than they are worth.
+#: Longer runs of digits and signs are not answers, and would be slow to parse.
 _LONGEST = 60
-#: How far behind a mark its number may stand, and how many marks and numbers are tried, from the last.
+#: Maximum distance of a number after its mark, and how many marks and numbers are tried, from the last.
 _SCOPE = 200
 _TRIED = 16
 
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?|\.[0-9]++"
-# A sign counts where no operand stands before it: in "5-3" it subtracts.
+# A sign counts unless an operand precedes it: in "5-3" it subtracts.
 _SIGN = r"(?P<sign>(?:(?<![\w)\]}.])[-\u2212])?)"
 _CURRENCY = r"(?:\\?[$€£¥₹])?"
 _NUMBER = re.compile(
@@ -35,7 +35,7 @@ _MARK = re.compile(
     r"(?P<hash>(?<!#)####(?!#))|(?P<boxed>\\boxed ?\{)|(?P<said>\banswer\b[*_` ]{0,4}(?:is\b|are\b|:|=))",
     re.IGNORECASE,
 )
-#: What may stand behind the number on a line of ``####``: a unit. A sentence makes it a heading ("#### 2. Add").
+#: A number on a line of ``####`` may be followed by a unit. A sentence makes it a heading ("#### 2. Add").
 _UNIT = re.compile(r"[^\w\n]{0,8}(?:\w{1,24}[^\w\n]{0,8})?$")
 _SENTENCE_END = re.compile(r"[.!?](?=\s)")
 _LAYOUT = re.compile(r"\{,\}|,\\!|\\[!,; ]|\\(?:text|mathrm|mbox) ?\{")
@@ -43,19 +43,19 @@ _LAYOUT = re.compile(r"\{,\}|,\\!|\\[!,; ]|\\(?:text|mathrm|mbox) ?\{")
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """``value``: exact. ``percent``: a percent sign stood behind it, and is not in the value."""
+    """``value``: exact. ``percent``: whether a percent sign follows; it is not part of the value."""
 
     value: Fraction
     percent: bool = False
 
     @property
     def text(self) -> str:
-        """The same for equal values: a decimal number where it ends, else a fraction in lowest terms."""
+        """The canonical text: a decimal number if it terminates, else a fraction in lowest terms."""
         digits = _decimal(self.value) or f"{self.value.numerator}/{self.value.denominator}"
         return f"{digits}%" if self.percent else digits
 
     def equals(self, other: Number) -> bool:
-        """Exactly. 50 % is 50 as well as 0.5 to a number without a percent sign, because texts use it as a unit."""
+        """Exact comparison. 50 % equals both 50 and 0.5 without a sign, because texts use it as a unit."""
         if self.percent == other.percent:
             return self.value == other.value
         share, plain = (self, other) if self.percent else (other, self)
@@ -63,15 +63,18 @@ class Number:
 
 
 def final_number(text: str, find: Find = "last") -> Number | None:
-    """The answer in ``text``: what stands behind the last ``####``, ``\\boxed{}`` or "answer is" that has a number,
-    else (``find="last"``) the last number. None where there is none. Time grows with the text's length only."""
+    """Return the final answer in ``text``; None if there is none.
+
+    It follows the last ``####``, ``\\boxed{}`` or "answer is" that has a number. With ``find="last"`` the
+    last number is the fallback. The time is linear in the length of the text.
+    """
     for mark in reversed(deque(_MARK.finditer(text), maxlen=_TRIED)):
         found = _marked(text, mark)
         if found is not None:
             return found
     if find == "marked":
         return None
-    # Only the last few are read: a text may hold half a million.
+    # Only the last few are parsed: a text may contain half a million.
     last = deque(_NUMBER.finditer(_LAYOUT.sub(_plain_layout, text)), maxlen=_TRIED)
     return next((number for match in reversed(last) if (number := _read(match))), None)
 
@@ -82,7 +85,7 @@ def _marked(text: str, mark: re.Match[str]) -> Number | None:
         return _last_side(_braced(scope))
     line = scope.lstrip(" \t\r\n*_`:$\\[(").split("\n", 1)[0] if mark["said"] else scope.split("\n", 1)[0]
     if mark["said"]:
-        # An equation's answer is its right side; a sentence's is the first number in it.
+        # The answer of an equation is its right side; that of a sentence is its first number.
         return _last_side(_SENTENCE_END.split(line, maxsplit=1)[0])
     line = _LAYOUT.sub(_plain_layout, line).strip()
     number = _NUMBER.match(line)
@@ -90,13 +93,13 @@ def _marked(text: str, mark: re.Match[str]) -> Number | None:
 
 
 def _last_side(line: str) -> Number | None:
-    """The first number behind the last "=" that has one."""
+    """Return the first number after the last "=" that has one."""
     sides = line.split("=")
     return next((number for side in reversed(sides) for number in _numbers(side)), None)
 
 
 def _braced(scope: str) -> str:
-    """What stands before the brace that closes the one just opened; all of it where none does."""
+    """Return the text up to the matching closing brace; all of it if there is none."""
     depth = 1
     for place, character in enumerate(scope):
         depth += (character == "{") - (character == "}")
@@ -113,13 +116,13 @@ def _numbers(text: str) -> Iterator[Number]:
 
 
 def _plain_layout(match: re.Match[str]) -> str:
-    """LaTeX's spaces within numbers and its text commands, in plain characters."""
+    """Replace LaTeX's spaces within numbers and its text commands by plain characters."""
     written = match[0]
     return "," if "," in written[:2] and written != "\\," else " " if written.endswith("{") else ""
 
 
 def _read(match: re.Match[str]) -> Number | None:
-    """The match's value; None where it is too long to be an answer or divides by zero."""
+    """Return the value of the match; None if it is too long to be an answer or divides by zero."""
     if match.end() - match.start() > _LONGEST:
         return None
     try:
@@ -147,7 +150,7 @@ def _power(written: str | None) -> Fraction:
 
 
 def _decimal(value: Fraction) -> str | None:
-    """The decimal number without trailing zeros, or None where it does not end."""
+    """Return the decimal number without trailing zeros; None if it does not terminate."""
     rest, places = value.denominator, 0
     for prime in (2, 5):
         power = 0

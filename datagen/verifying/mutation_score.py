@@ -1,6 +1,6 @@
-"""How many broken programs a row's tests notice: tests that notice none decide nothing.
+"""Mutation score: how many mutants of a program its tests notice. Tests that notice none are vacuous.
 
-Mutation analysis is DeMillo, Lipton and Sayward's ("Hints on Test Data Selection", IEEE Computer 1978).
+Mutation analysis: DeMillo, Lipton and Sayward, "Hints on Test Data Selection", IEEE Computer 1978.
 """
 
 from __future__ import annotations
@@ -16,30 +16,33 @@ from ..sandbox.limits import Limits
 from ..sandbox.results import Result
 from .verdict import Run
 
-#: A mutant has so many times the processor time that the program takes, and at least so many seconds: most that are
-#: slower never end, and would be what a run's time goes into.
+#: Processor time of a mutant: a multiple of the program's, and a minimum in seconds. Most slower mutants never
+#: end, and would take most of the time of a run.
 SLOWER, LEAST = 10.0, 0.4
-#: Of that time a mutant's first run has this part, and the others this multiple.
+#: The first run of a mutant has that time divided by this number, and the others have it times this number.
 MARGIN = 2.0
-#: Tests that notice too few of a few mutants are tried on so many times as many: some may mean the same as the
-#: program.
+#: If tests notice too few mutants, they are run on this many times as many: some mutants may be equivalent to
+#: the program.
 DOUBT = 4
-#: How many mutants a verifier runs unless it is told otherwise, and the share that tests must notice: one of a
-#: few, since tests may be for a part of a program alone. Of 402 right programs that have mutants (HumanEval,
-#: functions with doctests), the tests of one notice none of four.
+#: Defaults of verifiers: the number of mutants, and the share that tests must notice. The share is low because
+#: tests may cover only a part of a program. Of 402 correct programs with mutants (HumanEval, functions with
+#: doctests), the tests of one notice none of four.
 USUAL_MUTANTS, USUAL_SCORE = 4, 0.1
 
 
 def slowest(limits: Limits) -> float:
-    """The processor seconds of a program above which its mutants cannot be told from what never ends."""
+    """Return the processor seconds above which mutants cannot be distinguished from infinite loops."""
     return limits.cpu_seconds / MARGIN**2
 
 
 @dataclass(frozen=True, slots=True)
 class MutationScore:
-    """``drawn``: the mutants that were run; ``results``: for each, that of its first run (of several jobs, the
-    first that does not pass). ``cpu_seconds``: the limit that they are noticed with. Some mutants mean the
-    same as the program, so few programs reach a score of 1."""
+    """The mutants of a program and the results of its tests on them.
+
+    ``drawn``: the mutants that were run. ``results``: the result of the first run of each (of several jobs,
+    the first that does not pass). ``cpu_seconds``: the time limit of these runs. Some mutants are equivalent
+    to the program, so few programs reach a score of 1.
+    """
 
     drawn: tuple[Mutant, ...]
     results: tuple[Result, ...]
@@ -51,7 +54,7 @@ class MutationScore:
 
     @property
     def noticed(self) -> tuple[bool, ...]:
-        """For each mutant, whether the tests do not pass on it."""
+        """For each mutant, whether the tests notice it, that is, do not pass."""
         return tuple(not result.passed for result in self.results)
 
     @property
@@ -61,14 +64,14 @@ class MutationScore:
 
     @property
     def score(self) -> float | None:
-        """The share that was noticed; None where there is no mutant."""
+        """The share that was noticed; None if there are no mutants."""
         return sum(self.noticed) / len(self.drawn) if self.drawn else None
 
 
 async def convincing(
     program: str, jobs: Callable[[str], Sequence[Job]], run: Run, *, most: int, least: float, **same: Any
 ) -> MutationScore:
-    """As :func:`measure`; where less than the share ``least`` of ``most`` mutants is noticed, that of more mutants."""
+    """Measure as :func:`measure` does, with more mutants if less than the share ``least`` is noticed."""
     score = await measure(program, jobs, run, most=most, **same)
     if score.score is None or score.score >= least:
         return score
@@ -87,12 +90,13 @@ async def measure(
     repeats: int = 2,
     kinds: Sequence[str] | None = None,
 ) -> MutationScore:
-    """Run the jobs that decide a program on ``most`` of its mutants. Whatever is not a pass is noticed.
+    """Run the jobs that decide a program on ``most`` of its mutants. A mutant that does not pass is noticed.
 
-    ``usual``: processor seconds that the program itself takes; ``limits``: what no run exceeds. Of ``repeats``
-    runs the first has half and the others twice the time of the score's ``cpu_seconds``, and other random numbers.
-    A mutant whose runs differ (by chance, or because it only just keeps a limit) is left out: another run would not
-    confirm it. One run alone has that limit itself. A program that takes longer than :func:`slowest` has no mutants.
+    ``usual``: processor seconds of the program itself. ``limits``: limits of every run. Of ``repeats`` runs,
+    the first has half and the others twice the score's ``cpu_seconds``, and different random numbers. A
+    mutant whose runs differ (by chance, or because it is close to a limit) is left out, because another run
+    would not confirm it. A single run has the limit itself. A program that takes longer than :func:`slowest`
+    has no mutants.
     """
     given = min(limits.cpu_seconds / MARGIN, max(LEAST, SLOWER * usual))
     if usual > slowest(limits):
@@ -106,7 +110,7 @@ async def measure(
 
 
 async def _steady(jobs: Sequence[Job], run: Run, each: Sequence[Limits]) -> Result | None:
-    """The first run's result; None where another run's is not like it."""
+    """Return the result of the first run; None if another run differs."""
     first = await _result(jobs, run, each[0], 0)
     for number, limits in enumerate(each[1:], 1):
         again = await _result(jobs, run, limits, number)

@@ -1,4 +1,4 @@
-"""``verify: number``: the final answer of a worked solution against a reference."""
+"""``verify: number``: the final number of a worked solution against a reference."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ if TYPE_CHECKING:
 
 
 class VerifyNumber(Map):
-    """Compares the number at which a worked solution arrives with the right one, exactly.
+    """Compares the final number of a worked solution with the correct one, exactly.
 
-    The answer is the number behind the last ``####``, ``\\boxed{}``, "answer is" or "answer:". Numbers are
-    read as exact fractions: commas, currencies, percent signs, units, trailing zeros, fractions (also
-    LaTeX's), mixed numbers and powers of ten are understood. A row without text to judge, or without a number
-    in its reference, fails.
+    The answer is the number after the last ``####``, ``\\boxed{}``, "answer is" or "answer:". Numbers are
+    parsed as exact fractions, with commas, currencies, percent signs, units, trailing zeros, fractions (also
+    in LaTeX), mixed numbers and powers of ten. A row fails without text to judge, or without a number in its
+    reference.
 
     Adds:
         passed (bool): whether the two numbers are equal.
-        found (text): the number, written the same way for equal values; null where there is none. `select:
-            vote` counts it.
-        reason (text): why it did not pass; null where it did.
+        found (text): the number in canonical form; null if there is none. `select: vote` counts it.
+        reason (text): why it did not pass; null if it did.
 
     Example:
         checked: {verify: number, from: solutions, answer: answer}
@@ -38,11 +37,11 @@ class VerifyNumber(Map):
     response: str = "response"
     """Column with the solution to judge."""
     answer: str = "answer"
-    """Column with the right answer: a number, or a worked solution in the same forms (those of GSM8K end with
+    """Column with the correct answer: a number, or a worked solution in the same forms (those of GSM8K end
+    with
     `#### 42`)."""
     find: Find = "last"
-    """`last` takes the last number of a text that marks none as its answer; `marked` takes only a marked
-    one."""
+    """`marked` uses only a number that the text marks as its answer; `last` falls back to its last number."""
 
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa
@@ -50,7 +49,7 @@ class VerifyNumber(Map):
         return {"passed": pa.bool_(), "found": pa.string(), "reason": pa.string()}
 
     def summary(self, table: pa.Table) -> Mapping[str, Any]:
-        """Rows that passed, that had another number, and that had none."""
+        """The number of rows that passed, that had a different number, and that had none."""
         import pyarrow.compute as pc
 
         passed = int(pc.sum(table["passed"]).as_py() or 0)
@@ -66,10 +65,10 @@ class VerifyNumber(Map):
     def _row(self, row: Row) -> Outcome:
         response = row.get(self.response)
         if not isinstance(response, str):
-            return Failed(f"column {self.response!r} {_found(row, self.response)}, and text is needed")
+            return Failed(f"column {self.response!r} {_found(row, self.response)}; text is required")
         reference = _reference(row.get(self.answer))
         if reference is None:
-            return Failed(f"column {self.answer!r} {_found(row, self.answer)}, and a number is needed")
+            return Failed(f"column {self.answer!r} {_found(row, self.answer)}; a number is required")
         number = final_number(response, self.find)
         if number is None:
             said = "no number is marked as the answer" if self.find == "marked" else "there is no number"

@@ -1,4 +1,4 @@
-"""``verify: sound_tests``: generated tests without those that a solution does not pass."""
+"""``verify: sound_tests``: removes generated tests that a solution does not pass."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 class VerifySoundTests(ByRunning):
     """Removes from a generated test suite the tests that a solution does not pass.
 
-    A model that writes many tests gets some wrong. AceCoder (Zeng et al., arXiv 2502.01718) lets a solution
-    filter them, and drops a question with too few left. A test is a statement of the suite (an assert, a
-    ``test_*`` function) or a method of a test class. What is left is run again, and must pass.
+    A model that writes many tests gets some wrong. AceCoder (Zeng et al., arXiv 2502.01718) filters them by a
+    solution, and drops questions with too few remaining tests. A test is a statement of the suite (an assert,
+    a ``test_*`` function) or a method of a test class. The remaining tests are run again, and must pass.
 
     Adds:
-        tests (text): the tests that are left; unchanged where `passed` is false.
-        tests_kept (int32): how many are left.
-        tests_dropped (int32): how many were removed.
-        passed (bool): whether enough are left, and pass.
-        reason (text): why not; null where they do.
-        program_operators (list of texts): operators of the program itself that decided something.
+        tests (text): the remaining tests; unchanged if `passed` is false.
+        tests_kept (int32): number of remaining tests.
+        tests_dropped (int32): number of removed tests.
+        passed (bool): whether enough tests remain, and pass.
+        reason (text): why not; null if they do.
+        program_operators (list of texts): operators defined by the program that affected the verdict.
         shared_process (bool): whether tests and program ran in one process, where the program can forge its
             verdict.
 
@@ -46,11 +46,11 @@ class VerifySoundTests(ByRunning):
     code: str = "solution"
     """Column with the solution."""
     tests: str = "tests"
-    """Column with the test suite. It is replaced."""
+    """Column with the test suite, which is replaced."""
     min_tests: PositiveInt = 3
-    """Fewest tests that must be left."""
+    """Minimum number of remaining tests."""
     sandbox: SandboxSettings = SandboxSettings(cpu_seconds=2.0)
-    """How the code is run: limits, and what it may import."""
+    """Sandbox settings: limits, and permitted imports."""
 
     def runs(self) -> int:
         return 2
@@ -68,7 +68,7 @@ class VerifySoundTests(ByRunning):
         }
 
     def summary(self, table: pa.Table) -> Mapping[str, Any]:
-        """How many tests were kept and dropped in all."""
+        """The total numbers of kept and dropped tests."""
         import pyarrow.compute as pc
 
         return {name: int(pc.sum(table[name]).as_py() or 0) for name in ("tests_kept", "tests_dropped")}
@@ -91,7 +91,7 @@ class VerifySoundTests(ByRunning):
             runs.append(again)
             if not again.passed or len(again.tests) != kept:
                 return self._told(
-                    tests, kept, len(failed), f"what is left does not pass: {_said(again)}", runs
+                    tests, kept, len(failed), f"the remaining tests do not pass: {_said(again)}", runs
                 )
         return self._told(left, kept, len(failed), None, runs)
 
@@ -115,9 +115,10 @@ def _said(result: Result) -> str:
 
 
 def without(tests: str, failed: Collection[str]) -> str:
-    """The suite without the tests of these names (``line 3``, ``test_a``, ``test_a[0]``, ``TestB.test_c``).
+    """Remove the tests of these names from the suite (``line 3``, ``test_a``, ``test_a[0]``,
+    ``TestB.test_c``).
 
-    Raises nothing: the suite was run, so it parses.
+    The suite must parse, which it does once it was run.
     """
     names = {name.split("[")[0] for name in failed}
     tree = parse_python(tests)
@@ -135,7 +136,7 @@ def without(tests: str, failed: Collection[str]) -> str:
 
 
 def _tests(statement: ast.stmt) -> list[tuple[str, ast.stmt]]:
-    """(name, statement) of what can be taken out of a statement at the top level: itself, or its methods."""
+    """Yield (name, statement) of what can be removed from a top-level statement: itself, or its methods."""
     if isinstance(statement, ast.ClassDef):
         named = [each for each in statement.body if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))]
         return [(f"{statement.name}.{each.name}", each) for each in named]

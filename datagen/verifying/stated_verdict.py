@@ -1,4 +1,4 @@
-"""``verify: verdict``: what a critic says of an answer against what a verifier found."""
+"""``verify: verdict``: a critic's verdict on an answer against a verifier's."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ if TYPE_CHECKING:
 
 _RIGHT = ("correct", "right", "yes", "true", "valid", "accurate", "passed", "passes")
 _WRONG = ("incorrect", "wrong", "no", "false", "invalid", "inaccurate", "failed", "fails", "flawed")
-#: A verdict is a word or a short sentence; what is longer is an argument, and may hold any of the words.
+#: Maximum length of a verdict. Longer texts are arguments, and may contain any of the words.
 _LONGEST = 200
 _WORDS = re.compile(r"[^\W\d_]+")
 _NEGATIONS = frozenset({"not", "isnt", "never", "cannot"})
-#: "No mistakes" praises, "no" alone blames.
+#: "No mistakes" is positive, "no" alone is negative.
 _FAULTS = frozenset({"mistake", "mistakes", "error", "errors", "bug", "bugs", "problem", "problems", "flaws"})
 
 
 class VerifyVerdict(Map):
-    """Compares what a critic says of an answer with what a verifier found.
+    """Compares a critic's verdict on an answer with a verifier's.
 
-    It is the first of the two rewards of RefCritic (Tang et al., arXiv 2507.15024). "Not" before a word turns
-    it round. A text without a word for right or wrong, with words for both, or of more than 200 characters
-    states no verdict. A row whose truth is no bool, or that lacks the verdict's column, fails.
+    This is the first of the two rewards of RefCritic (Tang et al., arXiv 2507.15024). "Not" before a word
+    negates it. A text states no verdict if it has no word for right or wrong, has words for both, or is
+    longer than 200 characters. A row fails if its truth is not a bool, or if the column of the verdict is
+    missing.
 
     Adds:
-        verdict (bool): the verdict; null where the text states none.
-        verdict_matches (bool): whether it is what the verifier found.
+        verdict (bool): the verdict; null if the text states none.
+        verdict_matches (bool): whether it equals the verifier's.
         passed (bool): the same.
-        reason (text): why it does not match; null where it does.
+        reason (text): why it does not match; null if it does.
 
     Example:
         judged: {verify: verdict, from: critiques, truth: answer_passed}
@@ -48,18 +49,18 @@ class VerifyVerdict(Map):
     verdict: str = "verdict"
     """Column with the critic's verdict, as text or bool."""
     truth: str = "answer_passed"
-    """Column with what a verifier found, a bool."""
+    """Column with the verifier's verdict, a bool."""
     right: tuple[str, ...] = _RIGHT
-    """Words that call the answer right, in any case."""
+    """Words that call the answer right, ignoring case."""
     wrong: tuple[str, ...] = _WRONG
-    """Words that call the answer wrong, in any case."""
+    """Words that call the answer wrong, ignoring case."""
 
     @field_validator("right", "wrong")
     @classmethod
     def _single_words(cls, words: tuple[str, ...]) -> tuple[str, ...]:
         for word in words:
             if not _WORDS.fullmatch(word):
-                raise ValueError(f"single words of letters are needed, found {word!r}")
+                raise ValueError(f"must be single words of letters, found {word!r}")
         return tuple(word.casefold() for word in words)
 
     def types(self) -> Mapping[str, pa.DataType]:
@@ -73,7 +74,7 @@ class VerifyVerdict(Map):
         }
 
     def summary(self, table: pa.Table) -> Mapping[str, Any]:
-        """The confusion of verdicts with truths, and how many verdicts could not be read."""
+        """The confusion matrix of verdicts and truths, and the number of unreadable verdicts."""
         counts = {
             "right, said right": 0,
             "right, said wrong": 0,
@@ -101,9 +102,9 @@ class VerifyVerdict(Map):
         truth, given = row.get(self.truth), row.get(self.verdict)
         if not isinstance(truth, bool):
             found = f"holds {type(truth).__name__}" if self.truth in row else "is missing"
-            return Failed(f"column {self.truth!r} {found}, and a bool (what a verifier found) is needed")
+            return Failed(f"column {self.truth!r} {found}; a bool (the verifier's verdict) is required")
         if self.verdict not in row:
-            return Failed(f"column {self.verdict!r} is missing, and the critic's verdict is needed")
+            return Failed(f"column {self.verdict!r} is missing; the critic's verdict is required")
         verdict = given if isinstance(given, bool) else self.read(given) if isinstance(given, str) else None
         matches = verdict is truth
         reason = None
@@ -111,12 +112,12 @@ class VerifyVerdict(Map):
             reason = f"the verdict says neither right nor wrong: {_shown(given)}"
         elif not matches:
             reason = (
-                f"said to be {'right' if verdict else 'wrong'}, and it is {'right' if truth else 'wrong'}"
+                f"said to be {'right' if verdict else 'wrong'}, but it is {'right' if truth else 'wrong'}"
             )
         return Kept({"verdict": verdict, "verdict_matches": matches, "passed": matches, "reason": reason})
 
     def read(self, text: str) -> bool | None:
-        """The verdict that a short text states; None where it states none, or both."""
+        """Return the verdict of a short text; None if it states none, or both."""
         if len(text) > _LONGEST:
             return None
         words = _WORDS.findall(text.casefold().replace("'", "").replace("\u2019", ""))

@@ -14,22 +14,22 @@ from .verify_code import VerifyCode
 class VerifyStdio(VerifyCode):
     """Runs a whole program once per pair of standard input and expected output.
 
-    Output is compared line by line without trailing white space, as judges of programming contests do.
+    Output is compared line by line, ignoring trailing white space, as in programming contests.
 
     Adds:
         passed (bool): whether everything passed.
         verdict (text): passed, failed, error, timeout, memory, killed, refused, flaky or vacuous.
-        reason (text): why it did not pass; null where it did.
+        reason (text): why it did not pass; null if it did.
         failed_tests (list of texts): names of the tests that failed.
         passed_fraction (float64): share of the tests that ran and passed.
         mutation_score (float64): share of the mutants that the tests noticed; null unless the code passes and
             has mutants.
-        mutants (int32): mutants that were run.
-        program_operators (list of texts): operators of the program itself that decided something; empty where
-            plain data alone decided.
+        mutants (int32): number of mutants that were run.
+        program_operators (list of texts): operators defined by the program that affected the verdict; empty if
+            it depends only on plain data.
         shared_process (bool): whether tests and program ran in one process, where the program can forge its
             verdict.
-        seconds (float64): processor time of a run, with `timed: true`. It differs from run to run.
+        seconds (float64): processor time of a run, with `timed: true`. It varies between runs.
 
     Example:
         checked: {verify: stdio, from: answers, code: response, pairs: examples}
@@ -49,7 +49,7 @@ class VerifyStdio(VerifyCode):
 
 
 def _pairs(given: Any, column: str) -> list[tuple[str, str]]:
-    """Raises ValueError where it is not a list of at least one pair."""
+    """Parse the pairs. Raises ValueError if it is not a list of at least one pair."""
     try:
         pairs = json.loads(given) if isinstance(given, str) else list(given)
         found = [(pair["stdin"], pair["stdout"]) for pair in pairs]

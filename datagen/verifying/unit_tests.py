@@ -15,17 +15,17 @@ class VerifyTests(VerifyCode):
     Adds:
         passed (bool): whether everything passed.
         verdict (text): passed, failed, error, timeout, memory, killed, refused, flaky or vacuous.
-        reason (text): why it did not pass; null where it did.
+        reason (text): why it did not pass; null if it did.
         failed_tests (list of texts): names of the tests that failed.
         passed_fraction (float64): share of the tests that ran and passed.
         mutation_score (float64): share of the mutants that the tests noticed; null unless the code passes and
             has mutants.
-        mutants (int32): mutants that were run.
-        program_operators (list of texts): operators of the program itself that decided something; empty where
-            plain data alone decided.
+        mutants (int32): number of mutants that were run.
+        program_operators (list of texts): operators defined by the program that affected the verdict; empty if
+            it depends only on plain data.
         shared_process (bool): whether tests and program ran in one process, where the program can forge its
             verdict.
-        seconds (float64): processor time of a run, with `timed: true`. It differs from run to run.
+        seconds (float64): processor time of a run, with `timed: true`. It varies between runs.
 
     Example:
         checked: {verify: tests, from: answers, code: response, mutants: 10, repeats: 2}
@@ -34,8 +34,8 @@ class VerifyTests(VerifyCode):
     tests: str = "tests"
     """Column with the unit tests."""
     prelude: str | None = None
-    """Column with code to put before the program: the module that a function comes from, say. By default
-    there is none."""
+    """Column with code to run before the program, such as the module of a function. By default there is
+    none."""
 
     def columns(self) -> Sequence[str]:
         return (self.tests,) if self.prelude is None else (self.tests, self.prelude)

@@ -1,4 +1,4 @@
-"""What running a row's code showed, and how runs are added up to it."""
+"""The verdict on a row from one or several runs of its code."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 
 
 class Run(Protocol):
-    """Carries one job out, within limits of its own where they are given: ``Sandbox.run``."""
+    """Runs one job, within its own limits if given: ``Sandbox.run``."""
 
     def __call__(self, job: Job, limits: Limits | None = None, /) -> Awaitable[Result]: ...
 
 
 class Verdict(StrEnum):
-    """A result's status, or what only several runs show: ``flaky`` (they differ), ``vacuous`` (the tests
-    pass on broken programs too)."""
+    """The status of a result, or what only several runs show.
+
+    ``flaky``: the runs differ. ``vacuous``: the tests also pass on mutants.
+    """
 
     PASSED = "passed"
     FAILED = "failed"
@@ -39,15 +41,18 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """``program_operators``: the program's own operators that decided something (``Vector.__eq__``), sorted.
-    ``shared_process``: tests and program were in one process, where the program can forge its verdict."""
+    """What a verdict depends on.
+
+    ``program_operators``: the program's own operators that affected it (``Vector.__eq__``), sorted.
+    ``shared_process``: tests and program ran in one process, where the program can forge its verdict.
+    """
 
     program_operators: tuple[str, ...] = ()
     shared_process: bool = False
 
     @classmethod
     def of(cls, results: Iterable[Result]) -> Self:
-        """Of several runs together."""
+        """Combine the trust of several runs."""
         runs = list(results)
         names = sorted({name for result in runs for name in result.program_operators})
         return cls(tuple(names), any(result.shared_process for result in runs))
@@ -60,7 +65,7 @@ class Trust:
 
 
 def trust_types() -> Mapping[str, pa.DataType]:
-    """The columns that say what a verdict rests on."""
+    """The columns that state what a verdict depends on."""
     import pyarrow as pa
 
     return {"program_operators": pa.list_(pa.string()), "shared_process": pa.bool_()}
@@ -68,8 +73,11 @@ def trust_types() -> Mapping[str, pa.DataType]:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """``failed_tests``: names. ``fraction``: of the tests that ran, how many passed; 0 where none ran.
-    ``seconds``: processor time of one run. ``trust``: what the verdict rests on beside plain data."""
+    """The judgment of a row.
+
+    ``failed_tests``: names. ``fraction``: of the tests that ran, the share that passed; 0 if none ran.
+    ``seconds``: processor time of one run. ``trust``: what the verdict depends on besides plain data.
+    """
 
     verdict: Verdict
     message: str
@@ -84,10 +92,10 @@ class Judged:
 
 
 async def judge(jobs: Sequence[Job], run: Run, repeats: int = 1) -> Judged:
-    """Run all jobs, which together decide one row (several inputs, say), ``repeats`` times.
+    """Run all jobs that together decide one row (several inputs, for example), ``repeats`` times.
 
-    The first job that does not pass gives the verdict. Where a repetition, whose random numbers are others, says
-    otherwise it is flaky.
+    The first job that does not pass gives the verdict. If a repetition, which has different random numbers,
+    gives another verdict, the row is flaky.
     """
     judged = await _once(jobs, run, 0)
     for number in range(1, repeats):
@@ -118,5 +126,5 @@ async def _once(jobs: Sequence[Job], run: Run, random_seed: int) -> Judged:
 
 
 def encodable(text: str) -> str:
-    """The text without what UTF-8, and so Arrow, has no form for."""
+    """Remove characters that UTF-8, and so Arrow, cannot encode."""
     return text.encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""What the operators that verify a row by running its code have in common."""
+"""Base of the operators that verify a row by running its code."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 
 
 class VerifyCode(ByRunning):
-    """Adds what running the program in the column ``code`` shows, and filters nothing: ``keep: "passed"``
-    does that.
+    """Runs the program in the column ``code`` and adds the results. Filters nothing: use ``keep: "passed"``.
 
-    Tests that pass on broken programs too decide nothing. So the tests of a program that passes are also run
-    on mutants of it; where they notice too few, also of four times as many, the verdict is ``vacuous``. A
-    program without mutants is not vacuous. A row without text in a column that is needed fails.
+    Tests that also pass on broken programs are worthless. The tests of a passing program are therefore run on
+    mutants of it. If they notice too few, even of four times as many mutants, the verdict is ``vacuous``. A
+    program without mutants is not vacuous. A row without text in a required column fails.
     """
 
     seeded: ClassVar[bool] = True
@@ -34,24 +33,25 @@ class VerifyCode(ByRunning):
     code: str = "solution"
     """Column with the program."""
     repeats: PositiveInt = 1
-    """How often everything is run. Where the outcomes differ the verdict is `flaky`."""
+    """Number of runs. If their results differ, the verdict is `flaky`."""
     mutants: NonNegativeInt = USUAL_MUTANTS
-    """Mutants of a program that passes to run its tests on. 0 runs none, and takes a fifth of the time."""
+    """Number of mutants of a passing program to run its tests on. 0 runs none and takes a fifth of the
+    time."""
     min_mutation_score: float = Field(USUAL_SCORE, ge=0, le=1)
-    """Least share of the mutants that the tests must notice. Below it the verdict is `vacuous`. The default
-    is low since tests may be for a part of a program alone."""
+    """Minimum share of the mutants that the tests must notice. Below it the verdict is `vacuous`. The default
+    is low because tests may cover only a part of a program."""
     timed: bool = False
     """Add the column `seconds`."""
 
     @abstractmethod
     def columns(self) -> Sequence[str]:
-        """The text columns that :meth:`jobs` needs, beside ``code``."""
+        """The text columns that :meth:`jobs` requires besides ``code``."""
 
     @abstractmethod
     def jobs(self, program: str, row: Row) -> Sequence[Job]:
-        """What decides whether a program is right for a row: at least one job, all of which must pass.
+        """Return the jobs that decide a row: at least one, all of which must pass.
 
-        Raises ValueError where the row's columns are not what they must be.
+        Raises ValueError if the row's columns are not valid.
         """
 
     def runs(self) -> int:

@@ -1,4 +1,4 @@
-"""Scorers: each a pure function from a table to the columns that it adds, found by name."""
+"""Scorers, found by name. Each is a pure function from a table to the columns that it adds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Table -> the columns to add, each of the table's length, null where the score is not defined.
+#: Table -> the columns to add, each of the table's length; null where the score is undefined.
 Scorer: TypeAlias = "Callable[[pa.Table], Mapping[str, pa.Array]]"
 
 #: name -> "module:function", the module relative to this package.
@@ -21,7 +21,7 @@ SCORERS: dict[str, str] = {
 
 
 def scorer(name: str) -> Scorer:
-    """The scorer of that name. Raises KeyError."""
+    """Return the scorer with that name. Raises KeyError."""
     module, _, function = SCORERS[name].partition(":")
     found: Scorer = getattr(importlib.import_module(f".{module}", __name__), function)
     return found

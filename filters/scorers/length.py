@@ -1,4 +1,4 @@
-"""How long a response is."""
+"""Length of a response."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def length(table: pa.Table) -> Mapping[str, pa.Array]:
-    """``response_words``, ``response_chars`` and, where ``completion_tokens`` is there, ``response_tokens``.
+    """Return ``response_words``, ``response_chars`` and, given ``completion_tokens``, ``response_tokens``.
 
-    All int64. Words are runs of anything but white space; characters are code points; tokens are
-    the model's own. Null where the response is. Raises DataError where there is no ``response``.
+    All are int64. Words are runs of characters other than white space; characters are code points; tokens are
+    those of the model. Null if the response is null. Raises DataError if there is no column ``response``.
     """
     import pyarrow as pa
     import pyarrow.compute as pc

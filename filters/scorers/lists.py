@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def flatten(column: pa.ChunkedArray | pa.Array, who: str) -> tuple[pa.Array, NDArray[np.int64]]:
-    """(all elements one after another, the length of each list); a null list counts as empty.
+    """Return (all elements in sequence, the length of each list); a null list counts as empty.
 
-    Raises DataError where the column does not hold lists.
+    Raises DataError if the column does not hold lists.
     """
     import numpy as np
     import pyarrow as pa
@@ -23,15 +23,15 @@ def flatten(column: pa.ChunkedArray | pa.Array, who: str) -> tuple[pa.Array, NDA
 
     array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     if not (pa.types.is_list(array.type) or pa.types.is_large_list(array.type)):
-        raise DataError(f"{who} needs a column of lists, and found {array.type}")
+        raise DataError(f"{who} needs a column of lists, found {array.type}")
     lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     return array.flatten(), lengths
 
 
 def sum_by_list(values: NDArray[np.float64], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The sum of each run of ``lengths[i]`` values (float64); 0 for an empty run.
+    """Return the sum of each run of ``lengths[i]`` values (float64); 0 for an empty run.
 
-    ``values`` has shape ``(lengths.sum(),)``; the answer has the shape of ``lengths``.
+    ``values`` has shape ``(lengths.sum(),)``; the result has the shape of ``lengths``.
     """
     import numpy as np
 
@@ -39,6 +39,6 @@ def sum_by_list(values: NDArray[np.float64], lengths: NDArray[np.int64]) -> NDAr
     filled = lengths > 0
     if filled.any():
         starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
-        # Between two starts of filled runs there are only that run's values: empty runs hold none.
+        # Empty runs hold no values, so each run ends where the next filled run starts.
         sums[filled] = np.add.reduceat(values, starts[filled])
     return sums

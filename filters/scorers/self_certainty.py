@@ -1,4 +1,4 @@
-"""How far the model's own predictions were from a coin toss over the vocabulary."""
+"""Self-certainty: divergence of the model's next-token distributions from the uniform one."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ def self_certainty(table: pa.Table) -> Mapping[str, pa.Array]:
     """``self_certainty``: mean over positions of KL(uniform || p), float64, nats.
 
     Kang, Zhao and Song, "Scalable Best-of-N Selection for Large Language Models via Self-Certainty"
-    (2025): -(1/(nV)) sum_i sum_j log(V p_ij) for n positions and a vocabulary of V tokens. Higher is
-    surer; a uniform prediction has 0.
+    (2025): -(1/(nV)) sum_i sum_j log(V p_ij) for n positions and a vocabulary of V tokens. Higher is more
+    certain; a uniform prediction has 0.
 
     From ``top_logprobs`` (list<list<float>>, the k likeliest tokens of each position, in nats) and
-    ``vocab_size`` (int, a row). The estimator spreads the mass r that the k do not hold evenly over
-    the other V - k tokens:
+    ``vocab_size`` (int, per row). The estimator spreads the remaining mass r evenly over the other V - k
+    tokens:
 
         -(1/V) [ sum_{j<=k} log(V p_j) + (V - k) log(V r / (V - k)) ]
 
-    By the concavity of the logarithm this is a *lower bound* of the exact value: it misses
-    (V - k)/V times the KL divergence from the uniform of the tail itself, usually several nats, and
-    falls to nothing as k nears V. So compare values that were made with one k and one model, and read
-    none as the exact self-certainty. r is kept between 2**-23 (below it, float32 log-probabilities
-    say nothing of r) and (V - k) p_k, which no tail of likelier-first tokens can exceed.
+    By the concavity of the logarithm this is a *lower bound* of the exact value: the error is
+    (V - k)/V times the KL divergence of the tail itself from the uniform, usually several nats. It
+    vanishes as k approaches V. Compare only values with the same k and the same model, and do not read
+    them as the exact self-certainty. r is clamped between 2**-23 (float32 log-probabilities do not
+    resolve a smaller r) and (V - k) p_k, the largest mass that the less likely tokens can have.
 
-    Null where a position has no finite log-probability or ``vocab_size`` is null. Raises DataError
-    where one of the columns is missing.
+    Null if a position has no finite log-probability or ``vocab_size`` is null. Raises DataError if one
+    of the columns is missing.
     """
     import numpy as np
     import pyarrow as pa
 
-    who = "score: self_certainty (set `logprobs` to 20, say, on the generate step)"
+    who = "score: self_certainty (set `logprobs`, for example to 20, on the generate step)"
     require_columns(table, ["top_logprobs", "vocab_size"], who)
     positions, tokens_of_row = flatten(table.column("top_logprobs"), who)
     values, reported = flatten(pa.chunked_array([positions]), who)
@@ -45,7 +45,7 @@ def self_certainty(table: pa.Table) -> Mapping[str, pa.Array]:
     vocabulary = table.column("vocab_size").cast(pa.float64()).to_numpy()
     size = np.repeat(vocabulary, tokens_of_row)
 
-    # A token of probability 0 (minus infinity) is one of the others: nothing was seen of it.
+    # A token of probability 0 (minus infinity) counts as one of the unreported tokens.
     seen = np.isfinite(logprobs)
     safe = np.where(seen, logprobs, 0.0)
     k = sum_by_list(seen.astype(np.float64), reported)

@@ -1,4 +1,4 @@
-"""Texts gone on with, and the user's turn written by the model: what is asked of the engine, and what comes of it."""
+"""``generate: complete``: continued texts and generated user turns, from request to rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gristmill.pipelines.spec.load import loads
 
 
 class Scripted:
-    """An engine that answers with the texts it is given, in turn, and notes what it was asked."""
+    """An engine that answers with the given texts in turn, and records the requests."""
 
     capabilities = frozenset({"seed", "stop", "user_turn"})
     vocab_size = None
@@ -79,7 +79,7 @@ def test_the_users_turn_is_opened_after_a_system_prompt(context: Any) -> None:
 
 
 def test_turns_of_user_and_assistant_make_a_conversation(context: Any) -> None:
-    """Magpie's several turns: the rows that come out go on in, and are answered in between."""
+    """Several turns of Magpie: output rows are inputs again, with answers in between."""
     ask = Complete(
         model="base",
         opening="user",
@@ -111,7 +111,7 @@ def test_turns_of_user_and_assistant_make_a_conversation(context: Any) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({}, "required, and missing: `template`"),
+        ({}, "missing: `template`, which gives"),
         ({"opening": "user", "template": "{{ x }}"}, "leave `template` out"),
         ({"template": "{{ x }}", "system": "Be brief."}, "a text has no turns"),
         ({"template": "{{ x }}", "conversation": True}, "a text has no turns"),

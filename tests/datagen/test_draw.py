@@ -1,4 +1,4 @@
-"""Drawn columns: the right shares, the same draws however the work is split, and never the row itself."""
+"""Drawn columns: correct shares, the same draws for every partition, and never the row itself."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_pool_that_is_too_small_fails_the_row(context: Any) -> None:
     context.tables["seeds"] = pa.table({"_id": ["a", "b", "c"], "prompt": ["1", "2", "3"]})
     [[own], [other]] = drawn(Draw(draw={}, pool="seeds"), context, [{"_id": "a"}, {"_id": "z"}])
     assert isinstance(own, Failed)
-    assert "holds 2 other rows, and pool_rows asks for 3" in own.error
+    assert "holds 2 other rows, and pool_rows is 3" in own.error
     assert isinstance(other, Kept)
     with pytest.raises(DataError, match="no column 'text'; it has prompt"):
         drawn(Draw(draw={}, pool="seeds", pool_columns=["text"]), context, [{"_id": "a"}])

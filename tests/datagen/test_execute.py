@@ -1,4 +1,4 @@
-"""``execute``: a program shows what a notebook would, after what earlier programs of its session defined."""
+"""``execute``: a program shows the output of a notebook, with names from earlier programs of its session."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BOX = SandboxSettings(wall_seconds=4, cpu_seconds=0.7, memory_mib=192, output_ki
 
 
 class Here:
-    """All that this operator asks of a context."""
+    """The context that this operator requires."""
 
     seed, step = 17, "executed"
 
@@ -110,7 +110,7 @@ PIECES = [
 @settings(max_examples=200)
 @given(st.lists(st.sampled_from(PIECES), max_size=6).map("".join))
 def test_what_is_shown_is_the_value_of_the_last_line_and_nothing_else_changes(program: str) -> None:
-    """As Python's own interactive mode, which compiles the last statement by itself."""
+    """As in Python's interactive mode, which compiles the last statement separately."""
     import ast
     import contextlib
     import io

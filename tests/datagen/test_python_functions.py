@@ -1,4 +1,4 @@
-"""Functions of packages: every one, in order, as written, and nothing imported or run."""
+"""Functions of packages: all of them, in order, as written, with nothing imported or run."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_prelude_brings_the_names_of_the_functions_module(context: Any) -> Non
     scope: dict[str, Any] = {"__name__": "row"}
     exec(rows["mean"]["prelude"] + "\n\n" + rows["mean"]["source"], scope)
     assert scope["mean"]([1, 2, 6]) == 3
-    assert scope["mean"].__module__ == "row"  # its own, not the module's
+    assert scope["mean"].__module__ == "row"  # the row's function, not the module's
     alone: dict[str, Any] = {}
     exec(rows["mean"]["prelude"], alone)
     assert "mean" not in alone

@@ -42,7 +42,7 @@ def test_python_warns_of_nothing_in_the_text() -> None:
 
 
 class Parses:
-    """Garbage that parses a program as it is collected, as the printing of a traceback does."""
+    """Garbage that parses a program while it is collected, as printing a traceback does."""
 
     def __init__(self) -> None:
         self.itself = self

@@ -1,4 +1,4 @@
-"""Columns from templates: what they hold, which rows fail, and mistakes before a row is there."""
+"""Columns from templates: their values, failing rows, and errors that are found without rows."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_the_engines_own_columns_are_neither_read_nor_made(context: Any) -> None
     (made,) = outcomes(Render(columns={"a": "{{ _id }}"}), context, [{"x": 1}])
     assert isinstance(made, Failed)
     for name in ("_id", ""):
-        with pytest.raises(ValidationError, match="engine's"):
+        with pytest.raises(ValidationError, match="reserved for the runner"):
             Render(columns={name: "x"})
 
 

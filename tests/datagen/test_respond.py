@@ -1,4 +1,4 @@
-"""Answering rows: requests that do not depend on neighbours, one bad request costs one row."""
+"""Answering rows: requests do not depend on other rows, and a bad request fails one row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gristmill.pipelines.operator import Failed, Filtered, Kept
 
 
 class Echo:
-    """An engine whose answer is a function of the request alone; ``refuses`` fails the whole call."""
+    """An engine whose answer depends only on the request; ``refuses`` fails the whole call."""
 
     capabilities = frozenset({"seed", "logprobs", "stop"})
     vocab_size = 100

@@ -20,7 +20,7 @@ from gristmill.pipelines.operator import Failed, Kept
 
 
 class Echo:
-    """An engine whose answer is a function of the prompt alone."""
+    """An engine whose answer depends only on the prompt."""
 
     capabilities = frozenset({"seed"})
 
@@ -73,7 +73,7 @@ def test_records_of_an_answer_are_rows(context: Any) -> None:
 
 
 def test_how_sure_the_model_was_is_told_of_each_record(context: Any) -> None:
-    """The columns that scorers read are those of the judge's own answer, not of the answer that it judges."""
+    """Scorers read the columns of the judge's answer, not those of the judged answer."""
 
     class Sure(Echo):
         vocab_size = 9

@@ -1,4 +1,4 @@
-"""How many samples a row gets: each policy on what has come in so far, and through a generator with a real check."""
+"""Number of samples per row: each policy alone, and in a generator with a real check."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def trial(passed: bool, answer: str = "") -> Trial:
 
 
 def played(policy: Policy, outcomes: Sequence[Trial]) -> tuple[list[Trial], int]:
-    """The trials that a policy draws when the samples to come are ``outcomes``, and in how many waves."""
+    """Return the trials that a policy draws from ``outcomes``, and the number of waves."""
     trials: list[Trial] = []
     waves = 0
     while more := policy.more(trials):
@@ -42,7 +42,7 @@ def test_until_passed_stops_at_its_passes_or_its_limit(passed: list[bool], passe
     got = sum(each.passed for each in trials)
     assert len(trials) <= at_most
     assert got >= passes or len(trials) == at_most
-    assert waves <= 8  # waves grow: a hard row does not wait 32 times
+    assert waves <= 8  # waves grow, so a hard row does not need 32 waves
 
 
 def test_a_sure_row_gets_one_sample_and_a_hopeless_one_all() -> None:
@@ -71,7 +71,7 @@ def test_sampling_stops_where_one_answer_is_certain() -> None:
 
 
 class Counting:
-    """An engine that answers with the number of the request's sample and the prompt's own text."""
+    """An engine that answers with the index of the sample and the text of the prompt."""
 
     capabilities = frozenset({"seed"})
     vocab_size = None
@@ -107,7 +107,7 @@ def code(value: int) -> str:
 
 
 def test_the_check_decides_which_rows_go_on_and_how_many_are_drawn(context: Any) -> None:
-    """Row a passes at once, b at its third sample, c never."""
+    """Row a passes immediately, b at its third sample, c never."""
     right = {"a": 0, "b": 2, "c": 99}
     engine = Counting(lambda prompt, sample: code(int(sample >= right[prompt])))
     context.engines["m"] = engine

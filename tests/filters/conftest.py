@@ -1,4 +1,4 @@
-"""What the tests of filters share: an embedder that needs no weights, and tables with ids."""
+"""Shared by the tests of filters: an embedder without weights, and tables with ids."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 
 class HashingEmbedder:
-    """Character 3-grams hashed into 128 signed buckets: alike texts lie close. Counts what it embeds."""
+    """Character 3-grams hashed into 128 signed buckets, so similar texts are close. Counts embedded texts."""
 
     dimensions = 128
 

@@ -1,4 +1,4 @@
-"""New columns from expressions: every type, any partition the same, other rows out of reach."""
+"""New columns from expressions: every type, independent of the partition and of other rows."""
 
 from __future__ import annotations
 
@@ -55,5 +55,5 @@ def test_what_cannot_be_computed_is_told(expression: str, told: str) -> None:
 
 
 def test_the_engines_own_columns_are_refused() -> None:
-    with pytest.raises(ValidationError, match="engine's"):
+    with pytest.raises(ValidationError, match="reserved for the runner"):
         Compute(columns={"_id": "1"})

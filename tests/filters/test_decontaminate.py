@@ -182,7 +182,7 @@ def test_the_turns_of_conversations_count(context: Any, rows: Any, evals: pa.Tab
     nothing = pa.nulls(3, pa.string())
     table = rows(prompt=nothing, response=nothing, messages=turns)
     assert Decontaminate(against="evals").apply(table, context).neighbour == ["e0", None, None]
-    # Items that are conversations forbid their text too, in whatever column it comes.
+    # Texts of conversation items are excluded too, in every column.
     context.tables["evals"] = rows(messages=turns)
     table = rows(prompt=["a", LONG])
     assert Decontaminate(against="evals").apply(table, context).neighbour == [None, "r0"]

@@ -72,7 +72,7 @@ def test_rows_of_which_nothing_is_known_are_no_duplicates(context: Any, rows: An
     assert ExactDedup(columns=("x",)).apply(rows(x=nothing), context).kept.all()
     table = rows(prompt=nothing, response=nothing)
     assert ExactDedup().apply(table, context).kept.all()
-    # One column that is known is enough.
+    # One column that is not null is enough.
     table = rows(prompt=["a", "a", "b"], response=nothing)
     assert ExactDedup().apply(table, context).neighbour == [None, "r0", None]
 

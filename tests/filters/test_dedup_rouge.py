@@ -1,4 +1,4 @@
-"""ROUGE-L by its definition, and the greedy choice by what it promises."""
+"""ROUGE-L against its definition, and the guarantees of the greedy choice."""
 
 from __future__ import annotations
 

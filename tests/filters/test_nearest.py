@@ -10,7 +10,7 @@ from gristmill.filters.nearest import greedy_duplicates, nearest_cosine
 
 
 def clumps(seed: int, n: int, d: int, centres: int, noise: float) -> np.ndarray:
-    """Unit vectors scattered about a few directions, so that many pairs lie near any threshold."""
+    """Unit vectors around a few directions, so that many pairs are near any threshold."""
     rng = np.random.default_rng(seed)
     middle = rng.normal(size=(centres, d))
     vectors = middle[rng.integers(0, centres, n)] + noise * rng.normal(size=(n, d))
@@ -18,7 +18,7 @@ def clumps(seed: int, n: int, d: int, centres: int, noise: float) -> np.ndarray:
 
 
 def plain(vectors: np.ndarray, threshold: float) -> list[int]:
-    """The kept rows, by the definition: one row at a time against all that were kept."""
+    """The kept rows by definition: one row at a time against all kept rows."""
     kept: list[int] = []
     for row in range(len(vectors)):
         if not kept or (vectors[kept].astype(np.float64) @ vectors[row].astype(np.float64)).max() < threshold:

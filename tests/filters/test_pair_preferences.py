@@ -1,4 +1,4 @@
-"""Preference pairs: who is chosen over whom, and what becomes of everyone else."""
+"""Preference pairs: chosen and rejected responses, and the rules of filtered rows."""
 
 from __future__ import annotations
 

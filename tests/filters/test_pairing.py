@@ -1,4 +1,4 @@
-"""Pairs of places: exactly those that are far enough apart, in the strategy's order."""
+"""Pairs of positions: exactly those with a sufficient margin, in the order of the strategy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What counts as code, and what each way of comparing folds."""
+"""Detection of code, and the normalization of each mode."""
 
 from __future__ import annotations
 
@@ -99,5 +99,5 @@ def test_values_within_values_are_compared_and_their_nulls_are_nothing() -> None
     "text", ["a\n" + " " * 1_000_000, "a\n" + "\t" * 1_000_000, ";" + " " * 1_000_000 + "x"]
 )
 def test_a_long_text_is_read_once(text: str) -> None:
-    """Reading the blanks again from each of them would take hours."""
+    """Scanning the blanks again from each of them would take hours."""
     assert isinstance(looks_like_code(text + "\x0b"), bool)

@@ -20,7 +20,7 @@ def test_quotas_add_up_and_are_as_even_as_sizes_allow(sizes: list[int], rows: in
     open_clusters = found[found < given_sizes]
     if len(open_clusters):
         assert open_clusters.max() - open_clusters.min() <= 1
-        # What does not divide evenly may fill a cluster that is one larger.
+        # A remainder may fill a cluster that is larger by one.
         assert (found[found == given_sizes] <= open_clusters.min() + 1).all()
 
 

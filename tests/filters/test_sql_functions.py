@@ -1,4 +1,4 @@
-"""Which functions an expression may call, held against all that the installed DuckDB has."""
+"""Permitted functions of expressions, checked against all functions of the installed DuckDB."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from gristmill.filters.expression import check
 from gristmill.filters.sql_functions import catalog, changeable
 from gristmill.pipelines.errors import DataError
 
-#: They answer the same for the same row by their label alone: the clock, chance and settings.
+#: Functions that are consistent only by their label: they read the clock, chance or settings.
 LABELED_WRONG = {"reservoir_quantile", "current_setting", "getvariable"}
-#: Macros over the clock, over sleep, over the catalog's tables, or that make several rows.
+#: Macros that use the clock, sleep or catalog tables, or that return several rows.
 MACROS = {
     "ago", "current_catalog", "format_type", "generate_subscripts", "get_block_size", "pg_conf_load_time",
     "pg_get_constraintdef", "pg_get_viewdef", "pg_postmaster_start_time", "pg_sleep", "regexp_split_to_table",

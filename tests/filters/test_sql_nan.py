@@ -1,4 +1,4 @@
-"""NaN counts as null wherever a condition or a number decides, whatever it came from."""
+"""NaN counts as null in every condition and comparison, regardless of its origin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns of every Arrow type under ``keep`` and ``compute``: looked at, or one error that names column and type."""
+"""Columns of every Arrow type in ``keep`` and ``compute``: read, or refused with column and type."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def extension(kind: Any, values: list[Any]) -> pa.Array:
     return pa.ExtensionArray.from_storage(kind, pa.array(values, kind.storage_type))
 
 
-#: name -> three values, the second null, and a condition that is true of the first alone.
+#: name -> three values, the second null, and a condition that is true only for the first.
 COLUMNS: dict[str, tuple[pa.Array, str]] = {
     "float16": (pa.array([1.0, None, float("nan")], pa.float16()), "x < 2"),
     "float16 list": (pa.array([[1.0], None, [2.0]], pa.list_(pa.float16())), "x[1] < 2"),
@@ -118,12 +118,12 @@ def test_what_cannot_be_looked_at_is_told_with_column_and_type(name: str) -> Non
 @pytest.mark.parametrize(
     ("expression", "told"),
     [
-        ("INTERVAL 1 DAY", "an interval, which no file holds"),
-        ("[INTERVAL 1 DAY]", "an interval, which no file holds"),
-        ("union_value(a := n)", "a union, which no file holds"),
-        ("{'a': union_value(b := n)}", "a union, which no file holds"),
-        ("n::BIGNUM", "which no file holds: cast it"),
-        ("MAP {'a': INTERVAL 1 DAY}", "an interval, which no file holds"),
+        ("INTERVAL 1 DAY", "an interval, which cannot be stored"),
+        ("[INTERVAL 1 DAY]", "an interval, which cannot be stored"),
+        ("union_value(a := n)", "a union, which cannot be stored"),
+        ("{'a': union_value(b := n)}", "a union, which cannot be stored"),
+        ("n::BIGNUM", "which cannot be stored: cast it"),
+        ("MAP {'a': INTERVAL 1 DAY}", "an interval, which cannot be stored"),
     ],
 )
 def test_a_value_that_no_file_holds_is_told(expression: str, told: str) -> None:

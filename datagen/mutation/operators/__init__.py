@@ -1,4 +1,4 @@
-"""The mutation operators, one kind of mistake a file. A new one is a file and a line in ``ALL``."""
+"""The mutation operators, one file per kind of mistake. A new one needs a file and a line in ``ALL``."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Arithmetic(Mutation):
 
 
 def _joins_text(node: ast.BinOp) -> bool:
-    """`"a" + x`, `"%s" % x`: another operator is a type error, which no test is needed to find."""
+    """Whether it joins text, as in `"a" + x` or `"%s" % x`: other operators only give type errors."""
     return any(
         isinstance(side, ast.JoinedStr) or (isinstance(side, ast.Constant) and isinstance(side.value, str))
         for side in (node.left, node.right)

@@ -1,4 +1,4 @@
-"""Off by one: in a range, an index or a slice."""
+"""Off-by-one errors in a range, an index or a slice."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Boundaries(Mutation):
 
 
 def _shifted(source: Source, node: ast.expr, mistake: str) -> Iterator[Change]:
-    """One more and one less; constants are another operator's."""
+    """One more and one less; another operator changes constants."""
     if isinstance(node, (ast.Constant, ast.Starred)) or (
         isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant)
     ):

@@ -1,4 +1,4 @@
-"""The wrong one of two functions or methods that are easily mistaken for each other."""
+"""A call of a similar but wrong function or method."""
 
 from __future__ import annotations
 

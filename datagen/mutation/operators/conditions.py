@@ -1,4 +1,4 @@
-"""A condition turned round, or joined wrongly."""
+"""A negated condition, or conditions joined by the wrong operator."""
 
 from __future__ import annotations
 

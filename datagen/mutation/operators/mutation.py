@@ -1,4 +1,4 @@
-"""What a mutation operator is."""
+"""The base class of a mutation operator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..source import Replacement, Source
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change to the text, and in a few words what mistake it makes (as in "uses `<` for `<=`")."""
+    """A change to the text, and a short description of the mistake (as in "uses `<` for `<=`")."""
 
     replacement: Replacement
     mistake: str
@@ -26,4 +26,4 @@ class Mutation(ABC):
 
     @abstractmethod
     def changes(self, source: Source, node: ast.AST, function: ast.AST) -> Iterator[Change]:
-        """Every way to make this mistake at ``node``, which lies in ``function``; in a fixed order."""
+        """Yield every way to make this mistake at ``node`` in ``function``, in a fixed order."""

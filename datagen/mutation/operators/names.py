@@ -1,4 +1,4 @@
-"""The wrong variable: another one of the same function."""
+"""A wrong variable: another one of the same function."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ..source import Source
 from .mutation import Change, Mutation
 
-#: How many other names are tried in one place.
+#: Maximum number of other names per place.
 MOST = 2
 
 

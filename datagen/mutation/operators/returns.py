@@ -1,4 +1,4 @@
-"""The wrong thing returned."""
+"""A wrong return value."""
 
 from __future__ import annotations
 

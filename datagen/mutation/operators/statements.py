@@ -1,4 +1,4 @@
-"""A statement that is missing, or leaves a loop the wrong way."""
+"""A missing statement, or a loop that is left or continued by mistake."""
 
 from __future__ import annotations
 

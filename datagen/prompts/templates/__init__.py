@@ -1,1 +1,1 @@
-"""The templates that come with the package, one ``.jinja`` file each."""
+"""The packaged templates, one ``.jinja`` file each."""

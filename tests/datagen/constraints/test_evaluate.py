@@ -1,4 +1,4 @@
-"""Evaluation: both models get the same items and seeds; the metrics are what the answers say."""
+"""Evaluation: both models get the same items and seeds, and the metrics follow from the answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gristmill.pipelines.operator import Failed, Kept
 
 
 class Scripted:
-    """An engine that answers by a function of the request: the model is not what is tested here."""
+    """An engine whose answer is a function of the request, since the model is not under test."""
 
     capabilities = frozenset({"seed"})
 

@@ -1,4 +1,4 @@
-"""Every kind: a response that keeps it, one that does not, and what holds for all of them."""
+"""Every kind: responses that satisfy it, responses that do not, and properties of all kinds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gristmill.pipelines.errors import DataError
 
 PROMPT = "Describe the night sky, please.\nAnd keep to this."
 
-#: kind -> (parameters, responses that keep it, responses that do not)
+#: kind -> (parameters, responses that satisfy it, responses that do not)
 CASES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
     "words_at_most": ({"most": 4}, ["Four words are here.", "It's well-known now, okay?"], ["There are five words here."]),
     "words_at_least": ({"least": 4}, ["Four words are here."], ["Only three words.", "--- - - - -"]),
@@ -157,7 +157,7 @@ def test_a_check_answers_on_any_text(kind: str, response: str, prompt: str, seed
      "P.S." * 20_000, "a-" * 50_000, "1. \n" * 20_000, "-" * 50_000, "(" * 50_000, "<" * 50_000, "9" * 50_000],
 )  # fmt: skip
 def test_a_check_is_quick_on_hostile_text(kind: str, hostile: str, cpu_seconds: Callable[..., float]) -> None:
-    """Regular expressions that backtrack would take minutes here."""
+    """Backtracking regular expressions would take minutes here."""
     assert cpu_seconds(lambda: KINDS[kind].sample(Random(0)).check("x" + hostile, PROMPT)) < 2.0
 
 
@@ -236,5 +236,5 @@ def test_a_bad_list_of_constraints_says_what_is_wrong(text: str, named: str) -> 
     "text", ["[" + "a" * 300_000, "(" + "a" * 300_000, "*" + "a" * 300_000, "[]" * 150_000]
 )
 def test_a_long_answer_is_read_once(kind: str, text: str) -> None:
-    """Reading it again from each of its letters would take hours."""
+    """Scanning again from every letter would take hours."""
     assert not constraint_from({"kind": kind, "least": 1}).holds(text, "")

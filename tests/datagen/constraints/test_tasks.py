@@ -1,4 +1,4 @@
-"""The prompts: distinct, deterministic, of one side of the split only."""
+"""Prompts: distinct, deterministic, and from a single split."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_both_sides_see_every_kind(context: object) -> None:
 
 
 def test_no_kind_alone_is_all_on_the_held_out_side() -> None:
-    """A kind with few parameters may fall to one side by chance: then there is nothing to train on."""
+    """A kind with few parameters may by chance be in one split only, and training would lack it."""
     for kind in KINDS.values():
         alone = {combination([kind.sample(Random(seed))]) for seed in range(500)}
         held_out = sum(split_of(name) == "eval" for name in alone) / len(alone)
@@ -121,7 +121,7 @@ def test_rows_are_exact_over_several_batches(context: object) -> None:
 def test_kinds_that_cannot_fill_the_rows_are_refused(context: object) -> None:
     with pytest.raises(DataError, match=r"only 0 different eval prompts .* lower_case"):
         read(context, rows=5, split="eval", kinds=["lower_case"])
-    with pytest.raises(DataError, match="fewer constraints a prompt"):
+    with pytest.raises(DataError, match="fewer constraints per prompt"):
         read(context, rows=5, kinds=["lower_case", "upper_case"], min_constraints=2)
 
 

@@ -1,4 +1,4 @@
-"""Injected bugs: the tests fail before and pass after, seen again from outside; diffs apply; words fit."""
+"""Injected bugs: tests fail before and pass after, checked independently; diffs apply; texts match."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_instructions_say_what_they_are_given() -> None:
 
 
 def test_examples_that_import_the_function_are_tests_of_the_one_given() -> None:
-    """They would get the installed one, which no mutation of the text changes."""
+    """They would load the installed version, which the mutation does not change."""
     code = '''def dedent(text):
     """
     >>> from textwrap import dedent
@@ -183,7 +183,7 @@ def test_examples_that_import_the_function_are_tests_of_the_one_given() -> None:
 
 
 def test_a_bug_that_shows_by_chance_is_left_out() -> None:
-    """Of the constant's mutants one adds a coin's toss: its runs differ, so no other run could confirm it."""
+    """One mutant of the constant adds a random choice: its runs differ, so no run could confirm it."""
     code = "import os\n\n\ndef pick(n):\n    return n + 0 * (os.urandom(1)[0] % 2)\n"
     row = {"source": code, "checks": "assert pick(3) == 3\nassert pick(5) == 5"}
     [outcomes] = made(InjectBugs(tests="checks", kinds=("constant",), bugs=12, repeats=12), row)

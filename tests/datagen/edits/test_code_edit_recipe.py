@@ -1,4 +1,4 @@
-"""The recipe code_edit: its file is whole, its prompts fit its parsers, and its check holds for what they read."""
+"""The recipe code_edit: the file is valid, prompts fit their parsers, and its check judges parsed answers."""
 
 from __future__ import annotations
 

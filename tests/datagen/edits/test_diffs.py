@@ -1,4 +1,4 @@
-"""Diffs: they apply, GNU patch agrees, and they hold no more than what changed."""
+"""Diffs: they apply, GNU patch agrees, and they contain only what changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Edits from a real repository: what its commits changed, asked for in their words; what is no edit is left out."""
+"""Edits from a real repository, with commit messages as instructions; other changes are skipped."""
 
 from __future__ import annotations
 

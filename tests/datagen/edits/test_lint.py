@@ -1,4 +1,4 @@
-"""Errors that show without running, each at the line that has to go."""
+"""Errors that show without running, each at the line that must be removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Edit sequences: they build exactly the program, only ever insert, and no stage of them has an error."""
+"""Edit sequences: they build exactly the program, only insert, and no state has an error."""
 
 from __future__ import annotations
 

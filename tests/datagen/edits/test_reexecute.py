@@ -1,4 +1,4 @@
-"""The independent confirmation of code edits: what the pipeline made holds; each way to tamper with it is found."""
+"""Independent check of code edits: rows of the pipeline are confirmed, and tampering is detected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One edit, several ways to ask for it: each style a row, with the diff and all that a CodeEdit needs."""
+"""Edit styles: one row per style, with the diff and all columns of a CodeEdit."""
 
 from __future__ import annotations
 

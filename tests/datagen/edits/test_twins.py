@@ -1,4 +1,4 @@
-"""Near-miss twins: the closest failing program of the same problem, and exactly the characters in which they differ."""
+"""Near-miss twins: the most similar failing program of the same problem, and the exact differences."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ PROGRAMS = st.lists(
 
 @given(PROGRAMS, PROGRAMS)
 def test_spans_hold_all_that_differs(first: str, second: str) -> None:
-    """Without what the spans cover, both have the same tokens."""
+    """Outside the spans, both have the same tokens."""
     sides = tokens(first), tokens(second)
     rest = []
     for side, spans in zip(sides, differing(*sides), strict=True):

@@ -1,4 +1,4 @@
-"""Edits judged by running both sides: each verdict from real runs, and columns that a generator's check can add."""
+"""Edits judged by running both sides: each verdict from real runs, and columns that a check can add."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def test_an_improvement_passes_twice_and_does_less() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "tests", "verdict", "reason"),
     [
-        (RIGHT, RIGHT.replace("# which is more", "# the larger"), TESTS, "no_op", "nothing but"),
-        (RIGHT, RIGHT.replace("a > b", "(a  >  b)"), TESTS, "no_op", "nothing but"),
-        ("no ( python", "no ( python ", TESTS, "no_op", "nothing but"),
+        (RIGHT, RIGHT.replace("# which is more", "# the larger"), TESTS, "no_op", "only spaces and comments"),
+        (RIGHT, RIGHT.replace("a > b", "(a  >  b)"), TESTS, "no_op", "only spaces and comments"),
+        ("no ( python", "no ( python ", TESTS, "no_op", "only spaces and comments"),
         (BROKEN, "def larger(*xs):\n  return max(xs)\n", TESTS, "rewrite", "touches 100%"),
         (BROKEN, RIGHT.replace("return b", "return a"), TESTS, "failed", "after: line 1"),
         (BROKEN, RIGHT.replace("return b", "return b +"), TESTS, "error", "after: the program raised SyntaxError"),
@@ -121,11 +121,11 @@ def test_prelude_and_other_columns_and_rows_without_them() -> None:
     good, bad = judged(operator, row, {**row, "head": None})
     assert good["passed"]
     assert isinstance(bad, Failed)
-    assert bad.error == "column 'head' holds NoneType, and text is needed"
+    assert bad.error == "column 'head' holds NoneType; text is required"
 
 
 def test_a_preludes_own_function_does_not_stand_in_for_one_that_is_gone() -> None:
-    """The tests would pass on the module's own, and a program without it would look cheap."""
+    """The tests would pass on the module's function, and a program without it would seem cheap."""
     gone = {**edit("class Larger:\n    pass\n", RIGHT), "module": RIGHT}
     helped = {**edit("def helper():\n    pass\n\n\n" + BROKEN, RIGHT), "module": RIGHT}
     lost, kept = judged(VerifyEdit(sandbox=BOX, prelude="module", max_changed=1), gone, helped)

@@ -15,7 +15,7 @@ from gristmill.pipelines.inference import Completion, Engine, EngineSettings, Mo
 from gristmill.pipelines.weights import resolve
 
 T = TypeVar("T")
-#: Tokens of prompt and answer that the shared engines hold.
+#: Context length of the shared engines.
 CONTEXT = 1024
 
 
@@ -68,7 +68,7 @@ def started() -> list[Engine]:
 
 @pytest.fixture(scope="module")
 def shared_vllm(weights: ModelWeights, started: list[Engine], request: pytest.FixtureRequest) -> Engine:
-    """One vLLM for all of this folder's tests that want nothing special of it, closed when they are over."""
+    """One vLLM for all tests of this folder without special requirements, closed after them."""
     if not started:
         started.append(serve("vllm", weights, max_model_len=CONTEXT))
         folder = request.node.getparent(pytest.Dir)
@@ -88,7 +88,7 @@ def ask(text: str, number: int = 0, **settings: Any) -> Request:
 
 
 def answers(engine: Engine, *requests: Request) -> list[Completion]:
-    """One call on an event loop of its own."""
+    """Make one call on a separate event loop."""
     return asyncio.run(engine.generate(requests))
 
 

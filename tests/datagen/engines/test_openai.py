@@ -23,7 +23,7 @@ Reply = tuple[int, dict[str, str], object]
 
 
 class Server:
-    """Answers with what ``reply`` makes of (number of the post, its JSON); keeps what it was sent."""
+    """Answers with ``reply(number of the post, its JSON)``; records the requests."""
 
     def __init__(self, reply: Callable[[int, dict[str, Any]], Reply]) -> None:
         self.seen: list[tuple[str, dict[str, str], dict[str, Any]]] = []
@@ -218,7 +218,7 @@ def test_the_load_follows_what_the_server_bears(listen: Listen) -> None:
     server = listen(four_at_once)
     done = call(connect(server, concurrency=32, attempts=50), *(ask("x", n) for n in range(150)))
     assert len(done) == 150
-    # Thirty-two at once without a limit would have been refused hundreds of times.
+    # Thirty-two concurrent requests without a limit would be refused hundreds of times.
     assert len(server.seen) < 300
     assert server.most_at_once <= 16
 
@@ -226,7 +226,7 @@ def test_the_load_follows_what_the_server_bears(listen: Listen) -> None:
 @pytest.mark.parametrize("body", [b"<html>gateway</html>", b"{}", b'{"choices": []}'])
 def test_an_answer_that_is_none_is_a_clear_error(listen: Listen, body: bytes) -> None:
     server = listen(lambda n, _: (200, {}, body))
-    with pytest.raises(EngineError, match="an answer that is no completion") as caught:
+    with pytest.raises(EngineError, match="an answer that is not a completion") as caught:
         call(connect(server), ask("x"))
     assert not caught.value.retryable
 

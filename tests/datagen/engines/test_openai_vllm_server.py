@@ -1,4 +1,4 @@
-"""The HTTP engine against a real vLLM server in a process of its own."""
+"""The HTTP engine against a real vLLM server in a separate process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.engine
 def address(
     weights: ModelWeights, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[str]:
-    """A server of the small model; its whole process group ends with these tests."""
+    """A server of the small model; its process group ends with these tests."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -63,7 +63,7 @@ def address(
             start_new_session=True,
         )
     try:
-        # The engine that the next tests share starts beside it: importing vLLM takes each of them one core for long.
+        # The shared engine of the next tests starts concurrently, since importing vLLM is slow on one core.
         request.getfixturevalue("shared_vllm")
         until = time.monotonic() + 300
         while True:

@@ -1,4 +1,4 @@
-"""What every engine that serves weights in this process must do, tried on each of them."""
+"""The protocol of engines that serve weights in this process, tested on each of them."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_a_cancelled_call_leaves_the_engine_at_work(engine: Engine) -> None:
         call = asyncio.ensure_future(
             engine.generate([ask("Talk on and on.", n, max_tokens=400) for n in range(4)])
         )
-        await asyncio.sleep(0.04)  # the synthetic engine is in its pause, the others tokenize or decode
+        await asyncio.sleep(0.04)  # the synthetic engine is waiting, the others tokenize or decode
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call

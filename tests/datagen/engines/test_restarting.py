@@ -19,7 +19,7 @@ from .conftest import ask
 
 
 class Mortal:
-    """The synthetic engine, that answers ``lives`` calls and is dead from then on."""
+    """The synthetic engine, which answers ``lives`` calls and then dies."""
 
     capabilities: frozenset[Capability] = frozenset({"seed", "stop"})
     vocab_size: int | None = 7
@@ -42,7 +42,7 @@ class Mortal:
 
 
 class Makes:
-    """Makes engines with the lives given, one after the other; an error in their place is raised."""
+    """Makes engines with the given lives in sequence; an error in the list is raised."""
 
     def __init__(self, *lives: int | Exception, retryable: bool = True) -> None:
         self.left = list(lives)
@@ -112,7 +112,7 @@ def test_a_first_start_that_was_killed_is_tried_once_more() -> None:
 
 
 class Killing(threading.Thread):
-    """SIGKILLs the next child of this process that is an engine's."""
+    """SIGKILLs the next child process that runs an engine."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ def test_a_cancelled_caller_does_not_stop_the_restart_of_the_others() -> None:
     async def one_goes() -> list[Completion]:
         first = asyncio.ensure_future(engine.generate([ask("a", 1)]))
         second = asyncio.ensure_future(engine.generate([ask("b", 2)]))
-        await asyncio.sleep(0.03)  # both wait for the restart, which the first began
+        await asyncio.sleep(0.03)  # both wait for the restart that the first call began
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first

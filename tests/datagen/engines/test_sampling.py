@@ -13,7 +13,7 @@ from gristmill.pipelines.inference import Sampling
 def drawn(
     logits: np.ndarray, sampling: Sampling, before: tuple[int, ...] = (), draws: int = 4000
 ) -> np.ndarray:
-    """How often each token is chosen."""
+    """Count how often each token is chosen."""
     generator = torch.Generator().manual_seed(3)
     tensor = torch.tensor(logits, dtype=torch.float32)
     tokens = [choose(tensor, sampling, generator, before) for _ in range(draws)]
@@ -21,7 +21,7 @@ def drawn(
 
 
 def plainly(logits: np.ndarray, sampling: Sampling, before: tuple[int, ...]) -> np.ndarray:
-    """The distribution to draw from, step by step in float64: an independent reading of the definitions."""
+    """The distribution to draw from: an independent implementation of the definitions in float64."""
     scores = logits.astype(float)
     for token in set(before):
         scores[token] = (

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def exact(weights: ModelWeights) -> Iterator[Engine]:
-    """In float32, where neighbours in the batch change nothing that sampling can see."""
+    """In float32, where other rows of the batch do not affect sampling."""
     engine = serve("transformers", weights, dtype="float32", batch_size=4, max_model_len=256)
     yield engine
     asyncio.run(engine.close())

@@ -1,4 +1,4 @@
-"""The opened user's turn is exactly what the model's template writes before a user's text."""
+"""The opened user turn equals what the chat template writes before the user's text."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_real_template_is_cut_where_the_users_text_begins(
     prefix = text_of(smollm, opened(*turns))
     assert whole == f"{prefix}{question}<|im_end|>\n<|im_start|>assistant\n"
     assert prefix.endswith("<|im_start|>user\n")
-    # The template's own system prompt is there exactly where no other is given.
+    # The template's default system prompt appears only if no other is given.
     assert ("named SmolLM" in prefix) == (not turns)
 
 
@@ -100,11 +100,11 @@ def test_engines_say_whether_they_can() -> None:
         assert "user_turn" in capabilities_of(kind)
     server = {"url": "http://localhost:1/v1", "model": "m", "flavor": "vllm"}
     assert "user_turn" not in capabilities_of("openai", server)
-    with pytest.raises(ModelError, match="no words for user_turn"):
+    with pytest.raises(ModelError, match="does not support user_turn"):
         capabilities_of("openai", server | {"supports": ["user_turn"]})
     with pytest.raises(EngineError, match="'r0' needs user_turn"):
         check([opened()], capabilities_of("openai", server), "openai")
-    with pytest.raises(EngineError, match="only a conversation"):
+    with pytest.raises(EngineError, match="requires a conversation"):
         check([Request("p", 1, Sampling(), prompt="x", opening="user")], capabilities_of("vllm"), "vllm")
 
 

@@ -1,4 +1,4 @@
-"""What only vLLM does: constraints, reuse of prompts, adapters beside their base, dying and starting again."""
+"""Features of vLLM: constrained decoding, prefix caching, adapters with their base, crash and restart."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_samples_of_a_prompt_reuse_its_tokens(engine: Engine) -> None:
 
 
 def test_more_seeded_prompts_than_one_step_can_read(engine: Engine) -> None:
-    # Prompts that were prefilled in parts once killed the engine (CPU generators cannot be rewound).
+    # Prompts prefilled in parts used to crash the engine (CPU generators cannot be rewound).
     requests = [
         ask(f"{n} " + "A long prompt of its own. " * 60, n, max_tokens=3, top_p=0.9) for n in range(40)
     ]
@@ -101,11 +101,11 @@ def test_a_cancelled_call_is_aborted_in_vllm(engine: Engine) -> None:
         return idle, busy, await seconds(2)
 
     idle, busy, after = asyncio.run(cancel_at_work())
-    assert after < (idle + busy) / 2  # a hundred neighbours slow each token many times over
+    assert after < (idle + busy) / 2  # a hundred concurrent requests slow each token down
 
 
 def test_a_trained_adapter_says_the_same_in_vllm_and_peft(weights: ModelWeights, context) -> None:
-    """Served over its base, what was trained here gives the log-probabilities that PEFT gives in transformers."""
+    """A trained adapter served by vLLM gives the same log-probabilities as PEFT in transformers."""
     import pyarrow as pa
     import torch
     from peft import PeftModel
@@ -147,7 +147,7 @@ def test_a_trained_adapter_says_the_same_in_vllm_and_peft(weights: ModelWeights,
 
 
 def test_a_dead_engine_says_so_is_started_again_and_ends_when_closed(weights: ModelWeights) -> None:
-    # The only way to make a real vLLM die on demand: prefill a seeded prompt in parts on a CPU.
+    # The only way to crash a real vLLM on demand: prefill a seeded prompt in parts on a CPU.
     options = {
         "max_model_len": 512,
         "engine_args": {"enable_chunked_prefill": True, "max_num_batched_tokens": 128, "max_num_seqs": 8},
@@ -176,7 +176,7 @@ def test_a_dead_engine_says_so_is_started_again_and_ends_when_closed(weights: Mo
 
     async def recover() -> int:
         done = await restarting.generate([ask("Hello.", n, max_tokens=4) for n in range(3)])
-        assert len(children() - before) == 1  # the dead one's process is gone
+        assert len(children() - before) == 1  # the process of the dead engine is gone
         await restarting.close()
         return len(done)
 
@@ -199,7 +199,7 @@ def test_what_vllm_cannot_serve_is_a_clear_error(
         (adapted, {"max_lora_rank": 2}, "has rank 4, above max_lora_rank 2"),
         (weights, {"engine_args": {"swap_spaces": 4}}, "EngineArgs has no field swap_spaces"),
     ]
-    # These are found before a model is read, so they need no process of their own.
+    # These errors occur before a model is loaded, so they need no separate process.
     with patch.dict(os.environ):
         for served, options, words in cases:
             with pytest.raises(ModelError, match=words):

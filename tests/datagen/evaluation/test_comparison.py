@@ -1,4 +1,4 @@
-"""Evaluations that ask a model: what an engine refuses costs the one item that it was asked about."""
+"""Evaluations that ask a model: a refused request fails only its own item."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KINDS = {
 
 
 class ShortContext:
-    """An engine that refuses a whole call where one prompt in it is too long, as vLLM and servers do."""
+    """An engine that refuses a whole call if one prompt is too long, as vLLM and servers do."""
 
     capabilities = frozenset({"seed"})
     vocab_size = None
@@ -82,7 +82,7 @@ def test_prompts_that_do_not_fit_fail_alone(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_item_that_only_the_other_model_cannot_be_asked_about_fails(context: Any, kind: str) -> None:
-    """A gain without one of its sides would be a guess."""
+    """A gain requires both scores."""
     context.engines = {"student": ShortContext(1000), "base": ShortContext(100)}
     operator: Comparison = KINDS[kind](tasks="evals", model="student", against="base")
     outcomes = [outcome for (outcome,) in asyncio.run(operator.open(context)(tasks(4, [2])))]

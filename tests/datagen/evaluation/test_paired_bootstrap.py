@@ -1,4 +1,4 @@
-"""The interval: right on average, symmetric, repeatable, honest about nothing to tell."""
+"""The bootstrap interval: correct coverage, symmetric, reproducible, and undecided without a difference."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_clear_gain_and_a_clear_loss_are_decided() -> None:
 
 
 def test_pairing_narrows_the_interval() -> None:
-    """Items that are hard for both cancel: the same scores in another order tell much less."""
+    """Difficulty shared by both cancels: the same scores in another order give a wider interval."""
     rng = np.random.default_rng(0)
     base = (rng.random(200) < 0.5).astype(float)
     better = base.copy()

@@ -1,4 +1,4 @@
-"""Mutants: each parses, differs, is one change of the text, and the same seed gives the same ones."""
+"""Mutants: each parses, differs from the program by one change, and depends only on the seed."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ def test_each_block_has_its_column() -> None:
 @pytest.mark.parametrize(
     ("parser", "text", "told"),
     [
-        ({}, "```\nx\n```", "1 code blocks, and 2 were asked for"),
-        ({}, f"{TWO}```\ny\n```", "3 code blocks, and 2"),
-        ({"language": "python"}, TWO, "1 python code blocks, and 2"),
+        ({}, "```\nx\n```", "1 code blocks, expected 2"),
+        ({}, f"{TWO}```\ny\n```", "3 code blocks, expected 2"),
+        ({"language": "python"}, TWO, "1 python code blocks, expected 2"),
         ({}, f"{TWO}```\ny", "not closed"),
         ({}, "```\nx\n```\n```\n \n```", "the code block for 'b' is empty"),
     ],

@@ -1,5 +1,6 @@
-"""Hostile answers on their whole way: through each parser and ``generate: template`` into Arrow, and from there into the
-next step's prompt. What comes out is what the model wrote, or a failed row with a reason; nothing of it is ever run."""
+"""Hostile answers from each parser through ``generate: template`` to Arrow and the prompt of the next step.
+
+The result is the text of the model, or a failed row with a reason. Nothing in an answer is ever executed."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ from gristmill.datagen.template import Template
 from gristmill.pipelines.inference import Completion, Request
 from gristmill.pipelines.run.outcomes import from_outcomes, from_source, going_on
 
-#: One of each kind, with the column that goes into the next prompt.
+#: One parser of each kind, with the column that the next prompt uses.
 PARSERS: dict[str, dict[str, Any]] = {
     "text": {"kind": "text", "column": "found"},
     "json": {"kind": "json", "fields": {"found": "text", "n": "integer", "x": "number", "any": "json"}, "optional": ["n", "x", "any"]},
@@ -36,7 +37,7 @@ PARSERS: dict[str, dict[str, Any]] = {
     "labels": {"kind": "labels", "labels": ["task"], "columns": {"task": "found"}},
     "regex": {"kind": "regex", "pattern": r"(?s)A: (?P<found>.*)"},
 }  # fmt: skip
-#: What each parser looks for, around a hostile text, so that hostile texts also get through.
+#: The format of each parser around a hostile text, so that hostile texts also parse.
 AROUND: dict[str, Callable[[str], str]] = {
     "text": lambda text: text,
     "json": lambda text: json.dumps({"found": text, "n": 1}),
@@ -60,7 +61,7 @@ hostile = st.lists(st.sampled_from(PIECES) | st.text(max_size=6), max_size=12).m
 
 
 class Scripted:
-    """An engine that answers each prompt with what it was told to, and keeps the prompts."""
+    """An engine that answers each prompt with a given text, and records the prompts."""
 
     capabilities = frozenset({"seed"})
     vocab_size = None
@@ -82,7 +83,7 @@ class Scripted:
 
 @dataclass
 class Here:
-    """All that these operators ask of a context."""
+    """The context that these operators require."""
 
     base: Scripted
     seed: int = 17
@@ -92,7 +93,7 @@ class Here:
 
 
 def step(operator: Any, engine: Scripted, table: pa.Table) -> pa.Table:
-    """What the run makes of a step, in Arrow: all rows, with their fates and reasons."""
+    """The output of a step in Arrow: all rows, with outcomes and reasons."""
     rows = table.to_pylist()
     outcomes = asyncio.run(operator.open(Here(engine))(rows))
     return from_outcomes(table, rows, outcomes, fingerprint="f", makes=True, types=operator.types())
@@ -132,7 +133,7 @@ def test_two_chained_steps_carry_an_answer_and_never_run_it(kind: str, text: str
 
 @pytest.mark.parametrize("kind", PARSERS)
 def test_what_gets_through_is_what_the_model_wrote(kind: str) -> None:
-    """The sides of the last test are not empty: each kind of parser lets template syntax through as text."""
+    """The previous test is not vacuous: each kind of parser passes template syntax through as text."""
     text = "{{ 7 * 7 }}{% for x in [1] %}\u202e"
     first = Template(model="base", template="{{ topic }}", parser=PARSERS[kind])
     kept = going_on(step(first, Scripted(lambda _: AROUND[kind](text)), seeds(1)))

@@ -37,7 +37,7 @@ def test_the_object_is_found(text: str) -> None:
         ("[" * 100_000, "no JSON object"),
         ('{"q": ' * 100_000, "nested too deeply"),
         ('{"q": "x", "n": NaN}', "NaN"),
-        ('{"q": "x", "n": 1, "extra": [-1e999]}', "field 'extra' holds a number beyond"),
+        ('{"q": "x", "n": 1, "extra": [-1e999]}', "field 'extra' holds a number outside"),
     ],
 )
 def test_what_is_wrong_is_said(text: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""What all parsers owe: any text gives records with the declared columns, or a reason; quickly."""
+"""Properties of all parsers: any text gives records with the declared columns, or a reason, quickly."""
 
 from __future__ import annotations
 

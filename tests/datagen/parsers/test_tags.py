@@ -28,7 +28,7 @@ def test_many_pairs_are_many_records() -> None:
         ("x</task>", "</task> without <task>"),
         ("<task>x</task></task>", "</task> without <task>"),
         ("<task>x<task>y</task>", "<task> inside <task>"),
-        ("<task>x</task><task>injected</task>", "<task> comes 2 times"),
+        ("<task>x</task><task>injected</task>", "<task> occurs 2 times"),
         ("<task> \n </task>", "<task> is empty"),
     ],
 )

@@ -11,7 +11,7 @@ from gristmill.datagen.prompts import find_prompt, packaged
 from gristmill.datagen.prompts.environment import PromptEnvironment
 from gristmill.pipelines.errors import DataError
 
-#: What stands for a row's columns that are no free texts; all others are the text PROBE.
+#: Values of columns that are not free text; all others are the text PROBE.
 SHAPED = {"examples": [{"prompt": "PROBE", "skill": "PROBE"}], "topics": ["PROBE"], "count": 3}
 DRAWN = {
     "biased_solution": {"bias": "length"},

@@ -1,4 +1,4 @@
-"""Programs and tests that vouch for each other: the agreed ones win over wrong programs and over wrong tests."""
+"""Agreement of programs and tests: agreeing ones win over wrong programs and wrong tests."""
 
 from __future__ import annotations
 

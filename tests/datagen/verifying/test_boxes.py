@@ -1,4 +1,4 @@
-"""Shared sandboxes: one for each setting, closed with the process that opened them, and with no other."""
+"""Shared sandboxes: one per settings, closed only with the process that opened them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cheaper program, by executed lines: the same in every run, and only where both do what the tests ask."""
+"""Cost in executed lines: equal in every run, and compared only if both programs pass the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mutation score: what another run with its limit would say as well."""
+"""The mutation score: reproducible in another run with the same limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALL = mutants(PROGRAM, most=8, seed=1)
 
 
 def score(limits: Limits, usual: float, needed: Mapping[str, float]) -> MutationScore:
-    """Of mutants that need so many seconds each, and pass when they get them."""
+    """A score of mutants that need the given seconds, and pass if they get them."""
 
     async def run(job: Job, limits: Limits | None = None, /) -> Result:
         assert limits is not None
@@ -98,7 +98,8 @@ def test_a_mutant_that_never_ends_costs_little_and_counts_as_noticed() -> None:
 
 
 def test_more_mutants_are_run_before_tests_are_called_vacuous() -> None:
-    """Too few of the first two are noticed, and enough of the others: all decide. Where enough are, these do."""
+    """If too few of the first mutants are noticed, more are run and all decide; otherwise the first
+    decide."""
     first = [mutant.source for mutant in mutants(PROGRAM, most=2, seed=1)]
     more = [mutant.source for mutant in mutants(PROGRAM, most=2 * DOUBT, seed=1)]
 

@@ -1,4 +1,4 @@
-"""Final answers: found where solutions put them, compared exactly, at a cost that grows with the text only."""
+"""Final answers: found in solutions, compared exactly, in time linear in the text."""
 
 from __future__ import annotations
 
@@ -108,10 +108,10 @@ def test_what_a_row_is_told() -> None:
     assert wrong.row == {"passed": False, "found": "1200", "reason": "found 1200, expected 12"}
     assert none.row == {"passed": False, "found": None, "reason": "no number is marked as the answer"}
     assert [outcome.error for outcome in (null, unlike, missing, nothing)] == [
-        "column 'text' holds NoneType, and text is needed",
-        "column 'gold' holds bool, and a number is needed",
-        "column 'gold' is missing, and a number is needed",
-        "column 'gold' holds text without a number, and a number is needed",
+        "column 'text' holds NoneType; text is required",
+        "column 'gold' holds bool; a number is required",
+        "column 'gold' is missing; a number is required",
+        "column 'gold' holds text without a number; a number is required",
     ]
     table = pa.Table.from_pylist([wrong.row, none.row], schema=pa.schema(operator.types()))
     assert operator.summary(table) == {"passed": 0, "another number": 1, "no number": 1}
@@ -162,7 +162,7 @@ def test_a_million_characters_cost_what_their_length_does(
         long = unit * (characters // len(unit))
         return cpu_seconds(lambda: final_number(long))
 
-    # Ten times the text takes ten times as long; what is quadratic would take a hundred times.
+    # Ten times the text takes ten times as long; quadratic time would be a hundred times.
     assert seconds(1_000_000) < 0.05 + 30 * max(seconds(100_000), 0.002)
 
 

@@ -1,4 +1,4 @@
-"""Wrong tests are taken out of a suite, right ones stay, and what is left is seen to pass."""
+"""Wrong tests are removed from a suite, correct ones stay, and the remaining tests are run."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def test_too_few_sound_tests(tests: str, code: str, reason: str) -> None:
 
 
 def test_tests_that_others_need_are_not_half_believed() -> None:
-    """The failing function is named by another test: without it, what is left does not pass."""
+    """Another test uses the failing function, so the remaining tests do not pass without it."""
     row = judged(
         "def test_a():\n    assert double(1) == 1\ndef test_b():\n    assert double(2) == 4\n    assert callable(test_a)\n",
         min_tests=1,
     )
     assert row["passed"] is False
-    assert "what is left does not pass" in row["reason"]
+    assert "the remaining tests do not pass" in row["reason"]
 
 
 def test_rows_without_text_fail_and_nothing_goes_by_a_wrong_name() -> None:

@@ -1,4 +1,4 @@
-"""A critic's verdict: read where it is said plainly, held against what a verifier found."""
+"""A critic's verdict: read if it is stated clearly, and compared with a verifier's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verification by execution: each verdict, from real runs; hostile code costs its own row and no more."""
+"""Verification by execution: each verdict from real runs; hostile code affects only its own row."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TESTS = "assert double(2) == 4\nassert double(0) == 0\nassert double(-3) == -6"
 
 
 class Here:
-    """All that these operators ask of a context."""
+    """The context that these operators require."""
 
     seed, step = 17, "checked"
 
@@ -271,8 +271,8 @@ def test_rows_without_code_fail_alone() -> None:
         {"solution": GOOD, "tests": TESTS},
     )
     assert [type(outcome) for outcome in outcomes] == [Failed, Failed, Kept]
-    assert outcomes[0].error == "column 'solution' holds NoneType, and text is needed"
-    assert outcomes[1].error == "column 'tests' is missing, and text is needed"
+    assert outcomes[0].error == "column 'solution' holds NoneType; text is required"
+    assert outcomes[1].error == "column 'tests' is missing; text is required"
 
 
 @settings(max_examples=25)
@@ -285,7 +285,7 @@ def test_any_text_gets_a_verdict_and_always_the_same(pairs: list[tuple[str, str]
 
 
 def test_tests_that_test_nothing_are_vacuous() -> None:
-    """What the sandbox says of a run is the row's verdict, before any mutant is run."""
+    """The sandbox's result of a run is the row's verdict, before any mutant is run."""
     rows = [
         {"solution": GOOD, "tests": tests}
         for tests in ("print(double(1))", "def test_a():\n    yield double(1)")
