@@ -57,7 +57,8 @@ def measure(
     figures, table = [], []
     for case in found:
         ours = seconds(case.ours, quick)
-        row = {"kernel": case.name, "us": ours * 1e6, "bytes": case.cost.moved, "flop": case.cost.flop, "aim": case.aim,
+        row = {"kernel": case.name, "us": ours * 1e6, "bytes": case.cost.moved, "flop": case.cost.flop,
+               "aim": case.aim,
                "of_measured_roof": case.cost.seconds(*measured) / ours,
                "of_datasheet_roof": sheet and case.cost.seconds(*sheet) / ours}  # fmt: skip
         table.append(row)

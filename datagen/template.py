@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 #: What told of an answer to the parent's prompt, and says nothing of a new one.
 _STALE = (
-    "response", "messages", "finish", "prompt_tokens", "completion_tokens", "logprobs", "top_logprobs", "vocab_size",
+    "response", "messages", "finish", "prompt_tokens", "completion_tokens", "logprobs", "top_logprobs",
+    "vocab_size",
 )  # fmt: skip
 _SHOWN = 80
 

@@ -55,7 +55,8 @@ class Repository:
     def changes(self, commit: str) -> list[Change]:
         """The plain files that a commit modified (not those added, removed or renamed), sorted by path."""
         told = self._git(
-            "diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", "--no-commit-id", "--diff-filter=M", commit,
+            "diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", "--no-commit-id",
+            "--diff-filter=M", commit,
         )  # fmt: skip
         parts = told.split("\0")
         found = []

@@ -186,7 +186,8 @@ def test_the_turns_of_conversations_count(context: Any, rows: Any, evals: pa.Tab
     context.tables["evals"] = rows(messages=turns)
     table = rows(prompt=["a", LONG])
     assert Decontaminate(against="evals").apply(table, context).neighbour == [None, "r0"]
-    assert Decontaminate(against="evals", columns=("messages",)).apply(rows(messages=turns), context).neighbour == [
+    assert Decontaminate(against="evals", columns=("messages",)).apply(rows(messages=turns),
+                                                                       context).neighbour == [
         "r0", "r1", None,
     ]  # fmt: skip
 

@@ -225,7 +225,8 @@ def test_scalequest(recipe: Any, make_model: Any) -> None:
         # No embedder, which is not the matter here.
         "steps.distinct={dedup: exact, columns: [question], from: asked}",
         "steps.drafts.max_tokens=40", "steps.asked.max_tokens=40",
-        "steps.drafts.parser={kind: text, column: question}", "steps.asked.parser={kind: text, column: question}",
+        "steps.drafts.parser={kind: text, column: question}",
+        "steps.asked.parser={kind: text, column: question}",
         questions=additions(*range(8)),
     )  # fmt: skip
     pairs = rows(run, "unlike")
