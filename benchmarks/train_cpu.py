@@ -23,9 +23,8 @@ from measuring import Figure, median, peers_python, run_case, this_python, versi
 HERE = Path(__file__).parent
 #: Whose functions are the rows.
 MODULES = ("argparse", "ast", "calendar", "collections", "csv", "difflib", "doctest", "email.message",
-           "fractions", "heapq",
-           "inspect", "ipaddress", "logging", "mailbox", "pathlib", "pprint", "random", "shutil",
-           "statistics", "string", "tarfile", "tempfile", "textwrap", "turtle", "unittest.mock",
+           "fractions", "heapq", "inspect", "ipaddress", "logging", "mailbox", "pathlib", "pprint", "random",
+           "shutil", "statistics", "string", "tarfile", "tempfile", "textwrap", "turtle", "unittest.mock",
            "urllib.parse", "zipfile")  # fmt: skip
 BASES = ("bf16", "nf4")
 #: Steps of four rows: two to warm up, the others timed.

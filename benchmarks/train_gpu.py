@@ -56,11 +56,9 @@ SHAPES = {
 def write_random(shape: Shape, directory: Path, device: torch.device) -> None:
     """A model of random bfloat16 weights in ``directory``, in Hugging Face's layout; memory holds one tensor."""
     queries, keys = shape.heads * shape.head, shape.key_heads * shape.head
-    sizes = dict(zip(LINEARS,
-                     [(queries, shape.hidden), (keys, shape.hidden), (keys, shape.hidden),
-                      (shape.hidden, queries),
-                               (shape.inner, shape.hidden), (shape.inner, shape.hidden),
-                               (shape.hidden, shape.inner)]))  # fmt: skip
+    attention = [(queries, shape.hidden), (keys, shape.hidden), (keys, shape.hidden), (shape.hidden, queries)]
+    mlp = [(shape.inner, shape.hidden), (shape.inner, shape.hidden), (shape.hidden, shape.inner)]
+    sizes = dict(zip(LINEARS, attention + mlp))
     generator = torch.Generator(device).manual_seed(0)
     directory.mkdir(parents=True, exist_ok=True)
     writer = TensorWriter(directory)

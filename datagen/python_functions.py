@@ -25,7 +25,9 @@ _BATCH_ROWS = 2048
 _PRELUDE = """from __future__ import annotations
 from importlib import import_module as _module
 
-globals().update({{name: value for name, value in vars(_module("{module}")).items() if not name.startswith("__")}})
+globals().update({{
+    name: value for name, value in vars(_module("{module}")).items() if not name.startswith("__")
+}})
 """
 #: The module's own would stand in for a function that is missing.
 _FUNCTION = """globals().pop("{name}", None)

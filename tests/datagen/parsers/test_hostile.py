@@ -191,7 +191,9 @@ models:
   base: {{engine: openai, url: "{teacher.url}", model: m}}
 steps:
   seeds: {{source: jsonl, path: {tmp_path}/seeds.jsonl}}
-  first: {{generate: template, from: seeds, model: base, template: "{{{{ prompt }}}}", parser: {{kind: text, column: found}}}}
+  first:
+    {{generate: template, from: seeds, model: base, template: "{{{{ prompt }}}}",
+      parser: {{kind: text, column: found}}}}
   second: {{generate: template, from: first, model: base, template: "<{{{{ found }}}}>"}}
   answered: {{generate: respond, from: seeds, model: base}}
 """)  # fmt: skip

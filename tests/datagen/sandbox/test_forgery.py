@@ -63,21 +63,25 @@ def f(x):
 
 FORGERIES = {
     "an int that equals everything": answering("__eq__ = lambda s, o: True", "int"),
-    "a float that equals everything": answering("__eq__ = __lt__ = __le__ = __gt__ = __ge__ = lambda s, o: "
-                                                "True", "float"),
+    "a float that equals everything": answering(
+        "__eq__ = __lt__ = __le__ = __gt__ = __ge__ = lambda s, o: True", "float"
+    ),
     "a text that equals everything": answering("__eq__ = lambda s, o: True", "str"),
     "an object that equals everything": answering("__eq__ = lambda s, o: True"),
     "an object that is never unequal": answering("__ne__ = lambda s, o: False", "int"),
-    "arithmetic that answers": answering("__sub__ = __rsub__ = __round__ = lambda *a: 0; __eq__ = __lt__ = "
-                                         "__contains__ = lambda *a: True; __abs__ = lambda s: s"),
-    "a class that says it is an int": answering("__class__ = property(lambda s: int); __eq__ = lambda s, o: "
-                                                "True"),
+    "arithmetic that answers": answering(
+        "__sub__ = __rsub__ = __round__ = lambda *a: 0; "
+        "__eq__ = __lt__ = __contains__ = lambda *a: True; __abs__ = lambda s: s"
+    ),
+    "a class that says it is an int": answering(
+        "__class__ = property(lambda s: int); __eq__ = lambda s, o: True"
+    ),
     "unittest.mock.ANY": "from unittest.mock import ANY\ndef f(x): return ANY",
     "an equality that answers a text": answering("__eq__ = lambda s, o: 'yes'"),
     "sorted patched": "import builtins\nbuiltins.sorted = lambda *a: [3, 4]\ndef f(x): return 0",
     "every builtin patched": (
-        "import builtins\nfor n in ('sorted', 'len', 'abs', 'all', 'round', 'str'): setattr(builtins, n, "
-        "lambda *a, **k: 2)\ndef f(x): return 2"
+        "import builtins\nfor n in ('sorted', 'len', 'abs', 'all', 'round', 'str'): "
+        "setattr(builtins, n, lambda *a, **k: 2)\ndef f(x): return 2"
     ),
     "isclose patched": "import math\nmath.isclose = lambda *a, **k: True\ndef f(x): return 2",
     "helpers that hide builtins": (
@@ -120,8 +124,8 @@ FORGERIES = {
     "the tests read from other processes": OTHERS,
     "a report of its own": (
         "import json, os\nfor n in range(3, 64):\n"
-        "    try: os.write(n, json.dumps({'token': '', 'status': 'passed', 'message': '', 'tests': [['a', "
-        "True, '']], 'lines': None}).encode())\n    except OSError: pass\ndef f(x): return 0"
+        "    try: os.write(n, json.dumps({'token': '', 'status': 'passed', 'message': '', "
+        "'tests': [['a', True, '']], 'lines': None}).encode())\n    except OSError: pass\ndef f(x): return 0"
     ),
     "an answer that is no message": (
         "import os, socket\ndef f(x):\n    socket.socket(fileno=os.dup(3)).sendall(b'\\0\\0\\0\\2[]')\n"
@@ -221,8 +225,8 @@ def test_the_tricks_work_where_tests_and_program_share_a_process(
 @pytest.mark.parametrize(
     "body",
     ["import reference\n    return reference.f(x)", "import sys\n    return sys.modules['reference'].f(x)",
-     "import gc\n    return next(o for o in gc.get_objects() if getattr(o, '__name__', '') == 'f' and o is "
-     "not f)(x)"],
+     "import gc\n    return next(o for o in gc.get_objects() if getattr(o, '__name__', '') == 'f' "
+     "and o is not f)(x)"],
 )  # fmt: skip
 def test_the_reference_is_nowhere_to_be_found(box: Sandbox, body: str) -> None:
     reference = "def f(x: int) -> int:\n    return x * 7 + 1"
@@ -271,7 +275,9 @@ def test_what_tests_give_to_the_program_shows_nothing_of_them(box: Sandbox) -> N
     program = """
 def spy(g):
     found = []
-    for name in ("__globals__", "__code__", "__closure__", "__self__", "__func__", "__builtins__", "_secret", "__dict__"):
+    for name in (
+        "__globals__", "__code__", "__closure__", "__self__", "__func__", "__builtins__", "_secret", "__dict__"
+    ):
         try:
             found.append(repr(getattr(g, name)))
         except AttributeError:

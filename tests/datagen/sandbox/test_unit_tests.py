@@ -122,8 +122,8 @@ def test_a_suite_that_tests_nothing_is_vacuous_and_says_why(box: Sandbox, tests:
         ("assert not (f(1) == 2 and f(1) == 3)", "4", "type('E', (int,), {})(2) if 0 else {}[0]"),
         ("assert [0][f(1)] == 0 or f(1) != 0", "0", "7"),
         ("assert (f(1) == 2) is (f(1) == 2)", "2", "{}[0]"),
-        ("import unittest\nclass T(unittest.TestCase):\n    def test_f(self): self.assertFalse(f(1))", "0",
-         "1"),
+        ("import unittest\nclass T(unittest.TestCase):\n    def test_f(self): self.assertFalse(f(1))",
+         "0", "1"),
         ("import unittest\nclass T(unittest.TestCase):\n"
          "    def test_f(self): self.assertIsInstance(f(1), int)", "0", "''"),
     ],
@@ -175,8 +175,8 @@ def test_a_test_that_asserts_and_returns_false_fails(box: Sandbox) -> None:
         ("def test_f(mocker):\n    assert f(1) == 2",
          "UnknownFixture: no fixture 'mocker'; there are capfd, caplog, capsys"),
         ("import pytest\ndef test_f():\n    pytest.hookimpl()\n    assert f(1) == 2",
-         "AttributeError: pytest.hookimpl is not there: tests are run without pytest itself, with "
-         "CaptureFixture"),
+         "AttributeError: pytest.hookimpl is not there: tests are run without pytest itself, "
+         "with CaptureFixture"),
         ("import pytest\n@pytest.fixture\ndef one(): return 1\ndef test_f():\n    assert f(one()) == 2",
          "TypeError: the fixture 'one' is called directly"),
         ("import pytest\ndef test_f():\n    with pytest.raises(ValueError, match='other'):\n        f(-1)",

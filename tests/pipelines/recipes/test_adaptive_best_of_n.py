@@ -69,8 +69,9 @@ def test_a_sure_answer_stays_and_the_others_are_tried_again(
         ("learn: late", "yes"): 2, ("learn: never", "no"): 3,
     }  # fmt: skip
     found = {row["prompt"].split()[-1]: row for row in rows(run, "unique")}
-    assert {name: (row["turn"], row["response"], row["passed"], row["first_passed"]) for name,
-            row in found.items()} == {
+    assert {
+        name: (row["turn"], row["response"], row["passed"], row["first_passed"]) for name, row in found.items()
+    } == {
         "early": (1, f"{GOOD} 1", True, True), "late": (2, f"{GOOD} 2", True, False),
         "never": (2, f"{BAD} 2", False, False),
     }  # fmt: skip

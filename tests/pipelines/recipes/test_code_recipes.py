@@ -257,8 +257,9 @@ def test_iad(made: Callable[..., Any], tmp_path: Path) -> None:
 def test_llm_code_cleaning(made: Callable[..., Any], box: Sandbox, tmp_path: Path) -> None:
     """A step that breaks the code is tried again; what never works is dropped. The tests are the original's."""
     sources = [
-        f'def plus{n}(x):\n    """Add.\n\n    >>> plus{n}(1)\n    {1 + n}\n    """\n    y = x + N\n    return y\n' for n in (1, 2, 3)
-    ]  # fmt: skip
+        f'def plus{n}(x):\n    """Add.\n\n    >>> plus{n}(1)\n    {1 + n}\n    """\n    y = x + N\n    return y\n'
+        for n in (1, 2, 3)
+    ]
     (tmp_path / "with_tests.jsonl").write_text(
         "".join(
             json.dumps({"source": s, "module_source": f"N = {n}"}) + "\n" for n, s in enumerate(sources, 1)

@@ -41,7 +41,10 @@ models:
 steps:
   prompts: {source: "leaky:prompts", args: {of: [good, echo, map fails]}}
   answers: {generate: respond, from: prompts, model: teacher}
-  told:    {map: "leaky:told", from: answers, args: {password: planted in the file, header: "X-Token: ${my_token}"}}
+  told:
+    map: "leaky:told"
+    from: answers
+    args: {password: planted in the file, header: "X-Token: ${my_token}"}
   data:    {export: parquet, from: told}
 """ + "".join(
     f"""  {failure}_prompts: {{source: "leaky:prompts", args: {{of: [{failure}]}}}}
