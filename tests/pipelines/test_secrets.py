@@ -39,7 +39,8 @@ def test_names_of_secrets(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     ["key_env", "SSH_AUTH_SOCK", "TOKEN_FILE", "tokenizer", "TOKENIZERS_PARALLELISM", "author", "KEYBOARD",
-     "pass_rate", "passed", "compass", "path", "keyword", "sort_key_column", "", "123", "signature", "max_tokens"],
+     "pass_rate", "passed", "compass", "path", "keyword", "sort_key_column", "", "123", "signature",
+     "max_tokens"],
 )  # fmt: skip
 def test_names_of_other_things(name: str) -> None:
     assert not looks_secret(name)

@@ -147,7 +147,8 @@ def test_a_blank_response_keeps_nothing(kind: str, blank: str) -> None:
 
 PIECES = st.sampled_from(
     ["*", "******", "***\n", "\n", "\n\n", "1. ", "- ", "Section 1", "P.S.", '"', "<<", ">>", "[", "]", "(",
-     "{", "}", "```json\n", "```", ",", ".", "?", "Today", "river", "A", "b", " ", "\u0345", "ß", "\ud800", "\x00"]
+     "{", "}", "```json\n", "```", ",", ".", "?", "Today", "river", "A", "b", " ", "\u0345", "ß", "\ud800",
+     "\x00"]
 )  # fmt: skip
 TEXTS = st.one_of(st.text(max_size=80), st.lists(PIECES, max_size=24).map("".join))
 

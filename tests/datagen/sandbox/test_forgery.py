@@ -276,7 +276,8 @@ def test_what_tests_give_to_the_program_shows_nothing_of_them(box: Sandbox) -> N
 def spy(g):
     found = []
     for name in (
-        "__globals__", "__code__", "__closure__", "__self__", "__func__", "__builtins__", "_secret", "__dict__"
+        "__globals__", "__code__", "__closure__", "__self__", "__func__", "__builtins__",
+        "_secret", "__dict__",
     ):
         try:
             found.append(repr(getattr(g, name)))

@@ -70,7 +70,8 @@ def test_a_sure_answer_stays_and_the_others_are_tried_again(
     }  # fmt: skip
     found = {row["prompt"].split()[-1]: row for row in rows(run, "unique")}
     assert {
-        name: (row["turn"], row["response"], row["passed"], row["first_passed"]) for name, row in found.items()
+        name: (row["turn"], row["response"], row["passed"], row["first_passed"])
+        for name, row in found.items()
     } == {
         "early": (1, f"{GOOD} 1", True, True), "late": (2, f"{GOOD} 2", True, False),
         "never": (2, f"{BAD} 2", False, False),
