@@ -130,10 +130,14 @@ def compare(runs: dict[str, list[dict[str, Any]]], seeds: int, slots: int) -> li
     steady = median([each["busy"] if each["steady"] is None else each["steady"] for each in largest])
     peer = "the same requests one at a time"
     return [
-        Figure("rows carried through the branch", "rows/min", 60 * rows, 60 * rows_one, peer, "", rows / rows_one, "> 1"),
-        Figure("requests", "per minute", 60 * ours["requests"], 60 * one["requests"], peer, "", ours["requests"] / one["requests"], "> 1"),
-        Figure("generated tokens", "tokens/s", ours["tokens"], one["tokens"], peer, "", ours["tokens"] / one["tokens"], "> 1"),
-        Figure(f"slots busy, steady state, of {slots}", "%", 100 * steady, 100 / slots, peer, "", steady * slots, ">= 90 %"),
+        Figure("rows carried through the branch", "rows/min", 60 * rows, 60 * rows_one, peer, "",
+               rows / rows_one, "> 1"),
+        Figure("requests", "per minute", 60 * ours["requests"], 60 * one["requests"], peer, "",
+               ours["requests"] / one["requests"], "> 1"),
+        Figure("generated tokens", "tokens/s", ours["tokens"], one["tokens"], peer, "",
+               ours["tokens"] / one["tokens"], "> 1"),
+        Figure(f"slots busy, steady state, of {slots}", "%", 100 * steady, 100 / slots, peer, "",
+               steady * slots, ">= 90 %"),
     ]  # fmt: skip
 
 

@@ -85,8 +85,8 @@ def main() -> None:
             mine, theirs = (1e3 * median([pair[side] for pair in times]) for side in range(2))
             figures.append(
                 Figure(
-                    f"{name}, both ways, {str(dtype).removeprefix('torch.')}", "ms", mine, theirs, "torch.compile",
-                    torch.__version__, theirs / mine, "> 1",
+                    f"{name}, both ways, {str(dtype).removeprefix('torch.')}", "ms", mine, theirs,
+                    "torch.compile", torch.__version__, theirs / mine, "> 1",
                 )
             )  # fmt: skip
     write("cpu_forms", figures, versions("torch"), {"rounds": rounds, "tokens": TOKENS})

@@ -240,7 +240,8 @@ def main() -> None:
     more = {
         "families": counts,
         "forgeries": tries,
-        "right": {name: {"passed": each.passed, "failed": each.failed, "runs_per_second": each.rate} for name, each in right.items()},
+        "right": {name: {"passed": each.passed, "failed": each.failed, "runs_per_second": each.rate}
+                  for name, each in right.items()},
         "complaints": list(complaints(found)),
         "quick": asked.quick,
     }  # fmt: skip

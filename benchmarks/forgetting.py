@@ -112,8 +112,9 @@ def show(found: list[dict[str, Any]]) -> None:
         share = f"{told['changed']:,} ({told['changed'] / told['entries']:.1%})"
         print(
             f"{told['method']:<8} {told['task_loss']:>9.4f} {told['prose_loss']:>10.4f} "
-            f"{told['prose_loss'] - base['prose_loss']:>+9.4f} {share:>24} {told['peak_mib']:>9,} {told['seconds']:>8.1f}"
-        )  # fmt: skip
+            f"{told['prose_loss'] - base['prose_loss']:>+9.4f} {share:>24} {told['peak_mib']:>9,} "
+            f"{told['seconds']:>8.1f}"
+        )
 
 
 def main() -> None:

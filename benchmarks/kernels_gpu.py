@@ -58,8 +58,8 @@ def measure(
     figures, table = [], []
     for case in found:
         ours = seconds(case.ours, quick)
-        row = {"kernel": case.name, "us": ours * 1e6, "bytes": case.cost.moved, "flop": case.cost.flop, "aim": case.aim,
-               "of_measured_roof": case.cost.seconds(*measured) / ours,
+        row = {"kernel": case.name, "us": ours * 1e6, "bytes": case.cost.moved, "flop": case.cost.flop,
+               "aim": case.aim, "of_measured_roof": case.cost.seconds(*measured) / ours,
                "of_datasheet_roof": sheet and case.cost.seconds(*sheet) / ours}  # fmt: skip
         table.append(row)
         print(f"{case.name:<64} {ours * 1e6:>10.1f} us  {row['of_measured_roof']:>6.1%} of the measured roof")

@@ -96,11 +96,16 @@ def _weights(random: Callable[..., Tensor], at: Shapes, bnb: ModuleType | None) 
         encode["bitsandbytes"] = partial(bnb.quantize_4bit, weight, quant_type="nf4")
     bf16 = torch.bfloat16
     return [
-        Case(f"NF4 dequantize, nested, {shape}", nf4.cost(count, 2), partial(nf4.dequantize, packed, bf16), decode[True]),
-        Case(f"NF4 dequantize, flat, {shape}", nf4.cost(count, 2, nested=False), partial(nf4.dequantize, flat, bf16), decode[False]),
-        Case(f"NF4 quantize, {shape}", nf4.cost(count, 2, nested=False), partial(nf4.quantize, weight, nested=False), encode, 0.0),
-        Case(f"INT8 quantize, {shape}", int8.quantize_cost(*weight.shape, 2), partial(int8.quantize, weight), {}, 0.0),
-        Case(f"INT4 quantize, {shape}", int4.quantize_cost(count, 2), partial(int4.quantize, weight), {}, 0.0),
+        Case(f"NF4 dequantize, nested, {shape}", nf4.cost(count, 2), partial(nf4.dequantize, packed, bf16),
+             decode[True]),
+        Case(f"NF4 dequantize, flat, {shape}", nf4.cost(count, 2, nested=False),
+             partial(nf4.dequantize, flat, bf16), decode[False]),
+        Case(f"NF4 quantize, {shape}", nf4.cost(count, 2, nested=False),
+             partial(nf4.quantize, weight, nested=False), encode, 0.0),
+        Case(f"INT8 quantize, {shape}", int8.quantize_cost(*weight.shape, 2), partial(int8.quantize, weight),
+             {}, 0.0),
+        Case(f"INT4 quantize, {shape}", int4.quantize_cost(count, 2), partial(int4.quantize, weight), {},
+             0.0),
         Case(f"INT8 dequantize, {shape}", int8.cost(*weight.shape, 2), partial(int8.dequantize, eight, bf16)),
         Case(f"INT4 dequantize, {shape}", int4.cost(count, 2), partial(int4.dequantize, four, bf16)),
     ]  # fmt: skip
@@ -234,14 +239,17 @@ def _optimizer(
     wide = gradient.float()
     return [
         Case(f"8-bit AdamW step, bf16, {count:,}", adamw8bit.cost(count, 2), step, peers, 0.0),
-        Case(f"top-k threshold and mask, {count:,}", top_k.cost(count), partial(top_k.top_k_mask, wide, count // 20),
+        Case(f"top-k threshold and mask, {count:,}", top_k.cost(count),
+             partial(top_k.top_k_mask, wide, count // 20),
              {"torch.topk": lambda: torch.topk(wide.abs().view(-1), count // 20)}, 0.0),
-        Case(f"stochastic rounding, {count:,}", rounding.cost(count), partial(rounding.stochastic_round, wide, generator), {}, 0.0),
+        Case(f"stochastic rounding, {count:,}", rounding.cost(count),
+             partial(rounding.stochastic_round, wide, generator), {}, 0.0),
     ]  # fmt: skip
 
 
 def _both_ways(
-    name: str, cost: Callable[..., Cost], ours: Callable[..., Tensor], inputs: tuple[Tensor, ...], peers: dict[str, Callable[..., Tensor]]
+    name: str, cost: Callable[..., Cost], ours: Callable[..., Tensor], inputs: tuple[Tensor, ...],
+    peers: dict[str, Callable[..., Tensor]]
 ) -> list[Case]:  # fmt: skip
     """Return the forward pass and the backward pass as separate cases, for ours and each peer."""
     detached = [x.detach() for x in inputs]

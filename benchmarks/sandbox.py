@@ -38,10 +38,10 @@ TESTS = "assert primes(10) == [2, 3, 5, 7]\nassert len(primes(1000)) == {count}\
 PYTHON = os.path.realpath(sys.executable)
 ROUND = 300
 BWRAP = [
-    "bwrap", "--ro-bind", "/usr", "/usr", "--ro-bind", os.path.realpath(sys.base_prefix), os.path.realpath(sys.base_prefix),
-    "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64",
-    "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--unshare-all", "--die-with-parent",
-    "--new-session", "--clearenv", "--chdir", "/tmp",
+    "bwrap", "--ro-bind", "/usr", "/usr", "--ro-bind", os.path.realpath(sys.base_prefix),
+    os.path.realpath(sys.base_prefix), "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib",
+    "--symlink", "usr/lib64", "/lib64", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp",
+    "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--chdir", "/tmp",
 ]  # fmt: skip
 
 #: Runs one test: whether it passed.

@@ -23,9 +23,10 @@ from measuring import Figure, median, peers_python, run_case, this_python, versi
 
 HERE = Path(__file__).parent
 #: Whose functions are the rows.
-MODULES = ("argparse", "ast", "calendar", "collections", "csv", "difflib", "doctest", "email.message", "fractions", "heapq",
-           "inspect", "ipaddress", "logging", "mailbox", "pathlib", "pprint", "random", "shutil", "statistics", "string",
-           "tarfile", "tempfile", "textwrap", "turtle", "unittest.mock", "urllib.parse", "zipfile")  # fmt: skip
+MODULES = ("argparse", "ast", "calendar", "collections", "csv", "difflib", "doctest", "email.message",
+           "fractions", "heapq", "inspect", "ipaddress", "logging", "mailbox", "pathlib", "pprint", "random",
+           "shutil", "statistics", "string", "tarfile", "tempfile", "textwrap", "turtle", "unittest.mock",
+           "urllib.parse", "zipfile")  # fmt: skip
 BASES = ("bf16", "nf4")
 #: Steps of four rows: two to warm up, the others timed.
 WARM_UP, TIMED = 2, 6
@@ -92,12 +93,14 @@ def compare(base: str, runs: dict[str, list[dict[str, float]]], version: str) ->
     def faster(name: str) -> Figure:
         mine, peer = of(ours, name), of(theirs, name)
         return Figure(
-            f"LoRA on {base}, {name.replace('_', ' ')}", "1/s", mine, peer, "TRL + PEFT", version, mine / peer, ">= 2"
+            f"LoRA on {base}, {name.replace('_', ' ')}", "1/s", mine, peer, "TRL + PEFT", version,
+            mine / peer, ">= 2"
         )  # fmt: skip
 
     mine, peer = of(ours, "peak_mib"), of(theirs, "peak_mib")
     memory = Figure(
-        f"LoRA on {base}, peak memory", "MiB", mine, peer, "TRL + PEFT", version, peer / mine, ">= 1.67 (0.6 x)"
+        f"LoRA on {base}, peak memory", "MiB", mine, peer, "TRL + PEFT", version, peer / mine,
+        ">= 1.67 (0.6 x)"
     )  # fmt: skip
     return [faster("trained_tokens_per_s"), faster("tokens_per_s"), memory]
 

@@ -57,8 +57,9 @@ SHAPES = {
 def write_random(shape: Shape, directory: Path, device: torch.device) -> None:
     """Write a model of random bfloat16 weights in Hugging Face's layout, one tensor at a time."""
     queries, keys = shape.heads * shape.head, shape.key_heads * shape.head
-    sizes = dict(zip(LINEARS, [(queries, shape.hidden), (keys, shape.hidden), (keys, shape.hidden), (shape.hidden, queries),
-                               (shape.inner, shape.hidden), (shape.inner, shape.hidden), (shape.hidden, shape.inner)]))  # fmt: skip
+    attention = [(queries, shape.hidden), (keys, shape.hidden), (keys, shape.hidden), (shape.hidden, queries)]
+    mlp = [(shape.inner, shape.hidden), (shape.inner, shape.hidden), (shape.hidden, shape.inner)]
+    sizes = dict(zip(LINEARS, attention + mlp))
     generator = torch.Generator(device).manual_seed(0)
     directory.mkdir(parents=True, exist_ok=True)
     writer = TensorWriter(directory)
@@ -80,11 +81,12 @@ def write_random(shape: Shape, directory: Path, device: torch.device) -> None:
             put(f"model.layers.{layer}.{name}", size)
     writer.finish()
     config = {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "dtype": "bfloat16", "hidden_act": "silu",
-        "hidden_size": shape.hidden, "intermediate_size": shape.inner, "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads, "num_key_value_heads": shape.key_heads, "head_dim": shape.head,
-        "vocab_size": shape.vocabulary, "tie_word_embeddings": shape.tied, "max_position_embeddings": 131072,
-        "rms_norm_eps": 1e-5, "rope_theta": 500000.0, "bos_token_id": None, "eos_token_id": None,
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "dtype": "bfloat16",
+        "hidden_act": "silu", "hidden_size": shape.hidden, "intermediate_size": shape.inner,
+        "num_hidden_layers": shape.layers, "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.key_heads, "head_dim": shape.head, "vocab_size": shape.vocabulary,
+        "tie_word_embeddings": shape.tied, "max_position_embeddings": 131072, "rms_norm_eps": 1e-5,
+        "rope_theta": 500000.0, "bos_token_id": None, "eos_token_id": None,
     }  # fmt: skip
     (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 

@@ -72,12 +72,14 @@ def ours(
         for number, ids in enumerate(batches.view(-1, length).tolist())
     ]
     work = step_work(
-        decoder.config, [length] * count, trained=count * (length - 1), rank=RANK, itemsize=2, held=FORMATS["nf4"], recompute=True
+        decoder.config, [length] * count, trained=count * (length - 1), rank=RANK, itemsize=2,
+        held=FORMATS["nf4"], recompute=True
     )  # fmt: skip
     plan = plan_memory(
-        decoder.config, bytes_a_value=2, quantized_bytes=FORMATS["nf4"].bytes_a_weight, keep_dequantized=False,
-        adapter_weights=sum(parameter.numel() for parameter in optimizer.parameters), state_bytes=optimizer.state_bytes,
-        tokens=length * count, recompute=True, chunk=chunk_size(device), fused=True,
+        decoder.config, bytes_a_value=2, quantized_bytes=FORMATS["nf4"].bytes_a_weight,
+        keep_dequantized=False, adapter_weights=sum(parameter.numel() for parameter in optimizer.parameters),
+        state_bytes=optimizer.state_bytes, tokens=length * count, recompute=True, chunk=chunk_size(device),
+        fused=True,
     )  # fmt: skip
     peak = PeakMemory(device) if device.type == "cuda" else peak
     with tempfile.TemporaryDirectory() as folder:
@@ -110,10 +112,12 @@ def peft(
 
         apply_liger_kernel_to_llama()
     quantization = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16
     )  # fmt: skip
     base = AutoModelForCausalLM.from_pretrained(
-        model, quantization_config=quantization, dtype=torch.bfloat16, device_map={"": str(device)}, attn_implementation="sdpa"
+        model, quantization_config=quantization, dtype=torch.bfloat16, device_map={"": str(device)},
+        attn_implementation="sdpa"
     )  # fmt: skip
     base.config.use_cache = False
     base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

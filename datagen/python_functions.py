@@ -25,7 +25,9 @@ _BATCH_ROWS = 2048
 _PRELUDE = """from __future__ import annotations
 from importlib import import_module as _module
 
-globals().update({{name: value for name, value in vars(_module("{module}")).items() if not name.startswith("__")}})
+globals().update({{
+    name: value for name, value in vars(_module("{module}")).items() if not name.startswith("__")
+}})
 """
 #: The module's own function would replace a missing one.
 _FUNCTION = """globals().pop("{name}", None)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 #: Columns that describe the answer to the parent's prompt. They do not apply to a new prompt.
 _STALE = (
-    "response", "messages", "finish", "prompt_tokens", "completion_tokens", "logprobs", "top_logprobs", "vocab_size",
+    "response", "messages", "finish", "prompt_tokens", "completion_tokens", "logprobs", "top_logprobs",
+    "vocab_size",
 )  # fmt: skip
 _SHOWN = 80
 

@@ -88,8 +88,8 @@ def adamw8bit_step(
             else draw_seed(generator).to(flat.device)
         )
         gpu.step(
-            flat, gradients, states, _tables(flat.device), seed, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay,
-            number=step, block=blockwise.BLOCK, smallest=blockwise.SMALLEST_SCALE,
+            flat, gradients, states, _tables(flat.device), seed, lr=lr, betas=betas, eps=eps,
+            weight_decay=weight_decay, number=step, block=blockwise.BLOCK, smallest=blockwise.SMALLEST_SCALE,
         )  # fmt: skip
     else:
         _plain_step(flat, gradients, moments, lr, betas, eps, weight_decay, step, generator)

@@ -75,7 +75,8 @@ def quantize(weight: Tensor, *, group: int = GROUP, rounds: int = ROUNDS) -> INT
         from .gpu import integers as gpu
 
         packed, scales, zeros = gpu.quantize_int4(
-            flat.contiguous(), group, largest=LARGEST, smallest=SMALLEST_SCALE, norm=NORM, beta=BETA, growth=GROWTH, rounds=rounds
+            flat.contiguous(), group, largest=LARGEST, smallest=SMALLEST_SCALE, norm=NORM, beta=BETA,
+            growth=GROWTH, rounds=rounds
         )  # fmt: skip
     else:
         each = max(1, PART // group) * group

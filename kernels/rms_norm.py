@@ -96,8 +96,10 @@ class _RMSNorm(torch.autograd.Function):
 
             rows = (-1, total.shape[-1])
             d_flat, d_weight = gpu.backward(
-                upstream.reshape(rows).contiguous(), None if d_sum is None else d_sum.reshape(rows).contiguous(),
-                total.reshape(rows).contiguous(), weight.contiguous(), scale.reshape(-1, 1).contiguous(), trained,
+                upstream.reshape(rows).contiguous(),
+                None if d_sum is None else d_sum.reshape(rows).contiguous(),
+                total.reshape(rows).contiguous(), weight.contiguous(), scale.reshape(-1, 1).contiguous(),
+                trained,
             )  # fmt: skip
             d_x = d_flat.view(total.shape)
         else:

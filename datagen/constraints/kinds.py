@@ -42,9 +42,9 @@ KINDS: dict[str, type[Constraint]] = {
         WordsAtMost, WordsAtLeast, WordRange, CharactersAtMost,
         SentenceCount, OneSentence, ParagraphCount, DividedParagraphs,
         LowerCase, UpperCase, CapitalWords, FewCapitals,
-        Keywords, KeywordCount, ForbiddenWords, ForbiddenLetter, LetterCount, NoCommas, NoExclamation, ParagraphOpening,
-        StartsWith, FirstWord, EndsWith, EndsWithQuestion, Postscript, Quoted, RepeatRequest,
-        Bullets, NumberedList, Sections, CommaList, JsonObject, TwoResponses, ChooseFrom,
+        Keywords, KeywordCount, ForbiddenWords, ForbiddenLetter, LetterCount, NoCommas, NoExclamation,
+        ParagraphOpening, StartsWith, FirstWord, EndsWith, EndsWithQuestion, Postscript, Quoted,
+        RepeatRequest, Bullets, NumberedList, Sections, CommaList, JsonObject, TwoResponses, ChooseFrom,
         Title, Placeholders, Highlights, Parentheses,
     )
 }  # fmt: skip

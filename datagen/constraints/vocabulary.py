@@ -22,8 +22,8 @@ BANNED = (
 
 #: Single words that open a paragraph or a response.
 OPENINGS = (
-    "Today", "Imagine", "Meanwhile", "Yesterday", "Suddenly", "Honestly", "Surely", "Once", "First", "Because",
-    "Tomorrow", "Perhaps", "Clearly", "Finally", "Slowly", "Somewhere",
+    "Today", "Imagine", "Meanwhile", "Yesterday", "Suddenly", "Honestly", "Surely", "Once", "First",
+    "Because", "Tomorrow", "Perhaps", "Clearly", "Finally", "Slowly", "Somewhere",
 )  # fmt: skip
 
 #: Phrases that open a response.
@@ -34,18 +34,19 @@ GREETINGS = (
 
 #: Sentences that close a response.
 CLOSINGS = (
-    "That is all for now.", "Thank you for reading.", "The end.", "See you soon.", "Let me know your thoughts.",
-    "And that was that.", "Stay curious.", "Try it yourself.", "Is there anything else I can do?",
-    "Now it is your turn.", "What do you think?", "Until next time.", "Take care.", "More on this tomorrow.",
+    "That is all for now.", "Thank you for reading.", "The end.", "See you soon.",
+    "Let me know your thoughts.", "And that was that.", "Stay curious.", "Try it yourself.",
+    "Is there anything else I can do?", "Now it is your turn.", "What do you think?", "Until next time.",
+    "Take care.", "More on this tomorrow.",
 )  # fmt: skip
 
 #: Groups of options, one of which is the whole response.
 OPTIONS = (
-    ("Yes.", "No.", "Maybe."), ("I agree.", "I disagree."), ("True.", "False."), ("Certainly.", "Not at all."),
-    ("My answer is yes.", "My answer is no.", "My answer is maybe."), ("I like it.", "I do not like it."),
-    ("Recommended.", "Not recommended.", "Undecided."), ("Agreed.", "Opposed."),
-    ("Now.", "Later.", "Not at all."), ("Thumbs up.", "Thumbs down."), ("Useful.", "Not useful."),
-    ("Certain.", "Unsure.", "Doubtful."),
+    ("Yes.", "No.", "Maybe."), ("I agree.", "I disagree."), ("True.", "False."),
+    ("Certainly.", "Not at all."), ("My answer is yes.", "My answer is no.", "My answer is maybe."),
+    ("I like it.", "I do not like it."), ("Recommended.", "Not recommended.", "Undecided."),
+    ("Agreed.", "Opposed."), ("Now.", "Later.", "Not at all."), ("Thumbs up.", "Thumbs down."),
+    ("Useful.", "Not useful."), ("Certain.", "Unsure.", "Doubtful."),
 )  # fmt: skip
 
 #: Keys of JSON objects.

@@ -23,7 +23,8 @@ def _check(name, examples):
 
 def _told(report):
     example, raised, trace = report.split("Failed example:")[-1].partition("Exception raised:")
-    return " ".join([*example.split(), *(["raised", trace.strip().splitlines()[-1].strip()] if raised else [])])
+    end = ["raised", trace.strip().splitlines()[-1].strip()] if raised else []
+    return " ".join([*example.split(), *end])
 """
 
 

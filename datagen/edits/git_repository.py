@@ -61,7 +61,8 @@ class Repository:
         Added, removed and renamed files are left out.
         """
         told = self._git(
-            "diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", "--no-commit-id", "--diff-filter=M", commit,
+            "diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", "--no-commit-id",
+            "--diff-filter=M", commit,
         )  # fmt: skip
         parts = told.split("\0")
         found = []

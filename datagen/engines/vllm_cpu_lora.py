@@ -98,25 +98,26 @@ def _store(place: torch.Tensor, products: torch.Tensor, add: bool) -> None:
 
 
 def sgmv_shrink(
-    inputs: torch.Tensor, weights: torch.Tensor, output: torch.Tensor, starts: torch.Tensor, lengths: torch.Tensor,
-    indices: torch.Tensor, batches: int, longest: int, tokens: int, scaling: float,
+    inputs: torch.Tensor, weights: torch.Tensor, output: torch.Tensor, starts: torch.Tensor,
+    lengths: torch.Tensor, indices: torch.Tensor, batches: int, longest: int, tokens: int, scaling: float,
 ) -> None:  # fmt: skip
     """Prompts: sequence s is ``lengths[s]`` tokens with adapter ``indices[s]``."""
     bgmv_shrink(inputs, weights, output, indices.repeat_interleave(lengths), scaling)
 
 
 def sgmv_expand(
-    inputs: torch.Tensor, weights: torch.Tensor, output: torch.Tensor, starts: torch.Tensor, lengths: torch.Tensor,
-    indices: torch.Tensor, batches: int, longest: int, tokens: int, add_inputs: bool = False,
+    inputs: torch.Tensor, weights: torch.Tensor, output: torch.Tensor, starts: torch.Tensor,
+    lengths: torch.Tensor, indices: torch.Tensor, batches: int, longest: int, tokens: int,
+    add_inputs: bool = False,
 ) -> None:  # fmt: skip
     """Prompts: sequence s is ``lengths[s]`` tokens with adapter ``indices[s]``."""
     bgmv_expand(inputs, weights, output, indices.repeat_interleave(lengths), add_inputs)
 
 
 def sgmv_expand_slice(
-    inputs: torch.Tensor, weights: torch.Tensor, output: torch.Tensor, starts: torch.Tensor, lengths: torch.Tensor,
-    indices: torch.Tensor, batches: int, longest: int, tokens: int, slice_offset: int, slice_size: int,
-    add_inputs: bool = False,
+    inputs: torch.Tensor, weights: torch.Tensor, output: torch.Tensor, starts: torch.Tensor,
+    lengths: torch.Tensor, indices: torch.Tensor, batches: int, longest: int, tokens: int, slice_offset: int,
+    slice_size: int, add_inputs: bool = False,
 ) -> None:  # fmt: skip
     """Prompts, into some columns of the output."""
     repeated = indices.repeat_interleave(lengths)

@@ -30,9 +30,9 @@ STORED = (int, float, complex, str, bytes, tuple, frozenset)
 #: Containers: likewise, where the other side does not know the subclass by its name.
 CONTAINED = (list, dict, set, bytearray)
 _FUNCTIONS = (
-    types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType, types.WrapperDescriptorType,
-    types.MethodDescriptorType, types.ClassMethodDescriptorType, functools.partial,
-    type(functools.lru_cache(lambda: None)),
+    types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType,
+    types.WrapperDescriptorType, types.MethodDescriptorType, types.ClassMethodDescriptorType,
+    functools.partial, type(functools.lru_cache(lambda: None)),
 )  # fmt: skip
 _ITERATORS = (
     types.GeneratorType, map, filter, zip, enumerate, reversed,

@@ -33,7 +33,9 @@ Way = Literal["namespaces", "bubblewrap", "unsafe"]
 BOOTSTRAP = """
 import importlib.util, json, sys
 folder = sys.argv[1]
-spec = importlib.util.spec_from_file_location("sandbox", folder + "/__init__.py", submodule_search_locations=[folder])
+spec = importlib.util.spec_from_file_location(
+    "sandbox", folder + "/__init__.py", submodule_search_locations=[folder]
+)
 package = importlib.util.module_from_spec(spec)
 sys.modules["sandbox"] = package
 spec.loader.exec_module(package)

@@ -29,11 +29,12 @@ from .worker import ENDS, Place, Start, begin, set_environment
 
 #: What tests and programs import most. Held by the zygote, so that they cost a run nothing.
 COMMON = (
-    "abc", "array", "base64", "bisect", "calendar", "cmath", "codeop", "collections", "contextlib", "copy", "csv",
-    "dataclasses", "datetime", "decimal", "difflib", "doctest", "enum", "fractions", "functools", "heapq",
-    "inspect", "io", "itertools", "json", "math", "numbers", "operator", "os", "pathlib", "pdb", "pickle", "pprint",
-    "queue", "random", "re", "readline", "statistics", "string", "struct", "sys", "tempfile", "textwrap", "threading",
-    "time", "traceback", "types", "typing", "unittest", "warnings", "weakref",
+    "abc", "array", "base64", "bisect", "calendar", "cmath", "codeop", "collections", "contextlib", "copy",
+    "csv", "dataclasses", "datetime", "decimal", "difflib", "doctest", "enum", "fractions", "functools",
+    "heapq", "inspect", "io", "itertools", "json", "math", "numbers", "operator", "os", "pathlib", "pdb",
+    "pickle", "pprint", "queue", "random", "re", "readline", "statistics", "string", "struct", "sys",
+    "tempfile", "textwrap", "threading", "time", "traceback", "types", "typing", "unittest", "warnings",
+    "weakref",
 )  # fmt: skip
 
 #: Bytes of a run's head, and characters of the reason why this one is not ready, at the most.

@@ -38,8 +38,8 @@ def _store_blocks(x, CODES, ABSMAX, MIDPOINTS, row, at, inside, present, smalles
 
 @triton.jit
 def _step(
-    P, G, FIRST, FIRST_ABSMAX, SECOND, SECOND_ABSMAX, SIGNED, UNSIGNED, SIGNED_MIDDLES, UNSIGNED_MIDDLES, SEED, count,
-    decay, beta1, rest1, beta2, rest2, eps, size, correction, smallest,
+    P, G, FIRST, FIRST_ABSMAX, SECOND, SECOND_ABSMAX, SIGNED, UNSIGNED, SIGNED_MIDDLES, UNSIGNED_MIDDLES,
+    SEED, count, decay, beta1, rest1, beta2, rest2, eps, size, correction, smallest,
     STOCHASTIC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -62,8 +62,9 @@ def _step(
 
 
 def step(
-    parameter: Tensor, gradient: Tensor, moments: Sequence[Tensor], tables: Sequence[Tensor], seed: Tensor | None,
-    *, lr: float, betas: tuple[float, float], eps: float, weight_decay: float, number: int, block: int, smallest: float,
+    parameter: Tensor, gradient: Tensor, moments: Sequence[Tensor], tables: Sequence[Tensor],
+    seed: Tensor | None, *, lr: float, betas: tuple[float, float], eps: float, weight_decay: float,
+    number: int, block: int, smallest: float,
 ) -> None:  # fmt: skip
     """Update all tensors, which are contiguous, in place.
 

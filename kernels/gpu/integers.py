@@ -65,7 +65,8 @@ def _int4_codes(w, scale, zero, largest):
 
 @triton.jit
 def _quantize_int4(
-    W, PACKED, SCALES, ZEROS, count, largest, smallest, norm, beta, growth, rounds, ROWS: tl.constexpr, HALF: tl.constexpr,
+    W, PACKED, SCALES, ZEROS, count, largest, smallest, norm, beta, growth, rounds, ROWS: tl.constexpr,
+    HALF: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     present = row * (2 * HALF) < count
@@ -112,7 +113,8 @@ def quantize_int8(weight: Tensor, largest: int) -> tuple[Tensor, Tensor]:
 
 
 def quantize_int4(
-    flat: Tensor, group: int, *, largest: int, smallest: float, norm: float, beta: float, growth: float, rounds: int
+    flat: Tensor, group: int, *, largest: int, smallest: float, norm: float, beta: float, growth: float,
+    rounds: int
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Return packed codes uint8, scales bfloat16 and zero points float16 of a contiguous ``flat`` (n,)."""
     count = flat.numel()

@@ -73,7 +73,8 @@ def dequantize(
     if out.numel():
         _dequantize[(triton.cdiv(out.numel(), rows * block),)](
             packed, codes, table, absmax, offset, codebook, out, out.numel(),
-            NESTED=not isinstance(scales, Tensor), SCALE_BLOCK=scale_block, ROWS=rows, HALF=block // 2, **NO_FUSION,
+            NESTED=not isinstance(scales, Tensor), SCALE_BLOCK=scale_block, ROWS=rows, HALF=block // 2,
+            **NO_FUSION,
         )  # fmt: skip
 
 

@@ -75,7 +75,8 @@ def forward(
     if x.numel():
         _forward[(rows,)](
             x, x if residual is None else residual, total, weight, y, scale, size, epsilon,
-            ADD=residual is not None, WIDE=wide(x.dtype), BLOCK=triton.next_power_of_2(size), num_warps=_warps(size),
+            ADD=residual is not None, WIDE=wide(x.dtype), BLOCK=triton.next_power_of_2(size),
+            num_warps=_warps(size),
         )  # fmt: skip
     return y, total, scale
 

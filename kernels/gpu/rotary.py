@@ -59,6 +59,6 @@ def pair(
     half = q.shape[2] // 2
     _pair[(q.shape[0],)](
         q, k, *outs, cosines, sines, q.stride(0), k.stride(0), q.shape[1], k.shape[1], half, sign,
-        WIDE=wide(q.dtype), Q_HEADS=triton.next_power_of_2(q.shape[1]), K_HEADS=triton.next_power_of_2(k.shape[1]),
-        HALF=triton.next_power_of_2(half),
+        WIDE=wide(q.dtype), Q_HEADS=triton.next_power_of_2(q.shape[1]),
+        K_HEADS=triton.next_power_of_2(k.shape[1]), HALF=triton.next_power_of_2(half),
     )  # fmt: skip

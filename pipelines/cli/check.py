@@ -18,7 +18,8 @@ DESCRIPTION = """\
 Read every byte of RUN, and name each file that is not what was written: what is wrong with it, and what the
 next run makes again. What is no part of the run is named too, and left where it is. Changes nothing without
 --repair, which moves what is damaged to RUN/damaged; the next run then makes it again.
-Exit codes: 0 nothing is damaged, or --repair set all of it aside; 1 damage, or what --repair could not move."""
+Exit codes: 0 nothing is damaged, or --repair set all of it aside;
+1 damage, or what --repair could not move."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from ..spec.model import PipelineSpec
 
 DESCRIPTION = """\
-Train on the rows of any data set. FILE holds what a `train:` step of a pipeline holds, with `data:` for its rows:
+Train on the rows of any data set. FILE holds what a `train:` step of a pipeline holds,
+with `data:` for its rows:
 
   train: sft                      # or cft, dpo, orpo, simpo, distill, weak_to_strong
   model: smollm2-135m-instruct    # a packaged model, a Hugging Face id, a directory
@@ -23,8 +24,8 @@ Train on the rows of any data set. FILE holds what a `train:` step of a pipeline
   epochs: 2
   out: students/first             # default: runs/NAME
 
-Ctrl-C stops cleanly (a second one at once); the same command goes on from the last checkpoint. All that works on a
-run works on its directory: gristmill plan, why, explain, report.
+Ctrl-C stops cleanly (a second one at once); the same command goes on from the last checkpoint. All that works
+on a run works on its directory: gristmill plan, why, explain, report.
 Exit codes: 0 done, 1 failed, 2 a mistake in the file, 3 a budget is spent, 130 stopped."""
 
 

@@ -82,7 +82,8 @@ def test_a_session_remembers_what_passed_and_shows_only_what_is_new() -> None:
 def test_output_is_cut_and_a_row_without_a_program_fails_alone() -> None:
     operator = Execute(program="code", longest=10, session="so_far", sandbox=BOX)
     outcomes = executed(
-        operator, {"code": "print('x' * 50)"}, {"code": None}, {}, {"code": "1", "so_far": 3}, {"code": "1", "so_far": None}
+        operator, {"code": "print('x' * 50)"}, {"code": None}, {}, {"code": "1", "so_far": 3},
+        {"code": "1", "so_far": None}
     )  # fmt: skip
     assert outcomes[0].row["output"] == "x" * 10 + "…"
     assert [type(outcome) for outcome in outcomes] == [Kept, Failed, Failed, Failed, Kept]

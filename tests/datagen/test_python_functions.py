@@ -77,9 +77,8 @@ def test_functions_and_methods_in_order(package: str, context: Any) -> None:
 
 
 def test_limits_choose(package: str, context: Any) -> None:
-    assert {row["name"] for row in read(PythonFunctions(package=package, private=True, min_lines=1), context)} == {
-        "value", "fetch", "late", "_hidden", "short",
-    }  # fmt: skip
+    all_of_it = read(PythonFunctions(package=package, private=True, min_lines=1), context)
+    assert {row["name"] for row in all_of_it} == {"value", "fetch", "late", "_hidden", "short"}
     assert [row["name"] for row in read(PythonFunctions(package=package, rows=1), context)] == ["value"]
     assert [row["name"] for row in read(PythonFunctions(package=package, max_lines=3), context)] == [
         "fetch",

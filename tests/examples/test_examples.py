@@ -21,7 +21,8 @@ for cell in json.load(sys.stdin):
     tree = ast.parse(cell)
     last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
     exec(compile(tree, "cell", "exec"), space)
-    if last is not None and (value := eval(compile(ast.Expression(last.value), "cell", "eval"), space)) is not None:
+    value = last and eval(compile(ast.Expression(last.value), "cell", "eval"), space)
+    if value is not None:
         print(value)
 """
 

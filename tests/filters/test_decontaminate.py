@@ -186,9 +186,8 @@ def test_the_turns_of_conversations_count(context: Any, rows: Any, evals: pa.Tab
     context.tables["evals"] = rows(messages=turns)
     table = rows(prompt=["a", LONG])
     assert Decontaminate(against="evals").apply(table, context).neighbour == [None, "r0"]
-    assert Decontaminate(against="evals", columns=("messages",)).apply(rows(messages=turns), context).neighbour == [
-        "r0", "r1", None,
-    ]  # fmt: skip
+    verdicts = Decontaminate(against="evals", columns=("messages",)).apply(rows(messages=turns), context)
+    assert verdicts.neighbour == ["r0", "r1", None]
 
 
 def test_the_parts_of_a_turn_are_read(context: Any, rows: Any, evals: pa.Table) -> None:

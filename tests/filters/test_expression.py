@@ -72,8 +72,9 @@ def test_bounds_name_every_number_a_column_is_held_against() -> None:
 @pytest.mark.parametrize(
     ("expression", "operator"),
     [
-        ("count > 2", ">"), ("count >= 2", ">="), ("count < 2", "<"), ("count <= 2", "<="), ("count = 2", "="),
-        ("2 > count", "<"), ("2 >= count", "<="), ("2 < count", ">"), ("2 <= count", ">="), ("2 = count", "="),
+        ("count > 2", ">"), ("count >= 2", ">="), ("count < 2", "<"), ("count <= 2", "<="),
+        ("count = 2", "="), ("2 > count", "<"), ("2 >= count", "<="), ("2 < count", ">"),
+        ("2 <= count", ">="), ("2 = count", "="),
     ],
 )  # fmt: skip
 def test_a_bound_reads_from_the_column_to_the_number(expression: str, operator: str) -> None:

@@ -67,7 +67,8 @@ def test_equal_texts_and_what_is_null_make_no_pairs(context: Any, rows: Any) -> 
 
 
 groups = st.lists(
-    st.tuples(st.sampled_from("pq"), st.sampled_from(["a", "b", "c", "d", None]), st.none() | st.integers(0, 4)),
+    st.tuples(st.sampled_from("pq"), st.sampled_from(["a", "b", "c", "d", None]),
+              st.none() | st.integers(0, 4)),
     min_size=1,
     max_size=20,
 )  # fmt: skip

@@ -15,7 +15,8 @@ from gristmill.pipelines.printable import printable, shown
     ("text", "written"),
     [
         ("\x1b[31mred\x1b[0m", r"\u001b[31mred\u001b[0m"),
-        ("\x1b]8;;http://evil\x1b\\here\x1b]8;;\x07", r"\u001b]8;;http://evil\u001b" + "\\" + r"here\u001b]8;;\u0007"),
+        ("\x1b]8;;http://evil\x1b\\here\x1b]8;;\x07",
+         r"\u001b]8;;http://evil\u001b" + "\\" + r"here\u001b]8;;\u0007"),
         ("\x1b]52;c;aGk=\x07", r"\u001b]52;c;aGk=\u0007"),
         ("\x9b2J\x9d0;title\x9c", r"\u009b2J\u009d0;title\u009c"),
         ("passed\rfailed", r"passed\rfailed"),

@@ -27,9 +27,10 @@ def _nothing_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["MY_KEY", "OPENAI_KEY", "OPENAIKEY", "api_key", "apiKey", "X-API-Key", "API_KEY_2", "HF_TOKEN", "githubToken", "DB_PASSWORD",
-     "DB_PASSWD", "DB_PASS", "PGPASSWORD", "SECRET", "client-secret", "AWS_SECRET_ACCESS_KEY", "CREDENTIALS", "BASIC_AUTH", "OAUTH",
-     "Authorization", "X_AUTH_VALUE", "SESSION_COOKIE"],
+    ["MY_KEY", "OPENAI_KEY", "OPENAIKEY", "api_key", "apiKey", "X-API-Key", "API_KEY_2", "HF_TOKEN",
+     "githubToken", "DB_PASSWORD", "DB_PASSWD", "DB_PASS", "PGPASSWORD", "SECRET", "client-secret",
+     "AWS_SECRET_ACCESS_KEY", "CREDENTIALS", "BASIC_AUTH", "OAUTH", "Authorization", "X_AUTH_VALUE",
+     "SESSION_COOKIE"],
 )  # fmt: skip
 def test_names_of_secrets(name: str) -> None:
     assert looks_secret(name)
@@ -37,8 +38,9 @@ def test_names_of_secrets(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["key_env", "SSH_AUTH_SOCK", "TOKEN_FILE", "tokenizer", "TOKENIZERS_PARALLELISM", "author", "KEYBOARD", "pass_rate", "passed",
-     "compass", "path", "keyword", "sort_key_column", "", "123", "signature", "max_tokens"],
+    ["key_env", "SSH_AUTH_SOCK", "TOKEN_FILE", "tokenizer", "TOKENIZERS_PARALLELISM", "author", "KEYBOARD",
+     "pass_rate", "passed", "compass", "path", "keyword", "sort_key_column", "", "123", "signature",
+     "max_tokens"],
 )  # fmt: skip
 def test_names_of_other_things(name: str) -> None:
     assert not looks_secret(name)
@@ -62,9 +64,11 @@ def test_the_environments_secrets_are_known_by_their_values(
 def test_what_a_file_names_like_a_secret_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEACHER", "what key_env names")
     learn("", yaml.safe_load("""
-        vars: {my_key: planted one, sort_key: response, key: source_package, api_key: "${other}", password: short}
+        vars: {my_key: planted one, sort_key: response, key: source_package, api_key: "${other}",
+               password: short}
         models: {teacher: {key_env: TEACHER, url: http://host}}
-        steps: {x: {map: "m:f", args: {headers: {Authorization: planted two}, tokens: [planted three], limit: planted four}}}
+        steps: {x: {map: "m:f", args: {headers: {Authorization: planted two}, tokens: [planted three],
+                                       limit: planted four}}}
     """))  # fmt: skip
     told = "planted one, planted two, planted three, planted four, response, source_package, short, what key_env names"
     assert (
@@ -81,9 +85,9 @@ SECRET = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=8, max
 @given(SECRET, st.text(max_size=5))
 def test_a_secret_is_hidden_in_every_form(secret: str, before: str) -> None:
     written = [
-        secret, json.dumps(secret), json.dumps(secret, ensure_ascii=False), json.dumps(json.dumps(secret)), repr(secret), escape(secret),
-        str(markup_escape(secret)), quote(secret), quote(secret, safe=""), quote_plus(secret), quote(secret, safe="").lower(),
-        json.dumps({"error": f"sent {secret}"}),
+        secret, json.dumps(secret), json.dumps(secret, ensure_ascii=False), json.dumps(json.dumps(secret)),
+        repr(secret), escape(secret), str(markup_escape(secret)), quote(secret), quote(secret, safe=""),
+        quote_plus(secret), quote(secret, safe="").lower(), json.dumps({"error": f"sent {secret}"}),
     ]  # fmt: skip
     written += [text.upper() for text in written] + [text.lower() for text in written]
     # Of some other letters there are more than two cases.

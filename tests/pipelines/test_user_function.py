@@ -112,8 +112,8 @@ own_cached = functools.lru_cache(own)
 
 @pytest.mark.parametrize(
     "name",
-    ["system", "run", "subprocess.check_output", "os.system", "os.path.join", "first", "evaluated", "half", "Runner.call",
-     "root", "numpy.load", "functools.partial"],
+    ["system", "run", "subprocess.check_output", "os.system", "os.path.join", "first", "evaluated", "half",
+     "Runner.call", "root", "numpy.load", "functools.partial"],
 )  # fmt: skip
 def test_no_function_of_python_or_of_any_package_is_a_step_by_way_of_a_users_module(
     folder: Path, name: str

@@ -17,8 +17,11 @@ VERSION = "2.13.0"
 UNREACHABLE = """error: Failed to fetch: https://index.example/whl/cpu/torch/
   cause: error sending request for url (https://index.example/whl/cpu/torch/)
   cause: dns error"""
-NONE = """error: No solution found when resolving dependencies
-  cause: Because torch==2.13.0 has no wheels with a matching Python ABI tag (e.g., `cp314`) and you require it"""
+NONE = (
+    "error: No solution found when resolving dependencies\n"
+    "  cause: Because torch==2.13.0 has no wheels with a matching Python ABI tag (e.g., `cp314`) "
+    "and you require it"
+)
 
 
 @pytest.fixture

@@ -64,8 +64,8 @@ def test_training_over_each_base_lowers_the_loss_and_its_adapter_loads(
     path = make_model()
     context.models["base"] = ModelWeights("base", path, "digest", None)
     step = SupervisedFineTuning.model_validate(
-        {"model": "base", "quantize": quantize, "epochs": 6, "batch_tokens": 300, "max_length": 128, "dtype": "fp32",
-         "learning_rate": 1e-2, "adapter": {"rank": 4, "alpha": 8}}
+        {"model": "base", "quantize": quantize, "epochs": 6, "batch_tokens": 300, "max_length": 128,
+         "dtype": "fp32", "learning_rate": 1e-2, "adapter": {"rank": 4, "alpha": 8}}
     )  # fmt: skip
     trained = step.fit(pa.Table.from_pylist(rows), context)
     assert trained.metrics["loss_last"] < 0.8 * trained.metrics["loss_first"]

@@ -97,7 +97,8 @@ def test_a_step_mixes_no_devices(kind: str, quantize: str, make_model) -> None:
 
         hidden, inner, keys = config.hidden, config.intermediate, config.key_heads * config.head_size
         queries = config.heads * config.head_size
-        sizes = [(queries, hidden), (keys, hidden), (keys, hidden), (hidden, queries), (inner, hidden), (inner, hidden), (hidden, inner)]  # fmt: skip
+        sizes = [(queries, hidden), (keys, hidden), (keys, hidden), (hidden, queries), (inner, hidden),
+                 (inner, hidden), (hidden, inner)]  # fmt: skip
         linears = {name: Linear(base(*size), None, torch.bfloat16) for name, size in zip(LINEARS, sizes)}
         for linear in linears.values():
             linear.adapter = KINDS[kind].over(linear, settings, 4, torch.Generator())

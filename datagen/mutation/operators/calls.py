@@ -13,7 +13,8 @@ PAIRS = (
     ("lstrip", "rstrip"), ("append", "extend"), ("find", "rfind"), ("index", "rindex"), ("split", "rsplit"),
     ("union", "intersection"), ("sin", "cos"), ("keys", "values"), ("add", "discard"), ("isdigit", "isalpha"),
     ("removeprefix", "removesuffix"), ("popleft", "pop"), ("appendleft", "append"), ("ljust", "rjust"),
-    ("bisect_left", "bisect_right"), ("heappop", "heappush"), ("sum", "len"), ("log", "log2"), ("int", "round"),
+    ("bisect_left", "bisect_right"), ("heappop", "heappush"), ("sum", "len"), ("log", "log2"),
+    ("int", "round"),
 )  # fmt: skip
 WRONG: dict[str, str] = {**{right: left for left, right in PAIRS}, **dict(PAIRS)}
 

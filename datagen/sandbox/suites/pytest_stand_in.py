@@ -19,9 +19,9 @@ from .builtin_fixtures import CaptureFixture, FixtureRequest, LogCaptureFixture,
 from .marks import Mark, MarkDecorator, Marks, fixture, param
 
 __all__ = [
-    "CaptureFixture", "ExceptionInfo", "FixtureRequest", "LogCaptureFixture", "Mark", "MarkDecorator", "MonkeyPatch",
-    "TempPathFactory", "approx", "deprecated_call", "exit", "fail", "fixture", "importorskip", "main", "mark", "param",
-    "raises", "skip", "warns", "xfail", "yield_fixture",
+    "CaptureFixture", "ExceptionInfo", "FixtureRequest", "LogCaptureFixture", "Mark", "MarkDecorator",
+    "MonkeyPatch", "TempPathFactory", "approx", "deprecated_call", "exit", "fail", "fixture", "importorskip",
+    "main", "mark", "param", "raises", "skip", "warns", "xfail", "yield_fixture",
 ]  # fmt: skip
 
 E = TypeVar("E", bound=BaseException)

@@ -27,17 +27,21 @@ PROMPT = "Describe the night sky, please.\nAnd keep to this."
 
 #: kind -> (parameters, responses that satisfy it, responses that do not)
 CASES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
-    "words_at_most": ({"most": 4}, ["Four words are here.", "It's well-known now, okay?"], ["There are five words here."]),
+    "words_at_most": ({"most": 4}, ["Four words are here.", "It's well-known now, okay?"],
+                      ["There are five words here."]),
     "words_at_least": ({"least": 4}, ["Four words are here."], ["Only three words.", "--- - - - -"]),
-    "word_range": ({"least": 2, "most": 3}, ["Two words.", "Just three words."], ["One.", "Now there are four."]),
+    "word_range": ({"least": 2, "most": 3}, ["Two words.", "Just three words."],
+                   ["One.", "Now there are four."]),
     "characters_at_most": ({"most": 5}, ["12345", " 12345\n"], ["123456"]),
     "sentence_count": (
         {"relation": "exactly", "count": 2},
         ['He said "No." Then he left.', "It costs 3.50 now. Cheap!", "A line\nAnother line"],
         ["One only.", "One. Two. Three."],
     ),
-    "one_sentence": ({}, ["Just this one.", "Is it?", '"So be it."'], ["One. Two.", "No stop at the end", "Two\nlines."]),
-    "paragraph_count": ({"count": 2}, ["One.\n\nTwo.", "One\nmore.\n \nTwo."], ["One.\nTwo.", "One.\n\nTwo.\n\nThree."]),
+    "one_sentence": ({}, ["Just this one.", "Is it?", '"So be it."'],
+                     ["One. Two.", "No stop at the end", "Two\nlines."]),
+    "paragraph_count": ({"count": 2}, ["One.\n\nTwo.", "One\nmore.\n \nTwo."],
+                        ["One.\nTwo.", "One.\n\nTwo.\n\nThree."]),
     "divided_paragraphs": (
         {"divider": "***", "count": 2},
         ["One.\n***\nTwo.", "One.\n\n *** \n\nTwo."],
@@ -47,7 +51,8 @@ CASES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
     "upper_case": ({}, ["ALL BIG, 3 OF THEM."], ["Not ALL BIG.", "123"]),
     "capital_words": ({"least": 2}, ["So VERY BIG.", "NASA and UN met."], ["I am A man.", "Just ONE word."]),
     "few_capitals": ({"most": 2}, ["The sky over Rome."], ["The Sky over Rome."]),
-    "keywords": ({"words": ["river", "bread"]}, ["Bread by the RIVER."], ["Breads by the rivers.", "A river."]),
+    "keywords": ({"words": ["river", "bread"]}, ["Bread by the RIVER."],
+                 ["Breads by the rivers.", "A river."]),
     "keyword_count": ({"word": "river", "least": 2}, ["River, oh river."], ["A river and riverside."]),
     "forbidden_words": ({"words": ["very", "good"]}, ["Goodness, everything is fine."], ["Very fine."]),
     "forbidden_letter": ({"letter": "b"}, ["No such one."], ["A Big one."]),
@@ -59,9 +64,11 @@ CASES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
         ["One.\n\nToday it rains.", 'One.\n\n"today", he said.'],
         ["Today.\n\nTwo.", "One.\n\nToday.\n\nThree.", "One.\n\nTodays."],
     ),
-    "starts_with": ({"phrase": "Dear reader"}, ["Dear reader, hello.", "dear Reader!"], ["Dear readers.", "My dear reader."]),
+    "starts_with": ({"phrase": "Dear reader"}, ["Dear reader, hello.", "dear Reader!"],
+                    ["Dear readers.", "My dear reader."]),
     "first_word": ({"word": "Today"}, ["Today it rains.", '"today"'], ["It rains today.", "Todays news."]),
-    "ends_with": ({"phrase": "The end."}, ["It rained. The end.", "so. the end.\n"], ["The end. Bye.", "The end"]),
+    "ends_with": ({"phrase": "The end."}, ["It rained. The end.", "so. the end.\n"],
+                  ["The end. Bye.", "The end"]),
     "ends_with_question": ({}, ["It rains. Why?", "Why?\n"], ["Why? Because.", 'He asked "why?"']),
     "postscript": (
         {"marker": "P.S."},
@@ -83,17 +90,22 @@ CASES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
     "sections": (
         {"label": "Section", "count": 2},
         ["Section 1\na\nSection 2\nb", "**SECTION 1:** a\n\n## Section 2: b"],
-        ["Section 1\na", "Section 2\na\nSection 1\nb", "Section 1\nSection 2\nSection 3", "a Section 1\nb Section 2"],
+        ["Section 1\na", "Section 2\na\nSection 1\nb", "Section 1\nSection 2\nSection 3",
+         "a Section 1\nb Section 2"],
     ),
-    "comma_list": ({"count": 3}, ["stars, the moon, dark"], ["stars, moon", "a, b,\nc", "a, b, ", "a, b, c, d"]),
+    "comma_list": ({"count": 3}, ["stars, the moon, dark"],
+                   ["stars, moon", "a, b,\nc", "a, b, ", "a, b, c, d"]),
     "json_object": (
         {"keys": ["title", "mood"]},
         ['{"title": "Sky", "mood": "calm"}', '```json\n{"mood": 1, "title": []}\n```'],
-        ['{"title": "Sky"}', '{"title": 1, "mood": 2, "x": 3}', "[1]", "not JSON", '{"title": 1, "mood": 2} ok'],
+        ['{"title": "Sky"}', '{"title": 1, "mood": 2, "x": 3}', "[1]", "not JSON",
+         '{"title": 1, "mood": 2} ok'],
     ),
-    "two_responses": ({}, ["One.\n******\nTwo.", "One ****** two"], ["One.", "One.******One.", "A ****** B ****** C", "A ***** B"]),
+    "two_responses": ({}, ["One.\n******\nTwo.", "One ****** two"],
+                      ["One.", "One.******One.", "A ****** B ****** C", "A ***** B"]),
     "choose_from": ({"options": ["Yes.", "No."]}, ["Yes.", "no", '"Yes."'], ["Yes. It is.", "Perhaps."]),
-    "title": ({}, ["<<Sky>>\nIt is dark.", "**<<The sky>>**\nDark."], ["<Sky>\nDark.", "It is dark. <<Sky>>", "<<>>\nDark."]),
+    "title": ({}, ["<<Sky>>\nIt is dark.", "**<<The sky>>**\nDark."],
+              ["<Sky>\nDark.", "It is dark. <<Sky>>", "<<>>\nDark."]),
     "placeholders": ({"least": 2}, ["Dear [name] of [the city]."], ["Dear [name].", "Dear [] []."]),
     "highlights": ({"least": 2}, ["*one* and **two**", "*a b*\n*c*"], ["*one*", "* one\n* two", "*** ***"]),
     "parentheses": ({"least": 2}, ["One (two) three (four five)."], ["One (two).", "() ()"]),
@@ -134,8 +146,9 @@ def test_a_blank_response_keeps_nothing(kind: str, blank: str) -> None:
 
 
 PIECES = st.sampled_from(
-    ["*", "******", "***\n", "\n", "\n\n", "1. ", "- ", "Section 1", "P.S.", '"', "<<", ">>", "[", "]", "(", "{", "}",
-     "```json\n", "```", ",", ".", "?", "Today", "river", "A", "b", " ", "\u0345", "ß", "\ud800", "\x00"]
+    ["*", "******", "***\n", "\n", "\n\n", "1. ", "- ", "Section 1", "P.S.", '"', "<<", ">>", "[", "]", "(",
+     "{", "}", "```json\n", "```", ",", ".", "?", "Today", "river", "A", "b", " ", "\u0345", "ß", "\ud800",
+     "\x00"]
 )  # fmt: skip
 TEXTS = st.one_of(st.text(max_size=80), st.lists(PIECES, max_size=24).map("".join))
 
@@ -154,7 +167,8 @@ def test_a_check_answers_on_any_text(kind: str, response: str, prompt: str, seed
 @pytest.mark.parametrize(
     "hostile",
     ["\n" * 50_000, "*" * 50_000, "[" * 50_000, "{" * 50_000, '{"a":' * 50_000, ". " * 50_000 + "\"" * 50_000,
-     "P.S." * 20_000, "a-" * 50_000, "1. \n" * 20_000, "-" * 50_000, "(" * 50_000, "<" * 50_000, "9" * 50_000],
+     "P.S." * 20_000, "a-" * 50_000, "1. \n" * 20_000, "-" * 50_000, "(" * 50_000, "<" * 50_000,
+     "9" * 50_000],
 )  # fmt: skip
 def test_a_check_is_quick_on_hostile_text(kind: str, hostile: str, cpu_seconds: Callable[..., float]) -> None:
     """Backtracking regular expressions would take minutes here."""

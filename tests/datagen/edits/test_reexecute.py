@@ -79,7 +79,9 @@ TAMPERED = {
     "flip": {"before": lambda row: row["after"], "diff": lambda row: ""},
     "diff": {"diff": lambda row: row["diff"].replace("@@ -1,", "@@ -2,", 1)},
     "score": {"mutation_score": lambda row: row["mutation_score"] - 0.2},
-    "score, one mutant": {"mutant_caught": lambda row: [not row["mutant_caught"][0], *row["mutant_caught"][1:]]},
+    "score, one mutant": {
+        "mutant_caught": lambda row: [not row["mutant_caught"][0], *row["mutant_caught"][1:]]
+    },
     "score, a mutant left out": {key: lambda row, key=key: row[key][1:] for key in ("mutant_diffs",)},
     "score, no mutants": {"mutant_diffs": lambda row: None, "mutant_caught": lambda row: None},
     "flip, tests that do not parse": {"tests": lambda row: "assert ("},

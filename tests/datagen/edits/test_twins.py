@@ -82,7 +82,8 @@ def test_what_is_too_different_double_long_or_missing_is_left() -> None:
     made = paired(Twins(max_chars=200, min_similarity=0.8), *rows)
     rules = {name: left.rule for name, left in made.left.items() if isinstance(left, Filtered)}
     assert rules == {
-        "r0": "no_twin", "r1": "no_passing_twin", "r2": "duplicate", "r3": "null", "r4": "null", "r5": "too_long",
+        "r0": "no_twin", "r1": "no_passing_twin", "r2": "duplicate", "r3": "null", "r4": "null",
+        "r5": "too_long",
     }  # fmt: skip
     assert made.left["r2"] == Filtered("duplicate", neighbour="r0")
     assert made.left["r0"].score < 0.8  # type: ignore[union-attr]

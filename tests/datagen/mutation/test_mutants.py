@@ -38,7 +38,8 @@ FUNCTIONS = functions()
         ("def f(a, b): return a <  b", "comparison", {"a <=  b", "a >  b"}),
         ("def f(a, b): return a not in b", "comparison", {"a in b"}),
         ("def f(a, b): return a is not b", "comparison", {"a is b"}),
-        ("def f(a, b, c): return a < b <= c", "comparison", {"a <= b <= c", "a < b < c", "a > b <= c", "a < b >= c"}),
+        ("def f(a, b, c): return a < b <= c", "comparison",
+         {"a <= b <= c", "a < b < c", "a > b <= c", "a < b >= c"}),
         ("def f(a):\n    if a and b: return 1", "condition", {"not (a and b)", "a or b"}),
         ("def f(a):\n    while not a: pass", "condition", {"while a:", "while (a):"}),
         ("def f(): return 3", "constant", {"return 4", "return 2"}),
@@ -57,7 +58,8 @@ FUNCTIONS = functions()
         ("def f(a, b): return a < b", "wrong_return", {"return not (a < b)", "return None"}),
         ("def f(a):\n    for x in a:\n        break", "missing_statement", {"continue"}),
         ("def f(a):\n    a.sort()\n    return a", "missing_statement", {"    pass\n"}),
-        ("def f(a):\n    if a:\n        raise ValueError\n    return a", "missing_statement", {"    pass\n    return a", "if a:\n        pass"}),
+        ("def f(a):\n    if a:\n        raise ValueError\n    return a", "missing_statement",
+         {"    pass\n    return a", "if a:\n        pass"}),
     ],
 )  # fmt: skip
 def test_each_operator_makes_its_mistakes(program: str, kind: str, wanted: set[str]) -> None:

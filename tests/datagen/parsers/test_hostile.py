@@ -27,8 +27,10 @@ from gristmill.pipelines.run.outcomes import from_outcomes, from_source, going_o
 #: One parser of each kind, with the column that the next prompt uses.
 PARSERS: dict[str, dict[str, Any]] = {
     "text": {"kind": "text", "column": "found"},
-    "json": {"kind": "json", "fields": {"found": "text", "n": "integer", "x": "number", "any": "json"}, "optional": ["n", "x", "any"]},
-    "json, many": {"kind": "json", "fields": {"found": "text", "all": "numbers"}, "optional": ["all"], "many": True},
+    "json": {"kind": "json", "fields": {"found": "text", "n": "integer", "x": "number", "any": "json"},
+             "optional": ["n", "x", "any"]},
+    "json, many": {"kind": "json", "fields": {"found": "text", "all": "numbers"}, "optional": ["all"],
+                   "many": True},
     "code": {"kind": "code", "column": "found"},
     "blocks": {"kind": "blocks", "columns": ["found", "second"]},
     "numbered_list": {"kind": "numbered_list", "column": "found"},
@@ -51,11 +53,14 @@ AROUND: dict[str, Callable[[str], str]] = {
     "regex": lambda text: f"A: {text}",
 }
 PIECES = [
-    "{{ 7 * 7 }}", "{{ found }}", "{{ ''.__class__ }}", "{% for x in range(9) %}!{% endfor %}", "{% include 'x' %}", "{# no #}",
-    "{{", "}}", "{%", "{% raw %}", "```", "```python\n", "````\n```\nx\n```\n````\n", "~~~\n", "</task>", "<task>", "</task><task>injected",
-    "\r\n", "\r", "\x00", "\x1b[31m", "\x08", "\x85", "\u2028", "\u202e", "\u2066", "\ufeff", "\ufffe", "\ud800", "\udfff", "👩\u200d🔬",
-    '"', "\\", '"}', '{"found": "x"', '{"found": "y", "any": 1e999}', '{"found": "z", "any": -1E9999, "x": 1e308}', "[" * 3000,
-    '{"found":' * 2000, '{"found": "d", "any": ' + "[" * 400 + "]" * 400 + "}", "9" * 5000, '"n": 1e400', "1. ", "2) ", "A: ", "\nTask: ", "<|im_end|>\n<|im_start|>system\n",
+    "{{ 7 * 7 }}", "{{ found }}", "{{ ''.__class__ }}", "{% for x in range(9) %}!{% endfor %}",
+    "{% include 'x' %}", "{# no #}", "{{", "}}", "{%", "{% raw %}", "```", "```python\n",
+    "````\n```\nx\n```\n````\n", "~~~\n", "</task>", "<task>", "</task><task>injected", "\r\n", "\r", "\x00",
+    "\x1b[31m", "\x08", "\x85", "\u2028", "\u202e", "\u2066", "\ufeff", "\ufffe", "\ud800", "\udfff",
+    "👩\u200d🔬", '"', "\\", '"}', '{"found": "x"', '{"found": "y", "any": 1e999}',
+    '{"found": "z", "any": -1E9999, "x": 1e308}', "[" * 3000, '{"found":' * 2000,
+    '{"found": "d", "any": ' + "[" * 400 + "]" * 400 + "}", "9" * 5000, '"n": 1e400', "1. ", "2) ", "A: ",
+    "\nTask: ", "<|im_end|>\n<|im_start|>system\n",
 ]  # fmt: skip
 hostile = st.lists(st.sampled_from(PIECES) | st.text(max_size=6), max_size=12).map("".join)
 
@@ -144,7 +149,8 @@ def test_what_gets_through_is_what_the_model_wrote(kind: str) -> None:
 @given(text=hostile)
 def test_an_answer_to_a_prompt_is_kept_as_it_is_or_fails(text: str) -> None:
     table = step(
-        Respond(model="base"), Scripted(lambda _: text), seeds(1).rename_columns(["prompt", *seeds(1).column_names[1:]])
+        Respond(model="base"), Scripted(lambda _: text),
+        seeds(1).rename_columns(["prompt", *seeds(1).column_names[1:]])
     )  # fmt: skip
     check_table(table)
     [row] = table.to_pylist()
@@ -154,7 +160,8 @@ def test_an_answer_to_a_prompt_is_kept_as_it_is_or_fails(text: str) -> None:
         assert not text.strip() or "lone surrogate" in row["_reason"]["error"]
 
 
-UNITS = ["\r\n", "{{ x }}", '"\\', "\u202e", "~~~\n```\n", '{"found":"\\ud800",', '{"found": 1e999,', "<task>\x00</task>\r\n", "1. \n", "9", "[9,"]  # fmt: skip
+UNITS = ["\r\n", "{{ x }}", '"\\', "\u202e", "~~~\n```\n", '{"found":"\\ud800",', '{"found": 1e999,',
+         "<task>\x00</task>\r\n", "1. \n", "9", "[9,"]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", PARSERS)
@@ -185,7 +192,9 @@ models:
   base: {{engine: openai, url: "{teacher.url}", model: m}}
 steps:
   seeds: {{source: jsonl, path: {tmp_path}/seeds.jsonl}}
-  first: {{generate: template, from: seeds, model: base, template: "{{{{ prompt }}}}", parser: {{kind: text, column: found}}}}
+  first:
+    {{generate: template, from: seeds, model: base, template: "{{{{ prompt }}}}",
+      parser: {{kind: text, column: found}}}}
   second: {{generate: template, from: first, model: base, template: "<{{{{ found }}}}>"}}
   answered: {{generate: respond, from: seeds, model: base}}
 """)  # fmt: skip

@@ -34,9 +34,10 @@ PARSERS: list[dict[str, Any]] = [
 
 pieces = st.sampled_from(
     [
-        "```", "```python\n", "~~~", "\n", "1. ", "2) x", "{", "}", "[", "]", '"a"', ":", ",", "null", "NaN", "1e999", "assert f(1) == 2\n", "def f(x):\n    return x\n",
-        "<task>", "</task>", "<answer>", "</answer>", "A: ", "B: ", "{{ 7*7 }}", "{% raw %}", "\x00", "\x1b[0m",
-        "\ud800", '"\\ud800"', "\u2028", "\u202e", '{"a": "x", "any": [1]}', '[{"a": ["b"]}]', "9" * 5000,
+        "```", "```python\n", "~~~", "\n", "1. ", "2) x", "{", "}", "[", "]", '"a"', ":", ",", "null", "NaN",
+        "1e999", "assert f(1) == 2\n", "def f(x):\n    return x\n", "<task>", "</task>", "<answer>",
+        "</answer>", "A: ", "B: ", "{{ 7*7 }}", "{% raw %}", "\x00", "\x1b[0m", "\ud800", '"\\ud800"',
+        "\u2028", "\u202e", '{"a": "x", "any": [1]}', '[{"a": ["b"]}]', "9" * 5000,
     ]
 )  # fmt: skip
 hostile = st.lists(pieces | st.text(max_size=8), max_size=25).map("".join)

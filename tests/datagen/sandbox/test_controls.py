@@ -19,9 +19,9 @@ CAPABLE = ("seccomp", "Landlock", "user", "capabilities")
 #: The layers of which each one holds these attacks.
 CONTROLS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("seccomp",): (
-        "tcp to this machine", "tcp over ipv6", "cloud metadata", "udp", "netlink", "vsock", "which programs others run",
-        "read the memory of process 1", "a new user namespace", "a child in a new user namespace",
-        "shared memory that outlives it",
+        "tcp to this machine", "tcp over ipv6", "cloud metadata", "udp", "netlink", "vsock",
+        "which programs others run", "read the memory of process 1", "a new user namespace",
+        "a child in a new user namespace", "shared memory that outlives it",
     ),
     ("seccomp", "Landlock"): ("listen",),
     ("Landlock", "network"): ("an abstract socket",),
@@ -29,7 +29,8 @@ CONTROLS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("root",): ("host keys", "sysfs and control groups", "run and var"),
     ("root", "Landlock"): (
         "a file of the user", "the home folder", "a secret in the home folder", "a link to a secret",
-        "up from the working folder", "write to a folder of everyone", "a local socket by its path", "the root of this process",
+        "up from the working folder", "write to a folder of everyone", "a local socket by its path",
+        "the root of this process",
     ),
     ("/proc",): ("command lines of others",),
     ("Landlock", "/proc"): ("sysctl",),
@@ -53,17 +54,18 @@ WITHOUT_CONTROL = {
         "socketpair of another family", "type into a terminal",
     ),
     "where it succeeded, the machine that runs the tests would be harmed": (
-        "kernel memory", "sysrq", "write into /usr", "poison the standard library", "write into /etc and the root",
-        "write into /dev", "replace /dev/null", "change the devices", "kill a process of the machine", "kill everything",
-        "signal process groups", "set the clock", "reboot",
+        "kernel memory", "sysrq", "write into /usr", "poison the standard library",
+        "write into /etc and the root", "write into /dev", "replace /dev/null", "change the devices",
+        "kill a process of the machine", "kill everything", "signal process groups", "set the clock",
+        "reboot",
     ),
     "it would end or stop what supervises the run, which then says nothing": (
         "kill the parent", "stop the parent", "trace process 1",
     ),
     "the kernel itself refuses it to whom runs as nobody, or in a namespace of users": (
-        "the password hashes", "a hard link into the scratch", "make a device", "open by handle", "a set-user-id program",
-        "a set-user-id program of its own", "become root", "another's namespaces", "without the filter",
-        "real time priority",
+        "the password hashes", "a hard link into the scratch", "make a device", "open by handle",
+        "a set-user-id program", "a set-user-id program of its own", "become root", "another's namespaces",
+        "without the filter", "real time priority",
     ),
 }  # fmt: skip
 

@@ -63,43 +63,111 @@ def f(x):
 
 FORGERIES = {
     "an int that equals everything": answering("__eq__ = lambda s, o: True", "int"),
-    "a float that equals everything": answering("__eq__ = __lt__ = __le__ = __gt__ = __ge__ = lambda s, o: True", "float"),
+    "a float that equals everything": answering(
+        "__eq__ = __lt__ = __le__ = __gt__ = __ge__ = lambda s, o: True", "float"
+    ),
     "a text that equals everything": answering("__eq__ = lambda s, o: True", "str"),
     "an object that equals everything": answering("__eq__ = lambda s, o: True"),
     "an object that is never unequal": answering("__ne__ = lambda s, o: False", "int"),
-    "arithmetic that answers": answering("__sub__ = __rsub__ = __round__ = lambda *a: 0; __eq__ = __lt__ = __contains__ = lambda *a: True; __abs__ = lambda s: s"),
-    "a class that says it is an int": answering("__class__ = property(lambda s: int); __eq__ = lambda s, o: True"),
+    "arithmetic that answers": answering(
+        "__sub__ = __rsub__ = __round__ = lambda *a: 0; "
+        "__eq__ = __lt__ = __contains__ = lambda *a: True; __abs__ = lambda s: s"
+    ),
+    "a class that says it is an int": answering(
+        "__class__ = property(lambda s: int); __eq__ = lambda s, o: True"
+    ),
     "unittest.mock.ANY": "from unittest.mock import ANY\ndef f(x): return ANY",
     "an equality that answers a text": answering("__eq__ = lambda s, o: 'yes'"),
     "sorted patched": "import builtins\nbuiltins.sorted = lambda *a: [3, 4]\ndef f(x): return 0",
-    "every builtin patched": "import builtins\nfor n in ('sorted', 'len', 'abs', 'all', 'round', 'str'): setattr(builtins, n, lambda *a, **k: 2)\ndef f(x): return 2",
+    "every builtin patched": (
+        "import builtins\nfor n in ('sorted', 'len', 'abs', 'all', 'round', 'str'): "
+        "setattr(builtins, n, lambda *a, **k: 2)\ndef f(x): return 2"
+    ),
     "isclose patched": "import math\nmath.isclose = lambda *a, **k: True\ndef f(x): return 2",
-    "helpers that hide builtins": "def round(x, n=0): return 2.0\ndef sorted(x): return [3, 4]\ndef len(x): return 2\ndef abs(x): return 8\ndef all(x): return True\ndef f(x): return 2",
-    "modules replaced": "import sys, types\nsys.modules['math'] = types.SimpleNamespace(isclose=lambda *a: True)\ndef f(x): return 2",
-    "the harness's own module": "import sandbox.unit_tests as u\nu._do = lambda *a: None\nu._attempt = lambda c: None\ndef f(x): return 0",
-    "the judge's own module": "import sys\nfor name, m in list(sys.modules.items()):\n    if name.startswith('sandbox'): vars(m).clear()\ndef f(x): return 0",
-    "the tests read from linecache": "import linecache\ndef f(x):\n    text = str(linecache.cache.get('<tests>'))\n    return 2 if 'f(1) == 2' in text else 0",
-    "the tests read from frames": "import sys\ndef f(x):\n    frame, text = sys._getframe(), ''\n    while frame: text += repr(frame.f_locals); frame = frame.f_back\n    return x + 1 if 'isclose' + chr(40) + 'f' in text else 0",
-    "the tests read from the collector": "import gc\ndef f(x):\n    return x + 1 if any(isinstance(o, dict) and 'isclose' + chr(40) + 'f' in repr(list(o.values())) for o in gc.get_objects()) else 0",
-    "the tests read from memory": "import re\ndef f(x):\n    with open('/proc/self/maps') as maps, open('/proc/self/mem', 'rb', 0) as memory:\n        for line in maps:\n            a, b = (int(p, 16) for p in line.split()[0].split('-'))\n            if line.split()[1].startswith('rw'):\n                memory.seek(a)\n                if re.search(b'isclose[(]f[(]0', memory.read(b - a)): return x + 1\n    return 0",
+    "helpers that hide builtins": (
+        "def round(x, n=0): return 2.0\ndef sorted(x): return [3, 4]\ndef len(x): return 2\n"
+        "def abs(x): return 8\ndef all(x): return True\ndef f(x): return 2"
+    ),
+    "modules replaced": (
+        "import sys, types\nsys.modules['math'] = types.SimpleNamespace(isclose=lambda *a: True)\n"
+        "def f(x): return 2"
+    ),
+    "the harness's own module": (
+        "import sandbox.unit_tests as u\nu._do = lambda *a: None\nu._attempt = lambda c: None\n"
+        "def f(x): return 0"
+    ),
+    "the judge's own module": (
+        "import sys\nfor name, m in list(sys.modules.items()):\n"
+        "    if name.startswith('sandbox'): vars(m).clear()\ndef f(x): return 0"
+    ),
+    "the tests read from linecache": (
+        "import linecache\ndef f(x):\n    text = str(linecache.cache.get('<tests>'))\n"
+        "    return 2 if 'f(1) == 2' in text else 0"
+    ),
+    "the tests read from frames": (
+        "import sys\ndef f(x):\n    frame, text = sys._getframe(), ''\n"
+        "    while frame: text += repr(frame.f_locals); frame = frame.f_back\n"
+        "    return x + 1 if 'isclose' + chr(40) + 'f' in text else 0"
+    ),
+    "the tests read from the collector": (
+        "import gc\ndef f(x):\n"
+        "    return x + 1 if any(isinstance(o, dict) and 'isclose' + chr(40) + 'f' in repr(list(o.values())) "
+        "for o in gc.get_objects()) else 0"
+    ),
+    "the tests read from memory": (
+        "import re\ndef f(x):\n"
+        "    with open('/proc/self/maps') as maps, open('/proc/self/mem', 'rb', 0) as memory:\n"
+        "        for line in maps:\n            a, b = (int(p, 16) for p in line.split()[0].split('-'))\n"
+        "            if line.split()[1].startswith('rw'):\n                memory.seek(a)\n"
+        "                if re.search(b'isclose[(]f[(]0', memory.read(b - a)): return x + 1\n    return 0"
+    ),
     "the tests read from other processes": OTHERS,
-    "a report of its own": "import json, os\nfor n in range(3, 64):\n    try: os.write(n, json.dumps({'token': '', 'status': 'passed', 'message': '', 'tests': [['a', True, '']], 'lines': None}).encode())\n    except OSError: pass\ndef f(x): return 0",
-    "an answer that is no message": "import os, socket\ndef f(x):\n    socket.socket(fileno=os.dup(3)).sendall(b'\\0\\0\\0\\2[]')\n    return 0",
-    "a message longer than there may be": "import os, socket\ndef f(x):\n    socket.socket(fileno=os.dup(3)).sendall(b'\\xff\\xff\\xff\\xff')\n    return 0",
+    "a report of its own": (
+        "import json, os\nfor n in range(3, 64):\n"
+        "    try: os.write(n, json.dumps({'token': '', 'status': 'passed', 'message': '', "
+        "'tests': [['a', True, '']], 'lines': None}).encode())\n    except OSError: pass\ndef f(x): return 0"
+    ),
+    "an answer that is no message": (
+        "import os, socket\ndef f(x):\n    socket.socket(fileno=os.dup(3)).sendall(b'\\0\\0\\0\\2[]')\n"
+        "    return 0"
+    ),
+    "a message longer than there may be": (
+        "import os, socket\ndef f(x):\n    socket.socket(fileno=os.dup(3)).sendall(b'\\xff\\xff\\xff\\xff')\n"
+        "    return 0"
+    ),
     "exit": "import os\ndef f(x): os._exit(0)",
     "exit at once": "import os\nos._exit(0)",
     "SystemExit": "def f(x): raise SystemExit(0)",
-    "a child that comes home": "import os\ndef f(x):\n    if os.fork() == 0: return x + 1\n    os.wait(); os._exit(0)",
-    "a thread that exits": "import os, threading, time\nthreading.Timer(0.05, lambda: os._exit(0)).start()\ndef f(x): time.sleep(5)",
+    "a child that comes home":
+        "import os\ndef f(x):\n    if os.fork() == 0: return x + 1\n    os.wait(); os._exit(0)",
+    "a thread that exits": (
+        "import os, threading, time\nthreading.Timer(0.05, lambda: os._exit(0)).start()\n"
+        "def f(x): time.sleep(5)"
+    ),
     "all that it may is killed": "import os\ndef f(x): os.kill(-1, 9)",
-    "the judge is killed": "import os\ndef f(x):\n    for pid in range(1, 64):\n        if pid != os.getpid():\n            try: os.kill(pid, 9)\n            except OSError: pass\n    return 0",
-    "the judge is interrupted": "import os, signal\ndef f(x):\n    for pid in range(1, 64):\n        if pid != os.getpid():\n            try: os.kill(pid, signal.SIGINT)\n            except OSError: pass\n    return 0",
+    "the judge is killed": (
+        "import os\ndef f(x):\n    for pid in range(1, 64):\n        if pid != os.getpid():\n"
+        "            try: os.kill(pid, 9)\n            except OSError: pass\n    return 0"
+    ),
+    "the judge is interrupted": (
+        "import os, signal\ndef f(x):\n    for pid in range(1, 64):\n        if pid != os.getpid():\n"
+        "            try: os.kill(pid, signal.SIGINT)\n            except OSError: pass\n    return 0"
+    ),
     "SkipTest": "import unittest\ndef f(x): raise unittest.SkipTest('later')",
     "SkipTest by another name": "import unittest\nclass S(unittest.SkipTest): pass\ndef f(x): raise S",
-    "TestCase.run patched": "import unittest\nunittest.TestCase.run = lambda self, result=None: result\ndef f(x): return 0",
-    "assertEqual patched": "import unittest\nfor n in dir(unittest.TestCase):\n    if n.startswith('assert'): setattr(unittest.TestCase, n, lambda *a, **k: None)\ndef f(x): return 0",
-    "failures that are skips": "import unittest\nunittest.TestCase.failureException = unittest.SkipTest\ndef f(x): return 0",
-    "a fake pytest": "import sys, types\nsys.modules['pytest'] = sys.modules['unittest'] = types.SimpleNamespace(TestCase=object)\ndef f(x): return 0",
+    "TestCase.run patched":
+        "import unittest\nunittest.TestCase.run = lambda self, result=None: result\ndef f(x): return 0",
+    "assertEqual patched": (
+        "import unittest\nfor n in dir(unittest.TestCase):\n"
+        "    if n.startswith('assert'): setattr(unittest.TestCase, n, lambda *a, **k: None)\n"
+        "def f(x): return 0"
+    ),
+    "failures that are skips":
+        "import unittest\nunittest.TestCase.failureException = unittest.SkipTest\ndef f(x): return 0",
+    "a fake pytest": (
+        "import sys, types\nsys.modules['pytest'] = sys.modules['unittest'] = "
+        "types.SimpleNamespace(TestCase=object)\ndef f(x): return 0"
+    ),
 }  # fmt: skip
 
 
@@ -157,7 +225,8 @@ def test_the_tricks_work_where_tests_and_program_share_a_process(
 @pytest.mark.parametrize(
     "body",
     ["import reference\n    return reference.f(x)", "import sys\n    return sys.modules['reference'].f(x)",
-     "import gc\n    return next(o for o in gc.get_objects() if getattr(o, '__name__', '') == 'f' and o is not f)(x)"],
+     "import gc\n    return next(o for o in gc.get_objects() if getattr(o, '__name__', '') == 'f' "
+     "and o is not f)(x)"],
 )  # fmt: skip
 def test_the_reference_is_nowhere_to_be_found(box: Sandbox, body: str) -> None:
     reference = "def f(x: int) -> int:\n    return x * 7 + 1"
@@ -206,7 +275,10 @@ def test_what_tests_give_to_the_program_shows_nothing_of_them(box: Sandbox) -> N
     program = """
 def spy(g):
     found = []
-    for name in ("__globals__", "__code__", "__closure__", "__self__", "__func__", "__builtins__", "_secret", "__dict__"):
+    for name in (
+        "__globals__", "__code__", "__closure__", "__self__", "__func__", "__builtins__",
+        "_secret", "__dict__",
+    ):
         try:
             found.append(repr(getattr(g, name)))
         except AttributeError:

@@ -207,8 +207,9 @@ def test_humanevals_own_solutions_pass(box: Sandbox) -> None:
 
 #: Functions on which a judge in a process of its own has been wrong before.
 HARD = {
-    "graphs/basic_graphs.py::adjm", "graphs/finding_bridges.py::compute_bridges", "matrix/matrix_operation.py::transpose",
-    "maths/dual_number_automatic_differentiation.py::differentiate", "project_euler/problem_203/sol1.py::get_squarefrees",
+    "graphs/basic_graphs.py::adjm", "graphs/finding_bridges.py::compute_bridges",
+    "matrix/matrix_operation.py::transpose", "maths/dual_number_automatic_differentiation.py::differentiate",
+    "project_euler/problem_203/sol1.py::get_squarefrees",
 }  # fmt: skip
 
 

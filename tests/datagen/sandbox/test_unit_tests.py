@@ -75,15 +75,20 @@ def test_vacuous_tests_beside_real_ones_do_not_count(box: Sandbox) -> None:
         ("print(f(1))", "line 1: no assertion ran"),
         ("f(1)\nif False:\n    assert f(1) == 2", "line 1: no assertion ran; line 2: no assertion ran"),
         ("def test_f():\n    assert True", "test_f: what it asserts is true of any program"),
-        ("two = 2\ndef test_f():\n    f(1)\n    assert two == 2 and len('ab') == two", "what it asserts is true of"),
+        ("two = 2\ndef test_f():\n    f(1)\n    assert two == 2 and len('ab') == two",
+         "what it asserts is true of"),
         ("f(1)\nassert all(f(x) == 2 for x in [])", "no assertion ran"),
-        ("import math\ndef test_pi():\n    assert math.pi > 3", "test_pi: it has nothing to do with the program"),
+        ("import math\ndef test_pi():\n    assert math.pi > 3",
+         "test_pi: it has nothing to do with the program"),
         ("def f(x): return x + 1\nassert f(1) == 2", "line 2: it has nothing to do with the program"),
-        ("from operator import pos as f\ndef test_f():\n    assert f(2) == 2", "it has nothing to do with the program"),
-        ("import unittest\nraise unittest.SkipTest('later')", "line 2 of the tests ends them: it skips itself: later"),
+        ("from operator import pos as f\ndef test_f():\n    assert f(2) == 2",
+         "it has nothing to do with the program"),
+        ("import unittest\nraise unittest.SkipTest('later')",
+         "line 2 of the tests ends them: it skips itself: later"),
         ("import pytest\npytest.skip('later', allow_module_level=True)", "it skips itself: later"),
         ("import pytest\ndef test_f():\n    pytest.xfail('later')", "test_f: it may fail: later"),
-        ("class TestF:\n    def test_f(self):\n        try:\n            assert f(1) == 2\n        except Exception as e:\n            print(e)", "TestF.test_f: no assertion ran"),
+        ("class TestF:\n    def test_f(self):\n        try:\n            assert f(1) == 2\n"
+         "        except Exception as e:\n            print(e)", "TestF.test_f: no assertion ran"),
     ],
 )  # fmt: skip
 def test_a_suite_that_tests_nothing_is_vacuous_and_says_why(box: Sandbox, tests: str, reason: str) -> None:
@@ -117,8 +122,10 @@ def test_a_suite_that_tests_nothing_is_vacuous_and_says_why(box: Sandbox, tests:
         ("assert not (f(1) == 2 and f(1) == 3)", "4", "type('E', (int,), {})(2) if 0 else {}[0]"),
         ("assert [0][f(1)] == 0 or f(1) != 0", "0", "7"),
         ("assert (f(1) == 2) is (f(1) == 2)", "2", "{}[0]"),
-        ("import unittest\nclass T(unittest.TestCase):\n    def test_f(self): self.assertFalse(f(1))", "0", "1"),
-        ("import unittest\nclass T(unittest.TestCase):\n    def test_f(self): self.assertIsInstance(f(1), int)", "0", "''"),
+        ("import unittest\nclass T(unittest.TestCase):\n    def test_f(self): self.assertFalse(f(1))",
+         "0", "1"),
+        ("import unittest\nclass T(unittest.TestCase):\n"
+         "    def test_f(self): self.assertIsInstance(f(1), int)", "0", "''"),
     ],
 )  # fmt: skip
 def test_what_could_fail_is_not_called_vacuous(box: Sandbox, tests: str, right: str, wrong: str) -> None:
@@ -165,19 +172,36 @@ def test_a_test_that_asserts_and_returns_false_fails(box: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("tests", "said"),
     [
-        ("def test_f(mocker):\n    assert f(1) == 2", "UnknownFixture: no fixture 'mocker'; there are capfd, caplog, capsys"),
-        ("import pytest\ndef test_f():\n    pytest.hookimpl()\n    assert f(1) == 2", "AttributeError: pytest.hookimpl is not there: tests are run without pytest itself, with CaptureFixture"),
-        ("import pytest\n@pytest.fixture\ndef one(): return 1\ndef test_f():\n    assert f(one()) == 2", "TypeError: the fixture 'one' is called directly"),
-        ("import pytest\ndef test_f():\n    with pytest.raises(ValueError, match='other'):\n        f(-1)", "AssertionError: 'negative' does not match 'other'"),
-        ("import pytest\ndef test_f():\n    with pytest.raises(TypeError):\n        f(-1)", "ValueError: negative"),
-        ("import pytest\ndef test_f():\n    with pytest.raises(TypeError):\n        f(1)", "Failed: did not raise TypeError"),
-        ("import pytest\ndef test_f():\n    with pytest.warns(DeprecationWarning):\n        f(1)", "Failed: no DeprecationWarning was given"),
-        ("import pytest\n@pytest.fixture\ndef bad():\n    yield 1\n    raise OSError('afterwards')\ndef test_f(bad):\n    assert f(bad) == 2", "OSError: afterwards"),
-        ("class TestF:\n    def teardown_method(self):\n        raise OSError('afterwards')\n    def test_f(self):\n        assert f(1) == 2", "OSError: afterwards"),
-        ("import unittest\nclass T(unittest.TestCase):\n    @classmethod\n    def setUpClass(cls):\n        raise OSError('before')\n    def test_f(self):\n        self.assertEqual(f(1), 2)", "OSError: before"),
-        ("def setup_module():\n    raise OSError('before')\ndef test_f():\n    assert f(1) == 2", "OSError: before"),
-        ("import unittest\nclass T(unittest.TestCase):\n    def test_f(self):\n        for x in (1, 5):\n            with self.subTest(x=x):\n                self.assertEqual(f(x), 2)", "AssertionError: 6 != 2"),
-        ("import unittest\nclass T(unittest.TestCase):\n    @unittest.expectedFailure\n    def test_f(self):\n        self.assertEqual(f(1), 2)", "AssertionError: passed, and was expected to fail"),
+        ("def test_f(mocker):\n    assert f(1) == 2",
+         "UnknownFixture: no fixture 'mocker'; there are capfd, caplog, capsys"),
+        ("import pytest\ndef test_f():\n    pytest.hookimpl()\n    assert f(1) == 2",
+         "AttributeError: pytest.hookimpl is not there: tests are run without pytest itself, "
+         "with CaptureFixture"),
+        ("import pytest\n@pytest.fixture\ndef one(): return 1\ndef test_f():\n    assert f(one()) == 2",
+         "TypeError: the fixture 'one' is called directly"),
+        ("import pytest\ndef test_f():\n    with pytest.raises(ValueError, match='other'):\n        f(-1)",
+         "AssertionError: 'negative' does not match 'other'"),
+        ("import pytest\ndef test_f():\n    with pytest.raises(TypeError):\n        f(-1)",
+         "ValueError: negative"),
+        ("import pytest\ndef test_f():\n    with pytest.raises(TypeError):\n        f(1)",
+         "Failed: did not raise TypeError"),
+        ("import pytest\ndef test_f():\n    with pytest.warns(DeprecationWarning):\n        f(1)",
+         "Failed: no DeprecationWarning was given"),
+        ("import pytest\n@pytest.fixture\ndef bad():\n    yield 1\n    raise OSError('afterwards')\n"
+         "def test_f(bad):\n    assert f(bad) == 2", "OSError: afterwards"),
+        ("class TestF:\n    def teardown_method(self):\n        raise OSError('afterwards')\n"
+         "    def test_f(self):\n        assert f(1) == 2", "OSError: afterwards"),
+        ("import unittest\nclass T(unittest.TestCase):\n    @classmethod\n    def setUpClass(cls):\n"
+         "        raise OSError('before')\n    def test_f(self):\n        self.assertEqual(f(1), 2)",
+         "OSError: before"),
+        ("def setup_module():\n    raise OSError('before')\ndef test_f():\n    assert f(1) == 2",
+         "OSError: before"),
+        ("import unittest\nclass T(unittest.TestCase):\n    def test_f(self):\n        for x in (1, 5):\n"
+         "            with self.subTest(x=x):\n                self.assertEqual(f(x), 2)",
+         "AssertionError: 6 != 2"),
+        ("import unittest\nclass T(unittest.TestCase):\n    @unittest.expectedFailure\n"
+         "    def test_f(self):\n        self.assertEqual(f(1), 2)",
+         "AssertionError: passed, and was expected to fail"),
     ],
 )  # fmt: skip
 def test_what_goes_wrong_in_a_test_is_said(box: Sandbox, tests: str, said: str) -> None:

@@ -22,9 +22,10 @@ from gristmill.datagen.sandbox.peer import Peer
 from gristmill.datagen.sandbox.wire import Malformed
 
 SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.integers().map(lambda n: n * 10**400), st.floats(allow_nan=False),
-    st.text(st.characters(codec=None)), st.binary(), st.complex_numbers(allow_nan=False), st.decimals(allow_nan=False),
-    st.fractions(), st.dates(), st.datetimes(), st.timedeltas(), st.uuids(), st.just(...), st.just(range(1, 9, 2)),
+    st.none(), st.booleans(), st.integers(), st.integers().map(lambda n: n * 10**400),
+    st.floats(allow_nan=False), st.text(st.characters(codec=None)), st.binary(),
+    st.complex_numbers(allow_nan=False), st.decimals(allow_nan=False), st.fractions(), st.dates(),
+    st.datetimes(), st.timedeltas(), st.uuids(), st.just(...), st.just(range(1, 9, 2)),
 )  # fmt: skip
 KEYS = st.one_of(st.text(), st.integers(), st.tuples(st.integers(), st.text()), st.frozensets(st.integers()))
 VALUES = st.recursive(
@@ -119,14 +120,19 @@ def message(slots: Any, nodes: Any, verb: Any = "return", rest: Any = ([], [], [
 
 
 MALFORMED: list[Any] = [
-    b"no json", b"[" * 100_000, b"1" * 10_000, None, {}, [], [1] * 8, message([{}], []), message([[0]], []), message([[1]], [["tuple", None, []]]),
-    message([[0]], [["tuple", None, [[0]]]]), message([[0]], [["nothing", None, []]]), message([[0]], [["value", "Decimal", ["x"]]]),
-    message([[0]], [["value", "system", ["ls"]]]), message([[0]], [["yours", 99, []]]), message([[0]], [["type", "os:system", []]]),
-    message([[0]], [["type", "subprocess:Popen.__init__", []]]), message([[0]], [["type", "unittest.case:SkipTest", []]]),
-    message([[0]], [["builtin", "os:system", []]]), message([[0]], [["=", [0, 5], []]]), message([[0]], [["set", None, [[1]]], ["list", None, []]]),
-    message([[0]], [["object", 1, [int]]] if False else [["object", 1, [3]]]), message([[0]], [["class", [1, None], []]]),
-    message([[0]], [["stored", 1, [[1], 3]], ["type", "builtins:str", []]]), message([[0]], [["list", [1, 2], []]] * 2, rest=([], [[7]], [], None)),
-    message([5], [], "raise"), message([], []), message([1], [], "return", ([], [], [3], None)), message([1], [], "return", ([], [], [], 7)),
+    b"no json", b"[" * 100_000, b"1" * 10_000, None, {}, [], [1] * 8, message([{}], []), message([[0]], []),
+    message([[1]], [["tuple", None, []]]), message([[0]], [["tuple", None, [[0]]]]),
+    message([[0]], [["nothing", None, []]]), message([[0]], [["value", "Decimal", ["x"]]]),
+    message([[0]], [["value", "system", ["ls"]]]), message([[0]], [["yours", 99, []]]),
+    message([[0]], [["type", "os:system", []]]), message([[0]], [["type", "subprocess:Popen.__init__", []]]),
+    message([[0]], [["type", "unittest.case:SkipTest", []]]), message([[0]], [["builtin", "os:system", []]]),
+    message([[0]], [["=", [0, 5], []]]), message([[0]], [["set", None, [[1]]], ["list", None, []]]),
+    message([[0]], [["object", 1, [int]]] if False else [["object", 1, [3]]]),
+    message([[0]], [["class", [1, None], []]]),
+    message([[0]], [["stored", 1, [[1], 3]], ["type", "builtins:str", []]]),
+    message([[0]], [["list", [1, 2], []]] * 2, rest=([], [[7]], [], None)), message([5], [], "raise"),
+    message([], []), message([1], [], "return", ([], [], [3], None)),
+    message([1], [], "return", ([], [], [], 7)),
 ]  # fmt: skip
 
 

@@ -138,8 +138,8 @@ def test_commas_and_trailing_zeros_change_nothing(value: int, zeros: int) -> Non
 
 
 pieces = st.sampled_from(
-    ["1", "1,", "111,", "answer is ", "\\boxed{", "#### ", "\\frac{1}", "- ", "$", "1/", "{,}", " ", "-1", ".", "1.",
-     "1e1", "*", "\\text{", "9", "\n", "1 2/", "\\times 10^", "\u22121", "\0", "\ud800", "é"]
+    ["1", "1,", "111,", "answer is ", "\\boxed{", "#### ", "\\frac{1}", "- ", "$", "1/", "{,}", " ", "-1",
+     ".", "1.", "1e1", "*", "\\text{", "9", "\n", "1 2/", "\\times 10^", "\u22121", "\0", "\ud800", "é"]
 )  # fmt: skip
 
 

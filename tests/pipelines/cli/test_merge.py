@@ -87,18 +87,39 @@ def test_the_caller_says_which_base(here: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["merge", "./tiny", "one", "--method", "mean", "--out", "x"], "there are task-arithmetic, soup, ties, dare, model-stock"),
-        (["merge", "./tiny", "one", "--weight", "1", "--weight", "2", "--out", "x"], "2 weights for 1 sources"),
-        (["merge", "./tiny", "one", "--method", "dare", "--density", "0", "--out", "x"], "give a share above 0"),
-        (["merge", "./tiny", "one", "--method", "model-stock", "--weight", "2", "--out", "x"], "takes no weights"),
+        (
+            ["merge", "./tiny", "one", "--method", "mean", "--out", "x"],
+            "there are task-arithmetic, soup, ties, dare, model-stock",
+        ),
+        (
+            ["merge", "./tiny", "one", "--weight", "1", "--weight", "2", "--out", "x"],
+            "2 weights for 1 sources",
+        ),
+        (
+            ["merge", "./tiny", "one", "--method", "dare", "--density", "0", "--out", "x"],
+            "give a share above 0",
+        ),
+        (
+            ["merge", "./tiny", "one", "--method", "model-stock", "--weight", "2", "--out", "x"],
+            "takes no weights",
+        ),
         (["merge", "./tiny", "absent", "--out", "x"], "absent: nothing to merge: give an adapter"),
         (["merge", "./absent", "one", "--out", "x"], "looks like a path"),
-        (["merge", "./tiny", "one", "--into", "nf4", "--skip", "up", "--out", "x"], "there are q_proj, k_proj"),
-        (["merge", "./tiny", "one", "--skip", "up_proj", "--out", "x"], "give it only when merging into a format"),
+        (
+            ["merge", "./tiny", "one", "--into", "nf4", "--skip", "up", "--out", "x"],
+            "there are q_proj, k_proj",
+        ),
+        (
+            ["merge", "./tiny", "one", "--skip", "up_proj", "--out", "x"],
+            "give it only when merging into a format",
+        ),
         (["merge", "./tiny", "one", "--out", "tiny"], "would overwrite the input"),
         (["merge", "./tiny", "one", "--out", "one"], "one: writing there would overwrite the input one"),
         (["merge", "./tiny", "one", "--out", "."], "would overwrite the input"),
-        (["merge", "./tiny", "one", "--out", "mine"], "mine: this directory holds something other than a model"),
+        (
+            ["merge", "./tiny", "one", "--out", "mine"],
+            "mine: this directory holds something other than a model",
+        ),
         (["merge", "./tiny", "one", "--out", "notes.txt"], "notes.txt: this is a file"),
         (["quantize", "./tiny", "--format", "nf3", "--out", "x"], "no format 'nf3'"),
         (["quantize", "./tiny", "--skip", "head", "--out", "x"], "no linear layers called head"),
@@ -106,7 +127,7 @@ def test_the_caller_says_which_base(here: Path) -> None:
         (["quantize", "./tiny", "--out", "mine"], "this directory holds something other than a model"),
         (["quantize", "one", "--out", "tiny"], "would overwrite the input"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_exit_1_and_touch_nothing(
     here: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

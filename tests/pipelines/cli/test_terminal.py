@@ -150,9 +150,10 @@ def test_errors_that_quote_a_file_or_its_name(hostile: Path, capsys: pytest.Capt
     Path("other.yaml").write_text(f'"{json.dumps(HOSTILE)[1:-1]}": 1\n')
     Path("rows.jsonl").write_bytes(b'{"a": "' + ORDERS.encode() + b'"}\n')
     for arguments in (
-        ["plan", name], ["plan", "other.yaml"], ["plan", f"absent{ORDERS}"], ["run", "hostile.yaml"], ["why", f"no{ORDERS}", "x"],
-        ["plan", "hostile.yaml", "--set", f"steps.{ORDERS}=1"], ["plan", "hostile.yaml", "--set", f"seed={HOSTILE}"],
-        ["models", "path", f"absent{ORDERS}"], [f"rnu{ORDERS}"], ["recipes", f"absent{ORDERS}"],
+        ["plan", name], ["plan", "other.yaml"], ["plan", f"absent{ORDERS}"], ["run", "hostile.yaml"],
+        ["why", f"no{ORDERS}", "x"], ["plan", "hostile.yaml", "--set", f"steps.{ORDERS}=1"],
+        ["plan", "hostile.yaml", "--set", f"seed={HOSTILE}"], ["models", "path", f"absent{ORDERS}"],
+        [f"rnu{ORDERS}"], ["recipes", f"absent{ORDERS}"],
     ):  # fmt: skip
         assert main(arguments) in (1, 2), arguments
         told = capsys.readouterr()

@@ -65,12 +65,16 @@ def test_a_sure_answer_stays_and_the_others_are_tried_again(
         for turns in (row["messages"] for row in rows(run, "told"))
     ]
     assert Counter(told) == {
-        ("learn: early", "no"): 1, ("learn: early", "yes"): 2, ("learn: late", "no"): 1, ("learn: late", "yes"): 2,
-        ("learn: never", "no"): 3,
+        ("learn: early", "no"): 1, ("learn: early", "yes"): 2, ("learn: late", "no"): 1,
+        ("learn: late", "yes"): 2, ("learn: never", "no"): 3,
     }  # fmt: skip
     found = {row["prompt"].split()[-1]: row for row in rows(run, "unique")}
-    assert {name: (row["turn"], row["response"], row["passed"], row["first_passed"]) for name, row in found.items()} == {
-        "early": (1, f"{GOOD} 1", True, True), "late": (2, f"{GOOD} 2", True, False), "never": (2, f"{BAD} 2", False, False),
+    assert {
+        name: (row["turn"], row["response"], row["passed"], row["first_passed"])
+        for name, row in found.items()
+    } == {
+        "early": (1, f"{GOOD} 1", True, True), "late": (2, f"{GOOD} 2", True, False),
+        "never": (2, f"{BAD} 2", False, False),
     }  # fmt: skip
     assert found["never"]["again"] == pytest.approx(0.6)
     assert found["late"]["again"] == pytest.approx(0.2)

@@ -257,8 +257,9 @@ def test_iad(made: Callable[..., Any], tmp_path: Path) -> None:
 def test_llm_code_cleaning(made: Callable[..., Any], box: Sandbox, tmp_path: Path) -> None:
     """A step that breaks the code is tried again; what never works is dropped. The tests are the original's."""
     sources = [
-        f'def plus{n}(x):\n    """Add.\n\n    >>> plus{n}(1)\n    {1 + n}\n    """\n    y = x + N\n    return y\n' for n in (1, 2, 3)
-    ]  # fmt: skip
+        f'def plus{n}(x):\n    """Add.\n\n    >>> plus{n}(1)\n    {1 + n}\n    """\n    y = x + N\n    return y\n'
+        for n in (1, 2, 3)
+    ]
     (tmp_path / "with_tests.jsonl").write_text(
         "".join(
             json.dumps({"source": s, "module_source": f"N = {n}"}) + "\n" for n, s in enumerate(sources, 1)
@@ -285,7 +286,8 @@ def test_llm_code_cleaning(made: Callable[..., Any], box: Sandbox, tmp_path: Pat
     found = rows(run, "unique")
     assert len(found) == 2
     assert tries == {
-        ("rename", "plus1"): 2, ("rename", "plus2"): 2, ("rename", "plus3"): 3, ("split", "plus1"): 1, ("split", "plus2"): 1,
+        ("rename", "plus1"): 2, ("rename", "plus2"): 2, ("rename", "plus3"): 3, ("split", "plus1"): 1,
+        ("split", "plus2"): 1,
     }  # fmt: skip
     for row in found:
         assert box.run_now(RunTests(f"{row['prelude']}\n\n{row['solution']}", row["tests"])).passed
@@ -302,8 +304,8 @@ def test_wavecoder(made: Callable[..., Any], tmp_path: Path) -> None:
 
     functions = tmp_path / "functions.jsonl"
     settings = [
-        f"vars.functions={functions}", "vars.tasks=1", "steps.from_package.max_lines=3", "steps.from_package.min_lines=3",
-        "steps.seeds={select: random, rows: 8, from: from_file}",
+        f"vars.functions={functions}", "vars.tasks=1", "steps.from_package.max_lines=3",
+        "steps.from_package.min_lines=3", "steps.seeds={select: random, rows: 8, from: from_file}",
         "steps.distinct={dedup: exact, columns: [prompt], from: good}",
     ]  # fmt: skip
     run = made("wavecoder", *settings, teacher=teacher)
@@ -338,7 +340,8 @@ def test_alchemist_coder(recipe: Any) -> None:
         (row["kind"], int(re.search(r"number (\d)", row["prompt"])[1])): row for row in rows(run, "distinct")
     }  # type: ignore[index]
     assert set(found) == {
-        ("filtering", 1), ("filtering", 3), ("filtering", 4), ("harmonized", 1), ("harmonized", 4), ("evolution", 1), ("review", 1),
+        ("filtering", 1), ("filtering", 3), ("filtering", 4), ("harmonized", 1), ("harmonized", 4),
+        ("evolution", 1), ("review", 1),
     }  # fmt: skip
     assert found["filtering", 3]["response"].endswith("Overall: no")
     assert found["harmonized", 4]["prompt"] == "Print number 4.\n\nUse a function f4 of one line."

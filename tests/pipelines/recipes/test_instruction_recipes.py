@@ -187,8 +187,9 @@ def test_a_program_that_agrees_with_none_but_itself_is_worth_nothing(context: An
     told = [("A", 1, 10), ("A", 1, 0), ("B", 2, 5), ("B", 2, 5), ("B", 1, 0), ("C", 3, 1), ("C", 1, 0)]
     rows = [
         {
-            "_id": f"r{number}", "prompt": prompt, "solution": f"x = {number}", "tests": "assert x", "agreed_tests": None,
-            "agreeing": agreeing, "passes_tests": passes, "agreement_score": float(agreeing * passes),
+            "_id": f"r{number}", "prompt": prompt, "solution": f"x = {number}", "tests": "assert x",
+            "agreed_tests": None, "agreeing": agreeing, "passes_tests": passes,
+            "agreement_score": float(agreeing * passes),
         }
         for number, (prompt, agreeing, passes) in enumerate(told)
     ]  # fmt: skip

@@ -225,7 +225,8 @@ def test_scalequest(recipe: Any, make_model: Any) -> None:
         # No embedder, which is not the matter here.
         "steps.distinct={dedup: exact, columns: [question], from: asked}",
         "steps.drafts.max_tokens=40", "steps.asked.max_tokens=40",
-        "steps.drafts.parser={kind: text, column: question}", "steps.asked.parser={kind: text, column: question}",
+        "steps.drafts.parser={kind: text, column: question}",
+        "steps.asked.parser={kind: text, column: question}",
         questions=additions(*range(8)),
     )  # fmt: skip
     pairs = rows(run, "unlike")
@@ -257,11 +258,12 @@ def test_mt_ft(recipe: Any, make_model: Any) -> None:
         right = drafts[number] > 3 or (number < 3 and drafts[number] == 1)
         return f"Try {drafts[number]}: \\boxed{{{number + 10 if right else 0}}}"
 
+    base = make_model(max_position_embeddings=1024)
     run = recipe(
         "mt_ft",
         teacher,
         {"samples": 2, "candidates": 5},
-        f"models.base={{engine: transformers, path: '{make_model(max_position_embeddings=1024)}', max_model_len: 512}}",
+        f"models.base={{engine: transformers, path: '{base}', max_model_len: 512}}",
         # A model of random weights has no solutions to choose among.
         "steps.candidates.model=teacher", "steps.weighed.model=teacher", "steps.gain.max_tokens=8",
         questions=additions(1, 2), evals=additions(50),

@@ -14,11 +14,12 @@ ONE = {
     "acecoder": "teacher", "alchemist_coder": "teacher", "best_of_n": "base", "code_edit": "teacher",
     "code_evol_instruct": "teacher", "code_instructions": "teacher", "code_soliloquies": "teacher",
     "codeact": "teacher", "critique": "teacher", "dart": "teacher", "dstc": "teacher",
-    "evol_instruct": "teacher", "genetic_instruct": "teacher", "iad": "teacher", "ilf": "teacher", "instruct_skillmix": "teacher",
-    "kodcode": "teacher", "lamini": "teacher", "llm_code_cleaning": "teacher", "magpie": "teacher",
-    "multi_critique": "teacher", "mumath_code": "teacher", "non_instructional": "teacher",
-    "offset_bias": "teacher", "openmathinstruct2": "teacher", "r_tuning": "learner", "refcritic": "teacher", "self_instruct": "teacher",
-    "tasks_from_text": "teacher", "wavecoder": "teacher",
+    "evol_instruct": "teacher", "genetic_instruct": "teacher", "iad": "teacher", "ilf": "teacher",
+    "instruct_skillmix": "teacher", "kodcode": "teacher", "lamini": "teacher", "llm_code_cleaning": "teacher",
+    "magpie": "teacher", "multi_critique": "teacher", "mumath_code": "teacher",
+    "non_instructional": "teacher", "offset_bias": "teacher", "openmathinstruct2": "teacher",
+    "r_tuning": "learner", "refcritic": "teacher", "self_instruct": "teacher", "tasks_from_text": "teacher",
+    "wavecoder": "teacher",
 }  # fmt: skip
 #: Recipes that ask no model.
 NONE = {"commit_edits", "lintseq"}

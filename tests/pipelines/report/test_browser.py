@@ -162,7 +162,8 @@ def test_the_report_opens_offline_and_its_map_answers(
     assert errors == []
 
     assert seen["sections"] == [
-        "funnel", "verdict", "training", "scores", "lengths", "map", "samples", "failures", "cost", "provenance",
+        "funnel", "verdict", "training", "scores", "lengths", "map", "samples", "failures", "cost",
+        "provenance",
     ]  # fmt: skip
     assert min(seen["heights"]) > 60
     assert seen["title"] == "verified-instructions: Gristmill report"  # the hostile row did not run

@@ -18,8 +18,11 @@ models:
   base: {{engine: synthetic}}
 steps:
   prompts: {{source: count, rows: 6}}
-  side:    {{generate: template, template: "Say {{{{ number }}}}", parser: {{kind: regex, pattern: '{pattern}'}}, from: prompts, model: base, on_failure: {policy}}}
-  longer:  {{generate: template, template: "Go on: {{{{ word }}}}", parser: {{kind: text}}, from: side, model: base}}
+  side:
+    {{generate: template, template: "Say {{{{ number }}}}", parser: {{kind: regex, pattern: '{pattern}'}},
+      from: prompts, model: base, on_failure: {policy}}}
+  longer:
+    {{generate: template, template: "Go on: {{{{ word }}}}", parser: {{kind: text}}, from: side, model: base}}
   dataset: {{export: parquet, from: [prompts, longer]}}
 """
 NEVER, SOMETIMES = "(?P<word>no such word)", "^(?P<word>[A-M].*)"

@@ -25,7 +25,8 @@ steps:
   answers: {{generate: respond, from: prompts, model: base, max_tokens: 6}}
   ended:   {{map: "looped_rows:ended", from: answers}}
   chosen:  {{select: random, rows: 6, from: ended}}
-  student: {{train: sft, from: chosen, model: base, epochs: {epochs}, adapter: {{kind: lora, rank: 2}}, dtype: fp32}}
+  student:
+    {{train: sft, from: chosen, model: base, epochs: {epochs}, adapter: {{kind: lora, rank: 2}}, dtype: fp32}}
   verdict: {{evaluate: constraints, tasks: evals, model: student, against: base, max_tokens: 6}}
 loop: {{rounds: 2, promote: {{student: base}}, when: "{when}"}}
 """

@@ -23,8 +23,8 @@ steps:
   answers: {{generate: respond, from: prompts, model: teacher, max_tokens: 8}}
   scored:  {{score: length, from: answers}}
   again:
-    {{generate: template, template: "{{{{ response }}}}", parser: {{kind: text}}, from: scored, model: teacher,
-      max_tokens: 8}}
+    {{generate: template, template: "{{{{ response }}}}", parser: {{kind: text}}, from: scored,
+      model: teacher, max_tokens: 8}}
   chosen:  {{select: random, rows: 1000, from: again}}
   dataset: {{export: jsonl, from: chosen, columns: [prompt, response]}}
 """

@@ -41,7 +41,10 @@ models:
 steps:
   prompts: {source: "leaky:prompts", args: {of: [good, echo, map fails]}}
   answers: {generate: respond, from: prompts, model: teacher}
-  told:    {map: "leaky:told", from: answers, args: {password: planted in the file, header: "X-Token: ${my_token}"}}
+  told:
+    map: "leaky:told"
+    from: answers
+    args: {password: planted in the file, header: "X-Token: ${my_token}"}
   data:    {export: parquet, from: told}
 """ + "".join(
     f"""  {failure}_prompts: {{source: "leaky:prompts", args: {{of: [{failure}]}}}}
@@ -266,15 +269,20 @@ def test_a_crash_tells_no_secret(
 @pytest.mark.parametrize(
     ("setting", "shown"),
     [
-        ("models.teacher.url=http://user:PW-1234567@host:8000/v1", "the address http://host:8000 holds a user or password"),
-        ("models.teacher.url=http://host/v1?api_key=PW-1234567", "the address http://host holds the secret 'api_key'"),
+        ("models.teacher.url=http://user:PW-1234567@host:8000/v1",
+         "the address http://host:8000 holds a user or password"),
+        ("models.teacher.url=http://host/v1?api_key=PW-1234567",
+         "the address http://host holds the secret 'api_key'"),
         ("models.teacher.url=http://PW-1234567@host/v1", "holds a user or password"),
         ("models.teacher.url=http://user:PW-/1234567@host/v1", "holds a user or password"),
         ("models.teacher.url=user:PW-1234567@host/v1", "holds a user or password"),
         ("models.teacher.url=ftp://host/v1?sig=PW-1234567", "holds the secret 'sig'"),
-        ("steps.prompts={source: parquet, path: 'https://user:PW-1234567@host/rows.parquet'}", "environment of the library"),
-        ("steps.prompts={source: jsonl, path: ['a.jsonl', 's3://AKIA1:PW-1234567@bucket/r.jsonl']}", "steps.prompts.path[1]"),
-        ("steps.prompts={source: jsonl, path: 'https://h/r.jsonl?X-Amz-Signature=PW-1234567'}", "X-Amz-Signature"),
+        ("steps.prompts={source: parquet, path: 'https://user:PW-1234567@host/rows.parquet'}",
+         "environment of the library"),
+        ("steps.prompts={source: jsonl, path: ['a.jsonl', 's3://AKIA1:PW-1234567@bucket/r.jsonl']}",
+         "steps.prompts.path[1]"),
+        ("steps.prompts={source: jsonl, path: 'https://h/r.jsonl?X-Amz-Signature=PW-1234567'}",
+         "X-Amz-Signature"),
         ("steps.told.args.url=https://h/hook?token=PW-1234567", "steps.told.args.url"),
         ("steps.data.path=s3://k:PW-1234567@bucket/out", "steps.data.path"),
     ],

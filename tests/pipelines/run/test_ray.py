@@ -23,7 +23,9 @@ gristmill: 1
 name: spread
 seed: 5
 models:
-  base: {{engine: synthetic, latency: {latency}, max_num_seqs: 16, replicas: 2, request_log: "{folder}/requests.log"}}
+  base:
+    {{engine: synthetic, latency: {latency}, max_num_seqs: 16, replicas: 2,
+      request_log: "{folder}/requests.log"}}
 steps:
   prompts: {{source: constraints, split: train, rows: 160}}
   answers: {{generate: respond, from: prompts, model: base, samples: 2, max_tokens: 12, logprobs: 2}}

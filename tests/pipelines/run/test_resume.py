@@ -27,7 +27,9 @@ models:
   base: {{engine: synthetic, latency: {latency}, max_num_seqs: 8, request_log: "{folder}/requests.log"}}
 steps:
   prompts: {{source: constraints, split: train, rows: 96}}
-  answers: {{generate: template, template: "{template}", parser: {{kind: text}}, from: prompts, model: base, max_tokens: 8}}
+  answers:
+    {{generate: template, template: "{template}", parser: {{kind: text}}, from: prompts, model: base,
+      max_tokens: 8}}
   scored:  {{score: length, from: answers}}
   unique:  {{dedup: exact, columns: [response], from: scored}}
   chosen:  {{select: random, rows: 20, from: unique}}

@@ -28,7 +28,8 @@ DAY = datetime.datetime(2026, 1, 2, 3, 4, 5)
 READ: dict[str, tuple[pa.Array, pa.DataType]] = {
     "dictionary": (CODED, pa.string()),
     "dictionaries in lists": (pa.ListArray.from_arrays([0, 1, 3, 3, 4], CODED), pa.list_(pa.string())),
-    "dictionaries in structures": (pa.StructArray.from_arrays([CODED], ["d"]), pa.struct([("d", pa.string())])),
+    "dictionaries in structures": (pa.StructArray.from_arrays([CODED], ["d"]),
+                                   pa.struct([("d", pa.string())])),
     "dictionary of structures": (
         pa.DictionaryArray.from_arrays(pa.array([0, None, 0, 0], pa.int8()), pa.array([{"a": 1}])),
         pa.struct([("a", pa.int64())]),
@@ -36,18 +37,22 @@ READ: dict[str, tuple[pa.Array, pa.DataType]] = {
     "runs": (pa.RunEndEncodedArray.from_arrays([1, 4], pa.array(["a", "b"])), pa.string()),
     "views of texts": (WORDS.cast(pa.string_view()), pa.string()),
     "views of bytes": (pa.array([b"a" * 20, None, b"b", b""], pa.binary_view()), pa.binary()),
-    "views of lists": (pa.array([["x"], None, ["y", "z"], []], pa.list_view(pa.string())), pa.list_view(pa.string())),
+    "views of lists": (pa.array([["x"], None, ["y", "z"], []], pa.list_view(pa.string())),
+                       pa.list_view(pa.string())),
     "large texts": (WORDS.cast(pa.large_string()), pa.large_string()),
     "half floats": (pa.array(np.arange(4, dtype=np.float16)), pa.float16()),
     "short decimals": (pa.array([decimal.Decimal("1.5")] * 4, pa.decimal32(3, 1)), pa.decimal128(3, 1)),
     "long decimals": (pa.array([decimal.Decimal("1.5")] * 4, pa.decimal256(60, 1)), pa.decimal256(60, 1)),
     "zones": (pa.array([DAY] * 4, pa.timestamp("us", "Europe/Berlin")), pa.timestamp("us", "Europe/Berlin")),
     "fixed lists": (pa.array([[1, 2]] * 4, pa.list_(pa.int8(), 2)), pa.list_(pa.int8(), 2)),
-    "maps": (pa.array([[("k", 1)], None, [], [("l", None)]], pa.map_(pa.string(), pa.int64())), pa.map_(pa.string(), pa.int64())),
+    "maps": (pa.array([[("k", 1)], None, [], [("l", None)]], pa.map_(pa.string(), pa.int64())),
+             pa.map_(pa.string(), pa.int64())),
     "nulls": (pa.nulls(4), pa.null()),
     "json": (pa.ExtensionArray.from_storage(pa.json_(), pa.array(['{"a": 1}'] * 4)), pa.string()),
-    "uuids": (pa.ExtensionArray.from_storage(pa.uuid(), pa.array([NAME.bytes] * 4, pa.binary(16))), pa.binary(16)),
-    "bytes as booleans": (pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, 0, None, 1], pa.int8())), pa.bool_()),
+    "uuids": (pa.ExtensionArray.from_storage(pa.uuid(), pa.array([NAME.bytes] * 4, pa.binary(16))),
+              pa.binary(16)),
+    "bytes as booleans": (pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, 0, None, 1], pa.int8())),
+                          pa.bool_()),
 }  # fmt: skip
 STORED = {
     "json": ['{"a": 1}'] * 4,
@@ -88,7 +93,8 @@ def test_it_is_read_as_a_plain_type_with_the_same_values(
 
 
 REFUSED: dict[str, tuple[pa.Array, str]] = {
-    "unions": (pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [pa.array([1]), pa.array(["a"])]), "a union"),
+    "unions": (pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [pa.array([1]), pa.array(["a"])]),
+               "a union"),
     "intervals": (pa.array([pa.MonthDayNano([1, 2, 3])]), "intervals"),
     "structures without fields": (pa.array([{}], pa.struct([])), "structures without fields"),
     "doubled fields": (pa.StructArray.from_arrays([pa.array([1])] * 2, ["a", "a"]), "two fields of one name"),

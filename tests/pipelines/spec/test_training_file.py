@@ -98,11 +98,14 @@ def test_every_mistake_at_its_place_in_the_words_of_the_file() -> None:
     [
         ("train: sft\nmodel: m\n", "f.yaml:1:1: data: required, and missing: add `data:`"),
         ("train: sft\ndata: r.jsonl\n", "f.yaml:1:1: model: required, and missing: add `model:`"),
-        ("train: sfft\nmodel: m\ndata: r.jsonl\n", "f.yaml:1:8: train: unknown operator of 'train': found 'sfft'"),
+        ("train: sfft\nmodel: m\ndata: r.jsonl\n",
+         "f.yaml:1:8: train: unknown operator of 'train': found 'sfft'"),
         (HEAD + "data: s.jsonl\n", "f.yaml:4:1: data: is given twice"),
         (HEAD + "from: data\n", "f.yaml:4:1: from: unknown key"),
-        ("train: sft\nmodel: m\ndata: {source: jsonl, path: r.jsonl, rws: 3}\n", "data.rws: unknown key: found 'rws'; did you mean 'rows'?"),
-        ("train: sft\nmodel: {engine: embedder, path: m}\ndata: r.jsonl\n", "f.yaml:2:8: model: 'base' is an embedder"),
+        ("train: sft\nmodel: m\ndata: {source: jsonl, path: r.jsonl, rws: 3}\n",
+         "data.rws: unknown key: found 'rws'; did you mean 'rows'?"),
+        ("train: sft\nmodel: {engine: embedder, path: m}\ndata: r.jsonl\n",
+         "f.yaml:2:8: model: 'base' is an embedder"),
         (HEAD + "out: 3\n", "f.yaml:4:6: out: expected text"),
     ],
 )  # fmt: skip

@@ -36,7 +36,9 @@ models:
   base: {{engine: transformers, path: "{model}", dtype: float32}}
 steps:
   pairs: {{source: jsonl, path: "{rows}"}}
-  student: {{train: dpo, from: pairs, model: base, beta: 0.2, learning_rate: 0.01, adapter: {{rank: 2}}, dtype: fp32, epochs: 8, max_length: 128}}
+  student:
+    {{train: dpo, from: pairs, model: base, beta: 0.2, learning_rate: 0.01, adapter: {{rank: 2}}, dtype: fp32,
+      epochs: 8, max_length: 128}}
 """
 
 

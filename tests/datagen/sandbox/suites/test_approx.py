@@ -42,8 +42,9 @@ def test_sequences_mappings_and_arrays(some: list[Any], others: list[Any], off: 
 @pytest.mark.parametrize(
     ("actual", "expected"),
     [
-        ("a", "a"), ("a", "b"), (None, None), (None, 1), (1, None), (1 + 1e-9j, 1 + 0j), (Decimal("1.0000001"), Decimal(1)),
-        (Decimal(1), Decimal(2)), ([], []), ([1], (1,)), ({"a": [1]}, {"b": 1}), (float("inf"), float("inf")), (1, "1"),
+        ("a", "a"), ("a", "b"), (None, None), (None, 1), (1, None), (1 + 1e-9j, 1 + 0j),
+        (Decimal("1.0000001"), Decimal(1)), (Decimal(1), Decimal(2)), ([], []), ([1], (1,)),
+        ({"a": [1]}, {"b": 1}), (float("inf"), float("inf")), (1, "1"),
     ],
 )  # fmt: skip
 def test_other_values(actual: Any, expected: Any) -> None:
