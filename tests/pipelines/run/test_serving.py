@@ -142,5 +142,5 @@ def test_an_adapter_that_changed_is_never_served(served: Served, promoted: bool)
 
 
 def test_a_step_that_trains_nothing_is_no_model(served: Served) -> None:
-    with pytest.raises(ModelError, match="rows is a step that trains no model"):
+    with pytest.raises(ModelError, match="rows is a step that does not train a model"):
         served.table().settings("rows")
