@@ -1,4 +1,4 @@
-"""``gristmill explain RUN WEIGHTS``: from weights to batches, rows, prompts, seeds and models."""
+"""``gristmill explain RUN WEIGHTS``: trace weights to batches, rows, prompts, seeds and models."""
 
 from __future__ import annotations
 
@@ -104,5 +104,5 @@ def _show_batch(found: Explanation, batch: Batch) -> None:
 
 
 def _losses(found: Explanation) -> dict[str, float]:
-    """Each row's loss when it was last trained on."""
+    """The loss of each row when it was last trained on."""
     return {name: loss for batch in found.batches for name, loss in batch.rows if loss is not None}

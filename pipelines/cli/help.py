@@ -1,4 +1,4 @@
-"""``gristmill help``: what a verb, an operator or a part of a pipeline file is for, and its parameters."""
+"""``gristmill help``: explain a verb, an operator or a part of a pipeline file, and its parameters."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..errors import GristmillError
 if TYPE_CHECKING:
     from ..reference.topics import Topic
 
-#: Columns of text at the most: longer lines are hard to read.
+#: Maximum line length: longer lines are hard to read.
 WIDEST = 100
 
 
 class UnknownTopic(GristmillError):
-    """There is no help on such a word."""
+    """There is no help for this word."""
 
     exit_code = 2
 
@@ -72,7 +72,7 @@ def _told(word: str, name: str | None, width: int) -> str:
 
 
 def _found(word: str, name: str | None) -> tuple[Topic, str | None]:
-    """The topic and the entry that were asked for. An entry alone will do where only one topic has it."""
+    """The requested topic and entry. The entry alone is enough if only one topic has it."""
     from ..reference.topics import topics
     from ..spec.nearest import suggestion
     from .main import COMMANDS
@@ -94,7 +94,7 @@ def _found(word: str, name: str | None) -> tuple[Topic, str | None]:
 
 
 def _command(word: str) -> str:
-    """A last line where a command has the name of a verb."""
+    """The last line, if a command has the name of the verb."""
     from .main import COMMANDS
 
     return f"\n\nThe command of this name: gristmill {word} --help" if word in COMMANDS else ""

@@ -1,4 +1,4 @@
-"""``gristmill keep RUN STEP --what-if EXPR``: what another condition would keep."""
+"""``gristmill keep RUN STEP --what-if EXPR``: show what another condition would keep."""
 
 from __future__ import annotations
 

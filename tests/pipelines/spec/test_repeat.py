@@ -176,11 +176,11 @@ def test_what_follows_from_a_mistake_in_a_block_is_not_told() -> None:
         (
             '"${turns}"',
             "0",
-            "10:13: steps.growing.repeat: expected how often, a whole number from 1 to 100; found 0",
+            "10:13: steps.growing.repeat: expected the number of turns, a whole number from 1 to 100; found 0",
         ),
-        ('"${turns}"', "true", "repeat: expected how often, a whole number from 1 to 100; found true"),
-        ('"${turns}"', "101", "repeat: expected how often, a whole number from 1 to 100; found 101"),
-        ('"${turns}"', '"${cut}"', "repeat: expected how often, a whole number from 1 to 100; found 'true'"),
+        ('"${turns}"', "true", "repeat: expected the number of turns, a whole number from 1 to 100; found true"),
+        ('"${turns}"', "101", "repeat: expected the number of turns, a whole number from 1 to 100; found 101"),
+        ('"${turns}"', '"${cut}"', "repeat: expected the number of turns, a whole number from 1 to 100; found 'true'"),
         ('"${turns}"', '"${turn}"', "repeat: unknown variable: found 'turn'; did you mean 'turns'?"),
         (
             "[seeds, fit]}}",
@@ -190,12 +190,12 @@ def test_what_follows_from_a_mistake_in_a_block_is_not_told() -> None:
         (
             "last: {told: null}",
             "last: {told: 3}",
-            "last.told: expected the keys that are different in this turn, or null; found 3",
+            "last.told: expected the keys that differ in this turn, or null; found 3",
         ),
         (
             "last: {told: null}",
             "last: [told]",
-            "last: expected, by step, the keys that are different in this turn",
+            "last: expected a mapping of steps to the keys that differ in this turn",
         ),
         (
             "last: {told: null}",
@@ -210,17 +210,17 @@ def test_what_follows_from_a_mistake_in_a_block_is_not_told() -> None:
         (
             "pool: seeds, ",
             "",
-            "steps.shown.pool: found 'previous.pool', and before the first turn there is none",
+            "steps.shown.pool: found 'previous.pool', but the first turn has no previous one",
         ),
         (
             "dedup: exact, from: [seeds",
             "dedup: exact, from: [previous.fit",
-            "chosen.from[0]: found 'previous.fit', and this step is in no block",
+            "chosen.from[0]: found 'previous.fit', but this step is not in a repeated block",
         ),
         (
             "told_*]",
             "tld_*]",
-            "steps.chosen.from[2]: no step that is repeated: found 'tld_*'; did you mean 'told_*'?",
+            "steps.chosen.from[2]: not a repeated step: found 'tld_*'; did you mean 'told_*'?",
         ),
         ("told_*]", "told]", "steps.chosen.from[2]: unknown step: found 'told_3'; did you mean 'told_2'?"),
         ("from: fit}", "from: ft}", "steps.growing.steps.told.from: unknown step: found 'ft'"),
@@ -263,7 +263,7 @@ def test_a_step_that_a_turn_has_not_is_told() -> None:
     text = FILE.replace("first: {shown", "first: {told: null, shown")
     (said,) = mistakes(text, "vars.turns=2")
     assert said.endswith(
-        "steps.chosen.from[2]: found 'told_*', and no turn of the block 'growing' has this step"
+        "steps.chosen.from[2]: found 'told_*', but no turn of the block 'growing' has this step"
     )
 
 

@@ -106,7 +106,7 @@ def test_a_student_may_stand_in_for_the_same_weights_asked_otherwise() -> None:
     loop = "loop: {promote: {first: plain}, when: 'judged.n > 0'}\n"
     assert loads(FILE + loop).loop.promote == {"first": "plain"}
     other = FILE.replace("plain: {path: m}", "plain: {path: n}")
-    with pytest.raises(SpecError, match="is trained on another model than 'plain'"):
+    with pytest.raises(SpecError, match="is trained from a model other than 'plain'"):
         loads(other + loop)
 
 
