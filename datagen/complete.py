@@ -58,7 +58,7 @@ class Complete(Template):
     def model_post_init(self, context: Any) -> None:
         super().model_post_init(context)
         if self.opening == "text" and not self.template:
-            raise ValueError("required, and missing: `template`, which makes the text to go on with")
+            raise ValueError("required, but missing: `template`, which makes the text to go on with")
         if self.opening == "user" and self.template:
             raise ValueError("`opening: user` lets the model write the user's turn: leave `template` out")
         if self.opening == "text" and (self.system is not None or self.conversation):

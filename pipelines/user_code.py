@@ -325,7 +325,7 @@ def _kept(row: Row, answer: Any) -> Outcome:
         if name.startswith("_"):
             if name in row and row[name] == value:
                 continue  # the function returned the row that it was given
-            return Failed(f"set {name!r}: names that start with '_' are the engine's own")
+            return Failed(f"set {name!r}: names that start with '_' are reserved")
         columns[name] = value
     return Kept(columns)
 
@@ -369,7 +369,7 @@ def _added(table: pa.Table, answer: pa.Table, name: str) -> Verdicts:
         if column.startswith("_") and not unchanged:
             raise DataError(
                 f"{name} changed the column {column!r} (other rows, or another order): names that start with '_' "
-                "are the engine's own"
+                "are reserved"
             )
         if not unchanged:
             columns[column] = answer[column]

@@ -1,4 +1,4 @@
-"""Finds the step that ``name`` or ``name@round`` means in a run."""
+"""Resolves ``name`` or ``name@round`` to a step of a run."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from ..spec.nearest import did_you_mean
 
 
 def find_step(data: RunData, text: str, verb: str) -> tuple[RoundData, Step]:
-    """The step of that name and verb: of the round given after ``@``, else of the last that has it.
+    """The step of that name and verb: of the round given after ``@``, else of the last round that has it.
 
-    Raises DataError with the names that would do.
+    Raises DataError with the valid names.
     """
     name, at, number = text.partition("@")
     if at and not number.isdigit():

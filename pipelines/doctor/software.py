@@ -1,4 +1,4 @@
-"""Engines, frameworks and models, by their installed metadata: nothing is imported."""
+"""Engines, frameworks and models, from the metadata of installed packages; nothing is imported."""
 
 from __future__ import annotations
 

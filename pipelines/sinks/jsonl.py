@@ -59,7 +59,7 @@ def _opened(path: Path, ending: str) -> Iterator[IO[bytes]]:
 
     with open(path, "wb") as file:
         if ending.endswith(".gz"):
-            # Without a name and a time in its header: equal rows give equal bytes.
+            # No name and time in the header, so that equal rows give equal bytes.
             with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
                 yield packed  # type: ignore[misc]
         elif ending.endswith(".zst"):
@@ -84,7 +84,7 @@ def _text(value: object) -> str:
 
 
 def _unwritable(row: dict[str, Any], number: int) -> DataError:
-    """The error of a row that JSON cannot hold, with the first column at fault."""
+    """The error for a row that JSON cannot represent, with the first column at fault."""
     for name, value in row.items():
         try:
             _line({name: value})

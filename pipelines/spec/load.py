@@ -38,9 +38,9 @@ def load_training(path: str | Path, overrides: Sequence[str] = ()) -> PipelineSp
     if not is_training(value):
         pipeline = isinstance(value, dict) and "steps" in value
         said = (
-            f"required, and missing: this is a pipeline with steps of its own; use `gristmill run {path}`"
+            f"required, but missing: this is a pipeline with steps of its own; use `gristmill run {path}`"
             if pipeline
-            else "required, and missing: add `train: sft`, with `model:` and `data:`"
+            else "required, but missing: add `train: sft`, with `model:` and `data:`"
         )
         raise SpecError([Problem(str(path), 1, 1, "train", said)])
     return load(path, overrides)

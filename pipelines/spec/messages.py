@@ -77,7 +77,7 @@ def _missing(document: Document, path: Path, stands: Path | None, name: str) -> 
     else:
         # Point at the key of the mapping that lacks it.
         mark_key = path in document.keys
-        document.blame((*path, name), f"required, and missing: add `{name}:`", at=path, key=mark_key)
+        document.blame((*path, name), f"required, but missing: add `{name}:`", at=path, key=mark_key)
 
 
 def _wanted(kind: str) -> str | None:

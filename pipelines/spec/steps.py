@@ -181,7 +181,7 @@ def _inputs(document: Document, draft: Draft, raw: dict[str, Any]) -> None:
     if given is None:
         document.blame(
             path,
-            f"required, and missing: name the input step, as in `{key}: step`",
+            f"required, but missing: name the input step, as in `{key}: step`",
             at=draft.path,
             key=True,
         )

@@ -75,7 +75,7 @@ class _Expansion:
                     self.document.blame((key,), f"unknown key: {suggestion(key, names)}", key=True)
         if DATA not in raw:
             self.document.blame(
-                (DATA,), f"required, and missing: add `data:`, {ROWS}", at=("train",), key=True
+                (DATA,), f"required, but missing: add `data:`, {ROWS}", at=("train",), key=True
             )
             self.document.silence(("steps", STUDENT, "from"))
         header = {"gristmill": 1, "name": _name(self.document.file), **self.header}

@@ -111,7 +111,7 @@ def test_turns_of_user_and_assistant_make_a_conversation(context: Any) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({}, "required, and missing: `template`"),
+        ({}, "required, but missing: `template`"),
         ({"opening": "user", "template": "{{ x }}"}, "leave `template` out"),
         ({"template": "{{ x }}", "system": "Be brief."}, "a text has no turns"),
         ({"template": "{{ x }}", "conversation": True}, "a text has no turns"),

@@ -70,7 +70,7 @@ def test_the_resolved_text_loads_as_the_same_specification() -> None:
 @pytest.mark.parametrize(
     ("step", "said"),
     [
-        ("s: {dedup: exact}", "steps.s.from: required, and missing"),
+        ("s: {dedup: exact}", "steps.s.from: required, but missing"),
         ("s: {source: constraints, rows: 3, from: rows}", "steps.s.from: a source takes no rows"),
         ("s: {from: rows}", "steps.s: has no verb"),
         ("s: exact", "steps.s: a step is a mapping"),
@@ -83,7 +83,7 @@ def test_the_resolved_text_loads_as_the_same_specification() -> None:
             "steps.s.on_failure: found 'stpo'; did you mean 'stop'?",
         ),
         ("s: {dedup: exact, from: rows, seed: -1}", "steps.s.seed: expected a whole number from 0; found -1"),
-        ("s: {select: random, from: rows}", "steps.s.rows: required, and missing: add `rows:`"),
+        ("s: {select: random, from: rows}", "steps.s.rows: required, but missing: add `rows:`"),
         ("s: {select: random, rows: 0, from: rows}", "steps.s.rows: must be greater than 0; found 0"),
         ("s: {keep: 3, from: rows}", "steps.s.keep: expected text; found 3"),
         ("s: {generate: respond, from: rows, model: e}", "steps.s.model: 'e' is an embedder"),
@@ -174,7 +174,7 @@ def test_mistakes_in_the_loop(loop: str, said: str) -> None:
             "{path: m, max_model_len: 5}",
             "models.m.max_model_len: must be at least 16; found 5",
         ),
-        ("{max_model_len: 512}", "models.m.path: required, and missing"),
+        ("{max_model_len: 512}", "models.m.path: required, but missing"),
         ("smollm2", "models.m: a model is a mapping"),
         ("{engine: [vllm], path: m}", "models.m.engine: unknown engine"),
         (

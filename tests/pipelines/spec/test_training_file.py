@@ -96,8 +96,8 @@ def test_every_mistake_at_its_place_in_the_words_of_the_file() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("train: sft\nmodel: m\n", "f.yaml:1:1: data: required, and missing: add `data:`"),
-        ("train: sft\ndata: r.jsonl\n", "f.yaml:1:1: model: required, and missing: add `model:`"),
+        ("train: sft\nmodel: m\n", "f.yaml:1:1: data: required, but missing: add `data:`"),
+        ("train: sft\ndata: r.jsonl\n", "f.yaml:1:1: model: required, but missing: add `model:`"),
         ("train: sfft\nmodel: m\ndata: r.jsonl\n", "f.yaml:1:8: train: unknown operator of 'train': found 'sfft'"),
         (HEAD + "data: s.jsonl\n", "f.yaml:4:1: data: is given twice"),
         (HEAD + "from: data\n", "f.yaml:4:1: from: unknown key"),
@@ -126,5 +126,5 @@ def test_a_file_of_steps_is_not_taken_for_one(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"p\.yaml:1:1: train: required.*`gristmill run "):
         load_training(file)
     file.write_text("model: some/model\n")
-    with pytest.raises(SpecError, match="train: required, and missing: add `train: sft`"):
+    with pytest.raises(SpecError, match="train: required, but missing: add `train: sft`"):
         load_training(file)
