@@ -84,7 +84,7 @@ class MetricsObserver:
         try:
             self._take(event)
         except Exception as error:  # the server is down, its disk is full
-            self.failure = shown(f"metrics are off from here on: {type(error).__name__}: {error}")
+            self.failure = shown(f"metrics are off from now on: {type(error).__name__}: {error}")
 
     def _take(self, event: Event) -> None:
         if isinstance(event, RunStarted):

@@ -100,7 +100,7 @@ def _summary(findings: Sequence[tuple[Finding, Path | None]], *, repair: bool) -
         return "nothing is damaged"
     found = counted(len(damages), "damaged file")
     if not repair:
-        return f"{found}; --repair sets what is damaged aside, and the next run makes it again"
+        return f"{found}; --repair sets damaged files aside, and the next run makes them again"
     moved = sum(aside is not None for _, aside in damages)
     left = sum(_left(each, aside) for each, aside in damages)
     missing = len(damages) - moved - left

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: Seconds between two checks whether the run is stopping.
 LOOK = 0.25
-STOPPING = "stopping: what is committed is kept (Ctrl-C again ends it at once)"
+STOPPING = "stopping: committed results are kept (Ctrl-C again ends it at once)"
 STOPPED = 130
 
 

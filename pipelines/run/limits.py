@@ -30,7 +30,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.patience = self.PATIENCE
-        self.farewell = "stopped; what is committed is kept, and the same command goes on"
+        self.farewell = "stopped; committed results are kept, and the same command resumes"
         self._asked: float | None = None
         self._heard: float | None = None
 
@@ -96,5 +96,5 @@ class Purse:
                 unit = "seconds" if name == "time" else name
                 raise BudgetReached(
                     f"the budget of {limit:,.0f} {unit} is spent ({spent[name]:,.0f}): raise it with "
-                    f"--set budget.{name}=... and run again to go on from here"
+                    f"--set budget.{name}=... and run again to continue from here"
                 )

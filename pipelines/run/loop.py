@@ -68,7 +68,7 @@ class Loop:
         started = time.monotonic()
         status, message = "failed", ""
         stopped = (
-            f"stopped; what is committed is kept. To go on: gristmill run {self.file} --run {self.run.path}"
+            f"stopped; committed results are kept. To resume: gristmill run {self.file} --run {self.run.path}"
         )
         self.stop.farewell = stopped
         try:

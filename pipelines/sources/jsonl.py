@@ -187,7 +187,7 @@ def _with_each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         doubled = next(key for key in keys if keys.count(key) > 1)
         raise _Unheld(
-            f"the key {doubled!r} stands twice in one object; keep one of them, or rename the other"
+            f"the key {doubled!r} occurs twice in one object; keep one of them, or rename the other"
         )
     return row
 

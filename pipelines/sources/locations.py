@@ -28,7 +28,7 @@ UNREADABLE = (OSError, EOFError, zlib.error)
 
 def unreadable(error: BaseException) -> str:
     """The message for one of these errors."""
-    return f"cannot be read on: {first_line(error)}; is it whole?"
+    return f"cannot be read further: {first_line(error)}; is it complete?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class File:
                     yield stream
             except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
                 raise DataError(
-                    f"{self.name}: cannot be read on: {first_line(error)}; is it whole?"
+                    f"{self.name}: cannot be read further: {first_line(error)}; is it complete?"
                 ) from error
 
     def digest(self) -> str:

@@ -164,7 +164,7 @@ def _cycles(document: Document, steps: Drafts) -> None:
             elif name in trail:
                 cycle = [*trail[trail.index(name) :], name]
                 document.blame(
-                    ("steps", name), f"steps that wait for each other: {' <- '.join(cycle)}", key=True
+                    ("steps", name), f"cycle of steps: {' <- '.join(cycle)}", key=True
                 )
             elif name not in done:
                 trail.append(name)

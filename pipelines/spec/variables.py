@@ -68,7 +68,7 @@ class _Variables:
             return self.done[name]
         if name in self.open:
             cycle = " -> ".join([*self.open[self.open.index(name) :], name])
-            self.document.blame(("vars", name), f"variables that need each other: {cycle}")
+            self.document.blame(("vars", name), f"cycle of variables: {cycle}")
             for other in self.open:
                 self.document.silence(("vars", other))
             raise _Undefined

@@ -33,7 +33,7 @@ def disk(path: Path, what: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            reason = "the disk is full: free some space, then run again (what is committed is kept)"
+            reason = "the disk is full: free some space, then run again (committed results are kept)"
         elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             access = "read" if "read" in what else "written"
             other = "" if access == "read" else ", or choose another place with --run"

@@ -52,7 +52,7 @@ def draw(view: RunView, now: float) -> RenderableType:
     blocks: list[RenderableType] = [_header(view, now), _table(view, now)]
     if view.budget:
         blocks.append(_budget(view, now))
-    blocks.append(Text("Ctrl-C stops cleanly; the same command goes on where it stopped.", style="dim"))
+    blocks.append(Text("Ctrl-C stops cleanly; the same command resumes the run.", style="dim"))
     return Group(*blocks)
 
 

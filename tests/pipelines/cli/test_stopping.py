@@ -114,7 +114,7 @@ class Running:
     def interrupt(self) -> None:
         """Ctrl-C once: it is heard at once, and the run ends by itself."""
         self.process.send_signal(signal.SIGINT)
-        self.wait_for("err", "stopping: what is committed is kept")
+        self.wait_for("err", "stopping: committed results are kept")
         assert self.process.wait(LIMIT) == 130, self.text
         assert "Traceback" not in self.text
         assert "gristmill run t.yaml --run run" in self.text

@@ -237,7 +237,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(
     _, err = process.communicate(timeout=60)
     assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
     if number == signal.SIGINT:
-        assert b"stopped; what is committed is kept. To go on: gristmill " in err
+        assert b"stopped; committed results are kept. To resume: gristmill " in err
     assert not Path("cut/student").exists()
     steps = _steps(main_json(name, capsys))
     assert main(["train", file(text + "out: whole\n", "w.yaml"), "--set", "name=first", "--json"]) == 0

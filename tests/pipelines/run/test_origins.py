@@ -103,7 +103,7 @@ def test_a_kill_between_a_part_that_was_made_again_and_what_follows_changes_noth
     check_lineage(run)
     assert len(teacher.prompts) == 96 + 32
     assert any(
-        text.startswith("step scored: what it was made from came out differently") for text in log.notices
+        text.startswith("step scored: its input came out differently") for text in log.notices
     )
 
 

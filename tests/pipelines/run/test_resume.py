@@ -78,7 +78,7 @@ def test_a_token_budget_stops_the_run_cleanly_and_survives_a_resume(tmp_path: Pa
 
 @pytest.mark.parametrize("limit", ["rows=10", "time=0.000001"])
 def test_budgets_of_rows_and_time_stop_it_too(tmp_path: Path, limit: str) -> None:
-    with pytest.raises(BudgetReached, match="go on from here"):
+    with pytest.raises(BudgetReached, match="continue from here"):
         gristmill.run(write(tmp_path), tmp_path / "run", overrides=[f"budget.{limit}"], observer=Log())
 
 

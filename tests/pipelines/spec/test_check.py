@@ -121,9 +121,9 @@ def test_mistakes_in_a_step(step: str, said: str) -> None:
     [
         (
             "a: {dedup: exact, from: b}\nb: {dedup: exact, from: a}",
-            "steps that wait for each other: a <- b <- a",
+            "cycle of steps: a <- b <- a",
         ),
-        ("a: {dedup: exact, from: a}", "steps that wait for each other: a <- a"),
+        ("a: {dedup: exact, from: a}", "cycle of steps: a <- a"),
         (
             "a: {export: jsonl, from: rows}\nb: {dedup: exact, from: a}",
             "'a' writes files and passes no rows on",
@@ -132,7 +132,7 @@ def test_mistakes_in_a_step(step: str, said: str) -> None:
             "a: {train: sft, from: rows, model: base}\nb: {dedup: exact, from: a}",
             "'a' makes a model, not rows",
         ),
-        ("a: {train: sft, from: rows, model: a}", "steps that wait for each other: a <- a"),
+        ("a: {train: sft, from: rows, model: a}", "cycle of steps: a <- a"),
     ],
 )
 def test_mistakes_between_steps(steps: str, said: str) -> None:

@@ -87,7 +87,7 @@ def test_the_command_says_what_is_wrong_and_repair_sets_it_aside(
     assert main(["check", str(run.path)]) == 1
     said = capsys.readouterr().out
     assert said.splitlines()[:2] == [f"{clock}: it carries no digest", "  the next run writes it again"]
-    assert said.splitlines()[-1].startswith("1 damaged file; --repair sets what is damaged aside")
+    assert said.splitlines()[-1].startswith("1 damaged file; --repair sets damaged files aside")
     assert clock.read_text() == "[]"
     assert main(["check", str(run.path), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)[0]["path"] == str(clock)
