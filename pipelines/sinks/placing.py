@@ -59,7 +59,9 @@ def place_directory(
     """
     path = path.absolute()
     if not ours and path.exists() and not _is_export(path, markers):
-        raise DataError(f"{path}: holds something that is not an export of Gristmill; name an empty place to write to")
+        raise DataError(
+            f"{path}: holds something that is not an export of Gristmill; name an empty place to write to"
+        )
     partial = path.with_name(f".{path.name}.partial")
     with _readable_errors(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)

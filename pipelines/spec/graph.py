@@ -163,9 +163,7 @@ def _cycles(document: Document, steps: Drafts) -> None:
                 done.add(trail.pop())
             elif name in trail:
                 cycle = [*trail[trail.index(name) :], name]
-                document.blame(
-                    ("steps", name), f"cycle of steps: {' <- '.join(cycle)}", key=True
-                )
+                document.blame(("steps", name), f"cycle of steps: {' <- '.join(cycle)}", key=True)
             elif name not in done:
                 trail.append(name)
                 ahead.append(iter(depends(steps[name], steps)))

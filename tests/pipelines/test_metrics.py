@@ -1,4 +1,4 @@
-"""Metrics: which figures go out, that a broken service never stops a run, and what to install."""
+"""Metrics: which values are sent, that a broken service never stops a run, and what to install."""
 
 from __future__ import annotations
 

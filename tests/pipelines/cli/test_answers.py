@@ -1,4 +1,4 @@
-"""The answering commands, as a person runs them."""
+"""The commands that inspect a run, as a user runs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pipeline file of somebody else is asked about before anything that it names is imported."""
+"""The user is asked about a foreign pipeline file before anything that it names is imported."""
 
 from __future__ import annotations
 
@@ -40,8 +40,7 @@ def told(row: dict) -> dict:
 
 @pytest.fixture
 def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of somebody else, with a pipeline file and a module that notices when it is imported; the working directory
-    is another one."""
+    """A foreign folder with a pipeline file and a module that records its import; the working directory is another."""
     folder = tmp_path / "theirs"
     (tmp_path / "ours").mkdir()
     folder.mkdir()
@@ -132,7 +131,7 @@ def test_an_address_is_no_file(theirs: Path, capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize(("answer", "code"), [("n\n", 2), ("\n", 2), ("", 2), ("y\n", 0), ("Yes\n", 0)])
 def test_on_a_terminal_a_person_is_asked(theirs: Path, answer: str, code: int) -> None:
-    """``answer`` empty: the person leaves (the end of the input)."""
+    """``answer`` empty: end of input."""
     ours, terminal = pty.openpty()
     process = subprocess.Popen(
         [GRISTMILL, "plan", str(theirs / "file.yaml")],

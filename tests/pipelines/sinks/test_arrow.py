@@ -1,4 +1,4 @@
-"""The `datasets` directory: the library itself loads it; twice the same files; others' folders are safe."""
+"""The `datasets` directory: the library loads it, exports are reproducible, other folders are never replaced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON Lines: typed rows whatever the values, and one clear error for a line that is not a row."""
+"""JSON Lines: typed rows for all values, and one clear error for an invalid line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The messages for whole files: each mistake at its place, in plain words, with the nearest name."""
+"""The messages for whole files: each mistake with its place, in plain words, with the closest name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROWS = "  rows: {source: constraints, rows: 3}\n"
 
 
 def mistakes(steps: str, rest: str = "") -> list[str]:
-    """The mistakes of a file with these steps after a sound source called `rows`."""
+    """The mistakes of a file with these steps after a valid source named `rows`."""
     with pytest.raises(SpecError) as refused:
         loads(HEAD + "steps:\n" + ROWS + "".join(f"  {line}\n" for line in steps.splitlines()) + rest, "f")
     return [f"{problem.field}: {problem.message}" for problem in refused.value.problems]

@@ -1,4 +1,4 @@
-"""``sampling:`` of a model: which steps take it, what they say otherwise, and mistakes in it."""
+"""``sampling:`` of a model: which steps inherit it, how they override it, and mistakes in it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_one_flag_changes_all_that_say_nothing_else() -> None:
 
 
 def test_what_is_hashed_is_what_is_asked() -> None:
-    # `asked` is what the students learn from.
+    # The students learn from `asked`.
     below = {"asked", "first", "second", "spoken"}
     assert changed("models.teacher.sampling.temperature=0.7") == {"made", "tried", *below}
     assert changed("models.teacher.sampling.max_tokens=98") == {"made", "tried", *below}

@@ -1,4 +1,4 @@
-"""A training file is a pipeline of two steps, and its mistakes are told in its own words."""
+"""A training file is a pipeline of two steps, and its mistakes use the names of its own fields."""
 
 from __future__ import annotations
 
