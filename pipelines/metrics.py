@@ -130,7 +130,7 @@ def flattened(summary: Mapping[str, Any]) -> dict[str, float]:
 
 
 def observer(service: str) -> Observer:
-    """An observer for the named service. Raises MetricsError where it is unknown or not installed."""
+    """An observer for the named service. Raises MetricsError if it is unknown or not installed."""
     if service not in SERVICES:
         raise MetricsError(f"metrics: found {service!r}; name one of {', '.join(SERVICES)}, or none")
     return MetricsObserver(Mlflow() if service == "mlflow" else Trackio())

@@ -67,8 +67,8 @@ class UserMap(Map, _UserStep):
     value_field: ClassVar[str | None] = "map"
 
     map: str
-    """Function to call, as `module:function`. It is looked for beside the pipeline file and in the current
-    directory."""
+    """Function to call, as `module:function`. It is looked for in the folder of the pipeline file and in
+    the current directory."""
     concurrency: PositiveInt = 32
     """Maximum number of concurrent calls of an async function."""
 
@@ -119,8 +119,8 @@ class UserTableMap(TableMap, _UserStep):
     value_field: ClassVar[str | None] = "map"
 
     map: str
-    """Function to call, as `module:function`. It is looked for beside the pipeline file and in the current
-    directory."""
+    """Function to call, as `module:function`. It is looked for in the folder of the pipeline file and in
+    the current directory."""
 
     def content(self) -> Mapping[str, str]:
         return {self.map: source_digest(self.map)}
@@ -155,8 +155,8 @@ class UserSource(Source, _UserStep):
     value_field: ClassVar[str | None] = "source"
 
     source: str
-    """Function to call, as `module:function`. It is looked for beside the pipeline file and in the current
-    directory."""
+    """Function to call, as `module:function`. It is looked for in the folder of the pipeline file and in
+    the current directory."""
     rows: PositiveInt | None = None
     """Maximum number of rows to take. By default all rows are taken."""
 
@@ -204,7 +204,7 @@ class UserSource(Source, _UserStep):
                 break
             place = f"{self.source}: row {number}"
             if not isinstance(row, Mapping) or not all(isinstance(name, str) for name in row):
-                raise DataError(f"{place} is no dict of columns but a {type(row).__name__}")
+                raise DataError(f"{place} is not a dict of columns but a {type(row).__name__}")
             shapes.add(row, place)
             rows.append(row)
         schema = shapes.schema()
@@ -223,7 +223,7 @@ class UserSource(Source, _UserStep):
             if not isinstance(item, (pa.Table, pa.RecordBatch)):
                 raise DataError(
                     f"{self.source}: item {number} is a {type(item).__name__}; yield dicts, or Arrow tables or "
-                    "record batches, and no mixture"
+                    "record batches, and not a mixture"
                 )
             here = plain(item.schema)
             if schema is None:
@@ -343,7 +343,7 @@ def _verdicts(table: pa.Table, answer: Any, name: str) -> Verdicts:
         raise DataError(f"{name} returned a {type(answer).__name__}, not an Arrow table or array")
     if len(answer) != table.num_rows:
         raise DataError(
-            f"{name} returned {counted(len(answer), 'row')} for {table.num_rows:,}: to set rows aside return booleans, to make "
+            f"{name} returned {counted(len(answer), 'row')} for {table.num_rows:,}: to filter rows return booleans, to make "
             "new rows write a function of one row"
         )
     if isinstance(answer, pa.Table):

@@ -22,7 +22,7 @@ from .code_origin import defining, refusal
 from .errors import DataError
 from .spec.nearest import did_you_mean
 
-_OWN = "write a function of your own that calls it, in a module beside the pipeline file (under another name)"
+_OWN = "write your own function that calls it, in a module next to the pipeline file (under another name)"
 _PACKAGE = Path(__file__).resolve().parents[1]
 _folders: list[Path] = []
 #: module name -> digest of its source when it was imported here, to notice an edit since.
@@ -86,7 +86,7 @@ def source_digest(reference: str) -> str:
     file = _source_file(module)
     if module is None or file is None:
         raise DataError(
-            f"'{reference}' has no Python source to fingerprint: wrap it in a function of a module of yours"
+            f"'{reference}' has no Python source to fingerprint: wrap it in a function of your own module"
         )
     return blake2b(
         f"{module.__name__}:{qualified}\0".encode() + file.read_bytes(), digest_size=16
@@ -99,7 +99,7 @@ def _import(name: str, reference: str) -> ModuleType:
     sys.path.extend(folder for folder in folders if folder not in sys.path)
     importlib.invalidate_caches()
     if (why := refusal(name)) is not None:
-        raise DataError(f"'{reference}': {why}, and its functions are no steps: {_OWN}")
+        raise DataError(f"'{reference}': {why}, and its functions cannot be steps: {_OWN}")
     try:
         module = importlib.import_module(name)
         if name in _imported and _imported[name] != _digest(module):

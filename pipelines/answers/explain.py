@@ -67,7 +67,7 @@ def explain(run: RunDirectory, weights: str) -> Explanation:
     history = step.store.read_history()
     if history is None:
         raise DataError(
-            f"step {step.name} of round {each.number} has no history yet: it is not trained to the end"
+            f"step {step.name} of round {each.number} has no history yet: its training is not finished"
         )
     batches = tuple(_batch(row) for row in history.to_pylist())
     ids = list(dict.fromkeys(name for batch in batches for name, _ in batch.rows))

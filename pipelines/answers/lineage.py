@@ -127,7 +127,7 @@ def _resolve(stores: _Stores, prefix: str) -> str:
     if len(found) > 1:
         some = ", ".join(sorted(found)[:4])
         raise DataError(
-            f"{len(found):,} rows have an _id that starts with {prefix!r} ({some}, …): give more of it"
+            f"{len(found):,} rows have an _id that starts with {prefix!r} ({some}, …): give a longer prefix"
         )
     return found.pop()
 

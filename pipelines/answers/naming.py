@@ -14,7 +14,7 @@ def find_step(data: RunData, text: str, verb: str) -> tuple[RoundData, Step]:
     """
     name, at, number = text.partition("@")
     if at and not number.isdigit():
-        raise DataError(f"{text!r}: after @ comes the number of a round, as in {name}@1")
+        raise DataError(f"{text!r}: expected the number of a round after @, as in {name}@1")
     rounds = [each for each in data.rounds if not at or each.number == int(number)]
     for each in reversed(rounds):
         step = each.step(name)

@@ -59,9 +59,7 @@ def what_if(run: RunDirectory, name: str, expression: str, by: str | None = None
     each, step = find_step(data, name, "keep")
     inputs = [found for before in step.inputs if (found := each.step(before)) is not None]
     if not all(found.complete for found in inputs):
-        raise DataError(
-            f"the rows that come into {name} are not all made yet: run the pipeline on, then ask again"
-        )
+        raise DataError(f"the input rows of {name} are not complete yet: resume the run, then try again")
     table = _scored(inputs, f"{expression} {by or ''}")
     current = str(step.plan["request"]["params"].get("keep", ""))
     decision = evaluate_expression(table, expression)

@@ -34,7 +34,7 @@ def main(args: argparse.Namespace) -> int:
     batch = next((each for each in found.batches if each.step == args.batch), None)
     if batch is None:
         steps = [each.step for each in found.batches]
-        raise DataError(f"there is no optimizer step {args.batch}: they go from {steps[0]} to {steps[-1]}")
+        raise DataError(f"there is no optimizer step {args.batch}: they range from {steps[0]} to {steps[-1]}")
     _show_batch(found, batch)
     return 0
 

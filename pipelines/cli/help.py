@@ -47,8 +47,8 @@ def _everything(width: int) -> str:
             plain.overview("Verbs, each a kind of step", verbs(), width),
             plain.overview("Parts of a pipeline file", file_parts(), width),
             plain.overview("Mappings that parameters take", mappings(), width),
-            "gristmill help WORD tells about one of these, gristmill help select cluster_quota about an\n"
-            "operator, gristmill COMMAND --help about a command.",
+            "gristmill help WORD describes one of these, gristmill help select cluster_quota an\n"
+            "operator, gristmill COMMAND --help a command.",
         ]
     )
 
@@ -60,7 +60,7 @@ def _told(word: str, name: str | None, width: int) -> str:
     topic, name = _found(word, name)
     step = topic in verbs()
     if name is None and len(topic.entries) > 1:
-        return f"{plain.contents(topic, width)}\n\ngristmill help {word} NAME tells about one of these."
+        return f"{plain.contents(topic, width)}\n\ngristmill help {word} NAME describes one of these."
     entry = topic.entries[0] if name is None else topic.find(name)
     if entry is None:
         from ..spec.nearest import suggestion
@@ -88,7 +88,7 @@ def _found(word: str, name: str | None) -> tuple[Topic, str | None]:
         raise UnknownTopic(f"help: {word!r} belongs to a verb or a part of a file: {ways}")
     if word in COMMANDS:
         raise UnknownTopic(
-            f"help: {word!r} is a command, and no part of a pipeline file: gristmill {word} --help"
+            f"help: {word!r} is a command, not a part of a pipeline file: gristmill {word} --help"
         )
     raise UnknownTopic(f"help: unknown verb or part of a file: {suggestion(word, found)}")
 

@@ -47,7 +47,7 @@ def make_sure(file: str, overrides: Sequence[str], *, trusted: bool) -> None:
     print(shown(what), file=sys.stderr)
     print("Load it? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise NotTrusted(f"{path} was not loaded: nothing of it was imported")
+        raise NotTrusted(f"{path} was not loaded: none of its code was imported")
 
 
 def _is_ours(path: Path) -> bool:
@@ -74,4 +74,4 @@ def _can(code: Sequence[str]) -> str:
             "and which servers get your keys."
         )
     more = f" and {len(code) - LISTED} more" if len(code) > LISTED else ""
-    return f"It would import and run {', '.join(code[:LISTED])}{more}, which can do whatever you can."
+    return f"It would import and run {', '.join(code[:LISTED])}{more}, which has all your permissions."

@@ -54,7 +54,7 @@ def _memory() -> Finding:
     if limit and limit < memory.total:
         found += f" (a control group's limit; the machine has {memory.total / GIB:.1f})"
     if total < MEMORY:
-        fix = f"the quickstart wants {MEMORY // GIB} GiB: give the container or the machine more"
+        fix = f"the quickstart needs {MEMORY // GIB} GiB: give the container or the machine more"
         return Finding(GROUP, "memory", "missing", found, fix)
     return Finding(GROUP, "memory", "ok", found)
 

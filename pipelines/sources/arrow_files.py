@@ -79,7 +79,7 @@ def _saved_files(folder: Path) -> list[File]:
         ) from error
     if wrong is not None:
         raise DataError(
-            f"{state}: names the file {wrong!r}, which does not lie in its folder: save the data set again"
+            f"{state}: names the file {wrong!r}, which is not in its folder: save the data set again"
         )
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:

@@ -40,7 +40,7 @@ def damage_told(name: str, kind: str) -> Iterator[None]:
         yield
     except MemoryError as error:
         raise DataError(
-            f"{name}: a part of it takes more memory than there is; if no part is that large, {_WAY_OUT}"
+            f"{name}: a part of it needs more memory than is available; if no part is that large, {_WAY_OUT}"
         ) from error
     except pa.ArrowNotImplementedError as error:
         raise DataError(
@@ -77,7 +77,7 @@ def refuse_impossible_times(batch: pa.RecordBatch, name: str, start: int) -> Non
             if found is not None:
                 raise DataError(
                     f"{name}: rows {start + 1:,} to {start + batch.num_rows:,}: column {column!r} holds the {times.type} "
-                    f"{found}, outside of what a date or duration can be: correct it, or read the column as a number"
+                    f"{found}, out of range for a date or duration: correct it, or read the column as a number"
                 )
 
 

@@ -127,14 +127,14 @@ def _parse(line: bytes, place: str, loads: _Loads) -> dict[str, Any]:
             json.dumps(row, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{place}: a lone surrogate (\\u{ord(error.object[error.start]):04x}) is no text"
+            f"{place}: a lone surrogate (\\u{ord(error.object[error.start]):04x}) is not valid text"
         ) from error
     except UnicodeDecodeError as error:
         raise DataError(
             f"{place}: not UTF-8 (byte {error.start + 1} of the line): save it as UTF-8"
         ) from error
     except RecursionError as error:
-        raise DataError(f"{place}: nested too deeply for JSON that a row can hold") from error
+        raise DataError(f"{place}: nested too deeply") from error
     except _Unheld as error:
         raise DataError(f"{place}: {error}") from error
     except ValueError as error:

@@ -47,7 +47,7 @@ class File:
     def open(self) -> Iterator[IO[bytes]]:
         """The raw bytes. Raises DataError if they cannot be read."""
         if self.local and os.path.exists(self.path) and not os.path.isfile(self.path):
-            raise DataError(f"{self.name}: no file but a folder, pipe, socket or device: name a file")
+            raise DataError(f"{self.name}: not a file but a folder, pipe, socket or device: name a file")
         try:
             with self.system.open(self.path, "rb") as stream:
                 yield stream
@@ -137,7 +137,7 @@ def _matches(pattern: str, endings: tuple[str, ...]) -> list[File]:
         raise DataError(f"{pattern}: cannot be reached: {error}") from error
     if not hits and packaged:
         there = ", ".join(_packaged_name(str(file)) for file in sorted(_RECIPES.glob("seeds/*")))
-        raise DataError(f"{pattern}: no such file comes with Gristmill; there are {there}")
+        raise DataError(f"{pattern}: Gristmill has no such file; there are {there}")
     if not hits:
         kinds = ", ".join(endings)
         raise DataError(

@@ -74,7 +74,7 @@ def read_block(document: Document, name: str, block: dict[str, Any]) -> Block:
         steps = {}
     for step, given in steps.items():
         if isinstance(given, dict) and REPEAT in given:
-            said = "a block in a block is not possible: write the inner steps out"
+            said = "blocks cannot be nested: write the inner steps out"
             document.blame((*path, STEPS, step, REPEAT), said, key=True)
     edges = [_edge(document, (*path, edge), block.get(edge), steps) for edge in EDGES]
     return Block(name, _turns(document, (*path, REPEAT)), steps, *edges)

@@ -202,7 +202,7 @@ class _Builder:
         document.values[path] = Mark(document.file, node.start_mark.line + 1, node.start_mark.column + 1)
         self.count += 1
         if self.count == MAX_VALUES:
-            document.blame(path, f"the file holds more than {MAX_VALUES} values once aliases are expanded")
+            document.blame(path, f"the file holds more than {MAX_VALUES} values after aliases are expanded")
         if self.count >= MAX_VALUES:
             return None
         if id(node) in around:

@@ -71,7 +71,7 @@ def _rows(document: Document, step: Draft, path: Path, name: str, steps: Drafts)
         return
     kind = steps[name].kind
     if kind is not None and issubclass(kind, Sink):
-        document.blame(path, f"{name!r} writes files and passes no rows on: name the step before it")
+        document.blame(path, f"{name!r} writes files and has no rows: name the step before it")
     elif kind is not None and issubclass(kind, Train):
         document.blame(path, f"{name!r} makes a model, not rows")
 

@@ -38,7 +38,7 @@ def load_training(path: str | Path, overrides: Sequence[str] = ()) -> PipelineSp
     if not is_training(value):
         pipeline = isinstance(value, dict) and "steps" in value
         said = (
-            f"required, but missing: this is a pipeline with steps of its own; use `gristmill run {path}`"
+            f"required, but missing: this is a pipeline with its own steps; use `gristmill run {path}`"
             if pipeline
             else "required, but missing: add `train: sft`, with `model:` and `data:`"
         )

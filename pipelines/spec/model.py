@@ -80,7 +80,7 @@ class WeightsModel(Frozen):
     """Folder of an adapter in PEFT's layout, served over the base without merging. By default there is
     none."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """The engine's own options, which stand beside the other keys in the file."""
+    """Options of the engine, written next to the other keys of the model."""
     sampling: dict[str, Any] = Field(default_factory=dict)
     """Sampling parameters of every step that asks this model, unless the step sets its own: temperature,
     top_p, min_p, max_tokens, and so on."""
@@ -106,7 +106,7 @@ class OpenAIModel(Frozen):
     engine: Literal["openai"]
     """Engine that serves the model."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """The engine's own options, which stand beside the other keys in the file."""
+    """Options of the engine, written next to the other keys of the model."""
     sampling: dict[str, Any] = Field(default_factory=dict)
     """Sampling parameters of every step that asks this model, unless the step sets its own: temperature,
     top_p, min_p, max_tokens, and so on."""
@@ -118,7 +118,7 @@ class SyntheticModel(Frozen):
     engine: Literal["synthetic"]
     """Engine that serves the model."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """The engine's own options, which stand beside the other keys in the file."""
+    """Options of the engine, written next to the other keys of the model."""
     sampling: dict[str, Any] = Field(default_factory=dict)
     """Sampling parameters of every step that asks this model, unless the step sets its own: temperature,
     top_p, min_p, max_tokens, and so on."""
@@ -132,7 +132,7 @@ class EmbedderModel(Frozen):
     path: str = Field(min_length=1)
     """Weights: a packaged model's name (`gristmill models list`), a Hugging Face id, or a folder."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """The engine's own options, which stand beside the other keys in the file."""
+    """Options of the engine, written next to the other keys of the model."""
 
 
 ModelSpec: TypeAlias = VllmModel | TransformersModel | OpenAIModel | SyntheticModel | EmbedderModel

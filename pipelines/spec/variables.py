@@ -119,7 +119,9 @@ class _Variables:
         parts.append(text[start:])
         joined = "".join(parts)
         if len(joined) > MAX_LENGTH:
-            self.document.blame(path, f"is longer than {MAX_LENGTH} characters once variables are put in")
+            self.document.blame(
+                path, f"is longer than {MAX_LENGTH} characters after variables are substituted"
+            )
             raise _Undefined
         return joined
 
@@ -133,7 +135,9 @@ class _Variables:
         values, levels = self.sizes[name]
         self.spent += values
         if self.spent > MAX_VALUES or levels + len(path) > MAX_DEPTH:
-            self.document.blame(path, f"variables put in more than {MAX_VALUES} values or {MAX_DEPTH} levels")
+            self.document.blame(
+                path, f"variables substitute more than {MAX_VALUES} values or {MAX_DEPTH} levels"
+            )
             raise _Undefined
         return value
 

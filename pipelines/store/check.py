@@ -50,7 +50,7 @@ def check(run: RunDirectory) -> Iterator[Finding]:
             yield finding
     for path in _strangers(run):
         if not damaged & {path, *path.parents}:
-            yield Finding(path, f"{kind(path)} that is no part of the run", "")
+            yield Finding(path, f"{kind(path)} that does not belong to the run", "")
 
 
 def _damages(run: RunDirectory) -> Iterator[Finding]:
@@ -102,7 +102,9 @@ def _finding(damaged: Damaged) -> Finding:
     if isinstance(damaged, Stranger):
         remedy = "the next run moves it away"
     elif NAME.match(name):
-        remedy = "the next run makes this micro-batch again, and what follows where it comes out differently"
+        remedy = (
+            "the next run makes this micro-batch again, and the parts after it if it comes out differently"
+        )
     elif above == "steps" or name == "steps":
         remedy = "the next run makes its rows again"
     elif above == "rounds" or name == "rounds":

@@ -71,7 +71,7 @@ class Part:
         sealed, table = read_sealed_table(self.path, wanted)
         if sealed.digest != self.digest:
             # The file is valid, so this is not damage: a running run has just made it again.
-            raise StoreError(f"{self.path} was replaced while it was read: ask again")
+            raise StoreError(f"{self.path} was replaced while it was read: try again")
         if fate is not None and self.ledger.made != getattr(self.ledger, fate):
             table = table.filter(pa.compute.equal(table[FATE], fate))
         if REASON not in self.schema.names and (columns is None or REASON in columns):

@@ -86,7 +86,7 @@ def _check_tensors(model: PreTrainedModel, target: Path) -> None:
         with safe_open(file, framework="pt") as opened:
             for name in opened.keys():  # noqa: SIM118 (not a mapping)
                 if not torch.equal(opened.get_tensor(name), held[name]):
-                    raise ModelError(f"the tensor {name} reads back other than it was written")
+                    raise ModelError(f"the tensor {name} does not read back as it was written")
 
 
 def _logits(model: PreTrainedModel, tokens: torch.Tensor) -> torch.Tensor:

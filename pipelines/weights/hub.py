@@ -113,7 +113,7 @@ def _unreachable(model: HubId) -> ModelError:
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
     cause = "HF_HUB_OFFLINE is set" if offline else "the hub cannot be reached"
     return ModelError(
-        f"{model} is not on this machine and {cause}. Where there is a network (and HF_HUB_OFFLINE is "
+        f"{model} is not on this machine and {cause}. With a network (and HF_HUB_OFFLINE "
         f"unset), run 'gristmill models pull {model.repo}'; or use a packaged model: {', '.join(PACKAGED)}"
     )
 

@@ -54,7 +54,7 @@ def adapter_digest(reference: str, base: Path | None = None) -> str:
     """
     path = local_path(reference, base)
     if path is None or not _is_adapter(path):
-        raise ModelError(f"{reference!r} is no adapter: give a directory that holds adapter_config.json")
+        raise ModelError(f"{reference!r} is not an adapter: give a directory that holds adapter_config.json")
     return _directory_digest(path)
 
 
@@ -192,7 +192,7 @@ def _directory_digest(path: Path) -> str:
     """The digest of a model's (or an adapter's) files: names and bytes, without paths and times."""
     settings = path / ("adapter_config.json" if _is_adapter(path) else "config.json")
     if not settings.is_file():
-        raise ModelError(f"{path} is no model: it holds neither config.json nor adapter_config.json")
+        raise ModelError(f"{path} is not a model: it contains neither config.json nor adapter_config.json")
     # A sentence-transformers model stores its pooling in subfolders.
     find = path.rglob if (path / "modules.json").is_file() else path.glob
     files = sorted({found for pattern in CONTENT for found in find(pattern) if found.name not in ASIDE})

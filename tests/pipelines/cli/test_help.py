@@ -89,7 +89,7 @@ def test_every_page_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None
         (("keep", "x"), "help: unknown operator of 'keep': found 'x'; there is 'keep'\n"),
         (
             ("run",),
-            "help: 'run' is a command, and no part of a pipeline file: gristmill run --help\n",
+            "help: 'run' is a command, not a part of a pipeline file: gristmill run --help\n",
         ),
         (
             ("openai", "x"),

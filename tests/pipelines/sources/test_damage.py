@@ -192,7 +192,7 @@ def test_a_saved_data_set_with_a_damaged_description_is_named(
 
 def test_a_pipe_is_no_file(tmp_path: Path, context: Any) -> None:
     os.mkfifo(tmp_path / "a.parquet")
-    with pytest.raises(DataError, match=r"a\.parquet: no file but a folder, pipe, socket or device"):
+    with pytest.raises(DataError, match=r"a\.parquet: not a file but a folder, pipe, socket or device"):
         Parquet(path=str(tmp_path / "a.parquet")).content()
 
 

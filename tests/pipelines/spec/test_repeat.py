@@ -250,7 +250,7 @@ def test_what_follows_from_a_mistake_in_a_block_is_not_told() -> None:
         (
             "      told: {compute",
             "      told: {repeat: 2, compute",
-            "told.repeat: a block in a block is not possible",
+            "told.repeat: blocks cannot be nested",
         ),
         ("from: shown,", "from: fit,", "cycle of steps"),
         ("      fit: {keep", "      Fit: {keep", "steps.growing.steps.Fit: found 'Fit_1'; a name is a-z"),

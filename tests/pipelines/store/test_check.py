@@ -75,7 +75,7 @@ def test_a_stranger_is_named_and_is_no_damage(run: RunDirectory, capsys: pytest.
     (run.path / "damaged/old").mkdir(parents=True)
     assert [str(each.path.relative_to(run.path)) for each in check(run)][-2:] == ["notes", "rounds/.DS_Store"]
     assert main(["check", str(run.path)]) == 0
-    assert "rounds/.DS_Store: a file that is no part of the run" in capsys.readouterr().out
+    assert "rounds/.DS_Store: a file that does not belong to the run" in capsys.readouterr().out
     assert len(run.rounds()) == 2, "nor does it keep anything from being read"
 
 

