@@ -74,4 +74,4 @@ def _can(code: Sequence[str]) -> str:
             "and which servers get your keys."
         )
     more = f" and {len(code) - LISTED} more" if len(code) > LISTED else ""
-    return f"It would import and run {', '.join(code[:LISTED])}{more}, which has all your permissions."
+    return f"It would import and run {', '.join(code[:LISTED])}{more}, with all your permissions."

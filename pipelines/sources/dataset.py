@@ -134,7 +134,7 @@ class HuggingFaceDataset(Source):
     def _unreachable(self, error: Exception) -> DataError:
         first = next(iter(str(error).splitlines()), type(error).__name__)
         return DataError(
-            f"{self.path}: neither a path here nor a data set ({first}). "
+            f"{self.path}: neither a local path nor an accessible data set of the Hugging Face Hub ({first}). "
             "Check the name, `subset`, `split` and `revision`; for a private one set HF_TOKEN; without a "
             "network, fetch it elsewhere, save it with Dataset.save_to_disk and give that directory as `path`"
         )

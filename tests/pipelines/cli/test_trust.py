@@ -65,7 +65,7 @@ def test_without_a_terminal_it_is_one_error_that_names_the_code(
     assert told.out == ""
     assert told.err == (
         f"{theirs}/file.yaml is not below the working directory ({Path.cwd()}). It would import and run trust_module:rows, "
-        "trust_module:told, which has all your permissions. Read it, then add --trust, or move it here\n"
+        "trust_module:told, with all your permissions. Read it, then add --trust, or move it here\n"
     )
     assert not (theirs / "imported").exists()
     assert list(Path.cwd().iterdir()) == []
@@ -76,7 +76,7 @@ def test_without_a_terminal_it_is_one_error_that_names_the_code(
 def test_training_asks_too(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for more in ([], ["--show-tokens", "1"]):
         assert main(["train", str(theirs / "training.yaml"), *more]) == 2
-        assert "It would import and run trust_module:rows, which" in capsys.readouterr().err
+        assert "It would import and run trust_module:rows, with" in capsys.readouterr().err
     assert not (theirs / "imported").exists()
 
 
