@@ -1,7 +1,7 @@
 """Finds operators by their names in a pipeline file, and imports only those that are used.
 
-A step is ``{VERB: NAME, ...}`` where the verb has named operators (``dedup: exact``), or
-``{VERB: VALUE, ...}`` where it has one operator that takes the value as a parameter
+A step is ``{VERB: NAME, ...}`` if the verb has named operators (``dedup: exact``), or
+``{VERB: VALUE, ...}`` if it has one operator that takes the value as a parameter
 (``keep: "passed"``). Other packages add operators through the entry-point group
 ``gristmill.operators``: the entry's name is ``verb.name``, its object an Operator class.
 

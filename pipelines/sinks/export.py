@@ -20,7 +20,7 @@ _BATCH_ROWS = 4096
 class Export(Sink):
     """The rows of a step, for other programs.
 
-    The row's ``_id`` is written as ``id`` (``row_id`` where the rows have an ``id``). Equal rows give equal
+    The row's ``_id`` is written as ``id`` (``row_id`` if the rows have an ``id``). Equal rows give equal
     bytes.
     """
 

@@ -26,10 +26,10 @@ _BATCH_ROWS = 4096
 
 
 class JsonlExport(Export):
-    """Writes one JSON object per line, in UTF-8: to ``path`` (``.jsonl``, ``.jsonl.gz``, ``.jsonl.zst``), or
-    to ``data.jsonl`` in it.
+    """Writes one JSON object per line, in UTF-8.
 
-    Dates are ISO text. JSON has no NaN or infinity: they are written as null.
+    The file is ``path``, if it ends with ``.jsonl``, ``.jsonl.gz`` or ``.jsonl.zst``, else ``data.jsonl`` in it.
+    Dates are ISO strings. JSON has no NaN or infinity: they are written as null.
 
     Example:
         chat: {export: jsonl, from: chosen, path: out/train.jsonl.gz, format: messages, columns: [score]}

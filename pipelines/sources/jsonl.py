@@ -33,12 +33,11 @@ _Loads: TypeAlias = Callable[[str], Any]
 
 
 class Jsonl(FileSource):
-    """Reads JSON Lines: one JSON object per line, in ``.jsonl`` or ``.ndjson`` files, also with ``.gz`` or
-    ``.zst``.
+    """Reads JSON Lines files (``.jsonl`` or ``.ndjson``), plain or compressed (``.gz`` or ``.zst``).
 
     The files are read twice, for their types and for their rows. A column whose nested values vary in shape
-    becomes JSON text. Blank lines are skipped; any other line that is not a JSON object stops the run with
-    its place.
+    becomes JSON text. Blank lines are skipped; any other line that is not a JSON object stops the run with an
+    error that gives its place.
 
     Example:
         seeds: {source: jsonl, path: seeds/*.jsonl.gz, rename: {instruction: prompt}, rows: 500}

@@ -228,7 +228,7 @@ class About(Frozen):
     """The purpose of a file, one line per key, as listed by ``gristmill recipes``."""
 
     method: Line
-    """The method, and what it does."""
+    """The method and its effect."""
     paper: Line | None = None
     """Authors, title, year and arXiv number. Optional."""
     inputs: Line

@@ -112,7 +112,7 @@ def training_schema() -> Schema:
 
 
 class _WithoutSteps(_Quiet):
-    """Operators are listed by :func:`_steps`; an instance of one has no schema of its own."""
+    """Operators are listed by :func:`_steps`; a single instance has no schema."""
 
     def is_instance_schema(self, schema: Any) -> Schema:
         return {}
