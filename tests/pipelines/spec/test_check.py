@@ -126,7 +126,7 @@ def test_mistakes_in_a_step(step: str, said: str) -> None:
         ("a: {dedup: exact, from: a}", "cycle of steps: a <- a"),
         (
             "a: {export: jsonl, from: rows}\nb: {dedup: exact, from: a}",
-            "'a' writes files and passes no rows on",
+            "'a' writes files and has no rows",
         ),
         (
             "a: {train: sft, from: rows, model: base}\nb: {dedup: exact, from: a}",
