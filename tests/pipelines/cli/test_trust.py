@@ -109,7 +109,7 @@ def test_what_lies_below_the_working_directory_is_ours(theirs: Path, monkeypatch
 
 def test_what_a_person_adds_by_hand_is_shown_too(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(theirs / "file.yaml"), "--set", "steps.told.map=other_module:f"]) == 2
-    assert "trust_module:rows, other_module:f, which" in capsys.readouterr().err
+    assert "trust_module:rows, other_module:f, with all your" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["evol_instruct", str(RECIPES / "evol_instruct.yaml")])
