@@ -57,7 +57,7 @@ class Complete(Template):
     def model_post_init(self, context: Any) -> None:
         super().model_post_init(context)
         if self.opening == "text" and not self.template:
-            raise ValueError("missing: `template`, which gives the text to continue")
+            raise ValueError("required, but missing: `template`, which gives the text to continue")
         if self.opening == "user" and self.template:
             raise ValueError("with `opening: user` the model writes the user's turn: leave `template` out")
         if self.opening == "text" and (self.system is not None or self.conversation):

@@ -1,1 +1,1 @@
-"""The engine: spec, plan, run and store; the command line; the recipes."""
+"""Pipelines: spec, plan, run and store; the command line; the recipes."""

@@ -1,6 +1,6 @@
-"""Addresses in a pipeline file: what they may not hold, and as how much of one is shown.
+"""Addresses in a pipeline file: which parts may hold no secret, and which part messages show.
 
-Part of the ground floor.
+Part of the contracts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ADDRESS = re.compile(r"(?:[a-z][\w+.-]*::)*[A-Za-z][\w+.-]*://\S+")
 
 
 def shown_address(address: str) -> str:
-    """``scheme://host:port``: neither user nor path nor query, where people put their keys. Empty without a host."""
+    """``scheme://host:port``, without the user, path and query, which may hold keys. Empty without a host."""
     try:
         parts = urlsplit(_CHAIN.split(address)[-1])
         port = f":{parts.port}" if parts.port is not None else ""
@@ -27,13 +27,13 @@ def shown_address(address: str) -> str:
 
 
 def refusal(text: str) -> str | None:
-    """What ``text``, if it is an address, holds that is secret, in words that do not repeat it; else None."""
+    """Describe the secret that ``text`` holds if it is an address, without repeating the secret; else None."""
     secret = next(_secrets(text), None) if _ADDRESS.fullmatch(text) else None
     return None if secret is None else holds(text, secret)
 
 
 def holds(address: str, secret: str) -> str:
-    """The sentence that ``address`` holds ``secret``, which names it by its host alone."""
+    """The error message for an ``address`` that holds ``secret``; it names the address by its host only."""
     return " ".join(filter(None, ("the address", shown_address(address), "holds", secret)))
 
 
@@ -48,7 +48,7 @@ def _secrets(text: str) -> Iterator[str]:
                 yield "a user or password"
             continue
         user, at, _ = parts.netloc.rpartition("@")
-        # abfs://container@account is no user; a web address has no other use for what stands before the "@".
+        # In abfs://container@account the first part is not a user; in a web address it always is.
         if at and (scheme in ("http", "https") or ":" in user):
             yield "a user or password"
         for part in (parts.query, parts.fragment):

@@ -47,11 +47,11 @@ def run(
     retry_failed: bool = False,
     stop: Stop | None = None,
 ) -> Run:
-    """Run a pipeline file from where its run directory stands to its end.
+    """Run a pipeline file to its end; resume if its run directory already holds results.
 
     ``file``: a path, or the name of a packaged recipe. ``run``: the run directory (default:
-    the file's ``out``, else ``runs/NAME``). ``overrides``: as ``--set`` takes them, ``"steps.answers.samples=2"``. ``until``:
-    the last step to run. ``retry_failed``: make parts with failed rows again.
+    the file's ``out``, else ``runs/NAME``). ``overrides``: in the form of ``--set``, ``"steps.answers.samples=2"``. ``until``:
+    the last step to run. ``retry_failed``: run parts with failed rows again.
 
     Raises GristmillError: SpecError for a file with mistakes, BudgetReached, StoreError, and so on.
     """
@@ -83,12 +83,12 @@ def run(
 
 
 def open_run(path: str | Path) -> Run:
-    """An earlier run. Raises StoreError where there is none."""
+    """Open an earlier run. Raises StoreError if there is none."""
     return Run(RunDirectory.open(path))
 
 
 class Run:
-    """What a run made: ``run["chosen"]`` is a step of its last round, ``run["chosen@1"]`` of its first."""
+    """The results of a run: ``run["chosen"]`` is a step of the last round, ``run["chosen@1"]`` of the first."""
 
     def __init__(self, directory: RunDirectory) -> None:
         self.directory = directory
@@ -98,7 +98,7 @@ class Run:
         return self.directory.path
 
     def __getitem__(self, name: str) -> Rows:
-        """Raises KeyError, which names the steps there are."""
+        """Return the rows of a step. Raises KeyError with the names of the existing steps."""
         step, _, number = name.partition("@")
         rounds = [each for each in self.directory.rounds() if not number or each.number == int(number)]
         for each in reversed(rounds):
@@ -137,7 +137,7 @@ class Rows:
         return table.drop_columns([name for name in (FATE, REASON) if name in table.column_names])
 
     def outcomes(self) -> pa.Table:
-        """All rows that came to an end in the step, also those that were filtered or failed.
+        """All rows that the step finished, including those that were filtered or failed.
 
         ``_fate`` is ``kept``, ``filtered`` or ``failed``. ``_reason`` is a struct that says why a row was not kept:
         the rule and its score, or the error.
@@ -161,7 +161,7 @@ class Rows:
 
 
 def wait(work: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine to its end, in a thread of its own where a loop runs already (a notebook)."""
+    """Run a coroutine to its end, in a new thread if an event loop is already running (in a notebook)."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -177,7 +177,7 @@ def _executors(name: ExecutorName, address: str | None) -> Iterator[MakeExecutor
         yield run_here
         return
     if (Path.home() / ".ray" / "auth_token").exists():
-        # Clusters ask for the user's token by default; a client sends it only where it is told to,
+        # Clusters ask for the user's token by default; a client sends it only if this is set
         # before Ray is imported.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     from .run.ray_executor import RayExecutor, connect, disconnect

@@ -1,8 +1,8 @@
-"""Whose code a module is. A step's function is the user's own, or of a package that offers its functions.
+"""Whose code a module is: only a user's own modules, and packages that offer functions, may serve as steps.
 
-A pipeline file is often somebody else's. Were every function of every installed package a step, a line of it could
-start programs (``subprocess:check_output``) without a module beside it that a person can read. Part of the ground
-floor.
+A pipeline file often comes from somebody else. If every function of every installed package could be a step, one
+line could start programs (``subprocess:check_output``) without any module that a person can review first. Part of
+the contracts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ENTRY_POINTS = ("gristmill.functions", "gristmill.operators")
 
 
 def refusal(module: str) -> str | None:
-    """Why functions of ``module`` are no steps; None where they may be. Imports nothing."""
+    """Why functions of ``module`` cannot be steps; None if they can. Imports nothing."""
     top = module.partition(".")[0]
     if top in sys.stdlib_module_names:
         return f"{top} is a module of Python's standard library"
@@ -46,7 +46,7 @@ def defining(function: Callable[..., Any]) -> tuple[str, str]:
 def _is_installed(top: str) -> bool:
     try:
         found = importlib.util.find_spec(top)
-    except (ImportError, ValueError):  # __main__ of a notebook has no specification
+    except (ImportError, ValueError):  # __main__ of a notebook has no spec
         return False
     if found is None:
         return False
@@ -58,7 +58,7 @@ def _is_installed(top: str) -> bool:
 
 @cache
 def _libraries() -> tuple[Path, ...]:
-    """The folders of Python's own modules and of those that packages are installed into."""
+    """The folders of the standard library and of installed packages."""
     named = [sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")]
     return tuple(
         {Path(each).resolve() for each in [*named, site.getusersitepackages(), *site.getsitepackages()]}

@@ -1,4 +1,4 @@
-"""The errors that a person is meant to read. The command line prints them without a traceback."""
+"""Errors written for people. The command line prints them without a traceback."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .printable import shown
 
 
 class GristmillError(Exception):
-    """Something a person can act on: one message that says what was found and how to mend it.
+    """An error that a person can act on: one message that says what was found and how to fix it.
 
-    The message may quote files, servers and models: it loses its secrets and control sequences here, so whoever prints,
-    logs or stores it can do no harm. ``step``: the step at fault. ``row``: the ``_id`` of the row at fault. Both are set
-    once, by whoever knows them first (:func:`of_step`), and ``str()`` puts them before the message, which therefore names
-    neither. ``exit_code`` is what the command line exits with.
+    The message may quote files, servers and models. Secrets and control sequences are removed here, so that it is
+    safe to print, log and store. ``step``: the step at fault. ``row``: the ``_id`` of the row at fault. Both are set
+    once, by the first caller that knows them (:func:`of_step`). ``str()`` puts them before the message, which must
+    therefore name neither. ``exit_code``: the exit status of the command line.
     """
 
     exit_code = 1
-    #: Is a step at fault where one is at work? Not for what stops the run as a whole.
+    #: Is the running step at fault? False for errors that stop the run as a whole.
     blames_step: ClassVar[bool] = True
 
     def __init__(self, message: str = "", *, step: str | None = None, row: str | None = None) -> None:
@@ -35,7 +35,7 @@ class GristmillError(Exception):
         return ": ".join([*told, self.message])
 
     def __reduce__(self) -> tuple[object, ...]:
-        # As it is, for other processes: what a kind of error takes to be made is no part of this.
+        # Pickled by its attributes: subclasses take different arguments.
         return _restored, (type(self), self.__dict__)
 
 
@@ -47,7 +47,7 @@ def _restored(kind: type[GristmillError], fields: Mapping[str, Any]) -> Gristmil
 
 @contextmanager
 def of_step(step: str) -> Iterator[None]:
-    """An error that passes here and names no step yet is one of ``step``."""
+    """Set ``step`` on an error that is raised in this block and names no step yet."""
     try:
         yield
     except GristmillError as error:
@@ -72,22 +72,22 @@ class Problem:
 
 
 class SpecError(GristmillError):
-    """A pipeline file with mistakes: all of them, in the order of the file, each once."""
+    """A pipeline file with mistakes: lists each of them once, in the order of the file."""
 
     exit_code = 2
 
     def __init__(self, problems: list[Problem]) -> None:
-        # One mistake in a block that is repeated is found in each of its turns.
+        # A mistake in a repeated block is found once per repetition.
         self.problems = sorted(dict.fromkeys(problems), key=lambda p: (p.file, p.line, p.column))
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 class StoreError(GristmillError):
-    """The run directory cannot be read or written: names the path and the way out."""
+    """The run directory cannot be read or written: names the path and the fix."""
 
 
 class BudgetReached(GristmillError):
-    """A budget of tokens, rows or time is spent: the run stops cleanly and can be resumed."""
+    """A budget of tokens, rows or time is used up: the run stops cleanly and can be resumed."""
 
     exit_code = 3
     blames_step = False
@@ -100,8 +100,8 @@ class ModelError(GristmillError):
 class EngineError(GristmillError):
     """An inference engine failed on a batch.
 
-    ``retryable`` is true where the same requests may succeed on a fresh engine (a dead process,
-    a refused connection) and false where they cannot (a prompt longer than the context).
+    ``retryable`` is true if the same requests may succeed on a fresh engine (a dead process,
+    a refused connection) and false if they cannot (a prompt longer than the context).
     """
 
     def __init__(self, message: str, *, retryable: bool) -> None:
@@ -110,17 +110,17 @@ class EngineError(GristmillError):
 
 
 class DataError(GristmillError):
-    """A row or a file of rows is not what an operator needs: names the row, column and fix."""
+    """A row or a file of rows does not fit the operator: names the row, the column and the fix."""
 
 
 class SandboxError(GristmillError):
-    """Generated code cannot be run as asked: no isolation, or what it needs is not there."""
+    """Generated code cannot be run as asked: isolation or a required program is missing."""
 
 
 class SandboxDied(SandboxError):
-    """The sandbox itself failed, twice, while it ran something: that says nothing of what it ran.
+    """The sandbox itself failed twice, so nothing is known about the code that it ran.
 
-    No result and no verdict, so that a row for which it is raised is *failed*, and may be tried again.
+    There is no result and no verdict: the row is *failed*, and can be tried again.
     """
 
     retryable = True

@@ -1,7 +1,7 @@
 """The shapes in which trainers read conversations: messages, prompt/completion, Alpaca, ShareGPT, pairs.
 
-Pure functions from a row to one record. Each raises DataError, naming the row and the way out,
-where the row does not fit the format.
+Pure functions from a row to one record. Each raises DataError, with the row and the fix,
+if the row does not fit the format.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from .records import Row, messages_of
 
 Format = Literal["rows", "messages", "prompt_completion", "alpaca", "sharegpt", "prompt_chosen_rejected"]
 
-#: What a turn may have beside its role and text that changes what it says.
+#: Keys of a turn, besides role and text, that change its meaning.
 _CALLS = ("tool_calls", "tool_call_id", "function_call")
 _SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt", "tool": "tool"}
 
 
 def conversation(row: Row) -> list[Message]:
-    """The row's turns: roles and texts only. Raises DataError for a row without a finished chat form."""
+    """The row's turns, roles and texts only. Raises DataError unless they end with an assistant's turn."""
     try:
         found = messages_of(row)
     except (ValueError, KeyError, TypeError) as error:

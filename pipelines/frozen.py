@@ -1,4 +1,4 @@
-"""The base of every part of a pipeline file. Part of the ground floor: it imports nothing of the rest."""
+"""The base class of every part of a pipeline file. Part of the contracts: it imports nothing else."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Frozen(BaseModel):
-    """A part of a pipeline file: immutable, unknown keys are errors, and the text under a field describes it.
+    """A part of a pipeline file: immutable, without unknown keys, each field described by the string below it.
 
-    These descriptions are the one source of ``gristmill help``, ``gristmill schema`` and docs/reference.
+    These descriptions are the only source of ``gristmill help``, ``gristmill schema`` and docs/reference.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

@@ -1,7 +1,7 @@
-"""What stands before the standard streams and the log: no secret and no foreign control sequence passes.
+"""Filters the standard streams and the log: secrets and control sequences are removed.
 
-What Gristmill writes is clean already (see :mod:`.printable`). This is for what libraries and users' functions
-write past it.
+Gristmill's own output is clean already (see :mod:`.printable`). This covers the output of libraries and users'
+functions.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any, TextIO
 from .printable import printable, shown
 from .secrets import scrub
 
-#: What the live view and progress bars draw with: colors, moves of the cursor, what is erased.
+#: Sequences that the live view and progress bars draw with: colors, cursor movement, erasing.
 _DRAWING = re.compile(r"\x1b\[\??[0-9;]*[A-HJKSTfhlmsu]|\r")
 
 
 class Guarded:
-    """A text stream whose text loses its secrets and control sequences; a terminal keeps those that draw."""
+    """A text stream that removes secrets and control sequences; on a terminal, drawing sequences are kept."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -46,7 +46,7 @@ class Guarded:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Guard both streams of this process for as long as the block runs."""
+    """Guard both streams of this process while the block runs."""
     out, error = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = Guarded(out), Guarded(error)
     try:
@@ -56,14 +56,14 @@ def guarded() -> Iterator[None]:
 
 
 def guard_worker() -> None:
-    """Guard the streams and the log of a process that works for a run, to its end. Twice is once."""
+    """Guard the streams and the log of a worker process until it ends. Idempotent."""
     if not isinstance(sys.stdout, Guarded):
         sys.stdout, sys.stderr = Guarded(sys.stdout), Guarded(sys.stderr)
     guard_log()
 
 
 def guard_log() -> None:
-    """Let every log record of this process be clean from now on, whoever makes and keeps it. Twice is once."""
+    """Clean every log record of this process from now on, whatever its logger and handlers. Idempotent."""
     made = logging.getLogRecordFactory()
     if getattr(made, "is_guarded", False):
         return
@@ -72,12 +72,12 @@ def guard_log() -> None:
         record = made(*args, **options)
         try:
             said = record.getMessage()
-        except Exception:  # a record whose arguments do not fit is told of by logging itself
+        except Exception:  # logging itself reports a record whose arguments do not fit
             return record
         if said != (safe := shown(said)):
             record.msg, record.args = safe, ()
         if record.exc_info and record.exc_info[0] is not None:
-            # A handler uses the text that is there, and makes none of its own.
+            # Handlers use this text and do not format the exception again.
             record.exc_text = shown(logging.Formatter().formatException(record.exc_info))
         return record
 

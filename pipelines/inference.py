@@ -1,6 +1,6 @@
-"""What the engine, the generators and the filters agree on about models: requests, completions, embeddings.
+"""The types that engines, generators and filters share: requests, completions, embeddings.
 
-Part of the ground floor: imports nothing heavy, so that a plan can be made without torch or vLLM.
+Part of the contracts: imports nothing heavy, so that a plan can be made without torch or vLLM.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: What an engine may or may not be able to honour. A request that needs more than its engine
-#: offers is refused before the first request is sent.
+#: What an engine may or may not support. A step that needs more than its engine offers is
+#: refused before the first request is sent.
 Capability = Literal[
     "seed", "logprobs", "json_schema", "regex", "stop", "adapter", "prompt_tokens", "user_turn"
 ]  # fmt: skip
@@ -33,10 +33,10 @@ class Message(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to decode. The names are the field's own (vLLM, OpenAI).
+    """How to decode. The names are those of vLLM and OpenAI.
 
-    ``logprobs``: None for none, else how many of the likeliest tokens to report at each position
-    beside the sampled one (0: only the sampled one). ``json_schema`` is JSON text.
+    ``logprobs``: None for none, else the number of most likely tokens to report at each position
+    besides the sampled one (0: only the sampled one). ``json_schema`` is JSON text.
     """
 
     max_tokens: int = 256
@@ -51,7 +51,7 @@ class Sampling:
     regex: str | None = None
 
     def needs(self) -> frozenset[Capability]:
-        """The capabilities without which these settings cannot be honoured."""
+        """The capabilities that these settings require."""
         wanted: set[Capability] = {"seed"} if self.temperature > 0 else set()
         if self.stop:
             wanted.add("stop")
@@ -66,12 +66,12 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One completion to make. Exactly one of ``messages``, ``prompt`` and ``prompt_tokens`` is given.
+    """A request for one completion. Exactly one of ``messages``, ``prompt`` and ``prompt_tokens`` is given.
 
     ``messages`` go through the model's chat template; ``prompt`` and ``prompt_tokens`` do not.
-    ``opening``: whose turn is written after the messages. ``"user"`` (capability ``user_turn``) opens the
-    turn of the person, after any messages or none.
-    ``seed`` derives from the row's ``_id``, so a completion does not depend on its neighbours.
+    ``opening``: the role of the turn to generate. ``"user"`` (capability ``user_turn``) opens a user's
+    turn, after any messages or none.
+    ``seed`` derives from the row's ``_id``, so a completion does not depend on its neighbors.
     """
 
     id: str
@@ -85,12 +85,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What an engine answered.
+    """An engine's answer to one request.
 
     ``logprobs``: the log-probability (nats) of each sampled token. ``top_logprobs``: for each
-    position the ``Sampling.logprobs`` likeliest tokens' log-probabilities, in falling order.
-    ``finish`` is ``stop`` (end of turn or a stop string) or ``length``. ``slot``: when it was in flight
-    (from, to), seconds after the call; None: as long as the call.
+    position the log-probabilities of the ``Sampling.logprobs`` most likely tokens, in descending order.
+    ``finish`` is ``stop`` (end of turn or a stop string) or ``length``. ``slot``: when the request was in
+    flight (start, end), in seconds after the call; None: for the whole call.
     """
 
     request_id: str
@@ -106,7 +106,7 @@ class Completion:
 
 @dataclass(slots=True)
 class Usage:
-    """Tokens and requests that were paid for. Adds up over micro-batches, steps and sessions."""
+    """Tokens and requests used. Adds up over micro-batches, steps and sessions."""
 
     requests: int = 0
     prompt_tokens: int = 0
@@ -133,9 +133,9 @@ class Usage:
 class Engine(Protocol):
     """Serves one model (and at most one adapter over it).
 
-    ``generate`` may be awaited many times at once: an engine batches whatever is in flight.
-    It answers in the order asked and raises :class:`EngineError` for the whole call.
-    ``vocab_size``: how many tokens the model chooses among at each position; None: not known.
+    ``generate`` may be awaited concurrently: an engine batches all requests in flight.
+    It returns completions in the order of the requests and raises :class:`EngineError` for the whole call.
+    ``vocab_size``: the size of the model's vocabulary; None: not known.
     """
 
     capabilities: frozenset[Capability]
@@ -152,16 +152,16 @@ class Embedder(Protocol):
     dimensions: int
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Shape ``(len(texts), dimensions)``, float32, each row of length one."""
+        """Embed ``texts``: shape ``(len(texts), dimensions)``, float32, each row of norm 1."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ModelWeights:
-    """A model on this machine's disk, ready to be loaded.
+    """A model on the local disk, ready to load.
 
     ``path``: a directory in the Hugging Face layout (safetensors, tokenizer, chat template).
-    ``adapter``: a directory in PEFT's layout, or None. ``digest`` names the content of both.
+    ``adapter``: a directory in PEFT's layout, or None. ``digest`` identifies the content of both.
     """
 
     name: str
@@ -172,7 +172,7 @@ class ModelWeights:
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """How to serve a model: which engine, its options (as in the pipeline file) and its weights.
+    """How to serve a model: the engine, its options (as in the pipeline file) and the weights.
 
     ``weights`` is None for an engine that reaches a server or needs no weights.
     """
@@ -183,6 +183,6 @@ class EngineSettings:
 
 
 def derive_seed(seed: int, *parts: object) -> int:
-    """A 31-bit seed that depends on ``seed`` and on what names the draw, never on its neighbours."""
+    """A 31-bit seed that depends only on ``seed`` and on the values that identify the draw."""
     text = "|".join(str(part) for part in (seed, *parts))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") & 0x7FFF_FFFF

@@ -1,7 +1,7 @@
-"""Sends a run's figures to MLflow or trackio, where a person names one; off by default.
+"""Sends a run's metrics to MLflow or trackio if the user names one; off by default.
 
-What goes out: per step its ledger, tokens and seconds, its numeric summary, training figures as they
-come, and each round's decision. Never rows, prompts or keys.
+Sent are, per step, its row counts, tokens, seconds and numeric summary; training metrics as they
+arrive; and each round's decision. Rows, prompts and keys are never sent.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ SERVICES: tuple[Service, ...] = ("mlflow", "trackio")
 
 
 class MetricsError(GristmillError):
-    """The metrics service that was named cannot be used: says what to install or set."""
+    """The metrics service cannot be used: says what to install or set."""
 
 
 class Tracker(Protocol):
-    """A place that keeps figures over time."""
+    """A service that records metrics over time."""
 
     def start(self, project: str, parameters: Mapping[str, Any]) -> None: ...
 
@@ -33,7 +33,7 @@ class Tracker(Protocol):
 
 
 class Mlflow:
-    """The server of ``MLFLOW_TRACKING_URI``, or MLflow's default folder."""
+    """Logs to the server of ``MLFLOW_TRACKING_URI``, or to MLflow's default folder."""
 
     def __init__(self) -> None:
         self._mlflow = _imported("mlflow")
@@ -51,7 +51,7 @@ class Mlflow:
 
 
 class Trackio:
-    """Trackio's local store (or the Space that its own settings name)."""
+    """Logs to Trackio's local store, or to the Space that its own settings name."""
 
     def __init__(self) -> None:
         self._trackio = _imported("trackio")
@@ -67,9 +67,9 @@ class Trackio:
 
 
 class MetricsObserver:
-    """Watches a run and hands its figures to a tracker.
+    """Observes a run and sends its metrics to a tracker.
 
-    A tracker that fails is dropped at once (``failure`` says why): a run never stops for its metrics.
+    A tracker that fails is dropped at once (``failure`` says why): a run never stops because of its metrics.
     """
 
     def __init__(self, tracker: Tracker) -> None:
@@ -83,8 +83,8 @@ class MetricsObserver:
             return
         try:
             self._take(event)
-        except Exception as error:  # a server that is gone, a full disk over there
-            self.failure = shown(f"metrics are off from here on: {type(error).__name__}: {error}")
+        except Exception as error:  # the server is down, its disk is full
+            self.failure = shown(f"metrics are off from now on: {type(error).__name__}: {error}")
 
     def _take(self, event: Event) -> None:
         if isinstance(event, RunStarted):
@@ -119,7 +119,7 @@ class MetricsObserver:
 
 
 def flattened(summary: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a nested summary, by their path with dots."""
+    """The numbers of a nested summary, by dotted path."""
     found: dict[str, float] = {}
     for name, value in summary.items():
         if isinstance(value, Mapping):
@@ -130,7 +130,7 @@ def flattened(summary: Mapping[str, Any]) -> dict[str, float]:
 
 
 def observer(service: str) -> Observer:
-    """An observer for the named service. Raises MetricsError where it is unknown or not installed."""
+    """An observer for the named service. Raises MetricsError if it is unknown or not installed."""
     if service not in SERVICES:
         raise MetricsError(f"metrics: found {service!r}; name one of {', '.join(SERVICES)}, or none")
     return MetricsObserver(Mlflow() if service == "mlflow" else Trackio())

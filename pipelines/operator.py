@@ -1,10 +1,10 @@
-"""What a step can be: the few kinds of operator, what they return, and what they may ask for.
+"""The kinds of operator, what they return, and the context they run in.
 
 An operator is a frozen pydantic model: its fields are the parameters that a pipeline file gives,
 its methods do the work. Modules that define operators import nothing heavy at the top (torch,
-vLLM and Ray are imported where they are used), so a plan costs milliseconds.
+vLLM and Ray are imported where they are used), so that a plan takes milliseconds.
 
-Part of the ground floor: everything may import this module, and it imports none of the rest.
+Part of the contracts: everything may import this module, and it imports only other contracts.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The row goes on, with ``row``'s columns added to (or replacing) those of its parent."""
+    """The row is kept; the columns of ``row`` are added to those of its parent or replace them."""
 
     row: Row
 
 
 @dataclass(frozen=True, slots=True)
 class Filtered:
-    """The row is set aside by a rule: which, at which score, and the ``_id`` that it duplicates."""
+    """The row is filtered: by which rule, at which score, and as a duplicate of which ``_id``."""
 
     rule: str
     score: float | None = None
@@ -50,7 +50,7 @@ class Filtered:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The row could not be made or judged. ``retryable`` is false where trying again cannot help."""
+    """The row could not be made or judged. ``retryable`` is false if another attempt cannot help."""
 
     error: str
     retryable: bool = False
@@ -62,12 +62,12 @@ Outcome: TypeAlias = Kept | Filtered | Failed
 
 @dataclass(slots=True)
 class Verdicts:
-    """What a table operator says of each of its rows, aligned with the table it was given.
+    """The result of a table operator, aligned with the rows of its input.
 
     ``kept``: bool, shape ``(rows,)``; None keeps all. ``rule``: why the others are filtered, one
-    for all or one a row. ``score``: float64 ``(rows,)``. ``neighbour``: the ``_id`` each filtered
-    row duplicates. ``errors``: for each row that failed a message, or a :class:`Failed` that says whether
-    trying again can help; None for the others.
+    rule for all or one per row. ``score``: float64 ``(rows,)``. ``neighbour``: the ``_id`` each filtered
+    row duplicates. ``errors``: for each row that failed, a message or a :class:`Failed` that says whether
+    another attempt can help; None for the others.
     ``columns``: Arrow arrays (or chunked arrays) to add or replace, of the table's length.
     ``summary``: JSON-able figures for the report.
     """
@@ -83,10 +83,10 @@ class Verdicts:
 
 @dataclass(slots=True)
 class Made:
-    """New rows made from several parents each (a preference pair, say).
+    """New rows, each made from several parents (for example preference pairs).
 
     ``parents[i]``: the ``_id`` of the parents of ``rows[i]``, at least one. ``left``: for each input
-    row that is nobody's parent, why. Together they account for every input row.
+    row that has no children, the reason. Together they account for every input row.
     """
 
     rows: Sequence[Row]
@@ -95,14 +95,14 @@ class Made:
     summary: Mapping[str, Any] = field(default_factory=dict)
 
 
-# --- what an operator may ask the engine for -----------------------------------------------------
+# --- the context of a running operator -----------------------------------------------------------
 
 
 class Context(Protocol):
-    """What the engine hands to an operator at work.
+    """The context that the runner passes to an operator.
 
-    ``seed``: derived from the file's seed, the round and the step. ``workdir``: a folder of this
-    step's own that survives a resume (checkpoints), removed when the step is done.
+    ``seed``: derived from the file's seed, the round and the step. ``workdir``: a folder private to this
+    step that survives a resume (for checkpoints) and is removed when the step is done.
     """
 
     @property
@@ -115,27 +115,27 @@ class Context(Protocol):
     def workdir(self) -> Path: ...
 
     def engine(self, model: str) -> Engine:
-        """The engine that serves the model (or trained student) a parameter names."""
+        """The engine that serves the model (or trained student) named by a parameter."""
         ...
 
     def weights(self, model: str) -> ModelWeights:
-        """The weights on disk of the model (or trained student) a parameter names."""
+        """The weights on disk of the model (or trained student) named by a parameter."""
         ...
 
     def embedder(self, model: str | None) -> Embedder:
-        """The embedding model a parameter names; None: the packaged default."""
+        """The embedding model named by a parameter; None: the packaged default."""
         ...
 
     def table(self, step: str) -> pa.Table:
-        """The kept rows of another step that a parameter names."""
+        """The kept rows of another step named by a parameter."""
         ...
 
     def progress(self, done: float, total: float, unit: str, **figures: float) -> None:
-        """Show how far a long piece of work is (``unit``: "rows", "tokens", "steps")."""
+        """Report the progress of a long operation (``unit``: "rows", "tokens", "steps")."""
         ...
 
     def check(self) -> None:
-        """Call now and then in long work: raises where the run is stopping (Ctrl-C, a budget)."""
+        """Raise if the run is stopping (Ctrl-C, a budget). Long operations call this regularly."""
         ...
 
 
@@ -160,8 +160,10 @@ EmbedderRef: TypeAlias = Annotated[str, Reference("embedder")]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a step is expected to make and cost, for ``gristmill plan``. Tokens are totals; ``runs``: of code, in
-    the sandbox."""
+    """The expected output and cost of a step, for ``gristmill plan``.
+
+    Tokens are totals. ``runs``: programs run in the sandbox.
+    """
 
     rows: int
     requests: int = 0
@@ -177,58 +179,62 @@ class Estimate:
 class Operator(Frozen):
     """The parameters of a step. Subclass one of the kinds below, not this.
 
-    ``version``: raise it when the same parameters start to give other rows; it is part of the
+    ``version``: raise it when the same parameters start to give different rows; it is part of the
     step's fingerprint. ``value_field``: for a verb without named operators (``keep: "a > 1"``),
-    the parameter that the verb's own value fills. ``input_field``: the key that names the step
-    whose rows come in.
+    the parameter that the verb's value sets. ``input_field``: the key that names the input step.
     """
 
     version: ClassVar[int] = 1
     value_field: ClassVar[str | None] = None
     input_field: ClassVar[str] = "from"
-    #: Does the result depend on the step's seed? If not, the seed is no part of the fingerprint.
+    #: Does the result depend on the step's seed? If not, the fingerprint leaves the seed out.
     seeded: ClassVar[bool] = False
 
     @classmethod
     def resolve(cls, value: object) -> type[Operator]:
-        """The class that serves a step whose verb has this value (``map`` has one a kind of function)."""
+        """The class that serves a step whose verb has this value (``map`` has one per kind of function)."""
         return cls
 
     def content(self) -> Mapping[str, str]:
-        """Digests of what the parameters only name: files, templates, a function's source.
+        """Digests of what the parameters refer to: files, templates, a function's source.
 
-        Part of the fingerprint. Raises DataError where something named cannot be found.
+        Part of the fingerprint. Raises DataError if a reference cannot be found.
         """
         return {}
 
     def inspect(self) -> None:
-        """Raise DataError where a parameter can be seen to be wrong before a row is there: an expression that cannot
-        be parsed, a template that does not compile. Called when the plan is made.
+        """Raise DataError if a parameter is invalid whatever the rows: an expression that cannot be parsed, say.
+
+        Called when the plan is made.
         """
         return
 
     def uses_columns(self) -> Iterable[str]:
-        """The columns of the rows that come in without which the step cannot work, as far as parameters name them."""
+        """The input columns that the step requires, as far as its parameters name them."""
         return ()
 
     def check_columns(self, columns: Sequence[str]) -> None:
-        """Raise DataError where a parameter names a column that is none of ``columns``, those of the rows that come in.
-        Called when the plan is made, where they are known by then."""
+        """Raise DataError if a parameter names a column that is not among the input's ``columns``.
+
+        Called when the plan is made, if the input's columns are known.
+        """
         for name in self.uses_columns():
             if name not in columns:
                 raise DataError(no_column(name, columns))
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
-        """The columns that the step's rows may have, given those that come in; None where that is not known before it
-        runs. Better too many than too few."""
+        """The columns that the step's rows may have, given the input's; None if unknown before it runs.
+
+        Too many are better than too few.
+        """
         return None
 
     def needs(self) -> Mapping[str, frozenset[Capability]]:
-        """For each model parameter (by field name), what its engine must be able to honour."""
+        """For each model parameter (by field name), the capabilities its engine must have."""
         return {}
 
     def estimate(self, rows: int) -> Estimate:
-        """What this step makes of ``rows`` input rows."""
+        """The expected output and cost for ``rows`` input rows."""
         return Estimate(rows=rows)
 
     @classmethod
@@ -249,7 +255,7 @@ class Operator(Frozen):
 
 
 def no_column(name: str, columns: Sequence[str]) -> str:
-    """The sentence that there is no column ``name``, with the nearest one."""
+    """The error message for an unknown column ``name``, with the closest existing one."""
     own = [each for each in columns if not each.startswith("_")]
     meant = did_you_mean(name, own) or "."
     return f"no column '{name}'{meant} The columns are: {', '.join(own) or 'none'}"
@@ -265,19 +271,19 @@ def _markers(annotation: object) -> Iterator[object]:
 
 
 class Source(Operator):
-    """Makes rows from nothing but its parameters."""
+    """Makes rows from its parameters alone."""
 
     @abstractmethod
     def read(self, context: Context) -> Iterator[pa.RecordBatch]:
-        """The rows, in a fixed order, in batches. The engine adds ``_id``."""
+        """The rows, in a fixed order, in batches. The runner adds ``_id``."""
 
 
 class Map(Operator):
     """Micro-batch of rows -> rows. Any partition of the input gives the same rows.
 
-    ``makes``: true where the outcomes are new rows (children, with ids of their own, as many a
-    parent as the operator likes); false where each row stays itself and gains columns (exactly
-    one outcome a row). ``batch_rows``: how many rows a micro-batch holds.
+    ``makes``: true if the outcomes are new rows (children with new ids, any number per parent);
+    false if each row keeps its identity and gains columns (exactly one outcome per row).
+    ``batch_rows``: the number of rows per micro-batch.
     """
 
     makes: ClassVar[bool] = False
@@ -285,32 +291,32 @@ class Map(Operator):
 
     @abstractmethod
     def open(self, context: Context) -> Apply:
-        """Compile templates, take engines: returns the coroutine function that maps a micro-batch.
+        """Compile templates, acquire engines, and return the coroutine function that maps a micro-batch.
 
-        It gets rows with their ``_id`` and answers one list of outcomes a row, in order.
+        It gets rows with their ``_id`` and returns one list of outcomes per row, in order.
         """
 
     def types(self) -> Mapping[str, pa.DataType]:
-        """Arrow types of the columns it adds, where guessing from the values would not do."""
+        """Arrow types of the added columns that cannot be inferred from the values."""
         return {}
 
     def summary(self, table: pa.Table) -> Mapping[str, Any]:
-        """JSON-able figures over all the step's kept rows, once it is done."""
+        """JSON-able figures over all kept rows of the step, once it is done."""
         return {}
 
 
 class TableMap(Operator):
-    """Like a :class:`Map` that adds columns or filters, over Arrow columns at once: for speed."""
+    """Like a :class:`Map` that adds columns or filters, but on whole Arrow columns, for speed."""
 
     batch_rows: ClassVar[int] = 65_536
 
     @abstractmethod
     def open(self, context: Context) -> TableApply:
-        """Returns the function that judges one micro-batch (a table)."""
+        """Return the function that judges one micro-batch (a table)."""
 
 
 class Whole(Operator):
-    """The data set -> the data set: what must see all rows at once (dedup, cluster, select, pair)."""
+    """Data set -> data set: operators that must see all rows at once (dedup, cluster, select, pair)."""
 
     @abstractmethod
     def apply(self, table: pa.Table, context: Context) -> Verdicts | Made:
@@ -320,8 +326,8 @@ class Whole(Operator):
 class Evaluate(Map):
     """Model, tasks -> metrics with per-item outcomes.
 
-    A map over the rows of ``tasks``: one outcome an item; :meth:`Map.summary` makes the metrics,
-    which ``loop.when`` reads.
+    A map over the rows of ``tasks``: one outcome per item. :meth:`Map.summary` computes the metrics
+    that ``loop.when`` reads.
     """
 
     input_field: ClassVar[str] = "tasks"
@@ -331,10 +337,10 @@ class Evaluate(Map):
 
 @dataclass(slots=True)
 class Trained:
-    """What training leaves behind.
+    """The result of a training.
 
     ``adapter``: a directory (PEFT's layout) inside the context's ``workdir``. ``metrics``: JSON-able.
-    ``history``: a table with a row an optimizer step: ``step`` int64, ``loss`` float64, ``lr``
+    ``history``: a table with one row per optimizer step: ``step`` int64, ``loss`` float64, ``lr``
     float64, ``tokens`` int64 (trained tokens), ``seconds`` float64, ``rows`` list<string> (the
     ``_id`` of every row in the batch) and ``row_loss`` list<float64> (its mean token loss, nats).
     """
@@ -353,12 +359,12 @@ class Train(Operator):
 
     @abstractmethod
     def fit(self, table: pa.Table, context: Context) -> Trained:
-        """Train on the rows of ``table``. Resumes from what an earlier call left in ``workdir``."""
+        """Train on the rows of ``table``. Resumes from the checkpoints of an earlier call in ``workdir``."""
 
 
 @dataclass(slots=True)
 class Written:
-    """What a sink wrote. ``location``: a path or URL. ``files``: names below it."""
+    """The files that a sink wrote. ``location``: a path or URL. ``files``: names relative to it."""
 
     location: str
     files: Sequence[str]
@@ -366,8 +372,8 @@ class Written:
 
 
 class Sink(Operator):
-    """Data set -> files. Writing twice leaves the same files."""
+    """Data set -> files. Writing is idempotent."""
 
     @abstractmethod
     def write(self, table: pa.Table, context: Context, default: Path) -> Written:
-        """Write the rows to the place the parameters name, else below ``default``."""
+        """Write the rows to the path that the parameters name, else below ``default``."""

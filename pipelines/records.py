@@ -1,8 +1,8 @@
-"""The kinds of rows: what each holds, and its chat form.
+"""The kinds of rows: their columns and their chat form.
 
-Rows travel as Arrow tables; a record is the typed view of one row. Columns whose shape differs
+Rows are stored as Arrow tables; a record is the typed view of one row. Columns whose shape differs
 from row to row (the arguments of a constraint) are JSON text, so that every part of a data set
-has one schema however the work was split.
+has the same schema however the work was split.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 
 class Record(BaseModel):
-    """A typed view of a row. Columns beyond the named ones are allowed in a row and ignored here."""
+    """A typed view of a row. Other columns of the row are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     kind: ClassVar[str] = "record"
@@ -30,14 +30,14 @@ class Record(BaseModel):
 
 
 def turns(user: str, assistant: str | None, system: str | None = None) -> list[Message]:
-    """A one-exchange conversation, without the parts that are None."""
+    """A conversation of one exchange; parts that are None are left out."""
     opening: list[Message] = [{"role": "system", "content": system}] if system else []
     closing: list[Message] = [] if assistant is None else [{"role": "assistant", "content": assistant}]
     return [*opening, {"role": "user", "content": user}, *closing]
 
 
 class Instruction(Record):
-    """A prompt and, once it is answered, the response."""
+    """A prompt and, if it is answered, the response."""
 
     kind = "instruction"
     prompt: str
@@ -59,7 +59,7 @@ class Conversation(Record):
 
 
 class Problem(Record):
-    """A programming problem with the tests that decide it, and perhaps a solution."""
+    """A programming problem with its tests and, optionally, a solution."""
 
     kind = "problem"
     prompt: str
@@ -86,7 +86,7 @@ class CodeEdit(Record):
 
 
 class Critique(Record):
-    """A question, an answer to it, what is wrong with the answer, and the answer mended."""
+    """A question, an answer, a critique of the answer, and the corrected answer."""
 
     kind = "critique"
     question: str
@@ -117,9 +117,9 @@ KINDS: dict[str, type[Record]] = {
 
 
 def messages_of(row: Row) -> list[Message]:
-    """The chat form of a row, of whichever kind its columns make it.
+    """The chat form of a row; its columns decide which kind of record it is.
 
-    Raises ValueError, naming the columns that were found, where no kind fits, or for ``messages`` that are no turns.
+    Raises ValueError, with the columns found, if no kind fits or if ``messages`` is not a list of turns.
     """
     if isinstance(row.get("messages"), str):
         return _parsed(row["messages"])
@@ -136,11 +136,11 @@ def messages_of(row: Row) -> list[Message]:
 
 
 def _parsed(text: str) -> list[Message]:
-    """Turns that travel as JSON text, because their keys differ from row to row."""
+    """Turns stored as JSON text because their keys differ from row to row."""
     try:
         turns: list[Message] = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"its 'messages' are a text that is no JSON ({error})") from None
+        raise ValueError(f"its 'messages' are text that is not JSON ({error})") from None
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
-        raise ValueError("its 'messages' are JSON, but no list of {role, content}")
+        raise ValueError("its 'messages' are JSON, but not a list of {role, content}")
     return turns

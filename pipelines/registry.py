@@ -1,11 +1,11 @@
-"""Finds operators by the words of a pipeline file, and imports only the ones that are used.
+"""Finds operators by their names in a pipeline file, and imports only those that are used.
 
-A step is ``{VERB: NAME, ...}`` where the verb has named operators (``dedup: exact``), or
-``{VERB: VALUE, ...}`` where it has one operator that takes the value as a parameter
+A step is ``{VERB: NAME, ...}`` if the verb has named operators (``dedup: exact``), or
+``{VERB: VALUE, ...}`` if it has one operator that takes the value as a parameter
 (``keep: "passed"``). Other packages add operators through the entry-point group
 ``gristmill.operators``: the entry's name is ``verb.name``, its object an Operator class.
 
-Part of the ground floor: an operator may hold another by name (a generator its ``check``).
+Part of the contracts: an operator may refer to another by name (a generator to its ``check``).
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from .operator import Operator
 
 ENTRY_POINTS = "gristmill.operators"
 
-#: verb -> what its steps do, in the order in which a pipeline has them.
+#: verb -> what its steps do, in the usual order of a pipeline.
 VERBS: dict[str, str] = {
     "source": "Makes rows from files, data sets, packages, repositories, or your own function.",
-    "draw": "Adds columns that chance fills.",
+    "draw": "Adds columns of randomly drawn values.",
     "generate": "Makes new rows, with or without a model.",
-    "execute": "Runs a program and adds what it prints.",
+    "execute": "Runs a program and adds its output.",
     "map": "Calls your own function on each row, or on tables of rows.",
     "compute": "Adds columns that SQL expressions compute.",
     "render": "Adds text columns that templates make.",
-    "unfold": "Makes a row of each of several columns.",
-    "verify": "Checks rows, and adds what was found.",
-    "score": "Adds columns that say how good a row is.",
+    "unfold": "Turns each of several columns into a row of its own.",
+    "verify": "Checks rows and adds the results.",
+    "score": "Adds columns that rate each row.",
     "keep": "Keeps the rows that meet a condition.",
-    "dedup": "Keeps one of several rows that say the same.",
+    "dedup": "Removes duplicate and near-duplicate rows.",
     "decontaminate": "Filters rows that share text with evaluation items.",
     "select": "Chooses some of the rows.",
-    "pair": "Makes pairs of rows.",
+    "pair": "Makes pairs of rows, such as preference pairs.",
     "train": "Trains a model.",
     "evaluate": "Measures a model on held-out items.",
     "export": "Writes rows to files or to the Hugging Face Hub.",
@@ -151,17 +151,17 @@ def verbs() -> list[str]:
 
 
 def names(verb: str) -> list[str]:
-    """The named operators of a verb; empty where the verb's value is a parameter."""
+    """The named operators of a verb; empty if the verb's value is a parameter."""
     return sorted({*NAMED.get(verb, {}), *added().get(verb, {})})
 
 
 def declared(verb: str, value: object) -> type[Operator] | None:
-    """Like :func:`find`, but no function of the user's is loaded: for the parameters that a step of this kind may have."""
+    """Like :func:`find`, but without loading a user's function; used to list the parameters of a step."""
     return load(VALUED[verb]) if verb in VALUED else find(verb, value)
 
 
 def find(verb: str, value: object) -> type[Operator] | None:
-    """The operator class of a step that says ``verb: value``, or None where there is none."""
+    """The operator class of a step with ``verb: value``, or None if there is none."""
     if verb in VALUED:
         return load(VALUED[verb]).resolve(value)
     if not isinstance(value, str):

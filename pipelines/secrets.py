@@ -1,8 +1,9 @@
-"""What is secret, and the one way by which text loses its secrets before it leaves: for a file, a terminal, a log.
+"""Which values are secret, and how they are removed from text before it reaches a file, a terminal or a log.
 
-A secret is known by its value: that of an environment variable, or of an entry of a pipeline file or ``--set``,
-whose name looks like a secret's, and of the variable that ``key_env`` names. Its encoded forms are known too (JSON,
-HTML, URLs, base64, hexadecimal), in capitals or not. :func:`scrub` also hides what has the form of a secret. Part of the ground floor.
+A secret is recognized by its value: the value of an environment variable, or of an entry of a pipeline file or
+``--set``, whose name looks like that of a secret, and of the variable that ``key_env`` names. Its encoded forms are
+recognized too (JSON, HTML, URLs, base64, hexadecimal), in any case. :func:`scrub` also hides text in the format of
+well-known keys. Part of the contracts.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from urllib.parse import quote, quote_plus
 HIDDEN = "***"
 #: Shorter values under a secret's name are settings ("false", "none"), not secrets.
 SHORTEST = 8
-#: Of the key that a file names by ``key_env`` nobody doubts that it is one; shorter ones stand for "no key".
+#: The variable that ``key_env`` names is certainly a key; shorter values mean "no key".
 SHORTEST_KEY = 4
-#: A line of a secret of several lines (a PEM file) is secret too from this length.
+#: Lines of a multi-line secret (a PEM file) are secret too, from this length.
 LINE = 16
 
 _SECRET = re.compile(
     r"((key|token|secret|password|passwd|passphrase|credential)s?|pwd|auth|authorization|bearer|jwt|cookie)$"
 )
-#: Words that are a secret's name at its end alone: DB_PASS is one, pass_rate is none.
+#: Words that mark a secret only at the end of a name: DB_PASS does, pass_rate does not.
 _LAST = {"pass", "pat", "pw"}
 _PASSWORD = re.compile(r"(password|passwd|passphrase|secret|pwd)$", re.IGNORECASE)
-#: Words that other things are called by as well: a column is a "key", a word of a text a "token".
+#: Words with other meanings as well: a column may be a "key", a word of a text a "token".
 _WEAK = {"key", "keys", "token", "tokens"}
-#: A name that ends so says where a secret is, or what it is called, and does not hold it.
+#: Names with these endings say where a secret is, or its name, and do not hold it.
 _ABOUT = {"env", "file", "path", "dir", "sock", "socket", "column", "field", "name", "type", "count", "limit"}
 #: max_tokens is a number of them.
 _AMOUNT = {"max", "min", "num", "n"}
@@ -46,7 +47,7 @@ _learned: set[str] = set()
 
 @lru_cache(maxsize=4096)
 def looks_secret(name: str) -> bool:
-    """Is ``name`` one under which people keep secrets (``MY_KEY``, ``openaiToken``, ``X-Auth``)?"""
+    """Does ``name`` look like the name of a secret (``MY_KEY``, ``openaiToken``, ``X-Auth``)?"""
     words = [word.lower() for word in _WORD.findall(name)]
     if not words or words[-1] in _ABOUT or words[0] in _AMOUNT:
         return False
@@ -54,12 +55,12 @@ def looks_secret(name: str) -> bool:
 
 
 def signs(name: str) -> bool:
-    """Does a part ``name=value`` of an address's query let in whoever has the address?"""
+    """Does the parameter ``name=value`` of an address's query grant access to anyone with the address?"""
     return looks_secret(name) or name.lower().endswith(("sig", "signature"))
 
 
 def learn(name: str, value: object) -> None:
-    """Remember ``value``, and all texts in it, if ``name`` or a name in it looks like a secret's.
+    """Remember ``value``, and all strings in it, if ``name`` or a name in it looks like that of a secret.
 
     ``key_env`` names an environment variable: its value is remembered.
     """
@@ -77,18 +78,18 @@ def learn(name: str, value: object) -> None:
 
 
 def learn_key(value: str) -> None:
-    """Remember a value that is a secret for certain."""
+    """Remember a value that is certainly a secret."""
     if len(value) >= SHORTEST_KEY:
         _learned.add(value)
 
 
 def learned() -> frozenset[str]:
-    """What was remembered so far, for another process: it learns them with :func:`learn_key`."""
+    """The values remembered so far, for another process, which adds them with :func:`learn_key`."""
     return frozenset(_learned)
 
 
 def scrub(text: str) -> str:
-    """``text``, a message or a page, with every known secret hidden, and whatever has the form of one."""
+    """``text`` (a message or a page) with every known secret hidden, and every text in the format of a key."""
     text = without(text, known())
     for form, put in _FORMS:
         text = form.sub(put, text)
@@ -96,15 +97,15 @@ def scrub(text: str) -> str:
 
 
 def scrubbed(value: Any) -> Any:
-    """A record (mappings, lists, texts) with every known secret hidden, and what a secret's name holds.
+    """A record (mappings, lists, strings) with every known secret hidden, and the values under a secret's name.
 
-    Nothing is guessed by its form: a record can be read again.
+    Nothing is hidden by its format alone, so that a record can be read again.
     """
     return _record(value, known())
 
 
 def without(text: str, secrets: Iterable[str]) -> str:
-    """``text`` with these secrets hidden in each of their forms, in capitals or not."""
+    """``text`` with these secrets hidden in each of their forms, in any case."""
     lowered, found = text.lower(), dict[str, str]()
     for secret in frozenset(secrets):
         for form, pattern in _patterns(secret):
@@ -112,13 +113,13 @@ def without(text: str, secrets: Iterable[str]) -> str:
                 found[pattern] = form
     if not found:
         return text
-    # First the longest, which may hold another.
+    # Longest first: a secret may contain another.
     ordered = sorted(found, key=lambda pattern: len(found[pattern]), reverse=True)
     return re.sub("|".join(ordered), HIDDEN, text, flags=re.IGNORECASE)
 
 
 def known() -> frozenset[str]:
-    """The values that are secret in this process now."""
+    """The values that are secret in this process at this moment."""
     return _environment(tuple(os.environ.items())) | _learned
 
 
@@ -143,7 +144,7 @@ def _is_weak(name: str) -> bool:
 
 
 def _is_setting(name: str, value: str) -> bool:
-    """Is the value under a secret's name too plain to be one: short, or what a column may be called?"""
+    """Is the value too plain to be a secret: short, or a possible name of a column?"""
     return len(value) < SHORTEST or (_is_weak(name) and _PLAIN_WORD.fullmatch(value) is not None)
 
 
@@ -165,7 +166,7 @@ def _patterns(secret: str) -> tuple[tuple[str, str], ...]:
     plain = set(_forms(secret))
     plain |= {other for form in plain for other in (form.upper(), form.lower())}
     encoded = {form for text in _texts(secret) for form in _base64(text.encode(errors="surrogatepass"))}
-    # Capitals count in base64; the characters beside these are of the secret too, in part.
+    # Base64 is case-sensitive; the neighboring characters encode parts of the secret too.
     return (
         *((form.lower(), re.escape(form)) for form in plain),
         *((form.lower(), rf"(?-i:[\w+/-]?{re.escape(form)}[\w+/-]?=*)") for form in encoded),
@@ -173,7 +174,7 @@ def _patterns(secret: str) -> tuple[tuple[str, str], ...]:
 
 
 def _texts(secret: str) -> Iterator[str]:
-    """A secret, without white space around it, and those of its lines that are secret alone."""
+    """A secret without surrounding white space, and those of its lines that are secret by themselves."""
     lines = [line.strip() for line in secret.splitlines()]
     yield from (
         text for text in (secret, secret.strip(), *(line for line in lines if len(line) >= LINE)) if text
@@ -181,7 +182,7 @@ def _texts(secret: str) -> Iterator[str]:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """A secret as it is, and as JSON, Python, HTML, addresses and hexadecimal digits write it."""
+    """A secret as it is, and as encoded in JSON, Python, HTML, URLs and hexadecimal."""
     for text in _texts(secret):
         yield text
         yield from _escaped(text)
@@ -201,7 +202,7 @@ def _escaped(text: str) -> tuple[str, ...]:
 
 
 def _base64(secret: bytes) -> Iterator[str]:
-    """The characters that the secret alone decides, wherever it stands in what is encoded (``user:password``)."""
+    """The base64 characters that depend on the secret alone, wherever it begins in the encoded text."""
     for before in range(3):
         text = base64.b64encode(bytes(before) + secret).decode()
         inner = text[-(-before * 8 // 6) : (before + len(secret)) * 8 // 6]
@@ -209,8 +210,8 @@ def _base64(secret: bytes) -> Iterator[str]:
             yield from (inner, inner.replace("+", "-").replace("/", "_"))
 
 
-# Each of these starts at a fixed text, or where a word starts: a page of letters without spaces is read once. None ends
-# in a backslash: JSON stays JSON.
+# Each pattern starts at a fixed text or at a word boundary, so that a long page is scanned once. None ends
+# in a backslash, so that JSON stays valid.
 #: User and password of an address.
 _USER = re.compile(r"(://)([^\s/?#@:\"'<>]*):([^\s/?#@\"'<>]+)@")
 _FORMS = (

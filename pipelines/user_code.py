@@ -1,7 +1,7 @@
 """Steps that are a user's own function: ``map: my_module:function`` and ``source: my_module:function``.
 
-What a function takes and gives back (its annotations) decides how it is called: rows one by one,
-rows that make new rows, or an Arrow table at once.
+A function's annotations decide how it is called: once per row to change the row, once per row to make
+new rows, or once per Arrow table.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ _BATCH_ROWS = 8192
 
 
 class _UserStep(Operator):
-    """``args``: keyword arguments that every call gets beside the rows."""
+    """``args``: keyword arguments of every call, besides the rows."""
 
     args: dict[str, Any] = Field(default_factory=dict)
-    """Keyword arguments of every call, beside the rows."""
+    """Keyword arguments of every call, besides the rows."""
 
 
 class UserMap(Map, _UserStep):
     """Calls your own function on each row: ``map: my_module:function``.
 
     A function ``(row: dict) -> dict | None``, plain or async: a dict's entries become columns of the row, and
-    None sets the row aside. One that returns a list or an iterator of dicts makes new rows; one that takes an
-    Arrow table (``pa.Table``, by its annotation) gets a micro-batch at once. An exception fails this row and
-    no other. See docs/user-code.md.
+    None filters the row. A function that returns a list or an iterator of dicts makes new rows. A function that
+    takes an Arrow table (``pa.Table``, by its annotation) gets a micro-batch at once. An exception fails only
+    its own row. See docs/user-code.md.
 
     Example:
         short: {map: my_rules:is_short, from: seeds, args: {limit: 200}}
@@ -67,17 +67,17 @@ class UserMap(Map, _UserStep):
     value_field: ClassVar[str | None] = "map"
 
     map: str
-    """Function to call, as `module:function`. It is looked for beside the pipeline file and in the current
-    directory."""
+    """Function to call, as `module:function`. It is looked for in the folder of the pipeline file and in
+    the current directory."""
     concurrency: PositiveInt = 32
-    """Calls of an async function that run at once."""
+    """Maximum number of concurrent calls of an async function."""
 
     @classmethod
     def resolve(cls, value: object) -> type[Operator]:
         """The class for the function that ``value`` names, by its annotations.
 
-        A parameter annotated ``pa.Table`` (or ``pa.RecordBatch``) asks for :class:`UserTableMap`, a
-        return type that is a list or an iterator for :class:`UserMake`. Raises DataError as
+        A parameter annotated ``pa.Table`` (or ``pa.RecordBatch``) selects :class:`UserTableMap`, a
+        return type that is a list or an iterator :class:`UserMake`. Raises DataError as
         :func:`~gristmill.pipelines.user_function.load` does.
         """
         if not isinstance(value, str) or not is_reference(value):
@@ -102,7 +102,7 @@ class UserMap(Map, _UserStep):
 class UserMake(UserMap):
     """A function ``(row: dict) -> list[dict]`` (or an iterator of dicts): new rows from each row.
 
-    A row from which nothing is made is set aside.
+    A row from which nothing is made is filtered.
     """
 
     makes: ClassVar[bool] = True
@@ -111,16 +111,16 @@ class UserMake(UserMap):
 class UserTableMap(TableMap, _UserStep):
     """A function ``(table: pa.Table) -> pa.Table | pa.Array``, for speed.
 
-    It gets a micro-batch (with ``_id``) and answers a table of the same rows in the same order, whose
-    columns are added or replace those of their name; or an array: of booleans, which rows go on;
-    of anything else, a column that is called like the function.
+    It gets a micro-batch (with ``_id``) and returns a table of the same rows in the same order, whose
+    columns are added or replace existing ones, or an array. An array of booleans says which rows are kept;
+    any other array becomes a column named like the function.
     """
 
     value_field: ClassVar[str | None] = "map"
 
     map: str
-    """Function to call, as `module:function`. It is looked for beside the pipeline file and in the current
-    directory."""
+    """Function to call, as `module:function`. It is looked for in the folder of the pipeline file and in
+    the current directory."""
 
     def content(self) -> Mapping[str, str]:
         return {self.map: source_digest(self.map)}
@@ -143,9 +143,9 @@ class UserTableMap(TableMap, _UserStep):
 
 
 class UserSource(Source, _UserStep):
-    """Takes the rows that your own function yields: ``source: my_module:function``.
+    """Reads the rows that your own function yields: ``source: my_module:function``.
 
-    It yields dicts, or Arrow tables or record batches where there are many rows. Dicts are held in memory
+    It yields dicts or, for many rows, Arrow tables or record batches. Dicts are held in memory
     until their common types are known. See docs/user-code.md.
 
     Example:
@@ -155,10 +155,10 @@ class UserSource(Source, _UserStep):
     value_field: ClassVar[str | None] = "source"
 
     source: str
-    """Function to call, as `module:function`. It is looked for beside the pipeline file and in the current
-    directory."""
+    """Function to call, as `module:function`. It is looked for in the folder of the pipeline file and in
+    the current directory."""
     rows: PositiveInt | None = None
-    """Most rows to take. By default all are taken."""
+    """Maximum number of rows to take. By default all rows are taken."""
 
     def content(self) -> Mapping[str, str]:
         return {self.source: source_digest(self.source)}
@@ -204,7 +204,7 @@ class UserSource(Source, _UserStep):
                 break
             place = f"{self.source}: row {number}"
             if not isinstance(row, Mapping) or not all(isinstance(name, str) for name in row):
-                raise DataError(f"{place} is no dict of columns but a {type(row).__name__}")
+                raise DataError(f"{place} is not a dict of columns but a {type(row).__name__}")
             shapes.add(row, place)
             rows.append(row)
         schema = shapes.schema()
@@ -223,7 +223,7 @@ class UserSource(Source, _UserStep):
             if not isinstance(item, (pa.Table, pa.RecordBatch)):
                 raise DataError(
                     f"{self.source}: item {number} is a {type(item).__name__}; yield dicts, or Arrow tables or "
-                    "record batches, and no mixture"
+                    "record batches, and not a mixture"
                 )
             here = plain(item.schema)
             if schema is None:
@@ -255,7 +255,7 @@ Judge = Callable[[Row, Any], list[Outcome]]
 
 
 def _synchronous(call: Callable[[Row], Any], judge: Judge) -> Apply:
-    """Rows one after another, in a thread: the engines' event loop goes on, calls never overlap."""
+    """Process rows one after another in a thread: the event loop stays free, and calls never overlap."""
     turn = asyncio.Lock()
 
     def answers(rows: list[Row]) -> list[list[Outcome]]:
@@ -291,7 +291,7 @@ def _asynchronous(call: Callable[[Row], Any], judge: Judge, concurrency: int) ->
 
 
 def _failed(error: Exception) -> Failed:
-    """A row for which the function raised: to be tried again where what it used says that this can help."""
+    """The outcome of a row for which the function raised; retryable if the exception says so."""
     retryable = isinstance(error, (EngineError, SandboxDied)) and error.retryable
     return Failed(_told(error), retryable=retryable)
 
@@ -324,8 +324,8 @@ def _kept(row: Row, answer: Any) -> Outcome:
             return Failed(f"returned a dict with the key {name!r}: columns are named by strings")
         if name.startswith("_"):
             if name in row and row[name] == value:
-                continue  # it gave back the row that it was given
-            return Failed(f"set {name!r}: names that start with '_' are the engine's own")
+                continue  # the function returned the row that it was given
+            return Failed(f"set {name!r}: names that start with '_' are reserved")
         columns[name] = value
     return Kept(columns)
 
@@ -343,7 +343,7 @@ def _verdicts(table: pa.Table, answer: Any, name: str) -> Verdicts:
         raise DataError(f"{name} returned a {type(answer).__name__}, not an Arrow table or array")
     if len(answer) != table.num_rows:
         raise DataError(
-            f"{name} returned {counted(len(answer), 'row')} for {table.num_rows:,}: to set rows aside return booleans, to make "
+            f"{name} returned {counted(len(answer), 'row')} for {table.num_rows:,}: to filter rows return booleans, to make "
             "new rows write a function of one row"
         )
     if isinstance(answer, pa.Table):
@@ -369,7 +369,7 @@ def _added(table: pa.Table, answer: pa.Table, name: str) -> Verdicts:
         if column.startswith("_") and not unchanged:
             raise DataError(
                 f"{name} changed the column {column!r} (other rows, or another order): names that start with '_' "
-                "are the engine's own"
+                "are reserved"
             )
         if not unchanged:
             columns[column] = answer[column]

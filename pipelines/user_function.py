@@ -1,8 +1,8 @@
-"""A user's own function, named in a pipeline file as ``module:function``: found, imported, fingerprinted.
+"""Finds, imports and fingerprints a user's function, which a pipeline file names as ``module:function``.
 
-Modules are looked for in the working directory, in the folders added with :func:`look_in` (the
-pipeline file's), and among the installed packages that offer functions (see :mod:`.code_origin`). Part of the ground
-floor: imports nothing heavy.
+Modules are looked for in the working directory, in the folders added with :func:`look_in` (that of the
+pipeline file), and among the installed packages that offer functions (see :mod:`.code_origin`). Part of the
+contracts: imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .code_origin import defining, refusal
 from .errors import DataError
 from .spec.nearest import did_you_mean
 
-_OWN = "write a function of your own that calls it, in a module beside the pipeline file (under another name)"
+_OWN = "write your own function that calls it, in a module next to the pipeline file (under another name)"
 _PACKAGE = Path(__file__).resolve().parents[1]
 _folders: list[Path] = []
 #: module name -> digest of its source when it was imported here, to notice an edit since.
@@ -30,7 +30,7 @@ _imported: dict[str, str] = {}
 
 
 def look_in(folder: Path) -> None:
-    """Look for users' modules in ``folder`` too, after the working directory. Adding twice is once."""
+    """Look for users' modules in ``folder`` too, after the working directory. Idempotent."""
     folder = folder.resolve()
     if folder not in _folders:
         _folders.append(folder)
@@ -45,11 +45,11 @@ def is_reference(text: str) -> bool:
 def load(reference: str) -> Callable[..., Any]:
     """The function (or other callable) that ``module:function`` names.
 
-    A module whose file was edited since it was imported in this process (a notebook) is imported
-    again. Raises DataError where the reference is not of that form, where the module or the name in
-    it cannot be found (with the nearest name there is), where the module fails while it is
-    imported, where what is named cannot be called, or where it is of the standard library or of a package that
-    offers no functions (then nothing is imported).
+    A module that was edited after this process imported it (in a notebook) is imported again.
+    Raises DataError if the reference does not have that form, if the module or the name in it does not
+    exist (with the closest existing name), if the import of the module fails, if the object is not
+    callable, or if it belongs to the standard library or to a package that offers no functions
+    (nothing is imported then).
     """
     if not is_reference(reference):
         raise DataError(
@@ -77,16 +77,16 @@ def load(reference: str) -> Callable[..., Any]:
 def source_digest(reference: str) -> str:
     """Digest (32 hex digits) of the source file that defines the function, and of its qualified name.
 
-    The whole defining module counts, since a function may lean on any of it; what the module
-    imports from elsewhere does not. Raises DataError as :func:`load` does, and where the function
-    has no Python source (a built-in).
+    The whole defining module counts, since a function may use any part of it; the modules that it
+    imports do not. Raises DataError as :func:`load` does, and if the function has no Python source
+    (a built-in).
     """
     home, qualified = defining(load(reference))
     module = sys.modules.get(home)
     file = _source_file(module)
     if module is None or file is None:
         raise DataError(
-            f"'{reference}' has no Python source to fingerprint: wrap it in a function of a module of yours"
+            f"'{reference}' has no Python source to fingerprint: wrap it in a function of your own module"
         )
     return blake2b(
         f"{module.__name__}:{qualified}\0".encode() + file.read_bytes(), digest_size=16
@@ -99,7 +99,7 @@ def _import(name: str, reference: str) -> ModuleType:
     sys.path.extend(folder for folder in folders if folder not in sys.path)
     importlib.invalidate_caches()
     if (why := refusal(name)) is not None:
-        raise DataError(f"'{reference}': {why}, and its functions are no steps: {_OWN}")
+        raise DataError(f"'{reference}': {why}, and its functions cannot be steps: {_OWN}")
     try:
         module = importlib.import_module(name)
         if name in _imported and _imported[name] != _digest(module):
@@ -119,31 +119,31 @@ def _import(name: str, reference: str) -> ModuleType:
 
 
 def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Parameter (and "return") -> annotation; the text of it where it cannot be resolved here."""
+    """Parameter (and "return") -> annotation; its text if it cannot be resolved here."""
     target = inspect.unwrap(function)
     if not inspect.isroutine(target) and not inspect.isclass(target):
         target = type(target).__call__
     try:
         return typing.get_type_hints(target)
-    except Exception:  # names that are imported for type checkers only
+    except Exception:  # names imported for type checkers only
         plain = {"float": float, "int": int, "bool": bool, "str": str}
         return {name: plain.get(hint, hint) for name, hint in getattr(target, "__annotations__", {}).items()}
 
 
 def takes_table(hint: object) -> bool:
-    """Is an annotation that of an Arrow table or record batch?"""
+    """Is the annotation an Arrow table or record batch?"""
     name = hint if isinstance(hint, str) else getattr(hint, "__name__", "")
     return name.rpartition(".")[2] in ("Table", "RecordBatch")
 
 
 def _search_path() -> list[str]:
-    """The folders to search. Never this package's own, whose subpackages must not become top-level."""
+    """The folders to search, except this package's own: its subpackages must not become top-level."""
     folders = [Path(os.getcwd()).resolve(), *_folders]
     return [str(folder) for folder in dict.fromkeys(folders) if folder != _PACKAGE]
 
 
 def files_of(reference: str, folders: Iterable[Path]) -> list[Path]:
-    """The files below ``folders`` that hold the module of ``module:function`` and the packages above it. Imports none."""
+    """The files below ``folders`` of the module of ``module:function`` and its parent packages. Imports none."""
     parts = reference.partition(":")[0].split(".")
     found = []
     for folder in folders:

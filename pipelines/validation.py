@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a value, in plain words. Part of the ground floor."""
+"""Pydantic's validation errors in plain words. Part of the contracts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from .counting import counted
 
-#: pydantic's error type -> what is wrong, filled in with what the error says of itself.
+#: pydantic's error type -> message, filled in with the error's context.
 _WORDS = {
     "greater_than": "must be greater than {gt}",
     "greater_than_equal": "must be at least {ge}",
@@ -17,7 +17,7 @@ _WORDS = {
     "multiple_of": "must be a multiple of {multiple_of}",
     "finite_number": "must be a finite number",
     "string_pattern_mismatch": "must match {pattern}",
-    "missing": "is required, and missing",
+    "missing": "is required, but missing",
     "extra_forbidden": "is an unknown key",
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
@@ -33,7 +33,7 @@ _WORDS = {
 
 
 def told(detail: Mapping[str, Any]) -> str:
-    """What is wrong, without the place and the value: "must be greater than 0", "must have at least 1 entry".
+    """The message without place and value: "must be greater than 0", "must have at least 1 entry".
 
     ``detail``: one of ``ValidationError.errors()``.
     """

@@ -1,1 +1,1 @@
-"""Answers about a run: why a row is where it is, what made the weights, what another rule would keep."""
+"""Inspects a run: the history of a row, the origin of trained weights, the effect of another condition."""

@@ -1,4 +1,4 @@
-"""From trained weights back to what made them: batches, rows, prompts, seeds, models and templates."""
+"""Traces trained weights back to their batches, rows, prompts, seeds, models and templates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .naming import find_step
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One optimizer step. ``loss``: mean nats a token. ``rows``: (``_id``, its mean token loss)."""
+    """One optimizer step. ``loss``: mean nats per token. ``rows``: (``_id``, its mean token loss)."""
 
     step: int
     loss: float
@@ -27,7 +27,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A row that was trained on. ``seeds``: the ``_id`` of the rows without parents it descends from."""
+    """A trained row. ``seeds``: the ``_id`` of its ancestors without parents."""
 
     id: str
     prompt: str
@@ -38,10 +38,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What made an adapter.
+    """The origin of an adapter.
 
     ``base``: name -> engine, path, digest and adapter of each model that the training names.
-    ``path``: every step the rows came through: name, operator, fingerprint, seed, models (name ->
+    ``path``: every step that the rows passed: name, operator, fingerprint, seed, models (name ->
     digest), content (template or file -> digest). ``plan``: the whole round's plan.
     """
 
@@ -60,14 +60,14 @@ class Explanation:
 def explain(run: RunDirectory, weights: str) -> Explanation:
     """Explain a train step (``name`` or ``name@round``) or the directory of its adapter.
 
-    Raises DataError where the run has no such weights, StoreError where it cannot be read.
+    Raises DataError if the run has no such weights, StoreError if it cannot be read.
     """
     data = gather(run)
     each, step = _by_directory(data, Path(weights)) or find_step(data, weights, "train")
     history = step.store.read_history()
     if history is None:
         raise DataError(
-            f"step {step.name} of round {each.number} has no history yet: it is not trained to the end"
+            f"step {step.name} of round {each.number} has no history yet: its training is not finished"
         )
     batches = tuple(_batch(row) for row in history.to_pylist())
     ids = list(dict.fromkeys(name for batch in batches for name, _ in batch.rows))
@@ -104,7 +104,7 @@ def _told(step: Step) -> Mapping[str, Any]:
 
 
 def _by_directory(data: RunData, path: Path) -> tuple[RoundData, Step] | None:
-    """The train step whose store holds the directory; None where ``path`` is no directory."""
+    """The train step whose store contains the directory; None if ``path`` is not a directory."""
     for given in (path, data.directory.path / path):
         if given.is_dir():
             for each in reversed(data.rounds):
@@ -127,7 +127,7 @@ def _batch(row: Mapping[str, Any]) -> Batch:
 
 
 def _origins(steps: list[Step], ids: list[str]) -> dict[str, Origin]:
-    """Each row's texts as its last step left them, and its seeds."""
+    """The texts of each row after its last step, and its seeds."""
     parents: dict[str, list[str]] = {}
     texts: dict[str, Mapping[str, Any]] = {}
     wanted = set(ids)
@@ -150,7 +150,7 @@ def _origins(steps: list[Step], ids: list[str]) -> dict[str, Origin]:
 
 
 def _seeds(parents: Mapping[str, list[str]], name: str) -> tuple[str, ...]:
-    """The ancestors without parents, the row itself where it has none."""
+    """The ancestors without parents; the row itself if it has no parents."""
     found: dict[str, None] = {}
     waiting, seen = [name], {name}
     while waiting:

@@ -1,4 +1,4 @@
-"""Which tokens a training will be on, before it starts."""
+"""Shows which tokens a training will use, before it starts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..store.run_directory import RunDirectory
 
 
 def are_read(spec: PipelineSpec, file: str) -> bool:
-    """Are the rows of a training file in its run's directory already?"""
+    """Are the rows of a training file already in its run directory?"""
     if not (spec.directory / "run.json").exists():
         return False
     step = make_plan(spec, file=file).step(DATA)
@@ -23,7 +23,7 @@ def are_read(spec: PipelineSpec, file: str) -> bool:
 
 
 def labels(spec: PipelineSpec, file: str, run: RunDirectory, count: int) -> str:
-    """The first ``count`` rows of a training file token by token. Its rows must have been read into ``run``.
+    """The first ``count`` rows of a training file, token by token. Its rows must have been read into ``run``.
 
     Raises DataError for rows that cannot be trained on, GristmillError for a trainer that cannot show its tokens.
     """

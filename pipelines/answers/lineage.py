@@ -1,4 +1,4 @@
-"""Where a row came from, what happened to it at each step, and what became of it."""
+"""The lineage of a row: its ancestors, its fate at each step, and its children."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ ENGINE_COLUMNS = ("_id", "_parents", "_fate", "_reason")
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What one step did to a row.
+    """The effect of one step on a row.
 
-    ``rounds``: those that share the step. ``reason``: rule, score, neighbour, error and retryable,
-    None where kept. ``values``: the columns that the step added or cut on. ``cuts``: column ->
-    the thresholds of a keep. ``batches``: (optimizer step, the row's loss) where it was trained on.
+    ``rounds``: those that share the step. ``reason``: rule, score, neighbour, error and retryable;
+    None if kept. ``values``: the columns that the step added or filtered by. ``cuts``: column ->
+    the thresholds of a keep. ``batches``: (optimizer step, the row's loss) if it was trained on.
     """
 
     step: str
@@ -37,7 +37,7 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class Relative:
-    """An ancestor or a child. ``distance``: generations. ``step``: where it was made."""
+    """An ancestor or a child. ``distance``: in generations. ``step``: the step that made it."""
 
     id: str
     distance: int
@@ -48,7 +48,7 @@ class Relative:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """The answer about one row. ``ancestors``: nearest first, up to the seeds."""
+    """The lineage of one row. ``ancestors``: closest first, up to the seeds."""
 
     id: str
     texts: Mapping[str, str]
@@ -60,7 +60,7 @@ class Lineage:
 def lineage(run: RunDirectory, row: str) -> Lineage:
     """Everything about the row whose ``_id`` is, or starts with, ``row``.
 
-    Raises DataError where no row or several fit, StoreError where the run cannot be read.
+    Raises DataError if no row or several rows match, StoreError if the run cannot be read.
     """
     data = gather(run)
     stores = _stores(data)
@@ -93,7 +93,7 @@ def _stores(data: RunData) -> _Stores:
 
 
 def scan(step: Step, columns: list[str], condition: Any = None) -> pa.Table:
-    """The engine's own columns of every row of a step, filtered while reading."""
+    """The reserved columns of every row of a step, filtered while reading."""
     import pyarrow as pa
 
     wanted = pa.schema(
@@ -127,13 +127,13 @@ def _resolve(stores: _Stores, prefix: str) -> str:
     if len(found) > 1:
         some = ", ".join(sorted(found)[:4])
         raise DataError(
-            f"{len(found):,} rows have an _id that starts with {prefix!r} ({some}, …): give more of it"
+            f"{len(found):,} rows have an _id that starts with {prefix!r} ({some}, …): give a longer prefix"
         )
     return found.pop()
 
 
 def _row(step: Step, name: str) -> dict[str, Any] | None:
-    """The row as the step left it, embeddings and other long lists left out; None where it is not there."""
+    """The row after the step, without embeddings and other long lists; None if it is not there."""
     import pyarrow.compute as compute
     import pyarrow.types as types
 

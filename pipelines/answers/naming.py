@@ -1,4 +1,4 @@
-"""Finds the step that ``name`` or ``name@round`` means in a run."""
+"""Resolves ``name`` or ``name@round`` to a step of a run."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from ..spec.nearest import did_you_mean
 
 
 def find_step(data: RunData, text: str, verb: str) -> tuple[RoundData, Step]:
-    """The step of that name and verb: of the round given after ``@``, else of the last that has it.
+    """The step of that name and verb: of the round given after ``@``, else of the last round that has it.
 
-    Raises DataError with the names that would do.
+    Raises DataError with the valid names.
     """
     name, at, number = text.partition("@")
     if at and not number.isdigit():
-        raise DataError(f"{text!r}: after @ comes the number of a round, as in {name}@1")
+        raise DataError(f"{text!r}: expected the number of a round after @, as in {name}@1")
     rounds = [each for each in data.rounds if not at or each.number == int(number)]
     for each in reversed(rounds):
         step = each.step(name)

@@ -1,4 +1,4 @@
-"""Tries a pipeline on a few rows: everything up to training, in a folder that is thrown away."""
+"""Tries a pipeline on a few rows: everything up to training, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What one step made. ``columns``: those that it added or changed. ``rows``: all its outcomes,
-    with ``_id``, ``_parents``, ``_fate`` and ``_reason``."""
+    """The result of one step.
+
+    ``columns``: those that it added or changed. ``rows``: all its outcomes, with ``_id``, ``_parents``, ``_fate``
+    and ``_reason``.
+    """
 
     step: str
     label: str
@@ -43,11 +46,11 @@ def preview(
 ) -> list[Tried]:
     """Run the data steps of a pipeline file over the first ``rows`` rows of each source.
 
-    Training, evaluation, exports and what depends on them are left out. ``engine``: serve every model
+    Training, evaluation, exports and the steps that depend on them are left out. ``engine``: serve every model
     with this engine (``synthetic`` needs no weights) instead of its own. ``observer`` watches the
-    run; by default only its warnings and its end are told, on standard error.
+    run; the default prints only warnings and the end of the run, on standard error.
 
-    Raises SpecError for a file with mistakes, DataError where nothing is left to try.
+    Raises SpecError for a file with mistakes, DataError if no step is left.
     """
     import yaml
 
@@ -84,13 +87,13 @@ def preview(
 
 
 def _at_its_place(problem: Problem, spec: PipelineSpec) -> Problem:
-    """A mistake that was found in the shortened file, where it stands in the file itself."""
+    """A mistake of the shortened file, with its place in the original file."""
     section, _, name = problem.field.partition(".")
     return spec.problem((section, name), problem.message)
 
 
 def _data_steps(spec: PipelineSpec) -> dict[str, StepSpec]:
-    """Steps that make rows without any training before them, less the sources that nobody is left to read."""
+    """Steps that make rows without a training before them, except sources that no remaining step reads."""
     dropped: set[str] = set()
     names = dict(spec.steps)
     while True:
@@ -115,15 +118,17 @@ def _used(step: StepSpec) -> set[str]:
 
 
 def _weights(model: Mapping[str, Any], engine: str) -> dict[str, Any]:
-    """What of a model's description another engine still takes."""
+    """The part of a model's description that another engine accepts."""
     return {"path": model["path"]} if engine in ("vllm", "transformers") and "path" in model else {}
 
 
 def _shortened(
     step: StepSpec, given: Mapping[str, Any], rows: int, seed: int, folder: Path
 ) -> Mapping[str, Any]:
-    """The source's description so that it gives ``rows`` rows at most: by its own parameter, where it
-    has one, else by a file of its first rows."""
+    """The description of the source, limited to ``rows`` rows.
+
+    The limit is the source's own parameter, if it has one, else a file with its first rows replaces the source.
+    """
     if "rows" in type(step.operator).model_fields:
         limit = step.operator.model_dump()["rows"]
         return {**given, "rows": rows if limit is None else min(rows, limit)}
@@ -131,7 +136,7 @@ def _shortened(
 
 
 def _first_rows(step: StepSpec, rows: int, seed: int, folder: Path) -> Path:
-    """The first rows of a source, as a Parquet file that stands in for it."""
+    """Write the first rows of a source to a Parquet file that replaces it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -153,7 +158,7 @@ def _first_rows(step: StepSpec, rows: int, seed: int, folder: Path) -> Path:
 
 @dataclass
 class _SourceContext:
-    """What a source gets in a preview: no models and no other steps, for it can name neither."""
+    """The context of a source in a preview: without models and other steps, which it cannot name."""
 
     step: str
     seed: int
@@ -187,7 +192,7 @@ def _tried(data: RoundData, step: Step) -> Tried:
 
 
 def _new_columns(data: RoundData, step: Step, table: pa.Table) -> Iterator[str]:
-    """Columns whose name is new, and the text of which a child replaced."""
+    """New columns, and columns whose text a child replaced."""
     before = {
         name for each in step.inputs if (found := data.step(each)) is not None for name in found.columns
     }

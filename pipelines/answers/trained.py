@@ -1,4 +1,4 @@
-"""What a training outside a pipeline left: where its student lies, how it went, how to serve or merge it."""
+"""The result of a training outside a pipeline: the student's path and metrics, how to serve or merge it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,12 @@ ADAPTER = "adapter_config.json"
 
 @dataclass(frozen=True, slots=True)
 class Student:
-    """``kind``: "adapter" (PEFT's layout) or "delta" (a sparse one). ``path``: its directory. ``metrics``: of the train
-    step. ``serve``: a command that serves it over its base, None where it must be merged first. ``merge``: a command."""
+    """A trained student.
+
+    ``kind``: "adapter" (PEFT's layout) or "delta" (sparse). ``path``: its directory. ``metrics``: those of the train
+    step. ``serve``: a command that serves it over its base, None if it must be merged first. ``merge``: a command
+    that merges it into its base.
+    """
 
     kind: str
     path: Path
@@ -31,14 +35,16 @@ class Student:
 
 
 def student(spec: PipelineSpec, run: RunDirectory) -> Student:
-    """The student of a training file's finished run; ``RUN/student`` leads to it from now on. Raises StoreError where
-    it is not trained."""
+    """The student of a training file's finished run; links ``RUN/student`` to it.
+
+    Raises StoreError if it is not trained.
+    """
     step = make_plan(spec, file="").step(STUDENT)
     store = run.step(STUDENT, step.fingerprint)
     metrics = store.manifest["summary"]
     path = _link(store.model, run.path / STUDENT)
     base = spec.models[BASE]
-    assert isinstance(base, WeightsModel)  # the check of the file saw to it
+    assert isinstance(base, WeightsModel)  # the check of the file ensures it
     into = ""
     held = getattr(step.operator, "quantize", "none")
     if held != "none":
@@ -58,13 +64,13 @@ def student(spec: PipelineSpec, run: RunDirectory) -> Student:
 
 
 def _served(settings: Mapping[str, Any]) -> int:
-    """The smallest rank that vLLM offers for this adapter."""
+    """The smallest rank supported by vLLM that fits this adapter."""
     largest = max([settings["r"], *(settings.get("rank_pattern") or {}).values()])
     return next((rank for rank in (8, 16, 32, 64, 128, 256, 320, 512) if rank >= largest), largest)
 
 
 def _link(target: Path, name: Path) -> Path:
-    """Let ``name`` lead to ``target``, and answer it; ``target`` itself where links cannot be made."""
+    """Link ``name`` to ``target`` and return it; ``target`` itself if links cannot be made."""
     temporary = name.with_name(f".{name.name}.link")
     try:
         temporary.unlink(missing_ok=True)

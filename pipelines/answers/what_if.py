@@ -1,4 +1,4 @@
-"""What another condition would keep, without scoring again."""
+"""Computes what another condition would keep, without scoring again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows that share a value of the column that was asked for (``None``: rows without one)."""
+    """Rows with the same value of the grouping column (``None``: rows without a value)."""
 
     name: str | None
     rows: int
@@ -29,9 +29,9 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """``now`` and ``then``: rows kept by the run and by the other condition, ``both`` by each of them.
+    """``now``: rows kept by the run. ``then``: rows kept by the other condition. ``both``: rows kept by both.
 
-    ``summary``: of the other condition (thresholds, rows by the part that they fail).
+    ``summary``: that of the other condition (thresholds, rows by the part of it that they fail).
     """
 
     step: str
@@ -48,10 +48,10 @@ class WhatIf:
 
 
 def what_if(run: RunDirectory, name: str, expression: str, by: str | None = None) -> WhatIf:
-    """Judge the rows that came into keep step ``name`` by ``expression``.
+    """Apply ``expression`` to the input rows of the keep step ``name``.
 
-    ``by``: a column to group by; it may be one that a later step adds. Without it, ``cluster`` is
-    used where some step has it. Raises DataError where the step, the column or the expression is wrong.
+    ``by``: a column to group by; a later step may add it. The default is ``cluster``, if a step
+    has it. Raises DataError if the step, the column or the expression is invalid.
     """
     from ...filters.keep import evaluate_expression
 
@@ -59,9 +59,7 @@ def what_if(run: RunDirectory, name: str, expression: str, by: str | None = None
     each, step = find_step(data, name, "keep")
     inputs = [found for before in step.inputs if (found := each.step(before)) is not None]
     if not all(found.complete for found in inputs):
-        raise DataError(
-            f"the rows that come into {name} are not all made yet: run the pipeline on, then ask again"
-        )
+        raise DataError(f"the input rows of {name} are not complete yet: resume the run, then try again")
     table = _scored(inputs, f"{expression} {by or ''}")
     current = str(step.plan["request"]["params"].get("keep", ""))
     decision = evaluate_expression(table, expression)
@@ -84,7 +82,7 @@ def what_if(run: RunDirectory, name: str, expression: str, by: str | None = None
 
 
 def _scored(inputs: list[Step], mentioned: str) -> pa.Table:
-    """The kept rows of the inputs; list columns only where they are mentioned, for they are wide."""
+    """The kept rows of the inputs; list columns only if they are mentioned, since they are large."""
     import pyarrow as pa
     import pyarrow.types as types
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def add_pipeline(parser: argparse.ArgumentParser) -> None:
-    """The pipeline file and the changes made to it on the command line."""
+    """Add the arguments for the pipeline file and for changes to it."""
     parser.add_argument("file", help="a pipeline file, or the name of a packaged recipe")
     parser.add_argument(
         "--set",
@@ -24,16 +24,20 @@ def add_pipeline(parser: argparse.ArgumentParser) -> None:
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
-    """Whether a file that is not below the working directory is to be asked about."""
+    """Add the option that loads a file outside the working directory without asking."""
     parser.add_argument(
         "--trust", action="store_true", help="do not ask about a file that is not below the working directory"
     )
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:
-    """The directory that a command writes a model to."""
+    """Add the argument for the directory that a model is written to."""
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="the directory to write; replaced"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the directory to write; an existing one is replaced",
     )
 
 
@@ -47,7 +51,7 @@ def positive(text: str) -> int:
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar over a known number of parts, on a terminal's standard error; elsewhere nothing."""
+    """A progress bar for a known number of parts, if standard error is a terminal."""
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return

@@ -1,4 +1,4 @@
-"""``gristmill check RUN``: read every byte of a run, and name what is damaged."""
+"""``gristmill check RUN``: read every byte of a run and list damaged files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     from ..store.run_directory import RunDirectory
 
 DESCRIPTION = """\
-Read every byte of RUN, and name each file that is not what was written: what is wrong with it, and what the
-next run makes again. What is no part of the run is named too, and left where it is. Changes nothing without
---repair, which moves what is damaged to RUN/damaged; the next run then makes it again.
-Exit codes: 0 nothing is damaged, or --repair set all of it aside;
-1 damage, or what --repair could not move."""
+Read every byte of RUN and list each file that differs from what was written, what is wrong with it, and what
+the next run makes again. Files that do not belong to the run are listed too, and left in place. Changes nothing
+without --repair, which moves damaged files to RUN/damaged; the next run makes them again.
+Exit codes: 0 nothing is damaged, or --repair set everything aside; 1 damage, or files --repair could not move."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repair",
         action="store_true",
-        help="move what is damaged to RUN/damaged, so that the next run makes it again",
+        help="move damaged files to RUN/damaged, so that the next run makes them again",
     )
     parser.add_argument(
         "--json", action="store_true", help="print JSON: path, what and remedy of each finding"
@@ -48,7 +47,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _open(path: Path) -> RunDirectory:
-    """Unlike other commands this one takes a run that lost its run.json."""
+    """Open the run; unlike other commands, this one accepts a run without run.json."""
     from ..store.run_directory import RunDirectory
 
     return RunDirectory(path) if (path / "steps").is_dir() else RunDirectory.open(path)
@@ -66,7 +65,7 @@ def _repair(run: RunDirectory, args: argparse.Namespace) -> int:
 
 
 def _left(found: Finding, aside: Path | None) -> bool:
-    """Is it damage that is still in its place?"""
+    """Is it a damaged file that is still in place?"""
     return bool(found.remedy) and aside is None and os.path.lexists(found.path)
 
 
@@ -95,13 +94,13 @@ def _tell(findings: Sequence[tuple[Finding, Path | None]], args: argparse.Namesp
 
 
 def _summary(findings: Sequence[tuple[Finding, Path | None]], *, repair: bool) -> str:
-    """How many files are damaged; and where they are repaired, what was done and what is still to be done."""
+    """The number of damaged files; with --repair, what was done and what remains to be done."""
     damages = [(each, aside) for each, aside in findings if each.remedy]
     if not damages:
         return "nothing is damaged"
     found = counted(len(damages), "damaged file")
     if not repair:
-        return f"{found}; --repair sets what is damaged aside, and the next run makes it again"
+        return f"{found}; --repair sets damaged files aside, and the next run makes them again"
     moved = sum(aside is not None for _, aside in damages)
     left = sum(_left(each, aside) for each, aside in damages)
     missing = len(damages) - moved - left

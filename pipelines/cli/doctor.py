@@ -1,4 +1,4 @@
-"""``gristmill doctor``: what this machine offers, and what to do about what is missing."""
+"""``gristmill doctor``: show what this machine offers, and how to get what is missing."""
 
 from __future__ import annotations
 

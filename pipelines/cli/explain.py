@@ -1,4 +1,4 @@
-"""``gristmill explain RUN WEIGHTS``: from weights to batches, rows, prompts, seeds and models."""
+"""``gristmill explain RUN WEIGHTS``: trace weights to batches, rows, prompts, seeds and models."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def main(args: argparse.Namespace) -> int:
     batch = next((each for each in found.batches if each.step == args.batch), None)
     if batch is None:
         steps = [each.step for each in found.batches]
-        raise DataError(f"there is no optimizer step {args.batch}: they go from {steps[0]} to {steps[-1]}")
+        raise DataError(f"there is no optimizer step {args.batch}: they range from {steps[0]} to {steps[-1]}")
     _show_batch(found, batch)
     return 0
 
@@ -104,5 +104,5 @@ def _show_batch(found: Explanation, batch: Batch) -> None:
 
 
 def _losses(found: Explanation) -> dict[str, float]:
-    """Each row's loss when it was last trained on."""
+    """The loss of each row when it was last trained on."""
     return {name: loss for batch in found.batches for name, loss in batch.rows if loss is not None}

@@ -1,4 +1,4 @@
-"""``gristmill help``: what a verb, an operator or a part of a pipeline file is for, and its parameters."""
+"""``gristmill help``: explain a verb, an operator or a part of a pipeline file, and its parameters."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..errors import GristmillError
 if TYPE_CHECKING:
     from ..reference.topics import Topic
 
-#: Columns of text at the most: longer lines are hard to read.
+#: Maximum line length: longer lines are hard to read.
 WIDEST = 100
 
 
 class UnknownTopic(GristmillError):
-    """There is no help on such a word."""
+    """There is no help for this word."""
 
     exit_code = 2
 
@@ -47,8 +47,8 @@ def _everything(width: int) -> str:
             plain.overview("Verbs, each a kind of step", verbs(), width),
             plain.overview("Parts of a pipeline file", file_parts(), width),
             plain.overview("Mappings that parameters take", mappings(), width),
-            "gristmill help WORD tells about one of these, gristmill help select cluster_quota about an\n"
-            "operator, gristmill COMMAND --help about a command.",
+            "gristmill help WORD describes one of these, gristmill help select cluster_quota an\n"
+            "operator, gristmill COMMAND --help a command.",
         ]
     )
 
@@ -60,7 +60,7 @@ def _told(word: str, name: str | None, width: int) -> str:
     topic, name = _found(word, name)
     step = topic in verbs()
     if name is None and len(topic.entries) > 1:
-        return f"{plain.contents(topic, width)}\n\ngristmill help {word} NAME tells about one of these."
+        return f"{plain.contents(topic, width)}\n\ngristmill help {word} NAME describes one of these."
     entry = topic.entries[0] if name is None else topic.find(name)
     if entry is None:
         from ..spec.nearest import suggestion
@@ -72,7 +72,7 @@ def _told(word: str, name: str | None, width: int) -> str:
 
 
 def _found(word: str, name: str | None) -> tuple[Topic, str | None]:
-    """The topic and the entry that were asked for. An entry alone will do where only one topic has it."""
+    """The requested topic and entry. The entry alone is enough if only one topic has it."""
     from ..reference.topics import topics
     from ..spec.nearest import suggestion
     from .main import COMMANDS
@@ -88,13 +88,13 @@ def _found(word: str, name: str | None) -> tuple[Topic, str | None]:
         raise UnknownTopic(f"help: {word!r} belongs to a verb or a part of a file: {ways}")
     if word in COMMANDS:
         raise UnknownTopic(
-            f"help: {word!r} is a command, and no part of a pipeline file: gristmill {word} --help"
+            f"help: {word!r} is a command, not a part of a pipeline file: gristmill {word} --help"
         )
     raise UnknownTopic(f"help: unknown verb or part of a file: {suggestion(word, found)}")
 
 
 def _command(word: str) -> str:
-    """A last line where a command has the name of a verb."""
+    """The last line, if a command has the name of the verb."""
     from .main import COMMANDS
 
     return f"\n\nThe command of this name: gristmill {word} --help" if word in COMMANDS else ""

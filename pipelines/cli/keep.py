@@ -1,4 +1,4 @@
-"""``gristmill keep RUN STEP --what-if EXPR``: what another condition would keep."""
+"""``gristmill keep RUN STEP --what-if EXPR``: show what another condition would keep."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="a run directory")
     parser.add_argument("step", help="a keep step (kept, or kept@1 for the first round's)")
-    parser.add_argument("--what-if", required=True, metavar="EXPR", help="the condition, as keep takes it")
     parser.add_argument(
-        "--by", metavar="COLUMN", help="group by this column (default: cluster, where there is one)"
+        "--what-if", required=True, metavar="EXPR", help="the condition, in the syntax of keep"
+    )
+    parser.add_argument(
+        "--by", metavar="COLUMN", help="group by this column (default: cluster, if there is one)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -68,7 +70,7 @@ def _show(found: WhatIf) -> None:
             )
         out.print(groups)
         if any(group.name is None for group in found.groups):
-            out.print(words(f"(none): rows that never reached a step that gives a {found.by}"))
+            out.print(words(f"(none): rows that did not reach a step with a {found.by}"))
 
 
 def _rate(part: int, whole: int) -> str:

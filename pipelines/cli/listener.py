@@ -1,7 +1,7 @@
-"""Hears Ctrl-C for a run whose interpreter is held by other code: a process of its own, run as a file by ``stopping``.
+"""Handles Ctrl-C while native code blocks the run's interpreter; ``stopping`` starts it as a separate process.
 
-``listener.py PIPE PARENT TEXT``. The system's handler of a signal writes its number into the pipe, whatever Python is
-doing. For the first the text is told; where a second does not end the run, it is ended from here.
+``listener.py PIPE PARENT TEXT``. The C-level signal handler writes the signal's number into the pipe, whatever
+Python is doing. At the first signal the text is printed; if a second one does not end the run, this process does.
 """
 
 import os
@@ -9,7 +9,7 @@ import select
 import signal
 import sys
 
-#: Seconds that a run gets to end itself by the second Ctrl-C, and between two looks at whether it is still there.
+#: Seconds that a run gets to end after the second Ctrl-C, and between two checks whether it is still alive.
 PATIENCE = 1.0
 ASKING = {signal.SIGINT, signal.SIGTERM}
 

@@ -1,4 +1,4 @@
-"""``gristmill``: finds the command and imports only its module, so that ``--help`` is instant."""
+"""``gristmill``: finds the command and imports only its module, so that ``--help`` is fast."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from ..errors import GristmillError
 from ..guard import guarded
 from ..printable import shown
 
-#: command -> what it does. Kept here, so that the list of commands needs none of their modules.
+#: command -> summary. Kept here, so that the list of commands imports none of their modules.
 COMMANDS = {
-    "run": "run a pipeline file, or go on with a run that was stopped",
+    "run": "run a pipeline file, or resume a run that was stopped",
     "plan": "show what a run would do, reuse and cost, and why it differs from an earlier one",
-    "preview": "try a pipeline on a few rows, and print what each step makes of them",
-    "why": "tell what happened to a row, step by step",
+    "preview": "try a pipeline on a few rows and print the rows of each step",
+    "why": "show what happened to a row, step by step",
     "explain": "trace trained weights back to batches, rows, prompts and seeds",
     "keep": "try another condition on scored rows, without scoring again",
     "report": "write the report of a run",
-    "check": "read every byte of a run, and name what is damaged",
+    "check": "read every byte of a run and list damaged files",
     "recipes": "list the packaged pipeline files",
     "help": "explain a verb, an operator, or a part of a pipeline file",
     "schema": "write the JSON Schema of pipeline files, for editors",
     "train": "train a model on a file of rows, outside a pipeline",
-    "merge": "put adapters, sparse deltas and fine-tuned models into one model",
+    "merge": "merge adapters, sparse deltas and fine-tuned models into one model",
     "quantize": "write a model's linear layers in 4 bits",
     "models": "list, fetch and remove models",
     "doctor": "show what this machine offers: cores, memory, GPUs, engines, sandbox",
 }
 
-#: An error that is ours, not the user's (BSD's EX_SOFTWARE).
+#: The exit code of an internal error (BSD's EX_SOFTWARE).
 INTERNAL = 70
 INTERRUPTED = 130
 
@@ -44,7 +44,7 @@ EPILOG = "Start with: gristmill run quickstart. Help on a command: gristmill COM
 
 
 class UnknownCommand(GristmillError):
-    """The first word is no command."""
+    """The first word is not a command."""
 
     exit_code = 2
 
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(given: list[str]) -> int:
     try:
         code = _dispatch(given)
-        # Met here, where it can still be answered quietly, not in the interpreter's own exit.
+        # Flushed here, so that an error is handled quietly and not raised when the interpreter exits.
         sys.stdout.flush()
         return code
     except GristmillError as error:
@@ -68,7 +68,7 @@ def _run(given: list[str]) -> int:
         print(_where(given), end="", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader (`| head`) has gone: nothing is left to say, and no later flush may complain.
+        # The reader (`| head`) is gone: nothing is left to print, and no later flush may fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
@@ -79,8 +79,10 @@ def _run(given: list[str]) -> int:
 
 
 def _where(given: list[str]) -> str:
-    """With ``--debug``, the traceback of the error that is being handled: printed here, since the interpreter would print
-    it past the guard. Else nothing."""
+    """With ``--debug``, print the traceback of the current error.
+
+    It is printed here, since the interpreter would bypass the guard.
+    """
     return traceback.format_exc() if "--debug" in given else ""
 
 
@@ -95,7 +97,7 @@ def _dispatch(given: list[str]) -> int:
             from ..spec.nearest import suggestion
 
             raise UnknownCommand(f"unknown command: {suggestion(command, COMMANDS)}")
-        parser.parse_args(given)  # --help, --version, or a mistake: argparse says it and exits
+        parser.parse_args(given)  # --help, --version, or a mistake: argparse prints it and exits
         return 0
     at = given.index(command)
     parser.parse_args([*given[:at], command])
@@ -105,7 +107,7 @@ def _dispatch(given: list[str]) -> int:
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
-    """What reads the words behind a command."""
+    """The parser for the arguments of a command."""
     module = importlib.import_module(f".{command}", __package__)
     what = COMMANDS[command]
     parser = argparse.ArgumentParser(prog=f"gristmill {command}", description=f"{what[0].upper()}{what[1:]}.")

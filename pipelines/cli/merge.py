@@ -1,4 +1,4 @@
-"""``gristmill merge``: adapters, sparse deltas and fine-tuned models into one model."""
+"""``gristmill merge``: merge adapters, sparse deltas and fine-tuned models into one model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``gristmill models``: what the model store holds; fetch a model, find it, remove it."""
+"""``gristmill models``: list the models of the store; download, find and remove models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listed.add_argument("--json", action="store_true", help="print JSON")
     pull = actions.add_parser("pull", help="download a model, check it, and make it ready to load")
     pull.add_argument("name", metavar="NAME", help=REFERENCE)
-    path = actions.add_parser("path", help="print where a model lies; exit code 1 if it is not here")
+    path = actions.add_parser("path", help="print the path of a model; exit code 1 if it is not here")
     path.add_argument("name", metavar="NAME", help=REFERENCE)
     remove = actions.add_parser("remove", help="remove a model from the cache")
     remove.add_argument("name", metavar="NAME", help="a name that `list` shows as cached")
@@ -112,7 +112,7 @@ def _remove(name: str) -> int:
 
 @contextmanager
 def shown(name: str) -> Iterator[Progress]:
-    """A progress bar on a terminal's standard error; elsewhere one line a stage."""
+    """A progress bar if standard error is a terminal; elsewhere one line per stage."""
     name = printable(name)
     if not sys.stderr.isatty():
         stages: set[str] = set()
@@ -134,7 +134,7 @@ def shown(name: str) -> Iterator[Progress]:
 
         def draw(stage: str, done: float, total: float) -> None:
             size = f"{done / 1e6:.0f} of {total / 1e6:.0f} MB" if total > 1 else ""
-            # A share that stands at 0 has no measure of how far it is: the bar pulses.
+            # Progress that stays at 0 is unknown: the bar pulses.
             known = total if total > 1 or done else None
             bars.update(task, description=f"{name}: {stage}", completed=done, total=known, size=size)
 

@@ -1,4 +1,4 @@
-"""``gristmill plan FILE``: what a run would do, and what it would cost. Runs and writes nothing."""
+"""``gristmill plan FILE``: show what a run would do and cost. Runs and writes nothing."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ..store.run_directory import RunDirectory
 
 DESCRIPTION = """\
-Show the steps of FILE as a tree: which are done already in the run directory and which are to run,
-with rows, tokens, time and memory. Runs nothing and writes nothing."""
+Show the steps of FILE as a tree: which are already done in the run directory and which are to run,
+with rows, tokens, time and memory. Runs and writes nothing."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +61,7 @@ def main(args: argparse.Namespace) -> int:
     earlier = [each.plan for each in against.rounds() if each.number <= number] if against else []
     if against is not None and not earlier:
         raise GristmillError(
-            f"{against.path} has no plan of round {number} or before to compare with: nothing was run there, or it was "
+            f"{against.path} has no plan of round {number} or an earlier round to compare with: nothing was run there, or it was "
             f"removed (gristmill check {against.path} tells)"
         )
     say(show(plan, estimate(plan, run), run=str(run.path) if run else None))
@@ -71,7 +71,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _run(path: Path, *, named: bool) -> RunDirectory | None:
-    """The run at ``path``; None where there is none yet."""
+    """The run at ``path``; None if there is none yet."""
     from ..errors import StoreError
     from ..store.run_directory import RunDirectory
 
@@ -83,13 +83,13 @@ def _run(path: Path, *, named: bool) -> RunDirectory | None:
 
 
 def _over(plan: Plan, run: RunDirectory) -> bool:
-    """Is this very round done in the run, and decided?"""
+    """Is this round done and decided in the run?"""
     decided = any(each.number == plan.round and each.result is not None for each in run.rounds())
     return decided and all(run.step(step.name, step.fingerprint).complete for step in plan.steps)
 
 
 def _carry(run: RunDirectory | None, number: int) -> dict[str, Carry]:
-    """The students that the round before promoted."""
+    """The students that the previous round promoted."""
     from ..plan.nodes import Carry
 
     for each in run.rounds() if run else []:

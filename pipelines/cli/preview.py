@@ -1,4 +1,4 @@
-"""``gristmill preview FILE``: try a pipeline on a few rows, and print what each step makes of them."""
+"""``gristmill preview FILE``: try a pipeline on a few rows and print the rows of each step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .arguments import add_pipeline, positive
 if TYPE_CHECKING:
     from ..answers.preview import Tried
 
-#: Rows of one step that are printed at most, and columns.
+#: Maximum number of rows, and of columns, printed per step.
 SHOWN, COLUMNS = 16, 5
 
 
@@ -79,5 +79,5 @@ def _value(row: Mapping[str, Any], name: str) -> str:
 
 
 def _end(name: str) -> str:
-    """The end of an id: the ids of a source's rows begin alike."""
+    """The end of an id: the ids of a source's rows share their beginning."""
     return f"…{name[-6:]}"

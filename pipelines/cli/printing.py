@@ -1,4 +1,4 @@
-"""How the answering commands print: tables in a terminal, the same as plain text in a pipe, or JSON."""
+"""Output of the commands that inspect a run: tables in a terminal, plain text in a pipe, or JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def console() -> Console:
-    """Standard output, wide enough in a pipe that no id is cut."""
+    """Standard output; in a pipe it is wide enough that no id is cut."""
     import sys
 
     from rich.console import Console
@@ -28,7 +28,7 @@ def console() -> Console:
 
 
 def table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
-    """A plain table; the columns in ``numbers`` are set to the right."""
+    """A plain table; the columns in ``numbers`` are right-aligned."""
     from rich.box import SIMPLE
     from rich.table import Table
 
@@ -39,7 +39,7 @@ def table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
 
 
 def words(text: object, style: str = "") -> Text:
-    """Text as it is: without secrets and control sequences, and what looks like markup (``[red]``, ``:smile:``) stands."""
+    """Text without secrets and control sequences; markup in it (``[red]``, ``:smile:``) is not interpreted."""
     from rich.text import Text
 
     return Text(shown(str(text)), style=style)

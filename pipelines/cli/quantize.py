@@ -1,4 +1,4 @@
-"""``gristmill quantize``: a model's linear layers in fewer bits, written tensor by tensor."""
+"""``gristmill quantize``: quantize the linear layers of a model, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a packaged model, a Hugging Face id or a directory")
     parser.add_argument("--format", default="nf4", help="nf4 (the default) or int8")
     parser.add_argument(
-        "--skip", action="append", default=[], metavar="LAYER", help="a layer to leave as it is (down_proj)"
+        "--skip",
+        action="append",
+        default=[],
+        metavar="LAYER",
+        help="a layer to leave unquantized (down_proj)",
     )
     parser.add_argument(
         "--flat-scales", action="store_true", help="keep the scales in 32 bits instead of quantizing them too"

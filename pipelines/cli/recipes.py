@@ -1,4 +1,4 @@
-"""``gristmill recipes``: the pipeline files that ship with Gristmill, and what each is for."""
+"""``gristmill recipes``: list the packaged pipeline files and their purposes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def about(path: Path) -> About | None:
-    """What the file at ``path`` says of itself; None where it says nothing. Raises SpecError."""
+    """The ``about`` section of the file at ``path``; None if it has none. Raises SpecError."""
     from pydantic import ValidationError
 
     from ..errors import SpecError
@@ -59,7 +59,7 @@ def _parts(each: About | None) -> dict[str, Any]:
 
 
 def _show(found: dict[str, About | None]) -> None:
-    """A table in which a recipe's name stands beside all that it says of itself."""
+    """A table of recipes with their names and descriptions."""
     from rich.table import Table
 
     from .printing import console

@@ -6,7 +6,7 @@ import argparse
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", help="a run directory; the run may still be going on")
+    parser.add_argument("run", help="a run directory; the run may still be in progress")
 
 
 def main(args: argparse.Namespace) -> int:

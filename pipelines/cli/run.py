@@ -1,4 +1,4 @@
-"""``gristmill run FILE``: run a pipeline file from where its run directory stands."""
+"""``gristmill run FILE``: run a pipeline file, or resume its run."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ..api import Run
 
 DESCRIPTION = """\
-Run FILE from where its run directory stands: what is done is reused, what is missing is made.
-Ctrl-C stops cleanly (a second one at once); the same command goes on.
+Run FILE. Results in its run directory are reused; only what is missing is made.
+Ctrl-C stops cleanly (a second one at once); the same command resumes.
 Exit codes: 0 done, 1 failed, 2 a mistake in the file, 3 a budget is spent, 130 stopped."""
 
 
@@ -32,9 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--ray-address", metavar="ADDRESS", help="an existing cluster (implies --executor ray)"
     )
     parser.add_argument("--until", metavar="STEP", help="stop after this step of the first round")
-    parser.add_argument("--retry-failed", action="store_true", help="make parts with failed rows again")
-    parser.add_argument("--quiet", action="store_true", help="say nothing but warnings and the result")
-    parser.add_argument("--json", action="store_true", help="print one JSON object an event")
+    parser.add_argument("--retry-failed", action="store_true", help="run parts with failed rows again")
+    parser.add_argument("--quiet", action="store_true", help="print only warnings and the result")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per event")
     parser.add_argument("--no-report", action="store_true", help="do not write report.html at the end")
 
 
@@ -70,7 +70,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _reported(run: Run) -> Path:
-    """Write the report. Where it meets a damaged file, that is set aside, and StoreError says to run again."""
+    """Write the report. A damaged file is set aside, and StoreError asks to run again."""
     from ..errors import StoreError
     from ..store.damage import Damaged, set_aside
 
@@ -80,13 +80,13 @@ def _reported(run: Run) -> Path:
         with run.directory.lock():
             aside = set_aside(damaged.path, run.path)
         raise StoreError(
-            f"{damaged.path} is damaged ({damaged.what}): it is set aside as {aside}; run again, and just this is "
+            f"{damaged.path} is damaged ({damaged.what}): it is set aside as {aside}; run again, and only this file is "
             "made again"
         ) from damaged
 
 
 class Following:
-    """Hands every event on, and remembers where the run lies: a stopped run gets its report too."""
+    """Forwards every event and remembers the run directory, so that a stopped run gets its report too."""
 
     def __init__(self, view: Observer) -> None:
         self.view = view

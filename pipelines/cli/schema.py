@@ -1,4 +1,4 @@
-"""``gristmill schema``: the JSON Schema of pipeline files, and of training files."""
+"""``gristmill schema``: write the JSON Schema of pipeline files, and of training files."""
 
 from __future__ import annotations
 

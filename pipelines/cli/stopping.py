@@ -1,4 +1,4 @@
-"""Ctrl-C: the first asks the run to stop, the second ends the process."""
+"""Handles Ctrl-C: the first stops the run cleanly, the second ends the process."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..run.limits import Stop
 
-#: Seconds between two looks at whether the run is stopping.
+#: Seconds between two checks whether the run is stopping.
 LOOK = 0.25
-STOPPING = "stopping: what is committed is kept (Ctrl-C again ends it at once)"
+STOPPING = "stopping: committed results are kept (Ctrl-C again ends it at once)"
 STOPPED = 130
 
 
 @contextmanager
 def stopping(stop: Stop) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) asks the run to stop, and says so; the second ends the process at once.
+    """The first Ctrl-C (or SIGTERM) asks the run to stop and prints a message; the second ends the process at once.
 
-    Work that does not listen (one call of native code, a source that waits for its pipe) is not waited for longer than
-    ``stop`` has patience. Ending at once is safe, because nothing but whole files is ever committed.
+    An operation that does not react (a call of native code, a source that waits for its pipe) is given at most the
+    ``patience`` of ``stop``. Ending at once is safe, because only whole files are committed.
     """
 
     def ask(number: int, frame: FrameType | None) -> None:
         if stop.asked:
             os._exit(128 + number)
         stop.ask()
-        # A timer of the system's: a thread would have to wait for what holds the interpreter.
+        # A system timer, since a thread would have to wait for the GIL.
         signal.setitimer(signal.ITIMER_REAL, LOOK, LOOK)
 
     def look(number: int, frame: FrameType | None) -> None:
@@ -54,7 +54,7 @@ def stopping(stop: Stop) -> Iterator[None]:
 
 @contextmanager
 def _listening() -> Iterator[None]:
-    """A process that says that Ctrl-C was heard: a handler in Python runs only once whatever holds the interpreter lets go."""
+    """Start a process that acknowledges Ctrl-C, since a Python handler has to wait while native code runs."""
     heard, told = os.pipe()
     os.set_blocking(told, False)
     file = Path(__file__).with_name("listener.py")
@@ -63,7 +63,7 @@ def _listening() -> Iterator[None]:
         pass_fds=[heard],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        start_new_session=True,  # the terminal's Ctrl-C is not for it
+        start_new_session=True,  # so that it does not get the terminal's Ctrl-C
     )
     os.close(heard)
     before = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
@@ -76,8 +76,8 @@ def _listening() -> Iterator[None]:
 
 
 def _say(text: str) -> None:
-    """Write a line past the buffers, which the handler may have interrupted."""
+    """Write a line without Python's buffers, which the signal may have interrupted."""
     try:
         os.write(2, f"\n{text}\n".encode(errors="replace"))
     except OSError:
-        return  # nobody reads it any more
+        return  # nobody reads it anymore

@@ -1,4 +1,4 @@
-"""``gristmill train FILE``: training alone, from a file of rows."""
+"""``gristmill train FILE``: train a model on a file of rows, without a pipeline."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from ..spec.model import PipelineSpec
 
 DESCRIPTION = """\
-Train on the rows of any data set. FILE holds what a `train:` step of a pipeline holds,
-with `data:` for its rows:
+Train on the rows of any data set. FILE has the keys of a `train:` step of a pipeline, and `data:` for the rows:
 
   train: sft                      # or cft, dpo, orpo, simpo, distill, weak_to_strong
   model: smollm2-135m-instruct    # a packaged model, a Hugging Face id, a directory
@@ -24,8 +23,8 @@ with `data:` for its rows:
   epochs: 2
   out: students/first             # default: runs/NAME
 
-Ctrl-C stops cleanly (a second one at once); the same command goes on from the last checkpoint. All that works
-on a run works on its directory: gristmill plan, why, explain, report.
+Ctrl-C stops cleanly (a second one at once); the same command resumes from the last checkpoint. The commands for
+runs work on its directory: gristmill plan, why, explain, report.
 Exit codes: 0 done, 1 failed, 2 a mistake in the file, 3 a budget is spent, 130 stopped."""
 
 
@@ -47,8 +46,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="print the tokens of the first N rows, those that are trained on in [brackets], and stop",
     )
-    parser.add_argument("--quiet", action="store_true", help="say nothing but warnings and the result")
-    parser.add_argument("--json", action="store_true", help="print one JSON object an event")
+    parser.add_argument("--quiet", action="store_true", help="print only warnings and the result")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per event")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -79,7 +78,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _show_tokens(spec: PipelineSpec, args: argparse.Namespace) -> int:
-    """Read the rows, unless they are read, so that the record of a finished training stays; then print their tokens."""
+    """Print the tokens of the rows. The rows are read first, unless a finished training has read them."""
     from ..answers.labels import are_read, labels
     from ..api import run
     from ..run.events import Observers
@@ -97,7 +96,7 @@ def _show_tokens(spec: PipelineSpec, args: argparse.Namespace) -> int:
 
 
 def _told(made: Student) -> list[tuple[str, str]]:
-    """What was done, and what to do with it."""
+    """The result of the training and the next commands."""
     metrics = made.metrics
     held = f", held out {metrics['held_out_loss']:.4f}" if "held_out_loss" in metrics else ""
     lines = [

@@ -1,4 +1,4 @@
-"""Asks before a pipeline file of somebody else is loaded: loading imports the modules that it names."""
+"""Asks before it loads a foreign pipeline file, since loading imports the modules that it names."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ..spec.load import code_in
 from ..spec.locate import RECIPES, locate
 from ..user_function import files_of
 
-#: Functions that the question lists at most.
+#: Maximum number of functions listed in the question.
 LISTED = 12
 
 
 class NotTrusted(GristmillError):
-    """A file that nobody has said yes to."""
+    """A file that the user has not approved."""
 
     exit_code = 2
 
 
 def make_sure(file: str, overrides: Sequence[str], *, trusted: bool) -> None:
-    """Return if the file may be loaded: it and the modules that it names lie below the working directory, it is
-    packaged, or a person says so.
+    """Return if the file may be loaded.
 
-    Where a link leads is what counts. ``trusted``: ``--trust`` was given. Raises NotTrusted where the answer is no
-    or nobody can be asked, SpecError where there is no such file.
+    It may if it and the modules that it names are below the working directory (after links are resolved), if it is
+    packaged, or if the user agrees. ``trusted``: ``--trust`` was given. Raises NotTrusted if the answer is no
+    or nobody can be asked, SpecError if there is no such file.
     """
     path = locate(file)
     if trusted:
@@ -47,18 +47,18 @@ def make_sure(file: str, overrides: Sequence[str], *, trusted: bool) -> None:
     print(shown(what), file=sys.stderr)
     print("Load it? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise NotTrusted(f"{path} was not loaded: nothing of it was imported")
+        raise NotTrusted(f"{path} was not loaded: none of its code was imported")
 
 
 def _is_ours(path: Path) -> bool:
     here = Path.cwd().resolve()
-    # Below the root is everything, which says nothing.
+    # Everything is below the root, so that would allow any file.
     below = path.is_relative_to(here) and here != here.parent
     return below or path.parent == RECIPES.resolve()
 
 
 def _leading_away(path: Path, code: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    """Each function of a module that a link leads to from outside, and that link."""
+    """Each function whose module is reached by a link that leads outside, and the link."""
     folders = [] if path.parent == RECIPES.resolve() else [path.parent]
     for reference in code:
         for file in files_of(reference, dict.fromkeys([Path.cwd(), *folders])):
@@ -67,11 +67,11 @@ def _leading_away(path: Path, code: Sequence[str]) -> Iterator[tuple[str, Path]]
 
 
 def _can(code: Sequence[str]) -> str:
-    """What saying yes would allow."""
+    """What loading the file would allow it to do."""
     if not code:
         return (
             "It names no functions to import, but a pipeline file says which files are read and written, "
             "and which servers get your keys."
         )
     more = f" and {len(code) - LISTED} more" if len(code) > LISTED else ""
-    return f"It would import and run {', '.join(code[:LISTED])}{more}, which can do whatever you can."
+    return f"It would import and run {', '.join(code[:LISTED])}{more}, with all your permissions."

@@ -1,4 +1,4 @@
-"""``gristmill why RUN ROW``: what happened to a row, step by step."""
+"""``gristmill why RUN ROW``: show what happened to a row, step by step."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _show(found: Lineage) -> None:
 
 
 def _because(fate: Fate) -> str:
-    """The reason in words, the values that decided, and where the row was trained on."""
+    """The reason in words, the deciding values, and the batches that contained the row."""
     from ..report.samples import because
     from .printing import short
 

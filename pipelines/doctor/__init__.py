@@ -1,4 +1,4 @@
-"""What a machine offers: one finding a line, without importing any framework."""
+"""Checks what a machine offers: one finding per line, without importing any framework."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ __all__ = ["Finding", "examine"]
 
 
 def examine() -> list[Finding]:
-    """Everything there is to say, grouped."""
+    """All findings, grouped."""
     return [*examine_machine(), *examine_software(), *examine_sandbox(), *examine_models()]

@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``found``: what is there. ``fix``: what to do where it is missing and would be of use."""
+    """``found``: what is there. ``fix``: what to do if something useful is missing."""
 
     group: str
     what: str

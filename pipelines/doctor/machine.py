@@ -15,7 +15,7 @@ from .findings import Finding
 
 GROUP = "machine"
 GIB = 2**30
-#: Enough to train and serve the small packaged model beside each other.
+#: Enough to train and serve the small packaged model at the same time.
 MEMORY = 8 * GIB
 #: Enough for the small packaged models and a run.
 DISK = 4 * GIB
@@ -37,7 +37,7 @@ def _cores() -> Finding:
 
 
 def _vector_extensions() -> str:
-    """Of those that decide how fast a CPU engine is."""
+    """The CPU features that determine the speed of a CPU engine."""
     try:
         flags = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
@@ -54,7 +54,7 @@ def _memory() -> Finding:
     if limit and limit < memory.total:
         found += f" (a control group's limit; the machine has {memory.total / GIB:.1f})"
     if total < MEMORY:
-        fix = f"the quickstart wants {MEMORY // GIB} GiB: give the container or the machine more"
+        fix = f"the quickstart needs {MEMORY // GIB} GiB: give the container or the machine more"
         return Finding(GROUP, "memory", "missing", found, fix)
     return Finding(GROUP, "memory", "ok", found)
 
@@ -83,7 +83,7 @@ def _disk() -> Finding:
 
 
 def _gpus() -> Finding:
-    """As the driver's own tool tells it; torch would take seconds to ask."""
+    """The GPUs as reported by nvidia-smi; importing torch would take seconds."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     none = "none: models run on the CPU"
     try:

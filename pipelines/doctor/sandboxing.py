@@ -1,4 +1,4 @@
-"""What isolation generated code gets on this machine: a sandbox is started, and says what it has."""
+"""Reports the isolation of generated code on this machine, from a sandbox that is started for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def examine_sandbox() -> list[Finding]:
     try:
         found = isolation.examine()
     except DidNotStart as error:
-        fix = "that says nothing about isolation: ask again when the machine has less to do, and memory to spare"
+        fix = "this says nothing about isolation: try again when the machine is less busy and has free memory"
         slow = Finding(GROUP, "namespaces", "missing", f"not known: a sandbox did not start, {error}", fix)
         return [slow, _landlock(), _seccomp()]
     return [_namespaces(found), _landlock(), _seccomp(), _control_groups(found)]

@@ -1,4 +1,4 @@
-"""Engines, frameworks and models, by their installed metadata: nothing is imported."""
+"""Engines, frameworks and models, from the metadata of installed packages; nothing is imported."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def examine_models() -> Iterator[Finding]:
         if here:
             yield Finding(group, model.name, "ok", f"{here.bytes / 1e9:.2f} GB")
         else:
-            fix = f"fetched when a run needs it, or now: gristmill models pull {model.name}"
+            fix = f"downloaded when a run needs it, or now: gristmill models pull {model.name}"
             yield Finding(group, model.name, "missing", f"not in {cache_dir()}", fix)
     for other in held.values():
         yield Finding(group, other.name, "ok", f"{other.bytes / 1e9:.2f} GB, made from {other.origin}")

@@ -1,1 +1,1 @@
-"""Specification x store -> a graph of fingerprinted steps. Pure: nothing is run or written here."""
+"""Makes a plan, a graph of fingerprinted steps, from a specification. Pure: runs and writes nothing."""

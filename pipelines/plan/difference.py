@@ -1,4 +1,4 @@
-"""Why a plan differs from an earlier one, step by step, in words a person can act on."""
+"""Explains, step by step, why a plan differs from an earlier one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..spec.nearest import brief
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One step that is new, gone or changed. ``reasons``: what changed, the cause before the effect."""
+    """One step that is new, removed or changed. ``reasons``: what changed, causes before effects."""
 
     step: str
     kind: str  # "new", "removed" or "changed"
@@ -19,7 +19,7 @@ class Difference:
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
-    """What differs between two plans as recorded (see :func:`.record.as_record`), in the new one's order."""
+    """The differences between two recorded plans (see :func:`.record.as_record`), in the order of the new one."""
     old, new = before["steps"], after["steps"]
     found = []
     for name, step in new.items():
@@ -34,7 +34,7 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Diff
 
 
 def _reasons(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """What of the hashed request differs, in words: the names of what it holds digests of stand beside it."""
+    """The differences between two hashed requests, in words; digests are replaced by the names they belong to."""
     old, new = before["steps"][name], after["steps"][name]
     was, now = old["request"], new["request"]
     told = []
@@ -62,7 +62,7 @@ def _reasons(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> 
 def _inputs(
     what: str, names: Sequence[str], new_names: Sequence[str], was: Sequence[str], now: Sequence[str]
 ) -> list[str]:
-    """Which steps a step takes rows from, and those of them that are in both and made other rows."""
+    """Changes of the steps that a step takes rows from, in their names and in their rows."""
     if was == now:
         return []
     told = [f"{what} changed: {_listed(names)} -> {_listed(new_names)}"] if names != new_names else []
@@ -78,7 +78,7 @@ def _inputs(
 
 
 def _changes(path: str, old: Any, new: Any) -> list[str]:
-    """Each value that differs inside two parameter trees."""
+    """Every value that differs between two parameter trees."""
     if isinstance(old, dict) and isinstance(new, dict):
         return [
             line
@@ -113,7 +113,7 @@ def _models(
     before: Mapping[str, Any],
     after: Mapping[str, Any],
 ) -> list[str]:
-    """What differs of the models that one parameter names."""
+    """Changes of the models that one parameter names."""
     names, new_names = old["models"].get(field, []), new["models"].get(field, [])
     was, now = old["request"]["models"].get(field, []), new["request"]["models"].get(field, [])
     if was == now:

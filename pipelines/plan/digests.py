@@ -1,4 +1,4 @@
-"""Digests of models: what names their content, without loading or downloading anything."""
+"""Digests that identify the content of models, without loading or downloading anything."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .fingerprint import canonical
 
 
 def digest_of(model: ModelSpec) -> str:
-    """What names the content of a model's weights and adapter; for a server, the model it is asked for.
+    """A digest of a model's weights and adapter; for a server, of the requested model's name.
 
-    Raises ModelError where the weights are nothing known.
+    Raises ModelError if the weights cannot be found.
     """
     if not isinstance(model, (WeightsModel, EmbedderModel)):
-        # What a server answers with is known by its name alone.
+        # Of a server's model only the name is known.
         return f"{model.engine}:{model.options.get('model', '')}"
     from ..weights import adapter_digest, digest
 

@@ -1,7 +1,7 @@
-"""What a plan is expected to cost: rows, tokens, seconds and memory of each step.
+"""Estimates the cost of a plan: rows, tokens, seconds and memory of each step.
 
-Speeds are those measured by earlier steps of the same run directory where there are any, else
-rough figures for a small model on two cores. Only good enough to choose between minutes and days.
+Speeds are those measured by earlier steps of the same run directory, if any, else rough defaults
+for a small model on two cores. The estimate only tells minutes from days.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from .nodes import Plan, PlannedModel, PlannedStep
 from .record import model_digests
 
 GIB = 1 << 30
-#: Tokens generated a second by engine, before any has been measured here, with weights of at most ``LIGHT`` bytes;
-#: heavier ones take as much longer as there is more of them.
+#: Default tokens generated per second, by engine, for weights of at most ``LIGHT`` bytes. For larger weights
+#: the speed falls in proportion to their size.
 ENGINE_SPEED = {"vllm": 400.0, "transformers": 150.0, "openai": 1000.0, "synthetic": 200_000.0}
 LIGHT = 1 << 28
-TRAIN_SPEED = 400.0  # trained tokens a second
-ROW_SPEED = 20_000.0  # rows a second of steps without a model
-RUN_SPEED = 60.0  # programs run in the sandbox a second
-PREFILL = 10.0  # prompt tokens are read this many times faster than tokens are generated
-#: Memory beside the weights: the interpreter and its libraries; a key-value cache; gradients and activations.
+TRAIN_SPEED = 400.0  # trained tokens per second
+ROW_SPEED = 20_000.0  # rows per second of steps without a model
+RUN_SPEED = 60.0  # programs run in the sandbox per second
+PREFILL = 10.0  # prompt tokens are processed this many times faster than tokens are generated
+#: Memory besides the weights: the interpreter and its libraries; a key-value cache; gradients and activations.
 PROCESS_BYTES = GIB // 2
 ENGINE_BYTES = {"vllm": 2 * GIB, "transformers": GIB}
 TRAIN_BYTES = 3 * GIB // 2
@@ -35,7 +35,7 @@ TRAIN_BYTES = 3 * GIB // 2
 
 @dataclass(slots=True)
 class Speeds:
-    """Tokens a second by the models' names, where they have been measured, and of training."""
+    """Measured speeds in tokens per second, by model name, and of training."""
 
     models: dict[str, float] = field(default_factory=dict)
     train: float = TRAIN_SPEED
@@ -48,9 +48,9 @@ class Speeds:
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """One step's outlook. ``state``: "reused", "partly done" or "to run"; costs are of what is left.
+    """The estimate of one step. ``state``: "reused", "partly done" or "to run"; costs are of the remaining work.
 
-    ``parts``: finished parts there are. ``memory``: peak bytes, None where a model's size is unknown.
+    ``parts``: the number of finished parts. ``memory``: peak bytes, None if a model's size is unknown.
     """
 
     step: PlannedStep
@@ -63,7 +63,7 @@ class StepCost:
 
 
 def estimate(plan: Plan, run: RunDirectory | None) -> list[StepCost]:
-    """The outlook of each step, in the plan's order. Raises StoreError where the run cannot be read."""
+    """The estimate of each step, in the plan's order. Raises StoreError if the run cannot be read."""
     speeds = measured(plan, run)
     costs: dict[str, StepCost] = {}
     for step in plan.steps:
@@ -105,7 +105,7 @@ def _seconds(step: PlannedStep, plan: Plan, expected: Estimate, rows_in: int, sp
 
 
 def served(step: PlannedStep, plan: Plan) -> list[PlannedModel]:
-    """The models of the file that a step works with; a student counts as its base."""
+    """The models of the file that a step uses; a student counts as its base."""
     names = [base_of(name, plan.spec) if kind == "train" else name for name, kind in step.models.items()]
     return [plan.models[name] for name in dict.fromkeys(names)]
 
@@ -122,7 +122,7 @@ def _memory(step: PlannedStep, plan: Plan) -> int | None:
 
 
 def weights_bytes(model: PlannedModel) -> int | None:
-    """Bytes of a model's weights; None where they are not on this machine."""
+    """The size of a model's weights in bytes; None if they are not on this machine."""
     if not model.reference:
         return 0
     from ..weights import PACKAGED
@@ -135,7 +135,7 @@ def weights_bytes(model: PlannedModel) -> int | None:
 
 
 def measured(plan: Plan, run: RunDirectory | None) -> Speeds:
-    """Speeds of this run directory's finished steps, over the defaults."""
+    """The speeds measured by the finished steps of this run directory, else the defaults."""
     speeds = Speeds()
     for each in run.rounds() if run else []:
         for name, record in each.plan["steps"].items():

@@ -1,9 +1,9 @@
-"""Fingerprints: one hash over everything that decides a step's rows, and nothing else.
+"""Fingerprints: a hash over everything that determines a step's rows, and nothing else.
 
 The canonical request of a step is a JSON object: the operator and its version, its parameters, the
 digests of files, templates and functions they name, the weights, engines and options of its
-models, its seed where it draws, and the fingerprints of the steps it takes rows from. What only
-changes the pace (the executor, how many requests are in flight) is no part of it.
+models, its seed if it uses one, and the fingerprints of its input steps. Options that only
+affect the speed (the executor, the number of requests in flight) are not part of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..inference import derive_seed
 from ..operator import Map, Operator, Train
 from .nodes import PlannedModel
 
-#: Options that change how fast an engine works or how it is reached, never what it answers.
+#: Options that change an engine's speed or how it is reached, but never its answers.
 PACE_OPTIONS = frozenset(
     {
         "attempts",
@@ -38,41 +38,41 @@ PACE_OPTIONS = frozenset(
 
 
 def fingerprint_of(request: Mapping[str, object]) -> str:
-    """64 hex digits of a canonical request."""
+    """The hash (64 hex digits) of a canonical request."""
     return sha256(canonical(request).encode()).hexdigest()
 
 
 def canonical(value: object) -> str:
-    """JSON with sorted keys and no spaces: one text for one value."""
+    """JSON with sorted keys and no spaces, so that equal values give equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def draws(operator: Operator) -> bool:
-    """Does what the operator makes depend on its seed? If not, another seed does not run it again."""
+    """Does the operator's output depend on its seed? If not, a new seed does not run it again."""
     asks = isinstance(operator, Map) and any(kind == "model" for _, kind, _ in operator.references())
     return operator.seeded or asks or isinstance(operator, Train)
 
 
 def step_seed(operator_seed: int | None, seed: int, round_number: int, step: str) -> int:
-    """A step's own ``seed`` holds in every round; without one, each round draws anew."""
+    """The seed of a step: its own ``seed`` in every round, or else a new one for each round."""
     return operator_seed if operator_seed is not None else derive_seed(seed, round_number, step)
 
 
 def parameters(operator: Operator) -> dict[str, object]:
-    """The parameters without the names of models and steps: what those name is hashed instead."""
+    """The parameters without the names of models and steps, whose content is hashed instead."""
     names = {field for field, _ in type(operator).reference_fields()}
     return operator.model_dump(mode="json", exclude=names)
 
 
 def model_request(model: PlannedModel, operator: Operator) -> dict[str, object]:
-    """What a step depends on of a model: weights for training, and the engine too for requests."""
+    """The parts of a model that a step depends on: the weights and, for requests, also the engine."""
     if isinstance(operator, Train):
         return {"digest": model.digest}
     return {"digest": model.digest, "engine": model.engine, "options": engine_options(model)}
 
 
 def engine_options(model: PlannedModel) -> dict[str, object]:
-    """The options that change answers, with defaults filled in: spelling one out changes nothing."""
+    """The options that affect answers, with defaults filled in, so that writing a default changes nothing."""
     given = _filled(model.engine, canonical(dict(model.options)))
     return {name: value for name, value in given.items() if name not in PACE_OPTIONS}
 

@@ -1,4 +1,4 @@
-"""Keys that a plan's models need and the environment lacks, told before anything is paid for."""
+"""Checks that the environment has the keys of a plan's models before any request is made."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from .nodes import Plan, PlannedStep
 
 
 def refuse_missing_keys(plan: Plan, run: RunDirectory | None) -> None:
-    """Raise SpecError where ``key_env`` of a model names an environment variable that is not set, at the model's place
-    in the file. Models whose steps are all done in ``run`` need none."""
+    """Raise SpecError, at the model's place in the file, if its ``key_env`` names a variable that is not set.
+
+    Models whose steps are all done in ``run`` need no key.
+    """
     asked = {name for step in plan.steps if not _is_done(step, run) for name in step.models}
     problems = [
         plan.spec.problem(
             ("models", name),
             f"the environment variable {variable!r} (key_env) is not set: set it to the key, "
-            "or leave `key_env` out if the server asks for none",
+            "or remove `key_env` if the server needs no key",
         )
         for name, model in plan.models.items()
         if name in asked

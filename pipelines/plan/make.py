@@ -1,4 +1,4 @@
-"""Makes a plan: a pure function of the specification, the carried students and the digests."""
+"""Makes a plan: a pure function of the specification, the promoted students and the digests."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .nodes import Carry, Plan, PlannedModel, PlannedStep
 
 __all__ = ["DigestOf", "digest_of", "make_plan"]
 
-#: Names the content of a model's weights. Raises ModelError where there are none to be found.
+#: Returns the digest of a model's weights. Raises ModelError if they cannot be found.
 DigestOf: TypeAlias = Callable[[ModelSpec], str]
 
-#: The columns of every row, which no source has.
+#: The columns that Gristmill adds to every row.
 ENGINES_OWN = ("_id", "_parents")
 
 
@@ -34,9 +34,9 @@ def make_plan(
 ) -> Plan:
     """The steps of a round with their fingerprints, in an order in which they can run.
 
-    ``carry``: model name -> the promoted student that stands in for it. Raises SpecError where a
-    file, a template, a function or a model's weights that the file names cannot be found, or where
-    an expression or a template cannot be right: all of them at once.
+    ``carry``: model name -> the promoted student that replaces it. Raises SpecError if a file, a
+    template, a function or a model's weights cannot be found, or if an expression or a template is
+    invalid; it lists all of these mistakes.
     """
     maker = _Maker(spec, round, carry or {}, digest_of)
     steps = maker.make()
@@ -56,7 +56,7 @@ class _Maker:
         self.problems: list[Problem] = []
         self.models: dict[str, PlannedModel] = {}
         self.done: dict[str, PlannedStep] = {}
-        #: The columns of each step's rows, where they are known before it runs.
+        #: The columns of each step's rows, if they are known before it runs.
         self.columns: dict[str, Sequence[str] | None] = {}
 
     def make(self) -> tuple[PlannedStep, ...]:
@@ -137,7 +137,7 @@ class _Maker:
         )
 
     def _look_at_columns(self, step: StepSpec) -> None:
-        """Raise DataError where the step names a column that its rows will not have, as far as that is known."""
+        """Raise DataError if the step names a column that its input is known not to have."""
         given = [self.columns.get(name) for name in step.inputs]
         known = [columns for columns in given if columns is not None]
         coming = (
@@ -151,7 +151,7 @@ class _Maker:
         self.columns[step.name] = None if made is None else list(dict.fromkeys(made))
 
     def _asked(self, name: str, step: StepSpec) -> dict[str, object]:
-        """What the step's fingerprint holds of the model ``name``."""
+        """The part of the step's fingerprint for the model ``name``."""
         if name in self.models:
             return model_request(self.models[name], step.operator)
         student = self.done[name]
@@ -169,22 +169,22 @@ class _Maker:
 
 
 def operator_name(step: StepSpec) -> str:
-    """What the registry calls the operator: the verb alone where the value is a parameter."""
+    """The operator's name in the registry: the verb alone if the value is a parameter."""
     held = type(step.operator).value_field
     return step.verb if held is not None or not isinstance(step.value, str) else f"{step.verb}: {step.value}"
 
 
 def uses_default_embedder(step: StepSpec) -> bool:
-    """Does a parameter that names an embedding model name none?"""
+    """Is there a parameter for an embedding model that is not set?"""
     fields = {field for field, kind in type(step.operator).reference_fields() if kind == "embedder"}
     return any(getattr(step.operator, field) is None for field in fields)
 
 
 def base_of(name: str, spec: PipelineSpec) -> str:
-    """The model of the file below a train step, through as many train steps as there are."""
+    """The model of the file that a train step starts from, directly or through other train steps."""
     while name not in spec.models:
         operator = spec.steps[name].operator
-        assert isinstance(operator, Train)  # the check of the file saw to it
+        assert isinstance(operator, Train)  # the check of the file ensures it
         name = operator.model
     return name
 
@@ -198,7 +198,7 @@ def needs(step: StepSpec, spec: PipelineSpec) -> Iterable[str]:
 
 
 def order(spec: PipelineSpec) -> list[str]:
-    """Step names such that each comes after what it needs; the file's own order wherever it can be."""
+    """The step names in topological order; the order of the file where possible."""
     placed: dict[str, None] = {}
     for start in spec.steps:
         waiting = [start]

@@ -1,4 +1,4 @@
-"""What a plan is made of: frozen, and pure data."""
+"""The data types of a plan; all are frozen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..spec.model import OnFailure, PipelineSpec
 
 @dataclass(frozen=True, slots=True)
 class Carry:
-    """A promoted student that stands in for a model: its adapter, that one's digest, its train step."""
+    """A promoted student that replaces a model: its adapter, the adapter's digest, its train step."""
 
     adapter: Path
     digest: str
@@ -25,8 +25,8 @@ class PlannedModel:
     """A model of the file (or the packaged embedder) as this round uses it.
 
     ``engine``: the kind ("vllm", ..., "embedder"). ``reference``: catalogue name, id or path; empty
-    for an engine without weights. ``digest`` covers the weights and the adapter. ``adapter``: the
-    file's own, or a carried student's.
+    for an engine without weights. ``digest`` covers the weights and the adapter. ``adapter``: that of
+    the file, or of a promoted student.
     """
 
     name: str
@@ -41,10 +41,10 @@ class PlannedModel:
 class PlannedStep:
     """One step of a round.
 
-    ``inputs``: steps whose rows come in (``from`` or ``tasks``). ``reads``: steps whose rows other
+    ``inputs``: its input steps (``from`` or ``tasks``). ``reads``: steps whose rows other
     parameters name. ``models``: every model it names -> "model", "train" (a train step) or
     "embedder". ``depends``: all steps that must be done before. ``fingerprint``: 64 hex digits over
-    everything that decides its rows.
+    everything that determines its rows.
     """
 
     name: str
@@ -57,7 +57,7 @@ class PlannedStep:
     models: Mapping[str, str] = field(default_factory=dict)
     depends: tuple[str, ...] = ()
     on_failure: OnFailure = "continue"
-    #: The whole canonical request that was hashed: what `--against` compares.
+    #: The canonical request that was hashed; `--against` compares it.
     request: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -68,7 +68,7 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A round: its steps in an order in which they can run, file order where possible."""
+    """A round: its steps in an order in which they can run, that of the file where possible."""
 
     spec: PipelineSpec
     file: str

@@ -1,4 +1,4 @@
-"""A plan as JSON: what a run directory keeps of each round, and what `--against` compares."""
+"""A plan as JSON: a run directory stores it for each round, and `--against` compares it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .nodes import Plan, PlannedModel, PlannedStep
 
 
 def as_record(plan: Plan) -> dict[str, Any]:
-    """The plan as ``rounds/N/plan.json`` holds it: without secrets (and the versions, which the run adds).
+    """The plan as stored in ``rounds/N/plan.json``, without secrets. (The run adds the versions.)
 
-    Of each step ``request``, the canonical request that its ``fingerprint`` is the hash of, and what it cannot tell
-    for it holds no names: ``from``, the steps whose rows come in, and by parameter ``models`` and ``reads``, the
-    models and the other steps that it names, in the request's order.
+    Each step has its ``fingerprint`` and the ``request`` that was hashed. A request holds no names, so these are
+    added: ``from``, the input steps; ``models`` and ``reads``, by parameter, the models and the other steps that
+    the step names, in the order of the request.
     """
     record: dict[str, Any] = scrubbed(
         {
@@ -28,7 +28,7 @@ def as_record(plan: Plan) -> dict[str, Any]:
 
 
 def model_digests(step: Mapping[str, Any]) -> dict[str, str]:
-    """Model -> what names its content, of a recorded step: for a student the fingerprint of its training."""
+    """The content digest of each model of a recorded step; for a student, the fingerprint of its training."""
     asked = step["request"]["models"]
     return {
         name: each.get("trained") or each["digest"]

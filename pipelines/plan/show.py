@@ -1,4 +1,4 @@
-"""A plan as text: the steps as a tree, what is reused, what is left to do and what it may cost."""
+"""Formats a plan as text: the tree of steps, what is reused, what is left to do and its estimated cost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEADINGS = ("step", "operator", "state", "rows", "tokens", "time", "memory")
 
 
 def show(plan: Plan, costs: Sequence[StepCost], *, run: str | None) -> str:
-    """The plan of a round as lines of text. ``run``: the run directory that it was held against."""
+    """The plan of a round as lines of text. ``run``: the run directory that it was compared with."""
     lines = [f"{plan.spec.name}: round {plan.round} of {plan.spec.loop.rounds}", *_models(plan), ""]
     drawn = tree(plan)
     by_name = {cost.step.name: cost for cost in costs}
@@ -28,7 +28,7 @@ def show(plan: Plan, costs: Sequence[StepCost], *, run: str | None) -> str:
 
 
 def _models(plan: Plan) -> list[str]:
-    """One line a model, with the adapter of a promoted student."""
+    """One line per model, with the adapter of a promoted student."""
     return [
         f"  {name}: {model.reference or model.options.get('model', '')} ({model.engine})"
         + (f" + adapter {model.adapter}" if model.adapter else "")
@@ -37,7 +37,7 @@ def _models(plan: Plan) -> list[str]:
 
 
 def tree(plan: Plan) -> list[tuple[str, str]]:
-    """(edges, step name) in the order to print; a step hangs below the last of those it waits for."""
+    """(edges, step name) in printing order; a step is shown below the last step that it depends on."""
     place = {step.name: index for index, step in enumerate(plan.steps)}
     children: dict[str | None, list[PlannedStep]] = {}
     for step in plan.steps:
@@ -91,7 +91,7 @@ def _against(run: str | None) -> list[str]:
 
 
 def show_difference(differences: Sequence[Difference], run: str) -> str:
-    """Why each step differs from an earlier run, a line a reason."""
+    """Why each step differs from an earlier run, one line per reason."""
     if not differences:
         return f"no step differs from {run}"
     width = max(len(each.step) for each in differences)
@@ -120,5 +120,5 @@ def duration(seconds: float) -> str:
 
 
 def memory(size: int | None) -> str:
-    """``1.2 GiB``; a question mark where it is not known."""
+    """``1.2 GiB``; a question mark if it is unknown."""
     return "?" if size is None else f"{size / GIB:.1f} GiB"

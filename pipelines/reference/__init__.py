@@ -1,1 +1,1 @@
-"""The reference of pipeline files and the command line: what ``gristmill help`` and docs/reference say."""
+"""The reference of pipeline files and the command line, for ``gristmill help`` and docs/reference."""

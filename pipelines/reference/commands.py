@@ -1,4 +1,4 @@
-"""The command line as Markdown, from the very parsers that read it."""
+"""The command line as Markdown, from its parsers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _told(parser: argparse.ArgumentParser, summary: str, level: str) -> Iterator
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    """Paragraphs, and lines that are indented as they stand."""
+    """Paragraphs, and indented lines as they are."""
     for block in text.strip("\n").split("\n\n"):
         yield (
             f"```\n{textwrap.dedent(block)}\n```"

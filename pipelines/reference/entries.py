@@ -1,4 +1,4 @@
-"""What the reference says of one operator, or of one part of a file: gathered from its class."""
+"""The reference entry of one operator or of one part of a file, gathered from its class."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from .words import REFERENCES, default_in_words, type_in_words
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """``default``: None where it is required. ``part``: the topic of its own keys, where it is a mapping.
-    ``value``: whether it is the verb's own value (``keep: "a > 1"``)."""
+    """A parameter.
+
+    ``default``: None if it is required. ``part``: the topic of its own keys, if it is a mapping. ``value``: whether
+    it is the verb's own value (``keep: "a > 1"``).
+    """
 
     name: str
     type: str
@@ -37,7 +40,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """``title``: as a file writes it (``select: cluster_quota``). ``name``: its name within its topic."""
+    """``title``: as written in a file (``select: cluster_quota``). ``name``: its name within its topic."""
 
     title: str
     name: str
@@ -46,9 +49,9 @@ class Entry:
 
 
 def entry(title: str, name: str, kind: type[BaseModel], tag: str = "") -> Entry:
-    """The entry of a class: required parameters first, then its own, then those that it has from its bases.
+    """The entry of a class: required parameters first, then its own, then those of its bases.
 
-    ``tag``: a parameter whose value tells this class from others: it is required, whatever its default.
+    ``tag``: a parameter whose value distinguishes this class from others; it is required, whatever its default.
     """
     schemas = kind.model_json_schema(mode="validation").get("properties", {})
     named = dict(kind.reference_fields()) if issubclass(kind, Operator) else {}
@@ -67,7 +70,7 @@ def required_first(parameters: Iterable[Parameter]) -> tuple[Parameter, ...]:
 
 
 def parts(kind: type[BaseModel]) -> Iterator[tuple[str, tuple[type[BaseModel], ...]]]:
-    """(field, the classes of the mappings that it takes) for each field that takes any."""
+    """(field, the classes of its mappings) for each field that takes mappings."""
     for name, field in kind.model_fields.items():
         classes = tuple(dict.fromkeys(_models(field.annotation)))
         if classes:
@@ -83,7 +86,7 @@ def _parameter(name: str, field: FieldInfo, schema: dict[str, object], reference
 
 
 def _in_order(kind: type[BaseModel]) -> list[tuple[str, FieldInfo]]:
-    """The class's fields, those that it declares itself first, then its bases'."""
+    """The class's fields: those that it declares itself first, then those of its bases."""
     own = [name for base in kind.__mro__ for name in getattr(base, "__annotations__", {})]
     names = [name for name in dict.fromkeys(own) if name in kind.model_fields]
     return [(name, kind.model_fields[name]) for name in names]

@@ -1,21 +1,21 @@
-"""Fills paragraphs to a width so that they read, and are Markdown, as they were before."""
+"""Wraps paragraphs to a width without changing their meaning as Markdown."""
 
 from __future__ import annotations
 
 import re
 import textwrap
 
-#: A space at which no line may end: within code, and before what Markdown takes for the mark of a list, a
-#: heading or a quotation where it begins a line.
+#: Spaces at which no line may break: within code, and before characters that would start a list, a heading or
+#: a quotation at the beginning of a line.
 _TIED = "\x00"
 _CODE = re.compile(r"`[^`]*`")
 _MARK = re.compile(r" (?=(?:[-+*>=]|#+|\d+[.)])(?: |$))")
 
 
 def filled(text: str, width: int, first: str = "", further: str = "") -> str:
-    """The text in lines of at most ``width`` characters; a longer piece of code stays whole.
+    """The text in lines of at most ``width`` characters; longer code is not split.
 
-    ``first`` and ``further``: what the first line and the further ones begin with.
+    ``first`` and ``further``: the prefixes of the first line and of the other lines.
     """
     tied = _MARK.sub(_TIED, _CODE.sub(lambda code: code[0].replace(" ", _TIED), text))
     lines = textwrap.fill(

@@ -15,11 +15,9 @@ FILE, PARTS = "file.md", "parts.md"
 WIDTH = 110
 
 _INDEX = "Every key, operator and parameter. `gristmill help VERB NAME` prints the same on the command line."
-_FILE = (
-    "The keys of a pipeline file but for parameters of steps. [The guide](../pipeline-file.md) explains them."
-)
-_PARTS = "Parameters that are mappings themselves, told once for all operators that take them."
-_KEYS = f"Beside its parameters, a step has the [keys of every step]({FILE}#steps)."
+_FILE = "The keys of a pipeline file, without the parameters of steps. [The guide](../pipeline-file.md) explains them."
+_PARTS = "Parameters that are mappings themselves, described once for all operators that take them."
+_KEYS = f"Besides its parameters, a step has the [keys of every step]({FILE}#steps)."
 _OTHERS = (
     f"[The pipeline file]({FILE}): keys at the top, models and engines, budget, rounds.",
     f"[Mappings inside parameters]({PARTS}): parsers, checks, the sandbox, adapters.",
@@ -101,13 +99,13 @@ def _parameter(parameter: Parameter) -> str:
 
 @cache
 def _places() -> dict[str, str]:
-    """Where each part of a file, and each mapping, is told of."""
+    """The page of each part of a file and of each mapping."""
     told = {topic.name: f"{FILE}#{topic.name}" for topic in file_parts()}
     return told | {topic.name: f"{PARTS}#{topic.name}" for topic in mappings()}
 
 
 def _code(name: str) -> str:
-    """``passed (bool)`` as a code span and a type; names that are words stay words."""
+    """``passed (bool)`` as a code span and a type; names in plain words stay plain."""
     found = re.fullmatch(r"(\w[\w.]*(?:, \w[\w.]*)*)( \(.*\))?", name)
     if found is None:
         return name

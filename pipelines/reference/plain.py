@@ -1,4 +1,4 @@
-"""The reference as plain text, for a terminal: what ``gristmill help`` prints."""
+"""The reference as plain text for a terminal; ``gristmill help`` prints it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STEP_KEYS = "A step also has the keys of every step: gristmill help steps"
 
 
 def overview(title: str, topics: Iterable[Topic], width: int) -> str:
-    """A list of topics, a line each."""
+    """A list of topics, one line per topic."""
     return "\n".join([f"{title}:", *_columns([(each.name, each.summary) for each in topics], width)])
 
 
@@ -24,7 +24,7 @@ def contents(topic: Topic, width: int) -> str:
 
 
 def page(entry: Entry, width: int, *, step: bool) -> str:
-    """One entry. ``step``: whether it is an operator, whose step has further keys."""
+    """One entry. ``step``: whether it is an operator, whose step has more keys."""
     blocks = [
         entry.title,
         *(filled(text, width) for text in (entry.about.summary, *entry.about.details)),
@@ -53,6 +53,6 @@ def _hanging(text: str, width: int) -> str:
 
 
 def _columns(rows: list[tuple[str, str]], width: int) -> list[str]:
-    """Names at the left, texts beside them."""
+    """A table of names and texts."""
     left = max(len(name) for name, _ in rows) + 4
     return [filled(text, width, f"  {name:<{left - 2}}", " " * left) for name, text in rows]

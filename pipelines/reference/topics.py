@@ -18,7 +18,7 @@ USER_FUNCTION = "module:function"
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """``name``: what ``gristmill help`` takes. ``summary``: one line."""
+    """``name``: the argument of ``gristmill help``. ``summary``: one line."""
 
     name: str
     summary: str
@@ -30,7 +30,7 @@ class Topic:
 
 @cache
 def verbs() -> tuple[Topic, ...]:
-    """A topic for each kind of step, in the order in which a pipeline has them."""
+    """One topic per verb, in the usual order of a pipeline."""
     order = [*registry.VERBS, *(verb for verb in registry.verbs() if verb not in registry.VERBS)]
     return tuple(Topic(verb, registry.VERBS.get(verb, ""), tuple(_operators(verb))) for verb in order)
 
@@ -46,9 +46,7 @@ def file_parts() -> tuple[Topic, ...]:
     return (
         Topic("file", "Keys at the top of a pipeline file.", (top,)),
         Topic("steps", "Keys that every step may have.", (entry("steps", "steps", StepKeys),)),
-        Topic(
-            "repeat", "Keys of a block of steps that is repeated.", (entry("repeat", "repeat", BlockKeys),)
-        ),
+        Topic("repeat", "Keys of a repeated block of steps.", (entry("repeat", "repeat", BlockKeys),)),
         Topic("models", "Models, and the engines that serve them.", tuple(_engines())),
         *(Topic(name, _first(kind), (entry(name, name, kind),)) for name, kind in inner),
     )
@@ -56,7 +54,7 @@ def file_parts() -> tuple[Topic, ...]:
 
 @cache
 def mappings() -> tuple[Topic, ...]:
-    """A topic for each parameter of an operator that is a mapping: its keys, told once for all operators."""
+    """A topic for each parameter that is a mapping: its keys, described once for all operators."""
     found: dict[str, dict[str, type[BaseModel]]] = {}
     for kind in _classes():
         for name, classes in parts(kind):

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 Schema = Mapping[str, Any]
 
-#: How the kinds of reference in a parameter read: see :class:`gristmill.pipelines.operator.Reference`.
+#: Descriptions of the kinds of reference: see :class:`gristmill.pipelines.operator.Reference`.
 REFERENCES = {"model": "name of a model", "step": "name of a step", "embedder": "name of an embedder"}
 #: JSON Schema's name of a type -> one value, several values.
 _TYPES = {
@@ -24,7 +24,7 @@ _TYPES = {
 
 
 def type_in_words(schema: Schema, many: bool = False) -> str:
-    """What a JSON Schema allows, one value or ``many``: ``whole number, at least 1``, ``list of texts``."""
+    """The values of a JSON Schema in words, for one value or ``many``: ``whole number, at least 1``."""
     for key in ("anyOf", "oneOf"):
         if key in schema:
             return _either([type_in_words(each, many) for each in schema[key] if each.get("type") != "null"])
@@ -41,7 +41,7 @@ def type_in_words(schema: Schema, many: bool = False) -> str:
 
 
 def default_in_words(field: FieldInfo) -> str | None:
-    """The default as a file would say it: ``none`` for null, "" for a mapping of defaults. None: required."""
+    """The default as in a file: ``none`` for null, "" for a mapping of defaults. None: required."""
     if field.is_required():
         return None
     factory: Callable[[], Any] | None = field.default_factory  # type: ignore[assignment]
@@ -55,7 +55,7 @@ def default_in_words(field: FieldInfo) -> str | None:
 
 
 def _kind(value: BaseModel) -> Mapping[str, Any]:
-    """The key that tells one of several mappings from the others, where there is one."""
+    """The key that distinguishes several mappings, if there is one."""
     return {"kind": value.kind} if hasattr(value, "kind") else {}
 
 
@@ -68,7 +68,7 @@ def _yaml(value: Any) -> str:
 
 
 def _inner(schema: Schema) -> Schema | None:
-    """What a list's items or a mapping's values are, where the schema says so."""
+    """The type of a list's items or a mapping's values, if the schema gives it."""
     if "prefixItems" in schema:
         return {"anyOf": schema["prefixItems"]}
     inner = schema.get("items", schema.get("additionalProperties"))

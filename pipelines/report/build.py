@@ -1,4 +1,4 @@
-"""Writes a run's report: one HTML file with everything inline, that reaches for nothing."""
+"""Writes a run's report: one HTML file with everything inline, without external resources."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ NAME = "report.html"
 
 
 def build(run: RunDirectory) -> Path:
-    """Write ``RUN/report.html`` from what the run has so far, and return its path.
+    """Write ``RUN/report.html`` from the current state of the run, and return its path.
 
-    Raises StoreError where the run has no round yet, or a part is damaged, or nothing can be written.
+    Raises StoreError if the run has no round yet, if a part is damaged, or if the file cannot be written.
     """
     path = run.path / NAME
     write_text(path, shown(render(run)), PAGE_COMMENT)
@@ -33,14 +33,14 @@ def build(run: RunDirectory) -> Path:
 
 
 def render(run: RunDirectory) -> str:
-    """The report as HTML text. Every value that comes from the run is escaped by the template."""
+    """The report as HTML. The template escapes every value of the run."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     data = gather(run)
     sections.check_readable(data)
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
-    environment.filters["drawn"] = Markup  # charts escape what they are given
+    environment.filters["drawn"] = Markup  # charts escape their input
     script = (HERE / "page.js").read_text(encoding="utf-8")
     page = environment.get_template("page.html")
     return page.render(
@@ -61,7 +61,7 @@ def render(run: RunDirectory) -> str:
 
 
 def _round(data: RoundData) -> dict[str, Any]:
-    """What is told of each round on its own."""
+    """The sections of each round."""
     plane = embedding_map(data)
     return {
         "number": data.number,
@@ -77,7 +77,7 @@ def _round(data: RoundData) -> dict[str, Any]:
 
 
 def _script_safe(value: Any) -> Any:
-    """JSON that cannot close the script element which holds it."""
+    """JSON that cannot close its script element."""
     from markupsafe import Markup
 
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""Charts as SVG text: pure functions of their figures. Colours come from the page's style sheet."""
+"""Charts as SVG text: pure functions of their data. Colors come from the page's style sheet."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def axes(x: Scale, y: Scale, unit: str) -> list[str]:
 
 
 def funnel_bar(counts: Mapping[str, int], largest: int) -> str:
-    """One step's bar: kept, filtered and failed side by side, of ``largest`` rows full width."""
+    """One step's bar: kept, filtered and failed rows side by side; ``largest`` rows are the full width."""
     words = ", ".join(f"{rows:,} {fate}" for fate, rows in counts.items())
     scale = Scale(0, max(1, largest), 0, 600)
     parts, at = [], 0
@@ -66,9 +66,9 @@ def funnel_bar(counts: Mapping[str, int], largest: int) -> str:
 def histogram(
     title: str, series: Mapping[str, NDArray[np.float64]], thresholds: Sequence[float] = (), bins: int = 32
 ) -> str:
-    """Overlaid histograms, the first series the widest; each threshold a line with its value.
+    """Overlaid histograms, the first series the widest; each threshold is a line with its value.
 
-    ``series``: name -> finite float64 ``(rows,)``, none of them all empty.
+    ``series``: name -> finite float64 ``(rows,)``, at least one of them not empty.
     """
     import numpy as np
 
@@ -108,7 +108,7 @@ def histogram(
 
 
 def _edges(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
-    """Edges of the bins; around whole numbers where the values are whole, so that none falls on an edge."""
+    """The edges of the bins; for integers they lie between the values, so that no value falls on an edge."""
     import numpy as np
 
     low, high = float(values.min()), float(values.max())
@@ -149,7 +149,7 @@ def _path(x: Scale, y: Scale, xs: NDArray[np.float64], ys: NDArray[np.float64], 
 
 
 def whiskers(title: str, rows: Sequence[Interval]) -> str:
-    """Dots with their intervals, one a row, and the line of zero where it lies within or near."""
+    """Dots with their intervals, one per row, and the zero line if it is inside or near the range."""
     low, high = min(row.low for row in rows), max(row.high for row in rows)
     low, high = min(low, 0.0), max(high, 0.0)
     pad = (high - low) * 0.06 or 0.5

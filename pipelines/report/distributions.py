@@ -1,4 +1,4 @@
-"""How the scores and the lengths of the rows are spread, before and after choosing."""
+"""The distributions of scores and lengths of the rows, before and after filtering."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Figure:
 
 
 def score_figures(data: RoundData) -> list[Figure]:
-    """A histogram of every number that a scorer or verifier added, and of every one that was cut on."""
+    """A histogram of every number that a scorer or verifier added, and of every one that rows were filtered by."""
     cuts = data.thresholds
     figures = []
     for column, step in _scored(data, cuts):
@@ -44,7 +44,7 @@ def score_figures(data: RoundData) -> list[Figure]:
 
 
 def length_figures(data: RoundData) -> list[Figure]:
-    """Characters of each text column, and tokens of the completions."""
+    """Histograms of the characters of each text column and of the tokens of the completions."""
     figures = []
     for column in LENGTHS:
         step = _first_with(data, column)
@@ -61,7 +61,7 @@ def length_figures(data: RoundData) -> list[Figure]:
 
 
 def _scored(data: RoundData, cuts: dict[str, list[float]]) -> Iterator[tuple[str, Step]]:
-    """(column, the first step that has it): what was cut on first, then what scorers added."""
+    """(column, the first step that has it): first the columns that rows were filtered by, then the scorers'."""
     import pyarrow.types as types
 
     last = data.data
@@ -77,7 +77,7 @@ def _scored(data: RoundData, cuts: dict[str, list[float]]) -> Iterator[tuple[str
 
 
 def _first_with(data: RoundData, column: str) -> Step | None:
-    """The first step on the data's own path whose rows have ``column`` and a response, if any has one."""
+    """The first step of the main path whose rows have ``column`` and, if any step has one, a response."""
     import pyarrow.types as types
 
     last = data.data
@@ -92,7 +92,7 @@ def _first_with(data: RoundData, column: str) -> Step | None:
 
 
 def _series(data: RoundData, step: Step, column: str, read: Reader) -> dict[str, NDArray[np.float64]]:
-    """All rows of the step, and those of them that are in the outcome."""
+    """All rows of the step, and those that are in the final data set."""
     series = {"all": read(step.table([column]), column)}
     outcome = data.data
     if outcome is not None and outcome is not step and outcome.ledger.kept and column in outcome.columns:

@@ -1,4 +1,4 @@
-"""The embedding map: rows as points in the plane of the two widest directions, with their fate."""
+"""The embedding map: rows as points in the plane of the first two principal components, with their fate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-#: Points drawn at most; more are sampled evenly.
+#: Maximum number of points; more are sampled evenly.
 POINTS = 2000
 EMBEDDING, CLUSTER = "embedding", "cluster"
 
@@ -21,7 +21,7 @@ EMBEDDING, CLUSTER = "embedding", "cluster"
 class Map:
     """``points``: [x, y, cluster or -1, index into ``fates``, text], x and y in [0, 1].
 
-    ``explained``: the share of the variance that the two directions hold.
+    ``explained``: the share of the variance that the two components explain.
     """
 
     points: list[list[Any]]
@@ -33,7 +33,7 @@ class Map:
 
 
 def embedding_map(data: RoundData) -> Map | None:
-    """The map of the first step whose rows carry an ``embedding``; None where there is none."""
+    """The map of the first step whose rows have an ``embedding``; None if there is none."""
     steps = [step for step in data.steps if EMBEDDING in step.columns and step.ledger.made]
     if not steps:
         return None
@@ -57,7 +57,7 @@ def embedding_map(data: RoundData) -> Map | None:
 
 
 def project(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
-    """The first two principal components, scaled to [0, 1], and the share of the variance they hold.
+    """The first two principal components, scaled to [0, 1], and the share of the variance they explain.
 
     ``vectors``: ``(rows, dimensions)``. Returns float64 ``(rows, 2)``. Signs are fixed so that the
     same vectors always give the same picture.
@@ -82,7 +82,7 @@ def _vectors(table: pa.Table) -> NDArray[np.float32]:
 
 
 def _clusters(data: RoundData, table: pa.Table) -> list[int]:
-    """The cluster of each row by whichever step says it last; -1 where none does."""
+    """The cluster of each row from the last step that has it; -1 if none has."""
     found: dict[str, int] = {}
     for step in data.steps:
         if CLUSTER in step.columns and step.ledger.made:
@@ -96,7 +96,7 @@ def _clusters(data: RoundData, table: pa.Table) -> list[int]:
 
 
 def _fates(data: RoundData, first: Step, ids: list[str]) -> tuple[list[str], list[int]]:
-    """Names of the fates that occur, the kept one first, and the index of each row's own."""
+    """The names of the fates that occur, kept first, and the index of each row's fate."""
     last = data.data
     later = [
         step

@@ -1,4 +1,4 @@
-"""What a run's directory holds, read once, in the shape in which the report tells it."""
+"""The content of a run directory, read once, in the structure of the report."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..store.step_store import StepStore
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Verbs whose output is not rows of the data set being made.
+#: Verbs whose output is not rows of the data set.
 ASIDE = ("train", "evaluate", "export")
 
 
 @dataclass
 class Step:
-    """One step of one round, as far as it came."""
+    """One step of one round, in its current state."""
 
     name: str
     plan: Mapping[str, Any]
@@ -66,7 +66,7 @@ class Step:
 
     @cached_property
     def columns(self) -> Mapping[str, pa.DataType]:
-        """The types of the columns that the step's rows have."""
+        """The types of the columns of the step's rows."""
         found: dict[str, pa.DataType] = {}
         for part in self.store.parts():
             found |= {field.name: field.type for field in part.schema}
@@ -77,7 +77,7 @@ class Step:
 
     @cached_property
     def reasons(self) -> Mapping[str, Counter[str]]:
-        """Fate ("filtered" or "failed") -> how many rows for each rule or error."""
+        """Fate ("filtered" or "failed") -> the number of rows per rule or error."""
         found: dict[str, Counter[str]] = {"filtered": Counter(), "failed": Counter()}
         if self.ledger.filtered + self.ledger.failed == 0:
             return found
@@ -107,7 +107,7 @@ class RoundData:
 
     @property
     def data(self) -> Step | None:
-        """The step whose rows are the outcome: what is trained on, else exported, else the last."""
+        """The step whose rows are the final data set: the one trained on, else exported, else the last."""
         for user in [*self.of("train"), *self.of("export")]:
             for name in user.inputs:
                 return self.step(name)
@@ -115,7 +115,7 @@ class RoundData:
         return rows[-1] if rows else None
 
     def before(self, step: Step) -> list[Step]:
-        """``step`` and everything its rows came through, in the order of the plan."""
+        """``step`` and all steps that its rows passed, in the order of the plan."""
         wanted, waiting = {step.name}, list(step.inputs)
         while waiting:
             name = waiting.pop()
@@ -127,7 +127,7 @@ class RoundData:
 
     @property
     def thresholds(self) -> dict[str, list[float]]:
-        """Column -> the cuts that keep steps made on it."""
+        """Column -> the thresholds that keep steps applied to it."""
         found: dict[str, list[float]] = {}
         for step in self.steps:
             for column, cuts in (step.summary.get("thresholds") or {}).items():
@@ -138,7 +138,7 @@ class RoundData:
 
 @dataclass
 class RunData:
-    """A run: its rounds, and where it lies."""
+    """A run: its rounds and its directory."""
 
     directory: RunDirectory
     rounds: list[RoundData]
@@ -152,7 +152,7 @@ class RunData:
         return self.rounds[-1] if self.rounds else None
 
     def distinct(self) -> Iterator[tuple[int, Step]]:
-        """Every step once, with the first round that has it: rounds share those that did not change."""
+        """Every step once, with the first round that has it: rounds share unchanged steps."""
         seen: set[str] = set()
         for round_data in self.rounds:
             for step in round_data.steps:
@@ -162,7 +162,7 @@ class RunData:
 
 
 def gather(run: RunDirectory) -> RunData:
-    """Read the plans of a run. Rows are read when they are asked for. Raises StoreError."""
+    """Read the plans of a run. Rows are read on demand. Raises StoreError."""
     return RunData(run, [_round(run, each) for each in run.rounds()])
 
 

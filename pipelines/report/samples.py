@@ -1,4 +1,4 @@
-"""Rows to read: some that were kept, and for every rule some that it rejected."""
+"""Sample rows: some that were kept, and for every rule some that it rejected."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TEXTS = (
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One row as it is shown. ``texts``: (column, text). ``why``: the reason, empty where kept."""
+    """One row as shown. ``texts``: (column, text). ``why``: the reason, empty if kept."""
 
     id: str
     step: str
@@ -39,7 +39,7 @@ class Sample:
 
 
 def kept_samples(data: RoundData) -> list[Sample]:
-    """A few rows of the outcome, spread evenly over it."""
+    """A few rows of the final data set, spread evenly over it."""
     step = data.data
     if step is None or not step.ledger.kept:
         return []
@@ -79,7 +79,7 @@ def because(reason: Mapping[str, Any] | None) -> str:
 
 
 def _others(step: Step) -> Iterator[dict[str, Any]]:
-    """Rows that were not kept, read a part at a time."""
+    """Rows that were not kept, read part by part."""
     for part in step.store.parts():
         for fate in ("filtered", "failed"):
             if getattr(part.ledger, fate):

@@ -1,4 +1,4 @@
-"""What the report says, section by section, as plain values for the page's template."""
+"""The content of the report, section by section, as plain values for the page's template."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .gather import RoundData, RunData, Step
 
 
 def tiles(run: RunData) -> list[tuple[str, str]]:
-    """The figures at the top: (what, how much)."""
+    """The figures at the top: (label, value)."""
     steps = [step for _, step in run.distinct()]
     tokens = sum(step.usage.completion_tokens for step in steps)
     last = run.last
@@ -36,7 +36,7 @@ def tiles(run: RunData) -> list[tuple[str, str]]:
 
 
 def funnel(data: RoundData) -> list[dict[str, Any]]:
-    """A row a step: its bar, its counts, and what its rules took."""
+    """One row per step: its bar, its counts, and the rows that its rules filtered."""
     largest = max((step.ledger.made for step in data.steps), default=0)
     rows = []
     for step in data.steps:
@@ -96,7 +96,7 @@ def verdicts(run: RunData) -> dict[str, Any]:
 
 
 def training(run: RunData) -> list[dict[str, Any]]:
-    """The loss of every train step of every round, and its other figures."""
+    """The loss and the other metrics of every train step of every round."""
     found = []
     for data in run.rounds:
         for step in data.of("train"):
@@ -116,7 +116,7 @@ def training(run: RunData) -> list[dict[str, Any]]:
 
 
 def costs(run: RunData) -> list[dict[str, Any]]:
-    """Tokens, requests and time of every step that spent any, shared steps once."""
+    """Tokens, requests and time of every step that used any; shared steps once."""
     return [
         {
             "round": number,
@@ -131,7 +131,7 @@ def costs(run: RunData) -> list[dict[str, Any]]:
 
 
 def engines(run: RunData) -> list[dict[str, Any]]:
-    """How full each model's engine was in each stage that asked it, shared steps once."""
+    """The occupancy of each model's engine in each stage that used it; shared steps once."""
     return [
         {"round": number, **figures}
         for number, step in run.distinct()
@@ -140,7 +140,7 @@ def engines(run: RunData) -> list[dict[str, Any]]:
 
 
 def budget(run: RunData) -> list[tuple[str, str, str]]:
-    """(what, spent, limit) for tokens, generated rows and time, over all sessions."""
+    """(label, used, limit) for tokens, generated rows and time, over all sessions."""
     import yaml
 
     try:
@@ -184,7 +184,7 @@ def provenance(run: RunData) -> list[dict[str, Any]]:
 
 
 def spec_text(run: RunData) -> str:
-    """The pipeline file as it was run, keys hidden."""
+    """The pipeline file as run, with keys hidden."""
     import yaml
 
     try:
@@ -195,7 +195,7 @@ def spec_text(run: RunData) -> str:
 
 
 def flat(summary: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """(dotted name, figure) for every number and short text below a summary."""
+    """(dotted name, value) for every number and short text in a summary."""
     for name, value in summary.items():
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{name}.")
@@ -206,7 +206,7 @@ def flat(summary: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def check_readable(run: RunData) -> None:
-    """Raises StoreError where the run has no round to report on yet."""
+    """Raise StoreError if the run has no round to report on yet."""
     if not run.rounds:
         raise StoreError(f"{run.directory.path} has no round yet: run the pipeline, then ask for the report")
 

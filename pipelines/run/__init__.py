@@ -1,1 +1,1 @@
-"""The only place with side effects: executors that walk a plan, and the loop over rounds."""
+"""The runner: executors that carry out a plan, and the loop over rounds. All side effects are here."""

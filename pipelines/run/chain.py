@@ -1,4 +1,4 @@
-"""A chain of map steps, opened and ready to carry micro-batches from its first step to its last."""
+"""A chain of map steps that is ready to process micro-batches from its first step to its last."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from .outcomes import failed_rows, from_outcomes, from_verdicts, going_on, of_no
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one step made of one micro-batch. ``table`` holds every outcome. ``seconds``: wall time.
+    """One step's result for one micro-batch. ``table`` holds every outcome. ``seconds``: wall time.
 
-    ``spans``: when its requests were in flight, by model.
+    ``spans``: when the step's requests were in flight, by model.
     """
 
     step: str
@@ -33,12 +33,12 @@ class Result:
     spans: Mapping[str, list[Span]]
 
 
-#: Receives each step's result as soon as it is there.
+#: Receives each step's result as soon as it is available.
 Emit = Callable[[Result], Awaitable[None]]
 
 
 class Chain:
-    """Operators of consecutive map steps with their engines and templates at hand."""
+    """The operators of consecutive map steps, with their engines started and their templates compiled."""
 
     def __init__(self, steps: Sequence[PlannedStep], contexts: Mapping[str, Context]) -> None:
         self.steps = steps
@@ -53,10 +53,10 @@ class Chain:
                     self._rowwise[step.name] = step.operator.open(context)
 
     async def run(self, table: pa.Table, first: int, last: int, emit: Emit) -> None:
-        """Carry a micro-batch through steps ``first .. last``. ``table`` is the first one's input.
+        """Process a micro-batch by steps ``first .. last``. ``table`` is the input of the first one.
 
-        An engine that failed for good makes the micro-batch's rows *failed*; another error that a
-        person can act on stops the run.
+        If an engine fails permanently, the rows of the micro-batch are *failed*. Any other
+        GristmillError stops the run.
         """
         for index in range(first, last + 1):
             step = self.steps[index]

@@ -1,4 +1,4 @@
-"""Carries out a chain of map steps: finds what is missing, keeps micro-batches in flight, commits."""
+"""Runs a chain of map steps: finds missing micro-batches, keeps several in flight, commits their parts."""
 
 from __future__ import annotations
 
@@ -50,8 +50,10 @@ class ChainStage:
         self._last_put_in = 0.0
 
     def drop_outdated(self) -> None:
-        """Drop the parts that were made from other rows than there are now: some of those were made again
-        since, and came out differently. Raises StoreError."""
+        """Drop the parts whose input rows have changed since they were made.
+
+        Raises StoreError.
+        """
         for number, store in enumerate(self.stores):
             for part in store.parts():
                 origin = self._origin(Item(part.start, part.stop), number)
@@ -59,7 +61,7 @@ class ChainStage:
                     self._drop(store, part)
         counted = basis_of(self.session.plan, self.stage.head)
         if self.stage.basis != counted and not self.stores[0].complete:
-            # Its parts counted the rows of a chain that is cut otherwise now: nothing can be put between
+            # Its parts count the rows of a chain that is split differently now: nothing can be inserted between
             # them.
             self.stage = replace(self.stage, basis=counted)
             for store in self.stores:
@@ -71,7 +73,7 @@ class ChainStage:
         store.drop(part)
 
     async def run(self) -> None:
-        """Process every micro-batch that is missing. Raises what stops the run; commits are kept."""
+        """Process every missing micro-batch. Raises the error that stops the run; commits are kept."""
         started = time.monotonic()
         plan, stage = self.session.plan, self.stage
         items = list(self.missing())
@@ -93,7 +95,7 @@ class ChainStage:
                 self._finish(step, store, seconds, engines.get(step.name, []), reused=store.complete)
 
     def _hand_columns_on(self) -> None:
-        """Where no rows come in, an empty part of each step keeps the columns for what follows."""
+        """If the input is empty, commit an empty part of each step, which keeps the columns for later steps."""
         if len(self.inputs):
             return
         table = self.inputs.all()
@@ -106,7 +108,7 @@ class ChainStage:
     def missing(self) -> Iterator[Item]:
         """Micro-batches that some step of the chain has not committed, in order.
 
-        Ranges that are already there are respected, so a changed micro-batch size loses nothing.
+        Ranges that are already committed are kept, so a changed micro-batch size loses nothing.
         """
         have = [{(part.start, part.stop) for part in store.parts()} for store in self.stores]
         ranges = sorted(set().union(*have))
@@ -146,13 +148,13 @@ class ChainStage:
         finally:
             for task in running:
                 task.cancel()
-            # Those that failed beside the first too: nobody else would ask them why.
+            # Retrieve the exceptions of the other failed tasks too: nobody else does.
             await asyncio.gather(*running, *done, return_exceptions=True)
         if halted is not None:
             raise halted
 
     async def _process(self, item: Item, pace: Pace) -> None:
-        """Make what a micro-batch lacks; where that differs from what was there, what follows too."""
+        """Make the missing parts of a micro-batch; if one differs from before, remake the parts after it too."""
         started, held = time.monotonic(), dict[str, float]()
         number = 0
         while number < len(self.stores):
@@ -170,9 +172,9 @@ class ChainStage:
         pace.learn(time.monotonic() - started, held)
 
     async def _carry(self, item: Item, first: int, last: int, held: dict[str, float]) -> None:
-        """Carry a micro-batch through steps ``first .. last``.
+        """Process a micro-batch by steps ``first .. last``.
 
-        ``held``: the seconds that its requests were in flight are added to it, by model.
+        ``held``: receives the seconds that its requests were in flight, by model.
         """
         if first == 0:
             table = await asyncio.to_thread(self.inputs.slice, item.start, item.stop)
@@ -208,8 +210,7 @@ class ChainStage:
         self.session.committed(self.stage.steps[number], part, result.seconds)
 
     def _origin(self, item: Item, number: int) -> str | None:
-        """Names what a micro-batch's part of step ``number`` is to be made from; None where that is not
-        there yet."""
+        """Digest of the input of a micro-batch's part of step ``number``; None if it does not exist yet."""
         step, head = self.stage.steps[number], self.stage.head
         if number == 0 and self.stage.basis == basis_of(self.session.plan, head):
             rows = self.inputs.origin(item.start, item.stop)
@@ -223,11 +224,11 @@ class ChainStage:
 
     def _part(self, number: int, item: Item) -> Part:
         part = self.stores[number].part(item.start, item.stop)
-        assert part is not None  # its step comes before one that was made from it
+        assert part is not None  # the step comes before a step that was made from it
         return part
 
     def _occupancy(self, pace: Pace) -> dict[str, list[Occupancy]]:
-        """How full each model's engine was in this session, at the last of the steps that asked it."""
+        """The occupancy of each model's engine in this session, reported with the last step that uses it."""
         found: dict[str, list[Occupancy]] = {}
         for model, spans in sorted(self._spans.items()):
             steps = sorted(self._asked[model], key=self._index.__getitem__)
@@ -252,7 +253,7 @@ class ChainStage:
         self.session.done(step, reused=reused)
 
     def _summary(self, step: PlannedStep, store: StepStore) -> Mapping[str, Any]:
-        """What the step says of the rows that it kept; without rows there are no columns to sum up."""
+        """The step's summary of its kept rows; empty without rows."""
         if isinstance(step.operator, Map) and (kept := store.table()).num_rows:
             return step.operator.summary(kept)
         return {}

@@ -1,4 +1,4 @@
-"""What an operator at work is handed: the engine's side of the :class:`~gristmill.pipelines.operator.Context`."""
+"""The runner's implementation of the :class:`~gristmill.pipelines.operator.Context` of an operator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OnProgress = Callable[[str, float, float, str, Mapping[str, float]], None]
 
 
 class Models(Protocol):
-    """Serves the models of a round by the names that its steps use."""
+    """Provides the models of a round by the names that its steps use."""
 
     def engine(self, name: str) -> Engine: ...
 
@@ -26,11 +26,11 @@ class Models(Protocol):
 
 
 def no_progress(step: str, done: float, total: float, unit: str, figures: Mapping[str, float]) -> None:
-    """Nobody watches (a worker on another machine)."""
+    """Ignore progress (in a worker on another machine)."""
 
 
 def never() -> None:
-    """Nobody stops it from here (a worker is stopped by its executor)."""
+    """Never stop (a worker is stopped by its executor)."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Does the student replace its teacher? Yes, no, or: the evidence does not say."""
+"""Decides whether the student replaces its teacher: yes, no, or not enough evidence."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ..spec.when import parse
 
 
 def decide(loop: Loop, metrics: Mapping[str, Mapping[str, Any]]) -> str:
-    """``promoted``, ``kept`` (the teacher stays), ``abstained``, or ``none`` where nothing is asked.
+    """``promoted``, ``kept`` (the teacher stays), ``abstained``, or ``none`` if there is no condition.
 
-    Abstained: the condition does not hold, and an interval that it looks at has zero inside, so the
-    test could not tell the two models apart. Raises GristmillError where the metrics lack a name.
+    Abstained: the condition does not hold, and an interval that it uses contains zero, so the
+    test could not tell the two models apart. Raises GristmillError if a name is not among the metrics.
     """
     if loop.when is None:
         return "promoted" if loop.promote else "none"
@@ -24,7 +24,7 @@ def decide(loop: Loop, metrics: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _intervals(names: Iterable[str], metrics: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The tables of figures around each name in the condition that hold an interval."""
+    """The metric groups with an interval that the names in the condition belong to."""
     for name in names:
         around: Any = {step.replace("-", "_"): figures for step, figures in metrics.items()}
         for word in name.split(".")[:-1]:
@@ -34,6 +34,6 @@ def _intervals(names: Iterable[str], metrics: Mapping[str, Any]) -> Iterator[Map
 
 
 def _straddles(interval: Mapping[str, Any]) -> bool:
-    """Is zero inside, or an end unknown (None or NaN)?"""
+    """Does the interval contain zero, or is a bound unknown (None or NaN)?"""
     low, high = interval["ci_low"], interval["ci_high"]
     return low is None or high is None or not (low > 0 or high < 0)

@@ -1,6 +1,6 @@
-"""What a run tells whoever watches it: one small frozen record for each thing that happens.
+"""The events of a run: one small frozen record for each thing that happens.
 
-Views, metrics and tests all read these; the run itself never prints.
+Views, metrics and tests all read these events; the run itself never prints.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
-    """A round begins. ``steps``: (name, label) in the order in which they run. ``budget``: the limits."""
+    """A round begins. ``steps``: (name, label) in the order of execution. ``budget``: the limits."""
 
     run: str
     name: str
@@ -36,7 +36,7 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepStarted(Event):
-    """``rows_in``: input rows, where they can be counted. ``done``: of these, committed by earlier sessions."""
+    """A step begins. ``rows_in``: input rows, if countable. ``done``: those committed by earlier sessions."""
 
     step: str
     rows_in: int | None
@@ -45,7 +45,7 @@ class StepStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartDone(Event):
-    """A micro-batch of a step is committed: its own counts, not running totals."""
+    """A micro-batch of a step is committed. The counts are its own, not running totals."""
 
     step: str
     rows_in: int
@@ -58,7 +58,7 @@ class PartDone(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDone(Event):
-    """A step is complete, now or (``reused``) by an earlier run. ``engines``: how full they were (occupancy.py)."""
+    """A step is complete, now or (``reused``) by an earlier run. ``engines``: their occupancy (occupancy.py)."""
 
     step: str
     ledger: Ledger
@@ -71,7 +71,7 @@ class StepDone(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress(Event):
-    """How far a long piece of work is, in its own unit."""
+    """The progress of a long operation, in its own unit."""
 
     step: str
     done: float
@@ -82,7 +82,7 @@ class Progress(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice(Event):
-    """A sentence for the person who watches: without secrets and control sequences, whatever it quotes."""
+    """A sentence for the user. Secrets and control sequences are removed."""
 
     text: str
     level: Literal["info", "warning"] = "info"
@@ -93,7 +93,7 @@ class Notice(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundDone(Event):
-    """A round is over. ``decision``: promoted, kept, abstained, or none where the file has no loop."""
+    """A round is over. ``decision``: promoted, kept, abstained, or none if the file has no loop."""
 
     round: int
     decision: str
@@ -102,7 +102,7 @@ class RoundDone(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded(Event):
-    """The run stops. ``message`` says why, and how to go on, without secrets and control sequences."""
+    """The run stops. ``message`` says why and how to continue, without secrets and control sequences."""
 
     status: Literal["done", "budget", "interrupted", "failed"]
     message: str
@@ -114,7 +114,7 @@ class RunEnded(Event):
 
 
 class Observer(Protocol):
-    """Whoever watches. Called from the run's own thread, in order; must be quick and must not raise."""
+    """An observer of events. Called from the run's own thread, in order; must be quick and must not raise."""
 
     def on(self, event: Event) -> None: ...
 

@@ -1,4 +1,4 @@
-"""Who carries micro-batches through a chain: this process, or a Ray cluster. Same rows either way."""
+"""Executors process the micro-batches of a chain, in this process or on a Ray cluster, with the same rows."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from .pace import QUEUE, Pace
 from .serving import served
 from .stages import Stage
 
-#: Micro-batches in flight here where no engine asks for more: one at work, one being encoded, one waiting for the disk.
+#: Default number of micro-batches in flight: one being processed, one being encoded, one being written.
 AT_LEAST = 3
-#: How many times the micro-batches that a stage starts with it may have in flight, where those leave slots free.
+#: The number of micro-batches in flight may grow to this multiple of the initial number if slots are free.
 GROWTH = 4
 
 
 class Executor(Protocol):
-    """Opened for one stage after another. ``process`` may be awaited many times at once."""
+    """Processes one stage after another. ``process`` may be awaited concurrently."""
 
     @property
     def models(self) -> Models:
-        """Models as the other kinds of step (train, whole) use them in this process."""
+        """The models for the other kinds of step (training, whole tables) in this process."""
         ...
 
     def open(self, stage: Stage, contexts: dict[str, Context]) -> None:
-        """Get ready for the stage's micro-batches: start its engines, compile its templates."""
+        """Prepare a stage: start its engines, compile its templates."""
         ...
 
     async def process(self, table: pa.Table, first: int, last: int, emit: Emit) -> None:
-        """Carry a micro-batch through the chain's steps number ``first .. last``."""
+        """Process a micro-batch by the chain's steps ``first .. last``."""
         ...
 
     def pace(self, plan: Plan, stage: Stage) -> Pace:
-        """How many micro-batches to keep going at once."""
+        """The number of micro-batches to keep in flight."""
         ...
 
     async def release(self, keep: Iterable[str]) -> None:
-        """Close the engines of models that the stages to come do not use."""
+        """Close the engines of models that later stages do not use."""
         ...
 
     async def close(self) -> None: ...
 
 
 def slots(plan: Plan, stage: Stage) -> dict[str, int]:
-    """How many requests one engine of each of the stage's models works on at once."""
+    """The number of concurrent requests per engine, for each model of the stage."""
     from ...datagen.engines import options_of
 
     found = {}
@@ -61,9 +61,9 @@ def slots(plan: Plan, stage: Stage) -> dict[str, int]:
 
 
 def saturating(plan: Plan, stage: Stage, at_least: int) -> int:
-    """Enough micro-batches that an engine has half as many requests again as it can batch, as far as can be told ahead.
+    """The number of micro-batches that gives an engine about 1.5 times the requests that it can batch.
 
-    No more than that: what is in flight is what a kill makes us pay twice.
+    It is no larger because work in flight is lost, and paid for again, if the process is killed.
     """
     needed = at_least
     free = slots(plan, stage)
@@ -76,7 +76,7 @@ def saturating(plan: Plan, stage: Stage, at_least: int) -> int:
 
 
 class LocalExecutor:
-    """Everything in this process: starts in milliseconds."""
+    """Runs everything in this process. Starts in milliseconds."""
 
     def __init__(self, models: ReleasingModels) -> None:
         self.models = models

@@ -1,4 +1,4 @@
-"""Why a run may have to stop before its end: a person said so, or the budget is spent."""
+"""Reasons to stop a run early: a request by the user, or an exhausted budget."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from ..spec.model import Budget
 
 
 class Interrupted(GristmillError):
-    """Ctrl-C or a request to terminate: what is committed is kept, and the run can be resumed."""
+    """Ctrl-C or a termination signal: committed parts are kept, and the run can be resumed."""
 
     exit_code = 130
     blames_step = False
 
 
 class Stop:
-    """A flag that a signal handler sets and that long work looks at now and then.
+    """A flag that a signal handler sets and that long operations check regularly.
 
-    ``patience``: seconds in which the work at hand is expected to look. ``farewell``: what to tell where it does not.
+    ``patience``: seconds within which the current operation should check the flag. ``farewell``: the message if it
+    does not.
     """
 
-    #: Seconds that a run which has heard it gets to close its engines and its files.
+    #: Seconds that a stopping run gets to close its engines and files.
     CLOSING = 3.0
-    #: Seconds in which work looks, and in which training does, which then writes a checkpoint.
+    #: Seconds within which an operation checks the flag; training takes longer, since it writes a checkpoint.
     PATIENCE, TRAINING = 2.0, 120.0
 
     def __init__(self) -> None:
         self.patience = self.PATIENCE
-        self.farewell = "stopped; what is committed is kept, and the same command goes on"
+        self.farewell = "stopped; committed results are kept, and the same command resumes"
         self._asked: float | None = None
         self._heard: float | None = None
 
@@ -42,20 +43,20 @@ class Stop:
 
     @property
     def overdue(self) -> bool:
-        """Was a stop asked for so long ago that nothing is to be expected of the work?"""
+        """Was the stop requested so long ago that the operation will not react to it?"""
         if self._heard is not None:
             return time.monotonic() - self._heard > self.CLOSING
         return self._asked is not None and time.monotonic() - self._asked > self.patience
 
     def check(self) -> None:
-        """Raises Interrupted once a stop was asked for."""
+        """Raise Interrupted if a stop was requested."""
         if self.asked:
             self._heard = self._heard or time.monotonic()
             raise Interrupted("stopped on request")
 
 
 class Purse:
-    """What the run has spent, over all its sessions, against its budget."""
+    """Tracks the run's usage, over all its sessions, against its budget."""
 
     def __init__(self, budget: Budget, *, usage: Usage, rows: int, seconds: float) -> None:
         self.budget = budget
@@ -66,11 +67,11 @@ class Purse:
 
     @property
     def seconds(self) -> float:
-        """Work time of this session and the ones before it."""
+        """Working time of this session and all earlier ones."""
         return self._seconds_before + time.monotonic() - self._started
 
     def pay(self, usage: Usage, rows: int) -> None:
-        """Count what a committed micro-batch cost, and the rows that it generated."""
+        """Add the usage of a committed micro-batch and the rows that it generated."""
         self.usage.add(usage)
         if usage.requests:
             self.rows += rows
@@ -80,7 +81,7 @@ class Purse:
         return {"tokens": self.usage.tokens, "rows": self.rows, "time": round(self.seconds, 1)}
 
     def limits(self) -> dict[str, float]:
-        """The limits that are set."""
+        """The limits that the budget sets."""
         return {
             name: limit
             for name in ("tokens", "rows", "time")
@@ -88,12 +89,12 @@ class Purse:
         }
 
     def check(self) -> None:
-        """Raises BudgetReached where a limit is reached."""
+        """Raise BudgetReached if a limit is reached."""
         spent = self.spent()
         for name, limit in self.limits().items():
             if spent[name] >= limit:
                 unit = "seconds" if name == "time" else name
                 raise BudgetReached(
                     f"the budget of {limit:,.0f} {unit} is spent ({spent[name]:,.0f}): raise it with "
-                    f"--set budget.{name}=... and run again to go on from here"
+                    f"--set budget.{name}=... and run again to continue from here"
                 )

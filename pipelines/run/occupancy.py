@@ -1,8 +1,9 @@
-"""How full an engine was: the share of a model's slots that were at work, over time.
+"""Engine occupancy: the share of a model's slots that were busy over time.
 
-An engine's slots are the requests that it decodes together (``max_num_seqs``, or the most that a server is asked at
-once). A request is in flight from when its engine takes it, or its call, until it is answered; where more are in flight
-than there are slots, all slots are busy. So the figure needs nothing of the engine but when each request ended.
+An engine's slots are the requests that it decodes together (``max_num_seqs``, or the maximum number of concurrent
+requests to a server). A request is in flight from when its engine accepts it (or from its call) until it is answered.
+If more requests are in flight than there are slots, all slots are busy. The engine only has to report when each
+request ended.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: When a request was in flight: (from, to), seconds since the epoch.
+#: When a request was in flight: (start, end), seconds since the epoch.
 Span = tuple[float, float]
 
 
 class Spans:
-    """The spans of many requests, 16 bytes each."""
+    """The spans of many requests, 16 bytes per span."""
 
     def __init__(self) -> None:
         self.starts = array("d")
@@ -34,12 +35,12 @@ class Spans:
 
 @dataclass(frozen=True, slots=True)
 class Occupancy:
-    """Of one model in one stage. ``steps``: those that asked it.
+    """The occupancy of one model's engine in one stage. ``steps``: the steps that used it.
 
-    ``busy``: the share of the slots that were at work, mean from the first request to the last answer. ``steady``: the
-    same in the steady state, which begins when all slots are busy for the first time (or with the first request, where
-    they never are) and ends when the last micro-batch is put in flight; None where there is no time between the two.
-    ``in_flight``: requests in flight, mean over the same time (over all of it where there is no steady state).
+    ``busy``: the mean share of busy slots from the first request to the last answer. ``steady``: the same in the
+    steady state, which begins when all slots are busy for the first time (or with the first request, if they never
+    are) and ends when the last micro-batch is submitted; None if there is no steady state. ``in_flight``: the mean
+    number of requests in flight in the steady state (or over the whole time, without one).
     """
 
     model: str
@@ -54,7 +55,7 @@ class Occupancy:
 
 
 def measure(model: str, steps: Iterable[str], spans: Spans, slots: int, full_until: float) -> Occupancy:
-    """Occupancy from at least one span. ``full_until``: when the last micro-batch was put in flight (epoch seconds)."""
+    """Occupancy from at least one span. ``full_until``: when the last micro-batch was submitted (epoch seconds)."""
     import numpy as np
 
     starts, ends = np.asarray(spans.starts), np.asarray(spans.ends)
@@ -70,7 +71,7 @@ def measure(model: str, steps: Iterable[str], spans: Spans, slots: int, full_unt
 
     first, last = float(times[0]), float(times[-1])
     busy = np.minimum(level, slots) / slots
-    # For some time: between an answer and the request that takes its slot at the same instant there is none.
+    # Intervals of length zero do not count: one request may start at the instant that another ends.
     full = np.flatnonzero((level >= slots) & (np.diff(times) > 0))
     begin, end = float(times[full[0]]) if len(full) else first, min(full_until, last)
     steady = end > begin
@@ -88,7 +89,7 @@ def measure(model: str, steps: Iterable[str], spans: Spans, slots: int, full_unt
 
 
 def told(figures: Mapping[str, Any]) -> str:
-    """An Occupancy's fields in a line: ``teacher: 93 % of 64 slots busy in the steady state, 88 % over all``."""
+    """An Occupancy in one line: ``teacher: 93 % of 64 slots busy in the steady state, 88 % over all``."""
     whole = f"{figures['busy']:.0%}".replace("%", " %")
     if figures["steady"] is None:
         return f"{figures['model']}: {whole} of {figures['slots']} slots busy"

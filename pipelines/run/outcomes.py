@@ -1,7 +1,6 @@
-"""From what an operator answers to the table that is committed: ids, parents, fates, columns.
+"""Turns the outcomes of an operator into the table that is committed: ids, parents, fates, columns.
 
-Columns that an operator did not touch are carried over as they are, in Arrow; only what it added
-passes through Python values.
+Columns that an operator did not change stay in Arrow; only added values pass through Python.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ RESERVED = (ID, PARENTS, FATE, REASON)
 
 
 def row_id(fingerprint: str, parents: Sequence[str], ordinal: int) -> str:
-    """A row's ``_id``: 20 hex digits of the step, the parents and the ordinal; never random."""
+    """A row's ``_id``: 20 hex digits derived from the step, the parents and the ordinal."""
     text = f"{fingerprint}|{','.join(parents)}|{ordinal}"
     return blake2b(text.encode(), digest_size=10).hexdigest()
 
 
 def from_source(batch: pa.Table, fingerprint: str, start: int) -> pa.Table:
-    """Rows fresh from a source: all kept, without parents, numbered from ``start``.
+    """New rows from a source: all kept, without parents, numbered from ``start``.
 
-    Their ids are the step's own stem and the row's number, so a million of them cost nothing.
+    Each id is a prefix of the step and the row's number, so a million of them are cheap.
     """
     check_columns(batch.column_names)
     stem = blake2b(fingerprint.encode(), digest_size=5).hexdigest()
@@ -54,20 +53,22 @@ def from_outcomes(
     makes: bool,
     types: Mapping[str, pa.DataType],
 ) -> pa.Table:
-    """What a map made of ``table`` (whose rows are ``rows``): one list of outcomes a row.
+    """The table from a map's ``outcomes`` for ``table`` (with rows ``rows``): one list of outcomes per row.
 
-    Raises DataError where the operator broke its contract (no outcome for a row, or several from
+    Raises DataError if the operator broke its contract (no outcome for a row, or several from
     an operator that annotates).
     """
     if len(outcomes) != len(rows):
-        raise DataError(f"the operator got {counted(len(rows), 'row')} and answered for {len(outcomes)}")
+        raise DataError(
+            f"the operator got {counted(len(rows), 'row')} and returned outcomes for {len(outcomes)}"
+        )
     parent: list[int] = []
     flat: list[Outcome] = []
     for index, answers in enumerate(outcomes):
         if not answers or (len(answers) > 1 and not makes):
             wanted = "at least one outcome" if makes else "exactly one outcome"
             raise DataError(
-                f"got {len(answers)} outcomes; the operator owes {wanted} a row", row=rows[index][ID]
+                f"got {len(answers)} outcomes; the operator must return {wanted} per row", row=rows[index][ID]
             )
         parent.extend([index] * len(answers))
         flat.extend(answers)
@@ -83,7 +84,7 @@ def from_outcomes(
 
 
 def of_no_rows(table: pa.Table, operator: Operator) -> pa.Table:
-    """What a step makes of a table without rows: its columns, and those that a map says it adds."""
+    """A step's output for a table without rows: the input's columns and those that a map declares."""
     for name, kind in operator.types().items() if isinstance(operator, Map) else ():
         if name not in table.column_names:
             table = table.append_column(name, pa.nulls(0, kind))
@@ -91,7 +92,7 @@ def of_no_rows(table: pa.Table, operator: Operator) -> pa.Table:
 
 
 def from_verdicts(table: pa.Table, verdicts: Verdicts) -> pa.Table:
-    """What a table operator said of ``table``: added columns, and a fate for each row."""
+    """The table from a table operator's result: added columns, and a fate for each row."""
     check_columns(verdicts.columns)
     for name, column in verdicts.columns.items():
         if len(column) != table.num_rows:
@@ -122,7 +123,7 @@ def from_verdicts(table: pa.Table, verdicts: Verdicts) -> pa.Table:
 
 
 def from_made(table: pa.Table, made: Made, *, fingerprint: str) -> pa.Table:
-    """Rows made from several parents, followed by the input rows that are nobody's parent."""
+    """Rows made from several parents, followed by the input rows that have no children."""
     children = pa.Table.from_pylist([dict(row) for row in made.rows])
     check_columns(children.column_names)
     known = set(table[ID].to_pylist())
@@ -145,20 +146,20 @@ def from_made(table: pa.Table, made: Made, *, fingerprint: str) -> pa.Table:
 
 
 def failed_rows(table: pa.Table, error: str, *, retryable: bool) -> pa.Table:
-    """Every row of ``table`` failed for one reason."""
+    """The table in which every row of ``table`` failed for the same reason."""
     reason = _reason(Failed(error, retryable))
     return with_fates(table, [FAILED] * table.num_rows, [reason] * table.num_rows)
 
 
 def going_on(table: pa.Table) -> pa.Table:
-    """The kept rows of a committed table, as the next step gets them."""
+    """The kept rows of a committed table, in the form that the next step gets."""
     if REASON in table.column_names:
         table = table.filter(pa.compute.equal(table[FATE], KEPT)).drop_columns([REASON])
     return table.drop_columns([FATE])
 
 
 def all_kept(table: pa.Table) -> pa.Table:
-    """Append the fate of rows that are all kept; without a reason column, which would say nothing."""
+    """Append the fate of rows that are all kept; a reason column would be empty and is left out."""
     return _put(table, FATE, pa.repeat(pa.scalar(KEPT), table.num_rows))
 
 
@@ -171,10 +172,10 @@ def with_fates(table: pa.Table, fates: Sequence[str], reasons: Sequence[Any]) ->
 
 
 def check_columns(names: Sequence[str] | Mapping[str, Any]) -> None:
-    """Raises DataError where an operator sets a column that is the engine's own."""
+    """Raise DataError if an operator sets a column that is reserved for Gristmill."""
     taken = sorted(set(names) & set(RESERVED))
     if taken:
-        raise DataError(f"it sets the column {taken[0]!r}, which the engine keeps for itself: rename it")
+        raise DataError(f"it sets the column {taken[0]!r}, which is reserved: rename it")
 
 
 def _with_columns(
@@ -183,7 +184,7 @@ def _with_columns(
     outcomes: Sequence[Outcome],
     types: Mapping[str, pa.DataType],
 ) -> pa.Table:
-    """``table`` with the columns that any outcome added or changed."""
+    """``table`` with the columns that the outcomes added or changed."""
     changed: dict[str, None] = {}
     for row, outcome in zip(rows, outcomes, strict=True):
         for name, value in outcome.row.items():
@@ -221,6 +222,6 @@ def _reason(outcome: Outcome) -> dict[str, Any] | None:
     if isinstance(outcome, Filtered):
         return {"rule": printable(outcome.rule), "score": outcome.score, "neighbour": outcome.neighbour}
     if isinstance(outcome, Failed):
-        # What a server or a user's function says of an error is cut only once no secret can be cut in two.
+        # Secrets are removed before the message is shortened, so that none is cut in two and missed.
         return {"error": shown(outcome.error)[:2000], "retryable": outcome.retryable}
     return None

@@ -1,4 +1,4 @@
-"""How many micro-batches to keep in flight, learned from those that are done."""
+"""Adapts the number of micro-batches in flight to those that are done."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from collections import deque
 from collections.abc import Mapping
 from math import ceil
 
-#: Requests in flight for each slot of an engine: half as many again as it can batch, so that a slot is never free.
+#: Requests in flight per slot of an engine: 1.5 times what it can batch, so that no slot is free.
 QUEUE = 1.5
-#: The micro-batches that are looked back on.
+#: The number of recent micro-batches that are considered.
 WINDOW = 12
 
 
 class Pace:
-    """A micro-batch holds fewer requests in its engine than it has rows: it waits for the slowest of them, is verified
-    in between, and loses rows on its way. How many it held on average while it was in flight is known when it is done;
-    by Little's law the number of micro-batches in flight times this is the number of requests in flight.
+    """The number of micro-batches to keep in flight.
 
-    ``start``: the number to begin with, never gone below. ``most``: never gone beyond. ``slots``: of each model.
+    On average a micro-batch has fewer requests in its engine than it has rows: it waits for the slowest request,
+    is verified between requests, and loses filtered rows. Its average is known when it is done. By Little's law,
+    this average times the number of micro-batches in flight is the number of requests in flight.
+
+    ``start``: the initial number, and the minimum. ``most``: the maximum. ``slots``: those of each model.
     """
 
     def __init__(self, start: int, most: int, slots: Mapping[str, int]) -> None:
@@ -28,7 +30,7 @@ class Pace:
         self._held: dict[str, deque[float]] = {}
 
     def learn(self, seconds: float, engine_seconds: Mapping[str, float]) -> None:
-        """A micro-batch is done. ``seconds`` it took; ``engine_seconds``: its requests' times in flight, summed, by model."""
+        """Add a finished micro-batch: its ``seconds``, and the total time in flight of its requests, by model."""
         if seconds <= 0:
             return
         for model, total in engine_seconds.items():

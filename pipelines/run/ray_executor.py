@@ -1,7 +1,7 @@
-"""Carries micro-batches over a Ray cluster: engines are actors, and so are those that carry, many micro-batches each.
+"""Processes micro-batches on a Ray cluster: engines are actors, and so are workers, with many micro-batches each.
 
-Scheduling, placement, data movement and retries after a lost worker or node are Ray's. The driver
-alone writes to the store, so a call that Ray makes twice is still committed once.
+Ray does scheduling, placement, data movement and retries after a lost worker or node. Only the driver
+writes to the store, so a call that Ray repeats is committed once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .pace import Pace
 from .serving import ModelTable, Serving, load_embedder, served, start_here
 from .stages import Stage
 
-#: Actors are spread over the nodes, restarted where a process or a node is lost, and what they were called for is called again.
+#: Actors are spread over the nodes. If a process or a node is lost, they are restarted and their calls repeated.
 _KEPT = {"max_restarts": -1, "max_task_retries": -1, "max_concurrency": 1024, "scheduling_strategy": "SPREAD"}
 
 
@@ -40,8 +40,8 @@ class EngineActor:
     """One engine on some node of the cluster."""
 
     def __init__(self, settings: EngineSettings) -> None:
-        # Ray gives an actor as many threads as it reserves cores, and libraries read this when they are imported. Asked for as the
-        # actor's environment it would cost a process started from nothing, seconds.
+        # Ray gives an actor as many threads as it reserves cores, and libraries read this when they are imported.
+        # Setting it in the actor's runtime environment would make Ray start a new process, which takes seconds.
         os.environ["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)
         guard_worker()
         self._engine = start_here(settings)
@@ -58,7 +58,7 @@ class EngineActor:
 
 @dataclass
 class ActorEngine:
-    """The engine of one or several actors, taken in turn."""
+    """An engine that distributes calls round-robin over one or several actors."""
 
     actors: Sequence[Any]
     capabilities: frozenset[Capability]
@@ -80,7 +80,7 @@ class ActorEngine:
 
 
 async def _answer(reference: Any) -> Any:
-    """What a call answers. An error of ours is raised as it was there, without the traceback that Ray makes its text."""
+    """The result of a call. A GristmillError is raised as in the actor, without Ray's traceback as its text."""
     try:
         return await reference
     except ray.exceptions.RayTaskError as error:
@@ -96,13 +96,13 @@ def start_actors(settings: EngineSettings) -> Engine:
     replicas = int(str(settings.options.get("replicas", 1)))
     remote: Any = ray.remote(EngineActor).options(**_resources(settings), **_KEPT)
     actors: list[Any] = [remote.remote(settings) for _ in range(replicas)]
-    # Asking the first actor waits until its engine is up.
+    # A call to the first actor waits until its engine is up.
     vocab_size: int | None = ray.get(actors[0].vocab_size.remote())
     return ActorEngine(actors, capabilities_of(settings.kind, settings.options), vocab_size)
 
 
 def _resources(settings: EngineSettings) -> dict[str, float]:
-    """What an engine takes of its node: GPUs where there are any, else one core if it has weights."""
+    """The resources of an engine on its node: GPUs if there are any, else one core if it has weights."""
     if settings.weights is None:
         return {"num_cpus": 0}
     if ray.cluster_resources().get("GPU"):
@@ -112,7 +112,7 @@ def _resources(settings: EngineSettings) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Job:
-    """All that a worker needs to open a chain, sent once a stage."""
+    """Everything a worker needs to open a chain, sent once per stage."""
 
     stage: Stage
     engines: Mapping[str, Engine]
@@ -149,7 +149,7 @@ def _embedder(weights: ModelWeights) -> Embedder:
 
 
 class Carrier:
-    """An actor that carries micro-batches, many at once, as the local executor does: its operators are opened once a stage."""
+    """A worker actor that processes many micro-batches concurrently; it opens its operators once per stage."""
 
     def __init__(self) -> None:
         self._opening = asyncio.Lock()
@@ -157,8 +157,10 @@ class Carrier:
         self._chain: Chain | None = None
 
     async def carry(self, job: list[Any], table: pa.Table, first: int, last: int) -> list[Result]:
-        """One micro-batch through the chain's steps ``first .. last``. ``job``: a reference to the stage's, in a list, since Ray
-        would fetch a bare one for each call."""
+        """Process one micro-batch by the chain's steps ``first .. last``.
+
+        ``job``: a reference to the stage's job, inside a list, since Ray would fetch a bare one for each call.
+        """
         chain = await self._opened(job[0])
         results: list[Result] = []
 
@@ -196,14 +198,14 @@ def _open(job: Job) -> Chain:
 
 @dataclass
 class Carrying:
-    """A carrier, and how many micro-batches it has."""
+    """A worker actor and the number of its micro-batches in flight."""
 
     actor: Any
     load: int = 0
 
 
 class RayExecutor:
-    """Micro-batches as calls of Ray actors; see the module."""
+    """Processes micro-batches as calls of Ray actors; see the module."""
 
     def __init__(self, table: ModelTable) -> None:
         self._serving = Serving(table, start_actors)
@@ -244,8 +246,11 @@ class RayExecutor:
             await emit(result)
 
     def _least_loaded(self) -> Carrying:
-        """A carrier with the fewest micro-batches: a new one as long as all have some and there are fewer than cores. They reserve
-        no core, which an engine may want and a lost node may have taken: theirs would wait for ever."""
+        """The worker with the fewest micro-batches, or a new one while all are busy and there are fewer than cores.
+
+        Workers reserve no core: an engine may need it, or a lost node may have had it, and the worker would
+        wait forever.
+        """
         least = min(self._carriers, key=lambda carrier: carrier.load, default=None)
         if least is None or (least.load and len(self._carriers) < _cores()):
             least = Carrying(ray.remote(Carrier).options(num_cpus=0, **_KEPT).remote())
@@ -273,18 +278,18 @@ class RayExecutor:
 
 
 def _cores() -> int:
-    """The cluster's, as Ray counts them."""
+    """The number of cores of the cluster, as Ray counts them."""
     return int(ray.cluster_resources().get("CPU", 1))
 
 
 def connect(address: str | None) -> bool:
-    """Join the cluster at ``address`` (or in RAY_ADDRESS), else start one on this machine.
+    """Connect to the cluster at ``address`` (or in RAY_ADDRESS), else start one on this machine.
 
-    True where it was started here. Raises GristmillError where no cluster answers.
+    True if it was started here. Raises GristmillError if no cluster answers.
     """
     if ray.is_initialized():
         return False
-    # Without an address Ray would look for one that a cluster left behind, dead or not, and wait for it.
+    # Without an address Ray would look for the address of an earlier cluster, dead or not, and wait for it.
     address = address or os.environ.get("RAY_ADDRESS")
     try:
         ray.init(
@@ -302,6 +307,6 @@ def connect(address: str | None) -> bool:
 
 
 def disconnect(started: bool) -> None:
-    """Leave the cluster, and end it where this run started it."""
+    """Disconnect from the cluster, and stop it if this run started it."""
     if started:
         ray.shutdown()

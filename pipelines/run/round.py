@@ -1,4 +1,4 @@
-"""Carries out one round: its stages in order, each on the executor, nothing done twice."""
+"""Runs one round: its stages in order, each on the executor; finished work is not repeated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .stages import Stage, stages
 
 
 class Round:
-    """One plan at work."""
+    """One plan being carried out."""
 
     def __init__(self, session: Session, executor: Executor, *, retry_failed: bool = False) -> None:
         self.session = session
@@ -22,7 +22,7 @@ class Round:
         self.retry_failed = retry_failed
 
     async def run(self) -> None:
-        """Run every stage that is not complete. Raises what stops the run."""
+        """Run every stage that is not complete. Raises the error that stops the run."""
         self._repair()
         todo = stages(self.session.plan, self.session.run)
         for number, stage in enumerate(todo):
@@ -45,7 +45,7 @@ class Round:
             await work()
 
     def _repair(self) -> None:
-        """Set aside what is damaged, so that just this is made again."""
+        """Set a damaged file aside, so that only this file is made again."""
         failed: list[str] = []
         for stage in stages(self.session.plan, self.session.run):
             for step in stage.steps:
@@ -61,7 +61,7 @@ class Round:
         return self.session.run.step(step.name, step.fingerprint)
 
     def _needed(self, coming: list[Stage]) -> set[str]:
-        """Models whose engines are worth keeping: those used again before the next training."""
+        """Models whose engines are kept running: those used again before the next training."""
         needed: set[str] = set()
         for stage in coming:
             if isinstance(stage.head.operator, Train):
@@ -71,7 +71,7 @@ class Round:
 
 
 def _drop_failed(store: StepStore) -> int:
-    """Forget the parts with failed rows. Returns how many rows failed in them."""
+    """Drop the parts with failed rows. Returns the number of failed rows in them."""
     failed = [part for part in store.parts() if part.ledger.failed]
     for part in failed:
         store.drop(part)

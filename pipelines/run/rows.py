@@ -1,4 +1,4 @@
-"""The kept rows of finished steps as one numbered sequence, read a slice at a time."""
+"""The kept rows of finished steps as one numbered sequence, read in slices."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Rows:
         return self._ends[-1] if self._ends else 0
 
     def origin(self, start: int, stop: int) -> str:
-        """Names rows ``start .. stop`` by content: the digests of the parts that hold them, and which rows of each."""
+        """A digest of the content of rows ``start .. stop``: the digests of their parts and the rows in each."""
         named = []
         while start < stop:
             index = bisect_right(self._ends, start)
@@ -40,7 +40,7 @@ class Rows:
         return digest("\n".join(named).encode())
 
     def slice(self, start: int, stop: int) -> pa.Table:
-        """Rows ``start .. stop`` (without their fates). Raises StoreError at a damaged part."""
+        """Rows ``start .. stop`` (without their fates). Raises StoreError if a part is damaged."""
         pieces = []
         while start < stop:
             index = bisect_right(self._ends, start)
@@ -51,7 +51,7 @@ class Rows:
         return pa.concat_tables(pieces, promote_options="permissive") if pieces else self.all()
 
     def all(self) -> pa.Table:
-        """Every row at once. Where there is none, the columns that the steps' other rows have."""
+        """All rows as one table. Without rows it has the columns of the steps' other rows."""
         tables = [_plain(part.read()) for part in self._parts] or [_columns(part) for part in self._without]
         return pa.concat_tables(tables, promote_options="permissive") if tables else EMPTY
 

@@ -1,6 +1,6 @@
-"""The models of a round: where their weights lie, and the engines that serve them.
+"""The models of a round: their weights on disk, and the engines that serve them.
 
-Engines start when a step first needs them and are closed when the stages that use them are over,
+An engine starts when a step first needs it and is closed after the last stage that uses it,
 so that training never shares memory with generation.
 """
 
@@ -22,14 +22,16 @@ from .turns import Turns, has_gpu
 
 @dataclass(frozen=True)
 class ModelTable:
-    """Finds what a step's model name means: a model of the file, or a student that a step trained."""
+    """Resolves a step's model name: a model of the file, or a student that a step trained."""
 
     plan: Plan
     run: RunDirectory
 
     def weights(self, name: str) -> ModelWeights:
-        """Raises ModelError where the weights cannot be had, Damaged where an adapter is not the one that
-        was trained."""
+        """The weights of a model or student.
+
+        Raises ModelError if the weights are not available, Damaged if an adapter is not the one that was trained.
+        """
         model = self.plan.models.get(name)
         if model is None:
             return self._student(name)
@@ -42,7 +44,7 @@ class ModelTable:
         return replace(found, name=name, digest=model.digest, adapter=adapter)
 
     def settings(self, name: str) -> EngineSettings:
-        """How to serve the model; a student is served as its base's engine with its adapter over it."""
+        """How to serve the model; a student is served by its base's engine with its adapter."""
         model = served(self.plan, name)
         weights = self.weights(name) if model.reference else None
         return EngineSettings(model.engine, weights, dict(model.options))
@@ -62,14 +64,14 @@ class ModelTable:
 
 
 def served(plan: Plan, name: str) -> PlannedModel:
-    """The model of the file that a step's model name means; for a student the one that it was trained from."""
+    """The model of the file behind a step's model name; for a student, the model it was trained from."""
     return plan.models[name] if name in plan.models else served(plan, _train(plan, name).model)
 
 
 def _train(plan: Plan, name: str) -> Train:
     operator = plan.step(name).operator
     if not isinstance(operator, Train):
-        raise ModelError(f"{name} is a step that trains no model: name a model or a train step")
+        raise ModelError(f"{name} is a step that does not train a model: name a model or a train step")
     return operator
 
 
@@ -80,7 +82,7 @@ class EngineSource(Protocol):
 
 
 def start_here(settings: EngineSettings) -> Engine:
-    """An engine in this process that is restarted where it dies."""
+    """An engine in this process that is restarted if it dies."""
     from ...datagen import engines
     from ...datagen.engines.restarting import Restarting
 
@@ -102,7 +104,7 @@ class Serving:
         return self.started(name)
 
     def started(self, name: str) -> Metered:
-        """The engine of a model, started where it is not yet."""
+        """The engine of a model, started if it is not running."""
         with self._lock:
             if name not in self._engines:
                 settings = self.table.settings(name)
@@ -121,7 +123,7 @@ class Serving:
             return self._embedders[weights.digest]
 
     async def release(self, keep: Iterable[str] = ()) -> None:
-        """Close every engine that the stages to come do not use."""
+        """Close every engine that later stages do not use."""
         for name in set(self._engines) - set(keep):
             await self._engines.pop(name).close()
 

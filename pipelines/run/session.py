@@ -1,4 +1,4 @@
-"""What every stage of a session shares: the plan, the store, who watches, and when to stop."""
+"""The state that the stages of a session share: plan, store, observer and stop conditions."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .limits import Purse, Stop
 from .occupancy import Occupancy
 from .rows import Rows
 
-#: How often the clock of the time budget is written down.
+#: Seconds between two records of the time used.
 CLOCK_SECONDS = 5.0
 
 
 @dataclass
 class Session:
-    """One round being worked on."""
+    """One round being carried out."""
 
     plan: Plan
     run: RunDirectory
@@ -45,15 +45,13 @@ class Session:
         return self.run.step(name, self.plan.step(name).fingerprint)
 
     def rows(self, step: PlannedStep) -> Rows:
-        """The rows that come into a step."""
+        """The input rows of a step."""
         return Rows([self.store(name) for name in step.inputs])
 
     def beside(self, step: PlannedStep, apart: Sequence[PlannedStep] = ()) -> str:
-        """Names what a step takes besides the rows that come into it: tables that it reads, adapters that it
-        uses.
+        """A digest of what a step uses besides its input rows: the tables it reads and the adapters it loads.
 
-        ``apart``: steps that are at work together with it. Raises Damaged where one of them is not what was
-        made.
+        ``apart``: steps that run together with it. Raises Damaged if one of them has changed since it was made.
         """
         together = {each.name for each in apart}
         named = [
@@ -65,24 +63,23 @@ class Session:
         return digest("\n".join(named).encode()) if named else ""
 
     def origin(self, rows: str, beside: str) -> str:
-        """Names what a part is made from, given what names the rows, and what is taken :meth:`beside`
-        them."""
+        """A digest of what a part is made from: of its rows, and of what is used :meth:`beside` them."""
         return digest(f"{rows} {beside}".encode())
 
     def replaced(self, step: PlannedStep) -> Replaced:
-        """Tells whether a file that a step wrote is now what a step after it wrote there."""
+        """Was a file that a step wrote overwritten by a later step?"""
         return self.run.replaced(self.plan.round, step.name, self.plan.spec.loop.rounds)
 
     def outdated(self, step: str) -> None:
-        """Tell once that a step's parts were made from rows that came out differently when made again."""
+        """Tell the user, once, that a step runs again because its input rows have changed."""
         if step not in self._outdated:
             self._outdated.add(step)
             self.notice(
-                f"step {step}: what it was made from came out differently when made again; it is made again too"
+                f"step {step}: its input came out differently when made again; the step is made again too"
             )
 
     def context(self, step: PlannedStep, models: Models) -> Context:
-        """What the step's operator is handed."""
+        """The context of the step's operator."""
         return StepContext(
             step=step.name,
             seed=step.seed,
@@ -98,7 +95,7 @@ class Session:
         return Rows([self.store(name)]).all()
 
     def check(self) -> None:
-        """Raises where the run must stop: on request, or because the budget is spent."""
+        """Raise if the run must stop: on request, or because the budget is used up."""
         self.stop.check()
         self.purse.check()
 
@@ -106,11 +103,11 @@ class Session:
         self.observer.on(Notice(text=text, level="warning" if warning else "info"))
 
     def started(self, step: PlannedStep, rows_in: int | None, done: int) -> None:
-        """Tell that a step is at work; ``done`` of its rows are there from earlier sessions."""
+        """Report that a step begins; ``done`` of its rows were committed by earlier sessions."""
         self.observer.on(StepStarted(step=step.name, rows_in=rows_in, done=done))
 
     def committed(self, step: PlannedStep, part: Part, seconds: float) -> None:
-        """Account for a part that has just been committed."""
+        """Account for a part that was just committed."""
         self.purse.pay(part.usage, part.ledger.made)
         if time.monotonic() - self._clock > CLOCK_SECONDS:
             self._clock = time.monotonic()
@@ -133,7 +130,7 @@ class Session:
             )
 
     def done(self, step: PlannedStep, *, reused: bool = False) -> None:
-        """Tell that a step is complete. Raises GristmillError where nothing came out but failures."""
+        """Report that a step is complete. Raises GristmillError if all its rows failed."""
         store = self.store(step.name)
         manifest = store.manifest
         ledger = store.ledger()
@@ -152,7 +149,7 @@ class Session:
             self.notice(f"step {step.name}: {self._failures(step)}", warning=True)
             if (ledger.failed == ledger.made and step.on_failure != "accept") or step.on_failure == "stop":
                 raise GristmillError(
-                    f"{self._failures(step)}; mend the cause, then run again with --retry-failed",
+                    f"{self._failures(step)}; fix the cause, then run again with --retry-failed",
                     step=step.name,
                 )
 
@@ -166,7 +163,7 @@ class Session:
         products: Sequence[Product] = (),
         engines: Sequence[Occupancy] = (),
     ) -> None:
-        """Declare a step complete, after checking that its ledger adds up."""
+        """Mark a step as complete, after checking that its row counts add up."""
         self.store(step.name).finish(
             operator=step.label,
             one_to_one=one_to_one,

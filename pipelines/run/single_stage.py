@@ -1,4 +1,4 @@
-"""Carries out the steps that run alone: sources, whole-table operators, training and exports."""
+"""Runs the steps that run alone: sources, whole-table operators, training and exports."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SingleStage:
         self._started = time.monotonic()
 
     def drop_outdated(self) -> None:
-        """Drop parts that were made from other rows than there are now. Raises StoreError."""
+        """Drop the parts whose input rows have changed since they were made. Raises StoreError."""
         origin = self._origin()
         for part in self.store.parts():
             if part.basis != self.stage.basis or part.origin != origin:
@@ -50,7 +50,7 @@ class SingleStage:
                 self.store.drop(part)
 
     async def run(self) -> None:
-        """Do the step's work in a thread, so that Ctrl-C is heard. Raises what stops the run."""
+        """Run the step in a thread, so that Ctrl-C is noticed. Raises the error that stops the run."""
         self.session.check()
         inputs = len(self.session.rows(self.step)) if self.step.inputs else None
         self.session.started(self.step, inputs, self.store.ledger().rows_in)
@@ -87,7 +87,7 @@ class SingleStage:
 
     def _source(self, operator: Source) -> bool:
         have = {part.start for part in self.store.parts()}
-        # The next rows are read while the last ones are written.
+        # Read the next rows while the previous ones are written.
         with ThreadPoolExecutor(max_workers=1) as writer:
             writing: Future[None] | None = None
             for start, table in _chunks(operator.read(self.context), SOURCE_ROWS):
@@ -130,7 +130,7 @@ class SingleStage:
         table = self.session.rows(self.step).all()
         default = self.session.run.exports(self.step.name)
         written = operator.write(table, self.context, default)
-        # Below the run's directory, which may be moved, and whose name is no part of what was made.
+        # Relative to the run directory, which may be moved and whose name must not change the digest.
         location = f"exports/{self.step.name}" if written.location == str(default) else written.location
         summary = {"location": location, "files": list(written.files), "rows": written.rows}
         products = [Product.of(path, self.session.run.path) for path in local_files(written)]
@@ -139,7 +139,7 @@ class SingleStage:
         return True
 
     def _made(self) -> Part | None:
-        """The part of a step that left all that it leaves, and only was not declared complete."""
+        """The part of a step that finished its output but was not marked as complete."""
         rows = len(self.session.rows(self.step)) if self.step.inputs else -1
         part = self.store.part(0, rows)
         if part is None or part.summary is None:
@@ -152,13 +152,13 @@ class SingleStage:
     def _summary(self, part: Part) -> dict[str, Any]:
         summary = dict(part.summary or {})
         if isinstance(self.step.operator, Sink) and part.products:
-            # From the files themselves: a relative path of the pipeline file starts at the working directory.
+            # From the files themselves: relative paths in a pipeline file start at the working directory.
             first = part.products[0].place(self.session.run.path)
             summary["location"] = str(first.parents[len(Path(summary["files"][0]).parts) - 1])
         return summary
 
     def _origin(self) -> str:
-        """Names what the step is to be made from."""
+        """A digest of the step's input."""
         rows = self.session.rows(self.step)
         return self.session.origin(rows.origin(0, len(rows)), self.session.beside(self.step))
 
@@ -185,7 +185,7 @@ class SingleStage:
 
 
 def trained_ids(trained: Trained) -> set[str]:
-    """The ``_id`` of every row that was in some batch."""
+    """The ``_id`` of every row that was in a batch."""
     return {name for rows in trained.history["rows"].to_pylist() for name in rows}
 
 
@@ -196,7 +196,7 @@ def _ids(table: pa.Table) -> pa.Table:
 def _chunks(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[tuple[int, pa.Table]]:
     """Record batches regrouped into tables of ``size`` rows, with the number of their first row.
 
-    Always yields at least once, so that an empty source leaves an (empty) part.
+    Yields at least once, so that an empty source leaves an (empty) part.
     """
     waiting: list[pa.RecordBatch] = []
     held = start = 0
@@ -213,7 +213,7 @@ def _chunks(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[tuple[int,
 
 
 def _copy_directory(source: Path, target: Path) -> None:
-    """Copy a finished directory into place, flushed; at every instant the old one or the new one is there."""
+    """Copy a finished directory into place atomically: at any time either the old or the new one exists."""
     ready = target.with_name(f"{target.name}{TEMPORARY}")
     with disk(target, "cannot write"):
         remove(ready)

@@ -1,4 +1,4 @@
-"""Cuts a plan into stages: a chain of map steps runs as one, everything else on its own."""
+"""Divides a plan into stages: a chain of map steps is one stage, every other step is its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..store.step_store import StepStore
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Steps that run together. ``basis`` names the rows that the parts of its steps count."""
+    """Steps that run together. ``basis`` identifies the input rows that their parts are numbered by."""
 
     steps: tuple[PlannedStep, ...]
     basis: str
@@ -28,14 +28,14 @@ class Stage:
 
     @property
     def batch_rows(self) -> int:
-        """How many stage-input rows a micro-batch holds: what its most careful step asks for."""
+        """The number of input rows per micro-batch: the minimum over its steps."""
         return min(
             step.operator.batch_rows for step in self.steps if isinstance(step.operator, (Map, TableMap))
         )
 
     @property
     def models(self) -> set[str]:
-        """The names of the models that its steps call on."""
+        """The names of the models that its steps use."""
         return {
             name for step in self.steps for name, kind in step.models.items() if kind in ("model", "train")
         }
@@ -46,17 +46,17 @@ def maps(step: PlannedStep) -> bool:
 
 
 def basis_of(plan: Plan, step: PlannedStep) -> str:
-    """Names the rows that come into ``step``: the fingerprints of the steps that make them."""
+    """Identifies the input rows of ``step`` by the fingerprints of the steps that make them."""
     inputs = ",".join(plan.step(name).fingerprint for name in step.inputs)
     return blake2b(inputs.encode(), digest_size=10).hexdigest()
 
 
 def stages(plan: Plan, run: RunDirectory) -> list[Stage]:
-    """The stages in the order in which they can run.
+    """The stages in an order in which they can run.
 
-    A map step joins the chain of the step that feeds it, where that one is its only input and the
-    chain's end. A finished step whose parts count other rows (the file was edited since) starts a
-    chain of its own.
+    A map step joins the chain of its input step if that is its only input and the end of the
+    chain. A finished step whose parts are numbered by other rows (the file was edited since) starts
+    a new chain.
     """
     chains: list[list[PlannedStep]] = []
     bases: list[str] = []
@@ -77,12 +77,12 @@ def stages(plan: Plan, run: RunDirectory) -> list[Stage]:
 
 
 def _ready(step: PlannedStep, chains: list[list[PlannedStep]], at: int) -> bool:
-    """Is all that the step needs either done before chain ``at`` starts, or in it?"""
+    """Is everything that the step needs either done before chain ``at`` starts, or part of it?"""
     return set(step.depends) <= {each.name for chain in chains[: at + 1] for each in chain}
 
 
 def _own_basis(plan: Plan, step: PlannedStep, store: StepStore) -> str | None:
-    """The rows that a step's parts count, where it is finished or can be finished on its own; else None."""
+    """The rows that a step's parts are numbered by, if it is finished or can finish by itself; else None."""
     if store.complete:
         return store.manifest["basis"] or None
     alone = basis_of(plan, step)

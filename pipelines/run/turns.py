@@ -1,4 +1,4 @@
-"""One engine at a time: on a CPU, two that use all cores slow each other down manyfold."""
+"""Lets one engine work at a time: on a CPU, two engines that use all cores slow each other down severalfold."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 class Turns:
-    """Any number of calls to one engine may be in flight together, but not calls to two engines.
+    """A lock that allows concurrent calls to one engine, but not to two engines.
 
-    An engine's turn ends when none of its calls is left. Used from one event loop.
+    An engine's turn ends with its last call. For use from one event loop.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Turns:
 
     @asynccontextmanager
     async def of(self, engine: str) -> AsyncIterator[None]:
-        """Hold the engine's turn, after waiting for it."""
+        """Wait for the engine's turn and hold it."""
         async with self._ended:
             await self._ended.wait_for(lambda: self._calls == 0 or self._holder == engine)
             self._holder = engine

@@ -56,7 +56,7 @@ def _save(table: pa.Table, folder: Path) -> None:
     from datasets.table import InMemoryTable
     from datasets.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
-    # A fingerprint of our own: the library's is random, and equal rows are to give equal bytes.
+    # The library's fingerprint is random; equal rows must give equal bytes.
     fingerprint = blake2b(str(table.schema).encode(), digest_size=8)
     for batch in table.to_batches():
         fingerprint.update(batch.serialize())
@@ -73,7 +73,7 @@ def _save(table: pa.Table, folder: Path) -> None:
 
 
 def _save_columns(table: pa.Table, folder: Path) -> None:
-    """A file without rows: the library writes none for an empty data set, and then cannot load it."""
+    """Write a file without rows: the library writes none for an empty data set, and then cannot load it."""
     import pyarrow as pa
 
     name = "data-00000-of-00001.arrow"

@@ -1,4 +1,4 @@
-"""The data card: a README.md that says what a data set holds and how it was made, as far as is known."""
+"""The data card: a README.md that describes a data set and how it was made, as far as is known."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ..operator import Context
 
-#: Columns that tell how rows were made, where the steps wrote them.
+#: Columns with the origin of rows, if the steps wrote them.
 _ORIGINS = ("model", "template", "kind", "style", "finish", "language", "source_package")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _SHOWN = 400
@@ -21,7 +21,7 @@ _DISTINCT = 12
 
 
 def data_card(table: pa.Table, context: Context, *, title: str, form: str, licence: str | None) -> str:
-    """The card of the table as written (after formatting). Only what the table and context show."""
+    """The card of the table as written (after formatting), from the table and the context alone."""
     from ... import __version__
 
     parts = [
@@ -105,6 +105,6 @@ def _licence(licence: str | None) -> str:
     if licence:
         return f"`{licence}`"
     return (
-        "Not stated. What was generated may be bound by the licences of the models and of the source data: "
+        "Not stated. What was generated may be bound by the licenses of the models and of the source data: "
         "look before sharing it."
     )

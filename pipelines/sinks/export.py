@@ -1,4 +1,4 @@
-"""What every sink does before it writes: choose the columns, put rows into a trainer's format."""
+"""The common part of all sinks: choosing columns and converting rows to a trainer's format."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ..operator import Sink
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Columns for the engine's own use that weigh more than the rows themselves.
+#: Internal columns that are larger than the rows themselves.
 HEAVY = frozenset({"logprobs", "top_logprobs", "embedding"})
 _BATCH_ROWS = 4096
 
 
 class Export(Sink):
-    """The rows of a step, for others to read.
+    """The rows of a step, for other programs.
 
-    The row's ``_id`` is written as ``id`` (``row_id`` where the rows have an ``id``). Equal rows give equal
+    The row's ``_id`` is written as ``id`` (``row_id`` if the rows have an ``id``). Equal rows give equal
     bytes.
     """
 
@@ -31,8 +31,8 @@ class Export(Sink):
     """Layout of the rows: `rows` writes the columns as they are; the others are layouts that trainers read. A
     row that does not fit the layout stops the export."""
     columns: tuple[str, ...] | None = None
-    """With `format: rows` the columns to write, by default all; with another layout the columns to write
-    beside it, by default none."""
+    """With `format: rows` the columns to write, by default all; with another layout the additional columns to
+    write, by default none."""
     drop: tuple[str, ...] | None = None
     """Columns to leave out. By default log-probabilities and embeddings, unless `columns` names them."""
 
@@ -40,10 +40,10 @@ class Export(Sink):
         return (*(self.columns or ()), *(self.drop or ()))
 
     def prepared(self, table: pa.Table) -> pa.Table:
-        """The table to write: own columns only, in the format asked for, one chunk a column.
+        """The table to write: without reserved columns, in the requested format, one chunk per column.
 
-        Raises DataError for a column that is not there and a row that does not fit the format. Where no row
-        came, the columns that are asked for are empty.
+        Raises DataError for a missing column and for a row that does not fit the format. Without input rows,
+        the requested columns are empty.
         """
         if not table.num_rows:
             table = _with_columns(table, [*(self.columns or ()), *(self.drop or ())])
@@ -64,7 +64,7 @@ class Export(Sink):
 
 
 def _with_columns(table: pa.Table, names: Sequence[str]) -> pa.Table:
-    """A table without rows, with these columns too: steps that got no rows do not know what they would have added."""
+    """An empty table with these columns too: steps without rows do not know which columns they would add."""
     import pyarrow as pa
 
     for name in dict.fromkeys(names):

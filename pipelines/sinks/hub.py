@@ -27,7 +27,7 @@ _FILE = "data/train-00000-of-00001.parquet"
 class HubExport(Export):
     """Pushes a Parquet file and a data card to a data set repository on the Hugging Face Hub.
 
-    The token comes from the environment (``HF_TOKEN``), never from a file. A copy of what was pushed stays at
+    The token comes from the environment (``HF_TOKEN``), never from a file. A copy of the pushed files stays at
     ``path``.
 
     Example:
@@ -35,7 +35,7 @@ class HubExport(Export):
     """
 
     repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
-    """Repository, as `owner/name`. It is made where it is missing."""
+    """Repository, as `owner/name`. It is created if it does not exist."""
     private: bool = True
     """Make a new repository private."""
     revision: str = "main"

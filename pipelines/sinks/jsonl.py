@@ -26,10 +26,10 @@ _BATCH_ROWS = 4096
 
 
 class JsonlExport(Export):
-    """Writes one JSON object per line, in UTF-8: to ``path`` (``.jsonl``, ``.jsonl.gz``, ``.jsonl.zst``), or
-    to ``data.jsonl`` in it.
+    """Writes one JSON object per line, in UTF-8.
 
-    Dates are ISO text. JSON has no NaN or infinity: they are written as null.
+    The file is ``path``, if it ends with ``.jsonl``, ``.jsonl.gz`` or ``.jsonl.zst``, else ``data.jsonl`` in it.
+    Dates are ISO strings. JSON has no NaN or infinity: they are written as null.
 
     Example:
         chat: {export: jsonl, from: chosen, path: out/train.jsonl.gz, format: messages, columns: [score]}
@@ -59,7 +59,7 @@ def _opened(path: Path, ending: str) -> Iterator[IO[bytes]]:
 
     with open(path, "wb") as file:
         if ending.endswith(".gz"):
-            # Without a name and a time in its header: equal rows give equal bytes.
+            # No name and time in the header, so that equal rows give equal bytes.
             with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
                 yield packed  # type: ignore[misc]
         elif ending.endswith(".zst"):
@@ -84,7 +84,7 @@ def _text(value: object) -> str:
 
 
 def _unwritable(row: dict[str, Any], number: int) -> DataError:
-    """The error of a row that JSON cannot hold, with the first column at fault."""
+    """The error for a row that JSON cannot represent, with the first column at fault."""
     for name, value in row.items():
         try:
             _line({name: value})

@@ -19,7 +19,7 @@ _GROUP_ROWS = 65_536
 
 
 class ParquetExport(Export):
-    """Writes a Parquet file: to ``path`` where it ends with ``.parquet``, else to ``data.parquet`` in it.
+    """Writes a Parquet file: to ``path`` if it ends with ``.parquet``, else to ``data.parquet`` in it.
 
     Example:
         table: {export: parquet, from: chosen}

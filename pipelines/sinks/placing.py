@@ -1,4 +1,4 @@
-"""Puts finished files and directories in their place at once: readers see the old ones or the new ones."""
+"""Moves finished files and directories into place atomically: readers see either the old or the new ones."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..store.files import kind, remove, replace, replace_directory, sync
 def place_file(
     path: str | None, default: Path, ending: str, rows: int, write: Callable[[Path], None]
 ) -> Written:
-    """Have ``write`` make the file under another name, then move it to where ``path`` says.
+    """Let ``write`` write the file under another name, then move it to ``path``.
 
     A path that ends with one of the format's endings is the file; any other is a directory, local
-    or an fsspec URL, in which the file is called ``data`` plus ``ending``.
+    or an fsspec URL, in which the file is named ``data`` plus ``ending``.
     """
     import fsspec
 
@@ -44,7 +44,7 @@ def place_file(
         else:
             with TemporaryDirectory() as scratch:
                 write(Path(scratch) / name)
-                # Object stores show an upload only once it is whole.
+                # Object stores show an upload only when it is complete.
                 system.put_file(str(Path(scratch) / name), f"{folder.rstrip('/')}/{name}")
     return Written(location=target, files=[name], rows=rows)
 
@@ -52,14 +52,16 @@ def place_file(
 def place_directory(
     path: Path, markers: Sequence[str], write: Callable[[Path], None], *, ours: bool = False
 ) -> list[str]:
-    """Have ``write`` fill a directory beside ``path``, then put it there, replacing an earlier export.
+    """Let ``write`` fill a temporary directory, then move it to ``path``, replacing an earlier export.
 
-    A directory with none of the files ``markers`` is somebody else's: it is refused, never replaced, unless
-    the place is ``ours``, in a run's directory. Answers the files' names below ``path``, sorted.
+    A directory without any of the files ``markers`` is not an export and is never replaced, unless
+    ``ours`` is true (inside a run directory). Returns the sorted names of the files below ``path``.
     """
     path = path.absolute()
     if not ours and path.exists() and not _is_export(path, markers):
-        raise DataError(f"{path}: holds something that is no export of ours; name an empty place to write to")
+        raise DataError(
+            f"{path}: holds something that is not an export of Gristmill; name an empty place to write to"
+        )
     partial = path.with_name(f".{path.name}.partial")
     with _readable_errors(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,19 +77,19 @@ def place_directory(
 
 
 def _is_export(path: Path, markers: Sequence[str]) -> bool:
-    """Is the directory an earlier export, or empty?"""
+    """Is the directory an earlier export or empty?"""
     return path.is_dir() and (any((path / name).is_file() for name in markers) or not any(path.iterdir()))
 
 
 def local_files(written: Written) -> list[Path]:
-    """The files of an export that lie on this machine's file systems."""
+    """The files of an export on local file systems."""
     location = written.location.removeprefix("file://")
     paths = [] if "://" in location else [Path(location) / name for name in written.files]
     return [path for path in paths if kind(path) == "a file"]
 
 
 def _clear(path: Path) -> None:
-    """Raises DataError where something is in a file's place that is not replaced by renaming."""
+    """Raise DataError if something other than a file is in the place of the file."""
     if kind(path) == "a folder":
         raise DataError(
             f"{path}: a folder is in the place of the file to write: move it away, or name another"

@@ -1,4 +1,4 @@
-"""Where rows come from: JSON Lines, Parquet, Arrow and Hugging Face data sets; local paths and fsspec URLs; or plain numbers."""
+"""Sources of rows: JSON Lines, Parquet, Arrow and Hugging Face data sets, local or by fsspec URL; numbers."""
 
 from .count import Count
 from .dataset import HuggingFaceDataset

@@ -1,6 +1,6 @@
-"""Rows from Arrow's own files and streams, and from the folders of them that ``Dataset.save_to_disk`` writes.
+"""Rows from Arrow files and streams, and from the folders that ``Dataset.save_to_disk`` writes.
 
-They are read into memory rather than mapped: a mapped file that another process cuts ends this one (SIGBUS).
+Files are read and not memory-mapped: if another process truncates a mapped file, this one is killed (SIGBUS).
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from .types import fitted, one_schema, plain
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: A batch, the name of its file, and how many rows of the file come before it.
+#: A batch, the name of its file, and the number of rows of the file before it.
 Piece: TypeAlias = "tuple[pa.RecordBatch, str, int]"
 
 STATE = "state.json"
 _MAGIC = b"ARROW1"
-#: Rows handed on at once: a writer may have put all rows into one batch.
+#: Maximum number of rows per batch: a writer may have put all rows into one.
 _BATCH_ROWS = 65_536
 
 
 def arrow_files(found: Sequence[File]) -> tuple[pa.Schema, Iterator[Piece]]:
-    """The schema that the files fit, and their batches.
+    """The common schema of the files, and their batches.
 
-    Raises DataError for a file that is no Arrow file or stream, and where there is no such schema.
+    Raises DataError if a file is not an Arrow file or stream, or if there is no common schema.
     """
     return one_schema((file.name, _schema(file)) for file in found), _batches(found)
 
 
 def checked(pieces: Iterator[Piece], schema: pa.Schema, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The batches with these columns of the schema, validated. Raises DataError where they are damaged."""
+    """The validated batches with these columns of the schema. Raises DataError if they are damaged."""
     for batch, file, start in pieces:
         chosen = batch.select([name for name in columns if name in batch.schema.names])
         validate(chosen, file, start)
@@ -48,9 +48,9 @@ def checked(pieces: Iterator[Piece], schema: pa.Schema, columns: Sequence[str]) 
 
 
 def saved_data_set(folder: Path) -> tuple[pa.Schema, Iterator[Piece]]:
-    """The schema and the batches of what ``Dataset.save_to_disk`` wrote. Raises DataError where it is damaged."""
+    """The schema and the batches of a folder of ``Dataset.save_to_disk``. Raises DataError if it is damaged."""
     found = _saved_files(folder)
-    # A data set without rows may have no files: then only its description knows the columns.
+    # An empty data set may have no files; only its description then lists the columns.
     return arrow_files(found) if found else (_described(folder), iter(()))
 
 
@@ -79,7 +79,7 @@ def _saved_files(folder: Path) -> list[File]:
         ) from error
     if wrong is not None:
         raise DataError(
-            f"{state}: names the file {wrong!r}, which does not lie in its folder: save the data set again"
+            f"{state}: names the file {wrong!r}, which is not in its folder: save the data set again"
         )
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:

@@ -1,4 +1,4 @@
-"""What every source does to its columns: rename, choose, refuse reserved names, stop at a number of rows."""
+"""The common part of all sources: renaming and choosing columns, reserved names, the limit on rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def final_names(
 ) -> dict[str, str]:
     """Old name -> new name of the columns to read, in order. ``columns`` are new names.
 
-    Raises DataError for a column that is not there, two of one name, or a reserved name.
+    Raises DataError for a missing column, two columns with one name, or a reserved name.
     """
     for name in rename:
         if name not in found:
@@ -38,7 +38,7 @@ def final_names(
     for name, new in renamed:
         if new.startswith("_"):
             raise DataError(
-                f"{where}: column {new!r}: names that start with '_' are the engine's own; "
+                f"{where}: column {new!r}: names that start with '_' are reserved; "
                 f"read it under another name with `rename: {{{name}: {new.lstrip('_') or 'column'}}}`, "
                 "or leave it out with `columns:`"
             )
@@ -56,9 +56,9 @@ def prepared(
     rows: int | None,
     context: Context,
 ) -> Iterator[pa.RecordBatch]:
-    """The batches with the columns of ``names`` under their new names, ``rows`` rows at most.
+    """The batches with the columns of ``names`` under their new names, at most ``rows`` rows.
 
-    ``schema``: of the batches. Where they have no rows, one batch without rows keeps the columns for what follows.
+    ``schema``: that of the batches. If there are no rows, one empty batch keeps the columns for later steps.
     """
     left, empty = rows, True
     for batch in batches:
@@ -81,7 +81,7 @@ def _named(batch: pa.RecordBatch, names: Mapping[str, str]) -> pa.RecordBatch:
 
 
 def no_rows(columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-    """What a source of nothing gives: no rows, with the columns that are asked for as texts."""
+    """The output of an empty source: no rows, with the requested columns as strings."""
     import pyarrow as pa
 
     if columns:

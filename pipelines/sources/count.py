@@ -1,4 +1,4 @@
-"""Numbered rows: where a pipeline starts that has no seeds of its own (a model writes its own prompts, say)."""
+"""Numbered rows, for a pipeline without seeds (for example if a model writes its own prompts)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BATCH_ROWS = 65_536
 
 
 class Count(Source):
-    """Makes numbered rows: where a pipeline starts that has no seeds of its own.
+    """Makes numbered rows, for a pipeline without seeds.
 
     Adds:
         number (int64): number of the row, from 0.

@@ -1,8 +1,8 @@
-"""Files that were cut, changed or never finished: found before a value is used, and told in one line.
+"""Detects truncated, changed or unfinished files before a value is used, and reports them in one line.
 
-Arrow trusts what it reads: an offset that leads out of a buffer ends the process when the value is used, not when the
-file is opened. So whatever comes out of a file of others is looked through once: the structure by Arrow's own full
-validation, and dates by whether Python has them.
+Arrow trusts its input: an offset outside of a buffer crashes the process when the value is used, not when the
+file is opened. So all data from a foreign file is validated once: its structure by Arrow's full validation, and
+its dates by whether Python can represent them.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from ..errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: More rows than a batch of any writer has: Arrow would believe a damaged count of a column that holds nothing.
+#: Maximum number of rows per batch. Arrow does not check the row count of columns without data.
 MOST_ROWS = 2**31
 _WAY_OUT = "it was cut or changed after it was written: make it again, or fetch it again"
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY = 86_400
-#: The first and the last day that Python has, in days since 1970, and a day less for the time zones.
+#: Python's first and last day, in days since 1970, less one day for time zones.
 _FIRST_DAY, _LAST_DAY = -719_161, 2_932_895
 _LONGEST_DAYS = 999_999_999
 
 
 def first_line(error: BaseException) -> str:
-    """An error of Arrow's is a paragraph; its first line says what is wrong."""
+    """The first line of an Arrow error, which says what is wrong."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(" :")
 
 
 @contextmanager
 def damage_told(name: str, kind: str) -> Iterator[None]:
-    """Errors in reading the file ``name`` become one DataError that says so. ``kind``: "a Parquet file"."""
+    """Turn errors while reading the file ``name`` into one DataError. ``kind``: "a Parquet file"."""
     import pyarrow as pa
 
     try:
         yield
     except MemoryError as error:
         raise DataError(
-            f"{name}: a part of it takes more memory than there is; if no part is that large, {_WAY_OUT}"
+            f"{name}: a part of it needs more memory than is available; if no part is that large, {_WAY_OUT}"
         ) from error
     except pa.ArrowNotImplementedError as error:
         raise DataError(
@@ -51,9 +51,9 @@ def damage_told(name: str, kind: str) -> Iterator[None]:
 
 
 def validate(batch: pa.RecordBatch, name: str, start: int) -> None:
-    """Look every value of a batch through. ``start``: rows of the file before it.
+    """Validate every value of a batch. ``start``: the number of rows of the file before it.
 
-    Raises DataError, naming file, rows and column, where a value leads out of its buffer or a text is no UTF-8.
+    Raises DataError, with file, rows and column, if a value is outside of its buffer or a text is not UTF-8.
     """
     import pyarrow as pa
 
@@ -70,19 +70,19 @@ def validate(batch: pa.RecordBatch, name: str, start: int) -> None:
 
 
 def refuse_impossible_times(batch: pa.RecordBatch, name: str, start: int) -> None:
-    """Raise DataError for a date or duration that Python does not have. The types are those of ``types.plain``."""
+    """Raise DataError for a date or duration that Python cannot represent, of the types of ``types.plain``."""
     for column, array in zip(batch.schema.names, batch.columns):
         for times, (least, most) in _times(array):
             found = _outside(times, least, most)
             if found is not None:
                 raise DataError(
                     f"{name}: rows {start + 1:,} to {start + batch.num_rows:,}: column {column!r} holds the {times.type} "
-                    f"{found}, outside of what a date or duration can be: correct it, or read the column as a number"
+                    f"{found}, out of range for a date or duration: correct it, or read the column as a number"
                 )
 
 
 def _times(array: pa.Array) -> Iterator[tuple[pa.Array, tuple[int, int]]]:
-    """The arrays of dates and durations within an array, with the least and the greatest that each may hold."""
+    """The arrays of dates and durations within an array, with the minimum and maximum of each."""
     import pyarrow as pa
 
     types, kind = pa.types, array.type

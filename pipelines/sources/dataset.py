@@ -29,8 +29,8 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 class HuggingFaceDataset(Source):
     """Reads a Hugging Face data set: a saved directory, an Arrow file, or one on the Hub.
 
-    The token for a private data set comes from the environment (``HF_TOKEN``). What was fetched once works
-    offline.
+    The token for a private data set comes from the environment (``HF_TOKEN``). A data set that was downloaded once
+    works offline.
 
     Example:
         public: {source: dataset, path: owner/name, split: train, revision: 1a2b3c}
@@ -39,13 +39,13 @@ class HuggingFaceDataset(Source):
     path: str
     """Directory that `Dataset.save_to_disk` wrote, an `.arrow` file, or the id of a data set on the Hub."""
     split: str = "train"
-    """Split to read, where the data set has several."""
+    """Split to read, if the data set has several."""
     subset: str | None = None
     """Subset (configuration) of a data set on the Hub. By default its only one."""
     revision: str | None = None
     """Branch, tag or commit on the Hub. By default the main branch."""
     rows: PositiveInt | None = None
-    """Most rows to read. By default all are read."""
+    """Maximum number of rows to read. By default all rows are read."""
     rename: dict[str, str] = Field(default_factory=dict)
     """New names for columns, as `{OLD: NEW}`."""
     columns: tuple[str, ...] | None = None
@@ -72,7 +72,7 @@ class HuggingFaceDataset(Source):
         return self.path.endswith(".arrow")
 
     def _folder(self) -> Path | None:
-        """The directory of the one data set to read, where ``path`` is local."""
+        """The directory of the data set to read, if ``path`` is local."""
         path = Path(self.path)
         if (path / "dataset_dict.json").is_file():
             splits = sorted(entry.name for entry in path.iterdir() if (entry / STATE).is_file())
@@ -115,7 +115,7 @@ class HuggingFaceDataset(Source):
         return plain(dataset.features.arrow_schema), batches
 
     def _commit(self) -> str:
-        """The commit on the Hub that ``revision`` names now; offline, the one fetched last."""
+        """The commit of ``revision`` on the Hub; offline, the one downloaded last."""
         if self.revision and _COMMIT.fullmatch(self.revision):
             return self.revision
         from huggingface_hub import HfApi
@@ -134,7 +134,7 @@ class HuggingFaceDataset(Source):
     def _unreachable(self, error: Exception) -> DataError:
         first = next(iter(str(error).splitlines()), type(error).__name__)
         return DataError(
-            f"{self.path}: neither a path here nor a data set that the Hugging Face Hub gives us ({first}). "
+            f"{self.path}: neither a local path nor an accessible data set of the Hugging Face Hub ({first}). "
             "Check the name, `subset`, `split` and `revision`; for a private one set HF_TOKEN; without a "
             "network, fetch it elsewhere, save it with Dataset.save_to_disk and give that directory as `path`"
         )

@@ -1,4 +1,4 @@
-"""What the sources that read files share: their parameters, and the digest of what they will read."""
+"""The common part of the sources that read files: their parameters and the digest of their files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FileSource(Source):
     """Files to read: a path, glob, directory or fsspec URL (`s3://`, `hf://`, `https://`), or a list of them.
     Relative paths start at the current directory; an empty list gives no rows."""
     rows: PositiveInt | None = None
-    """Most rows to read. By default all are read."""
+    """Maximum number of rows to read. By default all rows are read."""
     rename: dict[str, str] = Field(default_factory=dict)
     """New names for columns, as `{OLD: NEW}`."""
     columns: tuple[str, ...] | None = None
@@ -40,9 +40,9 @@ class FileSource(Source):
         return Estimate(rows=known if self.rows is None else min(known, self.rows))
 
     def names(self) -> Sequence[str] | None:
-        """The columns of the files, under their own names; None where looking for them would take too long.
+        """The columns of the files, under their own names; None if finding them would take too long.
 
-        Raises DataError where a file cannot be read.
+        Raises DataError if a file cannot be read.
         """
         return None
 
@@ -53,7 +53,7 @@ class FileSource(Source):
         try:
             found = self.names()
         except DataError:
-            return None  # the run tells it, at its row
+            return None  # the run reports it, with its row
         if not found:
             return None
         where = self.files()[0].name
@@ -61,4 +61,4 @@ class FileSource(Source):
 
     @abstractmethod
     def count_rows(self) -> int:
-        """How many rows the files hold (about)."""
+        """The approximate number of rows in the files."""

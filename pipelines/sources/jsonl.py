@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 _BATCH_ROWS = 8192
 _BATCH_BYTES = 64 << 20
 _SHOWN = 60
-#: Bytes of files whose columns are known when the plan is made: any line may have one of its own.
+#: Maximum size in bytes of files whose columns are read when the plan is made: any line may add one.
 LOOKED_THROUGH = 8 << 20
-#: Digits of a whole number at most; Python reads a few more, and says so in words of its own.
+#: Maximum number of digits of an integer; Python's own limit is a little higher.
 LONGEST_NUMBER = 4000
 
 #: A line's object, its place ("file:line") and its length in bytes.
@@ -33,12 +33,11 @@ _Loads: TypeAlias = Callable[[str], Any]
 
 
 class Jsonl(FileSource):
-    """Reads JSON Lines: one JSON object per line, in ``.jsonl`` or ``.ndjson`` files, also with ``.gz`` or
-    ``.zst``.
+    """Reads JSON Lines files (``.jsonl`` or ``.ndjson``), plain or compressed (``.gz`` or ``.zst``).
 
     The files are read twice, for their types and for their rows. A column whose nested values vary in shape
-    becomes JSON text. Blank lines are skipped; any other line that is not a JSON object stops the run with
-    its place.
+    becomes JSON text. Blank lines are skipped; any other line that is not a JSON object stops the run with an
+    error that gives its place.
 
     Example:
         seeds: {source: jsonl, path: seeds/*.jsonl.gz, rename: {instruction: prompt}, rows: 500}
@@ -49,7 +48,7 @@ class Jsonl(FileSource):
     )  # fmt: skip
 
     as_json: tuple[str, ...] = ()
-    """Columns to read as JSON text, whatever they hold."""
+    """Columns to read as JSON text, whatever their values are."""
 
     def read(self, context: Context) -> Iterator[pa.RecordBatch]:
         found = self.files()
@@ -122,37 +121,37 @@ def _parse(line: bytes, place: str, loads: _Loads) -> dict[str, Any]:
     try:
         text = line.decode("utf-8-sig")
         row = loads(text)
-        # A lone surrogate (\\ud800) is legal JSON and no text: Arrow and UTF-8 cannot hold it.
+        # A lone surrogate (\\ud800) is legal JSON, but Arrow and UTF-8 cannot represent it.
         if "\\u" in text:
             json.dumps(row, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{place}: a lone surrogate (\\u{ord(error.object[error.start]):04x}) is no text"
+            f"{place}: a lone surrogate (\\u{ord(error.object[error.start]):04x}) is not valid text"
         ) from error
     except UnicodeDecodeError as error:
         raise DataError(
             f"{place}: not UTF-8 (byte {error.start + 1} of the line): save it as UTF-8"
         ) from error
     except RecursionError as error:
-        raise DataError(f"{place}: nested too deeply for JSON that a row can hold") from error
+        raise DataError(f"{place}: nested too deeply") from error
     except _Unheld as error:
         raise DataError(f"{place}: {error}") from error
     except ValueError as error:
-        raise DataError(f"{place}: not JSON ({error}): {_shown(text)}; mend or remove the line") from error
+        raise DataError(f"{place}: not JSON ({error}): {_shown(text)}; fix or remove the line") from error
     if not isinstance(row, dict):
         raise DataError(
             f"{place}: a row is a JSON object, found {_shown(text)}; "
-            "write one {...} a line (a JSON array is not JSON Lines)"
+            "write one {...} per line (a JSON array is not JSON Lines)"
         )
     return row
 
 
 class _Unheld(ValueError):
-    """JSON that a row would hold only in part."""
+    """JSON that a row can represent only in part."""
 
 
 def _checked(text: str) -> Any:
-    """The value of a JSON text. Raises ValueError where Python's reader would lose a part of it without a word."""
+    """The value of a JSON text. Raises ValueError if Python's parser would silently lose a part of it."""
     return json.loads(
         text,
         parse_constant=_refuse,
@@ -187,7 +186,7 @@ def _with_each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         doubled = next(key for key in keys if keys.count(key) > 1)
         raise _Unheld(
-            f"the key {doubled!r} stands twice in one object; keep one of them, or rename the other"
+            f"the key {doubled!r} occurs twice in one object; keep one of them, or rename the other"
         )
     return row
 

@@ -1,4 +1,4 @@
-"""Which source reads what a path names: by its ending, and of a directory by what lies in it."""
+"""Chooses the source for a path: by its ending or, for a directory, by its content."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def source_of(path: str) -> str | None:
-    """The name of the source for a path, glob, URL or the id of a data set on the Hub; None where it cannot be told.
+    """The name of the source for a path, glob, URL or Hub id; None if it cannot be determined.
 
-    Looks at the local disk, and at nothing else.
+    Reads only the local disk.
     """
     for name, endings in ENDINGS.items():
         if path.endswith(endings):

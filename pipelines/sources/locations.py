@@ -1,4 +1,4 @@
-"""Paths, globs and fsspec URLs: which files they name, how to open them, and the digest of their content."""
+"""Paths, globs and fsspec URLs: finding their files, opening them, and the digest of their content."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _GLOB = frozenset("*?[")
 #: ``gristmill:seeds/NAME.jsonl`` names a file that ships with the recipes, wherever they are run.
 PACKAGED = "gristmill:"
 _RECIPES = Path(__file__).parents[1] / "recipes"
-#: What a file system calls the version of a file's bytes, best first.
+#: The keys under which file systems give the version of a file, best first.
 _VERSIONS = ("etag", "ETag", "md5Hash", "content_md5", "blob_id", "sha256", "crc32c")
 
-#: What reading a cut or changed file raises, packed or not.
+#: The errors raised by reading a truncated or changed file, compressed or not.
 UNREADABLE = (OSError, EOFError, zlib.error)
 
 
 def unreadable(error: BaseException) -> str:
-    """What to say of one of them."""
-    return f"cannot be read on: {first_line(error)}; is it whole?"
+    """The message for one of these errors."""
+    return f"cannot be read further: {first_line(error)}; is it complete?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,9 @@ class File:
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
-        """The bytes as they lie. Raises DataError where they cannot be read."""
+        """The raw bytes. Raises DataError if they cannot be read."""
         if self.local and os.path.exists(self.path) and not os.path.isfile(self.path):
-            raise DataError(f"{self.name}: no file but a folder, pipe, socket or device: name a file")
+            raise DataError(f"{self.name}: not a file but a folder, pipe, socket or device: name a file")
         try:
             with self.system.open(self.path, "rb") as stream:
                 yield stream
@@ -56,7 +56,7 @@ class File:
 
     @contextmanager
     def open_decompressed(self) -> Iterator[IO[bytes]]:
-        """The bytes behind a ``.gz`` or ``.zst`` ending. Raises DataError where they cannot be unpacked."""
+        """The decompressed bytes of a ``.gz`` or ``.zst`` file. Raises DataError if decompression fails."""
         import gzip
         import io
 
@@ -75,11 +75,11 @@ class File:
                     yield stream
             except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
                 raise DataError(
-                    f"{self.name}: cannot be read on: {first_line(error)}; is it whole?"
+                    f"{self.name}: cannot be read further: {first_line(error)}; is it complete?"
                 ) from error
 
     def digest(self) -> str:
-        """Of a local file: blake2b of its bytes. Of a remote one: what its server calls the version."""
+        """A digest: for a local file, blake2b of its bytes; for a remote one, the version given by its server."""
         if self.local:
             hasher = blake2b(digest_size=16)
             with self.open() as stream:
@@ -101,11 +101,12 @@ def _protocols(system: Any) -> tuple[str, ...]:
 
 
 def files(paths: str | Iterable[str], endings: tuple[str, ...]) -> list[File]:
-    """The files that paths, globs, directories or URLs name: each pattern's in the order of their names.
+    """The files that paths, globs, directories or URLs name; those of each pattern are sorted by name.
 
-    What exists as it is written is that; only then are ``*``, ``?`` and ``[`` the signs of a glob.
-    A directory stands for the files below it that have one of ``endings``. Relative paths start at
-    the current directory, those after ``gristmill:`` in the folder of the packaged recipes. Raises DataError where something named is not there.
+    A path that exists as written is taken literally; otherwise ``*``, ``?`` and ``[`` form a glob.
+    A directory means the files below it with one of ``endings``. Relative paths start at the
+    current directory, those after ``gristmill:`` in the folder of the packaged recipes. Raises
+    DataError if a file does not exist.
     """
     found: list[File] = []
     for pattern in [paths] if isinstance(paths, str) else paths:
@@ -136,7 +137,7 @@ def _matches(pattern: str, endings: tuple[str, ...]) -> list[File]:
         raise DataError(f"{pattern}: cannot be reached: {error}") from error
     if not hits and packaged:
         there = ", ".join(_packaged_name(str(file)) for file in sorted(_RECIPES.glob("seeds/*")))
-        raise DataError(f"{pattern}: no such file comes with Gristmill; there are {there}")
+        raise DataError(f"{pattern}: Gristmill has no such file; there are {there}")
     if not hits:
         kinds = ", ".join(endings)
         raise DataError(
@@ -151,7 +152,7 @@ def _matches(pattern: str, endings: tuple[str, ...]) -> list[File]:
 
 
 def _pattern(system: Any, path: str) -> str:
-    """The path as a glob, in which the names of folders that exist as they are written stand for themselves."""
+    """The path as a glob in which the names of existing folders are escaped."""
     parts = path.split("/")
     for end, part in enumerate(parts[:-1], 1):
         if set(part) & _GLOB and system.isdir("/".join(parts[:end])):
@@ -165,5 +166,5 @@ def _packaged_name(path: str) -> str:
 
 
 def _shown(path: str, pattern: str) -> str:
-    """A local file's name as its reader wrote it: relative where the pattern was."""
+    """A local file's name, relative if the pattern was relative."""
     return path if os.path.isabs(pattern) or "://" in pattern else os.path.relpath(path)

@@ -24,8 +24,8 @@ _BATCH_ROWS = 65_536
 class Parquet(FileSource):
     """Reads Parquet files, in the order of their names, under one schema.
 
-    A column that a file lacks is null there; numbers are widened where Arrow can without loss. What is read
-    is validated, so a damaged file is an error that names it.
+    A column that a file lacks is null there; numbers are widened if Arrow can do so without loss. All data is
+    validated, so that a damaged file is an error with its name.
 
     Example:
         old: {source: parquet, path: s3://bucket/rows/, columns: [prompt, response]}
@@ -72,7 +72,7 @@ def _batches(found: Sequence[File], schema: pa.Schema, columns: Sequence[str]) -
         with _opened(file) as parquet:
             here = [name for name in columns if name in parquet.schema_arrow.names]
             start = 0
-            # Group by group: Arrow cannot put nested columns of several groups into one batch.
+            # One row group at a time: Arrow cannot put nested columns of several groups into one batch.
             for group in range(parquet.num_row_groups):
                 for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[group], columns=here):
                     validate(batch, file.name, start)

@@ -1,7 +1,7 @@
-"""One Arrow type for every column of rows that came as plain Python values (JSON, a user's dicts).
+"""Infers one Arrow type for every column of rows of plain Python values (JSON, a user's dicts).
 
-Scalars of one column must be of one kind. Nested values may vary: a column whose lists and objects
-do not all have one shape becomes JSON text, so every part of a data set has one schema.
+Scalars of one column must have the same type. Nested values may vary: a column whose lists and objects
+have different shapes becomes JSON text, so that every part of a data set has the same schema.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def _whole(value: int) -> Shape:
 
 
 def merge(left: Shape, right: Shape, *, nested: bool = False) -> Shape:
-    """The shape that holds both. Raises ValueError where two scalars (or a scalar and a list) disagree.
+    """The shape that covers both. Raises ValueError if two scalars (or a scalar and a list) disagree.
 
-    ``nested``: inside a list or an object, where what disagrees makes the whole column JSON text.
+    ``nested``: inside a list or an object, where a disagreement turns the whole column into JSON text.
     """
     if left == right or right == "null":
         return left
@@ -113,14 +113,14 @@ def describe(shape: Shape) -> str:
 
 @dataclass(slots=True)
 class Shapes:
-    """What is known of the columns so far. Feed it every row, then ask for the Arrow types."""
+    """Infers the types of columns. Add every row, then read the Arrow types."""
 
     as_json: Collection[str] = ()
     columns: dict[str, Shape] = field(default_factory=dict)
     _since: dict[str, str] = field(default_factory=dict)
 
     def add(self, row: Mapping[str, Any], place: str) -> None:
-        """Take a row into account. ``place`` names it in errors ("seeds.jsonl:7"). Raises DataError."""
+        """Add a row. ``place`` names it in errors ("seeds.jsonl:7"). Raises DataError."""
         for name, value in row.items():
             known = self.columns.get(name, "null")
             if name in self.as_json:
@@ -159,7 +159,7 @@ class Shapes:
     def batch(
         self, rows: Sequence[Mapping[str, Any]], schema: pa.Schema, places: Sequence[str]
     ) -> pa.RecordBatch:
-        """Rows, all of them seen by :meth:`add`, as a batch of ``schema``. ``places`` name them in errors."""
+        """Rows, all given to :meth:`add` before, as a batch of ``schema``. ``places`` name them in errors."""
         import pyarrow as pa
 
         arrays = []
@@ -175,7 +175,7 @@ class Shapes:
 
 
 def _misfit(values: Sequence[object], column: pa.Field, places: Sequence[str]) -> DataError:
-    """The error of the first value that does not fit its column."""
+    """The error for the first value that does not fit its column."""
     import pyarrow as pa
 
     for value, place in zip(values, places):

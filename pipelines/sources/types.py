@@ -1,7 +1,7 @@
-"""The Arrow types that rows have: those that every step, part and export can hold.
+"""The Arrow types of rows: those that every step, part and export supports.
 
-Files of others bring more: encodings (dictionaries, runs, views), extensions of plain types, and types that no Parquet
-file holds. The first two are read as the plain type; the last are refused by name.
+Other files may contain more: encodings (dictionaries, runs, views), extensions of plain types, and types that
+Parquet does not support. The first two are read as the plain type; the last are refused by name.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 
     types = pa.types
     if isinstance(kind, pa.BaseExtensionType):
-        # A byte that stands for true or false is read as what it stands for.
+        # An 8-bit boolean is read as a boolean.
         return pa.bool_() if kind.extension_name == "arrow.bool8" else plain_type(kind.storage_type)
     if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
         return plain_type(kind.value_type)
@@ -60,7 +60,7 @@ def _plain_field(field: pa.Field) -> pa.Field:
 
 
 def one_schema(schemas: Iterable[tuple[str, pa.Schema]]) -> pa.Schema:
-    """The schema that the files, by name, fit. Raises DataError, naming file and columns, where there is none."""
+    """The common schema of the files. Raises DataError, with file and columns, if there is none."""
     import pyarrow as pa
 
     schema: pa.Schema | None = None
@@ -86,7 +86,7 @@ def one_schema(schemas: Iterable[tuple[str, pa.Schema]]) -> pa.Schema:
 
 
 def refuse_unholdable(schema: pa.Schema, columns: Sequence[str], where: str) -> None:
-    """Raise DataError, naming the column and the way out, for a type that rows cannot have."""
+    """Raise DataError, with the column and the fix, for a type that rows cannot have."""
     for name in columns:
         kind = schema.field(name).type
         reason = next(_unholdable(kind), None)
@@ -122,7 +122,7 @@ def _unholdable(kind: pa.DataType) -> Iterator[str]:
 
 
 def children(kind: pa.DataType) -> list[pa.DataType]:
-    """The types that a list, map or structure is made of."""
+    """The types of the items of a list, map or structure."""
     import pyarrow as pa
 
     if pa.types.is_map(kind):
@@ -151,8 +151,8 @@ def _known_zone(name: str) -> bool:
 def fitted(batch: pa.RecordBatch, schema: pa.Schema, columns: Sequence[str], where: str) -> pa.RecordBatch:
     """The batch with exactly these columns of the schema; those it lacks are null.
 
-    Raises DataError, naming file and column, for values that the schema's type does not hold: a whole number that a
-    column of floats, which another file asks for, would round.
+    Raises DataError, with file and column, for values that the schema's type cannot represent, such as a large
+    integer in a column that another file makes a float column.
     """
     import pyarrow as pa
 

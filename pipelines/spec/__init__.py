@@ -1,1 +1,1 @@
-"""The pipeline file: read with positions, checked all at once, held as frozen models."""
+"""The pipeline file: parsed with positions, checked in one pass, represented by frozen models."""

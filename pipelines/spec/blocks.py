@@ -1,4 +1,4 @@
-"""Reads blocks of steps that are repeated: how many turns, which steps, what is different at the ends."""
+"""Reads repeated blocks of steps: the number of turns, the steps, and changes in the first and last turn."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .nearest import brief, suggestion
 from .variables import value_at
 
 REPEAT, STEPS = "repeat", "steps"
-#: The turns that have changes of their own.
+#: The turns that may have changes.
 EDGES = ("first", "last")
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block as far as it could be read. ``first``, ``last``: step -> its changes, None for no such step."""
+    """A block, as far as it could be read. ``first``, ``last``: step -> its changes, None if it is left out."""
 
     name: str
     turns: int
@@ -27,35 +27,35 @@ class Block:
     last: dict[str, Any]
 
     def changes(self, step: str, turn: int) -> list[tuple[str, Any]]:
-        """("first" or "last", what that turn has in the place of the step's own keys)."""
+        """("first" or "last", the keys that replace those of the step in this turn)."""
         edges = (("first", 1, self.first), ("last", self.turns, self.last))
         return [(edge, changes[step]) for edge, at, changes in edges if turn == at and step in changes]
 
     def has(self, step: str, turn: int) -> bool:
-        """Is there such a step in this turn?"""
+        """Does this turn have the step?"""
         return step in self.steps and all(change is not None for _, change in self.changes(step, turn))
 
 
 def turned(step: str, turn: int) -> str:
-    """What a step of a block is called in one of its turns."""
+    """The name of a block's step in one turn."""
     return f"{step}_{turn}"
 
 
 def blocks(document: Document) -> dict[str, dict[str, Any]]:
-    """The blocks of a file as they are written, by name."""
+    """The blocks of a file as written, by name."""
     steps = document.value.get("steps") if isinstance(document.value, dict) else None
     given = steps if isinstance(steps, dict) else {}
     return {name: each for name, each in given.items() if isinstance(each, dict) and REPEAT in each}
 
 
 def repeated_steps(document: Document) -> dict[str, str]:
-    """The steps that are repeated, each with the name of its block."""
+    """The repeated steps, each with the name of its block."""
     written = {name: block.get(STEPS) for name, block in blocks(document).items()}
     return {step: name for name, steps in written.items() if isinstance(steps, dict) for step in steps}
 
 
 def is_turn(document: Document, name: str) -> bool:
-    """Is this what a step of a block is called in one of its turns?"""
+    """Is this the name of a block's step in one of its turns?"""
     numbered = re.fullmatch(r"(.+)_[0-9]+", name)
     return numbered is not None and numbered[1] in repeated_steps(document)
 
@@ -74,17 +74,17 @@ def read_block(document: Document, name: str, block: dict[str, Any]) -> Block:
         steps = {}
     for step, given in steps.items():
         if isinstance(given, dict) and REPEAT in given:
-            said = "a block in a block is not possible: write the inner steps out"
+            said = "blocks cannot be nested: write the inner steps out"
             document.blame((*path, STEPS, step, REPEAT), said, key=True)
     edges = [_edge(document, (*path, edge), block.get(edge), steps) for edge in EDGES]
     return Block(name, _turns(document, (*path, REPEAT)), steps, *edges)
 
 
 def _turns(document: Document, path: Path) -> int:
-    """How many turns; one where that cannot be told, so that the steps are still checked."""
+    """The number of turns; one if it is invalid, so that the steps are still checked."""
     turns = value_at(document, path)
     if isinstance(turns, bool) or not isinstance(turns, int) or not 1 <= turns <= MAX_TURNS:
-        said = f"expected how often, a whole number from 1 to {MAX_TURNS}; found {brief(turns)}"
+        said = f"expected the number of turns, a whole number from 1 to {MAX_TURNS}; found {brief(turns)}"
         document.blame(path, said)
         return 1
     size = sum(1 for place in document.values if place[:2] == path[:2])
@@ -95,17 +95,17 @@ def _turns(document: Document, path: Path) -> int:
 
 
 def _edge(document: Document, path: Path, given: Any, steps: dict[str, Any]) -> dict[str, Any]:
-    """The changes under ``first`` or ``last`` that can be read."""
+    """The valid changes under ``first`` or ``last``."""
     if given is None:
         return {}
     if not isinstance(given, dict):
-        said = f"expected, by step, the keys that are different in this turn; found {brief(given)}"
+        said = f"expected a mapping of steps to the keys that differ in this turn; found {brief(given)}"
         document.blame(path, said)
         return {}
     for name, change in given.items():
         if name not in steps:
             document.blame((*path, name), f"no step of this block: {suggestion(name, steps)}", key=True)
         elif change is not None and not isinstance(change, dict):
-            said = f"expected the keys that are different in this turn, or null; found {brief(change)}"
+            said = f"expected the keys that differ in this turn, or null; found {brief(change)}"
             document.blame((*path, name), said)
     return {name: change for name, change in given.items() if change is None or isinstance(change, dict)}

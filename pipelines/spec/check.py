@@ -1,4 +1,4 @@
-"""Checks a whole document and makes a PipelineSpec of it; all mistakes are found in one pass."""
+"""Checks a whole document and builds its PipelineSpec; all mistakes are found in one pass."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .models import read_models
 from .nearest import brief
 from .steps import Draft, read_step
 
-#: Sections with a reader of their own; the rest is validated by the model of the whole file.
+#: Sections with their own reader; the rest is validated by the model of the whole file.
 _READ_APART = ("vars", "models", "steps")
 
 
 def check(document: Document) -> PipelineSpec:
-    """The specification that a document (variables put in) makes. Raises SpecError with every mistake."""
+    """The specification of a document (with variables substituted). Raises SpecError with every mistake."""
     raw = document.value
     if not isinstance(raw, dict):
         document.blame(
@@ -50,7 +50,7 @@ def check(document: Document) -> PipelineSpec:
 
 
 def _header(document: Document, raw: dict[str, Any]) -> PipelineSpec | None:
-    """Everything but models and steps. Where a part is wrong, the others are still checked."""
+    """Everything except models and steps. If one part is wrong, the others are still checked."""
     given = {key: value for key, value in raw.items() if key not in _READ_APART}
     try:
         return PipelineSpec.model_validate(given)

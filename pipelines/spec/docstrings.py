@@ -1,4 +1,4 @@
-"""Reads the docstring of an operator: a summary, details, and sections of named entries.
+"""Parses the docstring of an operator: a summary, details, and sections of named entries.
 
 Keeps the best rows of each group.          the summary: the first paragraph
 
@@ -31,7 +31,7 @@ _INDENT = " " * 4
 
 @dataclass(frozen=True, slots=True)
 class Docstring:
-    """``sections``: title -> (entry, what it is) in order. ``example``: YAML, empty where there is none."""
+    """A parsed docstring. ``sections``: title -> (entry, description), in order. ``example``: YAML, or empty."""
 
     summary: str = ""
     details: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ def read(text: str | None) -> Docstring:
 
 
 def _entries(body: str) -> list[tuple[str, str]]:
-    """(name, text) of each entry; lines that are indented further go on with the one before."""
+    """(name, text) of each entry; a line that is indented further continues the entry before it."""
     found: list[list[str]] = []
     for line in body.split("\n"):
         text = line.removeprefix(_INDENT)

@@ -1,7 +1,7 @@
-"""Reads YAML so that every value remembers its line and column, and every mistake is collected.
+"""Parses YAML, keeps the line and column of every value, and collects all mistakes.
 
-YAML 1.2's plain scalars: only ``true`` and ``false`` are booleans (``no`` is a text), ``1e-4`` is
-a number, ``12:30`` is a text. Anchors, aliases and merge keys work within bounds; tags do not.
+Plain scalars follow YAML 1.2: only ``true`` and ``false`` are booleans (``no`` is a string), ``1e-4`` is
+a number, ``12:30`` is a string. Anchors, aliases and merge keys work within limits; tags do not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Path: TypeAlias = tuple[str | int, ...]
 
 MAX_BYTES = 4_000_000
 MAX_DEPTH = 64
-#: Values after aliases are expanded: a "billion laughs" stops here.
+#: Maximum number of values after aliases are expanded; it stops a "billion laughs" attack.
 MAX_VALUES = 50_000
 
 _TAGS = {
@@ -31,7 +31,7 @@ _TAGS = {
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A place: ``file`` may also be a ``--set`` option."""
+    """A place in a file, or in a ``--set`` option given as ``file``."""
 
     file: str
     line: int
@@ -48,20 +48,20 @@ def field_of(path: Path) -> str:
 
 @dataclass
 class Document:
-    """Plain values with the place of every key and value, and the problems found so far."""
+    """Plain values, the place of every key and value, and the problems found so far."""
 
     file: str
     value: Any = None
     keys: dict[Path, Mark] = field(default_factory=dict)
     values: dict[Path, Mark] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    #: Where a part of the file stands for another: its path here -> its path as it was written.
+    #: For generated parts of the document: the path here -> the path as written in the file.
     written: dict[Path, Path] = field(default_factory=dict)
-    #: Paths that are known to be wrong already: what follows from them is not reported again.
+    #: Paths with a known mistake; consequences of it are not reported again.
     _blamed: set[Path] = field(default_factory=set)
 
     def mark(self, path: Path, *, key: bool = False) -> Mark:
-        """The place of the value (or key) at ``path``, or of the nearest thing around it."""
+        """The place of the value (or key) at ``path``, or of the closest one that contains it."""
         if key and path in self.keys:
             return self.keys[path]
         for length in range(len(path), -1, -1):
@@ -71,7 +71,7 @@ class Document:
         return Mark(self.file, 1, 1)
 
     def blame(self, path: Path, message: str, *, key: bool = False, at: Path | None = None) -> None:
-        """Note a mistake at ``path``, unless a part of it is wrong already.
+        """Record a mistake at ``path``, unless one is already known for a part of it.
 
         ``key``: point at the key, not at the value. ``at``: point there instead.
         """
@@ -82,22 +82,22 @@ class Document:
         self.problems.append(Problem(mark.file, mark.line, mark.column, self.named(path), message))
 
     def named(self, path: Path) -> str:
-        """What errors call the field at ``path``."""
+        """The name of the field at ``path`` in error messages."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.written:
                 return field_of((*self.written[path[:length]], *path[length:]))
         return field_of(path)
 
     def silence(self, path: Path) -> None:
-        """What is at ``path`` is wrong for a reason that is noted elsewhere."""
+        """Mark ``path`` as wrong for a reason that is recorded elsewhere."""
         self._blamed.add(path)
 
     def reblame(self, moved: Callable[[Path], list[Path]]) -> None:
-        """What is known to be wrong stands elsewhere from now on: each path at those that ``moved`` gives."""
+        """Move the known mistakes: each path becomes the paths that ``moved`` returns."""
         self._blamed = {place for path in self._blamed for place in moved(path)}
 
     def wrong(self, path: Path) -> bool:
-        """Is the value at ``path``, or one around it, known to be wrong?"""
+        """Is a mistake known for the value at ``path``, or for one that contains it?"""
         return any(path[:length] in self._blamed for length in range(1, len(path) + 1))
 
     def get(self, path: Path) -> Any:
@@ -132,7 +132,7 @@ _resolve("merge", r"^<<$", "<")
 
 
 def read(path: FilePath) -> Document:
-    """The document in a file. Raises SpecError where it cannot be read or is no YAML."""
+    """The document in a file. Raises SpecError if it cannot be read or is not YAML."""
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
@@ -147,9 +147,9 @@ def read(path: FilePath) -> Document:
 
 
 def parse(text: str, file: str) -> Document:
-    """The document in a text. Raises SpecError where it is no YAML at all.
+    """The document in a text. Raises SpecError if it is not YAML.
 
-    Lesser mistakes (a key twice, a tag, too many aliases) are noted in ``problems``.
+    Other mistakes (a duplicate key, a tag, too many aliases) are recorded in ``problems``.
     """
     document = Document(file)
     try:
@@ -159,7 +159,7 @@ def parse(text: str, file: str) -> Document:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         said = ", ".join(part for part in (error.problem, error.context) if part)
-        # libyaml reads ahead, and may meet a limit of its own before `_bound` meets ours.
+        # libyaml reads ahead, and may reach its own limit before `_bound` reaches ours.
         deep = "nesting depth" in said
         told = f"is nested deeper than {MAX_DEPTH} levels" if deep else f"is not valid YAML: {said}"
         raise SpecError([Problem(file, line, column, "", told)]) from None
@@ -172,7 +172,7 @@ def parse(text: str, file: str) -> Document:
 
 
 def _bound(text: str, file: str) -> None:
-    """Refuse nesting so deep that a recursive composer would not come back."""
+    """Refuse nesting that would overflow the stack of the recursive composer."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -189,7 +189,7 @@ def _bound(text: str, file: str) -> None:
 
 
 class _Builder:
-    """Turns YAML nodes into plain values and notes where each stood."""
+    """Turns YAML nodes into plain values and records their places."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
@@ -197,12 +197,12 @@ class _Builder:
         self.scalars = yaml.constructor.SafeConstructor()
 
     def build(self, node: yaml.Node, path: Path, around: tuple[int, ...]) -> Any:
-        """The plain value of ``node``; ``around`` are the nodes it stands in."""
+        """The plain value of ``node``; ``around`` are the nodes that contain it."""
         document = self.document
         document.values[path] = Mark(document.file, node.start_mark.line + 1, node.start_mark.column + 1)
         self.count += 1
         if self.count == MAX_VALUES:
-            document.blame(path, f"the file holds more than {MAX_VALUES} values once aliases are expanded")
+            document.blame(path, f"the file holds more than {MAX_VALUES} values after aliases are expanded")
         if self.count >= MAX_VALUES:
             return None
         if id(node) in around:
@@ -226,7 +226,7 @@ class _Builder:
         try:
             return self.scalars.construct_object(node)
         except (yaml.YAMLError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError):
-            # PyYAML's constructors fail in each of these ways on a text that its tag does not fit.
+            # PyYAML's constructors raise any of these for a text that does not fit its tag.
             self.document.blame(
                 path, f"cannot be read as {node.tag.rpartition(':')[2]}: found {brief(node.value)}"
             )
@@ -250,7 +250,7 @@ class _Builder:
             key = key_node.value
             if key in own:
                 first = document.keys[(*path, key)].line
-                # Blamed under its own place: the first of the two is kept and still checked.
+                # Reported at its own place: the first of the two is kept and still checked.
                 document.problems.append(
                     Problem(
                         place.file,
@@ -266,7 +266,7 @@ class _Builder:
         return {**{k: v for k, v in merged.items() if k not in own}, **own}
 
     def _merged(self, node: yaml.Node, path: Path, around: tuple[int, ...]) -> Iterator[dict[str, Any]]:
-        """The mappings that a merge key (``<<: *base``) brings in."""
+        """The mappings that a merge key (``<<: *base``) merges in."""
         for part in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             if isinstance(part, yaml.MappingNode):
                 kept = self.document.values.get(path)

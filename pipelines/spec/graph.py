@@ -1,4 +1,4 @@
-"""Checks what steps say of each other: inputs, references, engines, cycles and the loop."""
+"""Checks the references between steps and models: inputs, engines, cycles and the loop."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Models = Mapping[str, ModelSpec | None]
 
 
 def check_graph(document: Document, steps: Drafts, models: Models) -> None:
-    """Note every reference that leads nowhere or to the wrong kind of thing, and every cycle.
+    """Record every reference to a missing name or to the wrong kind of thing, and every cycle.
 
-    ``models``: None for one that could not be read, so that nothing more is said of it.
+    ``models``: None for a model that could not be read, about which nothing more is reported.
     """
     for step in steps.values():
         if step.kind is not None and issubclass(step.kind, Train) and step.name in models:
@@ -46,7 +46,7 @@ def _input_path(document: Document, step: Draft, key: str, name: str) -> Path:
 def references(step: Draft) -> Iterator[tuple[str, str, str, Path]]:
     """(parameter, kind, name, place) of each model or step that the parameters name.
 
-    From the parameters as given, so that a mistake in one hides none in another.
+    Taken from the parameters as given, so that a mistake in one does not hide another.
     """
     if step.kind is None:
         return
@@ -65,19 +65,19 @@ def _reference_fields(kind: type[Operator]) -> tuple[tuple[str, str], ...]:
 
 
 def _rows(document: Document, step: Draft, path: Path, name: str, steps: Drafts) -> None:
-    """``name`` must be a step that has rows to give."""
+    """Check that ``name`` is a step with rows."""
     if name not in steps:
         document.blame(path, f"unknown step: {suggestion(name, set(steps) - {step.name})}")
         return
     kind = steps[name].kind
     if kind is not None and issubclass(kind, Sink):
-        document.blame(path, f"{name!r} writes files and passes no rows on: name the step before it")
+        document.blame(path, f"{name!r} writes files and has no rows: name the step before it")
     elif kind is not None and issubclass(kind, Train):
         document.blame(path, f"{name!r} makes a model, not rows")
 
 
 def _model(document: Document, path: Path, name: str, kind: str, steps: Drafts, models: Models) -> None:
-    """``name`` must be a model (or a train step) of the wanted kind."""
+    """Check that ``name`` is a model (or a train step) of the required kind."""
     trained = {step.name for step in steps.values() if step.kind is None or issubclass(step.kind, Train)}
     if name in models:
         model = models[name]
@@ -99,7 +99,7 @@ def _declared(name: str, known: Iterable[str]) -> str:
 
 
 def _needs(document: Document, step: Draft, steps: Drafts, models: Models) -> None:
-    """The engines of a step's models must honour what the step will ask of them."""
+    """Check that the engines of a step's models support what the step requires."""
     if step.operator is None:
         return
     wanted = dict(step.operator.needs())
@@ -119,12 +119,12 @@ def _needs(document: Document, step: Draft, steps: Drafts, models: Models) -> No
         missing = sorted(required - _offered(model))
         if missing:
             document.blame(
-                path, f"{name!r} is served by {model.engine!r}, which cannot honour {', '.join(missing)}"
+                path, f"{name!r} is served by {model.engine!r}, which does not support {', '.join(missing)}"
             )
 
 
 def serving(name: str, steps: Drafts, models: Models) -> tuple[ModelSpec | None, bool]:
-    """The model under ``name`` (following train steps down to it), and whether it was trained."""
+    """The model behind ``name`` (following train steps to their base), and whether it was trained."""
     seen: set[str] = set()
     while name not in models:
         step = steps.get(name)
@@ -145,7 +145,7 @@ def _offered(model: ModelSpec) -> frozenset[Capability]:
 
 
 def depends(step: Draft, steps: Drafts) -> list[str]:
-    """The steps that must be done before ``step``, in the order it names them."""
+    """The steps that must be done before ``step``, in the order in which it names them."""
     named = [name for _, kind, name, _ in references(step) if kind != "embedder"]
     return [name for name in dict.fromkeys([*step.inputs, *named]) if name in steps]
 
@@ -163,16 +163,14 @@ def _cycles(document: Document, steps: Drafts) -> None:
                 done.add(trail.pop())
             elif name in trail:
                 cycle = [*trail[trail.index(name) :], name]
-                document.blame(
-                    ("steps", name), f"steps that wait for each other: {' <- '.join(cycle)}", key=True
-                )
+                document.blame(("steps", name), f"cycle of steps: {' <- '.join(cycle)}", key=True)
             elif name not in done:
                 trail.append(name)
                 ahead.append(iter(depends(steps[name], steps)))
 
 
 def check_loop(document: Document, loop: Loop, steps: Drafts, models: Models) -> None:
-    """``promote`` names train steps and models with weights; ``when`` can be read and evaluated."""
+    """Check that ``promote`` names train steps and models with weights, and that ``when`` is valid."""
     trained = {step.name for step in steps.values() if step.kind is not None and issubclass(step.kind, Train)}
     for student, base in loop.promote.items():
         path: Path = ("loop", "promote", student)
@@ -189,7 +187,7 @@ def check_loop(document: Document, loop: Loop, steps: Drafts, models: Models) ->
         below, _ = serving(student, steps, models)
         if below is not None and model is not None and _served(below) != _served(model):
             document.blame(
-                path, f"{student!r} is trained on another model than {base!r}, and cannot stand in for it"
+                path, f"{student!r} is trained from a model other than {base!r}, and cannot replace it"
             )
     if loop.promote and loop.when is None:
         document.blame(
@@ -203,7 +201,7 @@ def check_loop(document: Document, loop: Loop, steps: Drafts, models: Models) ->
 
 
 def _served(model: ModelSpec) -> dict[str, object]:
-    """All of a model but how it is asked."""
+    """A model's keys without its sampling parameters."""
     return model.model_dump(exclude={"sampling"})
 
 

@@ -1,4 +1,4 @@
-"""Reads a pipeline or training file: YAML, overrides, variables, checks; every mistake in one error."""
+"""Loads a pipeline or training file: YAML, overrides, variables, checks. One error lists every mistake."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from .variables import substitute
 def load(path: str | Path, overrides: Sequence[str] = ()) -> PipelineSpec:
     """The specification in a file, or in the packaged recipe of that name.
 
-    ``overrides``: ``path=value`` texts, as ``--set`` takes them. Users' own functions are looked for
-    in the file's folder too. Raises SpecError, which holds every mistake
-    with its line, column and nearest valid name.
+    ``overrides``: ``path=value`` texts, in the form of ``--set``. Users' own functions are looked for
+    in the file's folder too. Raises SpecError, which lists every mistake with its line, column and
+    closest valid name.
     """
     file = locate(path)
     look_in(file.parent)
@@ -33,28 +33,28 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> PipelineSpec:
 
 
 def load_training(path: str | Path, overrides: Sequence[str] = ()) -> PipelineSpec:
-    """The pipeline that a training file stands for (see :mod:`.training_file`). Raises SpecError, also for another file."""
+    """The pipeline of a training file (see :mod:`.training_file`). Raises SpecError, also for a pipeline file."""
     value = read(locate(path)).value
     if not is_training(value):
         pipeline = isinstance(value, dict) and "steps" in value
         said = (
-            f"required, and missing: this is a pipeline with steps of its own; use `gristmill run {path}`"
+            f"required, but missing: this is a pipeline with its own steps; use `gristmill run {path}`"
             if pipeline
-            else "required, and missing: add `train: sft`, with `model:` and `data:`"
+            else "required, but missing: add `train: sft`, with `model:` and `data:`"
         )
         raise SpecError([Problem(str(path), 1, 1, "train", said)])
     return load(path, overrides)
 
 
 def code_in(path: str | Path, overrides: Sequence[str] = ()) -> list[str]:
-    """The functions (``module:function``) that a file names. Imports none of them. Raises SpecError where it is no YAML."""
+    """The functions (``module:function``) that a file names, not imported. Raises SpecError if it is not YAML."""
     value = _filled(read(locate(path)), overrides).value
     steps = value.get("steps") if isinstance(value, dict) else None
     return list(dict.fromkeys(text for _, text in texts(steps) if is_reference(text)))
 
 
 def loads(text: str, file: str = "<text>", overrides: Sequence[str] = ()) -> PipelineSpec:
-    """The specification in a text; ``file`` is what errors call it. Raises SpecError."""
+    """The specification in a text; errors call it ``file``. Raises SpecError."""
     return _made(parse(text, file), overrides)
 
 
@@ -63,9 +63,9 @@ def _made(document: Document, overrides: Sequence[str]) -> PipelineSpec:
 
 
 def _filled(document: Document, overrides: Sequence[str]) -> Document:
-    """The document with overrides and variables put in, and blocks unrolled.
+    """The document with overrides and variables substituted, and blocks unrolled.
 
-    What it holds of secrets is known from here on.
+    From here on its secrets are known to :mod:`.secrets`.
     """
     learn("", document.value)
     later = override(document, overrides)
@@ -80,15 +80,15 @@ def _filled(document: Document, overrides: Sequence[str]) -> Document:
     return document
 
 
-#: Where a secret belongs, of an address of anything and of a model.
+#: Where a secret belongs, for an address of data and of a model.
 _WAY_OUT = (
-    "Addresses are written down with the run: leave what lets you in to the environment of the library that reads it",
-    "Put it into an environment variable, and name that: `key_env: MY_KEY`",
+    "Addresses are recorded with the run: put credentials into the environment of the library that reads the address",
+    "Put it into an environment variable, and name the variable: `key_env: MY_KEY`",
 )
 
 
 def texts(value: object, path: Place = ()) -> Iterator[tuple[Place, str]]:
-    """Every text of a document, with its place."""
+    """Every string of a document, with its place."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from texts(inner, (*path, key))

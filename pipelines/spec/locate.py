@@ -1,4 +1,4 @@
-"""Finds the file that a person means: a path, or the name of a recipe that ships with Gristmill."""
+"""Finds a pipeline file by its path, or by the name of a packaged recipe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def recipes() -> dict[str, Path]:
 
 
 def locate(name: str | Path) -> Path:
-    """The file at a path, or else the packaged recipe of that name. Raises SpecError."""
+    """The file at a path, else the packaged recipe of that name. Raises SpecError."""
     path = Path(name)
     if path.is_file():
         return path

@@ -1,4 +1,4 @@
-"""Turns a pydantic ValidationError into mistakes of the file: the right line, and plain words."""
+"""Turns a pydantic ValidationError into mistakes of the file, with their lines and in plain words."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def blame_all(
     renamed: Mapping[str, Path] | None = None,
     more: Iterable[str] = (),
 ) -> None:
-    """Note every mistake of ``error``, which came from validating what stands at ``base``.
+    """Record every mistake of ``error``, which came from validating the value at ``base``.
 
-    ``renamed``: fields whose value stands elsewhere (the verb's own value). ``more``: keys that are
-    valid beside the model's fields, for suggestions.
+    ``renamed``: fields whose value is elsewhere (the verb's own value). ``more``: keys that are
+    valid besides the model's fields, for suggestions.
     """
     expected: dict[Path, list[str]] = {}
     found: dict[Path, Any] = {}
@@ -64,7 +64,7 @@ def blame_all(
         else:
             document.blame(path, _said(detail))
     for path, wanted_here in expected.items():
-        # A union reports one error for each of its members; one that got further inside knows more.
+        # A union reports one error per member; the deepest one is the most specific.
         if any(other != path and other[: len(path)] == path for other in expected):
             continue
         choices = " or ".join(dict.fromkeys(wanted_here))
@@ -75,9 +75,9 @@ def _missing(document: Document, path: Path, stands: Path | None, name: str) -> 
     if stands is not None:
         document.blame(stands, "a value is required here", key=True)
     else:
-        # Point at the key of what lacks the key.
+        # Point at the key of the mapping that lacks it.
         mark_key = path in document.keys
-        document.blame((*path, name), f"required, and missing: add `{name}:`", at=path, key=mark_key)
+        document.blame((*path, name), f"required, but missing: add `{name}:`", at=path, key=mark_key)
 
 
 def _wanted(kind: str) -> str | None:
@@ -107,7 +107,7 @@ def _quoted(text: str) -> list[str]:
 
 
 def _place(document: Document, base: Path, loc: tuple[int | str, ...], renamed: Mapping[str, Path]) -> Path:
-    """The document's path for pydantic's location, which also names the members of unions."""
+    """The document's path for pydantic's location, which also contains the members of unions."""
     path = base
     if loc and isinstance(loc[0], str) and loc[0] in renamed:
         path, loc = renamed[loc[0]], loc[1:]
@@ -129,7 +129,7 @@ def _at(document: Document, path: Path) -> Any:
 
 
 def _fields(model: type[BaseModel], path: Path, value: Any) -> set[str]:
-    """The fields that a mapping at ``path`` below ``model`` may have. ``value``: what is given there."""
+    """The fields that a mapping at ``path`` below ``model`` may have. ``value``: the value given there."""
     models: list[type[BaseModel]] = [model]
     annotations: list[Any] = [model]
     for part in path:
@@ -147,7 +147,7 @@ def _holds(value: Any, part: int | str) -> bool:
 
 
 def _inside(annotation: Any, part: int | str) -> Iterator[Any]:
-    """The types that may stand at ``part`` of a value of type ``annotation``."""
+    """The possible types at ``part`` of a value of type ``annotation``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         info = annotation.model_fields.get(str(part))
         if info is not None:
@@ -170,7 +170,7 @@ def members(annotation: Any) -> Iterator[Any]:
 
 
 def _fits(model: type[BaseModel], value: Any) -> bool:
-    """Do the fields that tell the members of a union apart agree with the value?"""
+    """Do the discriminating fields of a union's member match the value?"""
     tags = _tags(model)
     return not isinstance(value, dict) or all(value.get(name, tag) == tag for name, tag in tags.items())
 

@@ -1,4 +1,4 @@
-"""What a pipeline file says, as frozen models. No I/O: see :mod:`.load` for reading a file."""
+"""The frozen models of a pipeline file. No I/O: see :mod:`.load` for reading a file."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from ..secrets import scrubbed
 
 OnFailure: TypeAlias = Literal["continue", "accept", "stop"]
 
-#: Names of steps, models and variables: they become folder names and columns of reports.
+#: The pattern of names of steps, models and variables, which become folder names and columns of reports.
 NAME_PATTERN = r"^[a-z][a-z0-9_-]*$"
-#: Turns of a repeated block, at the most.
+#: Maximum number of turns of a repeated block.
 MAX_TURNS = 100
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=64)]
 
@@ -34,7 +34,7 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def seconds_of(value: object) -> object:
-    """``"15m"``, ``"2h"``, ``"1h30m"`` as seconds; other values are left to the type check."""
+    """Convert ``"15m"``, ``"2h"``, ``"1h30m"`` to seconds; other values are left to the type check."""
     if not isinstance(value, str):
         return value
     text = value.replace(" ", "")
@@ -59,19 +59,19 @@ Seconds: TypeAlias = Annotated[
 
 
 class Budget(Frozen):
-    """What a run may spend. It stops cleanly when any part is spent, and can be resumed."""
+    """Limits of a run. It stops cleanly when any of them is reached, and can be resumed."""
 
     tokens: int | None = Field(None, gt=0)
-    """Most prompt and completion tokens of all engine calls of the run. By default there is no limit."""
+    """Maximum number of prompt and completion tokens of all engine calls. By default there is no limit."""
     rows: int | None = Field(None, gt=0)
-    """Most rows that generating steps may make together. By default there is no limit."""
+    """Maximum number of rows that all generating steps make together. By default there is no limit."""
     time: Seconds | None = None
-    """Longest working time: seconds, or a text such as `90s`, `15m`, `2h` or `1h30m`. Time between sessions
+    """Maximum working time: seconds, or a text such as `90s`, `15m`, `2h` or `1h30m`. Time between sessions
     does not count. By default there is no limit."""
 
 
 class WeightsModel(Frozen):
-    """What the models that are loaded from disk share."""
+    """The fields of all models that are loaded from disk."""
 
     path: str = Field(min_length=1)
     """Weights: a packaged model's name (`gristmill models list`), a Hugging Face id, a folder, or a GGUF
@@ -80,7 +80,7 @@ class WeightsModel(Frozen):
     """Folder of an adapter in PEFT's layout, served over the base without merging. By default there is
     none."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """The engine's own options, which stand beside the other keys in the file."""
+    """Options of the engine, written next to the other keys of the model."""
     sampling: dict[str, Any] = Field(default_factory=dict)
     """Sampling parameters of every step that asks this model, unless the step sets its own: temperature,
     top_p, min_p, max_tokens, and so on."""
@@ -101,12 +101,12 @@ class TransformersModel(WeightsModel):
 
 
 class OpenAIModel(Frozen):
-    """Served by any server that speaks the OpenAI protocol."""
+    """Served by any server with an OpenAI-compatible API."""
 
     engine: Literal["openai"]
     """Engine that serves the model."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """The engine's own options, which stand beside the other keys in the file."""
+    """Options of the engine, written next to the other keys of the model."""
     sampling: dict[str, Any] = Field(default_factory=dict)
     """Sampling parameters of every step that asks this model, unless the step sets its own: temperature,
     top_p, min_p, max_tokens, and so on."""
@@ -118,7 +118,7 @@ class SyntheticModel(Frozen):
     engine: Literal["synthetic"]
     """Engine that serves the model."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """The engine's own options, which stand beside the other keys in the file."""
+    """Options of the engine, written next to the other keys of the model."""
     sampling: dict[str, Any] = Field(default_factory=dict)
     """Sampling parameters of every step that asks this model, unless the step sets its own: temperature,
     top_p, min_p, max_tokens, and so on."""
@@ -132,7 +132,7 @@ class EmbedderModel(Frozen):
     path: str = Field(min_length=1)
     """Weights: a packaged model's name (`gristmill models list`), a Hugging Face id, or a folder."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """The engine's own options, which stand beside the other keys in the file."""
+    """Options of the engine, written next to the other keys of the model."""
 
 
 ModelSpec: TypeAlias = VllmModel | TransformersModel | OpenAIModel | SyntheticModel | EmbedderModel
@@ -148,51 +148,52 @@ MODEL_KINDS: dict[str, type[ModelSpec]] = {
 
 
 class StepSpec(Frozen):
-    """One step: its words in the file, and the operator they make."""
+    """One step: its keys in the file, and its operator."""
 
     name: Name
     """Its name in the file."""
     verb: str
     """Kind of step: `generate`, `verify`, `keep`, ..."""
     value: Any
-    """What stands behind the verb: the operator's name, or its value."""
+    """The value of the verb: the operator's name, or a parameter."""
     inputs: tuple[str, ...] = ()
-    """Steps whose rows come in: its `from`, or the `tasks` of an evaluation."""
+    """Input steps: its `from`, or the `tasks` of an evaluation."""
     on_failure: OnFailure | None = None
     """What failed rows do to the run; None means the file's own `on_failure`."""
     seed: int | None = None
-    """Fixes the step's draws across rounds; None lets every round draw anew."""
+    """Seed of the step in every round; None gives every round a new seed."""
     params: dict[str, Any] = Field(default_factory=dict)
     """The operator's parameters as given."""
     operator: SkipValidation[InstanceOf[Operator]]
-    """The operator that they make."""
+    """The operator with these parameters."""
 
     @property
     def label(self) -> str:
-        """``"generate: respond"``; for a verb that takes a value, the verb alone."""
+        """``"generate: respond"``; for a verb whose value is a parameter, the verb alone."""
         named = isinstance(self.value, str) and type(self.operator).value_field is None
         return f"{self.verb}: {self.value}" if named else self.verb
 
 
 class StepKeys(Frozen):
-    """Keys that every step may have, beside its verb and the parameters of its operator."""
+    """Keys that every step may have, besides its verb and the parameters of its operator."""
 
     inputs: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(alias="from")
-    """Step whose rows come in, or a list of steps, joined in order. A `source` has none, and an `evaluate` step
-    has `tasks` in its place."""
+    """Input step, or a list of steps whose rows are concatenated in order. A `source` has none, and an
+    `evaluate` step has `tasks` instead."""
     on_failure: OnFailure | None = None
-    """What failed rows of this step do to the run: `continue`, `accept` or `stop`. By default the file's
-    `on_failure` decides."""
+    """How the run handles failed rows of this step: `continue`, `accept` or `stop`. By default the file's
+    `on_failure` applies."""
     seed: int | None = Field(None, ge=0)
-    """Fixes the step's draws in every round. By default they derive from the file's seed, the round and the
-    step's name. Give held-out items a seed, so that every round is judged by the same ones."""
+    """Seed of the step in every round. By default it derives from the file's seed, the round and the step's
+    name. Give held-out items a seed, so that every round is evaluated on the same items."""
 
 
 class BlockKeys(Frozen):
-    """Keys of a block of steps that is repeated, which stands where a step may stand.
+    """Keys of a repeated block of steps, which may be used in place of a step.
 
-    Each turn is fed by the one before: `previous.NAME` is a step of the turn before. The steps of turn 2 are
-    called `NAME_2`. Outside the block, `NAME` is the step of the last turn, and `NAME_*` are those of all turns.
+    Each turn takes its input from the turn before: `previous.NAME` is a step of the previous turn. The steps of
+    turn 2 are called `NAME_2`. Outside the block, `NAME` is the step of the last turn, and `NAME_*` are those of
+    all turns.
     """
 
     repeat: int = Field(ge=1, le=MAX_TURNS)
@@ -206,17 +207,17 @@ class BlockKeys(Frozen):
 
 
 class Loop(Frozen):
-    """Rounds of the whole file, and which student stands in for which model in the next round."""
+    """Rounds of the whole file, and which student replaces which model in the next round."""
 
     rounds: int = Field(1, ge=1, le=1000)
-    """How often the steps run. In each round, steps that draw and have no seed of their own draw anew."""
+    """Number of rounds. Random steps without their own seed get a new seed in each round."""
     promote: dict[str, str] = Field(default_factory=dict)
     """Models that students replace in later rounds, as `{TRAIN_STEP: MODEL}`. By default none are
     replaced."""
     when: str | None = None
     """Condition on the round's metrics under which students are promoted, such as `verdict.gain.ci_low > 0`:
-    comparisons of `STEP.metric.part` and numbers with `and`, `or`, `not` and brackets. A dash in a step's
-    name is written as `_`. A comparison with a metric that was not measured is false. Required with
+    comparisons of `STEP.metric.part` and numbers with `and`, `or`, `not` and parentheses. A dash in a
+    step's name is written as `_`. A comparison with a metric that was not measured is false. Required with
     `promote`."""
 
 
@@ -224,12 +225,12 @@ Line: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_le
 
 
 class About(Frozen):
-    """What a file is for, a line per key, as ``gristmill recipes`` lists it."""
+    """The purpose of a file, one line per key, as listed by ``gristmill recipes``."""
 
     method: Line
-    """The method, and what it does."""
+    """The method and its effect."""
     paper: Line | None = None
-    """Authors, title, year and arXiv number. It may be left out."""
+    """Authors, title, year and arXiv number. Optional."""
     inputs: Line
     """What it needs: files, models, a packaged source."""
     outputs: Line
@@ -238,57 +239,57 @@ class About(Frozen):
     """Requests to a model per row, or time on a named machine."""
 
 
-#: What the key ``vars`` is for. It has no field: variables are put in before a file is checked.
-VARS = "Values that the file uses as `${name}`, in texts and in place of any value: `{NAME: VALUE}`."
+#: The description of the key ``vars``. It has no field: variables are substituted before a file is checked.
+VARS = "Values that the file uses as `${name}`, inside strings or in place of any value: `{NAME: VALUE}`."
 
 
 class PipelineSpec(Frozen):
-    """A pipeline file: its models, its steps, what it may spend, and its rounds."""
+    """A pipeline file: its models, steps, budget and rounds."""
 
     gristmill: Literal[1]
     """Version of the format."""
     name: Name
-    """Name of the pipeline, in reports and on data cards: a-z, 0-9, `_` and `-`, a letter first."""
+    """Name of the pipeline in reports and on data cards: a-z, 0-9, `_` and `-`, starting with a letter."""
     about: About | None = None
-    """What the file is for, as `gristmill recipes` lists it. It decides nothing of a run."""
+    """The purpose of the file, as listed by `gristmill recipes`. It does not affect a run."""
     seed: int = Field(0, ge=0)
-    """Seed of the run: every draw derives from it."""
+    """Seed of the run; the seeds of all steps derive from it."""
     budget: Budget = Field(default_factory=lambda: Budget.model_validate({}))
-    """What a run may spend. It stops cleanly with exit code 3 when any part is spent, and can be resumed. By
-    default there is no limit."""
+    """Limits of a run. It stops cleanly with exit code 3 when one is reached, and can be resumed. By default
+    there is no limit."""
     models: dict[Name, ModelSpec] = Field(default_factory=dict)
     """Models that steps name: `{NAME: {path: ..., engine: ...}}`."""
     steps: dict[Name, StepSpec] = Field(default_factory=dict)
-    """What is done: `{NAME: {VERB: OPERATOR, from: STEP, ...}}`, in any order."""
+    """Steps of the pipeline: `{NAME: {VERB: OPERATOR, from: STEP, ...}}`, in any order."""
     loop: Loop = Field(default_factory=lambda: Loop.model_validate({}))
     """Rounds, and when a student is promoted. By default there is one round."""
     on_failure: OnFailure = "continue"
-    """What failed rows do to the run: `continue` counts them and goes on, but ends the run where every row of
-    a step fails; `accept` also goes on then, for a side branch of few rows; `stop` ends the run at the
-    first."""
+    """How the run handles failed rows. `continue` counts them and continues, but stops the run if all rows of
+    a step fail. `accept` continues even then, for a side branch of few rows. `stop` stops the run at the
+    first failed row."""
     metrics: tuple[Literal["mlflow", "trackio"], ...] = ()
-    """Trackers that counts, figures and decisions are sent to. By default none."""
+    """Trackers that receive counts, metrics and decisions. By default there are none."""
     out: str | None = Field(None, min_length=1)
     """Directory of the run. By default `runs/NAME`."""
 
-    #: The file after variables and overrides, as plain values: what `spec.yaml` of a run holds.
+    #: The file after variables and overrides, as plain values; stored as `spec.yaml` of a run.
     _document: dict[str, Any] = PrivateAttr(default_factory=dict)
-    #: Where each step and model stands, as a mistake without a message: for errors that only planning can find.
+    #: The place of each step and model, as a mistake without a message, for errors found when planning.
     _places: dict[tuple[str, str], Problem] = PrivateAttr(default_factory=dict)
 
     @property
     def directory(self) -> Path:
-        """Where a run lies that names no directory."""
+        """The default directory of a run."""
         return Path(self.out).expanduser() if self.out else Path("runs") / self.name
 
     def resolved(self) -> str:
-        """The file as YAML text with variables and overrides put in: loading it gives this again."""
+        """The file as YAML text with variables and overrides substituted; loading it gives the same specification."""
         import yaml
 
         return yaml.safe_dump(self._document, sort_keys=False, allow_unicode=True, width=110)
 
     def recorded(self) -> str:
-        """The same without secrets: what a run directory keeps."""
+        """The YAML text without secrets, for the run directory."""
         import yaml
 
         return yaml.safe_dump(scrubbed(self._document), sort_keys=False, allow_unicode=True, width=110)

@@ -16,7 +16,7 @@ from .steps import check_name
 
 
 class NoOptions(Frozen):
-    """The options of what has none."""
+    """The options of an engine without options."""
 
 
 def options_model(engine: str) -> type[BaseModel]:
@@ -27,7 +27,7 @@ def options_model(engine: str) -> type[BaseModel]:
 
 
 def read_models(document: Document, raw: Any) -> dict[str, ModelSpec]:
-    """The models that could be read; mistakes are noted in the document."""
+    """The models that could be read; mistakes are recorded in the document."""
     if raw is None:
         return {}
     if not isinstance(raw, dict):
@@ -73,7 +73,7 @@ def _read(document: Document, path: Path, given: Any) -> ModelSpec | None:
 
 
 def _sampling(document: Document, path: Path, own: dict[str, Any]) -> bool:
-    """Check a model's ``sampling``, and leave the values that are given. False where one is wrong."""
+    """Check a model's ``sampling``. False if a value is wrong."""
     kind = sampling_model()
     given = own["sampling"]
     try:

@@ -1,4 +1,4 @@
-"""Words for a name that does not exist: what was found, and the nearest one that does. Part of the ground floor."""
+"""Messages about unknown names: what was found, and the closest valid name. Part of the contracts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterable
 
 from ..printable import shown
 
-#: Valid names are listed in full only where there are no more than this.
+#: Maximum number of valid names that are listed in full.
 LISTED = 12
 
 
 def nearest(found: str, valid: Iterable[str]) -> str | None:
-    """The valid name closest to ``found``, or None where none is close."""
+    """The valid name closest to ``found``, or None if none is close."""
     names = sorted(valid)
     close = difflib.get_close_matches(found, names, n=1, cutoff=0.6)
     if close:
@@ -22,13 +22,13 @@ def nearest(found: str, valid: Iterable[str]) -> str | None:
 
 
 def did_you_mean(found: str, valid: Iterable[str]) -> str:
-    """``; did you mean 'dedup'?`` for a message to end with, or nothing where no valid name is close."""
+    """``; did you mean 'dedup'?`` to append to a message, or nothing if no valid name is close."""
     close = nearest(found, valid)
     return "" if close is None else f"; did you mean {close!r}?"
 
 
 def suggestion(found: object, valid: Iterable[str]) -> str:
-    """``found 'dedpu'; did you mean 'dedup'?``, or the valid names where none is close."""
+    """``found 'dedpu'; did you mean 'dedup'?``, or the valid names if none is close."""
     names = sorted(valid)
     shown = f"found {brief(found)}"
     meant = did_you_mean(found, names) if isinstance(found, str) else ""
@@ -41,7 +41,7 @@ def suggestion(found: object, valid: Iterable[str]) -> str:
 
 
 def brief(value: object, width: int = 60) -> str:
-    """A value as it is shown in a message: one line, without secrets, cut where it is long."""
+    """A value as shown in a message: one line, without secrets, shortened if it is long."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):

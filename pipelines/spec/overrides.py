@@ -1,4 +1,4 @@
-"""``--set path=value``: changes to a file from the command line, each at its place in the file."""
+"""``--set path=value``: overrides values of a file from the command line."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _CLOSED = {"steps", "models", "vars"}
 
 
 def override(document: Document, settings: Sequence[str]) -> list[str]:
-    """Apply ``path=value`` settings in order; mistakes are noted, and point at the option.
+    """Apply ``path=value`` settings in order; mistakes are recorded, and point at the option.
 
-    Returns those for one turn of a repeated step, which is there when :func:`~.repeat.unroll` has made it.
+    Returns the settings for single turns of repeated steps, which exist only after :func:`~.repeat.unroll`.
     """
     later: list[str] = []
     for setting in settings:
@@ -29,7 +29,7 @@ def override(document: Document, settings: Sequence[str]) -> list[str]:
             later.append(setting)
             continue
         learn(name.rpartition(".")[2].strip(), text.strip())
-        # Mistakes repeat the option, but no address, which may hold anything.
+        # Mistakes quote the option, but no address, which may contain a secret.
         option = f"--set {name}=..." if "://" in text or "@" in text else f"--set {setting}"
         if not sign or not name.strip():
             document.problems.append(
@@ -47,13 +47,13 @@ def override(document: Document, settings: Sequence[str]) -> list[str]:
 
 
 def _step_of(name: str) -> str:
-    """The step that a path leads to; empty where it leads elsewhere."""
+    """The step that a path leads to; empty if it leads elsewhere."""
     section, _, rest = name.strip().partition(".")
     return rest.partition(".")[0] if section == "steps" else ""
 
 
 def _repeated(document: Document, name: str) -> str:
-    """The path, through its block where it names a repeated step alone."""
+    """The path; if it names a repeated step, the path through its block."""
     block = repeated_steps(document).get(_step_of(name))
     return name if block is None else name.replace("steps.", f"steps.{block}.steps.", 1)
 
@@ -96,7 +96,7 @@ def _put(document: Document, name: str, given: Document, option: str) -> None:
 
 
 def _known(document: Document, path: Path, holder: dict[str, Any]) -> set[str] | None:
-    """The names that may follow ``path``; None where the check of the file itself decides."""
+    """The names that may follow ``path``; None if the check of the file decides."""
     if not path and not is_training(holder):
         return {*PipelineSpec.model_fields, "vars", *holder}
     if len(path) == 1 and path[0] in _CLOSED:
@@ -105,7 +105,7 @@ def _known(document: Document, path: Path, holder: dict[str, Any]) -> set[str] |
 
 
 def _move(document: Document, path: Path, given: Document, option: str, column: int) -> None:
-    """Let every place under ``path`` point into the option."""
+    """Make every place under ``path`` point at the option."""
     for places in (document.keys, document.values):
         for old in [place for place in places if place[: len(path)] == path and place != ()]:
             del places[old]

@@ -1,4 +1,4 @@
-"""``repeat:`` a block of steps, unrolled: a turn's steps are ordinary steps, called NAME_1, NAME_2, ...
+"""``repeat:`` unrolls a block of steps: the steps of each turn are ordinary steps, NAME_1, NAME_2, ...
 
     rounds:
       repeat: 2
@@ -9,10 +9,10 @@
         fit: {keep: "...", from: drafts}
     dataset: {export: jsonl, from: fit_*}           dataset:  {export: jsonl, from: [fit_1, fit_2]}
 
-Where a step names another one: in the block, ``fit`` is the same turn's and ``previous.fit`` that of the
-turn before; outside, ``fit`` is the last turn's and ``fit_*`` those of all turns. ``first`` and ``last`` hold
-what is different about a step in these turns: keys that replace its own, or nothing (``null``) where the turn
-has no such step. Mistakes keep their places in the block.
+Inside the block, ``fit`` names the step of the same turn and ``previous.fit`` that of the previous turn.
+Outside, ``fit`` is the step of the last turn and ``fit_*`` are those of all turns. ``first`` and ``last``
+give the changes of a step in the first and last turn: keys that replace its own, or ``null`` if the turn
+does not have the step. Mistakes keep their places in the block.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ Marks: TypeAlias = list[tuple[Path, Mark]]
 
 
 def unroll(document: Document) -> None:
-    """Put the steps of every turn in the place of each block; mistakes are noted in the document."""
+    """Replace each block by the steps of all its turns; mistakes are recorded in the document."""
     if blocks(document):
         _Unrolling(document).apply()
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a name stands: in which turn of which block (None: outside), and whether it may be a model's."""
+    """The scope of a name: the turn and the block (None: outside), and whether it may name a model."""
 
     block: Block | None
     turn: int
@@ -50,7 +50,7 @@ class _Place:
 
 @dataclass
 class _Unrolling:
-    """``homes``: the block of each repeated step. ``copies``: a place in a block -> those in the turns."""
+    """Unrolls blocks. ``homes``: the block of each step. ``copies``: a place in a block -> its copies."""
 
     document: Document
     models: set[str] = field(default_factory=set)
@@ -81,7 +81,7 @@ class _Unrolling:
         document.reblame(lambda path: [path, *self._copied(path)])
 
     def _own(self, block: Block, step: str, written: dict[str, Any]) -> None:
-        """Let the step be known by its name, which nothing else may have."""
+        """Register the name of a step, which must be unique."""
         path = ("steps", block.name, STEPS, step)
         names = [step, *(turned(step, turn) for turn in range(1, block.turns + 1))]
         taken = next((name for name in names if name in written), None)
@@ -94,7 +94,7 @@ class _Unrolling:
             self.homes[step] = block
 
     def _turn(self, block: Block, step: str, turn: int) -> None:
-        """Add the step as it is in one turn, with its places."""
+        """Add the step of one turn, with its places."""
         name = turned(step, turn)
         home: Path = ("steps", block.name)
         self._copy((*home, STEPS, step), ("steps", name))
@@ -107,7 +107,7 @@ class _Unrolling:
         self._add(name, deepcopy(made), block, turn)
 
     def _add(self, name: str, step: Any, block: Block | None = None, turn: int = 0) -> None:
-        """Add a step, with the names of others as they are called from now on."""
+        """Add a step, with the names in it resolved to those of the unrolled steps."""
         self.made[name] = step
         if isinstance(step, dict):
             for holder, key, path, models in _references(("steps", name), step):
@@ -131,13 +131,13 @@ class _Unrolling:
         return found
 
     def _steps(self, name: str, path: Path, place: _Place) -> list[str]:
-        """What the name means here: itself, where it is no name of a repeated step."""
+        """The resolved name; unchanged if it is not that of a repeated step."""
         if name.startswith(PREVIOUS):
             return [self._before(name, path, place.block, place.turn)]
         if name.endswith(ALL):
             return self._all(name, path)
         home = self.homes.get(name)
-        # A model comes before a step of the same name, as everywhere.
+        # A model takes precedence over a step of the same name, as everywhere.
         if home is None or (place.takes_models and name in self.models):
             return [name]
         return [turned(name, place.turn if home is place.block else home.turns)]
@@ -145,14 +145,14 @@ class _Unrolling:
     def _before(self, name: str, path: Path, block: Block | None, turn: int) -> str:
         step = name.removeprefix(PREVIOUS)
         if block is None:
-            said = f"found {name!r}, and this step is in no block that is repeated"
+            said = f"found {name!r}, but this step is not in a repeated block"
         elif step not in block.steps:
             known = [PREVIOUS + each for each in block.steps]
             said = f"no step of the block {block.name!r}: {suggestion(name, known)}"
         elif turn == 1:
             said = (
-                f"found {name!r}, and before the first turn there is none: say under `first:` of the block "
-                "what it is there, as `first: {step: {from: rows}}`"
+                f"found {name!r}, but the first turn has no previous one: give its value under `first:` of the block, "
+                "as in `first: {step: {from: rows}}`"
             )
         elif not block.has(step, turn - 1):
             said = f"turn {turn - 1} of the block {block.name!r} has no step {step!r}"
@@ -166,17 +166,17 @@ class _Unrolling:
         home = self.homes.get(step)
         if home is None:
             known = [each + ALL for each in self.homes]
-            self.document.blame(path, f"no step that is repeated: {suggestion(name, known)}")
+            self.document.blame(path, f"not a repeated step: {suggestion(name, known)}")
             return [name]
         turns = [turn for turn in range(1, home.turns + 1) if home.has(step, turn)]
         if not turns:
-            self.document.blame(path, f"found {name!r}, and no turn of the block {home.name!r} has this step")
+            self.document.blame(path, f"found {name!r}, but no turn of the block {home.name!r} has this step")
         return [turned(step, turn) for turn in turns]
 
     # --- places ----------------------------------------------------------------------------------
 
     def _copy(self, source: Path, target: Path) -> None:
-        """Let ``target`` stand where ``source`` does, with all that is below."""
+        """Give ``target``, and everything below it, the places of ``source``."""
         document, replaced = self.document, len(target) > 2
         for places, below in zip((document.keys, document.values), self._below(source), strict=True):
             for path in [path for path in places if path[: len(target)] == target] if replaced else ():
@@ -186,7 +186,7 @@ class _Unrolling:
         self.copies.setdefault(source, []).append(target)
 
     def _below(self, source: Path) -> tuple[Marks, Marks]:
-        """The places of the keys and values below ``source``, looked for once."""
+        """The places of the keys and values below ``source``; cached."""
         if source not in self.below:
             depth = len(source)
             keys, values = (
@@ -197,7 +197,7 @@ class _Unrolling:
         return self.below[source]
 
     def _copied(self, path: Path) -> Iterator[Path]:
-        """Where what stood at ``path`` stands as well."""
+        """The copies of the value at ``path``."""
         for source, targets in self.copies.items():
             if path[: len(source)] == source:
                 yield from ((*target, *path[len(source) :]) for target in targets)
@@ -212,7 +212,7 @@ def _references(path: Path, step: dict[str, Any]) -> Iterator[tuple[dict[str, An
         try:
             kind = registry.declared(verb, step[verb])
         except (ImportError, AttributeError, GristmillError):
-            kind = None  # told when the step is read
+            kind = None  # reported when the step is read
         if kind is not None:
             fields |= {name: of == "model" for name, of in kind.reference_fields() if of != "embedder"}
             fields[kind.input_field] = False

@@ -1,4 +1,4 @@
-"""``sampling:`` of a model: how it is asked by steps that do not say otherwise."""
+"""``sampling:`` of a model: default sampling parameters for the steps that use it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .model import EmbedderModel, ModelSpec
 
 @cache
 def sampling_model() -> type[BaseModel]:
-    """The pydantic model of the section: the fields by which a step says how it asks."""
+    """The pydantic model of the section: the sampling parameters of a step."""
     from ...datagen.sampling import Decoding
 
     class SamplingDefaults(Decoding, Frozen):
-        """How a model is asked by steps that do not say otherwise."""
+        """Default sampling parameters for the steps that use a model."""
 
     return SamplingDefaults
 
@@ -30,10 +30,10 @@ def inherited(
     steps: Mapping[str, Any],
     models: Mapping[str, ModelSpec | None],
 ) -> dict[str, Any]:
-    """The parameters that a step takes from its model's ``sampling`` where it does not give them itself.
+    """The parameters that a step takes from its model's ``sampling`` because it does not set them itself.
 
-    ``steps``: as they are written, since a student is asked as the model is that it was trained from. An
-    evaluation takes none: it measures, and is greedy until it says otherwise.
+    ``steps``: as written, since a student inherits the sampling of the model it was trained from. An
+    evaluation takes none: it is greedy by default.
     """
     from ...datagen.sampling import Decoding
 
@@ -44,7 +44,7 @@ def inherited(
 
 
 def _asked(name: Any, steps: Mapping[str, Any], models: Mapping[str, ModelSpec | None]) -> ModelSpec | None:
-    """The model of that name, or that the train step of that name starts from in the end."""
+    """The model of that name, or the model that the train step of that name starts from."""
     seen: set[str] = set()
     while isinstance(name, str) and name not in models and name not in seen:
         seen.add(name)

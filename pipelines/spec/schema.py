@@ -1,4 +1,4 @@
-"""The JSON Schema of pipeline files, with every operator that is installed, for editors."""
+"""The JSON Schema of pipeline files for editors, with every installed operator."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Schema = dict[str, Any]
 
 
 class _Quiet(GenerateJsonSchema):
-    """Defaults that JSON cannot hold are left out without a warning."""
+    """Leaves out defaults that JSON cannot represent, without a warning."""
 
     ignored_warning_kinds = {"non-serializable-default", "skipped-choice"}  # noqa: RUF012
 
 
 def schema() -> Schema:
-    """JSON Schema (2020-12) of a whole file. Any text may also be ``${variable}``."""
+    """JSON Schema (2020-12) of a whole file. Any string may also be ``${variable}``."""
     definitions: dict[str, Any] = {}
     whole = PipelineSpec.model_json_schema(
         ref_template=REFERENCE, schema_generator=_WithoutSteps, mode="validation"
@@ -112,7 +112,7 @@ def training_schema() -> Schema:
 
 
 class _WithoutSteps(_Quiet):
-    """Operators are listed by :func:`_steps`; an instance of one has no schema of its own."""
+    """Operators are listed by :func:`_steps`; a single instance has no schema."""
 
     def is_instance_schema(self, schema: Any) -> Schema:
         return {}
@@ -152,7 +152,7 @@ def _steps(definitions: dict[str, Any]) -> list[Schema]:
 
 
 def _block() -> Schema:
-    """A block of steps that is repeated, in the place of a step."""
+    """A repeated block of steps, in place of a step."""
     own = BlockKeys.model_json_schema()
     said = {name: held["description"] for name, held in own["properties"].items()}
     step = {"$ref": "#/properties/steps/additionalProperties"}
@@ -201,7 +201,7 @@ def _step(verb: str, value: Schema, kind: type[Operator], definitions: dict[str,
 
 
 def _step_keys() -> dict[str, Any]:
-    """The keys of every step. One that is left out is None, but none may be given as null."""
+    """The keys of every step. A key that is left out is None, but null may not be written."""
     keys: dict[str, Any] = {}
     for name, schema in StepKeys.model_json_schema()["properties"].items():
         kinds = [each for each in schema["anyOf"] if each != {"type": "null"}]
@@ -230,7 +230,7 @@ def _closed(properties: dict[str, Any], required: list[str], said: str) -> Schem
 
 
 def _tell_in_one_line(schema: Any) -> None:
-    """Make each description one line: of a class its summary."""
+    """Shorten each description to one line; that of a class to its summary."""
     if isinstance(schema, dict):
         if isinstance(schema.get("description"), str):
             schema["description"] = plain(schema["description"].partition("\n\n")[0])
@@ -241,7 +241,7 @@ def _tell_in_one_line(schema: Any) -> None:
 
 
 def _with_variables(schema: Any) -> Any:
-    """Let a number or a truth value also be given as ``${name}``."""
+    """Allow ``${name}`` in place of a number or a boolean."""
     if not isinstance(schema, dict):
         return schema
     if schema.get("type") in ("integer", "number", "boolean"):

@@ -1,4 +1,4 @@
-"""Reads one step of the file: its verb, its operator, its parameters and where its rows come from."""
+"""Reads one step of the file: its verb, operator, parameters and inputs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RESERVED = ("from", "on_failure", "seed")
 
 @dataclass(slots=True)
 class Draft:
-    """A step as far as it could be read. ``kind`` None: no such operator; ``operator`` None: bad parameters."""
+    """A step, as far as it could be read. ``kind`` None: unknown operator; ``operator`` None: bad parameters."""
 
     name: str
     verb: str = ""
@@ -35,7 +35,7 @@ class Draft:
     operator: Operator | None = None
     on_failure: OnFailure | None = None
     seed: int | None = None
-    #: Parameters whose value stands elsewhere than under their own name.
+    #: Parameters whose value is not under their own name.
     renamed: dict[str, Path] = field(default_factory=dict)
 
     @property
@@ -43,11 +43,11 @@ class Draft:
         return ("steps", self.name)
 
     def place(self, parameter: str) -> Path:
-        """Where a parameter's value stands in the document."""
+        """The path of a parameter's value in the document."""
         return self.renamed.get(parameter, (*self.path, parameter))
 
     def spec(self) -> StepSpec | None:
-        """The step, once nothing is wrong with it."""
+        """The finished step, if it has no mistakes."""
         if self.operator is None:
             return None
         return StepSpec(
@@ -63,7 +63,7 @@ class Draft:
 
 
 def check_name(document: Document, path: Path) -> None:
-    """Names become folders: refuse one that cannot be."""
+    """Refuse a name that cannot be the name of a folder."""
     name = str(path[-1])
     if not re.fullmatch(NAME_PATTERN, name) or len(name) > 64:
         document.blame(
@@ -76,7 +76,7 @@ def check_name(document: Document, path: Path) -> None:
 def read_step(
     document: Document, name: str, steps: Mapping[str, Any], models: Mapping[str, ModelSpec | None]
 ) -> Draft:
-    """The step called ``name`` of those that are written; mistakes are noted in the document."""
+    """The step ``name`` of the file; mistakes are recorded in the document."""
     draft, raw = Draft(name), steps[name]
     check_name(document, draft.path)
     if not isinstance(raw, dict):
@@ -157,7 +157,7 @@ def _operator(document: Document, draft: Draft, raw: dict[str, Any]) -> None:
 
 
 def is_value(kind: type[Operator], given: dict[str, Any]) -> bool:
-    """Is a mapping after the verb the one parameter that the verb's value fills, rather than all parameters?"""
+    """Is a mapping after the verb the value of a single parameter, rather than all parameters?"""
     if kind.value_field is None:
         return False
     takes_mapping = get_origin(kind.model_fields[kind.value_field].annotation) is dict
@@ -165,7 +165,7 @@ def is_value(kind: type[Operator], given: dict[str, Any]) -> bool:
 
 
 def _inputs(document: Document, draft: Draft, raw: dict[str, Any]) -> None:
-    """Where the rows come from: ``from``, or the operator's own key for it."""
+    """Read the input steps: ``from``, or the operator's own key for it."""
     assert draft.kind is not None
     key = draft.kind.input_field
     path = (*draft.path, key)
@@ -181,7 +181,7 @@ def _inputs(document: Document, draft: Draft, raw: dict[str, Any]) -> None:
     if given is None:
         document.blame(
             path,
-            f"required, and missing: name the step whose rows come in, as `{key}: step`",
+            f"required, but missing: name the input step, as in `{key}: step`",
             at=draft.path,
             key=True,
         )
@@ -200,7 +200,7 @@ def _inputs(document: Document, draft: Draft, raw: dict[str, Any]) -> None:
 
 
 def _validate(document: Document, draft: Draft, defaults: dict[str, Any]) -> None:
-    """Make the operator from its parameters, and from ``defaults`` that it does not give itself."""
+    """Make the operator from its parameters and from the ``defaults`` that it does not set."""
     assert draft.kind is not None
     held = draft.kind.value_field
     more = {*RESERVED, draft.kind.input_field} - ({"from"} if issubclass(draft.kind, Source) else set())

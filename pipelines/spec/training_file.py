@@ -1,4 +1,4 @@
-"""A file with ``train:`` at its top: training alone, as a pipeline of two steps.
+"""A file with ``train:`` at the top level: a training, as a pipeline of two steps.
 
     train: sft                         gristmill: 1
     model: smollm2-135m-instruct       models: {base: {path: smollm2-135m-instruct}}
@@ -6,9 +6,9 @@
     epochs: 2                            data: {source: jsonl, path: rows.jsonl}
                                          student: {train: sft, from: data, model: base, epochs: 2}
 
-Its keys are the step's parameters. A parameter that names a model takes here what the ``path`` of a model takes; one
-that names a step takes what ``data`` takes: a path, glob, URL or id on the Hub, a list of paths, or a source written out.
-Mistakes keep their places, and the names of the fields as they were written.
+Its keys are the step's parameters. A parameter that names a model takes the same values as the ``path`` of a model.
+A parameter that names a step takes the same values as ``data``: a path, glob, URL or id on the Hub, a list of paths,
+or a source as a mapping. Mistakes keep their places and the names of their fields.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from .document import Document, Mark, Path
 from .nearest import brief, suggestion
 
 DATA, STUDENT, BASE = "data", "student", "base"
-#: Keys that mean what they mean in any pipeline file.
+#: Keys with the same meaning as in a pipeline file.
 HEADER = ("gristmill", "name", "about", "seed", "vars", "budget", "metrics", "out")
 ROWS = "a path, a glob, a URL or the id of a data set on the Hub (or {source: ..., path: ...})"
 
 
 def is_training(value: object) -> bool:
-    """Is this what a training file holds?"""
+    """Is this document a training file?"""
     return isinstance(value, dict) and "train" in value and "steps" not in value
 
 
 def expand(document: Document) -> None:
-    """Turn a training file into the pipeline it stands for; any other document is left as it is."""
+    """Turn a training file into its pipeline; any other document is left unchanged."""
     if is_training(document.value):
         _Expansion(document).apply()
 
 
 @dataclass
 class _Expansion:
-    """``moves``: key of the file -> the places in the pipeline that it decides."""
+    """Builds the pipeline. ``moves``: key of the file -> the places in the pipeline that it sets."""
 
     document: Document
     header: dict[str, Any] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class _Expansion:
                     self.document.blame((key,), f"unknown key: {suggestion(key, names)}", key=True)
         if DATA not in raw:
             self.document.blame(
-                (DATA,), f"required, and missing: add `data:`, {ROWS}", at=("train",), key=True
+                (DATA,), f"required, but missing: add `data:`, {ROWS}", at=("train",), key=True
             )
             self.document.silence(("steps", STUDENT, "from"))
         header = {"gristmill": 1, "name": _name(self.document.file), **self.header}
@@ -93,7 +93,7 @@ class _Expansion:
         return name
 
     def _rows(self, key: str, value: Any) -> None:
-        """Declare the source of rows; notes a mistake where none can be told from the path."""
+        """Declare the source of rows; record a mistake if the path does not determine one."""
         from ..sources.kinds import ENDINGS, source_of
 
         targets = self.moves.setdefault(key, [])
@@ -113,7 +113,7 @@ class _Expansion:
         self.steps[key] = given
 
     def _move(self) -> None:
-        """Let the places and the mistakes of the file be those of the pipeline."""
+        """Map the places and the mistakes of the file to the pipeline."""
         document = self.document
 
         def moved(path: Path) -> list[Path]:
@@ -130,7 +130,7 @@ class _Expansion:
 
 
 def _kind(value: Any) -> type[Operator]:
-    """The operator that ``train:`` names; the class of all of them where there is none, which is told later."""
+    """The operator that ``train:`` names; their base class if unknown, which is reported later."""
     try:
         return registry.find("train", value) or Train
     except (ImportError, AttributeError, GristmillError):
@@ -138,6 +138,6 @@ def _kind(value: Any) -> type[Operator]:
 
 
 def _name(file: str) -> str:
-    """A name from that of the file."""
+    """A name derived from that of the file."""
     stem = re.sub(r"[^a-z0-9_-]+", "-", FilePath(file).stem.lower()).lstrip("-_0123456789")
     return stem[:64] or "training"

@@ -1,7 +1,7 @@
-"""``vars:`` and ``${name}``: values named once and used in any text of the file.
+"""``vars:`` and ``${name}``: variables that any string of the file can use.
 
-A text that is nothing but ``${name}`` takes the variable's value and type; elsewhere the value is
-put into the text. Variables may use other variables. ``$${`` stands for a plain ``${``.
+A string that is only ``${name}`` takes the variable's value and type; elsewhere the value is
+inserted into the string. Variables may use other variables. ``$${`` is a literal ``${``.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 from .document import MAX_DEPTH, MAX_VALUES, Document, Path
 from .nearest import brief, suggestion
 
-#: Substituted text beyond this is a mistake (variables that multiply each other).
+#: Maximum length of a string after substitution, against variables that multiply each other.
 MAX_LENGTH = 1_000_000
 
 _USE = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
 
 
 def substitute(document: Document) -> None:
-    """Put the variables of ``document`` into its texts; mistakes are noted in the document."""
+    """Substitute the variables in the strings of ``document``; mistakes are recorded in the document."""
     if not isinstance(document.value, dict):
         return
     given = _given(document)
@@ -30,15 +30,15 @@ def substitute(document: Document) -> None:
 
 
 def value_at(document: Document, path: Path) -> Any:
-    """The value at ``path`` with its variables put in, before those of the whole document are.
+    """The value at ``path`` with its variables substituted, ahead of the rest of the document.
 
-    Mistakes are noted in the document. Raises KeyError where nothing is at ``path``.
+    Mistakes are recorded in the document. Raises KeyError if nothing is at ``path``.
     """
     return _Variables(document, _given(document)).put(document.get(path), path)
 
 
 def _given(document: Document) -> dict[str, Any]:
-    """The variables as they are written."""
+    """The variables as written."""
     given = document.value.get("vars")
     if given is None:
         return {}
@@ -49,7 +49,7 @@ def _given(document: Document) -> dict[str, Any]:
 
 
 class _Undefined(Exception):
-    """A text uses a variable that has no value; the mistake is noted."""
+    """A string uses a variable without a value; the mistake is recorded."""
 
 
 class _Variables:
@@ -58,17 +58,17 @@ class _Variables:
         self.given = given
         self.done: dict[str, Any] = {}
         self.open: list[str] = []
-        #: (values, levels) that each variable's value holds, and the values put in so far.
+        #: (values, levels) of each variable's value, and the number of values substituted so far.
         self.sizes: dict[str, tuple[int, int]] = {}
         self.spent = 0
 
     def of(self, name: str) -> Any:
-        """The value of a variable. Raises _Undefined where it is part of a cycle."""
+        """The value of a variable. Raises _Undefined if it is part of a cycle."""
         if name in self.done:
             return self.done[name]
         if name in self.open:
             cycle = " -> ".join([*self.open[self.open.index(name) :], name])
-            self.document.blame(("vars", name), f"variables that need each other: {cycle}")
+            self.document.blame(("vars", name), f"cycle of variables: {cycle}")
             for other in self.open:
                 self.document.silence(("vars", other))
             raise _Undefined
@@ -85,7 +85,7 @@ class _Variables:
         return value
 
     def put(self, value: Any, path: Path) -> Any:
-        """``value`` with the variables in its texts replaced."""
+        """``value`` with the variables in its strings replaced."""
         if isinstance(value, dict):
             return {key: self.put(inner, (*path, key)) for key, inner in value.items()}
         if isinstance(value, list):
@@ -95,7 +95,7 @@ class _Variables:
         try:
             return self._text(value, path)
         except _Undefined:
-            # The text stays as written; the mistake is noted already, and no later check repeats it.
+            # The string stays as written; the mistake is already recorded, and no later check repeats it.
             self.document.silence(path)
             return value
 
@@ -119,7 +119,9 @@ class _Variables:
         parts.append(text[start:])
         joined = "".join(parts)
         if len(joined) > MAX_LENGTH:
-            self.document.blame(path, f"is longer than {MAX_LENGTH} characters once variables are put in")
+            self.document.blame(
+                path, f"is longer than {MAX_LENGTH} characters after variables are substituted"
+            )
             raise _Undefined
         return joined
 
@@ -133,20 +135,22 @@ class _Variables:
         values, levels = self.sizes[name]
         self.spent += values
         if self.spent > MAX_VALUES or levels + len(path) > MAX_DEPTH:
-            self.document.blame(path, f"variables put in more than {MAX_VALUES} values or {MAX_DEPTH} levels")
+            self.document.blame(
+                path, f"variables substitute more than {MAX_VALUES} values or {MAX_DEPTH} levels"
+            )
             raise _Undefined
         return value
 
 
 def _size(value: object) -> tuple[int, int]:
-    """(values, levels) of a value whose own parts are within bounds."""
+    """(values, levels) of a value whose parts are within the limits."""
     inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
     sizes = [_size(part) for part in inner]
     return 1 + sum(count for count, _ in sizes), 1 + max((levels for _, levels in sizes), default=0)
 
 
 def _plain(value: object) -> str:
-    """A value as YAML would write it inside a text."""
+    """A value as YAML writes it inside a string."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -1,7 +1,7 @@
 """The condition of a loop: ``verdict.gain.ci_low > 0 and retention.loss < 2.5``.
 
-Comparisons, ``and``, ``or``, ``not``, brackets, numbers, ``true``/``false`` and dotted names of
-metrics (``STEP.metric.part``). Nothing else can be written, so nothing else can happen.
+Comparisons, ``and``, ``or``, ``not``, parentheses, numbers, ``true``/``false`` and dotted names of
+metrics (``STEP.metric.part``). Nothing else is accepted, so that a condition cannot run code.
 """
 
 from __future__ import annotations
@@ -29,35 +29,35 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 
 
 class WhenError(GristmillError):
-    """A condition that cannot be read, or that names a metric which is not there."""
+    """A condition that cannot be parsed, or that names an unknown metric."""
 
     exit_code = 2
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition that has been read. ``names``: the dotted names of the metrics it uses."""
+    """A parsed condition. ``names``: the dotted names of the metrics it uses."""
 
     text: str
     names: tuple[str, ...]
     _body: ast.expr
 
     def evaluate(self, metrics: Mapping[str, Any]) -> bool:
-        """Is it true of ``metrics`` (step -> its metrics, nested)?
+        """Does the condition hold for ``metrics`` (step -> its metrics, nested)?
 
-        A comparison with a metric that is None or NaN is false. Raises WhenError where a metric is
-        missing or is no number.
+        A comparison with a metric that is None or NaN is false. Raises WhenError if a metric is
+        missing or is not a number.
         """
         return bool(_value(self._body, metrics, self.text))
 
 
 def parse(text: str) -> Condition:
-    """Read a condition. Raises WhenError, which says what is not understood."""
+    """Parse a condition. Raises WhenError, which says what is wrong."""
     if len(text) > MAX_LENGTH:
         raise WhenError(f"the condition is longer than {MAX_LENGTH} characters")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python's advice on "1or 2" is no help here
+            warnings.simplefilter("ignore")  # Python's advice on "1or 2" does not help here
             body = ast.parse(text.strip(), mode="eval").body
         names: list[str] = []
         _check(body, names)
@@ -133,7 +133,7 @@ def _value(node: ast.expr, metrics: Mapping[str, Any], text: str) -> Any:
 
 
 def _metric(name: str, metrics: Mapping[str, Any], text: str) -> float | None:
-    """A metric's number; None for NaN. Step names may hold dashes, which a condition writes as underscores."""
+    """A metric's value; None for NaN. Dashes in step names are underscores in a condition."""
     here: Any = metrics
     so_far: list[str] = []
     for part in name.split("."):

@@ -1,5 +1,4 @@
-"""Looks at every byte of a run: what is damaged, what will be made again for it, and what does not belong
-there."""
+"""Checks every byte of a run: reports damaged files, how the next run repairs them, and foreign files."""
 
 from __future__ import annotations
 
@@ -17,18 +16,20 @@ from .parts import NAME
 from .run_directory import RunDirectory
 from .step_store import MANIFEST, StepStore
 
-#: What is not looked into: what was set aside, scratch folders, the lock, the link to a student.
+#: Names that are not checked: files set aside, scratch folders, the lock, the link to a student.
 ASIDE = (FOLDER, "work", "lock", "student")
 RECORDS = ("run.json", "clock.json", "spec.yaml", "report.html", "plan.json", "result.json")
 
-#: The remedy of what may not be read.
-BLOCKED = "nothing is made again for it: mend this first"
+#: The remedy for files that cannot be read.
+BLOCKED = "nothing is made again for it: fix this first"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``path``: the file. ``what``: what is wrong with it. ``remedy``: what the next run does about it;
-    empty where the file is merely no part of the run."""
+    """A finding. ``path``: the file. ``what``: what is wrong with it. ``remedy``: what the next run does about it.
+
+    ``remedy`` is empty if the file just does not belong to the run.
+    """
 
     path: Path
     what: str
@@ -36,12 +37,12 @@ class Finding:
 
     @property
     def can_be_moved(self) -> bool:
-        """Is it known to be damaged, so that it may be set aside, and not just unreadable?"""
+        """Is the file damaged, so that it may be set aside, rather than just unreadable?"""
         return self.remedy not in ("", BLOCKED)
 
 
 def check(run: RunDirectory) -> Iterator[Finding]:
-    """Everything wrong with a run, every byte of it read: first the damages, then what is no part of it."""
+    """All findings of a full check: first the damaged files, then the foreign ones."""
     damaged: set[Path] = set()
     for finding in _damages(run):
         if finding.path not in damaged:
@@ -49,7 +50,7 @@ def check(run: RunDirectory) -> Iterator[Finding]:
             yield finding
     for path in _strangers(run):
         if not damaged & {path, *path.parents}:
-            yield Finding(path, f"{kind(path)} that is no part of the run", "")
+            yield Finding(path, f"{kind(path)} that does not belong to the run", "")
 
 
 def _damages(run: RunDirectory) -> Iterator[Finding]:
@@ -79,7 +80,7 @@ def _damages(run: RunDirectory) -> Iterator[Finding]:
 
 
 def _is_over(run: RunDirectory, number: int, stores: Iterable[StepStore], last: int) -> bool:
-    """Must everything of a round be there: was it decided, or is there one after it?"""
+    """Must all files of a round exist, because it was decided or a later round exists?"""
     decided = kind(run.path / "rounds" / str(number) / "result.json") != "nothing"
     return decided or number < last or all(store.complete for store in stores)
 
@@ -101,7 +102,9 @@ def _finding(damaged: Damaged) -> Finding:
     if isinstance(damaged, Stranger):
         remedy = "the next run moves it away"
     elif NAME.match(name):
-        remedy = "the next run makes this micro-batch again, and what follows where it comes out differently"
+        remedy = (
+            "the next run makes this micro-batch again, and the parts after it if it comes out differently"
+        )
     elif above == "steps" or name == "steps":
         remedy = "the next run makes its rows again"
     elif above == "rounds" or name == "rounds":
@@ -121,7 +124,7 @@ def _strangers(run: RunDirectory) -> Iterator[Path]:
         known |= {run.path / "rounds" / str(number) / name for name in RECORDS}
     for store in run.stores():
         if kind(store.path) != "a folder" or kind(store.path.parent) != "a folder":
-            continue  # told already
+            continue  # already reported
         known |= {store.path / MANIFEST, *store.files()}
         if store.complete:
             known |= {each.place(run.path) for each in store.products()}
@@ -129,7 +132,7 @@ def _strangers(run: RunDirectory) -> Iterator[Path]:
 
 
 def _unknown(folder: Path, known: set[Path], closed: tuple[str, ...] = ()) -> Iterator[Path]:
-    """What lies below a folder and is not known; folders named in ``closed`` are not looked into."""
+    """The unknown files below a folder; folders named in ``closed`` are skipped."""
     for path in sorted(folder.iterdir()):
         if path not in known and not path.name.endswith(TEMPORARY):
             yield path

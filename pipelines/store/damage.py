@@ -1,4 +1,4 @@
-"""Damage: a file of a run that is not what was written, and where it goes."""
+"""Damage: files of a run that differ from what was written, and how they are set aside."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from ..errors import StoreError
 
-#: Where the damaged files of a run are kept, each at its own place below.
+#: The folder for the damaged files of a run; each keeps its relative path.
 FOLDER = "damaged"
 
 
 class Damaged(StoreError):
-    """A file is not what was written: missing, changed, or no file at all.
+    """A file differs from what was written: it is missing, changed, or not a file.
 
     ``path``: the file. ``what``: what is wrong with it, in a few words.
     """
@@ -26,21 +26,21 @@ class Damaged(StoreError):
 
 
 class Stranger(Damaged):
-    """A file that nobody wrote, in a folder that is loaded as a whole."""
+    """A foreign file in a folder that is loaded as a whole."""
 
     remedy = "the next run moves it away"
 
 
 def first_line(error: BaseException) -> str:
-    """An Arrow error is a paragraph; its first line says what is wrong."""
+    """The first line of an Arrow error, which says what is wrong."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def set_aside(path: Path, run: Path) -> Path | None:
-    """Move what lies at ``path`` out of the way, never following a link; answers where it is now.
+    """Move the file or folder at ``path`` aside, without following links; return its new path.
 
-    What is in the run's directory goes to ``RUN/damaged``, what is elsewhere gets another name beside. None
-    where nothing is there, or it cannot be moved (a read-only store: the next error names the file).
+    A path inside the run directory is moved to ``RUN/damaged``, any other path is renamed in its folder. Returns
+    None if nothing is there, or if it cannot be moved (a read-only store: the next error names the file).
     """
     if not os.path.lexists(path):
         return None
@@ -65,7 +65,7 @@ def _folder(run: Path) -> Path:
 
 
 def _free(path: Path) -> Path:
-    """``path``, or the first of ``path.1``, ``path.2``, … where nothing is."""
+    """``path``, or the first of ``path.1``, ``path.2``, … that does not exist."""
     number, free = 0, path
     while os.path.lexists(free):
         number += 1

@@ -1,7 +1,7 @@
-"""Files and folders that are whole or not there: a kill or a power cut at any instant leaves the old one or the new one.
+"""Atomic writes of files and folders: after a kill or a power cut, either the old or the new version exists.
 
-Whatever is written is flushed, renamed into place, and the folder that holds its name is flushed too.
-Nothing but a regular file is ever opened: a link, a pipe or a device in a file's place is damage.
+A file is written under a temporary name, flushed and renamed into place; then its folder is flushed.
+Only regular files are opened: a link, a pipe or a device in place of a file is damage.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 @contextmanager
 def disk(path: Path, what: str) -> Iterator[None]:
-    """Turn the operating system's errors about ``path`` into one sentence with a way out."""
+    """Turn the operating system's errors about ``path`` into one sentence with a fix."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            reason = "the disk is full: free some space, then run again (what is committed is kept)"
+            reason = "the disk is full: free some space, then run again (committed results are kept)"
         elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             access = "read" if "read" in what else "written"
             other = "" if access == "read" else ", or choose another place with --run"
@@ -44,9 +44,9 @@ def disk(path: Path, what: str) -> Iterator[None]:
 
 
 def kind(path: Path) -> str:
-    """What lies at ``path``: "nothing", "a file", "a folder", "a symbolic link" or "a special file".
+    """What is at ``path``: "nothing", "a file", "a folder", "a symbolic link" or "a special file".
 
-    Raises StoreError where that cannot be told.
+    Raises StoreError if this cannot be determined.
     """
     try:
         mode = path.lstat().st_mode
@@ -67,13 +67,13 @@ def kind(path: Path) -> str:
 
 
 def check_folder(path: Path) -> None:
-    """Raises Damaged where something else stands in the place of a folder of a run; a link is not followed."""
+    """Raise Damaged if a folder of a run is something else; links are not followed."""
     if (found := kind(path)) not in ("a folder", "nothing"):
         raise Damaged(path, f"it is {found}, not a folder")
 
 
 def size(path: Path) -> int:
-    """Bytes of the regular file at ``path``; -1 where there is none."""
+    """The size in bytes of the regular file at ``path``; -1 if there is none."""
     try:
         found = path.lstat()
     except OSError:
@@ -83,15 +83,15 @@ def size(path: Path) -> int:
 
 @contextmanager
 def opened(path: Path) -> Iterator[int]:
-    """A descriptor of the regular file at ``path``, to read.
+    """A file descriptor for reading the regular file at ``path``.
 
-    Raises Damaged where something else is there, or nothing; StoreError where it may not be read.
+    Raises Damaged if it is missing or not a regular file, StoreError if it may not be read.
     """
     found = kind(path)
     if found != "a file":
         raise Damaged(path, "it is missing" if found == "nothing" else f"it is {found}, not a file")
     with disk(path, "cannot read"):
-        # The flags matter only where the file is swapped between the look and the opening.
+        # The flags matter only if the file is replaced between the check and the open.
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             yield handle
@@ -100,9 +100,9 @@ def opened(path: Path) -> Iterator[int]:
 
 
 def read_bytes(path: Path, start: int = 0, stop: int | None = None) -> bytes:
-    """Bytes ``start .. stop`` of the regular file at ``path``, fewer where it ends before.
+    """Bytes ``start .. stop`` of the regular file at ``path``, fewer if it ends earlier.
 
-    Raises Damaged where no regular file is there, StoreError where it may not be read.
+    Raises Damaged if there is no regular file, StoreError if it may not be read.
     """
     with opened(path) as handle:
         left = (os.fstat(handle).st_size if stop is None else stop) - start
@@ -130,13 +130,13 @@ def write_bytes(path: Path, data: bytes | bytearray | memoryview) -> None:
 
 
 def replace(source: Path, target: Path) -> None:
-    """Rename, and make it durable. Raises OSError."""
+    """Rename durably. Raises OSError."""
     os.replace(source, target)
     sync(target.parent)
 
 
 def remove(path: Path) -> None:
-    """Remove whatever lies at ``path``, without following it. Raises OSError."""
+    """Remove the file or folder at ``path``, without following links. Raises OSError."""
     if kind(path) == "a folder":
         shutil.rmtree(path)
     else:
@@ -144,7 +144,7 @@ def remove(path: Path) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Make a folder and those above it, durably. Raises OSError."""
+    """Make a folder and its parents durably. Raises OSError."""
     if not path.is_dir():
         make_directory(path.parent)
         path.mkdir(exist_ok=True)
@@ -152,7 +152,7 @@ def make_directory(path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or the names in a folder. Raises OSError."""
+    """Flush a file, or the entries of a folder. Raises OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -161,7 +161,7 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Flush every file and every folder below ``folder``, and itself. Raises OSError."""
+    """Flush ``folder`` and every file and folder below it. Raises OSError."""
     for path in folder.rglob("*"):
         if not path.is_symlink():
             sync(path)
@@ -169,11 +169,11 @@ def sync_tree(folder: Path) -> None:
 
 
 def replace_directory(ready: Path, target: Path) -> None:
-    """Put the finished folder ``ready`` at ``target``, on the same file system, replacing what is there.
+    """Move the finished folder ``ready`` to ``target``, on the same file system, replacing an existing one.
 
-    Where the system can exchange two names (Linux: ext4, xfs, btrfs, tmpfs, overlayfs), the old folder or
-    the new one is there at every instant; elsewhere (NFS) a kill between two renames leaves none, and the
-    old one beside it under another name. Raises OSError.
+    If the file system can exchange two names (Linux: ext4, xfs, btrfs, tmpfs, overlayfs), either the old or the
+    new folder exists at any time. Elsewhere (NFS), a kill between two renames leaves neither, and the old
+    folder under another name. Raises OSError.
     """
     sync_tree(ready)
     if kind(target) == "nothing":
@@ -190,7 +190,7 @@ def replace_directory(ready: Path, target: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Let two names change places at once; False where the system cannot."""
+    """Exchange two names atomically; False if the system cannot."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
         return False

@@ -1,4 +1,4 @@
-"""The ledger of a step or a part: every row that came in is accounted for."""
+"""The ledger of a step or a part: its row counts, which account for every input row."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ..errors import StoreError
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Counts of rows. ``rows_in`` came in; ``made`` records came out, each with one fate.
+    """Row counts: ``rows_in`` input rows and ``made`` output records, each with one fate.
 
-    A step that annotates makes one record an input row, so rows in = kept + filtered + failed. A
-    step that makes rows (several samples a prompt) accounts for every input row with at least one
-    record, and made = kept + filtered + failed.
+    A step that annotates makes one record per input row, so rows_in = kept + filtered + failed. A
+    step that makes rows (several samples per prompt) makes at least one record for every input row,
+    and made = kept + filtered + failed.
     """
 
     rows_in: int = 0
@@ -35,7 +35,7 @@ class Ledger:
         return asdict(self)
 
     def check(self, step: str, *, one_to_one: bool) -> None:
-        """Raises StoreError where the counts do not add up."""
+        """Raise StoreError if the counts do not add up."""
         if self.kept + self.filtered + self.failed != self.made:
             raise StoreError(
                 f"the ledger does not add up: kept {self.kept} + filtered {self.filtered} + failed {self.failed} "

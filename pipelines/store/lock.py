@@ -1,4 +1,4 @@
-"""One run at a time in a run directory."""
+"""The lock that allows only one run at a time in a run directory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .files import disk, kind
 
 
 class RunLock:
-    """An advisory lock that the operating system drops when its process ends, however it ends."""
+    """An advisory lock that the operating system releases when the process ends, however it ends."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "lock"
@@ -22,7 +22,7 @@ class RunLock:
     def __enter__(self) -> RunLock:
         while True:
             self._handle = self._take()
-            # Whoever moved the file away between opening and locking it made another one that counts.
+            # If the file was replaced between opening and locking it, the new one counts.
             if kind(self.path) == "a file" and os.path.samestat(os.fstat(self._handle), self.path.lstat()):
                 break
             os.close(self._handle)

@@ -1,4 +1,4 @@
-"""Which files of a step are not what was written; they are set aside, so that just these are made again."""
+"""Finds the damaged files of a step and sets them aside, so that only these are made again."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .tables import read_sealed_table
 def damages(
     store: StepStore, replaced: Replaced = lambda product: False, *, rows: bool = False
 ) -> Iterator[Damaged]:
-    """Each file of the step that is not what was written, once. ``rows``: the rows of parts are read too.
+    """The damaged files of the step, each once. ``rows``: also read the rows of the parts.
 
-    Raises StoreError where one cannot be read.
+    Raises StoreError if a file cannot be read.
     """
     try:
         store.check_folder()
@@ -36,7 +36,7 @@ def damages(
     wrong = {each.place(store.run): each for each in products}
     told = set()
     for other in differences(products, store.run, full=True):
-        product = wrong.get(other.path)  # none, where a folder above the product is a link
+        product = wrong.get(other.path)  # nothing, if a folder above the product is a link
         if other.path not in told and (product is None or not replaced(product)):
             told.add(other.path)
             yield other
@@ -61,10 +61,10 @@ def _parts(store: StepStore, manifest: Mapping[str, Any], *, rows: bool) -> Iter
 
 
 def repair(store: StepStore, basis: str, replaced: Replaced = lambda product: False) -> list[str]:
-    """Set aside what is damaged, and drop the parts that count other rows than ``basis``'s.
+    """Set damaged files aside, and drop the parts whose basis is not ``basis``.
 
-    Footers are read of parts, and all bytes of the other files. Returns a sentence for each file that
-    was damaged or is gone. Raises StoreError where one cannot be read.
+    Reads the footers of parts and all bytes of the other files. Returns one sentence per damaged or
+    missing file. Raises StoreError if a file cannot be read.
     """
     told = []
     for damaged in list(damages(store, replaced)):

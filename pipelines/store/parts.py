@@ -1,7 +1,7 @@
-"""A part: what one micro-batch became in one step, as one Parquet file.
+"""A part: the outcomes of one micro-batch in one step, as one Parquet file.
 
-A part holds every outcome, kept, filtered and failed alike, so its rename is the only commit there
-is. Its footer holds its counts and names the rows that it was made from. It is named by the range of
+A part holds all outcomes (kept, filtered and failed), so that renaming it into place is the whole
+commit. Its footer holds its counts and a digest of the rows it was made from. Its name is the range of
 stage-input rows that it covers.
 """
 
@@ -41,9 +41,9 @@ NAME = re.compile(r"^part-(\d{12})-(\d{12})\.parquet$")
 class Part:
     """A committed part.
 
-    ``step``: the fingerprint of its step. ``basis``: that of the rows that ``start`` and ``stop`` count.
-    ``origin``: names the very rows that it was made from. ``rows``: the digest of its own, ``digest``: of
-    the whole file. ``summary`` and ``products``: what a step of one part left besides its rows.
+    ``step``: the fingerprint of its step. ``basis``: that of the rows that ``start`` and ``stop`` number.
+    ``origin``: a digest of the rows it was made from. ``rows``: the digest of its own rows, ``digest``: of
+    the whole file. ``summary`` and ``products``: other output of a step with a single part.
     """
 
     path: Path
@@ -64,14 +64,14 @@ class Part:
     def read(self, columns: list[str] | None = None, fate: str | None = KEPT) -> pa.Table:
         """The part's rows with the given fate (None: all), in order; every byte of the file is checked.
 
-        Raises Damaged where the file is not what was written. Reading changes nothing: a run at work sets the
-        file aside, and ``gristmill check --repair``.
+        Raises Damaged if the file differs from what was written. Reading changes nothing; a run and
+        ``gristmill check --repair`` set the file aside.
         """
         wanted = None if columns is None else list(dict.fromkeys([*columns, FATE]))
         sealed, table = read_sealed_table(self.path, wanted)
         if sealed.digest != self.digest:
-            # Whole, so it is no damage: a run that is at work has just made it again.
-            raise StoreError(f"{self.path} was replaced while it was read: ask again")
+            # The file is valid, so this is not damage: a running run has just made it again.
+            raise StoreError(f"{self.path} was replaced while it was read: try again")
         if fate is not None and self.ledger.made != getattr(self.ledger, fate):
             table = table.filter(pa.compute.equal(table[FATE], fate))
         if REASON not in self.schema.names and (columns is None or REASON in columns):
@@ -111,7 +111,7 @@ def write_part(
 ) -> Part:
     """Commit a table of outcomes.
 
-    The bytes depend on nothing but the arguments, so two executors write the same file. Raises StoreError.
+    The bytes depend only on the arguments, so that two executors write the same file. Raises StoreError.
     """
     said: dict[str, Any] = {
         "step": step,
@@ -139,8 +139,10 @@ def write_part(
 
 
 def open_part(path: Path) -> Part:
-    """Read a part's footer. Raises Damaged where the file is no complete part, StoreError where it cannot be
-    read."""
+    """Read a part's footer.
+
+    Raises Damaged if the file is not a complete part, StoreError if it cannot be read.
+    """
     return _part(path, open_sealed(path))
 
 
@@ -148,7 +150,7 @@ def _part(path: Path, sealed: Sealed) -> Part:
     match, said = NAME.match(path.name), sealed.said
     try:
         if match is None or (int(match[1]), int(match[2])) != (said["start"], said["stop"]):
-            raise ValueError("this is not the name that it was written under")
+            raise ValueError("it was written under another name")
         return Part(
             path=path,
             step=str(said["step"]),
@@ -166,4 +168,4 @@ def _part(path: Path, sealed: Sealed) -> Part:
             products=read_products(said.get("products", ())),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise Damaged(path, f"it is no part: {error}") from error
+        raise Damaged(path, f"it is not a part: {error}") from error

@@ -1,4 +1,4 @@
-"""Products: the files that a step leaves besides its rows: an adapter, a history, an export."""
+"""Products: the files that a step writes besides its rows, such as an adapter, a history or an export."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from .seal import digest, file_digest
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A file as it was written. ``path``: seen from the run's directory; absolute where the pipeline file
-    says so."""
+    """A file as it was written.
+
+    ``path``: relative to the run directory; absolute if it is absolute in the pipeline file.
+    """
 
     path: str
     bytes: int
@@ -25,21 +27,23 @@ class Product:
 
     @classmethod
     def of(cls, path: Path, run: Path) -> Product:
-        """What lies at ``path`` now. Raises Damaged, StoreError."""
+        """The product at ``path`` as it is now. Raises Damaged, StoreError."""
         absolute, home = path.absolute(), run.absolute()
         apart = path.is_absolute() and not absolute.is_relative_to(home)
         return cls(str(absolute if apart else os.path.relpath(absolute, home)), size(path), file_digest(path))
 
     def check(self, run: Path) -> None:
-        """Raises Damaged where the file is not the one that was written, every byte compared."""
+        """Raise Damaged if any byte of the file differs from what was written."""
         path = self.place(run)
         self.look(run)
         if file_digest(path) != self.digest:
             raise Damaged(path, "its bytes are not those that were written")
 
     def look(self, run: Path) -> None:
-        """Raises Damaged where no file of this size is there; its bytes are not read. Within the run no link to a
-        folder is followed."""
+        """Raise Damaged if there is no file of this size; its bytes are not read.
+
+        Links to folders inside the run directory are not followed.
+        """
         path = self.place(run)
         above = [] if Path(self.path).is_absolute() else list(Path(os.path.normpath(self.path)).parents)
         for folder in reversed(above[:-1]):
@@ -64,7 +68,7 @@ class Product:
 
 
 def read_products(said: Iterable[Mapping[str, Any]]) -> tuple[Product, ...]:
-    """The products that a record names. Raises TypeError, KeyError."""
+    """The products listed in a record. Raises TypeError, KeyError."""
     return tuple(Product(str(each["path"]), int(each["bytes"]), str(each["digest"])) for each in said)
 
 
@@ -74,7 +78,7 @@ def products_in(folder: Path, run: Path) -> list[Product]:
 
 
 def strangers(folder: Path, products: Iterable[Product], run: Path) -> Iterator[Stranger]:
-    """What lies in a folder that is loaded as a whole, and was not written there."""
+    """The foreign files in a folder that is loaded as a whole."""
     known = {each.place(run) for each in products}
     known |= {above for path in known for above in path.parents}
     for path in sorted(folder.rglob("*")) if kind(folder) == "a folder" else ():
@@ -83,13 +87,15 @@ def strangers(folder: Path, products: Iterable[Product], run: Path) -> Iterator[
 
 
 def content(products: Iterable[Product]) -> str:
-    """Names the content of some products: 32 hex digits."""
+    """A digest of the content of products: 32 hex digits."""
     return digest("\n".join(f"{each.path} {each.digest}" for each in products).encode())
 
 
 def differences(products: Iterable[Product], run: Path, *, full: bool) -> Iterator[Damaged]:
-    """Each product that is not what was written. ``full``: every byte is compared, else sizes. Raises
-    StoreError where a file may not be read."""
+    """Each product that differs from what was written. ``full``: compare every byte, else only sizes.
+
+    Raises StoreError if a file may not be read.
+    """
     for product in products:
         try:
             product.check(run) if full else product.look(run)

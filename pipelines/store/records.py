@@ -1,4 +1,4 @@
-"""Small JSON files with a seal: the one way in which the run directory's records are written and read."""
+"""Small JSON files with a seal. All records of the run directory are written and read here."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .seal import OPEN, read_sealed, seal
 SEAL = "digest of this file"
 _MARK = f'"{SEAL}": "'.encode()
 
-#: What a record must hold: key -> the type of its value, or several.
+#: The required keys of a record: key -> the type, or types, of its value.
 Shape = Mapping[str, type | tuple[type, ...]]
 NUMBER = (int, float)
 
 
 def write_record(path: Path, value: Mapping[str, Any]) -> None:
-    """A JSON object with its seal, without secrets, atomically. Raises StoreError."""
+    """Write a JSON object with its seal, atomically and without secrets. Raises StoreError."""
     text = (
         json.dumps({**scrubbed(value), SEAL: OPEN.decode()}, indent=1, ensure_ascii=False, default=str) + "\n"
     )
@@ -32,8 +32,10 @@ def write_record(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def read_record(path: Path, shape: Shape) -> dict[str, Any]:
-    """A record without its seal. Raises Damaged where it is not what was written, or not of this shape;
-    StoreError."""
+    """Read a record, without its seal.
+
+    Raises Damaged if it differs from what was written or does not have this shape; StoreError.
+    """
     try:
         value = json.loads(read_sealed(path, _MARK))
     except ValueError as error:
@@ -46,7 +48,7 @@ def read_record(path: Path, shape: Shape) -> dict[str, Any]:
 
 
 def check_shape(value: Mapping[str, Any], shape: Shape, path: Path) -> None:
-    """Raises Damaged where a key of the shape is missing or its value is of another type."""
+    """Raise Damaged if a key of the shape is missing or its value has another type."""
     for key, types in shape.items():
         if not isinstance(value.get(key), types):
             raise Damaged(

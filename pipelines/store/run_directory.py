@@ -1,4 +1,4 @@
-"""A run's directory: what is done, read from the files themselves."""
+"""The directory of a run. Its state is read from the files themselves."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from .records import NUMBER, Shape, check_shape, read_record, write_record
 from .seal import read_text, write_text
 from .step_store import MANIFEST, Replaced, StepStore
 
-#: The layout of the directory; another one is another version of Gristmill's.
+#: The version of the directory's layout.
 FORMAT = 2
 RUN: Shape = {"format": int, "name": str, "created": str}
 CLOCK: Shape = {"seconds": NUMBER}
 PLAN: Shape = {"round": int, "steps": dict, "models": dict}
-#: Of each step of a plan, and of the request that its fingerprint is the hash of.
+#: The shapes of each step of a plan, and of the request that its fingerprint hashes.
 STEP: Shape = {"fingerprint": str, "request": dict, "from": list, "models": dict, "reads": dict}
 REQUEST: Shape = {"operator": str, "version": int, "params": dict, "content": dict, "models": dict}
 RESULT: Shape = {"round": int, "decision": str, "metrics": dict, "carry": dict}
-#: What opens and closes a comment in a pipeline file, for its seal.
+#: The delimiters of a comment in a pipeline file, for its seal.
 COMMENT = ("# ", "")
-#: The same in a report.
+#: The delimiters of a comment in a report.
 PAGE_COMMENT = ("<!-- ", " -->")
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One round of a run: its plan, and its result once it is over."""
+    """One round of a run: its plan and, if it is over, its result."""
 
     number: int
     plan: dict[str, Any]
@@ -45,15 +45,15 @@ class Round:
 
 
 class RunDirectory:
-    """Everything that a run has made."""
+    """The directory of a run and everything in it."""
 
     def __init__(self, path: Path) -> None:
-        # Names of files are compared as they are written: without a detour.
+        # File names are compared as text, so the path must be normalized.
         self.path = path.resolve() if ".." in path.parts else path
 
     @classmethod
     def create(cls, path: Path, *, name: str) -> RunDirectory:
-        """Open a run's directory, made where it is not there. Raises StoreError."""
+        """Open a run's directory; make it if it does not exist. Raises StoreError."""
         run = cls(path)
         with disk(path, "cannot make the run directory"):
             make_directory(path)
@@ -69,7 +69,7 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
-        """Open an existing run. Raises StoreError where there is none."""
+        """Open an existing run. Raises StoreError if there is none."""
         directory = Path(path)
         if kind(directory / "run.json") == "nothing":
             raise StoreError(f"{directory} is not a run directory: it has no run.json (is the path right?)")
@@ -80,15 +80,15 @@ class RunDirectory:
         return str(read_record(self.path / "run.json", RUN)["name"])
 
     def lock(self) -> RunLock:
-        """Hold this while writing. Raises StoreError where another run holds it."""
+        """Hold this lock while writing. Raises StoreError if another run holds it."""
         return RunLock(self.path)
 
     def step(self, name: str, fingerprint: str) -> StepStore:
-        """The store of a step at a fingerprint, whether or not it has rows yet."""
+        """The store of a step with a fingerprint, whether or not it has rows yet."""
         return StepStore(self.path / "steps" / f"{name}-{fingerprint[:12]}", name, fingerprint)
 
     def begin_step(self, name: str, fingerprint: str) -> StepStore:
-        """The same, with its directory made and the remains of unfinished writes removed."""
+        """The store of a step, with its directory made and the remains of unfinished writes removed."""
         store = self.step(name, fingerprint)
         with disk(store.path, "cannot make"):
             self._make_folder(store.path)
@@ -101,8 +101,10 @@ class RunDirectory:
         return self.path / "work" / f"{name}-{fingerprint[:12]}"
 
     def exports(self, name: str) -> Path:
-        """Where an export step writes to, unless the file says otherwise; the folder above is made. Raises
-        StoreError."""
+        """The default path of an export step; the parent folder is made.
+
+        Raises StoreError.
+        """
         with disk(self.path / "exports", "cannot make"):
             self._make_folder(self.path / "exports")
         place = self.path / "exports" / name
@@ -111,8 +113,10 @@ class RunDirectory:
         return place
 
     def rounds(self) -> list[Round]:
-        """The rounds begun so far, in order. Raises Damaged at a plan or a result that is not what was
-        written."""
+        """The rounds begun so far, in order.
+
+        Raises Damaged if a plan or a result differs from what was written.
+        """
         found = []
         check_folder(self.path / "rounds")
         for number in self._numbers():
@@ -124,28 +128,30 @@ class RunDirectory:
         return found
 
     def write_plan(self, number: int, plan: Mapping[str, Any]) -> None:
-        """Record what a round is about to do."""
+        """Record the plan of a round."""
         folder = self._plan(number).parent
         with disk(folder, "cannot make"):
             self._make_folder(folder)
         write_record(self._plan(number), plan)
 
     def write_result(self, number: int, result: Mapping[str, Any]) -> None:
-        """Record what a round decided."""
+        """Record the result of a round."""
         write_record(self._result(number), result)
 
     def write_spec(self, text: str) -> None:
-        """Keep the pipeline file as it was last run."""
+        """Store the pipeline file as last run."""
         write_text(self.path / "spec.yaml", text, COMMENT)
 
     def spec(self) -> str:
-        """The pipeline file as it was last run; empty where it is not there. Raises Damaged."""
+        """The pipeline file as last run; empty if it is not there. Raises Damaged."""
         path = self.path / "spec.yaml"
         return "" if kind(path) == "nothing" else read_text(path, COMMENT)
 
     def seconds(self) -> float:
-        """Time spent over all sessions, for the time budget; that of the finished steps where it is not
-        written down."""
+        """Seconds used by all sessions, for the time budget.
+
+        Without a record it is the sum over the finished steps.
+        """
         try:
             return float(read_record(self.path / "clock.json", CLOCK)["seconds"])
         except Damaged:
@@ -155,20 +161,20 @@ class RunDirectory:
         write_record(self.path / "clock.json", {"seconds": round(seconds, 3)})
 
     def spent(self) -> tuple[Usage, int]:
-        """Tokens paid and rows generated so far, over every part there is, superseded ones too."""
+        """Tokens used and rows generated so far, over all parts, including superseded ones."""
         usage, rows = Usage(), 0
         for path in (self.path / "steps").glob("*/part-*.parquet"):
             try:
                 part = open_part(path)
             except StoreError:
-                continue  # a damaged part is reported, and made again, by the step that owns it
+                continue  # a damaged part is reported, and made again, by its own step
             usage.add(part.usage)
             if part.usage.requests:
                 rows += part.ledger.made
         return usage, rows
 
     def stores(self) -> list[StepStore]:
-        """Every step there is, of any version of the pipeline file."""
+        """All stored steps, of any version of the pipeline file."""
         found: dict[str, StepStore] = {}
         for stores in self.planned_rounds().values():
             for store in stores:
@@ -180,12 +186,14 @@ class RunDirectory:
         return list(found.values())
 
     def planned_rounds(self) -> dict[int, list[StepStore]]:
-        """The steps of each round begun, in order; none where its plan cannot be read."""
+        """The steps of each round begun, in order; empty if its plan cannot be read."""
         return {number: self._planned(number) for number in self._numbers()}
 
     def replaced(self, number: int, step: str, last: int | None = None) -> Replaced:
-        """Tells whether a file that a step of round ``number`` wrote was replaced by a step after it, up to
-        the end of round ``last``: rounds export to the same place."""
+        """A predicate: did a later step, up to the end of round ``last``, replace a file of a step of round ``number``?
+
+        Rounds export to the same paths.
+        """
 
         def after() -> Iterator[StepStore]:
             for each in self._numbers():
@@ -201,16 +209,15 @@ class RunDirectory:
         return is_replaced
 
     def check_adapter(self, path: Path) -> None:
-        """Raises Damaged where an adapter that some step of this run trained is not what was trained."""
+        """Raise Damaged if an adapter trained by a step of this run has changed since."""
         for store in self.stores():
             if store.model == path:
                 store.adapter()
 
     def mend(self) -> list[str]:
-        """Set aside what is damaged of the run's own records, so that the run that holds the lock writes
-        them anew.
+        """Set damaged records of the run aside, so that the run that holds the lock writes them again.
 
-        Returns a sentence for each. Raises StoreError where one cannot be read.
+        Returns one sentence per record. Raises StoreError if one cannot be read.
         """
         told = []
         for damaged in list(self.damages()):
@@ -222,8 +229,10 @@ class RunDirectory:
         return told
 
     def damages(self) -> Iterator[Damaged]:
-        """Each of the run's own records that is not what was written. Raises StoreError where one cannot be
-        read."""
+        """The damaged records of the run.
+
+        Raises StoreError if one cannot be read.
+        """
         numbers = self._numbers()
         own = [self.path / name for name in ("steps", "rounds", "exports", "work")]
         own += sorted((self.path / "work").iterdir()) if kind(self.path / "work") == "a folder" else []
@@ -262,7 +271,7 @@ class RunDirectory:
         return [self.step(name, step["fingerprint"]) for name, step in plan["steps"].items()]
 
     def _numbers(self) -> list[int]:
-        """The rounds that have a folder."""
+        """The numbers of the rounds that have a folder."""
         if kind(self.path / "rounds") != "a folder":
             return []
         with disk(self.path / "rounds", "cannot read"):
@@ -276,15 +285,14 @@ class RunDirectory:
         return self.path / "rounds" / str(number) / "result.json"
 
     def _make_folder(self, path: Path) -> None:
-        """A folder of the run's own; what stands in its place is set aside. Raises OSError."""
+        """Make a folder of the run; anything else in its place is set aside. Raises OSError."""
         if kind(path) != "a folder":
             set_aside(path, self.path)
             make_directory(path)
 
 
 def _fingerprint(folder: Path) -> str:
-    """The fingerprint of a step that no plan names, as its manifest or a part has it; empty where none can
-    be read."""
+    """The fingerprint of a step that is in no plan, from its manifest or a part; empty if unreadable."""
     with suppress(StoreError):
         return str(read_record(folder / MANIFEST, {"fingerprint": str})["fingerprint"])
     for path in sorted(folder.glob("part-*.parquet")):

@@ -1,7 +1,7 @@
-"""Seals: a file that carries the digest of its own bytes, so that any change of it shows.
+"""Seals: a file contains the digest of its own bytes, so that any change is detected.
 
-The digest (XXH3, 128 bits, 32 hex digits) is taken of the bytes with zeros in its own place. It guards
-against accidents of disks, copies and editors, not against somebody who computes it anew.
+The digest (XXH3, 128 bits, 32 hex digits) is computed with zeros in its own place. It detects
+accidental changes by disks, copies and editors, not deliberate ones.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from .damage import Damaged
 from .files import opened, read_bytes, write_bytes
 
 LENGTH = 32
-#: What stands before the seal.
+#: The text before the seal.
 KEY = "digest of this file: "
-#: What stands in the seal's place while the digest is taken.
+#: The placeholder for the seal while the digest is computed.
 OPEN = b"0" * LENGTH
 _BLOCK = 1 << 22
 
 
 def digest(data: bytes | bytearray | memoryview) -> str:
-    """32 hex digits of some bytes."""
+    """The digest of bytes: 32 hex digits."""
     return xxhash.xxh3_128_hexdigest(data)
 
 
 def file_digest(path: Path) -> str:
-    """32 hex digits of a regular file's bytes, read a block at a time. Raises Damaged, StoreError."""
+    """The digest of a regular file, read in blocks: 32 hex digits. Raises Damaged, StoreError."""
     whole = xxhash.xxh3_128()
     with opened(path) as handle:
         while block := os.read(handle, _BLOCK):
@@ -37,7 +37,7 @@ def file_digest(path: Path) -> str:
 
 
 def seal(data: bytearray, mark: bytes) -> str:
-    """Write the digest of ``data`` behind the last ``mark``, where ``OPEN`` stands; answers it."""
+    """Replace ``OPEN`` after the last ``mark`` by the digest of ``data``; return the digest."""
     at = data.rindex(mark + OPEN) + len(mark)
     made = digest(data)
     data[at : at + LENGTH] = made.encode()
@@ -45,7 +45,7 @@ def seal(data: bytearray, mark: bytes) -> str:
 
 
 def broken(data: bytes, mark: bytes) -> str | None:
-    """What is wrong with sealed bytes; None where nothing is."""
+    """What is wrong with sealed bytes; None if nothing is."""
     at = data.rfind(mark)
     if at < 0:
         return (
@@ -62,7 +62,7 @@ def broken(data: bytes, mark: bytes) -> str | None:
 
 
 def read_sealed(path: Path, mark: bytes) -> bytes:
-    """The bytes of a sealed file. Raises Damaged where they are not what was written, StoreError."""
+    """The bytes of a sealed file. Raises Damaged if they differ from what was written, StoreError."""
     data = read_bytes(path)
     wrong = broken(data, mark)
     if wrong is not None:
@@ -71,8 +71,10 @@ def read_sealed(path: Path, mark: bytes) -> bytes:
 
 
 def write_text(path: Path, text: str, comment: tuple[str, str]) -> None:
-    """Write a text with its seal in a last line, between what opens and closes a ``comment``. Raises
-    StoreError."""
+    """Write a text with its seal in the last line, inside a ``comment`` with these delimiters.
+
+    Raises StoreError.
+    """
     before, after = comment
     data = bytearray(f"{text.rstrip()}\n{before}{KEY}{OPEN.decode()}{after}\n".encode())
     seal(data, f"{before}{KEY}".encode())
@@ -80,7 +82,7 @@ def write_text(path: Path, text: str, comment: tuple[str, str]) -> None:
 
 
 def read_text(path: Path, comment: tuple[str, str]) -> str:
-    """A sealed text without its seal. Raises Damaged where it is not what was written, StoreError."""
+    """A sealed text without its seal. Raises Damaged if it differs from what was written, StoreError."""
     mark = f"{comment[0]}{KEY}".encode()
     data = read_sealed(path, mark)
     return data[: data.rindex(mark)].decode()

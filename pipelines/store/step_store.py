@@ -1,7 +1,7 @@
-"""The rows of one step at one fingerprint, and what else it left.
+"""The rows and products of one step with one fingerprint.
 
-There is no second record of progress: a step is done when its manifest is there, and each part and
-product that it names is the one that was written.
+Progress is not recorded anywhere else: a step is done if its manifest exists and each part and
+product that it lists is unchanged.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ SHAPE: Shape = {
 }
 PART_SHAPE: Shape = {"file": str, "rows": int, "bytes": int, "digest": str}
 
-#: Is a file that is not what this step wrote what a later step of the run wrote there?
+#: Was a changed file of this step overwritten by a later step of the run?
 Replaced = Callable[[Product], bool]
 
 
 class StepStore:
-    """A step's folder, ``RUN/steps/NAME-FINGERPRINT12``."""
+    """The folder of a step, ``RUN/steps/NAME-FINGERPRINT12``."""
 
     def __init__(self, path: Path, name: str, fingerprint: str) -> None:
         self.path = path
@@ -56,23 +56,27 @@ class StepStore:
 
     @property
     def complete(self) -> bool:
-        """Is the manifest there, and all that it names, of the size that it names? Only :mod:`.mending` looks
-        closer."""
+        """Do the manifest and all files that it lists exist, with the listed sizes?
+
+        Only :mod:`.mending` checks the content.
+        """
         try:
             manifest = self.manifest
         except StoreError:
             return False
         return (
             all(size(self.path / each["file"]) == each["bytes"] for each in manifest["parts"])
-            # What lies elsewhere may have been replaced by a later round, by a file of another size.
+            # Files outside the step's folder may have been replaced by a later round, with another size.
             and all(kind(each.place(self.run)) == "a file" for each in read_products(manifest["products"]))
             and next(differences(self._own(manifest), self.run, full=False), None) is None
         )
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What the step left behind. Raises Damaged where it is not complete, or the file is not what was
-        written."""
+        """The manifest of the step.
+
+        Raises Damaged if the step is not complete, or if the file differs from what was written.
+        """
         self.check_folder()
         path = self.path / MANIFEST
         manifest = read_record(path, SHAPE)
@@ -83,45 +87,49 @@ class StepStore:
         return manifest
 
     def check_folder(self) -> None:
-        """Raises Damaged where something stands in the folder's place, or in that above; a link is not followed."""
+        """Raise Damaged if the folder or its parent is something else; links are not followed."""
         for folder in (self.path.parent, self.path):
             check_folder(folder)
 
     @property
     def model(self) -> Path:
-        """Where a train step's adapter lies."""
+        """The path of a train step's adapter."""
         return self.path / "model"
 
     @property
     def history(self) -> Path:
-        """Where a train step's table of optimizer steps lies."""
+        """The path of a train step's table of optimizer steps."""
         return self.path / "history.parquet"
 
     def read_history(self, columns: Sequence[str] | None = None) -> pa.Table | None:
-        """A train step's optimizer steps; None where there are none yet. Raises Damaged."""
+        """A train step's optimizer steps; None if there are none yet. Raises Damaged."""
         if kind(self.history) == "nothing":
             return None
         return read_sealed_table(self.history, columns)[1]
 
     def products(self) -> tuple[Product, ...]:
-        """The files that the finished step left besides its rows. Raises Damaged."""
+        """The files that the finished step wrote besides its rows. Raises Damaged."""
         return read_products(self.manifest["products"])
 
     def adapter(self) -> tuple[Path, str]:
-        """A finished train step's adapter, and what names its content. Raises Damaged where it is not what
-        was trained."""
+        """A finished train step's adapter and its digest.
+
+        Raises Damaged if it has changed since the training.
+        """
         files = [each for each in self.products() if each.place(self.run).is_relative_to(self.model)]
         for damaged in [*differences(files, self.run, full=True), *strangers(self.model, files, self.run)]:
             raise damaged
         return self.model, content(files)
 
     def parts(self) -> list[Part]:
-        """The committed parts, in the order of their rows. Raises Damaged at one that is not what was
-        written."""
+        """The committed parts, in the order of their rows.
+
+        Raises Damaged if one differs from what was written.
+        """
         return [part for _, part in sorted(self._opened().items())]
 
     def bases(self) -> set[str]:
-        """The rows that the parts count, of those that can be read."""
+        """The bases of the parts that can be read."""
         found = set()
         for path in self.files():
             with suppress(Damaged):
@@ -145,7 +153,7 @@ class StepStore:
         return sum((part.ledger for part in self.parts()), Ledger())
 
     def usage(self) -> Usage:
-        """Tokens paid over the committed parts."""
+        """Tokens used by the committed parts."""
         total = Usage()
         for part in self.parts():
             total.add(part.usage)
@@ -164,8 +172,10 @@ class StepStore:
         summary: Mapping[str, Any] | None = None,
         products: Sequence[Product] = (),
     ) -> Part:
-        """Write one part, which :meth:`add` then counts; several threads may. Raises StoreError (disk full,
-        read-only)."""
+        """Write one part, which :meth:`add` then counts. Thread-safe.
+
+        Raises StoreError (disk full, read-only).
+        """
         return write_part(
             self.path,
             table,
@@ -201,7 +211,7 @@ class StepStore:
         products: Sequence[Product] = (),
         engines: Sequence[dict[str, Any]] = (),
     ) -> None:
-        """Check that the ledger adds up and declare the step complete. ``engines``: how full they were."""
+        """Check that the ledger adds up and mark the step as complete. ``engines``: their occupancy."""
         ledger, parts = self.ledger(), self.parts()
         ledger.check(self.name, one_to_one=one_to_one)
         write_record(
@@ -231,7 +241,7 @@ class StepStore:
         )
 
     def drop(self, part: Part) -> None:
-        """Forget one part, so that it is made again. Raises StoreError."""
+        """Remove one part, so that it is made again. Raises StoreError."""
         self._reopen()
         with disk(part.path, "cannot remove"):
             part.path.unlink(missing_ok=True)
@@ -243,12 +253,12 @@ class StepStore:
         return [each for each in products if each.place(self.run).is_relative_to(self.path)]
 
     def forget(self) -> None:
-        """Look at the files anew: some of them are gone, so the step is no longer complete."""
+        """Read the files again: some are gone, so the step is no longer complete."""
         self._reopen()
         self._parts = None
 
     def _reopen(self) -> None:
-        """The step is no longer complete: its manifest would name what is not there."""
+        """Mark the step as incomplete, since its manifest would list missing files."""
         if kind(self.path / MANIFEST) == "a file":
             with disk(self.path / MANIFEST, "cannot remove"):
                 (self.path / MANIFEST).unlink()
@@ -259,7 +269,7 @@ class StepStore:
         return self._parts
 
     def files(self) -> list[Path]:
-        """What lies under the names of parts, whole or not. Raises Damaged, StoreError."""
+        """The files with names of parts, complete or not. Raises Damaged, StoreError."""
         self.check_folder()
         if kind(self.path) == "nothing":
             return []

@@ -1,7 +1,7 @@
-"""Parquet files that carry their own digests: of the rows, and of the footer, which names the rows' digest.
+"""Parquet files with digests of their rows and of their footer, which contains the digest of the rows.
 
-So a look at the footer alone tells whether a file is the one that was written, and names its rows; and a
-read of the rows checks every byte of them.
+Reading the footer alone verifies which file it is and identifies its rows; reading the rows verifies every
+byte of them.
 """
 
 from __future__ import annotations
@@ -19,18 +19,21 @@ from .damage import Damaged, first_line
 from .files import read_bytes, size, write_bytes
 from .seal import LENGTH, OPEN, broken, digest, seal
 
-#: The key of the footer under which what is said of the rows stands.
+#: The key of the footer for the metadata about the rows.
 FOOTER = b"gristmill"
 _ROWS, _SEAL = b'"rows digest": "', b'"digest of this file": "'
 _MAGIC, _ENDING = b"PAR1", 8
-#: A footer is mostly shorter than this: one read fetches it.
+#: Most footers are shorter than this, so that one read fetches them.
 _TAIL = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A sealed Parquet file. ``said``: what was written down with its rows. ``rows``: the digest of their
-    bytes. ``digest``: of the footer, and so of the whole. ``schema``: the columns."""
+    """A sealed Parquet file.
+
+    ``said``: the metadata of its rows. ``rows``: the digest of their bytes. ``digest``: that of the footer, which
+    identifies the whole file. ``schema``: the columns.
+    """
 
     said: Mapping[str, Any]
     rows: str
@@ -40,10 +43,12 @@ class Sealed:
 
 
 def write_sealed(path: Path, table: pa.Table, said: Mapping[str, Any], **options: Any) -> Sealed:
-    """Commit a table. The bytes depend on nothing but the arguments. ``options``: pyarrow's. Raises
-    StoreError."""
+    """Commit a table. The bytes depend only on the arguments. ``options``: those of pyarrow.
+
+    Raises StoreError.
+    """
     sink = pa.BufferOutputStream()
-    # Nothing reads such a file by ranges of values: no statistics.
+    # No statistics: nothing filters such a file by ranges of values.
     with pq.ParquetWriter(
         sink, table.schema, compression="zstd", write_statistics=False, **options
     ) as writer:
@@ -62,7 +67,7 @@ def write_sealed(path: Path, table: pa.Table, said: Mapping[str, Any], **options
 
 
 def open_sealed(path: Path) -> Sealed:
-    """Read and check the footer alone. Raises Damaged where it is not what was written, StoreError."""
+    """Read and check the footer only. Raises Damaged if it differs from what was written, StoreError."""
     length = size(path)
     tail = read_bytes(path, max(0, length - _TAIL), length)
     wanted = _footer_bytes(path, tail, length)
@@ -74,8 +79,11 @@ def open_sealed(path: Path) -> Sealed:
 def read_sealed_table(
     path: Path, columns: Sequence[str] | None = None, expected: str | None = None
 ) -> tuple[Sealed, pa.Table]:
-    """The file's rows, every byte checked. ``columns``: those to read, where they are there. ``expected``:
-    the digest that it must have. Raises Damaged, StoreError."""
+    """The file's rows; every byte is checked.
+
+    ``columns``: those to read, if they exist. ``expected``: the digest that the file must have. Raises Damaged,
+    StoreError.
+    """
     data = read_bytes(path)
     end = len(data) - _footer_bytes(path, data, len(data))
     sealed = _sealed(path, data[end:], len(data))
@@ -91,8 +99,10 @@ def read_sealed_table(
 
 
 def _footer_bytes(path: Path, tail: bytes, length: int) -> int:
-    """How many bytes the footer and what follows it take. Raises Damaged where the file does not end as
-    one."""
+    """The number of bytes from the start of the footer to the end of the file.
+
+    Raises Damaged if the file does not end like a Parquet file.
+    """
     if not length:
         raise Damaged(path, "it is empty")
     if tail[-4:] != _MAGIC:

@@ -1,1 +1,1 @@
-"""Ways to watch a run: a live table, plain lines, nothing but the end, or JSON."""
+"""Views of a run: a live table, plain lines, only the result, or JSON."""

@@ -1,4 +1,4 @@
-"""Picks the view that fits where the output goes."""
+"""Chooses the view for the kind of output."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..run.events import Observer
 
 
 def choose(quiet: bool = False, json: bool = False, stream: TextIO | None = None) -> Observer:
-    """JSON where asked for, else nothing but the end where quiet, else by whether it is a terminal."""
+    """JSON if requested, else only the result if quiet, else the live view on a terminal and lines elsewhere."""
     stream = stream if stream is not None else sys.stdout
     if json:
         from .jsonl import JsonView

@@ -1,4 +1,4 @@
-"""Finds the measured means with their intervals in what a step reports."""
+"""Finds the means with confidence intervals in a step's summary."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 class Interval:
     """A mean with its confidence interval (both ends in the mean's own unit).
 
-    ``before`` and ``after``: where the mean is that of a paired difference, the two scores.
+    ``before`` and ``after``: the two scores, if the mean is that of a paired difference.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Interval:
 def intervals(summary: Mapping[str, Any], prefix: str = "") -> Iterator[Interval]:
     """Every mapping below ``summary`` that has ``mean``, ``ci_low`` and ``ci_high``, by dotted name.
 
-    One that names its ``metric`` gets that metric's score of ``against`` and of ``model``, beside it.
+    One that names its ``metric`` also gets the scores of ``against`` and of ``model`` for it.
     """
     for key, value in summary.items():
         if not isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Events as JSON, one object a line: for programs that watch a run."""
+"""Events as JSON, one object per line, for programs that watch a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..secrets import scrubbed
 
 
 class JsonView:
-    """Each line has ``event`` (its kind, as ``StepDone``) and the event's own fields."""
+    """Each line has ``event`` (its kind, such as ``StepDone``) and the event's own fields."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

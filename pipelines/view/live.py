@@ -1,4 +1,4 @@
-"""The live view of a run in a terminal: a table that redraws itself four times a second."""
+"""The live view of a run in a terminal: a table that is redrawn four times per second."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STYLE = {"waiting": "dim", "running": "bold", "done": "", "reused": "dim"}
 
 
 class LiveView:
-    """Draws the state of a run; the state is replaced whole, so that drawing needs no lock."""
+    """Draws the state of a run. Each event replaces the whole state, so that drawing needs no lock."""
 
     def __init__(self, stream: TextIO) -> None:
         self.view = RunView()
@@ -52,7 +52,7 @@ def draw(view: RunView, now: float) -> RenderableType:
     blocks: list[RenderableType] = [_header(view, now), _table(view, now)]
     if view.budget:
         blocks.append(_budget(view, now))
-    blocks.append(Text("Ctrl-C stops cleanly; the same command goes on where it stopped.", style="dim"))
+    blocks.append(Text("Ctrl-C stops cleanly; the same command resumes the run.", style="dim"))
     return Group(*blocks)
 
 
@@ -112,7 +112,7 @@ def _left(step: StepView, now: float) -> str:
 
 
 def _bar(step: StepView) -> RenderableType:
-    """A bar of the running step, with the figures that it measures (the loss, while training)."""
+    """The bar of the running step, with its metrics (the loss, while training)."""
     if step.status != "running":
         return ""
     fraction = step.fraction()

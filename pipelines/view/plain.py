@@ -1,4 +1,4 @@
-"""Plain lines, for logs and pipes: one a step that is done, and one now and then while one runs."""
+"""Plain lines for logs and pipes: one per finished step, and regular ones while a step runs."""
 
 from __future__ import annotations
 

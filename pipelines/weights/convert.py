@@ -1,8 +1,8 @@
-"""A GGUF file becomes a directory of bfloat16 safetensors with its tokenizer and chat template.
+"""Converts a GGUF file to a directory of bfloat16 safetensors with its tokenizer and chat template.
 
-The work is done in a process of its own (``python -m gristmill.pipelines.weights.convert``), so
-that its memory, four bytes a parameter at the peak, is given back, and so that a conversion the
-system kills for memory is an error message here.
+The conversion runs in a separate process (``python -m gristmill.pipelines.weights.convert``), so
+that its memory (four bytes per parameter at the peak) is returned, and so that a conversion that the
+system kills for lack of memory is an error message here.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-#: Part of the digest of every converted model: raise it when the same GGUF gives other files.
+#: Part of the digest of every converted model: raise it when the same GGUF gives different files.
 CONVERTER = 1
 
-#: The least share of positions at which the saved bfloat16 model must predict the float32 model's token.
+#: Minimum share of positions at which the saved bfloat16 model must predict the float32 model's token.
 AGREEMENT = 0.9
 
 PROBE = (
@@ -35,8 +35,8 @@ PROBE = (
 def convert(source: Path, target: Path) -> None:
     """Write the model in the GGUF file ``source`` to the new directory ``target``.
 
-    Raises ModelError with the reason where the file cannot be read, memory is short, or the saved
-    model does not predict what the loaded one did.
+    Raises ModelError with the reason if the file cannot be read, if memory is short, or if the saved
+    model does not make the same predictions as the loaded one.
     """
     command = [sys.executable, "-P", "-m", __name__, str(source), str(target)]
     quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
@@ -77,7 +77,7 @@ def main(source: Path, target: Path) -> None:
 
 
 def _check_tensors(model: PreTrainedModel, target: Path) -> None:
-    """Every tensor of the model reads back from the files bit for bit."""
+    """Check that every tensor of the model reads back from the files bit for bit."""
     import torch
     from safetensors import safe_open
 
@@ -86,7 +86,7 @@ def _check_tensors(model: PreTrainedModel, target: Path) -> None:
         with safe_open(file, framework="pt") as opened:
             for name in opened.keys():  # noqa: SIM118 (not a mapping)
                 if not torch.equal(opened.get_tensor(name), held[name]):
-                    raise ModelError(f"the tensor {name} reads back other than it was written")
+                    raise ModelError(f"the tensor {name} does not read back as it was written")
 
 
 def _logits(model: PreTrainedModel, tokens: torch.Tensor) -> torch.Tensor:
@@ -99,14 +99,14 @@ def _logits(model: PreTrainedModel, tokens: torch.Tensor) -> torch.Tensor:
 
 
 def _forget_quantization(model: PreTrainedModel) -> None:
-    """The tensors are dequantized already, but transformers still takes the model for a GGUF one."""
+    """Clear the GGUF marks: the tensors are dequantized, but transformers still treats the model as GGUF."""
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     vars(model).update(hf_quantizer=None, is_quantized=False)
 
 
 def _tie_equal_embeddings(model: PreTrainedModel) -> None:
-    """Store one table where the GGUF loader made two equal ones of it."""
+    """Store one embedding table if the GGUF loader made two equal ones."""
     import torch
 
     head = model.get_output_embeddings()

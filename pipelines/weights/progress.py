@@ -1,4 +1,4 @@
-"""How a fetch tells what it is doing."""
+"""The progress callback of a download."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called while weights are made ready.
+    """Called while weights are prepared.
 
-    ``stage``: what is being done, in words ("downloading"). ``done`` and ``total`` are bytes where
-    ``total`` is above 1, and a share (0 to 1) where it is 1.
+    ``stage``: the current operation, in words ("downloading"). ``done`` and ``total`` are bytes if
+    ``total`` is above 1; if it is 1, ``done`` is a share from 0 to 1.
     """
 
     def __call__(self, stage: str, done: float, total: float) -> None: ...

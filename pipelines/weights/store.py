@@ -1,4 +1,4 @@
-"""What a model reference means, and how it becomes weights on this disk.
+"""Resolves a model reference to weights on the local disk.
 
 A reference is a name of the catalogue (``smollm2-135m-instruct``), a directory in the Hugging Face
 layout, a directory with a PEFT adapter, a ``.gguf`` file, or a Hugging Face id (``org/name`` or
@@ -21,18 +21,18 @@ from .catalogue import PACKAGED, Gguf, PackagedModel
 from .convert import CONVERTER, convert
 from .progress import Progress, silent
 
-#: The files of a model directory that decide what it computes.
+#: The files of a model directory that affect what it computes.
 CONTENT = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
-#: Of those, the ones that tools write beside a model and that change nothing in it.
+#: Of those, the files that tools add to a model without changing it.
 ASIDE = frozenset({"gristmill.json", "trainer_state.json", "all_results.json", "train_results.json"})
 
 
 def digest(reference: str, base: Path | None = None) -> str:
-    """What names the content of ``reference``; downloads nothing, and is instant when asked again.
+    """The digest of the content of ``reference``. Downloads nothing; the result is cached.
 
     64 hex digits for a packaged model, 32 for a path. A Hugging Face id gives ``hub:ID@COMMIT``
-    where the local hub cache knows the commit, else ``hub:ID@REVISION``: fetch it before a plan is
-    recorded. Raises ModelError where the reference is nothing known.
+    if the local hub cache knows the commit, else ``hub:ID@REVISION``: download it before a plan is
+    recorded. Raises ModelError if the reference is unknown.
     """
     if reference in PACKAGED:
         return PACKAGED[reference].digest
@@ -48,13 +48,13 @@ def digest(reference: str, base: Path | None = None) -> str:
 
 
 def adapter_digest(reference: str, base: Path | None = None) -> str:
-    """32 hex digits of an adapter's own content, whatever base it is put over.
+    """The digest (32 hex digits) of an adapter's own content, without its base.
 
-    Raises ModelError where ``reference`` is no directory with an adapter.
+    Raises ModelError if ``reference`` is not a directory with an adapter.
     """
     path = local_path(reference, base)
     if path is None or not _is_adapter(path):
-        raise ModelError(f"{reference!r} is no adapter: give a directory that holds adapter_config.json")
+        raise ModelError(f"{reference!r} is not an adapter: give a directory that holds adapter_config.json")
     return _directory_digest(path)
 
 
@@ -73,8 +73,8 @@ def exists(reference: str, base: Path | None = None) -> bool:
 def fetch(reference: str, progress: Progress | None = None, base: Path | None = None) -> Path:
     """The directory of the weights in the Hugging Face layout, downloaded or converted first if need be.
 
-    For an adapter it is the directory of its base. Raises ModelError with what to do where it
-    cannot be had; nothing half-made is left.
+    For an adapter it is the directory of its base. Raises ModelError, with a fix, if the weights
+    are not available; no partial files are left.
     """
     report = progress or silent
     if reference in PACKAGED:
@@ -91,7 +91,7 @@ def fetch(reference: str, progress: Progress | None = None, base: Path | None = 
 
 
 def resolve(reference: str, progress: Progress | None = None, base: Path | None = None) -> ModelWeights:
-    """The weights on disk, their digest and, where ``reference`` is an adapter, its base below it."""
+    """The weights on disk and their digest; if ``reference`` is an adapter, those of its base with the adapter."""
     path = fetch(reference, progress, base)
     local = None if reference in PACKAGED else local_path(reference, base)
     adapter = local if local is not None and _is_adapter(local) else None
@@ -99,7 +99,7 @@ def resolve(reference: str, progress: Progress | None = None, base: Path | None 
 
 
 def remove(name: str) -> list[CachedModel]:
-    """Remove a model from the cache by its name; returns what was removed (bytes are its ``bytes``)."""
+    """Remove a model from the cache by its name; returns the removed model."""
     found = [model for model in cached() if model.name == name]
     if not found:
         names = [model.name for model in cached()]
@@ -110,11 +110,11 @@ def remove(name: str) -> list[CachedModel]:
 
 
 def local_path(reference: str, base: Path | None = None) -> Path | None:
-    """The directory or ``.gguf`` file a reference names, or None where it is no path.
+    """The directory or ``.gguf`` file of a reference, or None if it is not a path.
 
-    Raises ModelError where it can only be a path and nothing is there.
+    Raises ModelError if it can only be a path and nothing is there.
     """
-    # os.path, unlike pathlib, takes any text: a name too long or an unknown ~user is just not there.
+    # os.path, unlike pathlib, accepts any text: a name that is too long or an unknown ~user just does not exist.
     if "\0" in reference:
         raise ModelError(f"the model reference {reference!r} holds a null character")
     path = Path(os.path.join(base or Path.cwd(), os.path.expanduser(reference)))
@@ -129,7 +129,7 @@ def local_path(reference: str, base: Path | None = None) -> Path | None:
 
 
 def _hub_id(reference: str) -> hub.HubId:
-    """``org/name[@revision]`` taken apart; ModelError with the nearest known name otherwise."""
+    """Parse ``org/name[@revision]``. Raises ModelError with the closest known name if it does not match."""
     found = hub.HubId.parse(reference)
     if found is None:
         raise ModelError(
@@ -143,7 +143,7 @@ def _fetch_packaged(model: PackagedModel, progress: Progress) -> Path:
     target = place(model.name, model.digest)
     if target.is_dir():
         return target
-    # The unpacked packages, one more of them in pip's hands, the joined file and what is made of it.
+    # The unpacked packages, one more being unpacked by pip, the joined file and the converted model.
     room = 2 * model.source_bytes + model.stored_bytes + model.source_bytes // len(model.packages)
     with workplace(model.name, room, progress) as work:
         if target.is_dir():  # another process made it while this one waited
@@ -166,7 +166,7 @@ def _fetch_packaged(model: PackagedModel, progress: Progress) -> Path:
 
 
 def _convert_file(source: Path, progress: Progress) -> Path:
-    """A user's own GGUF file, converted into the cache once for its content."""
+    """A user's own GGUF file, converted into the cache once per content."""
     named = _gguf_digest(source)
     target = place(source.stem, named)
     if target.is_dir():
@@ -189,11 +189,11 @@ def _gguf_digest(path: Path) -> str:
 
 
 def _directory_digest(path: Path) -> str:
-    """The content of a model's (or an adapter's) files: names and bytes, not places and times."""
+    """The digest of a model's (or an adapter's) files: names and bytes, without paths and times."""
     settings = path / ("adapter_config.json" if _is_adapter(path) else "config.json")
     if not settings.is_file():
-        raise ModelError(f"{path} is no model: it holds neither config.json nor adapter_config.json")
-    # A sentence-transformers model keeps its pooling in folders of its own.
+        raise ModelError(f"{path} is not a model: it contains neither config.json nor adapter_config.json")
+    # A sentence-transformers model stores its pooling in subfolders.
     find = path.rglob if (path / "modules.json").is_file() else path.glob
     files = sorted({found for pattern in CONTENT for found in find(pattern) if found.name not in ASIDE})
     if not any(file.suffix == ".safetensors" for file in files):
@@ -211,7 +211,7 @@ def _is_adapter(path: Path) -> bool:
 
 
 def _base_of(adapter: Path) -> str:
-    """The reference of the model that an adapter was trained on, as PEFT wrote it down."""
+    """The reference of the model that an adapter was trained on, as recorded by PEFT."""
     base = json.loads((adapter / "adapter_config.json").read_text()).get("base_model_name_or_path")
     if not base:
         raise ModelError(f"{adapter / 'adapter_config.json'} does not name its base_model_name_or_path")

@@ -111,7 +111,7 @@ def test_turns_of_user_and_assistant_make_a_conversation(context: Any) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({}, "missing: `template`, which gives"),
+        ({}, "required, but missing: `template`"),
         ({"opening": "user", "template": "{{ x }}"}, "leave `template` out"),
         ({"template": "{{ x }}", "system": "Be brief."}, "a text has no turns"),
         ({"template": "{{ x }}", "conversation": True}, "a text has no turns"),
@@ -134,7 +134,7 @@ steps:
 
 def test_an_engine_that_cannot_is_refused_when_the_file_is_read() -> None:
     server = "{engine: openai, url: 'http://localhost:1/v1', model: x}"
-    with pytest.raises(SpecError, match="cannot honour user_turn"):
+    with pytest.raises(SpecError, match="does not support user_turn"):
         loads(FILE.format(model=server))
     assert loads(FILE.format(model="{engine: synthetic}")).steps
 

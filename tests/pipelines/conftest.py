@@ -1,4 +1,4 @@
-"""A finished run of two rounds, put into a store by the same functions that a real run uses."""
+"""A finished run of two rounds, written by the same functions that a real run uses."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from gristmill.pipelines.store.products import Product, products_in
 from gristmill.pipelines.store.run_directory import RunDirectory
 from gristmill.pipelines.store.tables import write_sealed
 
-#: What a model may write: none of it may come alive in a page.
+#: Text that a model may write and that a page must not execute.
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 TOPICS = ("tides", "bread", "glass", "bridges", "bees", "chess")
 EXPRESSION = "passed AND self_certainty > quantile(0.2)"
 
 
 class RunBuilder:
-    """Writes the steps of rounds into a run directory, in two parts each. ``more``: stands at the end of every prompt."""
+    """Writes the steps of rounds into a run directory, in two parts each. ``more``: appended to every prompt."""
 
     def __init__(self, path: Path, more: str = "") -> None:
         self.more = more
@@ -286,19 +286,19 @@ class RunBuilder:
         return summary
 
 
-#: What a terminal must not obey, and rich not read as markup.
+#: Text that a terminal must not interpret, and rich not read as markup.
 ORDERS = " \x1b[31mOWNED\x1b]52;c;T1dO\x07\x9b2J\u202e\rOVER [blink]MARK[/blink] [/] \\"
 
 
 @pytest.fixture(scope="session")
 def built_run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """Two rounds: seeds and tasks shared, the rest made anew; promoted, then abstained."""
+    """Two rounds: seeds and tasks are shared, all else is made again; promoted, then abstained."""
     return build_run(tmp_path_factory.mktemp("runs") / "finished")
 
 
 @pytest.fixture(scope="session")
 def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """The same run, of prompts that are orders to a terminal."""
+    """The same run, with prompts that contain control sequences."""
     return build_run(tmp_path_factory.mktemp("runs") / "hostile", ORDERS)
 
 

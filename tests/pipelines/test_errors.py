@@ -1,4 +1,4 @@
-"""An error says where it happened once, and says it in other processes too."""
+"""An error says once where it happened, also after it was sent to another process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Formats: what a trainer reads back is the conversation that went in."""
+"""Formats: a trainer reads back the original conversation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ several = st.tuples(
     systems, st.lists(st.tuples(turn("user"), turn("assistant")).map(list), min_size=1, max_size=4)
 ).map(lambda t: [*t[0], *[each for pair in t[1] for each in pair]])
 
-#: How a reader of each format gets the conversation back.
+#: Format -> function that reads the conversation back.
 READERS: dict[str, Any] = {
     "messages": lambda record: record["messages"],
     "prompt_completion": lambda r: exchange(r["system"], r["prompt"], r["completion"]),

@@ -1,4 +1,4 @@
-"""Metrics: which figures go out, that a broken service never stops a run, and what to install."""
+"""Metrics: which values are sent, that a broken service never stops a run, and what to install."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_service_that_breaks_does_not_stop_the_run() -> None:
     watching = MetricsObserver(tracker)
     for event in [*events(1), RunEnded(status="done", message="", seconds=1.0, usage=Usage())]:
         watching.on(event)
-    assert watching.failure == "metrics are off from here on: ConnectionError: server gone"
+    assert watching.failure == "metrics are off from now on: ConnectionError: server gone"
     assert tracker.status == ""
 
 

@@ -53,7 +53,7 @@ def test_the_environments_secrets_are_known_by_their_values(
     monkeypatch.setenv("OPENAI_KEY", "open-sesame-1")
     monkeypatch.setenv("SOME_TOKEN", "false")
     monkeypatch.setenv("SOME_PLACE", "somewhere-else")
-    monkeypatch.setenv("OTHER_KEY", str(tmp_path))  # where a key lies is none
+    monkeypatch.setenv("OTHER_KEY", str(tmp_path))  # the path of a key is not a secret
     monkeypatch.setenv("A_DATABASE", "postgres://me:db-password@host/name")
     text = f"abc<&>12345 open-sesame-1 false somewhere-else {tmp_path} db-password"
     assert scrub(text) == f"{HIDDEN} {HIDDEN} false somewhere-else {tmp_path} {HIDDEN}"
@@ -123,7 +123,7 @@ def test_a_key_is_hidden_in_capitals_and_wherever_it_stands_in_base64(
         for told in (text, text.rstrip("=")):
             left_before, hidden, left_after = without(f"got {told}.", {key}).partition(HIDDEN)
             assert hidden
-            # Nothing is left but what the texts around it decide alone.
+            # Only characters that depend on the surrounding text alone are left.
             assert len(left_before) <= 4 + len(before.encode()) * 8 // 6
             assert len(left_after.rstrip("=.")) <= -(-len(after) * 8 // 6)
 
@@ -167,7 +167,7 @@ def test_what_has_the_form_of_a_secret_is_hidden_in_messages(text: str, hidden: 
     "text", ["a", "eyJ-", "sk-", "http:", "a://", "?a", "&a", "basic ", "Bearer", "::", ".", "a:"]
 )
 def test_a_long_text_is_read_once(text: str) -> None:
-    """Reading it from each of its letters to its end would take hours."""
+    """A scan to the end from each letter would take hours."""
     long = text * (1_000_000 // len(text))
     assert scrub(f"{long} hf_abcdefghijklmnopqrst").endswith(f" {HIDDEN}")
 
@@ -186,7 +186,7 @@ def test_a_record_loses_values_and_what_stands_under_a_secrets_name(monkeypatch:
         "api_key": "never seen before",
         "nested": [{"Password": 12345678, "max_tokens": 5, "token": "t", "pass_rate": 0.5}],
         "prompt": "say planted-value",
-        "url": "http://user:pw@x",  # guessed by its form only: a record can be read again
+        "url": "http://user:pw@x",  # recognized by its format only: a record can be read again
         "planted-value": None,
     }
     assert scrubbed(value) == {

@@ -1,4 +1,4 @@
-"""A user's own functions as steps: called as their types say, one bad row costs one row."""
+"""A user's own functions as steps: called according to their types; one bad row fails only itself."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_no_function_of_python_or_of_any_package_is_a_step_by_way_of_a_users_mod
     folder: Path, name: str
 ) -> None:
     (folder / "uf_commands.py").write_text(COMMANDS)
-    with pytest.raises(DataError, match=r"is defined in .*write a function of your own that calls it"):
+    with pytest.raises(DataError, match=r"is defined in .*write your own function that calls it"):
         load(f"uf_commands:{name}")
 
 

@@ -1,4 +1,4 @@
-"""No word of pydantic's reaches a person: every kind of mistake in plain words."""
+"""Every kind of mistake is reported in plain words, never in those of pydantic."""
 
 from __future__ import annotations
 

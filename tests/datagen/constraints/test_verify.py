@@ -70,7 +70,7 @@ def test_a_row_without_a_column_fails_alone(context: Any, column: str) -> None:
     ("constraints", "told"),
     [
         ('[{"kind": "shout"}]', "unknown kind of constraint 'shout'"),
-        ('[{"kind": "words_at_most"}]', "constraint 'words_at_most': most: is required, and missing"),
+        ('[{"kind": "words_at_most"}]', "constraint 'words_at_most': most: is required, but missing"),
         ("[]", "must be a JSON list"),
         ("{", "is not JSON text"),
         ("[" * 100_000, "is not JSON text"),

@@ -1,4 +1,4 @@
-"""Previews of real pipeline files with the engine that needs no weights."""
+"""Previews of real pipeline files with the synthetic engine, which needs no weights."""
 
 from __future__ import annotations
 

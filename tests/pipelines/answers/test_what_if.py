@@ -35,7 +35,7 @@ def test_effects_by_cluster_add_up_with_those_that_have_none_last(built_run: Run
     assert sum(group.then for group in found.groups) == found.then
     assert [group.name for group in found.groups][-1] is None
     assert len(found.groups) == 7
-    assert found.groups[-1].now == 0  # whoever got a cluster had been kept
+    assert found.groups[-1].now == 0  # only kept rows got a cluster
 
 
 def test_any_column_can_group(built_run: RunDirectory) -> None:

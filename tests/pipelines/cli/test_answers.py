@@ -1,4 +1,4 @@
-"""The answering commands, as a person runs them."""
+"""The commands that inspect a run, as a user runs them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_explain(run: str, trained: str, capsys: pytest.CaptureFixture[str]) -> 
     assert main(["explain", run, "student@1", "--batch", "1"]) == 0
     assert trained in capsys.readouterr().out
     assert main(["explain", run, "student@1", "--batch", "99"]) == 1
-    assert "they go from 1 to" in capsys.readouterr().err
+    assert "they range from 1 to" in capsys.readouterr().err
     assert main(["explain", run, "student@1", "--json"]) == 0
     assert trained in json.loads(capsys.readouterr().out)["rows"]
 

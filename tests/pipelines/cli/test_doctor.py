@@ -103,7 +103,7 @@ def test_a_full_disk_and_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: small)
     found = machine.examine_machine()
     assert "GRISTMILL_CACHE" in finding(found, "disk").fix
-    assert "wants 8 GiB" in finding(found, "memory").fix
+    assert "needs 8 GiB" in finding(found, "memory").fix
 
 
 def test_the_limit_of_a_control_group_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ def test_without_a_word_it_lists_verbs_and_parts_of_a_file(capsys: pytest.Captur
 
 def test_a_verb_lists_its_operators_each_with_its_summary(capsys: pytest.CaptureFixture[str]) -> None:
     told = said(capsys, "dedup")
-    assert told.startswith("dedup: Keeps one of several rows that say the same.\n")
+    assert told.startswith("dedup: Removes duplicate and near-duplicate rows.\n")
     for name in registry.names("dedup"):
         assert f"\n  {name} " in told
     assert "Keeps the first of the rows with equal texts" in told
@@ -89,7 +89,7 @@ def test_every_page_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None
         (("keep", "x"), "help: unknown operator of 'keep': found 'x'; there is 'keep'\n"),
         (
             ("run",),
-            "help: 'run' is a command, and no part of a pipeline file: gristmill run --help\n",
+            "help: 'run' is a command, not a part of a pipeline file: gristmill run --help\n",
         ),
         (
             ("openai", "x"),

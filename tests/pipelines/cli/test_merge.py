@@ -1,4 +1,4 @@
-"""``gristmill merge`` and ``gristmill quantize``, as a person runs them."""
+"""``gristmill merge`` and ``gristmill quantize``, as a user runs them."""
 
 from __future__ import annotations
 

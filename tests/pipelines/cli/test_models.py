@@ -1,4 +1,4 @@
-"""``gristmill models`` over a cache of the test's own."""
+"""``gristmill models`` with a temporary cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gristmill.pipelines.weights.cache import CachedModel, commit, place
 
 @pytest.fixture
 def cached_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CachedModel:
-    """A stand-in for a packaged model, in the place the store looks for it."""
+    """A replacement for a packaged model, where the store looks for it."""
     monkeypatch.setenv("GRISTMILL_CACHE", str(tmp_path / "cache"))
     made = tmp_path / "made"
     made.mkdir()

@@ -32,7 +32,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def done_run(file: Path, path: Path, *, rounds: int = 1) -> RunDirectory:
-    """A run of the file whose rounds are over."""
+    """A run of the file whose rounds are all over."""
     run = RunDirectory.create(path, name="small")
     for number in range(1, rounds + 1):
         plan = make_plan(load(file), file=str(file), round=number)

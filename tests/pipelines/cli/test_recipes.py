@@ -1,4 +1,4 @@
-"""Recipes: each says what it is, is sound, and can be planned from any directory."""
+"""Recipes: each has a description, is valid, and can be planned from any directory."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_each_recipe_is_complete(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(recipes()))
 def test_each_recipe_can_be_read_at_one_sitting(name: str) -> None:
-    """Short lines, a short header with the paper and the variables that matter, and no text put together in SQL."""
+    """Short lines, a short header with the paper and the important variables, and no strings built in SQL."""
     text = recipes()[name].read_text()
     header = text[: text.index("\ngristmill: 1")]
     assert [line for line in text.splitlines() if len(line) > 110] == []
@@ -62,7 +62,7 @@ def test_no_recipe_ends_in_an_error_because_the_machine_is_slow(name: str) -> No
     assert load(name).budget.time is None, "a busy machine is no mistake of the user: bound the tokens"
 
 
-#: What stands in for a file that a recipe asks its user for: a row with all that recipes read of one.
+#: Replaces the user's file of a recipe: a row with all columns that recipes read.
 ROW: dict[str, Any] = {
     "prompt": "Add two numbers.",
     "text": "Water boils at a lower temperature in the mountains, because the air presses less.",

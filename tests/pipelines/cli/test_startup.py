@@ -1,4 +1,4 @@
-"""The command line answers at once, and imports no framework to do it."""
+"""The command line starts fast and imports no framework."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first Ctrl-C is heard whatever a run is doing: a real ``gristmill run`` is interrupted in each kind of work."""
+"""The first Ctrl-C is always acknowledged: a real ``gristmill run`` is interrupted in each kind of operation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from queue import Empty, Queue
 import pytest
 
 GRISTMILL = str(Path(sys.executable).with_name("gristmill"))
-#: Seconds after which a test has failed. What a run does here would take many times as long.
+#: Seconds after which a test fails. The operations here would take many times as long.
 LIMIT = 60.0
 HEAD = "gristmill: 1\nname: t\nseed: 1\nmodels:\n  m: {engine: synthetic}\nsteps:\n"
 ROWS = "  rows: {source: jsonl, path: rows.jsonl}\n"
@@ -48,7 +48,7 @@ def piped() -> list[dict]:
     return [{"text": "a"}]
 """
 
-#: What a run is doing -> its steps, and the step that is at work when it is stopped.
+#: Operation -> the steps of the run, and the step that is running when it is stopped.
 WORK = {
     "a condition": (ROWS + f'  it: {{keep: "{LONG} > 1", from: rows}}\n', "it"),
     "a computed column": (ROWS + f'  it: {{compute: {{n: "{LONG}"}}, from: rows}}\n', "it"),
@@ -75,7 +75,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 class Running:
-    """A run in a process of its own, whose two streams are read as they come."""
+    """A run in a separate process, whose output is read as it comes."""
 
     def __init__(self, folder: Path, steps: str, head: str = HEAD) -> None:
         (folder / "t.yaml").write_text(head + steps)
@@ -99,7 +99,7 @@ class Running:
             self.said[name].put(line)
 
     def wait_for(self, stream: str, *words: str) -> None:
-        """Wait for a line with all the words."""
+        """Wait for a line that contains all words."""
         end = time.monotonic() + LIMIT
         while time.monotonic() < end:
             try:
@@ -112,9 +112,9 @@ class Running:
         raise AssertionError(f"no line with {words}: {self.text}")
 
     def interrupt(self) -> None:
-        """Ctrl-C once: it is heard at once, and the run ends by itself."""
+        """Press Ctrl-C once: it is acknowledged at once, and the run ends by itself."""
         self.process.send_signal(signal.SIGINT)
-        self.wait_for("err", "stopping: what is committed is kept")
+        self.wait_for("err", "stopping: committed results are kept")
         assert self.process.wait(LIMIT) == 130, self.text
         assert "Traceback" not in self.text
         assert "gristmill run t.yaml --run run" in self.text

@@ -1,4 +1,4 @@
-"""Rows, errors and names that are orders to a terminal, or markup, are shown as text by every command."""
+"""Every command shows control sequences and markup in rows, errors and names as text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gristmill.pipelines.cli.main import main
 ORDERS = "\x1b[31mOWNED\x1b]52;c;T1dO\x07\x1b]8;;http://evil\x1b\\\x9b2J\u202e\rOVER\x1bc"
 MARKUP = "[blink]MARK[/blink] [link=http://evil]x[/link] :warning: [/] \\"
 HOSTILE = f"{ORDERS} {MARKUP}"
-#: What none of it may come out as. A command draws with sequences of its own.
+#: Sequences that must not be printed. A command draws with others.
 OBEYED = re.compile(r"\x1b\[31mOWNED|\x1b[]Pc^_]|\x07|[\x80-\x9f]|\u202e|\rOVER|\x1b\[[0-9;]*5m|⚠")
 
 FILE = """gristmill: 1
@@ -54,7 +54,7 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """What a command writes to a terminal."""
+    """The output of a command on a terminal."""
     for name, value in {"TERM": "xterm-256color", "COLUMNS": "200", "LINES": "50"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("NO_COLOR", raising=False)

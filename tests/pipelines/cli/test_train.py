@@ -1,4 +1,4 @@
-"""``gristmill train``, as a person runs it, on a tiny model."""
+"""``gristmill train``, as a user runs it, on a tiny model."""
 
 from __future__ import annotations
 
@@ -238,12 +238,12 @@ def test_a_stopped_training_goes_on_to_the_same_bits(
     _, err = process.communicate(timeout=60)
     assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
     if number == signal.SIGINT:
-        assert b"stopped; what is committed is kept. To go on: gristmill " in err
+        assert b"stopped; committed results are kept. To resume: gristmill " in err
     assert not Path("cut/student").exists()
     steps = _steps(main_json(name, capsys))
     assert main(["train", file(text + "out: whole\n", "w.yaml"), "--set", "name=first", "--json"]) == 0
     whole = _steps([json.loads(line) for line in capsys.readouterr().out.splitlines()])
-    assert 0 < len(steps) < len(whole)  # it went on, and did not start again
+    assert 0 < len(steps) < len(whole)  # it resumed and did not start again
     assert digest(Path("cut/student")) == digest(Path("whole/student"))
 
 

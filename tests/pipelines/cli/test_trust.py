@@ -1,4 +1,4 @@
-"""A pipeline file of somebody else is asked about before anything that it names is imported."""
+"""The user is asked about a foreign pipeline file before anything that it names is imported."""
 
 from __future__ import annotations
 
@@ -40,8 +40,7 @@ def told(row: dict) -> dict:
 
 @pytest.fixture
 def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of somebody else, with a pipeline file and a module that notices when it is imported; the working directory
-    is another one."""
+    """A foreign folder with a pipeline file and a module that records its import; the working directory is another."""
     folder = tmp_path / "theirs"
     (tmp_path / "ours").mkdir()
     folder.mkdir()
@@ -66,7 +65,7 @@ def test_without_a_terminal_it_is_one_error_that_names_the_code(
     assert told.out == ""
     assert told.err == (
         f"{theirs}/file.yaml is not below the working directory ({Path.cwd()}). It would import and run trust_module:rows, "
-        "trust_module:told, which can do whatever you can. Read it, then add --trust, or move it here\n"
+        "trust_module:told, with all your permissions. Read it, then add --trust, or move it here\n"
     )
     assert not (theirs / "imported").exists()
     assert list(Path.cwd().iterdir()) == []
@@ -77,7 +76,7 @@ def test_without_a_terminal_it_is_one_error_that_names_the_code(
 def test_training_asks_too(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for more in ([], ["--show-tokens", "1"]):
         assert main(["train", str(theirs / "training.yaml"), *more]) == 2
-        assert "It would import and run trust_module:rows, which" in capsys.readouterr().err
+        assert "It would import and run trust_module:rows, with" in capsys.readouterr().err
     assert not (theirs / "imported").exists()
 
 
@@ -110,7 +109,7 @@ def test_what_lies_below_the_working_directory_is_ours(theirs: Path, monkeypatch
 
 def test_what_a_person_adds_by_hand_is_shown_too(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(theirs / "file.yaml"), "--set", "steps.told.map=other_module:f"]) == 2
-    assert "trust_module:rows, other_module:f, which" in capsys.readouterr().err
+    assert "trust_module:rows, other_module:f, with all your" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["evol_instruct", str(RECIPES / "evol_instruct.yaml")])
@@ -132,7 +131,7 @@ def test_an_address_is_no_file(theirs: Path, capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize(("answer", "code"), [("n\n", 2), ("\n", 2), ("", 2), ("y\n", 0), ("Yes\n", 0)])
 def test_on_a_terminal_a_person_is_asked(theirs: Path, answer: str, code: int) -> None:
-    """``answer`` empty: the person leaves (the end of the input)."""
+    """``answer`` empty: end of input."""
     ours, terminal = pty.openpty()
     process = subprocess.Popen(
         [GRISTMILL, "plan", str(theirs / "file.yaml")],

@@ -1,4 +1,4 @@
-"""A name that is no column is told when the plan is made, where the columns are known by then, and only there."""
+"""An unknown column is reported when the plan is made, if the columns are known by then, and only then."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_why_a_step_differs(
         assert reason in found[step].reasons
 
 
-#: Options that change the pace and no row, with one that changes the rows.
+#: Options that affect only the speed, with one that changes the rows.
 PACE = {
     "vllm": ("max_num_seqs=7", "replicas=3", "gpu_memory_utilization=0.5", "max_lora_rank=64"),
     "openai": ("concurrency=7", "timeout=9", "attempts=9", "key_env=KEY"),
@@ -121,7 +121,7 @@ def test_another_name_for_the_same_is_no_reason(plan_of: Planner) -> None:
 
 
 def test_the_record_holds_the_request_that_was_hashed(plan_of: Planner, text: str, tmp_path: Path) -> None:
-    """Through JSON too: what is compared is what decides."""
+    """Plans that went through JSON compare equal: the comparison uses what determines the rows."""
     for carry in ({}, {"base": Carry(tmp_path / "m", "f" * 64, "student")}):
         record = json.loads(json.dumps(as_record(plan_of(text, carry=carry))))
         assert len(record["steps"]) > 10

@@ -1,4 +1,4 @@
-"""A fingerprint changes if and only if something changes that decides the step's rows."""
+"""A fingerprint changes if and only if something that determines the step's rows changes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def changed(before: Plan, after: Plan) -> set[str]:
 @pytest.mark.parametrize(
     ("override", "steps"),
     [
-        # What decides the rows changes the step and all that follows from it, and nothing else.
+        # A change that affects the rows changes the step and its dependents, and nothing else.
         ("steps.answers.samples=2", AFTER_ANSWERS),
         ("steps.kept.keep=passed", {"kept", "exact", *AFTER_EXACT}),
         ("steps.unique.threshold=0.5", AFTER_EXACT),
@@ -42,10 +42,10 @@ def changed(before: Plan, after: Plan) -> set[str]:
         ("models.base.max_model_len=512", AFTER_ANSWERS),
         ("models.base.engine_args={a: 1}", AFTER_ANSWERS),
         ("vars.rows=41", EVERY - {"evals"}),
-        # The file's seed moves what draws, and what follows; a seed of its own does not move.
+        # The file's seed changes random steps and their dependents, except steps with their own seed.
         ("seed=18", EVERY - {"evals"}),
         ("steps.unique.seed=99", set()),
-        # Names, pace, and what becomes of failures change no row.
+        # Names, speed options and failure handling change no row.
         ("name=another", set()),
         ("budget.tokens=1", set()),
         ("on_failure=stop", set()),
@@ -54,7 +54,7 @@ def changed(before: Plan, after: Plan) -> set[str]:
         ("models.base.max_lora_rank=32", set()),
         ("loop.rounds=5", set()),
         ("metrics=[mlflow]", set()),
-        # A default spelt out is the default.
+        # Writing a default changes nothing.
         ("steps.answers.top_p=1.0", set()),
         ("models.base.dtype=bfloat16", set()),
     ],

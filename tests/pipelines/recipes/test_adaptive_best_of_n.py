@@ -1,4 +1,4 @@
-"""The recipe whose model judges for itself whether another answer would be better, run whole with a scripted model."""
+"""The recipe whose model judges whether another answer would be better, with a scripted model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GOOD, BAD = "No comma here.", "One, two, three."
 def test_a_sure_answer_stays_and_the_others_are_tried_again(
     teach: Any, make_model: Any, tmp_path: Path
 ) -> None:
-    """Prompts: `early` is answered well at once, `late` at the second try, `never` never; so are those to learn from."""
+    """`early` prompts are answered well at once, `late` at the second attempt, `never` never; training prompts too."""
     tries: Counter[str] = Counter()
     well = {"early": {1}, "late": {2}, "never": set()}
 
@@ -33,7 +33,7 @@ def test_a_sure_answer_stays_and_the_others_are_tried_again(
             tries[prompt] += 1
             return f"{GOOD if tries[prompt] in well[prompt.split()[-1]] else BAD} {tries[prompt]}"
         said = messages[1]["content"]
-        # Of the answers that are not good the second is the least bad.
+        # The second of the bad answers is the least bad.
         return ("No.", log(0.8)) if GOOD in said else ("yes", log(0.6 if said.endswith("2") else 0.9))
 
     spec = yaml.safe_load(
@@ -49,7 +49,7 @@ def test_a_sure_answer_stays_and_the_others_are_tried_again(
         "base": tiny,
         "said": {"engine": "openai", "url": teach(say, talk=True).url, "model": "said"},
     }
-    # A model of random weights learns to judge as it should, and has nothing to judge: another answers, and says what it thinks.
+    # A random model learns to judge, but a scripted model answers and gives the judgments.
     spec["steps"]["answered"]["model"] = "said"
     for name in ("tried", "judged"):
         spec["steps"]["answering"]["steps"][name]["model"] = "said"

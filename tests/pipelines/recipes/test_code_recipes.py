@@ -1,4 +1,4 @@
-"""The recipes for code instructions, run as they are with a scripted teacher: what they keep is right, what they drop is not."""
+"""The recipes for code instructions, run unchanged with a scripted teacher: they keep right rows and drop wrong ones."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ def plus(number: int, body: str) -> str:
 
 
 class Pupil:
-    """A teacher whose tasks are numbered: task n is to add n, and how well it does that depends on n and the try.
+    """A teacher with numbered tasks: task n is to add n, and its success depends on n and on the attempt.
 
-    Of task n: an odd n is solved at the second try; 4 has tests that test nothing; 6 is never solved.
+    An odd task is solved at the second attempt; task 4 has tests that check nothing; task 6 is never solved.
     """
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ class Pupil:
 
 @pytest.fixture
 def made(teach: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
-    """Run a recipe on a file of eight functions and no package; the pupil is the teacher."""
+    """Run a recipe on a file of eight functions, without a package; the pupil is the teacher."""
 
     def run(
         name: str, *overrides: str, teacher: Callable[[Any], str] | None = None, talk: bool = False
@@ -128,7 +128,7 @@ def made(teach: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
         settings = [f"models.teacher={{engine: openai, url: '{started.url}', model: m}}"]
         if name in CODE:
             settings += [f"vars.functions={functions}", "steps.from_package.private=false", "vars.seeds=8"]
-            # No package: its functions are all longer than this. No embedder, which is not the matter here.
+            # No package: its functions are all longer than this. No embedder, which is not tested here.
             settings += ["steps.from_package.max_lines=3", "steps.from_package.min_lines=3"]
             before = load(name).steps["distinct"].inputs[0]
             settings += [f"steps.distinct={{dedup: exact, columns: [prompt], from: {before}}}"]
@@ -143,7 +143,7 @@ def rows(run: Any, step: str) -> list[dict[str, Any]]:
 
 
 def test_code_instructions(made: Callable[..., Any], box: Sandbox, tmp_path: Path) -> None:
-    """Task 2 is an evaluation problem, 4 has vacuous tests, 6 is never solved; odd ones need a second try."""
+    """Task 2 is an evaluation problem, 4 has vacuous tests, 6 is never solved; odd ones need a second attempt."""
     evals = tmp_path / "evals.jsonl"
     held_out = "Write `plus2(x)`: it takes a number x and returns x plus 2, also for negative numbers."
     evals.write_text(json.dumps({"prompt": held_out}) + "\n")
@@ -179,7 +179,7 @@ def test_kodcode(made: Callable[..., Any], box: Sandbox) -> None:
 
 
 def test_acecoder(made: Callable[..., Any], box: Sandbox) -> None:
-    """Of nine programs in turn right, half right and wrong the pairs are right ones against half right ones."""
+    """Nine programs are in turn right, half right and wrong; the pairs are right ones against half right ones."""
     run = made("acecoder", "vars.programs=9")
     sound = rows(run, "sound")
     assert len(sound) == 8
@@ -194,7 +194,7 @@ def test_acecoder(made: Callable[..., Any], box: Sandbox) -> None:
 
 
 def test_dstc(made: Callable[..., Any], box: Sandbox) -> None:
-    """Every task but 6 has right programs that agree against one wrong one at the most; 6 has wrong ones and right tests."""
+    """Every task except 6 has right programs that agree, and at most one wrong one; 6 has wrong ones and right tests."""
     run = made("dstc", "vars.candidates=3")
     pairs = rows(run, "pairs")
     tasks = sorted(int(re.search(r"plus(\d+)", pair["prompt"])[1]) for pair in pairs)  # type: ignore[index]
@@ -208,7 +208,7 @@ def test_dstc(made: Callable[..., Any], box: Sandbox) -> None:
 def test_a_recipe_of_turns_ends_well_where_no_row_reaches_the_last(
     made: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """All is done after the second turn of CodeAct and the first of IAD: what would come then has nothing to do."""
+    """CodeAct is done after its second turn and IAD after its first; later turns have nothing to do."""
     (tmp_path / "rows.jsonl").write_text(
         json.dumps(
             {"question": "What is 1 + 1?", "answer": "2", "prompt": "Write `plus1(x)`.", "tests": suite(1)}
@@ -228,7 +228,7 @@ def test_a_recipe_of_turns_ends_well_where_no_row_reaches_the_last(
 
 
 def test_iad(made: Callable[..., Any], tmp_path: Path) -> None:
-    """Problem 1 passes at once, 2 after feedback on its best program, 3 never; what is best so far is never lost."""
+    """Problem 1 passes at once, 2 after feedback on its best program, 3 never; the best program is never lost."""
     problems = tmp_path / "problems.jsonl"
     problems.write_text(
         "".join(json.dumps({"prompt": f"Write `plus{n}(x)`.", "tests": suite(n)}) + "\n" for n in (1, 2, 3))
@@ -255,7 +255,7 @@ def test_iad(made: Callable[..., Any], tmp_path: Path) -> None:
 
 
 def test_llm_code_cleaning(made: Callable[..., Any], box: Sandbox, tmp_path: Path) -> None:
-    """A step that breaks the code is tried again; what never works is dropped. The tests are the original's."""
+    """A step that breaks the code is tried again; code that never works is dropped. The original's tests are used."""
     sources = [
         f'def plus{n}(x):\n    """Add.\n\n    >>> plus{n}(1)\n    {1 + n}\n    """\n    y = x + N\n    return y\n'
         for n in (1, 2, 3)
@@ -316,7 +316,7 @@ def test_wavecoder(made: Callable[..., Any], tmp_path: Path) -> None:
 
 
 def test_alchemist_coder(recipe: Any) -> None:
-    """Pair 2 does not compile and 3 is refused: of 1 and 4 come all four kinds, but 4's review changes nothing and its task grows no harder."""
+    """Pair 2 does not compile and 3 is refused; 1 and 4 give all kinds, except that 4's review and task stay unchanged."""
 
     def teacher(prompt: str, seed: int) -> str:
         number = int(re.search(r"number (\d)", prompt)[1])  # type: ignore[index]

@@ -1,6 +1,6 @@
-"""The recipes about critiques, run whole: which critiques are kept, and what their gains and rewards are.
+"""The recipes about critiques, run completely: which critiques are kept, and their gains and rewards.
 
-A scripted teacher answers over HTTP; numbers are compared and code is run as ever.
+A scripted teacher answers over HTTP; numbers are compared and code is run as usual.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def test_without_questions_there_are_critiques_of_code(recipe: Any, exported: Ex
 
 def test_refcritics_rewards_and_its_pairs(recipe: Any, exported: Exported) -> None:
     def fickle(prompt: str, seed: int) -> str:
-        """Half of its critiques notice what is wrong; only these help."""
+        """Half of its critiques notice the mistake; only these help."""
         if "Check the solution" in prompt:
             verdict = case_of(prompt)[2] if seed % 2 else "correct"
             return f"Critique number {seed}, that compares each step in turn.\nVerdict: {verdict}"
@@ -155,7 +155,7 @@ def test_several_critics_their_aggregate_and_the_preferences_among_them(
     recipe: Any, exported: Exported
 ) -> None:
     def critics(prompt: str, seed: int) -> str:
-        """Only the critic of calculations, and the aggregator who reads it, see what is wrong."""
+        """Only the critic of calculations, and the aggregator that reads it, notice the mistake."""
         if "Some of these reviews" in prompt:
             assert prompt.count("Verdict: correct") - 1 == 2, "two of the three, beside the form itself"
             return f"Review 1 is right that the sum is wrong.\nVerdict: {case_of(prompt)[2]}"
@@ -220,7 +220,7 @@ def test_pairs_against_a_judges_bias_are_of_a_right_and_a_wrong_answer(
     recipe: Any, exported: Exported
 ) -> None:
     def fooling(prompt: str, seed: int) -> str:
-        """Cannot do Cleo's; at times right where it should be wrong; short where it should be long."""
+        """Fails Cleo's problem; is sometimes right where it should be wrong, or short where it should be long."""
         reference = case_of(prompt)[0]
         if "sounds convincing" in prompt:
             said = reference if "Dan" in prompt else reference + 100

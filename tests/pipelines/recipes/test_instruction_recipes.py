@@ -1,4 +1,4 @@
-"""The rules of the instruction recipes, tried on rows that they must keep and rows that they must not."""
+"""The rules of the instruction recipes, on rows that they must keep and rows that they must drop."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_a_program_that_agrees_with_none_but_itself_is_worth_nothing(context: An
 
 
 class Teacher(BaseHTTPRequestHandler):
-    """Answers every chat with an extractive task, about a phrase of the texts or not."""
+    """Answers every chat with an extractive task, about a phrase that is or is not in the texts."""
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

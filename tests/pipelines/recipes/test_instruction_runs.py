@@ -1,4 +1,4 @@
-"""Recipes for instructions and conversations, run whole: only the teacher is scripted."""
+"""Recipes for instructions and conversations, run completely: only the teacher is scripted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Messages = list[dict[str, str]]
 
 
 def by_text(recipe: str) -> list[str]:
-    """Overrides by which equal texts alone are duplicates where the recipe asks an embedder."""
+    """Overrides that make only equal texts duplicates in recipes with an embedder."""
     return [
         f"steps.{step.name}="
         + json.dumps({"dedup": "exact", "columns": step.operator.columns, "from": step.inputs})
@@ -27,7 +27,7 @@ def by_text(recipe: str) -> list[str]:
 
 
 def told(rows: list[dict[str, Any]]) -> dict[str, str]:
-    """Prompt -> response of exported conversations of one turn each."""
+    """Prompt -> response of exported single-turn conversations."""
     pairs = [[turn["content"] for turn in messages_of(row)] for row in rows]
     assert all(len(pair) == 2 for pair in pairs)
     assert len({prompt for prompt, _ in pairs}) == len(pairs)
@@ -39,7 +39,7 @@ def bullets(prompt: str) -> list[str]:
 
 
 def test_lamini(recipe: Any, exported: Any) -> None:
-    """Half of the requests name topics; a task that is too short or comes again goes."""
+    """Half of the requests name topics; tasks that are too short or repeated are dropped."""
     asked: list[str] = []
 
     def teacher(prompt: str, seed: int) -> str:
@@ -66,7 +66,7 @@ def test_lamini(recipe: Any, exported: Any) -> None:
 
 
 def test_instruct_skillmix(recipe: Any, exported: Any) -> None:
-    """Each request needs two skills that the model named; what is answered in a few words goes."""
+    """Each request needs two skills that the model named; requests with short answers are dropped."""
     mixed: list[list[str]] = []
 
     def teacher(prompt: str, seed: int) -> str:
@@ -93,8 +93,10 @@ def test_instruct_skillmix(recipe: Any, exported: Any) -> None:
 
 
 def test_code_evol_instruct(recipe: Any, exported: Any) -> None:
-    """Task 1 gets harder twice. What task 2 becomes is the same task, and what task 3 becomes asks for the same; the
-    answer to 2 holds no code, and that to 3 does not compile."""
+    """Task 1 gets harder twice. Task 2 stays the same, and task 3 becomes a task that asks for the same.
+
+    The answer to 2 contains no code, and the answer to 3 does not compile.
+    """
     count: Counter[str] = Counter()
 
     def teacher(messages: Messages, seed: int) -> str:
@@ -123,7 +125,7 @@ def test_code_evol_instruct(recipe: Any, exported: Any) -> None:
 
 
 def test_self_instruct_about_a_domain_with_three_examples_is_bioinstruct(recipe: Any, exported: Any) -> None:
-    """New tasks become examples; one that needs a picture, or resembles a known one, goes."""
+    """New tasks become examples; tasks that need a picture or resemble a known task are dropped."""
     asked: list[list[str]] = []
 
     def teacher(prompt: str, seed: int) -> str:
@@ -160,7 +162,7 @@ def test_self_instruct_about_a_domain_with_three_examples_is_bioinstruct(recipe:
 
 @pytest.mark.engine
 def test_bare(recipe: Any, exported: Any, make_model: Any) -> None:
-    """A base model of random weights drafts; the teacher refines each, the first into a seed, which goes."""
+    """A random base model drafts; the teacher refines each draft, the first into a known seed, which is dropped."""
     refined: list[str] = []
     seeds = [{"prompt": f"Do the known task {n}."} for n in range(4)]
 
@@ -191,7 +193,7 @@ def test_bare(recipe: Any, exported: Any, make_model: Any) -> None:
 
 @pytest.mark.engine
 def test_realchat(recipe: Any, exported: Any, make_model: Any) -> None:
-    """A model that has learned the user's turns talks for two rounds; a student learns the answers."""
+    """A model that learned users' turns talks for two rounds; a student learns the answers."""
     heard: list[Messages] = []
 
     def assistant(messages: Messages, seed: int) -> str:

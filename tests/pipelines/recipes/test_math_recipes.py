@@ -1,4 +1,4 @@
-"""The recipes about word problems, run whole with a scripted teacher; numbers are compared and code is run as ever."""
+"""The recipes about word problems, run completely with a scripted teacher; numbers and code are checked as usual."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def rows(run: Any, step: str) -> list[dict[str, Any]]:
 
 
 def test_dart(recipe: Any) -> None:
-    """Problem n is solved at every (n + 1)th try: the harder it is, the more samples it gets."""
+    """Problem n is solved at every (n + 1)th attempt: harder problems get more samples."""
     tries: Counter[int] = Counter()
 
     def teacher(prompt: str, seed: int) -> str:
@@ -49,7 +49,7 @@ def test_dart(recipe: Any) -> None:
 
 
 def test_openmathinstruct2(recipe: Any) -> None:
-    """Samples agree on what is new problem 1, and on nothing in problem 2; problem 3 is an evaluation problem."""
+    """Samples agree on new problem 1 and disagree on problem 2; problem 3 is an evaluation problem."""
     held_out = "Ann has 3 apples and 40 pears, and she buys some more of them. How many has she?"
     asked: Counter[str] = Counter()
 
@@ -73,7 +73,7 @@ def test_openmathinstruct2(recipe: Any) -> None:
 
 
 def test_codeact(recipe: Any) -> None:
-    """Question 1 is answered after one run, 2 after an error that is mended; 3 ends at a wrong number, 4 without code, 5 never."""
+    """Question 1 is answered after one run, 2 after a fixed error; 3 ends at a wrong number, 4 without code, 5 never."""
     outputs: dict[int, list[str]] = {}
 
     def act(messages: Messages, seed: int) -> str:
@@ -107,7 +107,7 @@ def test_codeact(recipe: Any) -> None:
 
 
 def test_mumath_code(recipe: Any) -> None:
-    """What the code prints is in the nested solution; a program that fails is none; both kinds vote together."""
+    """The code's output is in the nested solution; a program that fails does not count; both kinds vote together."""
     asked: Counter[str] = Counter()
 
     def teacher(messages: Messages, seed: int) -> str:
@@ -147,7 +147,7 @@ def test_mumath_code(recipe: Any) -> None:
 
 
 def test_r_tuning(recipe: Any) -> None:
-    """What the model knows and what not decides the last turn; the answer is the reference for both."""
+    """The last turn says whether the model knows the answer; the answer is the reference in both cases."""
     questions = [
         {"question": f"What is {n} + 1?", "answer": f"<<{n}+1={n + 1}>>{n + 1}\n#### {n + 1}"} for n in (1, 2)
     ]
@@ -163,7 +163,7 @@ def test_r_tuning(recipe: Any) -> None:
 
 
 def test_code_soliloquies(recipe: Any) -> None:
-    """What the interpreter printed is what the tutor's reply is made from; a program that fails ends its conversation."""
+    """The tutor's reply is made from the interpreter's output; a program that fails ends its conversation."""
     replies: list[str] = []
 
     def teacher(prompt: str, seed: int) -> str:
@@ -202,7 +202,7 @@ def test_code_soliloquies(recipe: Any) -> None:
 
 @pytest.mark.engine
 def test_scalequest(recipe: Any, make_model: Any) -> None:
-    """A model of random weights learns to ask, and then from pairs of its own questions and better ones; what cannot be solved goes."""
+    """A random model learns to ask, then learns from pairs of its own and better questions; unsolvable ones are dropped."""
     judged: list[str] = []
     solved: Counter[str] = Counter()
 
@@ -247,7 +247,7 @@ def test_scalequest(recipe: Any, make_model: Any) -> None:
 
 @pytest.mark.engine
 def test_mt_ft(recipe: Any, make_model: Any) -> None:
-    """The evaluator learns what the check of the number said; three candidates of which it doubts lose to two of which it is sure."""
+    """The evaluator learns the verdicts of the number check; three doubtful candidates lose to two certain ones."""
     drafts: Counter[int] = Counter()
 
     def teacher(prompt: str, seed: int) -> str | tuple[str, float]:

@@ -9,7 +9,7 @@ import pytest
 from gristmill.pipelines.spec.load import load
 from gristmill.pipelines.spec.locate import recipes
 
-#: Recipes that train nothing and ask one model alone: that model.
+#: Recipes without training that ask a single model: that model.
 ONE = {
     "acecoder": "teacher", "alchemist_coder": "teacher", "best_of_n": "base", "code_edit": "teacher",
     "code_evol_instruct": "teacher", "code_instructions": "teacher", "code_soliloquies": "teacher",
@@ -23,8 +23,8 @@ ONE = {
 }  # fmt: skip
 #: Recipes that ask no model.
 NONE = {"commit_edits", "lintseq"}
-#: The others: a model, or a train step that made one -> the steps that are trained from it or ask it. A step
-#: that repeats is named once, without its number. ``STEP.PARAMETER`` where the parameter is not ``model``.
+#: The others: a model, or a train step -> the steps that are trained from it or ask it. A repeated step
+#: is named once, without its number. ``STEP.PARAMETER`` if the parameter is not ``model``.
 SEVERAL = {
     "adaptive_best_of_n": {"base": "answered judge tried", "judge": "judged"},
     "bare": {"base": "drafts", "teacher": "refined answers"},
@@ -46,7 +46,7 @@ SEVERAL = {
         "base": "asker", "asker": "drafts tuned", "tuned": "asked", "teacher": "improved judged solved",
     },
 }  # fmt: skip
-#: Of the recipes that loop: the step whose student takes a model's place.
+#: Recipes with a loop: the step whose student replaces a model.
 PROMOTED = {"quickstart": {"student": "base"}}
 
 

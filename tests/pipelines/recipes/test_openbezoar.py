@@ -1,4 +1,4 @@
-"""The recipe that trains on three kinds of instructions in turn and then on preferences, run whole with a scripted teacher."""
+"""The recipe that trains on three kinds of instructions and then on preferences, with a scripted teacher."""
 
 from __future__ import annotations
 

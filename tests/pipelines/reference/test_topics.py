@@ -1,4 +1,4 @@
-"""The reference is complete, and true where that can be tried."""
+"""The reference is complete and, where this can be tested, correct."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def tasks(count: int): ...
 def politeness(row: dict) -> float: ...
 """
 
-#: Columns of an answer to the parent's prompt, which a new prompt has not.
+#: Columns about the answer to the parent's prompt, which a new prompt does not have.
 STALE = ("response", "finish", "prompt_tokens", "completion_tokens", "vocab_size", "top_logprobs")
 
 
 def operators() -> Iterator[tuple[str, type[Operator]]]:
-    """(``verb: name``, class) of every operator that has a name of its own."""
+    """(``verb: name``, class) of every named operator."""
     for verb in registry.verbs():
         for name in registry.names(verb):
             kind = registry.find(verb, name)
@@ -73,13 +73,13 @@ def test_every_mapping_in_a_parameter_leads_to_its_topic() -> None:
 
 @pytest.fixture
 def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user's own functions that examples name."""
+    """The user functions that examples name."""
     (tmp_path / "my_rules.py").write_text(USERS)
     monkeypatch.chdir(tmp_path)
 
 
 def steps(title: str) -> Iterator[tuple[dict[str, Any], Operator]]:
-    """The steps of an entry's example, and the operators that they make. Raises where one is none."""
+    """The steps of an entry's example and their operators. Raises if a step is invalid."""
     for step in yaml.safe_load(ENTRIES[title].about.example).values():
         verb = next(key for key in step if key in registry.verbs())
         value = step[verb]
@@ -107,7 +107,7 @@ def test_every_operator_has_an_example() -> None:
 @pytest.mark.usefixtures("users")
 @pytest.mark.parametrize("title", OPERATORS)
 def test_what_an_operator_declares_to_add_is_told(title: str) -> None:
-    """Each column of :meth:`Map.types` but those of a parser, which has a page of its own."""
+    """Each column of :meth:`Map.types`, except those of a parser, which has its own page."""
     about = ENTRIES[title].about
     told = " ".join(name for name, _ in about.sections.get("Columns that it adds", ()))
     for _, operator in steps(title):

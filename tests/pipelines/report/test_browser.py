@@ -33,7 +33,7 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A browser of our own; its debugging address."""
+    """Start a browser; yields its debugging address."""
     profile = tmp_path_factory.mktemp("profile")
     assert CHROMIUM is not None
     process = subprocess.Popen(
@@ -56,7 +56,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @dataclass
 class Tab:
-    """One tab: sends commands, and keeps what it hears meanwhile."""
+    """One tab: sends commands, and stores the events it receives meanwhile."""
 
     socket: Any
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Tab:
 
 
 async def visit(address: str, file: Path, tmp_path: Path) -> tuple[Tab, dict[str, Any]]:
-    """Open the report, press everything, and note what was seen."""
+    """Open the report, click everything, and record the results."""
     import websockets
 
     seen: dict[str, Any] = {}
@@ -127,7 +127,7 @@ async def visit(address: str, file: Path, tmp_path: Path) -> tuple[Tab, dict[str
         return tab, seen
 
 
-#: Point at the first row of the first map and read what is told.
+#: Point at the first row of the first map and read the tooltip.
 HOVER = """(() => {
   const box = document.querySelector('.map');
   const canvas = box.querySelector('canvas');

@@ -1,4 +1,4 @@
-"""The report of a run of two rounds, read as a parser reads it."""
+"""The report of a run of two rounds, read by a parser."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SECTIONS = [
 
 
 class Page(HTMLParser):
-    """Collects the sections, the scripts, the text and everything that could reach out."""
+    """Collects the sections, the scripts, the text and every external reference."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

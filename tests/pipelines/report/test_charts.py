@@ -1,4 +1,4 @@
-"""Charts are well-formed XML that shows every figure it was given."""
+"""Charts are well-formed XML and show every given value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Ray cluster of this machine's own, shared by the tests that need one."""
+"""A local Ray cluster, shared by the tests that need one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-#: Nodes and drivers show each other the user's token, as Ray asks for by default.
+#: Nodes and drivers authenticate with the user's token, as Ray requires by default.
 TOKEN = os.environ | {"RAY_AUTH_MODE": "token", "OMP_NUM_THREADS": "1"}
 RAY = str(Path(sys.executable).with_name("ray"))
 
@@ -28,13 +28,13 @@ def free_port() -> int:
 
 @dataclass
 class Cluster:
-    """Ray nodes as processes of this machine."""
+    """Ray nodes as local processes."""
 
     address: str
     nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start a node; it is in the cluster when its raylet answers."""
+        """Start a node; it has joined the cluster when its raylet answers."""
         node = subprocess.Popen(
             [RAY, "start", "--block", "--disable-usage-stats", *arguments],
             stdout=subprocess.DEVNULL,
@@ -85,7 +85,7 @@ class Cluster:
 
 
 def kill_tree(node: subprocess.Popen[bytes]) -> None:
-    """SIGKILL a node's process and all that it started."""
+    """SIGKILL a node's process and all its children."""
     try:
         tree = psutil.Process(node.pid).children(recursive=True)
     except psutil.NoSuchProcess:
@@ -100,7 +100,7 @@ def kill_tree(node: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
-    """The address of a cluster of one node that all tests share."""
+    """The address of a single-node cluster that all tests share."""
     shared = Cluster(f"127.0.0.1:{free_port()}")
     try:
         shared.head()

@@ -1,4 +1,4 @@
-"""An observer that remembers which steps were made, and what was noticed."""
+"""An observer that records the steps that ran and the notices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``on_failure``: what rows that failed do to a run."""
+"""``on_failure``: how a run handles failed rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Killed at any instant, a run ends with exactly the rows of an uninterrupted one."""
+"""A run that is killed at any time ends with exactly the rows of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def requested(log: Path) -> Counter[str]:
 
 
 def check(kills_wanted: int, seed: int, forks: Forks, folder: Path, address: str = "") -> None:
-    """Kill runs at random instants until ``kills_wanted`` died; each must end as the clean one did."""
+    """Kill runs at random times until ``kills_wanted`` died; each must end like the clean one."""
     instants = random.Random(seed)
     file, log = write(folder / "first")
     assert forks.run(file, folder / "first" / "run", address)[0] == 0
-    # The second run says how long a run takes once files and workers are warm: kills fall within it.
+    # The second run measures the duration with warm files and workers: kills happen within it.
     file, log = write(folder / "clean")
     code, seconds = forks.run(file, folder / "clean" / "run", address)
     assert code == 0
@@ -109,6 +109,6 @@ def test_killed_in_one_of_its_processes_a_run_has_the_same_rows_and_no_wrong_ver
 
 @pytest.mark.ray
 def test_killed_drivers_on_ray_lose_and_double_nothing(tmp_path: Path, cluster: str) -> None:
-    # A run joins the cluster anew each time, which takes ten times what the run itself does.
+    # Each run connects to the cluster again, which takes ten times as long as the run itself.
     with closing(Forks()) as warm:
         check(8, 18, warm, tmp_path, address=cluster)

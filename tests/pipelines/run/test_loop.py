@@ -67,7 +67,7 @@ def test_a_promoted_student_generates_in_the_next_round(tmp_path: Path, model: P
         student = made.directory.step("student", before.plan["steps"]["student"]["fingerprint"])
         assert after.plan["models"]["base"]["adapter"] == str(student.model)
         assert (student.model / "adapter_model.safetensors").exists()
-    # The step with a seed of its own draws once; the prompts are drawn anew each round.
+    # The step with its own seed runs once; the prompts are drawn again in each round.
     assert [number for number, step in log.ran if step == "evals"] == [1]
     assert [number for number, step in log.ran if step == "prompts"] == [1, 2]
     ledger = made["student"].store.ledger()
@@ -107,7 +107,7 @@ loop: {{rounds: 3, promote: {{student: base}}, when: "verdict.gain.ci_low > 0"}}
 
 
 def greedy(base: Path, adapter: Path | None, prompts: list[str]) -> list[str]:
-    """What transformers and PEFT make of each prompt, six tokens at the most."""
+    """The output of transformers and PEFT for each prompt, at most six tokens."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer

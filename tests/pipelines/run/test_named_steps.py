@@ -1,4 +1,4 @@
-"""An error of a run names its step once, whatever kind of step it is, with the file and line where there is one."""
+"""An error of a run names its step once, for every kind of step, with file and line if there is one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ steps:
   rows: {{source: 'faults:rows'}}
   {steps}
 """
-#: The step at fault, and what is found at once when it runs. Each is called "bad".
+#: Kind -> the step at fault and the error when it runs. Each step is named "bad".
 RUNNING = {
     "source, at its line": ("bad: {source: jsonl, path: half.jsonl}", r"half\.jsonl:2: not JSON"),
     "source of a function": ("bad: {source: 'faults:broken'}", "after 1 items: KeyError"),
@@ -86,7 +86,7 @@ RUNNING = {
         r"step bad: row \w+: no chat form",
     ),
 }
-#: What is found when the plan is made: nothing runs, and the error stands at the step's line.
+#: Errors found when the plan is made: nothing runs, and the error has the step's line.
 PLANNED = {
     "keep": ('bad: {keep: "number >", from: rows}', "is not a DuckDB SQL expression"),
     "compute": ('bad: {compute: {twice: "SELECT 1"}, from: rows}', "compute"),
@@ -126,7 +126,7 @@ def told(
     capsys: pytest.CaptureFixture[str],
     request: pytest.FixtureRequest,
 ) -> Tell:
-    """A function that runs a file with the given steps, and answers what the command says on standard error."""
+    """A function that runs a file with the given steps and returns the command's standard error."""
     monkeypatch.chdir(tmp_path)
     Path("half.jsonl").write_text('{"number": 1}\n{"number":\n')
     Path("faults.py").write_text(FAULTS)
@@ -166,7 +166,7 @@ def test_a_step_that_cannot_be_planned_is_named_once_at_its_line(told: Tell, ste
 
 
 def test_a_step_that_failed_before_is_named_again(told: Tell) -> None:
-    """Its rows are there, so nothing runs that could name it."""
+    """Its rows exist, so nothing runs that could name it."""
     first, again = (told(RUNNING["verify: number"][0])[1].splitlines()[-1] for _ in range(2))
     assert first == again
     assert again.startswith("step bad: 3 rows failed, the first with: column 'response' is missing")

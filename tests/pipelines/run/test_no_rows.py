@@ -1,4 +1,4 @@
-"""Where no rows are left, their columns are: in every export, whatever the step that they come from."""
+"""Without rows, every export keeps the columns, whatever step they come from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How full an engine was is told from when each request was in flight; and slots that stay free bring more micro-batches."""
+"""Engine occupancy is computed from the spans of requests; free slots lead to more micro-batches in flight."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ spans = st.lists(
 def test_it_is_the_mean_over_time_of_the_slots_at_work(
     given_spans: list[tuple[int, int]], slots: int, until: int
 ) -> None:
-    """Against a count in each unit of time, since all spans are whole units."""
+    """Compared with a count per unit of time, since all spans are whole units."""
     held = Spans()
     held.add((float(start), float(end)) for start, end in given_spans)
     found = measure("base", ["answers"], held, slots, until)
@@ -58,7 +58,7 @@ def test_micro_batches_that_hold_few_requests_bring_more_of_them() -> None:
     pace = Pace(4, 16, {"base": 32})
     for _ in range(3):
         pace.learn(10.0, {"base": 80.0})  # eight requests in flight on average
-    assert pace.limit == 4  # as many as it began with have not come back yet
+    assert pace.limit == 4  # the initial micro-batches are not done yet
     pace.learn(10.0, {"base": 80.0})
     assert pace.limit == 6  # 6 x 8 = 1.5 x 32
     for _ in range(12):

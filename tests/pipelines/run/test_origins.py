@@ -1,4 +1,4 @@
-"""What follows from a part that came out differently when made again is made again too, nothing else is."""
+"""If a remade part differs, the parts that depend on it are made again too, and no others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ steps:
 
 @pytest.fixture
 def pipeline(tmp_path: Path, teach: Callable[..., Any]) -> tuple[Path, Any]:
-    """A file whose teacher never answers twice the same, and its teacher."""
+    """A file whose teacher never repeats an answer, and the teacher."""
     count = iter(range(10_000))
     teacher = teach(lambda prompt, seed: f"answer {next(count)} to: {prompt}")
     (tmp_path / "prompts.jsonl").write_text(
@@ -54,7 +54,7 @@ def flip(path: Path) -> None:
 
 
 def check_lineage(run: gristmill.Run) -> None:
-    """Every row follows from those that are there: a second answer quotes the first one of its parent."""
+    """Every row derives from existing rows: a second answer quotes the first answer of its parent."""
     first = {row["_id"]: row["response"] for row in run["answers"].to_arrow().to_pylist()}
     second = run["again"].to_arrow().to_pylist()
     assert len(second) == 48
@@ -96,15 +96,13 @@ def test_a_kill_between_a_part_that_was_made_again_and_what_follows_changes_noth
     file, teacher = pipeline
     run = gristmill.run(file, tmp_path / "run", observer=Log())
     part(run, "answers", 2).unlink()
-    # As a kill leaves it: the part is there again, and what was made from the former one is too.
+    # As after a kill: the part exists again, and so do the parts made from its previous version.
     gristmill.run(file, tmp_path / "run", until="answers", observer=Log())
     log = Log()
     run = gristmill.run(file, tmp_path / "run", observer=log)
     check_lineage(run)
     assert len(teacher.prompts) == 96 + 32
-    assert any(
-        text.startswith("step scored: what it was made from came out differently") for text in log.notices
-    )
+    assert any(text.startswith("step scored: its input came out differently") for text in log.notices)
 
 
 def test_damage_in_an_unfinished_run_is_followed_too(tmp_path: Path, pipeline: tuple[Path, Any]) -> None:

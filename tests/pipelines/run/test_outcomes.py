@@ -92,10 +92,10 @@ def test_ids_depend_on_step_parent_and_ordinal_only() -> None:
 @pytest.mark.parametrize(
     ("outcomes", "makes", "message"),
     [
-        ([[Kept({})]], False, "got 2 rows and answered for 1"),
-        ([[Kept({})], []], True, "owes at least one outcome"),
-        ([[Kept({})], [Kept({}), Kept({})]], False, "owes exactly one outcome"),
-        ([[Kept({"_id": "mine"})], [Kept({})]], False, "'_id', which the engine keeps for itself"),
+        ([[Kept({})]], False, "got 2 rows and returned outcomes for 1"),
+        ([[Kept({})], []], True, "must return at least one outcome"),
+        ([[Kept({})], [Kept({}), Kept({})]], False, "must return exactly one outcome"),
+        ([[Kept({"_id": "mine"})], [Kept({})]], False, "'_id', which is reserved"),
         ([[Kept({"x": 1})], [Kept({"x": "one"})]], False, "'x' are of different types"),
     ],
 )

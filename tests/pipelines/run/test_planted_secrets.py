@@ -1,4 +1,4 @@
-"""Secrets are planted wherever a run takes them from; nothing that it leaves holds any of them, in any form."""
+"""Secrets are planted in every input of a run; none of its outputs contains any of them, in any form."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gristmill.pipelines.cli.main import main
 
 GRISTMILL = str(Path(sys.executable).with_name("gristmill"))
 
-#: Where it is planted -> the secret.
+#: Place -> the secret planted there.
 PLANTED = {
     "TEACHER_LOGIN": 'k3y+of/the=teacher&<"q">\'s',  # what key_env names; its name tells nothing
     "MY_KEY": "planted_in_my_key",
@@ -84,7 +84,7 @@ def told(row, password, header):
 
 
 class Echo(BaseHTTPRequestHandler):
-    """A server that repeats what it was sent: in the text of errors, in their headers and in an answer."""
+    """A server that echoes requests: in the text of errors, in their headers and in an answer."""
 
     protocol_version = "HTTP/1.1"
 
@@ -152,7 +152,7 @@ def found_in(text: str) -> set[str]:
 
 
 def left_behind(folder: Path) -> dict[str, str]:
-    """Every file of a folder as text: of Parquet the values and the metadata too."""
+    """Every file of a folder as text; for Parquet, the values and the metadata."""
     texts = {}
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink():
@@ -217,7 +217,7 @@ def test_nothing_that_a_run_leaves_holds_a_secret(
     texts |= workers
     assert any("print: [" in text for text in workers.values()) == (executor == "ray")
     assert {name: found for name, text in texts.items() if (found := found_in(text))} == {}
-    # The secrets were there to be told: each place says so.
+    # Every output did contain a secret, which was hidden.
     everything = "".join(texts.values())
     for said in (
         "cannot log in with",
@@ -249,7 +249,7 @@ def test_a_crash_tells_no_secret(
     from gristmill.pipelines.run.loop import Loop
 
     def crash(*args: object) -> None:
-        # The second one stands where the message is cut.
+        # The second one is where the message is cut.
         raise httpx.ConnectError(
             f"https://x/?api_key={quote(PLANTED['OPENAI_KEY'])} {'.' * 230} {os.environ['TEACHER_LOGIN']}"
         )

@@ -1,4 +1,4 @@
-"""Exports and adapters are part of complete: one that is gone or changed is made again, nothing else is."""
+"""A missing or changed export or adapter is made again, and nothing else is."""
 
 from __future__ import annotations
 
@@ -159,13 +159,13 @@ def test_an_adapter_is_the_one_that_was_trained_or_is_trained_again(
     assert log.made == ["student"]
     assert weights.read_bytes() == whole
     assert store.adapter()[1] == digest
-    # A file that nobody wrote there, which a loader might read, goes without a training.
+    # A foreign file, which a loader might read, is moved away without a new training.
     (store.model / "tokenizer.json").write_text("{}")
     started = (store.model / "adapter_config.json").stat().st_mtime_ns
     run(tmp_path, **more)
     assert not (store.model / "tokenizer.json").exists()
     assert (store.model / "adapter_config.json").stat().st_mtime_ns == started
-    # A lost manifest costs no training either.
+    # A lost manifest needs no new training either.
     (store.path / "manifest.json").write_text("{}")
     run(tmp_path, **more)
     assert (store.model / "adapter_config.json").stat().st_mtime_ns == started

@@ -1,4 +1,4 @@
-"""On Ray: the same files byte for byte, and a lost node loses and doubles nothing."""
+"""On Ray: the same files byte for byte, and a lost node loses and duplicates nothing."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_the_same_requests_to_vllm_as_from_the_local_executor(tmp_path: Path, cl
     file = tmp_path / "served.yaml"
     file.write_text(VLLM)
     asked, runs = [], [tmp_path / "local", tmp_path / "ray"]
-    # Beside each other: most of the time each of them imports vLLM, on one core.
+    # At the same time: most of the time each of them imports vLLM, on one core.
     processes = [
         subprocess.Popen(
             [GRISTMILL, "run", str(file), "--trust", "--run", str(run), "--quiet", "--no-report", *executor]
@@ -167,7 +167,7 @@ def test_the_same_requests_to_vllm_as_from_the_local_executor(tmp_path: Path, cl
             process.kill()
     for run in runs:
         table = gristmill.open_run(run)["answers"].to_arrow()
-        # Ids name the step, the prompt and the ordinal; seeds derive from them and the step's own.
+        # Ids derive from the step, the prompt and the ordinal; seeds derive from ids and the step's seed.
         asked.append(table.select(["_id", "_parents", "prompt", "sample", "prompt_tokens"]).to_pylist())
     assert len(asked[0]) == 12
     assert asked[0] == asked[1]

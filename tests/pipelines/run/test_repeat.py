@@ -1,4 +1,4 @@
-"""Runs of a file with a repeated block: a stopped one goes on, and more turns go on from it."""
+"""Runs of a file with a repeated block: a stopped run resumes, and more turns reuse the finished ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ steps:
 
 
 def written(run: Run) -> dict[str, int]:
-    """When each part of each step was written."""
+    """The time at which each part of each step was written."""
     return {str(part): part.stat().st_mtime_ns for part in run.path.glob("steps/*/part-*.parquet")}
 
 

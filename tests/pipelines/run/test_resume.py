@@ -1,4 +1,4 @@
-"""Stopping and going on: budgets, Ctrl-C, edits, damage, a full disk, two runs at once."""
+"""Stopping and resuming: budgets, Ctrl-C, edits, damage, a full disk, two runs at once."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_token_budget_stops_the_run_cleanly_and_survives_a_resume(tmp_path: Pa
 
 @pytest.mark.parametrize("limit", ["rows=10", "time=0.000001"])
 def test_budgets_of_rows_and_time_stop_it_too(tmp_path: Path, limit: str) -> None:
-    with pytest.raises(BudgetReached, match="go on from here"):
+    with pytest.raises(BudgetReached, match="continue from here"):
         gristmill.run(write(tmp_path), tmp_path / "run", overrides=[f"budget.{limit}"], observer=Log())
 
 
@@ -136,7 +136,7 @@ def test_an_edited_template_runs_only_its_step_and_what_depends_on_it(tmp_path: 
     gristmill.run(write(tmp_path, template="Please answer: {{{{ prompt }}}}"), tmp_path / "run", observer=log)
     assert log.reused() == {"prompts"}
     assert "answers, scored, unique, chosen run again, the rest is kept" in log.notices()
-    # The rows of the former version are still there: going back runs nothing.
+    # The rows of the previous version still exist: going back runs nothing.
     log = Log()
     gristmill.run(write(tmp_path), tmp_path / "run", observer=log)
     assert log.reused() == {"prompts", "answers", "scored", "unique", "chosen"}

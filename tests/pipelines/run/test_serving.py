@@ -1,4 +1,4 @@
-"""What a step's model name means: which weights, and which adapter over them."""
+"""Resolving a step's model name: the weights and the adapter."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def adapter_at(path: Path, base: Path, value: float) -> Path:
 
 
 class Served:
-    """A run of the file above, in which both students are trained as far as a store can tell."""
+    """A run of the file above whose store has both students as trained."""
 
     def __init__(self, folder: Path) -> None:
         self.base = model_at(folder / "base")
@@ -100,7 +100,7 @@ def test_a_student_is_its_base_with_its_adapter(served: Served) -> None:
     assert first == ModelWeights(
         "first", served.base, plan.step("first").fingerprint, served.trained["first"]
     )
-    # The adapter of the last training holds what the one before had learned.
+    # The adapter of the last training includes that of the previous one.
     assert second == ModelWeights(
         "second", served.base, plan.step("second").fingerprint, served.trained["second"]
     )
@@ -142,5 +142,5 @@ def test_an_adapter_that_changed_is_never_served(served: Served, promoted: bool)
 
 
 def test_a_step_that_trains_nothing_is_no_model(served: Served) -> None:
-    with pytest.raises(ModelError, match="rows is a step that trains no model"):
+    with pytest.raises(ModelError, match="rows is a step that does not train a model"):
         served.table().settings("rows")

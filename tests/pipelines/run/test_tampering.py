@@ -1,6 +1,6 @@
-"""A sample of benchmarks/tampering.py: a file of a finished run is damaged, and the next commands end well.
+"""A sample of benchmarks/tampering.py: a file of a finished run is damaged, and the next commands recover.
 
-Every kind of file meets a quarter of the damages, in turn, so that each damage is met by several kinds.
+Every kind of file gets a quarter of the damages, in turn, so that each damage is tested on several kinds.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_hang() -> Iterator[None]:
-    """A command that waits for a pipe is ended and fails its test."""
+    """A command that waits for a pipe is killed and fails its test."""
 
     def fail(number: int, frame: FrameType | None) -> None:
         raise TimeoutError("the command hangs")

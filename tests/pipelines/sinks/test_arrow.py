@@ -1,4 +1,4 @@
-"""The `datasets` directory: the library itself loads it; twice the same files; others' folders are safe."""
+"""The `datasets` directory: the library loads it, exports are reproducible, other folders are never replaced."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_card_says_what_is_known(tmp_path: Path, context: Any) -> None:
 
 def test_somebody_else_s_folder_is_not_replaced(tmp_path: Path, context: Any) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(DataError, match="no export of ours"):
+    with pytest.raises(DataError, match="not an export of Gristmill"):
         ArrowExport(path=str(tmp_path)).write(rows(), context, tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 

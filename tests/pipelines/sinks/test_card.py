@@ -1,4 +1,4 @@
-"""The data card of tables that are not well-behaved."""
+"""The data card of unusual tables."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def test_no_rows_still_have_their_schema() -> None:
 
 
 def test_no_rows_at_all_are_an_empty_file_and_no_mistake() -> None:
-    """A step that got no row does not know the columns that it would have added."""
+    """A step without input rows does not know the columns that it would have added."""
     nothing = pa.table({"_id": pa.array([], pa.string())})
     assert ParquetExport(columns=("a", "b"), drop=("b",)).prepared(nothing).column_names == ["id", "a"]
     told = ParquetExport(format="messages", columns=("a",)).prepared(nothing)

@@ -1,4 +1,4 @@
-"""Pushing to the Hub: what our client sends to a server that speaks its protocol; refusals without one."""
+"""Pushing to the Hub: requests to a server with the Hub's protocol, and errors without one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOKEN = "hf_not_a_real_token"
 
 
 class Hub(ThreadingHTTPServer):
-    """As much of the Hub's HTTP protocol as a push of small files needs."""
+    """The part of the Hub's HTTP protocol that a push of small files needs."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)

@@ -1,6 +1,6 @@
 """Reads COUNT damaged files with the sources, in this process; prints how many were read and how many refused.
 
-Exit code 1 where one ended in an error that is not the source's own, or that does not name the file.
+Exit code 1 if one raised an error that is not the source's own, or that does not name the file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files that were cut or changed: one clear error, whatever the format, and never the end of the process."""
+"""Truncated or changed files: one clear error, whatever the format, and never a crash."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def write_arrow(path: Path, table: pa.Table, form: str = "file", rows: int | Non
 
 
 def saved(folder: Path, table: pa.Table, form: str = "stream") -> Path:
-    """What ``Dataset.save_to_disk`` writes, as far as it is read."""
+    """The files of ``Dataset.save_to_disk`` that are read."""
     folder.mkdir()
     write_arrow(folder / "data.arrow", table, form)
     (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
@@ -41,7 +41,7 @@ def saved(folder: Path, table: pa.Table, form: str = "stream") -> Path:
 
 
 def texts_with_offsets(*offsets: int) -> pa.Array:
-    """An array of texts over 12 bytes with these offsets, which Arrow writes without a look."""
+    """A string array over 12 bytes with these offsets, which Arrow writes without a check."""
     data = [pa.py_buffer(pa.array(offsets, pa.int32()).buffers()[1]), pa.py_buffer(b"abcdefghijkl")]
     return pa.Array.from_buffers(pa.string(), len(offsets) - 1, [None, *data])
 
@@ -55,7 +55,7 @@ def test_an_offset_out_of_bounds_is_named(
     path = write_arrow(tmp_path / "a.arrow", table, form)
     with pytest.raises(DataError, match=r"a\.arrow: rows 1 to 2: column 'text' is damaged .*fetch it again"):
         read(HuggingFaceDataset(path=str(path)), context)
-    # A column that is not asked for is not looked at.
+    # A column that is not requested is not checked.
     assert read(HuggingFaceDataset(path=str(path), columns=("n",)), context)["n"].to_pylist() == [1, 2]
     folder = saved(tmp_path / "set", table)
     with pytest.raises(DataError, match=r"data\.arrow: rows 1 to 2: column 'text' is damaged"):
@@ -192,12 +192,12 @@ def test_a_saved_data_set_with_a_damaged_description_is_named(
 
 def test_a_pipe_is_no_file(tmp_path: Path, context: Any) -> None:
     os.mkfifo(tmp_path / "a.parquet")
-    with pytest.raises(DataError, match=r"a\.parquet: no file but a folder, pipe, socket or device"):
+    with pytest.raises(DataError, match=r"a\.parquet: not a file but a folder, pipe, socket or device"):
         Parquet(path=str(tmp_path / "a.parquet")).content()
 
 
 def test_damaged_files_of_every_kind_never_end_the_process() -> None:
-    """A sample of what benchmarks/mutated_files.py does, in one process of its own."""
+    """A sample of benchmarks/mutated_files.py, in a separate process."""
     command = [sys.executable, "-P", str(HERE / "reading_damaged.py"), "350"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

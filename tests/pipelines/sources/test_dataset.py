@@ -1,4 +1,4 @@
-"""Hugging Face data sets: what `datasets` itself wrote is what is read; offline says what to do."""
+"""Hugging Face data sets: files written by `datasets` are read back; the offline error says what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON Lines: typed rows whatever the values, and one clear error for a line that is not a row."""
+"""JSON Lines: typed rows for all values, and one clear error for an invalid line."""
 
 from __future__ import annotations
 
@@ -90,9 +90,9 @@ def test_a_scalar_of_two_kinds_is_refused_with_both_lines_and_the_way_out(
         ('{"a": "\\ud800"}', r"a\.jsonl:2: a lone surrogate"),
         ("[" * 200_000, r"a\.jsonl:2: nested too deeply"),
         ('{"a": 1e999}', r"a\.jsonl:2: the number 1e999 is too large; write it as a string"),
-        ('{"a": 1, "b": 2, "a": 3}', r"a\.jsonl:2: the key 'a' stands twice in one object; keep one"),
-        ('{"a": {"b": [{"c": 1, "c": 1}]}}', r"a\.jsonl:2: the key 'c' stands twice in one object"),
-        ('{"a": 1, "\\u0061": 2}', r"a\.jsonl:2: the key 'a' stands twice in one object"),
+        ('{"a": 1, "b": 2, "a": 3}', r"a\.jsonl:2: the key 'a' occurs twice in one object; keep one"),
+        ('{"a": {"b": [{"c": 1, "c": 1}]}}', r"a\.jsonl:2: the key 'c' occurs twice in one object"),
+        ('{"a": 1, "\\u0061": 2}', r"a\.jsonl:2: the key 'a' occurs twice in one object"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, context: Any, line: str, message: str) -> None:
@@ -120,10 +120,10 @@ def test_compressed_files_and_a_glob_read_in_the_order_of_their_names(tmp_path: 
 def test_a_truncated_gzip_is_an_error_of_ours(tmp_path: Path, context: Any) -> None:
     whole = gzip.compress(b"".join(b'{"n": %d}\n' % n for n in range(5000)))
     (tmp_path / "a.jsonl.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match="is it whole"):
+    with pytest.raises(DataError, match="is it complete"):
         read(Jsonl(path=str(tmp_path / "a.jsonl.gz")), context)
     (tmp_path / "a.jsonl.gz").write_bytes(whole[:50] + zlib.compress(b"x") + whole[60:])
-    with pytest.raises(DataError, match="is it whole"):
+    with pytest.raises(DataError, match="is it complete"):
         read(Jsonl(path=str(tmp_path / "a.jsonl.gz")), context)
 
 
@@ -249,7 +249,7 @@ def test_counting_the_lines_of_a_damaged_file_is_an_error_of_ours(tmp_path: Path
     data = b"".join(b'{"n": %d}\n' % n for n in range(5000))
     whole = gzip.compress(data) if ending == "gz" else pa.compress(data, "zstd", asbytes=True)
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"a\.jsonl\.\w+: cannot be read on: .*is it whole"):
+    with pytest.raises(DataError, match=r"a\.jsonl\.\w+: cannot be read further: .*is it complete"):
         Jsonl(path=str(path)).estimate(0)
 
 

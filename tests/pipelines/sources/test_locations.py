@@ -1,4 +1,4 @@
-"""Paths: what exists as it is written comes before what its signs could mean."""
+"""Paths: an existing path is taken literally before it is read as a glob."""
 
 from __future__ import annotations
 

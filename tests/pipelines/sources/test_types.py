@@ -1,4 +1,4 @@
-"""Columns of every type: read as a plain one with the same values, or refused by name."""
+"""Columns of every type: read as a plain type with the same values, or refused by name."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_it_is_read_as_a_plain_type_with_the_same_values(
     table = read(write(tmp_path / f"a.{ending}", column), context)
     assert table["c"].type == kind or plain_type(table["c"].type) == plain_type(kind)
     assert table["c"].to_pylist() == STORED.get(name, column.to_pylist())
-    # What a source gives, a part must hold.
+    # A part must support the types of a source.
     pq.write_table(table, tmp_path / "part.parquet")
     assert pq.read_table(tmp_path / "part.parquet")["c"].to_pylist() == table["c"].to_pylist()
 

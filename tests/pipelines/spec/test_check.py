@@ -1,4 +1,4 @@
-"""The messages for whole files: each mistake at its place, in plain words, with the nearest name."""
+"""The messages for whole files: each mistake with its place, in plain words, with the closest name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROWS = "  rows: {source: constraints, rows: 3}\n"
 
 
 def mistakes(steps: str, rest: str = "") -> list[str]:
-    """The mistakes of a file with these steps after a sound source called `rows`."""
+    """The mistakes of a file with these steps after a valid source named `rows`."""
     with pytest.raises(SpecError) as refused:
         loads(HEAD + "steps:\n" + ROWS + "".join(f"  {line}\n" for line in steps.splitlines()) + rest, "f")
     return [f"{problem.field}: {problem.message}" for problem in refused.value.problems]
@@ -70,7 +70,7 @@ def test_the_resolved_text_loads_as_the_same_specification() -> None:
 @pytest.mark.parametrize(
     ("step", "said"),
     [
-        ("s: {dedup: exact}", "steps.s.from: required, and missing"),
+        ("s: {dedup: exact}", "steps.s.from: required, but missing"),
         ("s: {source: constraints, rows: 3, from: rows}", "steps.s.from: a source takes no rows"),
         ("s: {from: rows}", "steps.s: has no verb"),
         ("s: exact", "steps.s: a step is a mapping"),
@@ -83,7 +83,7 @@ def test_the_resolved_text_loads_as_the_same_specification() -> None:
             "steps.s.on_failure: found 'stpo'; did you mean 'stop'?",
         ),
         ("s: {dedup: exact, from: rows, seed: -1}", "steps.s.seed: expected a whole number from 0; found -1"),
-        ("s: {select: random, from: rows}", "steps.s.rows: required, and missing: add `rows:`"),
+        ("s: {select: random, from: rows}", "steps.s.rows: required, but missing: add `rows:`"),
         ("s: {select: random, rows: 0, from: rows}", "steps.s.rows: must be greater than 0; found 0"),
         ("s: {keep: 3, from: rows}", "steps.s.keep: expected text; found 3"),
         ("s: {generate: respond, from: rows, model: e}", "steps.s.model: 'e' is an embedder"),
@@ -121,18 +121,18 @@ def test_mistakes_in_a_step(step: str, said: str) -> None:
     [
         (
             "a: {dedup: exact, from: b}\nb: {dedup: exact, from: a}",
-            "steps that wait for each other: a <- b <- a",
+            "cycle of steps: a <- b <- a",
         ),
-        ("a: {dedup: exact, from: a}", "steps that wait for each other: a <- a"),
+        ("a: {dedup: exact, from: a}", "cycle of steps: a <- a"),
         (
             "a: {export: jsonl, from: rows}\nb: {dedup: exact, from: a}",
-            "'a' writes files and passes no rows on",
+            "'a' writes files and has no rows",
         ),
         (
             "a: {train: sft, from: rows, model: base}\nb: {dedup: exact, from: a}",
             "'a' makes a model, not rows",
         ),
-        ("a: {train: sft, from: rows, model: a}", "steps that wait for each other: a <- a"),
+        ("a: {train: sft, from: rows, model: a}", "cycle of steps: a <- a"),
     ],
 )
 def test_mistakes_between_steps(steps: str, said: str) -> None:
@@ -174,7 +174,7 @@ def test_mistakes_in_the_loop(loop: str, said: str) -> None:
             "{path: m, max_model_len: 5}",
             "models.m.max_model_len: must be at least 16; found 5",
         ),
-        ("{max_model_len: 512}", "models.m.path: required, and missing"),
+        ("{max_model_len: 512}", "models.m.path: required, but missing"),
         ("smollm2", "models.m: a model is a mapping"),
         ("{engine: [vllm], path: m}", "models.m.engine: unknown engine"),
         (

@@ -94,7 +94,7 @@ def test_aliases_that_multiply_are_bounded() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
     (message,) = messages(parse("\n".join(lines), "bomb"))
-    assert "once aliases are expanded" in message
+    assert "after aliases are expanded" in message
 
 
 def test_merge_keys_fill_in_what_is_not_given() -> None:

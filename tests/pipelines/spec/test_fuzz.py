@@ -1,4 +1,4 @@
-"""Whatever a file says, the answer is a specification or our own error: never another exception."""
+"""Any file gives either a specification or a GristmillError, never another exception."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ SNIPPETS = [
 
 @pytest.fixture(scope="module", autouse=True)
 def no_secrets_are_left() -> Iterator[None]:
-    """A word of the file that was moved to where secrets stand would be hidden from the tests that follow."""
+    """Forget learned secrets: a word that was moved to a secret's place would stay hidden in later tests."""
     before = set(secrets._learned)
     yield
     secrets._learned.clear()
@@ -130,7 +130,7 @@ def holder(document: Any, path: Path_) -> Any:
 
 @st.composite
 def structures(draw: st.DrawFn) -> str:
-    """The file with up to four of its parts deleted, doubled, renamed, misspelt, moved or retyped."""
+    """The file with up to four of its parts deleted, duplicated, renamed, misspelled, moved or retyped."""
     document = json.loads(JSON)
     for _ in range(draw(st.integers(1, 4))):
         path = draw(st.sampled_from(PATHS))
@@ -165,7 +165,7 @@ def structures(draw: st.DrawFn) -> str:
 
 @st.composite
 def texts(draw: st.DrawFn) -> str:
-    """The file's text with up to four pieces cut out, put in or moved."""
+    """The file's text with up to four pieces removed, inserted or moved."""
     text = TEXT
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(text)))

@@ -1,4 +1,4 @@
-"""One way to say which name was meant, in every message."""
+"""Every message suggests the intended name in the same way."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_nearest_name_or_nothing(found: str, told: str) -> None:
 
 
 def test_nobody_else_looks_for_names_that_are_close() -> None:
-    """Twelve places did, with three ideas of what is close."""
+    """No other module compares names itself, with its own idea of what is close."""
     theirs = [
         str(path.relative_to(ROOT))
         for part in ("datagen", "filters", "pipelines", "trainer", "kernels")

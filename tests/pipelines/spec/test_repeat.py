@@ -1,4 +1,4 @@
-"""Blocks that are repeated: what their turns are, which names mean what, and mistakes at their places."""
+"""Repeated blocks: their turns, the meaning of names, and mistakes with their places."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_outside_a_name_is_the_last_turns_and_a_star_all_that_there_are() -> Non
 
 
 def test_only_names_of_steps_are_replaced() -> None:
-    """A column, a category or a drawn column may be called as a step is."""
+    """A column, a category or a drawn column may have the name of a step."""
     found = steps()
     assert set(found["shown_2"].operator.draw["pool"]) == {"fit", "slots"}
     assert found["told_1"].operator.columns == {"fit": "1"}
@@ -146,7 +146,7 @@ def test_options_change_all_turns_or_one_of_them() -> None:
 
 
 def test_places_are_those_of_the_block() -> None:
-    """A mistake in a block is one mistake, at its line, however many turns there are."""
+    """A mistake in a block is reported once, at its line, whatever the number of turns."""
     spec = loads(FILE, "f.yaml")
     place = spec.problem(("steps", "fit_2"), "m")
     line = next(number for number, text in enumerate(FILE.splitlines(), 1) if " fit: {keep" in text)
@@ -176,11 +176,23 @@ def test_what_follows_from_a_mistake_in_a_block_is_not_told() -> None:
         (
             '"${turns}"',
             "0",
-            "10:13: steps.growing.repeat: expected how often, a whole number from 1 to 100; found 0",
+            "10:13: steps.growing.repeat: expected the number of turns, a whole number from 1 to 100; found 0",
         ),
-        ('"${turns}"', "true", "repeat: expected how often, a whole number from 1 to 100; found true"),
-        ('"${turns}"', "101", "repeat: expected how often, a whole number from 1 to 100; found 101"),
-        ('"${turns}"', '"${cut}"', "repeat: expected how often, a whole number from 1 to 100; found 'true'"),
+        (
+            '"${turns}"',
+            "true",
+            "repeat: expected the number of turns, a whole number from 1 to 100; found true",
+        ),
+        (
+            '"${turns}"',
+            "101",
+            "repeat: expected the number of turns, a whole number from 1 to 100; found 101",
+        ),
+        (
+            '"${turns}"',
+            '"${cut}"',
+            "repeat: expected the number of turns, a whole number from 1 to 100; found 'true'",
+        ),
         ('"${turns}"', '"${turn}"', "repeat: unknown variable: found 'turn'; did you mean 'turns'?"),
         (
             "[seeds, fit]}}",
@@ -190,12 +202,12 @@ def test_what_follows_from_a_mistake_in_a_block_is_not_told() -> None:
         (
             "last: {told: null}",
             "last: {told: 3}",
-            "last.told: expected the keys that are different in this turn, or null; found 3",
+            "last.told: expected the keys that differ in this turn, or null; found 3",
         ),
         (
             "last: {told: null}",
             "last: [told]",
-            "last: expected, by step, the keys that are different in this turn",
+            "last: expected a mapping of steps to the keys that differ in this turn",
         ),
         (
             "last: {told: null}",
@@ -210,24 +222,24 @@ def test_what_follows_from_a_mistake_in_a_block_is_not_told() -> None:
         (
             "pool: seeds, ",
             "",
-            "steps.shown.pool: found 'previous.pool', and before the first turn there is none",
+            "steps.shown.pool: found 'previous.pool', but the first turn has no previous one",
         ),
         (
             "dedup: exact, from: [seeds",
             "dedup: exact, from: [previous.fit",
-            "chosen.from[0]: found 'previous.fit', and this step is in no block",
+            "chosen.from[0]: found 'previous.fit', but this step is not in a repeated block",
         ),
         (
             "told_*]",
             "tld_*]",
-            "steps.chosen.from[2]: no step that is repeated: found 'tld_*'; did you mean 'told_*'?",
+            "steps.chosen.from[2]: not a repeated step: found 'tld_*'; did you mean 'told_*'?",
         ),
         ("told_*]", "told]", "steps.chosen.from[2]: unknown step: found 'told_3'; did you mean 'told_2'?"),
         ("from: fit}", "from: ft}", "steps.growing.steps.told.from: unknown step: found 'ft'"),
         (
             "from: fit}",
             "from: previous.told}",
-            "steps.growing.steps.told.from: found 'previous.told', and before the first",
+            "steps.growing.steps.told.from: found 'previous.told', but the first turn",
         ),
         (
             "  chosen:",
@@ -238,9 +250,9 @@ def test_what_follows_from_a_mistake_in_a_block_is_not_told() -> None:
         (
             "      told: {compute",
             "      told: {repeat: 2, compute",
-            "told.repeat: a block in a block is not possible",
+            "told.repeat: blocks cannot be nested",
         ),
-        ("from: shown,", "from: fit,", "steps that wait for each other"),
+        ("from: shown,", "from: fit,", "cycle of steps"),
         ("      fit: {keep", "      Fit: {keep", "steps.growing.steps.Fit: found 'Fit_1'; a name is a-z"),
     ],
 )
@@ -263,7 +275,7 @@ def test_a_step_that_a_turn_has_not_is_told() -> None:
     text = FILE.replace("first: {shown", "first: {told: null, shown")
     (said,) = mistakes(text, "vars.turns=2")
     assert said.endswith(
-        "steps.chosen.from[2]: found 'told_*', and no turn of the block 'growing' has this step"
+        "steps.chosen.from[2]: found 'told_*', but no turn of the block 'growing' has this step"
     )
 
 
@@ -308,7 +320,7 @@ def test_turns_are_bounded_by_what_they_hold() -> None:
 def test_a_file_is_looked_at_before_its_functions_are_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What asks whether a file is trusted reads its blocks, and imports nothing that they name."""
+    """The check whether a file is trusted reads its blocks and imports nothing that they name."""
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "harmful_map.py").write_text(
         "open('loaded', 'w').close()\n\n\ndef go(row):\n    return row\n"

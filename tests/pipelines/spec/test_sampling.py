@@ -1,4 +1,4 @@
-"""``sampling:`` of a model: which steps take it, what they say otherwise, and mistakes in it."""
+"""``sampling:`` of a model: which steps inherit it, how they override it, and mistakes in it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_one_flag_changes_all_that_say_nothing_else() -> None:
 
 
 def test_what_is_hashed_is_what_is_asked() -> None:
-    # `asked` is what the students learn from.
+    # The students learn from `asked`.
     below = {"asked", "first", "second", "spoken"}
     assert changed("models.teacher.sampling.temperature=0.7") == {"made", "tried", *below}
     assert changed("models.teacher.sampling.max_tokens=98") == {"made", "tried", *below}
@@ -106,7 +106,7 @@ def test_a_student_may_stand_in_for_the_same_weights_asked_otherwise() -> None:
     loop = "loop: {promote: {first: plain}, when: 'judged.n > 0'}\n"
     assert loads(FILE + loop).loop.promote == {"first": "plain"}
     other = FILE.replace("plain: {path: m}", "plain: {path: n}")
-    with pytest.raises(SpecError, match="is trained on another model than 'plain'"):
+    with pytest.raises(SpecError, match="is trained from a model other than 'plain'"):
         loads(other + loop)
 
 

@@ -27,7 +27,7 @@ def test_a_sound_file_is_valid(validator: Draft202012Validator) -> None:
 
 
 def _undescribed(schema: Any, path: str = "") -> Iterator[str]:
-    """Where a property stands without a description, however deep."""
+    """The paths of all properties without a description, at any depth."""
     if isinstance(schema, dict):
         for name, held in schema.get("properties", {}).items():
             if not (isinstance(held.get("description"), str) and held["description"].strip()):

@@ -1,4 +1,4 @@
-"""A training file is a pipeline of two steps, and its mistakes are told in its own words."""
+"""A training file is a pipeline of two steps, and its mistakes use the names of its own fields."""
 
 from __future__ import annotations
 
@@ -96,19 +96,25 @@ def test_every_mistake_at_its_place_in_the_words_of_the_file() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("train: sft\nmodel: m\n", "f.yaml:1:1: data: required, and missing: add `data:`"),
-        ("train: sft\ndata: r.jsonl\n", "f.yaml:1:1: model: required, and missing: add `model:`"),
-        ("train: sfft\nmodel: m\ndata: r.jsonl\n",
-         "f.yaml:1:8: train: unknown operator of 'train': found 'sfft'"),
+        ("train: sft\nmodel: m\n", "f.yaml:1:1: data: required, but missing: add `data:`"),
+        ("train: sft\ndata: r.jsonl\n", "f.yaml:1:1: model: required, but missing: add `model:`"),
+        (
+            "train: sfft\nmodel: m\ndata: r.jsonl\n",
+            "f.yaml:1:8: train: unknown operator of 'train': found 'sfft'",
+        ),
         (HEAD + "data: s.jsonl\n", "f.yaml:4:1: data: is given twice"),
         (HEAD + "from: data\n", "f.yaml:4:1: from: unknown key"),
-        ("train: sft\nmodel: m\ndata: {source: jsonl, path: r.jsonl, rws: 3}\n",
-         "data.rws: unknown key: found 'rws'; did you mean 'rows'?"),
-        ("train: sft\nmodel: {engine: embedder, path: m}\ndata: r.jsonl\n",
-         "f.yaml:2:8: model: 'base' is an embedder"),
+        (
+            "train: sft\nmodel: m\ndata: {source: jsonl, path: r.jsonl, rws: 3}\n",
+            "data.rws: unknown key: found 'rws'; did you mean 'rows'?",
+        ),
+        (
+            "train: sft\nmodel: {engine: embedder, path: m}\ndata: r.jsonl\n",
+            "f.yaml:2:8: model: 'base' is an embedder",
+        ),
         (HEAD + "out: 3\n", "f.yaml:4:6: out: expected text"),
     ],
-)  # fmt: skip
+)
 def test_single_mistakes(text: str, said: str) -> None:
     found = mistakes(text)
     assert len(found) == 1
@@ -129,5 +135,5 @@ def test_a_file_of_steps_is_not_taken_for_one(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"p\.yaml:1:1: train: required.*`gristmill run "):
         load_training(file)
     file.write_text("model: some/model\n")
-    with pytest.raises(SpecError, match="train: required, and missing: add `train: sft`"):
+    with pytest.raises(SpecError, match="train: required, but missing: add `train: sft`"):
         load_training(file)

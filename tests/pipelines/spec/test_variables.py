@@ -31,8 +31,8 @@ def test_a_doubled_dollar_is_a_plain_one() -> None:
     [
         ("vars: {rows: 1}\nx: '${row}'", "f:2:4: x: unknown variable: found 'row'; did you mean 'rows'?"),
         ("x: '${row}'", "f:1:4: x: unknown variable: found 'row'; there is none"),
-        ("vars: {a: '${b}', b: '${a}'}\nx: '${a}'", "vars.a: variables that need each other: a -> b -> a"),
-        ("vars: {a: '${a}'}", "vars.a: variables that need each other: a -> a"),
+        ("vars: {a: '${b}', b: '${a}'}\nx: '${a}'", "vars.a: cycle of variables: a -> b -> a"),
+        ("vars: {a: '${a}'}", "vars.a: cycle of variables: a -> a"),
         ("vars: {a: [1]}\nx: 'n${a}'", "f:2:4: x: ${a} is a list: it can only stand alone"),
         ("vars: 3", "f:1:7: vars: should be a mapping"),
     ],

@@ -23,7 +23,7 @@ METRICS = {
         ("true", True),
         ("false", False),
         ("-held_out.loss == -2", True),
-        # What could not be measured promotes nothing, in whichever direction it is compared.
+        # A metric that could not be measured never promotes, whatever the comparison.
         ("verdict.score > 0", False),
         ("verdict.score <= 0", False),
         ("verdict.score != 0", False),

@@ -1,4 +1,4 @@
-"""What ``check`` finds in a run that is damaged, and what it leaves alone."""
+"""The findings of ``check`` in a damaged run, and the files that it leaves alone."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_stranger_is_named_and_is_no_damage(run: RunDirectory, capsys: pytest.
     (run.path / "damaged/old").mkdir(parents=True)
     assert [str(each.path.relative_to(run.path)) for each in check(run)][-2:] == ["notes", "rounds/.DS_Store"]
     assert main(["check", str(run.path)]) == 0
-    assert "rounds/.DS_Store: a file that is no part of the run" in capsys.readouterr().out
+    assert "rounds/.DS_Store: a file that does not belong to the run" in capsys.readouterr().out
     assert len(run.rounds()) == 2, "nor does it keep anything from being read"
 
 
@@ -87,7 +87,7 @@ def test_the_command_says_what_is_wrong_and_repair_sets_it_aside(
     assert main(["check", str(run.path)]) == 1
     said = capsys.readouterr().out
     assert said.splitlines()[:2] == [f"{clock}: it carries no digest", "  the next run writes it again"]
-    assert said.splitlines()[-1].startswith("1 damaged file; --repair sets what is damaged aside")
+    assert said.splitlines()[-1].startswith("1 damaged file; --repair sets damaged files aside")
     assert clock.read_text() == "[]"
     assert main(["check", str(run.path), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)[0]["path"] == str(clock)
@@ -144,7 +144,7 @@ LINKED = ("steps/seeds", "steps/kept", "steps/student/model", "rounds/1", "round
 
 
 def _elsewhere(run: RunDirectory, name: str) -> tuple[Path, Path]:
-    """Move a folder of the run away and put a link to it in its place."""
+    """Move a folder of the run and replace it by a link to it."""
     if name == "work":
         (run.path / name).mkdir(exist_ok=True)
     first, _, rest = name.partition("/")
@@ -198,7 +198,7 @@ def test_what_a_run_finds_to_be_a_link_it_moves_and_makes_anew(run: RunDirectory
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
-    """What lies below a folder: the bytes of each file, None for a folder or a link."""
+    """The content of a folder: the bytes of each file, None for a folder or a link."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() and not path.is_symlink() else None
         for path in sorted(folder.rglob("*"))
@@ -224,7 +224,7 @@ def test_no_command_that_reads_changes_a_damaged_run(
         ["check", str(run.path)],
     ]
     for command in commands:
-        for _ in range(2):  # what was told once is told again
+        for _ in range(2):  # reported again
             assert main(command) == 1, command
             said = capsys.readouterr()
             assert "damaged" in said.err + said.out, command

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: what is flushed when, what replaces what, and what is never opened."""
+"""Atomic writes: the order of flushes and renames, and files that are never opened."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_a_file_in_the_place_of_the_folder_for_damaged_files_is_moved_too(tmp_pa
     assert (tmp_path / "damaged.1").read_text() == "mine"
 
 
-#: Prints, in order, what a run flushes and renames.
+#: Prints the flushes and renames of a run, in order.
 RECORDER = """
 import os, sys
 from pathlib import Path
@@ -175,7 +175,7 @@ def test_every_file_is_flushed_before_its_name_and_every_name_before_what_relies
     sections = [each.splitlines() for each in done.stdout.split("-- ")]
     told = {lines[0]: lines[1:] for lines in sections[1:]}
     first = {lines[0]: lines[1:] for lines in reversed(sections[1:])}
-    # A new folder's name is durable before anything is put into it.
+    # A new folder's name is durable before anything is written into it.
     assert sections[0].index("fsync /run/steps") > sections[0].index("fsync /run")
     assert first["plan"][0] == "fsync /run/rounds"
     for lines in (told["model"], first["model"]):

@@ -83,6 +83,6 @@ def test_a_part_that_a_run_replaces_while_it_is_read_is_not_set_aside(tmp_path: 
         rows_in=3,
         usage=Usage(),
     )
-    with pytest.raises(StoreError, match="was replaced while it was read: ask again"):
+    with pytest.raises(StoreError, match="was replaced while it was read: try again"):
         first.read()
     assert second.read().num_rows == 2

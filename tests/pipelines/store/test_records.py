@@ -1,4 +1,4 @@
-"""Small JSON files with a seal: what is not what was written is damage, never another error."""
+"""Small JSON files with a seal: a changed file is damage, never another error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sealed Parquet file: no byte of it changes unseen, and its footer alone names its rows."""
+"""A sealed Parquet file: any changed byte is detected, and the footer alone identifies the rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run as its watchers see it."""
+"""The events of a run, as its observers see them."""
 
 from __future__ import annotations
 

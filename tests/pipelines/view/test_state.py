@@ -59,7 +59,7 @@ def test_training_is_timed_by_its_own_progress(events: list[Event]) -> None:
 def test_rate_now_counts_tokens_since_the_window_began(events: list[Event]) -> None:
     view = after(events, 5)
     assert view.rate(1005.0) == pytest.approx(1000 / 4.0)
-    assert view.rate(1100.0) is None  # nothing flows any more
+    assert view.rate(1100.0) is None  # nothing is generated anymore
 
 
 def test_rate_forgets_parts_older_than_the_window(events: list[Event]) -> None:

@@ -1,4 +1,4 @@
-"""The four views, each fed a whole run and read back as a person or a program would."""
+"""The four views: each gets the events of a whole run, and its output is checked."""
 
 from __future__ import annotations
 

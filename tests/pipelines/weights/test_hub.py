@@ -1,4 +1,4 @@
-"""Hugging Face ids: the real hub client against a small server of the hub's API on this machine."""
+"""Hugging Face ids: the real hub client with a small local server of the hub's API."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FILES = {
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Enough of the hub for one public repository, ``someone/tiny``, and one gated one."""
+    """The part of the hub's API for one public repository, ``someone/tiny``, and a gated one."""
 
     def do_HEAD(self) -> None:
         self.answer(body=False)
@@ -82,7 +82,7 @@ def server() -> Iterator[str]:
 
 
 def pull(reference: str, tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """``gristmill models pull`` in a process of its own: the hub library reads its settings at import."""
+    """``gristmill models pull`` in a separate process: the hub library reads its settings at import."""
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))
     }

