@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from ..store.run_directory import RunDirectory
 
 DESCRIPTION = """\
-Read every byte of RUN and list each file that differs from what was written, what is wrong with it, and what
-the next run makes again. Files that do not belong to the run are listed too, and left in place. Changes nothing
-without --repair, which moves damaged files to RUN/damaged; the next run makes them again.
-Exit codes: 0 nothing is damaged, or --repair set everything aside; 1 damage, or files --repair could not move."""
+Read every byte of RUN and list each file that differs from what was written, what is wrong with it, and
+what the next run makes again. Files that do not belong to the run are listed too, and left in place.
+Changes nothing without --repair, which moves damaged files to RUN/damaged; the next run makes them again.
+Exit codes: 0 nothing is damaged, or --repair set everything aside;
+1 damage, or files that --repair could not move."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from ..spec.model import PipelineSpec
 
 DESCRIPTION = """\
-Train on the rows of any data set. FILE has the keys of a `train:` step of a pipeline, and `data:` for the rows:
+Train on the rows of any data set. FILE has the keys of a `train:` step of a pipeline,
+and `data:` for the rows:
 
   train: sft                      # or cft, dpo, orpo, simpo, distill, weak_to_strong
   model: smollm2-135m-instruct    # a packaged model, a Hugging Face id, a directory
@@ -23,8 +24,8 @@ Train on the rows of any data set. FILE has the keys of a `train:` step of a pip
   epochs: 2
   out: students/first             # default: runs/NAME
 
-Ctrl-C stops cleanly (a second one at once); the same command resumes from the last checkpoint. The commands for
-runs work on its directory: gristmill plan, why, explain, report.
+Ctrl-C stops cleanly (a second one at once); the same command resumes from the last checkpoint.
+The commands for runs work on its directory: gristmill plan, why, explain, report.
 Exit codes: 0 done, 1 failed, 2 a mistake in the file, 3 a budget is spent, 130 stopped."""
 
 

@@ -103,7 +103,8 @@ def test_every_row_is_accounted_for(
         assert row["chosen_score"] - row["rejected_score"] >= max(margin, 1e-6)
     if pairs is not None:
         assert all(sum(row["prompt"] == name for row in made.rows) <= pairs for name in "pq")
-    committed = from_made(table.append_column("_parents", pa.array([[]] * len(given), pa.list_(pa.string()))),
+    parents = pa.array([[]] * len(given), pa.list_(pa.string()))
+    committed = from_made(table.append_column("_parents", parents),
                           made, fingerprint="f")  # fmt: skip
     assert committed.num_rows == len(made.rows) + len(made.left)
     assert operator.apply(table, context) == made, "the same again"
