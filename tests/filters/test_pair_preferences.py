@@ -104,8 +104,7 @@ def test_every_row_is_accounted_for(
     if pairs is not None:
         assert all(sum(row["prompt"] == name for row in made.rows) <= pairs for name in "pq")
     parents = pa.array([[]] * len(given), pa.list_(pa.string()))
-    committed = from_made(table.append_column("_parents", parents),
-                          made, fingerprint="f")  # fmt: skip
+    committed = from_made(table.append_column("_parents", parents), made, fingerprint="f")
     assert committed.num_rows == len(made.rows) + len(made.left)
     assert operator.apply(table, context) == made, "the same again"
 
