@@ -1,4 +1,4 @@
-"""JSON messages over a stream socket, each with its length before it."""
+"""JSON messages over a stream socket, each preceded by its length."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import struct
 from typing import Any
 
 _LENGTH = struct.Struct("!I")
-#: Longer messages are refused before they are sent, bytes.
+#: Maximum length of a message, in bytes. Longer messages are refused before they are sent.
 LONGEST = 32 * 2**20
 
 
 def encoded(message: object) -> bytes:
-    """Raises ValueError where it is too long, or holds text that is not Unicode (a lone surrogate)."""
+    """Encode a message. Raises ValueError if it is too long or contains a lone surrogate."""
     try:
         body = json.dumps(message, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
@@ -24,8 +24,11 @@ def encoded(message: object) -> bytes:
 
 
 def receive(channel: socket.socket, most: int = LONGEST) -> Any:
-    """The next message. Raises EOFError where the other side is gone, ValueError where the message is longer than
-    ``most`` bytes or no JSON."""
+    """Receive the next message.
+
+    Raises EOFError if the peer closed the socket, ValueError if the message is longer than ``most`` bytes or
+    is not JSON.
+    """
     (length,) = _LENGTH.unpack(exactly(channel, _LENGTH.size))
     if length > most:
         raise ValueError(f"a message of {length} bytes, and {most} is the most")
@@ -33,7 +36,7 @@ def receive(channel: socket.socket, most: int = LONGEST) -> Any:
 
 
 def exactly(channel: socket.socket, count: int) -> bytes:
-    """The next ``count`` bytes. Raises EOFError where the other side is gone."""
+    """Receive exactly ``count`` bytes. Raises EOFError if the peer closed the socket."""
     parts = bytearray()
     while len(parts) < count:
         more = channel.recv(min(count - len(parts), 1 << 20))

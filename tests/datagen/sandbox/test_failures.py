@@ -196,7 +196,8 @@ def test_a_start_that_stays_slow_is_an_error_of_its_own(
     impatient(monkeypatch, 0.001, 0.002)
     with (
         pytest.raises(
-            SandboxError, match=r"not ready within 0.002 s.*says nothing about isolation.*workers: 1"
+            SandboxError,
+            match=r"not ready within 0.002 s.*does not mean that isolation is missing.*workers: 1",
         ),
         Sandbox(LIMITS, unsafe=unsafe),
     ):
@@ -255,7 +256,7 @@ def test_a_later_worker_never_does_without_the_isolation_of_the_first(
         assert [run.result().status for run in runs] == [Status.FAILED] * 4, "by the worker that there is"
         assert [zygote.isolation.way for zygote in box._zygotes] == ["namespaces"]
         os.kill(box._zygotes[0].pid, signal.SIGKILL)
-        with pytest.raises(SandboxDied, match="no worker could be started"):
+        with pytest.raises(SandboxDied, match="no zygote could be started"):
             box.run_now(change)
         assert stat.S_IMODE(file.stat().st_mode) == 0o644
         assert box.isolation is not None
@@ -279,7 +280,7 @@ def test_each_worker_says_how_it_runs_where_unsafe_is_allowed(caplog: pytest.Log
         for run in [box._submit(SLOW, None) for _ in range(2)]:
             assert run.result().passed
     assert [record.message for record in caplog.records] == [
-        "a sandbox worker runs code isolated, by namespaces"
+        "a sandbox zygote runs code with isolation: namespaces"
     ] * 2
 
 

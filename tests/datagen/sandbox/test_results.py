@@ -106,7 +106,7 @@ def test_a_field_that_is_not_what_it_must_be_makes_the_run_an_error(name: str) -
     told = {**TOLD, **FORGED[name]}
     result = Result.from_dict(told, LIMITS)
     assert (result.status, result.tests, result.lines) == (Status.ERROR, (), None)
-    assert result.message.startswith("the run's report is not one: ")
+    assert result.message.startswith("the run's report is invalid: ")
     fits(result)
 
 
