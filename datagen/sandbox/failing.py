@@ -12,8 +12,8 @@ class NeedsSharedProcess(NoVerdict):
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"{what}, which takes tests and program in one process: sandbox: {{shared_process: true}} runs them so, "
-            "where the program can forge its verdict"
+            f"{what}, which needs tests and program in one process: use sandbox: {{shared_process: true}}, with which "
+            "the program can forge its verdict"
         )
 
 

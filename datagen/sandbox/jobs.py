@@ -115,7 +115,7 @@ class RunScript(Job):
             return result
         at = next((n for n, pair in enumerate(zip(wanted, got, strict=False)) if pair[0] != pair[1]), None)
         if at is None:
-            message = f"printed {len(got)} lines for {len(wanted)}"
+            message = f"expected {len(wanted)} lines, got {len(got)}"
         else:
             message = f"line {at + 1}: expected {wanted[at][:100]!r}, got {got[at][:100]!r}"
         return replace(result, status=Status.FAILED, message=message)

@@ -17,9 +17,9 @@ def encoded(message: object) -> bytes:
     try:
         body = json.dumps(message, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"it holds text that UTF-8 has no form for ({error.reason})") from None
+        raise ValueError(f"it contains text that UTF-8 cannot encode ({error.reason})") from None
     if len(body) > LONGEST:
-        raise ValueError(f"it has {len(body)} bytes, and {LONGEST} is the most")
+        raise ValueError(f"it has {len(body)} bytes, and the maximum is {LONGEST}")
     return _LENGTH.pack(len(body)) + body
 
 
@@ -31,7 +31,7 @@ def receive(channel: socket.socket, most: int = LONGEST) -> Any:
     """
     (length,) = _LENGTH.unpack(exactly(channel, _LENGTH.size))
     if length > most:
-        raise ValueError(f"a message of {length} bytes, and {most} is the most")
+        raise ValueError(f"a message has {length} bytes, and the maximum is {most}")
     return json.loads(exactly(channel, length))
 
 
@@ -41,6 +41,6 @@ def exactly(channel: socket.socket, count: int) -> bytes:
     while len(parts) < count:
         more = channel.recv(min(count - len(parts), 1 << 20))
         if not more:
-            raise EOFError("the other side of the socket is gone")
+            raise EOFError("the peer closed the socket")
         parts += more
     return bytes(parts)

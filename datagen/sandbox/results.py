@@ -115,7 +115,8 @@ class Result:
 
 
 def _status(told: object) -> Status:
-    if not isinstance(told, str) or told not in tuple(Status) or told == Status.REFUSED:  # set only outside the sandbox
+    # REFUSED is set only outside the sandbox.
+    if not isinstance(told, str) or told not in tuple(Status) or told == Status.REFUSED:
         raise ValueError(f"status is {_shown(told)}")
     return Status(told)
 
