@@ -107,7 +107,7 @@ class Group:
         self._killed, self._reached = self._count("kills"), self._count("reached")
 
     def short_of_memory(self) -> Want | None:
-        """Whose memory use made the kernel kill a process of this group since :meth:`hold`; None if it killed none.
+        """Whose memory use made the kernel kill a process of this group since :meth:`hold`; None if none.
 
         The kernel counts the processes that it kills, whatever the reason, and how often this group reached
         its own limit.
@@ -128,7 +128,8 @@ class Group:
     def close(self) -> None:
         """Kill the remaining processes, and remove the group when the last one has ended."""
         with contextlib.suppress(OSError):
-            self._write("pids", "pids.max", 0)  # otherwise a process that forks and exits could escape the kill
+            # Otherwise a process that forks and exits could escape the kill.
+            self._write("pids", "pids.max", 0)
         left = list(dict.fromkeys(self.folders.values()))
         deadline = time.monotonic() + GONE
         while True:

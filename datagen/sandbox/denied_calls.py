@@ -1,7 +1,8 @@
-"""Numbers of the system calls that are denied to untrusted code: (x86-64, 64-bit ARM), None if a call is missing.
+"""Numbers of the system calls that are denied to untrusted code.
 
-The filter also denies ``clone`` with namespaces, sockets other than local ones, changes of the limits of
-other processes, and every call newer than :data:`LAST_KNOWN`.
+Each entry is (x86-64, 64-bit ARM), None if an architecture lacks the call. The filter also denies ``clone``
+with namespaces, sockets other than local ones, changes of the limits of other processes, and every call newer
+than :data:`LAST_KNOWN`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Distinguishes code of the standard library and installed packages from code that only claims their file name."""
+"""Tells code of the standard library and of installed packages from code that claims their file names."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def check_changeable(target: Any, name: Any) -> None:
 
 
 def standard_class(name: str) -> Any:
-    """The class of the standard library with the name ``module:name``. Raises Malformed for anything else."""
+    """The class of the standard library with the name ``module:name``. Raises Malformed otherwise."""
     module, _, path = name.partition(":")
     top = module.partition(".")[0]
     if top not in (sys.stdlib_module_names | describing.PACKAGES) - describing.FRAMEWORKS - _LOUD:
@@ -61,7 +61,10 @@ def standard_class(name: str) -> Any:
 
 
 def module(name: str) -> types.ModuleType:
-    """The judge's own module of this name; an empty module if there is none or its import has side effects."""
+    """The judge's own module of this name.
+
+    It is empty if there is no such module or if its import has side effects.
+    """
     if name in sys.modules:
         return sys.modules[name]
     first, *rest = name.split(".")
