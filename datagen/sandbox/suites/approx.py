@@ -1,4 +1,4 @@
-"""``pytest.approx``: equality up to a tolerance, for numbers and for sequences, mappings and arrays of numbers."""
+"""``pytest.approx``: equality up to a tolerance, for numbers and for containers and arrays of numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RELATIVE, ABSOLUTE = 1e-6, 1e-12
 
 
 class Approx:
-    """Equal to values within the relative tolerance ``rel`` (1e-6) or the absolute tolerance ``abs`` (1e-12)."""
+    """Equal to values within a relative tolerance ``rel`` (1e-6) or an absolute one ``abs`` (1e-12)."""
 
     __hash__ = None  # type: ignore[assignment]
     # Lets NumPy arrays leave the comparison to this class.

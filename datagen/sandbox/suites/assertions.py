@@ -159,7 +159,10 @@ class Assertions:
 
 
 def _each(statement: ast.stmt) -> ast.GeneratorExp | ast.ListComp | None:
-    """The comprehension of ``assert all(… for …)`` or ``assert not any(… for …)``, which pass if it is empty."""
+    """The comprehension of ``assert all(… for …)`` or ``assert not any(… for …)``.
+
+    Such an assertion passes if the comprehension is empty.
+    """
     if not isinstance(statement, ast.Assert):
         return None
     node, name = statement.test, "all"

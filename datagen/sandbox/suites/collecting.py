@@ -45,7 +45,7 @@ class Test:
 
 
 class Group:
-    """Tests that share a setup (``begin``) and a teardown (``finish``): those of a class, or of a function."""
+    """Tests that share a setup (``begin``) and a teardown (``finish``): of a class, or of a function."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Decides which examples of a docstring are tests: those with an expected result that depends on the program."""
+"""Decides which examples of a docstring are tests: those whose result depends on the program."""
 
 from __future__ import annotations
 

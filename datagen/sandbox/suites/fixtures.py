@@ -117,7 +117,7 @@ def awaited(returned: Any) -> Any:
 
 
 def parameters(function: Callable[..., Any]) -> list[str]:
-    """The fixture names of a test or fixture: its parameters without default, except those of ``mock.patch``."""
+    """The fixtures that a function needs: its parameters without default, except those of ``mock.patch``."""
     try:
         found = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

@@ -56,7 +56,10 @@ class Reach:
             self.program |= {*PROGRAM, *self._imported()}
 
     def tells(self, asked: Sequence[ast.AST], truth: bool | None) -> bool:
-        """Whether an assertion on these nodes can fail. ``truth``: the required value of a single condition."""
+        """Whether an assertion on these nodes can fail.
+
+        ``truth``: the required truth value if the assertion is a single condition; otherwise None.
+        """
         if truth is not None:
             return not (self.constant(asked[0]) or certain(asked[0], truth, self.constant))
         return not all(self.constant(node) for node in asked)
@@ -168,7 +171,7 @@ class Reach:
         return links
 
     def _replaced(self) -> Iterator[str]:
-        """Names that the tests rebind at the top level before using them. They no longer refer to the program."""
+        """Names that the tests rebind at the top level before using them, so not the program's."""
         used: set[str] = set()
         for statement in self._body:
             if isinstance(statement, (*FUNCTIONS, ast.ClassDef)):

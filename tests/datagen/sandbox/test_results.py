@@ -175,7 +175,7 @@ def test_a_message_that_is_too_long_or_no_message_is_not_read(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     pair[0].sendall(encoded("x" * 1000))
-    with pytest.raises(ValueError, match="a message of 1002 bytes, and 100 is the most"):
+    with pytest.raises(ValueError, match="a message has 1002 bytes, and the maximum is 100"):
         receive(pair[1], 100)
     with pytest.raises(ValueError, match="UTF-8"):
         encoded("\ud800")

@@ -165,8 +165,8 @@ def test_a_test_that_asserts_and_returns_false_fails(box: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("tests", "said"),
     [
-        ("def test_f(mocker):\n    assert f(1) == 2", "UnknownFixture: no fixture 'mocker'; there are capfd, caplog, capsys"),
-        ("import pytest\ndef test_f():\n    pytest.hookimpl()\n    assert f(1) == 2", "AttributeError: pytest.hookimpl is not there: tests are run without pytest itself, with CaptureFixture"),
+        ("def test_f(mocker):\n    assert f(1) == 2", "UnknownFixture: no fixture 'mocker'; known fixtures: capfd, caplog, capsys"),
+        ("import pytest\ndef test_f():\n    pytest.hookimpl()\n    assert f(1) == 2", "AttributeError: pytest.hookimpl is not available: tests run without pytest itself, with CaptureFixture"),
         ("import pytest\n@pytest.fixture\ndef one(): return 1\ndef test_f():\n    assert f(one()) == 2", "TypeError: the fixture 'one' is called directly"),
         ("import pytest\ndef test_f():\n    with pytest.raises(ValueError, match='other'):\n        f(-1)", "AssertionError: 'negative' does not match 'other'"),
         ("import pytest\ndef test_f():\n    with pytest.raises(TypeError):\n        f(-1)", "ValueError: negative"),
@@ -177,7 +177,7 @@ def test_a_test_that_asserts_and_returns_false_fails(box: Sandbox) -> None:
         ("import unittest\nclass T(unittest.TestCase):\n    @classmethod\n    def setUpClass(cls):\n        raise OSError('before')\n    def test_f(self):\n        self.assertEqual(f(1), 2)", "OSError: before"),
         ("def setup_module():\n    raise OSError('before')\ndef test_f():\n    assert f(1) == 2", "OSError: before"),
         ("import unittest\nclass T(unittest.TestCase):\n    def test_f(self):\n        for x in (1, 5):\n            with self.subTest(x=x):\n                self.assertEqual(f(x), 2)", "AssertionError: 6 != 2"),
-        ("import unittest\nclass T(unittest.TestCase):\n    @unittest.expectedFailure\n    def test_f(self):\n        self.assertEqual(f(1), 2)", "AssertionError: passed, and was expected to fail"),
+        ("import unittest\nclass T(unittest.TestCase):\n    @unittest.expectedFailure\n    def test_f(self):\n        self.assertEqual(f(1), 2)", "AssertionError: unexpected success: the test was expected to fail"),
     ],
 )  # fmt: skip
 def test_what_goes_wrong_in_a_test_is_said(box: Sandbox, tests: str, said: str) -> None:
