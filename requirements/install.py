@@ -106,7 +106,8 @@ def pinned(build: str, environment: Environment) -> None:
     print(f"installing the packages of {lock.relative_to(ROOT)}", flush=True)
     uv = _uv(environment)
     environment.run(
-        "installing the packages of the lock", [*uv, "--no-deps", "--no-build", "--require-hashes", "-r", str(lock)]
+        "installing the packages of the lock",
+        [*uv, "--no-deps", "--no-build", "--require-hashes", "-r", str(lock)],
     )
     if build == "docs":
         return

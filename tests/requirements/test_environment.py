@@ -79,9 +79,9 @@ def test_a_file_that_is_not_the_pinned_one(
     lock = tmp_path / "a.lock"
     lock.write_text(f"grain==1.0 --hash=sha256:{NO_HASH}\n")
     local = ["--no-index", "--find-links", str(wheels), "--require-hashes", "-r", str(lock)]
-    assert "is not the one that the lock names" in _sentence(environment, made, _pip(made, *local))
+    assert "does not match its hash in the lock" in _sentence(environment, made, _pip(made, *local))
     pip = [sys.executable, "-m", "pip", "install", "--target", str(tmp_path / "t"), *local]
-    assert "is not the one that the lock names" in _sentence(environment, made, pip)
+    assert "does not match its hash in the lock" in _sentence(environment, made, pip)
 
 
 def test_a_lock_without_a_hash(environment: ModuleType, made: Any, wheels: Path, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_folder_that_may_not_be_written(environment: ModuleType, made: Any, wh
         if subprocess.run([*command[:4], "true"], check=False).returncode:
             pytest.skip("root cannot give up its rights here")
     try:
-        assert "may not be written" in _sentence(environment, made, command)
+        assert "is not writable" in _sentence(environment, made, command)
     finally:
         made.site().chmod(0o700)
 
@@ -187,7 +187,7 @@ def test_an_environment_of_another_python_is_left_alone(environment: ModuleType,
     found._works = lambda: True
     found.attempt = lambda command: pytest.fail("something was installed")
     with pytest.raises(
-        environment.InstallError, match=r"was made with python3\.9, and .* is python3\.1.*`make clean`"
+        environment.InstallError, match=r"was created with python3\.9, but .* is python3\.1.*`make clean`"
     ):
         found.create()
     assert (found.venv / "lib" / "python3.9").exists()
