@@ -1,4 +1,4 @@
-"""What comes out of the sandbox: whatever it says, each field has its type and its bound out here."""
+"""Results of the sandbox: every field has the right type and a bounded size, whatever a run reports."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SCHEMA = pa.schema(
 
 
 def fits(result: Result) -> None:
-    """It is small, and can become columns, and JSON in UTF-8."""
+    """Check that a result is small and can be stored in columns and as JSON in UTF-8."""
     row = {name: getattr(result, name) for name in SCHEMA.names}
     table = pa.Table.from_pylist([row], SCHEMA)
     table.validate(full=True)

@@ -1,5 +1,4 @@
-"""What counts as a test: suites as models write them pass on right programs alone, and what tests nothing
-does not count."""
+"""What counts as a test: suites of models pass only on correct programs, and vacuous tests do not count."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ def _written() -> dict[str, str]:
     return dict(zip(blocks[::2], blocks[1::2], strict=True))
 
 
-#: Suites as models write them, for a program that adds one, and raises ValueError("negative") below zero.
+#: Suites as models write them, for a program that adds one and raises ValueError("negative") below zero.
 SUITES = _written()
 PROGRAM = SUITES.pop("the program")
 WRONG = PROGRAM.replace("return x + 1", "return x + 2").replace('raise ValueError("negative")', "pass")
@@ -187,8 +186,7 @@ def test_what_goes_wrong_in_a_test_is_said(box: Sandbox, tests: str, said: str) 
 
 
 def test_a_method_that_its_class_gets_from_the_program(box: Sandbox) -> None:
-    """As ``source: python_functions`` with ``prelude: true`` sets it up: the class is the standard
-    library's."""
+    """The class belongs to the standard library, as in ``source: python_functions`` with ``prelude: true``."""
     prelude = (
         "import fractions\nfrom fractions import Fraction\n"
         "fractions.Fraction.limit_denominator = lambda *args, **named: globals()['limit'](*args, **named)\n"

@@ -1,4 +1,4 @@
-"""The stand-in's approx and raises say what pytest's own say."""
+"""``approx`` and ``raises`` of the replacement behave like pytest's own."""
 
 from __future__ import annotations
 
