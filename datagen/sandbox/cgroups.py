@@ -117,7 +117,7 @@ class Group:
         return "own" if self._count("reached") > self._reached else "others"
 
     def _count(self, what: Literal["kills", "reached"]) -> int:
-        """Read a counter from a file that holds one number or one line per event."""
+        """Of a file that is one number, or has a line for each event."""
         text = self._read("memory", self._file(what))
         if text.strip().isdigit():
             return int(text)
@@ -128,8 +128,7 @@ class Group:
     def close(self) -> None:
         """Kill the remaining processes, and remove the group when the last one has ended."""
         with contextlib.suppress(OSError):
-            # Otherwise a process that forks and exits could escape the kill.
-            self._write("pids", "pids.max", 0)
+            self._write("pids", "pids.max", 0)  # or one that forks and ends is never caught
         left = list(dict.fromkeys(self.folders.values()))
         deadline = time.monotonic() + GONE
         while True:

@@ -52,8 +52,7 @@ START, PATIENT_START = 30.0, 120.0
 GONE = 2.0
 #: Maximum size of a zygote's first message, in bytes.
 FIRST_WORDS = 1 << 16
-#: Exit codes of a launcher whose zygote was ended by SIGKILL: killed itself, or the code that we or
-#: bubblewrap return.
+#: Exit codes of a launcher whose zygote was ended by SIGKILL: its own death, ours and bubblewrap's way of telling.
 _KILLED = (-signal.SIGKILL, 256 - signal.SIGKILL, 128 + signal.SIGKILL)
 
 

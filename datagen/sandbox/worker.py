@@ -84,7 +84,7 @@ class Place:
             calls = Filter(seccomp.of_runs())
         path = [*(path for path in sys.path if path), *self.packages]
         if not self.foreign:
-            harness.seed_beforehand(0)  # the default seed of runs
+            harness.seed_beforehand(0)  # where runs start, unless their jobs say otherwise
         return replace(self, files=files, calls=calls, path=path, ready=harness.Ready())
 
     def fork(self) -> int:
@@ -199,7 +199,7 @@ def _tell(what: Mapping[str, Any]) -> NoReturn:
 
 
 def _job() -> tuple[Mapping[str, Any], str]:
-    """Receive the job and the token of its report, and write the job's files."""
+    """What is to be done, and the token of its report. Its files are then there."""
     with _socket(ORDERS) as orders:
         token = exactly(orders, TOKEN).decode()
         job = receive(orders)
@@ -243,7 +243,7 @@ def set_environment(scratch: str) -> None:
 
 
 def _first_to_end() -> None:
-    """If memory is short, let the kernel kill the run rather than the process that waits for it."""
+    """Where memory is short, the kernel is to end the run, and not what waits for it."""
     with contextlib.suppress(OSError):
         descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
         os.write(descriptor, b"1000")

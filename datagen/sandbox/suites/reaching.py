@@ -194,7 +194,7 @@ class Reach:
             used |= mine
 
     def _imported(self) -> Iterator[str]:
-        """The names that the tests import from the program."""
+        """What the tests import of the program."""
         for node in (each for statement in self._body for each in ast.walk(statement)):
             if isinstance(node, ast.ImportFrom) and node.module in PROGRAM:
                 yield from (alias.asname or alias.name for alias in node.names)
