@@ -1,6 +1,6 @@
-"""A virtual environment with the installer in it, and one sentence when a step of an installation fails.
+"""A virtual environment with the installer, and one clear sentence if an installation step fails.
 
-Runs on any Python 3, to be able to say which Python is needed.
+Runs on any Python 3, so that it can report which version is needed.
 """
 
 import os
@@ -12,11 +12,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / "requirements"
-#: What pyproject.toml declares and the locks hold for.
+#: The Python versions that pyproject.toml declares and that the locks support.
 PYTHONS = ((3, 11), (3, 12), (3, 13))
 MACHINES = ("x86_64", "aarch64")
 
-#: How pip and uv say it.
+#: Patterns in the output of pip and uv.
 DISK_FULL = r"No space left on device|os error 28\b|Disk quota exceeded"
 NOT_WRITABLE = r"Permission denied|os error 13\b|Read-only file system|os error 30\b"
 NO_NETWORK = (
@@ -27,16 +27,16 @@ NO_FILE = (
     r"(?i)no wheels with a matching|no matching distribution|not find a version|no usable wheels"
     r"|was not found in the package registry|there (is|are) no versions? of|was not found in the provided"
 )
-#: What a failed command printed -> why it failed and what to do. The first match counts.
+#: Pattern in the output of a failed command -> the reason and the fix. The first match counts.
 REASONS = (
     (
         DISK_FULL,
-        "the disk is full: free space where {venv} and the caches of pip and uv lie, and run it again",
+        "the disk is full: free space where {venv} and the caches of pip and uv are, and run it again",
     ),
     (
         r"(?i)hash mismatch|do not match the hashes",
-        "a downloaded file is not the one that the lock names: clear the caches (`uv cache clean`, `pip cache purge`) "
-        "and run it again, and do not trust the index if it fails again",
+        "a downloaded file does not match its hash in the lock: clear the caches (`uv cache clean`, `pip cache purge`) "
+        "and run it again; if it fails again, do not trust the index",
     ),
     (
         NO_NETWORK,
@@ -50,17 +50,17 @@ REASONS = (
     ),
     (
         NOT_WRITABLE,
-        "a file or folder may not be written: make {venv} and the caches of pip and uv writable, and run it again",
+        "a file or folder is not writable: make {venv} and the caches of pip and uv writable, and run it again",
     ),
 )
 
 
 class InstallError(Exception):
-    """Says in one sentence why nothing was installed and what to do."""
+    """An installation failed. The text is one sentence with the reason and the fix."""
 
 
 class Environment:
-    """A virtual environment below ``venv`` whose commands are logged to ``install.log`` in it."""
+    """A virtual environment at ``venv``. Its commands are logged to ``install.log`` inside it."""
 
     def __init__(self, venv: Path) -> None:
         self.venv = venv
@@ -69,7 +69,7 @@ class Environment:
         self.log = venv / "install.log"
 
     def create(self) -> None:
-        """Make the environment, unless it is there, and put the pinned uv into it."""
+        """Create the environment unless it exists, and install the pinned uv into it."""
         if self._works():
             self._check_python()
         else:
@@ -85,35 +85,35 @@ class Environment:
         )
 
     def run(self, what: str, command: list) -> None:
-        """Run a command that does ``what``. Raises InstallError with the reason if it fails."""
+        """Run a command. Raises InstallError with the reason if it fails. ``what``: what the command does."""
         code, said = self.attempt(command)
         if code:
             raise self.failure(what, said)
 
     def failure(self, what: str, said: str) -> InstallError:
-        """One sentence about a command that was to do ``what`` and printed ``said``."""
+        """The error of a failed command. ``what``: what it was to do; ``said``: its output."""
         return InstallError(f"{what} failed: {self.reason(said)}; all output is in {self.log}")
 
     def attempt(self, command: list) -> tuple:
-        """The command's exit status and what it printed, which is appended to the log."""
+        """Run a command and append its output to the log. Returns its exit code and its output."""
         done = subprocess.run(command, cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         said = done.stdout.decode(errors="replace")
         try:
             with self.log.open("a") as log:
                 log.write("$ {}\n{}\n".format(" ".join(command), said))
-        except OSError:  # A full disk: the sentence is printed all the same.
+        except OSError:  # A full disk must not hide the error message.
             pass
         return done.returncode, said
 
     def reason(self, said: str) -> str:
-        """Why a command that printed ``said`` failed, and what to do."""
+        """The reason and the fix for a failed command, found in its output ``said``."""
         for pattern, why in REASONS:
             if re.search(pattern, said):
                 return why.format(venv=self.venv)
         errors = [
             line.partition(":")[2].strip() for line in said.splitlines() if re.match(r"(?i)error:", line)
         ]
-        return errors[-1] if errors else "its output says why"
+        return errors[-1] if errors else "see its output"
 
     def site(self) -> Path:
         """The folder of installed packages."""
@@ -124,8 +124,8 @@ class Environment:
         ours, theirs = "python{}.{}".format(*sys.version_info), self.site().parent.name
         if ours != theirs:
             raise InstallError(
-                f"{self.venv} was made with {theirs}, and {sys.executable} is {ours}: run it with the former, as in "
-                f"`make install PYTHON={theirs}`, or name another place (`make install VENV=.venv-{ours}`), or run "
+                f"{self.venv} was created with {theirs}, but {sys.executable} is {ours}: use {theirs} "
+                f"(`make install PYTHON={theirs}`), choose another folder (`make install VENV=.venv-{ours}`), or run "
                 "`make clean` first"
             )
 
@@ -137,24 +137,24 @@ class Environment:
 
 
 def check_machine() -> None:
-    """Raises InstallError on a Python, system or processor that the locks do not hold for."""
+    """Raises InstallError if the locks do not support this Python, operating system or processor."""
     here = sys.version_info[:2]
     if here not in PYTHONS:
         names = ["{}.{}".format(*version) for version in PYTHONS]
         found = next((f"python{name}" for name in reversed(names) if _runs(f"python{name}")), None)
-        fix = "install one of them and name it" if found is None else "name the one that is here"
+        fix = "install one of these versions" if found is None else "use the version that is installed"
         raise InstallError(
-            f"Gristmill needs Python {', '.join(names[:-1])} or {names[-1]}, and {sys.executable} is "
+            f"Gristmill needs Python {', '.join(names[:-1])} or {names[-1]}, but {sys.executable} is "
             f"{sys.version.split()[0]}: {fix}, as in `make install PYTHON={found or 'python' + names[-2]}`"
         )
     if not sys.platform.startswith("linux") or os.uname().machine not in MACHINES:
         raise InstallError(
-            f"Gristmill needs Linux on {' or '.join(MACHINES)}, and this is {sys.platform} on {os.uname().machine}"
+            f"Gristmill needs Linux on {' or '.join(MACHINES)}, but this is {sys.platform} on {os.uname().machine}"
         )
 
 
 def _runs(python: str) -> bool:
-    """Whether there is such a command and it starts: a version manager's may only say that it is not chosen."""
+    """Whether this command exists and starts. The shim of a version manager exists but may not start."""
     command = [python, "-c", ""]
     quiet = subprocess.DEVNULL
     return (
@@ -164,20 +164,20 @@ def _runs(python: str) -> bool:
 
 
 def check_disk(venv: Path, needed: int) -> None:
-    """Raises InstallError where fewer than ``needed`` bytes are free for the environment."""
+    """Raises InstallError if fewer than ``needed`` bytes are free for the environment."""
     place = venv if venv.exists() else venv.resolve().parent
     free = shutil.disk_usage(str(place)).free
     if free < needed:
         raise InstallError(
-            f"{free / 1e9:.1f} GB are free for {venv}, and about {needed / 1e9:.0f} GB are needed: free some, "
-            "or name another place, as in `make install VENV=/large/disk/venv`"
+            f"{free / 1e9:.1f} GB are free for {venv}, but about {needed / 1e9:.0f} GB are needed: free some space, "
+            "or choose another folder, as in `make install VENV=/large/disk/venv`"
         )
 
 
 def _venv_failed(venv: Path, said: str) -> str:
     if "ensurepip" in said:
         return (
-            f"{sys.executable} cannot make environments, since its venv package is missing: install it "
+            f"{sys.executable} cannot create environments, since its venv package is missing: install it "
             "(on Debian and Ubuntu: apt install python3-venv) and run it again"
         )
-    return f"making {venv} failed: {Environment(venv).reason(said)}"
+    return f"creating {venv} failed: {Environment(venv).reason(said)}"

@@ -1,12 +1,13 @@
-"""Installs Gristmill with what it needs into an environment: what `make install` and `make newest` run.
+"""Installs Gristmill and its dependencies into an environment. `make install` and `make newest` run it.
 
     install.py cpu       torch's CPU build, then requirements/cpu.lock, every file checked by its hash
-    install.py cuda      requirements/cuda.lock, every file checked by its hash
-    install.py docs      requirements/docs.lock, every file checked by its hash: what builds the documentation's site
-    install.py newest    torch's CPU build, then the newest of everything else, whatever the upper bounds say
+    install.py cuda      requirements/cuda.lock, every file checked by its hash install.py docs
+    requirements/docs.lock, every file checked by its hash: the tools that build the docs site install.py
+    newest    torch's CPU build, then the newest version of everything else, ignoring upper bounds
 
-Torch's CPU build has the version of its CUDA build and other files on other indexes, so no lock can hold its hash:
-its version is exact, and it comes from where pip or, failing that, PyTorch's own index has it.
+Torch's CPU build has the same version as its CUDA build, but its files differ between indexes. So no lock can
+contain its hash. Its version is exact. It comes from pip's index or, if that has none, from PyTorch's own
+index.
 """
 
 import argparse
@@ -30,18 +31,18 @@ from environment import (
 )
 
 BUILDS = ("cpu", "cuda", "docs", "newest")
-#: Bytes that an environment takes on disk, with room for the caches' part of it.
+#: Disk space of an environment, including the part of the caches, in bytes.
 NEEDED = {"cpu": 5_000_000_000, "newest": 5_000_000_000, "cuda": 15_000_000_000, "docs": 300_000_000}
 
 
 def install(build: str, environment: Environment, torch: str) -> None:
-    """Raises InstallError, with one sentence that says what to do."""
+    """Install a build. Raises InstallError with one sentence that says what to do."""
     for lock in ("installer",) if build == "newest" else ("installer", build):
         locks.check(lock)
     other = {"cpu": "cuda", "cuda": "cpu"}.get(build)
     if (environment.venv / f".installed-{other}").exists():
         raise InstallError(
-            f"{environment.venv} holds the {other} build, and the two exclude each other: name another place, as in "
+            f"{environment.venv} holds the {other} build, and the two exclude each other: choose another folder, as in "
             f"`make install BUILD={build} VENV=.venv-{build}`, or run `make clean` first"
         )
     if not environment.python.exists():
@@ -56,14 +57,17 @@ def install(build: str, environment: Environment, torch: str) -> None:
 
 
 def torch_for_cpus(environment: Environment, any_build: bool) -> None:
-    """Torch at the version of requirements/torch.txt: its CPU build, or with ``any_build`` whatever the index has."""
+    """Install torch at the version of requirements/torch.txt.
+
+    This is its CPU build, or with ``any_build`` the build on the index.
+    """
     version = torch_version()
     if list(environment.site().glob(f"torch-{version}{'*' if any_build else '+cpu'}.dist-info")):
         return
     print(f"installing torch {version}", flush=True)
     uv = _uv(environment)
     if any_build:
-        # The usual build needs the CUDA libraries that it names in order to be imported.
+        # The default build cannot be imported without the CUDA libraries on which it depends.
         environment.run("installing torch", [*uv, f"torch=={version}"])
         return
     pip = [str(environment.python), "-m", "pip", "install", "--no-deps", f"torch=={version}+cpu"]
@@ -78,7 +82,7 @@ def torch_for_cpus(environment: Environment, any_build: bool) -> None:
 
 
 def no_cpu_build(version: str, said: str, environment: Environment) -> InstallError:
-    """What to do where pip's index has no CPU build and uv, on PyTorch's own index, printed ``said``."""
+    """The error if neither pip's index nor PyTorch's own index has a CPU build. ``said``: output of uv."""
     if re.search(NO_NETWORK, said):
         theirs = "cannot be reached"
     elif re.search(NO_FILE, said):
@@ -88,18 +92,22 @@ def no_cpu_build(version: str, said: str, environment: Environment) -> InstallEr
     return InstallError(
         f"no CPU build of torch {version} for Python {sys.version_info[0]}.{sys.version_info[1]} was found: the index of "
         f"pip has none, and PyTorch's own index {theirs}: make one of them reachable, name a folder that has the file "
-        "(`PIP_FIND_LINKS=FOLDER make install`), or take the usual build of several GB (`make install TORCH=any`); all "
-        f"output is in {environment.log}"
+        "(`PIP_FIND_LINKS=FOLDER make install`), or use the default build of several GB (`make install TORCH=any`); "
+        f"all output is in {environment.log}"
     )
 
 
 def pinned(build: str, environment: Environment) -> None:
-    """What the lock holds, and Gristmill itself (but for the site), without a resolver and without building anything else."""
+    """Install the packages of the lock, and Gristmill itself (except for the docs build).
+
+    This uses no resolver and builds no package except Gristmill.
+    """
     lock = locks.path(build)
-    print(f"installing what {lock.relative_to(ROOT)} pins", flush=True)
+    print(f"installing the packages of {lock.relative_to(ROOT)}", flush=True)
     uv = _uv(environment)
     environment.run(
-        "installing what the lock pins", [*uv, "--no-deps", "--no-build", "--require-hashes", "-r", str(lock)]
+        "installing the packages of the lock",
+        [*uv, "--no-deps", "--no-build", "--require-hashes", "-r", str(lock)],
     )
     if build == "docs":
         return
@@ -109,13 +117,13 @@ def pinned(build: str, environment: Environment) -> None:
 
 
 def newest(environment: Environment) -> None:
-    """The newest of everything but torch, and a list of what differs from the lock."""
-    print("installing the newest of everything", flush=True)
+    """Install the newest version of everything except torch, and print the differences from the lock."""
+    print("installing the newest versions", flush=True)
     bounds = environment.venv / "lifted.txt"
     bounds.write_text("\n".join([*locks.lifted(), f"torch=={torch_version()}"]) + "\n")
     left_out = str(REQUIREMENTS / "left-out.txt")
     options = ["--overrides", str(bounds), "--excludes", left_out, "--editable", f"{ROOT}[cpu,dev]"]
-    environment.run("installing the newest of everything", [*_uv(environment), *options])
+    environment.run("installing the newest versions", [*_uv(environment), *options])
     pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", locks.path("cpu").read_text(), re.MULTILINE))
     for name, version in sorted(_installed(environment).items()):
         if name in pins and pins[name] != version:
@@ -127,7 +135,7 @@ def torch_version() -> str:
 
 
 def _installed(environment: Environment) -> dict:
-    """Name, as a lock writes it, -> version of every installed package."""
+    """Normalized name -> version of every installed package."""
     found = [
         folder.name[: -len(".dist-info")].rsplit("-", 1) for folder in environment.site().glob("*.dist-info")
     ]
@@ -145,7 +153,7 @@ def main() -> int:
     parser.add_argument("build", choices=BUILDS)
     parser.add_argument("--into", type=Path, default=Path(".venv"), help="the environment (default: .venv)")
     parser.add_argument(
-        "--torch", choices=("cpu", "any"), default="cpu", help="any: torch's usual build will do"
+        "--torch", choices=("cpu", "any"), default="cpu", help="any: accept torch's default build"
     )
     arguments = parser.parse_args()
     started = time.time()

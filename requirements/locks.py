@@ -1,9 +1,10 @@
-"""Pins: which versions and files `make install` takes, and how they are made.
+"""Locks: the versions and files that `make install` installs, and how they are made.
 
-    make lock       after a change of pyproject.toml or requirements/*.txt: what is pinned stays where it still fits
-    make upgrade    everything to the newest release within the bounds of pyproject.toml
+    make lock       after a change of pyproject.toml or requirements/*.txt; keeps pins that still fit
+    make upgrade    takes the newest releases within the bounds of pyproject.toml
 
-A lock names in its first lines the digest of what it was made from, so that a stale one is seen without a resolver.
+The first lines of a lock contain the digest of its inputs, so that a stale lock is detected without a
+resolver.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from environment import ROOT, Environment, InstallError, check_machine
 
 DIGEST = re.compile(r"^# inputs: ([0-9a-f]{64})$", re.MULTILINE)
 
-#: lock -> extras of pyproject.toml in it, files that it is made from, and the compiler's options.
+#: lock -> its extras of pyproject.toml, its input files, and options of the compiler.
 LOCKS = {
     "installer": ((), ("installer.txt",), ()),
     "cpu": (
@@ -42,7 +43,7 @@ def path(name: str, root: Path = ROOT) -> Path:
 
 
 def digest(name: str, root: Path = ROOT) -> str:
-    """SHA-256 (hex) of everything that decides what the lock holds."""
+    """SHA-256 (hex) of all inputs of the lock."""
     extras, files, options = LOCKS[name]
     project = {}
     if extras:
@@ -54,7 +55,7 @@ def digest(name: str, root: Path = ROOT) -> str:
 
 
 def check(name: str, root: Path = ROOT) -> None:
-    """Raises InstallError where the lock is missing or was made from something else than what is here."""
+    """Raises InstallError if the lock is missing or was made from other inputs."""
     lock = path(name, root)
     found = DIGEST.search(lock.read_text()) if lock.is_file() else None
     if found is None or found.group(1) != digest(name, root):
@@ -65,7 +66,10 @@ def check(name: str, root: Path = ROOT) -> None:
 
 
 def compile_lock(name: str, environment: Environment, upgrade: bool) -> None:
-    """Write the lock; without ``upgrade`` pins that still fit stay. Raises InstallError where nothing fits."""
+    """Write the lock. Without ``upgrade``, pins that still fit stay.
+
+    Raises InstallError if there is no solution.
+    """
     extras, files, options = LOCKS[name]
     source = "pyproject.toml" if extras else f"requirements/{files[0]}"
     chosen = [option for extra in extras for option in ("--extra", extra)]
@@ -84,14 +88,14 @@ def compile_lock(name: str, environment: Environment, upgrade: bool) -> None:
 
 
 def lifted(root: Path = ROOT) -> list:
-    """What pyproject.toml asks for on CPUs, without upper bounds: lines of a requirements file."""
+    """The CPU requirements of pyproject.toml without upper bounds, as lines of a requirements file."""
     declared = _project(root)
     extras = [line for extra in ("cpu", "dev") for line in declared["optional-dependencies"][extra]]
     return [lift(line) for line in [*declared["dependencies"], *extras] if not re.match(r"torch\b", line)]
 
 
 def lift(requirement: str) -> str:
-    """The requirement with its lower bound alone: ``a>=1,<2; m`` becomes ``a>=1; m``, ``a==1`` becomes ``a>=1``."""
+    """The requirement with only its lower bound: ``a>=1,<2; m`` -> ``a>=1; m``, ``a==1`` -> ``a>=1``."""
     asked, mark, marker = requirement.partition(";")
     name, bounds = re.match(r"\s*([\w.-]+(?:\[[^\]]*\])?)(.*)", asked).groups()
     lower = [bound.strip().replace("==", ">=") for bound in bounds.split(",") if re.match(r"\s*[>=]=", bound)]
@@ -99,7 +103,7 @@ def lift(requirement: str) -> str:
 
 
 def _project(root: Path) -> dict:
-    import tomllib  # Of Python 3.11: by now the version has been checked.
+    import tomllib  # Needs Python 3.11; the version has been checked by now.
 
     return tomllib.loads((root / "pyproject.toml").read_text())["project"]
 
@@ -109,7 +113,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--into", type=Path, default=Path(".venv"), help="the environment whose uv is used")
-    parser.add_argument("--upgrade", action="store_true", help="take the newest of everything within bounds")
+    parser.add_argument("--upgrade", action="store_true", help="use the newest versions within bounds")
     arguments = parser.parse_args()
     try:
         check_machine()

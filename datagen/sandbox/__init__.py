@@ -1,1 +1,5 @@
-"""Runs untrusted code. Loaded inside the sandbox too, so its modules import only the standard library and each other (but ``pool``)."""
+"""Runs untrusted code.
+
+This package is also loaded inside the sandbox. So its modules, except ``pool``, import only the standard
+library and each other.
+"""

@@ -1,4 +1,4 @@
-"""Makes what stands here for what the other side of a judged run tells of."""
+"""Creates the local value or proxy for an object that the other side of a judged run sent."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
 
 def adopt(peer: Peer, tag: str, atom: Any, values: list[Any]) -> Any:
-    """What stands here for what the other side told of. Raises Malformed, or what making it raises."""
+    """The local value or proxy for a node from the other side.
+
+    Raises Malformed, or the error that creating it raises.
+    """
     try:
         make = _ADOPTED[tag]
     except (KeyError, TypeError):
-        raise Malformed(f"an unknown kind of value: {str(tag)[:40]}") from None
+        raise Malformed(f"unknown kind of value: {str(tag)[:40]}") from None
     return make(peer, atom, values)
 
 
@@ -46,7 +49,7 @@ def _iterator(peer: Peer, atom: Any, values: list[Any]) -> Any:
         return known
     if kind == "iterator":
         return peer.keep(number, RemoteIterator(peer, number, None if name is None else peer.look_up(name)))
-    # A generator asks by the number, so that it does not hold itself.
+    # A generator uses the number in its requests, so that it holds no reference to itself.
     made: Any = drawing(peer, number) if kind == "generator" else drawing_awaited(peer, number)
     made.__name__, made.__qualname__ = name
     return peer.keep(number, made)
@@ -65,7 +68,7 @@ def _object(peer: Peer, atom: Any, values: list[Any]) -> Any:
 
 def _stored(peer: Peer, atom: Any, values: list[Any]) -> Any:
     kind, value = values
-    if kind not in peer.theirs_made:  # it comes back to where its class is
+    if kind not in peer.theirs_made:  # the class is one of this side: the value comes back
         return _checked(type(value), kind).__new__(kind, value)
     if not peer.trusts(kind) and not any("_stays_" in base.__dict__ for base in kind.__mro__):
         return value
@@ -79,7 +82,7 @@ def _stored(peer: Peer, atom: Any, values: list[Any]) -> Any:
 
 def _checked(base: type, kind: type) -> Any:
     if base not in kind.__mro__:
-        raise Malformed(f"a {base.__name__} for a {kind.__name__}")
+        raise Malformed(f"expected a {kind.__name__}, got a {base.__name__}")
     return base
 
 
@@ -90,14 +93,14 @@ def _contained(peer: Peer, atom: Any, values: list[Any]) -> Any:
 
 def _theirs(peer: Peer, kind: Any) -> type:
     if kind not in peer.theirs_made:
-        raise Malformed("an instance of what is no class of the other side")
+        raise Malformed("the class of an instance is not a class of the other side")
     return kind  # type: ignore[no-any-return]
 
 
 def _member(peer: Peer, atom: Any, values: list[Any]) -> Any:
     kind, value = values
     if not isinstance(kind, enum.EnumMeta):
-        raise Malformed("a member of what is no enumeration")
+        raise Malformed("the class of an enumeration member is not an enumeration")
     return kind(value) if atom is None else kind._member_map_[atom]
 
 
@@ -108,13 +111,13 @@ def _error(peer: Peer, atom: Any, values: list[Any]) -> Any:
     if known is not None:
         return known
     if not isinstance(kind, type) or BaseException not in kind.__mro__ or type(arguments) is not tuple:
-        raise Malformed("no exception")
+        raise Malformed("not an exception")
     made: Any = kind
     try:
         error = made.__new__(made, *arguments) if RemoteMeta in type(made).__mro__ else made(*arguments)
     except Exception:
         if BaseExceptionGroup in made.__mro__:
-            raise Malformed("a group of what are no exceptions") from None
+            raise Malformed("an exception group contains a value that is not an exception") from None
         error = made.__new__(made)
     BaseException.__setattr__(error, "args", arguments)
     for name, value in zip(flat[::2], flat[1::2], strict=True):
@@ -131,7 +134,7 @@ def _variable(peer: Peer, atom: Any, values: list[Any]) -> Any:
     try:
         return peer.keep(atom, type_hints.variable(*values))
     except (TypeError, ValueError) as error:
-        raise Malformed(f"no type variable: {error}") from None
+        raise Malformed(f"invalid type variable: {error}") from None
 
 
 def _typed(peer: Peer, atom: Any, values: list[Any]) -> Any:
@@ -141,7 +144,7 @@ def _typed(peer: Peer, atom: Any, values: list[Any]) -> Any:
     try:
         return peer.keep(atom, type_hints.typed_dict(*values))
     except (TypeError, ValueError) as error:
-        raise Malformed(f"no dictionary of types: {error}") from None
+        raise Malformed(f"invalid TypedDict: {error}") from None
 
 
 _ADOPTED: dict[str, Callable[[Any, Any, list[Any]], Any]] = {

@@ -1,4 +1,4 @@
-"""What a side of a judged run does when the other asks: calls, attributes, operators, generators, coroutines."""
+"""Serves the requests of the other side: calls, attributes, operators, generators, coroutines."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .wire import Malformed
 if TYPE_CHECKING:
     from .peer import Peer
 
-#: How long coroutines run on one side before those of the other have their turn, seconds.
+#: Time for which coroutines of one side run before those of the other side get a turn, in seconds.
 TURN = 0.005
 
 
 def answer(peer: Peer, verb: str, atom: Any, values: list[Any]) -> Any:
-    """Raises what the code that is called raises, and Malformed where this cannot be asked."""
+    """Carry out one request. Raises what the called code raises, and Malformed for an invalid request."""
     try:
         do = _VERBS[verb]
     except (KeyError, TypeError):
-        raise Malformed(f"an unknown request: {str(verb)[:40]}") from None
+        raise Malformed(f"unknown request: {str(verb)[:40]}") from None
     return do(peer, atom, values)
 
 
@@ -95,7 +95,7 @@ def _step(peer: Peer, atom: Any, values: list[Any]) -> tuple[bool, Any]:
     import asyncio
 
     task, loop = peer.mine[atom], _loop(peer)
-    # Here may be a loop that waits for this very answer.
+    # A running loop may be waiting for this very answer.
     waiting = asyncio._get_running_loop()
     asyncio._set_running_loop(None)
     try:
@@ -115,7 +115,7 @@ def _cancel(peer: Peer, atom: Any, values: list[Any]) -> None:
 
 
 def _loop(peer: Peer) -> Any:
-    import asyncio  # a sixth of the memory that every run would be a copy of
+    import asyncio  # not at the top: it takes a sixth of the memory that each run copies
 
     if peer.loop is None:
         peer.loop = asyncio.new_event_loop()

@@ -1,6 +1,7 @@
-"""Isolation by ``bwrap``, for machines where only it may make namespaces (set-user-id, or an AppArmor profile of its own).
+"""Isolation by ``bwrap``, for machines where only ``bwrap`` may create namespaces.
 
-What is inside bubblewrap may then make no further ones, so each run is a call of its own: nothing is warm.
+It may do so by a set-user-id bit or an AppArmor profile of its own. Processes inside it cannot create further
+namespaces. So each run starts ``bwrap`` again, and no process stays warm.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ USER = 1000
 
 
 def command(readable: Sequence[str], folder: str, scratch_mib: int) -> list[str]:
-    """``bwrap`` and its arguments: the same root as ``root.py`` makes, with all namespaces unshared."""
+    """``bwrap`` and its arguments: the same root as in ``root.py``, with all namespaces unshared."""
     arguments = [
         shutil.which(PROGRAM) or PROGRAM,
         "--unshare-all",
-        "--as-pid-1",  # what supervises a run cannot be ended from inside
+        "--as-pid-1",  # a run cannot end its supervisor
         "--die-with-parent",
         "--new-session",
         "--cap-drop",
@@ -45,15 +46,18 @@ def command(readable: Sequence[str], folder: str, scratch_mib: int) -> list[str]
 
 
 class BubblewrapCalls:
-    """In a zygote's place: a new ``bwrap`` for every run."""
+    """A replacement for a zygote that starts ``bwrap`` for every run."""
 
     def __init__(
         self, packages: Sequence[str] = (), preload: Sequence[str] = (), *, patience: float = START
     ) -> None:
-        """Try one. Raises NotIsolated, with the reason, where there is no ``bwrap`` or it is not allowed to; NotReady; and
-        DidNotStart."""
+        """Start one on trial.
+
+        Raises NotIsolated, with the reason, if ``bwrap`` is missing or may not create namespaces; NotReady;
+        and DidNotStart.
+        """
         if os.geteuid() == 0:
-            # bubblewrap maps one id, ours: runs would own what root owns, /dev/null for one.
+            # bubblewrap maps only our own id: runs would own the files of root, such as /dev/null.
             raise NotIsolated("bubblewrap would run the code as root; run as another user")
         if shutil.which(PROGRAM) is None:
             raise NotIsolated("bubblewrap is not installed")
@@ -75,10 +79,10 @@ class BubblewrapCalls:
         )
 
     def run(self, request: Request, limits: Limits) -> dict[str, Any]:
-        """One run. Raises RunLost."""
+        """Run once, in a new ``bwrap``. Raises RunLost."""
         try:
             once = self._call(limits)
-        except (NotIsolated, NotReady, DidNotStart) as error:  # which it was not when it was tried
+        except (NotIsolated, NotReady, DidNotStart) as error:  # although the trial succeeded
             raise RunLost(str(error)) from error
         try:
             return once.run(request, limits)
@@ -86,4 +90,4 @@ class BubblewrapCalls:
             once.close()
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: no process stays between runs."""

@@ -1,8 +1,9 @@
-"""Control groups: the kernel's own bound on all the memory and processes of a sandbox worker and its runs together.
+"""Control groups: the kernel's limit on the total memory and processes of a zygote and its runs.
 
-What the limits of single processes, and looking now and then, cannot hold: memory that the kernel takes on a run's
-behalf (pipes, sockets), and what grows between two looks. Used where one may be made beside or below this process's
-own: version 2 where systemd, say, delegates the memory and pids controllers, version 1 as root.
+They cover what limits per process and periodic checks miss: memory that the kernel allocates for a run
+(pipes, sockets), and growth between two checks. They are used if a group can be created next to or below the
+group of this process: version 2 where the memory and pids controllers are delegated (systemd can do so),
+version 1 as root.
 """
 
 from __future__ import annotations
@@ -21,20 +22,22 @@ from typing import Literal
 from .limits import MIB, Limits
 
 Version = Literal[1, 2]
-#: Why the kernel ended a process for want of memory: a group's own bound, or what others use (the machine, a group above).
+#: Why the kernel killed a process when memory was short: the group's own limit, or use by others (the
+#: machine, a parent group).
 Want = Literal["own", "others"]
 CONTROLLERS = ("memory", "pids")
-#: Joins the groups, of which there are as many as the first argument says, and becomes the command that follows.
+#: Shell code that joins the groups (the first argument is their number) and then executes the command that
+#: follows.
 JOIN = """
 count=$1; shift
 while [ "$count" -gt 0 ]; do echo 0 > "$1/cgroup.procs"; shift; count=$((count - 1)); done
 exec "$@"
 """
-#: What was left by a process that was killed may be removed by another after this long, seconds.
+#: Age at which another process may remove a group that a killed process left behind, in seconds.
 STALE = 60.0
-#: For the last processes of a group to be gone, seconds. A busy machine may take long.
+#: Time for the last processes of a group to end, in seconds. A busy machine may take long.
 GONE = 30.0
-#: Beyond a run's limits of memory and files: what the kernel holds for it in proportion, bytes and tasks.
+#: Allowance on top of a run's limits for the kernel's own use on its behalf, in bytes and in tasks.
 SPARE, SPARE_TASKS = 32 * MIB, 4
 _NAME = re.compile(r"gristmill-(\d+)-\d+")
 _FILES: dict[Version, dict[str, str]] = {
@@ -58,7 +61,10 @@ _numbers = itertools.count()
 
 @dataclass
 class Group:
-    """One control group (of version 1: one for each controller), from outside. ``folders``: controller -> its folder."""
+    """One control group (in version 1, one per controller), seen from outside.
+
+    ``folders``: controller -> its folder.
+    """
 
     version: Version
     folders: Mapping[str, Path]
@@ -68,12 +74,15 @@ class Group:
     _reached: int = 0
 
     def command(self, command: Sequence[str]) -> list[str]:
-        """The command, run within the group from its first instruction on."""
+        """A command line that runs ``command`` in the group from its first instruction on."""
         folders = [str(folder) for folder in dict.fromkeys(self.folders.values())]
         return ["/bin/sh", "-c", JOIN, "sh", str(len(folders)), *folders, *command]
 
     def ready(self) -> bool:
-        """Take what is used now as the worker's own. False where nothing could join, or no bound be set: it is of no use."""
+        """Record the current use as that of the zygote.
+
+        Returns False if no process could join the group or no limit could be set. The group is then useless.
+        """
         try:
             if not all(self._read(controller, "cgroup.procs").strip() for controller in CONTROLLERS):
                 return False
@@ -87,7 +96,7 @@ class Group:
         return True
 
     def hold(self, limits: Limits) -> None:
-        """Bound the next run: its memory and the files in its /tmp, and its processes, beyond the worker's own."""
+        """Limit the memory, /tmp files and processes of the next run, on top of the zygote's own use."""
         memory, tasks = self._base
         most = memory + int((limits.memory_mib + limits.scratch_mib) * MIB) + SPARE
         bounds = (most, tasks + limits.processes + SPARE_TASKS)
@@ -98,10 +107,10 @@ class Group:
         self._killed, self._reached = self._count("kills"), self._count("reached")
 
     def short_of_memory(self) -> Want | None:
-        """For want of whose memory the kernel has ended a process in here since :meth:`hold`; None where it has not.
+        """Whose memory use made the kernel kill a process of this group since :meth:`hold`; None if none.
 
-        The kernel counts each process that it ends, whoever was short of memory, and how often this group came to its
-        own bound.
+        The kernel counts the processes that it kills, whatever the reason, and how often this group reached
+        its own limit.
         """
         if self._count("kills") == self._killed:
             return None
@@ -117,7 +126,7 @@ class Group:
         return next((int(value) for key, value in lines if key == name), 0)
 
     def close(self) -> None:
-        """End what is left in it, and remove it once the last of its processes is gone."""
+        """Kill the remaining processes, and remove the group when the last one has ended."""
         with contextlib.suppress(OSError):
             self._write("pids", "pids.max", 0)  # or one that forks and ends is never caught
         left = list(dict.fromkeys(self.folders.values()))
@@ -148,7 +157,7 @@ class Group:
 
 
 def kills_for_memory() -> int:
-    """How many processes the kernel has ended for want of memory on this machine since it started."""
+    """Number of processes that the kernel has killed because of memory since this machine started."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/vmstat").read_text().splitlines():
             if line.startswith("oom_kill "):
@@ -157,7 +166,7 @@ def kills_for_memory() -> int:
 
 
 def make() -> Group | None:
-    """A new group without limits yet; None where this machine lets us have none."""
+    """Create a group without limits; None if this machine does not allow it."""
     try:
         mounts, own = Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text()
     except OSError:
@@ -170,7 +179,7 @@ def make() -> Group | None:
 
 
 def places(mounts: str, own: str) -> Iterator[tuple[Version, dict[str, Path]]]:
-    """Where a group could be made: for each controller, the folder to make it in. Best first.
+    """The places where a group may be created, best first: controller -> parent folder.
 
     ``mounts``: the text of /proc/self/mountinfo; ``own``: that of /proc/self/cgroup.
     """
@@ -181,7 +190,8 @@ def places(mounts: str, own: str) -> Iterator[tuple[Version, dict[str, Path]]]:
         root, point = left.split()[3:5]
         kind, _, options = right.split()[:3]
         if kind == "cgroup2" and (folder := _below(root, point, paths.get(""))) is not None:
-            # A group with processes in it gives its controllers to none below it: then a sister, not a daughter.
+            # A group that contains processes cannot delegate controllers to a child. Then create a sibling
+            # group.
             yield from ((2, dict.fromkeys(CONTROLLERS, at)) for at in (folder, folder.parent))
         elif kind == "cgroup":
             for controller in set(CONTROLLERS) & set(options.split(",")):
@@ -193,7 +203,7 @@ def places(mounts: str, own: str) -> Iterator[tuple[Version, dict[str, Path]]]:
 
 
 def _below(root: str, point: str, path: str | None) -> Path | None:
-    """Where ``path`` of a hierarchy shows, of which the part from ``root`` on is mounted at ``point``."""
+    """The visible path of ``path`` in a hierarchy whose part below ``root`` is mounted at ``point``."""
     if path is None:
         return None
     try:
@@ -221,7 +231,7 @@ def _made(version: Version, parents: Mapping[str, Path], name: str) -> Group | N
 
 
 def _sweep(parent: Path) -> None:
-    """Remove what processes left that were killed: groups without a process, whose maker is gone."""
+    """Remove groups that killed processes left behind: those without processes whose creator is gone."""
     for folder in parent.glob("gristmill-*"):
         found = _NAME.fullmatch(folder.name)
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Calls a function and its reference on the same arguments, and compares what they do."""
+"""Calls a function and its reference with the same arguments, and compares the outcomes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from . import describing
 from .drawing import Undrawable, drawer
 from .proxies import RemoteMeta
 
-#: How much of an endless iterator is looked at.
+#: Maximum number of items that are read from an iterator.
 MOST_ITEMS = 1000
 DEPTH = 50
 RELATIVE = 1e-9
-#: Types of keys that are the same where they are equal.
+#: Types of dictionary keys for which equality means identity of value.
 PLAIN_KEYS = (int, str, bytes, bool, type(None))
 Note = Callable[[str, "BaseException | str | None"], None]
 
@@ -34,7 +34,7 @@ def run(
     note: Note,
     end: Callable[[str, str], None],
 ) -> None:
-    """Compare on ``count`` draws. ``note`` is told each, ``end`` why there can be no verdict."""
+    """Compare on ``count`` draws. ``note`` gets each outcome, ``end`` the reason if there is no verdict."""
     rng = random.Random(seed)
     try:
         draw = inputs or drawer(reference)
@@ -56,7 +56,7 @@ def run(
 
 
 def outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[str, Any, Any]:
-    """("returned" or "raised", the value or exception, the arguments afterwards)."""
+    """("returned" or "raised", the value or exception, the arguments after the call)."""
     given = copy.deepcopy(arguments)
     try:
         value = function(*given)
@@ -70,7 +70,7 @@ def outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[s
 
 
 def _awaited(awaitable: Any) -> Any:
-    import asyncio  # a sixth of the memory that every run would be a copy of
+    import asyncio  # not at the top: it takes a sixth of the memory that each run copies
 
     async def run() -> Any:
         return await awaitable
@@ -79,9 +79,9 @@ def _awaited(awaitable: Any) -> Any:
 
 
 def same(one: Any, other: Any, depth: int = 0) -> bool:
-    """Equality that a value's own ``__eq__`` has no say in, but for types that both sides import.
+    """Equality that does not use a value's own ``__eq__``, except for types that both sides import.
 
-    ``one`` is the reference's value.
+    ``one``: the value of the reference.
     """
     if depth > DEPTH:
         return False
@@ -97,7 +97,7 @@ def same(one: Any, other: Any, depth: int = 0) -> bool:
         return _same_items(list(one.items()), list(other.items()), depth)
     base = _base(one)
     if base is not type(one) and _base(other) is base:
-        # Of a subclass of a built-in type: where it is plain on one side, the class is lost on the way.
+        # An instance of a subclass of a built-in type can arrive as a plain value, without its class.
         alike = type(other) is base or type(one).__name__ == type(other).__name__
         return alike and same(base(one), base(other), depth + 1)
     if type(one) is float and type(other) is float:
@@ -114,12 +114,12 @@ def same(one: Any, other: Any, depth: int = 0) -> bool:
         return _same_instances(one, other, depth)
     try:
         return bool(one == other)
-    except Exception:  # arrays, whose equality is an array
+    except Exception:  # the comparison of arrays returns an array
         return repr(one) == repr(other)
 
 
 def _base(value: Any) -> type:
-    """The built-in type of which the value's class is a subclass; its own type otherwise."""
+    """The built-in base of the value's class; otherwise its own type."""
     if hasattr(type(value), "_fields"):
         return type(value)
     bases = (*describing.STORED, *describing.CONTAINED)
@@ -133,7 +133,7 @@ def _same_items(one: Any, other: Any, depth: int) -> bool:
 
 
 def _same_mappings(one: Any, other: Any, depth: int) -> bool:
-    """Whether they map the same to the same, in any order."""
+    """Whether two mappings have the same items, in any order."""
     if _same_items(list(one), list(other), depth):
         return _same_items(list(one.values()), list(other.values()), depth)
     if len(one) != len(other):
@@ -155,7 +155,7 @@ def _same_mappings(one: Any, other: Any, depth: int) -> bool:
 
 
 def _same_instances(one: Any, other: Any, depth: int) -> bool:
-    """Instances of a class that both programs define: by name and by what they hold."""
+    """Compare instances of a class that both programs define, by class name and state."""
     if type(one).__module__ not in ("program", "reference") or type(one).__name__ != type(other).__name__:
         return False
     if callable(one) or inspect.isclass(one):

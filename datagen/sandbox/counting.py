@@ -1,4 +1,4 @@
-"""Counts the lines that a program executes: a cost that is the same in every run, unlike seconds."""
+"""Counts the lines that a program executes, a measure of cost that is the same in every run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .genuine import Genuine, remember_loaded
 
 _HERE = os.path.dirname(__file__)
 _frame = sys._getframe
-#: Audited events by which a program could reach the count, or work where nobody counts.
+#: Audit events by which a program could reach the counter.
 _REACHING = frozenset(
     (
         "sys.settrace", "sys.setprofile", "sys._getframe", "sys._current_frames", "sys._current_exceptions",
@@ -28,18 +28,18 @@ _ELSEWHERE = frozenset(
 )
 _SWITCHED_OFF = "the count of its executed lines was switched off"
 _FRAMES = frozenset(("tb_frame", "gi_frame", "cr_frame", "ag_frame"))
-#: Functions of the library that hand a frame, or the C library, to who calls them.
+#: Functions of the standard library that return frames to their caller.
 _HANDING = frozenset(
     ("currentframe", "stack", "trace", "getouterframes", "getinnerframes", "walk_tb", "walk_stack")
 )
 
 
 class LineCount:
-    """From ``start`` on, every line that the program executes, whatever file its code says it is from.
+    """Counts every line that the program executes after ``start``, whatever file its code names.
 
-    What the standard library, installed packages and this package execute does not count, nor what runs inside
-    built-in functions. A loop on one line counts each time round. ``tests``: the name of code that does not count
-    either, where the program's tests run beside it.
+    Lines of the standard library, of installed packages and of this package do not count, nor does the work
+    of built-in functions. A loop on one line counts once per iteration. ``tests``: file name of code that
+    does not count either, for tests that run in the same process.
     """
 
     def __init__(self, tests: str | None = None) -> None:
@@ -54,7 +54,7 @@ class LineCount:
         self._why: str | None = None
         self._trace = _tracer(self._lines, self._counts)
         self._tracing_now = sys.gettrace
-        #: Whether the events are those of this object's own doing.
+        #: Whether this object itself causes the current audit events.
         self._busy = False
 
     def start(self) -> None:
@@ -78,10 +78,10 @@ class LineCount:
         threading._start_new_thread = started  # type: ignore[attr-defined]
 
     def told(self) -> tuple[int, str | None]:
-        """How many lines so far, and why that is not all of them, if it is not."""
+        """The number of lines so far, and the reason if that is not all of them."""
         if self._why is None and self._tracing_now() is not self._trace:
             self._why = (
-                _SWITCHED_OFF  # by the interpreter, where the trace function came to the limit of recursion
+                _SWITCHED_OFF  # the interpreter does so when the trace function reaches the recursion limit
             )
         return int(self._lines.__reduce__()[1][0]), self._why
 
@@ -93,20 +93,20 @@ class LineCount:
 
     def _heard(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event in _ELSEWHERE:
-            self._why = self._why or f"it works in another process ({event}), where its lines are not counted"
+            self._why = self._why or f"it runs code in another process ({event}), where lines are not counted"
         elif event in _REACHING or event.startswith("ctypes."):
             if self._busy or (event == "object.__getattr__" and arguments[1] not in _FRAMES):
                 return
             self._busy = True
             try:
                 if not self._of_the_library(event):
-                    reached = f"it reaches for the count of its executed lines ({event})"
+                    reached = f"it accesses the counter of its executed lines ({event})"
                     self._why = self._why or (_SWITCHED_OFF if event == "sys.settrace" else reached)
             finally:
                 self._busy = False
 
     def _of_the_library(self, event: str) -> bool:
-        """Whether the library does this for itself, and not for the program that calls it."""
+        """Whether the standard library does this for itself and not on behalf of the program."""
         frame: FrameType | None = _frame(2)
         while frame is not None:
             if self._counts(frame):
@@ -132,7 +132,7 @@ _BOOTSTRAP_INNER: Any = threading.Thread._bootstrap_inner  # type: ignore[attr-d
 
 
 def _tracing(code: CodeType, trace: Any) -> bool:
-    """Whether it is a new thread that turns its count on."""
+    """Whether this is a new thread that enables its own counting."""
     return code is _BOOTSTRAP_INNER.__code__ and threading._trace_hook is trace  # type: ignore[attr-defined]
 
 

@@ -1,15 +1,16 @@
-"""System calls that untrusted code is refused: (x86-64, 64-bit ARM), None where there is no such call.
+"""Numbers of the system calls that are denied to untrusted code.
 
-Beside these the filter refuses ``clone`` with namespaces, sockets but local ones, limits of other
-processes, and every call newer than :data:`LAST_KNOWN`.
+Each entry is (x86-64, 64-bit ARM), None if an architecture lacks the call. The filter also denies ``clone``
+with namespaces, sockets other than local ones, changes of the limits of other processes, and every call newer
+than :data:`LAST_KNOWN`.
 """
 
 from __future__ import annotations
 
-#: The newest call that was looked at (``mseal``). What came later is refused unseen.
+#: The newest call that was reviewed (``mseal``). All later calls are denied.
 LAST_KNOWN = 462
 
-#: Looking into, or taking from, other processes.
+#: Inspection of other processes, and access to their resources.
 PROCESSES = {
     "ptrace": (101, 117),
     "process_vm_readv": (310, 270),
@@ -19,7 +20,7 @@ PROCESSES = {
     "process_madvise": (440, 440),
     "process_mrelease": (448, 448),
 }
-#: Another view of the file system, or of anything else that namespaces hold.
+#: Changes of the file system view, and of anything else that namespaces isolate.
 NAMESPACES = {
     "mount": (165, 40),
     "umount2": (166, 39),
@@ -40,7 +41,7 @@ NAMESPACES = {
     "open_by_handle_at": (304, 265),
     "fanotify_init": (300, 262),
     "fanotify_mark": (301, 263),
-    # What others do to the files that all share: which programs run, which modules are imported, and when.
+    # Watching shared files shows which programs other processes run, which modules they import, and when.
     "inotify_init": (253, None),
     "inotify_init1": (294, 26),
     "inotify_add_watch": (254, 27),
@@ -48,7 +49,7 @@ NAMESPACES = {
     "sethostname": (170, 161),
     "setdomainname": (171, 162),
 }
-#: Parts of the kernel that are large, seldom needed, and where most holes were found.
+#: Large, rarely needed parts of the kernel, in which most vulnerabilities were found.
 KERNEL = {
     "keyctl": (250, 219),
     "add_key": (248, 217),
@@ -68,7 +69,7 @@ KERNEL = {
     "set_mempolicy": (238, 237),
     "set_mempolicy_home_node": (450, 450),
 }
-#: Memory that no limit of ours would count.
+#: Memory that none of our limits counts.
 MEMORY = {
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
@@ -77,7 +78,7 @@ MEMORY = {
     "msgget": (68, 186),
     "mq_open": (240, 180),
 }
-#: The machine itself.
+#: Control of the machine itself.
 MACHINE = {
     "kexec_load": (246, 104),
     "kexec_file_load": (320, 294),

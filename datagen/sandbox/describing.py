@@ -1,4 +1,4 @@
-"""What one side of a judged run tells the other of what is no plain data: functions, classes, instances, exceptions."""
+"""Describes objects that are not plain data for the other side: functions, classes, instances, exceptions."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from .peer import Peer
     from .wire import Encoder, Node
 
-#: Modules whose names mean something to a test framework. None of theirs is told by its name.
+#: Modules of test frameworks. Their objects are never sent by name.
 FRAMEWORKS = frozenset(
     ("unittest", "doctest", "test", "pytest", "_pytest", "pluggy", "hypothesis", "nose", "sandbox")
 )
-#: Installed packages of which each side has its own, like the standard library: their values travel as plain data.
+#: Installed packages that both sides import, like the standard library. Their values are sent as plain data.
 PACKAGES = frozenset(("numpy",))
-#: Immutable values: an instance of a subclass has one inside.
+#: Immutable base types. An instance of a subclass contains a value of its base type.
 STORED = (int, float, complex, str, bytes, tuple, frozenset)
-#: Containers: likewise, where the other side does not know the subclass by its name.
+#: Mutable base types. The same holds if the other side does not know the subclass by name.
 CONTAINED = (list, dict, set, bytearray)
 _FUNCTIONS = (
     types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType,
@@ -51,7 +51,10 @@ class Shape:
 
 
 def standard_name(kind: Any) -> str | None:
-    """``module:name`` of a class or function of the standard library, by which the other side has its own."""
+    """``module:name`` of a class or function of the standard library; None for all others.
+
+    The other side uses its own object of that name.
+    """
     module, name = getattr(kind, "__module__", None), getattr(kind, "__qualname__", None)
     if type(module) is not str or type(name) is not str:
         return None
@@ -128,7 +131,7 @@ def _instance(side: Peer, value: Any, kind: type, encoder: Encoder) -> Node:
 
 
 def _stored(base: type, value: Any) -> list[Any]:
-    """What makes the plain value of one of a subclass, read by the base's own methods."""
+    """The arguments that create the plain value of a subclass instance, read by methods of the base type."""
     if base is int:
         return [int.__index__(value)]
     if base is float:
@@ -143,7 +146,7 @@ def _stored(base: type, value: Any) -> list[Any]:
 
 
 def contents(value: Any) -> Any:
-    """A plain copy of an instance of a container's subclass."""
+    """A plain copy of an instance of a container subclass."""
     base: Any = _first(type(value), CONTAINED)
     if base is dict:
         return dict(dict.items(value))
@@ -151,7 +154,7 @@ def contents(value: Any) -> Any:
 
 
 def state(value: Any) -> dict[str, Any]:
-    """What an instance holds: its attributes, those in slots too."""
+    """The attributes of an instance, including those in slots."""
     held = dict(getattr(value, "__dict__", {}))
     for kind in type(value).__mro__:
         slots = kind.__dict__.get("__slots__", ())
@@ -197,7 +200,7 @@ def _error(side: Peer, value: BaseException, encoder: Encoder) -> Node:
     value.__traceback__ = None if side.side == 1 else value.__traceback__
     flat = tuple(part for item in own.items() for part in item)
     arguments = tuple(value.args)
-    if isinstance(value, BaseExceptionGroup):  # a list of them would be filled too late
+    if isinstance(value, BaseExceptionGroup):  # a tuple, since the decoder fills lists too late
         arguments = (value.message, tuple(value.exceptions))
     return ["error", number, [encoder.slot(part) for part in (kind, arguments, flat, cause)]]
 
@@ -250,7 +253,7 @@ def _class(side: Peer, told: Any, kind: type, encoder: Encoder) -> Node:
 
 
 def _is_told(base: type) -> bool:
-    """Of a class's bases: those of its own side, and exceptions."""
+    """Whether a base class is sent: classes of the same side, and exceptions."""
     return standard_name(base) is None or issubclass(base, BaseException)
 
 
@@ -274,7 +277,7 @@ def _extends(kind: type) -> bool:
 
 
 def _specials(kind: type) -> list[str]:
-    """The data-model methods that are not those of the immutable value or exception below."""
+    """The special methods that differ from those of the immutable base type or exception."""
     found: set[str] = set()
     for base in kind.__mro__:
         if base is object or base in STORED or base is enum.Enum:
@@ -282,14 +285,14 @@ def _specials(kind: type) -> list[str]:
         if (BaseException in base.__mro__ or enum.Enum in base.__mro__) and standard_name(base) is not None:
             break
         found |= SPECIALS & base.__dict__.keys()
-    # An enumeration has methods of its library's classes put into it.
+    # The enum module puts methods of its own classes into each enumeration.
     library = next((base for base in kind.__mro__ if base.__module__ == "enum"), object)
     own = (name for name in found if getattr(kind, name, None) is not getattr(library, name, None))
     return sorted(name for name in own if getattr(kind, name, None) is not None)
 
 
 def _inherited(kind: type) -> list[str]:
-    """Those of them that are a container's own, not overridden."""
+    """The special methods that a container subclass inherits without overriding them."""
     base = _first(kind, CONTAINED)
     if base is None:
         return []

@@ -1,4 +1,4 @@
-"""Runs the examples in docstrings. Each that expects something of the program is a test."""
+"""Runs the examples in docstrings. An example whose expected output depends on the program is a test."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ NOTHING_TESTED = "the examples test nothing: none has a result that depends on t
 
 
 class _Runner(doctest.DocTestRunner):
-    """Tells the end of each example that is a test, or fails, instead of printing it."""
+    """Reports each example that is a test, and each failure, through a callback instead of printing it."""
 
     def __init__(self, note: Callable[[str, BaseException | str | None], None]) -> None:
         super().__init__(verbose=False)
         self._note = note
         self._any_examples = False
         self._counted = 0
-        #: By identity, the examples of the docstring at hand that are tests.
+        #: Ids of the examples of the current docstring that are tests.
         self._tests: set[int] = set()
 
     def examine(self, test: doctest.DocTest, program: Iterable[str]) -> None:
-        """Run the examples of one docstring. ``program``: the names of the program that they see."""
+        """Run the examples of one docstring. ``program``: the program's names that they can use."""
         tells = telling(test.examples, list(program))
         self._tests = {id(each) for each, tell in zip(test.examples, tells, strict=True) if tell}
         self._any_examples, self._counted = True, self._counted + len(self._tests)
         self.run(test, out=_silent)
 
     def finish(self, end: Callable[[str, str], None]) -> None:
-        """Tell ``end`` where there were examples and none tests anything."""
+        """Call ``end`` if there were examples but none of them tests anything."""
         if self._any_examples and not self._counted and not self.failures:
             end("vacuous", NOTHING_TESTED)
 
@@ -58,7 +58,10 @@ def run(
     note: Callable[[str, BaseException | str | None], None],
     end: Callable[[str, str], None],
 ) -> None:
-    """Run every example of the module. ``note`` is told each one's end, ``end`` where none tests anything."""
+    """Run every example of the module.
+
+    ``note`` gets the outcome of each example. ``end`` is called if no example tests anything.
+    """
     program = [name for name, value in vars(module).items() if programs(name, value)]
     runner = _Runner(note)
     for test in doctest.DocTestFinder(recurse=True).find(module, module.__name__):
@@ -73,10 +76,10 @@ def run_apart(
     note: Callable[[str, BaseException | str | None], None],
     end: Callable[[str, str], None],
 ) -> None:
-    """Run the examples that a program's text holds, where the program itself is not.
+    """Run the examples in a program's text while the program itself is in another process.
 
-    ``bring``: given the name of what the docstring belongs to and its text, the namespace that its examples see.
-    ``note`` is told the end of each test, ``end`` where no example tests anything.
+    ``bring``: returns the namespace for the examples of a docstring, given its owner's name and the text of
+    the examples. ``note`` gets the outcome of each test. ``end`` is called if no example tests anything.
     """
     runner = _Runner(note)
     for name, line, text in docstrings(program):
@@ -91,8 +94,11 @@ def run_apart(
 
 
 def docstrings(program: str) -> list[tuple[str, int, str]]:
-    """(qualified name, line, text) of the docstrings of the module, its functions, its classes and their methods, as
-    ``doctest`` finds them: sorted by name, the last definition of a name alone. Raises what parsing raises."""
+    """(qualified name, line, text) of each docstring of the module, its functions, classes and methods.
+
+    As in ``doctest``, they are sorted by name, and only the last definition of a name counts. Raises what
+    ``ast.parse`` raises.
+    """
     found: dict[str, tuple[str, int, str]] = {}
     _find(ast.parse(program), "", found)
     return [found[name] for name in sorted(found)]
@@ -115,7 +121,7 @@ def _find(node: Any, prefix: str, found: dict[str, tuple[str, int, str]]) -> Non
 
 
 def _definitions(body: list[ast.stmt]) -> Iterator[Any]:
-    """Those of a module or class, also under ``if`` and ``try``."""
+    """The definitions in a module or class, including those under ``if``, ``try`` and ``with``."""
     for node in body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             yield node

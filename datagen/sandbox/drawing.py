@@ -1,4 +1,4 @@
-"""Draws arguments for a function from its annotations: edge cases often, the ordinary the rest of the time."""
+"""Draws arguments for a function from its annotations, a mix of edge cases and ordinary values."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ TEXTS = ("", " ", "a", "aa", "Ab", "0", "a b", "é")
 LETTERS = string.ascii_letters + string.digits + " .,-_"
 LONGEST = 8
 DEPTH = 4
-#: How often a known edge case is drawn.
+#: Probability of an edge case.
 EDGE = 0.3
 
 
 class Undrawable(Exception):
-    """No arguments can be drawn for a function: says for which parameter, and the way out."""
+    """No arguments can be drawn for a function. The text names the parameter and the fix."""
 
 
 def drawer(function: Callable[..., Any]) -> Callable[[random.Random], tuple[Any, ...]]:
-    """Draws the positional arguments of one call. Raises Undrawable where an annotation says too little."""
+    """A function that draws the positional arguments of one call.
+
+    Raises Undrawable if an annotation is missing or not supported.
+    """
     try:
         parameters = inspect.signature(function).parameters.values()
         hints = typing.get_type_hints(function)
@@ -48,7 +51,10 @@ def drawer(function: Callable[..., Any]) -> Callable[[random.Random], tuple[Any,
 
 
 def of_type(hint: Any, name: str, depth: int = 0) -> Draw:
-    """Draws a value of an annotation: int, float, bool, str, bytes, None, unions, literals and collections of these."""
+    """A function that draws a value for an annotation.
+
+    Supported: int, float, bool, str, bytes, complex, None, unions, literals, and collections of these.
+    """
     simple: dict[Any, Draw] = {
         int: _integer,
         float: _float,

@@ -1,21 +1,21 @@
-"""Why there is no verdict although the tests could be run. Not exceptions that a test's ``except Exception`` catches."""
+"""Exceptions that end a judged run without a verdict. ``except Exception`` in a test does not catch them."""
 
 from __future__ import annotations
 
 
 class NoVerdict(BaseException):
-    """Ends a judged run, whatever the tests make of it: says why, as a sentence."""
+    """Ends a judged run, even if the tests catch it. Its text is the reason."""
 
 
 class NeedsSharedProcess(NoVerdict):
-    """The tests do with the program's objects what cannot be done from another process."""
+    """The tests use the program's objects in a way that is impossible from another process."""
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"{what}, which takes tests and program in one process: sandbox: {{shared_process: true}} runs them so, "
-            "where the program can forge its verdict"
+            f"{what}, which needs tests and program in one process: use sandbox: {{shared_process: true}}, with which "
+            "the program can forge its verdict"
         )
 
 
 class SubjectGone(NoVerdict):
-    """The program's process ended, or broke off the conversation."""
+    """The program's process exited or closed its connection to the judge."""

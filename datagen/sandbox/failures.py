@@ -1,35 +1,38 @@
-"""How the sandbox itself can fail. None of it says anything of the program that it was to run."""
+"""Failures of the sandbox itself. None of them is a verdict on the program."""
 
 from __future__ import annotations
 
 
 class NotIsolated(Exception):
-    """This machine refuses what isolation takes: says what was refused."""
+    """This machine refuses a step that isolation needs. The text names it."""
 
 
 class NotReady(Exception):
-    """A zygote is isolated, but what it was to import beforehand cannot be imported: says why."""
+    """A zygote is isolated but cannot import a module of ``preload``. The text says why."""
 
 
 class DidNotStart(Exception):
-    """A zygote was too slow to start, was killed before it was ready, or there was no room for it.
+    """A zygote was too slow to start, was killed before it was ready, or lacked a resource such as memory.
 
-    That says nothing about isolation: it may be tried again, and nothing may run without isolation because
-    of it.
+    This does not mean that isolation is missing. The start may be tried again. It is never a reason to run
+    code without isolation.
     """
 
 
 class RunLost(Exception):
-    """The sandbox failed during a run, so that there is no result: says how.
+    """The sandbox failed during a run, so there is no result. The text says how.
 
-    Who died tells whose doing it is. The launcher and the zygote lie outside of a run's namespaces, where it
-    can send no signal. Its first process, the judge if there is one, is process 1 of its PID namespace, which the
-    kernel protects from the signals of those inside. So a run cannot end any of them by a signal. It can fill its control group's
-    memory: then the kernel's counters say that the group came to its own bound, which is a verdict
-    (``memory``), whoever was ended for it. The processes in which the program runs are within its reach: what
-    ends them is the program's doing, unless a second run shows something else; see ``Sandbox``.
+    The process that died shows whether the program caused it. The launcher and the zygote are outside the
+    run's namespaces, where the run cannot send signals. The run's first process (the judge, if there is one)
+    is process 1 of its PID namespace, which the kernel protects from signals of processes inside. So a run
+    cannot end any of these by a signal.
 
-    Where there are no namespaces (``unsafe``) and no Landlock of ABI 6, which bounds signals too, code that
-    runs as this very user can end anything of ours: such a run is lost each time, and no verdict comes of it
-    either.
+    A run can exhaust the memory of its control group. The kernel's counters then show that the group reached
+    its own limit. That is a verdict (``memory``), whichever process the kernel killed. The program can also
+    end the processes in which it runs. Their end counts as caused by the program, unless a second run shows
+    otherwise; see ``Sandbox``.
+
+    Without namespaces (``unsafe``) and without Landlock ABI 6, which also restricts signals, code that runs
+    as this user can end any process of the sandbox. Such a run is lost each time, and there is no verdict on
+    it.
     """

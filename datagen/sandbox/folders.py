@@ -1,4 +1,4 @@
-"""The folders that runs without isolation write into. With isolation each run has a /tmp of its own."""
+"""Temporary folders of runs without isolation. With isolation, each run has a /tmp of its own."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PREFIX = "gristmill-sandbox-"
-#: What nobody holds any more is removed by others after this long, seconds.
+#: Age at which other processes remove a folder that no process holds, in seconds.
 STALE = 60.0
 
 
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[str]:
-    """A folder for one worker's runs, removed with all that they left in it, however the worker ended.
+    """A folder for the runs of one zygote, removed with its contents however the zygote ended.
 
-    Removes, too, what processes of this user left that were killed themselves.
+    Also removes folders that killed processes of this user left behind.
     """
     _sweep(Path(tempfile.gettempdir()))
     folder = tempfile.mkdtemp(prefix=PREFIX)
-    # Others may pass through it and see nothing: each run's own folder in it belongs to the run's id.
+    # Other users may traverse it but not list it: the folder of each run belongs to the user id of the run.
     os.chmod(folder, 0o711)
     with _held(Path(folder)):
         try:
@@ -35,7 +35,7 @@ def temporary_folder() -> Iterator[str]:
 
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """Lock a folder for as long as this process lives. Raises OSError where another has it."""
+    """Hold a lock on a folder. Raises OSError if another process holds it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,7 +1,7 @@
-"""Follows one run from outside: gives it its job, reads what it says as far as is allowed, and decides what became of it.
+"""Follows one run from outside: sends its job, reads its output within limits, and determines its outcome.
 
-At the other ends of these descriptors are the run's own processes. What they say is bounded here, and typed by
-``Result.from_dict``.
+The run's own processes hold the other ends of these descriptors. The size of what they send is bounded here.
+``Result.from_dict`` checks its types.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from .results import Status
 from .supervisor import END, Cause, Fate
 from .worker import TOKEN
 
-#: What the harness may report, bytes.
+#: Maximum size of the harness's report, in bytes.
 REPORT = 4 * MIB
-#: What is told of a run by those that start and wait for it, bytes.
+#: Maximum size of a message from the zygote or from the run's first process, in bytes.
 SHORT = 4096
-#: Beyond a run's time for its fate to be told, seconds.
+#: Time for the zygote to report the fate of a run after its time limit, in seconds.
 ANSWER = 10.0
-#: What a run writes is left in its pipes for so long: a small one is over before, and this side wakes up once, seconds.
+#: Time before the first read of a run's pipes, in seconds. A short run is over by then, which saves wake-ups.
 QUIET = 0.02
 REPORTED = ("passed", "failed", "error", "vacuous", "memory")
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 class Run:
-    """One run. A context manager, which closes what it holds.
+    """One run. A context manager that closes its descriptors on exit.
 
-    ``killable``: whether the code that runs could have ended the run's first process.
+    ``killable``: whether the untrusted code could have ended the run's first process.
     """
 
     def __init__(self, request: Request, limits: Limits, *, killable: bool) -> None:
-        """Raises OSError where there are no more descriptors."""
+        """Raises OSError if no file descriptors are left."""
         self._request, self._limits, self._killable = request, limits, killable
         self._token = secrets.token_hex(TOKEN // 2)
         self._rest = memoryview(self._token.encode() + request.job)
@@ -71,7 +71,7 @@ class Run:
         self._ours.close()
 
     def _pipe(self, name: str, ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> int:
-        """The run's end of a new one."""
+        """Create a pipe and return the run's end of it."""
         reading, writing = os.pipe()
         ours.callback(os.close, reading)
         theirs.callback(os.close, writing)
@@ -80,9 +80,11 @@ class Run:
         return writing
 
     def result(self, channel: socket.socket) -> dict[str, Any]:
-        """Have the zygote at ``channel`` start it, and wait for its end. What ``Result.from_dict`` reads.
+        """Let the zygote at ``channel`` start the run, and wait for its end.
 
-        Raises RunLost where there is none, and OSError and ValueError where the zygote is gone.
+        Returns what ``Result.from_dict`` reads.
+
+        Raises RunLost if there is no result, and OSError or ValueError if the zygote is gone.
         """
         head = {"limits": self._limits.as_dict(), "judged": self._request.judged}
         with self._theirs:
@@ -102,7 +104,7 @@ class Run:
         }
 
     def _fate(self, channel: socket.socket) -> Fate:
-        """Give the run its job and read what it says, until the zygote tells of its end."""
+        """Send the job and read the run's output until the zygote reports the end of the run."""
         poll = select.poll()
         poll.register(channel, select.POLLIN)
         if self._send():
@@ -125,24 +127,24 @@ class Run:
                     poll.unregister(descriptor)
                 if self._too_much is not None:
                     channel.send(END)
-                    poll = select.poll()  # for nothing but its fate
+                    poll = select.poll()  # wait only for the fate
                     poll.register(channel, select.POLLIN)
                     break
         raise RunLost(f"no answer came within {ANSWER:g} s after the run's time")
 
     def _send(self) -> bool:
-        """Send of the job what can be sent now. Whether there is more."""
+        """Send as much of the job as possible without blocking. Returns whether some is left."""
         try:
             while self._rest:
                 self._rest = self._rest[self._orders.send(self._rest) :]
         except BlockingIOError:
             return True
-        except OSError:  # nobody reads it any more: what the zygote tells says why
+        except OSError:  # the reader is gone: the zygote reports why
             pass
         return False
 
     def _take(self, descriptor: int) -> bool:
-        """Read what is there; note where it is more than is allowed. Whether more may come."""
+        """Read the available data and note if it exceeds the limit. Returns whether more may come."""
         name, held = self._names[descriptor], self._read[descriptor]
         most = REPORT if name == "report" else int(self._limits.output_kib * KIB)
         while len(held) <= most:
@@ -176,19 +178,22 @@ class Run:
         return {"status": Status.FAILED, "message": f"exit code {code}"}
 
     def _signaled(self, number: int, fate: Fate, *, first: bool) -> dict[str, Any]:
-        """Of a process that a signal ended. ``first``: it is the run's first. Raises RunLost."""
+        """The verdict on a process that a signal ended. Raises RunLost.
+
+        ``first``: whether it is the run's first process.
+        """
         limit = self._limits.cpu_seconds
-        # The soft limit's signal can be caught; the hard limit, a second later, kills.
+        # The signal of the soft limit can be caught. The hard limit, one second later, kills.
         if number == signal.SIGXCPU or (number == signal.SIGKILL and fate.cpu_seconds >= limit):
             return {"status": Status.TIMEOUT, "message": f"used more than {limit:g} s of processor time"}
         if first and number == signal.SIGKILL and not self._killable:
             raise RunLost("the run's judge was killed")
-        # By the program itself, or from outside: it is run again to see which.
+        # The program or an outside process sent it: a second run shows which.
         unexplained = number == signal.SIGKILL
         return {"status": Status.KILLED, "message": f"ended by {_name(number)}", "unexplained": unexplained}
 
     def _cut_short(self, fate: Fate) -> tuple[Status | None, str]:
-        """What the run was ended for. Raises RunLost."""
+        """The limit for which the run was ended, if any. Raises RunLost."""
         limits = self._limits
         if fate.cause is Cause.LOST:
             raise RunLost(fate.why)
@@ -205,7 +210,7 @@ class Run:
         return None, ""
 
     def _ended(self, fate: Fate) -> int:
-        """The wait status of the judge, or else of the program's process. Raises RunLost."""
+        """The wait status of the judge, or of the program's process without a judge. Raises RunLost."""
         told = b""
         with contextlib.suppress(OSError):
             told = self._orders.recv(SHORT)
@@ -220,7 +225,7 @@ class Run:
 
 
 def sealed_file(data: bytes, closing: contextlib.ExitStack) -> int:
-    """A descriptor to read these bytes from, of a file that is in no folder and cannot be changed."""
+    """A read-only descriptor of an anonymous, sealed file that holds these bytes."""
     writing = os.memfd_create("stdin", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with open(writing, "wb") as file:
         file.write(data)
@@ -233,7 +238,7 @@ def sealed_file(data: bytes, closing: contextlib.ExitStack) -> int:
 
 
 def _reported(report: bytes, token: str) -> dict[str, Any] | None:
-    """What the harness reported, if it did."""
+    """The harness's report; None if there is none or its token is wrong."""
     try:
         told = json.loads(report)
         if told.pop("token") != token:

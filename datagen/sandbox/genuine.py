@@ -1,4 +1,4 @@
-"""Tells the standard library's and installed packages' own code from code that only says that it is theirs."""
+"""Tells code of the standard library and of installed packages from code that claims their file names."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 _FROZEN = "<frozen "
-#: The code that was loaded before any program was: by identity. It is held by its modules for good.
+#: Ids of the code objects that were loaded before any program. Their modules keep them alive.
 _loaded: set[int] = set()
 
 
 def remember_loaded() -> None:
-    """Take all code of the modules that are loaded now for genuine."""
+    """Mark all code of the currently loaded modules as genuine."""
     for module in list(sys.modules.values()):
         for value in list(vars(module).values()):
             for function in _functions(value):
@@ -45,7 +45,7 @@ def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 class Genuine:
-    """Whether a code object is one that a file of the library holds, by what it is and not by the name that it has."""
+    """Whether a code object equals one compiled from a library file. The file name alone does not count."""
 
     def __init__(self, folders: Iterable[str]) -> None:
         self._folders = tuple(folder.rstrip("/") + "/" for folder in folders)

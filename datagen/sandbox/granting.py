@@ -1,4 +1,4 @@
-"""What the judge lets the program have of the tests' objects, and of the library by its name."""
+"""Access rules of the judge: what the program may use of the tests' objects and of the standard library."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from . import describing
 from .specials import SPECIALS
 from .wire import Malformed
 
-#: Importing these does more than to define names.
+#: Modules whose import has side effects.
 _LOUD = frozenset(("antigravity", "this", "idlelib", "turtledemo"))
-#: What the program may read of the functions and objects that tests give it, beside public attributes.
+#: Attributes that the program may read on functions and objects of the tests, besides public ones.
 _READABLE = SPECIALS | {"__name__", "__qualname__", "__doc__", "__module__"}
-#: Through these the tests' own variables could be reached.
+#: Types through which the program could reach variables of the tests.
 FRAMES = (
     types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, types.FrameType, types.CodeType,
     types.TracebackType, types.CellType, types.ModuleType,
@@ -25,8 +25,8 @@ FRAMES = (
 def readable(target: Any, name: Any) -> bool:
     """Whether the program may read this attribute.
 
-    Of the tests' own objects it may read what is public; of those of the library, whose code it has itself, also
-    what begins with one underscore.
+    On objects of the tests it may read public attributes. On objects of the standard library, whose code it
+    has itself, it may also read attributes that start with one underscore.
     """
     if type(name) is not str:
         return False
@@ -37,31 +37,34 @@ def readable(target: Any, name: Any) -> bool:
 
 
 def check_changeable(target: Any, name: Any) -> None:
-    """Raises AttributeError where the program may not change it."""
+    """Raises AttributeError if the program may not change this attribute."""
     held = isinstance(target, (type, types.FunctionType, types.MethodType, types.ModuleType))
     hidden = type(name) is not str or name.startswith("_")
     if held or hidden or callable(getattr(type(target), name, None)):
-        raise AttributeError(f"the program cannot change {name!r} of what the tests gave it")
+        raise AttributeError(f"the program cannot change {name!r} of an object of the tests")
 
 
 def standard_class(name: str) -> Any:
-    """The class of the library that is told as ``module:name``. Raises Malformed for all else."""
+    """The class of the standard library with the name ``module:name``. Raises Malformed otherwise."""
     module, _, path = name.partition(":")
     top = module.partition(".")[0]
     if top not in (sys.stdlib_module_names | describing.PACKAGES) - describing.FRAMEWORKS - _LOUD:
-        raise Malformed(f"a class of {module}")
+        raise Malformed(f"classes of {module} are not allowed")
     found: Any = sys.modules.get(module) or importlib.import_module(module)
     for part in path.split("."):
         found = getattr(found, part)
         if isinstance(found, types.ModuleType):
-            raise Malformed(f"{name} is in another module")
+            raise Malformed(f"{name} belongs to another module")
     if not isinstance(found, type) or (found.__module__, found.__qualname__) != (module, path):
-        raise Malformed(f"{name} is no class of that module")
+        raise Malformed(f"{name} is not a class of that module")
     return found
 
 
 def module(name: str) -> types.ModuleType:
-    """The judge's own module of this name; an empty one where there is none, or importing it has effects."""
+    """The judge's own module of this name.
+
+    It is empty if there is no such module or if its import has side effects.
+    """
     if name in sys.modules:
         return sys.modules[name]
     first, *rest = name.split(".")

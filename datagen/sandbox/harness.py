@@ -1,7 +1,9 @@
-"""Carries a job out in the worker and reports once at the end: as the judge of another process, or around the program.
+"""Carries out a job inside the sandbox and reports once, at the end.
 
-Around it, it shares a process with untrusted code. What it reports then counts only with the run's token and from the
-process that began, so an early exit or a fork proves nothing; see docs/sandbox.md for what this does not stop.
+It runs in the judge, with the program in another process, or in the same process as the program. In the
+latter case it shares a process with untrusted code. A report then counts only with the run's token and from
+the process that started the job, so an early exit or a fork proves nothing. docs/sandbox.md says what this
+does not prevent.
 """
 
 from __future__ import annotations
@@ -35,8 +37,11 @@ MOST_TESTS = 1000
 
 @dataclass(slots=True)
 class Report:
-    """``tests``: (name, passed, message) of each test that ran. ``lines``: how many the program executed,
-    where that was asked for."""
+    """The report of a run.
+
+    ``tests``: (name, passed, message) of each test that ran. ``lines``: number of lines that the program
+    executed, if requested.
+    """
 
     tests: list[tuple[str, bool, str]] = field(default_factory=list)
     status: str | None = None
@@ -45,7 +50,7 @@ class Report:
     program_operators: tuple[str, ...] = ()
 
     def note(self, name: str, error: BaseException | str | None) -> None:
-        """A test's end. Running out of memory ends the run: what follows would tell nothing."""
+        """Record the outcome of a test. Raises MemoryError, which makes later tests meaningless."""
         if isinstance(error, MemoryError):
             raise error
         text = describe(error) if isinstance(error, BaseException) else error
@@ -55,7 +60,7 @@ class Report:
         self.status, self.message = status, message[:SHOWN]
 
     def count(self, lines: int, why: str | None) -> None:
-        """How many lines the program executed; ``why``: what makes that no count."""
+        """Record the number of executed lines. ``why``: the reason if that number is not valid."""
         if why is None:
             self.lines = lines
         elif self.status is None:
@@ -80,7 +85,7 @@ class Report:
 
 
 def carry_out(job: Mapping[str, Any], channel: int, token: str) -> NoReturn:
-    """Do the job, write the report to ``channel``, and end the process without any further cleaning up."""
+    """Do the job, write the report to ``channel``, and exit without further cleanup."""
     me, getpid, leave = os.getpid(), os.getpid, os._exit
     write, encode, streams = os.write, json.dumps, (sys.stdout, sys.stderr)
     report = Report()
@@ -92,7 +97,7 @@ def carry_out(job: Mapping[str, Any], channel: int, token: str) -> NoReturn:
     except BaseException as error:
         report.end("error", describe(error))
     if getpid() != me:
-        leave(0)  # the code under test forked, and this is its child coming home
+        leave(0)  # this is a child that the code under test forked
     _flush(streams)
     text = encode({**report.summed_up(), "token": token}).encode()
     while text:
@@ -101,7 +106,7 @@ def carry_out(job: Mapping[str, Any], channel: int, token: str) -> NoReturn:
 
 
 class Ready:
-    """The two sides of a judged run, made beforehand by the process that runs are copies of."""
+    """The two sides of a judged run, created in advance by the zygote."""
 
     def __init__(self) -> None:
         self._judge, self._subject = Judge(), subject.Subject()
@@ -109,8 +114,8 @@ class Ready:
     def judge(
         self, job: Mapping[str, Any], process: int, asking: socket.socket, channel: int, token: str
     ) -> NoReturn:
-        """Do the job with the program in another process, end that, and write the report to ``channel``."""
-        gc.disable()  # what the tests make is small, and gone with this process
+        """Do the job with the program in ``process``, end that process, and report to ``channel``."""
+        gc.disable()  # the tests' objects are small and end with this process
         streams = (sys.stdout, sys.stderr)
         seed(job["random_seed"])
         self._judge.channel = asking
@@ -126,7 +131,7 @@ class Ready:
         os._exit(0)
 
     def answer(self, channel: socket.socket) -> NoReturn:
-        """Be the program's process, which the judge asks by this socket."""
+        """Be the program's process and serve the judge's requests on this socket."""
         leave = os._exit
         self._subject.channel = channel
         sys.modules.setdefault("program", types.ModuleType("program"))
@@ -144,12 +149,12 @@ def _flush(streams: tuple[Any, Any]) -> None:
             continue
 
 
-#: Where ``random`` starts in the processes that run, unless they start it elsewhere; None for chance.
+#: The seed of ``random`` that runs inherit from the zygote; None if there is none.
 _seeded: int | None = None
 
 
 def seed(number: int | None) -> None:
-    """Start ``random`` there, and NumPy's numbers: both would go on where the waiting process is."""
+    """Seed ``random`` and NumPy. Otherwise each run would continue from the state of the zygote."""
     if number is not None and number == _seeded:
         return
     random.seed(number)
@@ -159,14 +164,14 @@ def seed(number: int | None) -> None:
 
 
 def seed_beforehand(number: int) -> None:
-    """In the process that runs are copies of, where nothing starts ``random`` anew in each."""
+    """Seed ``random`` in the zygote, so that runs with this seed need not do so."""
     global _seeded
     random.seed(number)
     _seeded = number
 
 
 def fresh_streams() -> None:
-    """Standard streams over descriptors 0 to 2, whatever those will be. Nothing has been read from or written to them."""
+    """Open new standard streams on descriptors 0 to 2, with empty buffers."""
     sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
@@ -174,24 +179,24 @@ def fresh_streams() -> None:
 
 
 def module(name: str) -> dict[str, Any]:
-    """The namespace of a new, importable module."""
+    """Create an importable module and return its namespace."""
     made = types.ModuleType(name)
     sys.modules[name] = made
     return vars(made)
 
 
 def remember(source: str, name: str) -> None:
-    """Let tracebacks and ``inspect.getsource`` find a text that is in no file."""
+    """Make source text that is not in a file available to tracebacks and ``inspect.getsource``."""
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
 
 
-#: How often what a run does is done beforehand: the interpreter makes code faster that it has run some times.
+#: Number of warm-up runs. The interpreter specializes code that it has run several times.
 WARM_RUNS = 12
 WARM = 'def f(x):\n    """\n    >>> f(1)\n    2\n    >>> f(2)\n    4\n    """\n    return x + 1\n'
 
 
 def warm() -> None:
-    """Do once what every run does, in the process that runs are copies of: imports, caches, compiled patterns."""
+    """Do in the zygote what every run does, to fill its imports, caches and compiled patterns."""
     job = {
         "program": WARM,
         "tests": "assert f(1) == 2\nassert f(1) == 3\ndef test_f():\n    f()",
@@ -209,7 +214,7 @@ def warm() -> None:
 
 
 def _warm_conversation(job: Mapping[str, Any]) -> None:
-    """A judged run within this process, of which nothing stays."""
+    """Carry out a judged run in this process and undo its effects."""
     ours, theirs = socket.socketpair()
     held = warnings.filters[:], warnings.showwarning, doctest.OutputChecker.check_output
     thread = threading.Thread(target=_warm_subject, args=(theirs,))
@@ -226,8 +231,11 @@ def _warm_conversation(job: Mapping[str, Any]) -> None:
 
 
 def _until_gone(thread: int | None) -> None:
-    """Until the kernel has ended a thread too: the next one would get a heap of its own, 64 MiB of each run's address
-    space."""
+    """Wait until the kernel has ended a thread.
+
+    Otherwise the next thread would get a heap of its own, which takes 64 MiB of the address space of each
+    run.
+    """
     deadline = time.monotonic() + 1
     while os.path.exists(f"/proc/self/task/{thread}") and time.monotonic() < deadline:
         time.sleep(0.0005)
@@ -241,7 +249,7 @@ def _warm_subject(channel: Any) -> None:
 
 
 def define(source: str, name: str = "program", filename: str = PROGRAM) -> dict[str, Any]:
-    """Run a program's top level; what it defines. Raises what it raises."""
+    """Run a program's top level and return its namespace. Raises what the program raises."""
     remember(source, filename)
     space = module(name)
     exec(compile(source, filename, "exec", dont_inherit=True), space)
@@ -249,7 +257,7 @@ def define(source: str, name: str = "program", filename: str = PROGRAM) -> dict[
 
 
 def describe(error: BaseException) -> str:
-    """An exception as one line, whatever its own methods do."""
+    """Describe an exception in one line, even if its own methods fail."""
     try:
         text = str(error)
     except BaseException:

@@ -1,4 +1,4 @@
-"""What isolation this machine gives: by trying it, with the very code that the sandbox runs with."""
+"""Finds the isolation that this machine offers, by starting a zygote with the code that the sandbox uses."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ _Made = TypeVar("_Made", bound=Worker)
 
 
 def start(packages: Sequence[str] = (), preload: Sequence[str] = (), *, unsafe: bool = False) -> Worker:
-    """The best isolation there is: our own namespaces, which are warm; else bubblewrap, a call a run.
+    """Start a zygote with the best isolation available on this machine.
 
-    Raises NotIsolated, with the reasons, where there is none and ``unsafe`` is not asked for; NotReady; and DidNotStart
-    where one was too slow or killed, twice, which says nothing of what there is.
+    The first choice is our own namespaces, where processes stay warm. The second is bubblewrap, with one call
+    per run. Raises NotIsolated, with the reasons, if there is neither and ``unsafe`` is false; NotReady; and
+    DidNotStart if a zygote was too slow or was killed, twice. DidNotStart does not mean that isolation is
+    missing.
     """
     ways: list[Way] = ["namespaces", "bubblewrap"]
     if unsafe:
@@ -37,7 +39,7 @@ def start(packages: Sequence[str] = (), preload: Sequence[str] = (), *, unsafe: 
 
 
 def start_as(way: Way, packages: Sequence[str] = (), preload: Sequence[str] = ()) -> Worker:
-    """A worker that runs code this way and no other. Raises as :func:`start` does."""
+    """Start a zygote with exactly this kind of isolation. Raises as :func:`start` does."""
     if way == "bubblewrap":
         return _patiently(lambda patience: BubblewrapCalls(packages, preload, patience=patience))
     return _patiently(lambda patience: Zygote(way, packages, preload, patience=patience))
@@ -51,7 +53,7 @@ def _patiently(started: Callable[[float], _Made]) -> _Made:
 
 
 def examine() -> Isolation | str:
-    """The isolation that runs get here, or why there is none. Raises DidNotStart."""
+    """The isolation of runs on this machine, or the reason why there is none. Raises DidNotStart."""
     try:
         zygote = start()
     except NotIsolated as refused:

@@ -1,4 +1,4 @@
-"""What can be asked of the sandbox. ``harness.py`` carries each kind out."""
+"""The kinds of jobs that the sandbox runs. ``harness.py`` carries them out."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from .results import Result, Status
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A run as it goes into the sandbox. ``job``: the message that says what is to be done; ``stdin``: what can be read there.
+    """A run as it is sent into the sandbox.
 
-    ``judged``: a process of its own decides. ``shared_process``: it has none, and would have one otherwise.
+    ``job``: the encoded job. ``stdin``: content of standard input. ``judged``: a separate process, the judge,
+    decides the verdict. ``shared_process``: tests and program share a process in a run that would otherwise
+    be judged.
     """
 
     kind: str
@@ -26,11 +28,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run. ``stdin``: what it can read there. ``files``: relative path -> text, written into its folder first.
-    ``random_seed``: where its :mod:`random` starts (and NumPy's, where that is preloaded); None for chance."""
+    """One run.
+
+    ``stdin``: content of standard input. ``files``: relative path -> text, written into the run's folder
+    first. ``random_seed``: seed of :mod:`random` (and of NumPy, if preloaded); None for a random seed.
+    """
 
     kind: ClassVar[str]
-    #: Whether tests or a reference decide, which are then in a process of their own.
+    #: Whether tests or a reference decide the verdict. They then run in a process of their own.
     judged: ClassVar[bool] = False
     stdin: str = field(default="", kw_only=True)
     files: Mapping[str, str] = field(default_factory=dict, kw_only=True)
@@ -40,28 +45,31 @@ class Job:
         return {"kind": self.kind, **asdict(self)}
 
     def request(self, *, shared_process: bool = False) -> Request:
-        """What asks the sandbox for this run. ``shared_process``: tests and program in one process.
+        """The request for this run. ``shared_process``: run tests and program in one process.
 
-        Raises ValueError where it cannot be sent.
+        Raises ValueError if the job cannot be encoded.
         """
         shared = self.judged and shared_process
         job = self.as_request()
         return Request(self.kind, self.judged and not shared, shared, encoded(job), job["stdin"].encode())
 
     def decided(self, result: Result) -> Result:
-        """The result as this job sees it: what it keeps from the run is compared out here."""
+        """The final result, after comparisons that are made outside the sandbox."""
         return result
 
 
 @dataclass(frozen=True, slots=True)
 class RunTests(Job):
-    """Define ``program``, then run ``tests``, which see the names that it defines.
+    """Load ``program``, then run ``tests``, which see the names that it defines.
 
-    A test is: each ``assert``, and each call, loop, ``with``, ``if`` and ``try`` at the top level of ``tests`` in which an
-    assertion runs (named by its line); each function whose name starts with ``test``; each method ``test*`` of a class
-    ``Test*`` or of a ``unittest.TestCase``. One that can tell nothing of the program is vacuous and does not count; where
-    all are, so is the run. No test at all is an error. ``count_lines``: count the lines that the
-    program executes (the result's ``lines``), which makes it several times slower.
+    Each of these is a test: an ``assert`` at the top level of ``tests``; a call, loop, ``with``, ``if`` or
+    ``try`` at the top level in which an assertion runs; a function whose name starts with ``test``; a method
+    ``test*`` of a class ``Test*`` or of a ``unittest.TestCase``. Statements are named by their line. A test
+    that passes for any program is vacuous and does not count. If all tests are vacuous, so is the run. A run
+    without tests is an error.
+
+    ``count_lines``: count the lines that the program executes (``lines`` of the result). This makes the run
+    several times slower.
     """
 
     kind: ClassVar[str] = "tests"
@@ -73,8 +81,11 @@ class RunTests(Job):
 
 @dataclass(frozen=True, slots=True)
 class RunDoctests(Job):
-    """Run the examples in ``program``'s docstrings; each that expects something of the program is a test.
-    ``prelude`` is put before the program."""
+    """Run the examples in the docstrings of ``program``.
+
+    An example is a test if its expected output depends on the program. ``prelude``: source placed before the
+    program.
+    """
 
     kind: ClassVar[str] = "doctests"
     judged: ClassVar[bool] = True
@@ -84,9 +95,9 @@ class RunDoctests(Job):
 
 @dataclass(frozen=True, slots=True)
 class RunScript(Job):
-    """Run ``program`` as ``__main__``. It fails where it raises, or exits with anything but 0.
+    """Run ``program`` as ``__main__``. It fails if it raises or exits with a code other than 0.
 
-    ``stdout``: what it must print, where that is given; line by line, without trailing white space.
+    ``stdout``: expected standard output, or None. Lines are compared without trailing whitespace.
     """
 
     kind: ClassVar[str] = "script"
@@ -94,7 +105,7 @@ class RunScript(Job):
     stdout: str | None = None
 
     def as_request(self) -> dict[str, Any]:
-        return {**Job.as_request(self), "stdout": None}  # the answer stays out of the sandbox
+        return {**Job.as_request(self), "stdout": None}  # the expected output stays outside the sandbox
 
     def decided(self, result: Result) -> Result:
         if self.stdout is None or not result.passed:
@@ -104,7 +115,7 @@ class RunScript(Job):
             return result
         at = next((n for n, pair in enumerate(zip(wanted, got, strict=False)) if pair[0] != pair[1]), None)
         if at is None:
-            message = f"printed {len(got)} lines for {len(wanted)}"
+            message = f"expected {len(wanted)} lines, got {len(got)}"
         else:
             message = f"line {at + 1}: expected {wanted[at][:100]!r}, got {got[at][:100]!r}"
         return replace(result, status=Status.FAILED, message=message)
@@ -112,7 +123,10 @@ class RunScript(Job):
 
 @dataclass(frozen=True, slots=True)
 class Compile(Job):
-    """Compile ``program`` and run nothing. Done in the sandbox because a source text can crash a parser."""
+    """Compile ``program`` without running it.
+
+    This happens in the sandbox because source text can crash a parser.
+    """
 
     kind: ClassVar[str] = "compile"
     program: str
@@ -122,9 +136,9 @@ class Compile(Job):
 class Compare(Job):
     """Call ``function`` of ``program`` and of ``reference`` on the same generated arguments.
 
-    ``inputs``: code that defines ``inputs(rng)``, which returns the tuple of arguments of one call; without
-    it they are drawn from the reference's annotations. ``count``: how many calls. Results, exceptions
-    (by type) and what became of the arguments must be the same; floats to a relative 1e-9.
+    ``inputs``: code that defines ``inputs(rng)``, which returns the tuple of arguments of one call. Without
+    it, arguments are drawn from the annotations of the reference. ``count``: number of calls. Results,
+    exception types and the arguments after the call must be equal; floats up to a relative tolerance of 1e-9.
     """
 
     kind: ClassVar[str] = "compare"
@@ -139,7 +153,10 @@ class Compare(Job):
 
 @dataclass(frozen=True, slots=True)
 class Command(Job):
-    """Run a program of the sandbox's read-only root (``argv[0]``: a path or a name on its PATH). It passes with exit code 0."""
+    """Run a program of the sandbox's read-only root. It passes if its exit code is 0.
+
+    ``argv[0]``: a path, or a name on the sandbox's PATH.
+    """
 
     kind: ClassVar[str] = "command"
     argv: tuple[str, ...]

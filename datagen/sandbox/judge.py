@@ -1,4 +1,4 @@
-"""The judge's side of a judged run: it holds the tests and the verdict, and never loads the program."""
+"""The judge of a judged run. It holds the tests and the verdict, and never loads the program."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _VERBS = _BY_NUMBER | {
 
 
 class Judge(Peer):
-    """The side that asks.
+    """The side that sends requests to the program.
 
-    ``verdict``: why there can be none, once that is so; ``gone``: because the program's process ended.
-    ``operators``: the program's own operators that decided something.
+    ``verdict``: the reason why there can be no verdict, once that is known. ``gone``: that reason is that the
+    program's process ended. ``operators``: the program's own operators that decided a comparison.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Judge(Peer):
         self.gone = False
         self.operators: dict[str, None] = {}
         self.names: list[str] = []
-        #: What the tests' text holds.
+        #: The words in the text of the tests.
         self.words: set[str] = set()
         self._trusted: set[type] = set()
         self._probed: set[tuple[type, str]] = set()
@@ -51,7 +51,7 @@ class Judge(Peer):
         self._late: BaseException | None = None
         self._environment = watching.environment()
         self._folder = watching.folder()
-        #: Where ``random`` is to start over in the program's process too: a list of it; None.
+        #: A new seed for ``random`` in the program's process, in a list; None if there is none.
         self.random_seed: list[Any] | None = None
         self._stale: list[str] = []
         self._asking = self._answering = self._asker = 0
@@ -61,7 +61,7 @@ class Judge(Peer):
         #: Whether an assertion of the tests failed while the program called them.
         self._asserted = False
 
-    # The conversation, with a subject that may say anything.
+    # The conversation. The subject may send anything.
 
     def ask(self, verb: str, atom: Any, *values: Any) -> Any:
         if verb in WAITING and not self._within() and self.threads.several():
@@ -74,7 +74,7 @@ class Judge(Peer):
         return answer
 
     def _within(self) -> bool:
-        """Whether this very thread is asking already, and the program has asked something meanwhile."""
+        """Whether this thread is inside a request of its own, serving a request of the program."""
         return self._asking > 0 and self._asker == threading.get_ident()
 
     def _ask(self, verb: str, atom: Any, values: Sequence[Any]) -> Any:
@@ -97,7 +97,7 @@ class Judge(Peer):
                     self._refresh()
 
     def _tell_changes(self) -> None:
-        """Of standard input and of the filters of warnings, as the tests have them now."""
+        """Send changes that the tests made to standard input and to the warning filters."""
         if sys.stdin is not self._stdin:
             self._stdin = sys.stdin
             super().ask("patch", ["sys", "stdin"], *([] if sys.stdin is self._first_stdin else [sys.stdin]))
@@ -107,7 +107,7 @@ class Judge(Peer):
 
     @staticmethod
     def _hides(values: Sequence[Any]) -> bool:
-        """Whether these arguments of ``__exit__`` tell of an assertion that failed."""
+        """Whether these arguments of ``__exit__`` contain a failed assertion."""
         return any(isinstance(value, AssertionError) for value in values)
 
     def say(self, verb: str, atom: Any, values: list[Any]) -> None:
@@ -134,7 +134,7 @@ class Judge(Peer):
         return SubjectGone(BROKE_OFF)
 
     def no_verdict(self, why: str) -> NoVerdict:
-        """For good, whatever the tests make of the exception."""
+        """Record that there is no verdict, even if the tests catch the exception. Returns the exception."""
         self.verdict = self.verdict or why
         return NoVerdict(why)
 
@@ -177,10 +177,10 @@ class Judge(Peer):
                 kind = UserWarning
             try:
                 warnings.warn_explicit(str(text), kind, "<program>", int(line), str(category))
-            except Warning as error:  # once the conversation is where it can be raised
+            except Warning as error:  # raised later, when the conversation allows it
                 self._late = error
 
-    # What the subject may ask for.
+    # Requests of the subject.
 
     def do(self, verb: str, atom: Any, values: list[Any]) -> Any:
         if verb not in _VERBS:
@@ -211,10 +211,10 @@ class Judge(Peer):
     def module(self, name: str) -> Any:
         return granting.module(name)
 
-    # Whose word counts.
+    # Trust in operators of the program.
 
     def trust(self, kind: Any) -> None:
-        """The tests name this class: what its operators say is what they ask for."""
+        """Trust the operators of this class, because the tests name it."""
         if isinstance(kind, type) and kind in self.theirs_made:
             self._trusted.add(kind)
 
@@ -226,7 +226,7 @@ class Judge(Peer):
         newest = self._newest
         made = self.call(kind, arguments, named)
         if self.their_numbers.get(id(made), newest + 1) <= newest:
-            # It was there before, and so may be the very object that the tests compare it with.
+            # The object existed before, so it may be the very object that the tests compare it with.
             self.operators[f"{kind.__qualname__}.__new__"] = None
         return made
 
@@ -250,7 +250,7 @@ class Judge(Peer):
             return getattr(stored, name)(target, *arguments)
         if name not in FORGEABLE:
             return super().operate(name, target, arguments)
-        # A function of the tests that the program calls may calculate with what it is given.
+        # A function of the tests that the program calls may calculate with its arguments.
         given = self._answering and name in CALCULATING
         if not self.trusts(kind) and not given and id(arguments[0]) not in self.their_numbers:
             raise self._untrusted(kind, name)
@@ -273,7 +273,7 @@ class Judge(Peer):
         )
 
     def _probe(self, kind: type, name: str, target: Any, other: Any) -> None:
-        """An equality that holds for what the program cannot know is none."""
+        """Reject an equality that also holds for a value that the program cannot know."""
         always = {"__eq__": True, "__contains__": True, "__ne__": False}.get(name)
         if always is None or (kind, name) in self._probed:
             return
@@ -290,7 +290,7 @@ class Judge(Peer):
     # The names of the program.
 
     def load(self, program: str, *, random_seed: int | None, counted: bool = False) -> None:
-        """Have the subject run the program's top level. Raises what that raises."""
+        """Let the subject run the program's top level. Raises what the program raises."""
         self.threads.counted = counted
         found = self.ask("load", [random_seed, counted], program)
         if type(found) is not tuple or not all(type(name) is str for name in found):
@@ -302,8 +302,10 @@ class Judge(Peer):
         return self.ask("defines", name) is True
 
     def bring(self, wanted: Iterable[str], space: dict[str, Any], bound: Collection[str] = ()) -> None:
-        """Put these names of the program into a namespace, and keep them as the program has them, unless the tests
-        bind them (``bound``)."""
+        """Put these names of the program into a namespace, and keep their values up to date.
+
+        ``bound``: names that the tests bind themselves. They are not updated.
+        """
         names = [name for name in self.names if name in set(wanted)]
         found = self.ask("globals", names)
         if type(found) is not tuple or len(found) != len(names):

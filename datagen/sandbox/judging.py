@@ -1,4 +1,4 @@
-"""Decides a program that runs in another process: its tests, its examples, or a reference beside it."""
+"""Judges a program that runs in another process, by its tests, its doctests, or a reference."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _check_output = doctest.OutputChecker.check_output
 
 
 def _same_output(self: doctest.OutputChecker, want: str, got: str, flags: int) -> bool:
-    """As doctest compares, but that sets are equal in whatever order they are printed: it is lost between processes."""
+    """Compare output as doctest does, but ignore the order of sets, which differs between processes."""
     if _check_output(self, want, got, flags):
         return True
     if "{" not in want or "{" not in got:
@@ -41,7 +41,7 @@ def _holds_set(value: Any) -> bool:
 
 
 def judged(job: Mapping[str, Any], judge: Judge) -> tuple[Report, bool]:
-    """What the run came to, and whether the program's process ended before it."""
+    """The report of the run, and whether the program's process ended before it was complete."""
     from .harness import Report, describe
 
     report = Report()
@@ -131,14 +131,17 @@ def _compare(job: Mapping[str, Any], judge: Judge, report: Report) -> None:
 
 
 def _trust(judge: Judge, space: Mapping[str, Any], tests: str, own: str = "") -> None:
-    """The operators of the classes that the tests name: their word counts. ``own``: a class that they belong to."""
+    """Trust the operators of the classes that the tests name, and of ``own``, the class of a docstring."""
     if any(isinstance(value, type) for value in space.values()):
         for name in {*naming.free(tests), own}:
             judge.trust(space.get(name))
 
 
 def _own_modules(judge: Judge, space: dict[str, Any], tests: str, own: str = "") -> None:
-    """A name that the tests use as a standard module stands for it, whatever the program calls so."""
+    """Bind names that the tests use as standard modules to those modules.
+
+    This also holds for names that the program defines.
+    """
     names = {
         name
         for name in space.keys() & sys.stdlib_module_names
@@ -152,7 +155,7 @@ def _is_standard(value: Any) -> bool:
 
 
 def _namespace(name: str, source: str, filename: str) -> dict[str, Any]:
-    """A module of this process's own, whose text tracebacks can show."""
+    """The namespace of a new module of this process. Tracebacks can show its source."""
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     made = types.ModuleType(name)
     sys.modules[name] = made
@@ -160,7 +163,10 @@ def _namespace(name: str, source: str, filename: str) -> dict[str, Any]:
 
 
 def _import_as_module(judge: Judge, own: Collection[str] = ()) -> None:
-    """``own``: names that the tests bind, which ``from program import *`` leaves alone."""
+    """Make the program importable.
+
+    ``own``: names that the tests bind. ``from program import *`` leaves them out.
+    """
     for name in naming.MODULES:
         made = ProgramModule(name)
         made.__dict__["_judge_"], made.__dict__["_own_"] = judge, own
@@ -168,7 +174,7 @@ def _import_as_module(judge: Judge, own: Collection[str] = ()) -> None:
 
 
 class ProgramModule(types.ModuleType):
-    """The program, for tests that import it. What they set in it is set there."""
+    """The program, for tests that import it. Attributes that they set are set in the program's process."""
 
     _judge_: Judge
     _own_: Collection[str]

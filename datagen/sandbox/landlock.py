@@ -1,6 +1,7 @@
-"""Landlock: the process says itself which files it will never touch again, and the kernel holds it to that.
+"""Landlock: a process gives up access to files for good, and the kernel enforces it.
 
-A second wall behind the mount namespace, and the first one where there is none. Needs no privilege.
+This is the second layer of protection after the mount namespace, or the first one without namespaces. It
+needs no privileges.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ ASK_VERSION = 1
 RULE_PATH_BENEATH = 1
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
-#: Rights over files by the ABI that brought them: all of 1, then rename across folders, truncate, ioctl.
+#: File rights by the ABI that introduced them: all of ABI 1, then rename across folders, truncate, ioctl.
 FILE_RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
-#: Binding and connecting TCP ports, from ABI 4. Nothing is granted.
+#: Binding and connecting TCP ports, since ABI 4. None is granted.
 NETWORK_RIGHTS = 3
-#: Abstract sockets and signals to processes outside, from ABI 6.
+#: Abstract sockets and signals to processes outside, since ABI 6.
 SCOPES = 3
 
 TRUNCATE = 1 << 14
@@ -29,7 +30,7 @@ ON_A_FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | 1 << 15
 
 
 def abi() -> int:
-    """The kernel's Landlock ABI, from 1; 0 where it has none (5.13 has, if it is among ``lsm=``)."""
+    """The kernel's Landlock ABI, 1 or more; 0 if it is missing. Linux 5.13 has it if ``lsm=`` lists it."""
     try:
         return call("landlock_create_ruleset", CREATE_RULESET, None, 0, ASK_VERSION)
     except OSError:

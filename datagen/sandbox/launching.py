@@ -1,4 +1,4 @@
-"""Starts a zygote from outside, and talks to it."""
+"""Starts a zygote process and communicates with it from outside the sandbox."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from .results import Status
 from .root import SCRATCH
 from .worker import ENVIRONMENT
 
-#: How a zygote comes into its namespaces: by its own calls, by bubblewrap, or not at all.
+#: How a zygote enters its namespaces: by its own system calls, through bubblewrap, or not at all.
 Way = Literal["namespaces", "bubblewrap", "unsafe"]
 
-#: This folder is a package of its own in there: nothing above it is loaded or visible.
+#: Inside the sandbox this folder is a top-level package. The rest of Gristmill is neither loaded nor visible.
 BOOTSTRAP = """
 import importlib.util, json, sys
 folder = sys.argv[1]
@@ -43,15 +43,16 @@ from sandbox.zygote import main
 main(int(sys.argv[2]), json.loads(sys.argv[3]))
 """
 FLAGS = ("-s", "-S", "-P", "-B", "-X", "utf8")
-#: (readable paths, this folder, the scratch's MiB) -> the command that puts a zygote into namespaces.
+#: (readable paths, this folder, size of the scratch folder in MiB) -> the command that wraps a zygote in
+#: namespaces.
 Wrap = Callable[[Sequence[str], str, int], list[str]]
-#: Where that command shows this folder.
+#: The path of this folder inside that command.
 WRAPPED_FOLDER = "/sandbox"
-#: For a zygote to be ready: the first time, and where it was not (the machine has much else to do), seconds.
+#: Time for a zygote to be ready, in seconds: the first attempt, and the second (the machine may be busy).
 START, PATIENT_START = 30.0, 120.0
-#: For a process to end that was told to, seconds.
+#: Time for a process to end after it was told to, in seconds.
 GONE = 2.0
-#: Bytes of what a zygote says first, at the most.
+#: Maximum size of a zygote's first message, in bytes.
 FIRST_WORDS = 1 << 16
 #: Exit codes of a launcher whose zygote was ended by SIGKILL: its own death, ours and bubblewrap's way of telling.
 _KILLED = (-signal.SIGKILL, 256 - signal.SIGKILL, 128 + signal.SIGKILL)
@@ -59,10 +60,10 @@ _KILLED = (-signal.SIGKILL, 256 - signal.SIGKILL, 128 + signal.SIGKILL)
 
 @dataclass(frozen=True, slots=True)
 class Isolation:
-    """What a zygote found when it started.
+    """The isolation that a zygote found when it started.
 
-    ``landlock``: the ABI, 0 for none. ``separate``: runs have a user id that nothing else has. ``cgroup``:
-    the version of the control group that it and its runs are in, 0 for none.
+    ``landlock``: the Landlock ABI, 0 for none. ``separate``: runs have a user id that no other process has.
+    ``cgroup``: version of the control group that holds the zygote and its runs, 0 for none.
     """
 
     way: Way
@@ -74,7 +75,7 @@ class Isolation:
 
 
 def interpreter() -> tuple[str, list[str]]:
-    """The Python without any virtual environment around it, and what must be readable to run it."""
+    """The path of the base Python, outside any virtual environment, and the folders that it needs to read."""
     python = os.path.realpath(sys.executable)
     prefixes = {os.path.realpath(prefix) for prefix in (sys.base_prefix, sys.base_exec_prefix)}
     return python, sorted(prefixes)
@@ -87,7 +88,7 @@ def installed_packages() -> list[str]:
 
 
 class Zygote:
-    """One zygote process, from outside. Serves one run at a time."""
+    """A zygote process, seen from outside. It serves one run at a time."""
 
     def __init__(
         self,
@@ -99,10 +100,10 @@ class Zygote:
         scratch_mib: int = 64,
         patience: float = START,
     ) -> None:
-        """Start it, within the command that ``wrap`` makes where it does not isolate itself.
+        """Start the process, inside the command of ``wrap`` if it does not isolate itself.
 
-        ``patience``: seconds for it to be ready. Raises NotIsolated, with the reason, where the machine does not let it,
-        NotReady, and DidNotStart.
+        ``patience``: time for the zygote to be ready, in seconds. Raises NotIsolated, with the reason, if the
+        machine refuses isolation; NotReady; and DidNotStart.
         """
         self.closed = False
         self._group: cgroups.Group | None = None
@@ -131,7 +132,7 @@ class Zygote:
         scratch_mib: int,
         patience: float,
     ) -> dict[str, Any]:
-        """What it says when it is ready. ``started`` ends all that was started, also where it does not get ready."""
+        """The zygote's ready message. ``started`` ends everything that was started, also on failure."""
         python, readable = interpreter()
         settings = {
             "way": way,
@@ -171,7 +172,7 @@ class Zygote:
         return told
 
     def _first_words(self, patience: float) -> dict[str, Any]:
-        """What it says first; nothing where it ended of itself before."""
+        """The zygote's first message; empty if it exited before sending one."""
         self._channel.settimeout(patience)
         try:
             told: dict[str, Any] = json.loads(self._channel.recv(FIRST_WORDS) or b"{}")
@@ -187,7 +188,7 @@ class Zygote:
         return told
 
     def run(self, request: Request, limits: Limits) -> dict[str, Any]:
-        """One run; what ``Result.from_dict`` reads. Raises RunLost; it is then of no more use."""
+        """Run once. Returns what ``Result.from_dict`` reads. Raises RunLost; the zygote is then unusable."""
         answer: dict[str, Any] = {}
         lost = None
         try:
@@ -197,7 +198,8 @@ class Zygote:
                 answer = run.result(self._channel)
         except (RunLost, EOFError, OSError, ValueError) as error:
             lost = str(error) or type(error).__name__
-        # Whatever else it came to: one of several processes may have been ended, and the others have waited for it.
+        # Check memory whatever the outcome: one of several processes may have been killed while the others
+        # waited.
         want = self._short_of_memory(unexplained=lost is not None or answer.get("unexplained") is True)
         if want == "own":
             self.closed = lost is not None
@@ -216,17 +218,18 @@ class Zygote:
                 return None
         if not unexplained:
             return None
-        # Without a group it cannot be told whose processes were ended, or for whose want: it may be this run.
+        # Without a control group, whose process was killed, and whose memory use caused it, is unknown:
+        # assume this run.
         before, self._kills = self._kills, cgroups.kills_for_memory()
         return "others" if self._kills > before else None
 
     @property
     def pid(self) -> int:
-        """Of the launcher: the root of all processes of this zygote."""
+        """Process id of the launcher, the root of all processes of this zygote."""
         return self._process.pid
 
     def close(self) -> None:
-        """End it and all it started, and remove what they left."""
+        """Stop the zygote and all of its processes, and remove their files."""
         self.closed = True
         self._end.close()
 

@@ -1,4 +1,4 @@
-"""What one run may use."""
+"""Resource limits of one run."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ KIB = 2**10
 class Limits:
     """Limits of one run and of all the processes that it starts. All are positive.
 
-    ``wall_seconds``: from its start. ``cpu_seconds``: of all its processes together. ``memory_mib``: the
-    address space of each process, and the resident memory of all together. ``processes``: processes and
-    threads at a time. ``file_mib``: the size of one file. ``scratch_mib``: all files in its private /tmp,
-    which lie in memory. ``output_kib``: standard output and standard error, each. ``open_files``: file
-    descriptors of each process.
+    ``wall_seconds``: wall time from the start, in seconds. ``cpu_seconds``: processor time of all processes
+    together, in seconds. ``memory_mib``: address space of each process, and resident memory of all together,
+    in MiB. ``processes``: number of concurrent processes and threads. ``file_mib``: size of one file, in MiB.
+    ``scratch_mib``: size of all files in the private /tmp, which is in memory, in MiB. ``output_kib``: size
+    of standard output and of standard error, each, in KiB. ``open_files``: file descriptors per process.
 
-    Raises ValueError, naming the limit, where one is not above zero.
+    Raises ValueError, naming the limit, if one is not above zero.
     """
 
     wall_seconds: float = 10.0

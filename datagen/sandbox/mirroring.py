@@ -1,4 +1,4 @@
-"""Makes the classes that stand for those of the other side of a judged run."""
+"""Creates the local classes that mirror classes of the other side of a judged run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def mirrored_class(peer: Peer, atom: Any, values: list[Any]) -> Any:
     if known is not None:
         return known
     if facts is None:
-        raise Malformed("a class that was not told of")
+        raise Malformed("unknown class")
     bases = values[: facts["bases"]]
     if facts["kind"] == "enum":
         made = _enumeration(peer, facts, values[facts["bases"] :])
@@ -68,7 +68,7 @@ def _mirrored(peer: Peer, facts: Any, bases: list[Any], values: list[Any]) -> ty
         space["__slots__"] = ()
         if kind in _CONTAINED:
             container = type(str(facts["name"]), (_CONTAINED[kind],), {"__module__": str(facts["module"])})
-            space["__class__"] = property(lambda self: container)  # so that it is one for ``isinstance``
+            space["__class__"] = property(lambda self: container)  # for ``isinstance``
         bases = [base for base in bases if isinstance(base, RemoteMeta)]
         first = [] if bases else [Remote]
     if "dataclass" in facts:
@@ -87,7 +87,7 @@ def _mirrored(peer: Peer, facts: Any, bases: list[Any], values: list[Any]) -> ty
 
 
 def _derived(self: Any, errors: Any) -> Any:
-    """A group of some of its exceptions, for ``except*`` and ``split``: made by the program's own method."""
+    """A group of some of the exceptions, for ``except*`` and ``split``, created by the program's method."""
     return type(self)._peer_.get(self, "derive")(errors)
 
 
@@ -95,7 +95,7 @@ def _with_fields(facts: Any, values: list[Any]) -> type | None:
     if "fields" not in facts:
         return None
     made: Any = collections.namedtuple(str(facts["name"]), facts["fields"])  # type: ignore[misc]
-    made._field_defaults = values[0]  # the very dictionary: it is filled later
+    made._field_defaults = values[0]  # not a copy: this dictionary is filled later
     return made
 
 
@@ -108,7 +108,7 @@ def _field(name: str) -> Any:
 def _enumeration(peer: Peer, facts: Any, values: list[Any]) -> type:
     base = peer.look_up(facts["mixed"])
     if not isinstance(base, enum.EnumMeta):
-        raise Malformed("no enumeration")
+        raise Malformed("not an enumeration")
     stored = _STORED.get(facts["stored"])
     bases = (base,) if stored is None or stored in base.__mro__ else (stored, base)
 
@@ -116,7 +116,7 @@ def _enumeration(peer: Peer, facts: Any, values: list[Any]) -> type:
         space["__module__"], space["__qualname__"] = str(facts["module"]), str(facts["qualname"])
         for name, value in zip(facts["members"], values, strict=True):
             if type(name) is not str or not name.isidentifier() or name.startswith("__"):
-                raise Malformed("a member by the name of a method")
+                raise Malformed("an enumeration member has an invalid name")
             space[name] = value
 
     made: Any = types.new_class(str(facts["name"]), bases, {"metaclass": RemoteEnumMeta}, fill)

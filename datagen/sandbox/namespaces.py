@@ -1,4 +1,4 @@
-"""Puts a process into user, mount, PID, network, IPC, UTS and cgroup namespaces of its own."""
+"""Moves a process into user, mount, PID, network, IPC, UTS and cgroup namespaces of its own."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ FLAGS = (
     | syscalls.CLONE_NEWUTS
     | syscalls.CLONE_NEWCGROUP
 )
-#: Of each run, within those of the zygote.
+#: Namespaces of each run, inside those of the zygote.
 RUN_FLAGS = syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNS
-#: The id that runs have inside where we may map more than our own.
+#: User id of runs, inside, if we may map more than our own id.
 SEPARATE_USER = 1000
-#: What it is outside: "nobody" on every Linux.
+#: The same id outside: "nobody" on every Linux.
 NOBODY = 65534
 KILL_SIGNAL = 9
-#: Without capabilities, too, root owns the machine's devices and settings: no run may have its id.
+#: Root owns the machine's devices and settings even without capabilities, so no run may have its id.
 AS_ROOT = " (as root, runs need the id of nobody; run as another user instead)"
 
 
 def enter() -> bool:
     """Unshare, and map this process to root of its user namespace.
 
-    The next child is process 1 of the new PID namespace. Returns whether :data:`SEPARATE_USER` is mapped
-    too (to nobody), which only root may do. Raises OSError where the kernel refuses.
+    The next child is process 1 of the new PID namespace. Returns whether :data:`SEPARATE_USER` is mapped too
+    (to nobody), which only root may do. Raises OSError if the kernel refuses.
     """
     told, tell = os.pipe()
     mapped, done = os.pipe()
@@ -62,7 +62,10 @@ def enter() -> bool:
 
 
 def _map_when_told(target: int, user: int, group: int, told: int, done: int) -> NoReturn:
-    """Write the maps: answers 2 where runs get an id of their own, 1 where there is only ours, 0 for neither."""
+    """Write the id maps.
+
+    Answers 2 if runs get an id of their own, 1 if only our id is mapped, 0 if neither is possible.
+    """
     if os.read(told, 3) == b"now":
         answer = b"0"
         with contextlib.suppress(OSError):
@@ -88,7 +91,10 @@ def _write(target: int, name: str, text: str) -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """Be killed when the parent ends. ``parent``: its id, in case it ended already."""
+    """Let the kernel kill this process when its parent ends.
+
+    ``parent``: id of the parent. Exits if the parent has already ended.
+    """
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, KILL_SIGNAL)
     if os.getppid() not in (parent, 0):  # 0: a parent outside this PID namespace, and alive
         os._exit(1)

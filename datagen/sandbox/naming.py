@@ -1,4 +1,4 @@
-"""Which of the program's names tests use, by their text."""
+"""Finds the names of the program that tests use, from the text of the tests."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _WORD = re.compile(r"[^\W\d]\w*")
 _BUILTIN = frozenset(dir(builtins))
 #: Modules by which tests import the program.
 MODULES = ("program", "solution")
-#: Importing these does more than to define names.
+#: Modules whose import has side effects.
 _LOUD = frozenset(("antigravity", "this", "idlelib", "turtledemo", "__main__"))
 
 
 def words(text: str) -> set[str]:
-    """Everything that could be a name in a text, its strings and comments included."""
+    """All words in a text that could be names, including those in strings and comments."""
     return set(_WORD.findall(text))
 
 
 def free(tests: str) -> set[str]:
-    """The names that the tests read and do not bind: they can only be the program's (or built in).
+    """The names that the tests read but do not bind. They can only be the program's, or builtins.
 
-    Examples in strings, as ``doctest`` has them, count. Nothing where the tests do not parse.
+    Doctest examples in strings count. Empty if the tests do not parse.
     """
     read, bound = _names(tests)
     if ">>> " in tests and (tree := _parsed(tests)) is not None:
@@ -39,9 +39,9 @@ def free(tests: str) -> set[str]:
 
 
 def bound(tests: str) -> set[str]:
-    """The names that the tests bind in their module. A variable of one function is no other function's.
+    """The names that the tests bind in their module, without local variables of functions.
 
-    Nothing where they do not parse.
+    Empty if the tests do not parse.
     """
     return _names(tests)[1]
 
@@ -62,7 +62,7 @@ def _parsed(tests: str) -> ast.Module | None:
 
 
 def _names(tests: str) -> tuple[set[str], set[str]]:
-    """The names that are read as those of the module, in whatever scope, and those that the module binds."""
+    """The names that any scope reads from the module, and the names that the module binds."""
     read, bound = set[str](), set[str]()
     try:
         ahead = [symtable.symtable(tests, "<tests>", "exec")]
@@ -83,7 +83,7 @@ def _names(tests: str) -> tuple[set[str], set[str]]:
 
 
 def _of_the_program(tests: str) -> set[str]:
-    """What the tests import of the program: it is the program's all the same."""
+    """The names that the tests import from the program. They count as names of the program."""
     if words(tests).isdisjoint(MODULES) or (tree := _parsed(tests)) is None:
         return set()
     return {
@@ -95,10 +95,10 @@ def _of_the_program(tests: str) -> set[str]:
 
 
 def visible(names: Collection[str], tests: str, own: str = "") -> set[str]:
-    """Of the program's names, those that its tests see.
+    """The program's names that its tests see.
 
-    A name of the program that hides a builtin is not one of them, unless it is what is tested: the tests use no other
-    name of the program, or it is ``own``.
+    A name that hides a builtin is left out, unless it is what is tested: the tests use no other name of the
+    program, or it is ``own``.
     """
     seen = {name for name in words(tests) & set(names) if not _of_python(name)}
     if seen.isdisjoint(_BUILTIN) or not (free(tests) & set(names)) - _BUILTIN:
@@ -109,10 +109,11 @@ def visible(names: Collection[str], tests: str, own: str = "") -> set[str]:
 def used_as_modules(
     names: Collection[str], others: Collection[str], tests: str
 ) -> dict[str, types.ModuleType]:
-    """Of these names of standard modules, those that stand for the module in the tests.
+    """The names of standard modules that refer to the module in the tests, with their modules.
 
-    Such a name is used for attributes only, all of which the module has. ``others``: the program's names. Where
-    the tests use no other of them, the name is what is tested, and stands for the program's.
+    The tests use such a name only to read attributes, and the module has all of them. ``others``: the
+    program's names. If the tests use none of the others, the name is what is tested, and refers to the
+    program.
     """
     if not names or (tree := _parsed(tests)) is None:
         return {}
@@ -135,7 +136,7 @@ def used_as_modules(
 def _standard(name: str) -> types.ModuleType | None:
     try:
         return importlib.import_module(name)
-    except Exception:  # of another system
+    except Exception:  # a module of another operating system
         return None
 
 
@@ -144,5 +145,5 @@ def _of_python(name: str) -> bool:
 
 
 def offered(names: Collection[str]) -> set[str]:
-    """What ``from program import *`` gives: public names that hide no builtin."""
+    """The names that ``from program import *`` imports: public ones that hide no builtin."""
     return {name for name in names if not name.startswith("_") and name not in _BUILTIN}

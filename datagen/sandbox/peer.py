@@ -1,4 +1,4 @@
-"""One side of a judged run's conversation: it asks the other, and answers it while it waits."""
+"""One side of the conversation in a judged run. It sends requests, and serves requests while it waits."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from .wire import Encoder, Malformed, Node
 
 
 class Peer:
-    """``side``: 0 for the judge, which holds the tests, 1 for the subject, which holds the program.
+    """One side of the conversation. ``side``: 0 for the judge (the tests), 1 for the subject (the program).
 
-    What is no plain data stays where it is: this side gives it a number (``mine``), and the other has a proxy for it,
-    an object whose calls, attributes and operators are asked for (``theirs``).
+    Objects that are not plain data stay in their process. Their side gives them a number (``mine``). The
+    other side has a proxy (``theirs``), which forwards calls, attribute access and operators.
     """
 
     def __init__(self, side: int) -> None:
         self.side = side
-        #: Whether built-in functions are told by their names: tests may give the program ``len``, not the reverse.
+        #: Whether built-in functions are sent by name: tests may pass ``len`` to the program, but not vice
+        #: versa.
         self.tells_builtins = side == 0
-        #: The classes here that stand for those of the other side.
+        #: Local classes that mirror classes of the other side.
         self.theirs_made: set[type] = set()
         self.shared = Shared(side, always=side == 0)
         self.mine: dict[int, Any] = {}
@@ -31,18 +32,21 @@ class Peer:
         self.theirs: dict[int, Callable[[], Any]] = {}
         self.their_numbers: dict[int, int] = {}
         self.shapes: dict[type, describing.Shape] = {}
-        #: To the other side.
+        #: The socket to the other side.
         self.channel: Any = None
         self._gone: list[int] = []
         self._last = 0
         self._turn = threading.RLock()
-        #: The event loop in which coroutines of this side run that the other awaits.
+        #: The event loop that runs coroutines of this side that the other side awaits.
         self.loop: Any = None
 
-    # What is said.
+    # Messages.
 
     def ask(self, verb: str, atom: Any, *values: Any) -> Any:
-        """The other side's answer, or what it raises. Answers meanwhile what the other side asks."""
+        """Send a request and return its answer. Raises what the other side raises.
+
+        Serves requests of the other side while it waits.
+        """
         with self._turn:
             self.say(verb, atom, list(values))
             while True:
@@ -54,12 +58,12 @@ class Peer:
                 self.answer(said, about, found)
 
     def answer(self, verb: str, atom: Any, values: list[Any]) -> None:
-        """Do what is asked, and say what comes of it."""
+        """Serve a request and send the outcome."""
         reply, told = self.outcome(verb, atom, values)
         self.say(reply, None, told)
 
     def outcome(self, verb: str, atom: Any, values: list[Any]) -> tuple[str, list[Any]]:
-        """Do what is asked: how to say what comes of it. Empties ``values``."""
+        """Serve a request. Returns the verb and values of the answer. Empties ``values``."""
         try:
             return "return", [self.do(verb, atom, values)]
         except BaseException as error:
@@ -68,7 +72,7 @@ class Peer:
             values.clear()
 
     def say(self, verb: str, atom: Any, values: list[Any]) -> None:
-        """Empties ``values``: what only they hold is forgotten on both sides."""
+        """Send a message. Empties ``values``, so that both sides forget objects that nothing else holds."""
         changed = self.shared.changes()
         encoder = Encoder(self)
         slots = [encoder.slot(value) for value in values]
@@ -101,57 +105,57 @@ class Peer:
             del self.numbers[id(held)]
         return verb, atom, values
 
-    # What each side says and does in its own way.
+    # Hooks that each side overrides.
 
     if TYPE_CHECKING:
 
         def do(self, verb: str, atom: Any, values: list[Any]) -> Any:
-            """Do what the other side asks; each side defines it. Raises Malformed for an unknown request."""
+            """Carry out a request of the other side. Raises Malformed for an unknown request."""
 
     def beside(self) -> Any:
-        """What goes with every message."""
+        """Extra data that is sent with every message."""
         return None
 
     def heard(self, beside: Any) -> None:
-        """What came with a message."""
+        """Process the extra data of a received message."""
 
     def raising(self, error: BaseException) -> BaseException:
-        """The exception to send for one that was raised."""
+        """The exception to send in place of one that was raised here."""
         return error
 
     def raised(self, error: BaseException, verb: str, atom: Any) -> BaseException:
-        """The exception to raise for one that came where this was asked."""
+        """The exception to raise here in place of one that the other side sent for this request."""
         return error
 
     def named(self, name: str) -> Any:
-        """The class or function that is told by its name. Raises Malformed."""
+        """The class or function with this name. Raises Malformed."""
         raise Malformed(name)
 
     def trusts(self, kind: type) -> bool:
-        """Whether instances of a class of the other side stay objects where they could be plain values."""
+        """Whether instances of this class stay proxies although they could be plain values."""
         return True
 
     def module(self, name: str) -> Any:
         raise Malformed(name)
 
-    # Calls, operators and what they are about.
+    # Calls, operators and objects.
 
     def call(self, target: Any, arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
         return self.ask("call", [len(arguments), *named], target, *arguments, *named.values())
 
     def operate(self, name: str, target: Any, arguments: Sequence[Any]) -> Any:
-        """A data-model method of an object of the other side."""
+        """Call a special method of an object of the other side."""
         return self.ask("op", name, target, *arguments)
 
     def get(self, target: Any, name: str) -> Any:
         return self.ask("get", name, target)
 
     def construct(self, kind: type, arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
-        """An instance of a class of the other side."""
+        """Create an instance of a class of the other side."""
         return self.call(kind, arguments, named)
 
     def awaited(self, awaitable: Any) -> Generator[None, None, Any]:
-        """Run what the other side awaits, in turns with what is awaited here."""
+        """Run an awaitable of the other side, alternating with the coroutines of this side."""
         task = self.ask("start", None, awaitable)
         done = False
         try:
@@ -165,14 +169,14 @@ class Peer:
                 self.ask("cancel", task)
 
     def look_up(self, name: str) -> Any:
-        """The class that is told by its name; None where there is none here."""
+        """The class with this name; None if this side has none."""
         try:
             return self.named(name)
         except Malformed:
             return None
 
     def export(self, value: Any) -> int:
-        """The number of something that stays here."""
+        """The number of an object that stays on this side."""
         number = self.numbers.get(id(value))
         if number is None:
             self._last += 1
@@ -181,19 +185,19 @@ class Peer:
         return number
 
     def keep(self, number: int, proxy: Any) -> Any:
-        """Note that ``proxy`` stands for what the other side has under this number."""
+        """Register ``proxy`` for the object that has this number on the other side."""
         where = id(proxy)
         self.their_numbers[where] = number
         if number in self._gone:
             self._gone.remove(number)
         try:
             self.theirs[number] = weakref.ref(proxy, lambda _: self._lost(number, where))
-        except TypeError:  # such values are few, and small
+        except TypeError:  # no weak reference is possible; such values are few and small
             self.theirs[number] = lambda: proxy
         return proxy
 
     def kept(self, number: int) -> Any:
-        """The proxy that stands for it; None where there is none yet, or no longer."""
+        """The proxy with this number; None if there is none yet, or no longer."""
         found = self.theirs.get(number)
         return None if found is None else found()
 

@@ -1,4 +1,4 @@
-"""``Sandbox``: untrusted code run in warm, isolated processes, several at a time, awaited."""
+"""``Sandbox``: runs untrusted code in warm, isolated processes, several at a time."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ UNSAFE = "`sandbox: {unsafe: true}`"
 
 
 class Sandbox:
-    """Runs jobs, each in a fresh process without network, home, environment or rights.
+    """Runs jobs, each in a fresh process without network, home folder, environment or privileges.
 
-    ``limits``: of each run, where it brings none of its own. ``workers``: runs at a time (default: the cores
-    that this process may use). ``packages``: let runs import this environment's installed packages.
-    ``preload``: modules that every run imports anyway, imported once beforehand. ``unsafe``: where this
-    machine offers no isolation, run all the same, with what limits there are. ``shared_process``: tests in the process of
-    the program that they test, which can then forge its verdict.
+    ``limits``: default limits of a run. ``workers``: the number of concurrent runs, each on a zygote of its
+    own (default: the cores that this process may use). ``packages``: let runs import the packages installed
+    in this environment. ``preload``: modules that each zygote imports once, before any run. ``unsafe``: run
+    code even if this machine offers no isolation, with the limits that remain. ``shared_process``: run tests
+    in the process of the program that they test; the program can then forge its verdict.
 
-    ``async with Sandbox() as box: result = await box.run(RunTests(program, tests))``. From any event loop
-    and thread; without one, ``with`` and :meth:`run_now`. Raises SandboxError on entering where there is no
-    isolation and ``unsafe`` is not asked for, where a module of ``preload`` cannot be imported, or where the first
-    worker cannot be started. Whether there is isolation is decided by that one: the others run code as it does, or not at all.
+    ``async with Sandbox() as box: result = await box.run(RunTests(program, tests))`` works from any event
+    loop and thread. Without an event loop, use ``with`` and :meth:`run_now`. Entering raises SandboxError if
+    there is no isolation and ``unsafe`` is false, if a module of ``preload`` cannot be imported, or if the
+    first zygote cannot be started. The first zygote decides the kind of isolation. The others use the same
+    kind or do not start.
     """
 
     def __init__(
@@ -60,11 +61,17 @@ class Sandbox:
         self.isolation: Isolation | None = None
 
     def run_now(self, job: Job, limits: Limits | None = None) -> Result:
-        """Carry out a job and wait for it. Never raises for what the job does; SandboxDied where the sandbox failed twice."""
+        """Run a job and wait for its result.
+
+        Errors of the job are part of the result. Raises SandboxDied if the sandbox itself failed twice.
+        """
         return self._submit(job, limits).result()
 
     async def run(self, job: Job, limits: Limits | None = None) -> Result:
-        """Carry out a job. A cancelled one goes on to its end, which its limits see to. Raises as :meth:`run_now` does."""
+        """Run a job. Raises as :meth:`run_now` does.
+
+        Canceling the call does not stop the job. It runs until it ends or exceeds a limit.
+        """
         return await asyncio.wrap_future(self._submit(job, limits))
 
     def _submit(self, job: Job, limits: Limits | None) -> Future[Result]:
@@ -85,15 +92,16 @@ class Sandbox:
             raise SandboxDied(f"the sandbox failed twice, and what it ran was not judged: {error}") from error
 
     def _once_more(self, request: Request, limits: Limits) -> Result:
-        """The result of a run, or of a second one where the first shows nothing of the program.
+        """The result of a run, or of a second run if the first does not judge the program. Raises RunLost.
 
-        The first was lost with the sandbox, or was ended by a SIGKILL that nobody is known to have sent. The program may
-        have sent it to itself: then it does so again, and that is the verdict. Raises RunLost.
+        The first run does not judge the program if the sandbox failed, or if a SIGKILL of unknown origin
+        ended it. If the program sent that signal to itself, it does so again in the second run, and that is
+        the verdict.
         """
         try:
             first = self._run(request, limits)
         except RunLost as error:
-            log.warning("a sandbox worker failed and is started again: %s", error)
+            log.warning("a sandbox zygote failed and is restarted: %s", error)
             second = self._run(request, limits)
             if second.unexplained:
                 raise RunLost(f"first {error}; then {second.message}") from None
@@ -101,7 +109,7 @@ class Sandbox:
         return self._run(request, limits) if first.unexplained else first
 
     def _run(self, request: Request, limits: Limits) -> Result:
-        """One run, on a worker that has nothing else to do. Raises RunLost; that worker is then used no more."""
+        """Run once on an idle zygote. Raises RunLost; the zygote is then not used again."""
         worker = self._taken()
         try:
             return Result.from_dict(worker.run(request, limits), limits)
@@ -112,19 +120,20 @@ class Sandbox:
             self._give_back(worker)
 
     def _taken(self) -> Worker:
-        """An idle worker, else a new one, else the next that is idle. Raises RunLost where there is none and can be none."""
+        """An idle zygote, a new one, or the next that becomes idle. Raises RunLost if there is none."""
         with self._changed:
             if self._idle:
                 return self._idle.pop()
         try:
             return self._start()
         except (DidNotStart, NotIsolated, NotReady) as error:
-            # The first worker was isolated and ready: so this is no want of isolation, and no reason to do without.
+            # The first zygote was isolated and ready, so isolation works here: never fall back to running
+            # without it.
             with self._changed:
                 self._changed.wait_for(lambda: self._idle or not self._zygotes)
                 if self._idle:
                     return self._idle.pop()
-            raise RunLost(f"no worker could be started: {error}") from error
+            raise RunLost(f"no zygote could be started: {error}") from error
 
     def _give_back(self, worker: Worker) -> None:
         with self._changed:
@@ -137,7 +146,7 @@ class Sandbox:
             worker.close()
 
     def _start(self) -> Worker:
-        """A worker that runs code as the first one does; that one, as well as this machine can."""
+        """A zygote with the isolation of the first one. The first gets the best that this machine offers."""
         if self.isolation is None:
             worker = start(self._packages, self._preload, unsafe=self._unsafe)
             self.isolation = worker.isolation
@@ -152,7 +161,7 @@ class Sandbox:
     def _open(self) -> Self:
         self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="sandbox")
         try:
-            # One at once, so that a machine without isolation is told now; the others when they are needed.
+            # Start one zygote now, so that a missing isolation is reported early; the others on demand.
             self._threads.submit(self._first).result()
         except BaseException:
             self.close()
@@ -176,13 +185,13 @@ class Sandbox:
             ) from None
         except DidNotStart as error:
             raise SandboxError(
-                f"the sandbox did not start, tried twice: {error}. That says nothing about isolation: the machine is "
-                "short of processor time or memory; run again when it has more, or with fewer runs at a time: "
-                "`sandbox: {workers: 1}`"
+                f"the sandbox did not start after two attempts: {error}. This does not mean that isolation is missing: "
+                "the machine is short of processor time or memory; run again when it has more, or with fewer runs at a "
+                "time: `sandbox: {workers: 1}`"
             ) from None
 
     def close(self) -> None:
-        """End all workers, and wait for runs that are under way."""
+        """Wait for active runs, then stop all zygotes."""
         if self._threads is not None:
             self._threads.shutdown(wait=True, cancel_futures=True)
             self._threads = None
@@ -207,13 +216,13 @@ class Sandbox:
 
 
 def _how_it_runs(isolation: Isolation) -> tuple[int, str]:
-    """For the log, where ``unsafe`` is asked for: its level and its text."""
+    """The level and text of the log message that is written if ``unsafe`` is true."""
     if isolation.isolated:
-        return logging.INFO, f"a sandbox worker runs code isolated, by {isolation.way}"
+        return logging.INFO, f"a sandbox zygote runs code with isolation: {isolation.way}"
     user = "as nobody" if isolation.separate else f"as this user ({os.geteuid()})"
     walls = [f"Landlock {isolation.landlock}"] if isolation.landlock else []
     walls += ["seccomp"] if isolation.seccomp else []
     return logging.WARNING, (
-        f"a sandbox worker is UNSAFE: it runs generated code without isolation, {user}, held by its limits"
+        f"a sandbox zygote is UNSAFE: it runs generated code without isolation, {user}, held by its limits"
         + "".join(f" and {wall}" for wall in walls)
     )

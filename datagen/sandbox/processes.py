@@ -1,4 +1,4 @@
-"""Looks at, and ends, the processes of a run, by /proc."""
+"""Inspects and ends the processes of a run, through /proc."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ _PAGE = resource.getpagesize()
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Of several processes together. ``cpu_seconds``: with their ended children. ``memory``: bytes, resident."""
+    """Total resource use of several processes.
+
+    ``cpu_seconds``: processor time, with that of ended children, in seconds. ``memory``: resident memory, in
+    bytes.
+    """
 
     cpu_seconds: float
     memory: int
 
 
 def below(root: int) -> list[int]:
-    """The living descendants of a process, by parents' ids."""
+    """Ids of the living descendants of a process."""
     children: dict[int, list[int]] = {}
     for pid in everyone():
         fields = _stat(pid)
@@ -36,12 +40,12 @@ def below(root: int) -> list[int]:
 
 
 def everyone() -> list[int]:
-    """Every process that this /proc shows."""
+    """Ids of all processes that this /proc shows."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
 def usage(pids: list[int]) -> Usage:
-    """What these processes use now. Memory that several share counts for each of them."""
+    """The current resource use of these processes. Shared memory counts once per process."""
     cpu, memory = 0.0, 0
     for pid in pids:
         fields = _stat(pid)
@@ -52,7 +56,7 @@ def usage(pids: list[int]) -> Usage:
 
 
 def shared_memory(pids: list[int]) -> int:
-    """Resident memory in bytes with every shared page counted once: slower, exact."""
+    """Resident memory in bytes, with every shared page counted once. Slower than :func:`usage`, but exact."""
     total = 0
     for pid in pids:
         try:
@@ -64,7 +68,7 @@ def shared_memory(pids: list[int]) -> int:
 
 
 def kill_below(root: int) -> None:
-    """End all descendants, those that are forked meanwhile too. ``root`` must be their subreaper."""
+    """Kill all descendants, including new ones. ``root`` must be their subreaper."""
     while pids := below(root):
         for pid in pids:
             try:
@@ -80,7 +84,7 @@ def kill_below(root: int) -> None:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the third (state) on; empty where the process is gone."""
+    """The fields of /proc/PID/stat from the third (state) on; empty if the process is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             text = file.read()

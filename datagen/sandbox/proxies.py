@@ -1,7 +1,7 @@
-"""Stand-ins for what lies on the other side of a judged run: functions, classes, instances, generators, exceptions.
+"""Proxies of objects on the other side of a judged run: functions, classes, instances, iterators, errors.
 
-A class here mirrors one there: the same name, the bases that matter to ``isinstance`` and ``except``, and the methods of
-the data model that it defines. One object there has one stand-in here, so identity holds.
+A local class mirrors a class of the other side: the same name, the bases that matter to ``isinstance`` and
+``except``, and the special methods that it defines. Each object has one proxy, so identity is preserved.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .specials import SPECIALS
 if TYPE_CHECKING:
     from .peer import Peer
 
-#: What Python itself looks for in a class, and what no proxy has.
+#: Attributes that Python itself looks up in a class and that no proxy has.
 _NEVER = frozenset(
     (
         "__array_function__",
@@ -36,7 +36,7 @@ _NOTED = frozenset(("__traceback__", "__cause__", "__context__", "__suppress_con
 
 
 class Attributes:
-    """Instances of the other side's classes: whatever is not here is asked for there."""
+    """Base of proxies of instances. Attributes that are missing here are requested from the other side."""
 
     __slots__ = ()
     _peer_: Peer
@@ -67,7 +67,7 @@ class Attributes:
 
 
 class RemoteError(Attributes):
-    """Of exceptions: what Python itself notes in one stays here."""
+    """Base of proxies of exceptions. Attributes that Python itself sets on exceptions stay local."""
 
     __slots__ = ()
 
@@ -96,7 +96,7 @@ class Remote(Attributes):
 
 
 class RemoteMeta(abc.ABCMeta):
-    """The class of classes that stand for the other side's."""
+    """Metaclass of the classes that mirror classes of the other side."""
 
     _peer_: Peer
 
@@ -131,7 +131,7 @@ class RemoteMeta(abc.ABCMeta):
 
 
 class RemoteEnumMeta(enum.EnumMeta):
-    """Of enumerations: their members are here, with values that are plain."""
+    """Metaclass of mirrored enumerations. Their members are local and have plain values."""
 
     _peer_: Peer
 
@@ -151,7 +151,7 @@ class RemoteEnumMeta(enum.EnumMeta):
 
 
 class RemoteFunction:
-    # Calls a function of the other side. Its docstring, too, is that function's.
+    # Proxy of a function. It has no docstring of its own, so that ``__doc__`` is that of the function.
 
     __slots__ = ("__weakref__", "_name_", "_peer_")
 
@@ -205,7 +205,7 @@ class RemoteFunction:
 
 
 class RemoteAwaitable:
-    """What an ``async def`` of the other side returns: it runs there once it is awaited."""
+    """Proxy of a coroutine of the other side. It runs there when it is awaited here."""
 
     __slots__ = ("__weakref__", "_peer_")
 
@@ -223,7 +223,10 @@ RemoteFunction.__module__ = property(lambda self: self._peer_.get(self, "__modul
 
 
 def signature(told: Any) -> inspect.Signature:
-    """Of (name, kind, whether there is a default, the default, annotation) for each parameter, and what is returned."""
+    """Build a signature from its description: a list of parameters, and the return annotation.
+
+    A parameter is described by (name, kind, whether it has a default, the default, its annotation).
+    """
     parameters, returned = told
     empty = inspect.Parameter.empty
     return inspect.Signature(
@@ -264,7 +267,7 @@ METHODS = {name: _special(name) for name in SPECIALS} | {"__call__": _call}
 
 
 class RemoteIterator:
-    """An iterator that is no generator: ``map``, ``zip``, those of ``itertools``."""
+    """Proxy of an iterator that is not a generator, such as ``map``, ``zip`` or those of ``itertools``."""
 
     __slots__ = ("__weakref__", "_kind_", "_number_", "_peer_")
 

@@ -1,4 +1,7 @@
-"""What became of a run. All of it comes out of the sandbox, so every field is typed and bounded out here."""
+"""The result of a run.
+
+It comes from untrusted processes, so the type and size of every field are checked here.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,23 @@ from typing import Any
 
 from .limits import KIB, Limits
 
-#: Of one run, at the most: tests, and characters of a test's name and of a message.
+#: Maximum number of tests of a run, and maximum length of a test's name or message in characters.
 MOST_TESTS, LONGEST_TEXT = 1000, 400
-#: What an int64 column holds, and more seconds than any run has.
+#: The largest value of an int64 column, and more seconds than any run takes.
 _MOST_LINES, _MOST_SECONDS = 2**63 - 1, 1e9
 
 
 class Status(StrEnum):
-    """``passed``: all went well. ``failed``: a test (or the exit code) says no. ``error``: the tests could not
-    be carried out. ``vacuous``: no test fails, and none tests anything. ``timeout`` and ``memory``: over that
-    limit. ``killed``: ended by a signal, or over the limit of output. ``refused``: not run at all.
+    """The verdict of a run.
 
-    Each says something of the program. That the sandbox itself failed says nothing of it: that is no status but
-    an exception, ``SandboxDied``, so that nobody can take it for a verdict."""
+    ``passed``: all tests passed. ``failed``: a test failed, or the exit code was not 0. ``error``: the tests
+    could not be run. ``vacuous``: no test failed, and none depends on the program. ``timeout`` and
+    ``memory``: that limit was exceeded. ``killed``: ended by a signal, or over the limit of output or
+    processes. ``refused``: not run at all.
+
+    Every status describes the program. A failure of the sandbox itself is not a status but an exception,
+    ``SandboxDied``, so that it cannot be mistaken for a verdict.
+    """
 
     PASSED = "passed"
     FAILED = "failed"
@@ -35,7 +42,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TestOutcome:
-    """One test: its name, whether it passed, and what it said if not."""
+    """One test: its name, whether it passed, and the message of its failure."""
 
     __test__ = False  # not for pytest to collect
 
@@ -46,13 +53,15 @@ class TestOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One run. ``message`` says why it did not pass. ``stdout`` and ``stderr`` are cut at the limit of output.
+    """The result of one run.
 
-    ``seconds``: wall time inside the sandbox; ``cpu_seconds``: of all its processes that ended. ``lines``: how
-    many the program executed, null where that was not asked for or the run did not come to its end.
-    ``program_operators``: the program's own operators that decided something (``Vector.__eq__``); empty where all was
-    decided on plain data. ``shared_process``: tests and program were in one process, where it can forge its verdict.
-    ``unexplained``: ended by a SIGKILL that the sandbox neither sent nor knows the reason of.
+    ``message``: why the run did not pass. ``stdout`` and ``stderr``: truncated at the output limit.
+    ``seconds``: wall time inside the sandbox. ``cpu_seconds``: processor time of all processes that ended.
+    ``lines``: number of lines that the program executed, None if that was not requested or the run did not
+    finish. ``program_operators``: the program's own operators that decided a comparison (``Vector.__eq__``),
+    empty if all comparisons used plain data. ``shared_process``: tests and program ran in one process, where
+    the program can forge its verdict. ``unexplained``: ended by a SIGKILL that the sandbox did not send and
+    whose cause is unknown.
     """
 
     status: Status
@@ -78,16 +87,16 @@ class Result:
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any], limits: Limits) -> Result:
-        """The result that the sandbox tells, of a run that had these limits.
+        """Build the result from a report of the sandbox. ``limits``: those of the run.
 
-        Texts are cut, and what UTF-8 has no form for is escaped. A field that is not what it must be makes the run an
-        ``error``: no program that leaves its report alone brings that about.
+        Long text is truncated, and characters that UTF-8 cannot encode are escaped. A field with a wrong type
+        or value makes the run an ``error``. That happens only if the program tampers with its report.
         """
         output = int(limits.output_kib * KIB)
         try:
             status, tests = _status(told["status"]), _tests(told.get("tests", []))
             if status is Status.PASSED and not all(test.passed for test in tests):
-                raise ValueError("it passed, and a test of it failed")
+                raise ValueError("the run passed, but a test failed")
             return cls(
                 status=status,
                 message=_text("message", told.get("message", "")),
@@ -102,17 +111,18 @@ class Result:
                 unexplained=told.get("unexplained") is True,
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            return cls(Status.ERROR, _text("message", f"the run's report is not one: {error}"))
+            return cls(Status.ERROR, _text("message", f"the run's report is invalid: {error}"))
 
 
 def _status(told: object) -> Status:
-    if not isinstance(told, str) or told not in tuple(Status) or told == Status.REFUSED:  # only said out here
+    # REFUSED is set only outside the sandbox.
+    if not isinstance(told, str) or told not in tuple(Status) or told == Status.REFUSED:
         raise ValueError(f"status is {_shown(told)}")
     return Status(told)
 
 
 def _tests(told: object) -> tuple[TestOutcome, ...]:
-    """The first ones. The harness puts those that failed first where there are more."""
+    """The first tests, up to the maximum. The harness puts failed tests first."""
     if not isinstance(told, list):
         raise ValueError(f"tests is {_shown(told)}")
     found = []
@@ -139,7 +149,7 @@ def _text(field: str, told: object, most: int = LONGEST_TEXT, more: str = "…")
 def _seconds(field: str, told: object) -> float:
     if isinstance(told, bool) or not isinstance(told, (int, float)):
         raise ValueError(f"{field} is {_shown(told)}")
-    if not 0 <= told <= _MOST_SECONDS:  # which NaN is not, either
+    if not 0 <= told <= _MOST_SECONDS:  # also refuses NaN
         raise ValueError(f"{field} is {_shown(told)}")
     return float(told)
 
@@ -153,6 +163,6 @@ def _lines(told: object) -> int | None:
 
 
 def _shown(told: object) -> str:
-    """A value and its type, in a few characters whatever it is."""
+    """A short text with the type of a value, and the value itself if it is a scalar."""
     kind = type(told).__name__
     return f"{kind} {told!r:.40}" if isinstance(told, (bool, int, float, str)) else kind

@@ -1,7 +1,7 @@
-"""The file system that a run sees: a read-only root with the system's programs, this Python, and nothing else.
+"""The file system of a run: a read-only root with the system's programs, this Python, and nothing else.
 
-There is no home folder, no /etc but what the loader and ``getpwuid`` need, no /run, no /sys, no /var, and
-no device but the five that give and take bytes. /tmp and /proc are each run's own.
+There is no home folder, no /run, no /sys and no /var. /etc holds only what the loader and ``getpwuid`` need.
+There are five devices, which only read or write bytes. Each run has its own /tmp and /proc.
 """
 
 from __future__ import annotations
@@ -29,19 +29,20 @@ ETC = ("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
 DEVICES = ("null", "zero", "full", "random", "urandom")
 LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1"}
 INODES = 4096
-_STAGE = "/tmp"  # any folder that is there: covered only in our own mount namespace
+_STAGE = "/tmp"  # any existing folder, since it is covered only in our own mount namespace
 
 
 def readable(extra: Sequence[str] = ()) -> list[str]:
-    """Paths of this machine that a run may read: the system's and ``extra`` (this Python, packages)."""
+    """Paths of this machine that a run may read: the system's, and ``extra`` (this Python, packages)."""
     return [path for path in (*SYSTEM, *ETC, *extra) if os.path.lexists(path)]
 
 
 def enter(extra: Sequence[str], user: int) -> None:
-    """Make the read-only root the root of this mount namespace (which must be ours, in our user namespace).
+    """Build the read-only root and make it the root of this mount namespace.
 
-    Leaves a complete /proc of this process's PID namespace there: the kernel lets a run mount one of its
-    own only where one is fully visible. Raises OSError where the kernel refuses a step.
+    The mount namespace must be ours, in our user namespace. The new root contains a complete /proc of the PID
+    namespace of this process, because the kernel lets a run mount its own /proc only if one is fully visible.
+    Raises OSError if the kernel refuses a step.
     """
     syscalls.mount("none", "/", None, MS_REC | MS_PRIVATE)
     syscalls.mount("tmpfs", _STAGE, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755")
@@ -72,10 +73,10 @@ def readable_below(old: str, extra: Sequence[str]) -> list[str]:
 
 
 def _show(path: str) -> None:
-    """Put one path of the old root, or the link that it is, at the same place of the new one, read-only."""
+    """Put one path or link of the old root at the same place in the new root, read-only."""
     source, target = f"/old{path}", f"/new{path}"
     if os.path.lexists(target):
-        return  # within one that is there already
+        return  # part of a path that is already mounted
     os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
     if os.path.islink(source):
         os.symlink(os.readlink(source), target)
@@ -103,7 +104,7 @@ def _make_dev() -> None:
     for device in DEVICES:
         os.close(os.open(f"/new/dev/{device}", os.O_CREAT | os.O_WRONLY, 0o666))
         syscalls.mount(f"/old/dev/{device}", f"/new/dev/{device}", None, MS_BIND)
-        # What a device takes may still be written; its mode and owner may not be changed.
+        # A read-only mount lets processes write to the device, but not change its mode or owner.
         syscalls.restrict_mount(f"/new/dev/{device}", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, recursive=False)
     for name, target in (*LINKS.items(), ("stderr", "/proc/self/fd/2"), ("shm", SCRATCH)):
         os.symlink(target, f"/new/dev/{name}")

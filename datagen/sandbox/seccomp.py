@@ -1,8 +1,8 @@
-"""Seccomp filters: which system calls runs are refused, for good.
+"""Seccomp filters: the system calls that are denied to runs, permanently.
 
-Refused calls fail with EPERM and the program goes on, so that libraries which merely probe (io_uring,
-memfd_create) fall back to something else. ``clone3`` and calls newer than we know fail with ENOSYS: the
-former takes its flags by pointer, where a filter cannot look, and C libraries then use ``clone``.
+Denied calls fail with EPERM and the program continues, so that libraries that only probe for a call
+(io_uring, memfd_create) use a fallback. ``clone3`` and unknown newer calls fail with ENOSYS. ``clone3`` takes
+its flags by pointer, which a filter cannot follow. C libraries then use ``clone``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .syscalls import (
 #: struct seccomp_data: int nr; u32 arch; u64 instruction_pointer; u64 args[6].
 NUMBER, ARCHITECTURE, ARGUMENTS = 0, 4, 16
 AUDIT_ARCHITECTURES = (0xC000003E, 0xC00000B7)
-#: On x86-64 the same kernel also takes the calls of the x32 ABI, whose numbers have this bit.
+#: On x86-64 the kernel also accepts calls of the x32 ABI, whose numbers have this bit set.
 X32_BIT = 0x40000000
 
 LOAD, AND = 0x20, 0x54
@@ -47,21 +47,22 @@ NAMESPACE_FLAGS = (
     | CLONE_NEWNET | CLONE_NEWTIME
 )  # fmt: skip
 AF_UNIX = 1
-#: Terminal requests that put input into another process's terminal.
+#: Terminal requests that insert input into the terminal of another process.
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 SECCOMP_MODE_FILTER = 2
 
 Instruction = tuple[int, int, int, int]
 
 
-#: What makes namespaces and folders for runs, and is refused to runs alone.
+#: Calls that the zygote needs to set up runs. They are denied to the runs only.
 MAKING = ("mount", "mount_setattr")
 
 
 def general() -> list[Instruction]:
-    """What the process that waits is refused, and all that it starts, as (code, jump if true, jump if false, constant).
+    """The filter of the zygote and of all processes that it starts.
 
-    Raises OSError on a machine whose calls are not known.
+    Each instruction is (code, jump if true, jump if false, constant). Raises OSError on an unknown
+    architecture.
     """
     architecture = number_here(AUDIT_ARCHITECTURES)
     assert architecture is not None
@@ -87,7 +88,10 @@ def general() -> list[Instruction]:
 
 
 def of_runs() -> list[Instruction]:
-    """What a run is refused beyond it. A short filter: the kernel tries out every call on each new one."""
+    """The additional filter of runs.
+
+    It is short, because the kernel evaluates every call on each new filter when it is installed.
+    """
     return [
         (LOAD, 0, 0, NUMBER),
         *_refused(MAKING),
@@ -103,7 +107,7 @@ def _refused(names: Iterable[str]) -> list[Instruction]:
 
 
 def _where(numbers: tuple[int, int], argument: int, verdict: list[Instruction]) -> list[Instruction]:
-    """Apply ``verdict`` to the low half of an argument of one call; other calls pass on."""
+    """Apply ``verdict`` to the lower 32 bits of an argument of one call. Other calls skip it."""
     number = number_here(numbers)
     assert number is not None
     return [
@@ -115,7 +119,7 @@ def _where(numbers: tuple[int, int], argument: int, verdict: list[Instruction]) 
 
 
 class Filter:
-    """A filter as the kernel reads it."""
+    """A filter in the kernel's binary format."""
 
     def __init__(self, program: Sequence[Instruction]) -> None:
         code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
@@ -123,6 +127,8 @@ class Filter:
         self._header = struct.pack("@HP", len(program), ctypes.addressof(self._code))
 
     def install(self) -> None:
-        """Filter this process's calls, beside what filters them already. Needs no_new_privs. Raises OSError where the
-        kernel has no seccomp."""
+        """Add this filter to those of this process. Needs no_new_privs.
+
+        Raises OSError if the kernel has no seccomp.
+        """
         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, self._header)

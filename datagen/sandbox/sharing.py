@@ -1,8 +1,9 @@
-"""Mutable containers that both sides of a judged run hold: each side has its own, and they are kept the same.
+"""Mutable containers that both sides of a judged run share.
 
-A container that tests pass to the program gets a mark. With every message goes what changed in those that are
-marked, so that a list which the program sorts is sorted for the tests too. A side that finds a container in no
-hands but the table's says so, and both forget the mark.
+Each side has a copy, and the copies are kept equal. A container that tests pass to the program gets a mark.
+Every message carries the changes of marked containers, so a list that the program sorts is also sorted for
+the tests. When only the table of a side still refers to a container, that side says so, and both sides forget
+the mark.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-#: (the side that gave it, its number), as JSON has it.
+#: [the side that assigned it, its number], as in JSON.
 Mark = list[int]
 _references = sys.getrefcount
 
@@ -25,7 +26,7 @@ class _Entry:
         self.look()
 
     def look(self) -> None:
-        """Remember what it holds."""
+        """Record the current contents."""
         self.seen = _parts(self.held)
         self.dirty = False
 
@@ -51,7 +52,10 @@ def _parts(held: Any) -> Any:
 
 
 class Shared:
-    """One side's table. ``side``: 0 for the judge, 1 for the program. ``always``: mark all that is sent."""
+    """The table of one side.
+
+    ``side``: 0 for the judge, 1 for the program. ``always``: mark every container that is sent.
+    """
 
     def __init__(self, side: int, *, always: bool) -> None:
         self._side, self._always = side, always
@@ -60,7 +64,7 @@ class Shared:
         self._number = 0
 
     def outgoing(self, held: list[Any], index: int) -> tuple[Mark | None, bool]:
-        """The mark of the container ``held[index]``, which is to be sent, and whether the other side has all of it."""
+        """The mark of the container ``held[index]``, and whether the other side already has its contents."""
         mark = self._marks.get(id(held[index]))
         if mark is not None:
             entry = self._entries[mark]
@@ -69,13 +73,13 @@ class Shared:
                 return entry.mark, False
             return entry.mark, True
         if not self._always and _references(held[index]) <= _IN_ONE_PLACE:
-            return None, False  # nobody can tell it from a copy
+            return None, False  # no other reference exists, so a copy is indistinguishable
         self._number += 1
         self._enter([self._side, self._number], held[index])
         return [self._side, self._number], False
 
     def changes(self) -> list[Any]:
-        """Those that changed since they were last the same on both sides."""
+        """The containers that changed since both sides were last equal."""
         found = []
         for entry in self._entries.values():
             if entry.changed():
@@ -84,7 +88,7 @@ class Shared:
         return found
 
     def dropped(self) -> list[Mark]:
-        """Forget those that only this table holds."""
+        """Forget the containers to which only this table refers. Returns their marks."""
         if not self._entries:
             return []
         return [entry.mark for entry in self._lonely()]
@@ -98,7 +102,7 @@ class Shared:
                 yield entry
 
     def find(self, mark: Any) -> Any:
-        """The container of a mark; None where there is none."""
+        """The container of a mark; None if there is none."""
         entry = self._entries.get(_key(mark))
         return None if entry is None else entry.held
 
@@ -107,7 +111,7 @@ class Shared:
         return self._entries[_key(mark)].held
 
     def synchronized(self, mark: Any, held: Any) -> None:
-        """It now is as the other side has it."""
+        """Record that a container is now equal on both sides."""
         entry = self._entries.get(_key(mark))
         if entry is None:
             self._enter(list(mark), held)
@@ -115,7 +119,7 @@ class Shared:
             entry.look()
 
     def drop(self, marks: Sequence[Any]) -> None:
-        """Forget those that the other side holds no longer."""
+        """Forget the containers that the other side no longer uses."""
         for mark in marks:
             entry = self._entries.pop(_key(mark), None)
             if entry is not None:
@@ -132,7 +136,10 @@ def _key(mark: Any) -> tuple[int, int]:
 
 
 def _measure_references() -> tuple[int, int]:
-    """How often something is referred to that is in one place, or in the table: it differs between versions of Python."""
+    """The reference counts of an object with one reference, and of one in the table.
+
+    They depend on the version of Python.
+    """
     outer, held = [[]], []  # type: ignore[var-annotated]
     held.append(outer[0])
     in_one_place = _references(held[0])

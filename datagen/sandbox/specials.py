@@ -1,8 +1,8 @@
-"""The methods of Python's data model that one side of a judged run may ask of the other's objects."""
+"""The special methods that one side of a judged run may call on objects of the other side."""
 
 from __future__ import annotations
 
-#: What an object answers about a value that it is given: such an answer can be made to fit any test.
+#: Methods that compare an object with a given value. Their result can be forged to satisfy any test.
 COMPARING = ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__contains__")
 _BINARY = (
     "add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "divmod", "pow", "lshift", "rshift", "and",
@@ -15,7 +15,8 @@ CALCULATING = frozenset(
     if (prefix, name) != ("i", "divmod")
 )
 FORGEABLE = frozenset((*COMPARING, *CALCULATING))
-#: Methods of built-in values by which tests ask a yes or no: an object of the program that only looks like one could always say yes.
+#: Methods of built-in values that return a truth value. A program's object that imitates one could always
+#: return True.
 PREDICATES = frozenset(
     [name for kind in (str, bytes, float, int, tuple, set) for name in dir(kind) if name.startswith("is")]
     + ["startswith", "endswith", "all", "any", "equals", "allclose"]

@@ -1,4 +1,7 @@
-"""The program's side of a judged run: loads it, and answers what its tests ask. It knows neither tests nor reference."""
+"""The program's side of a judged run.
+
+It loads the program and serves requests of the tests. It never sees the tests or the reference.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ class Subject(Peer):
         self._watched: dict[str, Any] = {}
 
     def serve(self) -> NoReturn:
-        """Answer the judge, until it is gone: raises EOFError, or OSError."""
+        """Serve the judge until it closes the connection. Then raises EOFError or OSError."""
         warnings.simplefilter("always")
         warnings.showwarning = self._warn  # type: ignore[assignment]
         me = _PID()
@@ -42,7 +45,7 @@ class Subject(Peer):
             self.threads.listening()
             self.threads.answer(partial(self._reply, *self.outcome(verb, atom, values)))
             if _PID() != me:
-                _EXIT(0)  # the code under test forked, and this is its child coming home
+                _EXIT(0)  # this is a child that the code under test forked
 
     def _reply(self, reply: str, told: list[Any]) -> None:
         try:
@@ -104,7 +107,7 @@ class Subject(Peer):
         return sys.modules[name]
 
     def load(self, atom: Any, values: list[Any]) -> tuple[str, ...]:
-        """Run the program's top level; the names that it defines. Raises what it raises."""
+        """Run the program's top level and return the names that it defines. Raises what that raises."""
         from .harness import define, seed
 
         (source,) = values
@@ -122,7 +125,10 @@ class Subject(Peer):
         return atom in self.space
 
     def globals(self, atom: Any, values: list[Any]) -> Any:
-        """What these names stand for, as it is now. In a tuple, so that nobody takes it for the program's own list."""
+        """The current values of these names.
+
+        They are in a tuple, which cannot be confused with a list of the program.
+        """
         found = tuple(self.space[name] for name in atom)
         self._watched |= zip(atom, found, strict=True)
         return found
@@ -134,14 +140,14 @@ class Subject(Peer):
         del self.space[atom]
 
     def patch(self, atom: Any, values: list[Any]) -> None:
-        """Put something in place of what a module has, or back what it had."""
+        """Replace an attribute of a module, or restore the original one."""
         name, attribute = atom
         module = self.module(name)
         self._patched.setdefault((name, attribute), getattr(module, attribute, None))
         setattr(module, attribute, values[0] if values else self._patched[name, attribute])
 
     def filters(self, atom: Any, values: list[Any]) -> None:
-        """What the tests make errors of is raised where the program warns; all else they are told of."""
+        """Raise those warnings that the tests turn into errors. All others are sent to the tests."""
         warnings.resetwarnings()
         warnings.simplefilter("always")
         warnings.filters[:0] = [  # type: ignore[index]
@@ -150,7 +156,7 @@ class Subject(Peer):
         warnings._filters_mutated()  # type: ignore[attr-defined]
 
     def begin(self, atom: Any, values: list[Any]) -> int:
-        """Do what a thread of the tests asks in one of this process."""
+        """Serve a request of a thread of the tests in a thread of this process."""
         thread, living, verb, about = atom
         given = values[:]
         return self.threads.begin(thread, living, lambda: self.do(verb, about, given))
@@ -165,7 +171,7 @@ class Subject(Peer):
         return self.count.told()
 
     def tell_logs(self, atom: Any, values: list[Any]) -> None:
-        """Tell the judge of all that is logged from now on: it knows what its tests want to see."""
+        """Send all further log records to the judge, which knows what its tests want to see."""
         enabled, handle = logging.Logger.isEnabledFor, logging.Logger.callHandlers
 
         def handled(logger: Any, record: Any) -> None:
@@ -198,7 +204,7 @@ _OWN: dict[str, Callable[[Subject, Any, list[Any]], Any]] = {
 
 
 class _Printed:
-    """A standard stream, whose text goes to the judge while that catches what its own stream gets."""
+    """A standard stream. Its text is sent to the judge while the tests capture their own stream."""
 
     def __init__(self, name: str) -> None:
         self._name, self._usual, self._caught = name, getattr(sys, name), io.StringIO()

@@ -1,6 +1,7 @@
-"""Holds a run to its limits, in the process that waits outside of it: time, memory, processes.
+"""Enforces a run's limits on time, memory and processes, from the zygote, which is outside the run.
 
-It reads nothing of what the run says. What became of the run is told in a few bytes, and decided by ``following.py``.
+It never reads the run's output. It reports the fate of the run in a few bytes, and ``following.py`` decides
+the result.
 """
 
 from __future__ import annotations
@@ -18,20 +19,27 @@ from typing import NamedTuple
 from . import processes
 from .limits import MIB, Limits
 
-#: How often the run's memory and processor time are added up, seconds. Small tests are over before.
+#: Interval between two checks of the run's memory and processor time, in seconds. Short tests end before the
+#: first.
 WATCH = 0.05
-#: What the other side says to have the run ended.
+#: The message that asks the zygote to end the run.
 END = b"end"
 
 
 class Cause(IntEnum):
-    """Why a run is over. ``ITSELF``: its first process ended. ``LOST``: it could not be started."""
+    """Why a run ended.
+
+    ``ITSELF``: its first process exited. ``ASKED``: the peer asked for it. ``LOST``: it could not be started.
+    """
 
     ITSELF, ASKED, WALL_TIME, CPU_TIME, MEMORY, PROCESSES, LOST = range(7)
 
 
 class Fate(NamedTuple):
-    """``status``: the wait status of the run's first process; ``why``: of a run that is lost."""
+    """How a run ended.
+
+    ``status``: wait status of its first process. ``why``: the reason, for ``Cause.LOST`` only.
+    """
 
     cause: Cause
     status: int = 0
@@ -44,7 +52,7 @@ class Fate(NamedTuple):
 
     @classmethod
     def decoded(cls, told: bytes) -> Fate:
-        """Raises ValueError, or struct.error, where it is none."""
+        """Raises ValueError or struct.error if the bytes are not a fate."""
         cause, status, seconds, cpu_seconds = _FATE.unpack_from(told)
         return cls(Cause(cause), status, seconds, cpu_seconds, told[_FATE.size :].decode(errors="replace"))
 
@@ -53,10 +61,11 @@ _FATE = struct.Struct("!Bidd")
 
 
 class Supervisor:
-    """Of one run.
+    """Supervises one run.
 
-    ``first``: its first process, a child of this one. ``judged``: whether that is the judge; else it does nothing but wait for the
-    process that runs the program, and does not count. ``isolated``: whether all processes that show here, beside this one, are the run's.
+    ``first``: id of its first process, a child of this one. ``judged``: the first process is the judge.
+    Otherwise it only waits for the program's process, and does not count toward the limits. ``isolated``: all
+    processes visible here, except this one, belong to the run.
     """
 
     def __init__(self, first: int, limits: Limits, *, judged: bool, isolated: bool, started: float) -> None:
@@ -65,13 +74,16 @@ class Supervisor:
         self._most = limits.processes + (1 if judged else 0)
 
     def fate(self, channel: socket.socket) -> Fate:
-        """Wait for the end of the run, or end it. Raises EOFError, with all ended, where nobody is at the other side any more."""
+        """Wait for the run to end, or end it if it exceeds a limit or the peer asks.
+
+        Raises EOFError if the peer closed the channel. The run is then ended too.
+        """
         try:
             ending = os.pidfd_open(self._first)
             cause = self._watch(ending, channel)
             os.close(ending)
         finally:
-            os.kill(self._first, signal.SIGKILL)  # it was not waited for: its id is nobody else's
+            os.kill(self._first, signal.SIGKILL)  # not reaped yet, so its id cannot have been reused
             _, status, used = os.wait4(self._first, 0)
         seconds = time.monotonic() - self._started
         return Fate(cause, status, seconds, used.ru_utime + used.ru_stime)

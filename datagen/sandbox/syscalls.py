@@ -1,4 +1,4 @@
-"""The kernel calls that Python does not offer, by ctypes. Each raises OSError where the kernel says no."""
+"""System calls that Python does not offer, through ctypes. Each raises OSError if the kernel refuses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CLONE_CHILD_CLEARTID = 0x00200000
 CLONE_CHILD_SETTID = 0x01000000
 _SIGNAL_AT_END = 17  # SIGCHLD
 
-#: Numbers of calls that are older than the unification of 2019: (x86-64, 64-bit ARM).
+#: Numbers of calls that differ between architectures: (x86-64, 64-bit ARM).
 PIVOT_ROOT = (155, 41)
 CAPSET = (126, 91)
 CLONE = (56, 220)
@@ -46,7 +46,7 @@ MOUNT_SETATTR = 442
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
-#: For calls that fork: the interpreter's lock stays held, and is held in the child.
+#: For calls that fork: the GIL stays held, also in the child.
 _holding = ctypes.PyDLL(None, use_errno=True)
 _holding.syscall.restype = ctypes.c_long
 
@@ -60,7 +60,7 @@ def _machine() -> int:
 
 
 def number_here(numbers: tuple[int | None, int | None]) -> int | None:
-    """Of a pair (x86-64, ARM), this machine's."""
+    """This machine's number of a pair (x86-64, ARM)."""
     return numbers[_machine()]
 
 
@@ -72,7 +72,7 @@ def _checked(result: int, what: str) -> int:
 
 
 def call(what: str, number: int, *arguments: object) -> int:
-    """A system call by its number. Integers are passed as longs, bytes and buffers by their address."""
+    """Make a system call by number. Integers are passed as longs, bytes and buffers by address."""
     passed = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
     return _checked(_libc.syscall(ctypes.c_long(number), *passed), what)
 
@@ -88,7 +88,7 @@ def mount(source: str, target: str, kind: str | None, flags: int, data: str | No
 
 
 def restrict_mount(target: str, attributes: int, *, recursive: bool) -> None:
-    """Add attributes (read-only, …) to a mount, and to all below it where ``recursive``."""
+    """Add attributes (such as read-only) to a mount, and to all mounts below it if ``recursive``."""
     changes = struct.pack("=QQQQ", attributes, 0, 0, 0)
     call(
         f"mount_setattr {target}",
@@ -102,7 +102,7 @@ def restrict_mount(target: str, attributes: int, *, recursive: bool) -> None:
 
 
 def unmount(target: str) -> None:
-    """Detach a mount and all below it."""
+    """Detach a mount and all mounts below it."""
     _checked(_libc.umount2(os.fsencode(target), ctypes.c_int(MNT_DETACH)), f"umount {target}")
 
 
@@ -123,13 +123,13 @@ def prctl(option: int, first: int = 0, second: object = None) -> int:
 
 @cache
 def last_capability() -> int:
-    """The highest that this kernel knows."""
+    """The highest capability that this kernel knows."""
     with open("/proc/sys/kernel/cap_last_cap") as file:
         return int(file.read())
 
 
 def bound_capabilities() -> None:
-    """Let no program that is run from now on bring a capability back. Needs CAP_SETPCAP."""
+    """Empty the bounding set, so that no program can regain a capability. Needs CAP_SETPCAP."""
     for capability in range(last_capability() + 1):
         prctl(PR_CAPBSET_DROP, capability)
 
@@ -143,11 +143,11 @@ def drop_capabilities() -> None:
 
 
 def fork(namespaces: int = 0, *, handlers: bool = False) -> int:
-    """Like ``os.fork``, with the child in fresh namespaces of its own. Only for a process of one thread.
+    """Like ``os.fork``, with the child in new namespaces. Only for a process with one thread.
 
-    What ``os.fork`` does beside it is for processes of several threads, and costs more than the rest: the child
-    starts with the locks and the random numbers of this one. ``handlers``: let the interpreter and modules that asked for
-    it put themselves right in the child.
+    The other work of ``os.fork`` is for processes with several threads, and is expensive. Without it, the
+    child keeps the locks and the random state of this process. ``handlers``: run the fork handlers of the
+    interpreter and of modules in the child.
     """
     flags, number, places = _clone_call()
     pid = _holding.syscall(number, ctypes.c_ulong(flags | namespaces), None, None, *places)
@@ -158,13 +158,16 @@ def fork(namespaces: int = 0, *, handlers: bool = False) -> int:
 
 @cache
 def _clone_call() -> tuple[int, ctypes.c_long, list[ctypes.c_void_p | None]]:
-    """The flags of a fork, the number of the call, and its last two arguments, of which one is where the C library
-    keeps the id of this thread: the kernel is to write the child's there, as in the C library's own fork."""
+    """The flags of a fork, the number of the call, and its last two arguments.
+
+    One of these is the address where the C library keeps the id of this thread. The kernel writes the id of
+    the child there, as in the C library's own fork.
+    """
     number, address = number_here(CLONE), ctypes.c_void_p()
     assert number is not None
     try:
         prctl(PR_GET_TID_ADDRESS, ctypes.addressof(address))
-    except OSError:  # a kernel that does not tell
+    except OSError:  # this kernel does not provide the address
         return _SIGNAL_AT_END, ctypes.c_long(number), [None, None]
     places = [address, None] if number == CLONE[0] else [None, address]
     return _SIGNAL_AT_END | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID, ctypes.c_long(number), places

@@ -1,9 +1,9 @@
-"""Threads on both sides of a judged run, over the one conversation that there is.
+"""Threads on both sides of a judged run, which share one conversation.
 
-While several threads of the tests live, a call that one of them asks for runs in a thread of the program's
-process, and the asking thread polls until it is done. So one thread may wait for what another does. What a
-thread of the program asks (a timer that calls a function of the tests) waits until the judge listens. While the
-program has threads, the judge polls by itself.
+While several threads of the tests are alive, a call of one of them runs in a thread of the program's process,
+and the calling thread polls until it is done. So one thread can wait for another. A request from a thread of
+the program (a timer that calls a function of the tests) waits until the judge listens. While the program has
+threads, the judge polls.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from collections.abc import Callable, Collection
 from queue import SimpleQueue
 from typing import Any
 
-#: How long a look takes at the most, and how long after it the next one comes, seconds.
+#: Maximum duration of a poll, and the pause before the next one, in seconds.
 LOOK, BETWEEN = 0.002, 0.001
-#: What may wait for another thread.
+#: Requests that may wait for another thread.
 WAITING = frozenset(("call", "op", "next", "send"))
 _sleep = time.sleep
 
 
 class _Answer:
-    """What becomes of one call: another thread waits for it."""
+    """The outcome of a call for which another thread waits."""
 
     def __init__(self) -> None:
         self._done = threading.Event()
@@ -40,7 +40,7 @@ class _Answer:
         return self._done.wait(seconds)
 
     def value(self) -> Any:
-        """Raises what the call raised."""
+        """The result of the call. Raises what the call raised."""
         if self._error is not None:
             raise self._error
         return self._value
@@ -50,22 +50,23 @@ _Call = tuple[_Answer, Callable[[], Any]]
 
 
 class Here:
-    """Of the program's process. ``turn``: whose turn it is to speak to the judge."""
+    """Threads of the program's process. ``turn``: lock of the conversation with the judge."""
 
     def __init__(self, turn: Any) -> None:
         self._changed = threading.Condition(turn)
         self._before = threading.active_count()
-        #: Whether the judge waits for an answer, and so hears what is asked; how many threads wait for that.
+        #: Whether the judge waits for an answer and so accepts requests; the number of threads that wait for
+        #: this.
         self._heeded, self._waiting = False, 0
         self._workers: dict[int, SimpleQueue[_Call | None]] = {}
         self._begun: dict[int, _Answer] = {}
 
     def restless(self) -> bool:
-        """Whether the program has threads, or one of them wants to ask."""
+        """Whether the program has threads, or one of them waits to send a request."""
         return self._waiting > 0 or threading.active_count() > self._before + len(self._workers)
 
     def ask(self, ask: Callable[[], Any]) -> Any:
-        """Ask once the judge listens."""
+        """Send a request as soon as the judge listens."""
         with self._changed:
             self._waiting += 1
             try:
@@ -76,14 +77,14 @@ class Here:
             return ask()
 
     def listening(self) -> None:
-        """The judge has asked, and listens until it is answered."""
+        """Record that the judge has sent a request. It listens until it gets the answer."""
         with self._changed:
             self._heeded = True
             if self._waiting:
                 self._changed.notify_all()
 
     def answer(self, say: Callable[[], None]) -> None:
-        """Say the answer, once those who waited have had their turn."""
+        """Send the answer after the waiting threads have had their turn."""
         with self._changed:
             if self._waiting:
                 self._changed.wait_for(lambda: not self._waiting, LOOK)
@@ -91,7 +92,10 @@ class Here:
             say()
 
     def begin(self, thread: int, living: Collection[int], call: Callable[[], Any]) -> int:
-        """Call it in the thread that stands for one of the tests, which are ``living``. The call's number."""
+        """Start a call in the thread that represents ``thread`` of the tests. Returns the number of the call.
+
+        ``living``: the living threads of the tests.
+        """
         for ended in self._workers.keys() - living:
             self._workers.pop(ended).put(None)
         answer = _Answer()
@@ -99,7 +103,7 @@ class Here:
         self._begun[number] = answer
         if thread in self._workers or self._started(thread):
             self._workers[thread].put((answer, call))
-        else:  # one after the other, then
+        else:  # without a thread, calls run one after the other
             answer.come_of(call)
         return number
 
@@ -107,13 +111,13 @@ class Here:
         calls: SimpleQueue[_Call | None] = SimpleQueue()
         try:
             threading.Thread(target=self._work, args=(calls,), daemon=True).start()
-        except RuntimeError:  # there are as many as there may be
+        except RuntimeError:  # the limit of threads is reached
             return False
         self._workers[thread] = calls
         return True
 
     def look(self, number: int) -> tuple[bool, Any]:
-        """Whether that call is done, and what it returned. Raises what it raised."""
+        """Whether that call is done, and its result. Raises what the call raised."""
         answer = self._begun[number]
         if not answer.wait(LOOK):
             return False, None
@@ -129,7 +133,7 @@ class Here:
 
 
 class There:
-    """Of the judge. ``ask``: asks the program's process, in turn with other threads."""
+    """Threads of the judge. ``ask``: sends a request to the program's process, one thread at a time."""
 
     def __init__(self, ask: Callable[..., Any]) -> None:
         self._ask = ask
@@ -138,12 +142,12 @@ class There:
         self.counted = False
 
     def several(self) -> bool:
-        """Whether more threads of the tests live than one."""
+        """Whether the tests have more than one living thread."""
         watched = self._watcher is not None and self._watcher.is_alive()
         return not self.counted and threading.active_count() > self._before + watched
 
     def call(self, verb: str, atom: Any, values: tuple[Any, ...]) -> Any:
-        """What the program answers, while other threads may ask it too."""
+        """Send a request while other threads may do so too. Returns the answer of the program."""
         living = [each.ident for each in threading.enumerate()]
         number = self._ask("begin", [threading.get_ident(), living, verb, atom], *values)
         while True:
@@ -153,7 +157,7 @@ class There:
             _sleep(BETWEEN)
 
     def watch(self) -> None:
-        """Look in from now on, for as long as the program has threads."""
+        """Start polling, for as long as the program has threads."""
         if self._watcher is None or not self._watcher.is_alive():
             self._watcher = threading.Thread(target=self._look_in, daemon=True)
             self._watcher.start()
@@ -163,4 +167,4 @@ class There:
             while self._ask("look in", None) is True:
                 _sleep(LOOK)
         except BaseException:
-            return  # why there is no verdict is noted
+            return  # the reason for the missing verdict is already recorded

@@ -1,4 +1,4 @@
-"""Type hints as values: taken apart here, and made anew by the other side's own ``typing``."""
+"""Type hints as values: split into fields here, and rebuilt by the ``typing`` module of the other side."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import types
 import typing
 from typing import Any
 
-#: What it does not show to those who check types.
+#: Gives access to private names of ``typing`` that type checkers reject.
 _typing: Any = typing
-#: ``list[int]``, and what ``collections.abc.Callable[...]`` makes.
+#: Types of ``list[int]`` and of ``collections.abc.Callable[...]``.
 _BUILTIN_ALIASES = (types.GenericAlias, type(collections.abc.Callable[[int], int]))
 _NAMED = {value: name for name, value in vars(typing).items() if type(value).__module__ == "typing"}
-#: A type variable equals itself alone, so each side keeps one that stands for the other's.
+#: A type variable equals only itself, so each side keeps one counterpart per variable of the other side.
 VARIABLES = tuple(
     kind
     for kind in (getattr(typing, name, None) for name in ("TypeVar", "ParamSpec", "TypeVarTuple"))
@@ -24,7 +24,7 @@ _TYPED = type(_typing.TypedDict("_Typed", {}))
 
 
 def fields(value: Any) -> tuple[str, list[Any]] | None:
-    """(name of its kind, fields) of an alias, a union, or a name of ``typing``; None for all else."""
+    """(name of its kind, fields) of an alias, a union, or a name of ``typing``; None for anything else."""
     kind = type(value)
     if kind in _BUILTIN_ALIASES:
         return "alias", [value.__origin__, value.__args__]
@@ -51,19 +51,19 @@ def _special(value: Any) -> tuple[str, list[Any]] | None:
     if type(value) in VARIABLES or not hasattr(value, "__origin__"):
         return None
     _, (origin, arguments) = value.__reduce__()
-    if origin is typing.Callable and type(arguments[0]) is list:  # a list is filled too late
+    if origin is typing.Callable and type(arguments[0]) is list:  # the decoder fills lists too late
         arguments = (tuple(arguments[0]), arguments[1])
     return "generic", [origin, arguments]
 
 
 def made(name: str, parts: list[Any]) -> Any:
-    """The hint. Raises KeyError, TypeError or ValueError where there can be none."""
+    """Build the hint. Raises KeyError, TypeError or ValueError if the fields are invalid."""
     return _MADE[name](*parts)
 
 
 def _alias(origin: Any, arguments: Any) -> Any:
     if not isinstance(origin, type):
-        raise TypeError("an alias of what is no class")
+        raise TypeError("the origin of an alias is not a class")
     if origin is collections.abc.Callable:
         return collections.abc.Callable[_parameters(arguments), arguments[-1]]
     return types.GenericAlias(origin, tuple(arguments))
@@ -82,18 +82,18 @@ def _union(arguments: Any) -> Any:
 def _named(name: str) -> Any:
     found = vars(typing)[name]
     if type(found).__module__ != "typing":
-        raise ValueError(f"typing.{name} is no type hint")
+        raise ValueError(f"typing.{name} is not a type hint")
     return found
 
 
 def _generic(origin: Any, arguments: Any) -> Any:
     if isinstance(origin, type):
-        if "_peer_" in origin.__dict__:  # it stands for a class of the other side
+        if "_peer_" in origin.__dict__:  # it mirrors a class of the other side
             listed = arguments if type(arguments) is tuple else (arguments,)
             return _typing._GenericAlias(origin, listed)
         return origin.__class_getitem__(arguments)  # type: ignore[attr-defined]
     if type(origin).__module__ != "typing":
-        raise TypeError("an alias of what is no type hint")
+        raise TypeError("the origin of an alias is not a type hint")
     if origin is typing.Callable and type(arguments[0]) is tuple:
         arguments = (list(arguments[0]), arguments[1])
     return origin[arguments]
@@ -115,14 +115,14 @@ def is_typed_dict(kind: Any) -> bool:
 
 
 def typed_dict_fields(kind: Any) -> list[Any]:
-    """What makes a ``TypedDict`` of the same name and keys."""
+    """The fields from which the other side builds an equal ``TypedDict``."""
     required: frozenset[str] = getattr(kind, "__required_keys__", frozenset())
-    # In pairs: a dictionary is filled too late.
+    # As pairs, since the decoder fills dictionaries too late.
     return [kind.__name__, tuple(kind.__annotations__.items()), bool(kind.__total__), frozenset(required)]
 
 
 def typed_dict(name: Any, annotations: Any, total: Any, required: Any) -> Any:
-    """Raises TypeError where there can be none."""
+    """Build a ``TypedDict``. Raises TypeError if the fields are invalid."""
     made = _typing.TypedDict(str(name), dict(annotations), total=bool(total))
     made.__required_keys__ = frozenset(required)
     made.__optional_keys__ = frozenset(made.__annotations__) - made.__required_keys__
@@ -130,7 +130,7 @@ def typed_dict(name: Any, annotations: Any, total: Any, required: Any) -> Any:
 
 
 def variable_fields(value: Any) -> list[Any]:
-    """What makes a type variable of the same name and bounds."""
+    """The fields from which the other side builds an equal type variable."""
     more = {
         "bound": getattr(value, "__bound__", None),
         "covariant": bool(getattr(value, "__covariant__", False)),
@@ -141,8 +141,8 @@ def variable_fields(value: Any) -> list[Any]:
 
 
 def variable(kind: Any, name: Any, constraints: Any, more: Any) -> Any:
-    """Raises TypeError where there can be none."""
+    """Build a type variable. Raises TypeError if the fields are invalid."""
     found = next((each for each in VARIABLES if each.__name__ == kind), None)
     if found is None:
-        raise TypeError(f"no type variable: {kind}")
+        raise TypeError(f"unknown kind of type variable: {kind}")
     return found(str(name), *constraints, **dict(more))

@@ -1,8 +1,8 @@
 """Runs tests that are given as code: plain asserts, ``test*`` functions, ``Test*`` classes, unittest cases.
 
-A test passes where an assertion of it ran that can tell something of the program, and none failed. A test in
-which there was none is vacuous: it counts neither as passed nor as failed, and a suite of such tests alone is
-vacuous itself.
+A test passes if no assertion failed and at least one assertion ran whose outcome can depend on the program. A
+test without such an assertion is vacuous. It counts neither as passed nor as failed. A suite whose tests are
+all vacuous is vacuous too.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ TESTS = "<tests>"
 Note = Callable[[str, "BaseException | str | None"], None]
 End = Callable[[str, str], None]
 
-#: Statements at the top level that count as a test where an assert is in them, beside calls.
+#: Top-level statements that count as a test if they contain an assert. Calls count too.
 STATEMENTS = (ast.Assert, ast.For, ast.While, ast.With, ast.If, ast.Try)
-#: What an assertion within an expression has in front, to tell that it ran.
+#: The marker in front of an assertion inside an expression, which records that it ran.
 _MARK = re.compile(rf"{RAN}\(\d+\) or ")
-#: How many of the vacuous tests a message names.
+#: Maximum number of vacuous tests that a message names.
 NAMED = 5
 
 
 def run(source: str, space: dict[str, Any], note: Note, end: End) -> None:
     """Run every test of ``source`` in the program's namespace ``space``.
 
-    ``note`` is told each test's end, ``end`` why there can be no verdict, or that tests were vacuous.
-    Raises MemoryError as it comes.
+    ``note`` gets the outcome of each test. ``end`` gets the reason if there is no verdict, or if tests were
+    vacuous. Raises MemoryError if the code under test does.
     """
     try:
         body = ast.parse(source).body
@@ -57,7 +57,7 @@ def run(source: str, space: dict[str, Any], note: Note, end: End) -> None:
 
 
 class _Suite:
-    """One run of a suite, and what was seen of its tests so far."""
+    """One run of a suite, with the outcomes of its tests so far."""
 
     def __init__(self, source: str, body: Sequence[ast.stmt], space: dict[str, Any], note: Note) -> None:
         self._body, self._space, self._note = body, space, note
@@ -66,7 +66,7 @@ class _Suite:
         self._assertions = Assertions(body, program)
         self._reach = Reach(source, body, program)
         self._ran: set[int] = set()
-        #: Those of them that compared more than a value with itself.
+        #: Assertions that ran and compared more than a value with itself.
         self._compared: set[int] = set()
         self._done: list[ast.stmt] = []
         self._passed = self._failed = 0
@@ -87,9 +87,9 @@ class _Suite:
         self._swallowed = False
 
     def top_level(self) -> tuple[str, str] | None:
-        """Run the suite's statements one by one; why there can be no verdict, where there can be none."""
+        """Run the suite's statements one by one. Returns the reason if there can be no verdict."""
         flags = 0
-        # All before any: a function of the first may be replaced by one of the last.
+        # Mark all statements before running any: a later statement may redefine a function of an earlier one.
         marked = [
             (statement, _is_test(statement), self._assertions.marked(statement)) for statement in self._body
         ]
@@ -103,9 +103,7 @@ class _Suite:
             if isinstance(failure, SAYS_NOTHING):
                 return "vacuous", f"{name} of the tests ends them: {_unsaid(failure)}"
             if is_test and failure is None and not self._ran and isinstance(statement, ast.Expr):
-                self._idle.append(
-                    (name, "no assertion ran")
-                )  # what makes ready for others is no test of its own
+                self._idle.append((name, "no assertion ran"))  # a setup call is not a test
             elif is_test or self._ran:
                 self._tell(name, _explained(failure, statement), [statement])
             elif failure is not None:
@@ -116,7 +114,7 @@ class _Suite:
         return None
 
     def defined(self) -> None:
-        """Run the tests that the statements defined."""
+        """Run the tests that the statements have defined."""
         mine = {name: value for name, value in self._space.items() if self._before.get(name) is not value}
         collector = Collector(self._space, mine, self._calls)
         groups = list(collector.groups())
@@ -131,7 +129,7 @@ class _Suite:
             self._tell("afterwards", error, [])
 
     def verdict(self) -> tuple[str, str] | None:
-        """What is to be said beyond the tests' ends: that some, or all, were vacuous."""
+        """A verdict with a message if some or all tests were vacuous; None otherwise."""
         vacuous = self._vacuous if self._passed else [*self._idle, *self._vacuous]
         if self._failed or not vacuous:
             return None
@@ -169,7 +167,7 @@ class _Suite:
             self._note(name, None)
 
     def _tells_nothing(self, nodes: Sequence[ast.AST]) -> str | None:
-        """Why a test that came to its end says nothing of the program."""
+        """Why a test that finished does not depend on the program; None if it does."""
         if not self._ran:
             return "no assertion ran"
         if self._swallowed:
@@ -182,8 +180,7 @@ class _Suite:
         return "it has nothing to do with the program"
 
     def _for_all(self) -> Iterable[ast.AST]:
-        """What ran for every test: the statements at the top level so far, fixtures and functions that set
-        up."""
+        """The code that runs for every test: top-level statements so far, autouse fixtures, setup functions."""
         yield from self._done
         for statement in self._body:
             if isinstance(statement, ast.FunctionDef) and (
@@ -193,7 +190,7 @@ class _Suite:
                 yield statement
 
     def _nodes(self, test: Test) -> list[ast.AST]:
-        """Where a test is written: its function, and with a method what its class gives it."""
+        """The syntax nodes of a test: its function, and for a method the rest of its class."""
         if test.owner is None:
             return [each for each in self._body if getattr(each, "name", None) == test.name]
         classes = {
@@ -245,8 +242,7 @@ def _future(statement: ast.stmt) -> int:
 
 
 def _runs_all(statement: ast.stmt) -> bool:
-    """What runs the tests that are run here anyway: under ``if __name__ == "__main__":``, or
-    ``unittest.main()``."""
+    """Whether a statement only runs the tests: ``if __name__ == "__main__":`` or ``unittest.main()``."""
     if isinstance(statement, ast.If):
         return ast.unparse(statement.test).startswith("__name__ ==")
     text = ast.unparse(statement) if isinstance(statement, ast.Expr) else ""
@@ -260,14 +256,14 @@ def _is_test(statement: ast.stmt) -> bool:
 
 
 def _explained(failure: BaseException | None, statement: ast.stmt) -> BaseException | str | None:
-    """A bare assert says nothing; its condition does."""
+    """The failure, with the condition as the message of a bare assert."""
     if isinstance(failure, AssertionError) and not failure.args and isinstance(statement, ast.Assert):
         return f"AssertionError: {_MARK.sub('', ast.unparse(statement.test))}"
     return failure
 
 
 def _unsaid(error: BaseException) -> str:
-    """What a test that says nothing says of it."""
+    """The reason why a skipped or expected failure does not count."""
     what = "it may fail" if isinstance(error, pytest_stand_in.XFailed) else "it skips itself"
     return f"{what}: {error}" if str(error) else what
 

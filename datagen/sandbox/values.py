@@ -1,6 +1,6 @@
-"""Values of the standard library that cannot be changed: taken apart into plain fields and put together again.
+"""Immutable values of the standard library: split into plain fields and rebuilt on the other side.
 
-What is received is made anew by this side's own classes, so that no method of the sender has a say in it.
+The receiver builds a value with its own classes, so methods of the sender have no influence on it.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ def _clock(*parts: Any) -> time_of_day:
     return time_of_day(*parts[:5], fold=parts[5])
 
 
-#: The flag of a class that can be changed (Include/object.h).
+#: The type flag of classes that can be modified (Include/object.h).
 _HEAP_TYPE = 1 << 9
 
-#: By exact type: the fields, all of them values in their turn, and what makes one of them.
+#: Exact type -> (function that returns the fields, function that builds a value from them).
 _VALUES: dict[type, tuple[Callable[[Any], list[Any]], Callable[..., Any]]] = {
     int: (lambda v: [hex(v)], _hexadecimal),
     float: (lambda v: [repr(v)], _special_float),
@@ -86,7 +86,7 @@ _VALUES: dict[type, tuple[Callable[[Any], list[Any]], Callable[..., Any]]] = {
 _BY_NAME = {kind.__name__: make for kind, (_, make) in _VALUES.items()}
 assert len(_BY_NAME) == len(_VALUES), PurePath
 
-#: Likewise of modules that few programs import, by module and name of the class.
+#: The same for modules that few programs import: module -> class name -> function that returns the fields.
 _OF_MODULES: dict[str, dict[str, Callable[[Any], list[Any]]]] = {
     "ipaddress": {
         f"IPv{version}{what}": lambda v: [str(v)]
@@ -100,7 +100,7 @@ _MODULE_OF = {name: module for module, kinds in _OF_MODULES.items() for name in 
 
 
 def changed(kind: Any) -> bool:
-    """Whether the program has put a function of its own into a class of the library, which is its own class then."""
+    """Whether the program has put its own function into a class of the standard library."""
     if not isinstance(kind, type) or not kind.__flags__ & _HEAP_TYPE:
         return False
     functions = (value for value in kind.__dict__.values() if type(value) is types.FunctionType)
@@ -108,7 +108,7 @@ def changed(kind: Any) -> bool:
 
 
 def fields(value: Any) -> tuple[str, list[Any]] | None:
-    """(name of its type, fields) of a value that is made anew on the other side; None for all else."""
+    """(name of its type, fields) of a value that the other side rebuilds; None for anything else."""
     kind = type(value)
     if kind in _VALUES and not changed(kind):
         return kind.__name__, _VALUES[kind][0](value)
@@ -139,11 +139,14 @@ def _rare(
     ):
         return None
     found = kinds[name](value)
-    return None if None in found else (name, found)  # a time zone of a file has no key
+    return None if None in found else (name, found)  # a time zone from a file has no key
 
 
 def made(name: str, parts: list[Any]) -> Any:
-    """The value. Raises KeyError, TypeError, ValueError or ArithmeticError where there can be none."""
+    """Build the value.
+
+    Raises KeyError, TypeError, ValueError or ArithmeticError if the fields are invalid.
+    """
     if name in _MODULE_OF:
         return getattr(importlib.import_module(_MODULE_OF[name]), name)(*parts)
     if name in type_hints.NAMES:
@@ -157,7 +160,7 @@ def made(name: str, parts: list[Any]) -> Any:
 
 
 def _numeric(value: Any, numpy: Any) -> tuple[str, list[Any]] | None:
-    """Arrays and scalars of numbers, texts and times; not of objects, and of no subclass."""
+    """Fields of NumPy arrays and scalars, without object dtypes, structured dtypes and subclasses."""
     kind = type(value)
     if kind is not numpy.ndarray and not issubclass(kind, numpy.generic):
         return None

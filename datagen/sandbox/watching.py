@@ -1,4 +1,4 @@
-"""What tests do to the judge's process that the program is to feel: seeds, patches, the environment, logs."""
+"""Forwards effects of the tests to the program's process: seeds, patches, environment variables, logs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from . import naming
 if TYPE_CHECKING:
     from .judge import Judge
 
-#: Tests may put something else in its place.
+#: The original function, since tests may replace it.
 _getcwd = os.getcwd
 
 
 def watch(judge: Judge, tests: str) -> None:
-    """Look, by their words, for what these tests may do, and pass it on from now on."""
+    """Start to forward those effects that the text of the tests suggests."""
     names = judge.words = naming.words(tests)
     if "random" in names:
         watch_random(judge)
@@ -32,7 +32,7 @@ def watch(judge: Judge, tests: str) -> None:
 
 
 def watch_random(judge: Judge) -> None:
-    """Let ``random.seed`` here reach the program too."""
+    """Forward ``random.seed`` to the program."""
     seed = random.seed
 
     def seeded(a: Any = None, version: int = 2) -> None:
@@ -51,7 +51,7 @@ def _watch_modules(judge: Judge, names: Iterable[str]) -> None:
 
 
 class _Watched(types.ModuleType):
-    """A module in which what tests put in place of a function stands for the program too."""
+    """A module whose patched attributes are also patched in the program's process."""
 
     _judge_: Judge
     _before_: dict[str, Any]
@@ -66,14 +66,14 @@ class _Watched(types.ModuleType):
 
 
 def logged(name: str, level: int, text: str, line: int) -> None:
-    """Log here what the program logged there."""
+    """Log a record of the program in this process."""
     logger = logging.getLogger(name)
     if logger.isEnabledFor(level):
         logger.handle(logger.makeRecord(name, level, "<program>", line, text, (), None))
 
 
 def unknown(other: Any) -> Any:
-    """Something like ``other`` that nobody has seen."""
+    """A random value similar to ``other`` that the program cannot know."""
     number = random.Random(os.urandom(8)).getrandbits(60)
     if isinstance(other, str):
         return f"{number:x}"
@@ -87,7 +87,10 @@ def unknown(other: Any) -> Any:
 
 
 def strict_filters() -> list[Any]:
-    """The filters of warnings, if one makes errors of them: the program is to raise those itself."""
+    """The warning filters if one of them turns warnings into errors; otherwise empty.
+
+    The program must raise such errors itself.
+    """
     strict = any(each[0] == "error" for each in warnings.filters)
     return list(warnings.filters) if strict else []
 

@@ -1,7 +1,8 @@
-"""What the two sides of a judged run say to each other: bounded JSON messages of plain data, exact and with identity.
+"""The message format of a judged run: bounded JSON messages that preserve exact values and identity.
 
-A message is a table of nodes and slots that point into it. A slot is a plain scalar, or ``[n]`` for node n; a node
-is ``[tag, atom, slots]``. So what is shared stays shared, cycles are no matter, and depth costs no recursion.
+A message is a table of nodes, and slots that refer to them. A slot is a plain scalar, or ``[n]`` for node n.
+A node is ``[tag, atom, slots]``. So shared references and cycles are preserved, and nesting needs no
+recursion.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Protocol
 from . import values
 from .sharing import Mark, Shared
 
-#: The longest message, bytes. A longer one ends the conversation.
+#: Maximum length of a message, in bytes. A longer one ends the conversation.
 LONGEST = 16 * 2**20
 _LENGTH = struct.Struct("!I")
 _WIDEST = 2**63
@@ -27,11 +28,11 @@ Node = list[Any]
 
 
 class Malformed(Exception):
-    """The other side sent what no message can be, or more than one may hold."""
+    """The other side sent an invalid or too long message."""
 
 
 def send(channel: socket.socket, message: Sequence[Any]) -> None:
-    """Raises Malformed where it is too long, OSError where the other side is gone."""
+    """Send a message. Raises Malformed if it is too long, OSError if the connection is closed."""
     body = _encode(message).encode()
     if len(body) > LONGEST:
         raise Malformed(f"a message of {len(body)} bytes, and {LONGEST} is the most")
@@ -39,7 +40,7 @@ def send(channel: socket.socket, message: Sequence[Any]) -> None:
 
 
 def receive(channel: socket.socket) -> Any:
-    """Raises EOFError where the other side is gone, Malformed for what is no message."""
+    """Receive a message. Raises EOFError if the connection is closed, Malformed if the message is invalid."""
     (length,) = _LENGTH.unpack(_exactly(channel, _LENGTH.size))
     if length > LONGEST:
         raise Malformed(f"a message of {length} bytes, and {LONGEST} is the most")
@@ -63,19 +64,19 @@ def _exactly(channel: socket.socket, count: int) -> bytes:
 
 
 class Side(Protocol):
-    """What encoding and decoding ask of the side that they work for."""
+    """The interface that encoder and decoder need from their side."""
 
     shared: Shared
 
     def refer(self, value: Any, encoder: Encoder) -> Node:
-        """The node of what is no plain data."""
+        """The node for an object that is not plain data."""
 
     def adopt(self, tag: str, atom: Any, values: list[Any]) -> Any:
-        """What such a node of the other side stands for. Raises Malformed."""
+        """The local object for such a node of the other side. Raises Malformed."""
 
 
 def plain_text(text: str) -> bool:
-    """Whether JSON carries it as it is: it has no lone surrogate."""
+    """Whether JSON can carry a text unchanged: it has no lone surrogate."""
     if text.isascii():
         return True
     try:
@@ -86,7 +87,10 @@ def plain_text(text: str) -> bool:
 
 
 class Encoder:
-    """One message's nodes. ``slot`` adds a value; ``finish`` the insides of all that were added."""
+    """Encodes the values of one message.
+
+    ``slot`` adds a value. ``finish`` adds the contents of all values.
+    """
 
     def __init__(self, side: Side) -> None:
         self.nodes: list[Node | None] = []
@@ -123,7 +127,7 @@ class Encoder:
             self.nodes.append(self._node(len(self.nodes)))
 
     def release(self) -> None:
-        """Hold the values no longer: they may be held by nobody else."""
+        """Drop the references to the values, so that they can be freed."""
         self._held.clear()
         self._seen.clear()
 
@@ -134,7 +138,7 @@ class Encoder:
         if kind is frozenset:
             return ["frozenset", None, self.slots(list(self._held[index]))]
         if kind in CONTAINERS and not values.changed(kind):
-            # Not by a name of its own: how many refer to it is looked at.
+            # Without a local variable, since the reference count is checked.
             mark, known = self._side.shared.outgoing(self._held, index)
             if known:
                 return ["=", mark, []]
@@ -149,7 +153,7 @@ _FLAT = {int, float, str, bool, type(None)}
 
 
 def _inline(kinds: set[type], found: Sequence[Any]) -> bool:
-    """Whether scalars need no node: the common case, decided at the speed of C."""
+    """Whether no scalar needs a node. A fast path for the common case."""
     if len(kinds) == 1:
         if int in kinds:
             return bool(min(found) >= -_WIDEST and max(found) < _WIDEST)
@@ -161,7 +165,7 @@ def _inline(kinds: set[type], found: Sequence[Any]) -> bool:
 
 
 class Container:
-    """How a mutable container is taken apart, made empty, and filled in place."""
+    """How to split a mutable container into parts, create an empty one, and fill it in place."""
 
     def __init__(
         self,
@@ -228,8 +232,8 @@ def _fill_attributes(held: Any, parts: list[Any]) -> None:
     _fill_dict(vars(held), parts)
 
 
-#: By type. Before its items stand a deque's greatest length and an array's type code, before a defaultdict's
-#: pairs its factory.
+#: Container types. The parts of a deque start with its maximum length, those of an array with its type code,
+#: those of a defaultdict with its factory.
 CONTAINERS: dict[type, Container] = {
     list: Container(list, _fill_list, list),
     dict: Container(_pairs, _fill_dict, dict),
@@ -248,7 +252,7 @@ _BY_NAME = {kind.__name__: container for kind, container in CONTAINERS.items()}
 
 
 class Decoder:
-    """The values of one message's nodes. Raises Malformed for what is none."""
+    """Decodes the nodes of one message. Raises Malformed for an invalid node."""
 
     def __init__(self, nodes: Any, side: Side) -> None:
         if type(nodes) is not list:
@@ -274,7 +278,7 @@ class Decoder:
                 side.shared.synchronized(mark, held)
 
     def _shell(self, node: Node) -> Any:
-        """The container that is meant, where it is known, or an empty one."""
+        """The existing container of a mark, or a new empty one."""
         tag, mark, slots = node
         if mark is not None:
             held = self._side.shared.find(mark)
@@ -301,7 +305,7 @@ class Decoder:
         return [self.value(slot) for slot in slots]
 
     def _resolve(self, wanted: int) -> None:
-        """Build what cannot be changed afterwards, and what that is made of before it."""
+        """Build an immutable value, after the values that it contains."""
         if wanted in self._built:
             return
         stack, entered = [wanted], set[int]()

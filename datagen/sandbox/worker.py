@@ -1,6 +1,7 @@
-"""The processes of a run: the first, which is the judge or waits for the one that runs untrusted code, and that one.
+"""The two processes of a run: its first process, and the process that runs the untrusted code.
 
-What the kernel is to hold a process to is given up here, before anything of the run is read.
+The first process judges the run, or waits for the other one. Both give up their privileges here, before they
+read anything of the run.
 """
 
 from __future__ import annotations
@@ -28,25 +29,28 @@ if TYPE_CHECKING:
     from .harness import Ready
 
 ENVIRONMENT = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
-#: Descriptors of a run's first process, in the order in which they are sent: where the result is told, where the job
-#: comes, the two ends of the judge's conversation with the program, and what becomes the standard streams.
+#: Descriptors of a run's first process, in the order in which they are sent: for the report, for the job, the
+#: two ends of the socket between judge and program, and the standard streams.
 ENDS = REPORT, ORDERS, ASKING, ANSWERING, STDIN, STDOUT, STDERR = [*range(3, 10)]
-#: Bytes before a job: what a report must hold to be believed.
+#: Length of the token in front of a job, in bytes. A report without that token is not accepted.
 TOKEN = 32
-#: Characters of the reason why a run could not be started.
+#: Maximum length of the reason why a run could not be started, in characters.
 LONGEST = 500
 _ALL = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where runs happen. ``isolated``: in namespaces of their own; ``capable``: with the capabilities that
-    making those takes, to be given up. ``user``: the id that they run under,
-    inside; ``separate``: no process of ours has that id. ``readable``: paths that they may read where there
-    is no root of their own. ``landlock``: the kernel's ABI, 0 for none. ``packages``: added to ``sys.path``.
-    ``foreign``: modules of others are loaded, which may have to be told of a fork. The rest is what
-    :meth:`prepared` makes. ``files`` and ``calls``: what runs may do with files and of the kernel, None where it holds them to
-    nothing. ``path``: where modules are found.
+    """The environment in which runs start.
+
+    ``isolated``: runs have namespaces of their own. ``capable``: runs start with the capabilities to create
+    namespaces, and give them up. ``user``: user id of runs, inside. ``separate``: no other process has that
+    id. ``readable``: paths that runs may read if they have no root of their own. ``landlock``: ABI of the
+    kernel's Landlock, 0 for none. ``packages``: added to ``sys.path``. ``foreign``: third-party modules are
+    loaded, which may register fork handlers.
+
+    :meth:`prepared` sets the other fields. ``files`` and ``calls``: the Landlock rules and the seccomp filter
+    of runs, None for no restriction. ``path``: search path of modules.
     """
 
     isolated: bool
@@ -64,7 +68,10 @@ class Place:
     ready: Ready | None = None
 
     def prepared(self) -> Place:
-        """With all that is the same for each run, and with this process's own calls filtered. Raises OSError."""
+        """A copy with everything that all runs share. Also filters the calls of this process.
+
+        Raises OSError.
+        """
         from . import harness
 
         files = calls = None
@@ -98,10 +105,11 @@ class Start:
 
 
 def begin(start: Start, place: Place, scratch: str) -> NoReturn:
-    """Be the first process of a run: its descriptors from :data:`REPORT` on are there, in new namespaces where there are any.
+    """Be the first process of a run. Its descriptors from :data:`REPORT` on are open.
 
-    A judged run's becomes the judge, and starts the program's process before a word of the tests is read. Any other only
-    waits for the process of the program, so that this is never process 1, whose signals behave otherwise.
+    In a judged run it becomes the judge, and starts the program's process before it reads anything of the
+    tests. In other runs it only waits for the program's process. So the program is never process 1 of a PID
+    namespace, where signals behave differently.
     """
     try:
         os.setsid()
@@ -134,14 +142,14 @@ def begin(start: Start, place: Place, scratch: str) -> NoReturn:
 
 
 def _judge(process: int, place: Place) -> NoReturn:
-    """Judge the program in that process."""
+    """Judge the program that runs in ``process``."""
     assert place.ready is not None
     try:
         os.close(ANSWERING)
         nothing = os.open("/dev/null", os.O_RDONLY)
         os.dup2(nothing, 0)
         os.close(nothing)
-        # What the program writes into its folder must not be importable here.
+        # The judge must not import files that the program writes into its folder.
         sys.path[:] = place.path
         job, token = _job()
         place.ready.judge(job, process, _socket(ASKING), REPORT, token)
@@ -150,7 +158,7 @@ def _judge(process: int, place: Place) -> NoReturn:
 
 
 def _answer(place: Place, scratch: str) -> NoReturn:
-    """Answer what the judge asks of the program."""
+    """Load the program and answer the judge's requests."""
     assert place.ready is not None
     try:
         os.dup2(ANSWERING, REPORT, inheritable=False)
@@ -177,7 +185,7 @@ def _work(place: Place, scratch: str) -> NoReturn:
 
 
 def _wait(process: int, place: Place) -> NoReturn:
-    """Tell how the process of the program ended."""
+    """Wait for the program's process and report its wait status."""
     os.closerange(0, ORDERS)
     os.closerange(ASKING, _ALL)
     _, status = os.waitpid(process, 0)
@@ -185,7 +193,7 @@ def _wait(process: int, place: Place) -> NoReturn:
 
 
 def _tell(what: Mapping[str, Any]) -> NoReturn:
-    """Say this, which is the last."""
+    """Send a final message and exit."""
     os.write(ORDERS, f"{json.dumps(what)}\n".encode())
     os._exit(0)
 
@@ -228,7 +236,7 @@ def confine(bounds: Sequence[tuple[int, tuple[int, int]]], place: Place, scratch
 
 
 def set_environment(scratch: str) -> None:
-    """Seven variables, none of them the user's."""
+    """Replace the environment by seven variables, none of them the user's."""
     paths = dict.fromkeys([os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"])
     os.environ.clear()
     os.environ.update({**ENVIRONMENT, "HOME": scratch, "TMPDIR": scratch, "PATH": ":".join(paths)})
@@ -255,7 +263,7 @@ def _bounds(limits: Limits, place: Place, judges: int) -> list[tuple[int, tuple[
         resource.RLIMIT_SIGPENDING: 4 * KIB,
     }
     if place.isolated:
-        # Counted in each user namespace since Linux 5.14; ours are the launcher, the zygote and the first process.
+        # Counted per user namespace since Linux 5.14. Three are ours: launcher, zygote and first process.
         found[resource.RLIMIT_NPROC] = limits.processes + (judges if place.separate else 3)
     both = [(name, (math.ceil(value), math.ceil(value))) for name, value in found.items()]
     return [*both, (resource.RLIMIT_CPU, (cpu, cpu + 1))]

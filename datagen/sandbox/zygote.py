@@ -1,7 +1,7 @@
-"""The program that waits inside the sandbox, warm, and forks a fresh process for each run.
+"""The zygote: a warm process inside the sandbox that forks a fresh process for each run.
 
-Started by ``launching.py``. Every run gets a copy of this process, in a PID and mount namespace of its own, and is
-gone with all it did when it ends: nothing that a run changes can reach the next.
+``launching.py`` starts it. Each run gets a copy of this process in a PID and mount namespace of its own. When
+the run ends, all of its processes and files are removed, so a run cannot affect a later one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from .limits import Limits
 from .supervisor import Cause, Fate, Supervisor
 from .worker import ENDS, Place, Start, begin, set_environment
 
-#: What tests and programs import most. Held by the zygote, so that they cost a run nothing.
+#: The modules that tests and programs import most. The zygote imports them once, so a run gets them at no
+#: cost.
 COMMON = (
     "abc", "array", "base64", "bisect", "calendar", "cmath", "codeop", "collections", "contextlib", "copy",
     "csv", "dataclasses", "datetime", "decimal", "difflib", "doctest", "enum", "fractions", "functools",
@@ -37,18 +38,19 @@ COMMON = (
     "weakref",
 )  # fmt: skip
 
-#: Bytes of a run's head, and characters of the reason why this one is not ready, at the most.
+#: Maximum size of a run's head in bytes, and of the reason why the zygote is not ready in characters.
 HEAD, LONGEST = 4096, 10_000
-#: A run's descriptors as they are sent with its head, and room for them.
+#: A run's descriptors as sent with its head, and the size of the buffer that receives them.
 _SENT = struct.pack(f"{len(ENDS)}i", *ENDS)
 _ROOM = socket.CMSG_SPACE(len(_SENT))
 
 
 def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
-    """Isolate, say what there is, and serve runs until the other side of the socket is gone.
+    """Isolate this process, report the isolation, and serve runs until the peer closes the socket.
 
-    ``settings``: ``way`` (of isolation), ``readable`` (paths of the interpreter and packages) and ``packages``
-    (added to ``sys.path`` in runs), ``preload`` (modules to import beforehand), ``scratch`` (the folder to work in).
+    ``settings``: ``way`` (kind of isolation), ``readable`` (paths of the interpreter and packages),
+    ``packages`` (added to ``sys.path`` in runs), ``preload`` (modules to import before any run), ``scratch``
+    (working folder).
     """
     channel = _out_of_the_way(descriptor)
     os.umask(0o022)
@@ -56,7 +58,7 @@ def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
     try:
         place = WAYS[settings["way"]](settings)
         for name in COMMON:
-            with contextlib.suppress(ImportError):  # readline, say, is not in every Python
+            with contextlib.suppress(ImportError):  # some builds of Python lack a module, such as readline
                 importlib.import_module(name)
         harness.warm()
         harness.fresh_streams()
@@ -82,7 +84,7 @@ def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
 
 
 def _out_of_the_way(descriptor: int) -> socket.socket:
-    """The socket at another number, so that a run's descriptors find theirs free whatever else is opened here."""
+    """Move the socket to a higher descriptor, so that the descriptors of a run are free."""
     moved = socket.socket(fileno=fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, ENDS[-1] + 1))
     os.close(descriptor)
     for number in ENDS:
@@ -91,7 +93,10 @@ def _out_of_the_way(descriptor: int) -> socket.socket:
 
 
 def _isolate(settings: Mapping[str, Any]) -> Place:
-    """Returns in the zygote, which is process 1 of its namespace; the launcher waits for it and ends."""
+    """Fork the zygote into its own namespaces. Returns in the zygote; the launcher waits for it and exits.
+
+    The zygote is process 1 of its PID namespace.
+    """
     separate = namespaces.enter()
     launcher = os.getpid()
     zygote = os.fork()
@@ -101,12 +106,12 @@ def _isolate(settings: Mapping[str, Any]) -> Place:
         os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
     namespaces.die_with_parent(launcher)
     os.setsid()
-    # Process 1 is only sent the signals that it handles, by those inside.
+    # Processes inside can send process 1 only those signals that it handles.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     user = namespaces.SEPARATE_USER if separate else 0
     root.enter(settings["readable"], user)
     syscalls.set_hostname("sandbox")
-    syscalls.bound_capabilities()  # takes none that this process has
+    syscalls.bound_capabilities()  # this process keeps the capabilities that it has
     set_environment(root.SCRATCH)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     foreign = bool(settings["preload"])
@@ -114,7 +119,10 @@ def _isolate(settings: Mapping[str, Any]) -> Place:
 
 
 def _in_the_open(settings: Mapping[str, Any]) -> Place:
-    """What can be had without namespaces: Landlock and seccomp where the kernel has them. Root's runs are nobody's."""
+    """Isolation without namespaces: Landlock and seccomp, if the kernel has them.
+
+    Runs that root starts belong to nobody.
+    """
     filtered = os.path.exists("/proc/sys/kernel/seccomp/actions_avail")
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     readable = root.readable(settings["readable"])
@@ -128,7 +136,7 @@ def _in_the_open(settings: Mapping[str, Any]) -> Place:
 
 
 def _try_as_nobody(readable: Sequence[str]) -> None:
-    """Raises OSError where root cannot become nobody, or nobody cannot read what runs need."""
+    """Raises OSError if root cannot become nobody, or if nobody cannot read what runs need."""
     told, tell = os.pipe()
     trial = os.fork()
     if trial == 0:
@@ -151,7 +159,10 @@ def _try_as_nobody(readable: Sequence[str]) -> None:
 
 
 def _within_bubblewrap(settings: Mapping[str, Any]) -> Place:
-    """Namespaces are there, and no capability. Serves one run: there can be no fresh ones for another."""
+    """Isolation inside bubblewrap, without capabilities.
+
+    Such a zygote serves one run, since it cannot create namespaces for another.
+    """
     packages, foreign = tuple(settings["packages"]), bool(settings["preload"])
     set_environment(root.SCRATCH)
     return Place(True, False, os.getuid(), False, (), landlock.abi(), True, packages, foreign)
@@ -161,18 +172,18 @@ WAYS = {"namespaces": _isolate, "bubblewrap": _within_bubblewrap, "unsafe": _in_
 
 
 def _serve(place: Place, channel: socket.socket, folder: str, *, once: bool) -> None:
-    """Carry out runs, one at a time, until nobody is at the other side any more.
+    """Carry out runs, one at a time, until the peer closes the channel.
 
-    ``folder``: where each gets one of its own, without isolation. ``once``: one run alone. What comes here is a run's limits and
-    the descriptors that it has in there. What it is to do goes to its first process, and what it says to the other side:
-    no run's text is ever in this process, of which later runs are copies.
+    ``folder``: parent of the runs' folders, without isolation. ``once``: serve a single run. The zygote
+    receives a run's limits and descriptors only. The job goes to the run's first process, and its output goes
+    straight outside. So no data of a run is ever in this process, of which later runs are copies.
     """
     while True:
         try:
             head, sent, _, _ = channel.recvmsg(HEAD, _ROOM, socket.MSG_CMSG_CLOEXEC)
             if not head:
                 return
-            if head == supervisor.END:  # of a run that has ended of itself
+            if head == supervisor.END:  # late: that run has already ended
                 continue
             channel.send(_run(place, channel, folder, head, sent).encoded())
         except (EOFError, ConnectionError):
@@ -182,7 +193,7 @@ def _serve(place: Place, channel: socket.socket, folder: str, *, once: bool) -> 
 
 
 def _run(place: Place, channel: socket.socket, folder: str, head: bytes, sent: Sequence[Any]) -> Fate:
-    """What became of one run, of which nothing is left."""
+    """Carry out one run and remove everything that it leaves. Returns its fate."""
     scratch = root.SCRATCH
     try:
         start = _read(head, place)
@@ -211,7 +222,7 @@ def _run(place: Place, channel: socket.socket, folder: str, head: bytes, sent: S
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-#: By their heads, as most runs have the same.
+#: The last ``Start``, by its head: most runs have the same head.
 _starts: dict[bytes, Start] = {}
 
 

@@ -1,4 +1,4 @@
-"""The scripts in requirements/ import each other by their bare names: they run before anything is installed."""
+"""Loads the scripts in requirements/, which import each other by their bare names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REQUIREMENTS = Path(__file__).parents[2] / "requirements"
 
 
 def _load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """By its path: the folder that the tests run in may have the same name as a script."""
+    """Load a script by its path, since the folder in which the tests run may have the same name."""
     spec = spec_from_file_location(name, REQUIREMENTS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None

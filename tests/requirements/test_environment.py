@@ -1,4 +1,4 @@
-"""A failed installation is one sentence: the tools really fail, each in its way."""
+"""A failed installation prints one sentence. The tests make the real tools fail in different ways."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NO_HASH = "0" * 64
 
 @pytest.fixture
 def made(environment: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """An environment with nothing in it, and the uv of the one that runs the tests."""
+    """An empty environment with the uv of the environment that runs the tests."""
     if not UV.exists():
         pytest.skip("this environment has no uv")
     venv = tmp_path / "venv"
@@ -33,7 +33,7 @@ def made(environment: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def wheels(tmp_path: Path) -> Path:
-    """A folder with a wheel of its own, of 2 MB that do not compress."""
+    """A folder with a wheel of 2 MB of incompressible data."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     with zipfile.ZipFile(folder / "grain-1.0-py3-none-any.whl", "w") as wheel:
@@ -79,9 +79,9 @@ def test_a_file_that_is_not_the_pinned_one(
     lock = tmp_path / "a.lock"
     lock.write_text(f"grain==1.0 --hash=sha256:{NO_HASH}\n")
     local = ["--no-index", "--find-links", str(wheels), "--require-hashes", "-r", str(lock)]
-    assert "is not the one that the lock names" in _sentence(environment, made, _pip(made, *local))
+    assert "does not match its hash in the lock" in _sentence(environment, made, _pip(made, *local))
     pip = [sys.executable, "-m", "pip", "install", "--target", str(tmp_path / "t"), *local]
-    assert "is not the one that the lock names" in _sentence(environment, made, pip)
+    assert "does not match its hash in the lock" in _sentence(environment, made, pip)
 
 
 def test_a_lock_without_a_hash(environment: ModuleType, made: Any, wheels: Path, tmp_path: Path) -> None:
@@ -105,12 +105,12 @@ def test_a_folder_that_may_not_be_written(environment: ModuleType, made: Any, wh
     made.site().chmod(0o500)
     local = ["--no-index", "--find-links", str(wheels), "--link-mode", "copy", "grain"]
     command = _pip(made, *local)
-    if os.geteuid() == 0:  # Root may write anywhere: let a user without rights try.
+    if os.geteuid() == 0:  # Root may write anywhere, so run this as a user without privileges.
         command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--clear-groups", *command]
         if subprocess.run([*command[:4], "true"], check=False).returncode:
             pytest.skip("root cannot give up its rights here")
     try:
-        assert "may not be written" in _sentence(environment, made, command)
+        assert "is not writable" in _sentence(environment, made, command)
     finally:
         made.site().chmod(0o700)
 
@@ -127,7 +127,7 @@ def test_a_full_disk(environment: ModuleType, made: Any, wheels: Path) -> None:
 def test_too_little_disk_is_told_before_anything_is_fetched(environment: ModuleType, tmp_path: Path) -> None:
     environment.check_disk(tmp_path / "venv", 1)
     with pytest.raises(
-        environment.InstallError, match=r"^[\d.]+ GB are free for .*, and about 1000000 GB are needed"
+        environment.InstallError, match=r"^[\d.]+ GB are free for .*, but about 1000000 GB are needed"
     ):
         environment.check_disk(tmp_path / "venv", 10**15)
 
@@ -145,7 +145,7 @@ def test_a_python_that_is_not_supported(
 ) -> None:
     monkeypatch.setattr(sys, "version_info", (*version, "final", 0))
     with pytest.raises(
-        environment.InstallError, match=r"^Gristmill needs Python 3.11, 3.12 or 3.13, and .*: .*`make inst"
+        environment.InstallError, match=r"^Gristmill needs Python 3.11, 3.12 or 3.13, but .*: .*`make inst"
     ):
         environment.check_machine()
 
@@ -163,13 +163,13 @@ def test_a_machine_that_is_not_supported(
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.setattr(os, "uname", lambda: os.uname_result((system, "host", "1", "1", machine)))
     with pytest.raises(
-        environment.InstallError, match=f"needs Linux on x86_64 or aarch64, and this is {system} on {machine}"
+        environment.InstallError, match=f"needs Linux on x86_64 or aarch64, but this is {system} on {machine}"
     ):
         environment.check_machine()
 
 
 def test_python_s_venv_package_may_be_missing(environment: ModuleType, tmp_path: Path) -> None:
-    """Debian's Python says so when asked for an environment."""
+    """The Python of Debian reports this when it creates an environment."""
     said = "The virtual environment was not created successfully because ensurepip is not\navailable."
     assert "apt install python3-venv" in environment._venv_failed(tmp_path / "venv", said)
 
@@ -187,7 +187,7 @@ def test_an_environment_of_another_python_is_left_alone(environment: ModuleType,
     found._works = lambda: True
     found.attempt = lambda command: pytest.fail("something was installed")
     with pytest.raises(
-        environment.InstallError, match=r"was made with python3\.9, and .* is python3\.1.*`make clean`"
+        environment.InstallError, match=r"was created with python3\.9, but .* is python3\.1.*`make clean`"
     ):
         found.create()
     assert (found.venv / "lib" / "python3.9").exists()

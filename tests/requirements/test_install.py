@@ -1,4 +1,4 @@
-"""What `make install` refuses before it fetches anything, and what it says where torch has no CPU build."""
+"""What `make install` refuses before it downloads anything, and its message if torch has no CPU build."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ NONE = (
 
 @pytest.fixture
 def held(environment: ModuleType, tmp_path: Path) -> Any:
-    """An environment, as far as its folders go."""
+    """An environment that consists of folders only."""
     (tmp_path / "venv" / "lib" / "python3.11" / "site-packages").mkdir(parents=True)
     (tmp_path / "venv" / "bin").mkdir()
     return environment.Environment(tmp_path / "venv")
 
 
 class Tried:
-    """Stands where pip and uv are called: notes the commands, and answers with what they would print."""
+    """Replaces calls of pip and uv: records the commands and returns the given outputs."""
 
     def __init__(self, *answers: tuple[int, str]) -> None:
         self.commands: list[list[str]] = []
@@ -171,7 +171,7 @@ def test_make_says_one_sentence_where_there_is_no_such_python(tmp_path: Path) ->
 
 @pytest.mark.parametrize("script", ["install.py", "locks.py"])
 def test_an_unsupported_python_gets_one_sentence_from_the_script(script: str, tmp_path: Path) -> None:
-    """Run as it is run, by this Python made to look older: no traceback, and nothing made."""
+    """Run the real script with an older version number: no traceback, and nothing is created."""
     requirements = ROOT / "requirements"
     older = "import sys, runpy; sys.version_info = (3, 10, 13, 'final', 0); sys.path.insert(0, sys.argv[1]); "
     run = f"{older}script, sys.argv = sys.argv[2], sys.argv[2:]; runpy.run_path(script, run_name='__main__')"
@@ -182,5 +182,5 @@ def test_an_unsupported_python_gets_one_sentence_from_the_script(script: str, tm
     )
     assert done.returncode == 1
     (sentence,) = done.stderr.splitlines()
-    assert sentence.startswith("Gristmill needs Python 3.11, 3.12 or 3.13, and ")
+    assert sentence.startswith("Gristmill needs Python 3.11, 3.12 or 3.13, but ")
     assert not (tmp_path / "venv").exists()

@@ -1,4 +1,4 @@
-"""The locks hold exact, hashed versions of what pyproject.toml asks for, and a stale one is refused."""
+"""The locks contain exact, hashed versions of the requirements of pyproject.toml. A stale lock is refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def text(name: str) -> str:
 
 
 def pins(name: str, python: str = "3.11.0", machine: str = "x86_64") -> dict[str, Version]:
-    """Package -> the version that an environment of this Python gets from the lock."""
+    """Package -> the version that an environment with this Python gets from the lock."""
     found: dict[str, Version] = {}
     here = _environment(python, machine)
     for package, pinned, marker, _ in PIN.findall(text(name)):
@@ -38,7 +38,7 @@ def pins(name: str, python: str = "3.11.0", machine: str = "x86_64") -> dict[str
 
 
 def asked(name: str) -> list[Requirement]:
-    """What pyproject.toml asks for in this environment."""
+    """The requirements of pyproject.toml in this environment."""
     lines = PROJECT["dependencies"] + [
         line for extra in EXTRAS[name] for line in PROJECT["optional-dependencies"][extra]
     ]
@@ -94,7 +94,7 @@ def test_the_cpu_build_of_torch_is_the_release_that_the_cuda_lock_pins() -> None
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A copy of what the locks are made from, and of the locks."""
+    """A copy of the locks and of their inputs."""
     shutil.copytree(
         ROOT / "requirements", tmp_path / "requirements", ignore=shutil.ignore_patterns("__pycache__")
     )
@@ -188,7 +188,7 @@ def test_the_newest_asks_for_everything_but_torch(locks: ModuleType) -> None:
         assert (line.name, line.extras, line.marker) == (given.name, given.extras, given.marker)
 
 
-#: Packages that count releases by the year, or that are tools of this repository alone.
+#: Packages whose version numbers are years, and tools that only this repository uses.
 UNBOUNDED = ("fsspec",)
 
 

@@ -1,1 +1,1 @@
-"""What a suite of tests is made of: assertions, tests and what they need, and a stand-in for pytest."""
+"""The parts of a test suite: assertions, tests, fixtures, and a replacement for pytest."""

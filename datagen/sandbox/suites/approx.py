@@ -1,4 +1,4 @@
-"""``pytest.approx``: equality up to a tolerance, of numbers, and of sequences, mappings and arrays of them."""
+"""``pytest.approx``: equality up to a tolerance, for numbers and for containers and arrays of numbers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ RELATIVE, ABSOLUTE = 1e-6, 1e-12
 
 
 class Approx:
-    """Equal to what is within ``rel`` (1e-6) of ``expected``, or within ``abs`` (1e-12)."""
+    """Equal to values within a relative tolerance ``rel`` (1e-6) or an absolute one ``abs`` (1e-12)."""
 
     __hash__ = None  # type: ignore[assignment]
-    # Arrays leave the comparison to it.
+    # Lets NumPy arrays leave the comparison to this class.
     __array_ufunc__ = None
     __array_priority__ = 100
 
     def __init__(self, expected: Any, rel: Any = None, abs: Any = None, nan_ok: bool = False) -> None:
         if isinstance(expected, (set, frozenset)):
-            raise TypeError(f"approx of a {type(expected).__name__} has no order to compare by")
+            raise TypeError(f"approx cannot compare a {type(expected).__name__}, which has no order")
         self.expected, self.rel, self.abs, self.nan_ok = expected, rel, abs, nan_ok
 
     def __eq__(self, actual: object) -> bool:
@@ -32,7 +32,7 @@ class Approx:
         return not self == actual
 
     def __bool__(self) -> bool:
-        raise AssertionError("approx() is compared with ==, not asked whether it is true")
+        raise AssertionError("compare approx() with ==; its truth value is not defined")
 
     def __repr__(self) -> str:
         return f"approx({self.expected!r})"

@@ -1,7 +1,8 @@
-"""Finds the assertions of a suite, and has each tell that it ran.
+"""Finds the assertions of a suite, and instruments each so that it records that it ran.
 
-An assertion that never runs, whose failure is swallowed, or that cannot fail tests nothing. The first is seen
-as the tests run (a call of :data:`RAN` is put before each assertion), the others by :mod:`reaching` and here.
+An assertion tests nothing if it never runs, if its failure is swallowed, or if it cannot fail. The first is
+detected at run time (a call of :data:`RAN` is put before each assertion), the others by :mod:`reaching` and
+by this module.
 """
 
 from __future__ import annotations
@@ -13,21 +14,24 @@ from functools import cached_property
 from .certain import compared_with_itself
 from .names import FAILURE, FUNCTIONS, RAN
 
-#: Calls that expect what their block, or the function that they are given, must do.
+#: Calls that state what their block, or the function passed to them, must do.
 EXPECTING = frozenset((
     "raises", "assertRaises", "assertRaisesRegex", "warns", "deprecated_call", "assertWarns",
     "assertWarnsRegex", "assertLogs", "assertNoLogs",
 ))  # fmt: skip
-#: What catches the failure of an assertion.
+#: Exception types that catch the failure of an assertion.
 _CATCHES_ALL = frozenset(("AssertionError", "Exception", "BaseException"))
 _ENDING = frozenset(("fail", "exit", "_exit", "quit"))
 
 
 class Assertion:
-    """``asked``: what decides it. ``truth``: what ``asked`` must be where it is one condition; else None.
-    ``itself``: the name that it compares with itself."""
+    """One assertion.
 
-    # no dataclass: its methods would count among the lines that a program executes
+    ``asked``: the nodes that decide it. ``truth``: the truth value that ``asked`` must have if it is one
+    condition; otherwise None. ``itself``: the name that it compares with itself, if any.
+    """
+
+    # Not a dataclass, whose generated methods would count as lines that the program executes.
     __slots__ = ("asked", "itself", "truth")
 
     def __init__(self, asked: Sequence[ast.AST], truth: bool | None = None, equality: bool = False) -> None:
@@ -39,8 +43,10 @@ class Assertion:
 
 
 class Assertions:
-    """Those of one suite, in the order in which :meth:`marked` finds them. What the suite or the program
-    (``program``: its names) defines is no assertion, whatever its name: the assertions of a helper are in it.
+    """The assertions of one suite, in the order in which :meth:`marked` finds them.
+
+    ``program``: the names of the program. A call of a function that the suite or the program defines is not
+    an assertion, whatever its name. The assertions inside such a function count instead.
     """
 
     def __init__(self, body: Sequence[ast.stmt], program: Collection[str]) -> None:
@@ -53,7 +59,7 @@ class Assertions:
         return {node.name for node in nodes if isinstance(node, FUNCTIONS)} | set(self._program)
 
     def marked(self, statement: ast.stmt) -> list[ast.stmt]:
-        """The statement with a call of :data:`RAN` before, or within, each assertion in it, itself among them."""
+        """The statement, with a call of :data:`RAN` before or inside each of its assertions."""
         return self._block([statement], swallowed=False)
 
     def _block(self, statements: Sequence[ast.stmt], swallowed: bool) -> list[ast.stmt]:
@@ -77,7 +83,7 @@ class Assertions:
         return done
 
     def _inside(self, statement: ast.stmt, swallowed: bool) -> None:
-        """Marks the blocks of a compound statement, in place."""
+        """Mark the blocks of a compound statement in place."""
         if isinstance(statement, (*FUNCTIONS, ast.ClassDef)):
             statement.body = self._block(statement.body, swallowed=False)
         elif isinstance(statement, (ast.Try, ast.TryStar)):
@@ -98,7 +104,7 @@ class Assertions:
             statement.orelse = self._block(statement.orelse, swallowed)
 
     def _assertion(self, statement: ast.stmt) -> Assertion | None:
-        """What the statement asserts itself, apart from the statements in it."""
+        """The assertion that the statement itself makes, apart from the statements in it."""
         if isinstance(statement, ast.Assert):
             return None if _false(statement.test) else Assertion((statement.test,), truth=True)
         if isinstance(statement, (ast.With, ast.AsyncWith)):
@@ -125,7 +131,7 @@ class Assertions:
         if name in EXPECTING:
             return Assertion((call,)) if len(call.args) > 1 else None
         if isinstance(call.func, ast.Attribute) and _name(call.func.value) not in ("self", "cls"):
-            given.append(call.func.value)  # a mock's assert_called_once_with(2)
+            given.append(call.func.value)  # such as assert_called_once_with(2) of a mock
         if name in ("assertTrue", "assertFalse") and given:
             return Assertion(given[:1], truth=name == "assertTrue")
         if name == "assertIsInstance":
@@ -133,7 +139,7 @@ class Assertions:
         return Assertion(given, equality=name == "assertEqual")
 
     def _watched(self, statement: ast.stmt) -> ast.stmt:
-        """The statement, which tells where it fails: its exception may be caught on the way."""
+        """The statement, instrumented to record its failure, since its exception may be caught elsewhere."""
         failed = self._ran(statement)
         failed.args[1:] = [ast.Constant(True)]
         handler = ast.ExceptHandler(
@@ -144,7 +150,7 @@ class Assertions:
         )
 
     def _ran(self, place: ast.AST) -> ast.Call:
-        """A call of :data:`RAN`, which returns None, for the assertion found last."""
+        """A call of :data:`RAN`, which returns None, for the last assertion found."""
         call = ast.Call(ast.Name(RAN, ast.Load()), [ast.Constant(len(self.found) - 1)], [])
         if (name := self.found[-1].itself) is not None:
             call.args += [ast.Constant(False), ast.Name(name.id, ast.Load())]
@@ -153,7 +159,10 @@ class Assertions:
 
 
 def _each(statement: ast.stmt) -> ast.GeneratorExp | ast.ListComp | None:
-    """What is true of nothing where it runs over nothing: that of ``assert all(… for …)``, ``not any(… for …)``."""
+    """The comprehension of ``assert all(… for …)`` or ``assert not any(… for …)``.
+
+    Such an assertion passes if the comprehension is empty.
+    """
     if not isinstance(statement, ast.Assert):
         return None
     node, name = statement.test, "all"
@@ -180,7 +189,7 @@ def fails(block: Sequence[ast.stmt]) -> bool:
 
 
 def swallows(statement: ast.Try | ast.TryStar) -> bool:
-    """Whether an assertion that fails in the block of the ``try`` is caught, and no handler says so."""
+    """Whether a failed assertion in the block of the ``try`` is caught, and no handler reports it."""
     for handler in statement.handlers:
         types = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
         if any(each is None or _name(each) in _CATCHES_ALL for each in types):
@@ -189,14 +198,14 @@ def swallows(statement: ast.Try | ast.TryStar) -> bool:
 
 
 def _speaks(node: ast.AST) -> bool:
-    """Whether a handler's node may tell of what it caught: raise, assert, end, or keep it for later."""
+    """Whether a node of a handler may report the exception: raise, assert, end, or store it."""
     if isinstance(node, ast.Call):
         return _name(node) != "print"
     return isinstance(node, (ast.Raise, ast.Assert, ast.Assign, ast.AugAssign))
 
 
 def _name(node: ast.AST | None) -> str | None:
-    """The last part of a name, an attribute, or of what is called."""
+    """The last part of a name, of an attribute, or of a called function."""
     if isinstance(node, ast.Call):
         node = node.func
     if isinstance(node, ast.Attribute):

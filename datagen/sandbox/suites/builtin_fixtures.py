@@ -1,4 +1,4 @@
-"""The fixtures that pytest brings with it, as far as generated tests use them."""
+"""The built-in fixtures of pytest that generated tests use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MISSING: Any = object()
 
 
 class CaptureFixture:
-    """``capsys`` and ``capfd``: what was printed since it was last read."""
+    """``capsys`` and ``capfd``: the text printed since the last read."""
 
     def __class_getitem__(cls, item: Any) -> type[CaptureFixture]:
         return cls
@@ -49,7 +49,7 @@ def capsys() -> Iterator[CaptureFixture]:
 
 
 class MonkeyPatch:
-    """Sets attributes, items and variables of the environment, and takes all of it back."""
+    """Sets attributes, items and environment variables, and undoes all changes."""
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], Any]] = []
@@ -70,7 +70,7 @@ class MonkeyPatch:
         if raising and old is _MISSING:
             raise AttributeError(f"{target!r} has no attribute {name!r}")
         if isinstance(target, type):
-            old = vars(target).get(name, _MISSING)  # not what binding makes of it
+            old = vars(target).get(name, _MISSING)  # without binding
         setattr(target, name, value)
         self._undo.append(lambda: delattr(target, name) if old is _MISSING else setattr(target, name, old))
 
@@ -143,7 +143,7 @@ def monkeypatch() -> Iterator[MonkeyPatch]:
 
 
 class TempPathFactory:
-    """New folders below the run's own."""
+    """Creates folders below the run's own folder."""
 
     def mktemp(self, basename: str, numbered: bool = True) -> Path:
         import tempfile
@@ -169,7 +169,7 @@ def tmp_path() -> Path:
 
 
 class LogCaptureFixture:
-    """``caplog``: what was logged."""
+    """``caplog``: the log records."""
 
     def __init__(self, handler: Any) -> None:
         self.handler = handler
@@ -241,7 +241,7 @@ def recwarn() -> Iterator[Any]:
 
 
 class FixtureRequest:
-    """``request`` of a fixture or test: its parameter, the test's name, and what to do at the end."""
+    """``request`` of a fixture or test: its parameter, the name of the test, and its finalizers."""
 
     def __init__(
         self, param: Any, name: str, ending: Callable[[Callable[[], Any]], None], value: Callable[[str], Any]

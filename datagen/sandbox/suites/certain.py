@@ -1,7 +1,7 @@
-"""Conditions whose truth is the same for any program: ``[f(1)]``, ``f(1) == 2 or f(1) != 2``, ``x is x``.
+"""Conditions with the same truth value for any program: ``[f(1)]``, ``f(1) == 2 or f(1) != 2``, ``x is x``.
 
-Decided by the text. In doubt, a condition is not certain. That a call may raise does not count; that it may
-return NaN does.
+The decision uses the text only. In doubt, a condition is not certain. It ignores that a call may raise, but
+allows for a call that returns NaN.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 Fixed = Callable[[ast.AST], bool]
-#: The same question, and its contrary: of any two values, one is true and the other false.
+#: Operators and their negations: for any two values, exactly one of them is true.
 _CONTRARY = {ast.Eq: ast.NotEq, ast.Is: ast.IsNot, ast.In: ast.NotIn}
 _OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
@@ -46,7 +46,7 @@ def certain(node: ast.AST, wanted: bool, fixed: Fixed) -> bool:
 
 
 def _truth(node: ast.AST) -> bool | None:
-    """Of a display, a text or a number; None where it cannot be seen."""
+    """The truth value of a literal; None if the text does not show it."""
     if isinstance(node, (ast.Lambda, ast.GeneratorExp)):
         return True
     if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
@@ -60,7 +60,7 @@ def _truth(node: ast.AST) -> bool | None:
 
 
 def _joined(values: Sequence[ast.expr], either: bool, wanted: bool, fixed: Fixed) -> bool:
-    """Of ``or`` (``either``) and ``and``: one part can make the first true, and the second false."""
+    """Whether ``or`` (``either``) or ``and`` of these values is certainly ``wanted``."""
     if wanted is not either:
         return all(certain(each, wanted, fixed) for each in values)
     return any(certain(each, wanted, fixed) for each in values) or any(
@@ -98,7 +98,7 @@ def _compared(node: ast.Compare, wanted: bool) -> bool:
 
 
 def _called(call: ast.Call, wanted: bool, fixed: Fixed) -> bool:
-    """Of a builtin that no name of the tests or the program hides."""
+    """The same for a call of a builtin that no name of the tests or the program hides."""
     name = call.func.id if isinstance(call.func, ast.Name) and fixed(call.func) else None
     if name is None or call.keywords or not call.args:
         return False
@@ -118,7 +118,7 @@ def _called(call: ast.Call, wanted: bool, fixed: Fixed) -> bool:
 
 
 def yes_or_no(node: ast.AST) -> bool:
-    """Whether a condition's value is True or False, as far as the text shows."""
+    """Whether the text shows that the value of an expression is True or False."""
     if isinstance(node, ast.BoolOp):
         return all(map(yes_or_no, node.values))
     if isinstance(node, ast.Call):
@@ -127,14 +127,17 @@ def yes_or_no(node: ast.AST) -> bool:
 
 
 def compared_with_itself(values: Sequence[ast.AST]) -> ast.Name | None:
-    """The name of which both are: equal to itself, unless it stands for NaN, or for what compares itself."""
+    """The name if both values are the same name; else None.
+
+    Its value is equal to itself, unless it is NaN or has an ``__eq__`` of its own.
+    """
     if len(values) != 2 or not isinstance(values[0], ast.Name) or not _same(values[0], values[1]):
         return None
     return values[0]
 
 
 def equals_itself(value: object) -> bool:
-    """Whether such a value is equal to itself for certain."""
+    """Whether a value is certainly equal to itself."""
     return value is None or type(value) in (int, bool, str, bytes, list, tuple, dict, set, frozenset)
 
 

@@ -1,7 +1,7 @@
-"""Finds the tests that a suite defines: functions ``test*``, classes ``Test*``, cases of unittest.
+"""Collects the tests that a suite defines: functions ``test*``, classes ``Test*``, unittest test cases.
 
-The conventions are pytest's and unittest's: marks, parameters, fixtures, ``setup_*`` and ``setUp*`` of
-modules, classes, methods and functions; inherited, static and class methods; classes in classes.
+It follows the conventions of pytest and unittest: marks, parameters, fixtures, ``setup_*`` and ``setUp*`` of
+modules, classes, methods and functions; inherited, static and class methods; nested classes.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ def _nothing() -> None:
 
 
 class Test:
-    """``call`` runs it, and raises what it raises. ``owner`` and ``name``: where it is defined.
-    ``unrun``: why it can only be vacuous, where it can."""
+    """One test.
+
+    ``call``: runs the test and raises what it raises. ``owner`` and ``name``: where it is defined. ``unrun``:
+    the reason if it is certainly vacuous; otherwise None.
+    """
 
     __test__ = False
 
@@ -42,7 +45,7 @@ class Test:
 
 
 class Group:
-    """Tests that share what ``begin`` makes and ``finish`` takes back: those of a class, or functions."""
+    """Tests that share a setup (``begin``) and a teardown (``finish``): of a class, or of a function."""
 
     def __init__(
         self,
@@ -55,8 +58,11 @@ class Group:
 
 
 class Collector:
-    """``space``: the namespace in which the tests are defined; ``defined``: what of it they define;
-    ``called``: whether they call a function of that name themselves."""
+    """Collects the tests of a suite.
+
+    ``space``: the namespace of the tests. ``defined``: the part of it that the tests define. ``called``:
+    whether the tests themselves call a function with that name.
+    """
 
     def __init__(
         self, space: Mapping[str, Any], defined: Mapping[str, Any], called: Callable[[str], bool]
@@ -87,7 +93,7 @@ class Collector:
             self._hook(self.defined, name)
 
     def _hook(self, space: Mapping[str, Any], name: str, *given: Any) -> None:
-        """Calls a function of the tests, where there is one, with as much as it takes."""
+        """Call a hook of the tests, if there is one, with as many arguments as it accepts."""
         hook = space.get(name)
         if callable(hook):
             hook(*(given or (None,))[: len(parameters(hook))])
@@ -146,7 +152,7 @@ class Collector:
         return list(self._tests(_Written(label, name, function, owner, around), [*outer, *marks(function)]))
 
     def _tests(self, written: _Written, found: list[Mark]) -> Iterator[Test]:
-        """One for each combination of ``parametrize`` marks and of parametrized fixtures."""
+        """One test per combination of ``parametrize`` marks and parametrized fixtures."""
         label, name, owner = written.label, written.name, written.owner
         unrun = self._unrun(written.function, found)
         parametrized = [mark for mark in found if mark.name == "parametrize"]
@@ -155,7 +161,7 @@ class Collector:
         try:
             wanted = self.fixtures.wanted([each for each in asked if each not in given], owner)
         except UnknownFixture as error:
-            if not self.called(name):  # else it is a helper of other tests
+            if not self.called(name):  # otherwise it is a helper of other tests
                 yield Test(label, _raising(error), name, owner, unrun)
             return
         number = 0
@@ -178,7 +184,7 @@ class Collector:
     def _call(
         self, written: _Written, asked: list[str], wanted: Mapping[str, Fixture], chosen: Mapping[str, Any]
     ) -> Callable[[], Any]:
-        """What runs a test. ``chosen``: its parameters, and those of the fixtures that it wants."""
+        """A function that runs a test. ``chosen``: its parameters, and those of its fixtures."""
         name, owner = written.name, written.owner
         always = [each for each, fixture in wanted.items() if fixture.autouse]
 
@@ -203,7 +209,7 @@ class Collector:
         return call
 
     def _unrun(self, function: Callable[..., Any], found: list[Mark]) -> str | None:
-        """Why a test can say nothing, whatever comes of it."""
+        """Why a test is vacuous whatever its outcome; None if it may not be."""
         plain = inspect.unwrap(function)
         if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
             return "it is a generator, which nobody runs"
@@ -220,7 +226,7 @@ class Collector:
 
 
 class _Written:
-    """A function or method of the tests. ``around`` runs it between what is done before and after each."""
+    """A test function or method. ``around``: runs it between its setup and teardown."""
 
     def __init__(
         self,
@@ -235,7 +241,7 @@ class _Written:
 
 _METHODS = (types.FunctionType, staticmethod, classmethod)
 _METHOD_HOOKS = ("setup", "setup_method", "teardown_method", "teardown")
-#: What a test raises to say that it says nothing.
+#: Exceptions that a test raises to skip itself or to mark an expected failure.
 SAYS_NOTHING = (unittest.SkipTest, Skipped, XFailed)
 
 
@@ -259,7 +265,7 @@ def _used(found: list[Mark]) -> list[str]:
 
 
 def _direct(mark: Mark) -> list[str]:
-    """The parameters that go to the test itself, and not to a fixture of that name."""
+    """The parameters that are passed to the test itself, and not to a fixture of that name."""
     indirect = mark.kwargs.get("indirect", False)
     names = _names(mark)
     return [] if indirect is True else [name for name in names if name not in (indirect or ())]
@@ -281,7 +287,7 @@ def _rows(mark: Mark) -> Iterator[_Row]:
 
 
 def _in_order(owner: type) -> list[str]:
-    """Names of a class and its bases, the bases' first, each once, as pytest takes them."""
+    """Names in a class and its bases, those of the bases first, each once, as in pytest."""
     return list(dict.fromkeys(name for kind in reversed(owner.__mro__) for name in vars(kind)))
 
 

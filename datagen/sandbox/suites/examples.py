@@ -1,4 +1,4 @@
-"""Which examples of a docstring are tests: those that expect something, which depends on the program."""
+"""Decides which examples of a docstring are tests: those whose result depends on the program."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from .reaching import Reach
 
 
 def telling(examples: Sequence[doctest.Example], program: Iterable[str]) -> list[bool]:
-    """For each example of one docstring, whether it tells anything of the program, whose names are
-    ``program``.
+    """Whether each example of one docstring tests the program. ``program``: the names of the program.
 
-    One that is skipped does not, nor does one that expects nothing (an import, ``x = f(1)``), nor one on
-    constants, nor one that has nothing to do with the program, unless an earlier one of the docstring used
-    it. An expression without a result must be None, and is a test; so is an ``assert``.
+    These are not tests: a skipped example; one without an expectation (an import, ``x = f(1)``); one on
+    constants; one that does not use the program, unless an earlier example of the docstring used it. An
+    expression without a result must be None, so it is a test. An ``assert`` is a test too.
     """
     bodies = [_statements(example.source) for example in examples]
     source = "".join(example.source for example in examples)
@@ -49,7 +48,7 @@ def _expects(statement: ast.stmt) -> bool:
 
 
 def _statements(source: str) -> list[ast.stmt]:
-    """None for an example of what does not parse."""
+    """The statements of an example; empty if it does not parse."""
     try:
         return ast.parse(source).body
     except (SyntaxError, ValueError, RecursionError):

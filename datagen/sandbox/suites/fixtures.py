@@ -1,4 +1,4 @@
-"""Gives tests what they ask for by the names of their parameters, and takes it back at the end."""
+"""Provides tests with fixtures by the names of their parameters, and finalizes them afterwards."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SCOPES = ("function", "class", "module")
 
 
 class UnknownFixture(Exception):
-    """A test has a parameter that stands for nothing."""
+    """A test has a parameter that no fixture provides."""
 
 
 class Fixtures:
-    """The fixtures of a suite. ``module``: those at its top level; a class may have more."""
+    """The fixtures of a suite. ``module``: those at its top level. A class may define more."""
 
     def __init__(self, module: Mapping[str, Fixture]) -> None:
         self._module = {**_BUILT_IN, **module}
@@ -26,15 +26,17 @@ class Fixtures:
         self._endings: dict[str, list[Callable[[], Any]]] = {scope: [] for scope in SCOPES}
 
     def known(self, owner: type | None) -> dict[str, Fixture]:
-        """Name -> fixture, as a test of ``owner`` sees them."""
+        """Name -> fixture, for a test of ``owner``."""
         if owner is None:
             return self._module
         own = [getattr(owner, name, None) for name in dir(owner)]
         return {**self._module, **{each.name: each for each in own if isinstance(each, Fixture)}}
 
     def wanted(self, names: Iterable[str], owner: type | None) -> dict[str, Fixture]:
-        """All that a test needs that asks for ``names``, what fixtures ask for among it. Raises
-        UnknownFixture."""
+        """All fixtures that a test with the parameters ``names`` needs, including those of its fixtures.
+
+        Raises UnknownFixture.
+        """
         known, found = self.known(owner), {}
         ahead = [name for name, each in known.items() if each.autouse] + list(names)
         while ahead:
@@ -42,13 +44,13 @@ class Fixtures:
             if name in found or name == "request":
                 continue
             if name not in known:
-                raise UnknownFixture(f"no fixture {name!r}; there are {', '.join(sorted(known))}")
+                raise UnknownFixture(f"no fixture {name!r}; known fixtures: {', '.join(sorted(known))}")
             found[name] = known[name]
             ahead += parameters(known[name].function)
         return found
 
     def variants(self, wanted: Mapping[str, Fixture], given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Name -> parameter, for each combination of what the wanted fixtures are parametrized with."""
+        """Name -> parameter, for each combination of the parameters of the wanted fixtures."""
         names = [name for name, each in wanted.items() if each.params is not None and name not in given]
         for chosen in itertools.product(*(wanted[name].params or () for name in names)):
             yield dict(zip(names, chosen, strict=True))
@@ -56,7 +58,7 @@ class Fixtures:
     def value(
         self, name: str, wanted: Mapping[str, Fixture], chosen: Mapping[str, Any], test: str, instance: Any
     ) -> Any:
-        """What a name stands for in a test. Raises what the fixture raises."""
+        """The value of a fixture in a test. Raises what the fixture raises."""
 
         def of(other: str) -> Any:
             return self.value(other, self.wanted([other], type(instance)), chosen, test, instance)
@@ -84,7 +86,7 @@ class Fixtures:
         made = awaited(function(**arguments))
         if inspect.isasyncgen(made):
             raise TypeError(
-                f"the fixture {fixture.name!r} is an asynchronous generator, which is not run here"
+                f"the fixture {fixture.name!r} is an asynchronous generator, which is not supported"
             )
         if not inspect.isgenerator(made):
             return made
@@ -93,7 +95,7 @@ class Fixtures:
         return value
 
     def end(self, scope: str) -> None:
-        """Takes back what was made for one function, class or module. Raises the first error of these."""
+        """Finalize the fixtures of one function, class or module. Raises their first error."""
         self._values[scope].clear()
         errors = []
         while self._endings[scope]:
@@ -106,17 +108,16 @@ class Fixtures:
 
 
 def awaited(returned: Any) -> Any:
-    """What a test or fixture returned, after a coroutine has run: not awaited, it would pass whatever it says."""
+    """The result of a test or fixture. A coroutine is run, since it would pass unexecuted otherwise."""
     if not inspect.iscoroutine(returned):
         return returned
-    import asyncio  # a sixth of the memory that every run would be a copy of
+    import asyncio  # not at the top: it takes a sixth of the memory that each run copies
 
     return asyncio.run(returned)
 
 
 def parameters(function: Callable[..., Any]) -> list[str]:
-    """Names of what a test or fixture asks for: parameters without a default, those of ``mock.patch``
-    apart."""
+    """The fixtures that a function needs: its parameters without default, except those of ``mock.patch``."""
     try:
         found = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -131,7 +132,7 @@ _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_O
 
 
 def _takes_self(function: Callable[..., Any]) -> bool:
-    """Whether a function was defined in a class, and is not bound yet."""
+    """Whether a function was defined in a class and is not bound."""
     if not inspect.isfunction(function):
         return False
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
@@ -139,7 +140,7 @@ def _takes_self(function: Callable[..., Any]) -> bool:
 
 
 def _patched(function: Callable[..., Any]) -> int:
-    """How many parameters ``@mock.patch`` fills in itself."""
+    """The number of parameters that ``@mock.patch`` provides."""
     patchings: Sequence[Any] = getattr(function, "patchings", ())
     if not patchings:
         return 0

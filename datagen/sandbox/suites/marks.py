@@ -1,4 +1,4 @@
-"""What generated tests use of pytest to describe themselves: marks, parameters and fixtures."""
+"""Marks, parameters and fixtures of pytest, as far as generated tests use them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Mark:
 
 @dataclass(frozen=True)
 class MarkDecorator:
-    """``pytest.mark.NAME``: puts its mark on a function or class, or takes arguments first."""
+    """``pytest.mark.NAME``: marks a function or class, or takes arguments first."""
 
     mark: Mark
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if len(args) == 1 and not kwargs and callable(args[0]):
             marked = args[0]
-            # Not the list of a base class: it would mark that as well.
+            # A new list, since the inherited one would also mark the base class.
             marked.pytestmark = [*marks(marked), self.mark]
             return marked
         return MarkDecorator(Mark(self.mark.name, self.mark.args + args, {**self.mark.kwargs, **kwargs}))
@@ -50,8 +50,7 @@ def param(*values: Any, marks: Any = (), id: str | None = None) -> ParameterSet:
 
 
 def marks(described: Any) -> list[Mark]:
-    """The marks on a function, a class (with those of its bases) or, as ``pytestmark``, in a module's
-    namespace."""
+    """The marks on a function, on a class and its bases, or in a module's namespace (``pytestmark``)."""
     found = (
         described.get("pytestmark", ())
         if isinstance(described, dict)
@@ -71,8 +70,11 @@ def _plain(found: Any) -> Iterable[Mark]:
 
 @dataclass(frozen=True)
 class Fixture:
-    """``@pytest.fixture``. ``scope``: class, module and session are kept for so long; ``params``: one test
-    for each."""
+    """``@pytest.fixture``.
+
+    ``scope``: lifetime of the value (function, class, module or session). ``params``: parameters, one test
+    for each.
+    """
 
     function: Callable[..., Any]
     name: str
@@ -82,7 +84,7 @@ class Fixture:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
-            f"the fixture {self.name!r} is called directly; let the test have a parameter of that name"
+            f"the fixture {self.name!r} is called directly; add a parameter with that name to the test"
         )
 
     def __get__(self, owner: Any, kind: type | None = None) -> Fixture:

@@ -1,4 +1,4 @@
-"""The names in a text of Python: which are mentioned, bound, or the program's."""
+"""Finds the names in Python source: those that are mentioned, bound, or defined by the program."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-#: Modules whose names are the program's.
+#: Modules that stand for the program.
 PROGRAM = frozenset(("program", "solution", "__main__"))
-#: The name that tells that an assertion ran. No source text can hold it.
+#: The name of the function that records that an assertion ran. It is not a valid identifier in source text.
 RAN = "@assertion"
-#: The name of AssertionError, whatever the tests mean by that.
+#: A name for the real AssertionError, even if the tests redefine that name.
 FAILURE = "@failure"
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _FIXED = (int, float, complex, str, bytes, bool, type(None), type(...))
 
 
 def programs(name: str, value: Any) -> bool:
-    """Whether a name of the program's namespace is the program's own, and not a module that it imports."""
+    """Whether the program itself defines a name of its namespace, rather than importing a module."""
     return not (name.startswith("__") and name.endswith("__")) and not isinstance(
         value, (types.ModuleType, types.BuiltinFunctionType)
     )
 
 
 def mentioned(node: ast.AST) -> set[str]:
-    """Every name in a node, also those of parameters."""
+    """All names in a node, including parameters."""
     found = set()
     for each in ast.walk(node):
         if isinstance(each, ast.Name) and each.id not in (RAN, FAILURE):
@@ -40,7 +40,7 @@ def mentioned(node: ast.AST) -> set[str]:
 
 
 def parts(statement: ast.stmt) -> Iterator[ast.AST]:
-    """The parts of a statement that are no statements themselves; of a ``with``, its whole block as well."""
+    """The parts of a statement that are not statements themselves. For a ``with``, also its whole block."""
     if isinstance(statement, (ast.With, ast.AsyncWith)):
         yield statement
         return
@@ -74,8 +74,7 @@ def otherwise_bound(node: ast.AST) -> Iterator[str]:
 
 
 def unchanging(node: ast.AST) -> bool:
-    """Whether a value cannot be changed in place: numbers, texts, tuples of such, and what pure calls make of
-    them."""
+    """Whether a value is immutable: numbers, strings, tuples of these, and results of pure calls on them."""
     if isinstance(node, (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)):
         return False
     if isinstance(node, ast.Constant):

@@ -1,8 +1,8 @@
-"""What generated tests use of pytest, for the process that runs them: ``import pytest`` there means this
-module.
+"""A replacement for pytest with the parts that generated tests use.
 
-It describes tests (marks, parameters, fixtures) for :mod:`collecting` to run, and has ``raises``, ``approx``,
-``warns``, ``skip`` and ``fail``. What it lacks is an error that says so.
+In the process that runs the tests, ``import pytest`` imports this module. It describes tests (marks,
+parameters, fixtures) for :mod:`collecting`, and has ``raises``, ``approx``, ``warns``, ``skip`` and ``fail``.
+Anything else raises an AttributeError with an explanation.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ yield_fixture = fixture
 
 
 class Outcome(BaseException):
-    """Ends a test. No ``except Exception`` of the test may catch it."""
+    """Ends a test. ``except Exception`` in the test does not catch it."""
 
 
 class Failed(Outcome): ...
@@ -72,12 +72,12 @@ def importorskip(modname: str, minversion: str | None = None, reason: str | None
 
 
 def main(*args: Any, **kwargs: Any) -> int:
-    """Runs nothing: the tests are run anyway."""
+    """Do nothing, since the tests are run anyway."""
     return 0
 
 
 class ExceptionInfo(Generic[E]):
-    """What ``raises`` caught."""
+    """The exception that ``raises`` caught."""
 
     value: E
     tb: TracebackType | None = None
@@ -127,21 +127,21 @@ class _Raises:
         names = " or ".join(each.__name__ for each in self.expected)
         if kind is None or error is None:
             raise Failed(f"did not raise {names}")
-        # By the bases themselves: a metaclass has no say.
+        # Checks the bases themselves, so that a metaclass has no influence.
         if not any(each in kind.__mro__ for each in self.expected):
             return False
         self.info.value, self.info.tb = error, trace
         if self.match is not None:
             self.info.match(self.match)
         if self.check is not None and not self.check(error):
-            raise Failed(f"raised {error!r}, which the check refuses")
+            raise Failed(f"raised {error!r}, which does not pass the check")
         return True
 
 
 def raises(
     expected_exception: Any = BaseException, *args: Any, match: Any = None, check: Any = None, **kwargs: Any
 ) -> Any:
-    """A context, or with a function and its arguments, what calling it raised."""
+    """A context manager; with a function and its arguments, the exception that the call raised."""
     kinds = expected_exception if isinstance(expected_exception, tuple) else (expected_exception,)
     if not kinds or not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
         raise TypeError(f"raises: expected an exception type, got {expected_exception!r}")
@@ -192,5 +192,5 @@ def deprecated_call(*args: Callable[..., Any], match: Any = None, **kwargs: Any)
 
 def __getattr__(name: str) -> NoReturn:
     raise AttributeError(
-        f"pytest.{name} is not there: tests are run without pytest itself, with {', '.join(__all__)}"
+        f"pytest.{name} is not available: tests run without pytest itself, with {', '.join(__all__)}"
     )

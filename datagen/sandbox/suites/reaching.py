@@ -1,8 +1,7 @@
-"""Which assertions can tell anything of the program: not those on constants, nor tests that never come near
-it.
+"""Finds assertions that cannot depend on the program: those on constants, and in tests that never use it.
 
-Read from the text of the tests, and only where that is needed. In doubt an assertion counts: mutants of the
-program (``verify: tests``) show what this does not.
+The decision uses the text of the tests, and is made only when needed. In doubt an assertion counts. Mutants
+of the program (``verify: tests``) find the remaining weak tests.
 """
 
 from __future__ import annotations
@@ -26,26 +25,28 @@ from .names import (
     unchanging,
 )
 
-#: Calls that give the same for the same, and change nothing.
+#: Pure functions: equal arguments give equal results, and there are no side effects.
 _PURE = frozenset((
     "abs", "all", "any", "ascii", "bin", "bool", "bytes", "callable", "chr", "complex", "dict",
     "divmod", "enumerate", "filter", "float", "format", "frozenset", "hash", "hex", "int", "isinstance",
     "issubclass", "len", "list", "map", "max", "min", "oct", "ord", "pow", "range", "repr", "reversed",
     "round", "set", "sorted", "str", "sum", "tuple", "type", "zip",
 ))  # fmt: skip
-#: Ways to the program that name it in a text, or not at all.
+#: Names through which tests may use the program without naming it in code.
 _HIDDEN = frozenset((
     "eval", "exec", "globals", "locals", "vars", "getattr", "__import__", "import_module", "importlib",
     "sys", "inspect", "doctest", "subprocess", "runpy", "patch",
 ))  # fmt: skip
 _BUILTIN = frozenset(vars(builtins))
-#: Names that stand for something else in each class: what they are linked to says nothing.
+#: Names that have another meaning in each class, so links through them are ignored.
 _OWNERS = frozenset(("self", "cls"))
 
 
 class Reach:
-    """What the names of a suite stand for. ``source``: its text; ``program``: the names that the program
-    defines."""
+    """Which names of a suite depend on the program.
+
+    ``source``: text of the suite. ``program``: the names that the program defines.
+    """
 
     def __init__(self, source: str, body: Sequence[ast.stmt], program: Iterable[str]) -> None:
         self._body = body
@@ -55,13 +56,16 @@ class Reach:
             self.program |= {*PROGRAM, *self._imported()}
 
     def tells(self, asked: Sequence[ast.AST], truth: bool | None) -> bool:
-        """Whether an assertion that asks this can fail. ``truth``: what it must be if it is one condition."""
+        """Whether an assertion on these nodes can fail.
+
+        ``truth``: the required truth value if the assertion is a single condition; otherwise None.
+        """
         if truth is not None:
             return not (self.constant(asked[0]) or certain(asked[0], truth, self.constant))
         return not all(self.constant(node) for node in asked)
 
     def reaches(self, nodes: Iterable[ast.AST]) -> bool:
-        """Whether the nodes name the program, or something that had to do with it anywhere in the tests."""
+        """Whether the nodes name the program, or something that is linked to it anywhere in the tests."""
         ahead = {name for node in nodes for name in mentioned(node)}
         if ahead & self.program or ahead & _HIDDEN:
             return True
@@ -76,7 +80,7 @@ class Reach:
         return False
 
     def constant(self, node: ast.AST) -> bool:
-        """Whether a node's value is the same whatever the program does."""
+        """Whether a node has the same value for any program."""
         if isinstance(node, ast.Constant):
             return True
         if isinstance(node, ast.Name):
@@ -98,7 +102,7 @@ class Reach:
         return isinstance(node, ast.Pass)
 
     def _counts_what_is_written(self, call: ast.Call) -> bool:
-        """``len([f(1)])``."""
+        """Whether a call is like ``len([f(1)])``: the length of a literal."""
         written = call.args[0] if len(call.args) == 1 else None
         return (
             isinstance(written, (ast.List, ast.Tuple))
@@ -118,7 +122,7 @@ class Reach:
         return isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Constant)
 
     def _fixed(self, name: str) -> bool:
-        """Whether a name is bound once in the tests, to a constant that nothing can change."""
+        """Whether a name is bound exactly once in the tests, to an immutable constant."""
         if name not in self._bound or name in self._deciding:
             return name in _BUILTIN
         self._deciding.add(name)
@@ -130,7 +134,7 @@ class Reach:
 
     @cached_property
     def _bound(self) -> dict[str, list[ast.expr | None]]:
-        """Name -> what it is bound to anywhere in the tests; None for what is not known."""
+        """Name -> the values to which the tests bind it; None for an unknown value."""
         found: dict[str, list[ast.expr | None]] = defaultdict(list)
         for node in (each for statement in self._body for each in ast.walk(statement)):
             if isinstance(node, (ast.Assign, ast.AnnAssign, ast.NamedExpr)) and node.value is not None:
@@ -150,7 +154,7 @@ class Reach:
 
     @cached_property
     def _links(self) -> dict[str, set[str]]:
-        """Name -> the names that it had to do with: in one statement, or in what it stands for."""
+        """Name -> the names linked to it: in the same statement, or in its definition."""
         links: dict[str, set[str]] = defaultdict(set)
         modules = {name for node in self._body for name in imported_names(node)} - self.program
         for statement in (
@@ -167,7 +171,7 @@ class Reach:
         return links
 
     def _replaced(self) -> Iterator[str]:
-        """Names that the tests bind anew at their top level before they use them: no longer the program's."""
+        """Names that the tests rebind at the top level before using them, so not the program's."""
         used: set[str] = set()
         for statement in self._body:
             if isinstance(statement, (*FUNCTIONS, ast.ClassDef)):

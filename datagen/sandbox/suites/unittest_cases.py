@@ -1,4 +1,4 @@
-"""Runs the methods of ``unittest`` cases one by one."""
+"""Runs the methods of ``unittest`` test cases one by one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .pytest_stand_in import XFailed
 
 
 class _Result(unittest.TestResult):
-    """Keeps the first error itself, not its text."""
+    """Keeps the first exception object instead of its text."""
 
     def __init__(self, case: type[unittest.TestCase]) -> None:
         super().__init__()
@@ -31,19 +31,21 @@ class _Result(unittest.TestResult):
             self._keep(err[1])
 
     def addSkip(self, test: Any, reason: str) -> None:
-        if isinstance(test, self.case):  # a subtest that skips lets the others go on
+        if isinstance(test, self.case):  # a skipped subtest does not skip the test
             self._keep(unittest.SkipTest(reason))
 
     def addExpectedFailure(self, test: Any, err: Any) -> None:
         self._keep(XFailed(""))
 
     def addUnexpectedSuccess(self, test: Any) -> None:
-        self._keep(AssertionError("passed, and was expected to fail"))
+        self._keep(AssertionError("unexpected success: the test was expected to fail"))
 
 
 def method(case: type[unittest.TestCase], name: str) -> Callable[[], None]:
-    """What runs one method of a case. Calling it raises what the method raised; SkipTest where it was
-    skipped."""
+    """A function that runs one method of a test case.
+
+    Calling it raises what the method raises, or SkipTest if the method was skipped.
+    """
 
     def call() -> None:
         result = _Result(case)
@@ -59,7 +61,7 @@ def names(case: type[unittest.TestCase]) -> list[str]:
 
 
 def begin(case: type[unittest.TestCase]) -> None:
-    """Whatever all methods of a case need. Raises what ``setUpClass`` raises."""
+    """Set up a test case for all of its methods. Raises what ``setUpClass`` raises."""
     if not getattr(case, "__unittest_skip__", False):
         case.setUpClass()
 

@@ -1,13 +1,13 @@
-"""Programs that try to get out. Each prints ESCAPED where it got anything that it must not have.
+"""Programs that try to escape from the sandbox. Each prints ESCAPED if it gets access that it must not have.
 
-``@NAME@`` stands for what the test put there: SECRET (a text in a file, in the environment and in the
-home folder), FILE and HOME (where), PORT (a TCP server), SOCKET and ABSTRACT (local servers), PID (a process),
-FOLDER (a folder that anyone may write).
+The test replaces ``@NAME@``: SECRET (a text in a file, in the environment and in the home folder), FILE and
+HOME (paths of that text), PORT (a TCP server), SOCKET and ABSTRACT (local servers), PID (a process), FOLDER
+(a folder that anyone may write).
 """
 
 from __future__ import annotations
 
-#: What tries something that must fail, and says so.
+#: Attacks whose attempt must fail.
 TRY = """
 import ctypes, os, socket, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -148,7 +148,7 @@ PROCESSES = {
     "shared memory that outlives it": "call('shmget', 1, 1 << 20, 0o1666); call('msgget', 1, 0o1666); call('semget', 1, 1, 0o1666)",
 }
 
-#: (program, statuses that are right). They must end; none may finish its work.
+#: (program, allowed statuses). These programs must be ended before they finish.
 RESOURCES = {
     "fork bomb": (
         "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
@@ -238,7 +238,7 @@ RESOURCES = {
     "abort": ("import os\nos.abort()", {"killed"}),
 }
 
-#: What tries to reach the next run, or to fake its own. Tests that must not pass.
+#: Attacks on the next run, or on the verdict of their own run. Their tests must not pass.
 STATE = {
     "patched builtins": "import builtins\nbuiltins.len = lambda x: 7\nbuiltins.print = None",
     "patched modules": "import os, sys, json\nos.getcwd = None\njson.dumps = lambda *a, **k: '{}'\nsys.modules['math'] = None",

@@ -1,4 +1,4 @@
-"""What tests of the sandbox share."""
+"""Fixtures shared by the tests of the sandbox."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AS_ROOT = os.geteuid() == 0
 
 @pytest.fixture
 def python(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Python that the user of runs can read: root's is nobody, and this one may lie in root's home."""
+    """A Python that the user of runs can read. Root's runs belong to nobody, who cannot read root's home."""
     if not AS_ROOT or _readable_by_all(launching.interpreter()[0]):
         return
     system = shutil.which("python3", path="/usr/bin:/usr/local/bin")

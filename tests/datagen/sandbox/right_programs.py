@@ -1,7 +1,7 @@
-"""Programs that are right, with tests that share objects with them in every way that tests do.
+"""Correct programs, with tests that share objects with them in all common ways.
 
-A file of ``right_cases`` is a topic. A case begins with ``=== name`` and has the sections ``--- program`` and
-``--- tests``.
+Each file of ``right_cases`` covers a topic. A case starts with ``=== name`` and has the sections ``---
+program`` and ``--- tests``.
 """
 
 from __future__ import annotations

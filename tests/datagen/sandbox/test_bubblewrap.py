@@ -1,4 +1,4 @@
-"""Isolation by bubblewrap, where it is installed: the same attacks, and the same verdicts."""
+"""Isolation by bubblewrap, if it is installed: the same attacks and the same verdicts."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def test_verdicts(box: Sandbox) -> None:
     assert box.run_now(RunScript("import os; print(os.listdir('.'))")).stdout == "[]\n"
 
 
-#: In here process 1 and what waits for the program show in /proc, and there is a terminal device; both are bubblewrap's.
+#: Inside bubblewrap, /proc shows process 1 and the process that waits for the program, and there is a
+#: terminal device.
 SHOWN = {"descriptors of process 1", "command lines of others", "type into a terminal", "sysctl"}
 
 

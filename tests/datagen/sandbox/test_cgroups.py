@@ -1,4 +1,4 @@
-"""Control groups: where they are made, what they hold, and that none is left."""
+"""Control groups: where they are created, what they limit, and that none is left behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import Status
 
-#: The name of a group that tests make above others.
+#: The name of a parent group that tests create.
 ABOVE = f"above-{os.getpid()}"
 V2 = "31 23 0:28 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate"
 V1 = (
@@ -37,7 +37,7 @@ def group() -> Iterator[Group]:
 
 
 def folders() -> set[Path]:
-    """All groups of this process that there are now."""
+    """All current groups of this process."""
     mounts, own = Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text()
     parents = {parent for _, places in cgroups.places(mounts, own) for parent in places.values()}
     return {folder for parent in parents for folder in parent.glob(f"gristmill-{os.getpid()}-*")}
@@ -98,8 +98,10 @@ def test_what_a_killed_process_left_is_swept(group: Group, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("first", ["pass", "os.wait(); print('well'); sys.exit()", "time.sleep(60)"])
 def test_memory_that_the_kernel_takes_for_a_run_is_bounded_too(group: Group, first: str) -> None:
-    """Pipes and sockets full of bytes are in no process's resident memory: only the group sees them. What the first process
-    does meanwhile, and comes to, changes nothing."""
+    """Bytes in pipes and sockets are not in the resident memory of a process. Only the group counts them.
+
+    The behavior and the exit of the first process make no difference.
+    """
     program = f"""
 import os, socket, sys, time
 for child in range(3):
@@ -137,7 +139,7 @@ GREEDY = "import sys; sys.stdin.readline(); held = b'x' * (400 << 20)"
 
 
 def fill(group: Group) -> None:
-    """Have a process in the group ended for want of memory: the group's, or what is above it."""
+    """Make the kernel kill a process in the group, because the group or a parent is short of memory."""
     with subprocess.Popen(group.command([sys.executable, "-c", GREEDY]), stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         deadline = time.monotonic() + 10
@@ -161,7 +163,7 @@ def test_a_process_that_was_ended_for_memory_is_told_of_its_own_run_only(group: 
 
 @pytest.fixture
 def crowded(group: Group) -> Iterator[Path]:
-    """A group above, in which memory is short, as on a machine where others take it: the memory controller's folder."""
+    """The memory controller's folder of a parent group that is short of memory, like a busy machine."""
     if group.version != 1:
         pytest.skip("only version 1 lets processes and groups share a folder")
     above = group.folders["memory"].with_name(ABOVE)
@@ -236,7 +238,7 @@ def test_a_run_that_was_ended_because_others_took_the_memory_is_not_judged(
 
 
 def test_a_run_may_use_what_its_limits_say(group: Group) -> None:
-    """The group is the second wall: what the first ones allow fits, run after run, with other limits too."""
+    """The group is a second limit: a run within its own limits fits, also with other limits in later runs."""
     program = "held = bytearray(150 << 20)\nopen('f', 'wb').write(bytes(15 << 20))\nprint(len(held))"
     with Sandbox(Limits(memory_mib=256), workers=1) as box:
         for _ in range(5):

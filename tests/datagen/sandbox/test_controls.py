@@ -1,4 +1,4 @@
-"""Attacks succeed where the layers that hold them are switched off: a broken attack proves nothing."""
+"""Attacks succeed if the layers that stop them are disabled. Otherwise the attack itself would be broken."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .test_escape import PATIENT, Prey, prey  # noqa: F401
 from .weakened import weakened
 
 ATTACKS = {**NETWORK, **FILES, **PROCESSES}
-#: Without its own /proc, a run's supervisor takes every process of the machine for one of the run's.
+#: Without its own /proc, the supervisor of a run counts every process of the machine as part of the run.
 AMPLE = replace(PATIENT, processes=4000, cpu_seconds=100_000, memory_mib=1 << 20)
 CAPABLE = ("seccomp", "Landlock", "user", "capabilities")
-#: The layers of which each one holds these attacks.
+#: Attacks by the layers that stop them. Each of the layers is sufficient.
 CONTROLS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("seccomp",): (
         "tcp to this machine", "tcp over ipv6", "cloud metadata", "udp", "netlink", "vsock",
@@ -47,7 +47,7 @@ CONTROLS: dict[tuple[str, ...], tuple[str, ...]] = {
     (*CAPABLE, "bounding set"): ("take capabilities back", "capabilities by a program"),
 }  # fmt: skip
 
-#: Attacks of which no control can be run here, by reason.
+#: Attacks without a control run, by reason.
 WITHOUT_CONTROL = {
     "it needs what a machine may not have: a network beyond itself, Docker, a kernel's module, a terminal": (
         "google metadata by name", "name lookup", "the docker socket", "kernel crypto socket",

@@ -1,4 +1,4 @@
-"""Executed lines: a count that repeats exactly, that follows the work done, and that says when it was cut short."""
+"""Counts of executed lines: reproducible, proportional to the work, and rejected when incomplete."""
 
 from __future__ import annotations
 

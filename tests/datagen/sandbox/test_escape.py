@@ -1,4 +1,4 @@
-"""Attacks: what they try must fail, they must end, and the next run must notice nothing."""
+"""Attacks must fail, must end, and must not affect the next run."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from .attacks import FAKES, FILES, NETWORK, PROCESSES, RESOURCES, STATE, TRY
 LIMITS = Limits(
     wall_seconds=1.2, cpu_seconds=0.6, memory_mib=192, processes=8, file_mib=2, scratch_mib=4, output_kib=32
 )
-#: For what must come to its end, however busy the machine is.
+#: Limits for programs that must finish even on a busy machine.
 PATIENT = replace(LIMITS, wall_seconds=20, cpu_seconds=5)
 SECRET = "a-secret-that-nobody-may-read"
 
-#: Runs after each attack, in a copy of the same process: everything is as at the start.
+#: Runs after each attack, in a copy of the same zygote, and checks that nothing has changed.
 UNTOUCHED = """
 import builtins, json, linecache, math, os, random, signal, sys, threading
 assert os.getcwd() == "/tmp" and os.listdir("/tmp") == [], os.listdir("/tmp")
@@ -59,7 +59,7 @@ UNTOUCHED_TESTS = (
 
 @dataclass(frozen=True)
 class Prey:
-    """What the attacks are after, on this machine."""
+    """The targets of the attacks on this machine."""
 
     names: dict[str, str]
     victim: subprocess.Popen[bytes]
@@ -132,7 +132,7 @@ def prey() -> Iterator[Prey]:
 
 
 def devices() -> dict[str, tuple[int, int]]:
-    """Mode and owner of what runs may write to."""
+    """Mode and owner of the devices to which runs may write."""
     found = {name: os.stat(f"/dev/{name}") for name in DEVICES}
     return {name: (state.st_mode, state.st_uid) for name, state in found.items()}
 
@@ -147,7 +147,7 @@ def _note(server: socket.socket, connections: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def box(prey: Prey) -> Iterator[Sandbox]:
-    """One worker, so that the next run is a copy of the very process that the attack was a copy of."""
+    """A sandbox with one zygote, so that the next run is a copy of the same process as the attack."""
     with Sandbox(LIMITS, workers=1) as sandbox:
         yield sandbox
 
@@ -247,8 +247,10 @@ def test_a_thousand_runs_leave_nothing_behind(tmp_path: Path) -> None:
 
 
 def _left(box: Sandbox) -> list[tuple[int, int, int]]:
-    """Processes below, descriptors of, and mounts of each worker, once it rests: an answer comes before
-    the last process of a run has ended."""
+    """The numbers of child processes, descriptors and mounts of each zygote, once it is idle.
+
+    The wait is needed because an answer arrives before the last process of a run has ended.
+    """
     found = []
     for zygote in box._zygotes:
         below = psutil.Process(zygote.pid).children(recursive=True)
@@ -258,7 +260,7 @@ def _left(box: Sandbox) -> list[tuple[int, int, int]]:
             below = psutil.Process(zygote.pid).children(recursive=True)
         inner = below[0].pid
         mounts = Path(f"/proc/{inner}/mountinfo").read_text().count("\n")
-        # The worker lets nobody but root look at its descriptors.
+        # Only root may look at the descriptors of a zygote.
         descriptors = len(os.listdir(f"/proc/{inner}/fd")) if os.geteuid() == 0 else -1
         found.append((len(below), descriptors, mounts))
     return found

@@ -1,4 +1,4 @@
-"""The sandbox failing: a run that is lost is run again, and no verdict comes of one that is lost again."""
+"""Failures of the sandbox: a lost run is repeated once, and if it is lost again there is no verdict."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from gristmill.datagen.sandbox.results import Result, Status
 from gristmill.pipelines.errors import SandboxDied, SandboxError
 
 LIMITS = Limits(wall_seconds=10, cpu_seconds=1, memory_mib=256)
-#: From the outermost to the innermost: each started the next. The subject runs the program.
+#: The processes from the outermost to the innermost; each started the next. The subject runs the program.
 LAUNCHER, ZYGOTE, JUDGE, SUBJECT = range(4)
-#: Right, and long enough to be hit.
+#: Correct tests that run long enough to be killed.
 SLOW = RunTests("import time\ntime.sleep(0.4)\ndef f(x): return x + 1", "assert f(1) == 2")
 
 
@@ -41,7 +41,7 @@ def box() -> Iterator[Sandbox]:
 
 
 def line(box: Sandbox) -> list[psutil.Process]:
-    """The processes of a box with one worker: launcher, zygote, and of a run its judge and its program."""
+    """The processes of a sandbox with one zygote: launcher, zygote, and the judge and program of a run."""
     found: list[psutil.Process] = []
     with contextlib.suppress(psutil.NoSuchProcess, IndexError):
         found.append(psutil.Process(box._zygotes[0].pid))
@@ -51,7 +51,7 @@ def line(box: Sandbox) -> list[psutil.Process]:
 
 
 def kill(box: Sandbox, level: int, *, but: int = 0) -> int:
-    """SIGKILL the process at that level, other than ``but``, once its box is at a run. Its id."""
+    """Kill the process at that level, other than ``but``, during a run. Returns its id."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         found = line(box)
@@ -90,7 +90,7 @@ def test_killed_again_there_is_no_verdict(box: Sandbox, level: int) -> None:
 
 
 def test_killed_again_there_is_no_verdict_on_a_script(box: Sandbox) -> None:
-    """Its first process only waits for it."""
+    """The first process of a script's run only waits for the script."""
     run = box._submit(RunScript("import time\ntime.sleep(0.4)"), None)
     kill(box, JUDGE, but=kill(box, JUDGE))
     with pytest.raises(SandboxDied, match="first process was killed"):
@@ -135,7 +135,7 @@ OWN_DOING = {
 
 @pytest.mark.parametrize("name", OWN_DOING)
 def test_a_program_that_kills_itself_is_judged(box: Sandbox, name: str) -> None:
-    """It does so again when it is run again. Nothing of the sandbox is started anew for it."""
+    """It does so again in the second run. No process of the sandbox is restarted for it."""
     [zygote] = box._zygotes
     result = box.run_now(RunScript(OWN_DOING[name]))
     assert (result.status, result.message) == (Status.KILLED, "ended by SIGKILL")
@@ -162,7 +162,7 @@ def test_a_program_cannot_end_what_supervises_it(box: Sandbox) -> None:
 
 
 def test_memory_that_it_exhausts_is_its_own_doing(box: Sandbox) -> None:
-    """Whichever process the kernel ends for it, where the group is what is full."""
+    """This holds whichever process the kernel kills when the group is full."""
     program = "import os\nos.fork(); os.fork()\nheld = []\nwhile True:\n    held.append(bytearray(4 << 20))"
     for _ in range(2):
         result = box.run_now(RunScript(program), Limits(memory_mib=100, scratch_mib=1))
@@ -196,7 +196,8 @@ def test_a_start_that_stays_slow_is_an_error_of_its_own(
     impatient(monkeypatch, 0.001, 0.002)
     with (
         pytest.raises(
-            SandboxError, match=r"not ready within 0.002 s.*says nothing about isolation.*workers: 1"
+            SandboxError,
+            match=r"not ready within 0.002 s.*does not mean that isolation is missing.*workers: 1",
         ),
         Sandbox(LIMITS, unsafe=unsafe),
     ):
@@ -223,7 +224,7 @@ def test_a_start_that_is_killed_is_tried_again(monkeypatch: pytest.MonkeyPatch) 
 
 
 class InVain(Zygote):
-    """Namespaces are used up, as they may be on a busy machine. Without isolation it would start."""
+    """A machine whose namespaces are used up. Without isolation, a zygote would start."""
 
     def __init__(self, way: launching.Way, *rest: object, **more: object) -> None:
         if way != "unsafe":
@@ -232,7 +233,7 @@ class InVain(Zygote):
 
 
 class TooSlow(Zygote):
-    """The machine is so busy that none starts in time."""
+    """A machine that is too busy for a zygote to start in time."""
 
     def __init__(self, way: launching.Way, *rest: object, **more: object) -> None:
         if way != "unsafe":
@@ -244,7 +245,7 @@ class TooSlow(Zygote):
 def test_a_later_worker_never_does_without_the_isolation_of_the_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, python: None, start: type[Zygote]
 ) -> None:
-    """As root, code that ran without it could change the mode of any file."""
+    """Code that root ran without isolation could change the mode of any file."""
     file = tmp_path / "file"
     file.touch(0o644)
     tmp_path.chmod(0o755)
@@ -255,7 +256,7 @@ def test_a_later_worker_never_does_without_the_isolation_of_the_first(
         assert [run.result().status for run in runs] == [Status.FAILED] * 4, "by the worker that there is"
         assert [zygote.isolation.way for zygote in box._zygotes] == ["namespaces"]
         os.kill(box._zygotes[0].pid, signal.SIGKILL)
-        with pytest.raises(SandboxDied, match="no worker could be started"):
+        with pytest.raises(SandboxDied, match="no zygote could be started"):
             box.run_now(change)
         assert stat.S_IMODE(file.stat().st_mode) == 0o644
         assert box.isolation is not None
@@ -279,7 +280,7 @@ def test_each_worker_says_how_it_runs_where_unsafe_is_allowed(caplog: pytest.Log
         for run in [box._submit(SLOW, None) for _ in range(2)]:
             assert run.result().passed
     assert [record.message for record in caplog.records] == [
-        "a sandbox worker runs code isolated, by namespaces"
+        "a sandbox zygote runs code with isolation: namespaces"
     ] * 2
 
 

@@ -1,4 +1,4 @@
-"""A run followed from outside: its job, its input, what it holds open, and which of its processes can end which."""
+"""Following a run from outside: its job, input, and open descriptors, and which processes can end which."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_job_that_is_longer_than_a_socket_holds_arrives(shared: bool) -> None:
 
 
 def test_what_is_written_to_the_end_is_read(box: Sandbox) -> None:
-    """Beside a report that is longer than a pipe holds."""
+    """This also holds while the report is larger than a pipe."""
     program = "import sys\nprint('o' * 200_000)\nsys.stderr.write('e' * 200_000)\ndef f(n): return n"
     tests = "\n".join(f"def test_{'x' * 200}_{n}(): assert f({n}) == {n}" for n in range(900))
     result = box.run_now(RunTests(program, tests))
@@ -66,14 +66,14 @@ def test_input_is_read_whole_and_again(box: Sandbox, length: int) -> None:
     ],
 )
 def test_input_cannot_be_changed_or_grow(box: Sandbox, change: str) -> None:
-    """It lies in memory that no limit of the run counts."""
+    """The input is in memory that no limit of the run counts."""
     result = box.run_now(RunScript(f"import fcntl, os\n{change}", stdin="text"))
     assert result.status is Status.FAILED
     assert result.message.startswith(("OSError", "PermissionError")), result.message
 
 
 def test_not_even_its_owner_changes_it() -> None:
-    """A run that is not root's has the id of whoever made it."""
+    """A run that root did not start has the user id of its creator, who owns the file."""
     with contextlib.ExitStack() as closing:
         path = f"/proc/self/fd/{sealed_file(b'text', closing)}"
         os.chmod(path, 0o600)
@@ -93,7 +93,10 @@ OPEN = "import os\nfound = [int(name) for name in os.listdir('/proc/self/fd')]\n
 
 
 def test_a_program_holds_nothing_of_the_sandbox_but_what_it_answers_by(box: Sandbox) -> None:
-    """Beside the standard streams: one descriptor, for the answers or the report. The last is the listing's own."""
+    """Besides the standard streams it has one descriptor, for answers or the report.
+
+    The last descriptor belongs to the listing itself.
+    """
     assert box.run_now(RunScript(OPEN + "print(found)")).stdout == "[0, 1, 2, 3, 4]\n"
     seen = RunTests(OPEN + "def f(): return found", "assert f() == [0, 1, 2, 3, 4]")
     assert box.run_now(seen).passed, box.run_now(seen).message
@@ -163,20 +166,20 @@ os._exit(0)
 
 @pytest.mark.parametrize("ended", ["-1", "65536", "1" + "0" * 400, "9.0", "true", "null", '"9"', "[9]"])
 def test_a_status_that_is_none_is_no_report(box: Sandbox, ended: str) -> None:
-    """The tests, too, were written by somebody."""
+    """Tests are untrusted too, so a status that they invent must not count."""
     result = box.run_now(RunTests("x = 1", SAYS_THAT_IT_ENDED.replace("ENDED", ended)))
     assert (result.status, result.message) == (Status.ERROR, "exited with code 0 before the end")
 
 
 def test_whoever_says_that_the_program_ended_has_not_passed(box: Sandbox) -> None:
-    """So the ones above are read at all."""
+    """A control: reports of this form are read, so the reports above are rejected for their status."""
     says_so = SAYS_THAT_IT_ENDED.replace("ENDED", "11")
     assert box.run_now(RunTests("x = 1", says_so)).message == "ended by SIGSEGV"
 
 
 @pytest.mark.parametrize("kind", ["script", "tests"])
 def test_processor_time_of_all_processes_together_counts(box: Sandbox, kind: str) -> None:
-    """Each of them keeps to the limit that the kernel holds it to."""
+    """Each process alone stays within the limit that the kernel enforces."""
     spin = (
         "import os, time\nfor _ in range(4):\n    if os.fork() == 0:\n"
         "        while time.process_time() < 0.7: pass\n        os._exit(0)\n"

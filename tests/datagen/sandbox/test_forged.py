@@ -1,5 +1,4 @@
-"""Every forgery of the benchmark: none passes, each succeeds where nothing protects, and right programs pass
-the same tests."""
+"""The forgeries of the benchmark: none passes, each succeeds without protection, and correct programs pass."""
 
 from __future__ import annotations
 

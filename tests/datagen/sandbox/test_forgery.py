@@ -1,4 +1,4 @@
-"""Wrong programs that try to pass: by equality, patches, frameworks, what lies in memory and files, and by ending."""
+"""Wrong programs that try to pass: by equality, patches, frameworks, memory, files, and early exits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import Result, Status
 
 LIMITS = Limits(wall_seconds=20, cpu_seconds=4, memory_mib=256)
-#: What is right adds one.
+#: A correct program adds one.
 TESTS = """
 import math
 assert f(1) == 2
@@ -36,11 +36,11 @@ RIGHT = "def f(x): return x + 1"
 
 
 def answering(methods: str, base: str = "") -> str:
-    """A program that returns an object with these methods, which say what any test wants to hear."""
+    """A program that returns an object with these methods, whose results would satisfy any test."""
     return f"class Y({base}):\n    {methods}\n    __hash__ = None\ndef f(x): return Y()"
 
 
-#: Looks into all that /proc shows but itself.
+#: Inspects all processes in /proc except itself.
 OTHERS = """
 import os, re
 def look(pid):
@@ -179,7 +179,7 @@ def box() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Sandbox]:
-    """The layer that protects, off."""
+    """A sandbox without the protection: tests and program share a process."""
     with Sandbox(LIMITS, shared_process=True) as sandbox:
         yield sandbox
 
@@ -271,7 +271,7 @@ def test_an_equality_that_holds_for_anything_is_not_believed(box: Sandbox, metho
 
 
 def test_what_tests_give_to_the_program_shows_nothing_of_them(box: Sandbox) -> None:
-    """Calls and public attributes; not the code, the globals or the object behind a method."""
+    """The program may call them and read public attributes, but not their code, globals or ``__self__``."""
     program = """
 def spy(g):
     found = []

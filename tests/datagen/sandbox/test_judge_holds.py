@@ -1,4 +1,4 @@
-"""What a program tried against the judge's process, and what tests do that a program could hide."""
+"""Attacks of a program on the judge's process, and actions of tests that a program could hide."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import Status
 
-#: The program sends an answer of its own making: nodes in place of what `f` returns.
+#: The program sends a forged answer: nodes of its own in place of the result of `f`.
 RAW = """
 import sys
 wire = next(m for n, m in list(sys.modules.items()) if n.endswith(".wire") and "sandbox" in n)

@@ -1,4 +1,4 @@
-"""Tests and program in different processes: what tests share with a right program works as if there were one."""
+"""Tests and program in different processes share objects as if they were in one process."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_humanevals_own_solutions_pass(box: Sandbox) -> None:
     assert len(runs) == 164
 
 
-#: Functions on which a judge in a process of its own has been wrong before.
+#: Functions for which a judge in a separate process was wrong in the past.
 HARD = {
     "graphs/basic_graphs.py::adjm", "graphs/finding_bridges.py::compute_bridges",
     "matrix/matrix_operation.py::transpose", "maths/dual_number_automatic_differentiation.py::differentiate",

@@ -1,4 +1,4 @@
-"""The sandbox's own behaviour: awaited, several at a time, and refusing."""
+"""The behavior of ``Sandbox`` itself: awaiting jobs, concurrent runs, and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What comes out of the sandbox: whatever it says, each field has its type and its bound out here."""
+"""Results of the sandbox: every field has the right type and a bounded size, whatever a run reports."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SCHEMA = pa.schema(
 
 
 def fits(result: Result) -> None:
-    """It is small, and can become columns, and JSON in UTF-8."""
+    """Check that a result is small and can be stored in columns and as JSON in UTF-8."""
     row = {name: getattr(result, name) for name in SCHEMA.names}
     table = pa.Table.from_pylist([row], SCHEMA)
     table.validate(full=True)
@@ -106,7 +106,7 @@ def test_a_field_that_is_not_what_it_must_be_makes_the_run_an_error(name: str) -
     told = {**TOLD, **FORGED[name]}
     result = Result.from_dict(told, LIMITS)
     assert (result.status, result.tests, result.lines) == (Status.ERROR, (), None)
-    assert result.message.startswith("the run's report is not one: ")
+    assert result.message.startswith("the run's report is invalid: ")
     fits(result)
 
 
@@ -175,7 +175,7 @@ def test_a_message_that_is_too_long_or_no_message_is_not_read(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     pair[0].sendall(encoded("x" * 1000))
-    with pytest.raises(ValueError, match="a message of 1002 bytes, and 100 is the most"):
+    with pytest.raises(ValueError, match="a message has 1002 bytes, and the maximum is 100"):
         receive(pair[1], 100)
     with pytest.raises(ValueError, match="UTF-8"):
         encoded("\ud800")

@@ -1,5 +1,4 @@
-"""What counts as a test: suites as models write them pass on right programs alone, and what tests nothing
-does not count."""
+"""What counts as a test: suites of models pass only on correct programs, and vacuous tests do not count."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ def _written() -> dict[str, str]:
     return dict(zip(blocks[::2], blocks[1::2], strict=True))
 
 
-#: Suites as models write them, for a program that adds one, and raises ValueError("negative") below zero.
+#: Suites as models write them, for a program that adds one and raises ValueError("negative") below zero.
 SUITES = _written()
 PROGRAM = SUITES.pop("the program")
 WRONG = PROGRAM.replace("return x + 1", "return x + 2").replace('raise ValueError("negative")', "pass")
@@ -173,9 +172,9 @@ def test_a_test_that_asserts_and_returns_false_fails(box: Sandbox) -> None:
     ("tests", "said"),
     [
         ("def test_f(mocker):\n    assert f(1) == 2",
-         "UnknownFixture: no fixture 'mocker'; there are capfd, caplog, capsys"),
+         "UnknownFixture: no fixture 'mocker'; known fixtures: capfd, caplog, capsys"),
         ("import pytest\ndef test_f():\n    pytest.hookimpl()\n    assert f(1) == 2",
-         "AttributeError: pytest.hookimpl is not there: tests are run without pytest itself, "
+         "AttributeError: pytest.hookimpl is not available: tests run without pytest itself, "
          "with CaptureFixture"),
         ("import pytest\n@pytest.fixture\ndef one(): return 1\ndef test_f():\n    assert f(one()) == 2",
          "TypeError: the fixture 'one' is called directly"),
@@ -201,7 +200,7 @@ def test_a_test_that_asserts_and_returns_false_fails(box: Sandbox) -> None:
          "AssertionError: 6 != 2"),
         ("import unittest\nclass T(unittest.TestCase):\n    @unittest.expectedFailure\n"
          "    def test_f(self):\n        self.assertEqual(f(1), 2)",
-         "AssertionError: passed, and was expected to fail"),
+         "AssertionError: unexpected success: the test was expected to fail"),
     ],
 )  # fmt: skip
 def test_what_goes_wrong_in_a_test_is_said(box: Sandbox, tests: str, said: str) -> None:
@@ -211,8 +210,7 @@ def test_what_goes_wrong_in_a_test_is_said(box: Sandbox, tests: str, said: str) 
 
 
 def test_a_method_that_its_class_gets_from_the_program(box: Sandbox) -> None:
-    """As ``source: python_functions`` with ``prelude: true`` sets it up: the class is the standard
-    library's."""
+    """The class belongs to the standard library, as in ``source: python_functions`` with ``prelude: true``."""
     prelude = (
         "import fractions\nfrom fractions import Fraction\n"
         "fractions.Fraction.limit_denominator = lambda *args, **named: globals()['limit'](*args, **named)\n"

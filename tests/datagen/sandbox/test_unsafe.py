@@ -1,4 +1,4 @@
-"""Runs without isolation: only where it is asked for, as nobody where this is root, and without a trace."""
+"""Runs without isolation: only on request, as nobody when started by root, and without leaving files."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A folder for temporary files that only this test uses, and that anybody may pass through."""
+    """A folder for temporary files that only this test uses and that anybody may traverse."""
     tmp_path_factory.getbasetemp()  # which lies where temporary files usually do
     folder = tempfile.mkdtemp()
     os.chmod(folder, 0o755)
@@ -99,7 +99,7 @@ def test_what_walls_there_are_hold(box: Sandbox, tmp_path: Path) -> None:
 
 @pytest.fixture
 def more_groups() -> Iterator[None]:
-    """This process is in a group more."""
+    """Adds this process to one more group."""
     before = os.getgroups()
     if AS_ROOT:
         os.setgroups([*before, 4])
@@ -190,7 +190,7 @@ def test_nothing_of_a_run_is_left(box: Sandbox) -> None:
 
 
 def ended(processes: list[psutil.Process], seconds: float) -> bool:
-    """Whether all have ended within this time, waited for by whoever got them or not yet."""
+    """Whether all processes have ended within this time, reaped or not."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if not any(map(_lives, processes)):

@@ -1,4 +1,4 @@
-"""The messages of a judged run: exact values, identity, and nothing but an error for what is no message."""
+"""The messages of a judged run: exact values, identity, and errors for invalid messages."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Echo(Peer):
 
 
 def exactly(value: Any) -> Any:
-    """The value with the types of all that is in it."""
+    """The value together with the types of everything that it contains."""
     if isinstance(value, dict):
         return [(exactly(key), exactly(each)) for key, each in value.items()]
     if isinstance(value, (set, frozenset)):

@@ -1,6 +1,6 @@
-"""Sandboxes with layers of their protection switched off, for control runs of attacks.
+"""Sandboxes with some layers of protection disabled, for control runs of attacks.
 
-Nothing of the product can do this. The text that a sandbox's waiting process starts with gets more before it.
+The product itself cannot do this. These sandboxes put code in front of the bootstrap code of the zygote.
 """
 
 from __future__ import annotations
