@@ -5,14 +5,14 @@ What the kernel is to hold a process to is given up here, before anything of the
 
 from __future__ import annotations
 
-import contextlib
+import ctypes
 import gc
 import json
 import math
 import os
 import resource
-import signal
 import socket
+import struct
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +23,7 @@ from .landlock import Rules
 from .limits import KIB, MIB, Limits
 from .messages import exactly, receive
 from .seccomp import Filter
+from .syscalls import Prepared
 
 if TYPE_CHECKING:
     from .harness import Ready
@@ -35,6 +36,8 @@ ENDS = REPORT, ORDERS, ASKING, ANSWERING, STDIN, STDOUT, STDERR = [*range(3, 10)
 TOKEN = 32
 #: Characters of the reason why a run could not be started.
 LONGEST = 500
+#: The highest bound that is no absence of one.
+_MOST = 2**63 - 1
 _ALL = 1 << 16
 
 
@@ -86,15 +89,42 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a run's first process needs to know. ``bounds``: (which, (soft, hard)), by which the kernel is to hold each process."""
+    """What a run's first process needs to know.
+
+    ``judged``: whether it is the judge. ``covered``: paths to put back over the run's own /tmp. ``entering``: the calls with which it
+    comes into its place, ``confining``: those with which the judge gives up the rest, and ``parting``: those of the process of the
+    program, which gives it up there where there is no judge.
+    """
 
     limits: Limits
     judged: bool
-    bounds: Sequence[tuple[int, tuple[int, int]]]
+    covered: Sequence[str]
+    entering: Prepared
+    confining: Prepared
+    parting: Prepared
 
     @classmethod
     def of(cls, limits: Limits, place: Place, *, judged: bool) -> Start:
-        return cls(limits, judged, _bounds(limits, place, 1 if judged else 0))
+        entering, confining, parting = Prepared(), Prepared(), Prepared()
+        entering.add("setsid", "setsid")
+        for number, end in enumerate((STDIN, STDOUT, STDERR)):
+            entering.add("dup2", "dup2", end, number)
+        if place.capable:
+            root.prepare_run(entering, limits.scratch_mib, place.user)
+        elif not place.isolated:
+            _end_with_parent(entering)
+        parting.add("setsid", "setsid")
+        if judged:
+            # The program's process can neither look into it nor trace it.
+            confining.prctl("not dumpable", syscalls.PR_SET_DUMPABLE, 0)
+            confine(confining, _bounds(limits, place, 1), place)
+            if not place.isolated:
+                _end_with_parent(parting)
+        else:
+            confine(parting, _bounds(limits, place, 0), place)
+        parting.prctl("dumpable", syscalls.PR_SET_DUMPABLE, 1)
+        covered = root.covered(place.packages) if place.capable else []
+        return cls(limits, judged, covered, entering, confining, parting)
 
 
 def begin(start: Start, place: Place, scratch: str) -> NoReturn:
@@ -104,28 +134,17 @@ def begin(start: Start, place: Place, scratch: str) -> NoReturn:
     waits for the process of the program, so that this is never process 1, whose signals behave otherwise.
     """
     try:
-        os.setsid()
-        for number, end in enumerate((STDIN, STDOUT, STDERR)):
-            os.dup2(end, number)
-        if place.capable:
-            root.enter_run(start.limits.scratch_mib, place.user, place.packages)
-        elif not place.isolated:
-            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, namespaces.KILL_SIGNAL)
+        held = root.hold(start.covered) if start.covered else {}
+        start.entering.make()
+        if held:
+            root.put_back(held)
         os.chdir(scratch)
         if start.judged:
-            syscalls.prctl(
-                syscalls.PR_SET_DUMPABLE, 0
-            )  # the program's process can neither look into it nor trace it
-            confine(start.bounds, place, scratch)
+            start.confining.make()
             os.closerange(STDIN, _ALL)
         process = place.fork()
         if process == 0:
-            os.setsid()
-            if not start.judged:
-                confine(start.bounds, place, scratch)
-            elif not place.isolated:
-                syscalls.prctl(syscalls.PR_SET_PDEATHSIG, namespaces.KILL_SIGNAL)
-            syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+            start.parting.make()
     except BaseException as error:  # nothing of the program has run yet
         _tell({"lost": f"the run's worker: {type(error).__name__}: {error}"[:LONGEST]})
     if process:
@@ -208,23 +227,27 @@ def _socket(descriptor: int) -> socket.socket:
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
 
 
-def confine(bounds: Sequence[tuple[int, tuple[int, int]]], place: Place, scratch: str) -> None:
-    """Limits, no privileges, no files but its own, few system calls; none of it can be undone."""
-    os.umask(0o077)
+def confine(calls: Prepared, bounds: Sequence[tuple[int, tuple[int, int]]], place: Place) -> None:
+    """Limits, no privileges, no files but its own and those of the folder that it is in, few system calls; none of it can be undone."""
+    calls.add("umask", "umask", 0o077)
     for name, bound in bounds:
-        resource.setrlimit(name, bound)
-    _first_to_end()
+        calls.add("setrlimit", "setrlimit", name, struct.pack("=QQ", *(min(value, _MOST) for value in bound)))
+    _first_to_end(calls)
     if place.separate:
-        os.setresgid(place.user, place.user, place.user)
-        os.setresuid(place.user, place.user, place.user)
-    syscalls.drop_capabilities()
+        calls.add("setresgid", "setresgid", place.user, place.user, place.user)
+        calls.add("setresuid", "setresuid", place.user, place.user, place.user)
+    calls.drop_capabilities()
     if not place.isolated:
-        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which undoes it
-    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+        _end_with_parent(calls)  # after the change of user, which undoes it
+    calls.prctl("no new privileges", syscalls.PR_SET_NO_NEW_PRIVS, 1)
     if place.files is not None:
-        place.files.restrict(scratch)
+        place.files.prepare(calls)
     if place.calls is not None:
-        place.calls.install()
+        place.calls.prepare(calls)
+
+
+def _end_with_parent(calls: Prepared) -> None:
+    calls.prctl("end with the parent", syscalls.PR_SET_PDEATHSIG, namespaces.KILL_SIGNAL)
 
 
 def set_environment(scratch: str) -> None:
@@ -234,12 +257,13 @@ def set_environment(scratch: str) -> None:
     os.environ.update({**ENVIRONMENT, "HOME": scratch, "TMPDIR": scratch, "PATH": ":".join(paths)})
 
 
-def _first_to_end() -> None:
+def _first_to_end(calls: Prepared) -> None:
     """Where memory is short, the kernel is to end the run, and not what waits for it."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-        os.write(descriptor, b"1000")
-        os.close(descriptor)
+    what, descriptor, score = "oom_score_adj", ctypes.c_long(), b"1000"
+    path, flags = b"/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC
+    calls.add(what, "open", path, flags, into=descriptor, needed=False)
+    calls.add(what, "write", descriptor, score, len(score), needed=False)
+    calls.add(what, "close", descriptor, needed=False)
 
 
 def _bounds(limits: Limits, place: Place, judges: int) -> list[tuple[int, tuple[int, int]]]:
