@@ -21,26 +21,18 @@ def fill_holes() -> None:
 
 
 def _holes(size: int) -> list[object]:
-    """Objects of this size in all holes: when one gets a pool of its own, there are no more."""
+    """Objects of this size in all holes: when they get a pool of their own, there are no more."""
     made: list[object] = []
-    in_turn, wanted = 0, (_POOL - _HEADER) // size
-    before = 0
-    while len(made) < _MOST:
-        new = _object(size)
-        made.append(new)
-        place = id(new)
-        if place % _POOL == _HEADER:
-            in_turn = 1
-        else:
-            in_turn = in_turn + 1 if in_turn and place == before + size else 0
-        if in_turn == wanted:
-            del made[-wanted:]
-            break
-        before = place
-    return made
+    in_turn, wanted, before = 0, (_POOL - _HEADER) // size, 0
+    while in_turn < wanted and len(made) < _MOST:
+        made.append(_object(size))
+        place = id(made[-1])
+        follows = in_turn and place == before + size
+        in_turn, before = (1 if place % _POOL == _HEADER else in_turn + 1 if follows else 0), place
+    return made[: len(made) - in_turn]
 
 
 def _object(size: int) -> object:
     if size < _EMPTY:
-        return object() if size == _STEP else complex()
+        return object() if size == _STEP else 1j * size
     return bytes(size - _EMPTY)
