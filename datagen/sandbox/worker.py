@@ -15,7 +15,7 @@ import socket
 import struct
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import namespaces, root, seccomp, syscalls
@@ -49,7 +49,7 @@ class Place:
     is no root of their own. ``landlock``: the kernel's ABI, 0 for none. ``packages``: added to ``sys.path``.
     ``foreign``: modules of others are loaded, which may have to be told of a fork. The rest is what
     :meth:`prepared` makes. ``files`` and ``calls``: what runs may do with files and of the kernel, None where it holds them to
-    nothing. ``path``: where modules are found.
+    nothing. ``path``: where modules are found. ``sockets``: by the descriptors that are some in a run.
     """
 
     isolated: bool
@@ -65,6 +65,7 @@ class Place:
     calls: Filter | None = None
     path: Sequence[str] = ()
     ready: Ready | None = None
+    sockets: Mapping[int, socket.socket] = field(default_factory=dict)
 
     def prepared(self) -> Place:
         """With all that is the same for each run, and with this process's own calls filtered. Raises OSError."""
@@ -81,7 +82,8 @@ class Place:
         path = [*(path for path in sys.path if path), *self.packages]
         if not self.foreign:
             harness.seed_beforehand(0)  # where runs start, unless their jobs say otherwise
-        return replace(self, files=files, calls=calls, path=path, ready=harness.Ready())
+        sockets = {number: _socket_at(number) for number in (REPORT, ORDERS, ASKING)}
+        return replace(self, files=files, calls=calls, path=path, ready=harness.Ready(), sockets=sockets)
 
     def fork(self) -> int:
         return os.fork() if self.foreign else syscalls.fork()
@@ -162,8 +164,8 @@ def _judge(process: int, place: Place) -> NoReturn:
         os.close(nothing)
         # What the program writes into its folder must not be importable here.
         sys.path[:] = place.path
-        job, token = _job()
-        place.ready.judge(job, process, _socket(ASKING), REPORT, token)
+        job, token = _job(place)
+        place.ready.judge(job, process, place.sockets[ASKING], REPORT, token)
     except BaseException as error:
         _give_up(error)
 
@@ -175,7 +177,7 @@ def _answer(place: Place, scratch: str) -> NoReturn:
         os.dup2(ANSWERING, REPORT, inheritable=False)
         os.closerange(ORDERS, _ALL)
         sys.path[:] = [scratch, *place.path]
-        place.ready.answer(_socket(REPORT))
+        place.ready.answer(place.sockets[REPORT])
     finally:
         os._exit(111)
 
@@ -186,7 +188,7 @@ def _work(place: Place, scratch: str) -> NoReturn:
 
     try:
         os.closerange(ASKING, _ALL)
-        job, token = _job()
+        job, token = _job(place)
         if job["kind"] == "command":
             _become(job["argv"])
         sys.path[:] = [scratch, *place.path]
@@ -209,11 +211,12 @@ def _tell(what: Mapping[str, Any]) -> NoReturn:
     os._exit(0)
 
 
-def _job() -> tuple[Mapping[str, Any], str]:
+def _job(place: Place) -> tuple[Mapping[str, Any], str]:
     """What is to be done, and the token of its report. Its files are then there."""
-    with _socket(ORDERS) as orders:
-        token = exactly(orders, TOKEN).decode()
-        job = receive(orders)
+    orders = place.sockets[ORDERS]
+    token = exactly(orders, TOKEN).decode()
+    job = receive(orders)
+    os.close(ORDERS)
     _write_files(job["files"])
     return job, token
 
@@ -223,8 +226,12 @@ def _give_up(error: BaseException) -> NoReturn:
     os._exit(111)
 
 
-def _socket(descriptor: int) -> socket.socket:
-    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
+def _socket_at(number: int) -> socket.socket:
+    """For a socket that a run will have at this descriptor: to make one takes more there than to use it."""
+    one, other = socket.socketpair()
+    with one, other:
+        os.dup2(one.fileno(), number)
+    return socket.socket(one.family, one.type, one.proto, number)
 
 
 def confine(calls: Prepared, bounds: Sequence[tuple[int, tuple[int, int]]], place: Place) -> None:
