@@ -14,7 +14,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +36,8 @@ STALE = 60.0
 GONE = 30.0
 #: Beyond a run's limits of memory and files: what the kernel holds for it in proportion, bytes and tasks.
 SPARE, SPARE_TASKS = 32 * MIB, 4
+#: Bytes of a file of counts, at the most.
+_LONGEST = 4096
 _NAME = re.compile(r"gristmill-(\d+)-\d+")
 _FILES: dict[Version, dict[str, str]] = {
     1: {
@@ -66,6 +68,8 @@ class Group:
     _held: tuple[int, int] | None = None
     _killed: int = 0
     _reached: int = 0
+    #: Descriptors of what is counted: it is read in every run.
+    _counted: dict[str, int] = field(default_factory=dict)
 
     def command(self, command: Sequence[str]) -> list[str]:
         """The command, run within the group from its first instruction on."""
@@ -109,7 +113,11 @@ class Group:
 
     def _count(self, what: Literal["kills", "reached"]) -> int:
         """Of a file that is one number, or has a line for each event."""
-        text = self._read("memory", self._file(what))
+        if what not in self._counted:
+            self._counted[what] = os.open(
+                self.folders["memory"] / self._file(what), os.O_RDONLY | os.O_CLOEXEC
+            )
+        text = os.pread(self._counted[what], _LONGEST, 0).decode()
         if text.strip().isdigit():
             return int(text)
         name = {"kills": "oom_kill", "reached": "oom"}[what]
@@ -120,6 +128,8 @@ class Group:
         """End what is left in it, and remove it once the last of its processes is gone."""
         with contextlib.suppress(OSError):
             self._write("pids", "pids.max", 0)  # or one that forks and ends is never caught
+        while self._counted:
+            os.close(self._counted.popitem()[1])
         left = list(dict.fromkeys(self.folders.values()))
         deadline = time.monotonic() + GONE
         while True:
