@@ -24,6 +24,7 @@ from .names import (
     otherwise_bound,
     parts,
     unchanging,
+    walk,
 )
 
 #: Calls that give the same for the same, and change nothing.
@@ -132,7 +133,7 @@ class Reach:
     def _bound(self) -> dict[str, list[ast.expr | None]]:
         """Name -> what it is bound to anywhere in the tests; None for what is not known."""
         found: dict[str, list[ast.expr | None]] = defaultdict(list)
-        for node in (each for statement in self._body for each in ast.walk(statement)):
+        for node in (each for statement in self._body for each in walk(statement)):
             if isinstance(node, (ast.Assign, ast.AnnAssign, ast.NamedExpr)) and node.value is not None:
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 for target in targets:
@@ -153,9 +154,7 @@ class Reach:
         """Name -> the names that it had to do with: in one statement, or in what it stands for."""
         links: dict[str, set[str]] = defaultdict(set)
         modules = {name for node in self._body for name in imported_names(node)} - self.program
-        for statement in (
-            node for each in self._body for node in ast.walk(each) if isinstance(node, ast.stmt)
-        ):
+        for statement in (node for each in self._body for node in walk(each) if isinstance(node, ast.stmt)):
             if isinstance(statement, (*FUNCTIONS, ast.ClassDef)):
                 links[statement.name] |= mentioned(statement)
                 continue
@@ -191,7 +190,7 @@ class Reach:
 
     def _imported(self) -> Iterator[str]:
         """What the tests import of the program."""
-        for node in (each for statement in self._body for each in ast.walk(statement)):
+        for node in (each for statement in self._body for each in walk(statement)):
             if isinstance(node, ast.ImportFrom) and node.module in PROGRAM:
                 yield from (alias.asname or alias.name for alias in node.names)
             elif isinstance(node, ast.Import):
