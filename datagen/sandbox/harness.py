@@ -187,14 +187,14 @@ def remember(source: str, name: str) -> None:
 
 #: How often what a run does is done beforehand: the interpreter makes code faster that it has run some times.
 WARM_RUNS = 12
-WARM = 'def f(x):\n    """\n    >>> f(1)\n    2\n    >>> f(2)\n    4\n    """\n    return x + 1\n'
+WARM = 'def f(x):\n    """\n    >>> f(1)\n    2\n    >>> f(2)\n    4\n    """\n    return x + 1\ndef g(x):\n    return [x, [x]]\n'
 
 
 def warm() -> None:
     """Do once what every run does, in the process that runs are copies of: imports, caches, compiled patterns."""
     job = {
         "program": WARM,
-        "tests": "assert f(1) == 2\nassert f(1) == 3\ndef test_f():\n    f()",
+        "tests": "assert f(1) == 2\nassert f(1) == 3\nassert g(1) == [1, [1]]\nassert len(g(2)) == 2\ndef test_f():\n    f()",
         "prelude": "",
     }
     report = Report()
