@@ -15,7 +15,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -39,6 +39,8 @@ STALE = 60.0
 GONE = 30.0
 #: Allowance on top of a run's limits for the kernel's own use on its behalf, in bytes and in tasks.
 SPARE, SPARE_TASKS = 32 * MIB, 4
+#: Bytes of a file of counts, at the most.
+_LONGEST = 4096
 _NAME = re.compile(r"gristmill-(\d+)-\d+")
 _FILES: dict[Version, dict[str, str]] = {
     1: {
@@ -72,6 +74,8 @@ class Group:
     _held: tuple[int, int] | None = None
     _killed: int = 0
     _reached: int = 0
+    #: Descriptors of what is counted: it is read in every run.
+    _counted: dict[str, int] = field(default_factory=dict)
 
     def command(self, command: Sequence[str]) -> list[str]:
         """A command line that runs ``command`` in the group from its first instruction on."""
@@ -118,7 +122,11 @@ class Group:
 
     def _count(self, what: Literal["kills", "reached"]) -> int:
         """Of a file that is one number, or has a line for each event."""
-        text = self._read("memory", self._file(what))
+        if what not in self._counted:
+            self._counted[what] = os.open(
+                self.folders["memory"] / self._file(what), os.O_RDONLY | os.O_CLOEXEC
+            )
+        text = os.pread(self._counted[what], _LONGEST, 0).decode()
         if text.strip().isdigit():
             return int(text)
         name = {"kills": "oom_kill", "reached": "oom"}[what]
@@ -129,6 +137,8 @@ class Group:
         """Kill the remaining processes, and remove the group when the last one has ended."""
         with contextlib.suppress(OSError):
             self._write("pids", "pids.max", 0)  # or one that forks and ends is never caught
+        while self._counted:
+            os.close(self._counted.popitem()[1])
         left = list(dict.fromkeys(self.folders.values()))
         deadline = time.monotonic() + GONE
         while True:

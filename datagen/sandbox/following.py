@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import time
+from functools import lru_cache
 from typing import Any
 
 from .failures import RunLost
@@ -86,9 +87,8 @@ class Run:
 
         Raises RunLost if there is no result, and OSError or ValueError if the zygote is gone.
         """
-        head = {"limits": self._limits.as_dict(), "judged": self._request.judged}
         with self._theirs:
-            socket.send_fds(channel, [json.dumps(head).encode()], self._ends)
+            socket.send_fds(channel, [_head(self._limits, self._request.judged)], self._ends)
         fate = self._fate(channel)
         for descriptor in self._names:
             self._take(descriptor)
@@ -222,6 +222,11 @@ class Run:
         if "ended" not in said:
             raise RunLost("the run's first process was killed")
         return int(said["ended"])
+
+
+@lru_cache(16)
+def _head(limits: Limits, judged: bool) -> bytes:
+    return json.dumps({"limits": limits.as_dict(), "judged": judged}).encode()
 
 
 def sealed_file(data: bytes, closing: contextlib.ExitStack) -> int:

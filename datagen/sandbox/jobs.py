@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 from .messages import encoded
@@ -42,7 +42,7 @@ class Job:
     random_seed: int | None = field(default=0, kw_only=True)
 
     def as_request(self) -> dict[str, Any]:
-        return {"kind": self.kind, **asdict(self)}
+        return {"kind": self.kind, **{each.name: getattr(self, each.name) for each in fields(self)}}
 
     def request(self, *, shared_process: bool = False) -> Request:
         """The request for this run. ``shared_process``: run tests and program in one process.

@@ -47,6 +47,7 @@ class Judge(Peer):
         self._spaces: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self._streams = sys.stdout, sys.stderr
         self._stdin = self._first_stdin = sys.stdin
+        self._filters: Sequence[Any] = []
         self._strict: list[Any] = []
         self._late: BaseException | None = None
         self._environment = watching.environment()
@@ -101,9 +102,11 @@ class Judge(Peer):
         if sys.stdin is not self._stdin:
             self._stdin = sys.stdin
             super().ask("patch", ["sys", "stdin"], *([] if sys.stdin is self._first_stdin else [sys.stdin]))
-        if (strict := watching.strict_filters()) != self._strict:
-            self._strict = strict
-            super().ask("filters", None, tuple(strict))
+        if warnings.filters != self._filters:
+            self._filters = list(warnings.filters)
+            if (strict := watching.strict_filters()) != self._strict:
+                self._strict = strict
+                super().ask("filters", None, tuple(strict))
 
     @staticmethod
     def _hides(values: Sequence[Any]) -> bool:

@@ -6,15 +6,18 @@ needs no privileges.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import struct
 from collections.abc import Iterable
 
-from .syscalls import call
+from .syscalls import Prepared, call
 
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 ASK_VERSION = 1
 RULE_PATH_BENEATH = 1
+#: Bytes of such a rule: rights, and the descriptor of a path.
+_RULE = 12
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
 #: File rights by the ABI that introduced them: all of ABI 1, then rename across folders, truncate, ioctl.
@@ -40,8 +43,8 @@ def abi() -> int:
 class Rules:
     """What a process may still do with files once it has restricted itself, made ready for many that do.
 
-    Read and run below ``readable``, everything below ``writable`` and below one path more, nothing else. ``version``: what :func:`abi`
-    said, 1 or more. Paths that do not exist are passed over.
+    Read and run below ``readable``, everything below ``writable`` and below the folder that they are in, nothing else. ``version``:
+    what :func:`abi` said, 1 or more. Paths that do not exist are passed over.
     """
 
     def __init__(self, readable: Iterable[str], writable: Iterable[str], version: int) -> None:
@@ -62,12 +65,18 @@ class Rules:
                     held = os.open(path, os.O_PATH | os.O_CLOEXEC)
                     self._rules.append(struct.pack("=Qi", granted, held))
 
-    def restrict(self, folder: str) -> None:
-        """From now on. ``folder``: the path more. Needs no_new_privs. Raises OSError where the kernel refuses."""
-        ruleset = call("landlock_create_ruleset", CREATE_RULESET, self._attributes, len(self._attributes), 0)
-        beneath = os.open(folder, os.O_PATH | os.O_CLOEXEC)
-        for rule in (*self._rules, struct.pack("=Qi", self._rights, beneath)):
-            call("landlock_add_rule", ADD_RULE, ruleset, RULE_PATH_BENEATH, rule, 0)
-        call("landlock_restrict_self", RESTRICT_SELF, ruleset, 0)
-        os.close(beneath)
-        os.close(ruleset)
+    def prepare(self, calls: Prepared) -> None:
+        """Restrict from then on. Needs no_new_privs."""
+        ruleset, last = (
+            ctypes.c_long(),
+            ctypes.create_string_buffer(struct.pack("=Qi", self._rights, 0), _RULE),
+        )
+        beneath = ctypes.c_int.from_buffer(last, _RULE - 4)
+        attributes = self._attributes, len(self._attributes), 0
+        calls.add("landlock_create_ruleset", "syscall", CREATE_RULESET, *attributes, into=ruleset)
+        calls.add("open the folder", "open", b".", os.O_PATH | os.O_CLOEXEC, into=beneath)
+        for rule in (*self._rules, last):
+            calls.add("landlock_add_rule", "syscall", ADD_RULE, ruleset, RULE_PATH_BENEATH, rule, 0)
+        calls.add("landlock_restrict_self", "syscall", RESTRICT_SELF, ruleset, 0)
+        calls.add("close the folder", "close", beneath)
+        calls.add("close the rules", "close", ruleset)

@@ -54,6 +54,8 @@ START, PATIENT_START = 30.0, 120.0
 GONE = 2.0
 #: Maximum size of a zygote's first message, in bytes.
 FIRST_WORDS = 1 << 16
+#: Of a zygote: what runs call of a library is looked up once, and not by each of them.
+_BOUND = {"LD_BIND_NOW": "1"}
 #: Exit codes of a launcher whose zygote was ended by SIGKILL: its own death, ours and bubblewrap's way of telling.
 _KILLED = (-signal.SIGKILL, 256 - signal.SIGKILL, 128 + signal.SIGKILL)
 
@@ -153,7 +155,7 @@ class Zygote:
         with inner, tempfile.TemporaryFile("w+", errors="replace") as said:
             self._process = subprocess.Popen(
                 start if self._group is None else self._group.command(start),
-                env=ENVIRONMENT,
+                env={**ENVIRONMENT, **_BOUND},
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=said,

@@ -7,7 +7,7 @@ There are five devices, which only read or write bytes. Each run has its own /tm
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from . import syscalls
 from .syscalls import (
@@ -20,6 +20,7 @@ from .syscalls import (
     MS_NOSUID,
     MS_PRIVATE,
     MS_REC,
+    Prepared,
 )
 
 SCRATCH = "/tmp"
@@ -110,15 +111,25 @@ def _make_dev() -> None:
         os.symlink(target, f"/new/dev/{name}")
 
 
-def enter_run(scratch_mib: int, user: int, extra: Sequence[str]) -> None:
-    """In a run's own mount and PID namespace: its /tmp, and its /proc, which shows only what it may look into.
-
-    What of ``extra`` lies below /tmp (an environment that was made there) is put back over the run's own.
-    """
-    covered = [path for path in extra if path.startswith(f"{SCRATCH}/") and os.path.isdir(path)]
-    held = {path: os.open(path, os.O_PATH) for path in covered}
+def prepare_run(calls: Prepared, scratch_mib: int, user: int) -> None:
+    """In a run's own mount and PID namespace: its /tmp, and its /proc, which shows only what it may look into."""
     size = f"size={scratch_mib}m,nr_inodes={INODES},mode=700,uid={user},gid={user}"
-    syscalls.mount("tmpfs", SCRATCH, "tmpfs", MS_NOSUID | MS_NODEV, size)
+    calls.mount("tmpfs", SCRATCH, "tmpfs", MS_NOSUID | MS_NODEV, size)
+    calls.mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "subset=pid,hidepid=invisible")
+
+
+def covered(extra: Sequence[str]) -> list[str]:
+    """What of ``extra`` a run's own /tmp would hide: an environment that was made there."""
+    return [path for path in extra if path.startswith(f"{SCRATCH}/") and os.path.isdir(path)]
+
+
+def hold(paths: Sequence[str]) -> dict[str, int]:
+    """Descriptors of what is to be hidden, for :func:`put_back`."""
+    return {path: os.open(path, os.O_PATH) for path in paths}
+
+
+def put_back(held: Mapping[str, int]) -> None:
+    """Over the run's own /tmp."""
     for path, descriptor in held.items():
         os.makedirs(path, mode=0o755, exist_ok=True)
         syscalls.mount(f"/proc/self/fd/{descriptor}", path, None, MS_BIND | MS_REC)
@@ -126,4 +137,3 @@ def enter_run(scratch_mib: int, user: int, extra: Sequence[str]) -> None:
             path, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, recursive=True
         )
         os.close(descriptor)
-    syscalls.mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "subset=pid,hidepid=invisible")

@@ -25,6 +25,7 @@ from .syscalls import (
     CLONE_NEWUSER,
     CLONE_NEWUTS,
     PR_SET_SECCOMP,
+    Prepared,
     number_here,
     prctl,
 )
@@ -125,6 +126,10 @@ class Filter:
         code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
         self._code = ctypes.create_string_buffer(code, len(code))  # the header points to it
         self._header = struct.pack("@HP", len(program), ctypes.addressof(self._code))
+
+    def prepare(self, calls: Prepared) -> None:
+        """Have a copy of this process install it."""
+        calls.prctl("seccomp", PR_SET_SECCOMP, SECCOMP_MODE_FILTER, self._header)
 
     def install(self) -> None:
         """Add this filter to those of this process. Needs no_new_privs.

@@ -7,7 +7,9 @@ import errno
 import os
 import platform
 import struct
+from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -40,6 +42,8 @@ _SIGNAL_AT_END = 17  # SIGCHLD
 PIVOT_ROOT = (155, 41)
 CAPSET = (126, 91)
 CLONE = (56, 220)
+#: A header of version 3 for the calling process, and three empty sets of 64 bits.
+_NO_CAPABILITIES = struct.pack("=Ii", 0x20080522, 0), bytes(24)
 #: The same on every architecture.
 CLONE3 = 435
 MOUNT_SETATTR = 442
@@ -75,6 +79,44 @@ def call(what: str, number: int, *arguments: object) -> int:
     """Make a system call by number. Integers are passed as longs, bytes and buffers by address."""
     passed = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
     return _checked(_libc.syscall(ctypes.c_long(number), *passed), what)
+
+
+class Prepared:
+    """Calls that a fresh copy of this process is to make, made ready here.
+
+    A copy pays for each page of memory that it touches, and what leads to a call touches many.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[tuple[str, Any, Sequence[Any], Any, bool]] = []
+
+    def add(
+        self, what: str, function: str, *arguments: object, into: Any = None, needed: bool = True
+    ) -> None:
+        """One of the C library's functions, the next in turn. Integers are passed as longs, bytes and buffers by their
+        address. ``into``: what takes the result, and may be an argument of those that follow. ``needed``: whether it is an
+        error where the kernel says no."""
+        passed = tuple(ctypes.c_long(value) if isinstance(value, int) else value for value in arguments)
+        self._calls.append((what, getattr(_holding, function), passed, into, needed))
+
+    def prctl(self, what: str, option: int, first: int = 0, second: object = None) -> None:
+        self.add(what, "prctl", option, first, second, None, None)
+
+    def mount(self, source: str, target: str, kind: str, flags: int, data: str) -> None:
+        texts = (os.fsencode(value) for value in (source, target, kind))
+        self.add(f"mount {kind} on {target}", "mount", *texts, flags, data.encode())
+
+    def drop_capabilities(self) -> None:
+        """Every capability of the process."""
+        self.add("capset", "syscall", number_here(CAPSET), *_NO_CAPABILITIES)
+
+    def make(self) -> None:
+        for what, function, arguments, into, needed in self._calls:
+            result = function(*arguments)
+            if result < 0 and needed:
+                _checked(result, what)
+            if into is not None:
+                into.value = result
 
 
 def unshare(flags: int) -> None:
@@ -132,14 +174,6 @@ def bound_capabilities() -> None:
     """Empty the bounding set, so that no program can regain a capability. Needs CAP_SETPCAP."""
     for capability in range(last_capability() + 1):
         prctl(PR_CAPBSET_DROP, capability)
-
-
-def drop_capabilities() -> None:
-    """Give up every capability of this process."""
-    header = struct.pack("=Ii", 0x20080522, 0)
-    number = number_here(CAPSET)
-    assert number is not None
-    call("capset", number, header, bytes(24))
 
 
 def fork(namespaces: int = 0, *, handlers: bool = False) -> int:

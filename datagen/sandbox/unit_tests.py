@@ -18,7 +18,7 @@ from .suites import pytest_stand_in
 from .suites.assertions import Assertions
 from .suites.certain import equals_itself
 from .suites.collecting import SAYS_NOTHING, Collector, Test
-from .suites.names import FAILURE, RAN, programs
+from .suites.names import FAILURE, RAN, programs, walk
 from .suites.reaching import Reach
 
 TESTS = "<tests>"
@@ -194,7 +194,7 @@ class _Suite:
         if test.owner is None:
             return [each for each in self._body if getattr(each, "name", None) == test.name]
         classes = {
-            each.name: each for top in self._body for each in ast.walk(top) if isinstance(each, ast.ClassDef)
+            each.name: each for top in self._body for each in walk(top) if isinstance(each, ast.ClassDef)
         }
         found: list[ast.AST] = []
         for kind in test.owner.__mro__:
@@ -207,7 +207,7 @@ class _Suite:
 
     def _calls(self, name: str) -> bool:
         """Whether the tests themselves call a function."""
-        nodes = (node for statement in self._body for node in ast.walk(statement))
+        nodes = (node for statement in self._body for node in walk(statement))
         return any(
             isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
             for node in nodes
@@ -251,7 +251,7 @@ def _runs_all(statement: ast.stmt) -> bool:
 
 def _is_test(statement: ast.stmt) -> bool:
     if isinstance(statement, STATEMENTS):
-        return any(isinstance(node, ast.Assert) for node in ast.walk(statement))
+        return any(isinstance(node, ast.Assert) for node in walk(statement))
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
 
 

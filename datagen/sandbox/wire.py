@@ -23,7 +23,7 @@ LONGEST = 16 * 2**20
 _LENGTH = struct.Struct("!I")
 _WIDEST = 2**63
 _encode = json.JSONEncoder(separators=(",", ":")).encode
-_decode = json.JSONDecoder().decode
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 Node = list[Any]
 
 
@@ -45,9 +45,15 @@ def receive(channel: socket.socket) -> Any:
     if length > LONGEST:
         raise Malformed(f"a message of {length} bytes, and {LONGEST} is the most")
     try:
-        return _decode(_exactly(channel, length).decode())
+        text = _exactly(channel, length).decode()
+        message, end = _scan(text, 0)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"no JSON: {error}") from None
+    except StopIteration:
+        raise Malformed("no JSON") from None
+    if end != len(text):
+        raise Malformed("more than JSON")
+    return message
 
 
 def _exactly(channel: socket.socket, count: int) -> bytes:
@@ -150,6 +156,8 @@ class Encoder:
 
 
 _FLAT = {int, float, str, bool, type(None)}
+#: What JSON has beside scalars.
+_NESTED = frozenset((list, dict))
 
 
 def _inline(kinds: set[type], found: Sequence[Any]) -> bool:
@@ -302,6 +310,8 @@ class Decoder:
         return self._built[slot[0]]
 
     def _values(self, slots: list[Any]) -> list[Any]:
+        if _NESTED.isdisjoint(map(type, slots)):
+            return slots[:]
         return [self.value(slot) for slot in slots]
 
     def _resolve(self, wanted: int) -> None:

@@ -6,17 +6,17 @@ read anything of the run.
 
 from __future__ import annotations
 
-import contextlib
+import ctypes
 import gc
 import json
 import math
 import os
 import resource
-import signal
 import socket
+import struct
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import namespaces, root, seccomp, syscalls
@@ -24,6 +24,7 @@ from .landlock import Rules
 from .limits import KIB, MIB, Limits
 from .messages import exactly, receive
 from .seccomp import Filter
+from .syscalls import Prepared
 
 if TYPE_CHECKING:
     from .harness import Ready
@@ -36,6 +37,8 @@ ENDS = REPORT, ORDERS, ASKING, ANSWERING, STDIN, STDOUT, STDERR = [*range(3, 10)
 TOKEN = 32
 #: Maximum length of the reason why a run could not be started, in characters.
 LONGEST = 500
+#: Highest limit; above it a limit means none.
+_MOST = 2**63 - 1
 _ALL = 1 << 16
 
 
@@ -50,7 +53,8 @@ class Place:
     loaded, which may register fork handlers.
 
     :meth:`prepared` sets the other fields. ``files`` and ``calls``: the Landlock rules and the seccomp filter
-    of runs, None for no restriction. ``path``: search path of modules.
+    of runs, None for no restriction. ``path``: search path of modules. ``sockets``: the sockets of a run, by
+    descriptor.
     """
 
     isolated: bool
@@ -66,6 +70,7 @@ class Place:
     calls: Filter | None = None
     path: Sequence[str] = ()
     ready: Ready | None = None
+    sockets: Mapping[int, socket.socket] = field(default_factory=dict)
 
     def prepared(self) -> Place:
         """A copy with everything that all runs share. Also filters the calls of this process.
@@ -85,7 +90,8 @@ class Place:
         path = [*(path for path in sys.path if path), *self.packages]
         if not self.foreign:
             harness.seed_beforehand(0)  # where runs start, unless their jobs say otherwise
-        return replace(self, files=files, calls=calls, path=path, ready=harness.Ready())
+        sockets = {number: _socket_at(number) for number in (REPORT, ORDERS, ASKING)}
+        return replace(self, files=files, calls=calls, path=path, ready=harness.Ready(), sockets=sockets)
 
     def fork(self) -> int:
         return os.fork() if self.foreign else syscalls.fork()
@@ -93,15 +99,42 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a run's first process needs to know. ``bounds``: (which, (soft, hard)), by which the kernel is to hold each process."""
+    """What a run's first process needs to know.
+
+    ``judged``: whether it is the judge. ``covered``: paths to put back over the run's own /tmp. ``entering``: the calls with which it
+    comes into its place, ``confining``: those with which the judge gives up the rest, and ``parting``: those of the process of the
+    program, which gives it up there where there is no judge.
+    """
 
     limits: Limits
     judged: bool
-    bounds: Sequence[tuple[int, tuple[int, int]]]
+    covered: Sequence[str]
+    entering: Prepared
+    confining: Prepared
+    parting: Prepared
 
     @classmethod
     def of(cls, limits: Limits, place: Place, *, judged: bool) -> Start:
-        return cls(limits, judged, _bounds(limits, place, 1 if judged else 0))
+        entering, confining, parting = Prepared(), Prepared(), Prepared()
+        entering.add("setsid", "setsid")
+        for number, end in enumerate((STDIN, STDOUT, STDERR)):
+            entering.add("dup2", "dup2", end, number)
+        if place.capable:
+            root.prepare_run(entering, limits.scratch_mib, place.user)
+        elif not place.isolated:
+            _end_with_parent(entering)
+        parting.add("setsid", "setsid")
+        if judged:
+            # The program's process can neither look into it nor trace it.
+            confining.prctl("not dumpable", syscalls.PR_SET_DUMPABLE, 0)
+            confine(confining, _bounds(limits, place, 1), place)
+            if not place.isolated:
+                _end_with_parent(parting)
+        else:
+            confine(parting, _bounds(limits, place, 0), place)
+        parting.prctl("dumpable", syscalls.PR_SET_DUMPABLE, 1)
+        covered = root.covered(place.packages) if place.capable else []
+        return cls(limits, judged, covered, entering, confining, parting)
 
 
 def begin(start: Start, place: Place, scratch: str) -> NoReturn:
@@ -112,28 +145,17 @@ def begin(start: Start, place: Place, scratch: str) -> NoReturn:
     namespace, where signals behave differently.
     """
     try:
-        os.setsid()
-        for number, end in enumerate((STDIN, STDOUT, STDERR)):
-            os.dup2(end, number)
-        if place.capable:
-            root.enter_run(start.limits.scratch_mib, place.user, place.packages)
-        elif not place.isolated:
-            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, namespaces.KILL_SIGNAL)
+        held = root.hold(start.covered) if start.covered else {}
+        start.entering.make()
+        if held:
+            root.put_back(held)
         os.chdir(scratch)
         if start.judged:
-            syscalls.prctl(
-                syscalls.PR_SET_DUMPABLE, 0
-            )  # the program's process can neither look into it nor trace it
-            confine(start.bounds, place, scratch)
+            start.confining.make()
             os.closerange(STDIN, _ALL)
         process = place.fork()
         if process == 0:
-            os.setsid()
-            if not start.judged:
-                confine(start.bounds, place, scratch)
-            elif not place.isolated:
-                syscalls.prctl(syscalls.PR_SET_PDEATHSIG, namespaces.KILL_SIGNAL)
-            syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+            start.parting.make()
     except BaseException as error:  # nothing of the program has run yet
         _tell({"lost": f"the run's worker: {type(error).__name__}: {error}"[:LONGEST]})
     if process:
@@ -151,8 +173,8 @@ def _judge(process: int, place: Place) -> NoReturn:
         os.close(nothing)
         # The judge must not import files that the program writes into its folder.
         sys.path[:] = place.path
-        job, token = _job()
-        place.ready.judge(job, process, _socket(ASKING), REPORT, token)
+        job, token = _job(place)
+        place.ready.judge(job, process, place.sockets[ASKING], REPORT, token)
     except BaseException as error:
         _give_up(error)
 
@@ -164,7 +186,7 @@ def _answer(place: Place, scratch: str) -> NoReturn:
         os.dup2(ANSWERING, REPORT, inheritable=False)
         os.closerange(ORDERS, _ALL)
         sys.path[:] = [scratch, *place.path]
-        place.ready.answer(_socket(REPORT))
+        place.ready.answer(place.sockets[REPORT])
     finally:
         os._exit(111)
 
@@ -175,7 +197,7 @@ def _work(place: Place, scratch: str) -> NoReturn:
 
     try:
         os.closerange(ASKING, _ALL)
-        job, token = _job()
+        job, token = _job(place)
         if job["kind"] == "command":
             _become(job["argv"])
         sys.path[:] = [scratch, *place.path]
@@ -198,11 +220,12 @@ def _tell(what: Mapping[str, Any]) -> NoReturn:
     os._exit(0)
 
 
-def _job() -> tuple[Mapping[str, Any], str]:
+def _job(place: Place) -> tuple[Mapping[str, Any], str]:
     """What is to be done, and the token of its report. Its files are then there."""
-    with _socket(ORDERS) as orders:
-        token = exactly(orders, TOKEN).decode()
-        job = receive(orders)
+    orders = place.sockets[ORDERS]
+    token = exactly(orders, TOKEN).decode()
+    job = receive(orders)
+    os.close(ORDERS)
     _write_files(job["files"])
     return job, token
 
@@ -212,27 +235,35 @@ def _give_up(error: BaseException) -> NoReturn:
     os._exit(111)
 
 
-def _socket(descriptor: int) -> socket.socket:
-    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
+def _socket_at(number: int) -> socket.socket:
+    """For a socket that a run will have at this descriptor: to make one takes more there than to use it."""
+    one, other = socket.socketpair()
+    with one, other:
+        os.dup2(one.fileno(), number)
+    return socket.socket(one.family, one.type, one.proto, number)
 
 
-def confine(bounds: Sequence[tuple[int, tuple[int, int]]], place: Place, scratch: str) -> None:
-    """Limits, no privileges, no files but its own, few system calls; none of it can be undone."""
-    os.umask(0o077)
+def confine(calls: Prepared, bounds: Sequence[tuple[int, tuple[int, int]]], place: Place) -> None:
+    """Limits, no privileges, no files but its own and those of the folder that it is in, few system calls; none of it can be undone."""
+    calls.add("umask", "umask", 0o077)
     for name, bound in bounds:
-        resource.setrlimit(name, bound)
-    _first_to_end()
+        calls.add("setrlimit", "setrlimit", name, struct.pack("=QQ", *(min(value, _MOST) for value in bound)))
+    _first_to_end(calls)
     if place.separate:
-        os.setresgid(place.user, place.user, place.user)
-        os.setresuid(place.user, place.user, place.user)
-    syscalls.drop_capabilities()
+        calls.add("setresgid", "setresgid", place.user, place.user, place.user)
+        calls.add("setresuid", "setresuid", place.user, place.user, place.user)
+    calls.drop_capabilities()
     if not place.isolated:
-        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which undoes it
-    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+        _end_with_parent(calls)  # after the change of user, which undoes it
+    calls.prctl("no new privileges", syscalls.PR_SET_NO_NEW_PRIVS, 1)
     if place.files is not None:
-        place.files.restrict(scratch)
+        place.files.prepare(calls)
     if place.calls is not None:
-        place.calls.install()
+        place.calls.prepare(calls)
+
+
+def _end_with_parent(calls: Prepared) -> None:
+    calls.prctl("end with the parent", syscalls.PR_SET_PDEATHSIG, namespaces.KILL_SIGNAL)
 
 
 def set_environment(scratch: str) -> None:
@@ -242,12 +273,13 @@ def set_environment(scratch: str) -> None:
     os.environ.update({**ENVIRONMENT, "HOME": scratch, "TMPDIR": scratch, "PATH": ":".join(paths)})
 
 
-def _first_to_end() -> None:
+def _first_to_end(calls: Prepared) -> None:
     """Where memory is short, the kernel is to end the run, and not what waits for it."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-        os.write(descriptor, b"1000")
-        os.close(descriptor)
+    what, descriptor, score = "oom_score_adj", ctypes.c_long(), b"1000"
+    path, flags = b"/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC
+    calls.add(what, "open", path, flags, into=descriptor, needed=False)
+    calls.add(what, "write", descriptor, score, len(score), needed=False)
+    calls.add(what, "close", descriptor, needed=False)
 
 
 def _bounds(limits: Limits, place: Place, judges: int) -> list[tuple[int, tuple[int, int]]]:

@@ -22,7 +22,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from . import harness, landlock, namespaces, processes, root, supervisor, syscalls
+from . import harness, landlock, namespaces, packing, processes, root, supervisor, syscalls
 from .limits import Limits
 from .supervisor import Cause, Fate, Supervisor
 from .worker import ENDS, Place, Start, begin, set_environment
@@ -77,6 +77,7 @@ def main(descriptor: int, settings: Mapping[str, Any]) -> NoReturn:
     channel.send(json.dumps({"ready": True, "isolated": place.isolated, **told}).encode())
     os.closerange(ENDS[0], ENDS[-1] + 1)
     gc.collect()
+    packing.fill_holes()
     gc.freeze()
     _serve(place, channel, settings["scratch"], once=settings["way"] == "bubblewrap")
     processes.kill_below(os.getpid())

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from functools import cached_property
 
 from .certain import compared_with_itself
-from .names import FAILURE, FUNCTIONS, RAN
+from .names import FAILURE, FUNCTIONS, RAN, walk
 
 #: Calls that state what their block, or the function passed to them, must do.
 EXPECTING = frozenset((
@@ -55,7 +55,7 @@ class Assertions:
 
     @cached_property
     def _known(self) -> set[str]:
-        nodes = (node for statement in self._body for node in ast.walk(statement))
+        nodes = (node for statement in self._body for node in walk(statement))
         return {node.name for node in nodes if isinstance(node, FUNCTIONS)} | set(self._program)
 
     def marked(self, statement: ast.stmt) -> list[ast.stmt]:
@@ -145,9 +145,8 @@ class Assertions:
         handler = ast.ExceptHandler(
             ast.Name(FAILURE, ast.Load()), None, [ast.Expr(failed), ast.Raise(None, None)]
         )
-        return ast.fix_missing_locations(
-            ast.copy_location(ast.Try([statement], [handler], [], []), statement)
-        )
+        ast.fix_missing_locations(ast.copy_location(handler, statement))
+        return ast.copy_location(ast.Try([statement], [handler], [], []), statement)
 
     def _ran(self, place: ast.AST) -> ast.Call:
         """A call of :data:`RAN`, which returns None, for the last assertion found."""
@@ -193,7 +192,7 @@ def swallows(statement: ast.Try | ast.TryStar) -> bool:
     for handler in statement.handlers:
         types = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
         if any(each is None or _name(each) in _CATCHES_ALL for each in types):
-            return not any(_speaks(node) for each in handler.body for node in ast.walk(each))
+            return not any(_speaks(node) for each in handler.body for node in walk(each))
     return False
 
 

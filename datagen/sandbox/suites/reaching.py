@@ -23,6 +23,7 @@ from .names import (
     otherwise_bound,
     parts,
     unchanging,
+    walk,
 )
 
 #: Pure functions: equal arguments give equal results, and there are no side effects.
@@ -136,7 +137,7 @@ class Reach:
     def _bound(self) -> dict[str, list[ast.expr | None]]:
         """Name -> the values to which the tests bind it; None for an unknown value."""
         found: dict[str, list[ast.expr | None]] = defaultdict(list)
-        for node in (each for statement in self._body for each in ast.walk(statement)):
+        for node in (each for statement in self._body for each in walk(statement)):
             if isinstance(node, (ast.Assign, ast.AnnAssign, ast.NamedExpr)) and node.value is not None:
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 for target in targets:
@@ -157,9 +158,7 @@ class Reach:
         """Name -> the names linked to it: in the same statement, or in its definition."""
         links: dict[str, set[str]] = defaultdict(set)
         modules = {name for node in self._body for name in imported_names(node)} - self.program
-        for statement in (
-            node for each in self._body for node in ast.walk(each) if isinstance(node, ast.stmt)
-        ):
+        for statement in (node for each in self._body for node in walk(each) if isinstance(node, ast.stmt)):
             if isinstance(statement, (*FUNCTIONS, ast.ClassDef)):
                 links[statement.name] |= mentioned(statement)
                 continue
@@ -195,7 +194,7 @@ class Reach:
 
     def _imported(self) -> Iterator[str]:
         """What the tests import of the program."""
-        for node in (each for statement in self._body for each in ast.walk(statement)):
+        for node in (each for statement in self._body for each in walk(statement)):
             if isinstance(node, ast.ImportFrom) and node.module in PROGRAM:
                 yield from (alias.asname or alias.name for alias in node.names)
             elif isinstance(node, ast.Import):

@@ -17,34 +17,29 @@ from gristmill.datagen.sandbox.pool import Sandbox
 
 #: What switches a layer off, within the waiting process.
 LAYERS = {
-    "seccomp": "seccomp.prctl = lambda *rest: None",
-    "Landlock": "landlock.call = lambda name, *rest: 0 if 'restrict' in name else syscalls.call(name, *rest)",
+    "seccomp": "seccomp.prctl = lambda *rest: None\noff.append('seccomp')",
+    "Landlock": "off.append('landlock_restrict_self')",
     "network": "namespaces.FLAGS &= ~syscalls.CLONE_NEWNET",
-    "capabilities": "syscalls.drop_capabilities = lambda: None",
+    "capabilities": "off.append('capset')",
     "user": "entered = namespaces.enter\nnamespaces.enter = lambda: entered() and False",
     "bounding set": "syscalls.bound_capabilities = lambda: None",
-    "not dumpable": "prctl = syscalls.prctl\nsyscalls.prctl = lambda name, *rest: name == syscalls.PR_SET_DUMPABLE or prctl(name, *rest)",
+    "not dumpable": "prctl = syscalls.prctl\nsyscalls.prctl = lambda name, *rest: name == syscalls.PR_SET_DUMPABLE or prctl(name, *rest)\n"
+    "off.append('not dumpable')",
     "root": "root.enter = lambda *rest: None",
-    "/proc": "unmounted.append('proc')",
-    "/tmp": "unmounted.append('tmpfs')",
+    "/proc": "off.append('mount proc on /proc')",
+    "/tmp": "off.append('mount tmpfs on /tmp')",
     "environment": "zygote.set_environment = worker.set_environment = lambda scratch: None",
-    "limits": "worker.resource = SimpleNamespace(**{**vars(resource), 'setrlimit': lambda *rest: None})",
+    "limits": "off.append('setrlimit')",
 }
 START = "from sandbox.zygote import main"
 HEAD = """
-import resource
-from types import SimpleNamespace
-from sandbox import landlock, namespaces, root, seccomp, syscalls, worker, zygote
-#: File systems of a run's own that it does not get.
-unmounted, enter_run, mount = [], root.enter_run, syscalls.mount
-def mount_rest(source, target, kind, *rest):
-    if kind not in unmounted:
-        mount(source, target, kind, *rest)
-def enter(*rest):
-    root.syscalls.mount = mount_rest
-    enter_run(*rest)
-    root.syscalls.mount = mount
-root.enter_run = enter
+from sandbox import namespaces, root, seccomp, syscalls, worker, zygote
+#: Calls that runs do not make.
+off, add = [], syscalls.Prepared.add
+def add_rest(calls, what, *rest, **more):
+    if what not in off:
+        add(calls, what, *rest, **more)
+syscalls.Prepared.add = add_rest
 """
 
 
