@@ -121,7 +121,7 @@ class Group:
         return "own" if self._count("reached") > self._reached else "others"
 
     def _count(self, what: Literal["kills", "reached"]) -> int:
-        """Of a file that is one number, or has a line for each event."""
+        """Read a counter from a file that holds one number or one line per event."""
         if what not in self._counted:
             self._counted[what] = os.open(
                 self.folders["memory"] / self._file(what), os.O_RDONLY | os.O_CLOEXEC
@@ -136,7 +136,8 @@ class Group:
     def close(self) -> None:
         """Kill the remaining processes, and remove the group when the last one has ended."""
         with contextlib.suppress(OSError):
-            self._write("pids", "pids.max", 0)  # or one that forks and ends is never caught
+            # Otherwise a process that forks and exits could escape the kill.
+            self._write("pids", "pids.max", 0)
         while self._counted:
             os.close(self._counted.popitem()[1])
         left = list(dict.fromkeys(self.folders.values()))

@@ -120,7 +120,7 @@ class Run:
             for descriptor, _ in found:
                 if descriptor == channel.fileno():
                     if not (told := channel.recv(SHORT)):
-                        raise EOFError("the sandbox worker is gone")
+                        raise EOFError("the sandbox zygote is gone")
                     return Fate.decoded(told)
                 going_on = self._take(descriptor) if descriptor in self._names else self._send()
                 if not going_on:

@@ -56,7 +56,8 @@ GONE = 2.0
 FIRST_WORDS = 1 << 16
 #: Of a zygote: what runs call of a library is looked up once, and not by each of them.
 _BOUND = {"LD_BIND_NOW": "1"}
-#: Exit codes of a launcher whose zygote was ended by SIGKILL: its own death, ours and bubblewrap's way of telling.
+#: Exit codes of a launcher whose zygote was ended by SIGKILL: killed itself, or the code that we or
+#: bubblewrap return.
 _KILLED = (-signal.SIGKILL, 256 - signal.SIGKILL, 128 + signal.SIGKILL)
 
 

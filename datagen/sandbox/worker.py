@@ -89,7 +89,7 @@ class Place:
             calls = Filter(seccomp.of_runs())
         path = [*(path for path in sys.path if path), *self.packages]
         if not self.foreign:
-            harness.seed_beforehand(0)  # where runs start, unless their jobs say otherwise
+            harness.seed_beforehand(0)  # the default seed of runs
         sockets = {number: _socket_at(number) for number in (REPORT, ORDERS, ASKING)}
         return replace(self, files=files, calls=calls, path=path, ready=harness.Ready(), sockets=sockets)
 
@@ -157,7 +157,7 @@ def begin(start: Start, place: Place, scratch: str) -> NoReturn:
         if process == 0:
             start.parting.make()
     except BaseException as error:  # nothing of the program has run yet
-        _tell({"lost": f"the run's worker: {type(error).__name__}: {error}"[:LONGEST]})
+        _tell({"lost": f"the run's first process: {type(error).__name__}: {error}"[:LONGEST]})
     if process:
         (_judge if start.judged else _wait)(process, place)
     (_answer if start.judged else _work)(place, scratch)
@@ -221,7 +221,7 @@ def _tell(what: Mapping[str, Any]) -> NoReturn:
 
 
 def _job(place: Place) -> tuple[Mapping[str, Any], str]:
-    """What is to be done, and the token of its report. Its files are then there."""
+    """Receive the job and the token of its report, and write the job's files."""
     orders = place.sockets[ORDERS]
     token = exactly(orders, TOKEN).decode()
     job = receive(orders)
@@ -274,7 +274,7 @@ def set_environment(scratch: str) -> None:
 
 
 def _first_to_end(calls: Prepared) -> None:
-    """Where memory is short, the kernel is to end the run, and not what waits for it."""
+    """If memory is short, let the kernel kill the run rather than the process that waits for it."""
     what, descriptor, score = "oom_score_adj", ctypes.c_long(), b"1000"
     path, flags = b"/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC
     calls.add(what, "open", path, flags, into=descriptor, needed=False)

@@ -193,7 +193,7 @@ class Reach:
             used |= mine
 
     def _imported(self) -> Iterator[str]:
-        """What the tests import of the program."""
+        """The names that the tests import from the program."""
         for node in (each for statement in self._body for each in walk(statement)):
             if isinstance(node, ast.ImportFrom) and node.module in PROGRAM:
                 yield from (alias.asname or alias.name for alias in node.names)
