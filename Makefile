@@ -40,7 +40,7 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/python docs/check_catalogue.py
 	mkdir -p .cache/typing && ln -sfn "$(CURDIR)" .cache/typing/gristmill
-	MYPYPATH=.cache/typing $(BIN)/mypy -p gristmill.pipelines -p gristmill.datagen -p gristmill.filters \
+	MYPYPATH=.cache/typing $(BIN)/mypy -p gristmill.contracts -p gristmill.pipelines -p gristmill.datagen -p gristmill.filters \
 		-p gristmill.trainer -p gristmill.kernels
 
 # First what computes on one core and measures no time, two at once; then, alone, what starts engines, clusters and sandboxes.

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gristmill.pipelines.inference import Completion, EngineSettings, Request
+from gristmill.contracts.inference import Completion, EngineSettings, Request
 from gristmill.pipelines.run import meter
 
 Asked = dict[str, list[Request]]

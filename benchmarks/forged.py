@@ -29,11 +29,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gristmill.datagen.python_functions import functions, prelude, source_files
 from gristmill.datagen.sandbox.jobs import Job, RunDoctests, RunTests
 from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
-from gristmill.datagen.sandbox.results import Result
+from gristmill.datagen.sandbox.results import JobResult
+from gristmill.datagen.sources.python_functions import functions, prelude, source_files
 
 sys.path.append(os.path.dirname(os.path.abspath(__file__)))
 from forgeries import Forgery, Verifier, forgeries, naively
@@ -146,7 +146,7 @@ def checked(rights: Sequence[Right], believed: Callable[[Right], bool]) -> Check
     with Sandbox(PATIENT, workers=workers, packages=True) as box:
         with ThreadPoolExecutor(workers) as threads:
             started = time.perf_counter()
-            results: list[Result] = list(threads.map(lambda right: box.run_now(right.job), rights))
+            results: list[JobResult] = list(threads.map(lambda right: box.run_now(right.job), rights))
             seconds = time.perf_counter() - started
         wrong = [(right, result) for right, result in zip(rights, results, strict=True) if not result.passed]
         failed = [(right.name, f"{each.status}: {each.message}") for right, each in wrong if believed(right)]

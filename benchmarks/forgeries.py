@@ -21,15 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gristmill.contracts.operators import Kept
+from gristmill.datagen.execution.by_running import ByRunning
 from gristmill.datagen.sandbox.jobs import RunScript
 from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
-from gristmill.datagen.verifying.by_running import ByRunning
-from gristmill.datagen.verifying.cost import VerifyCost
-from gristmill.datagen.verifying.doctests import VerifyDoctests
-from gristmill.datagen.verifying.reference import VerifyReference
-from gristmill.datagen.verifying.unit_tests import VerifyTests
-from gristmill.pipelines.operator import Kept
+from gristmill.datagen.verify.cost import VerifyCost
+from gristmill.datagen.verify.doctests import VerifyDoctests
+from gristmill.datagen.verify.reference import VerifyReference
+from gristmill.datagen.verify.tests import VerifyTests
 
 FOLDER = Path(__file__).parent / "forged_cases"
 DEFAULTS = {

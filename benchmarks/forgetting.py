@@ -24,7 +24,7 @@ from typing import Any
 
 from measuring import run_case, this_python, versions, write
 
-from gristmill.datagen.python_functions import functions, source_files
+from gristmill.datagen.sources.python_functions import functions, source_files
 
 CASE = str(Path(__file__).with_name("forgetting_case.py"))
 #: Timeout of a case in seconds, generous for shared machines.

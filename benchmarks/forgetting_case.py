@@ -50,14 +50,14 @@ def measure(folder: Path, windows: int, student: Path | None) -> dict[str, Any]:
     import torch
 
     from gristmill.pipelines.weights import fetch
-    from gristmill.trainer.chat import ChatEncoder
-    from gristmill.trainer.loading import load_model
-    from gristmill.trainer.merging.sources import open_source
+    from gristmill.trainer.data.chat import ChatEncoder
+    from gristmill.trainer.merging.sources import open_merge_source
+    from gristmill.trainer.model.loading import load_model
 
     path = fetch(MODEL)
     model, encoder = load_model(path, dtype=torch.float32), ChatEncoder(path)
     changed = entries = 0
-    source = None if student is None else open_source(student, path)
+    source = None if student is None else open_merge_source(student, path)
     for name, linear in model.linears():
         key, weight = f"model.{name}.weight", linear.weight()
         entries += weight.numel()

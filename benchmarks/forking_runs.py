@@ -20,10 +20,10 @@ import pyarrow.compute
 import pyarrow.parquet  # noqa: F401
 
 import gristmill
-import gristmill.datagen.engines.synthetic as synthetic
 import gristmill.pipelines.api
-from gristmill.pipelines import registry
-from gristmill.pipelines.errors import GristmillError
+import gristmill.pipelines.engines.synthetic as synthetic
+from gristmill.contracts import registry
+from gristmill.contracts.errors import GristmillError
 from gristmill.pipelines.view.silent import SilentView
 
 #: The exit code of an internal error.

@@ -31,7 +31,7 @@ from gristmill.kernels import (
     swiglu,
     top_k,
 )
-from gristmill.kernels.cost import Cost
+from gristmill.kernels.cost import KernelCost
 from gristmill.kernels.lora_maps import LoRAMap
 
 Run = Callable[[], object]
@@ -55,7 +55,7 @@ class Case:
     """One kernel: its bytes and FLOP, our function, and those of the peers by name."""
 
     name: str
-    cost: Cost
+    cost: KernelCost
     ours: Run
     peers: dict[str, Run] = field(default_factory=dict)
     aim: float = 0.85
@@ -248,7 +248,7 @@ def _optimizer(
 
 
 def _both_ways(
-    name: str, cost: Callable[..., Cost], ours: Callable[..., Tensor], inputs: tuple[Tensor, ...],
+    name: str, cost: Callable[..., KernelCost], ours: Callable[..., Tensor], inputs: tuple[Tensor, ...],
     peers: dict[str, Callable[..., Tensor]]
 ) -> list[Case]:  # fmt: skip
     """Return the forward pass and the backward pass as separate cases, for ours and each peer."""

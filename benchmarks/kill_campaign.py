@@ -27,7 +27,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gristmill.pipelines.errors import GristmillError
+from gristmill.contracts.errors import GristmillError
 
 sys.path.append(str(Path(__file__).parent))
 from killing import RUN, Forks, Killer, parts

@@ -20,7 +20,7 @@ import psutil
 RUN, ENGINE = "the whole run", "the engine's process"
 SANDBOX = ("sandbox launcher", "sandbox zygote", "sandbox judge", "sandbox program")
 #: Marks in the command lines of a sandbox's launcher and of an engine in a separate process.
-_LAUNCHER, _ENGINE = "from sandbox.zygote import main", "gristmill.datagen.engines.child"
+_LAUNCHER, _ENGINE = "from sandbox.zygote import main", "gristmill.pipelines.engines.child"
 
 
 class Forks:

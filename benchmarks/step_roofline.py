@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gristmill.kernels import attention, cross_entropy, lora_linear, lora_mlp, lora_qkv, rms_norm, rotary
-from gristmill.kernels.cost import Cost
-from gristmill.trainer.base import Format
-from gristmill.trainer.model import ModelConfig
+from gristmill.kernels.cost import KernelCost
+from gristmill.trainer.model.decoder import ModelConfig
+from gristmill.trainer.model.weight_formats import Format
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Work:
     """An operation, the cost of one run, and the number of runs per step."""
 
     name: str
-    cost: Cost
+    cost: KernelCost
     times: int
 
 
@@ -45,7 +45,7 @@ def step_work(
         (hidden, inner),
     ]
 
-    def work(backward: bool) -> Iterable[tuple[str, Cost]]:
+    def work(backward: bool) -> Iterable[tuple[str, KernelCost]]:
         yield "RMSNorm", rms_norm.cost(tokens, hidden, itemsize, backward=backward)
         yield "add + RMSNorm", rms_norm.cost(tokens, hidden, itemsize, add=True, backward=backward)
         yield "QKV", lora_qkv.cost(tokens, hidden, queries, key_size, rank, itemsize, backward=backward)

@@ -208,7 +208,7 @@ class Campaign:
 
 def snapshot(work: Path) -> dict[str, str]:
     """Return the expected contents: the rows of every part, the bytes of exports and adapters' weights."""
-    from gristmill.pipelines.errors import StoreError
+    from gristmill.contracts.errors import StoreError
     from gristmill.pipelines.store.seal import file_digest
     from gristmill.pipelines.store.tables import open_sealed
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 import torch
 
-from gristmill.pipelines.inference import ModelWeights
-from gristmill.trainer.sft import SupervisedFineTuning
+from gristmill.contracts.inference import ModelWeights
+from gristmill.trainer.methods.sft import SupervisedFineTuning
 
 
 class Alone:

@@ -24,8 +24,8 @@ from typing import Any
 import torch
 from measuring import Figure, median, run_case, this_python, versions, write
 
-from gristmill.trainer.model import LINEARS
-from gristmill.trainer.tensor_files import TensorWriter
+from gristmill.trainer.model.decoder import LINEARS
+from gristmill.trainer.model.tensor_files import TensorWriter
 
 CASES = Path(__file__).with_name("train_gpu_cases.py")
 TOKENS = 8192

@@ -45,16 +45,16 @@ def sequences(vocabulary: int, length: int, count: int, steps: int) -> torch.Ten
 def ours(
     model: Path, length: int, count: int, steps: int, device: torch.device, roofs: tuple[float, float]
 ) -> dict[str, Any]:
+    from gristmill.contracts.inference import ModelWeights
     from gristmill.kernels.cross_entropy import chunk_size
-    from gristmill.pipelines.inference import ModelWeights
-    from gristmill.trainer.adapters.build import load_adapted
-    from gristmill.trainer.adapters.groups import parameter_groups
-    from gristmill.trainer.adapters.settings import AdapterSettings
-    from gristmill.trainer.base import FORMATS
-    from gristmill.trainer.examples import Example, Tokens
+    from gristmill.trainer.adapters.adapter_settings import AdapterSettings
+    from gristmill.trainer.adapters.load_adapted import load_adapted
+    from gristmill.trainer.adapters.parameter_groups import parameter_groups
+    from gristmill.trainer.data.examples import Example, TokenSequence
+    from gristmill.trainer.forecast.memory_plan import PeakMemory, plan_memory
     from gristmill.trainer.loop import LoopSettings, train
-    from gristmill.trainer.memory import PeakMemory, plan_memory
-    from gristmill.trainer.objectives.token_loss import TokenObjective, cross_entropy
+    from gristmill.trainer.losses.token_loss import TokenObjective, cross_entropy
+    from gristmill.trainer.model.weight_formats import FORMATS
     from gristmill.trainer.optimizers.adamw import AdamW
 
     peak = PeakMemory(device)
@@ -68,7 +68,7 @@ def ours(
     trained = (False, *(True,) * (length - 1))
     batches = sequences(decoder.config.vocabulary, length, count, steps)
     examples = [
-        Example(f"{number}", (Tokens(tuple(ids), trained),))
+        Example(f"{number}", (TokenSequence(tuple(ids), trained),))
         for number, ids in enumerate(batches.view(-1, length).tolist())
     ]
     work = step_work(
@@ -76,7 +76,7 @@ def ours(
         held=FORMATS["nf4"], recompute=True
     )  # fmt: skip
     plan = plan_memory(
-        decoder.config, bytes_a_value=2, quantized_bytes=FORMATS["nf4"].bytes_a_weight,
+        decoder.config, bytes_per_value=2, quantized_bytes=FORMATS["nf4"].bytes_per_weight,
         keep_dequantized=False, adapter_weights=sum(parameter.numel() for parameter in optimizer.parameters),
         state_bytes=optimizer.state_bytes, tokens=length * count, recompute=True, chunk=chunk_size(device),
         fused=True,

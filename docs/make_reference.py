@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gristmill.pipelines.reference.commands import command_line
+from gristmill.pipelines.cli.command_reference import command_line
 from gristmill.pipelines.reference.markdown import pages
 
 PLACE = Path(__file__).parent / "reference"

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..pipelines.errors import DataError
-from ..pipelines.spec.nearest import did_you_mean
+from ..contracts.errors import DataError
+from ..contracts.nearest import did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np

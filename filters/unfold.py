@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from ..pipelines.operator import Apply, Estimate, Failed, Filtered, Kept, Map, Outcome
-from ..pipelines.records import Row
+from ..contracts.operators import Apply, Estimate, Failed, Filtered, Kept, Map, Outcome
+from ..contracts.rows import Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..pipelines.operator import Context
+    from ..contracts.operators import Context
 
 
 class Unfold(Map):
@@ -34,7 +34,7 @@ class Unfold(Map):
     """
 
     value_field: ClassVar[str | None] = "columns"
-    makes: ClassVar[bool] = True
+    makes_rows: ClassVar[bool] = True
 
     columns: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(min_length=1)
     """New columns, each with the list of columns that it takes its values from. The lists have the same

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from . import blockwise, dispatch
-from .cost import Cost
+from .cost import KernelCost
 from .rounding import draw_seed, stochastic_round
 
 #: Number of parameters whose float32 moments exist at once in the plain form: whole blocks, 4 MiB per moment.
@@ -133,7 +133,7 @@ def _tables(device: torch.device) -> tuple[Tensor, ...]:
     return *maps, *(blockwise.midpoints(table) for table in maps)
 
 
-def cost(count: int, itemsize: int) -> Cost:
+def cost(count: int, itemsize: int) -> KernelCost:
     """Cost of a step over ``count`` parameters, with ``itemsize`` bytes per parameter and per gradient."""
     scales = 8 * -(-count // blockwise.BLOCK)
-    return Cost(count * (2 * itemsize + 2) + scales, count * (itemsize + 2) + scales, 20 * count)
+    return KernelCost(count * (2 * itemsize + 2) + scales, count * (itemsize + 2) + scales, 20 * count)

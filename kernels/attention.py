@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
-from .cost import Cost
+from .cost import KernelCost
 
 #: Number of queries whose scores exist at once. Temporary memory is at most QUERIES * L * heads values.
 QUERIES = 512
@@ -46,7 +46,7 @@ def packed_attention(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], sc
 
 def cost(
     lengths: Sequence[int], heads: int, key_heads: int, size: int, itemsize: int, *, backward: bool = False
-) -> Cost:
+) -> KernelCost:
     """Cost of one pass over sequences of these ``lengths``, D = ``size``.
 
     Scores and probabilities are never written to memory.
@@ -54,8 +54,8 @@ def cost(
     squares = sum(length * length for length in lengths) * size * heads
     queries, keys = (sum(lengths) * count * size * itemsize for count in (heads, key_heads))
     if backward:
-        return Cost(3 * queries + 2 * keys, queries + 2 * keys, 5 * squares)
-    return Cost(queries + 2 * keys, queries, 2 * squares)
+        return KernelCost(3 * queries + 2 * keys, queries + 2 * keys, 5 * squares)
+    return KernelCost(queries + 2 * keys, queries, 2 * squares)
 
 
 def _grouped(x: Tensor, groups: int) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class KernelCost:
     """Least bytes read and written, counting each operand once, and the floating-point operations."""
 
     read: int
@@ -18,9 +18,9 @@ class Cost:
         """Bytes read and written."""
         return self.read + self.written
 
-    def __add__(self, other: Cost) -> Cost:
+    def __add__(self, other: KernelCost) -> KernelCost:
         """Cost of both operations, one after the other."""
-        return Cost(self.read + other.read, self.written + other.written, self.flop + other.flop)
+        return KernelCost(self.read + other.read, self.written + other.written, self.flop + other.flop)
 
     def seconds(self, bytes_per_second: float, flop_per_second: float) -> float:
         """Roofline time: the larger of the times of memory traffic and of computation.

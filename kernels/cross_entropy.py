@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import softplus
 
 from . import dispatch
-from .cost import Cost
+from .cost import KernelCost
 
 #: Tokens whose logits exist at once: on a CPU, few enough for its cache; on a GPU, enough to fill it.
 CHUNK, GPU_CHUNK = 128, 1024
@@ -48,13 +48,13 @@ def linear_cross_entropy(
     return total, losses
 
 
-def cost(tokens: int, size: int, vocabulary: int, itemsize: int) -> Cost:
+def cost(tokens: int, size: int, vocabulary: int, itemsize: int) -> KernelCost:
     """Cost of both passes together, for ``size`` = H.
 
     The hidden states and the head are read for the loss, and the head again for the gradient.
     """
     head = vocabulary * size * itemsize
-    return Cost(
+    return KernelCost(
         2 * head + tokens * (size * itemsize + 12),
         tokens * (size * itemsize + 4),
         4 * tokens * size * vocabulary,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .cost import Cost
+from .cost import KernelCost
 
 
 def delta_linear(x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None, delta: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ def delta_linear(x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None, d
     return y
 
 
-def cost(tokens: int, inputs: int, outputs: int, itemsize: int, *, backward: bool = False) -> Cost:
+def cost(tokens: int, inputs: int, outputs: int, itemsize: int, *, backward: bool = False) -> KernelCost:
     """Cost of one pass over (tokens, K = ``inputs``).
 
     The weights (N, K) have ``itemsize`` bytes each; the delta is float32.
@@ -40,8 +40,8 @@ def cost(tokens: int, inputs: int, outputs: int, itemsize: int, *, backward: boo
     held = weights * (itemsize + 4)
     if backward:
         read = held + values
-        return Cost(read, 4 * weights + tokens * inputs * itemsize, 4 * tokens * weights)
-    return Cost(held + tokens * inputs * itemsize, tokens * outputs * itemsize, 2 * tokens * weights)
+        return KernelCost(read, 4 * weights + tokens * inputs * itemsize, 4 * tokens * weights)
+    return KernelCost(held + tokens * inputs * itemsize, tokens * outputs * itemsize, 2 * tokens * weights)
 
 
 def _whole(weight: Callable[[], Tensor], delta: Tensor, dtype: torch.dtype) -> Tensor:

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from . import lora_linear
-from .cost import Cost
+from .cost import KernelCost
 
 #: Norm that replaces the norm of a row of zeros, so that it stays zero and its gradient is finite.
 SMALLEST_NORM = 1e-12
@@ -41,7 +41,9 @@ def row_norms(weight: Tensor, squares: Tensor, a: Tensor, b: Tensor, scale: floa
     return total.clamp(min=SMALLEST_NORM**2).sqrt()
 
 
-def cost(tokens: int, inputs: int, outputs: int, rank: int, itemsize: int, *, backward: bool = False) -> Cost:
+def cost(
+    tokens: int, inputs: int, outputs: int, rank: int, itemsize: int, *, backward: bool = False
+) -> KernelCost:
     """Cost of one pass: LoRA's, and the norms forward.
 
     The result before the gains is saved, and read in the backward pass.
@@ -49,9 +51,9 @@ def cost(tokens: int, inputs: int, outputs: int, rank: int, itemsize: int, *, ba
     plain = lora_linear.cost(tokens, inputs, outputs, rank, itemsize, backward=backward)
     values = tokens * outputs * itemsize
     if backward:
-        return plain + Cost(values + 8 * outputs, 4 * outputs, 4 * tokens * outputs)
+        return plain + KernelCost(values + 8 * outputs, 4 * outputs, 4 * tokens * outputs)
     norms = 2 * rank * (outputs * inputs + inputs * rank + outputs * rank)
-    return plain + Cost(8 * outputs, values, norms + tokens * outputs)
+    return plain + KernelCost(8 * outputs, values, norms + tokens * outputs)
 
 
 def dora_linear(

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from . import dispatch
-from .cost import Cost
+from .cost import KernelCost
 
 #: Number of weights that share a scale and a zero point.
 GROUP = 64
@@ -144,11 +144,11 @@ def dequantize(weight: INT4Tensor, dtype: torch.dtype = torch.float32) -> Tensor
     return values.view(-1)[:count].to(dtype).view(weight.shape)
 
 
-def quantize_cost(count: int, itemsize: int, group: int = GROUP, rounds: int = ROUNDS) -> Cost:
+def quantize_cost(count: int, itemsize: int, group: int = GROUP, rounds: int = ROUNDS) -> KernelCost:
     """Cost of quantizing ``count`` weights of ``itemsize`` bytes each. The search runs in registers."""
-    return Cost(count * itemsize, -(-count // 2) + 4 * -(-count // group), 20 * count * (rounds + 1))
+    return KernelCost(count * itemsize, -(-count // 2) + 4 * -(-count // group), 20 * count * (rounds + 1))
 
 
-def cost(count: int, itemsize: int, group: int = GROUP) -> Cost:
+def cost(count: int, itemsize: int, group: int = GROUP) -> KernelCost:
     """Cost of decoding ``count`` weights to ``itemsize`` bytes each."""
-    return Cost(-(-count // 2) + 4 * -(-count // group), count * itemsize, 2 * count)
+    return KernelCost(-(-count // 2) + 4 * -(-count // group), count * itemsize, 2 * count)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from . import dispatch
-from .cost import Cost
+from .cost import KernelCost
 
 #: Codes range from -LARGEST to LARGEST, so that a weight and its negative have the same error.
 LARGEST = 127
@@ -79,11 +79,11 @@ def dequantize(weight: INT8Tensor, dtype: torch.dtype = torch.float32) -> Tensor
     return (weight.codes * weight.scales[:, None]).to(dtype)
 
 
-def quantize_cost(rows: int, size: int, itemsize: int) -> Cost:
+def quantize_cost(rows: int, size: int, itemsize: int) -> KernelCost:
     """Cost of quantizing (N = ``rows``, K = ``size``) weights of ``itemsize`` bytes each."""
-    return Cost(rows * size * itemsize, rows * size + 4 * rows, 3 * rows * size)
+    return KernelCost(rows * size * itemsize, rows * size + 4 * rows, 3 * rows * size)
 
 
-def cost(rows: int, size: int, itemsize: int) -> Cost:
+def cost(rows: int, size: int, itemsize: int) -> KernelCost:
     """Cost of decoding (N = ``rows``, K = ``size``) weights to ``itemsize`` bytes each."""
-    return Cost(rows * size + 4 * rows, rows * size * itemsize, rows * size)
+    return KernelCost(rows * size + 4 * rows, rows * size * itemsize, rows * size)

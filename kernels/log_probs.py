@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .cost import Cost
+from .cost import KernelCost
 from .cross_entropy import chunk_size, token_losses
 
 
@@ -47,7 +47,7 @@ def linear_log_probs(hidden: Tensor, head: Tensor, targets: Tensor, chunk: int |
     return found
 
 
-def cost(tokens: int, size: int, vocabulary: int, itemsize: int, trained_head: bool = False) -> Cost:
+def cost(tokens: int, size: int, vocabulary: int, itemsize: int, trained_head: bool = False) -> KernelCost:
     """Cost of forward and backward together, for ``size`` = H.
 
     The head is read once for each product.
@@ -55,7 +55,7 @@ def cost(tokens: int, size: int, vocabulary: int, itemsize: int, trained_head: b
     products = 4 if trained_head else 2
     read = products * vocabulary * size * itemsize + 2 * tokens * size * itemsize
     written = tokens * (size * itemsize + 4) + (vocabulary * size * itemsize if trained_head else 0)
-    return Cost(read, written, 2 * products * tokens * size * vocabulary)
+    return KernelCost(read, written, 2 * products * tokens * size * vocabulary)
 
 
 class _LinearLogProbs(torch.autograd.Function):

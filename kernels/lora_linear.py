@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from . import lora_maps
-from .cost import Cost
+from .cost import KernelCost
 from .lora_maps import LoRAMap
 
 
@@ -39,7 +39,9 @@ def lora_linear(
     return y
 
 
-def cost(tokens: int, inputs: int, outputs: int, rank: int, itemsize: int, *, backward: bool = False) -> Cost:
+def cost(
+    tokens: int, inputs: int, outputs: int, rank: int, itemsize: int, *, backward: bool = False
+) -> KernelCost:
     """Cost of one pass; see :func:`gristmill.kernels.lora_maps.cost`."""
     return lora_maps.cost(tokens, inputs, [outputs], rank, itemsize, backward=backward)
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .cost import Cost
+from .cost import KernelCost
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def backward(
 
 def cost(
     tokens: int, inputs: int, outputs: Sequence[int], rank: int, itemsize: int, *, backward: bool = False
-) -> Cost:
+) -> KernelCost:
     """Cost of one pass over (tokens, K = ``inputs``), without dequantization.
 
     The weights (N_i, K) have ``itemsize`` bytes each, with N_i in ``outputs``; the factors are float32.
@@ -131,8 +131,8 @@ def cost(
     dense, low = 2 * tokens * inputs * wide, 2 * tokens * rank * (inputs * len(outputs) + wide)
     if backward:
         read = weights + small + tokens * (inputs + wide) * itemsize
-        return Cost(read, small + tokens * inputs * itemsize, dense + 3 * low)
-    return Cost(weights + small + tokens * inputs * itemsize, tokens * wide * itemsize, dense + low)
+        return KernelCost(read, small + tokens * inputs * itemsize, dense + 3 * low)
+    return KernelCost(weights + small + tokens * inputs * itemsize, tokens * wide * itemsize, dense + low)
 
 
 def _through_weights(maps: Sequence[LoRAMap], d_outs: Sequence[Tensor]) -> Tensor:

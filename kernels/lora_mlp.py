@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from . import lora_maps, swiglu
-from .cost import Cost
+from .cost import KernelCost
 from .lora_maps import LoRAMap
 
 
@@ -32,7 +32,9 @@ def lora_mlp(x: Tensor, gate: LoRAMap, up: LoRAMap, down: LoRAMap) -> Tensor:
     return y
 
 
-def cost(tokens: int, hidden: int, inner: int, rank: int, itemsize: int, *, backward: bool = False) -> Cost:
+def cost(
+    tokens: int, hidden: int, inner: int, rank: int, itemsize: int, *, backward: bool = False
+) -> KernelCost:
     """Cost of one pass: its maps, and the product between them (recomputed in the backward pass)."""
     widened = lora_maps.cost(tokens, hidden, [inner, inner], rank, itemsize, backward=backward)
     narrowed = lora_maps.cost(tokens, inner, [hidden], rank, itemsize, backward=backward)

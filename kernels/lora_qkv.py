@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from . import lora_maps
-from .cost import Cost
+from .cost import KernelCost
 from .lora_maps import LoRAMap
 
 
@@ -33,7 +33,7 @@ def lora_qkv(x: Tensor, q: LoRAMap, k: LoRAMap, v: LoRAMap) -> tuple[Tensor, Ten
 
 def cost(
     tokens: int, inputs: int, queries: int, keys: int, rank: int, itemsize: int, *, backward: bool = False
-) -> Cost:
+) -> KernelCost:
     """Cost of one pass.
 
     ``queries``: outputs of the query projection. ``keys``: outputs of the key projection, and of the value

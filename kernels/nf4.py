@@ -25,7 +25,7 @@ from torch import Tensor
 from . import dispatch
 from .blockwise import BLOCK as SCALE_BLOCK
 from .blockwise import SMALLEST_SCALE, dequantize_signed, midpoints, per_block, quantize_signed, signed_map
-from .cost import Cost
+from .cost import KernelCost
 
 #: The 16 values of a NormalFloat4 code: quantiles of a normal distribution, with exact -1, 0 and 1.
 CODEBOOK = (
@@ -155,11 +155,11 @@ def dequantize(weight: NF4Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     return per_block(values, decoded, weight.block).to(dtype).view(weight.shape)
 
 
-def cost(count: int, itemsize: int, *, nested: bool = True, block: int = BLOCK) -> Cost:
+def cost(count: int, itemsize: int, *, nested: bool = True, block: int = BLOCK) -> KernelCost:
     """Cost of decoding ``count`` weights to ``itemsize`` bytes each. Encoding moves as many bytes."""
     blocks = -(-count // block)
     scales = blocks + 4 * -(-blocks // SCALE_BLOCK) + 4 if nested else 4 * blocks
-    return Cost(-(-count // 2) + scales, count * itemsize, count)
+    return KernelCost(-(-count // 2) + scales, count * itemsize, count)
 
 
 def nest_scales(absmax: Tensor) -> NestedScales:

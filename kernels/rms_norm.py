@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from . import dispatch
-from .cost import Cost
+from .cost import KernelCost
 
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
@@ -40,7 +40,7 @@ def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, epsilon: float) ->
 
 def cost(
     rows: int, size: int, itemsize: int, *, add: bool = False, backward: bool = False, trained: bool = False
-) -> Cost:
+) -> KernelCost:
     """Cost of one pass over (rows, H = ``size``) values of ``itemsize`` bytes.
 
     ``add``: with the sum. ``trained``: with the gradient of the weight.
@@ -48,9 +48,11 @@ def cost(
     values = rows * size * itemsize
     if backward:
         read, written = values * (3 if add else 2) + 4 * rows, values
-        return Cost(read + size * itemsize, written + (size * itemsize if trained else 0), 8 * rows * size)
+        return KernelCost(
+            read + size * itemsize, written + (size * itemsize if trained else 0), 8 * rows * size
+        )
     both = values * (2 if add else 1)
-    return Cost(both + size * itemsize, both + 4 * rows, (5 if add else 4) * rows * size)
+    return KernelCost(both + size * itemsize, both + 4 * rows, (5 if add else 4) * rows * size)
 
 
 def _check(x: Tensor, weight: Tensor) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from . import dispatch
-from .cost import Cost
+from .cost import KernelCost
 
 
 def rotate(
@@ -41,13 +41,13 @@ def rotate(
     return turned
 
 
-def cost(tokens: int, heads: int, size: int, itemsize: int) -> Cost:
+def cost(tokens: int, heads: int, size: int, itemsize: int) -> KernelCost:
     """Cost of one pass, forward or backward.
 
     ``heads``: query and key heads together, of ``size`` = D values each.
     """
     values = tokens * heads * size
-    return Cost((values + tokens * size) * itemsize, values * itemsize, 3 * values)
+    return KernelCost((values + tokens * size) * itemsize, values * itemsize, 3 * values)
 
 
 class _Rotate(torch.autograd.Function):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from . import dispatch
-from .cost import Cost
+from .cost import KernelCost
 
 
 def stochastic_round(values: Tensor, generator: torch.Generator) -> Tensor:
@@ -50,6 +50,6 @@ def round_by(values: Tensor, noise: Tensor) -> Tensor:
     return torch.where(torch.isfinite(values), bits.view(torch.float32), values).to(torch.bfloat16)
 
 
-def cost(count: int) -> Cost:
+def cost(count: int) -> KernelCost:
     """Cost of rounding ``count`` values, with the random numbers drawn in the kernel."""
-    return Cost(4 * count, 2 * count, count)
+    return KernelCost(4 * count, 2 * count, count)

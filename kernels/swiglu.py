@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import silu
 
 from . import dispatch
-from .cost import Cost
+from .cost import KernelCost
 
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
@@ -24,13 +24,13 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     return product
 
 
-def cost(rows: int, size: int, itemsize: int, *, backward: bool = False) -> Cost:
+def cost(rows: int, size: int, itemsize: int, *, backward: bool = False) -> KernelCost:
     """Cost of one pass over (rows, I = ``size``) values of ``itemsize`` bytes."""
     values = rows * size * itemsize
     return (
-        Cost(3 * values, 2 * values, 12 * rows * size)
+        KernelCost(3 * values, 2 * values, 12 * rows * size)
         if backward
-        else Cost(2 * values, values, 5 * rows * size)
+        else KernelCost(2 * values, values, 5 * rows * size)
     )
 
 

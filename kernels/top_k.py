@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from . import dispatch
-from .cost import Cost
+from .cost import KernelCost
 
 #: Bits of a magnitude in each pass, from the top: few passes, with few enough bins for a GPU program.
 DIGITS = (11, 10, 10)
@@ -118,7 +118,7 @@ def _check(k: int, counts: Tensor) -> bool:
     return k == 0
 
 
-def cost(count: int) -> Cost:
+def cost(count: int) -> KernelCost:
     """Cost of the threshold and the mask over ``count`` values."""
     passes = len(DIGITS) + 1
-    return Cost(4 * count * passes, count, 4 * count * passes)
+    return KernelCost(4 * count * passes, count, 4 * count * passes)

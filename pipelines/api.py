@@ -15,17 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .errors import GristmillError
-from .guard import guard_log
-from .metrics import observer as tracker
+from ..contracts.errors import GristmillError
+from ..contracts.guard import guard_log
+from .run.arrow_memory import arrow_pool
+from .run.budget import Stop
 from .run.events import Observer, Observers
-from .run.limits import Stop
-from .run.loop import Loop, MakeExecutor, run_here
-from .run.memory import arrow_pool
+from .run.loop import MakeExecutor, RoundLoop, run_here
 from .store.parts import FATE, REASON
 from .store.run_directory import RunDirectory
 from .store.step_store import StepStore
 from .view.choose import choose
+from .view.trackers import observer as tracker
 
 if TYPE_CHECKING:
     import datasets
@@ -55,7 +55,7 @@ def run(
 
     Raises GristmillError: SpecError for a file with mistakes, BudgetReached, StoreError, and so on.
     """
-    from .spec.load import load
+    from .file.load import load
 
     guard_log()
     spec = load(str(file), overrides)
@@ -67,7 +67,7 @@ def run(
     with directory.lock(), arrow_pool(), _executors(executor, ray_address) as make_executor:
         mended = directory.mend()
         directory.write_spec(spec.recorded())
-        loop = Loop(
+        loop = RoundLoop(
             spec=spec,
             file=str(file),
             run=directory,
@@ -97,13 +97,13 @@ class Run:
     def path(self) -> Path:
         return self.directory.path
 
-    def __getitem__(self, name: str) -> Rows:
+    def __getitem__(self, name: str) -> StepRows:
         """Return the rows of a step. Raises KeyError with the names of the existing steps."""
         step, _, number = name.partition("@")
         rounds = [each for each in self.directory.rounds() if not number or each.number == int(number)]
         for each in reversed(rounds):
             if step in each.plan["steps"]:
-                return Rows(self.directory.step(step, each.plan["steps"][step]["fingerprint"]))
+                return StepRows(self.directory.step(step, each.plan["steps"][step]["fingerprint"]))
         raise KeyError(f"no step {name!r} in {self.path}; there are {', '.join(self)}")
 
     def __iter__(self) -> Iterator[str]:
@@ -125,7 +125,7 @@ class Run:
         return f"Run({str(self.path)!r}, steps={list(self)})"
 
 
-class Rows:
+class StepRows:
     """The kept rows of a step."""
 
     def __init__(self, store: StepStore) -> None:

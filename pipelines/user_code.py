@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from .counting import counted
-from .errors import DataError, EngineError, SandboxDied
-from .operator import (
+from ..contracts.counting import counted
+from ..contracts.errors import DataError, EngineError, SandboxDied
+from ..contracts.operators import (
     Apply,
     Failed,
     Filtered,
@@ -29,18 +29,18 @@ from .operator import (
     Source,
     TableApply,
     TableMap,
-    Verdicts,
+    TableResult,
 )
-from .records import Row
-from .sources.columns import final_names
+from ..contracts.rows import Row
+from ..contracts.user_function import is_reference, load, source_digest, takes_table, type_hints
+from .sources.column_options import final_names
 from .sources.shape import Shapes
 from .sources.types import fitted, plain, refuse_unholdable
-from .user_function import is_reference, load, source_digest, takes_table, type_hints
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from .operator import Context
+    from ..contracts.operators import Context
 
 _BATCH_ROWS = 8192
 
@@ -78,7 +78,7 @@ class UserMap(Map, _UserStep):
 
         A parameter annotated ``pa.Table`` (or ``pa.RecordBatch``) selects :class:`UserTableMap`, a
         return type that is a list or an iterator :class:`UserMake`. Raises DataError as
-        :func:`~gristmill.pipelines.user_function.load` does.
+        :func:`~gristmill.contracts.user_function.load` does.
         """
         if not isinstance(value, str) or not is_reference(value):
             return cls
@@ -93,7 +93,7 @@ class UserMap(Map, _UserStep):
 
     def open(self, context: Context) -> Apply:
         call = partial(load(self.map), **self.args)
-        judge = _one if not self.makes else _many
+        judge = _one if not self.makes_rows else _many
         if inspect.iscoroutinefunction(inspect.unwrap(load(self.map))):
             return _asynchronous(call, judge, self.concurrency)
         return _synchronous(call, judge)
@@ -105,7 +105,7 @@ class UserMake(UserMap):
     A row from which nothing is made is filtered.
     """
 
-    makes: ClassVar[bool] = True
+    makes_rows: ClassVar[bool] = True
 
 
 class UserTableMap(TableMap, _UserStep):
@@ -131,13 +131,13 @@ class UserTableMap(TableMap, _UserStep):
         name = self.map.rpartition(":")[2].rpartition(".")[2]
         wants_batch = any("RecordBatch" in str(hint) for hint in type_hints(function).values())
 
-        def judge(table: pa.Table) -> Verdicts:
+        def judge(table: pa.Table) -> TableResult:
             given = table.combine_chunks().to_batches()[0] if wants_batch and table.num_rows else table
             try:
                 answer = call(given)
             except Exception as error:
-                return Verdicts(errors=[_failed(error)] * table.num_rows)
-            return _verdicts(table, answer, name)
+                return TableResult(errors=[_failed(error)] * table.num_rows)
+            return _table_result(table, answer, name)
 
         return judge
 
@@ -334,7 +334,7 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _verdicts(table: pa.Table, answer: Any, name: str) -> Verdicts:
+def _table_result(table: pa.Table, answer: Any, name: str) -> TableResult:
     import pyarrow as pa
 
     if isinstance(answer, pa.RecordBatch):
@@ -351,9 +351,9 @@ def _verdicts(table: pa.Table, answer: Any, name: str) -> Verdicts:
     if pa.types.is_boolean(answer.type):
         if answer.null_count:
             errors = [f"{name} returned null" if value is None else None for value in answer.to_pylist()]
-            return Verdicts(errors=errors, kept=_flags(answer), rule="map: returned false")
-        return Verdicts(kept=_flags(answer), rule="map: returned false")
-    return Verdicts(columns={name: answer})
+            return TableResult(errors=errors, kept=_flags(answer), rule="map: returned false")
+        return TableResult(kept=_flags(answer), rule="map: returned false")
+    return TableResult(columns={name: answer})
 
 
 def _flags(answer: pa.Array | pa.ChunkedArray) -> Any:
@@ -362,7 +362,7 @@ def _flags(answer: pa.Array | pa.ChunkedArray) -> Any:
     return pc.fill_null(answer, False).to_numpy(zero_copy_only=False)
 
 
-def _added(table: pa.Table, answer: pa.Table, name: str) -> Verdicts:
+def _added(table: pa.Table, answer: pa.Table, name: str) -> TableResult:
     columns = {}
     for column in answer.column_names:
         unchanged = column in table.column_names and answer[column].equals(table[column])
@@ -373,4 +373,4 @@ def _added(table: pa.Table, answer: pa.Table, name: str) -> Verdicts:
             )
         if not unchanged:
             columns[column] = answer[column]
-    return Verdicts(columns=columns)
+    return TableResult(columns=columns)

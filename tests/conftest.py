@@ -22,7 +22,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import settings
 
-from gristmill.pipelines.inference import Embedder, Engine, ModelWeights
+from gristmill.contracts.inference import Embedder, Engine, ModelWeights
 
 # Machines are noisy: a time limit on an example fails for the wrong reason.
 settings.register_profile("gristmill", deadline=None, max_examples=50)
@@ -87,11 +87,12 @@ def cpu_seconds() -> Callable[[Callable[[], object]], float]:
     return measure
 
 
-#: Folders of tests that compute on one core, start nothing and look at no clock.
+#: Folders and files of tests that compute on one core, start nothing and look at no clock.
 LIGHT = (
-    "datagen/constraints", "datagen/evaluation", "datagen/mutation", "datagen/parsers", "docs", "filters",
+    "datagen/constraints", "datagen/sources/test_constraint_tasks.py", "datagen/verify/test_constraints.py",
+    "datagen/evaluate", "datagen/mutation", "datagen/parsers", "docs", "filters",
     "kernels", "mutants", "pipelines/plan", "pipelines/reference", "pipelines/report", "pipelines/sinks",
-    "pipelines/sources", "pipelines/spec", "pipelines/view",
+    "pipelines/sources", "pipelines/file", "pipelines/view",
 )  # fmt: skip
 
 
@@ -99,9 +100,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what ``make test`` may run beside other tests."""
     here = Path(__file__).parent
     for item in items:
-        folder = item.path.parent.relative_to(here).as_posix()
+        place = item.path.relative_to(here).as_posix()
         alone = any(item.get_closest_marker(name) for name in ("engine", "ray", "gpu", "browser"))
-        if folder.startswith(LIGHT) and not alone:
+        if place.startswith(LIGHT) and not alone:
             item.add_marker("light")
 
 

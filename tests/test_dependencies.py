@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("__init__.py", "datagen", "filters", "kernels", "pipelines", "trainer")
+PARTS = ("__init__.py", "contracts", "datagen", "filters", "kernels", "pipelines", "trainer")
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 #: Imported by the package where it is there, and asked for first: with which extra, or with what, it comes.

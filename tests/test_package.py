@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("datagen", "filters", "kernels", "pipelines", "trainer")
+FOLDERS = ("contracts", "datagen", "filters", "kernels", "pipelines", "trainer")
 DATA = (".yaml", ".jinja", ".html", ".css", ".js", ".json", ".jsonl", "py.typed")
 
 

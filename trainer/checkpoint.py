@@ -13,11 +13,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 import torch
 
-from ..pipelines.errors import StoreError
+from ..contracts.durable import flush
+from ..contracts.errors import StoreError
 from .device import random_states, set_random_states
 from .history import History
 from .parallel import Processes
-from .placing import flush
 
 if TYPE_CHECKING:
     from .optimizers.optimizer import Optimizer

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..pipelines.errors import ModelError
+from ..contracts.errors import ModelError
 
 DeviceName = Literal["auto", "cuda", "cpu"]
 

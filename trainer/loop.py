@@ -2,7 +2,7 @@
 
 Each step computes the loss and gradient of each pack, clips the gradient, updates the weights, applies the
 projection and records the result. The loss of a step is the mean over the whole step, regardless of how its
-rows are distributed over packs and processes (see ``objectives/objective.py``). A checkpoint holds everything
+rows are distributed over packs and processes (see ``losses/objective.py``). A checkpoint holds everything
 that the next step depends on (weights, optimizer state, random states, projection, step number), so a resumed
 run gives the same bits as an uninterrupted one on the same machine with the same number of threads.
 """
@@ -18,16 +18,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..pipelines.errors import DataError, GristmillError
-from ..pipelines.operator import Context
-from .audit import NAMED
+from ..contracts.errors import DataError, GristmillError
+from ..contracts.operators import Context
 from .checkpoint import TrainingState
-from .examples import Example, count_tokens
+from .data.encode import NAMED
+from .data.examples import Example, count_tokens
+from .data.packs import Pack
 from .history import History
-from .model import Decoder
-from .objectives.objective import Moment, Objective
+from .losses.objective import Objective, StepContext
+from .model.decoder import Decoder
 from .optimizers.optimizer import Optimizer
-from .packs import Pack
 from .parallel import Processes
 from .sparse.projection import Projection
 
@@ -65,7 +65,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PackResult:
     """Result of one pack: its share of the step's loss, and the losses of its rows."""
 
     loss: float
@@ -117,9 +117,9 @@ def train(
 
             started = time.perf_counter()
             rows = [examples[index] for indices in steps[step] for index in indices]
-            moment = Moment(sum(objective.count(example) for example in rows), progress)
+            step_context = StepContext(sum(objective.count(example) for example in rows), progress)
             optimizer.clear()
-            parts = _run(model, objective, examples, steps[step], moment, processes, backward=True)
+            parts = _run(model, objective, examples, steps[step], step_context, processes, backward=True)
             processes.sum_gradients(optimizer.parameters)
             norm = nn.utils.clip_grad_norm_(optimizer.parameters, settings.clip or math.inf).item()
             loss = sum(part.loss for part in parts)
@@ -127,7 +127,9 @@ def train(
             row_loss = [value for part in parts for value in part.row_loss]
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 blamed = [row for row, value in zip(ids, row_loss) if not math.isfinite(value)]
-                blamed = blamed or _with_wrong_gradients(model, objective, optimizer, rows, moment) or ids
+                blamed = (
+                    blamed or _with_wrong_gradients(model, objective, optimizer, rows, step_context) or ids
+                )
                 raise DataError(_not_finite(step, loss, norm, blamed))
             optimizer.step(settings.rate(step))
             if projection is not None:
@@ -166,11 +168,13 @@ def held_out_loss(
 
     Does not change any random state.
     """
-    moment = Moment(sum(objective.count(example) for example in held_out.examples), progress)
+    step_context = StepContext(sum(objective.count(example) for example in held_out.examples), progress)
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        parts = _run(model, objective, held_out.examples, held_out.packs, moment, processes, backward=False)
+        parts = _run(
+            model, objective, held_out.examples, held_out.packs, step_context, processes, backward=False
+        )
     model.train(was_training)
     return sum(part.loss for part in parts)
 
@@ -180,17 +184,17 @@ def _run(
     objective: Objective,
     examples: Sequence[Example],
     packs: Packs,
-    moment: Moment,
+    step_context: StepContext,
     processes: Processes,
     *,
     backward: bool,
-) -> list[Part]:
+) -> list[PackResult]:
     """Compute losses (and gradients) of this process's packs.
 
     Returns the results of all processes in the order of the packs.
     """
     mine = {
-        number: _one(model, objective, [examples[index] for index in packs[number]], moment, backward)
+        number: _one(model, objective, [examples[index] for index in packs[number]], step_context, backward)
         for number in processes.share(len(packs))
     }
     everyones = {number: part for parts in processes.gather(mine) for number, part in parts.items()}
@@ -198,13 +202,13 @@ def _run(
 
 
 def _one(
-    model: Decoder, objective: Objective, rows: Sequence[Example], moment: Moment, backward: bool
-) -> Part:
+    model: Decoder, objective: Objective, rows: Sequence[Example], step_context: StepContext, backward: bool
+) -> PackResult:
     """Compute one pack. Its graph is freed before the next pack begins."""
-    found = objective.loss(model, Pack.of(rows, model.embeddings.device), moment)
+    found = objective.loss(model, Pack.of(rows, model.embeddings.device), step_context)
     if backward:
         torch.autograd.backward(found.loss)
-    return Part(found.loss.item(), [row.id for row in rows], found.rows, dict(found.figures))
+    return PackResult(found.loss.item(), [row.id for row in rows], found.rows, dict(found.figures))
 
 
 def _let_stop(context: Context, processes: Processes, state: TrainingState) -> None:
@@ -228,13 +232,17 @@ def _sum(figures: Iterable[dict[str, float]]) -> dict[str, float]:
 
 
 def _with_wrong_gradients(
-    model: Decoder, objective: Objective, optimizer: Optimizer, rows: Sequence[Example], moment: Moment
+    model: Decoder,
+    objective: Objective,
+    optimizer: Optimizer,
+    rows: Sequence[Example],
+    step_context: StepContext,
 ) -> list[str]:
     """Return the ids of the rows whose own gradient is not finite."""
     found = []
     for row in rows:
         optimizer.clear()
-        _one(model, objective, [row], moment, backward=True)
+        _one(model, objective, [row], step_context, backward=True)
         gradients = [parameter.grad for parameter in optimizer.parameters if parameter.grad is not None]
         if not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
             found.append(row.id)

@@ -7,7 +7,7 @@ from random import Random
 from typing import Literal, Self
 
 from .constraint import Aspect, Constraint
-from .text import lines, words
+from .text_measures import lines, words
 from .vocabulary import CLOSINGS, GREETINGS, OPENINGS
 
 

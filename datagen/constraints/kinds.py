@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ...pipelines.errors import DataError
-from ...pipelines.validation import told
+from ...contracts.errors import DataError
+from ...contracts.validation import told
 from .case import CapitalWords, FewCapitals, LowerCase, UpperCase
 from .constraint import Constraint
 from .ends import EndsWith, EndsWithQuestion, FirstWord, Postscript, Quoted, RepeatRequest, StartsWith

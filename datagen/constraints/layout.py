@@ -8,7 +8,7 @@ from random import Random
 from typing import Literal, Self
 
 from .constraint import EVERYTHING, Aspect, Constraint
-from .text import lines, words
+from .text_measures import lines, words
 from .vocabulary import KEYS, OPTIONS
 
 

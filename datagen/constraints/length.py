@@ -7,7 +7,7 @@ from random import Random
 from typing import ClassVar, Literal, Self
 
 from .constraint import Aspect, Constraint
-from .text import paragraphs, sentences, words
+from .text_measures import paragraphs, sentences, words
 
 
 class WordsAtMost(Constraint):

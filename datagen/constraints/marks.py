@@ -7,7 +7,7 @@ from random import Random
 from typing import Self
 
 from .constraint import Aspect, Constraint
-from .text import words
+from .text_measures import words
 
 
 class Title(Constraint):

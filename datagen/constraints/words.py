@@ -6,7 +6,7 @@ from random import Random
 from typing import Self
 
 from .constraint import Aspect, Constraint
-from .text import occurrences, paragraphs, words
+from .text_measures import occurrences, paragraphs, words
 from .vocabulary import BANNED, KEYWORDS, OPENINGS
 
 

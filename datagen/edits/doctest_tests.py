@@ -8,7 +8,7 @@ import doctest
 import re
 from collections.abc import Iterator, Sequence
 
-from ..python_source import parse_python
+from ..parsers.python_source import parse_python
 from ..sandbox.suites.examples import telling
 
 _HEAD = """import doctest as _doctest

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..python_source import parse_python
+from ..parsers.python_source import parse_python
 
 if TYPE_CHECKING:
     from pyflakes.messages import Message

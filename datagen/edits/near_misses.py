@@ -12,7 +12,7 @@ _TOKEN = re.compile(r"[^\W\d]\w*|\d[\w.]*|\n[ \t]*(?=\S)|[^\w\s]")
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class ProgramTokens:
     """The tokens of a text.
 
     ``texts``: the tokens, without spaces. ``spans``: [start, end) of each in characters.
@@ -22,13 +22,13 @@ class Tokens:
     spans: tuple[tuple[int, int], ...]
 
 
-def tokens(program: str) -> Tokens:
+def tokens(program: str) -> ProgramTokens:
     """Split a program, or any text, into tokens. It does not have to parse."""
     found = list(_TOKEN.finditer(program))
-    return Tokens(tuple(each.group() for each in found), tuple(each.span() for each in found))
+    return ProgramTokens(tuple(each.group() for each in found), tuple(each.span() for each in found))
 
 
-def closest(program: Tokens, others: Sequence[Tokens]) -> tuple[int, float] | None:
+def closest(program: ProgramTokens, others: Sequence[ProgramTokens]) -> tuple[int, float] | None:
     """Return which of ``others`` is most similar to ``program``, and the similarity; None if there are none.
 
     The similarity is the ratio of Ratcliff and Obershelp, 0 to 1. Ties go to the first.
@@ -47,7 +47,9 @@ def closest(program: Tokens, others: Sequence[Tokens]) -> tuple[int, float] | No
     return best
 
 
-def differing(first: Tokens, second: Tokens) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+def differing(
+    first: ProgramTokens, second: ProgramTokens
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     """Return the character spans [start, end) of each in which its tokens differ from the other's."""
     matcher = SequenceMatcher(None, first.texts, second.texts, autojunk=False)
     found: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...pipelines.records import Row
-from ..verifying.mutation_score import MutationScore
+from ...contracts.rows import Row
+from ..execution.mutation_score import MutationScore
 from .diffs import unified
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PositiveInt
 
-from ...pipelines.errors import DataError
-from ...pipelines.operator import Context, Estimate, Failed, Filtered, Made, Whole
-from ...pipelines.records import Row
-from .near_misses import Tokens, closest, differing, tokens
+from ...contracts.errors import DataError
+from ...contracts.operators import Context, Estimate, Failed, Filtered, NewRows, WholeTable
+from ...contracts.rows import Row
+from .near_misses import ProgramTokens, closest, differing, tokens
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SPAN = ("start", "end")
 
 
-class Twins(Whole):
+class Twins(WholeTable):
     """Pairs each passing program with the most similar failing one, and marks the differences.
 
     These are the near-miss twins of FAIT (Fan et al., arXiv 2503.16913): where a correct program and a nearly
@@ -60,7 +60,7 @@ class Twins(Whole):
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=rows // 2)
 
-    def apply(self, table: pa.Table, context: Context) -> Made:
+    def apply(self, table: pa.Table, context: Context) -> NewRows:
         """Pair up all rows. Raises DataError if a column is missing or of the wrong type."""
         made = _Pairs()
         groups = self._groups(table)
@@ -68,7 +68,7 @@ class Twins(Whole):
             context.check()
             context.progress(number, len(groups), "groups")
             self._pair(group, made)
-        return Made(made.rows, made.parents, made.left, made.summary(len(groups)))
+        return NewRows(made.rows, made.parents, made.unused, made.summary(len(groups)))
 
     def _groups(self, table: pa.Table) -> dict[tuple[Any, ...], list[Row]]:
         import pyarrow as pa
@@ -97,7 +97,7 @@ class Twins(Whole):
         for row, program in right:
             found = closest(program, programs)
             if found is None or found[1] < self.min_similarity:
-                made.left[row["_id"]] = Filtered("no_twin", None if found is None else found[1])
+                made.unused[row["_id"]] = Filtered("no_twin", None if found is None else found[1])
                 continue
             twin, other = wrong[found[0]]
             used.add(twin["_id"])
@@ -105,29 +105,29 @@ class Twins(Whole):
             made.parents.append([row["_id"], twin["_id"]])
         for row, _ in wrong:
             if row["_id"] not in used:
-                made.left[row["_id"]] = Filtered("no_passing_twin")
+                made.unused[row["_id"]] = Filtered("no_passing_twin")
 
     def _sides(
         self, group: Sequence[Row], made: _Pairs
-    ) -> tuple[list[tuple[Row, Tokens]], list[tuple[Row, Tokens]]]:
+    ) -> tuple[list[tuple[Row, ProgramTokens]], list[tuple[Row, ProgramTokens]]]:
         """Return the passing and the failing rows, with their tokens.
 
         Reasons why other rows cannot be compared are added to ``made``.
         """
-        right: list[tuple[Row, Tokens]] = []
-        wrong: list[tuple[Row, Tokens]] = []
+        right: list[tuple[Row, ProgramTokens]] = []
+        wrong: list[tuple[Row, ProgramTokens]] = []
         first: dict[tuple[str, ...], str] = {}
         for row in group:
             code, passed = row[self.code], row[self.passed]
             if not isinstance(code, str) or passed is None:
-                made.left[row["_id"]] = Filtered("null")
+                made.unused[row["_id"]] = Filtered("null")
             elif len(code) > self.max_chars:
-                made.left[row["_id"]] = Filtered("too_long", float(len(code)))
+                made.unused[row["_id"]] = Filtered("too_long", float(len(code)))
             else:
                 program = tokens(code)
                 earlier = first.setdefault(program.texts, row["_id"])
                 if earlier != row["_id"]:
-                    made.left[row["_id"]] = Filtered("duplicate", neighbour=earlier)
+                    made.unused[row["_id"]] = Filtered("duplicate", duplicate_of=earlier)
                 else:
                     (right if passed else wrong).append((row, program))
         return right, wrong
@@ -135,7 +135,9 @@ class Twins(Whole):
     def _carried(self, row: Mapping[str, Any]) -> Row:
         return {name: row[name] for name in dict.fromkeys((*self.group, *self.columns))}
 
-    def _told(self, row: Row, program: Tokens, twin: Row, other: Tokens, similarity: float) -> Row:
+    def _told(
+        self, row: Row, program: ProgramTokens, twin: Row, other: ProgramTokens, similarity: float
+    ) -> Row:
         chosen, rejected = differing(program, other)
         return {
             "chosen": row[self.code],
@@ -148,11 +150,11 @@ class Twins(Whole):
 
 @dataclass(slots=True)
 class _Pairs:
-    """The pairs made so far, in the form of :class:`Made`."""
+    """The pairs made so far, in the form of :class:`NewRows`."""
 
     rows: list[Row] = field(default_factory=list)
     parents: list[list[str]] = field(default_factory=list)
-    left: dict[str, Filtered | Failed] = field(default_factory=dict)
+    unused: dict[str, Filtered | Failed] = field(default_factory=dict)
 
     def summary(self, groups: int) -> dict[str, Any]:
         alike = [row["similarity"] for row in self.rows]

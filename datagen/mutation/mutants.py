@@ -8,9 +8,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..python_source import parse_python
-from .operators import ALL, Change
-from .source import Source
+from ..parsers.python_source import parse_python
+from .operators import ALL, TextChange
+from .source_text import SourceText
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def mutants(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # warnings of ``compile`` about a mutant
-            source = Source(program)
+            source = SourceText(program)
             return list(_distinct(source, list(_candidates(source, kinds)), most, seed))
     except (SyntaxError, RecursionError, MemoryError):
         return []
@@ -48,12 +48,12 @@ def mutants(
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    change: Change
+    change: TextChange
     kind: str
     function: str
 
 
-def _candidates(source: Source, kinds: Sequence[str] | None) -> Iterator[_Candidate]:
+def _candidates(source: SourceText, kinds: Sequence[str] | None) -> Iterator[_Candidate]:
     operators = [mutation for mutation in ALL if kinds is None or mutation.kind in kinds]
     for function, name, node in _places(source.tree, None, ""):
         for mutation in operators:
@@ -82,7 +82,9 @@ def _places(node: ast.AST, function: ast.AST | None, name: str) -> Iterator[tupl
                 yield from _places(child, function, name)
 
 
-def _distinct(source: Source, candidates: list[_Candidate], most: int | None, seed: int) -> Iterator[Mutant]:
+def _distinct(
+    source: SourceText, candidates: list[_Candidate], most: int | None, seed: int
+) -> Iterator[Mutant]:
     seen = {ast.dump(source.tree)}
     found = 0
     for candidate in candidates if most is None else _spread(candidates, seed):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from pydantic import Field
 
-from ...pipelines.records import Row
+from ...contracts.rows import Row
 from .fences import blocks
 from .parser import Parsed, Parser, Unparsed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
-from ..verifying.final_number import Find, final_number
+from .final_number import Find, final_number
 from .parser import Parsed, Parser, Unparsed, texts
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from ...pipelines.frozen import Frozen
-from ...pipelines.records import Row
+from ...contracts.frozen import Frozen
+from ...contracts.rows import Row
 
 if TYPE_CHECKING:
     import pyarrow as pa

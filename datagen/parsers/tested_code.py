@@ -6,9 +6,9 @@ import ast
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
-from ..python_source import parse_python
 from .fences import blocks
 from .parser import Parsed, Parser, Unparsed, texts
+from .python_source import parse_python
 
 if TYPE_CHECKING:
     import pyarrow as pa

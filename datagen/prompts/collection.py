@@ -9,8 +9,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from ...pipelines.errors import DataError
-from ...pipelines.spec.nearest import did_you_mean
+from ...contracts.errors import DataError
+from ...contracts.nearest import did_you_mean
 
 _FOLDER = Path(__file__).parent / "templates"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

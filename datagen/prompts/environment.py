@@ -16,7 +16,7 @@ from jinja2 import StrictUndefined, Template, TemplateError, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from ...pipelines.errors import DataError
+from ...contracts.errors import DataError
 from .metering import LIMIT, begin, bounded, checked, shown, stepped, weight
 
 #: Syntax that could load other files, or double a text repeatedly without a check of its size.

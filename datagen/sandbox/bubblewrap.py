@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .failures import DidNotStart, NotIsolated, NotReady, RunLost
-from .jobs import Request
+from .jobs import RunRequest
 from .launching import START, WRAPPED_FOLDER, Zygote
 from .limits import MIB, Limits
 from .root import ETC, SCRATCH, SYSTEM
@@ -78,7 +78,7 @@ class BubblewrapCalls:
             patience=patience,
         )
 
-    def run(self, request: Request, limits: Limits) -> dict[str, Any]:
+    def run(self, request: RunRequest, limits: Limits) -> dict[str, Any]:
         """Run once, in a new ``bwrap``. Raises RunLost."""
         try:
             once = self._call(limits)

@@ -62,7 +62,7 @@ _numbers = itertools.count()
 
 
 @dataclass
-class Group:
+class ControlGroup:
     """One control group (in version 1, one per controller), seen from outside.
 
     ``folders``: controller -> its folder.
@@ -176,7 +176,7 @@ def kills_for_memory() -> int:
     return 0
 
 
-def make() -> Group | None:
+def make() -> ControlGroup | None:
     """Create a group without limits; None if this machine does not allow it."""
     try:
         mounts, own = Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text()
@@ -223,7 +223,7 @@ def _below(root: str, point: str, path: str | None) -> Path | None:
         return None
 
 
-def _made(version: Version, parents: Mapping[str, Path], name: str) -> Group | None:
+def _made(version: Version, parents: Mapping[str, Path], name: str) -> ControlGroup | None:
     made: list[Path] = []
     try:
         if version == 2 and not set(CONTROLLERS) <= set(
@@ -234,7 +234,7 @@ def _made(version: Version, parents: Mapping[str, Path], name: str) -> Group | N
             _sweep(parent)
             (parent / name).mkdir()
             made.append(parent / name)
-        return Group(version, {controller: parent / name for controller, parent in parents.items()})
+        return ControlGroup(version, {controller: parent / name for controller, parent in parents.items()})
     except OSError:
         for folder in made:
             _removed(folder)

@@ -17,7 +17,7 @@ from .values import changed
 
 if TYPE_CHECKING:
     from .peer import Peer
-    from .wire import Encoder, Node
+    from .wire import MessageEncoder, Node
 
 #: Modules of test frameworks. Their objects are never sent by name.
 FRAMEWORKS = frozenset(
@@ -67,7 +67,7 @@ def standard_name(kind: Any) -> str | None:
     return f"{module}:{name}" if found is kind and not changed(kind) else None
 
 
-def node(side: Peer, value: Any, encoder: Encoder) -> Node:
+def node(side: Peer, value: Any, encoder: MessageEncoder) -> Node:
     """The node that refers to ``value``."""
     number = side.their_numbers.get(id(value))
     if number is not None:
@@ -110,7 +110,7 @@ def node(side: Peer, value: Any, encoder: Encoder) -> Node:
     return _instance(side, value, kind, encoder)
 
 
-def _instance(side: Peer, value: Any, kind: type, encoder: Encoder) -> Node:
+def _instance(side: Peer, value: Any, kind: type, encoder: MessageEncoder) -> Node:
     base = _first(kind, STORED)
     if base is not None:
         number = None if kind in side.theirs_made else side.export(value)
@@ -188,7 +188,7 @@ def _builtin_name(value: Any) -> str | None:
     return standard_name(value)
 
 
-def _error(side: Peer, value: BaseException, encoder: Encoder) -> Node:
+def _error(side: Peer, value: BaseException, encoder: MessageEncoder) -> Node:
     kind = type(value)
     standard = standard_name(kind) is not None
     number = None if standard and side.side == 1 else side.export(value)
@@ -205,7 +205,7 @@ def _error(side: Peer, value: BaseException, encoder: Encoder) -> Node:
     return ["error", number, [encoder.slot(part) for part in (kind, arguments, flat, cause)]]
 
 
-def _class(side: Peer, told: Any, kind: type, encoder: Encoder) -> Node:
+def _class(side: Peer, told: Any, kind: type, encoder: MessageEncoder) -> Node:
     if id(told) in side.numbers:
         return ["class", [side.export(told), None], []]
     number = side.export(told)

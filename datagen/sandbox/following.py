@@ -20,10 +20,10 @@ from functools import lru_cache
 from typing import Any
 
 from .failures import RunLost
-from .jobs import Request
+from .jobs import RunRequest
 from .limits import KIB, MIB, Limits
 from .results import Status
-from .supervisor import END, Cause, Fate
+from .supervisor import END, Cause, RunFate
 from .worker import TOKEN
 
 #: Maximum size of the harness's report, in bytes.
@@ -38,13 +38,13 @@ REPORTED = ("passed", "failed", "error", "vacuous", "memory")
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
-class Run:
+class FollowedRun:
     """One run. A context manager that closes its descriptors on exit.
 
     ``killable``: whether the untrusted code could have ended the run's first process.
     """
 
-    def __init__(self, request: Request, limits: Limits, *, killable: bool) -> None:
+    def __init__(self, request: RunRequest, limits: Limits, *, killable: bool) -> None:
         """Raises OSError if no file descriptors are left."""
         self._request, self._limits, self._killable = request, limits, killable
         self._token = secrets.token_hex(TOKEN // 2)
@@ -65,7 +65,7 @@ class Run:
             self._theirs.callback(orders.close)
             self._ours = ours.pop_all()
 
-    def __enter__(self) -> Run:
+    def __enter__(self) -> FollowedRun:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -103,7 +103,7 @@ class Run:
             "shared_process": self._request.shared_process,
         }
 
-    def _fate(self, channel: socket.socket) -> Fate:
+    def _fate(self, channel: socket.socket) -> RunFate:
         """Send the job and read the run's output until the zygote reports the end of the run."""
         poll = select.poll()
         poll.register(channel, select.POLLIN)
@@ -121,7 +121,7 @@ class Run:
                 if descriptor == channel.fileno():
                     if not (told := channel.recv(SHORT)):
                         raise EOFError("the sandbox zygote is gone")
-                    return Fate.decoded(told)
+                    return RunFate.decoded(told)
                 going_on = self._take(descriptor) if descriptor in self._names else self._send()
                 if not going_on:
                     poll.unregister(descriptor)
@@ -158,7 +158,7 @@ class Run:
         self._too_much = self._too_much or f"wrote more than {most // KIB} KiB to its {name}"
         return False
 
-    def _verdict(self, fate: Fate, report: bytes) -> dict[str, Any]:
+    def _verdict(self, fate: RunFate, report: bytes) -> dict[str, Any]:
         status, message = self._cut_short(fate)
         if status is not None:
             return {"status": status, "message": message}
@@ -177,7 +177,7 @@ class Run:
             return {"status": Status.PASSED}
         return {"status": Status.FAILED, "message": f"exit code {code}"}
 
-    def _signaled(self, number: int, fate: Fate, *, first: bool) -> dict[str, Any]:
+    def _signaled(self, number: int, fate: RunFate, *, first: bool) -> dict[str, Any]:
         """The verdict on a process that a signal ended. Raises RunLost.
 
         ``first``: whether it is the run's first process.
@@ -192,7 +192,7 @@ class Run:
         unexplained = number == signal.SIGKILL
         return {"status": Status.KILLED, "message": f"ended by {_name(number)}", "unexplained": unexplained}
 
-    def _cut_short(self, fate: Fate) -> tuple[Status | None, str]:
+    def _cut_short(self, fate: RunFate) -> tuple[Status | None, str]:
         """The limit for which the run was ended, if any. Raises RunLost."""
         limits = self._limits
         if fate.cause is Cause.LOST:
@@ -209,7 +209,7 @@ class Run:
             return Status.KILLED, f"started more than {limits.processes} processes"
         return None, ""
 
-    def _ended(self, fate: Fate) -> int:
+    def _ended(self, fate: RunFate) -> int:
         """The wait status of the judge, or of the program's process without a judge. Raises RunLost."""
         told = b""
         with contextlib.suppress(OSError):

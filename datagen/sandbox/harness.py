@@ -15,7 +15,6 @@ import gc
 import json
 import linecache
 import os
-import random
 import signal
 import socket
 import sys
@@ -24,64 +23,12 @@ import time
 import types
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from . import comparing, counting, doctests, judging, subject, unit_tests
+from .defining import PROGRAM, define, remember, seed
 from .judge import Judge
-
-PROGRAM = "<program>"
-SHOWN = 400
-MOST_TESTS = 1000
-
-
-@dataclass(slots=True)
-class Report:
-    """The report of a run.
-
-    ``tests``: (name, passed, message) of each test that ran. ``lines``: number of lines that the program
-    executed, if requested.
-    """
-
-    tests: list[tuple[str, bool, str]] = field(default_factory=list)
-    status: str | None = None
-    message: str = ""
-    lines: int | None = None
-    program_operators: tuple[str, ...] = ()
-
-    def note(self, name: str, error: BaseException | str | None) -> None:
-        """Record the outcome of a test. Raises MemoryError, which makes later tests meaningless."""
-        if isinstance(error, MemoryError):
-            raise error
-        text = describe(error) if isinstance(error, BaseException) else error
-        self.tests.append((name, error is None, "" if text is None else text[:SHOWN]))
-
-    def end(self, status: str, message: str) -> None:
-        self.status, self.message = status, message[:SHOWN]
-
-    def count(self, lines: int, why: str | None) -> None:
-        """Record the number of executed lines. ``why``: the reason if that number is not valid."""
-        if why is None:
-            self.lines = lines
-        elif self.status is None:
-            self.end("error", f"the program has no cost: {why}")
-
-    def summed_up(self) -> dict[str, Any]:
-        failed = [test for test in self.tests if not test[1]]
-        if self.status is None and not self.tests:
-            self.end("error", "there is no test in the tests")
-        elif self.status is None and failed:
-            more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-            self.end("failed", f"{failed[0][0]}: {failed[0][2]}{more}")
-        return {
-            "status": self.status or "passed",
-            "message": self.message,
-            "tests": [*failed, *(test for test in self.tests if test[1])][:MOST_TESTS]
-            if len(self.tests) > MOST_TESTS
-            else self.tests,
-            "lines": self.lines,
-            "program_operators": self.program_operators,
-        }
+from .reporting import Report, describe
 
 
 def carry_out(job: Mapping[str, Any], channel: int, token: str) -> NoReturn:
@@ -149,45 +96,12 @@ def _flush(streams: tuple[Any, Any]) -> None:
             continue
 
 
-#: The seed of ``random`` that runs inherit from the zygote; None if there is none.
-_seeded: int | None = None
-
-
-def seed(number: int | None) -> None:
-    """Seed ``random`` and NumPy. Otherwise each run would continue from the state of the zygote."""
-    if number is not None and number == _seeded:
-        return
-    random.seed(number)
-    numpy = sys.modules.get("numpy.random")
-    if numpy is not None:
-        numpy.seed(number)
-
-
-def seed_beforehand(number: int) -> None:
-    """Seed ``random`` in the zygote, so that runs with this seed need not do so."""
-    global _seeded
-    random.seed(number)
-    _seeded = number
-
-
 def fresh_streams() -> None:
     """Open new standard streams on descriptors 0 to 2, with empty buffers."""
     sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.argv = ["program.py"]
-
-
-def module(name: str) -> dict[str, Any]:
-    """Create an importable module and return its namespace."""
-    made = types.ModuleType(name)
-    sys.modules[name] = made
-    return vars(made)
-
-
-def remember(source: str, name: str) -> None:
-    """Make source text that is not in a file available to tracebacks and ``inspect.getsource``."""
-    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
 
 
 #: Number of warm-up runs. The interpreter specializes code that it has run several times.
@@ -246,24 +160,6 @@ def _warm_subject(channel: Any) -> None:
     program.channel = channel
     with contextlib.suppress(EOFError), channel:
         program.serve()
-
-
-def define(source: str, name: str = "program", filename: str = PROGRAM) -> dict[str, Any]:
-    """Run a program's top level and return its namespace. Raises what the program raises."""
-    remember(source, filename)
-    space = module(name)
-    exec(compile(source, filename, "exec", dont_inherit=True), space)
-    return space
-
-
-def describe(error: BaseException) -> str:
-    """Describe an exception in one line, even if its own methods fail."""
-    try:
-        text = str(error)
-    except BaseException:
-        text = "(no text)"
-    first = text.strip().splitlines()[0] if text.strip() else ""
-    return f"{type(error).__name__}: {first}"[:SHOWN] if first else type(error).__name__
 
 
 def _defined(source: str, report: Report, name: str = "program") -> dict[str, Any] | None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 from .messages import encoded
-from .results import Result, Status
+from .results import JobResult, Status
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RunRequest:
     """A run as it is sent into the sandbox.
 
     ``job``: the encoded job. ``stdin``: content of standard input. ``judged``: a separate process, the judge,
@@ -44,16 +44,16 @@ class Job:
     def as_request(self) -> dict[str, Any]:
         return {"kind": self.kind, **{each.name: getattr(self, each.name) for each in fields(self)}}
 
-    def request(self, *, shared_process: bool = False) -> Request:
+    def request(self, *, shared_process: bool = False) -> RunRequest:
         """The request for this run. ``shared_process``: run tests and program in one process.
 
         Raises ValueError if the job cannot be encoded.
         """
         shared = self.judged and shared_process
         job = self.as_request()
-        return Request(self.kind, self.judged and not shared, shared, encoded(job), job["stdin"].encode())
+        return RunRequest(self.kind, self.judged and not shared, shared, encoded(job), job["stdin"].encode())
 
-    def decided(self, result: Result) -> Result:
+    def decided(self, result: JobResult) -> JobResult:
         """The final result, after comparisons that are made outside the sandbox."""
         return result
 
@@ -107,7 +107,7 @@ class RunScript(Job):
     def as_request(self) -> dict[str, Any]:
         return {**Job.as_request(self), "stdout": None}  # the expected output stays outside the sandbox
 
-    def decided(self, result: Result) -> Result:
+    def decided(self, result: JobResult) -> JobResult:
         if self.stdout is None or not result.passed:
             return result
         wanted, got = _lines(self.stdout), _lines(result.stdout)

@@ -8,15 +8,13 @@ import linecache
 import sys
 import types
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import comparing, describing, doctests, naming, unit_tests, watching
+from .defining import define
 from .failing import NoVerdict
 from .judge import Judge
-
-if TYPE_CHECKING:
-    from .harness import Report
-
+from .reporting import Report, describe
 
 _check_output = doctest.OutputChecker.check_output
 
@@ -42,8 +40,6 @@ def _holds_set(value: Any) -> bool:
 
 def judged(job: Mapping[str, Any], judge: Judge) -> tuple[Report, bool]:
     """The report of the run, and whether the program's process ended before it was complete."""
-    from .harness import Report, describe
-
     report = Report()
     doctest.OutputChecker.check_output = _same_output  # type: ignore[method-assign, assignment]
     gone = False
@@ -61,8 +57,6 @@ def judged(job: Mapping[str, Any], judge: Judge) -> tuple[Report, bool]:
 
 
 def _loaded(judge: Judge, report: Report, program: str, job: Mapping[str, Any]) -> bool:
-    from .harness import describe
-
     try:
         judge.load(program, random_seed=job["random_seed"], counted=bool(job.get("count_lines")))
     except (MemoryError, NoVerdict):
@@ -109,8 +103,6 @@ def _doctests(job: Mapping[str, Any], judge: Judge, report: Report) -> None:
 
 
 def _compare(job: Mapping[str, Any], judge: Judge, report: Report) -> None:
-    from .harness import define, describe
-
     try:
         reference = define(job["reference"], "reference", "<reference>")
         draw = define(job["inputs"], "inputs", "<inputs>")["inputs"] if job["inputs"] else None

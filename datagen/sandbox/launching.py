@@ -19,8 +19,8 @@ from typing import Any, Literal
 from . import cgroups
 from .failures import DidNotStart, NotIsolated, NotReady, RunLost
 from .folders import temporary_folder
-from .following import Run
-from .jobs import Request
+from .following import FollowedRun
+from .jobs import RunRequest
 from .limits import Limits
 from .results import Status
 from .root import SCRATCH
@@ -109,7 +109,7 @@ class Zygote:
         machine refuses isolation; NotReady; and DidNotStart.
         """
         self.closed = False
-        self._group: cgroups.Group | None = None
+        self._group: cgroups.ControlGroup | None = None
         with contextlib.ExitStack() as started:
             try:
                 told = self._start(started, way, packages, preload, wrap, scratch_mib, patience)
@@ -190,14 +190,14 @@ class Zygote:
                     raise DidNotStart("it was killed before it was ready") from None
         return told
 
-    def run(self, request: Request, limits: Limits) -> dict[str, Any]:
+    def run(self, request: RunRequest, limits: Limits) -> dict[str, Any]:
         """Run once. Returns what ``Result.from_dict`` reads. Raises RunLost; the zygote is then unusable."""
         answer: dict[str, Any] = {}
         lost = None
         try:
             if self._group is not None:
                 self._group.hold(limits)
-            with Run(request, limits, killable=self.isolation.way != "namespaces") as run:
+            with FollowedRun(request, limits, killable=self.isolation.way != "namespaces") as run:
                 answer = run.result(self._channel)
         except (RunLost, EOFError, OSError, ValueError) as error:
             lost = str(error) or type(error).__name__

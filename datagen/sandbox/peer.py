@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import adopting, describing, wire
 from .sharing import Shared
-from .wire import Encoder, Malformed, Node
+from .wire import Malformed, MessageEncoder, Node
 
 
 class Peer:
@@ -74,7 +74,7 @@ class Peer:
     def say(self, verb: str, atom: Any, values: list[Any]) -> None:
         """Send a message. Empties ``values``, so that both sides forget objects that nothing else holds."""
         changed = self.shared.changes()
-        encoder = Encoder(self)
+        encoder = MessageEncoder(self)
         slots = [encoder.slot(value) for value in values]
         changes = [encoder.slot(held) for held in changed]
         encoder.finish()
@@ -93,7 +93,7 @@ class Peer:
             raise Malformed("no message")
         verb, atom, slots, nodes, _, dropped, gone, beside = message
         self.heard(beside)
-        decoder = wire.Decoder(nodes, self)
+        decoder = wire.MessageDecoder(nodes, self)
         values = [decoder.value(slot) for slot in slots]
         if verb in ("return", "raise") and len(values) != 1:
             raise Malformed("an answer without a value")
@@ -207,7 +207,7 @@ class Peer:
         self.theirs.pop(number, None)
         self._gone.append(number)
 
-    def refer(self, value: Any, encoder: Encoder) -> Node:
+    def refer(self, value: Any, encoder: MessageEncoder) -> Node:
         return describing.node(self, value, encoder)
 
     def adopt(self, tag: str, atom: Any, values: list[Any]) -> Any:

@@ -11,13 +11,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-from ...pipelines.errors import SandboxDied, SandboxError
+from ...contracts.errors import SandboxDied, SandboxError
 from .failures import DidNotStart, NotIsolated, NotReady, RunLost
 from .isolation import HOW_TO_ALLOW, Worker, start, start_as
-from .jobs import Job, Request
+from .jobs import Job, RunRequest
 from .launching import Isolation, installed_packages
 from .limits import MIB, Limits
-from .results import Result, Status
+from .results import JobResult, Status
 
 log = logging.getLogger(__name__)
 UNSAFE = "`sandbox: {unsafe: true}`"
@@ -60,38 +60,38 @@ class Sandbox:
         self._shared_process = shared_process
         self.isolation: Isolation | None = None
 
-    def run_now(self, job: Job, limits: Limits | None = None) -> Result:
+    def run_now(self, job: Job, limits: Limits | None = None) -> JobResult:
         """Run a job and wait for its result.
 
         Errors of the job are part of the result. Raises SandboxDied if the sandbox itself failed twice.
         """
         return self._submit(job, limits).result()
 
-    async def run(self, job: Job, limits: Limits | None = None) -> Result:
+    async def run(self, job: Job, limits: Limits | None = None) -> JobResult:
         """Run a job. Raises as :meth:`run_now` does.
 
         Canceling the call does not stop the job. It runs until it ends or exceeds a limit.
         """
         return await asyncio.wrap_future(self._submit(job, limits))
 
-    def _submit(self, job: Job, limits: Limits | None) -> Future[Result]:
+    def _submit(self, job: Job, limits: Limits | None) -> Future[JobResult]:
         if self._threads is None:
             raise SandboxError("the sandbox is not open: use it as 'with Sandbox(…) as box'")
         return self._threads.submit(self._carry_out, job, limits or self.limits)
 
-    def _carry_out(self, job: Job, limits: Limits) -> Result:
+    def _carry_out(self, job: Job, limits: Limits) -> JobResult:
         try:
             request = job.request(shared_process=self._shared_process)
             if len(request.stdin) > limits.scratch_mib * MIB:
                 raise ValueError(f"its input is longer than the {limits.scratch_mib} MiB that its /tmp holds")
         except (ValueError, RecursionError) as error:
-            return Result(Status.REFUSED, f"the job cannot be sent into the sandbox: {error}")
+            return JobResult(Status.REFUSED, f"the job cannot be sent into the sandbox: {error}")
         try:
             return job.decided(self._once_more(request, limits))
         except RunLost as error:
             raise SandboxDied(f"the sandbox failed twice, and what it ran was not judged: {error}") from error
 
-    def _once_more(self, request: Request, limits: Limits) -> Result:
+    def _once_more(self, request: RunRequest, limits: Limits) -> JobResult:
         """The result of a run, or of a second run if the first does not judge the program. Raises RunLost.
 
         The first run does not judge the program if the sandbox failed, or if a SIGKILL of unknown origin
@@ -108,11 +108,11 @@ class Sandbox:
             return second
         return self._run(request, limits) if first.unexplained else first
 
-    def _run(self, request: Request, limits: Limits) -> Result:
+    def _run(self, request: RunRequest, limits: Limits) -> JobResult:
         """Run once on an idle zygote. Raises RunLost; the zygote is then not used again."""
         worker = self._taken()
         try:
-            return Result.from_dict(worker.run(request, limits), limits)
+            return JobResult.from_dict(worker.run(request, limits), limits)
         except RunLost:
             worker.closed = True
             raise

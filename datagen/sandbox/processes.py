@@ -12,7 +12,7 @@ _PAGE = resource.getpagesize()
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class ProcessUsage:
     """Total resource use of several processes.
 
     ``cpu_seconds``: processor time, with that of ended children, in seconds. ``memory``: resident memory, in
@@ -44,7 +44,7 @@ def everyone() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def usage(pids: list[int]) -> Usage:
+def usage(pids: list[int]) -> ProcessUsage:
     """The current resource use of these processes. Shared memory counts once per process."""
     cpu, memory = 0.0, 0
     for pid in pids:
@@ -52,7 +52,7 @@ def usage(pids: list[int]) -> Usage:
         if fields:
             cpu += sum(int(ticks) for ticks in fields[11:15]) / _TICKS
             memory += int(fields[21]) * _PAGE
-    return Usage(cpu, memory)
+    return ProcessUsage(cpu, memory)
 
 
 def shared_memory(pids: list[int]) -> int:

@@ -52,7 +52,7 @@ class TestOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class JobResult:
     """The result of one run.
 
     ``message``: why the run did not pass. ``stdout`` and ``stderr``: truncated at the output limit.
@@ -86,7 +86,7 @@ class Result:
         return tuple(test.name for test in self.tests if not test.passed)
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any], limits: Limits) -> Result:
+    def from_dict(cls, told: Mapping[str, Any], limits: Limits) -> JobResult:
         """Build the result from a report of the sandbox. ``limits``: those of the run.
 
         Long text is truncated, and characters that UTF-8 cannot encode are escaped. A field with a wrong type

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from . import answering, describing
+from .defining import define, seed
 from .peer import Peer
 from .threads import Here
 from .wire import Malformed
@@ -108,8 +109,6 @@ class Subject(Peer):
 
     def load(self, atom: Any, values: list[Any]) -> tuple[str, ...]:
         """Run the program's top level and return the names that it defines. Raises what that raises."""
-        from .harness import define, seed
-
         (source,) = values
         random_seed, counted = atom
         seed(random_seed)

@@ -35,7 +35,7 @@ class Cause(IntEnum):
     ITSELF, ASKED, WALL_TIME, CPU_TIME, MEMORY, PROCESSES, LOST = range(7)
 
 
-class Fate(NamedTuple):
+class RunFate(NamedTuple):
     """How a run ended.
 
     ``status``: wait status of its first process. ``why``: the reason, for ``Cause.LOST`` only.
@@ -51,7 +51,7 @@ class Fate(NamedTuple):
         return _FATE.pack(*self[:4]) + self.why.encode("utf-8", "backslashreplace")[:1000]
 
     @classmethod
-    def decoded(cls, told: bytes) -> Fate:
+    def decoded(cls, told: bytes) -> RunFate:
         """Raises ValueError or struct.error if the bytes are not a fate."""
         cause, status, seconds, cpu_seconds = _FATE.unpack_from(told)
         return cls(Cause(cause), status, seconds, cpu_seconds, told[_FATE.size :].decode(errors="replace"))
@@ -73,7 +73,7 @@ class Supervisor:
         self._uncounted = {os.getpid()} if judged else {os.getpid(), first}
         self._most = limits.processes + (1 if judged else 0)
 
-    def fate(self, channel: socket.socket) -> Fate:
+    def fate(self, channel: socket.socket) -> RunFate:
         """Wait for the run to end, or end it if it exceeds a limit or the peer asks.
 
         Raises EOFError if the peer closed the channel. The run is then ended too.
@@ -86,7 +86,7 @@ class Supervisor:
             os.kill(self._first, signal.SIGKILL)  # not reaped yet, so its id cannot have been reused
             _, status, used = os.wait4(self._first, 0)
         seconds = time.monotonic() - self._started
-        return Fate(cause, status, seconds, used.ru_utime + used.ru_stime)
+        return RunFate(cause, status, seconds, used.ru_utime + used.ru_stime)
 
     def _watch(self, ending: int, channel: socket.socket) -> Cause:
         poll = select.poll()

@@ -74,7 +74,7 @@ class Side(Protocol):
 
     shared: Shared
 
-    def refer(self, value: Any, encoder: Encoder) -> Node:
+    def refer(self, value: Any, encoder: MessageEncoder) -> Node:
         """The node for an object that is not plain data."""
 
     def adopt(self, tag: str, atom: Any, values: list[Any]) -> Any:
@@ -92,7 +92,7 @@ def plain_text(text: str) -> bool:
     return True
 
 
-class Encoder:
+class MessageEncoder:
     """Encodes the values of one message.
 
     ``slot`` adds a value. ``finish`` adds the contents of all values.
@@ -259,7 +259,7 @@ CONTAINERS: dict[type, Container] = {
 _BY_NAME = {kind.__name__: container for kind, container in CONTAINERS.items()}
 
 
-class Decoder:
+class MessageDecoder:
     """Decodes the nodes of one message. Raises Malformed for an invalid node."""
 
     def __init__(self, nodes: Any, side: Side) -> None:

@@ -77,7 +77,7 @@ class Place:
 
         Raises OSError.
         """
-        from . import harness
+        from . import defining, harness
 
         files = calls = None
         if self.landlock:
@@ -89,7 +89,7 @@ class Place:
             calls = Filter(seccomp.of_runs())
         path = [*(path for path in sys.path if path), *self.packages]
         if not self.foreign:
-            harness.seed_beforehand(0)  # the default seed of runs
+            defining.seed_beforehand(0)  # the default seed of runs
         sockets = {number: _socket_at(number) for number in (REPORT, ORDERS, ASKING)}
         return replace(self, files=files, calls=calls, path=path, ready=harness.Ready(), sockets=sockets)
 

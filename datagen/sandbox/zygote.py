@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 from . import harness, landlock, namespaces, packing, processes, root, supervisor, syscalls
 from .limits import Limits
-from .supervisor import Cause, Fate, Supervisor
+from .supervisor import Cause, RunFate, Supervisor
 from .worker import ENDS, Place, Start, begin, set_environment
 
 #: The modules that tests and programs import most. The zygote imports them once, so a run gets them at no
@@ -193,7 +193,7 @@ def _serve(place: Place, channel: socket.socket, folder: str, *, once: bool) -> 
             return
 
 
-def _run(place: Place, channel: socket.socket, folder: str, head: bytes, sent: Sequence[Any]) -> Fate:
+def _run(place: Place, channel: socket.socket, folder: str, head: bytes, sent: Sequence[Any]) -> RunFate:
     """Carry out one run and remove everything that it leaves. Returns its fate."""
     scratch = root.SCRATCH
     try:
@@ -209,7 +209,7 @@ def _run(place: Place, channel: socket.socket, folder: str, head: bytes, sent: S
         flags = namespaces.RUN_FLAGS if place.capable else 0
         first = syscalls.fork(flags, handlers=place.foreign)
     except OSError as error:
-        return Fate(Cause.LOST, why=f"{type(error).__name__}: {error}")
+        return RunFate(Cause.LOST, why=f"{type(error).__name__}: {error}")
     if first == 0:
         begin(start, place, scratch)
     os.closerange(ENDS[0], ENDS[-1] + 1)

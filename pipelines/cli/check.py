@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..counting import counted
+from ...contracts.counting import counted
 
 if TYPE_CHECKING:
-    from ..store.check import Finding
+    from ..store.integrity import DamageFinding
     from ..store.run_directory import RunDirectory
 
 DESCRIPTION = """\
@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from ..store.check import check
+    from ..store.integrity import check
 
     run = _open(Path(args.run))
     if args.repair:
@@ -55,22 +55,22 @@ def _open(path: Path) -> RunDirectory:
 
 
 def _repair(run: RunDirectory, args: argparse.Namespace) -> int:
-    from ..store.check import check
     from ..store.damage import set_aside
+    from ..store.integrity import check
 
-    done: list[tuple[Finding, Path | None]] = []
+    done: list[tuple[DamageFinding, Path | None]] = []
     for found in list(check(run)):
         done.append((found, set_aside(found.path, run.path) if found.can_be_moved else None))
     _tell(done, args)
     return int(any(_left(found, aside) for found, aside in done))
 
 
-def _left(found: Finding, aside: Path | None) -> bool:
+def _left(found: DamageFinding, aside: Path | None) -> bool:
     """Is it a damaged file that is still in place?"""
     return bool(found.remedy) and aside is None and os.path.lexists(found.path)
 
 
-def _tell(findings: Sequence[tuple[Finding, Path | None]], args: argparse.Namespace) -> None:
+def _tell(findings: Sequence[tuple[DamageFinding, Path | None]], args: argparse.Namespace) -> None:
     from .printing import print_json, say
 
     if args.json:
@@ -94,7 +94,7 @@ def _tell(findings: Sequence[tuple[Finding, Path | None]], args: argparse.Namesp
     say(_summary(findings, repair=args.repair))
 
 
-def _summary(findings: Sequence[tuple[Finding, Path | None]], *, repair: bool) -> str:
+def _summary(findings: Sequence[tuple[DamageFinding, Path | None]], *, repair: bool) -> str:
     """The number of damaged files; with --repair, what was done and what remains to be done."""
     damages = [(each, aside) for each, aside in findings if each.remedy]
     if not damages:

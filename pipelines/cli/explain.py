@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ..counting import counted
+from ...contracts.counting import counted
 
 if TYPE_CHECKING:
-    from ..answers.explain import Batch, Explanation
+    from ..inspect.explain import Explanation, TrainingBatch
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +19,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from ..answers.explain import explain
-    from ..errors import DataError
+    from ...contracts.errors import DataError
+    from ..inspect.explain import explain
     from ..store.run_directory import RunDirectory
     from .printing import print_json
 
@@ -81,7 +81,7 @@ def _show(found: Explanation) -> None:
     out.print("every row of a batch: --batch N; everything: --json; one row: gristmill why RUN ROW")
 
 
-def _show_batch(found: Explanation, batch: Batch) -> None:
+def _show_batch(found: Explanation, batch: TrainingBatch) -> None:
     from .printing import console, short, table, words
 
     out = console()

@@ -6,7 +6,7 @@ import argparse
 import shutil
 from typing import TYPE_CHECKING
 
-from ..errors import GristmillError
+from ...contracts.errors import GristmillError
 
 if TYPE_CHECKING:
     from ..reference.topics import Topic
@@ -63,7 +63,7 @@ def _told(word: str, name: str | None, width: int) -> str:
         return f"{plain.contents(topic, width)}\n\ngristmill help {word} NAME describes one of these."
     entry = topic.entries[0] if name is None else topic.find(name)
     if entry is None:
-        from ..spec.nearest import suggestion
+        from ...contracts.nearest import suggestion
 
         known = [each.name for each in topic.entries]
         kind = "operator" if step else "kind"
@@ -73,8 +73,8 @@ def _told(word: str, name: str | None, width: int) -> str:
 
 def _found(word: str, name: str | None) -> tuple[Topic, str | None]:
     """The requested topic and entry. The entry alone is enough if only one topic has it."""
+    from ...contracts.nearest import suggestion
     from ..reference.topics import topics
-    from ..spec.nearest import suggestion
     from .main import COMMANDS
 
     found = {topic.name: topic for topic in topics()}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ..counting import counted
+from ...contracts.counting import counted
 
 if TYPE_CHECKING:
-    from ..answers.what_if import WhatIf
+    from ..inspect.what_if import WhatIf
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from ..answers.what_if import what_if
+    from ..inspect.what_if import what_if
     from ..store.run_directory import RunDirectory
     from .printing import print_json
 

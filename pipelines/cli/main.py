@@ -10,9 +10,9 @@ import traceback
 from collections.abc import Sequence
 
 from ... import __version__
-from ..errors import GristmillError
-from ..guard import guarded
-from ..printable import shown
+from ...contracts.errors import GristmillError
+from ...contracts.guard import guarded
+from ...contracts.printable import shown
 
 #: command -> summary. Kept here, so that the list of commands imports none of their modules.
 COMMANDS = {
@@ -94,7 +94,7 @@ def _dispatch(given: list[str]) -> int:
             parser.print_help()
             return 0
         if command is not None:
-            from ..spec.nearest import suggestion
+            from ...contracts.nearest import suggestion
 
             raise UnknownCommand(f"unknown command: {suggestion(command, COMMANDS)}")
         parser.parse_args(given)  # --help, --version, or a mistake: argparse prints it and exits

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..printable import printable
+from ...contracts.printable import printable
 
 if TYPE_CHECKING:
-    from ..weights import Progress
+    from ..weights import FetchProgress
 
 REFERENCE = "a packaged model, a Hugging Face id (org/name[@revision]), a directory or a .gguf file"
 
@@ -91,7 +91,7 @@ def _pull(name: str) -> int:
 
 
 def _path(name: str) -> int:
-    from ..errors import ModelError
+    from ...contracts.errors import ModelError
     from ..weights import exists, fetch
     from .printing import say
 
@@ -111,7 +111,7 @@ def _remove(name: str) -> int:
 
 
 @contextmanager
-def shown(name: str) -> Iterator[Progress]:
+def shown(name: str) -> Iterator[FetchProgress]:
     """A progress bar if standard error is a terminal; elsewhere one line per stage."""
     name = printable(name)
     if not sys.stderr.isatty():

@@ -30,14 +30,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from ..errors import GristmillError
+    from ...contracts.errors import GristmillError
+    from ..file.load import load
     from ..plan.difference import difference
     from ..plan.estimate import estimate
     from ..plan.keys import refuse_missing_keys
     from ..plan.make import make_plan
     from ..plan.record import as_record
     from ..plan.show import show, show_difference
-    from ..spec.load import load
     from ..store.run_directory import RunDirectory
     from .printing import say
     from .trust import make_sure
@@ -72,7 +72,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _run(path: Path, *, named: bool) -> RunDirectory | None:
     """The run at ``path``; None if there is none yet."""
-    from ..errors import StoreError
+    from ...contracts.errors import StoreError
     from ..store.run_directory import RunDirectory
 
     if (path / "run.json").exists():

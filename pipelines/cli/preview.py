@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..counting import counted
+from ...contracts.counting import counted
 from .arguments import add_pipeline, positive
 
 if TYPE_CHECKING:
-    from ..answers.preview import Tried
+    from ..inspect.preview import PreviewedStep
 
 #: Maximum number of rows, and of columns, printed per step.
 SHOWN, COLUMNS = 16, 5
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from ..answers.preview import preview
+    from ..inspect.preview import preview
     from .printing import print_json
     from .trust import make_sure
 
@@ -42,7 +42,7 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _show(tried: Tried) -> None:
+def _show(tried: PreviewedStep) -> None:
     from rich.text import Text
 
     from ..report.samples import because

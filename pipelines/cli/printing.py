@@ -7,8 +7,8 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..printable import printable, shown
-from ..secrets import scrubbed
+from ...contracts.printable import printable, shown
+from ...contracts.secrets import scrubbed
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from ...trainer.quantize import quantize_model
+    from ...trainer.model.quantize import quantize_model
     from ..weights import fetch
     from .printing import say
 

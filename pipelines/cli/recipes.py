@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..spec.model import About
+    from ..file.spec import About
 
 _PARTS = ("method", "paper", "inputs", "outputs", "cost")
 
@@ -18,8 +18,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from ..printable import printable
-    from ..spec.locate import locate, recipes
+    from ...contracts.printable import printable
+    from ..file.locate import locate, recipes
 
     if args.name is not None:
         print(printable(recipes().get(args.name, locate(args.name)).read_text(encoding="utf-8")), end="")
@@ -38,10 +38,10 @@ def about(path: Path) -> About | None:
     """The ``about`` section of the file at ``path``; None if it has none. Raises SpecError."""
     from pydantic import ValidationError
 
-    from ..errors import SpecError
-    from ..spec.document import read
-    from ..spec.messages import blame_all
-    from ..spec.model import About
+    from ...contracts.errors import SpecError
+    from ..file.document import read
+    from ..file.mistakes import blame_all
+    from ..file.spec import About
 
     document = read(path)
     given = document.value.get("about") if isinstance(document.value, dict) else None

@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from ..api import open_run, run
-    from ..run.limits import Stop
+    from ..run.budget import Stop
     from ..view.choose import choose
     from .printing import say
     from .trust import make_sure
@@ -71,7 +71,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _reported(run: Run) -> Path:
     """Write the report. A damaged file is set aside, and StoreError asks to run again."""
-    from ..errors import StoreError
+    from ...contracts.errors import StoreError
     from ..store.damage import Damaged, set_aside
 
     try:

@@ -13,8 +13,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from ..errors import StoreError
-    from ..spec.schema import schema, training_schema
+    from ...contracts.errors import StoreError
+    from ..file.schema import schema, training_schema
 
     text = json.dumps(training_schema() if args.training else schema(), indent=2, ensure_ascii=False) + "\n"
     if args.out is None:

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..run.limits import Stop
+    from ..run.budget import Stop
 
 #: Seconds between two checks whether the run is stopping.
 LOOK = 0.25

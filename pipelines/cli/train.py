@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ..counting import counted
+from ...contracts.counting import counted
 from .arguments import add_trust, positive
 from .stopping import stopping
 
 if TYPE_CHECKING:
-    from ..answers.trained import Student
-    from ..spec.model import PipelineSpec
+    from ..file.spec import PipelineSpec
+    from ..inspect.students import Student
 
 DESCRIPTION = """\
 Train on the rows of any data set. FILE has the keys of a `train:` step of a pipeline,
@@ -52,10 +52,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from ..answers.trained import student
     from ..api import run
-    from ..run.limits import Stop
-    from ..spec.load import load_training
+    from ..file.load import load_training
+    from ..inspect.students import student
+    from ..run.budget import Stop
     from ..view.choose import choose
     from .printing import say
     from .trust import make_sure
@@ -80,15 +80,15 @@ def main(args: argparse.Namespace) -> int:
 
 def _show_tokens(spec: PipelineSpec, args: argparse.Namespace) -> int:
     """Print the tokens of the rows. The rows are read first, unless a finished training has read them."""
-    from ..answers.labels import are_read, labels
     from ..api import run
+    from ..file.training_file import DATA
+    from ..inspect.labels import labels, rows_already_loaded
+    from ..run.budget import Stop
     from ..run.events import Observers
-    from ..run.limits import Stop
-    from ..spec.training_file import DATA
     from ..store.run_directory import RunDirectory
     from .printing import say
 
-    if not are_read(spec, args.file):
+    if not rows_already_loaded(spec, args.file):
         stop = Stop()
         with stopping(stop):
             run(args.file, overrides=args.overrides, observer=Observers(), stop=stop, until=DATA)

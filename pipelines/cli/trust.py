@@ -6,11 +6,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..errors import GristmillError
-from ..printable import shown
-from ..spec.load import code_in
-from ..spec.locate import RECIPES, locate
-from ..user_function import files_of
+from ...contracts.errors import GristmillError
+from ...contracts.printable import shown
+from ...contracts.user_function import files_of
+from ..file.load import code_in
+from ..file.locate import RECIPES, locate
 
 #: Maximum number of functions listed in the question.
 LISTED = 12

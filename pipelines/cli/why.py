@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..answers.lineage import Fate, Lineage
+    from ..inspect.lineage import Fate, Lineage
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from ..answers.lineage import lineage
+    from ..inspect.lineage import lineage
     from ..store.run_directory import RunDirectory
     from .printing import print_json
 

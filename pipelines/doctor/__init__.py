@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from .findings import Finding
+from .findings import MachineFinding
 from .machine import examine_machine
 from .sandboxing import examine_sandbox
 from .software import examine_models, examine_software
 
-__all__ = ["Finding", "examine"]
+__all__ = ["MachineFinding", "examine"]
 
 
-def examine() -> list[Finding]:
+def examine() -> list[MachineFinding]:
     """All findings, grouped."""
     return [*examine_machine(), *examine_software(), *examine_sandbox(), *examine_models()]

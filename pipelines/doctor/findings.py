@@ -7,7 +7,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class MachineFinding:
     """``found``: what is there. ``fix``: what to do if something useful is missing."""
 
     group: str

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from ..weights import cache_dir
-from .findings import Finding
+from .findings import MachineFinding
 
 GROUP = "machine"
 GIB = 2**30
@@ -21,19 +21,19 @@ MEMORY = 8 * GIB
 DISK = 4 * GIB
 
 
-def examine_machine() -> list[Finding]:
+def examine_machine() -> list[MachineFinding]:
     return [_system(), _cores(), _memory(), _disk(), _gpus()]
 
 
-def _system() -> Finding:
+def _system() -> MachineFinding:
     python = f"Python {platform.python_version()}"
-    return Finding(GROUP, "system", "ok", f"{platform.system()} {platform.release()}, {python}")
+    return MachineFinding(GROUP, "system", "ok", f"{platform.system()} {platform.release()}, {python}")
 
 
-def _cores() -> Finding:
+def _cores() -> MachineFinding:
     usable, all_cores = len(os.sched_getaffinity(0)), os.cpu_count() or 1
     found = f"{usable} usable" if usable == all_cores else f"{usable} usable of {all_cores}"
-    return Finding(GROUP, "cores", "ok", f"{found}{_vector_extensions()}")
+    return MachineFinding(GROUP, "cores", "ok", f"{found}{_vector_extensions()}")
 
 
 def _vector_extensions() -> str:
@@ -46,7 +46,7 @@ def _vector_extensions() -> str:
     return "".join(f", {name}" for flag, name in known.items() if flag in flags)
 
 
-def _memory() -> Finding:
+def _memory() -> MachineFinding:
     memory = psutil.virtual_memory()
     limit = _memory_limit()
     total = min(memory.total, limit) if limit else memory.total
@@ -55,8 +55,8 @@ def _memory() -> Finding:
         found += f" (a control group's limit; the machine has {memory.total / GIB:.1f})"
     if total < MEMORY:
         fix = f"the quickstart needs {MEMORY // GIB} GiB: give the container or the machine more"
-        return Finding(GROUP, "memory", "missing", found, fix)
-    return Finding(GROUP, "memory", "ok", found)
+        return MachineFinding(GROUP, "memory", "missing", found, fix)
+    return MachineFinding(GROUP, "memory", "ok", found)
 
 
 def _memory_limit() -> int | None:
@@ -68,31 +68,33 @@ def _memory_limit() -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _disk() -> Finding:
+def _disk() -> MachineFinding:
     place = cache_dir()
     there = next(path for path in (place, *place.parents) if path.exists())
     free = shutil.disk_usage(there).free
     found = f"{free / GIB:.1f} GiB free for the model cache {place}"
     if not os.access(there, os.W_OK):
         fix = "set GRISTMILL_CACHE to a directory that you can write"
-        return Finding(GROUP, "disk", "missing", f"{there} cannot be written", fix)
+        return MachineFinding(GROUP, "disk", "missing", f"{there} cannot be written", fix)
     if free < DISK:
         fix = f"make room ({DISK // GIB} GiB), or set GRISTMILL_CACHE to a directory on a larger disk"
-        return Finding(GROUP, "disk", "missing", found, fix)
-    return Finding(GROUP, "disk", "ok", found)
+        return MachineFinding(GROUP, "disk", "missing", found, fix)
+    return MachineFinding(GROUP, "disk", "ok", found)
 
 
-def _gpus() -> Finding:
+def _gpus() -> MachineFinding:
     """The GPUs as reported by nvidia-smi; importing torch would take seconds."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     none = "none: models run on the CPU"
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return Finding(GROUP, "GPU", "missing", none, "no NVIDIA driver was found; small models do without")
+        return MachineFinding(
+            GROUP, "GPU", "missing", none, "no NVIDIA driver was found; small models do without"
+        )
     names = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     if done.returncode != 0 or not names:
         said = (done.stderr or done.stdout).strip().splitlines()
         fix = f"nvidia-smi says: {said[-1] if said else 'nothing'}"
-        return Finding(GROUP, "GPU", "missing", none, fix)
-    return Finding(GROUP, "GPU", "ok", "; ".join(names))
+        return MachineFinding(GROUP, "GPU", "missing", none, fix)
+    return MachineFinding(GROUP, "GPU", "ok", "; ".join(names))

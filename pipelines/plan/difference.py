@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..spec.nearest import brief
+from ...contracts.nearest import brief
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from ..spec.model import EmbedderModel, ModelSpec, WeightsModel
+from ..file.spec import EmbedderModel, ModelSpec, WeightsModel
 from .fingerprint import canonical
 
 

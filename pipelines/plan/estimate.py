@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..operator import Estimate, Train
+from ...contracts.operators import Estimate, Train
 from ..store.run_directory import RunDirectory
 from ..store.step_store import StepStore
 from .make import base_of

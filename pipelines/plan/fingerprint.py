@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
 
-from ..inference import derive_seed
-from ..operator import Map, Operator, Train
+from ...contracts.inference import derive_seed
+from ...contracts.operators import Map, Operator, Train
 from .nodes import PlannedModel
 
 #: Options that change an engine's speed or how it is reached, but never its answers.
@@ -79,6 +79,6 @@ def engine_options(model: PlannedModel) -> dict[str, object]:
 
 @cache
 def _filled(engine: str, options: str) -> dict[str, object]:
-    from ..spec.models import options_model
+    from ..file.models_section import options_model
 
     return options_model(engine).model_validate(json.loads(options)).model_dump(mode="json")

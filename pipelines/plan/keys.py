@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..errors import SpecError
+from ...contracts.errors import SpecError
 from ..store.run_directory import RunDirectory
 from .nodes import Plan, PlannedStep
 

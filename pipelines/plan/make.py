@@ -7,9 +7,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias
 
-from ..errors import GristmillError, Problem, SpecError
-from ..operator import Train
-from ..spec.model import EmbedderModel, ModelSpec, PipelineSpec, StepSpec, WeightsModel
+from ...contracts.errors import GristmillError, SpecError, SpecProblem
+from ...contracts.operators import Train
+from ..file.spec import EmbedderModel, ModelSpec, PipelineSpec, StepSpec, WeightsModel
 from ..weights import DEFAULT_EMBEDDER
 from .digests import digest_of
 from .fingerprint import canonical, draws, fingerprint_of, model_request, parameters, step_seed
@@ -53,7 +53,7 @@ class _Maker:
         self.round = number
         self.carry = carry
         self.digest_of = digest_of
-        self.problems: list[Problem] = []
+        self.problems: list[SpecProblem] = []
         self.models: dict[str, PlannedModel] = {}
         self.done: dict[str, PlannedStep] = {}
         #: The columns of each step's rows, if they are known before it runs.

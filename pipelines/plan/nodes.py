@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..operator import Operator
-from ..spec.model import OnFailure, PipelineSpec
+from ...contracts.operators import Operator
+from ..file.spec import OnFailure, PipelineSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..secrets import scrubbed
+from ...contracts.secrets import scrubbed
 from ..weights import DEFAULT_EMBEDDER
 from .nodes import Plan, PlannedModel, PlannedStep
 

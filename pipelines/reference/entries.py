@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from ..operator import Operator
-from ..spec.docstrings import Docstring, plain, read
+from ...contracts.operators import Operator
+from ..file.docstrings import Docstring, plain, read
 from .words import REFERENCES, default_in_words, type_in_words
 
 

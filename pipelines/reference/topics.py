@@ -8,9 +8,9 @@ from functools import cache
 
 from pydantic import BaseModel
 
-from .. import registry
-from ..spec.model import MODEL_KINDS, VARS, BlockKeys, PipelineSpec, StepKeys
-from ..spec.models import options_model
+from ...contracts import registry
+from ..file.models_section import options_model
+from ..file.spec import MODEL_KINDS, VARS, BlockKeys, PipelineSpec, StepKeys
 from .entries import Entry, Parameter, entry, parts, required_first
 
 USER_FUNCTION = "module:function"

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 Schema = Mapping[str, Any]
 
-#: Descriptions of the kinds of reference: see :class:`gristmill.pipelines.operator.Reference`.
+#: Descriptions of the kinds of reference: see :class:`gristmill.contracts.operators.Reference`.
 REFERENCES = {"model": "name of a model", "step": "name of a step", "embedder": "name of an embedder"}
 #: JSON Schema's name of a type -> one value, several values.
 _TYPES = {

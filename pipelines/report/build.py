@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ..printable import shown
+from ...contracts.printable import shown
 from ..store.run_directory import PAGE_COMMENT, RunDirectory
 from ..store.seal import write_text
 from . import sections

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from ..counting import counted
+from ...contracts.counting import counted
 from .scale import Scale, number
 
 if TYPE_CHECKING:

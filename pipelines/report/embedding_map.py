@@ -18,7 +18,7 @@ EMBEDDING, CLUSTER = "embedding", "cluster"
 
 
 @dataclass(frozen=True, slots=True)
-class Map:
+class EmbeddingMap:
     """``points``: [x, y, cluster or -1, index into ``fates``, text], x and y in [0, 1].
 
     ``explained``: the share of the variance that the two components explain.
@@ -32,7 +32,7 @@ class Map:
     explained: float
 
 
-def embedding_map(data: RoundData) -> Map | None:
+def embedding_map(data: RoundData) -> EmbeddingMap | None:
     """The map of the first step whose rows have an ``embedding``; None if there is none."""
     steps = [step for step in data.steps if EMBEDDING in step.columns and step.ledger.made]
     if not steps:
@@ -53,7 +53,7 @@ def embedding_map(data: RoundData) -> Map | None:
         [round(float(x), 4), round(float(y), 4), cluster, fate, words]
         for (x, y), cluster, fate, words in zip(plane, clusters, fate_of, texts)
     ]
-    return Map(points, fates, len({c for c in clusters if c >= 0}), rows, first.name, explained)
+    return EmbeddingMap(points, fates, len({c for c in clusters if c >= 0}), rows, first.name, explained)
 
 
 def project(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
@@ -64,12 +64,12 @@ def project(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
     """
     import numpy as np
 
-    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
-    values, directions = np.linalg.eigh(centred.T @ centred)
+    centered = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
+    values, directions = np.linalg.eigh(centered.T @ centered)
     widest = directions[:, ::-1][:, :2]
     if widest.shape[1] < 2:
         widest = np.pad(widest, ((0, 0), (0, 1)))
-    plane = centred @ (widest * np.sign(widest.sum(axis=0) + 1e-12))
+    plane = centered @ (widest * np.sign(widest.sum(axis=0) + 1e-12))
     low, span = plane.min(axis=0), np.ptp(plane, axis=0)
     total = float(values.sum())
     return (plane - low) / np.where(span > 0, span, 1.0), float(values[-2:].sum()) / total if total else 1.0

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..inference import Usage
+from ...contracts.inference import Usage
 from ..store.ledger import Ledger
-from ..store.run_directory import Round, RunDirectory
+from ..store.run_directory import RoundRecord, RunDirectory
 from ..store.step_store import StepStore
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def gather(run: RunDirectory) -> RunData:
     return RunData(run, [_round(run, each) for each in run.rounds()])
 
 
-def _round(run: RunDirectory, each: Round) -> RoundData:
+def _round(run: RunDirectory, each: RoundRecord) -> RoundData:
     steps = [
         Step(name, plan, run.step(name, plan["fingerprint"])) for name, plan in each.plan["steps"].items()
     ]

@@ -71,8 +71,8 @@ def because(reason: Mapping[str, Any] | None) -> str:
     parts = [f"by {reason['rule']}" if reason.get("rule") else reason.get("error") or ""]
     if reason.get("score") is not None:
         parts.append(f"score {reason['score']:.4g}")
-    if reason.get("neighbour"):
-        parts.append(f"like {reason['neighbour']}")
+    if reason.get("duplicate_of"):
+        parts.append(f"like {reason['duplicate_of']}")
     if reason.get("retryable"):
         parts.append("may be tried again")
     return ", ".join(part for part in parts if part)

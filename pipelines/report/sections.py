@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import StoreError
-from ..secrets import scrubbed
+from ...contracts.errors import StoreError
+from ...contracts.secrets import scrubbed
 from ..view.intervals import Interval, intervals
 from ..view.summary import duration
 from . import charts

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from ..errors import EngineError, of_step
-from ..inference import Usage
-from ..operator import Apply, Context, Map, TableApply, TableMap
+from ...contracts.errors import EngineError, of_step
+from ...contracts.inference import Usage
+from ...contracts.operators import Apply, Context, Map, TableApply, TableMap
 from ..plan.nodes import PlannedStep
-from .meter import PAYING, Bill
+from .meter import STEP_USAGE, StepUsage
 from .occupancy import Span
-from .outcomes import failed_rows, from_outcomes, from_verdicts, going_on, of_no_rows
+from .outcomes import failed_rows, from_outcomes, from_table_result, kept_rows, of_no_rows
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class StepResult:
     """One step's result for one micro-batch. ``table`` holds every outcome. ``seconds``: wall time.
 
     ``spans``: when the step's requests were in flight, by model.
@@ -34,7 +34,7 @@ class Result:
 
 
 #: Receives each step's result as soon as it is available.
-Emit = Callable[[Result], Awaitable[None]]
+Emit = Callable[[StepResult], Awaitable[None]]
 
 
 class Chain:
@@ -61,19 +61,21 @@ class Chain:
         for index in range(first, last + 1):
             step = self.steps[index]
             started = time.monotonic()
-            bill = Bill()
-            PAYING.set(bill)
+            step_usage = StepUsage()
+            STEP_USAGE.set(step_usage)
             with of_step(step.name):
                 made = await self._apply(step, table) if table.num_rows else of_no_rows(table, step.operator)
             seconds = time.monotonic() - started
-            await emit(Result(step.name, made, table.num_rows, bill.usage, seconds, bill.spans))
-            table = going_on(made)
+            await emit(
+                StepResult(step.name, made, table.num_rows, step_usage.usage, seconds, step_usage.spans)
+            )
+            table = kept_rows(made)
 
     async def _apply(self, step: PlannedStep, table: pa.Table) -> pa.Table:
         try:
             if step.name in self._tables:
-                verdicts = await asyncio.to_thread(self._tables[step.name], table)
-                return await asyncio.to_thread(from_verdicts, table, verdicts)
+                table_result = await asyncio.to_thread(self._tables[step.name], table)
+                return await asyncio.to_thread(from_table_result, table, table_result)
             return await self._map(step, table)
         except EngineError as error:
             return failed_rows(table, str(error), retryable=error.retryable)
@@ -87,6 +89,6 @@ class Chain:
             rows,
             await self._rowwise[step.name](rows),
             fingerprint=step.fingerprint,
-            makes=operator.makes,
+            makes_rows=operator.makes_rows,
             types=operator.types(),
         )

@@ -8,18 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import of_step
-from ..inference import Usage
-from ..operator import Map
+from ...contracts.errors import of_step
+from ...contracts.inference import Usage
+from ...contracts.operators import Map
 from ..plan.nodes import PlannedStep
 from ..store.parts import Part
 from ..store.step_store import StepStore
-from .chain import Result
+from .chain import StepResult
 from .executor import Executor
+from .input_rows import InputRows
 from .occupancy import Occupancy, Spans, measure
-from .outcomes import going_on, of_no_rows
+from .outcomes import kept_rows, of_no_rows
 from .pace import Pace
-from .rows import Rows
 from .session import Session
 from .stages import Stage, basis_of
 
@@ -42,7 +42,7 @@ class ChainStage:
         self.stores: list[StepStore] = [
             session.run.begin_step(step.name, step.fingerprint) for step in stage.steps
         ]
-        self.inputs = Rows([session.store(name) for name in stage.head.inputs])
+        self.inputs = InputRows([session.store(name) for name in stage.head.inputs])
         self._beside = {step.name: session.beside(step, apart=stage.steps) for step in stage.steps}
         self._index = {step.name: number for number, step in enumerate(stage.steps)}
         self._spans: dict[str, Spans] = {}
@@ -103,7 +103,7 @@ class ChainStage:
             table = of_no_rows(table, step.operator)
             if not store.parts():
                 store.commit(table, start=0, stop=0, basis=self.stage.basis, rows_in=0, usage=Usage())
-            table = going_on(table)
+            table = kept_rows(table)
 
     def missing(self) -> Iterator[Item]:
         """Micro-batches that some step of the chain has not committed, in order.
@@ -180,9 +180,9 @@ class ChainStage:
             table = await asyncio.to_thread(self.inputs.slice, item.start, item.stop)
         else:
             part = self._part(first - 1, item)
-            table = going_on(await asyncio.to_thread(part.read))
+            table = kept_rows(await asyncio.to_thread(part.read))
 
-        async def emit(result: Result) -> None:
+        async def emit(result: StepResult) -> None:
             for model, spans in result.spans.items():
                 held[model] = held.get(model, 0.0) + sum(end - start for start, end in spans)
                 self._spans.setdefault(model, Spans()).add(spans)
@@ -192,7 +192,7 @@ class ChainStage:
 
         await self.executor.process(table, first, last, emit)
 
-    async def _commit(self, item: Item, result: Result) -> None:
+    async def _commit(self, item: Item, result: StepResult) -> None:
         number = self._index[result.step]
         store = self.stores[number]
         writing = asyncio.to_thread(
@@ -247,9 +247,11 @@ class ChainStage:
         reused: bool,
     ) -> None:
         if not reused:
-            makes = isinstance(step.operator, Map) and step.operator.makes
+            makes_rows = isinstance(step.operator, Map) and step.operator.makes_rows
             summary = self._summary(step, store)
-            self.session.finish(step, one_to_one=not makes, seconds=seconds, summary=summary, engines=engines)
+            self.session.finish(
+                step, one_to_one=not makes_rows, seconds=seconds, summary=summary, engines=engines
+            )
         self.session.done(step, reused=reused)
 
     def _summary(self, step: PlannedStep, store: StepStore) -> Mapping[str, Any]:

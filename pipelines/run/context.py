@@ -1,4 +1,4 @@
-"""The runner's implementation of the :class:`~gristmill.pipelines.operator.Context` of an operator."""
+"""The runner's implementation of the :class:`~gristmill.contracts.operators.Context` of an operator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from ..inference import Embedder, Engine, ModelWeights
+from ...contracts.inference import Embedder, Engine, ModelWeights
 
 #: (step, done, total, unit, figures)
 OnProgress = Callable[[str, float, float, str, Mapping[str, float]], None]
@@ -34,7 +34,7 @@ def never() -> None:
 
 
 @dataclass(frozen=True)
-class StepContext:
+class OperatorContext:
     """The context of one step in this process."""
 
     step: str

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..spec.model import Loop
-from ..spec.when import parse
+from ..file.spec import LoopSpec
+from ..file.when import parse
 
 
-def decide(loop: Loop, metrics: Mapping[str, Mapping[str, Any]]) -> str:
+def decide(loop: LoopSpec, metrics: Mapping[str, Mapping[str, Any]]) -> str:
     """``promoted``, ``kept`` (the teacher stays), ``abstained``, or ``none`` if there is no condition.
 
     Abstained: the condition does not hold, and an interval that it uses contains zero, so the

@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from ..inference import Usage
-from ..printable import shown
+from ...contracts.inference import Usage
+from ...contracts.printable import shown
 from ..store.ledger import Ledger
 
 
@@ -70,7 +70,7 @@ class StepDone(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress(Event):
+class StepProgress(Event):
     """The progress of a long operation, in its own unit."""
 
     step: str

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from ..operator import Context, Map
+from ...contracts.operators import Context, Map
 from ..plan.nodes import Plan
 from .chain import Chain, Emit
 from .context import Models
@@ -51,7 +51,7 @@ class Executor(Protocol):
 
 def slots(plan: Plan, stage: Stage) -> dict[str, int]:
     """The number of concurrent requests per engine, for each model of the stage."""
-    from ...datagen.engines import options_of
+    from ..engines import options_of
 
     found = {}
     for name in sorted(stage.models):

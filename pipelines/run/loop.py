@@ -11,21 +11,21 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..errors import BudgetReached, GristmillError
+from ...contracts.errors import BudgetReached, GristmillError
+from ..file.spec import PipelineSpec
 from ..plan.keys import refuse_missing_keys
 from ..plan.make import digest_of, make_plan
 from ..plan.nodes import Carry, Plan
 from ..plan.record import as_record
-from ..spec.model import PipelineSpec
 from ..store.damage import Damaged, set_aside
 from ..store.run_directory import RunDirectory
 from ..store.seal import digest
 from ..store.step_store import StepStore
+from .budget import BudgetTracker, Interrupted, Stop
 from .decide import decide
 from .events import Notice, Observer, RoundDone, RunEnded, RunStarted
 from .executor import Executor, LocalExecutor
-from .limits import Interrupted, Purse, Stop
-from .round import Round
+from .round import RoundExecution
 from .serving import ModelTable, Serving
 from .session import Session
 
@@ -42,7 +42,7 @@ def run_here(table: ModelTable) -> Executor:
 
 
 @dataclass
-class Loop:
+class RoundLoop:
     """Carries a run from its current state to its end.
 
     ``until``: stop after this step (and the steps it needs) of the first round. ``mended``: messages about
@@ -64,7 +64,7 @@ class Loop:
         for told in self.mended:
             self.observer.on(Notice(text=told, level="warning"))
         usage, rows = self.run.spent()
-        purse = Purse(self.spec.budget, usage=usage, rows=rows, seconds=self.run.seconds())
+        budget = BudgetTracker(self.spec.budget, usage=usage, rows=rows, seconds=self.run.seconds())
         started = time.monotonic()
         status, message = "failed", ""
         stopped = (
@@ -72,7 +72,7 @@ class Loop:
         )
         self.stop.farewell = stopped
         try:
-            await self._rounds(purse)
+            await self._rounds(budget)
             status, message = "done", f"done: {self.run.path}"
         except BudgetReached as error:
             status, message = "budget", str(error)
@@ -89,12 +89,12 @@ class Loop:
                     status=status,  # type: ignore[arg-type]
                     message=message,
                     seconds=time.monotonic() - started,
-                    usage=purse.usage,
+                    usage=budget.usage,
                 )
             )
-            self._keep_time(purse)
+            self._keep_time(budget)
 
-    async def _rounds(self, purse: Purse) -> None:
+    async def _rounds(self, budget: BudgetTracker) -> None:
         await asyncio.to_thread(self._fetch_weights)
         carry: dict[str, Carry] = {}
         for number in range(1, self.spec.loop.rounds + 1):
@@ -104,20 +104,20 @@ class Loop:
             refuse_missing_keys(plan, self.run)
             self._tell_changes(number, plan)
             self.run.write_plan(number, {**as_record(plan), "versions": versions()})
-            self._start(number, plan, purse)
-            await self._round(plan, purse)
+            self._start(number, plan, budget)
+            await self._round(plan, budget)
             if self.until is not None:
                 return
             carry = self._close(number, plan, carry)
 
-    async def _round(self, plan: Plan, purse: Purse) -> None:
+    async def _round(self, plan: Plan, budget: BudgetTracker) -> None:
         """Run one round. A file that proves damaged when read is made again, each file at most once."""
         mended: set[Path] = set()
         while True:
             executor = self.make_executor(ModelTable(plan, self.run))
             try:
-                session = Session(plan, self.run, self.observer, purse, self.stop)
-                await Round(session, executor, retry_failed=self.retry_failed and not mended).run()
+                session = Session(plan, self.run, self.observer, budget, self.stop)
+                await RoundExecution(session, executor, retry_failed=self.retry_failed and not mended).run()
                 return
             except Damaged as damaged:
                 if damaged.path in mended:
@@ -148,7 +148,7 @@ class Loop:
                 )
                 weights.fetch(path)
 
-    def _start(self, number: int, plan: Plan, purse: Purse) -> None:
+    def _start(self, number: int, plan: Plan, budget: BudgetTracker) -> None:
         self.observer.on(
             RunStarted(
                 run=str(self.run.path),
@@ -156,8 +156,8 @@ class Loop:
                 round=number,
                 rounds=self.spec.loop.rounds,
                 steps=[(step.name, step.label) for step in plan.steps],
-                budget=purse.limits(),
-                spent=purse.spent(),
+                budget=budget.limits(),
+                spent=budget.spent(),
             )
         )
 
@@ -201,9 +201,9 @@ class Loop:
                 )
             )
 
-    def _keep_time(self, purse: Purse) -> None:
+    def _keep_time(self, budget: BudgetTracker) -> None:
         try:
-            self.run.write_seconds(purse.seconds)
+            self.run.write_seconds(budget.seconds)
         except GristmillError:
             return  # a full disk: the error that stopped the run says so
 

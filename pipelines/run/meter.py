@@ -8,13 +8,13 @@ from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from ..inference import Completion, Engine, Request, Usage
+from ...contracts.inference import Completion, Engine, Request, Usage
 from .occupancy import Span
 from .turns import Turns
 
 
 @dataclass(slots=True)
-class Bill:
+class StepUsage:
     """The usage of one step for one micro-batch. ``spans``: those of each model's requests, unordered."""
 
     usage: Usage = field(default_factory=Usage)
@@ -22,7 +22,7 @@ class Bill:
 
 
 #: The usage record of the micro-batch that this task processes.
-PAYING: ContextVar[Bill] = ContextVar("paying")
+STEP_USAGE: ContextVar[StepUsage] = ContextVar("step_usage")
 
 
 class Metered:
@@ -43,11 +43,11 @@ class Metered:
             began = time.time()
             completions = await self.engine.generate(requests)
             ended = time.time()
-        bill = PAYING.get(None)
-        if bill is not None:
-            spans = bill.spans.setdefault(self._name, [])
+        step_usage = STEP_USAGE.get(None)
+        if step_usage is not None:
+            spans = step_usage.spans.setdefault(self._name, [])
             for completion in completions:
-                bill.usage.count(completion)
+                step_usage.usage.count(completion)
                 start, end = completion.slot or (0.0, ended - began)
                 spans.append((began + start, min(began + end, ended)))
         return completions

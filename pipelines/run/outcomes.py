@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from ..counting import counted
-from ..errors import DataError
-from ..operator import Failed, Filtered, Kept, Made, Map, Operator, Outcome, Verdicts
-from ..printable import printable, shown
-from ..records import Row
+from ...contracts.counting import counted
+from ...contracts.errors import DataError
+from ...contracts.operators import Failed, Filtered, Kept, Map, NewRows, Operator, Outcome, TableResult
+from ...contracts.printable import printable, shown
+from ...contracts.rows import Row
 from ..store.parts import FAILED, FATE, FILTERED, ID, KEPT, PARENTS, REASON, REASON_TYPE
 
 RESERVED = (ID, PARENTS, FATE, REASON)
@@ -50,7 +50,7 @@ def from_outcomes(
     outcomes: Sequence[Sequence[Outcome]],
     *,
     fingerprint: str,
-    makes: bool,
+    makes_rows: bool,
     types: Mapping[str, pa.DataType],
 ) -> pa.Table:
     """The table from a map's ``outcomes`` for ``table`` (with rows ``rows``): one list of outcomes per row.
@@ -65,16 +65,16 @@ def from_outcomes(
     parent: list[int] = []
     flat: list[Outcome] = []
     for index, answers in enumerate(outcomes):
-        if not answers or (len(answers) > 1 and not makes):
-            wanted = "at least one outcome" if makes else "exactly one outcome"
+        if not answers or (len(answers) > 1 and not makes_rows):
+            wanted = "at least one outcome" if makes_rows else "exactly one outcome"
             raise DataError(
                 f"got {len(answers)} outcomes; the operator must return {wanted} per row", row=rows[index][ID]
             )
         parent.extend([index] * len(answers))
         flat.extend(answers)
-    result = table.take(pa.array(parent, pa.int64())) if makes else table
+    result = table.take(pa.array(parent, pa.int64())) if makes_rows else table
     result = _with_columns(result, [rows[index] for index in parent], flat, types)
-    if makes:
+    if makes_rows:
         parents = [rows[index][ID] for index in parent]
         ordinals = [ordinal for answers in outcomes for ordinal in range(len(answers))]
         ids = [row_id(fingerprint, [name], ordinal) for name, ordinal in zip(parents, ordinals, strict=True)]
@@ -91,17 +91,17 @@ def of_no_rows(table: pa.Table, operator: Operator) -> pa.Table:
     return all_kept(table)
 
 
-def from_verdicts(table: pa.Table, verdicts: Verdicts) -> pa.Table:
+def from_table_result(table: pa.Table, table_result: TableResult) -> pa.Table:
     """The table from a table operator's result: added columns, and a fate for each row."""
-    check_columns(verdicts.columns)
-    for name, column in verdicts.columns.items():
+    check_columns(table_result.columns)
+    for name, column in table_result.columns.items():
         if len(column) != table.num_rows:
             raise DataError(
                 f"column {name} has {counted(len(column), 'value')} for {counted(table.num_rows, 'row')}"
             )
         table = _put(table, name, column)
-    kept = np.ones(table.num_rows, bool) if verdicts.kept is None else np.asarray(verdicts.kept, bool)
-    errors = verdicts.errors
+    kept = np.ones(table.num_rows, bool) if table_result.kept is None else np.asarray(table_result.kept, bool)
+    errors = table_result.errors
     if kept.all() and not (errors and any(errors)):
         return all_kept(table)
     fates, reasons = [], []
@@ -115,20 +115,20 @@ def from_verdicts(table: pa.Table, verdicts: Verdicts) -> pa.Table:
             reasons.append(None)
         else:
             fates.append(FILTERED)
-            rule = verdicts.rule if isinstance(verdicts.rule, str) else verdicts.rule[index]
-            score = None if verdicts.score is None else float(verdicts.score[index])
-            neighbour = verdicts.neighbour[index] if verdicts.neighbour is not None else None
-            reasons.append(_reason(Filtered(rule or "", score, neighbour)))
+            rule = table_result.rule if isinstance(table_result.rule, str) else table_result.rule[index]
+            score = None if table_result.score is None else float(table_result.score[index])
+            duplicate_of = table_result.duplicate_of[index] if table_result.duplicate_of is not None else None
+            reasons.append(_reason(Filtered(rule or "", score, duplicate_of)))
     return with_fates(table, fates, reasons)
 
 
-def from_made(table: pa.Table, made: Made, *, fingerprint: str) -> pa.Table:
+def from_new_rows(table: pa.Table, made: NewRows, *, fingerprint: str) -> pa.Table:
     """Rows made from several parents, followed by the input rows that have no children."""
     children = pa.Table.from_pylist([dict(row) for row in made.rows])
     check_columns(children.column_names)
     known = set(table[ID].to_pylist())
     used = {parent for parents in made.parents for parent in parents}
-    missing = known - used - set(made.left)
+    missing = known - used - set(made.unused)
     if missing or not used <= known:
         raise DataError(
             f"{len(missing)} input rows are unaccounted for and {len(used - known)} parents are "
@@ -139,8 +139,8 @@ def from_made(table: pa.Table, made: Made, *, fingerprint: str) -> pa.Table:
         children = _put(children, ID, pa.array(ids, pa.string()))
         children = _put(children, PARENTS, pa.array([list(p) for p in made.parents], pa.list_(pa.string())))
         children = all_kept(children)
-    left = table.filter(pa.array([name in made.left for name in table[ID].to_pylist()], pa.bool_()))
-    outcomes = [made.left[name] for name in left[ID].to_pylist()]
+    left = table.filter(pa.array([name in made.unused for name in table[ID].to_pylist()], pa.bool_()))
+    outcomes = [made.unused[name] for name in left[ID].to_pylist()]
     left = with_fates(left, [_fate(each) for each in outcomes], [_reason(each) for each in outcomes])
     return pa.concat_tables([children, left] if made.rows else [left], promote_options="permissive")
 
@@ -151,7 +151,7 @@ def failed_rows(table: pa.Table, error: str, *, retryable: bool) -> pa.Table:
     return with_fates(table, [FAILED] * table.num_rows, [reason] * table.num_rows)
 
 
-def going_on(table: pa.Table) -> pa.Table:
+def kept_rows(table: pa.Table) -> pa.Table:
     """The kept rows of a committed table, in the form that the next step gets."""
     if REASON in table.column_names:
         table = table.filter(pa.compute.equal(table[FATE], KEPT)).drop_columns([REASON])
@@ -220,7 +220,7 @@ def _fate(outcome: Outcome) -> str:
 
 def _reason(outcome: Outcome) -> dict[str, Any] | None:
     if isinstance(outcome, Filtered):
-        return {"rule": printable(outcome.rule), "score": outcome.score, "neighbour": outcome.neighbour}
+        return {"rule": printable(outcome.rule), "score": outcome.score, "duplicate_of": outcome.duplicate_of}
     if isinstance(outcome, Failed):
         # Secrets are removed before the message is shortened, so that none is cut in two and missed.
         return {"error": shown(outcome.error)[:2000], "retryable": outcome.retryable}

@@ -19,14 +19,22 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from .. import secrets, user_function
-from ..errors import GristmillError, ModelError
-from ..guard import guard_worker
-from ..inference import Capability, Completion, Embedder, Engine, EngineSettings, ModelWeights, Request
-from ..operator import Context
+from ...contracts import secrets, user_function
+from ...contracts.errors import GristmillError, ModelError
+from ...contracts.guard import guard_worker
+from ...contracts.inference import (
+    Capability,
+    Completion,
+    Embedder,
+    Engine,
+    EngineSettings,
+    ModelWeights,
+    Request,
+)
+from ...contracts.operators import Context
 from ..plan.nodes import Plan
-from .chain import Chain, Emit, Result
-from .context import StepContext
+from .chain import Chain, Emit, StepResult
+from .context import OperatorContext
 from .executor import GROWTH, saturating, slots
 from .pace import Pace
 from .serving import ModelTable, Serving, load_embedder, served, start_here
@@ -91,7 +99,7 @@ async def _answer(reference: Any) -> Any:
 
 def start_actors(settings: EngineSettings) -> Engine:
     """The actors that serve a model: ``replicas`` of them, spread over the nodes."""
-    from ...datagen.engines import capabilities_of
+    from ..engines import capabilities_of
 
     replicas = int(str(settings.options.get("replicas", 1)))
     remote: Any = ray.remote(EngineActor).options(**_resources(settings), **_KEPT)
@@ -111,7 +119,7 @@ def _resources(settings: EngineSettings) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Job:
+class StageJob:
     """Everything a worker needs to open a chain, sent once per stage."""
 
     stage: Stage
@@ -127,7 +135,7 @@ class Job:
 class WorkerModels:
     """The models of a stage, in a worker."""
 
-    job: Job
+    job: StageJob
 
     def engine(self, name: str) -> Engine:
         from .meter import Metered
@@ -156,15 +164,15 @@ class Carrier:
         self._reference: Any = None
         self._chain: Chain | None = None
 
-    async def carry(self, job: list[Any], table: pa.Table, first: int, last: int) -> list[Result]:
+    async def carry(self, job: list[Any], table: pa.Table, first: int, last: int) -> list[StepResult]:
         """Process one micro-batch by the chain's steps ``first .. last``.
 
         ``job``: a reference to the stage's job, inside a list, since Ray would fetch a bare one for each call.
         """
         chain = await self._opened(job[0])
-        results: list[Result] = []
+        results: list[StepResult] = []
 
-        async def emit(result: Result) -> None:
+        async def emit(result: StepResult) -> None:
             results.append(result)
 
         await chain.run(table, first, last, emit)
@@ -177,14 +185,14 @@ class Carrier:
             return self._chain
 
 
-def _open(job: Job) -> Chain:
+def _open(job: StageJob) -> Chain:
     guard_worker()
     for secret in job.secrets:
         secrets.learn_key(secret)
     user_function.look_in(job.folder)
     models = WorkerModels(job)
     contexts: dict[str, Context] = {
-        step.name: StepContext(
+        step.name: OperatorContext(
             step=step.name,
             seed=step.seed,
             workdir=Path("unused"),
@@ -220,7 +228,7 @@ class RayExecutor:
             engines[name] = self._serving.started(name).engine
         reads = {name for step in stage.steps for name in step.reads}
         named = {name for step in stage.steps for name, kind in step.models.items() if kind == "embedder"}
-        job = Job(
+        job = StageJob(
             stage=stage,
             engines=engines,
             weights={name: self._table.weights(name) for name in engines if self._has_weights(name)},
@@ -236,7 +244,7 @@ class RayExecutor:
         carrier.load += 1
         reference = carrier.actor.carry.remote([self._job], table, first, last)
         try:
-            results: list[Result] = await _answer(reference)
+            results: list[StepResult] = await _answer(reference)
         except asyncio.CancelledError:
             ray.cancel(reference, force=False)
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..operator import Train
+from ...contracts.operators import Train
 from ..plan.nodes import PlannedStep
 from ..store.mending import repair
 from ..store.step_store import StepStore
@@ -13,7 +13,7 @@ from .single_stage import SingleStage
 from .stages import Stage, stages
 
 
-class Round:
+class RoundExecution:
     """One plan being carried out."""
 
     def __init__(self, session: Session, executor: Executor, *, retry_failed: bool = False) -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Protocol
 
-from ..errors import ModelError
-from ..inference import Embedder, Engine, EngineSettings, ModelWeights
-from ..operator import Train
+from ...contracts.errors import ModelError
+from ...contracts.inference import Embedder, Engine, EngineSettings, ModelWeights
+from ...contracts.operators import Train
 from ..plan.nodes import Plan, PlannedModel
 from ..store.run_directory import RunDirectory
 from .meter import Metered
@@ -83,8 +83,8 @@ class EngineSource(Protocol):
 
 def start_here(settings: EngineSettings) -> Engine:
     """An engine in this process that is restarted if it dies."""
-    from ...datagen import engines
-    from ...datagen.engines.restarting import Restarting
+    from .. import engines
+    from ..engines.restarting import Restarting
 
     return Restarting(lambda: engines.start(settings))
 
@@ -130,6 +130,6 @@ class Serving:
 
 def load_embedder(weights: ModelWeights) -> Embedder:
     """Load an embedding model in this process."""
-    from ...filters.embedding import load_embedder as load
+    from ..engines.embedder import load_embedder as load
 
     return load(weights)

@@ -9,20 +9,20 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..errors import GristmillError
-from ..inference import Usage
-from ..operator import Context
+from ...contracts.errors import GristmillError
+from ...contracts.inference import Usage
+from ...contracts.operators import Context
 from ..plan.nodes import Plan, PlannedStep
 from ..store.parts import Part
 from ..store.products import Product
 from ..store.run_directory import RunDirectory
 from ..store.seal import digest
 from ..store.step_store import Replaced, StepStore
-from .context import Models, StepContext
-from .events import Notice, Observer, PartDone, Progress, StepDone, StepStarted
-from .limits import Purse, Stop
+from .budget import BudgetTracker, Stop
+from .context import Models, OperatorContext
+from .events import Notice, Observer, PartDone, StepDone, StepProgress, StepStarted
+from .input_rows import InputRows
 from .occupancy import Occupancy
-from .rows import Rows
 
 #: Seconds between two records of the time used.
 CLOCK_SECONDS = 5.0
@@ -35,7 +35,7 @@ class Session:
     plan: Plan
     run: RunDirectory
     observer: Observer
-    purse: Purse
+    budget: BudgetTracker
     stop: Stop
     _outdated: set[str] = field(default_factory=set)
     _clock: float = field(default_factory=time.monotonic)
@@ -44,9 +44,9 @@ class Session:
         """The store of a step of this round."""
         return self.run.step(name, self.plan.step(name).fingerprint)
 
-    def rows(self, step: PlannedStep) -> Rows:
+    def rows(self, step: PlannedStep) -> InputRows:
         """The input rows of a step."""
-        return Rows([self.store(name) for name in step.inputs])
+        return InputRows([self.store(name) for name in step.inputs])
 
     def beside(self, step: PlannedStep, apart: Sequence[PlannedStep] = ()) -> str:
         """A digest of what a step uses besides its input rows: the tables it reads and the adapters it loads.
@@ -80,7 +80,7 @@ class Session:
 
     def context(self, step: PlannedStep, models: Models) -> Context:
         """The context of the step's operator."""
-        return StepContext(
+        return OperatorContext(
             step=step.name,
             seed=step.seed,
             workdir=self.run.workdir(step.name, step.fingerprint),
@@ -92,12 +92,12 @@ class Session:
 
     def table(self, name: str) -> pa.Table:
         """The kept rows of a finished step."""
-        return Rows([self.store(name)]).all()
+        return InputRows([self.store(name)]).all()
 
     def check(self) -> None:
         """Raise if the run must stop: on request, or because the budget is used up."""
         self.stop.check()
-        self.purse.check()
+        self.budget.check()
 
     def notice(self, text: str, *, warning: bool = False) -> None:
         self.observer.on(Notice(text=text, level="warning" if warning else "info"))
@@ -108,10 +108,10 @@ class Session:
 
     def committed(self, step: PlannedStep, part: Part, seconds: float) -> None:
         """Account for a part that was just committed."""
-        self.purse.pay(part.usage, part.ledger.made)
+        self.budget.record(part.usage, part.ledger.made)
         if time.monotonic() - self._clock > CLOCK_SECONDS:
             self._clock = time.monotonic()
-            self.run.write_seconds(self.purse.seconds)
+            self.run.write_seconds(self.budget.seconds)
         ledger = part.ledger
         self.observer.on(
             PartDone(
@@ -183,4 +183,4 @@ class Session:
     def _progress(
         self, step: str, done: float, total: float, unit: str, figures: Mapping[str, float]
     ) -> None:
-        self.observer.on(Progress(step=step, done=done, total=total, unit=unit, figures=dict(figures)))
+        self.observer.on(StepProgress(step=step, done=done, total=total, unit=unit, figures=dict(figures)))

@@ -13,16 +13,26 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..errors import of_step
-from ..inference import Usage
-from ..operator import Context, Made, Operator, Sink, Source, Train, Trained, Verdicts, Whole
+from ...contracts.errors import of_step
+from ...contracts.inference import Usage
+from ...contracts.operators import (
+    Context,
+    NewRows,
+    Operator,
+    Sink,
+    Source,
+    TableResult,
+    Train,
+    Trained,
+    WholeTable,
+)
 from ..sinks.placing import local_files
 from ..store.files import TEMPORARY, disk, remove, replace_directory
 from ..store.parts import ID, PARENTS, Part
 from ..store.products import Product, products_in, strangers
 from ..store.tables import write_sealed
 from .context import Models
-from .outcomes import from_made, from_source, from_verdicts
+from .outcomes import from_new_rows, from_source, from_table_result
 from .session import Session
 from .stages import Stage
 
@@ -66,7 +76,7 @@ class SingleStage:
     def _work(self) -> None:
         kinds: dict[type[Operator], Callable[[Any], bool]] = {
             Source: self._source,
-            Whole: self._whole,
+            WholeTable: self._whole,
             Train: self._train,
             Sink: self._sink,
         }
@@ -102,15 +112,15 @@ class SingleStage:
                 writing.result()
         return True
 
-    def _whole(self, operator: Whole) -> bool:
+    def _whole(self, operator: WholeTable) -> bool:
         table = self.session.rows(self.step).all()
-        result = operator.apply(table, self.context) if table.num_rows else Verdicts()
-        if isinstance(result, Made):
-            made = from_made(table, result, fingerprint=self.step.fingerprint)
+        result = operator.apply(table, self.context) if table.num_rows else TableResult()
+        if isinstance(result, NewRows):
+            made = from_new_rows(table, result, fingerprint=self.step.fingerprint)
         else:
-            made = from_verdicts(table, result)
+            made = from_table_result(table, result)
         self._commit(made, 0, table.num_rows, result.summary)
-        return isinstance(result, Verdicts)
+        return isinstance(result, TableResult)
 
     def _train(self, operator: Train) -> bool:
         table = self.session.rows(self.step).all()
@@ -122,7 +132,7 @@ class SingleStage:
         products = [*products_in(self.store.model, run), Product.of(self.store.history, run)]
         used = trained_ids(trained)
         kept = np.array([name in used for name in table[ID].to_pylist()], bool)
-        fates = from_verdicts(_ids(table), Verdicts(kept=kept, rule="not trained on"))
+        fates = from_table_result(_ids(table), TableResult(kept=kept, rule="not trained on"))
         self._commit(fates, 0, table.num_rows, trained.metrics, products)
         return True
 
@@ -134,7 +144,7 @@ class SingleStage:
         location = f"exports/{self.step.name}" if written.location == str(default) else written.location
         summary = {"location": location, "files": list(written.files), "rows": written.rows}
         products = [Product.of(path, self.session.run.path) for path in local_files(written)]
-        fates = from_verdicts(_ids(table), Verdicts())
+        fates = from_table_result(_ids(table), TableResult())
         self._commit(fates, 0, table.num_rows, summary, products)
         return True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from ..operator import Map, TableMap
+from ...contracts.operators import Map, TableMap
 from ..plan.nodes import Plan, PlannedStep
 from ..store.run_directory import RunDirectory
 from ..store.step_store import StepStore

@@ -7,8 +7,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DataError
-from ..operator import Written
+from ...contracts.errors import DataError
+from ...contracts.operators import Written
 from .card import data_card
 from .export import Export
 from .placing import place_directory
@@ -16,7 +16,7 @@ from .placing import place_directory
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..operator import Context
+    from ...contracts.operators import Context
 
 
 class ArrowExport(Export):

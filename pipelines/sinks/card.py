@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ..counting import counted
-from ..printable import shown
+from ...contracts.counting import counted
+from ...contracts.printable import shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..operator import Context
+    from ...contracts.operators import Context
 
 #: Columns with the origin of rows, if the steps wrote them.
 _ORIGINS = ("model", "template", "kind", "style", "finish", "language", "source_package")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import DataError
-from ..formats import FORMATS, Format
-from ..operator import Sink
+from ...contracts.errors import DataError
+from ...contracts.operators import Sink
+from .formats import FORMATS, Format
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from ..errors import DataError
-from ..operator import Written
+from ...contracts.errors import DataError
+from ...contracts.operators import Written
 from .card import data_card
 from .export import Export
 from .parquet import write_parquet
@@ -18,7 +18,7 @@ from .placing import place_directory
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..operator import Context
+    from ...contracts.operators import Context
 
 TOKEN = "HF_TOKEN"
 _FILE = "data/train-00000-of-00001.parquet"

@@ -11,15 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ..errors import DataError
-from ..operator import Written
+from ...contracts.errors import DataError
+from ...contracts.operators import Written
 from .export import Export
 from .placing import place_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..operator import Context
+    from ...contracts.operators import Context
 
 _ENDINGS = (".jsonl.gz", ".jsonl.zst", ".jsonl")
 _BATCH_ROWS = 4096

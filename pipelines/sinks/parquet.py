@@ -6,14 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..operator import Written
+from ...contracts.operators import Written
 from .export import Export
 from .placing import place_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..operator import Context
+    from ...contracts.operators import Context
 
 _GROUP_ROWS = 65_536
 

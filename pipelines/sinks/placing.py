@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ..errors import DataError
-from ..operator import Written
-from ..store.files import kind, remove, replace, replace_directory, sync
+from ...contracts.durable import flush
+from ...contracts.errors import DataError
+from ...contracts.operators import Written
+from ..store.files import kind, remove, replace, replace_directory
 
 
 def place_file(
@@ -36,7 +37,7 @@ def place_file(
             try:
                 remove(partial)
                 write(partial)
-                sync(partial)
+                flush(partial)
                 _clear(final)
                 replace(partial, final)
             finally:

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..errors import DataError
-from .damage import damage_told, refuse_impossible_times, validate
+from ...contracts.errors import DataError
+from .damaged_files import damage_told, refuse_impossible_times, validate
 from .locations import File, files
 from .types import fitted, one_schema, plain
 

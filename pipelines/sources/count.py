@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
-from ..operator import Context, Estimate, Source
+from ...contracts.operators import Context, Estimate, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa

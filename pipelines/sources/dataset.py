@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveInt
 
-from ..errors import DataError
-from ..operator import Estimate, Source
+from ...contracts.errors import DataError
+from ...contracts.operators import Estimate, Source
 from .arrow_files import STATE, Piece, arrow_files, checked, saved_data_set
-from .columns import final_names, prepared
+from .column_options import final_names, prepared
 from .locations import files
 from .types import plain, refuse_unholdable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..operator import Context
+    from ...contracts.operators import Context
 
 _BATCH_ROWS = 8192
 _COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias
 
-from ..errors import DataError
-from .columns import final_names, no_rows, prepared
-from .files import FileSource
+from ...contracts.errors import DataError
+from .column_options import final_names, no_rows, prepared
+from .file_source import FileSource
 from .locations import UNREADABLE, File, unreadable
 from .shape import Shapes
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..operator import Context
+    from ...contracts.operators import Context
 
 _BATCH_ROWS = 8192
 _BATCH_BYTES = 64 << 20

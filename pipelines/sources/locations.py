@@ -11,8 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
 
-from ..errors import DataError
-from .damage import first_line
+from ...contracts.errors import DataError, first_line
 
 _BLOCK = 1 << 20
 _GLOB = frozenset("*?[")

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
-from .columns import final_names, no_rows, prepared
-from .damage import damage_told, refuse_impossible_times, validate
-from .files import FileSource
+from .column_options import final_names, no_rows, prepared
+from .damaged_files import damage_told, refuse_impossible_times, validate
+from .file_source import FileSource
 from .locations import File
 from .types import fitted, one_schema, plain, refuse_unholdable
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from ..operator import Context
+    from ...contracts.operators import Context
 
 _BATCH_ROWS = 65_536
 

@@ -11,8 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DataError
-from .damage import first_line
+from ...contracts.errors import DataError, first_line
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import DataError
-from .damage import first_line
+from ...contracts.errors import DataError, first_line
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..errors import StoreError
+from ...contracts.errors import StoreError
 
 #: The folder for the damaged files of a run; each keeps its relative path.
 FOLDER = "damaged"
@@ -29,11 +29,6 @@ class Stranger(Damaged):
     """A foreign file in a folder that is loaded as a whole."""
 
     remedy = "the next run moves it away"
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an Arrow error, which says what is wrong."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def set_aside(path: Path, run: Path) -> Path | None:

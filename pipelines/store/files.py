@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import StoreError
+from ...contracts.durable import flush, flush_tree
+from ...contracts.errors import StoreError
 from .damage import Damaged
 
 #: Files still being written; removed when a run starts.
@@ -132,7 +133,7 @@ def write_bytes(path: Path, data: bytes | bytearray | memoryview) -> None:
 def replace(source: Path, target: Path) -> None:
     """Rename durably. Raises OSError."""
     os.replace(source, target)
-    sync(target.parent)
+    flush(target.parent)
 
 
 def remove(path: Path) -> None:
@@ -148,24 +149,7 @@ def make_directory(path: Path) -> None:
     if not path.is_dir():
         make_directory(path.parent)
         path.mkdir(exist_ok=True)
-        sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Flush a file, or the entries of a folder. Raises OSError."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def sync_tree(folder: Path) -> None:
-    """Flush ``folder`` and every file and folder below it. Raises OSError."""
-    for path in folder.rglob("*"):
-        if not path.is_symlink():
-            sync(path)
-    sync(folder)
+        flush(path.parent)
 
 
 def replace_directory(ready: Path, target: Path) -> None:
@@ -175,11 +159,11 @@ def replace_directory(ready: Path, target: Path) -> None:
     new folder exists at any time. Elsewhere (NFS), a kill between two renames leaves neither, and the old
     folder under another name. Raises OSError.
     """
-    sync_tree(ready)
+    flush_tree(ready)
     if kind(target) == "nothing":
         replace(ready, target)
     elif _exchange(ready, target):
-        sync(target.parent)
+        flush(target.parent)
         remove(ready)
     else:
         former = target.with_name(f".{target.name}{FORMER}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from ..errors import StoreError
+from ...contracts.errors import StoreError
 
 
 @dataclass(frozen=True, slots=True)

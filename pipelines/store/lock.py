@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from ..errors import StoreError
+from ...contracts.errors import StoreError
 from .damage import set_aside
 from .files import disk, kind
 

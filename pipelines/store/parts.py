@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute
 
-from ..errors import StoreError
-from ..inference import Usage
+from ...contracts.errors import StoreError
+from ...contracts.inference import Usage
 from .damage import Damaged
 from .ledger import Ledger
 from .products import Product, read_products
@@ -29,7 +29,7 @@ REASON_TYPE = pa.struct(
     [
         ("rule", pa.string()),
         ("score", pa.float64()),
-        ("neighbour", pa.string()),
+        ("duplicate_of", pa.string()),
         ("error", pa.string()),
         ("retryable", pa.bool_()),
     ]

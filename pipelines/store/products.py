@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import StoreError
+from ...contracts.errors import StoreError
 from .damage import Damaged, Stranger
 from .files import kind, size
 from .seal import digest, file_digest

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import StoreError
-from ..inference import Usage
+from ...contracts.errors import StoreError
+from ...contracts.inference import Usage
 from .damage import Damaged, set_aside
 from .files import TEMPORARY, check_folder, disk, kind, make_directory, remove
 from .lock import RunLock
 from .parts import open_part
 from .products import Product
-from .records import NUMBER, Shape, check_shape, read_record, write_record
 from .seal import read_text, write_text
+from .sealed_json import NUMBER, Shape, check_shape, read_record, write_record
 from .step_store import MANIFEST, Replaced, StepStore
 
 #: The version of the directory's layout.
@@ -36,7 +36,7 @@ PAGE_COMMENT = ("<!-- ", " -->")
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class RoundRecord:
     """One round of a run: its plan and, if it is over, its result."""
 
     number: int
@@ -112,7 +112,7 @@ class RunDirectory:
             set_aside(place, self.path)
         return place
 
-    def rounds(self) -> list[Round]:
+    def rounds(self) -> list[RoundRecord]:
         """The rounds begun so far, in order.
 
         Raises Damaged if a plan or a result differs from what was written.
@@ -124,7 +124,7 @@ class RunDirectory:
             check_folder(plan.parent)
             if kind(plan) != "nothing":
                 made = read_record(result, RESULT) if kind(result) != "nothing" else None
-                found.append(Round(number, _read_plan(plan), made))
+                found.append(RoundRecord(number, _read_plan(plan), made))
         return found
 
     def write_plan(self, number: int, plan: Mapping[str, Any]) -> None:

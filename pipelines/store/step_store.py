@@ -15,14 +15,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..errors import StoreError
-from ..inference import Usage
+from ...contracts.errors import StoreError
+from ...contracts.inference import Usage
 from .damage import Damaged
 from .files import check_folder, disk, kind, size
 from .ledger import Ledger
 from .parts import NAME, Part, open_part, write_part
 from .products import Product, content, differences, read_products, strangers
-from .records import NUMBER, Shape, check_shape, read_record, write_record
+from .sealed_json import NUMBER, Shape, check_shape, read_record, write_record
 from .tables import read_sealed_table
 
 MANIFEST = "manifest.json"

@@ -15,7 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .damage import Damaged, first_line
+from ...contracts.errors import first_line
+from .damage import Damaged
 from .files import read_bytes, size, write_bytes
 from .seal import LENGTH, OPEN, broken, digest, seal
 

@@ -12,7 +12,7 @@ def choose(quiet: bool = False, json: bool = False, stream: TextIO | None = None
     """JSON if requested, else only the result if quiet, else the live view on a terminal and lines elsewhere."""
     stream = stream if stream is not None else sys.stdout
     if json:
-        from .jsonl import JsonView
+        from .json_lines import JsonView
 
         return JsonView(stream)
     if quiet:

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..printable import shown
+from ...contracts.printable import shown
 from ..run.events import Event, Notice, RunEnded, RunStarted
 from .state import RunView, StepView, fold
 from .summary import duration, peak_memory, summary

@@ -6,9 +6,9 @@ from typing import TextIO
 
 from rich.console import Console
 
-from ..counting import counted
-from ..printable import shown
-from ..run.events import Event, Notice, PartDone, Progress, RunEnded, RunStarted, StepDone
+from ...contracts.counting import counted
+from ...contracts.printable import shown
+from ..run.events import Event, Notice, PartDone, RunEnded, RunStarted, StepDone, StepProgress
 from .state import RunView, StepView, fold
 from .summary import duration, peak_memory, summary
 
@@ -35,7 +35,7 @@ class PlainView:
                 step = self.view.step(event.step)
                 if step is not None:
                     self._line(done_line(step))
-            case PartDone() | Progress() if event.at - self._last >= EVERY:
+            case PartDone() | StepProgress() if event.at - self._last >= EVERY:
                 self._last = event.at
                 for running in self.view.steps:
                     if running.status == "running" and running.updated > running.started:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from ..printable import shown
+from ...contracts.printable import shown
 from ..run.events import Event, Notice, RunEnded
 from .state import RunView, fold
 

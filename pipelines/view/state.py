@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from ..inference import Usage
+from ...contracts.inference import Usage
 from ..run.events import (
     Event,
     Notice,
     PartDone,
-    Progress,
     RoundDone,
     RunEnded,
     RunStarted,
     StepDone,
+    StepProgress,
     StepStarted,
 )
 
@@ -175,7 +175,7 @@ def fold(view: RunView, event: Event) -> RunView:
             if place is not None and place not in view.locations:
                 view = replace(view, locations=(*view.locations, place))
             return _with(view, event.step, _finished(event))
-        case Progress():
+        case StepProgress():
             changes = {"done": event.done, "goal": event.total, "unit": event.unit, "updated": event.at}
             return _with(view, event.step, {**changes, "figures": dict(event.figures)})
         case Notice():

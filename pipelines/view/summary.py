@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ..printable import shown
+from ...contracts.printable import shown
 from ..run.occupancy import told
 from .intervals import Interval, intervals
 from .state import RunView, StepView

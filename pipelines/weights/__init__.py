@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from .cache import CachedModel, cache_dir, cached
 from .catalogue import DEFAULT_EMBEDDER, PACKAGED, PackagedModel
-from .progress import Progress
+from .progress import FetchProgress
 from .store import adapter_digest, digest, exists, fetch, remove, resolve
 
 __all__ = [
     "DEFAULT_EMBEDDER",
     "PACKAGED",
     "CachedModel",
+    "FetchProgress",
     "PackagedModel",
-    "Progress",
     "adapter_digest",
     "cache_dir",
     "cached",

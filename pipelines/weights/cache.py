@@ -21,8 +21,9 @@ from pathlib import Path
 
 import platformdirs
 
-from ..errors import ModelError
-from .progress import Progress
+from ...contracts.durable import flush
+from ...contracts.errors import ModelError
+from .progress import FetchProgress
 
 ENVIRONMENT = "GRISTMILL_CACHE"
 MARKER = "gristmill.json"
@@ -66,11 +67,11 @@ def commit(made: Path, model: CachedModel) -> None:
     fields = {key: value for key, value in asdict(model).items() if key != "path"}
     (made / MARKER).write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n")
     for path in sorted(made.rglob("*"), reverse=True):
-        _flush(path)
-    _flush(made)
+        flush(path)
+    flush(made)
     model.path.parent.mkdir(parents=True, exist_ok=True)
     os.replace(made, model.path)
-    _flush(model.path.parent)
+    flush(model.path.parent)
 
 
 def discard(path: Path) -> None:
@@ -82,7 +83,7 @@ def discard(path: Path) -> None:
 
 
 @contextmanager
-def workplace(name: str, room: int, progress: Progress) -> Iterator[Path]:
+def workplace(name: str, room: int, progress: FetchProgress) -> Iterator[Path]:
     """A folder of the cache to make ``name`` in, locked by this process; ``room`` bytes are free.
 
     It is removed on success and on failure (a damaged download is useless). An interrupt leaves
@@ -121,7 +122,7 @@ def workplace(name: str, room: int, progress: Progress) -> Iterator[Path]:
 
 
 @contextmanager
-def _only_one(name: str, progress: Progress) -> Iterator[None]:
+def _only_one(name: str, progress: FetchProgress) -> Iterator[None]:
     """Wait until no other process makes ``name``. The system releases the lock if a process dies."""
     lock = cache_dir() / "locks" / f"{name}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -155,11 +156,3 @@ def file_digest(path: Path) -> str:
     except OSError:
         pass  # a cache that cannot be written only costs time
     return digest.hexdigest()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

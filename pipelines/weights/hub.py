@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelError
+from ...contracts.errors import ModelError
 from .catalogue import PACKAGED
-from .progress import Progress
+from .progress import FetchProgress
 
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
@@ -71,7 +71,7 @@ def snapshot(model: HubId) -> Path | None:
     return path if whole else None
 
 
-def fetch(model: HubId, progress: Progress) -> Path:
+def fetch(model: HubId, progress: FetchProgress) -> Path:
     """Download the missing files of the model. Raises ModelError, with a fix, if they are not available."""
     import httpx
     import huggingface_hub
@@ -122,7 +122,7 @@ def _repository(model: HubId) -> Path:
     return hub_cache() / f"models--{model.repo.replace('/', '--')}"
 
 
-def _bar(progress: Progress) -> type[tqdm]:
+def _bar(progress: FetchProgress) -> type[tqdm]:
     """The hub library's progress bar, turned into calls of ``progress`` with bytes."""
     from tqdm.auto import tqdm as bar
 

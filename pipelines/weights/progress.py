@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Progress(Protocol):
+class FetchProgress(Protocol):
     """Called while weights are prepared.
 
     ``stage``: the current operation, in words ("downloading"). ``done`` and ``total`` are bytes if

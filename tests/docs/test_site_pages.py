@@ -28,7 +28,7 @@ def site() -> ModuleType:
         ("", "[a](docs/filters.md#keep)", "[a](filters.md#keep)"),
         ("", "[a](SECURITY.md) and [b](LICENSE)", "[a](security.md) and [b](license.md)"),
         ("", "[a](docs/reference/index.md)", "[a](reference/index.md)"),
-        ("", "see [the code](pipelines/operator.py)", "see the code"),
+        ("", "see [the code](contracts/operators.py)", "see the code"),
         ("", "[a](docs/nowhere.md)", "[a](docs/nowhere.md)"),
         ("", "[a](https://example.org/docs/install.md)", "[a](https://example.org/docs/install.md)"),
         ("docs", "[a](../SECURITY.md#secrets) [b](models.md)", "[a](security.md#secrets) [b](models.md)"),

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
+from gristmill.contracts import registry
+from gristmill.contracts.operators import Failed, Filtered, Kept
 from gristmill.filters.unfold import Unfold
-from gristmill.pipelines import registry
-from gristmill.pipelines.operator import Failed, Filtered, Kept
 from gristmill.pipelines.run.outcomes import from_outcomes
 
 
@@ -41,7 +41,7 @@ def test_an_entry_is_a_row_and_all_columns_of_it_go_together() -> None:
         [row],
         [found],
         fingerprint="f",
-        makes=True,
+        makes_rows=True,
         types=operator.types(),
     )
     assert len(set(table["_id"].to_pylist())) == 3

@@ -58,7 +58,7 @@ def test_gradcheck(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.autograd.gradcheck(lambda *x: packed_attention(*x, [3, 2], 0.5), (q, k, v))
 
 
-def test_a_sequence_neither_sees_nor_moves_its_neighbour() -> None:
+def test_a_sequence_neither_sees_nor_moves_its_neighbor() -> None:
     q, k, v = _case(12, 4, 2)
     (gradient,) = torch.autograd.grad(packed_attention(q, k, v, [5, 7], 0.3)[:5].sum(), k)
     assert gradient[:5].abs().sum() > 0

@@ -13,7 +13,7 @@ from gristmill.kernels.rounding import round_by, stochastic_round
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False), st.integers(0, 2**16 - 1))
-def test_is_one_of_the_two_neighbours(value: float, noise: int) -> None:
+def test_is_one_of_the_two_neighbors(value: float, noise: int) -> None:
     exact = torch.tensor([value])
     low = (exact.view(torch.int32) & -65536).view(torch.float32)
     high = ((low.view(torch.int32)) + 65536).view(torch.float32)

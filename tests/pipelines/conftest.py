@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from gristmill.datagen.evaluation.paired_bootstrap import paired_bootstrap
-from gristmill.filters.expression import evaluate_expression
-from gristmill.pipelines.inference import Usage
-from gristmill.pipelines.operator import Failed, Kept, Outcome, Verdicts
-from gristmill.pipelines.run.outcomes import from_outcomes, from_source, from_verdicts, going_on
+from gristmill.contracts.inference import Usage
+from gristmill.contracts.operators import Failed, Kept, Outcome, TableResult
+from gristmill.datagen.evaluate.paired_bootstrap import paired_bootstrap
+from gristmill.filters.expressions.expression import evaluate_expression
+from gristmill.pipelines.run.outcomes import from_outcomes, from_source, from_table_result, kept_rows
 from gristmill.pipelines.store.products import Product, products_in
 from gristmill.pipelines.store.run_directory import RunDirectory
 from gristmill.pipelines.store.tables import write_sealed
@@ -84,7 +84,7 @@ class RunBuilder:
             "models": {"model": list(models or {})},
             "reads": {},
         }
-        self.tables[name] = going_on(outcomes)
+        self.tables[name] = kept_rows(outcomes)
 
     def source(self, name: str, rows: list[dict[str, Any]]) -> None:
         fingerprint = self.fingerprint(name, 0)
@@ -151,7 +151,7 @@ class RunBuilder:
             if index == 5:
                 answers[2] = Failed("the engine died three times", retryable=True)
             outcomes.append(answers)
-        table = from_outcomes(seeds, rows, outcomes, fingerprint=fingerprint, makes=True, types={})
+        table = from_outcomes(seeds, rows, outcomes, fingerprint=fingerprint, makes_rows=True, types={})
         usage = Usage(requests=240, prompt_tokens=7_200, completion_tokens=12_345)
         self.add(
             "answers",
@@ -173,7 +173,7 @@ class RunBuilder:
         passed = self.random.random(count) < 0.7
         passed[rows["response"].to_pylist().index(HOSTILE)] = False
         columns = {"passed": pa.array(passed), "self_certainty": pa.array(certainty)}
-        table = from_verdicts(rows, Verdicts(columns=columns))
+        table = from_table_result(rows, TableResult(columns=columns))
         self.add(
             "scored",
             "score",
@@ -186,11 +186,11 @@ class RunBuilder:
     def kept(self, number: int) -> None:
         rows = self.tables["scored"]
         decision = evaluate_expression(rows, EXPRESSION)
-        verdicts = Verdicts(kept=decision.mask, rule=[rule or "" for rule in decision.rules])
+        verdicts = TableResult(kept=decision.mask, rule=[rule or "" for rule in decision.rules])
         self.add(
             "kept",
             "keep",
-            from_verdicts(rows, verdicts),
+            from_table_result(rows, verdicts),
             fingerprint=self.fingerprint("kept", number),
             inputs=["scored"],
             rows_in=rows.num_rows,
@@ -208,15 +208,15 @@ class RunBuilder:
         kept = np.ones(count, bool)
         kept[10::9] = False
         ids = rows["_id"].to_pylist()
-        neighbour = [None if good else ids[0] for good in kept]
+        duplicate_of = [None if good else ids[0] for good in kept]
         columns = {"embedding": pa.array(list(vectors)), "cluster": pa.array(cluster)}
-        verdicts = Verdicts(
-            kept=kept, rule="semantic", score=np.full(count, 0.95), neighbour=neighbour, columns=columns
+        verdicts = TableResult(
+            kept=kept, rule="semantic", score=np.full(count, 0.95), duplicate_of=duplicate_of, columns=columns
         )
         self.add(
             "unique",
             "dedup: semantic",
-            from_verdicts(rows, verdicts),
+            from_table_result(rows, verdicts),
             fingerprint=self.fingerprint("unique", number),
             inputs=["kept"],
             rows_in=count,
@@ -226,7 +226,7 @@ class RunBuilder:
         rows = self.tables["unique"]
         ids = rows["_id"].to_pylist()
         fingerprint = self.fingerprint("student", number)
-        table = from_verdicts(rows.select(["_id", "_parents"]), Verdicts())
+        table = from_table_result(rows.select(["_id", "_parents"]), TableResult())
         self.add(
             "student",
             "train: sft",
@@ -275,7 +275,7 @@ class RunBuilder:
         self.add(
             "verdict",
             "evaluate: constraints",
-            from_verdicts(tasks, Verdicts(columns=columns)),
+            from_table_result(tasks, TableResult(columns=columns)),
             fingerprint=self.fingerprint("verdict", number),
             inputs=["evals"],
             rows_in=tasks.num_rows,

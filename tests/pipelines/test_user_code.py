@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from gristmill.pipelines import registry
-from gristmill.pipelines.errors import DataError
-from gristmill.pipelines.operator import Failed, Filtered, Kept, Map, TableMap
+from gristmill.contracts import registry
+from gristmill.contracts.errors import DataError
+from gristmill.contracts.operators import Failed, Filtered, Kept, Map, TableMap
 from gristmill.pipelines.user_code import UserMake, UserMap, UserSource, UserTableMap
 
 _numbers = itertools.count()
@@ -67,7 +67,7 @@ def test_each_row_has_its_own_fate(module: Callable[[str], str], context: Any) -
         [Failed("ValueError: too large")],
     ]
     assert [row["n"] for row in ROWS] == [0, 1, 2, 3]
-    assert not operator.makes
+    assert not operator.makes_rows
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_function_of_many_makes_rows(module: Callable[[str], str], context: An
     """)
     operator = step(f"{name}:repeat")
     assert type(operator) is UserMake
-    assert operator.makes
+    assert operator.makes_rows
     found = outcomes(operator, context, ROWS)
     assert found[0] == [Filtered("map: made no rows")]
     assert found[3] == [Kept({"copy": 0}), Kept({"copy": 1}), Kept({"copy": 2})]
@@ -245,7 +245,7 @@ def test_another_package_adds_an_operator_by_entry_point(
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-operators\nVersion: 1.0\n")
     (tmp_path / "tiny_operators.py").write_text(
-        "from gristmill.pipelines.operator import Map\n"
+        "from gristmill.contracts.operators import Map\n"
         "class Shout(Map):\n"
         "    loudness: int = 1\n"
         "    def open(self, context):\n"

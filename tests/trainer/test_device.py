@@ -10,18 +10,18 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from gristmill.contracts.errors import ModelError
 from gristmill.kernels import dispatch
 from gristmill.kernels.cross_entropy import linear_cross_entropy
 from gristmill.kernels.int4 import INT4Tensor
 from gristmill.kernels.int8 import INT8Tensor
 from gristmill.kernels.nf4 import NestedScales, NF4Tensor
-from gristmill.pipelines.errors import ModelError
-from gristmill.trainer.adapters.settings import AdapterSettings
-from gristmill.trainer.adapters.table import KINDS
-from gristmill.trainer.base import FORMATS, Base
+from gristmill.trainer.adapters.adapter_settings import AdapterSettings
+from gristmill.trainer.adapters.adapter_table import KINDS
 from gristmill.trainer.device import choose_device, free_memory, random_states, set_random_states
-from gristmill.trainer.linear import Linear
-from gristmill.trainer.model import LINEARS, Block, Decoder, ModelConfig
+from gristmill.trainer.model.decoder import LINEARS, Block, Decoder, ModelConfig
+from gristmill.trainer.model.linear import Linear
+from gristmill.trainer.model.weight_formats import FORMATS, Base
 
 CPU = torch.device("cpu")
 

@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from gristmill.contracts.errors import DataError
+from gristmill.contracts.operators import Trained
 from gristmill.kernels.cross_entropy import linear_cross_entropy
-from gristmill.pipelines.errors import DataError
-from gristmill.pipelines.operator import Trained
-from gristmill.trainer.objectives.token_loss import TokenObjective
-from gristmill.trainer.sft import SupervisedFineTuning
+from gristmill.trainer.losses.token_loss import TokenObjective
+from gristmill.trainer.methods.sft import SupervisedFineTuning
 
 LORA = {"rank": 4, "alpha": 8}
 DELTA = {"kind": "delta"}
@@ -156,7 +156,7 @@ class Steep(SupervisedFineTuning):
     """A finite loss with an infinite gradient: the square root of 0, if a row has the letter z."""
 
     def objective(self, context: Any) -> TokenObjective:
-        def losses(hidden, head, pack, weights, moment):
+        def losses(hidden, head, pack, weights, step_context):
             total, each = linear_cross_entropy(hidden, head, pack.targets, weights)
             steep = hidden[pack.targets == ord("z") - ord("!") + 2].sum()
             return total + (steep - steep.detach()).abs().sqrt(), each

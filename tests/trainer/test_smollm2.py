@@ -8,12 +8,12 @@ import pyarrow as pa
 import pytest
 import torch
 
-from gristmill.pipelines.inference import ModelWeights
-from gristmill.trainer.adapters.build import load_adapted
-from gristmill.trainer.adapters.settings import AdapterSettings
-from gristmill.trainer.loading import load_model
-from gristmill.trainer.model import Decoder
-from gristmill.trainer.sft import SupervisedFineTuning
+from gristmill.contracts.inference import ModelWeights
+from gristmill.trainer.adapters.adapter_settings import AdapterSettings
+from gristmill.trainer.adapters.load_adapted import load_adapted
+from gristmill.trainer.methods.sft import SupervisedFineTuning
+from gristmill.trainer.model.decoder import Decoder
+from gristmill.trainer.model.loading import load_model
 
 pytestmark = pytest.mark.engine
 

@@ -55,11 +55,11 @@ def test_the_roofs_operations_add_up_to_the_steps_flop(
     benchmark: ModuleType, model: Path, recompute: bool
 ) -> None:
     """Compare the sum over matrix products with the formula used in training."""
-    from gristmill.trainer.base import FORMATS
-    from gristmill.trainer.examples import Example, Tokens
-    from gristmill.trainer.memory import block_weights
-    from gristmill.trainer.model import ModelConfig
-    from gristmill.trainer.speed import StepWork
+    from gristmill.trainer.data.examples import Example, TokenSequence
+    from gristmill.trainer.forecast.memory_plan import block_weights
+    from gristmill.trainer.forecast.speed import StepWork
+    from gristmill.trainer.model.decoder import ModelConfig
+    from gristmill.trainer.model.weight_formats import FORMATS
 
     roofline, config = importlib.import_module("step_roofline"), ModelConfig.read(model)
     lengths, rank = [200, 56], 4
@@ -72,7 +72,7 @@ def test_the_roofs_operations_add_up_to_the_steps_flop(
         body=block_weights(config), trained=factors, dense=False, head=config.vocabulary * config.hidden,
         mixed=config.layers * config.heads * config.head_size, recompute=recompute,
     )  # fmt: skip
-    rows = [Example("", (Tokens((0,) * size, (False, *(True,) * (size - 1))),)) for size in lengths]
+    rows = [Example("", (TokenSequence((0,) * size, (False, *(True,) * (size - 1))),)) for size in lengths]
     assert whole.flop(rows) == pytest.approx(found, rel=0.04)
     assert roofline.seconds(work, 1e30, 1.0) > found
     assert roofline.seconds(work, 1.0, 1e30) == sum(each.times * each.cost.moved for each in work)

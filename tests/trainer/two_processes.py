@@ -18,9 +18,9 @@ import pyarrow as pa
 import pytest
 from torch import distributed
 
-from gristmill.pipelines.errors import GristmillError
-from gristmill.pipelines.inference import ModelWeights
-from gristmill.trainer.sft import SupervisedFineTuning
+from gristmill.contracts.errors import GristmillError
+from gristmill.contracts.inference import ModelWeights
+from gristmill.trainer.methods.sft import SupervisedFineTuning
 
 folder = Path(sys.argv[1])
 # After the libraries are loaded, which takes longer than all the training.

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from ...kernels.delta_linear import delta_linear
 
 if TYPE_CHECKING:
-    from ..linear import Linear
-    from .settings import AdapterSettings
+    from ..model.linear import Linear
+    from .adapter_settings import AdapterSettings
 
 
 class DenseDelta(nn.Module):

@@ -12,9 +12,9 @@ from ...kernels.dora_linear import SMALLEST_NORM, dora_linear, row_norms
 from .lora import LoRA
 
 if TYPE_CHECKING:
-    from ..linear import Linear
-    from .initialisation import Factors
-    from .settings import AdapterSettings
+    from ..model.linear import Linear
+    from .adapter_settings import AdapterSettings
+    from .initialization import Factors
 
 
 class DoRA(LoRA):

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...pipelines.errors import ModelError
-from ..linear import Linear
-from ..model import Decoder
-from .initialisation import Batches, Factors, Initialisation
+from ...contracts.errors import ModelError
+from ..model.decoder import Decoder
+from ..model.linear import Linear
+from .initialization import Batches, Factors, Initialization
 
 #: Directions have converged if the cosine between each one before and after a pack exceeds this.
 CONVERGED = 0.99
@@ -46,7 +46,7 @@ class Directions:
         return self.vectors.square().sum(1) / max(self.total, 1e-30)
 
 
-class EVA(Initialisation):
+class EVA(Initialization):
     """Initializes A to the leading directions of the layer's inputs on the training data, and B to zero.
 
     The ranks, ``rank`` per layer on average, are assigned to the directions that explain the largest shares

@@ -10,14 +10,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ...pipelines.errors import ModelError
-from ..base import Base, dense
-from ..model import Decoder
+from ...contracts.errors import ModelError
+from ..model.decoder import Decoder
+from ..model.weight_formats import Base, dense
 from .decompose import split
-from .initialisation import Batches, Factors, Hold, Initialisation
+from .initialization import Batches, Factors, Hold, Initialization
 
 
-class LoftQ(Initialisation):
+class LoftQ(Initialization):
     """Alternates two steps: quantize the weight minus ``s B A``; fit ``s B A`` to the quantization error.
 
     Layers that are not quantized use the default initialization. Raises ModelError if no layer is quantized.

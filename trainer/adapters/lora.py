@@ -17,9 +17,9 @@ from torch.nn.functional import dropout
 from ...kernels.lora_linear import lora_linear
 
 if TYPE_CHECKING:
-    from ..linear import Linear
-    from .initialisation import Factors
-    from .settings import AdapterSettings
+    from ..model.linear import Linear
+    from .adapter_settings import AdapterSettings
+    from .initialization import Factors
 
 
 class LoRA(nn.Module):

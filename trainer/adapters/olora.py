@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import torch
 
-from ..base import Base, dense
-from .initialisation import Factors, Hold, Initialisation
+from ..model.weight_formats import Base, dense
+from .initialization import Factors, Hold, Initialization
 
 
-class OLoRA(Initialisation):
+class OLoRA(Initialization):
     """``W = Q R``: B starts as the first columns of Q, A as the first rows of R; the base is the rest."""
 
     changes_base: ClassVar[bool] = True

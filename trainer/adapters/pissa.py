@@ -9,12 +9,12 @@ from typing import ClassVar
 
 import torch
 
-from ..base import Base, dense
+from ..model.weight_formats import Base, dense
 from .decompose import split
-from .initialisation import Factors, Hold, Initialisation
+from .initialization import Factors, Hold, Initialization
 
 
-class PiSSA(Initialisation):
+class PiSSA(Initialization):
     """Initializes the adapter to the leading singular part of the weight; the base is the rest, quantized."""
 
     changes_base: ClassVar[bool] = True

@@ -11,17 +11,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ...pipelines.errors import ModelError
+from ...contracts.durable import place_directory
+from ...contracts.errors import ModelError
 from ..adapters.delta import DenseDelta
-from ..base import FORMATS, dense
-from ..bitsandbytes_layout import from_tensors, is_part, is_quantized
-from ..linear import Linear
-from ..loading import load_model
-from ..model import LINEARS, Decoder, ModelConfig
-from ..placing import place_directory
-from ..tensor_files import TensorReader, TensorWriter, check_place, check_written, copy_rest
+from ..model.bitsandbytes_layout import from_tensors, is_part, is_quantized
+from ..model.decoder import LINEARS, Decoder, ModelConfig
+from ..model.linear import Linear
+from ..model.loading import load_model
+from ..model.tensor_files import TensorReader, TensorWriter, check_place, check_written, copy_rest
+from ..model.weight_formats import FORMATS, dense
 from .methods import METHODS, Mix
-from .sources import AdapterSource, DeltaSource, Source, open_source
+from .sources import AdapterSource, DeltaSource, MergeSource, open_merge_source
 
 #: The base that changes are added to: the original one, or the one that was quantized and dequantized, which
 #: a training over a quantized base used.
@@ -65,7 +65,7 @@ def merge(
     _check_arguments(sources, method, weights, density, into, skip)
     check_place(out, [base, *sources])
     config = ModelConfig.read(base)
-    opened = [open_source(path, base) for path in sources]
+    opened = [open_merge_source(path, base) for path in sources]
     mix = Mix(tuple(weights or [1.0] * len(sources)), density, seed)
     temporary = out.with_name(out.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -115,7 +115,9 @@ def _check_arguments(
         raise ModelError("skip excludes layers from quantization: give it only when merging into a format")
 
 
-def _check_fit(base: Path, names: Sequence[str], opened: Sequence[Source], paths: Sequence[Path]) -> None:
+def _check_fit(
+    base: Path, names: Sequence[str], opened: Sequence[MergeSource], paths: Sequence[Path]
+) -> None:
     for source, path in zip(opened, paths):
         unknown = sorted(source.names - set(names))
         if unknown:
@@ -125,7 +127,7 @@ def _check_fit(base: Path, names: Sequence[str], opened: Sequence[Source], paths
 def _merged(
     reader: TensorReader,
     name: str,
-    opened: Sequence[Source],
+    opened: Sequence[MergeSource],
     method: str,
     mix: Mix,
     into: Into,
@@ -168,7 +170,7 @@ def drop_quantization(directory: Path) -> None:
 def _check_logits(
     base: Path,
     merged: Path,
-    opened: Sequence[Source],
+    opened: Sequence[MergeSource],
     mix: Mix,
     method: str,
     into: Into,

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...contracts.errors import ModelError
+from ...contracts.inference import derive_seed
 from ...kernels.top_k import top_k_mask
-from ...pipelines.errors import ModelError
-from ...pipelines.inference import derive_seed
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,23 +12,23 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ...pipelines.errors import ModelError
+from ...contracts.errors import ModelError
 from ..adapters.dora import DoRA
 from ..adapters.lora import LoRA
-from ..base import dense
-from ..export import CONFIG as ADAPTER_CONFIG
-from ..export import read_adapter, read_adapter_config
-from ..loading import read_weight
-from ..sparse.export import CONFIG as DELTA_CONFIG
-from ..sparse.export import SparseDelta
-from ..tensor_files import TensorReader
+from ..adapters.peft_files import CONFIG as ADAPTER_CONFIG
+from ..adapters.peft_files import read_adapter, read_adapter_config
+from ..model.loading import read_weight
+from ..model.tensor_files import TensorReader
+from ..model.weight_formats import dense
+from ..sparse.delta_files import CONFIG as DELTA_CONFIG
+from ..sparse.delta_files import SparseDelta
 
 #: PEFT's prefix of layer names.
 PEFT = "base_model.model."
 FACTORS = ("lora_A.weight", "lora_B.weight", "lora_magnitude_vector")
 
 
-class Source(Protocol):
+class MergeSource(Protocol):
     """A change of a base, tensor by tensor. ``names``: the tensors of the base that it changes."""
 
     names: frozenset[str]
@@ -41,7 +41,7 @@ class Source(Protocol):
         ...
 
 
-def open_source(path: Path, base: Path) -> Source:
+def open_merge_source(path: Path, base: Path) -> MergeSource:
     """Open the source in directory ``path``. Raises ModelError if there is none."""
     if (path / ADAPTER_CONFIG).exists():
         return AdapterSource(path)
@@ -114,7 +114,7 @@ class AdapterSource:
 
 
 class DeltaSource:
-    """A sparse delta written by :func:`gristmill.trainer.sparse.export.save_delta`."""
+    """A sparse delta written by :func:`gristmill.trainer.sparse.delta_files.save_delta`."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.delta = path, SparseDelta(path)
@@ -151,7 +151,7 @@ class ModelSource:
 
 
 def _weights(reader: TensorReader) -> frozenset[str]:
-    from ..bitsandbytes_layout import is_part
+    from ..model.bitsandbytes_layout import is_part
 
     return frozenset(name for name in reader if not is_part(name))
 

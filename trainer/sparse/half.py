@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from ...pipelines.inference import derive_seed
+from ...contracts.inference import derive_seed
 from ..adapters.delta import DenseDelta
-from ..model import Decoder
+from ..model.decoder import Decoder
 from ..optimizers.optimizer import Optimizer
 
 

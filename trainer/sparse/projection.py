@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..adapters.delta import DenseDelta
 
 if TYPE_CHECKING:
-    from ..model import Decoder
+    from ..model.decoder import Decoder
     from ..optimizers.optimizer import Optimizer
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ...kernels.top_k import Threshold, mask_above, streamed_threshold
-from ..model import Decoder
+from ..model.decoder import Decoder
 from ..optimizers.optimizer import Optimizer
 from .projection import deltas, keep_only
 

@@ -9,7 +9,7 @@ from .calls import Calls
 from .comparisons import Comparisons
 from .conditions import Conditions
 from .constants import Constants
-from .mutation import Change, Mutation
+from .mutation import Mutation, TextChange
 from .names import Names
 from .returns import Returns
 from .statements import Statements
@@ -28,4 +28,4 @@ ALL: tuple[Mutation, ...] = (
 )
 KINDS = tuple(mutation.kind for mutation in ALL)
 
-__all__ = ["ALL", "KINDS", "Change", "Mutation"]
+__all__ = ["ALL", "KINDS", "Mutation", "TextChange"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from ..source import Replacement, Source
-from .mutation import Change, Mutation
+from ..source_text import Replacement, SourceText
+from .mutation import Mutation, TextChange
 
 
 class Arguments(Mutation):
     kind = "argument"
 
-    def changes(self, source: Source, node: ast.AST, function: ast.AST) -> Iterator[Change]:
+    def changes(self, source: SourceText, node: ast.AST, function: ast.AST) -> Iterator[TextChange]:
         if not isinstance(node, ast.Call) or any(isinstance(each, ast.Starred) for each in node.args):
             return
         for first, second in zip(node.args, node.args[1:], strict=False):
@@ -20,10 +20,10 @@ class Arguments(Mutation):
             gap = source.text[source.span(first)[1] : source.span(second)[0]]
             swapped = f"{source.code(second)}{gap}{source.code(first)}"
             if source.code(first) != source.code(second) and gap.strip() == ",":
-                yield Change(Replacement(start, stop, swapped), "passes two arguments in the wrong order")
+                yield TextChange(Replacement(start, stop, swapped), "passes two arguments in the wrong order")
         if len(node.args) > 1 and not node.keywords:
             start, stop = source.span(node.args[-2])[1], source.span(node.args[-1])[1]
-            yield Change(Replacement(start, stop, ""), "leaves out an argument")
+            yield TextChange(Replacement(start, stop, ""), "leaves out an argument")
         for keyword in node.keywords:
             if (
                 keyword.arg
@@ -34,4 +34,4 @@ class Arguments(Mutation):
                 comma = source.text.rfind(",", 0, start)
                 if comma >= 0 and not source.text[comma + 1 : start].strip():
                     change = Replacement(comma, source.span(keyword.value)[1], "")
-                    yield Change(change, f"leaves out the argument `{keyword.arg}`")
+                    yield TextChange(change, f"leaves out the argument `{keyword.arg}`")

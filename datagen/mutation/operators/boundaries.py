@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from ..source import Source
-from .mutation import Change, Mutation
+from ..source_text import SourceText
+from .mutation import Mutation, TextChange
 
 
 class Boundaries(Mutation):
     kind = "off_by_one"
 
-    def changes(self, source: Source, node: ast.AST, function: ast.AST) -> Iterator[Change]:
+    def changes(self, source: SourceText, node: ast.AST, function: ast.AST) -> Iterator[TextChange]:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
             for end in node.args[:2]:
                 yield from _shifted(source, end, "has a range that is off by one")
@@ -25,7 +25,7 @@ class Boundaries(Mutation):
                 yield from _shifted(source, node.slice, "has an index that is off by one")
 
 
-def _shifted(source: Source, node: ast.expr, mistake: str) -> Iterator[Change]:
+def _shifted(source: SourceText, node: ast.expr, mistake: str) -> Iterator[TextChange]:
     """One more and one less; another operator changes constants."""
     if isinstance(node, (ast.Constant, ast.Starred)) or (
         isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant)
@@ -36,6 +36,6 @@ def _shifted(source: Source, node: ast.expr, mistake: str) -> Iterator[Change]:
     inner = code if isinstance(node, sums) else f"({code})"
     for shift, undone in (("+ 1", "- 1"), ("- 1", "+ 1")):
         if code.endswith(undone) and isinstance(node, ast.BinOp):
-            yield Change(source.replace(node, source.code(node.left)), mistake)
+            yield TextChange(source.replace(node, source.code(node.left)), mistake)
         else:
-            yield Change(source.replace(node, f"{inner} {shift}"), mistake)
+            yield TextChange(source.replace(node, f"{inner} {shift}"), mistake)

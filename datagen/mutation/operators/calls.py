@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from ..source import Replacement, Source
-from .mutation import Change, Mutation
+from ..source_text import Replacement, SourceText
+from .mutation import Mutation, TextChange
 
 PAIRS = (
     ("min", "max"), ("any", "all"), ("floor", "ceil"), ("lower", "upper"), ("startswith", "endswith"),
@@ -22,13 +22,15 @@ WRONG: dict[str, str] = {**{right: left for left, right in PAIRS}, **dict(PAIRS)
 class Calls(Mutation):
     kind = "wrong_call"
 
-    def changes(self, source: Source, node: ast.AST, function: ast.AST) -> Iterator[Change]:
+    def changes(self, source: SourceText, node: ast.AST, function: ast.AST) -> Iterator[TextChange]:
         if not isinstance(node, ast.Call):
             return
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         if name in WRONG:
             _, stop = source.span(node.func)
             change = Replacement(stop - len(name), stop, WRONG[name])
-            yield Change(change, f"calls `{WRONG[name]}` for `{name}`")
+            yield TextChange(change, f"calls `{WRONG[name]}` for `{name}`")
         elif name in ("sorted", "reversed", "abs", "set") and len(node.args) == 1 and not node.keywords:
-            yield Change(source.replace(node, f"({source.code(node.args[0])})"), f"lacks a call of `{name}`")
+            yield TextChange(
+                source.replace(node, f"({source.code(node.args[0])})"), f"lacks a call of `{name}`"
+            )

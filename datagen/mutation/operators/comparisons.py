@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from ..source import Source
-from .mutation import Change, Mutation
+from ..source_text import SourceText
+from .mutation import Mutation, TextChange
 
 SYMBOLS: dict[type[ast.cmpop], str] = {
     ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
@@ -21,7 +21,7 @@ WRONG = {
 class Comparisons(Mutation):
     kind = "comparison"
 
-    def changes(self, source: Source, node: ast.AST, function: ast.AST) -> Iterator[Change]:
+    def changes(self, source: SourceText, node: ast.AST, function: ast.AST) -> Iterator[TextChange]:
         if not isinstance(node, ast.Compare):
             return
         left = node.left
@@ -30,5 +30,5 @@ class Comparisons(Mutation):
             for wrong in WRONG[symbol]:
                 replacement = source.replace_word(left, right, symbol, wrong)
                 if replacement:
-                    yield Change(replacement, f"compares with `{wrong}` for `{symbol}`")
+                    yield TextChange(replacement, f"compares with `{wrong}` for `{symbol}`")
             left = right

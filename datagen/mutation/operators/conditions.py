@@ -5,16 +5,16 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from ..source import Source
-from .mutation import Change, Mutation
+from ..source_text import SourceText
+from .mutation import Mutation, TextChange
 
 
 class Conditions(Mutation):
     kind = "condition"
 
-    def changes(self, source: Source, node: ast.AST, function: ast.AST) -> Iterator[Change]:
+    def changes(self, source: SourceText, node: ast.AST, function: ast.AST) -> Iterator[TextChange]:
         if isinstance(node, (ast.If, ast.While, ast.IfExp)) and not isinstance(node.test, ast.Constant):
-            yield Change(
+            yield TextChange(
                 source.replace(node.test, _negated(source, node.test)), "has a condition the wrong way round"
             )
         elif isinstance(node, ast.BoolOp):
@@ -22,13 +22,13 @@ class Conditions(Mutation):
             for left, other in zip(node.values, node.values[1:], strict=False):
                 replacement = source.replace_word(left, other, right, wrong)
                 if replacement:
-                    yield Change(replacement, f"joins conditions with `{wrong}` for `{right}`")
+                    yield TextChange(replacement, f"joins conditions with `{wrong}` for `{right}`")
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             operand = source.code(node.operand)
-            yield Change(source.replace(node, f"({operand})"), "lacks a `not`")
+            yield TextChange(source.replace(node, f"({operand})"), "lacks a `not`")
 
 
-def _negated(source: Source, test: ast.expr) -> str:
+def _negated(source: SourceText, test: ast.expr) -> str:
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         return source.code(test.operand)
     simple = isinstance(test, (ast.Name, ast.Attribute, ast.Call, ast.Subscript))

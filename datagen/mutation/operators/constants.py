@@ -5,21 +5,21 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from ..source import Source
-from .mutation import Change, Mutation
+from ..source_text import SourceText
+from .mutation import Mutation, TextChange
 
 
 class Constants(Mutation):
     kind = "constant"
 
-    def changes(self, source: Source, node: ast.AST, function: ast.AST) -> Iterator[Change]:
+    def changes(self, source: SourceText, node: ast.AST, function: ast.AST) -> Iterator[TextChange]:
         if not isinstance(node, ast.Constant):
             return
         written = source.code(node)
         for wrong in self._wrong(node.value):
             text = repr(wrong)
             if text != written and len(written) < 60:
-                yield Change(source.replace(node, text), f"has `{text}` for `{written}`")
+                yield TextChange(source.replace(node, text), f"has `{text}` for `{written}`")
 
     @staticmethod
     def _wrong(value: object) -> list[object]:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..source import Replacement, Source
+from ..source_text import Replacement, SourceText
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class TextChange:
     """A change to the text, and a short description of the mistake (as in "uses `<` for `<=`")."""
 
     replacement: Replacement
@@ -25,5 +25,5 @@ class Mutation(ABC):
     kind: ClassVar[str]
 
     @abstractmethod
-    def changes(self, source: Source, node: ast.AST, function: ast.AST) -> Iterator[Change]:
+    def changes(self, source: SourceText, node: ast.AST, function: ast.AST) -> Iterator[TextChange]:
         """Yield every way to make this mistake at ``node`` in ``function``, in a fixed order."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from ..source import Source
-from .mutation import Change, Mutation
+from ..source_text import SourceText
+from .mutation import Mutation, TextChange
 
 #: Maximum number of other names per place.
 MOST = 2
@@ -15,7 +15,7 @@ MOST = 2
 class Names(Mutation):
     kind = "wrong_name"
 
-    def changes(self, source: Source, node: ast.AST, function: ast.AST) -> Iterator[Change]:
+    def changes(self, source: SourceText, node: ast.AST, function: ast.AST) -> Iterator[TextChange]:
         if not isinstance(node, ast.Name) or not isinstance(node.ctx, ast.Load):
             return
         known = _variables(function)
@@ -26,7 +26,7 @@ class Names(Mutation):
             (other for other in known if other != node.id), key=lambda o: abs(known.index(o) - place)
         )
         for other in nearest[:MOST]:
-            yield Change(source.replace(node, other), f"uses `{other}` for `{node.id}`")
+            yield TextChange(source.replace(node, other), f"uses `{other}` for `{node.id}`")
 
 
 def _variables(function: ast.AST) -> list[str]:

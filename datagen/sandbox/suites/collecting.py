@@ -44,7 +44,7 @@ class Test:
         self.label, self.call, self.name, self.owner, self.unrun = label, call, name, owner, unrun
 
 
-class Group:
+class SuiteGroup:
     """Tests that share a setup (``begin``) and a teardown (``finish``): of a class, or of a function."""
 
     def __init__(
@@ -71,13 +71,13 @@ class Collector:
         found = (each for each in defined.values() if isinstance(each, Fixture))
         self.fixtures = Fixtures({each.name: each for each in found})
 
-    def groups(self) -> Iterator[Group]:
+    def groups(self) -> Iterator[SuiteGroup]:
         module_marks = marks(self.defined)
         for name, found in self.defined.items():
             if getattr(found, "__test__", True) is False:
                 continue
             if inspect.isfunction(found) and name.startswith("test"):
-                yield Group(name, self._functions(name, found, module_marks))
+                yield SuiteGroup(name, self._functions(name, found, module_marks))
             elif inspect.isclass(found) and issubclass(found, unittest.TestCase):
                 yield self._case(name, found, module_marks)
             elif inspect.isclass(found) and name.startswith("Test"):
@@ -108,16 +108,18 @@ class Collector:
 
         return list(self._tests(_Written(name, name, function, None, around), [*outer, *marks(function)]))
 
-    def _case(self, name: str, case: type[unittest.TestCase], outer: list[Mark]) -> Group:
+    def _case(self, name: str, case: type[unittest.TestCase], outer: list[Mark]) -> SuiteGroup:
         shared = [*outer, *marks(case)]
         tests = []
         for method in unittest_cases.names(case):
             function = getattr(case, method)
             unrun = self._unrun(function, [*shared, *marks(function)])
             tests.append(Test(f"{name}.{method}", unittest_cases.method(case, method), method, case, unrun))
-        return Group(name, tests, lambda: unittest_cases.begin(case), lambda: unittest_cases.finish(case))
+        return SuiteGroup(
+            name, tests, lambda: unittest_cases.begin(case), lambda: unittest_cases.finish(case)
+        )
 
-    def _class(self, name: str, owner: type, outer: list[Mark]) -> Iterator[Group]:
+    def _class(self, name: str, owner: type, outer: list[Mark]) -> Iterator[SuiteGroup]:
         shared = [*outer, *marks(owner)]
         tests: list[Test] = []
         for attribute in _in_order(owner):
@@ -134,7 +136,7 @@ class Collector:
             self.fixtures.end("class")
             self._hook({"teardown_class": getattr(owner, "teardown_class", None)}, "teardown_class", owner)
 
-        yield Group(name, tests, begin, finish)
+        yield SuiteGroup(name, tests, begin, finish)
 
     def _methods(self, label: str, owner: type, name: str, outer: list[Mark]) -> list[Test]:
         function = getattr(owner, name)
@@ -246,7 +248,7 @@ SAYS_NOTHING = (unittest.SkipTest, Skipped, XFailed)
 
 
 @dataclass(frozen=True)
-class _Row:
+class _ParameterRow:
     given: dict[str, Any]
     marks: tuple[Mark, ...]
     id: str | None
@@ -271,7 +273,7 @@ def _direct(mark: Mark) -> list[str]:
     return [] if indirect is True else [name for name in names if name not in (indirect or ())]
 
 
-def _rows(mark: Mark) -> Iterator[_Row]:
+def _rows(mark: Mark) -> Iterator[_ParameterRow]:
     names, ids = _names(mark), mark.kwargs.get("ids")
     values = mark.args[1] if len(mark.args) > 1 else mark.kwargs["argvalues"]
     for number, value in enumerate(values):
@@ -283,7 +285,9 @@ def _rows(mark: Mark) -> Iterator[_Row]:
             each = (value,) if len(names) == 1 else value
         if told is None and ids is not None:
             told = ids(value) if callable(ids) else list(ids)[number]
-        yield _Row(dict(zip(names, each, strict=True)), own, None if told is None else str(told), number)
+        yield _ParameterRow(
+            dict(zip(names, each, strict=True)), own, None if told is None else str(told), number
+        )
 
 
 def _in_order(owner: type) -> list[str]:

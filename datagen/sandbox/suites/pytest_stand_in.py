@@ -33,7 +33,7 @@ class Outcome(BaseException):
     """Ends a test. ``except Exception`` in the test does not catch it."""
 
 
-class Failed(Outcome): ...
+class PytestFailed(Outcome): ...
 
 
 class Skipped(Outcome): ...
@@ -43,7 +43,7 @@ class XFailed(Outcome): ...
 
 
 def fail(reason: str = "", pytrace: bool = True, msg: str = "") -> NoReturn:
-    raise Failed(reason or msg)
+    raise PytestFailed(reason or msg)
 
 
 def skip(reason: str = "", *, allow_module_level: bool = False, msg: str = "") -> NoReturn:
@@ -55,10 +55,10 @@ def xfail(reason: str = "") -> NoReturn:
 
 
 def exit(reason: str = "", returncode: int | None = None) -> NoReturn:
-    raise Failed(f"pytest.exit: {reason}")
+    raise PytestFailed(f"pytest.exit: {reason}")
 
 
-fail.Exception = Failed  # type: ignore[attr-defined]
+fail.Exception = PytestFailed  # type: ignore[attr-defined]
 skip.Exception = Skipped  # type: ignore[attr-defined]
 xfail.Exception = XFailed  # type: ignore[attr-defined]
 
@@ -126,7 +126,7 @@ class _Raises:
     ) -> bool:
         names = " or ".join(each.__name__ for each in self.expected)
         if kind is None or error is None:
-            raise Failed(f"did not raise {names}")
+            raise PytestFailed(f"did not raise {names}")
         # Checks the bases themselves, so that a metaclass has no influence.
         if not any(each in kind.__mro__ for each in self.expected):
             return False
@@ -134,7 +134,7 @@ class _Raises:
         if self.match is not None:
             self.info.match(self.match)
         if self.check is not None and not self.check(error):
-            raise Failed(f"raised {error!r}, which does not pass the check")
+            raise PytestFailed(f"raised {error!r}, which does not pass the check")
         return True
 
 
@@ -173,7 +173,7 @@ class _Warns:
         if not any(self.match is None or re.search(self.match, str(each.message)) for each in fit):
             names = " or ".join(each.__name__ for each in self.expected)
             matching = "" if self.match is None else f" that matches {self.match!r}"
-            raise Failed(f"no {names}{matching} was given")
+            raise PytestFailed(f"no {names}{matching} was given")
 
 
 def warns(

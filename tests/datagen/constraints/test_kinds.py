@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gristmill.contracts.errors import DataError
 from gristmill.datagen.constraints.constraint import Aspect
 from gristmill.datagen.constraints.kinds import KINDS, conflict, constraint_from, constraints_from
 from gristmill.datagen.constraints.vocabulary import (
@@ -21,7 +22,6 @@ from gristmill.datagen.constraints.vocabulary import (
     OPENINGS,
     OPTIONS,
 )
-from gristmill.pipelines.errors import DataError
 
 PROMPT = "Describe the night sky, please.\nAnd keep to this."
 

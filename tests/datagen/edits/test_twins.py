@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gristmill.contracts.errors import DataError
+from gristmill.contracts.operators import Filtered, NewRows
 from gristmill.datagen.edits.near_misses import closest, differing, tokens
 from gristmill.datagen.edits.twins import Twins
-from gristmill.pipelines.errors import DataError
-from gristmill.pipelines.operator import Filtered, Made
 
 RIGHT = "def f(xs):\n    return [x for x in xs if x >= 0]\n"
 NEAR = RIGHT.replace(">=", ">")
@@ -28,12 +28,12 @@ class Here:
     def progress(self, *figures: object) -> None: ...
 
 
-def paired(operator: Twins, *rows: dict[str, Any]) -> Made:
+def paired(operator: Twins, *rows: dict[str, Any]) -> NewRows:
     numbered = [{"_id": f"r{n}", "prompt": "p", **row} for n, row in enumerate(rows)]
     made = operator.apply(pa.Table.from_pylist(numbered), Here())  # type: ignore[arg-type]
     used = {parent for parents in made.parents for parent in parents}
-    assert used | set(made.left) == {row["_id"] for row in numbered}
-    assert not used & set(made.left)
+    assert used | set(made.unused) == {row["_id"] for row in numbered}
+    assert not used & set(made.unused)
     return made
 
 
@@ -51,7 +51,7 @@ def test_a_passing_program_gets_the_failing_one_that_is_most_like_it() -> None:
     [rejected] = row["rejected_spans"] or [None]
     assert [RIGHT[span["start"] : span["end"]] for span in row["chosen_spans"]] == ["="]
     assert rejected is None
-    assert made.left == {"r0": Filtered("no_passing_twin")}
+    assert made.unused == {"r0": Filtered("no_passing_twin")}
     assert made.summary == {"groups": 1, "pairs": 1, "mean_similarity": row["similarity"]}
 
 
@@ -63,7 +63,7 @@ def test_only_programs_of_the_same_problem_are_twins() -> None:
         {"code": NEAR, "passed": False, "part": 1, "prompt": "q"},
     )
     assert made.rows == []
-    assert made.left == {
+    assert made.unused == {
         "r0": Filtered("no_twin"),
         "r1": Filtered("no_passing_twin"),
         "r2": Filtered("no_passing_twin"),
@@ -80,13 +80,13 @@ def test_what_is_too_different_double_long_or_missing_is_left() -> None:
         {"code": "x" * 300, "passed": False},
     ]
     made = paired(Twins(max_chars=200, min_similarity=0.8), *rows)
-    rules = {name: left.rule for name, left in made.left.items() if isinstance(left, Filtered)}
+    rules = {name: left.rule for name, left in made.unused.items() if isinstance(left, Filtered)}
     assert rules == {
         "r0": "no_twin", "r1": "no_passing_twin", "r2": "duplicate", "r3": "null", "r4": "null",
         "r5": "too_long",
     }  # fmt: skip
-    assert made.left["r2"] == Filtered("duplicate", neighbour="r0")
-    assert made.left["r0"].score < 0.8  # type: ignore[union-attr]
+    assert made.unused["r2"] == Filtered("duplicate", duplicate_of="r0")
+    assert made.unused["r0"].score < 0.8  # type: ignore[union-attr]
 
 
 def test_one_failing_program_can_be_the_twin_of_two() -> None:

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 import gristmill
+from gristmill.contracts.inference import Completion, Request
+from gristmill.datagen.generate.respond import Respond
+from gristmill.datagen.generate.template import Template
 from gristmill.datagen.parsers import AnyParser, Unparsed
-from gristmill.datagen.respond import Respond
-from gristmill.datagen.template import Template
-from gristmill.pipelines.inference import Completion, Request
-from gristmill.pipelines.run.outcomes import from_outcomes, from_source, going_on
+from gristmill.pipelines.run.outcomes import from_outcomes, from_source, kept_rows
 
 #: One parser of each kind, with the column that the next prompt uses.
 PARSERS: dict[str, dict[str, Any]] = {
@@ -101,11 +101,11 @@ def step(operator: Any, engine: Scripted, table: pa.Table) -> pa.Table:
     """The output of a step in Arrow: all rows, with outcomes and reasons."""
     rows = table.to_pylist()
     outcomes = asyncio.run(operator.open(Here(engine))(rows))
-    return from_outcomes(table, rows, outcomes, fingerprint="f", makes=True, types=operator.types())
+    return from_outcomes(table, rows, outcomes, fingerprint="f", makes_rows=True, types=operator.types())
 
 
 def seeds(count: int) -> pa.Table:
-    return going_on(from_source(pa.table({"topic": [str(n) for n in range(count)]}), "f", 0))
+    return kept_rows(from_source(pa.table({"topic": [str(n) for n in range(count)]}), "f", 0))
 
 
 def check_table(table: pa.Table) -> None:
@@ -124,7 +124,7 @@ def test_two_chained_steps_carry_an_answer_and_never_run_it(kind: str, text: str
         first = Template(model="base", template="{{ topic }}", parser=parser)
         table = step(first, Scripted(lambda _, answer=answer: answer), seeds(1))
         check_table(table)
-        kept = going_on(table)
+        kept = kept_rows(table)
         columns = TypeAdapter(AnyParser).validate_python(parser).types()
         assert all(kept.schema.field(name).type == type for name, type in columns.items() if kept.num_rows)
         if not kept.num_rows:
@@ -141,7 +141,7 @@ def test_what_gets_through_is_what_the_model_wrote(kind: str) -> None:
     """The previous test is not vacuous: each kind of parser passes template syntax through as text."""
     text = "{{ 7 * 7 }}{% for x in [1] %}\u202e"
     first = Template(model="base", template="{{ topic }}", parser=PARSERS[kind])
-    kept = going_on(step(first, Scripted(lambda _: AROUND[kind](text)), seeds(1)))
+    kept = kept_rows(step(first, Scripted(lambda _: AROUND[kind](text)), seeds(1)))
     assert text in kept["found"].to_pylist()
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from jinja2 import meta
 
+from gristmill.contracts.errors import DataError
 from gristmill.datagen.prompts import find_prompt, packaged
 from gristmill.datagen.prompts.environment import PromptEnvironment
-from gristmill.pipelines.errors import DataError
 
 #: Values of columns that are not free text; all others are the text PROBE.
 SHAPED = {"examples": [{"prompt": "PROBE", "skill": "PROBE"}], "topics": ["PROBE"], "count": 3}

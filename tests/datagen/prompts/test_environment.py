@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gristmill.contracts.errors import DataError
 from gristmill.datagen.prompts import metering
 from gristmill.datagen.prompts.environment import LIMIT, compiled, rendered
-from gristmill.pipelines.errors import DataError
 
 
 def fill(source: str, **row: object) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gristmill.datagen.sandbox import cgroups
-from gristmill.datagen.sandbox.cgroups import Group
+from gristmill.datagen.sandbox.cgroups import ControlGroup
 from gristmill.datagen.sandbox.jobs import RunScript
 from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
@@ -28,7 +28,7 @@ V1 = (
 
 
 @pytest.fixture
-def group() -> Iterator[Group]:
+def group() -> Iterator[ControlGroup]:
     made = cgroups.make()
     if made is None:
         pytest.skip("this machine lets nobody make a control group")
@@ -60,7 +60,7 @@ def test_one_controller_alone_or_out_of_sight_is_none(own: str) -> None:
     assert list(cgroups.places(V1, own)) == []
 
 
-def test_a_group_holds_what_is_started_in_it_from_its_first_moment(group: Group) -> None:
+def test_a_group_holds_what_is_started_in_it_from_its_first_moment(group: ControlGroup) -> None:
     program = "import os, sys; os.fork(); print(open('/proc/self/cgroup').read()); sys.stdin.read()"
     command = group.command([sys.executable, "-c", program])
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -73,11 +73,11 @@ def test_a_group_holds_what_is_started_in_it_from_its_first_moment(group: Group)
         process.stdin.close()
 
 
-def test_a_group_that_nothing_joined_is_not_ready(group: Group) -> None:
+def test_a_group_that_nothing_joined_is_not_ready(group: ControlGroup) -> None:
     assert not group.ready()
 
 
-def test_what_a_killed_process_left_is_swept(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_killed_process_left_is_swept(group: ControlGroup, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgroups, "STALE", -1.0)
     with subprocess.Popen(["true"]) as gone:
         pass
@@ -97,7 +97,7 @@ def test_what_a_killed_process_left_is_swept(group: Group, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("first", ["pass", "os.wait(); print('well'); sys.exit()", "time.sleep(60)"])
-def test_memory_that_the_kernel_takes_for_a_run_is_bounded_too(group: Group, first: str) -> None:
+def test_memory_that_the_kernel_takes_for_a_run_is_bounded_too(group: ControlGroup, first: str) -> None:
     """Bytes in pipes and sockets are not in the resident memory of a process. Only the group counts them.
 
     The behavior and the exit of the first process make no difference.
@@ -138,7 +138,7 @@ time.sleep(1)
 GREEDY = "import sys; sys.stdin.readline(); held = b'x' * (400 << 20)"
 
 
-def fill(group: Group) -> None:
+def fill(group: ControlGroup) -> None:
     """Make the kernel kill a process in the group, because the group or a parent is short of memory."""
     with subprocess.Popen(group.command([sys.executable, "-c", GREEDY]), stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
@@ -154,7 +154,7 @@ def fill(group: Group) -> None:
     assert process.returncode == -9
 
 
-def test_a_process_that_was_ended_for_memory_is_told_of_its_own_run_only(group: Group) -> None:
+def test_a_process_that_was_ended_for_memory_is_told_of_its_own_run_only(group: ControlGroup) -> None:
     fill(group)
     assert group.short_of_memory() == "own"
     group.hold(Limits(memory_mib=64, scratch_mib=1))
@@ -162,7 +162,7 @@ def test_a_process_that_was_ended_for_memory_is_told_of_its_own_run_only(group: 
 
 
 @pytest.fixture
-def crowded(group: Group) -> Iterator[Path]:
+def crowded(group: ControlGroup) -> Iterator[Path]:
     """The memory controller's folder of a parent group that is short of memory, like a busy machine."""
     if group.version != 1:
         pytest.skip("only version 1 lets processes and groups share a folder")
@@ -172,15 +172,15 @@ def crowded(group: Group) -> Iterator[Path]:
     yield above
     left = [folder.name for folder in above.iterdir() if folder.is_dir()]
     for folder in (*(above / name for name in left), above):
-        Group(1, {"memory": folder, "pids": folder}).close()
+        ControlGroup(1, {"memory": folder, "pids": folder}).close()
     assert left == []
     assert not above.exists()
 
 
-def test_memory_that_is_short_elsewhere_is_told_apart(group: Group, crowded: Path) -> None:
+def test_memory_that_is_short_elsewhere_is_told_apart(group: ControlGroup, crowded: Path) -> None:
     below = crowded / "gristmill-0-0"
     below.mkdir()
-    inner = Group(1, {"memory": below, "pids": group.folders["pids"]})
+    inner = ControlGroup(1, {"memory": below, "pids": group.folders["pids"]})
     fill(inner)
     assert inner.short_of_memory() == "others"
     inner.close()
@@ -192,7 +192,7 @@ def test_version_2_tells_it_apart_too(tmp_path: Path) -> None:
     (tmp_path / "cgroup.procs").write_text("1\n")
     events = tmp_path / "memory.events"
     events.write_text("low 0\nhigh 0\nmax 4\noom 1\noom_kill 1\noom_group_kill 0\n")
-    group = Group(2, dict.fromkeys(("memory", "pids"), tmp_path))
+    group = ControlGroup(2, dict.fromkeys(("memory", "pids"), tmp_path))
     assert group.ready()
     group.hold(Limits())
     assert group.short_of_memory() is None
@@ -209,7 +209,7 @@ from gristmill.datagen.sandbox import cgroups
 from gristmill.datagen.sandbox.jobs import RunScript
 from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
-from gristmill.pipelines.errors import SandboxDied
+from gristmill.contracts.errors import SandboxDied
 if sys.argv[2] == "without":
     cgroups.make = lambda: None
 with Sandbox(Limits(memory_mib=1024), workers=1) as box:
@@ -237,7 +237,7 @@ def test_a_run_that_was_ended_because_others_took_the_memory_is_not_judged(
     assert well == "well"
 
 
-def test_a_run_may_use_what_its_limits_say(group: Group) -> None:
+def test_a_run_may_use_what_its_limits_say(group: ControlGroup) -> None:
     """The group is a second limit: a run within its own limits fits, also with other limits in later runs."""
     program = "held = bytearray(150 << 20)\nopen('f', 'wb').write(bytes(15 << 20))\nprint(len(held))"
     with Sandbox(Limits(memory_mib=256), workers=1) as box:
@@ -248,7 +248,7 @@ def test_a_run_may_use_what_its_limits_say(group: Group) -> None:
         assert box.run_now(RunScript(program)).passed
 
 
-def test_no_group_outlives_its_sandbox(group: Group) -> None:
+def test_no_group_outlives_its_sandbox(group: ControlGroup) -> None:
     before = folders()
     with Sandbox(workers=2) as box:
         assert box.run_now(RunScript("pass")).passed
@@ -258,12 +258,12 @@ def test_no_group_outlives_its_sandbox(group: Group) -> None:
     assert folders() == before
 
 
-def test_a_group_whose_processes_take_their_time_is_removed_all_the_same(group: Group) -> None:
+def test_a_group_whose_processes_take_their_time_is_removed_all_the_same(group: ControlGroup) -> None:
     with subprocess.Popen(group.command(["sleep", "0.3"])):
         time.sleep(0.1)
         group.close()
         assert not any(folder.exists() for folder in group.folders.values())
 
 
-def test_names_tell_whose_they_are(group: Group) -> None:
+def test_names_tell_whose_they_are(group: ControlGroup) -> None:
     assert all(f"-{os.getpid()}-" in folder.name for folder in group.folders.values())

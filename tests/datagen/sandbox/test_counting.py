@@ -9,7 +9,7 @@ import pytest
 from gristmill.datagen.sandbox.jobs import RunTests
 from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
-from gristmill.datagen.sandbox.results import Result, Status
+from gristmill.datagen.sandbox.results import JobResult, Status
 
 LOOP = "def f(n):\n    total = 0\n    for i in range(n):\n        total += i\n    return total\n"
 
@@ -20,7 +20,7 @@ def box() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def counted(box: Sandbox, program: str, tests: str) -> Result:
+def counted(box: Sandbox, program: str, tests: str) -> JobResult:
     return box.run_now(RunTests(program, tests, count_lines=True))
 
 

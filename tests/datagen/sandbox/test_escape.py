@@ -20,7 +20,7 @@ from gristmill.datagen.sandbox.denied_calls import DENIED
 from gristmill.datagen.sandbox.jobs import RunScript, RunTests
 from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
-from gristmill.datagen.sandbox.results import Result, Status
+from gristmill.datagen.sandbox.results import JobResult, Status
 from gristmill.datagen.sandbox.root import DEVICES
 from gristmill.datagen.sandbox.syscalls import number_here
 
@@ -160,7 +160,7 @@ def untouched(box: Sandbox) -> None:
     assert box._zygotes == [zygote], "the worker had to be started again"
 
 
-def script(box: Sandbox, prey: Prey, program: str, limits: Limits = PATIENT) -> Result:
+def script(box: Sandbox, prey: Prey, program: str, limits: Limits = PATIENT) -> JobResult:
     result = box.run_now(RunScript(prey.fill(program)), limits)
     assert "ESCAPED" not in result.stdout, result
     assert SECRET not in result.stdout + result.stderr

@@ -16,14 +16,14 @@ from typing import Any
 import psutil
 import pytest
 
+from gristmill.contracts.errors import SandboxDied, SandboxError
 from gristmill.datagen.sandbox import isolation, launching, pool
 from gristmill.datagen.sandbox.failures import DidNotStart, NotIsolated
 from gristmill.datagen.sandbox.jobs import RunScript, RunTests
 from gristmill.datagen.sandbox.launching import Zygote
 from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
-from gristmill.datagen.sandbox.results import Result, Status
-from gristmill.pipelines.errors import SandboxDied, SandboxError
+from gristmill.datagen.sandbox.results import JobResult, Status
 
 LIMITS = Limits(wall_seconds=10, cpu_seconds=1, memory_mib=256)
 #: The processes from the outermost to the innermost; each started the next. The subject runs the program.
@@ -68,7 +68,7 @@ def kill(box: Sandbox, level: int, *, but: int = 0) -> int:
 def test_whichever_process_is_killed_the_verdict_is_the_right_one(box: Sandbox, level: int) -> None:
     run = box._submit(SLOW, None)
     killed = kill(box, level)
-    assert run.result() == Result(
+    assert run.result() == JobResult(
         Status.PASSED,
         tests=run.result().tests,
         seconds=run.result().seconds,
@@ -108,7 +108,7 @@ def test_a_program_that_is_killed_after_its_zygote_was_is_not_judged_either(box:
 def test_awaited_it_is_raised_too(box: Sandbox) -> None:
     import asyncio
 
-    async def main() -> Result:
+    async def main() -> JobResult:
         run = asyncio.create_task(box.run(SLOW))
         await asyncio.to_thread(lambda: kill(box, LAUNCHER, but=kill(box, LAUNCHER)))
         return await run
@@ -252,7 +252,7 @@ def test_a_later_worker_never_does_without_the_isolation_of_the_first(
     change = RunScript(f"import os, time; time.sleep(0.5); os.chmod({str(file)!r}, 0o777)")
     with Sandbox(LIMITS, workers=3, unsafe=True) as box:
         monkeypatch.setattr(isolation, "Zygote", start)
-        runs: list[Future[Result]] = [box._submit(change, None) for _ in range(4)]
+        runs: list[Future[JobResult]] = [box._submit(change, None) for _ in range(4)]
         assert [run.result().status for run in runs] == [Status.FAILED] * 4, "by the worker that there is"
         assert [zygote.isolation.way for zygote in box._zygotes] == ["namespaces"]
         os.kill(box._zygotes[0].pid, signal.SIGKILL)

@@ -14,7 +14,7 @@ from gristmill.datagen.sandbox.jobs import Command, Job, RunScript, RunTests
 from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import Status
-from gristmill.datagen.sandbox.supervisor import Cause, Fate
+from gristmill.datagen.sandbox.supervisor import Cause, RunFate
 
 LIMITS = Limits(wall_seconds=20, cpu_seconds=5, memory_mib=512)
 
@@ -191,11 +191,11 @@ def test_processor_time_of_all_processes_together_counts(box: Sandbox, kind: str
 
 
 def test_a_fate_is_told_in_a_few_bytes() -> None:
-    fate = Fate(Cause.CPU_TIME, 137, 1.5, 0.25)
-    assert Fate.decoded(fate.encoded()) == fate
-    lost = Fate(Cause.LOST, why="x\ud800" * 9999).encoded()
+    fate = RunFate(Cause.CPU_TIME, 137, 1.5, 0.25)
+    assert RunFate.decoded(fate.encoded()) == fate
+    lost = RunFate(Cause.LOST, why="x\ud800" * 9999).encoded()
     assert len(lost) < SHORT
-    assert Fate.decoded(lost).why.startswith("x\\ud800x")
+    assert RunFate.decoded(lost).why.startswith("x\\ud800x")
     for told in (b"", b"\x09" + fate.encoded()[1:]):
         with pytest.raises((ValueError, struct.error)):
-            Fate.decoded(told)
+            RunFate.decoded(told)

@@ -9,7 +9,7 @@ import pytest
 from gristmill.datagen.sandbox.jobs import Compare, RunTests
 from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
-from gristmill.datagen.sandbox.results import Result, Status
+from gristmill.datagen.sandbox.results import JobResult, Status
 
 LIMITS = Limits(wall_seconds=20, cpu_seconds=4, memory_mib=256)
 #: A correct program adds one.
@@ -189,7 +189,7 @@ def test_the_judge_cannot_be_looked_into(box: Sandbox) -> None:
     assert result.passed, result
 
 
-def not_passed(result: Result) -> None:
+def not_passed(result: JobResult) -> None:
     assert result.status in (Status.FAILED, Status.ERROR, Status.KILLED, Status.TIMEOUT), result
 
 

@@ -12,7 +12,7 @@ from gristmill.datagen.edits import doctest_tests
 from gristmill.datagen.sandbox.jobs import Compare, RunDoctests, RunTests
 from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
-from gristmill.datagen.sandbox.results import Result, Status
+from gristmill.datagen.sandbox.results import JobResult, Status
 
 from .right_programs import RIGHT
 
@@ -187,7 +187,7 @@ def test_a_name_that_tests_use_as_a_module_of_the_library_is_that(box: Sandbox) 
     assert box.run_now(RunTests(dates, "assert datetime.date(f(1)) == datetime(2024, 1, 1).date()")).passed
 
 
-def _shown(results: dict[str, Result]) -> dict[str, tuple[str, str]]:
+def _shown(results: dict[str, JobResult]) -> dict[str, tuple[str, str]]:
     return {name: (each.status.value, each.message) for name, each in results.items() if not each.passed}
 
 

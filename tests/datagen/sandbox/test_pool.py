@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from gristmill.contracts.errors import SandboxError
 from gristmill.datagen.sandbox import launching
 from gristmill.datagen.sandbox.jobs import Command, RunScript, RunTests
 from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import Status
-from gristmill.pipelines.errors import SandboxError
 
 LIMITS = Limits(wall_seconds=10, cpu_seconds=1, memory_mib=256)
 

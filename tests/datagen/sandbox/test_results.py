@@ -16,7 +16,7 @@ from gristmill.datagen.sandbox.jobs import RunDoctests, RunScript, RunTests
 from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.messages import encoded, receive
 from gristmill.datagen.sandbox.pool import Sandbox
-from gristmill.datagen.sandbox.results import LONGEST_TEXT, MOST_TESTS, Result, Status
+from gristmill.datagen.sandbox.results import LONGEST_TEXT, MOST_TESTS, JobResult, Status
 
 LIMITS = Limits(wall_seconds=20, cpu_seconds=5, memory_mib=512, output_kib=64)
 TOLD: dict[str, Any] = {
@@ -41,7 +41,7 @@ SCHEMA = pa.schema(
 )  # fmt: skip
 
 
-def fits(result: Result) -> None:
+def fits(result: JobResult) -> None:
     """Check that a result is small and can be stored in columns and as JSON in UTF-8."""
     row = {name: getattr(result, name) for name in SCHEMA.names}
     table = pa.Table.from_pylist([row], SCHEMA)
@@ -54,7 +54,7 @@ def fits(result: Result) -> None:
 
 
 def test_what_is_as_it_must_be_is_taken_as_it_is() -> None:
-    result = Result.from_dict(TOLD, LIMITS)
+    result = JobResult.from_dict(TOLD, LIMITS)
     assert (result.status, result.message, result.failed_tests) == (
         Status.FAILED,
         TOLD["message"],
@@ -63,10 +63,10 @@ def test_what_is_as_it_must_be_is_taken_as_it_is() -> None:
     assert (result.stdout, result.stderr, result.seconds, result.cpu_seconds) == ("out", "err", 0.25, 0.125)
     assert (result.lines, result.tests[1].passed, result.unexplained) == (17, True, False)
     assert (result.program_operators, result.shared_process) == (("Vector.__eq__",), False)
-    assert Result.from_dict({**TOLD, "shared_process": "no"}, LIMITS).shared_process, (
+    assert JobResult.from_dict({**TOLD, "shared_process": "no"}, LIMITS).shared_process, (
         "the weaker kind, unless it says otherwise"
     )
-    assert Result.from_dict({"status": "killed", "message": "x", "unexplained": True}, LIMITS).unexplained
+    assert JobResult.from_dict({"status": "killed", "message": "x", "unexplained": True}, LIMITS).unexplained
     fits(result)
 
 
@@ -104,7 +104,7 @@ FORGED = {
 @pytest.mark.parametrize("name", FORGED)
 def test_a_field_that_is_not_what_it_must_be_makes_the_run_an_error(name: str) -> None:
     told = {**TOLD, **FORGED[name]}
-    result = Result.from_dict(told, LIMITS)
+    result = JobResult.from_dict(told, LIMITS)
     assert (result.status, result.tests, result.lines) == (Status.ERROR, (), None)
     assert result.message.startswith("the run's report is invalid: ")
     fits(result)
@@ -112,7 +112,7 @@ def test_a_field_that_is_not_what_it_must_be_makes_the_run_an_error(name: str) -
 
 @pytest.mark.parametrize("told", [[], None, 7, "passed", {}])
 def test_what_is_no_report_at_all_is_an_error(told: Any) -> None:
-    assert Result.from_dict(told, LIMITS).status is Status.ERROR
+    assert JobResult.from_dict(told, LIMITS).status is Status.ERROR
 
 
 def test_long_ones_are_cut() -> None:
@@ -125,7 +125,7 @@ def test_long_ones_are_cut() -> None:
         "stderr": long,
         "program_operators": [f"{number} {long[:1000]}" for number in range(2000)],
     }
-    result = Result.from_dict(told, LIMITS)
+    result = JobResult.from_dict(told, LIMITS)
     assert result.message == "x" * (LONGEST_TEXT - 1) + "…"
     assert len(result.tests) == MOST_TESTS
     assert result.tests[-1].name.startswith("999 xxx")
@@ -135,11 +135,11 @@ def test_long_ones_are_cut() -> None:
 
 @pytest.mark.parametrize("field", ["message", "stdout", "stderr"])
 def test_what_utf_8_has_no_form_for_is_escaped(field: str) -> None:
-    result = Result.from_dict({**TOLD, field: "a\ud800b", "tests": [["t\udfff", False, "\ud83d"]]}, LIMITS)
+    result = JobResult.from_dict({**TOLD, field: "a\ud800b", "tests": [["t\udfff", False, "\ud83d"]]}, LIMITS)
     assert getattr(result, field) == "a\\ud800b"
     assert (result.tests[0].name, result.tests[0].message) == ("t\\udfff", "\\ud83d")
     fits(result)
-    fits(Result.from_dict({**TOLD, field: "\ud800" * 200_000}, LIMITS))
+    fits(JobResult.from_dict({**TOLD, field: "\ud800" * 200_000}, LIMITS))
 
 
 ANYTHING = st.recursive(
@@ -151,8 +151,8 @@ ANYTHING = st.recursive(
 
 @given(st.dictionaries(st.sampled_from([*TOLD, "unexplained", "code", "lost"]), ANYTHING))
 def test_anything_at_all_becomes_a_result_that_fits(told: dict[str, Any]) -> None:
-    fits(Result.from_dict({**TOLD, **told}, LIMITS))
-    fits(Result.from_dict(told, LIMITS))
+    fits(JobResult.from_dict({**TOLD, **told}, LIMITS))
+    fits(JobResult.from_dict(told, LIMITS))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from gristmill.datagen.sandbox.jobs import RunTests
 from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
-from gristmill.datagen.sandbox.results import Result, Status
+from gristmill.datagen.sandbox.results import JobResult, Status
 
 
 def _written() -> dict[str, str]:
@@ -32,7 +32,7 @@ def box() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def ran(box: Sandbox, tests: str, program: str = PROGRAM) -> Result:
+def ran(box: Sandbox, tests: str, program: str = PROGRAM) -> JobResult:
     return box.run_now(RunTests(program, tests))
 
 
@@ -244,7 +244,7 @@ def test_running_out_of_memory_in_a_test_is_no_failure_of_it(box: Sandbox) -> No
 def test_doctests_that_tell_nothing(box: Sandbox) -> None:
     from gristmill.datagen.sandbox.jobs import RunDoctests
 
-    def documented(*lines: str) -> Result:
+    def documented(*lines: str) -> JobResult:
         examples = "".join(f"    {line}\n" for line in lines)
         return box.run_now(
             RunDoctests(f'import math\ndef f(x):\n    """\n{examples}    """\n    return x + 1\n')

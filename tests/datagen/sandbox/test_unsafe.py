@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from gristmill.contracts.errors import SandboxError
 from gristmill.datagen.sandbox import cgroups, folders, isolation, launching
 from gristmill.datagen.sandbox.failures import NotIsolated
 from gristmill.datagen.sandbox.jobs import RunScript, RunTests
@@ -21,7 +22,6 @@ from gristmill.datagen.sandbox.launching import Zygote
 from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import Status
-from gristmill.pipelines.errors import SandboxError
 
 LIMITS = Limits(wall_seconds=10, cpu_seconds=1, memory_mib=256)
 AS_ROOT = os.geteuid() == 0

@@ -15,10 +15,10 @@ from gristmill.datagen.sandbox import isolation
 from gristmill.datagen.sandbox.failures import DidNotStart, NotIsolated
 from gristmill.datagen.sandbox.launching import Zygote
 from gristmill.pipelines.cli.main import main
-from gristmill.pipelines.doctor import Finding, examine, machine, sandboxing, software
+from gristmill.pipelines.doctor import MachineFinding, examine, machine, sandboxing, software
 
 
-def finding(found: list[Finding], what: str) -> Finding:
+def finding(found: list[MachineFinding], what: str) -> MachineFinding:
     (one,) = [line for line in found if line.what == what]
     return one
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gristmill.pipelines import registry
+from gristmill.contracts import registry
 from gristmill.pipelines.cli.main import COMMANDS, main
 from gristmill.pipelines.reference.topics import topics
 

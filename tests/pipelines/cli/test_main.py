@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gristmill.contracts.errors import BudgetReached, GristmillError
 from gristmill.pipelines.cli import main as cli
-from gristmill.pipelines.errors import BudgetReached, GristmillError
 
 GRISTMILL = str(Path(sys.executable).with_name("gristmill"))
 DATA = Path(__file__).parents[2] / "data"

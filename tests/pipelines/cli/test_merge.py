@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from gristmill.contracts.inference import ModelWeights
 from gristmill.pipelines.cli.main import main
-from gristmill.pipelines.inference import ModelWeights
-from gristmill.trainer.adapters.build import load_adapted
-from gristmill.trainer.adapters.settings import AdapterSettings
-from gristmill.trainer.base import FORMATS
-from gristmill.trainer.export import save_adapter
-from gristmill.trainer.tensor_files import TensorReader
+from gristmill.trainer.adapters.adapter_settings import AdapterSettings
+from gristmill.trainer.adapters.load_adapted import load_adapted
+from gristmill.trainer.adapters.peft_files import save_adapter
+from gristmill.trainer.model.tensor_files import TensorReader
+from gristmill.trainer.model.weight_formats import FORMATS
 
 NAME = "model.layers.1.mlp.up_proj.weight"
 IDS = torch.arange(40)

@@ -6,12 +6,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from gristmill.contracts.inference import Usage
 from gristmill.pipelines.cli.main import main
-from gristmill.pipelines.inference import Usage
+from gristmill.pipelines.file.load import load
 from gristmill.pipelines.plan.make import make_plan
 from gristmill.pipelines.plan.record import as_record
 from gristmill.pipelines.run.outcomes import from_source
-from gristmill.pipelines.spec.load import load
 from gristmill.pipelines.store.run_directory import RunDirectory
 
 FILE = """gristmill: 1

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from gristmill.contracts.errors import SpecError
 from gristmill.pipelines.cli.main import main
 from gristmill.pipelines.cli.recipes import about
-from gristmill.pipelines.errors import SpecError
-from gristmill.pipelines.spec.document import read
-from gristmill.pipelines.spec.load import load
-from gristmill.pipelines.spec.locate import recipes
+from gristmill.pipelines.file.document import read
+from gristmill.pipelines.file.load import load
+from gristmill.pipelines.file.locate import recipes
 
 
 def test_each_recipe_is_listed_with_what_it_says_of_itself(capsys: pytest.CaptureFixture[str]) -> None:

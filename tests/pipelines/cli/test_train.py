@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gristmill.pipelines.cli.main import main
-from gristmill.trainer.tensor_files import TensorReader
+from gristmill.trainer.model.tensor_files import TensorReader
 
 GRISTMILL = str(Path(sys.executable).with_name("gristmill"))
 SETTINGS = "max_length: 128\nbatch_tokens: 200\npack_tokens: 128\nlearning_rate: 0.01\ndtype: fp32\n"

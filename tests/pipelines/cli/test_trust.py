@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from gristmill.pipelines import user_function
+from gristmill.contracts import user_function
 from gristmill.pipelines.cli.main import main
-from gristmill.pipelines.spec.locate import RECIPES
-from gristmill.pipelines.store.records import read_record, write_record
+from gristmill.pipelines.file.locate import RECIPES
 from gristmill.pipelines.store.run_directory import RunDirectory
+from gristmill.pipelines.store.sealed_json import read_record, write_record
 
 GRISTMILL = str(Path(sys.executable).with_name("gristmill"))
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from gristmill.pipelines.file.load import loads
+from gristmill.pipelines.file.spec import ModelSpec
 from gristmill.pipelines.plan.make import make_plan
 from gristmill.pipelines.plan.nodes import Carry, Plan
-from gristmill.pipelines.spec.load import loads
-from gristmill.pipelines.spec.model import ModelSpec
 
 Planner = Callable[..., Plan]
 

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gristmill.contracts.errors import SpecError
 from gristmill.pipelines.cli.main import main
-from gristmill.pipelines.errors import SpecError
+from gristmill.pipelines.file.load import loads
 from gristmill.pipelines.plan.make import make_plan
 from gristmill.pipelines.sources import jsonl
-from gristmill.pipelines.spec.load import loads
 
 HEAD = """gristmill: 1
 name: columns

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from gristmill.pipelines.inference import Usage
+from gristmill.contracts.inference import Usage
 from gristmill.pipelines.plan.estimate import ENGINE_SPEED, StepCost, estimate, measured
 from gristmill.pipelines.plan.nodes import Plan
 from gristmill.pipelines.plan.record import as_record

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gristmill.datagen import engines
+from gristmill.pipelines import engines
 from gristmill.pipelines.plan.fingerprint import PACE_OPTIONS, canonical, fingerprint_of
 from gristmill.pipelines.plan.nodes import Plan
 

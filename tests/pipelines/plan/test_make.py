@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from gristmill.pipelines.errors import ModelError, SpecError
+from gristmill.contracts.errors import ModelError, SpecError
+from gristmill.pipelines.file.load import loads
+from gristmill.pipelines.file.spec import ModelSpec
 from gristmill.pipelines.plan.make import make_plan, order
 from gristmill.pipelines.plan.nodes import Carry, Plan
-from gristmill.pipelines.spec.load import loads
-from gristmill.pipelines.spec.model import ModelSpec
 
 Planner = Callable[..., Plan]
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 import gristmill
+from gristmill.contracts.rows import CodeProblem, messages_of
 from gristmill.datagen.sandbox.jobs import RunScript, RunTests
 from gristmill.datagen.sandbox.pool import Sandbox
-from gristmill.pipelines.records import Problem, messages_of
-from gristmill.pipelines.spec.load import load
-from gristmill.pipelines.spec.locate import recipes
+from gristmill.pipelines.file.load import load
+from gristmill.pipelines.file.locate import recipes
 
 CODE = ("code_instructions", "kodcode", "acecoder", "dstc")
 MATH = (
@@ -156,7 +156,7 @@ def test_code_instructions(made: Callable[..., Any], box: Sandbox, tmp_path: Pat
         assert row["mutation_score"] >= 0.3
         assert row["concepts"] == "arithmetic, functions"
         assert box.run_now(RunTests(row["solution"], row["tests"])).passed
-        assert messages_of(row) == Problem.model_validate(row).messages()
+        assert messages_of(row) == CodeProblem.model_validate(row).messages()
     verdicts = Counter(
         row["verdict"]
         for row in run["verified"].store.table(fate=None).to_pylist()

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gristmill.pipelines.formats import to_messages
-from gristmill.pipelines.records import Critique
+from gristmill.contracts.rows import Critique
+from gristmill.pipelines.sinks.formats import to_messages
 
 Exported = Callable[[str], list[dict[str, Any]]]
 

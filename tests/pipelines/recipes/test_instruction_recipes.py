@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 
 from gristmill.datagen.prompts import find_prompt
-from gristmill.filters.compute import computed
+from gristmill.filters.expressions.compute import computed
 from gristmill.pipelines.cli.main import main
-from gristmill.pipelines.spec.load import load
+from gristmill.pipelines.file.load import load
 
 EVOLVING = ["evol_instruct", "code_evol_instruct"]
 

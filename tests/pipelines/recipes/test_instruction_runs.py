@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from gristmill.filters.dedup_semantic import SemanticDedup
-from gristmill.pipelines.records import messages_of
-from gristmill.pipelines.spec.load import load
+from gristmill.contracts.rows import messages_of
+from gristmill.filters.dedup.semantic import SemanticDedup
+from gristmill.pipelines.file.load import load
 
 Messages = list[dict[str, str]]
 

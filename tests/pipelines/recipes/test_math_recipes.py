@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gristmill.pipelines.records import messages_of
+from gristmill.contracts.rows import messages_of
 
 Messages = list[dict[str, str]]
 

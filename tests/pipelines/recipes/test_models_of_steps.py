@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from gristmill.pipelines.spec.load import load
-from gristmill.pipelines.spec.locate import recipes
+from gristmill.pipelines.file.load import load
+from gristmill.pipelines.file.locate import recipes
 
 #: Recipes without training that ask a single model: that model.
 ONE = {
@@ -28,7 +28,7 @@ NONE = {"commit_edits", "lintseq"}
 SEVERAL = {
     "adaptive_best_of_n": {"base": "answered judge tried", "judge": "judged"},
     "bare": {"base": "drafts", "teacher": "refined answers"},
-    "cft": {"teacher": "solutions criticised", "base": "student judged.against", "student": "judged"},
+    "cft": {"teacher": "solutions criticized", "base": "student judged.against", "student": "judged"},
     "critique_student": {"base": "student judged.against", "student": "judged"},
     "edit_student": {"base": "student verdict.against", "student": "verdict"},
     "mt_ft": {

@@ -11,17 +11,17 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from gristmill.datagen.attempts import Attempts
-from gristmill.datagen.draw import Draw
-from gristmill.datagen.execute import Execute
-from gristmill.datagen.render import Render
-from gristmill.datagen.template import Template
-from gristmill.datagen.verifying.doctests import VerifyDoctests
-from gristmill.pipelines import registry
-from gristmill.pipelines.operator import Map, Operator
+from gristmill.contracts import registry
+from gristmill.contracts.operators import Map, Operator
+from gristmill.datagen.execution.execute import Execute
+from gristmill.datagen.generate.attempts import Attempts
+from gristmill.datagen.generate.draw import Draw
+from gristmill.datagen.generate.render import Render
+from gristmill.datagen.generate.template import Template
+from gristmill.datagen.verify.doctests import VerifyDoctests
+from gristmill.pipelines.file.steps import RESERVED
 from gristmill.pipelines.reference.entries import Entry, entry
 from gristmill.pipelines.reference.topics import file_parts, mappings, topics, verbs
-from gristmill.pipelines.spec.steps import RESERVED
 
 USERS = """
 def is_short(row: dict, limit: int) -> bool: ...

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field
 
-from gristmill.pipelines.frozen import Frozen
+from gristmill.contracts.frozen import Frozen
 from gristmill.pipelines.reference.words import default_in_words, type_in_words
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gristmill.pipelines.errors import StoreError
+from gristmill.contracts.errors import StoreError
 from gristmill.pipelines.report.build import build, render
 from gristmill.pipelines.store.run_directory import RunDirectory
 

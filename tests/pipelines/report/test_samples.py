@@ -28,7 +28,7 @@ def test_kept_samples_are_spread_over_the_outcome(built_run: RunDirectory) -> No
 
 
 def test_a_reason_in_words() -> None:
-    reason = {"rule": "semantic", "score": 0.95, "neighbour": "abc", "error": None, "retryable": None}
+    reason = {"rule": "semantic", "score": 0.95, "duplicate_of": "abc", "error": None, "retryable": None}
     assert because(reason) == "by semantic, score 0.95, like abc"
     assert because({"error": "died", "retryable": True}) == "died, may be tried again"
     assert because(None) == ""

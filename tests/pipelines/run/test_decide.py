@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from gristmill.pipelines.file.spec import LoopSpec
 from gristmill.pipelines.run.decide import decide
-from gristmill.pipelines.spec.model import Loop
 
-LOOP = Loop(rounds=2, promote={"student": "base"}, when="verdict.gain.ci_low > 0")
+LOOP = LoopSpec(rounds=2, promote={"student": "base"}, when="verdict.gain.ci_low > 0")
 
 
 @pytest.mark.parametrize(
@@ -26,10 +26,10 @@ def test_a_student_is_promoted_only_by_an_interval_above_zero(
 
 
 def test_without_a_condition_a_student_is_taken_and_without_a_student_nothing_is_decided() -> None:
-    assert decide(Loop(promote={"student": "base"}), {}) == "promoted"
-    assert decide(Loop(), {}) == "none"
+    assert decide(LoopSpec(promote={"student": "base"}), {}) == "promoted"
+    assert decide(LoopSpec(), {}) == "none"
 
 
 def test_a_step_name_with_a_dash_is_found() -> None:
-    loop = Loop(promote={"student": "base"}, when="the_verdict.gain.ci_low > 0")
+    loop = LoopSpec(promote={"student": "base"}, when="the_verdict.gain.ci_low > 0")
     assert decide(loop, {"the-verdict": {"gain": {"ci_low": -1, "ci_high": 1}}}) == "abstained"

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import gristmill
-from gristmill.pipelines.errors import GristmillError
+from gristmill.contracts.errors import GristmillError
 from gristmill.pipelines.run.events import Event, Notice
 
 PIPELINE = """

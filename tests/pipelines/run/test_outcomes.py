@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gristmill.pipelines.errors import DataError
-from gristmill.pipelines.operator import Failed, Filtered, Kept, Made, Outcome, Verdicts
+from gristmill.contracts.errors import DataError
+from gristmill.contracts.operators import Failed, Filtered, Kept, NewRows, Outcome, TableResult
 from gristmill.pipelines.run.outcomes import (
-    from_made,
+    from_new_rows,
     from_outcomes,
     from_source,
-    from_verdicts,
-    going_on,
+    from_table_result,
+    kept_rows,
     row_id,
 )
 
@@ -27,18 +27,18 @@ OUTCOMES = st.one_of(
 
 
 def table(rows: int) -> pa.Table:
-    return going_on(from_source(pa.table({"text": [f"row {n}" for n in range(rows)]}), "f" * 64, 0))
+    return kept_rows(from_source(pa.table({"text": [f"row {n}" for n in range(rows)]}), "f" * 64, 0))
 
 
 def build(
-    rows: pa.Table, outcomes: list[list[Outcome]], *, makes: bool, fingerprint: str = "a" * 64
+    rows: pa.Table, outcomes: list[list[Outcome]], *, makes_rows: bool, fingerprint: str = "a" * 64
 ) -> pa.Table:
     return from_outcomes(
         rows,
         rows.to_pylist(),
         outcomes,
         fingerprint=fingerprint,
-        makes=makes,
+        makes_rows=makes_rows,
         types={"n": pa.int64()},
     )
 
@@ -46,14 +46,14 @@ def build(
 @given(outcomes=st.lists(st.lists(OUTCOMES, min_size=1, max_size=4), min_size=1, max_size=6))
 def test_every_outcome_is_a_row_with_one_fate_and_its_parent(outcomes: list[list[Outcome]]) -> None:
     rows = table(len(outcomes))
-    made = build(rows, outcomes, makes=True)
+    made = build(rows, outcomes, makes_rows=True)
     flat = [outcome for answers in outcomes for outcome in answers]
     names = {Kept: "kept", Filtered: "filtered", Failed: "failed"}
     assert made["_fate"].to_pylist() == [names[type(outcome)] for outcome in flat]
     assert len(set(made["_id"].to_pylist())) == len(flat)
     parents = [[name] for name, answers in zip(rows["_id"].to_pylist(), outcomes) for _ in answers]
     assert made["_parents"].to_pylist() == parents
-    kept = going_on(made)
+    kept = kept_rows(made)
     assert kept.num_rows == sum(isinstance(outcome, Kept) for outcome in flat)
 
 
@@ -64,8 +64,11 @@ def test_every_outcome_is_a_row_with_one_fate_and_its_parent(outcomes: list[list
 def test_any_partition_gives_the_same_rows(outcomes: list[list[Outcome]], cut: int) -> None:
     rows = table(len(outcomes))
     cut = min(cut, len(outcomes) - 1)
-    whole = build(rows, outcomes, makes=True)
-    parts = [build(rows[:cut], outcomes[:cut], makes=True), build(rows[cut:], outcomes[cut:], makes=True)]
+    whole = build(rows, outcomes, makes_rows=True)
+    parts = [
+        build(rows[:cut], outcomes[:cut], makes_rows=True),
+        build(rows[cut:], outcomes[cut:], makes_rows=True),
+    ]
     joined = pa.concat_tables(parts, promote_options="permissive")
     assert (
         joined.select(sorted(joined.column_names)).to_pylist()
@@ -75,7 +78,7 @@ def test_any_partition_gives_the_same_rows(outcomes: list[list[Outcome]], cut: i
 
 def test_an_annotating_step_keeps_ids_and_adds_columns() -> None:
     rows = table(2)
-    made = build(rows, [[Kept({"n": 5})], [Filtered("short", 0.5)]], makes=False)
+    made = build(rows, [[Kept({"n": 5})], [Filtered("short", 0.5)]], makes_rows=False)
     assert made["_id"].to_pylist() == rows["_id"].to_pylist()
     assert made["n"].to_pylist() == [5, None]
     assert made["text"].to_pylist() == ["row 0", "row 1"]
@@ -90,7 +93,7 @@ def test_ids_depend_on_step_parent_and_ordinal_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "makes", "message"),
+    ("outcomes", "makes_rows", "message"),
     [
         ([[Kept({})]], False, "got 2 rows and returned outcomes for 1"),
         ([[Kept({})], []], True, "must return at least one outcome"),
@@ -100,39 +103,39 @@ def test_ids_depend_on_step_parent_and_ordinal_only() -> None:
     ],
 )
 def test_an_operator_that_breaks_its_contract_is_named(
-    outcomes: list[list[Outcome]], makes: bool, message: str
+    outcomes: list[list[Outcome]], makes_rows: bool, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        build(table(2), outcomes, makes=makes)
+        build(table(2), outcomes, makes_rows=makes_rows)
 
 
 def test_verdicts_become_fates() -> None:
     rows = table(3)
     ids = rows["_id"].to_pylist()
-    verdicts = Verdicts(
+    result = TableResult(
         kept=np.array([True, False, False]),
         rule="duplicate",
         score=np.array([0.0, 0.97, 0.0]),
-        neighbour=[None, ids[0], None],
+        duplicate_of=[None, ids[0], None],
         errors=[None, None, "broken"],
         columns={"length": pa.array([1, 2, 3])},
     )
-    made = from_verdicts(rows, verdicts)
+    made = from_table_result(rows, result)
     assert made["_fate"].to_pylist() == ["kept", "filtered", "failed"]
     assert made["_reason"].to_pylist()[1] == {
-        "rule": "duplicate", "score": 0.97, "neighbour": ids[0], "error": None, "retryable": None,
+        "rule": "duplicate", "score": 0.97, "duplicate_of": ids[0], "error": None, "retryable": None,
     }  # fmt: skip
     assert made["_reason"].to_pylist()[2]["error"] == "broken"
     with pytest.raises(DataError, match="has 2 values for 3 rows"):
-        from_verdicts(rows, Verdicts(columns={"x": pa.array([1, 2])}))
+        from_table_result(rows, TableResult(columns={"x": pa.array([1, 2])}))
 
 
 def test_rows_made_from_several_parents_account_for_every_input() -> None:
     rows = table(3)
     ids = rows["_id"].to_pylist()
     pair: dict[str, Any] = {"prompt": "p", "chosen": "a", "rejected": "b"}
-    made = from_made(rows, Made([pair], [ids[:2]], {ids[2]: Filtered("no pair")}), fingerprint="f")
+    made = from_new_rows(rows, NewRows([pair], [ids[:2]], {ids[2]: Filtered("no pair")}), fingerprint="f")
     assert made["_fate"].to_pylist() == ["kept", "filtered"]
     assert made["_parents"].to_pylist()[0] == ids[:2]
     with pytest.raises(DataError, match="1 input rows are unaccounted for"):
-        from_made(rows, Made([pair], [ids[:2]]), fingerprint="f")
+        from_new_rows(rows, NewRows([pair], [ids[:2]]), fingerprint="f")

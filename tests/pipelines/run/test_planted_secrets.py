@@ -246,7 +246,7 @@ def test_a_crash_tells_no_secret(
 ) -> None:
     import httpx
 
-    from gristmill.pipelines.run.loop import Loop
+    from gristmill.pipelines.run.loop import RoundLoop
 
     def crash(*args: object) -> None:
         # The second one is where the message is cut.
@@ -254,7 +254,7 @@ def test_a_crash_tells_no_secret(
             f"https://x/?api_key={quote(PLANTED['OPENAI_KEY'])} {'.' * 230} {os.environ['TEACHER_LOGIN']}"
         )
 
-    monkeypatch.setattr(Loop, "_close", crash)
+    monkeypatch.setattr(RoundLoop, "_close", crash)
     assert main(["run", "planted.yaml", "--run", "run", *SET]) == 70
     assert main(["run", "planted.yaml", "--run", "run", "--debug", "--quiet", *SET]) == 70
     printed = capsys.readouterr()

@@ -179,8 +179,8 @@ def test_an_adapter_is_the_one_that_was_trained_or_is_trained_again(
 def test_an_adapter_is_looked_at_again_when_it_is_served(
     tmp_path: Path, make_model: Callable[..., Path]
 ) -> None:
+    from gristmill.pipelines.file.load import load
     from gristmill.pipelines.plan.make import make_plan
-    from gristmill.pipelines.spec.load import load
 
     model = make_model(max_position_embeddings=2048)
     made, _ = run(tmp_path, models=f', base: {{engine: transformers, path: "{model}"}}', more=STUDENT)

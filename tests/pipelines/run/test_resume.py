@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import gristmill
-from gristmill.pipelines.errors import BudgetReached, GristmillError, StoreError
+from gristmill.contracts.errors import BudgetReached, GristmillError, StoreError
 from gristmill.pipelines.run.events import Event, Notice, RunEnded, StepDone
 from gristmill.pipelines.store.run_directory import RunDirectory
 

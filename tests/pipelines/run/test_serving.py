@@ -10,14 +10,14 @@ import pyarrow as pa
 import pytest
 from safetensors.numpy import save_file
 
-from gristmill.pipelines.errors import ModelError
-from gristmill.pipelines.inference import ModelWeights, Usage
-from gristmill.pipelines.operator import Verdicts
+from gristmill.contracts.errors import ModelError
+from gristmill.contracts.inference import ModelWeights, Usage
+from gristmill.contracts.operators import TableResult
+from gristmill.pipelines.file.load import loads
 from gristmill.pipelines.plan.make import make_plan
 from gristmill.pipelines.plan.nodes import Carry, Plan
-from gristmill.pipelines.run.outcomes import from_source, from_verdicts
+from gristmill.pipelines.run.outcomes import from_source, from_table_result
 from gristmill.pipelines.run.serving import ModelTable
-from gristmill.pipelines.spec.load import loads
 from gristmill.pipelines.store.damage import Damaged
 from gristmill.pipelines.store.products import products_in
 from gristmill.pipelines.store.run_directory import RunDirectory
@@ -71,7 +71,7 @@ class Served:
     def _train(self, name: str, value: float) -> Path:
         fingerprint = self.plan.step(name).fingerprint
         store = self.run.begin_step(name, fingerprint)
-        rows = from_verdicts(from_source(pa.table({"n": [1]}), fingerprint, 0), Verdicts())
+        rows = from_table_result(from_source(pa.table({"n": [1]}), fingerprint, 0), TableResult())
         store.commit(rows, start=0, stop=1, basis="b", rows_in=1, usage=Usage())
         adapter_at(store.model, self.base, value)
         made = products_in(store.model, self.run.path)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.pipelines.errors import DataError
+from gristmill.contracts.errors import DataError
 from gristmill.pipelines.sinks import ParquetExport
 
 

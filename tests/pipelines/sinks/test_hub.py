@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from gristmill.pipelines.errors import DataError
+from gristmill.contracts.errors import DataError
 from gristmill.pipelines.sinks import HubExport
 
 ROWS = pa.table({"_id": ["r0", "r1"], "prompt": ["q0", "q1"], "response": ["a0", "a1"]})

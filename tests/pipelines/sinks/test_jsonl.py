@@ -12,7 +12,7 @@ import fsspec
 import pyarrow as pa
 import pytest
 
-from gristmill.pipelines.errors import DataError
+from gristmill.contracts.errors import DataError
 from gristmill.pipelines.sinks import JsonlExport
 from gristmill.pipelines.sources import Jsonl
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gristmill.pipelines.errors import DataError
+from gristmill.contracts.errors import DataError
 from gristmill.pipelines.sinks import ParquetExport
 from gristmill.pipelines.sinks.placing import place_file
 

@@ -14,7 +14,7 @@ sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 from mutated_files import damaged, prepare
 from mutated_files_seeds import seeds
 
-from gristmill.pipelines.errors import DataError
+from gristmill.contracts.errors import DataError
 from gristmill.pipelines.sources import HuggingFaceDataset, Jsonl, Parquet
 
 SOURCES = {"parquet": Parquet, "dataset": HuggingFaceDataset, "jsonl": Jsonl}

@@ -9,7 +9,7 @@ import datasets
 import pyarrow as pa
 import pytest
 
-from gristmill.pipelines.errors import DataError
+from gristmill.contracts.errors import DataError
 from gristmill.pipelines.sources import HuggingFaceDataset
 
 

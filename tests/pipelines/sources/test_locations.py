@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import gristmill
-from gristmill.pipelines.errors import DataError
+from gristmill.contracts.errors import DataError
 from gristmill.pipelines.sources import HuggingFaceDataset, Jsonl, Parquet
 
 ODD = ["data [v2]", "what?", "a*b", "[x]", "[!a]", "tab\tand space", "{1,2}", "ä"]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gristmill.pipelines.errors import DataError
+from gristmill.contracts.errors import DataError
 from gristmill.pipelines.sources import Parquet
 
 
@@ -28,7 +28,7 @@ def test_files_share_one_schema(tmp_path: Path, context: Any) -> None:
     assert Parquet(path=str(tmp_path), rows=3).estimate(0).rows == 3
 
 
-def test_a_limit_and_columns_are_honoured_across_batches(tmp_path: Path, context: Any) -> None:
+def test_a_limit_and_columns_are_honored_across_batches(tmp_path: Path, context: Any) -> None:
     pq.write_table(pa.table({"n": range(150_000), "m": range(150_000)}), tmp_path / "a.parquet")
     source = Parquet(path=str(tmp_path / "a.parquet"), rows=100_001, columns=("k",), rename={"m": "k"})
     table = read(source, context)

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gristmill.pipelines.errors import DataError
+from gristmill.contracts.errors import DataError
 from gristmill.pipelines.sources import HuggingFaceDataset, Parquet
 from gristmill.pipelines.sources.types import plain_type
 

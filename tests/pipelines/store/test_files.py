@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gristmill.pipelines.errors import StoreError
+from gristmill.contracts.errors import StoreError
 from gristmill.pipelines.store import files
 from gristmill.pipelines.store.damage import Damaged, set_aside
 
@@ -144,7 +144,7 @@ exchange = files._exchange
 def _exchange(one, other): done = exchange(one, other); told("rename", other); return done
 files._exchange = _exchange
 import pyarrow as pa
-from gristmill.pipelines.inference import Usage
+from gristmill.contracts.inference import Usage
 from gristmill.pipelines.run.single_stage import _copy_directory
 from gristmill.pipelines.sinks.placing import place_directory, place_file
 from gristmill.pipelines.store.run_directory import RunDirectory

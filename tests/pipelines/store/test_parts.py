@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gristmill.pipelines.errors import StoreError
-from gristmill.pipelines.inference import Usage
+from gristmill.contracts.errors import StoreError
+from gristmill.contracts.inference import Usage
 from gristmill.pipelines.store.parts import Part, open_part, write_part
 
 FATES = st.lists(st.sampled_from(["kept", "filtered", "failed"]), max_size=40)

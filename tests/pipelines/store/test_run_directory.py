@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from gristmill.pipelines.errors import StoreError
-from gristmill.pipelines.inference import Usage
+from gristmill.contracts.errors import StoreError
+from gristmill.contracts.inference import Usage
 from gristmill.pipelines.store.mending import repair
 from gristmill.pipelines.store.run_directory import RunDirectory
 from gristmill.pipelines.store.step_store import StepStore

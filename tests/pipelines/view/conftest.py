@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from gristmill.pipelines.inference import Usage
+from gristmill.contracts.inference import Usage
 from gristmill.pipelines.run.events import (
     Event,
     Notice,
     PartDone,
-    Progress,
     RoundDone,
     RunEnded,
     RunStarted,
     StepDone,
+    StepProgress,
     StepStarted,
 )
 from gristmill.pipelines.store.ledger import Ledger
@@ -62,7 +62,7 @@ def events() -> list[Event]:
             summary={"location": "runs/one/exports/answers"},
         ),
         StepStarted(at=1006.0, step="student", rows_in=18),
-        Progress(at=1016.0, step="student", done=2, total=8, unit="steps", figures={"loss": 1.25}),
+        StepProgress(at=1016.0, step="student", done=2, total=8, unit="steps", figures={"loss": 1.25}),
         StepDone(
             at=1046.0,
             step="student",

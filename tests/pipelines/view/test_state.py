@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.pipelines.inference import Usage
+from gristmill.contracts.inference import Usage
 from gristmill.pipelines.run.events import Event, PartDone, RunStarted, StepDone, StepStarted
 from gristmill.pipelines.store.ledger import Ledger
 from gristmill.pipelines.view.state import RunView, fold

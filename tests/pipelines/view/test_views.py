@@ -8,11 +8,11 @@ import json
 import pytest
 from rich.console import Console
 
-from gristmill.pipelines.inference import Usage
-from gristmill.pipelines.run.events import Event, Notice, Progress, RunEnded, RunStarted, StepDone
+from gristmill.contracts.inference import Usage
+from gristmill.pipelines.run.events import Event, Notice, RunEnded, RunStarted, StepDone, StepProgress
 from gristmill.pipelines.store.ledger import Ledger
 from gristmill.pipelines.view.choose import choose
-from gristmill.pipelines.view.jsonl import JsonView
+from gristmill.pipelines.view.json_lines import JsonView
 from gristmill.pipelines.view.live import LiveView, draw
 from gristmill.pipelines.view.plain import PlainView
 from gristmill.pipelines.view.silent import SilentView
@@ -48,7 +48,9 @@ def test_plain_progress_comes_every_quarter_of_a_minute(events: list[Event]) -> 
     for second in range(60):
         figures = {"loss": 2.0 - second / 60}
         view.on(
-            Progress(at=1007.0 + second, step="student", done=second, total=60, unit="steps", figures=figures)
+            StepProgress(
+                at=1007.0 + second, step="student", done=second, total=60, unit="steps", figures=figures
+            )
         )
     lines = [line for line in stream.getvalue().splitlines() if line.startswith("  student:")]
     assert len(lines) == 4
@@ -72,7 +74,9 @@ def test_json_is_one_object_an_event(events: list[Event]) -> None:
     for event in events:
         view.on(event)
     view.on(
-        Progress(at=2000.0, step="student", done=1.0, total=2.0, unit="steps", figures={"loss": float("nan")})
+        StepProgress(
+            at=2000.0, step="student", done=1.0, total=2.0, unit="steps", figures={"loss": float("nan")}
+        )
     )
     read = [
         json.loads(line, parse_constant=lambda name: pytest_fail(name))

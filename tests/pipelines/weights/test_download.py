@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from gristmill.pipelines.errors import ModelError
+from gristmill.contracts.errors import ModelError
 from gristmill.pipelines.weights import cached, fetch, store
 from gristmill.pipelines.weights.catalogue import Folder, Gguf, PackagedModel
 from gristmill.pipelines.weights.download import join

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from gristmill.pipelines.errors import ModelError
+from gristmill.contracts.errors import ModelError
 from gristmill.pipelines.weights import digest, exists, hub
 
 COMMIT = "c" * 40

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gristmill.pipelines.errors import ModelError
+from gristmill.contracts.errors import ModelError
 from gristmill.pipelines.weights import PACKAGED, cached, digest, exists, resolve
 from gristmill.pipelines.weights.convert import convert
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from gristmill.pipelines.errors import GristmillError, ModelError
+from gristmill.contracts.errors import GristmillError, ModelError
 from gristmill.pipelines.weights import (
     PACKAGED,
     adapter_digest,

@@ -10,18 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from gristmill.pipelines.errors import ModelError
-from gristmill.pipelines.inference import ModelWeights
-from gristmill.trainer.adapters.build import load_adapted
+from gristmill.contracts.errors import ModelError
+from gristmill.contracts.inference import ModelWeights
+from gristmill.trainer.adapters.adapter_settings import AdapterSettings, Kind, Start
+from gristmill.trainer.adapters.adapter_table import INITS, KINDS
 from gristmill.trainer.adapters.dora import DoRA
-from gristmill.trainer.adapters.groups import parameter_groups
+from gristmill.trainer.adapters.load_adapted import load_adapted
 from gristmill.trainer.adapters.lora import LoRA
-from gristmill.trainer.adapters.settings import AdapterSettings, Kind, Start
-from gristmill.trainer.adapters.table import INITS, KINDS
-from gristmill.trainer.export import adapted, save_adapter
-from gristmill.trainer.linear import dense
-from gristmill.trainer.loading import load_model
-from gristmill.trainer.model import Decoder
+from gristmill.trainer.adapters.parameter_groups import parameter_groups
+from gristmill.trainer.adapters.peft_files import adapted, save_adapter
+from gristmill.trainer.model.decoder import Decoder
+from gristmill.trainer.model.linear import dense
+from gristmill.trainer.model.loading import load_model
 
 IDS = torch.randint(0, 300, (40,), generator=torch.Generator().manual_seed(3))
 METHODS = [

@@ -11,19 +11,19 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from gristmill.contracts.errors import ModelError
+from gristmill.contracts.inference import ModelWeights
 from gristmill.kernels import nf4
 from gristmill.pipelines.cli.main import main
-from gristmill.pipelines.errors import ModelError
-from gristmill.pipelines.inference import ModelWeights
-from gristmill.trainer.adapters.build import load_adapted
-from gristmill.trainer.adapters.settings import AdapterSettings
-from gristmill.trainer.export import save_adapter
+from gristmill.trainer.adapters.adapter_settings import AdapterSettings
+from gristmill.trainer.adapters.load_adapted import load_adapted
+from gristmill.trainer.adapters.peft_files import save_adapter
 from gristmill.trainer.merging.merge import merge
 from gristmill.trainer.merging.methods import METHODS, Mix
-from gristmill.trainer.model import Decoder
-from gristmill.trainer.quantize import quantize_model
-from gristmill.trainer.sparse.export import save_delta
-from gristmill.trainer.tensor_files import TensorReader, TensorWriter
+from gristmill.trainer.model.decoder import Decoder
+from gristmill.trainer.model.quantize import quantize_model
+from gristmill.trainer.model.tensor_files import TensorReader, TensorWriter
+from gristmill.trainer.sparse.delta_files import save_delta
 
 IDS = torch.randint(0, 300, (40,), generator=torch.Generator().manual_seed(3))
 TARGETS = ("q_proj", "up_proj")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from gristmill.trainer.optimizers.optimizer import Optimizer
-from gristmill.trainer.optimizers.settings import OptimizerName
-from gristmill.trainer.optimizers.table import OPTIMIZERS
+from gristmill.trainer.optimizers.optimizer_names import OptimizerName
+from gristmill.trainer.optimizers.optimizer_table import OPTIMIZERS
 
 SHAPES = [(7, 5), (300,), (1,), (40, 33)]
 NAMES = sorted(OPTIMIZERS)

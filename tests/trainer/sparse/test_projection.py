@@ -14,19 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gristmill.pipelines.errors import ModelError
-from gristmill.pipelines.inference import ModelWeights
-from gristmill.trainer.adapters.build import load_adapted
-from gristmill.trainer.adapters.groups import parameter_groups
-from gristmill.trainer.adapters.settings import AdapterSettings
-from gristmill.trainer.model import Decoder
+from gristmill.contracts.errors import ModelError
+from gristmill.contracts.inference import ModelWeights
+from gristmill.trainer.adapters.adapter_settings import AdapterSettings
+from gristmill.trainer.adapters.load_adapted import load_adapted
+from gristmill.trainer.adapters.parameter_groups import parameter_groups
+from gristmill.trainer.methods.sft import SupervisedFineTuning
+from gristmill.trainer.model.decoder import Decoder
 from gristmill.trainer.optimizers.optimizer import Optimizer
-from gristmill.trainer.optimizers.table import OPTIMIZERS
-from gristmill.trainer.sft import SupervisedFineTuning
-from gristmill.trainer.sparse.export import SparseDelta, save_delta
+from gristmill.trainer.optimizers.optimizer_table import OPTIMIZERS
+from gristmill.trainer.sparse.delta_files import SparseDelta, save_delta
 from gristmill.trainer.sparse.projection import Projection, deltas
 from gristmill.trainer.sparse.selekt import SeleKT
-from gristmill.trainer.sparse.settings import SparseSettings
+from gristmill.trainer.sparse.sparse_settings import SparseSettings
 
 IDS = torch.randint(0, 300, (48,), generator=torch.Generator().manual_seed(3))
 

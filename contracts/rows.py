@@ -1,0 +1,146 @@
+"""The kinds of rows: their columns and their chat form.
+
+Rows are stored as Arrow tables; a record is the typed view of one row. Columns whose shape differs
+from row to row (the arguments of a constraint) are JSON text, so that every part of a data set
+has the same schema however the work was split.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from .inference import Message
+
+#: One row as operators see it: column name -> plain Python value.
+Row = dict[str, Any]
+
+
+class Record(BaseModel):
+    """A typed view of a row. Other columns of the row are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    kind: ClassVar[str] = "record"
+
+    def messages(self) -> list[Message]:
+        """The row as a conversation that ends with the assistant's turn."""
+        raise TypeError(f"a {self.kind} has no chat form")
+
+
+def turns(user: str, assistant: str | None, system: str | None = None) -> list[Message]:
+    """A conversation of one exchange; parts that are None are left out."""
+    opening: list[Message] = [{"role": "system", "content": system}] if system else []
+    closing: list[Message] = [] if assistant is None else [{"role": "assistant", "content": assistant}]
+    return [*opening, {"role": "user", "content": user}, *closing]
+
+
+class Instruction(Record):
+    """A prompt and, if it is answered, the response."""
+
+    kind = "instruction"
+    prompt: str
+    response: str | None = None
+    system: str | None = None
+
+    def messages(self) -> list[Message]:
+        return turns(self.prompt, self.response, self.system)
+
+
+class Conversation(Record):
+    """Several turns."""
+
+    kind = "conversation"
+    turns: list[Message]
+
+    def messages(self) -> list[Message]:
+        return list(self.turns)
+
+
+class CodeProblem(Record):
+    """A programming problem with its tests and, optionally, a solution."""
+
+    kind = "problem"
+    prompt: str
+    tests: str
+    solution: str | None = None
+
+    def messages(self) -> list[Message]:
+        return turns(self.prompt, self.solution)
+
+
+class CodeEdit(Record):
+    """A change to code: before, the instruction in several styles, after, the diff and the tests."""
+
+    kind = "code_edit"
+    before: str
+    after: str
+    diff: str
+    tests: str
+    instructions: dict[str, str]
+    style: str = "detailed"
+
+    def messages(self) -> list[Message]:
+        return turns(f"{self.instructions[self.style]}\n\n```python\n{self.before}\n```", self.after)
+
+
+class Critique(Record):
+    """A question, an answer, a critique of the answer, and the corrected answer."""
+
+    kind = "critique"
+    question: str
+    response: str
+    critique: str
+    verdict: bool
+    revision: str | None = None
+
+    def messages(self) -> list[Message]:
+        return turns(f"{self.question}\n\nAnswer to critique:\n{self.response}", self.critique)
+
+
+class Preference(Record):
+    """A prompt with a better and a worse response."""
+
+    kind = "preference"
+    prompt: str
+    chosen: str
+    rejected: str
+
+    def messages(self) -> list[Message]:
+        return turns(self.prompt, self.chosen)
+
+
+KINDS: dict[str, type[Record]] = {
+    record.kind: record for record in (Instruction, Conversation, CodeProblem, CodeEdit, Critique, Preference)
+}
+
+
+def messages_of(row: Row) -> list[Message]:
+    """The chat form of a row; its columns decide which kind of record it is.
+
+    Raises ValueError, with the columns found, if no kind fits or if ``messages`` is not a list of turns.
+    """
+    if isinstance(row.get("messages"), str):
+        return _parsed(row["messages"])
+    if row.get("messages") is not None:
+        return list(row["messages"])
+    for kind in (CodeEdit, Critique, Preference, CodeProblem, Conversation, Instruction):
+        required = [name for name, column in kind.model_fields.items() if column.is_required()]
+        if all(row.get(name) is not None for name in required):
+            return kind.model_validate(row).messages()
+    raise ValueError(
+        "no chat form: a row needs 'messages', or 'prompt' and 'response' (or the columns of another "
+        f"record kind); found {sorted(name for name in row if not name.startswith('_'))}"
+    )
+
+
+def _parsed(text: str) -> list[Message]:
+    """Turns stored as JSON text because their keys differ from row to row."""
+    try:
+        turns: list[Message] = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"its 'messages' are text that is not JSON ({error})") from None
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        raise ValueError("its 'messages' are JSON, but not a list of {role, content}")
+    return turns

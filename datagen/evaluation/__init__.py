@@ -1,1 +1,0 @@
-"""Statistics for comparing two models on the same items."""

@@ -1,0 +1,150 @@
+"""Asks a model about rows, judges the answers, and asks again for the rows that need more."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from ...contracts.errors import DataError, EngineError
+from ...contracts.inference import Completion, Engine, Request, derive_seed
+from ...contracts.operators import Failed, Outcome
+from ...contracts.rows import Row
+from .answer_check import AnswerJudge
+from .sampling_policies import Policy, Trial
+
+#: Seconds of building requests before control is yielded, so that Ctrl-C is handled between rows.
+BREATH = 0.1
+
+#: Makes a row's request, without its id and seed. Raises DataError if the row lacks what it needs.
+ToRequest = Callable[[Row], Request]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A model's answer: the index of the sample, the request, and the engine that served it."""
+
+    ordinal: int
+    request: Request
+    completion: Completion
+    engine: Engine
+
+    @property
+    def text(self) -> str:
+        return self.completion.text
+
+    def confidence(self) -> Row:
+        """Return the recorded probabilities of the answer's tokens.
+
+        ``logprobs`` (nats, one per token), ``top_logprobs`` (the likeliest at each position, descending) and
+        ``vocab_size``, if they were requested and the engine provides them.
+        """
+        told = self.completion
+        made: Row = {}
+        if told.logprobs is not None:
+            made["logprobs"] = list(told.logprobs)
+        if told.top_logprobs is not None:
+            made["top_logprobs"] = [list(position) for position in told.top_logprobs]
+        if self.request.sampling.logprobs is not None and self.engine.vocab_size is not None:
+            made["vocab_size"] = self.engine.vocab_size
+        return made
+
+
+#: Converts an answer to a row's request into outcomes.
+ToOutcomes = Callable[[Row, Answer], list[Outcome]]
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingPlan:
+    """Everything that :func:`sample_rows` needs except the rows."""
+
+    engine: Engine
+    seed: int
+    policy: Policy
+    request: ToRequest
+    read: ToOutcomes
+    judge: AnswerJudge | None = None
+
+
+async def sample_rows(plan: SamplingPlan, rows: Sequence[Row]) -> list[list[Trial] | Failed]:
+    """Return all trials of each row in order, or why the row could not be asked about or judged."""
+    trials: list[list[Trial]] = [[] for _ in rows]
+    requests: dict[int, Request] = {}
+    failed: dict[int, Failed] = {}
+    begun = time.monotonic()
+    for index, row in enumerate(rows):
+        if time.monotonic() - begun > BREATH:
+            await asyncio.sleep(0)
+            begun = time.monotonic()
+        try:
+            requests[index] = plan.request(row)
+        except DataError as error:
+            failed[index] = Failed(str(error))
+    while wave := [
+        (index, len(trials[index]) + number)
+        for index in requests
+        for number in range(plan.policy.more(trials[index]))
+    ]:
+        asked = [_sample(plan, rows[index], requests[index], ordinal) for index, ordinal in wave]
+        answers = await ask(plan.engine, asked)
+        made: list[list[Outcome]] = []
+        for (index, ordinal), request, answer in zip(wave, asked, answers, strict=True):
+            if isinstance(answer, EngineError):
+                made.append([Failed(str(answer), row={"sample": ordinal})])
+            else:
+                told = Answer(ordinal, request, answer, plan.engine)
+                made.append(plan.read(rows[index], told))
+        if plan.judge is not None:
+            made = await plan.judge([rows[index] for index, _ in wave], made)
+        for (index, _), outcomes, answer in zip(wave, made, answers, strict=True):
+            if (unjudged := _unjudged(outcomes)) is not None:
+                failed[index] = unjudged
+                requests.pop(index, None)
+            trials[index].append(Trial(tuple(outcomes), not isinstance(answer, EngineError)))
+    return [failed[index] if index in failed else trials[index] for index in range(len(rows))]
+
+
+def _unjudged(outcomes: Sequence[Outcome]) -> Failed | None:
+    """Return why an answer that a retry might judge was not judged.
+
+    The number of passes, and so the number of samples to request, is then unknown.
+    """
+    for outcome in outcomes:
+        if isinstance(outcome, Failed) and outcome.retryable:
+            return Failed(outcome.error, retryable=True)
+    return None
+
+
+def _sample(plan: SamplingPlan, row: Row, request: Request, ordinal: int) -> Request:
+    seed = derive_seed(plan.seed, row["_id"], ordinal)
+    return replace(request, id=f"{row['_id']}:{ordinal}", seed=seed)
+
+
+async def ask(engine: Engine, requests: Sequence[Request]) -> list[Completion | EngineError]:
+    """Return a completion for each request, or the error that this request alone causes.
+
+    An answer that is not valid Unicode, and so cannot be stored, is such an error. An engine fails a call as
+    a whole. If a retry cannot help, the call is halved until the faulty requests are isolated. Errors that a
+    retry may solve are raised, and the run tries again.
+    """
+    if not requests:
+        return []
+    try:
+        return [_text_only(completion) for completion in await engine.generate(requests)]
+    except EngineError as error:
+        if error.retryable:
+            raise
+        if len(requests) == 1:
+            return [error]
+    half = len(requests) // 2
+    return [*await ask(engine, requests[:half]), *await ask(engine, requests[half:])]
+
+
+def _text_only(completion: Completion) -> Completion | EngineError:
+    try:
+        completion.text.encode()
+    except UnicodeEncodeError as error:
+        told = f"character {error.start} of the answer is a lone surrogate, which is not valid Unicode"
+        return EngineError(told, retryable=False)
+    return completion

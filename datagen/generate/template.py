@@ -1,0 +1,169 @@
+"""``generate: template``: a prompt rendered from each row, the answers of a model, and a parser for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from ...contracts.errors import DataError
+from ...contracts.inference import Message, Request
+from ...contracts.operators import Failed, Kept, Outcome, no_column
+from ...contracts.rows import Row, turns
+from ..parsers import AnyParser, TextParser, Unparsed
+from ..prompts import Prompt, find_prompt
+from ..prompts.collection import text_prompt
+from .conversations import with_user_turn
+from .generator import Generator
+from .sampling_loop import Answer, ToRequest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ...contracts.operators import Context
+
+#: Columns that describe the answer to the parent's prompt. They do not apply to a new prompt.
+_STALE = (
+    "response", "messages", "finish", "prompt_tokens", "completion_tokens", "logprobs", "top_logprobs",
+    "vocab_size",
+)  # fmt: skip
+_SHOWN = 80
+
+
+class Template(Generator):
+    """Renders a prompt from each row, asks a model, and parses its answers into new rows.
+
+    Each record that the parser finds becomes a new row with the columns of its parent and of the parser. An
+    answer that does not parse becomes a failed row with the reason. If the parser adds a ``prompt``, the
+    columns that describe an answer to the parent's prompt (``response``, ``logprobs``, ...) are set to null.
+
+    Adds:
+        sample (int32): index of the answer among the row's answers, from 0.
+        item (int32): index of the record in the answer, from 0.
+        answer (text): text of an answer that did not parse, in the failed row.
+        messages (list of turns): the conversation with both turns appended, with `conversation: true`.
+        logprobs (list of float32): log-probabilities of the whole answer, if `logprobs` is set,
+            with `top_logprobs` and `vocab_size`.
+
+    Example:
+        questions:
+          generate: template
+          from: articles
+          model: base
+          template: questions_from_text
+          variables: {count: 5}
+          parser: {kind: numbered_list, column: prompt}
+    """
+
+    template: str
+    """Prompt: a packaged prompt's name, the path of a `.jinja` file, or the text itself. The row's columns
+    are its variables."""
+    system: str | None = None
+    """System prompt, which is also a template. By default there is none."""
+    variables: dict[str, Any] = Field(default_factory=dict)
+    """Additional variables of the templates, by name. They take precedence over columns."""
+    parser: AnyParser = Field(default_factory=TextParser)
+    """How to read an answer: `{kind: NAME, ...}` with that parser's parameters. By default the whole text
+    goes into `response`."""
+    conversation: bool = False
+    """Take the prompt as the next turn of the row's `messages`, and append both turns to them. The default,
+    false, asks without a history."""
+
+    def content(self) -> Mapping[str, str]:
+        digests = {"template": find_prompt(self.template).digest}
+        if self.system is not None:
+            digests["system"] = system_prompt(self.system).digest
+        return digests
+
+    def inspect(self) -> None:
+        if self.template:
+            find_prompt(self.template).renderer()
+        if self.system is not None:
+            system_prompt(self.system).renderer()
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        prompts = [find_prompt(self.template)] if self.template else []
+        prompts += [system_prompt(self.system)] if self.system else []
+        for prompt in prompts:
+            for name in sorted(prompt.required() - {*columns, *self.variables}):
+                raise DataError(f"the template {prompt.name}: {no_column(name, columns)}")
+
+    def made(self) -> Mapping[str, pa.DataType]:
+        import pyarrow as pa
+
+        turn = pa.struct([("role", pa.string()), ("content", pa.string())])
+        floats = pa.list_(pa.float32())
+        stale = {
+            "response": pa.string(),
+            "messages": pa.list_(turn),
+            "finish": pa.string(),
+            "prompt_tokens": pa.int32(),
+            "completion_tokens": pa.int32(),
+            "logprobs": floats,
+            "top_logprobs": pa.list_(floats),
+            "vocab_size": pa.int32(),
+        }
+        return {
+            **stale,
+            **self.parser.types(),
+            "sample": pa.int32(),
+            "item": pa.int32(),
+            "answer": pa.string(),
+        }
+
+    def request(self, context: Context) -> ToRequest:
+        sampling = self.sampling()
+        prompt = find_prompt(self.template).renderer()
+        system = None if self.system is None else system_prompt(self.system).renderer()
+
+        def request(row: Row) -> Request:
+            said = self.filled(prompt, row)
+            told = None if system is None else self.filled(system, row)
+            messages = with_user_turn(row, said, told) if self.conversation else turns(said, None, told)
+            return Request("", 0, sampling, messages=tuple(messages))
+
+        return request
+
+    def read(self, row: Row, answer: Answer) -> list[Outcome]:
+        parsed = self.parser.parse(answer.text)
+        if isinstance(parsed, Unparsed):
+            cut = ", cut off by max_tokens" if answer.completion.finish == "length" else ""
+            return [
+                Failed(
+                    f"{self.parser.kind}: {parsed.reason}{cut}: {_short(answer.text)!r}",
+                    row={"sample": answer.ordinal, "answer": _encodable(answer.text)},
+                )
+            ]
+        outcomes: list[Outcome] = []
+        for item, columns in enumerate(parsed):
+            stale: Row = {}
+            if "prompt" in columns:
+                stale = dict.fromkeys((name for name in _STALE if name in row), None)
+            if self.conversation:
+                stale["messages"] = [*(answer.request.messages or ()), self.turn(answer.text)]
+            confidence = answer.confidence()
+            outcomes.append(Kept({**stale, **confidence, **columns, "sample": answer.ordinal, "item": item}))
+        return outcomes
+
+    def turn(self, text: str) -> Message:
+        """Return an answer as the next turn of the conversation."""
+        return {"role": "assistant", "content": text}
+
+    def filled(self, prompt: Callable[[Mapping[str, Any]], str], row: Row) -> str:
+        """Render the prompt from the row's columns and ``variables``. Raises DataError."""
+        return prompt({**{name: value for name, value in row.items() if name[0] != "_"}, **self.variables})
+
+
+def system_prompt(text: str) -> Prompt:
+    """Return a system prompt; plain text is a template without variables."""
+    return text_prompt(text, "(inline)")
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def _short(text: str) -> str:
+    text = _encodable(text.strip())
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -1,0 +1,1 @@
+"""Where rows of code and of constraints come from."""

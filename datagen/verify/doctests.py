@@ -1,0 +1,64 @@
+"""``verify: doctests``: a program against the examples in its own docstrings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ...contracts.operators import Kept, Outcome
+from ...contracts.rows import Row
+from ..edits.doctest_tests import tests_from_doctests
+from ..execution.verdict import RunsJobs
+from ..sandbox.jobs import Job, RunDoctests
+from .verify_code import VerifyCode
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class VerifyDoctests(VerifyCode):
+    """Runs the examples in a program's own docstrings.
+
+    Adds:
+        passed (bool): whether everything passed.
+        verdict (text): passed, failed, error, timeout, memory, killed, refused, flaky or vacuous.
+        reason (text): why it did not pass; null if it did.
+        failed_tests (list of texts): names of the tests that failed.
+        passed_fraction (float64): share of the tests that ran and passed.
+        mutation_score (float64): share of the mutants that the tests noticed; null unless the code passes and
+            has mutants.
+        mutants (int32): number of mutants that were run.
+        program_operators (list of texts): operators defined by the program that affected the verdict; empty if
+            it depends only on plain data.
+        shared_process (bool): whether tests and program ran in one process, where the program can forge its
+            verdict.
+        seconds (float64): processor time of a run, with `timed: true`. It varies between runs.
+
+    Example:
+        checked: {verify: doctests, from: functions, as_tests: tests}
+    """
+
+    code: str = "source"
+    """Column with the program."""
+    prelude: str | None = None
+    """Column with code to run before the program, such as imports. By default there is none."""
+    as_tests: str | None = None
+    """Name of a column to add, with the same examples as unit tests (null if there are none). They still
+    work if the docstring changes. By default it is not added."""
+
+    def columns(self) -> Sequence[str]:
+        return () if self.prelude is None else (self.prelude,)
+
+    def jobs(self, program: str, row: Row) -> Sequence[Job]:
+        return [RunDoctests(program, "" if self.prelude is None else row[self.prelude])]
+
+    def types(self) -> Mapping[str, pa.DataType]:
+        import pyarrow as pa
+
+        return {**super().types(), **({} if self.as_tests is None else {self.as_tests: pa.string()})}
+
+    async def judged(self, row: Row, run: RunsJobs, seed: int) -> Outcome:
+        outcome = await super().judged(row, run, seed)
+        if self.as_tests is None or not isinstance(outcome, Kept):
+            return outcome
+        return Kept({**outcome.row, self.as_tests: tests_from_doctests(row[self.code])})

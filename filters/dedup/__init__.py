@@ -1,0 +1,1 @@
+"""Drops rows that repeat another row or an evaluation item."""

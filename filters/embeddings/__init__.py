@@ -1,0 +1,1 @@
+"""Embeddings of rows, and their nearest neighbors."""

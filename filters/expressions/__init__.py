@@ -1,0 +1,1 @@
+"""DuckDB SQL over the columns of a row: conditions and new columns."""

@@ -1,0 +1,1 @@
+"""Pairs a better response with a worse one."""

@@ -1,0 +1,1 @@
+"""Adds columns that say how good a row is."""

@@ -1,0 +1,110 @@
+"""The decoding loop of the transformers engine: a static batch, left-padded, with one seed per row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ...contracts.inference import Completion, Request
+from .sampling import choose
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(slots=True)
+class Row:
+    """One request being decoded. ``wanted``: false once its caller was cancelled."""
+
+    request: Request
+    prompt: list[int]
+    answer: Callable[[Completion], object]
+    wanted: Callable[[], bool]
+    generator: torch.Generator
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    top: list[tuple[float, ...]] = field(default_factory=list)
+
+
+def decode(model: Any, tokenizer: Any, rows: list[Row], ends: frozenset[int]) -> None:
+    """Decode all rows, answering each when it is finished. ``ends``: tokens that end a turn."""
+    import torch
+    from transformers import DynamicCache
+
+    device = model.device
+    width = max(len(row.prompt) for row in rows)
+    tokens = torch.zeros((len(rows), width), dtype=torch.long)
+    mask = torch.zeros((len(rows), width), dtype=torch.long)
+    for index, row in enumerate(rows):
+        tokens[index, width - len(row.prompt) :] = torch.tensor(row.prompt)
+        mask[index, width - len(row.prompt) :] = 1
+    tokens, mask = tokens.to(device), mask.to(device)
+    cache = DynamicCache()
+    with torch.inference_mode():
+        while rows:
+            places = (mask.cumsum(-1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+            logits = model(
+                input_ids=tokens,
+                attention_mask=mask,
+                position_ids=places,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
+            going = [
+                index
+                for index, row in enumerate(rows)
+                if row.wanted() and not _extend(row, logits[index].float(), tokenizer, ends)
+            ]
+            if len(going) < len(rows):
+                keep = torch.tensor(going, dtype=torch.long, device=device)
+                rows, mask = [rows[index] for index in going], mask[keep]
+                if rows:
+                    cache.batch_select_indices(keep)
+            tokens = torch.tensor([[row.tokens[-1]] for row in rows], device=device)
+            mask = torch.cat([mask, mask.new_ones((len(rows), 1))], dim=1)
+
+
+def _extend(row: Row, logits: torch.Tensor, tokenizer: Any, ends: frozenset[int]) -> bool:
+    """Add one token to the row. Return true if that finished the row and its answer was sent."""
+    import torch
+
+    sampling = row.request.sampling
+    token = choose(logits, sampling, row.generator, [*row.prompt, *row.tokens])
+    row.tokens.append(token)
+    if sampling.logprobs is not None:
+        logprobs = torch.log_softmax(logits, dim=-1)
+        row.logprobs.append(float(logprobs[token]))
+        row.top.append(tuple(logprobs.topk(sampling.logprobs).values.tolist()))
+    if token in ends:
+        return _finish(row, _text(row.tokens[:-1], tokenizer), "stop")
+    if sampling.stop:
+        text = _text(row.tokens, tokenizer)
+        cut = min((at for at in (text.find(end) for end in sampling.stop if end) if at >= 0), default=-1)
+        if cut >= 0:
+            return _finish(row, text[:cut], "stop")
+    if len(row.tokens) >= sampling.max_tokens:
+        return _finish(row, _text(row.tokens, tokenizer), "length")
+    return False
+
+
+def _text(tokens: list[int], tokenizer: Any) -> str:
+    text: str = tokenizer.decode(tokens, skip_special_tokens=True)
+    return text
+
+
+def _finish(row: Row, text: str, finish: str) -> bool:
+    asked = row.request.sampling.logprobs is not None
+    row.answer(
+        Completion(
+            request_id=row.request.id,
+            text=text,
+            tokens=tuple(row.tokens),
+            finish=finish,
+            prompt_tokens=len(row.prompt),
+            logprobs=tuple(row.logprobs) if asked else None,
+            top_logprobs=tuple(row.top) if asked else None,
+        )
+    )
+    return True

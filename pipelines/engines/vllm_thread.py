@@ -1,0 +1,231 @@
+"""The single thread that loads vLLM, steps it and frees it.
+
+vLLM's in-process engine is not thread-safe, so everything that uses it runs here. Callers send messages
+through a queue, and are answered on their own event loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+import queue
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from ...contracts.inference import Completion, Request, Sampling
+from . import vllm_cpu_lora
+from .batch import RequestBatch
+
+
+class VllmThread:
+    """Owns a vLLM engine. ``submit``, ``abort`` and ``stop`` may be called from any thread."""
+
+    def __init__(self, engine_args: Any, adapter: Path | None) -> None:
+        self._arguments = engine_args
+        self._adapter = adapter
+        self._inbox: queue.SimpleQueue[tuple[str, RequestBatch | None]] = queue.SimpleQueue()
+        self._ready: Future[None] = Future()
+        self._tickets = itertools.count()
+        self._live: dict[str, tuple[RequestBatch, int]] = {}
+        self._open: set[RequestBatch] = set()
+        self._dead: str | None = None
+        self._gate = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="gristmill-vllm", daemon=True)
+
+    def start(self) -> None:
+        """Load the model. Raises what vLLM raises."""
+        self._thread.start()
+        self._ready.result()
+
+    def submit(self, batch: RequestBatch) -> None:
+        with self._gate:  # so that no message is queued after the thread's last check
+            if self._dead is None:
+                self._inbox.put(("add", batch))
+                return
+        batch.fail(self._dead, retryable=True)
+
+    def abort(self, batch: RequestBatch) -> None:
+        self._inbox.put(("abort", batch))
+
+    def stop(self) -> None:
+        """Ask the thread to free the engine, and wait until it has."""
+        self._inbox.put(("stop", None))
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def __repr__(self) -> str:
+        state = self._dead or f"{len(self._live)} requests in flight"
+        return f"<{self._arguments.model}: {state}>"
+
+    # --- in the thread ---------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        engine = None
+        reason = "the engine was closed"
+        try:
+            engine = self._load()
+            self._serve(engine)
+        except Exception as error:
+            reason = f"vLLM stopped: {type(error).__name__}: {_one_line(error)}"
+            if not self._ready.done():
+                self._ready.set_exception(RuntimeError(_one_line(error)))
+        finally:
+            self._bury(reason)
+            _shut_down(engine)
+            del engine
+            gc.collect()
+
+    def _load(self) -> Any:
+        from vllm.lora.request import LoRARequest
+        from vllm.platforms import current_platform
+        from vllm.v1.engine.llm_engine import LLMEngine
+
+        if self._adapter is not None and current_platform.is_cpu():
+            vllm_cpu_lora.install()
+        engine = LLMEngine.from_engine_args(self._arguments)
+        self._lora = LoRARequest(self._adapter.name, 1, str(self._adapter)) if self._adapter else None
+        if self._lora is not None:
+            try:
+                engine.add_lora(self._lora)
+            except Exception:
+                _shut_down(engine)
+                raise
+        self._ready.set_result(None)
+        return engine
+
+    def _serve(self, engine: Any) -> None:
+        while True:
+            for what, batch in self._messages(wait=not self._live):
+                if batch is None:
+                    return
+                if what == "add":
+                    self._add(engine, batch)
+                else:
+                    self._drop(engine, batch)
+            if self._live:
+                for output in engine.step():
+                    self._take(engine, output)
+
+    def _messages(self, *, wait: bool) -> Iterator[tuple[str, RequestBatch | None]]:
+        """Return pending messages; with ``wait``, at least one."""
+        if wait:
+            yield self._inbox.get()
+        while True:
+            try:
+                yield self._inbox.get_nowait()
+            except queue.Empty:
+                return
+
+    def _add(self, engine: Any, batch: RequestBatch) -> None:
+        from vllm.exceptions import VLLMClientError
+        from vllm.inputs.engine import tokens_input
+
+        self._open.add(batch)
+        settings: dict[Sampling, Any] = {}
+        for index, request in enumerate(batch.requests):
+            try:
+                base = settings.get(request.sampling)
+                if base is None:
+                    base = settings[request.sampling] = _sampling_params(request.sampling)
+                # vLLM clones the parameters of each request, so one object may serve all.
+                base.seed = request.seed if request.sampling.temperature > 0 else None
+                ticket = str(next(self._tickets))
+                engine.add_request(ticket, tokens_input(batch.tokens[index]), base, lora_request=self._lora)
+            except (ValueError, TypeError, VLLMClientError) as error:
+                self._drop(engine, batch)
+                batch.fail(f"request {request.id!r}: vLLM refuses it: {_one_line(error)}", retryable=False)
+                return
+            batch.tickets.append(ticket)
+            self._live[ticket] = (batch, index)
+
+    def _drop(self, engine: Any, batch: RequestBatch) -> None:
+        self._open.discard(batch)
+        running = [ticket for ticket in batch.tickets if self._live.pop(ticket, None) is not None]
+        if running:
+            engine.abort_request(running)
+
+    def _take(self, engine: Any, output: Any) -> None:
+        if not output.finished or output.request_id not in self._live:
+            return
+        batch, index = self._live.pop(output.request_id)
+        request, answer = batch.requests[index], output.outputs[0]
+        if answer.finish_reason not in ("stop", "length"):
+            # A grammar that fails to compile later ends like this, and would fail again.
+            shaped = request.sampling.json_schema is not None or request.sampling.regex is not None
+            batch.fail(
+                f"request {request.id!r} ended with {answer.finish_reason!r} in vLLM", retryable=not shaped
+            )
+            self._drop(engine, batch)
+        elif batch.answer(index, _completion(request, output, answer)):
+            self._open.discard(batch)
+
+    def _bury(self, reason: str) -> None:
+        """Fail all pending and future requests with the reason."""
+        with self._gate:
+            self._dead = reason
+        self._open |= {batch for what, batch in self._messages(wait=False) if what == "add" and batch}
+        for batch in self._open:
+            batch.fail(reason, retryable=True)
+        self._open.clear()
+        self._live.clear()
+
+
+def _sampling_params(sampling: Sampling) -> Any:
+    from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
+
+    shape = None
+    if sampling.json_schema is not None:
+        shape = StructuredOutputsParams(json=sampling.json_schema)
+    elif sampling.regex is not None:
+        shape = StructuredOutputsParams(regex=sampling.regex)
+    return SamplingParams(
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        min_p=sampling.min_p,
+        repetition_penalty=sampling.repetition_penalty,
+        stop=list(sampling.stop) or None,
+        logprobs=sampling.logprobs,
+        flat_logprobs=sampling.logprobs is not None,
+        structured_outputs=shape,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _completion(request: Request, output: Any, answer: Any) -> Completion:
+    logprobs = top = None
+    wanted = request.sampling.logprobs
+    if wanted is not None:
+        # Flat: per position first the sampled token, then the likeliest tokens in descending order.
+        flat = answer.logprobs
+        starts = flat.start_indices
+        logprobs = tuple(flat.logprobs[start] for start in starts)
+        top = tuple(tuple(flat.logprobs[start + 1 : start + 1 + wanted]) for start in starts)
+    return Completion(
+        request_id=request.id,
+        text=answer.text,
+        tokens=tuple(answer.token_ids),
+        finish=answer.finish_reason,
+        prompt_tokens=len(output.prompt_token_ids),
+        logprobs=logprobs,
+        top_logprobs=top,
+        cached_tokens=max(output.num_cached_tokens or 0, 0),
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _shut_down(engine: Any) -> None:
+    """Free the model, its cache and its processes, as far as vLLM still works."""
+    if engine is None:
+        return
+    with contextlib.suppress(Exception):  # it may have died half way
+        engine.engine_core.shutdown()
+        engine.renderer.shutdown()

@@ -1,0 +1,72 @@
+"""Checks a whole document and builds its PipelineSpec; all mistakes are found in one pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from ...contracts.errors import SpecError, SpecProblem
+from ...contracts.nearest import brief
+from .document import Document
+from .graph import check_graph, check_loop
+from .mistakes import blame_all
+from .models_section import read_models
+from .spec import ModelSpec, PipelineSpec
+from .steps import Draft, read_step
+
+#: Sections with their own reader; the rest is validated by the model of the whole file.
+_READ_APART = ("vars", "models", "steps")
+
+
+def check(document: Document) -> PipelineSpec:
+    """The specification of a document (with variables substituted). Raises SpecError with every mistake."""
+    raw = document.value
+    if not isinstance(raw, dict):
+        document.blame(
+            (), f"a pipeline file is a mapping with `gristmill: 1`, `name` and `steps`; found {brief(raw)}"
+        )
+        raise SpecError(document.problems)
+    header = _header(document, raw)
+    read = read_models(document, raw.get("models"))
+    declared = raw.get("models")
+    names = declared if isinstance(declared, dict) else {}
+    models: dict[str, ModelSpec | None] = {name: read.get(name) for name in names}
+    steps = _steps(document, raw, models)
+    check_graph(document, steps, models)
+    if header is not None:
+        check_loop(document, header.loop, steps, models)
+    made = {name: step.spec() for name, step in steps.items()} if not document.problems else {}
+    if document.problems or header is None:
+        raise SpecError(document.problems)
+    spec = header.model_copy(update={"models": read, "steps": made})
+    spec._document = {key: value for key, value in raw.items() if key != "vars"}
+    for section, entries in (("steps", made), ("models", read)):
+        for name in entries:
+            mark = document.mark((section, name), key=True)
+            where = document.named((section, name))
+            spec._places[section, name] = SpecProblem(mark.file, mark.line, mark.column, where, "")
+    return spec
+
+
+def _header(document: Document, raw: dict[str, Any]) -> PipelineSpec | None:
+    """Everything except models and steps. If one part is wrong, the others are still checked."""
+    given = {key: value for key, value in raw.items() if key not in _READ_APART}
+    try:
+        return PipelineSpec.model_validate(given)
+    except ValidationError as error:
+        blame_all(document, (), error, PipelineSpec, more=_READ_APART)
+    loop = given.get("loop")
+    sound = {"gristmill": 1, "name": "unnamed", **({"loop": loop} if loop is not None else {})}
+    try:
+        return PipelineSpec.model_validate(sound)
+    except ValidationError:
+        return None
+
+
+def _steps(document: Document, raw: dict[str, Any], models: dict[str, ModelSpec | None]) -> dict[str, Draft]:
+    given = raw.get("steps")
+    if not isinstance(given, dict) or not given:
+        document.blame(("steps",), f"required: a mapping of step names to steps; found {brief(given)}")
+        return {}
+    return {name: read_step(document, name, given, models) for name in given}

@@ -1,0 +1,226 @@
+"""Checks the references between steps and models: inputs, engines, cycles and the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+
+from ...contracts.errors import GristmillError
+from ...contracts.inference import Capability
+from ...contracts.nearest import brief, suggestion
+from ...contracts.operators import Evaluate, Operator, Sink, Train
+from . import when
+from .document import Document, Path
+from .spec import EmbedderModel, LoopSpec, ModelSpec, WeightsModel
+from .steps import Draft
+
+Drafts = Mapping[str, Draft]
+Models = Mapping[str, ModelSpec | None]
+
+
+def check_graph(document: Document, steps: Drafts, models: Models) -> None:
+    """Record every reference to a missing name or to the wrong kind of thing, and every cycle.
+
+    ``models``: None for a model that could not be read, about which nothing more is reported.
+    """
+    for step in steps.values():
+        if step.kind is not None and issubclass(step.kind, Train) and step.name in models:
+            document.blame(step.path, f"a model is called {step.name!r} too: rename one of them", key=True)
+        key = step.kind.input_field if step.kind else "from"
+        for name in step.inputs:
+            _rows(document, step, _input_path(document, step, key, name), name, steps)
+        for parameter, kind, name, path in references(step):
+            if kind == "step" and parameter != key:
+                _rows(document, step, path, name, steps)
+            elif kind != "step":
+                _model(document, path, name, kind, steps, models)
+        _needs(document, step, steps, models)
+    _cycles(document, steps)
+
+
+def _input_path(document: Document, step: Draft, key: str, name: str) -> Path:
+    given = document.get((*step.path, key))
+    return (*step.path, key, given.index(name)) if isinstance(given, list) else (*step.path, key)
+
+
+def references(step: Draft) -> Iterator[tuple[str, str, str, Path]]:
+    """(parameter, kind, name, place) of each model or step that the parameters name.
+
+    Taken from the parameters as given, so that a mistake in one does not hide another.
+    """
+    if step.kind is None:
+        return
+    for parameter, kind in _reference_fields(step.kind):
+        info = step.kind.model_fields[parameter]
+        given = step.params.get(parameter, None if info.is_required() else info.get_default())
+        place = step.place(parameter)
+        for index, name in enumerate(given if isinstance(given, (list, tuple)) else [given]):
+            if isinstance(name, str):
+                yield parameter, kind, name, (*place, index) if isinstance(given, list) else place
+
+
+@cache
+def _reference_fields(kind: type[Operator]) -> tuple[tuple[str, str], ...]:
+    return tuple(dict.fromkeys(kind.reference_fields()))
+
+
+def _rows(document: Document, step: Draft, path: Path, name: str, steps: Drafts) -> None:
+    """Check that ``name`` is a step with rows."""
+    if name not in steps:
+        document.blame(path, f"unknown step: {suggestion(name, set(steps) - {step.name})}")
+        return
+    kind = steps[name].kind
+    if kind is not None and issubclass(kind, Sink):
+        document.blame(path, f"{name!r} writes files and has no rows: name the step before it")
+    elif kind is not None and issubclass(kind, Train):
+        document.blame(path, f"{name!r} makes a model, not rows")
+
+
+def _model(document: Document, path: Path, name: str, kind: str, steps: Drafts, models: Models) -> None:
+    """Check that ``name`` is a model (or a train step) of the required kind."""
+    trained = {step.name for step in steps.values() if step.kind is None or issubclass(step.kind, Train)}
+    if name in models:
+        model = models[name]
+        if kind == "embedder" and model is not None and not isinstance(model, EmbedderModel):
+            document.blame(path, f"{name!r} is served by {model.engine!r}; this needs `engine: embedder`")
+        elif kind == "model" and isinstance(model, EmbedderModel):
+            document.blame(path, f"{name!r} is an embedder; this needs a model that generates")
+    elif kind == "embedder":
+        document.blame(path, f"unknown embedder: {_declared(name, models)}")
+    elif name in steps and name not in trained:
+        document.blame(path, f"{name!r} is a step that makes rows; this needs a model or a train step")
+    elif name not in trained:
+        document.blame(path, f"unknown model: {_declared(name, {*models, *trained})}")
+
+
+def _declared(name: str, known: Iterable[str]) -> str:
+    said = suggestion(name, known)
+    return said if said.endswith("?") else f"{said}; models are declared under `models:`"
+
+
+def _needs(document: Document, step: Draft, steps: Drafts, models: Models) -> None:
+    """Check that the engines of a step's models support what the step requires."""
+    if step.operator is None:
+        return
+    wanted = dict(step.operator.needs())
+    for parameter, kind, name, path in references(step):
+        if kind != "model":
+            continue
+        model, trained = serving(name, steps, models)
+        if model is None:
+            continue
+        if isinstance(step.operator, Train):
+            if not isinstance(model, WeightsModel):
+                document.blame(
+                    path, f"{name!r} is served by {model.engine!r}: training needs weights (`path:`)"
+                )
+            continue
+        required = set(wanted.get(parameter, frozenset())) | ({"adapter"} if trained else set())
+        missing = sorted(required - _offered(model))
+        if missing:
+            document.blame(
+                path, f"{name!r} is served by {model.engine!r}, which does not support {', '.join(missing)}"
+            )
+
+
+def serving(name: str, steps: Drafts, models: Models) -> tuple[ModelSpec | None, bool]:
+    """The model behind ``name`` (following train steps to their base), and whether it was trained."""
+    seen: set[str] = set()
+    while name not in models:
+        step = steps.get(name)
+        below = step.params.get("model") if step else None
+        if name in seen or not isinstance(below, str):
+            return None, bool(seen)
+        seen.add(name)
+        name = below
+    return models[name], bool(seen)
+
+
+def _offered(model: ModelSpec) -> frozenset[Capability]:
+    from .. import engines
+
+    if model.engine not in engines.KINDS:
+        return frozenset()
+    return engines.capabilities_of(model.engine, model.options)
+
+
+def depends(step: Draft, steps: Drafts) -> list[str]:
+    """The steps that must be done before ``step``, in the order in which it names them."""
+    named = [name for _, kind, name, _ in references(step) if kind != "embedder"]
+    return [name for name in dict.fromkeys([*step.inputs, *named]) if name in steps]
+
+
+def _cycles(document: Document, steps: Drafts) -> None:
+    done: set[str] = set()
+    for start in steps:
+        # Depth first, without recursion: a file may chain thousands of steps.
+        trail: list[str] = [start]
+        ahead = [iter(depends(steps[start], steps))] if start not in done else []
+        while ahead:
+            name = next(ahead[-1], None)
+            if name is None:
+                ahead.pop()
+                done.add(trail.pop())
+            elif name in trail:
+                cycle = [*trail[trail.index(name) :], name]
+                document.blame(("steps", name), f"cycle of steps: {' <- '.join(cycle)}", key=True)
+            elif name not in done:
+                trail.append(name)
+                ahead.append(iter(depends(steps[name], steps)))
+
+
+def check_loop(document: Document, loop: LoopSpec, steps: Drafts, models: Models) -> None:
+    """Check that ``promote`` names train steps and models with weights, and that ``when`` is valid."""
+    trained = {step.name for step in steps.values() if step.kind is not None and issubclass(step.kind, Train)}
+    for student, base in loop.promote.items():
+        path: Path = ("loop", "promote", student)
+        if student not in trained and not (student in steps and steps[student].kind is None):
+            document.blame(path, f"not a train step: {suggestion(student, trained)}", key=True)
+        if base not in models:
+            document.blame(path, f"unknown model: {suggestion(base, models)}")
+            continue
+        model = models[base]
+        if model is not None and not isinstance(model, WeightsModel):
+            document.blame(
+                path, f"{base!r} is served by {model.engine!r}, which cannot take a student's adapter"
+            )
+        below, _ = serving(student, steps, models)
+        if below is not None and model is not None and _served(below) != _served(model):
+            document.blame(
+                path, f"{student!r} is trained from a model other than {base!r}, and cannot replace it"
+            )
+    if loop.promote and loop.when is None:
+        document.blame(
+            ("loop", "when"),
+            "required with `promote`: the condition, as in 'verdict.gain.ci_low > 0'",
+            at=("loop", "promote"),
+            key=True,
+        )
+    if loop.when is not None:
+        _condition(document, loop.when, steps)
+
+
+def _served(model: ModelSpec) -> dict[str, object]:
+    """A model's keys without its sampling parameters."""
+    return model.model_dump(exclude={"sampling"})
+
+
+def _condition(document: Document, text: str, steps: Drafts) -> None:
+    path: Path = ("loop", "when")
+    try:
+        names = when.parse(text).names
+    except GristmillError as error:
+        document.blame(path, str(error))
+        return
+    written = {name.replace("-", "_"): step for name, step in steps.items()}
+    for name in names:
+        first, _, rest = name.partition(".")
+        if first not in written:
+            document.blame(path, f"unknown step: {suggestion(first, written)}")
+        elif not rest:
+            document.blame(path, f"{brief(first)} is a step: name one of its metrics, as {first}.gain.ci_low")
+        elif (kind := written[first].kind) is not None and not issubclass(kind, (Evaluate, Train)):
+            measured = {key for key, step in written.items() if step.kind and issubclass(step.kind, Evaluate)}
+            document.blame(
+                path, f"{first!r} has no metrics; evaluate steps do: {', '.join(sorted(measured)) or 'none'}"
+            )

@@ -1,0 +1,87 @@
+"""Reads the ``models`` section: each model's own keys, and its engine's options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from ...contracts.frozen import Frozen
+from ...contracts.nearest import brief, suggestion
+from .document import Document, Path
+from .mistakes import blame_all
+from .sampling_defaults import sampling_model
+from .spec import MODEL_KINDS, ModelSpec
+from .steps import check_name
+
+
+class NoOptions(Frozen):
+    """The options of an engine without options."""
+
+
+def options_model(engine: str) -> type[BaseModel]:
+    """The pydantic model of an engine's own options."""
+    from .. import engines
+
+    return engines.options_of(engine) if engine in engines.KINDS else NoOptions
+
+
+def read_models(document: Document, raw: Any) -> dict[str, ModelSpec]:
+    """The models that could be read; mistakes are recorded in the document."""
+    if raw is None:
+        return {}
+    if not isinstance(raw, dict):
+        document.blame(("models",), f"expected a mapping of names to models; found {brief(raw)}")
+        return {}
+    models: dict[str, ModelSpec] = {}
+    for name, given in raw.items():
+        check_name(document, ("models", name))
+        model = _read(document, ("models", name), given)
+        if model is not None:
+            models[name] = model
+    return models
+
+
+def _read(document: Document, path: Path, given: Any) -> ModelSpec | None:
+    if not isinstance(given, dict):
+        document.blame(
+            path, f"a model is a mapping such as {{path: smollm2-135m-instruct}}; found {brief(given)}"
+        )
+        return None
+    engine = given.get("engine", "vllm")
+    kind = MODEL_KINDS.get(engine) if isinstance(engine, str) else None
+    if kind is None:
+        document.blame((*path, "engine"), f"unknown engine: {suggestion(engine, MODEL_KINDS)}")
+        return None
+    own = {key: value for key, value in given.items() if key in kind.model_fields and key != "options"}
+    more = {key: value for key, value in given.items() if key not in own}
+    options = options_model(engine)
+    names = {*kind.model_fields, *options.model_fields} - {"options"}
+    sound = "sampling" not in own or _sampling(document, (*path, "sampling"), own)
+    try:
+        checked = options.model_validate(more)
+        own["options"] = checked.model_dump(mode="json", exclude_unset=True)
+    except ValidationError as error:
+        sound = False
+        blame_all(document, path, error, options, more=names)
+    try:
+        model = kind.model_validate(own)
+    except ValidationError as error:
+        blame_all(document, path, error, kind, more=names)
+        return None
+    return model if sound else None
+
+
+def _sampling(document: Document, path: Path, own: dict[str, Any]) -> bool:
+    """Check a model's ``sampling``. False if a value is wrong."""
+    kind = sampling_model()
+    given = own["sampling"]
+    try:
+        own["sampling"] = kind.model_validate({} if given is None else given).model_dump(
+            mode="json", exclude_unset=True
+        )
+    except ValidationError as error:
+        own["sampling"] = {}
+        blame_all(document, path, error, kind)
+        return False
+    return True

@@ -1,0 +1,300 @@
+"""The frozen models of a pipeline file. No I/O: see :mod:`.load` for reading a file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    InstanceOf,
+    PrivateAttr,
+    SkipValidation,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from ...contracts.errors import SpecProblem
+from ...contracts.frozen import Frozen
+from ...contracts.operators import Operator
+from ...contracts.secrets import scrubbed
+
+OnFailure: TypeAlias = Literal["continue", "accept", "stop"]
+
+#: The pattern of names of steps, models and variables, which become folder names and columns of reports.
+NAME_PATTERN = r"^[a-z][a-z0-9_-]*$"
+#: Maximum number of turns of a repeated block.
+MAX_TURNS = 100
+Name: TypeAlias = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=64)]
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds_of(value: object) -> object:
+    """Convert ``"15m"``, ``"2h"``, ``"1h30m"`` to seconds; other values are left to the type check."""
+    if not isinstance(value, str):
+        return value
+    text = value.replace(" ", "")
+    if not re.fullmatch(r"(\d+(\.\d+)?[smhd])+", text):
+        raise ValueError(f"is not a duration: found {value!r}; write seconds, or '90s', '15m', '2h'")
+    return sum(float(amount) * _UNITS[unit] for amount, unit in re.findall(r"([\d.]+)([smhd])", text))
+
+
+Seconds: TypeAlias = Annotated[
+    float,
+    BeforeValidator(seconds_of),
+    Field(gt=0, allow_inf_nan=False),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0},
+                {"type": "string", "pattern": r"^(\d+(\.\d+)?[smhd] ?)+$"},
+            ]
+        }
+    ),
+]
+
+
+class Budget(Frozen):
+    """Limits of a run. It stops cleanly when any of them is reached, and can be resumed."""
+
+    tokens: int | None = Field(None, gt=0)
+    """Maximum number of prompt and completion tokens of all engine calls. By default there is no limit."""
+    rows: int | None = Field(None, gt=0)
+    """Maximum number of rows that all generating steps make together. By default there is no limit."""
+    time: Seconds | None = None
+    """Maximum working time: seconds, or a text such as `90s`, `15m`, `2h` or `1h30m`. Time between sessions
+    does not count. By default there is no limit."""
+
+
+class WeightsModel(Frozen):
+    """The fields of all models that are loaded from disk."""
+
+    path: str = Field(min_length=1)
+    """Weights: a packaged model's name (`gristmill models list`), a Hugging Face id, a folder, or a GGUF
+    file."""
+    adapter: str | None = None
+    """Folder of an adapter in PEFT's layout, served over the base without merging. By default there is
+    none."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the engine, written next to the other keys of the model."""
+    sampling: dict[str, Any] = Field(default_factory=dict)
+    """Sampling parameters of every step that asks this model, unless the step sets its own: temperature,
+    top_p, min_p, max_tokens, and so on."""
+
+
+class VllmModel(WeightsModel):
+    """Served by vLLM on this machine, on a CPU or on CUDA GPUs."""
+
+    engine: Literal["vllm"] = "vllm"
+    """Engine that serves the model."""
+
+
+class TransformersModel(WeightsModel):
+    """Served by transformers' generate: slower, and runs everywhere."""
+
+    engine: Literal["transformers"]
+    """Engine that serves the model."""
+
+
+class OpenAIModel(Frozen):
+    """Served by any server with an OpenAI-compatible API."""
+
+    engine: Literal["openai"]
+    """Engine that serves the model."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the engine, written next to the other keys of the model."""
+    sampling: dict[str, Any] = Field(default_factory=dict)
+    """Sampling parameters of every step that asks this model, unless the step sets its own: temperature,
+    top_p, min_p, max_tokens, and so on."""
+
+
+class SyntheticModel(Frozen):
+    """A deterministic engine without weights, for tests and dry runs."""
+
+    engine: Literal["synthetic"]
+    """Engine that serves the model."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the engine, written next to the other keys of the model."""
+    sampling: dict[str, Any] = Field(default_factory=dict)
+    """Sampling parameters of every step that asks this model, unless the step sets its own: temperature,
+    top_p, min_p, max_tokens, and so on."""
+
+
+class EmbedderModel(Frozen):
+    """Turns texts into vectors (sentence-transformers)."""
+
+    engine: Literal["embedder"]
+    """Engine that serves the model."""
+    path: str = Field(min_length=1)
+    """Weights: a packaged model's name (`gristmill models list`), a Hugging Face id, or a folder."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the engine, written next to the other keys of the model."""
+
+
+ModelSpec: TypeAlias = VllmModel | TransformersModel | OpenAIModel | SyntheticModel | EmbedderModel
+
+#: engine -> the model class that describes it.
+MODEL_KINDS: dict[str, type[ModelSpec]] = {
+    "vllm": VllmModel,
+    "transformers": TransformersModel,
+    "openai": OpenAIModel,
+    "synthetic": SyntheticModel,
+    "embedder": EmbedderModel,
+}
+
+
+class StepSpec(Frozen):
+    """One step: its keys in the file, and its operator."""
+
+    name: Name
+    """Its name in the file."""
+    verb: str
+    """Kind of step: `generate`, `verify`, `keep`, ..."""
+    value: Any
+    """The value of the verb: the operator's name, or a parameter."""
+    inputs: tuple[str, ...] = ()
+    """Input steps: its `from`, or the `tasks` of an evaluation."""
+    on_failure: OnFailure | None = None
+    """What failed rows do to the run; None means the file's own `on_failure`."""
+    seed: int | None = None
+    """Seed of the step in every round; None gives every round a new seed."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    """The operator's parameters as given."""
+    operator: SkipValidation[InstanceOf[Operator]]
+    """The operator with these parameters."""
+
+    @property
+    def label(self) -> str:
+        """``"generate: respond"``; for a verb whose value is a parameter, the verb alone."""
+        named = isinstance(self.value, str) and type(self.operator).value_field is None
+        return f"{self.verb}: {self.value}" if named else self.verb
+
+
+class StepKeys(Frozen):
+    """Keys that every step may have, besides its verb and the parameters of its operator."""
+
+    inputs: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(alias="from")
+    """Input step, or a list of steps whose rows are concatenated in order. A `source` has none, and an
+    `evaluate` step has `tasks` instead."""
+    on_failure: OnFailure | None = None
+    """How the run handles failed rows of this step: `continue`, `accept` or `stop`. By default the file's
+    `on_failure` applies."""
+    seed: int | None = Field(None, ge=0)
+    """Seed of the step in every round. By default it derives from the file's seed, the round and the step's
+    name. Give held-out items a seed, so that every round is evaluated on the same items."""
+
+
+class BlockKeys(Frozen):
+    """Keys of a repeated block of steps, which may be used in place of a step.
+
+    Each turn takes its input from the turn before: `previous.NAME` is a step of the previous turn. The steps of
+    turn 2 are called `NAME_2`. Outside the block, `NAME` is the step of the last turn, and `NAME_*` are those of
+    all turns.
+    """
+
+    repeat: int = Field(ge=1, le=MAX_TURNS)
+    """Number of turns."""
+    steps: dict[str, Any] = Field(min_length=1)
+    """Steps of a turn, by name."""
+    first: dict[str, Any] = Field(default_factory=dict)
+    """Keys that differ in the first turn, by step. `null` leaves the step out of that turn."""
+    last: dict[str, Any] = Field(default_factory=dict)
+    """Keys that differ in the last turn, by step. `null` leaves the step out of that turn."""
+
+
+class LoopSpec(Frozen):
+    """Rounds of the whole file, and which student replaces which model in the next round."""
+
+    rounds: int = Field(1, ge=1, le=1000)
+    """Number of rounds. Random steps without their own seed get a new seed in each round."""
+    promote: dict[str, str] = Field(default_factory=dict)
+    """Models that students replace in later rounds, as `{TRAIN_STEP: MODEL}`. By default none are
+    replaced."""
+    when: str | None = None
+    """Condition on the round's metrics under which students are promoted, such as `verdict.gain.ci_low > 0`:
+    comparisons of `STEP.metric.part` and numbers with `and`, `or`, `not` and parentheses. A dash in a
+    step's name is written as `_`. A comparison with a metric that was not measured is false. Required with
+    `promote`."""
+
+
+Line: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+
+
+class About(Frozen):
+    """The purpose of a file, one line per key, as listed by ``gristmill recipes``."""
+
+    method: Line
+    """The method and its effect."""
+    paper: Line | None = None
+    """Authors, title, year and arXiv number. Optional."""
+    inputs: Line
+    """What it needs: files, models, a packaged source."""
+    outputs: Line
+    """What it makes, with the columns of its rows."""
+    cost: Line
+    """Requests to a model per row, or time on a named machine."""
+
+
+#: The description of the key ``vars``. It has no field: variables are substituted before a file is checked.
+VARS = "Values that the file uses as `${name}`, inside strings or in place of any value: `{NAME: VALUE}`."
+
+
+class PipelineSpec(Frozen):
+    """A pipeline file: its models, steps, budget and rounds."""
+
+    gristmill: Literal[1]
+    """Version of the format."""
+    name: Name
+    """Name of the pipeline in reports and on data cards: a-z, 0-9, `_` and `-`, starting with a letter."""
+    about: About | None = None
+    """The purpose of the file, as listed by `gristmill recipes`. It does not affect a run."""
+    seed: int = Field(0, ge=0)
+    """Seed of the run; the seeds of all steps derive from it."""
+    budget: Budget = Field(default_factory=lambda: Budget.model_validate({}))
+    """Limits of a run. It stops cleanly with exit code 3 when one is reached, and can be resumed. By default
+    there is no limit."""
+    models: dict[Name, ModelSpec] = Field(default_factory=dict)
+    """Models that steps name: `{NAME: {path: ..., engine: ...}}`."""
+    steps: dict[Name, StepSpec] = Field(default_factory=dict)
+    """Steps of the pipeline: `{NAME: {VERB: OPERATOR, from: STEP, ...}}`, in any order."""
+    loop: LoopSpec = Field(default_factory=lambda: LoopSpec.model_validate({}))
+    """Rounds, and when a student is promoted. By default there is one round."""
+    on_failure: OnFailure = "continue"
+    """How the run handles failed rows. `continue` counts them and continues, but stops the run if all rows of
+    a step fail. `accept` continues even then, for a side branch of few rows. `stop` stops the run at the
+    first failed row."""
+    metrics: tuple[Literal["mlflow", "trackio"], ...] = ()
+    """Trackers that receive counts, metrics and decisions. By default there are none."""
+    out: str | None = Field(None, min_length=1)
+    """Directory of the run. By default `runs/NAME`."""
+
+    #: The file after variables and overrides, as plain values; stored as `spec.yaml` of a run.
+    _document: dict[str, Any] = PrivateAttr(default_factory=dict)
+    #: The place of each step and model, as a mistake without a message, for errors found when planning.
+    _places: dict[tuple[str, str], SpecProblem] = PrivateAttr(default_factory=dict)
+
+    @property
+    def directory(self) -> Path:
+        """The default directory of a run."""
+        return Path(self.out).expanduser() if self.out else Path("runs") / self.name
+
+    def resolved(self) -> str:
+        """The file as YAML text with variables and overrides substituted; loading it gives the same specification."""
+        import yaml
+
+        return yaml.safe_dump(self._document, sort_keys=False, allow_unicode=True, width=110)
+
+    def recorded(self) -> str:
+        """The YAML text without secrets, for the run directory."""
+        import yaml
+
+        return yaml.safe_dump(scrubbed(self._document), sort_keys=False, allow_unicode=True, width=110)
+
+    def problem(self, path: tuple[str, str], message: str) -> SpecProblem:
+        """A mistake in a step or a model, ``("steps", name)``, at its place in the file."""
+        place = self._places.get(path, SpecProblem("", 1, 1, ".".join(path), ""))
+        return replace(place, message=message)

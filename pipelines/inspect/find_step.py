@@ -1,0 +1,27 @@
+"""Resolves ``name`` or ``name@round`` to a step of a run."""
+
+from __future__ import annotations
+
+from ...contracts.errors import DataError
+from ...contracts.nearest import did_you_mean
+from ..report.gather import RoundData, RunData, Step
+
+
+def find_step(data: RunData, text: str, verb: str) -> tuple[RoundData, Step]:
+    """The step of that name and verb: of the round given after ``@``, else of the last round that has it.
+
+    Raises DataError with the valid names.
+    """
+    name, at, number = text.partition("@")
+    if at and not number.isdigit():
+        raise DataError(f"{text!r}: expected the number of a round after @, as in {name}@1")
+    rounds = [each for each in data.rounds if not at or each.number == int(number)]
+    for each in reversed(rounds):
+        step = each.step(name)
+        if step is not None and step.verb == verb:
+            return each, step
+    names = sorted({step.name for each in data.rounds for step in each.of(verb)})
+    if name in names:
+        raise DataError(f"round {number} has no step {name!r}; this run has rounds 1 to {len(data.rounds)}")
+    there = f"the {verb} steps are {', '.join(names)}" if names else f"this run has no {verb} step"
+    raise DataError(f"no {verb} step {name!r}{did_you_mean(name, names)} ({there})")

@@ -1,0 +1,46 @@
+"""Shows which tokens a training will use, before it starts."""
+
+from __future__ import annotations
+
+from ...contracts.errors import GristmillError
+from ...trainer.data.token_labels import show
+from ...trainer.step import TrainStep
+from ..file.spec import PipelineSpec
+from ..file.training_file import DATA, STUDENT
+from ..plan.make import make_plan
+from ..run.context import OperatorContext
+from ..run.input_rows import InputRows
+from ..run.serving import ModelTable, Serving
+from ..store.run_directory import RunDirectory
+
+
+def rows_already_loaded(spec: PipelineSpec, file: str) -> bool:
+    """Are the rows of a training file already in its run directory?"""
+    if not (spec.directory / "run.json").exists():
+        return False
+    step = make_plan(spec, file=file).step(DATA)
+    return RunDirectory.open(spec.directory).step(DATA, step.fingerprint).complete
+
+
+def labels(spec: PipelineSpec, file: str, run: RunDirectory, count: int) -> str:
+    """The first ``count`` rows of a training file, token by token. Its rows must have been read into ``run``.
+
+    Raises DataError for rows that cannot be trained on, GristmillError for a trainer that cannot show its tokens.
+    """
+    plan = make_plan(spec, file=file)
+    step = plan.step(STUDENT)
+    if not isinstance(step.operator, TrainStep):
+        raise GristmillError(f"`{step.label}` comes from another package, which does not show its tokens")
+
+    def rows(name: str) -> InputRows:
+        return InputRows([run.step(name, plan.step(name).fingerprint)])
+
+    context = OperatorContext(
+        step=step.name,
+        seed=step.seed,
+        workdir=run.workdir(step.name, step.fingerprint),
+        models=Serving(ModelTable(plan, run)),
+        tables=lambda name: rows(name).all(),
+    )
+    given = rows(DATA)
+    return show(step.operator, given.slice(0, min(count, len(given))), context)

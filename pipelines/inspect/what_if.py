@@ -1,0 +1,132 @@
+"""Computes what another condition would keep, without scoring again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...contracts.errors import DataError
+from ..report.gather import RunData, Step, gather
+from ..store.run_directory import RunDirectory
+from .find_step import find_step
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class ValueGroup:
+    """Rows with the same value of the grouping column (``None``: rows without a value)."""
+
+    name: str | None
+    rows: int
+    now: int
+    then: int
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """``now``: rows kept by the run. ``then``: rows kept by the other condition. ``both``: rows kept by both.
+
+    ``summary``: that of the other condition (thresholds, rows by the part of it that they fail).
+    """
+
+    step: str
+    round: int
+    expression: str
+    current: str
+    rows: int
+    now: int
+    then: int
+    both: int
+    summary: Mapping[str, Any]
+    by: str | None
+    groups: tuple[ValueGroup, ...]
+
+
+def what_if(run: RunDirectory, name: str, expression: str, by: str | None = None) -> WhatIf:
+    """Apply ``expression`` to the input rows of the keep step ``name``.
+
+    ``by``: a column to group by; a later step may add it. The default is ``cluster``, if a step
+    has it. Raises DataError if the step, the column or the expression is invalid.
+    """
+    from ...filters.expressions.keep import evaluate_expression
+
+    data = gather(run)
+    each, step = find_step(data, name, "keep")
+    inputs = [found for before in step.inputs if (found := each.step(before)) is not None]
+    if not all(found.complete for found in inputs):
+        raise DataError(f"the input rows of {name} are not complete yet: resume the run, then try again")
+    table = _scored(inputs, f"{expression} {by or ''}")
+    current = str(step.plan["request"]["params"].get("keep", ""))
+    decision = evaluate_expression(table, expression)
+    then = decision.mask
+    now = _kept_now(step, table) if step.complete else evaluate_expression(table, current).mask
+    column = by if by is not None else ("cluster" if _holders(data, "cluster") else None)
+    return WhatIf(
+        step=step.name,
+        round=each.number,
+        expression=expression,
+        current=current,
+        rows=table.num_rows,
+        now=int(now.sum()),
+        then=int(then.sum()),
+        both=int((now & then).sum()),
+        summary=decision.summary,
+        by=column,
+        groups=_groups(data, table, column, now, then) if column is not None else (),
+    )
+
+
+def _scored(inputs: list[Step], mentioned: str) -> pa.Table:
+    """The kept rows of the inputs; list columns only if they are mentioned, since they are large."""
+    import pyarrow as pa
+    import pyarrow.types as types
+
+    tables = [
+        step.table(
+            [name for name, kind in step.columns.items() if not types.is_nested(kind) or name in mentioned]
+        ).drop_columns(["_fate"])
+        for step in inputs
+    ]
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def _kept_now(step: Step, table: pa.Table) -> NDArray[np.bool_]:
+    import pyarrow.compute as compute
+
+    kept = step.table(["_id"])["_id"].combine_chunks()
+    mask: NDArray[np.bool_] = compute.is_in(table["_id"], value_set=kept).to_numpy()
+    return mask
+
+
+def _holders(data: RunData, column: str) -> list[Step]:
+    return [step for each in data.rounds for step in each.steps if column in step.columns]
+
+
+def _groups(
+    data: RunData, table: pa.Table, column: str, now: NDArray[np.bool_], then: NDArray[np.bool_]
+) -> tuple[ValueGroup, ...]:
+    holders = _holders(data, column)
+    if not holders:
+        raise DataError(f"no step of this run has a column {column!r} to group by")
+    said: dict[str, Any] = {}
+    for step in holders:
+        rows = step.table(["_id", column], None)
+        said |= {
+            name: value
+            for name, value in zip(rows["_id"].to_pylist(), rows[column].to_pylist())
+            if value is not None
+        }
+    counts: dict[str | None, list[int]] = {}
+    for name, was, will in zip(table["_id"].to_pylist(), now, then):
+        value = said.get(name)
+        count = counts.setdefault(None if value is None else str(value), [0, 0, 0])
+        count[0] += 1
+        count[1] += int(was)
+        count[2] += int(will)
+    ordered = sorted(counts.items(), key=lambda each: (each[0] is None, -each[1][0], each[0] or ""))
+    return tuple(ValueGroup(name, *count) for name, count in ordered)

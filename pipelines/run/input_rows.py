@@ -1,0 +1,73 @@
+"""The kept rows of finished steps as one numbered sequence, read in slices."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..store.parts import FATE, KEPT, REASON, Part
+from ..store.seal import digest
+from ..store.step_store import StepStore
+
+
+class InputRows:
+    """Rows ``0 .. len(rows)`` of one or several steps, in order; at most one part in memory."""
+
+    def __init__(self, stores: Sequence[StepStore]) -> None:
+        everything = [part for store in stores for part in store.parts()]
+        self._parts: list[Part] = [part for part in everything if part.ledger.kept]
+        self._without: list[Part] = [part for part in everything if not part.ledger.kept]
+        self._ends = list(accumulate(part.ledger.kept for part in self._parts))
+        self._loaded: tuple[int, pa.Table] | None = None
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def origin(self, start: int, stop: int) -> str:
+        """A digest of the content of rows ``start .. stop``: the digests of their parts and the rows in each."""
+        named = []
+        while start < stop:
+            index = bisect_right(self._ends, start)
+            part = self._parts[index]
+            begin = self._ends[index] - part.ledger.kept
+            end = min(stop, self._ends[index])
+            named.append(f"{part.rows} {start - begin} {end - begin}")
+            start = end
+        return digest("\n".join(named).encode())
+
+    def slice(self, start: int, stop: int) -> pa.Table:
+        """Rows ``start .. stop`` (without their fates). Raises StoreError if a part is damaged."""
+        pieces = []
+        while start < stop:
+            index = bisect_right(self._ends, start)
+            begin = self._ends[index] - self._parts[index].ledger.kept
+            take = min(stop, self._ends[index]) - start
+            pieces.append(self._read(index).slice(start - begin, take))
+            start += take
+        return pa.concat_tables(pieces, promote_options="permissive") if pieces else self.all()
+
+    def all(self) -> pa.Table:
+        """All rows as one table. Without rows it has the columns of the steps' other rows."""
+        tables = [_plain(part.read()) for part in self._parts] or [_columns(part) for part in self._without]
+        return pa.concat_tables(tables, promote_options="permissive") if tables else EMPTY
+
+    def _read(self, index: int) -> pa.Table:
+        if self._loaded is None or self._loaded[0] != index:
+            self._loaded = (index, _plain(self._parts[index].read(fate=KEPT)))
+        return self._loaded[1]
+
+
+EMPTY = pa.table({"_id": pa.array([], pa.string()), "_parents": pa.array([], pa.list_(pa.string()))})
+
+
+def _columns(part: Part) -> pa.Table:
+    return _plain(pq.read_schema(part.path).empty_table())
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    own = [name for name in (FATE, REASON) if name in table.column_names]
+    return table.drop_columns(own).replace_schema_metadata(None)

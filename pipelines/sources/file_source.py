@@ -1,0 +1,64 @@
+"""The common part of the sources that read files: their parameters and the digest of their files."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from pydantic import Field, PositiveInt
+
+from ...contracts.errors import DataError
+from ...contracts.operators import Estimate, Source
+from .column_options import final_names
+from .locations import File, files
+
+
+class FileSource(Source):
+    """Reads files."""
+
+    endings: ClassVar[tuple[str, ...]] = ()
+
+    path: str | tuple[str, ...]
+    """Files to read: a path, glob, directory or fsspec URL (`s3://`, `hf://`, `https://`), or a list of them.
+    Relative paths start at the current directory; an empty list gives no rows."""
+    rows: PositiveInt | None = None
+    """Maximum number of rows to read. By default all rows are read."""
+    rename: dict[str, str] = Field(default_factory=dict)
+    """New names for columns, as `{OLD: NEW}`."""
+    columns: tuple[str, ...] | None = None
+    """Columns to read, by their new names. By default all."""
+
+    def files(self) -> list[File]:
+        return files(self.path, self.endings) if self.path else []
+
+    def content(self) -> Mapping[str, str]:
+        return {file.name: file.digest() for file in self.files()}
+
+    def estimate(self, rows: int) -> Estimate:
+        known = self.count_rows()
+        return Estimate(rows=known if self.rows is None else min(known, self.rows))
+
+    def names(self) -> Sequence[str] | None:
+        """The columns of the files, under their own names; None if finding them would take too long.
+
+        Raises DataError if a file cannot be read.
+        """
+        return None
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        paths = (self.path,) if isinstance(self.path, str) else self.path
+        if not paths or any("://" in path for path in paths):
+            return None  # a plan downloads nothing
+        try:
+            found = self.names()
+        except DataError:
+            return None  # the run reports it, with its row
+        if not found:
+            return None
+        where = self.files()[0].name
+        return list(final_names(found, self.rename, self.columns, where).values())
+
+    @abstractmethod
+    def count_rows(self) -> int:
+        """The approximate number of rows in the files."""

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from gristmill.filters.select.random import RandomSelect, draw
+
+ids = st.lists(st.text("abcdef0123456789", min_size=1, max_size=8), unique=True, max_size=40)
+
+
+# The context is only read (or set anew) by each example.
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=ids, wanted=st.integers(1, 50))
+def test_as_many_as_asked_for_and_the_lowest_draws(context: Any, names: list[str], wanted: int) -> None:
+    result = RandomSelect(rows=wanted).apply(pa.table({"_id": pa.array(names, pa.string())}), context)
+    assert int(result.kept.sum()) == min(wanted, len(names))
+    kept, left = result.score[result.kept], result.score[~result.kept]
+    assert not len(left) or kept.max() <= left.min()
+
+
+@given(ids, st.randoms())
+def test_a_row_keeps_its_draw_whatever_stands_beside_it(names: list[str], random: Any) -> None:
+    alone = dict(zip(names, draw(names, 5)))
+    mixed = random.sample(names, len(names))
+    assert dict(zip(mixed, draw(mixed, 5))) == alone
+
+
+def test_draws_are_uniform_and_depend_on_the_seed() -> None:
+    names = [f"{i:020x}" for i in range(20_000)]
+    one, two = draw(names, 1), draw(names, 2)
+    counts = np.histogram(one, bins=20, range=(0, 1))[0]
+    assert ((one >= 0) & (one < 1)).all()
+    assert counts.min() > 850
+    assert counts.max() < 1150
+    assert abs(np.corrcoef(one, two)[0, 1]) < 0.03
+
+
+def test_none_is_not_a_number_of_rows() -> None:
+    with pytest.raises(ValidationError):
+        RandomSelect(rows=0)
+    assert RandomSelect(rows=7).estimate(100).rows == 7

@@ -1,0 +1,277 @@
+"""Retries, limits and errors, against a small real HTTP server on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from gristmill.contracts.errors import EngineError, ModelError
+from gristmill.contracts.inference import Completion, Request, Sampling
+from gristmill.pipelines.engines.openai import OpenAIEngine, OpenAIOptions
+
+from .conftest import ask, during, serve
+
+Reply = tuple[int, dict[str, str], object]
+
+
+class Server:
+    """Answers with ``reply(number of the post, its JSON)``; records the requests."""
+
+    def __init__(self, reply: Callable[[int, dict[str, Any]], Reply]) -> None:
+        self.seen: list[tuple[str, dict[str, str], dict[str, Any]]] = []
+        self.most_at_once = self._at_once = 0
+        self._lock = threading.Lock()
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                with server._lock:
+                    number = len(server.seen)
+                    server.seen.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+                    server._at_once += 1
+                    server.most_at_once = max(server.most_at_once, server._at_once)
+                status, headers, said = reply(number, body)
+                with server._lock:
+                    server._at_once -= 1
+                data = said if isinstance(said, bytes) else json.dumps(said).encode()
+                self.send_response(status)
+                for name, value in {"content-length": str(len(data)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *args: object) -> None:
+                return None
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[[Callable[[int, dict[str, Any]], Reply]], Server]]:
+    servers: list[Server] = []
+
+    def start(reply: Callable[[int, dict[str, Any]], Reply]) -> Server:
+        servers.append(Server(reply))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+def said(answer: str, **more: Any) -> Reply:
+    choice = {"message": {"content": answer}, "finish_reason": "stop", **more}
+    usage = {"prompt_tokens": 11, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}}
+    return 200, {}, {"choices": [choice], "usage": usage}
+
+
+def echo(number: int, body: dict[str, Any]) -> Reply:
+    return said(f"you said {body['messages'][0]['content']}")
+
+
+Listen = Callable[[Callable[[int, dict[str, Any]], Reply]], Server]
+
+
+def connect(server: Server | str, **options: Any) -> OpenAIEngine:
+    url = server if isinstance(server, str) else server.url
+    engine = serve("openai", None, url=url, model="m", **options)
+    assert isinstance(engine, OpenAIEngine)
+    return engine
+
+
+def call(engine: OpenAIEngine, *requests: Request) -> list[Completion]:
+    return during(engine, lambda: engine.generate(requests))
+
+
+def test_answers_in_order_with_usage_and_settings_sent(listen: Listen) -> None:
+    server = listen(echo)
+    sampling = {"temperature": 0.7, "top_p": 0.9, "stop": ("END",), "json_schema": '{"type": "object"}'}
+    done = call(connect(server), *(ask(f"t{n}", n, **sampling) for n in range(20)))
+    assert [c.request_id for c in done] == [f"r{n}" for n in range(20)]
+    assert [c.text for c in done] == [f"you said t{n}" for n in range(20)]
+    assert (done[0].prompt_tokens, len(done[0].tokens), done[0].cached_tokens) == (11, 3, 4)
+    path, _, body = server.seen[0]
+    assert path == "/v1/chat/completions"
+    assert body["seed"] in range(1000, 1020)
+    assert body["stop"] == ["END"]
+    assert body["response_format"]["json_schema"]["schema"] == {"type": "object"}
+    assert "top_k" not in body
+    assert "return_token_ids" not in body
+
+
+def test_a_busy_server_is_asked_again(listen: Listen) -> None:
+    server = listen(lambda n, body: (503, {"retry-after": "0"}, {}) if n < 3 else echo(n, body))
+    (completion,) = call(connect(server), ask("x"))
+    assert completion.text == "you said x"
+    assert len(server.seen) == 4
+
+
+def test_it_waits_as_long_as_the_server_asks(listen: Listen) -> None:
+    server = listen(lambda n, body: (429, {"retry-after": "0.4"}, {}) if n == 0 else echo(n, body))
+    started = time.monotonic()
+    call(connect(server), ask("x"))
+    assert time.monotonic() - started >= 0.4
+
+
+def test_a_server_that_stays_busy_is_a_retryable_error(listen: Listen) -> None:
+    server = listen(lambda n, body: (500, {"retry-after": "0"}, {"error": {"message": "no luck"}}))
+    with pytest.raises(
+        EngineError, match=r"request 'r0'.*status 500: no luck \(after 3 attempts\)"
+    ) as caught:
+        call(connect(server, attempts=3), ask("x"))
+    assert caught.value.retryable
+    assert len(server.seen) == 3
+
+
+def test_a_refused_request_is_not_sent_again_and_the_rest_is_cancelled(listen: Listen) -> None:
+    def reply(number: int, body: dict[str, Any]) -> Reply:
+        if body["messages"][0]["content"] == "bad":
+            return 400, {}, {"error": {"message": "maximum context length is 512"}}
+        time.sleep(0.3)
+        return echo(number, body)
+
+    server = listen(reply)
+    with pytest.raises(EngineError, match=r"'r5'.*status 400: maximum context length is 512") as caught:
+        call(connect(server, concurrency=2), *(ask("good" if n else "bad", n + 5) for n in range(12)))
+    assert not caught.value.retryable
+    assert len(server.seen) < 12
+
+
+def test_the_key_is_sent_and_never_shown(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_KEY", "sk-topsecret")
+    server = listen(lambda n, body: (401, {}, {"error": {"message": "the key sk-topsecret is not valid"}}))
+    engine = connect(server, key_env="SOME_KEY")
+    with pytest.raises(EngineError) as caught:
+        call(engine, ask("x"))
+    assert server.seen[0][1]["authorization"] == "Bearer sk-topsecret"
+    assert "status 401: the key *** is not valid" in str(caught.value)
+    assert "topsecret" not in str(caught.value) + repr(engine)
+    monkeypatch.delenv("SOME_KEY")
+    with pytest.raises(ModelError, match="the environment variable 'SOME_KEY'"):
+        connect(server, key_env="SOME_KEY")
+
+
+def test_nobody_listening_is_a_retryable_error(listen: Listen) -> None:
+    server = listen(echo)
+    server.close()
+    with pytest.raises(EngineError, match="ConnectError") as caught:
+        call(connect(server.url, attempts=1), ask("x"))
+    assert caught.value.retryable
+
+
+def test_a_call_under_way_when_the_engine_is_replaced_is_a_retryable_error(listen: Listen) -> None:
+    server = listen(lambda n, body: (503, {"retry-after": "0.2"}, {}))
+    engine = connect(server)
+
+    async def replaced() -> list[Completion]:
+        asking = asyncio.create_task(engine.generate([ask("x")]))
+        while not server.seen:
+            await asyncio.sleep(0.01)
+        await engine.close()
+        return await asking
+
+    with pytest.raises(EngineError, match="its connections were closed") as caught:
+        asyncio.run(replaced())
+    assert caught.value.retryable
+
+
+def test_an_answer_too_late_is_asked_again(listen: Listen) -> None:
+    def slow_once(number: int, body: dict[str, Any]) -> Reply:
+        time.sleep(1.0 if number == 0 else 0)
+        return echo(number, body)
+
+    server = listen(slow_once)
+    (completion,) = call(connect(server, timeout=0.3), ask("x"))
+    assert completion.text == "you said x"
+    assert len(server.seen) == 2
+
+
+def test_the_load_follows_what_the_server_bears(listen: Listen) -> None:
+    room = threading.Semaphore(4)
+
+    def four_at_once(number: int, body: dict[str, Any]) -> Reply:
+        if not room.acquire(blocking=False):
+            return 429, {"retry-after": "0.01"}, {}
+        time.sleep(0.01)
+        room.release()
+        return echo(number, body)
+
+    server = listen(four_at_once)
+    done = call(connect(server, concurrency=32, attempts=50), *(ask("x", n) for n in range(150)))
+    assert len(done) == 150
+    # Thirty-two concurrent requests without a limit would be refused hundreds of times.
+    assert len(server.seen) < 300
+    assert server.most_at_once <= 16
+
+
+@pytest.mark.parametrize("body", [b"<html>gateway</html>", b"{}", b'{"choices": []}'])
+def test_an_answer_that_is_none_is_a_clear_error(listen: Listen, body: bytes) -> None:
+    server = listen(lambda n, _: (200, {}, body))
+    with pytest.raises(EngineError, match="an answer that is not a completion") as caught:
+        call(connect(server), ask("x"))
+    assert not caught.value.retryable
+
+
+def test_logprobs_of_both_forms(listen: Listen) -> None:
+    chat = {"content": [{"logprob": -1.0, "top_logprobs": [{"logprob": -0.5}, {"logprob": -1.0}]}]}
+    plain = {"token_logprobs": [-3.0], "top_logprobs": [{"a": -0.5, "b": -1.0, "sampled": -3.0}]}
+
+    def reply(number: int, body: dict[str, Any]) -> Reply:
+        if "messages" in body:
+            return said("x", logprobs=chat)
+        return 200, {}, {"choices": [{"text": "x", "finish_reason": "length", "logprobs": plain}]}
+
+    server = listen(reply)
+    engine = connect(server)
+    requests = [ask("x", logprobs=2), Request("p", 1, Sampling(logprobs=2), prompt="x")]
+    one, other = call(engine, *requests)
+    assert (one.logprobs, one.top_logprobs) == ((-1.0,), ((-0.5, -1.0),))
+    assert (other.logprobs, other.top_logprobs) == ((-3.0,), ((-0.5, -1.0),))
+
+
+def test_the_engine_serves_one_event_loop_after_another(listen: Listen) -> None:
+    engine = connect(listen(echo))
+    for number in range(3):
+        assert asyncio.run(engine.generate([ask("x", number)]))[0].request_id == f"r{number}"
+    asyncio.run(engine.close())
+
+
+def test_what_the_server_is_said_not_to_support_is_refused(listen: Listen) -> None:
+    server = listen(echo)
+    with pytest.raises(EngineError, match="needs logprobs"):
+        call(connect(server, supports=["seed", "stop"]), ask("x", logprobs=1))
+    assert server.seen == []
+
+
+def test_an_address_that_is_none_is_named() -> None:
+    with pytest.raises(ModelError, match=r"url: .*found 'localhost:8000'"):
+        connect("localhost:8000")
+
+
+@pytest.mark.parametrize("pasted", ["sk-abcdef1234567890abcd", "hf_" + "aB3" * 12, "a key", ""])
+def test_a_key_in_the_place_of_its_variables_name_is_refused_unseen(pasted: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        OpenAIOptions(url="http://localhost:8000/v1", model="m", key_env=pasted)
+    (problem,) = refused.value.errors()
+    assert "must name an environment variable" in problem["msg"]
+    assert not pasted or pasted not in problem["msg"]
+    assert OpenAIOptions(url="http://localhost:8000/v1", model="m", key_env="MY_KEY").key_env == "MY_KEY"

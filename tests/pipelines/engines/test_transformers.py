@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gristmill.contracts.errors import EngineError, ModelError
+from gristmill.contracts.inference import Engine, ModelWeights
+
+from .conftest import answers, ask, serve
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def exact(weights: ModelWeights) -> Iterator[Engine]:
+    """In float32, where other rows of the batch do not affect sampling."""
+    engine = serve("transformers", weights, dtype="float32", batch_size=4, max_model_len=256)
+    yield engine
+    asyncio.run(engine.close())
+
+
+def test_a_row_does_not_depend_on_its_neighbors(exact: Engine) -> None:
+    requests = [
+        ask("Hi. " * (1 + 5 * n), n, max_tokens=4 + 3 * n, temperature=0.8, top_p=0.9, logprobs=2)
+        for n in range(5)
+    ]
+    together = answers(exact, *requests)
+    for request, beside in zip(requests, together, strict=True):
+        (alone,) = answers(exact, request)
+        assert alone.tokens == beside.tokens
+        assert alone.text == beside.text
+        assert alone.logprobs == pytest.approx(beside.logprobs, abs=1e-3)
+
+
+def test_greedy_is_what_transformers_generates(exact: Engine, weights: ModelWeights) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(weights.path))
+    model = AutoModelForCausalLM.from_pretrained(str(weights.path), dtype=torch.float32)
+    chat = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "What is a mill?"}],
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=True,
+    )
+    theirs = model.generate(**chat, do_sample=False, max_new_tokens=20)[0, chat["input_ids"].shape[1] :]
+    (ours,) = answers(exact, ask("What is a mill?", temperature=0.0, max_tokens=20))
+    assert list(ours.tokens) == theirs.tolist()
+    assert ours.text == tokenizer.decode(theirs, skip_special_tokens=True)
+
+
+def test_after_close_a_call_is_a_retryable_error(weights: ModelWeights) -> None:
+    engine = serve("transformers", weights, max_model_len=256)
+
+    async def close_at_work() -> None:
+        call = asyncio.ensure_future(engine.generate([ask("Go on.", n, max_tokens=60) for n in range(20)]))
+        await asyncio.sleep(0.3)
+        await engine.close()
+        with pytest.raises(EngineError, match="the engine was closed") as caught:
+            await call
+        assert caught.value.retryable
+
+    asyncio.run(close_at_work())
+    with pytest.raises(EngineError, match="the engine was closed"):
+        answers(engine, ask("Hello?"))
+
+
+def test_what_is_no_model_is_named(weights: ModelWeights, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"is not a model directory: config.json cannot be read"):
+        serve("transformers", replace(weights, path=tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": 8}))
+    with pytest.raises(ModelError, match=str(tmp_path)):
+        serve("transformers", replace(weights, path=tmp_path))

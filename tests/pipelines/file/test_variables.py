@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gristmill.pipelines.file.document import Document, parse
+from gristmill.pipelines.file.variables import substitute
+
+
+def put(text: str) -> Document:
+    document = parse(text, "f")
+    substitute(document)
+    return document
+
+
+def test_a_whole_text_takes_the_type_and_a_part_is_put_in() -> None:
+    document = put(
+        "vars: {n: 3, on: true, who: 'a${n}', l: [1, '${n}']}\nx: ['${n}', 'n=${n}', '${on}!', '${who}', '${l}']"
+    )
+    assert document.value["x"] == [3, "n=3", "true!", "a3", [1, 3]]
+    assert not document.problems
+
+
+def test_a_doubled_dollar_is_a_plain_one() -> None:
+    assert put("x: 'a $${n} $n ${ '").value["x"] == "a ${n} $n ${ "
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("vars: {rows: 1}\nx: '${row}'", "f:2:4: x: unknown variable: found 'row'; did you mean 'rows'?"),
+        ("x: '${row}'", "f:1:4: x: unknown variable: found 'row'; there is none"),
+        ("vars: {a: '${b}', b: '${a}'}\nx: '${a}'", "vars.a: cycle of variables: a -> b -> a"),
+        ("vars: {a: '${a}'}", "vars.a: cycle of variables: a -> a"),
+        ("vars: {a: [1]}\nx: 'n${a}'", "f:2:4: x: ${a} is a list: it can only stand alone"),
+        ("vars: 3", "f:1:7: vars: should be a mapping"),
+    ],
+)
+def test_mistakes_are_told_once(text: str, said: str) -> None:
+    (problem,) = put(text).problems
+    assert said in str(problem)
+
+
+@pytest.mark.parametrize("use", ["['${%s}', '${%s}']", "'${%s}${%s}'"])
+def test_variables_that_multiply_are_bounded(use: str) -> None:
+    names = [f"v{n}" for n in range(40)]
+    values = ["xx"] + [use % (name, name) for name in names]
+    text = "vars:\n" + "".join(f"  {name}: {value}\n" for name, value in zip(names, values))
+    assert put(text).problems
+
+
+def test_long_chains_of_variables_are_refused() -> None:
+    text = "vars:\n  v0: 1\n" + "".join(f"  v{n}: '${{v{n + 1}}}'\n" for n in range(1, 5000)) + "  v5000: 1\n"
+    assert any("levels deep" in problem.message for problem in put(text).problems)
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), st.integers() | st.booleans() | st.none(), min_size=1))
+def test_substitution_is_the_value_itself(values: dict[str, object]) -> None:
+    document = Document("f", {"vars": dict(values), "x": [f"${{{name}}}" for name in values]})
+    substitute(document)
+    assert document.value["x"] == list(values.values())

@@ -1,0 +1,57 @@
+"""The memory of a step is predicted and reported before the model is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from gristmill.contracts.errors import ModelError
+from gristmill.trainer.forecast.step_plan import trained_weights
+from gristmill.trainer.methods.sft import SupervisedFineTuning
+from gristmill.trainer.model.decoder import ModelConfig
+
+
+def _step(**changes: Any) -> SupervisedFineTuning:
+    return SupervisedFineTuning.model_validate(
+        {"model": "base", "dtype": "fp32", "quantize": "none", "max_length": 128, **changes}
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"adapter": {"rank": 4}},
+        {"adapter": {"kind": "dora", "rank": 3, "targets": ["q_proj", "k_proj", "down_proj"]}},
+        {"adapter": {"kind": "delta"}},
+        {"adapter": {"kind": "delta", "targets": ["o_proj", "up_proj"]}},
+    ],
+)
+def test_the_trained_weights_are_those_of_the_shape(
+    changes: dict[str, Any], make_model, rows, stopping, tmp_path: Path
+) -> None:
+    path, step = make_model("qwen3"), _step(**changes)
+    metrics = step.fit(pa.Table.from_pylist(rows[:2]), stopping(tmp_path / "work", path)).metrics
+    assert trained_weights(step, ModelConfig.read(path)) == metrics["trainable_parameters"]
+
+
+def test_half_is_half_of_the_weights(make_model) -> None:
+    config = ModelConfig.read(make_model())
+    dense = {"adapter": {"kind": "delta"}}
+    assert 2 * trained_weights(_step(**dense, sparse={"kind": "half"}), config) == trained_weights(
+        _step(**dense), config
+    )
+
+
+def test_the_memory_is_told_before_the_weights_are_read(make_model, rows, stopping, tmp_path: Path) -> None:
+    path = make_model()
+    for file in path.glob("*.safetensors"):
+        file.unlink()
+    context = stopping(tmp_path / "work", path)
+    with pytest.raises(ModelError):
+        _step().fit(pa.Table.from_pylist(rows), context)
+    ((done, _, figures),) = context.reports
+    assert done == 0
+    assert figures["memory_mib"] > 0

@@ -1,0 +1,203 @@
+"""DPO, ORPO and SimPO: the papers' formulas, the reference, and rows that are not pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from gristmill.contracts.inference import ModelWeights
+from gristmill.trainer.adapters.adapter_settings import AdapterSettings
+from gristmill.trainer.adapters.load_adapted import load_adapted
+from gristmill.trainer.methods.dpo import DirectPreferenceOptimization
+from gristmill.trainer.methods.orpo import OddsRatioPreferenceOptimization, log_odds
+from gristmill.trainer.methods.simpo import SimplePreferenceOptimization
+from gristmill.trainer.model.loading import load_model
+from gristmill.trainer.step import TrainStep
+
+STEPS: list[tuple[type[TrainStep], dict[str, Any]]] = [
+    (DirectPreferenceOptimization, {"beta": 0.3}),
+    (DirectPreferenceOptimization, {"beta": 0.3, "label_smoothing": 0.2}),
+    (OddsRatioPreferenceOptimization, {"odds_weight": 0.7}),
+    (SimplePreferenceOptimization, {"beta": 2.0, "gamma": 0.8}),
+]
+
+
+def _dpo(
+    chosen: Tensor, rejected: Tensor, before: tuple[float, float], beta: float, label_smoothing: float = 0.0
+):
+    """Rafailov et al., equation 7; with smoothing as in their code and in Mitchell's cDPO."""
+    margin = beta * ((chosen.sum() - before[0]) - (rejected.sum() - before[1]))
+    loss = -(1 - label_smoothing) * margin.sigmoid().log() - label_smoothing * (-margin).sigmoid().log()
+    return loss, margin
+
+
+def _orpo(chosen: Tensor, rejected: Tensor, before: tuple[float, float], odds_weight: float):
+    """Hong et al., equations 3 to 7, in probabilities."""
+    p, q = chosen.mean().exp(), rejected.mean().exp()
+    ratio = (p / (1 - p)) / (q / (1 - q))
+    return -chosen.mean() - odds_weight * ratio.log().sigmoid().log(), ratio.log()
+
+
+def _simpo(chosen: Tensor, rejected: Tensor, before: tuple[float, float], beta: float, gamma: float):
+    """Meng et al., equation 6."""
+    margin = beta * chosen.sum() / len(chosen) - beta * rejected.sum() / len(rejected)
+    return -logsigmoid(margin - gamma), margin
+
+
+FORMULAS: dict[type[TrainStep], Callable[..., tuple[Tensor, Tensor]]] = {
+    DirectPreferenceOptimization: _dpo,
+    OddsRatioPreferenceOptimization: _orpo,
+    SimplePreferenceOptimization: _simpo,
+}
+
+
+@pytest.mark.parametrize(("kind", "options"), STEPS)
+def test_loss_and_gradient_are_the_papers(
+    lab, pairs, context, kind: type[TrainStep], options: dict[str, Any]
+) -> None:
+    objective = kind(model="base", **options).objective(context)
+    base = load_model(lab.path, dtype=torch.float64)
+    examples = objective.prepare(base, lab.encode(objective, pairs), 150)
+    losses, margins, counts = [], [], []
+    for example, row in zip(examples, pairs):
+        better, worse = example.sequences
+        before = (0.0, 0.0)
+        if kind is DirectPreferenceOptimization:
+            trained, lab.model = lab.model, base
+            before = (lab.log_p(better).sum().item(), lab.log_p(worse).sum().item())
+            lab.model = trained
+        loss, margin = FORMULAS[kind](lab.log_p(better), lab.log_p(worse), before, **options)
+        losses.append(loss)
+        margins.append(margin.item())
+        counts.append(row.get("weight", 1.0))
+    lab.check(objective, examples, losses, counts)
+    figures = _figures(lab, objective, examples)
+    share = torch.tensor(counts) / sum(counts)
+    assert figures["margin"] == pytest.approx((share * torch.tensor(margins)).sum().item(), rel=1e-5)
+    assert figures["accuracy"] == pytest.approx((share * (torch.tensor(margins) > 0)).sum().item(), rel=1e-5)
+
+
+def _figures(lab, objective, examples) -> dict[str, float]:
+    from gristmill.trainer.data.packs import Pack
+    from gristmill.trainer.losses.objective import StepContext
+
+    step_context = StepContext(sum(objective.count(example) for example in examples), 0.0)
+    return dict(objective.loss(lab.model, Pack.of(examples, torch.device("cpu")), step_context).figures)
+
+
+@pytest.mark.parametrize(("kind", "options"), STEPS[1:])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_packs_and_accumulation_change_nothing(
+    lab, context, kind: type[TrainStep], options: dict[str, Any], data: st.DataObject
+) -> None:
+    """The model is not changed, so all examples may share it."""
+    text = st.text("abc xyz", min_size=1, max_size=15).filter(str.strip)
+    drawn = data.draw(
+        st.lists(st.tuples(text, text, text).filter(lambda row: row[1] != row[2]), min_size=1, max_size=4)
+    )
+    rows = [
+        {"_id": f"{n}", "prompt": prompt, "chosen": chosen, "rejected": rejected, "weight": n + 0.5}
+        for n, (prompt, chosen, rejected) in enumerate(drawn)
+    ]
+    objective = kind(model="base", **options).objective(context)
+    encoded = lab.encode(objective, rows)
+    longest = max(example.tokens for example in encoded)
+    capacity = data.draw(st.integers(longest, sum(example.tokens for example in encoded)))
+    base = load_model(lab.path, dtype=torch.float64)
+    together = lab.run(objective, objective.prepare(base, encoded, 10_000))
+    lab.same(lab.run(objective, objective.prepare(base, encoded, capacity), capacity=capacity), together)
+    lab.same(lab.run(objective, objective.prepare(base, encoded, longest), capacity=0), together)
+
+
+@pytest.mark.parametrize("kind", FORMULAS)
+def test_a_model_that_asks_learns_from_pairs_of_questions(lab, context, kind: type[TrainStep]) -> None:
+    row = {
+        side: [{"role": "user", "content": words}]
+        for side, words in (("chosen", "how far"), ("rejected", "far"))
+    }
+    step = kind(model="base", train_on="user")
+    encoder = step.encoder(lab.path)
+    pair = step.objective(context).encode({"_id": "r", **row}, encoder).sequences
+    assert [encoder.show(tokens).split("<")[0] for tokens in pair] == ["how far", "far"]
+    with pytest.raises(ValueError, match="the last turn is not the assistant's"):
+        lab.encode(step.objective(context), [{"_id": "r", **row}])
+
+
+def test_dpos_reference_is_the_model_before_training_and_the_margin_starts_at_0(lab, pairs, context) -> None:
+    """With new adapters, the reference is the base without them, and without dropout."""
+    objective = DirectPreferenceOptimization(model="base").objective(context)
+    encoded = lab.encode(objective, pairs)
+    weights = ModelWeights("base", lab.path, "digest", None)
+    settings_ = AdapterSettings(rank=4, dropout=0.5)
+    fresh = load_adapted(weights, settings_, seed=1, batches=[], dtype=torch.float32).train()
+    base = load_model(lab.path, dtype=torch.float32)
+    examples = objective.prepare(fresh, encoded, 150)
+    plain = objective.prepare(base, encoded, 150)
+    assert [example.reference for example in examples] == [example.reference for example in plain]
+    assert fresh.training
+    lab.model = fresh.eval()
+    found = _figures(lab, objective, examples)
+    assert abs(found["margin"]) < 1e-5
+    total, _, _ = lab.run(objective, examples)
+    assert total == pytest.approx(torch.log(torch.tensor(2.0)).item(), rel=1e-5)
+
+
+def test_orpos_log_odds_are_exact_at_both_ends() -> None:
+    log_p = torch.tensor([-1e-6, -1e-3, -0.7, -5.0, -50.0, -80.0], dtype=torch.float32)
+    exact = log_p.double()
+    wanted = exact - torch.log1p(-exact.exp())
+    torch.testing.assert_close(log_odds(log_p).double(), wanted, rtol=1e-5, atol=1e-6)
+    assert torch.isfinite(log_odds(torch.zeros(1))).all()
+
+
+def test_a_conversation_in_messages_is_the_same_pair(lab, pairs, context) -> None:
+    objective = SimplePreferenceOptimization(model="base").objective(context)
+
+    def turns(row: dict[str, Any], side: str) -> list[dict[str, str]]:
+        system = [{"role": "system", "content": row["system"]}] if "system" in row else []
+        return [
+            *system,
+            {"role": "user", "content": row["prompt"]},
+            {"role": "assistant", "content": row[side]},
+        ]
+
+    whole = [
+        {"_id": row["_id"], **{side: turns(row, side) for side in ("chosen", "rejected")}} for row in pairs
+    ]
+    ends = [{**row, **{side: turns(row, side)[-1:] for side in ("chosen", "rejected")}} for row in pairs]
+    opened = [{**row, "prompt": [{"role": "user", "content": row["prompt"]}]} for row in pairs]
+    wanted = [example.sequences for example in lab.encode(objective, pairs)]
+    for rows in (whole, ends, opened):
+        assert [example.sequences for example in lab.encode(objective, rows)] == wanted
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"prompt": "a", "chosen": "b"}, "'rejected' is missing or empty"),
+        ({"prompt": "a", "rejected": "b", "chosen": ""}, "'chosen' is missing or empty"),
+        ({"chosen": "a", "rejected": "b"}, "'prompt' is missing or empty"),
+        ({"prompt": "a", "chosen": "b", "rejected": "b"}, "are the same"),
+        (
+            {
+                "chosen": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "x"}],
+                "rejected": [{"role": "user", "content": "b"}, {"role": "assistant", "content": "y"}],
+            },
+            "do not answer the same prompt",
+        ),
+        ({"prompt": "a", "chosen": "b", "rejected": "c", "weight": -1}, "its weight is -1"),
+    ],
+)
+def test_a_row_that_is_no_pair_is_refused(lab, context, row: dict[str, Any], message: str) -> None:
+    for kind, options in STEPS[1:]:
+        objective = kind(model="base", **options).objective(context)
+        with pytest.raises(ValueError, match=message):
+            lab.encode(objective, [{"_id": "p", **row}])

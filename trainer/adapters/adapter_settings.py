@@ -1,0 +1,90 @@
+"""Adapter settings in a pipeline file. Imports no torch, since plans need these settings."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ...contracts.frozen import Frozen
+
+#: The short names of a block's linear layers.
+Target = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+ALL_LINEAR: tuple[Target, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+#: The names that ``trainer/adapters/adapter_table.py`` maps to classes. A test checks that both agree.
+Kind = Literal["lora", "rslora", "dora", "delta"]
+Start = Literal["default", "pissa", "olora", "loftq", "eva"]
+
+
+class AdapterSettings(Frozen):
+    """The adapter to train: its class, initialization and size."""
+
+    kind: Kind = "lora"
+    """`lora` (arXiv 2106.09685); `rslora`, scaled by alpha over the square root of the rank (arXiv
+    2312.03732); `dora`, which also trains the norm of each row (arXiv 2402.09353); or `delta`, the weights
+    themselves (full fine-tuning), which takes the most memory."""
+    init: Start = "default"
+    """Initialization of the factors: `default` (A random, B zero); `pissa`, the leading singular part of the
+    weight (arXiv 2404.02948); `olora`, its QR decomposition (arXiv 2406.01775); `loftq`, which compensates
+    for the quantization error (arXiv 2310.08659); or `eva`, the leading directions of the layer's inputs on
+    the training data (arXiv 2410.07170)."""
+    rank: int = Field(default=16, ge=1)
+    """Rank of the low-rank change. Memory and capacity grow with it."""
+    alpha: float = Field(default=32.0, gt=0)
+    """Scale of the change: it is multiplied by alpha over the rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the adapter's inputs that are set to zero during training, 0 to below 1."""
+    b_rate: float = Field(default=1.0, gt=0)
+    """Learning rate of B as a multiple of that of A. LoRA+ (arXiv 2402.12354) recommends about 16 with a
+    lower `learning_rate`."""
+    targets: Literal["all-linear"] | tuple[Target, ...] = "all-linear"
+    """Layers to adapt: `all-linear`, or a list of their short names."""
+    svd_iterations: int | None = Field(default=4, ge=0)
+    """Iterations of the randomized singular value decomposition in `pissa` and `loftq`; null for the exact
+    decomposition, which is slower."""
+    loftq_turns: int = Field(default=5, ge=1)
+    """Number of times that `loftq` alternates between quantizing and decomposing."""
+    eva_spread: float = Field(default=2.0, ge=1)
+    """Largest rank that `eva` may give to a layer, as a multiple of `rank`."""
+
+    @model_validator(mode="after")
+    def _of_low_rank(self) -> Self:
+        given = self.model_fields_set - {"kind", "targets"}
+        if self.kind == "delta" and given:
+            raise ValueError(f"kind 'delta' has no {', '.join(sorted(given))}: remove these settings")
+        return self
+
+    def names(self) -> tuple[Target, ...]:
+        """Return the short names of the adapted layers."""
+        return ALL_LINEAR if self.targets == "all-linear" else tuple(sorted(set(self.targets)))
+
+    @property
+    def rank_stabilized(self) -> bool:
+        return self.kind == "rslora"
+
+    @property
+    def scale(self) -> float:
+        """Factor of ``B A``: alpha / rank, or alpha / sqrt(rank) (rsLoRA)."""
+        return self.alpha / (math.sqrt(self.rank) if self.rank_stabilized else self.rank)
+
+    @property
+    def low_rank(self) -> bool:
+        """Whether training computes only ``s B A``, so that fused operations over several layers apply."""
+        return self.kind in ("lora", "rslora") and not self.dropout
+
+    def alpha_of(self, rank: int) -> float:
+        """Return the alpha that gives a layer of another ``rank`` the same scale."""
+        return self.alpha * (math.sqrt(rank / self.rank) if self.rank_stabilized else rank / self.rank)
+
+    def peft(self, base: str) -> dict[str, Any]:
+        """Return PEFT's settings of this adapter."""
+        return {
+            "r": self.rank,
+            "lora_alpha": self.alpha,
+            "lora_dropout": self.dropout,
+            "use_rslora": self.rank_stabilized,
+            "use_dora": self.kind == "dora",
+            "base_model_name_or_path": base,
+        }

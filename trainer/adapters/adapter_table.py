@@ -1,0 +1,31 @@
+"""Tables of adapters and initializations by name.
+
+A new one is a file here, a name in ``settings.py`` and a row below.
+"""
+
+from __future__ import annotations
+
+from .delta import DenseDelta
+from .dora import DoRA
+from .eva import EVA
+from .initialization import Initialization
+from .loftq import LoftQ
+from .lora import LoRA
+from .olora import OLoRA
+from .pissa import PiSSA
+
+#: ``adapter.kind`` -> its class.
+KINDS: dict[str, type[LoRA] | type[DenseDelta]] = {
+    "lora": LoRA,
+    "rslora": LoRA,
+    "dora": DoRA,
+    "delta": DenseDelta,
+}
+#: ``adapter.init`` -> its class.
+INITS: dict[str, type[Initialization]] = {
+    "default": Initialization,
+    "pissa": PiSSA,
+    "olora": OLoRA,
+    "loftq": LoftQ,
+    "eva": EVA,
+}

@@ -1,0 +1,81 @@
+"""Interface of the initializations of adapters, and the default one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from ...contracts.errors import ModelError
+from ...contracts.inference import derive_seed
+from ..model.weight_formats import Base
+from .adapter_settings import AdapterSettings
+
+if TYPE_CHECKING:
+    from ..model.decoder import Decoder
+
+#: Packs of the training data: ids int64 (tokens,), and the lengths of their sequences.
+Batches = Iterable[tuple[Tensor, Sequence[int]]]
+#: Makes the model's base from a weight (N, K), dense or already quantized: rounded to the computation dtype,
+#: or quantized.
+Hold = Callable[[Base], Base]
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """Initial factors of an adapter.
+
+    ``a``: float32 (r, K). ``b``: float32 (N, r). ``changed``: whether ``s b a`` was subtracted from the base,
+    so that base plus ``s b a`` is about the original weight.
+    """
+
+    a: Tensor
+    b: Tensor
+    changed: bool = False
+
+
+class Initialization:
+    """The default initialization: the base is not changed, and the adapter class initializes the factors.
+
+    A subclass overrides ``change`` (called for each adapted layer while the model is loaded, so that the
+    original weight is never kept twice), ``start`` (called once, on the model without adapters), or both.
+    ``found``: results of ``change``, by layer. ``changes_base``: whether it subtracts the initial factors
+    from the base.
+    """
+
+    changes_base: ClassVar[bool] = False
+
+    def __init__(self, settings: AdapterSettings, seed: int) -> None:
+        self.settings, self.seed = settings, seed
+        self.found: dict[str, Factors] = {}
+
+    def change(self, name: str, weight: Base, hold: Hold) -> Base:
+        """Return the base of the layer ``name`` from its ``weight`` (N, K) in the checkpoint."""
+        return hold(weight)
+
+    def start(self, model: Decoder, batches: Batches) -> dict[str, Factors]:
+        """Return initial factors by layer name, for layers that their class does not initialize.
+
+        Layers with factors of rank 0 get no adapter.
+        """
+        return self.found
+
+    def resume(self, model: Decoder, ranks: dict[str, int]) -> dict[str, Factors]:
+        """Like ``start``, before trained factors of these ``ranks``, by layer, are loaded."""
+        return self.found
+
+    def generator(self, name: str) -> torch.Generator:
+        """Return the layer's own random generator."""
+        return torch.Generator().manual_seed(derive_seed(self.seed, "init", name))
+
+    def rank(self, name: str, weight: Base) -> int:
+        """Return the configured rank. Raises ModelError if ``weight`` (N, K) is smaller than this."""
+        if self.settings.rank > min(weight.shape):
+            raise ModelError(
+                f"init {self.settings.init!r} needs rank {self.settings.rank} of {name}, whose weight is "
+                f"{weight.shape[0]} x {weight.shape[1]}: give a rank of at most {min(weight.shape)}"
+            )
+        return self.settings.rank

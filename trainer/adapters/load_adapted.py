@@ -1,0 +1,87 @@
+"""Loading of a model with its adapters: new ones, or those of an earlier training."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from ...contracts.errors import ModelError
+from ...contracts.inference import ModelWeights, derive_seed
+from ..model.decoder import Decoder
+from ..model.loading import load_model
+from ..sparse.delta_files import SparseDelta
+from .adapter_settings import AdapterSettings
+from .adapter_table import INITS, KINDS
+from .initialization import Batches
+from .lora import LoRA
+from .peft_files import load_adapter, read_adapter_config, read_ranks
+
+
+def load_adapted(
+    weights: ModelWeights, settings: AdapterSettings, *, seed: int, batches: Batches, **loading: Any
+) -> Decoder:
+    """Load the frozen base of ``weights`` with adapters over the layers that ``settings`` names.
+
+    ``batches``: packs of the training data, for the initializations that use it. ``loading``: arguments of
+    :func:`gristmill.trainer.model.loading.load_model`. Raises ModelError for an earlier adapter with other
+    settings.
+    """
+    delta = SparseDelta(weights.adapter) if weights.adapter is not None and settings.kind == "delta" else None
+    if weights.adapter is not None and delta is None:
+        _check_same(weights.name, read_adapter_config(weights.adapter), settings)
+    init = INITS[settings.init](settings, seed)
+    names = settings.names()
+    model = load_model(
+        weights.path,
+        change=lambda name, weight, hold: (
+            init.change(name, weight, hold) if name.rsplit(".", 1)[1] in names else hold(weight)
+        ),
+        **loading,
+    )
+    if weights.adapter is None or delta is not None:
+        factors = init.start(model, batches)
+    else:
+        factors = init.resume(model, read_ranks(weights.adapter))
+    for name, linear in model.linears():
+        if name.rsplit(".", 1)[1] not in names:
+            continue
+        begin = factors.get(name)
+        rank = settings.rank if begin is None else len(begin.a)
+        if rank == 0:
+            continue
+        generator = torch.Generator().manual_seed(derive_seed(seed, name))
+        adapter = KINDS[settings.kind].over(linear, settings, rank, generator)
+        if begin is not None and isinstance(adapter, LoRA):
+            adapter.begin(begin, linear.weight())
+        linear.adapter = adapter
+    if delta is not None:
+        delta.load_into(model)
+    elif weights.adapter is not None:
+        load_adapter(model, weights.adapter)
+    return model
+
+
+def _check_same(name: str, found: dict[str, Any], settings: AdapterSettings) -> None:
+    """Raise ModelError if an adapter with PEFT's settings ``found`` cannot continue under ``settings``."""
+    rank: int = found["r"]
+    # An adapter of a changed base has twice the rank over the original base. EVA's is its largest rank.
+    if settings.init == "eva" or (INITS[settings.init].changes_base and rank == 2 * settings.rank):
+        wanted = {**settings.peft(""), "r": rank, "lora_alpha": settings.alpha_of(rank)}
+    else:
+        wanted = settings.peft("")
+    for key in ("r", "lora_alpha", "use_rslora", "use_dora"):
+        had = found.get(key, False)
+        if not math.isclose(had, wanted[key], rel_tol=1e-9):
+            raise ModelError(_other(name, key, had, wanted[key]))
+    layers = sorted({target.rsplit(".", 1)[-1] for target in found["target_modules"]})
+    if layers != sorted(settings.names()):
+        raise ModelError(_other(name, "target_modules", layers, sorted(settings.names())))
+
+
+def _other(name: str, key: str, had: object, wanted: object) -> str:
+    return (
+        f"{name!r} has an adapter with {key} = {had}, but this step asks for {wanted}; "
+        "training continues from an adapter only with the same settings"
+    )

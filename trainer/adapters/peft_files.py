@@ -1,0 +1,182 @@
+"""Adapters in PEFT's layout: writing, reading and verification."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...contracts.durable import place_directory
+from ...contracts.errors import ModelError
+from ..model.decoder import Decoder
+from ..model.linear import Linear
+from ..model.tensor_files import content_digest
+
+PREFIX = "base_model.model.model."
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+#: File with the digest of the written tensors. It is not in the metadata of safetensors: the order of two
+#: entries there changes from run to run.
+ASIDE = "gristmill.json"
+
+
+def adapted(model: Decoder) -> dict[str, Linear]:
+    """Return the linear layers that have an adapter, by name."""
+    return {name: linear for name, linear in model.linears() if linear.adapter is not None}
+
+
+def save_adapter(model: Decoder, directory: Path, config: dict[str, Any], probe: Tensor) -> None:
+    """Write the model's adapters to ``directory`` in PEFT's layout, then load them back and compare.
+
+    ``config``: PEFT's adapter settings. ``probe``: int64 (tokens,), one sequence for the comparison. The
+    adapters are written to be served over the original base, also if their initialization changed it. The
+    directory is written atomically. Raises ModelError if the loaded adapters give other logits than the
+    model.
+    """
+    from safetensors.torch import save_file
+
+    states = {name: linear.adapter.state() for name, linear in adapted(model).items()}  # type: ignore[union-attr, operator]
+    tensors = {
+        f"{PREFIX}{name}.{suffix}": tensor.cpu().contiguous()
+        for name, state in states.items()
+        for suffix, tensor in state.items()
+    }
+    temporary = directory.with_name(directory.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
+    (temporary / ASIDE).write_text(json.dumps({"tensors": content_digest(tensors)}) + "\n")
+    full = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "bias": "none",
+        "inference_mode": True,
+        "fan_in_fan_out": False,
+        "use_dora": False,
+        **config,
+        **_sizes(model, {name: len(state["lora_A.weight"]) for name, state in states.items()}, config),
+    }
+    (temporary / CONFIG).write_text(json.dumps(full, indent=2, sort_keys=True) + "\n")
+    _check(model, temporary, probe)
+    place_directory(temporary, directory)
+
+
+def _sizes(model: Decoder, ranks: dict[str, int], config: dict[str, Any]) -> dict[str, Any]:
+    """Return PEFT's settings of the adapted layers, their ranks and the scales used in training."""
+    largest = max(ranks.values())
+    layers = adapted(model)
+
+    def alpha(name: str, rank: int) -> float:
+        scale: float = layers[name].adapter.scale  # type: ignore[union-attr, assignment]
+        return scale * (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+    short = {name.rsplit(".", 1)[1] for name in ranks}
+    every = {name for name, _ in model.linears() if name.rsplit(".", 1)[1] in short}
+    smaller = {name: rank for name, rank in ranks.items() if rank != largest}
+    return {
+        "r": largest,
+        "lora_alpha": alpha(next(iter(ranks)), largest),
+        "rank_pattern": {f"model.{name}": rank for name, rank in smaller.items()},
+        "alpha_pattern": {f"model.{name}": alpha(name, rank) for name, rank in smaller.items()},
+        "target_modules": sorted(short if every == set(ranks) else {f"model.{name}" for name in ranks}),
+    }
+
+
+def load_adapter(model: Decoder, directory: Path) -> None:
+    """Load PEFT adapters from ``directory`` into the model's adapters.
+
+    Raises ModelError if they do not fit.
+    """
+    tensors = read_adapter(directory)
+    unread = set(tensors)
+    for name, linear in adapted(model).items():
+        wanted = f"{PREFIX}{name}."
+        found = {key[len(wanted) :]: tensor for key, tensor in tensors.items() if key.startswith(wanted)}
+        try:
+            _check_shapes(found, linear)
+            linear.adapter.load(found)  # type: ignore[union-attr, operator]
+        except (KeyError, RuntimeError) as error:
+            raise ModelError(f"{directory}: its adapter does not fit {name}: {error}") from None
+        unread -= {wanted + suffix for suffix in found}
+    if unread:
+        raise ModelError(
+            f"{directory}: it adapts layers that this training does not: {', '.join(sorted(unread)[:3])}"
+        )
+
+
+def _check_shapes(found: dict[str, Tensor], linear: Linear) -> None:
+    """Raise RuntimeError if a tensor has none of the shapes that the adapter may be saved with.
+
+    Without this check, ``copy_`` would broadcast a vector over a matrix.
+    """
+    forms = [linear.adapter.state(over) for over in ("original", "held")]  # type: ignore[union-attr, operator]
+    for suffix, tensor in found.items():
+        wanted = list(dict.fromkeys(tuple(form[suffix].shape) for form in forms if suffix in form))
+        if wanted and tuple(tensor.shape) not in wanted:
+            expected = " or ".join(str(list(shape)) for shape in wanted)
+            raise RuntimeError(f"{suffix} is {list(tensor.shape)}, not {expected}")
+
+
+def read_adapter(directory: Path) -> dict[str, Tensor]:
+    """Return the tensors of the adapter in ``directory``, by PEFT's names.
+
+    Raises ModelError if they cannot be read, or if their digest was saved and does not match.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, Tensor] = load_file(directory / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{directory}: cannot read {WEIGHTS} ({error})") from None
+    aside = directory / ASIDE
+    if aside.exists() and json.loads(aside.read_text()).get("tensors") != content_digest(tensors):
+        raise ModelError(f"{directory}: {WEIGHTS} is damaged: its values are not those that were written")
+    return tensors
+
+
+def read_ranks(directory: Path) -> dict[str, int]:
+    """Return the rank of each adapted layer, by its name."""
+    ending = ".lora_A.weight"
+    return {
+        name[len(PREFIX) : -len(ending)]: len(tensor)
+        for name, tensor in read_adapter(directory).items()
+        if name.endswith(ending)
+    }
+
+
+def read_adapter_config(directory: Path) -> dict[str, Any]:
+    """Return PEFT's settings of the adapter in ``directory``.
+
+    Raises ModelError if they cannot be read.
+    """
+    try:
+        config: dict[str, Any] = json.loads((directory / CONFIG).read_text())
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{directory}: cannot read {CONFIG} ({error})") from None
+    return config
+
+
+def _check(model: Decoder, directory: Path, probe: Tensor) -> None:
+    with torch.no_grad():
+        before = model.logits(probe, [len(probe)])
+        kept = {name: linear.adapter.state() for name, linear in adapted(model).items()}  # type: ignore[union-attr, operator]
+        kept = {
+            name: {suffix: tensor.clone() for suffix, tensor in state.items()} for name, state in kept.items()
+        }
+        try:
+            load_adapter(model, directory)
+            after = model.logits(probe, [len(probe)])
+        finally:
+            for name, linear in adapted(model).items():
+                linear.adapter.load(kept[name])  # type: ignore[union-attr, operator]
+    apart = (before - after).abs().max().item()
+    if not apart <= 1e-5 * max(1.0, before.abs().max().item()):
+        raise ModelError(
+            f"{directory}: the adapter read back gives other logits (largest difference {apart:.3g})"
+        )

@@ -1,0 +1,1 @@
+"""From rows to token sequences: chat templates, checks, packs."""

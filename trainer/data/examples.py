@@ -1,0 +1,64 @@
+"""Training examples: sequences of tokens, and the weight of each prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSequence:
+    """One sequence.
+
+    ``ids``: its tokens. ``trained``: for each token, whether its prediction is trained on (never for the
+    first). ``weights``: for each token, the weight of its loss, >= 0; None for 1 each.
+    """
+
+    ids: tuple[int, ...]
+    trained: tuple[bool, ...]
+    weights: tuple[float, ...] | None = None
+
+    @property
+    def trained_tokens(self) -> int:
+        return sum(self.trained)
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights of all trained tokens."""
+        if self.weights is None:
+            return self.trained_tokens
+        return sum(weight for weight, on in zip(self.weights, self.trained) if on)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row, ready to train on: the sequences that an objective reads together.
+
+    These are one response, or a better and a worse one. ``id``: the row's ``_id``. ``weight``: the row's
+    weight in the loss, > 0. ``reference``: the log-probability (nats) of each sequence under the model that
+    training starts from, if the objective needs it.
+    """
+
+    id: str
+    sequences: tuple[TokenSequence, ...]
+    weight: float = 1.0
+    reference: tuple[float, ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens that go through the model."""
+        return sum(len(sequence.ids) for sequence in self.sequences)
+
+    @property
+    def longest(self) -> int:
+        """Number of tokens of the longest sequence."""
+        return max(len(sequence.ids) for sequence in self.sequences)
+
+    @property
+    def trained_tokens(self) -> int:
+        return sum(sequence.trained_tokens for sequence in self.sequences)
+
+
+def count_tokens(examples: Sequence[Example]) -> int:
+    """Count the tokens of ``examples`` that go through the model."""
+    return sum(example.tokens for example in examples)

@@ -1,0 +1,34 @@
+"""Display of rows as a training reads them, before it starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...contracts.operators import Context
+from ..model.decoder import ModelConfig
+from ..settings import TrainSettings
+from .encode import encode_rows, show_labels
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def show(step: TrainSettings, table: pa.Table, context: Context) -> str:
+    """Format each row's sequences token by token, with trained tokens in [brackets], and the rows left out.
+
+    Loads the tokenizer, and no weights. Raises DataError for rows that cannot be trained on.
+    """
+    path = context.weights(step.model).path
+    encoder = step.encoder(path)
+    encoded = encode_rows(
+        table.to_pylist(),
+        step.objective(context).encode,
+        encoder,
+        max_length=step.max_length,
+        vocabulary=ModelConfig.read(path).vocabulary,
+        refuse_unfit=step.unfit == "refuse",
+    )
+    lines = [show_labels(encoded.examples, encoder)]
+    lines += [f"row {name}: left out: over max_length = {step.max_length}" for name in encoded.too_long]
+    lines += [f"row {name}: left out: cut off during generation" for name in encoded.cut_off]
+    return "\n".join(lines)

@@ -1,0 +1,244 @@
+"""Execution of a ``train:`` step: from rows to trained weights on disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from ..contracts.errors import ModelError
+from ..contracts.inference import ModelWeights, derive_seed
+from ..contracts.operators import Context, Trained
+from .adapters.initialization import Batches
+from .adapters.load_adapted import load_adapted
+from .adapters.parameter_groups import parameter_groups
+from .adapters.peft_files import save_adapter
+from .data.chat import ChatEncoder
+from .data.encode import Encoded, encode_rows
+from .data.examples import Example, count_tokens
+from .data.packs import Pack, pack, plan_steps
+from .device import choose_device
+from .forecast.memory_plan import MIB, PeakMemory, steady_allocator
+from .forecast.speed import matmul_rate
+from .forecast.step_plan import keep_dequantized, plan_step, roofline_estimate
+from .history import History
+from .loop import HeldOut, LoopSettings, Packs, train
+from .losses.objective import Objective
+from .model.decoder import Decoder, ModelConfig
+from .optimizers.optimizer_table import OPTIMIZERS
+from .parallel import Processes
+from .schedule import learning_rate
+from .settings import TrainSettings
+from .sparse.delta_files import save_delta
+from .sparse.projection import deltas
+
+
+def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
+    """Train on the rows of ``table``, resuming from ``workdir/checkpoint.pt`` if it exists.
+
+    The adapter, or the delta, is written to ``workdir/adapter``. Raises DataError for rows that cannot be
+    trained on or a loss that is not finite, ModelError for a model that is not supported or an earlier
+    adapter of another shape, and StoreError for a checkpoint of another run.
+    """
+    weights = context.weights(step.model)
+    config, device = ModelConfig.read(weights.path), choose_device(step.device)
+    _check_length(step, config)
+    objective, encoder = step.objective(context), step.encoder(weights.path)
+    encoded = _encode(step, table, objective, encoder, config)
+    held = None
+    if step.evaluate_on is not None:
+        held = _encode(step, context.table(step.evaluate_on), objective, encoder, config)
+    examples = encoded.examples
+    capacity = _capacity(step, examples)
+    steps = plan_steps(
+        [example.tokens for example in examples],
+        epochs=step.epochs,
+        seed=context.seed,
+        capacity=capacity,
+        batch_tokens=step.batch_tokens,
+        batch_rows=step.batch_rows,
+    )
+    keep = keep_dequantized(step, config, device)
+    if device.type == "cpu":
+        steady_allocator()
+    # Before memory is measured: the first products load the libraries that all others use.
+    rate = matmul_rate(step.torch_dtype(), device.type)
+    peak = PeakMemory(device)
+    plan = plan_step(step, config, device, keep, examples, steps, step.extra_memory_bytes(context))
+    context.progress(0, len(steps), "steps", memory_mib=(peak.before + plan.total) // MIB)
+    model = load(step, weights, context.seed, keep, _batches(examples, steps), device)
+    projection = None if step.sparse is None else step.sparse.projection(derive_seed(context.seed, "sparse"))
+    if projection is not None:
+        projection.begin(model)
+    optimizer = OPTIMIZERS[step.optimizer](
+        parameter_groups(model),
+        betas=step.betas,
+        weight_decay=step.weight_decay,
+        seed=derive_seed(context.seed, "rounding"),
+    )
+    at_best, flop = roofline_estimate(step, config, optimizer, rate)
+    started = time.perf_counter()
+    # Before a checkpoint is loaded: the objective needs the model as it is at the start of training.
+    examples = objective.prepare(model, examples, capacity)
+    history, held_out = train(
+        model,
+        objective,
+        optimizer,
+        examples,
+        steps,
+        _loop_settings(step, len(steps), context, encoded.examples, at_best),
+        context,
+        held_out=None if held is None else _held_out(step, objective, model, held),
+        projection=projection,
+    )
+    reached = peak.bytes()
+    _save(step, model, context.workdir / "adapter", weights, examples)
+    done = [examples[index] for packs in steps for indices in packs for index in indices]
+    metrics = {
+        **history.summary(step.epochs * count_tokens(examples)),
+        **_speed(history, flop(done), at_best(done)),
+        "rows": len(examples),
+        "rows_too_long": len(encoded.too_long),
+        "rows_cut_off": len(encoded.cut_off),
+        "left_out": (encoded.too_long + encoded.cut_off)[:20],
+        **({} if held_out is None else {"held_out_loss": held_out}),
+        "trainable_parameters": sum(parameter.numel() for parameter in optimizer.parameters),
+        **({} if projection is None else {"changed_weights": _changed(model)}),
+        "wall_seconds": time.perf_counter() - started,
+        "peak_memory_mib": reached // MIB,
+        "predicted_memory_mib": (peak.before + plan.total) // MIB,
+        "memory_plan_mib": {name: getattr(plan, name) // MIB for name in plan.__slots__},
+        "dequantized_kept": keep,
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "trained_on": "\n".join(map(encoder.show, examples[0].sequences))[:400],
+    }
+    return Trained(context.workdir / "adapter", metrics, history.table())
+
+
+def load(
+    step: TrainSettings,
+    weights: ModelWeights,
+    seed: int,
+    keep_dequantized: bool,
+    batches: Batches,
+    device: torch.device,
+) -> Decoder:
+    """Load the frozen base with new adapters, or with those of an earlier training."""
+    model = load_adapted(
+        weights,
+        step.adapter,
+        seed=seed,
+        batches=batches,
+        dtype=step.torch_dtype(),
+        quantize=step.quantize,
+        skip=step.quantize_skip,
+        keep_dequantized=keep_dequantized,
+        device=device,
+    )
+    model.activations = step.activations
+    return model
+
+
+def _check_length(step: TrainSettings, config: ModelConfig) -> None:
+    limit = min(config.positions, config.window or config.positions)
+    if step.max_length > limit:
+        raise ModelError(f"max_length = {step.max_length} is over the model's {limit} positions; lower it")
+
+
+def _encode(
+    step: TrainSettings, table: pa.Table, objective: Objective, encoder: ChatEncoder, config: ModelConfig
+) -> Encoded:
+    return encode_rows(
+        table.to_pylist(),
+        objective.encode,
+        encoder,
+        max_length=step.max_length,
+        vocabulary=config.vocabulary,
+        refuse_unfit=step.unfit == "refuse",
+    )
+
+
+def _capacity(step: TrainSettings, examples: Sequence[Example]) -> int:
+    return max(step.pack_tokens, max(example.tokens for example in examples))
+
+
+def _batches(examples: Sequence[Example], steps: Sequence[Packs]) -> Batches:
+    for packs in steps:
+        for indices in packs:
+            pack = Pack.of([examples[index] for index in indices], torch.device("cpu"))
+            yield pack.ids, pack.lengths
+
+
+def _held_out(step: TrainSettings, objective: Objective, model: Decoder, held: Encoded) -> HeldOut:
+    capacity = _capacity(step, held.examples)
+    examples = objective.prepare(model, held.examples, capacity)
+    return HeldOut(examples, pack([each.tokens for each in examples], capacity), step.evaluate_every)
+
+
+def _loop_settings(
+    step: TrainSettings,
+    steps: int,
+    context: Context,
+    examples: list[Example],
+    at_best: Callable[[Sequence[Example]], float],
+) -> LoopSettings:
+    rate = partial(
+        learning_rate,
+        total=steps,
+        peak=step.learning_rate,
+        schedule=step.schedule,
+        warmup_ratio=step.warmup_ratio,
+    )
+    return LoopSettings(
+        rate=rate,
+        clip=step.clip,
+        checkpoint=context.workdir / "checkpoint.pt",
+        checkpoint_every=step.checkpoint_every,
+        identity=_identity(step, context, examples),
+        seed=derive_seed(context.seed, "dropout"),
+        at_best=at_best,
+    )
+
+
+def _identity(step: TrainSettings, context: Context, examples: list[Example]) -> str:
+    """Return a digest of everything that the trained weights depend on, except the machine."""
+    settings = step.model_dump_json(exclude={"checkpoint_every", "cache_dequantized", "device"})
+    models = [context.weights(name).digest for _, kind, name in step.references() if kind == "model"]
+    named: list[Any] = [type(step).__name__, models, context.seed, settings, examples]
+    return blake2b(repr(named).encode(), digest_size=16).hexdigest()
+
+
+def _save(
+    step: TrainSettings, model: Decoder, directory: Path, weights: ModelWeights, examples: Sequence[Example]
+) -> None:
+    """Save the trained weights. All processes must call it; the first one writes."""
+    processes = Processes.current()
+    if processes.first:
+        if step.adapter.kind == "delta":
+            save_delta(model, directory, str(weights.path))
+        else:
+            probe = torch.tensor(examples[0].sequences[0].ids[:256], device=model.embeddings.device)
+            save_adapter(model, directory, step.adapter.peft(str(weights.path)), probe)
+    processes.gather(None)
+
+
+def _speed(history: History, flop: float, at_best: float) -> dict[str, float]:
+    """Return the figures of speed.
+
+    ``roofline``: the ratio of the least time, in which the steps only compute matrix products, to their
+    measured time.
+    """
+    seconds = sum(history.seconds) * Processes.current().size
+    return {"tera_flop": flop / 1e12, "matmul_tflops": flop / at_best / 1e12, "roofline": at_best / seconds}
+
+
+def _changed(model: Decoder) -> int:
+    """Count the weights that differ from the base."""
+    return sum(int(delta.count_nonzero()) for delta in deltas(model).values())

@@ -1,0 +1,1 @@
+"""How much memory and time a training takes, before it starts."""

@@ -1,0 +1,205 @@
+"""Memory of a training: predicted before loading, measured afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from ...kernels.attention import QUERIES
+from ...kernels.cross_entropy import CHUNK
+from ..model.decoder import ModelConfig
+
+MIB = 2**20
+
+
+#: Bytes of code and tables that oneDNN caches per shape of a bfloat16 matrix product on a CPU, and the
+#: largest number of shapes (oneDNN's default). The bytes are fitted to SmolLM2-135M over 4 and over 8 steps
+#: with torch 2.13 on two cores; more threads take more.
+PRODUCT_BYTES, PRODUCTS = 200 * 1024, 1024
+#: Further memory of a process, measured with :func:`steady_allocator`: the share that glibc's allocator holds
+#: in addition to live memory, and the bytes that libraries take at their first use.
+SLACK, LIBRARIES = 0.15, 25 * MIB
+#: Blocks of at least this many bytes are returned to the system when they are freed. With 1 MiB, a small
+#: model took 11 to 15 % less memory and SmolLM2-135M 1 % less, but its steps were slower (page faults). With
+#: 4 MiB, steps took about as long as without a threshold (single runs on two cores).
+MAPPED = 4 * MIB
+_M_MMAP_THRESHOLD = -3
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """Predicted bytes by component at the peak of a step.
+
+    ``products``: cache of the CPU library for matrix products. ``slack``: memory that the process holds in
+    addition to this and to the tensors.
+    """
+
+    base: int
+    dequantized: int
+    adapters: int
+    activations: int
+    head: int
+    other_models: int = 0
+    products: int = 0
+    slack: int = 0
+
+    @property
+    def total(self) -> int:
+        return sum(getattr(self, name) for name in self.__slots__)
+
+
+def linear_shapes(config: ModelConfig) -> dict[str, tuple[int, int]]:
+    """Return the shape (N, K) of each linear layer of a block, by its short name."""
+    queries, keys = config.heads * config.head_size, config.key_heads * config.head_size
+    return {
+        "q_proj": (queries, config.hidden),
+        "k_proj": (keys, config.hidden),
+        "v_proj": (keys, config.hidden),
+        "o_proj": (config.hidden, queries),
+        "gate_proj": (config.intermediate, config.hidden),
+        "up_proj": (config.intermediate, config.hidden),
+        "down_proj": (config.hidden, config.intermediate),
+    }
+
+
+def block_weights(config: ModelConfig, but: Collection[str] = ()) -> int:
+    """Count the weights in the linear layers of all blocks, except those whose short name is in ``but``."""
+    return config.layers * sum(n * k for name, (n, k) in linear_shapes(config).items() if name not in but)
+
+
+def plan_memory(
+    config: ModelConfig,
+    *,
+    bytes_per_value: int,
+    quantized_bytes: float | None,
+    skip: Collection[str] = (),
+    keep_dequantized: bool,
+    adapter_weights: int,
+    tokens: int,
+    state_bytes: float = 8,
+    recompute: bool = False,
+    logit_copies: int = 2,
+    extra_memory_bytes: int = 0,
+    chunk: int = CHUNK,
+    fused: bool = False,
+    dense: bool = False,
+    offload: bool = False,
+    more_values: int = 0,
+    longest: int = 0,
+    products: int = 0,
+    slack: float = 0.0,
+    accumulates: bool = True,
+) -> MemoryPlan:
+    """Predict the memory of training with packs of ``tokens`` tokens.
+
+    For the backward pass, a block keeps the following per token: its input, both normalized inputs and the
+    residual stream between them (4 H); q, k, v and the attention output; gate, up and their product (3 I);
+    and ``more_values`` of its adapters. Adapters are float32. Each weight takes its value, its gradient and
+    ``state_bytes`` of optimizer state. The head holds ``logit_copies`` of one chunk of float32 logits (such
+    as the logits and their softmax) and the rounded chunk. The plan counts the larger of this and the
+    transient memory of a block's backward pass.
+
+    - ``bytes_per_value``: bytes of a value in the computation dtype.
+    - ``quantized_bytes``: bytes per weight of a quantized base; None for a dense base.
+    - ``skip``: layers that are not quantized.
+    - ``fused``: the product of gate and up is not kept but recomputed, and gradients reuse memory.
+    - ``dense``: the adapters are changes of the weights; their sum with the base is formed for one layer at a
+      time.
+    - ``recompute``: only the input is kept for all blocks but one.
+    - ``offload``: nothing is kept on the device for all blocks but two.
+    - ``longest``: tokens of the longest sequence if attention scores are formed (on a CPU).
+    - ``extra_memory_bytes``: bytes of another model.
+    - ``chunk``: tokens in a chunk of logits.
+    - ``products``: number of shapes of matrix products that a library caches code for.
+    - ``slack``: further share of memory that a process's allocator holds; 0 for none (on a GPU).
+    - ``accumulates``: a step has several packs. Otherwise, gradients reuse the memory of activations.
+    """
+    coded = block_weights(config, but=skip) if quantized_bytes else 0
+    embeddings = config.vocabulary * config.hidden * (1 if config.tied else 2)
+    base = (
+        int(coded * (quantized_bytes or 0)) + (block_weights(config) - coded + embeddings) * bytes_per_value
+    )
+    size = config.head_size
+    values = 4 * config.hidden + size * (2 * config.heads + 2 * config.key_heads) + more_values
+    values += (2 if fused else 3) * config.intermediate
+    transient = tokens * bytes_per_value * (2 if fused else 4) * config.intermediate
+    layer = max(config.intermediate, config.heads * size) * config.hidden
+    if dense:
+        transient += layer * (4 + 2 * bytes_per_value)
+    elif coded and not keep_dequantized:
+        transient += layer * bytes_per_value
+    # In the backward pass: probabilities, their gradients and the scores' gradients of a block of queries.
+    transient += 3 * min(QUERIES, longest) * longest * config.heads * bytes_per_value
+    blocks = config.layers * values
+    if recompute:
+        blocks = config.layers * config.hidden + values
+    elif offload:
+        blocks = min(2, config.layers) * values
+    activations = tokens * bytes_per_value * blocks
+    head = max(chunk * config.vocabulary * (logit_copies * 4 + bytes_per_value), transient)
+    head += 2 * tokens * config.hidden * bytes_per_value
+    gradients = 4 * adapter_weights
+    if not accumulates:
+        gradients = max(0, gradients - activations)
+    found = MemoryPlan(
+        base=base,
+        dequantized=coded * bytes_per_value if keep_dequantized else 0,
+        adapters=int(adapter_weights * (4 + state_bytes)) + gradients,
+        activations=activations,
+        head=head,
+        other_models=extra_memory_bytes,
+        products=min(products, PRODUCTS) * PRODUCT_BYTES,
+    )
+    return replace(found, slack=int(slack * found.total) + LIBRARIES) if slack else found
+
+
+def steady_allocator() -> None:
+    """Make glibc return large blocks to the system when they are freed, for the rest of the process.
+
+    With another C library, this does nothing. By default, glibc raises this threshold to the size of the
+    largest block freed so far, up to 32 MiB. The memory of a training would then depend on what the process
+    computed before.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, MAPPED)
+
+
+class PeakMemory:
+    """Measures peak memory from its creation on.
+
+    On a GPU, this is the memory of tensors. On a CPU, it is the resident memory of the process, from the
+    start of the process on systems other than Linux.
+    """
+
+    before: int
+
+    def __init__(self, device: torch.device) -> None:
+        import psutil
+
+        self.device = device
+        if device.type == "cuda":
+            self.before = torch.cuda.memory_allocated(device)
+            torch.cuda.reset_peak_memory_stats(device)
+            return
+        self.before = psutil.Process().memory_info().rss
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark (proc(5))
+
+    def bytes(self) -> int:
+        """Return the peak in bytes, for the whole process."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        try:
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+        except OSError:
+            pass
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

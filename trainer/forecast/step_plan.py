@@ -1,0 +1,125 @@
+"""Predicted memory of a training, and the least time of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from ...kernels.cross_entropy import chunk_size
+from ..adapters.adapter_settings import AdapterSettings
+from ..data.examples import Example, count_tokens
+from ..device import free_memory
+from ..loop import Packs
+from ..model.decoder import ModelConfig
+from ..model.weight_formats import FORMATS
+from ..optimizers.optimizer import Optimizer
+from ..optimizers.optimizer_table import OPTIMIZERS
+from ..settings import TrainSettings
+from .memory_plan import SLACK, MemoryPlan, block_weights, linear_shapes, plan_memory
+from .speed import StepWork
+
+
+def keep_dequantized(step: TrainSettings, config: ModelConfig, device: torch.device) -> bool:
+    """Return whether the dequantized weights are kept next to a quantized base."""
+    if step.quantize == "none" or step.cache_dequantized != "auto":
+        return step.quantize != "none" and bool(step.cache_dequantized)
+    # A GPU decodes at its memory bandwidth, which takes a few percent of a step.
+    wanted = block_weights(config, but=step.quantize_skip) * step.torch_dtype().itemsize
+    return device.type == "cpu" and wanted < free_memory(device) / 4
+
+
+def plan_step(
+    step: TrainSettings,
+    config: ModelConfig,
+    device: torch.device,
+    keep: bool,
+    examples: Sequence[Example],
+    steps: Sequence[Packs],
+    extra_memory_bytes: int,
+) -> MemoryPlan:
+    """Predict the memory of ``step``. ``extra_memory_bytes``: bytes of other models."""
+    held = FORMATS.get(step.quantize)
+    packs = [[examples[index] for index in indices] for packs in steps for indices in packs]
+    on_cpu, adapter = device.type == "cpu", step.adapter
+    return plan_memory(
+        config,
+        bytes_per_value=step.torch_dtype().itemsize,
+        quantized_bytes=None if held is None else held.bytes_per_weight,
+        chunk=chunk_size(device),
+        fused=adapter.low_rank,
+        dense=adapter.kind == "delta",
+        more_values=_more_values(config, adapter),
+        skip=step.quantize_skip,
+        keep_dequantized=keep,
+        adapter_weights=trained_weights(step, config),
+        state_bytes=OPTIMIZERS[step.optimizer].state_bytes,
+        tokens=max(map(count_tokens, packs)),
+        longest=max(example.longest for example in examples) if on_cpu else 0,
+        recompute=step.activations == "recompute",
+        offload=step.activations == "offload" and not on_cpu,
+        logit_copies=step.logit_copies,
+        extra_memory_bytes=extra_memory_bytes,
+        products=_products(packs, low_rank=adapter.kind != "delta") if on_cpu and step.dtype == "bf16" else 0,
+        slack=SLACK if on_cpu else 0.0,
+        accumulates=max(map(len, steps)) > 1,
+    )
+
+
+def trained_weights(step: TrainSettings, config: ModelConfig) -> int:
+    """Return the number of weights that the step trains, from the shape of the model.
+
+    For half fine-tuning this is half of the weights, which is exact to one matrix per block. It may differ
+    for adapters with other ranks from EVA or from an earlier training.
+    """
+    adapter, shapes = step.adapter, linear_shapes(config)
+    layers = [shapes[name] for name in adapter.names()]
+    if adapter.kind == "delta":
+        parts = 2 if step.sparse is not None and step.sparse.kind == "half" else 1
+        return config.layers * sum(n * k for n, k in layers) // parts
+    lengths = 1 if adapter.kind == "dora" else 0
+    return config.layers * sum(adapter.rank * (n + k) + lengths * n for n, k in layers)
+
+
+def _more_values(config: ModelConfig, adapter: AdapterSettings) -> int:
+    """Return the values per block and token that adapters keep for the backward pass in addition to others.
+
+    With dropout, each layer keeps its own input and a mask of one byte (half a value) per input. DoRA keeps
+    the output of each layer before its gain.
+    """
+    queries, keys = config.heads * config.head_size, config.key_heads * config.head_size
+    inputs = 5 * config.hidden + queries + config.intermediate
+    outputs = queries + 2 * keys + 2 * config.hidden + 2 * config.intermediate
+    return (3 * config.hidden + inputs // 2 if adapter.dropout else 0) + (
+        outputs if adapter.kind == "dora" else 0
+    )
+
+
+def _products(packs: Sequence[Sequence[Example]], *, low_rank: bool) -> int:
+    """Estimate the number of different shapes of matrix products in a training.
+
+    Each size of a pack, each length of a sequence (attention) and each size of the head's last chunk adds
+    some.
+    """
+    sizes = {count_tokens(rows) for rows in packs}
+    lengths = {len(sequence.ids) for rows in packs for row in rows for sequence in row.sequences}
+    trained = {sum(row.trained_tokens for row in rows) for rows in packs}
+    return (31 if low_rank else 15) * len(sizes) + 4 * len(lengths) + 2 * len(trained)
+
+
+def roofline_estimate(
+    step: TrainSettings, config: ModelConfig, optimizer: Optimizer, rate: float
+) -> tuple[Callable[[Sequence[Example]], float], Callable[[Sequence[Example]], float]]:
+    """Return two functions of the rows of steps: their least seconds, and their FLOP.
+
+    The least seconds are those at the machine's rate of matrix products.
+    """
+    work = StepWork(
+        body=block_weights(config),
+        trained=sum(parameter.numel() for parameter in optimizer.parameters),
+        dense=step.adapter.kind == "delta",
+        head=config.vocabulary * config.hidden,
+        mixed=config.layers * config.heads * config.head_size,
+        recompute=step.activations == "recompute",
+    )
+    return lambda rows: work.flop(rows) / rate, work.flop

@@ -1,0 +1,139 @@
+"""Common part of losses over pairs of a better and a worse response.
+
+A row has ``prompt`` (a text, or messages), ``chosen`` and ``rejected`` (texts, or messages), and optionally
+``system`` and ``weight``. The loss of a step is the mean over its pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ...contracts.inference import Message
+from ...contracts.rows import Row
+from ...kernels.log_probs import linear_log_probs
+from ..data.chat import ChatEncoder
+from ..data.examples import Example
+from ..data.packs import Pack
+from ..data.packs import pack as bins
+from ..model.decoder import Decoder
+from .objective import PackLoss, StepContext
+from .token_loss import row_weight
+
+
+@dataclass(frozen=True, slots=True)
+class Responses:
+    """The chosen or the rejected responses of some pairs; each tensor is (pairs,).
+
+    ``log_probs``: the summed log-probability of the tokens (nats). ``tokens``: the number of tokens.
+    ``reference``: the log-probability under the model that training starts from, if the objective needs it.
+    """
+
+    log_probs: Tensor
+    tokens: Tensor
+    reference: Tensor | None = None
+
+    @property
+    def mean(self) -> Tensor:
+        """Return the mean log-probability per token."""
+        return self.log_probs / self.tokens
+
+    @property
+    def gain(self) -> Tensor:
+        """Return the log-ratio of this model's probability to the reference's."""
+        assert self.reference is not None
+        return self.log_probs - self.reference
+
+
+#: (chosen, rejected) -> the differentiable loss of each pair, (pairs,), and the margin between the rewards of
+#: the two responses, as the method defines them, (pairs,).
+PairLosses = Callable[[Responses, Responses], tuple[Tensor, Tensor]]
+
+
+class PairObjective:
+    """An objective over pairs.
+
+    ``losses``: computes the loss of each pair from the responses' log-probabilities. ``referenced``: whether
+    it needs log-probabilities under the model that training starts from.
+    """
+
+    def __init__(self, losses: PairLosses, *, referenced: bool = False) -> None:
+        self.losses, self.referenced = losses, referenced
+
+    def encode(self, row: Row, encoder: ChatEncoder) -> Example:
+        better, worse = (conversation(row, side) for side in ("chosen", "rejected"))
+        if better[:-1] != worse[:-1]:
+            raise ValueError("chosen and rejected do not answer the same prompt")
+        if better == worse:
+            raise ValueError("chosen and rejected are the same")
+        return Example(row["_id"], (encoder.encode(better), encoder.encode(worse)), row_weight(row))
+
+    def count(self, example: Example) -> float:
+        return example.weight
+
+    def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
+        return with_reference(model, examples, capacity) if self.referenced else list(examples)
+
+    def loss(self, model: Decoder, pack: Pack, step_context: StepContext) -> PackLoss:
+        sums = pack.sums(_token_log_probs(model, pack))
+        tokens = torch.bincount(pack.owners, minlength=len(sums))
+        reference: list[Tensor] | list[None] = [None, None]
+        if self.referenced:
+            known = torch.tensor([example.reference for example in pack.examples], dtype=torch.float64)
+            reference = list(known.to(sums.device, sums.dtype).T)
+        chosen, rejected = (Responses(sums[side::2], tokens[side::2], reference[side]) for side in range(2))
+        losses, margins = self.losses(chosen, rejected)
+        shares = (pack.row_weights() / step_context.count).to(sums.dtype)
+        figures = {
+            "margin": (shares * margins).sum().item(),
+            "accuracy": (shares * (margins > 0)).sum().item(),
+        }
+        return PackLoss((shares * losses).sum(), losses.tolist(), figures)
+
+
+def with_reference(model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
+    """Add to the examples each response's log-probability under ``model`` as it is now.
+
+    No second copy of the model is kept.
+    """
+    found: dict[int, Example] = {}
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        for indices in bins([example.tokens for example in examples], capacity):
+            pack = Pack.of([examples[index] for index in indices], model.embeddings.device)
+            sums = pack.sums(_token_log_probs(model, pack)).tolist()
+            for place, index in enumerate(indices):
+                found[index] = replace(examples[index], reference=tuple(sums[2 * place : 2 * place + 2]))
+    model.train(was_training)
+    return [found[index] for index in range(len(examples))]
+
+
+def conversation(row: Row, side: str) -> list[Message]:
+    """Return the row's prompt and the response in its column ``side`` as messages.
+
+    Raises ValueError if one of them is missing or empty.
+    """
+    response, prompt = row.get(side), row.get("prompt")
+    if not response:
+        raise ValueError(f"a pair needs 'prompt', 'chosen' and 'rejected'; {side!r} is missing or empty")
+    if not isinstance(response, str) and response[0]["role"] != "assistant":
+        return list(response)  # the whole conversation, as preference data sets often have it
+    if not prompt:
+        raise ValueError("a pair needs 'prompt', 'chosen' and 'rejected'; 'prompt' is missing or empty")
+    answer: list[Message] = [{"role": "assistant", "content": response}]
+    return [*_prompt(row), *(answer if isinstance(response, str) else response)]
+
+
+def _prompt(row: Row) -> list[Message]:
+    prompt = row["prompt"]
+    system: list[Message] = [{"role": "system", "content": row["system"]}] if row.get("system") else []
+    return [*system, *([{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt)]
+
+
+def _token_log_probs(model: Decoder, pack: Pack) -> Tensor:
+    hidden = model(pack.ids, pack.lengths).index_select(0, pack.places)
+    return linear_log_probs(hidden, model.head, pack.targets)

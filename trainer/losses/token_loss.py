@@ -1,0 +1,138 @@
+"""Losses that are means over tokens: their common part, and the cross-entropy.
+
+Such a loss is a function of the logits of a token. It is computed for a chunk of tokens at a time, together
+with its gradient with respect to the hidden states (the head is frozen). So the full logits are never held in
+memory, as in Hsu et al., "Liger Kernel" (arXiv 2410.10989).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ...contracts.inference import Message
+from ...contracts.rows import Row, messages_of
+from ...kernels.cross_entropy import CHUNK, linear_cross_entropy
+from ..data.chat import ChatEncoder
+from ..data.examples import Example
+from ..data.packs import Pack
+from ..model.decoder import Decoder
+from .objective import PackLoss, StepContext
+
+#: (float32 or float64 logits (tokens, V), slice of the pack's tokens) -> losses (tokens,), nats.
+LogitLoss = Callable[[Tensor, slice], Tensor]
+
+
+class TokenLosses(Protocol):
+    """Computes one loss per token."""
+
+    def __call__(
+        self, hidden: Tensor, head: Tensor, pack: Pack, weights: Tensor, step_context: StepContext
+    ) -> tuple[Tensor, Tensor]:
+        """Return the differentiable sum of ``weights`` times losses, and the detached losses (trained,).
+
+        ``hidden`` (trained, H): hidden states of the positions whose next token is trained on. ``head`` (V,
+        H). ``weights`` (trained,).
+        """
+        ...
+
+
+def linear_token_loss(hidden: Tensor, head: Tensor, loss: LogitLoss, chunk: int = CHUNK) -> Tensor:
+    """Apply ``loss`` to the logits ``hidden @ head.T``, ``chunk`` tokens at a time.
+
+    Returns losses (tokens,), float32 (float64 for float64 input), differentiable once with respect to
+    ``hidden`` (tokens, H). ``head`` (V, H) is frozen. Raises ValueError if the head requires a gradient.
+    """
+    if head.requires_grad:
+        raise ValueError("linear_token_loss needs a frozen head, but this head requires a gradient")
+    graded = torch.is_grad_enabled() and hidden.requires_grad
+    losses: Tensor = _LinearTokenLoss.apply(hidden, head, loss, chunk, graded)  # type: ignore[no-untyped-call]
+    return losses
+
+
+def _chunk(hidden: Tensor, head: Tensor, loss: LogitLoss, part: slice, slopes: Tensor | None) -> Tensor:
+    """Compute the losses of the tokens ``part``, and write their gradient to ``slopes``.
+
+    A function of its own, so that its temporary tensors are freed when it returns.
+    """
+    logits = (hidden @ head.T).to(torch.promote_types(hidden.dtype, torch.float32))
+    if slopes is None:
+        return loss(logits, part)
+    logits.requires_grad_()
+    with torch.enable_grad():
+        found = loss(logits, part)
+        (slope,) = torch.autograd.grad(found.sum(), logits)
+    torch.mm(slope.to(hidden.dtype), head, out=slopes)
+    return found.detach()
+
+
+class _LinearTokenLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, head: Tensor, loss: LogitLoss, chunk: int, graded: bool) -> Tensor:
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        losses = hidden.new_empty(hidden.shape[0], dtype=wide)
+        slopes = torch.empty_like(hidden) if graded else None
+        for start in range(0, hidden.shape[0], chunk):
+            part = slice(start, start + chunk)
+            losses[part] = _chunk(hidden[part], head, loss, part, None if slopes is None else slopes[part])
+        ctx.slopes = slopes
+        return losses
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        d_hidden = None if ctx.slopes is None else ctx.slopes * upstream[:, None].to(ctx.slopes.dtype)
+        return d_hidden, None, None, None, None
+
+
+class TokenObjective:
+    """A weighted mean over the trained tokens of a step; each row is one sequence.
+
+    ``losses``: what is minimized. ``read``: returns the conversation of a row. A row's column ``weight`` (a
+    positive number) is the weight of the row. Its column ``token_weights`` (a number >= 0 for each token of
+    the response and for its end of turn) holds the weights of its tokens.
+    """
+
+    def __init__(self, losses: TokenLosses, read: Callable[[Row], list[Message]] = messages_of) -> None:
+        self.losses, self.read = losses, read
+
+    def encode(self, row: Row, encoder: ChatEncoder) -> Example:
+        tokens = encoder.encode(self.read(row), row.get("token_weights"))
+        return Example(row["_id"], (tokens,), row_weight(row))
+
+    def count(self, example: Example) -> float:
+        return example.weight * example.sequences[0].total_weight
+
+    def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
+        return list(examples)
+
+    def loss(self, model: Decoder, pack: Pack, step_context: StepContext) -> PackLoss:
+        hidden = model(pack.ids, pack.lengths).index_select(0, pack.places)
+        weights = pack.weights * pack.row_weights()[pack.owners] / step_context.count
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        total, losses = self.losses(hidden, model.head, pack, weights.to(wide), step_context)
+        sums = pack.sums(losses.double() * pack.weights)
+        return PackLoss(total, (sums / pack.sums(pack.weights)).tolist())
+
+
+def cross_entropy(
+    hidden: Tensor, head: Tensor, pack: Pack, weights: Tensor, step_context: StepContext
+) -> tuple[Tensor, Tensor]:
+    """-log p(token), fused: see ``kernels/cross_entropy.py``."""
+    return linear_cross_entropy(hidden, head, pack.targets, weights)
+
+
+def row_weight(row: Row) -> float:
+    """Return the row's column ``weight``, or 1 if there is none.
+
+    Raises ValueError if it is not positive.
+    """
+    given = row.get("weight")
+    weight = 1.0 if given is None else float(given)
+    if not 0 < weight < float("inf"):
+        raise ValueError(f"its weight is {given!r}, not a positive number")
+    return weight

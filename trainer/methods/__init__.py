@@ -1,0 +1,1 @@
+"""The ``train:`` steps, one file per method."""

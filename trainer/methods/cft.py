@@ -1,0 +1,50 @@
+"""``train: cft``: critique fine-tuning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from ...contracts.inference import Message
+from ...contracts.operators import Context
+from ...contracts.rows import Critique, Row
+from ..step import TrainStep
+
+if TYPE_CHECKING:
+    from ..losses.objective import Objective
+
+
+class CritiqueFineTuning(TrainStep):
+    """Trains a model on critiques of answers, given question and answer: critique fine-tuning.
+
+    loss = -log p(critique | question, response), the mean over the trained tokens of a step (Wang, Yue and
+    Chen, arXiv 2501.17703).
+
+    Reads:
+        question (text): the question.
+        response (text): answer to it, right or wrong.
+        critique (text): critique of the answer.
+
+    Example:
+        critic: {train: cft, from: critiques, model: base}
+    """
+
+    def objective(self, context: Context) -> Objective:
+        from ..losses.token_loss import TokenObjective, cross_entropy
+
+        return TokenObjective(cross_entropy, read=critique_messages)
+
+
+def critique_messages(row: Row) -> list[Message]:
+    """Build the messages: the question and response as the user's turn, the critique as the assistant's.
+
+    Raises ValueError if one of them is missing.
+    """
+    try:
+        return Critique.model_validate({"verdict": False, **row}).messages()
+    except ValidationError:
+        found = sorted(name for name in row if not name.startswith("_"))
+        raise ValueError(
+            f"critique fine-tuning needs the texts 'question', 'response' and 'critique'; found {found}"
+        ) from None

@@ -1,0 +1,30 @@
+"""Base class of ``train:`` steps over pairs of a better and a worse response."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from ..step import TrainStep
+
+if TYPE_CHECKING:
+    from ..data.chat import ChatEncoder
+
+
+class PreferenceTraining(TrainStep):
+    """Base class of ``train:`` steps over pairs of a better and a worse response."""
+
+    sequences_per_row = 2
+    learning_rate: float = Field(default=5e-6, gt=0)
+    """Highest learning rate of the schedule. Preference training needs a lower one than supervised
+    fine-tuning."""
+    train_on: Literal["last", "user"] = "last"
+    """Turn that differs between the two and is trained on: the `last`, from the assistant; or the last of the
+    `user` (for a model that asks questions), where `chosen` and `rejected` are whole conversations."""
+
+    def encoder(self, path: Path) -> ChatEncoder:
+        from ..data.chat import ChatEncoder
+
+        return ChatEncoder(path, train_on=self.train_on)

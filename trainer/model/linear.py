@@ -1,0 +1,81 @@
+"""A frozen linear layer with a dense or quantized weight, and an optional adapter."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from ...kernels.lora_maps import LoRAMap
+from .weight_formats import Base, dense
+
+
+class Linear(nn.Module):
+    """``y = x W^T + bias``, frozen, plus the output of its adapter.
+
+    ``base``: the weight (N, K), dense in the computation dtype or quantized. ``keep_dequantized``: keep the
+    dequantized weight next to a quantized base. This takes 2 bytes per weight (bf16) and avoids dequantizing
+    twice per step; the values are the same. ``adapter``: a module called with x (tokens, K), a function that
+    returns the weight, and the bias, as :class:`~gristmill.trainer.adapters.lora.LoRA` is. Its ``state`` and
+    ``load`` hold its tensors by their suffix in PEFT's layout, ``merged`` returns a float32 weight (N, K)
+    with the adapter merged into it, and ``rates`` multiples of the learning rate, by parameter name.
+    ``low_rank``: A, B and the scale s if the adapter currently computes only ``s B A``, so that operations
+    over several layers can include it; otherwise None.
+    """
+
+    adapter: nn.Module | None
+
+    def __init__(
+        self,
+        base: Base,
+        bias: Tensor | None,
+        dtype: torch.dtype,
+        keep_dequantized: bool = False,
+    ) -> None:
+        super().__init__()
+        self.base, self.bias, self.dtype = base, bias, dtype
+        self.adapter = None
+        self._dequantized = dense(base, dtype) if keep_dequantized else None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape (N, K) of the weight: outputs, inputs."""
+        rows, columns = self.base.shape
+        return rows, columns
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weight."""
+        return self.base.device
+
+    def weight(self) -> Tensor:
+        """Return the weight (N, K) in the computation dtype."""
+        return dense(self.base, self.dtype) if self._dequantized is None else self._dequantized
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.adapter is None:
+            return linear(x, self.weight(), self.bias)
+        adapted: Tensor = self.adapter(x, self.weight, self.bias)
+        return adapted
+
+    def lora_map(self) -> LoRAMap | None:
+        """Return the layer as an input of a fused LoRA operation, or None.
+
+        None if its adapter computes more than a low-rank change, or if a hook is registered on the layer.
+        """
+        if self._forward_pre_hooks or self._forward_hooks:
+            return None
+        if self.adapter is None:
+            return LoRAMap(self.weight, self.bias)
+        found: tuple[Tensor, Tensor, float] | None = self.adapter.low_rank()  # type: ignore[operator]
+        return None if found is None else LoRAMap(self.weight, self.bias, *found)
+
+
+def lora_maps(*layers: nn.Module) -> list[LoRAMap] | None:
+    """Return the layers as inputs of one fused LoRA operation, or None if they must run one by one.
+
+    They run one by one if one of them is more than a LoRA map, or if none has an adapter.
+    """
+    maps = [layer.lora_map() for layer in layers if isinstance(layer, Linear)]
+    found = [each for each in maps if each is not None]
+    return found if len(found) == len(layers) and any(each.a is not None for each in found) else None

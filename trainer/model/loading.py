@@ -1,0 +1,94 @@
+"""Loading of a model from safetensors files, tensor by tensor, with quantization on the fly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .bitsandbytes_layout import from_tensors, is_quantized
+from .decoder import LINEARS, Block, Decoder, ModelConfig
+from .linear import Linear
+from .quantization import Quantization
+from .tensor_files import TensorReader
+from .weight_formats import FORMATS, Base
+
+#: (name, stored weight (N, K), function that makes the model's base from a weight) -> the base to use.
+Change = Callable[[str, Base, Callable[[Base], Base]], Base]
+
+
+def load_model(
+    path: Path,
+    *,
+    dtype: torch.dtype,
+    quantize: Quantization = "none",
+    skip: Collection[str] = (),
+    keep_dequantized: bool = False,
+    change: Change | None = None,
+    device: torch.device | str = "cpu",
+) -> Decoder:
+    """Load the model in directory ``path``, frozen.
+
+    The directory has the Hugging Face layout, with one safetensors file or several shards. The linear layers
+    of the blocks are loaded in ``dtype`` or in the format ``quantize``, except those in ``skip``
+    (``down_proj``). Layers that bitsandbytes has already quantized stay as they are. Embeddings, norms and
+    head are in ``dtype``. All tensors are on ``device``. ``change``: makes the base of each linear layer (see
+    :data:`Change`). Peak memory is the result plus one tensor. Raises ModelError for a family that is not
+    supported, or a checkpoint that lacks a tensor.
+    """
+    config = ModelConfig.read(path)
+    with TensorReader(path, str(device)) as reader:
+
+        def own(tensor: Tensor) -> Tensor:
+            """Convert to the computation dtype.
+
+            A tensor that was read keeps its whole file in memory. With a quantized base it is copied, so that
+            the file, most of which is no longer needed, can be released.
+            """
+            return tensor.to(dtype, copy=quantize != "none")
+
+        def read_linear(name: str) -> Linear:
+            quantized = quantize != "none" and name.rsplit(".", 1)[1] not in skip
+
+            def hold(weight: Base) -> Base:
+                if not isinstance(weight, Tensor):
+                    return weight
+                return FORMATS[quantize].quantize(weight) if quantized else own(weight)
+
+            stored = read_weight(reader, f"{name}.weight")
+            base = hold(stored) if change is None else change(name.removeprefix("model."), stored, hold)
+            bias = own(reader.get(f"{name}.bias")) if f"{name}.bias" in reader else None
+            return Linear(base, bias, dtype, keep_dequantized and not isinstance(base, Tensor))
+
+        blocks = [
+            _read_block(config, f"model.layers.{n}", lambda name: own(reader.get(name)), read_linear)
+            for n in range(config.layers)
+        ]
+        embeddings = own(reader.get("model.embed_tokens.weight"))
+        head = embeddings if config.tied else own(reader.get("lm_head.weight"))
+        return Decoder(config, embeddings, blocks, own(reader.get("model.norm.weight")), head)
+
+
+def read_weight(reader: TensorReader, name: str) -> Base:
+    """Read the weight ``name`` as stored: a tensor, or a quantized weight of bitsandbytes."""
+    if is_quantized(name, reader.files):
+        return from_tensors(name, reader.files, reader.get)[0]
+    return reader.get(name)
+
+
+def _read_block(
+    config: ModelConfig,
+    prefix: str,
+    read: Callable[[str], Tensor],
+    read_linear: Callable[[str], Linear],
+) -> Block:
+    norms = ["input_layernorm", "post_attention_layernorm"]
+    if config.query_key_norm:
+        norms += ["self_attn.q_norm", "self_attn.k_norm"]
+    return Block(
+        config,
+        {name: read_linear(f"{prefix}.{name}") for name in LINEARS},
+        {name: read(f"{prefix}.{name}.weight") for name in norms},
+    )

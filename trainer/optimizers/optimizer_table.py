@@ -1,0 +1,11 @@
+"""Table of optimizers by name. A new one is a file here, a name in ``settings.py`` and a row below."""
+
+from __future__ import annotations
+
+from .adamw import AdamW
+from .adamw8bit import AdamW8bit
+from .lion import Lion
+from .optimizer import Optimizer
+from .optimizer_names import OptimizerName
+
+OPTIMIZERS: dict[OptimizerName, type[Optimizer]] = {"adamw": AdamW, "adamw8bit": AdamW8bit, "lion": Lion}

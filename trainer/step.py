@@ -1,0 +1,27 @@
+"""The operator behind every ``train:`` step. A method is a subclass, in ``methods``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..contracts.operators import Context, Estimate, Trained
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+from .settings import TrainSettings
+
+
+class TrainStep(TrainSettings):
+    """Trains an adapter, or a change of the weights, over a frozen base. A subclass says what is minimized: :meth:`objective`."""
+
+    def estimate(self, rows: int) -> Estimate:
+        """Estimate the trained tokens as 256 per sequence, which is typical of short instructions."""
+        each = self.sequences_per_row * min(256, self.max_length)
+        return Estimate(rows=rows, trained_tokens=rows * self.epochs * each)
+
+    def fit(self, table: pa.Table, context: Context) -> Trained:
+        """Train; see :func:`gristmill.trainer.fit.fit`."""
+        from .fit import fit
+
+        return fit(self, table, context)
