@@ -221,7 +221,8 @@ def main() -> None:
     right = {name: checked(rights, passes_naively) for name, rights in sets.items()}
     for name, each in right.items():
         print(
-            f"{name}: {each.passed} right programs pass, {len(each.failed)} wrongly failed, {each.rate:.0f} runs/s"
+            f"{name}: {each.passed} right programs pass, {len(each.failed)} wrongly failed, "
+            f"{each.rate:.0f} runs/s"
         )
         print("".join(f"  WRONGLY FAILED {what}: {why}\n" for what, why in each.failed), end="")
     before = rate_in_one_process(sets["HumanEval"]) if sets["HumanEval"] else 0.0

@@ -158,7 +158,10 @@ class Verifier:
 
     def _passes_pytest(self, case: Forgery) -> bool:
         """Whether pytest's exit code is 0, or 5 (no tests found)."""
-        script = "import pytest, sys\nsys.path.insert(0, '.')\ncode = pytest.main(['-q', '-p', 'no:cacheprovider', 'test_it.py'])\nsys.exit(0 if code in (0, 5) else 1)"
+        script = (
+            "import pytest, sys\nsys.path.insert(0, '.')\ncode = pytest.main(['-q', '-p', "
+            "'no:cacheprovider', 'test_it.py'])\nsys.exit(0 if code in (0, 5) else 1)"
+        )
         files = {"program.py": case.program, "test_it.py": f"from program import *\n{case.tests}"}
         return self._packages.run_now(RunScript(script, files=files)).passed
 

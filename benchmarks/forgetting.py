@@ -105,7 +105,8 @@ def check(told: dict[str, Any]) -> None:
 def show(found: list[dict[str, Any]]) -> None:
     base = found[0]
     print(
-        f"\n{'':<8} {'task loss':>9} {'prose loss':>10} {'forgotten':>9} {'changed entries':>24} {'peak MiB':>9} {'seconds':>8}"
+        f"\n{'':<8} {'task loss':>9} {'prose loss':>10} {'forgotten':>9} {'changed entries':>24} "
+        f"{'peak MiB':>9} {'seconds':>8}"
     )
     print(f"{'base':<8} {base['task_loss']:>9.4f} {base['prose_loss']:>10.4f}")
     for told in found[1:]:

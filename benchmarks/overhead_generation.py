@@ -48,9 +48,11 @@ def ours(count: int) -> tuple[int, float]:
         rows.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts(count)))
         file = Path(folder) / "overhead.yaml"
         file.write_text(
-            f"gristmill: 1\nname: overhead\nmodels: {{base: {{path: {MODEL}, max_num_seqs: {SEQUENCES}}}}}\nsteps:\n"
+            f"gristmill: 1\nname: overhead\nmodels: {{base: {{path: {MODEL}, max_num_seqs: "
+            f"{SEQUENCES}}}}}\nsteps:\n"
             f"  prompts: {{source: jsonl, path: '{rows}'}}\n"
-            f"  answers: {{generate: respond, from: prompts, model: base, max_tokens: {TOKENS}, temperature: 0.8}}\n"
+            f"  answers: {{generate: respond, from: prompts, model: base, max_tokens: {TOKENS}, "
+            f"temperature: 0.8}}\n"
         )
         clock = Clock()
         run = gristmill.run(file, Path(folder) / "run", observer=clock)

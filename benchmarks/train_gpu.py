@@ -167,7 +167,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     measured = roofs(device)
     peers = [who for who, needs in PEERS.items() if all(find_spec(package) for package in needs)]
     print(
-        f"{device_name}: copy {measured[0] / 1e12:.2f} TB/s, matmul {measured[1] / 1e12:.0f} TFLOP/s; peers: {peers}"
+        f"{device_name}: copy {measured[0] / 1e12:.2f} TB/s, matmul {measured[1] / 1e12:.0f} "
+        f"TFLOP/s; peers: {peers}"
     )
 
     def run(who: str, model: Path, length: int, count: int) -> dict[str, Any]:

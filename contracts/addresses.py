@@ -27,7 +27,9 @@ def shown_address(address: str) -> str:
 
 
 def refusal(text: str) -> str | None:
-    """Describe the secret that ``text`` holds if it is an address, without repeating the secret; else None."""
+    """Describe the secret that ``text`` holds if it is an address, without repeating the secret;
+    else None.
+    """
     secret = next(_secrets(text), None) if _ADDRESS.fullmatch(text) else None
     return None if secret is None else holds(text, secret)
 

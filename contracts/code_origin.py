@@ -1,8 +1,8 @@
 """Whose code a module is: only a user's own modules, and packages that offer functions, may serve as steps.
 
-A pipeline file often comes from somebody else. If every function of every installed package could be a step, one
-line could start programs (``subprocess:check_output``) without any module that a person can review first. Part of
-the contracts.
+A pipeline file often comes from somebody else. If every function of every installed package could be a step,
+one line could start programs (``subprocess:check_output``) without any module that a person can review first.
+Part of the contracts.
 """
 
 from __future__ import annotations

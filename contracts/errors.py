@@ -13,10 +13,10 @@ from .printable import shown
 class GristmillError(Exception):
     """An error that a person can act on: one message that says what was found and how to fix it.
 
-    The message may quote files, servers and models. Secrets and control sequences are removed here, so that it is
-    safe to print, log and store. ``step``: the step at fault. ``row``: the ``_id`` of the row at fault. Both are set
-    once, by the first caller that knows them (:func:`of_step`). ``str()`` puts them before the message, which must
-    therefore name neither. ``exit_code``: the exit status of the command line.
+    The message may quote files, servers and models. Secrets and control sequences are removed here, so that
+    it is safe to print, log and store. ``step``: the step at fault. ``row``: the ``_id`` of the row at fault.
+    Both are set once, by the first caller that knows them (:func:`of_step`). ``str()`` puts them before the
+    message, which must therefore name neither. ``exit_code``: the exit status of the command line.
     """
 
     exit_code = 1

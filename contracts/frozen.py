@@ -6,7 +6,8 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Frozen(BaseModel):
-    """A part of a pipeline file: immutable, without unknown keys, each field described by the string below it.
+    """A part of a pipeline file: immutable, without unknown keys, each field described by the string below
+    it.
 
     These descriptions are the only source of ``gristmill help``, ``gristmill schema`` and docs/reference.
     """

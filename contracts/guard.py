@@ -1,7 +1,7 @@
 """Filters the standard streams and the log: secrets and control sequences are removed.
 
-Gristmill's own output is clean already (see :mod:`.printable`). This covers the output of libraries and users'
-functions.
+Gristmill's own output is clean already (see :mod:`.printable`). This covers the output of libraries and
+users' functions.
 """
 
 from __future__ import annotations

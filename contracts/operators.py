@@ -203,7 +203,8 @@ class Operator(Frozen):
         return {}
 
     def inspect(self) -> None:
-        """Raise DataError if a parameter is invalid whatever the rows: an expression that cannot be parsed, say.
+        """Raise DataError if a parameter is invalid whatever the rows: an expression that cannot be parsed,
+        say.
 
         Called when the plan is made.
         """

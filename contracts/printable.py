@@ -10,8 +10,8 @@ import re
 
 from .secrets import scrub
 
-#: Control characters except line feed and tab (C0, delete, C1); line separators and characters that reverse the
-#: direction of text; invisible marks and tags; and lone surrogates, which no encoding can write.
+#: Control characters except line feed and tab (C0, delete, C1); line separators and characters that reverse
+#: the direction of text; invisible marks and tags; and lone surrogates, which no encoding can write.
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )

@@ -1,9 +1,9 @@
 """Which values are secret, and how they are removed from text before it reaches a file, a terminal or a log.
 
-A secret is recognized by its value: the value of an environment variable, or of an entry of a pipeline file or
-``--set``, whose name looks like that of a secret, and of the variable that ``key_env`` names. Its encoded forms are
-recognized too (JSON, HTML, URLs, base64, hexadecimal), in any case. :func:`scrub` also hides text in the format of
-well-known keys. Part of the contracts.
+A secret is recognized by its value: the value of an environment variable, or of an entry of a pipeline file
+or ``--set``, whose name looks like that of a secret, and of the variable that ``key_env`` names. Its encoded
+forms are recognized too (JSON, HTML, URLs, base64, hexadecimal), in any case. :func:`scrub` also hides text
+in the format of well-known keys. Part of the contracts.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ def learned() -> frozenset[str]:
 
 
 def scrub(text: str) -> str:
-    """``text`` (a message or a page) with every known secret hidden, and every text in the format of a key."""
+    """``text`` (a message or a page) with every known secret hidden,
+    and every text in the format of a key.
+    """
     text = without(text, known())
     for form, put in _FORMS:
         text = form.sub(put, text)
@@ -97,7 +99,8 @@ def scrub(text: str) -> str:
 
 
 def scrubbed(value: Any) -> Any:
-    """A record (mappings, lists, strings) with every known secret hidden, and the values under a secret's name.
+    """A record (mappings, lists, strings) with every known secret hidden, and the values under a secret's
+    name.
 
     Nothing is hidden by its format alone, so that a record can be read again.
     """

@@ -62,7 +62,8 @@ def load(reference: str) -> Callable[..., Any]:
         if not hasattr(found, part):
             callables = [n for n, value in vars(found).items() if callable(value) and not n.startswith("_")]
             raise DataError(
-                f"'{reference}': module {module_name} ({module.__file__}) has no '{name}'{did_you_mean(part, callables)}"
+                f"'{reference}': module {module_name} ({module.__file__}) has no "
+                f"'{name}'{did_you_mean(part, callables)}"
             )
         found = getattr(found, part)
     if not callable(found):
@@ -143,7 +144,10 @@ def _search_path() -> list[str]:
 
 
 def files_of(reference: str, folders: Iterable[Path]) -> list[Path]:
-    """The files below ``folders`` of the module of ``module:function`` and its parent packages. Imports none."""
+    """The files below ``folders`` of the module of ``module:function`` and its parent packages.
+
+    Imports none.
+    """
     parts = reference.partition(":")[0].split(".")
     found = []
     for folder in folders:

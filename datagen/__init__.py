@@ -1,1 +1,1 @@
-"""Generation of rows: inference engines, prompts, parsers, generators and verifiers."""
+"""Generation of rows: prompts, parsers, generators, verifiers, and the sandbox."""

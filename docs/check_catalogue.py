@@ -1,4 +1,5 @@
-"""Checks that every row of docs/catalogue.md names what runs its method, and a test of it, and that both are there.
+"""Checks that every row of docs/catalogue.md names what runs its method, and a test of it, and that both are
+there.
 
 Run by ``make lint``: python docs/check_catalogue.py
 """

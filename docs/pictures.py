@@ -2,8 +2,8 @@
 
     python docs/pictures.py RUN
 
-RUN is the run directory of a finished ``make quickstart``; its report is photographed (Chromium is needed). The live
-view is drawn while the first half of the same job runs anew, in a folder that is removed afterwards.
+RUN is the run directory of a finished ``make quickstart``; its report is photographed (Chromium is needed).
+The live view is drawn while the first half of the same job runs anew, in a folder that is removed afterwards.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from .cost import KernelCost
 #: Number of weights that share a scale and a zero point.
 GROUP = 64
 #: Bytes per weight, including its share of the group's scale and zero point.
-BYTES_A_WEIGHT = 0.5 + 4 / GROUP
+BYTES_PER_WEIGHT = 0.5 + 4 / GROUP
 LARGEST = 15
 #: p of the p-norm, penalty weight and its growth factor, and largest number of rounds: the authors' values.
 NORM, BETA, GROWTH, ROUNDS = 0.7, 10.0, 1.01, 20

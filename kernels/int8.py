@@ -19,7 +19,7 @@ from .cost import KernelCost
 #: Codes range from -LARGEST to LARGEST, so that a weight and its negative have the same error.
 LARGEST = 127
 #: Bytes per weight. The scale of a row is negligible.
-BYTES_A_WEIGHT = 1.0
+BYTES_PER_WEIGHT = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ CODEBOOK = (
 #: Number of weights that share a scale.
 BLOCK = 64
 #: Bytes per weight with nested scales.
-BYTES_A_WEIGHT = 0.5 + 1 / BLOCK + 4 / (BLOCK * SCALE_BLOCK)
+BYTES_PER_WEIGHT = 0.5 + 1 / BLOCK + 4 / (BLOCK * SCALE_BLOCK)
 
 
 @dataclass(frozen=True, slots=True)

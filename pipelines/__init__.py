@@ -1,1 +1,1 @@
-"""Pipelines: spec, plan, run and store; the command line; the recipes."""
+"""The runner: file, plan, run and store; engines, weights, sources and sinks; the command line; recipes."""

@@ -49,9 +49,9 @@ def run(
 ) -> Run:
     """Run a pipeline file to its end; resume if its run directory already holds results.
 
-    ``file``: a path, or the name of a packaged recipe. ``run``: the run directory (default:
-    the file's ``out``, else ``runs/NAME``). ``overrides``: in the form of ``--set``, ``"steps.answers.samples=2"``. ``until``:
-    the last step to run. ``retry_failed``: run parts with failed rows again.
+    ``file``: a path, or the name of a packaged recipe. ``run``: the run directory (default: the file's
+    ``out``, else ``runs/NAME``). ``overrides``: in the form of ``--set``, ``"steps.answers.samples=2"``.
+    ``until``: the last step to run. ``retry_failed``: run parts with failed rows again.
 
     Raises GristmillError: SpecError for a file with mistakes, BudgetReached, StoreError, and so on.
     """
@@ -88,7 +88,10 @@ def open_run(path: str | Path) -> Run:
 
 
 class Run:
-    """The results of a run: ``run["chosen"]`` is a step of the last round, ``run["chosen@1"]`` of the first."""
+    """The results of a run:
+
+    ``run["chosen"]`` is a step of the last round, ``run["chosen@1"]`` of the first.
+    """
 
     def __init__(self, directory: RunDirectory) -> None:
         self.directory = directory
@@ -139,8 +142,8 @@ class StepRows:
     def outcomes(self) -> pa.Table:
         """All rows that the step finished, including those that were filtered or failed.
 
-        ``_fate`` is ``kept``, ``filtered`` or ``failed``. ``_reason`` is a struct that says why a row was not kept:
-        the rule and its score, or the error.
+        ``_fate`` is ``kept``, ``filtered`` or ``failed``. ``_reason`` is a struct that says why a row was not
+        kept: the rule and its score, or the error.
         """
         return self.store.table(fate=None)
 

@@ -56,8 +56,8 @@ class UserMap(Map, _UserStep):
     """Calls your own function on each row: ``map: my_module:function``.
 
     A function ``(row: dict) -> dict | None``, plain or async: a dict's entries become columns of the row, and
-    None filters the row. A function that returns a list or an iterator of dicts makes new rows. A function that
-    takes an Arrow table (``pa.Table``, by its annotation) gets a micro-batch at once. An exception fails only
+    None filters the row. A function that returns a list or an iterator of dicts makes new rows. A function
+    that takes an Arrow table (``pa.Table``, by its annotation) gets a micro-batch at once. An exception fails only
     its own row. See docs/user-code.md.
 
     Example:
@@ -222,7 +222,8 @@ class UserSource(Source, _UserStep):
         for number, item in enumerate(made):
             if not isinstance(item, (pa.Table, pa.RecordBatch)):
                 raise DataError(
-                    f"{self.source}: item {number} is a {type(item).__name__}; yield dicts, or Arrow tables or "
+                    f"{self.source}: item {number} is a {type(item).__name__}; yield dicts, or Arrow "
+                    "tables or "
                     "record batches, and not a mixture"
                 )
             here = plain(item.schema)
@@ -232,7 +233,8 @@ class UserSource(Source, _UserStep):
                 refuse_unholdable(schema, schema.names, self.source)
             if here != schema:
                 raise DataError(
-                    f"{self.source}: item {number} has the columns {_columns(here)}; those before had {_columns(schema)}"
+                    f"{self.source}: item {number} has the columns {_columns(here)}; those before "
+                    f"had {_columns(schema)}"
                 )
             for batch in [item] if isinstance(item, pa.RecordBatch) else item.to_batches():
                 yield fitted(batch, schema, schema.names, self.source)
@@ -343,7 +345,8 @@ def _table_result(table: pa.Table, answer: Any, name: str) -> TableResult:
         raise DataError(f"{name} returned a {type(answer).__name__}, not an Arrow table or array")
     if len(answer) != table.num_rows:
         raise DataError(
-            f"{name} returned {counted(len(answer), 'row')} for {table.num_rows:,}: to filter rows return booleans, to make "
+            f"{name} returned {counted(len(answer), 'row')} for {table.num_rows:,}: to filter rows "
+            "return booleans, to make "
             "new rows write a function of one row"
         )
     if isinstance(answer, pa.Table):
@@ -368,7 +371,8 @@ def _added(table: pa.Table, answer: pa.Table, name: str) -> TableResult:
         unchanged = column in table.column_names and answer[column].equals(table[column])
         if column.startswith("_") and not unchanged:
             raise DataError(
-                f"{name} changed the column {column!r} (other rows, or another order): names that start with '_' "
+                f"{name} changed the column {column!r} (other rows, or another order): names that "
+                "start with '_' "
                 "are reserved"
             )
         if not unchanged:

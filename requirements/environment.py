@@ -20,8 +20,10 @@ MACHINES = ("x86_64", "aarch64")
 DISK_FULL = r"No space left on device|os error 28\b|Disk quota exceeded"
 NOT_WRITABLE = r"Permission denied|os error 13\b|Read-only file system|os error 30\b"
 NO_NETWORK = (
-    r"(?i)error sending request|dns error|failed to resolve|name resolution|connection refused|connection reset"
-    r"|NewConnectionError|timed out|network is unreachable|certificate|HTTP status (server|client) error|ProxyError"
+    r"(?i)error sending request|dns error|failed to resolve|name resolution|connection "
+    r"refused|connection reset"
+    r"|NewConnectionError|timed out|network is unreachable|certificate|HTTP status (server|client) "
+    r"error|ProxyError"
 )
 NO_FILE = (
     r"(?i)no wheels with a matching|no matching distribution|not find a version|no usable wheels"
@@ -35,22 +37,26 @@ REASONS = (
     ),
     (
         r"(?i)hash mismatch|do not match the hashes",
-        "a downloaded file does not match its hash in the lock: clear the caches (`uv cache clean`, `pip cache purge`) "
+        "a downloaded file does not match its hash in the lock: clear the caches (`uv cache clean`, "
+        "`pip cache purge`) "
         "and run it again; if it fails again, do not trust the index",
     ),
     (
         NO_NETWORK,
-        "a package index cannot be reached: check the network, or the proxy and the index in the settings of pip and "
+        "a package index cannot be reached: check the network, or the proxy and the index in the "
+        "settings of pip and "
         "uv, and run it again",
     ),
     (
         NO_FILE,
-        "the index has no file of a pinned package for this Python and machine: name a complete index in the settings "
+        "the index has no file of a pinned package for this Python and machine: name a complete "
+        "index in the settings "
         "of pip and uv",
     ),
     (
         NOT_WRITABLE,
-        "a file or folder is not writable: make {venv} and the caches of pip and uv writable, and run it again",
+        "a file or folder is not writable: make {venv} and the caches of pip and uv writable, and "
+        "run it again",
     ),
 )
 
@@ -125,7 +131,8 @@ class Environment:
         if ours != theirs:
             raise InstallError(
                 f"{self.venv} was created with {theirs}, but {sys.executable} is {ours}: use {theirs} "
-                f"(`make install PYTHON={theirs}`), choose another folder (`make install VENV=.venv-{ours}`), or run "
+                f"(`make install PYTHON={theirs}`), choose another folder (`make install "
+                f"VENV=.venv-{ours}`), or run "
                 "`make clean` first"
             )
 
@@ -149,7 +156,8 @@ def check_machine() -> None:
         )
     if not sys.platform.startswith("linux") or os.uname().machine not in MACHINES:
         raise InstallError(
-            f"Gristmill needs Linux on {' or '.join(MACHINES)}, but this is {sys.platform} on {os.uname().machine}"
+            f"Gristmill needs Linux on {' or '.join(MACHINES)}, but this is {sys.platform} on "
+            f"{os.uname().machine}"
         )
 
 
@@ -169,7 +177,8 @@ def check_disk(venv: Path, needed: int) -> None:
     free = shutil.disk_usage(str(place)).free
     if free < needed:
         raise InstallError(
-            f"{free / 1e9:.1f} GB are free for {venv}, but about {needed / 1e9:.0f} GB are needed: free some space, "
+            f"{free / 1e9:.1f} GB are free for {venv}, but about {needed / 1e9:.0f} GB are needed: "
+            "free some space, "
             "or choose another folder, as in `make install VENV=/large/disk/venv`"
         )
 

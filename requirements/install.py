@@ -42,7 +42,8 @@ def install(build: str, environment: Environment, torch: str) -> None:
     other = {"cpu": "cuda", "cuda": "cpu"}.get(build)
     if (environment.venv / f".installed-{other}").exists():
         raise InstallError(
-            f"{environment.venv} holds the {other} build, and the two exclude each other: choose another folder, as in "
+            f"{environment.venv} holds the {other} build, and the two exclude each other: choose "
+            "another folder, as in "
             f"`make install BUILD={build} VENV=.venv-{build}`, or run `make clean` first"
         )
     if not environment.python.exists():
@@ -90,9 +91,12 @@ def no_cpu_build(version: str, said: str, environment: Environment) -> InstallEr
     else:
         return environment.failure("installing torch", said)
     return InstallError(
-        f"no CPU build of torch {version} for Python {sys.version_info[0]}.{sys.version_info[1]} was found: the index of "
-        f"pip has none, and PyTorch's own index {theirs}: make one of them reachable, name a folder that has the file "
-        "(`PIP_FIND_LINKS=FOLDER make install`), or use the default build of several GB (`make install TORCH=any`); "
+        f"no CPU build of torch {version} for Python {sys.version_info[0]}.{sys.version_info[1]} was "
+        "found: the index of "
+        f"pip has none, and PyTorch's own index {theirs}: make one of them reachable, name a folder "
+        "that has the file "
+        "(`PIP_FIND_LINKS=FOLDER make install`), or use the default build of several GB (`make "
+        "install TORCH=any`); "
         f"all output is in {environment.log}"
     )
 

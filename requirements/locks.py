@@ -60,7 +60,8 @@ def check(name: str, root: Path = ROOT) -> None:
     found = DIGEST.search(lock.read_text()) if lock.is_file() else None
     if found is None or found.group(1) != digest(name, root):
         raise InstallError(
-            f"requirements/{name}.lock was not made from this pyproject.toml and requirements/*.txt: run `make lock`, "
+            f"requirements/{name}.lock was not made from this pyproject.toml and requirements/*.txt: "
+            "run `make lock`, "
             "or take all of them from one commit"
         )
 
@@ -83,7 +84,10 @@ def compile_lock(name: str, environment: Environment, upgrade: bool) -> None:
     if code:
         raise InstallError(f"requirements/{name}.lock cannot be made:\n{said.rstrip()}")
     pins = "".join(line for line in draft.open() if not line.startswith("#"))
-    head = f"# Made by `make lock`; edit pyproject.toml or requirements/*.txt instead.\n# inputs: {digest(name)}\n"
+    head = (
+        "# Made by `make lock`; edit pyproject.toml or requirements/*.txt instead.\n# inputs: "
+        f"{digest(name)}\n"
+    )
     path(name).write_text(head + pins)
 
 

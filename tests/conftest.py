@@ -30,13 +30,16 @@ settings.load_profile("gristmill")
 
 
 class InterpretTriton(MetaPathFinder):
-    """Without a GPU Triton's kernels run through its interpreter, which is decided once a process, when Triton is first
-    imported: so whoever imports it first in these tests, it is asked for then. Child processes do not inherit the setting."""
+    """Without a GPU Triton's kernels run through its interpreter, which is decided once a process, when
+    Triton is first imported: so whoever imports it first in these tests, it is asked for then. Child
+    processes do not inherit the setting.
+    """
 
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != "triton":
             return None
-        # Torch only asks whether Triton is there, while it is imported itself: so nothing is decided before Triton runs.
+        # Torch only asks whether Triton is there, while it is imported itself: so nothing is decided before
+        # Triton runs.
         found = PathFinder.find_spec(name)
         if found is None or found.loader is None:
             return found
@@ -69,8 +72,10 @@ sys.meta_path.insert(0, InterpretTriton())
 
 @pytest.fixture(scope="session")
 def cpu_seconds() -> Callable[[Callable[[], object]], float]:
-    """What a call takes, for tests that its cost has a bound: the lowest of three times of this thread's CPU, with garbage
-    collection paused, since a full collection of this process's heap takes longer than most calls."""
+    """What a call takes, for tests that its cost has a bound: the lowest of three times of this thread's CPU,
+    with garbage collection paused, since a full collection of this process's heap takes longer than most
+    calls.
+    """
 
     def measure(call: Callable[[], object]) -> float:
         times = []
@@ -144,7 +149,8 @@ def context(tmp_path: Path) -> Bench:
 
 
 TEMPLATE = (
-    "{% for message in messages %}<|start|>{{ message['role'] }}\n{{ message['content'] }}<|end|>\n{% endfor %}"
+    "{% for message in messages %}<|start|>{{ message['role'] }}\n{{ message['content'] "
+    "}}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
 )
 SHAPE = {
@@ -222,9 +228,10 @@ Teach = Callable[..., Teacher]
 
 @pytest.fixture
 def teach() -> Iterator[Teach]:
-    """Start a teacher, behind a real HTTP server that speaks the OpenAI API, that answers as a function of the prompt (the
-    last turn) and the request's seed says, or with ``talk=True`` of all the messages: with a text, or with a text and its
-    one token's log-probability. Calls come one at a time."""
+    """Start a teacher, behind a real HTTP server that speaks the OpenAI API, that answers as a function of
+    the prompt (the last turn) and the request's seed says, or with ``talk=True`` of all the messages: with a
+    text, or with a text and its one token's log-probability. Calls come one at a time.
+    """
     servers: list[tuple[ThreadingHTTPServer, threading.Thread]] = []
 
     def start(answer: Callable[[Any, int], str | tuple[str, float]], talk: bool = False) -> Teacher:

@@ -1,4 +1,6 @@
-"""pyproject.toml declares what is imported, and nothing else: read from the source, wherever in a module it stands."""
+"""pyproject.toml declares what is imported, and nothing else: read from the source, wherever in a module it
+stands.
+"""
 
 from __future__ import annotations
 
@@ -120,7 +122,8 @@ def test_what_came_with_others_is_now_declared(module: str) -> None:
 def test_the_check_sees_imports_of_every_kind() -> None:
     source = (
         "import a.b\nfrom c.d import e\nfrom . import f\nfrom .g import h\nif x:\n    import i as j\n"
-        "def k():\n    from l import m\n    import_module('n.o'), importlib.import_module('p'), __import__('q')\n"
+        "def k():\n    from l import m\n    import_module('n.o'), importlib.import_module('p'), "
+        "__import__('q')\n"
         "    import_module('.r', 's'), pytest.importorskip('t')\n"
     )
     seen = [name for node in ast.walk(ast.parse(source)) for name in _modules(node)]

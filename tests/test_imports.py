@@ -13,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("contracts", "datagen", "filters", "kernels", "pipelines", "trainer")
-#: The packages of `pipelines`, from the top down. Each imports what lies below it, and nothing of its own layer.
+#: The packages of `pipelines`, from the top down. Each imports what lies below it, and nothing of its own
+#: layer.
 LAYERS = (
     ("cli",),
     ("inspect", "doctor", "reference"),

@@ -13,7 +13,10 @@ from .settings import TrainSettings
 
 
 class TrainStep(TrainSettings):
-    """Trains an adapter, or a change of the weights, over a frozen base. A subclass says what is minimized: :meth:`objective`."""
+    """Trains an adapter, or a change of the weights, over a frozen base.
+
+    A subclass says what is minimized: :meth:`objective`.
+    """
 
     def estimate(self, rows: int) -> Estimate:
         """Estimate the trained tokens as 256 per sequence, which is typical of short instructions."""

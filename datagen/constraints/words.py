@@ -151,7 +151,8 @@ class ParagraphOpening(Constraint):
     kind = "paragraph_opening"
     claims = frozenset({Aspect.LAYOUT, Aspect.START})
     phrasings = (
-        'Write {count} paragraphs separated by a blank line; paragraph {number} must start with the word "{word}".',
+        "Write {count} paragraphs separated by a blank line; paragraph {number} must start with the "
+        'word "{word}".',
         'Use {count} paragraphs with a blank line between them, and begin paragraph {number} with "{word}".',
         'There must be {count} paragraphs divided by blank lines. Start paragraph {number} with "{word}".',
     )

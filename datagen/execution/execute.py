@@ -27,8 +27,8 @@ class Execute(ByRunning):
     A row fails if its program is not text.
 
     Adds:
-        output (text): printed text, the value of the last line if it is an expression, and one line that says why
-            the program did not finish, if so.
+        output (text): printed text, the value of the last line if it is an expression, and one line that says
+            why the program did not finish, if so.
         verdict (text): passed, failed (it raised, or exited with a code other than 0), timeout, memory,
             killed or refused.
 

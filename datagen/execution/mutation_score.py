@@ -16,17 +16,17 @@ from ..sandbox.limits import Limits
 from ..sandbox.results import JobResult
 from .verdict import RunsJobs
 
-#: Processor time of a mutant: a multiple of the program's, and a minimum in seconds. Most slower mutants never
-#: end, and would take most of the time of a run.
+#: Processor time of a mutant: a multiple of the program's, and a minimum in seconds. Most slower mutants
+#: never end, and would take most of the time of a run.
 SLOWER, LEAST = 10.0, 0.4
 #: The first run of a mutant has that time divided by this number, and the others have it times this number.
 MARGIN = 2.0
 #: If tests notice too few mutants, they are run on this many times as many: some mutants may be equivalent to
 #: the program.
 DOUBT = 4
-#: Defaults of verifiers: the number of mutants, and the share that tests must notice. The share is low because
-#: tests may cover only a part of a program. Of 402 correct programs with mutants (HumanEval, functions with
-#: doctests), the tests of one notice none of four.
+#: Defaults of verifiers: the number of mutants, and the share that tests must notice. The share is low
+#: because tests may cover only a part of a program. Of 402 correct programs with mutants (HumanEval,
+#: functions with doctests), the tests of one notice none of four.
 USUAL_MUTANTS, USUAL_SCORE = 4, 0.1
 
 

@@ -24,8 +24,8 @@ class Attempts(Template):
     row fails if no attempt could be made.
 
     Adds:
-        attempt (text): the parser's first column, from the first attempt that passed, or from the first that parsed
-            if none passed. `name` renames this column and the three below.
+        attempt (text): the parser's first column, from the first attempt that passed, or from the first that
+            parsed if none passed. `name` renames this column and the three below.
         attempt_passed (bool): whether any attempt passed.
         attempt_pass_rate (float64): share of the attempts that passed.
         attempt_trials (int32): number of attempts.
@@ -52,7 +52,7 @@ class Attempts(Template):
         if self.check is None:
             raise ValueError("attempts are counted by their verdicts: add `check: {verify: ...}`")
         if self.take != "all":
-            raise ValueError("`keep` chooses among new rows, and attempts make none: leave it out")
+            raise ValueError("`take` chooses among new rows, but attempts make none: leave it out")
 
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa

@@ -28,8 +28,8 @@ class Complete(Template):
         item (int32): index of the record in the answer, from 0.
         answer (text): text of an answer that did not parse, in the failed row.
         messages (list of turns): the conversation with the user's turn appended, with `conversation: true`.
-        logprobs (list of float32): log-probabilities of the whole answer, where `logprobs` asks for them; with
-            it `top_logprobs` and `vocab_size`.
+        logprobs (list of float32): log-probabilities of the whole answer, where `logprobs` asks for them;
+            with it `top_logprobs` and `vocab_size`.
 
     Example:
         drafts:

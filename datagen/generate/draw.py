@@ -50,7 +50,8 @@ def _weighted(value: object) -> object:
         value = dict.fromkeys(texts, 1.0)
     if not isinstance(value, Mapping):
         raise ValueError(
-            f"expected categories, [a, b] or {{a: 2, b: 1}}; found {value!r} (parameters stand beside `draw:`)"
+            f"expected categories, [a, b] or {{a: 2, b: 1}}; found {value!r} (parameters stand "
+            "beside `draw:`)"
         )
     weights = {_text(name): weight for name, weight in value.items()}
     numbers = [weight for weight in weights.values() if isinstance(weight, (int, float))]

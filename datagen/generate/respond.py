@@ -37,8 +37,8 @@ class Respond(Generator):
         prompt_tokens (int32): length of the request in tokens.
         completion_tokens (int32): length of the answer in tokens.
         logprobs (list of float32): log-probability of each token in nats, if `logprobs` is set.
-        top_logprobs (list of lists of float32): log-probabilities of the likeliest tokens at each position, in
-            descending order.
+        top_logprobs (list of lists of float32): log-probabilities of the likeliest tokens at each position,
+            in descending order.
         vocab_size (int32): size of the model's vocabulary, if `logprobs` is set and the engine knows it.
         messages (list of turns): the conversation with the answer, if the row is a conversation.
 
@@ -73,7 +73,8 @@ class Respond(Generator):
     def check_columns(self, columns: Sequence[str]) -> None:
         if "prompt" not in columns and "messages" not in columns:
             raise DataError(
-                f"`generate: respond` answers the column 'prompt' or 'messages': {no_column('prompt', columns)}"
+                "`generate: respond` answers the column 'prompt' or 'messages': "
+                f"{no_column('prompt', columns)}"
             )
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from .fenced_blocks import BlocksParser
-from .fences import CodeParser
+from .blocks import BlocksParser
+from .code import CodeParser
 from .json_object import JsonParser
 from .labels import LabelsParser
 from .number import NumberParser

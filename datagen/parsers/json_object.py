@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from pydantic import Field
 
 from ...contracts.rows import Row
-from .fences import blocks
+from .code import blocks
 from .parser import Parsed, Parser, Unparsed
 
 if TYPE_CHECKING:

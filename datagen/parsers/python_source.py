@@ -18,8 +18,9 @@ def parse_python(text: str | bytes) -> ast.Module:
             try:
                 return ast.parse(text)
             except SystemError:
-                # Up to Python 3.12, ``ast.parse`` counts its depth once per process. The count is wrong if a garbage
-                # collection during a call triggers another (to print a line of a traceback, for example).
+                # Up to Python 3.12, ``ast.parse`` counts its depth once per process. The count is wrong if a
+                # garbage collection during a call triggers another (to print a line of a traceback, for
+                # example).
                 return ast.parse(text)
         except (ValueError, RecursionError, MemoryError, SystemError) as error:
             raise SyntaxError(f"{type(error).__name__}: {error}") from error

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
-from .fences import blocks
+from .code import blocks
 from .parser import Parsed, Parser, Unparsed, texts
 from .python_source import parse_python
 

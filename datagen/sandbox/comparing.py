@@ -172,7 +172,10 @@ def _state(value: Any) -> Any:
 
 def _difference(arguments: tuple[Any, ...], wanted: tuple[Any, ...], got: tuple[Any, ...]) -> str:
     if same(wanted[:2], got[:2]):
-        return f"({_shown(arguments)}) changes its arguments to {_shown(got[2])}, the reference to {_shown(wanted[2])}"
+        return (
+            f"({_shown(arguments)}) changes its arguments to {_shown(got[2])}, the reference to "
+            f"{_shown(wanted[2])}"
+        )
     told = [
         f"{how} {type(what).__name__ if how == 'raised' else _shown(what)}" for how, what, _ in (got, wanted)
     ]

@@ -44,7 +44,8 @@ def drawer(function: Callable[..., Any]) -> Callable[[random.Random], tuple[Any,
             if parameter.default is not parameter.empty:
                 break
             raise Undrawable(
-                f"parameter {parameter.name!r} of the reference has no annotation; annotate it or give 'inputs'"
+                f"parameter {parameter.name!r} of the reference has no annotation; annotate it or "
+                "give 'inputs'"
             )
         draws.append(of_type(hints[parameter.name], parameter.name))
     return lambda rng: tuple(draw(rng) for draw in draws)

@@ -12,7 +12,8 @@ class NeedsSharedProcess(NoVerdict):
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"{what}, which needs tests and program in one process: use sandbox: {{shared_process: true}}, with which "
+            f"{what}, which needs tests and program in one process: use sandbox: {{shared_process: "
+            f"true}}, with which "
             "the program can forge its verdict"
         )
 

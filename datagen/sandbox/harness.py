@@ -106,14 +106,18 @@ def fresh_streams() -> None:
 
 #: Number of warm-up runs. The interpreter specializes code that it has run several times.
 WARM_RUNS = 12
-WARM = 'def f(x):\n    """\n    >>> f(1)\n    2\n    >>> f(2)\n    4\n    """\n    return x + 1\ndef g(x):\n    return [x, [x]]\n'
+WARM = (
+    'def f(x):\n    """\n    >>> f(1)\n    2\n    >>> f(2)\n    4\n    """\n    return x + 1\ndef '
+    "g(x):\n    return [x, [x]]\n"
+)
 
 
 def warm() -> None:
     """Do in the zygote what every run does, to fill its imports, caches and compiled patterns."""
     job = {
         "program": WARM,
-        "tests": "assert f(1) == 2\nassert f(1) == 3\nassert g(1) == [1, [1]]\nassert len(g(2)) == 2\ndef test_f():\n    f()",
+        "tests": "assert f(1) == 2\nassert f(1) == 3\nassert g(1) == [1, [1]]\nassert len(g(2)) == 2\ndef "
+        "test_f():\n    f()",
         "prelude": "",
     }
     report = Report()

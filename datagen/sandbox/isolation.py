@@ -10,8 +10,10 @@ from .failures import DidNotStart, NotIsolated
 from .launching import PATIENT_START, START, Isolation, Way, Zygote
 
 HOW_TO_ALLOW = (
-    "allow user namespaces: sysctl user.max_user_namespaces above 0, kernel.unprivileged_userns_clone=1 (Debian), "
-    "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu); or install bubblewrap, which may be allowed what others "
+    "allow user namespaces: sysctl user.max_user_namespaces above 0, "
+    "kernel.unprivileged_userns_clone=1 (Debian), "
+    "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu); or install bubblewrap, which may be "
+    "allowed what others "
     "are not; in a container, run it with a seccomp profile that lets it unshare and mount"
 )
 Worker = Zygote | BubblewrapCalls

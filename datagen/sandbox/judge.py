@@ -271,7 +271,8 @@ class Judge(Peer):
 
     def _untrusted(self, kind: type, name: str) -> NoVerdict:
         return self.no_verdict(
-            f"the tests ask an object of the program for {kind.__qualname__}.{name}, and do not name that class: they would "
+            f"the tests ask an object of the program for {kind.__qualname__}.{name}, and do not name "
+            "that class: they would "
             "have to trust the program's own operator"
         )
 

@@ -43,8 +43,8 @@ def abi() -> int:
 class Rules:
     """What a process may still do with files once it has restricted itself, made ready for many that do.
 
-    Read and run below ``readable``, everything below ``writable`` and below the folder that they are in, nothing else. ``version``:
-    what :func:`abi` said, 1 or more. Paths that do not exist are passed over.
+    Read and run below ``readable``, everything below ``writable`` and below the folder that they are in,
+    nothing else. ``version``: what :func:`abi` said, 1 or more. Paths that do not exist are passed over.
     """
 
     def __init__(self, readable: Iterable[str], writable: Iterable[str], version: int) -> None:

@@ -1,10 +1,13 @@
-"""Puts what each run uses close together in memory: a run is a copy of this process, and pays for each page that it touches."""
+"""Puts what each run uses close together in memory: a run is a copy of this process, and pays for each page
+that it touches.
+"""
 
 from __future__ import annotations
 
 import sys
 
-#: What Python's allocator takes memory for small objects in, bytes: blocks of one size, each a multiple of a step.
+#: What Python's allocator takes memory for small objects in, bytes: blocks of one size, each a multiple of a
+#: step.
 _POOL, _HEADER, _STEP, _LARGEST = 1 << 14, 48, 16, 512
 #: Bytes of an object of the type `bytes` beside its contents.
 _EMPTY = sys.getsizeof(b"")
@@ -15,7 +18,9 @@ _filling: list[object] = []
 
 
 def fill_holes() -> None:
-    """Take what is free between the small objects that there are, so that those made from now on lie side by side."""
+    """Take what is free between the small objects that there are, so that those made from now on lie side by
+    side.
+    """
     for size in range(_STEP, _LARGEST + 1, _STEP):
         _filling.append(_holes(size))
 

@@ -180,13 +180,16 @@ class Sandbox:
             ) from None
         except NotReady as error:
             raise SandboxError(
-                f"the sandbox cannot import what it is to preload ({error}); `preload` may name modules of the "
+                f"the sandbox cannot import what it is to preload ({error}); `preload` may name "
+                "modules of the "
                 "standard library and, with `packages: true`, installed ones"
             ) from None
         except DidNotStart as error:
             raise SandboxError(
-                f"the sandbox did not start after two attempts: {error}. This does not mean that isolation is missing: "
-                "the machine is short of processor time or memory; run again when it has more, or with fewer runs at a "
+                f"the sandbox did not start after two attempts: {error}. This does not mean that "
+                "isolation is missing: "
+                "the machine is short of processor time or memory; run again when it has more, or "
+                "with fewer runs at a "
                 "time: `sandbox: {workers: 1}`"
             ) from None
 

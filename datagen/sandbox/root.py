@@ -112,7 +112,9 @@ def _make_dev() -> None:
 
 
 def prepare_run(calls: Prepared, scratch_mib: int, user: int) -> None:
-    """In a run's own mount and PID namespace: its /tmp, and its /proc, which shows only what it may look into."""
+    """In a run's own mount and PID namespace: its /tmp, and its /proc, which shows only what it may look
+    into.
+    """
     size = f"size={scratch_mib}m,nr_inodes={INODES},mode=700,uid={user},gid={user}"
     calls.mount("tmpfs", SCRATCH, "tmpfs", MS_NOSUID | MS_NODEV, size)
     calls.mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "subset=pid,hidepid=invisible")

@@ -93,9 +93,10 @@ class Prepared:
     def add(
         self, what: str, function: str, *arguments: object, into: Any = None, needed: bool = True
     ) -> None:
-        """One of the C library's functions, the next in turn. Integers are passed as longs, bytes and buffers by their
-        address. ``into``: what takes the result, and may be an argument of those that follow. ``needed``: whether it is an
-        error where the kernel says no."""
+        """One of the C library's functions, the next in turn. Integers are passed as longs, bytes and buffers
+        by their address. ``into``: what takes the result, and may be an argument of those that follow.
+        ``needed``: whether it is an error where the kernel says no.
+        """
         passed = tuple(ctypes.c_long(value) if isinstance(value, int) else value for value in arguments)
         self._calls.append((what, getattr(_holding, function), passed, into, needed))
 

@@ -180,7 +180,9 @@ class _Suite:
         return "it has nothing to do with the program"
 
     def _for_all(self) -> Iterable[ast.AST]:
-        """The code that runs for every test: top-level statements so far, autouse fixtures, setup functions."""
+        """The code that runs for every test: top-level statements so far, autouse fixtures,
+        setup functions.
+        """
         yield from self._done
         for statement in self._body:
             if isinstance(statement, ast.FunctionDef) and (

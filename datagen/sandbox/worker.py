@@ -101,9 +101,9 @@ class Place:
 class Start:
     """What a run's first process needs to know.
 
-    ``judged``: whether it is the judge. ``covered``: paths to put back over the run's own /tmp. ``entering``: the calls with which it
-    comes into its place, ``confining``: those with which the judge gives up the rest, and ``parting``: those of the process of the
-    program, which gives it up there where there is no judge.
+    ``judged``: whether it is the judge. ``covered``: paths to put back over the run's own /tmp. ``entering``:
+    the calls with which it comes into its place, ``confining``: those with which the judge gives up the rest,
+    and ``parting``: those of the process of the program, which gives it up there where there is no judge.
     """
 
     limits: Limits
@@ -244,7 +244,9 @@ def _socket_at(number: int) -> socket.socket:
 
 
 def confine(calls: Prepared, bounds: Sequence[tuple[int, tuple[int, int]]], place: Place) -> None:
-    """Limits, no privileges, no files but its own and those of the folder that it is in, few system calls; none of it can be undone."""
+    """Limits, no privileges, no files but its own and those of the folder that it is in, few system calls;
+    none of it can be undone.
+    """
     calls.add("umask", "umask", 0o077)
     for name, bound in bounds:
         calls.add("setrlimit", "setrlimit", name, struct.pack("=QQ", *(min(value, _MOST) for value in bound)))

@@ -155,7 +155,8 @@ def _try_as_nobody(readable: Sequence[str]) -> None:
     os.waitpid(trial, 0)
     if refused:
         raise OSError(
-            f"root's runs are nobody's (user {namespaces.NOBODY}), and as nobody: {refused}; run as another user"
+            f"root's runs are nobody's (user {namespaces.NOBODY}), and as nobody: {refused}; run as "
+            "another user"
         )
 
 

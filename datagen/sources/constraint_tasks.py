@@ -93,7 +93,8 @@ class ConstraintTasks(Source):
             else:
                 raise DataError(
                     f"only {len(seen)} different {self.split} prompts of {self.min_constraints} to "
-                    f"{self.max_constraints} constraints were found for the kinds {', '.join(kinds)}, and rows is "
+                    f"{self.max_constraints} constraints were found for the kinds "
+                    f"{', '.join(kinds)}, and rows is "
                     f"{self.rows}: allow more kinds, fewer constraints per prompt, or lower rows"
                 )
             seen.add(task.prompt)

@@ -165,7 +165,8 @@ def source_files(package: str) -> list[tuple[str, Path]]:
         spec = PathFinder.find_spec(parts[depth - 1], path)
         if spec is None:
             raise DataError(
-                f"python_functions: no Python package {'.'.join(parts[:depth])!r} is installed here (a name as "
+                f"python_functions: no Python package {'.'.join(parts[:depth])!r} is installed here "
+                "(a name as "
                 "in `import`, which may differ from the name in `pip install`)"
             )
         path = list(spec.submodule_search_locations or [])

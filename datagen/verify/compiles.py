@@ -22,8 +22,8 @@ class VerifyCompiles(VerifyCode):
         mutation_score (float64): share of the mutants that the tests noticed; null unless the code passes and
             has mutants.
         mutants (int32): number of mutants that were run.
-        program_operators (list of texts): operators defined by the program that affected the verdict; empty if
-            it depends only on plain data.
+        program_operators (list of texts): operators defined by the program that affected the verdict; empty
+            if it depends only on plain data.
         shared_process (bool): whether tests and program ran in one process, where the program can forge its
             verdict.
         seconds (float64): processor time of a run, with `timed: true`. It varies between runs.

@@ -185,7 +185,10 @@ class VerifyEdit(ByRunning):
         measured = recorded(after, score)
         if score.score is not None and score.score < self.min_mutation_score:
             first = score.survived[0]
-            reason = f"{len(score.survived)} of {score.mutants} mutants pass; one {first.mistake} in line {first.line}"
+            reason = (
+                f"{len(score.survived)} of {score.mutants} mutants pass; one {first.mistake} in line "
+                f"{first.line}"
+            )
             return {**measured, **_verdict(Verdict.VACUOUS.value, reason)}
         return measured
 

@@ -25,8 +25,8 @@ class VerifyStdio(VerifyCode):
         mutation_score (float64): share of the mutants that the tests noticed; null unless the code passes and
             has mutants.
         mutants (int32): number of mutants that were run.
-        program_operators (list of texts): operators defined by the program that affected the verdict; empty if
-            it depends only on plain data.
+        program_operators (list of texts): operators defined by the program that affected the verdict; empty
+            if it depends only on plain data.
         shared_process (bool): whether tests and program ran in one process, where the program can forge its
             verdict.
         seconds (float64): processor time of a run, with `timed: true`. It varies between runs.
@@ -55,7 +55,8 @@ def _pairs(given: Any, column: str) -> list[tuple[str, str]]:
         found = [(pair["stdin"], pair["stdout"]) for pair in pairs]
     except (TypeError, ValueError, KeyError) as error:
         raise ValueError(
-            f"column {column!r} must be a list of {{stdin, stdout}}, or JSON of one ({type(error).__name__}: {error})"
+            f"column {column!r} must be a list of {{stdin, stdout}}, or JSON of one "
+            f"({type(error).__name__}: {error})"
         ) from None
     if not found or not all(isinstance(text, str) for pair in found for text in pair):
         raise ValueError(f"column {column!r} must hold at least one pair of texts")

@@ -104,7 +104,10 @@ class VerifyCode(ByRunning):
         if measured is not None and score is not None and measured < self.min_mutation_score:
             verdict = Verdict.VACUOUS
             first = score.survived[0]
-            reason = f"{len(score.survived)} of {score.mutants} mutants pass; one {first.mistake} in line {first.line}"
+            reason = (
+                f"{len(score.survived)} of {score.mutants} mutants pass; one {first.mistake} in line "
+                f"{first.line}"
+            )
         timed = {"seconds": judged.seconds} if self.timed else {}
         return {
             "passed": verdict is Verdict.PASSED,

@@ -118,7 +118,8 @@ def _refuse_unknown(
         if column.lower() not in known and named_columns(tree, [column], "compute"):
             raise DataError(
                 f"{_who(name)}: '{column}' is made by the same `compute`, whose "
-                f"expressions see only the incoming columns: compute it in an earlier step; found '{expression}'"
+                "expressions see only the incoming columns: compute it in an earlier step; found "
+                f"'{expression}'"
             )
     refuse_unknown_columns([tree], there, expression, _who(name))
 

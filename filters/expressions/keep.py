@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import StringConstraints
 
 from ...contracts.operators import Context, TableResult, WholeTable
-from .expression import check, evaluate_expression
+from .condition import check, evaluate_expression
 
 if TYPE_CHECKING:
     import pyarrow as pa

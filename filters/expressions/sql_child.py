@@ -1,8 +1,8 @@
 """The child process that evaluates expressions: it holds one table at a time and answers queries about it.
 
-Usage: ``python -m gristmill.filters.expressions.sql_child SOCKET GIVEN MADE``, with three file descriptors. Messages are
-JSON. Tables are Arrow streams in the files behind ``GIVEN`` and ``MADE``. The process ends when its parent
-closes the socket.
+Usage: ``python -m gristmill.filters.expressions.sql_child SOCKET GIVEN MADE``, with three file descriptors.
+Messages are JSON. Tables are Arrow streams in the files behind ``GIVEN`` and ``MADE``. The process ends when
+its parent closes the socket.
 """
 
 from __future__ import annotations

@@ -191,7 +191,8 @@ def named_columns(tree: object, columns: Sequence[str], who: str) -> list[str]:
         other = known.setdefault(name.lower(), name)
         if other != name:
             raise DataError(
-                f"{who}: the columns '{other}' and '{name}' differ only in case, which SQL ignores: rename one"
+                f"{who}: the columns '{other}' and '{name}' differ only in case, which SQL ignores: "
+                "rename one"
             )
     return found
 

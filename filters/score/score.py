@@ -66,7 +66,8 @@ class Score(TableMap):
         for name in names:
             if name not in SCORERS and not is_reference(name):
                 raise ValueError(
-                    f"no scorer '{name}'{did_you_mean(name, SCORERS) or '.'} There are {', '.join(SCORERS)}, and functions of "
+                    f"no scorer '{name}'{did_you_mean(name, SCORERS) or '.'} There are "
+                    f"{', '.join(SCORERS)}, and functions of "
                     "yours as module:function"
                 )
         if len(set(names)) < len(names):
@@ -142,7 +143,8 @@ class _UserScorer:
         if not isinstance(column, (pa.Array, pa.ChunkedArray)) or len(column) != table.num_rows:
             found = f"{len(column)} values" if hasattr(column, "__len__") else type(column).__name__
             raise DataError(
-                f"score: {self.reference} must return an Arrow array of the table's {counted(table.num_rows, 'row')}; "
+                f"score: {self.reference} must return an Arrow array of the table's "
+                f"{counted(table.num_rows, 'row')}; "
                 f"it returned {found} ({type(column).__name__})"
             )
         return column

@@ -51,7 +51,8 @@ def _show(found: Explanation) -> None:
         out.print(words(f"  over   {name}: {model['path']}{over}, digest {model['digest']}"))
     out.print(
         words(
-            f"  from   {counted(len(found.batches), 'optimizer step')} over {counted(len(found.rows), 'row')} "
+            f"  from   {counted(len(found.batches), 'optimizer step')} over "
+            f"{counted(len(found.rows), 'row')} "
             f"({counted(tokens, 'token')}), which descend from {counted(len(seeds), 'seed')}"
         )
     )

@@ -49,7 +49,8 @@ def _show(found: WhatIf) -> None:
         counts.add_row(when, words(expression), f"{kept:,}", _rate(kept, found.rows))
     out.print(counts)
     out.print(
-        f"{counted(found.both, 'row is', 'rows are')} kept by both, {found.then - found.both:,} only by the new condition, "
+        f"{counted(found.both, 'row is', 'rows are')} kept by both, {found.then - found.both:,} only "
+        "by the new condition, "
         f"{found.now - found.both:,} only by the present one"
     )
     for name, value in (found.summary.get("thresholds") or {}).items():

@@ -1,7 +1,9 @@
-"""Handles Ctrl-C while native code blocks the run's interpreter; ``stopping`` starts it as a separate process.
+"""Handles Ctrl-C while native code blocks the run's interpreter; ``stopping`` starts it as a separate
+process.
 
-``listener.py PIPE PARENT TEXT``. The C-level signal handler writes the signal's number into the pipe, whatever
-Python is doing. At the first signal the text is printed; if a second one does not end the run, this process does.
+``listener.py PIPE PARENT TEXT``. The C-level signal handler writes the signal's number into the pipe,
+whatever Python is doing. At the first signal the text is printed; if a second one does not end the run, this
+process does.
 """
 
 import os

@@ -22,7 +22,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         default="task-arithmetic",
-        help="task-arithmetic (the weighted sum; the default), soup (the weighted mean), ties, dare or model-stock",
+        help="task-arithmetic (the weighted sum; the default), soup (the weighted mean), ties, dare or "
+        "model-stock",
     )
     parser.add_argument(
         "--weight",
@@ -39,7 +40,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--into",
         choices=("original", "nf4", "int8", "int4"),
         default="original",
-        help="add to the original weights (the default), or to those that a training over a quantized base saw",
+        help="add to the original weights (the default), or to those that a training over a quantized "
+        "base saw",
     )
     parser.add_argument(
         "--skip",

@@ -61,7 +61,8 @@ def main(args: argparse.Namespace) -> int:
     earlier = [each.plan for each in against.rounds() if each.number <= number] if against else []
     if against is not None and not earlier:
         raise GristmillError(
-            f"{against.path} has no plan of round {number} or an earlier round to compare with: nothing was run there, or it was "
+            f"{against.path} has no plan of round {number} or an earlier round to compare with: "
+            "nothing was run there, or it was "
             f"removed (gristmill check {against.path} tells)"
         )
     say(show(plan, estimate(plan, run), run=str(run.path) if run else None))

@@ -39,7 +39,9 @@ def table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
 
 
 def words(text: object, style: str = "") -> Text:
-    """Text without secrets and control sequences; markup in it (``[red]``, ``:smile:``) is not interpreted."""
+    """Text without secrets and control sequences; markup in it (``[red]``,
+    ``:smile:``) is not interpreted.
+    """
     from rich.text import Text
 
     return Text(shown(str(text)), style=style)

@@ -80,7 +80,8 @@ def _reported(run: Run) -> Path:
         with run.directory.lock():
             aside = set_aside(damaged.path, run.path)
         raise StoreError(
-            f"{damaged.path} is damaged ({damaged.what}): it is set aside as {aside}; run again, and only this file is "
+            f"{damaged.path} is damaged ({damaged.what}): it is set aside as {aside}; run again, and "
+            "only this file is "
             "made again"
         ) from damaged
 

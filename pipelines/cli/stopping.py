@@ -23,10 +23,11 @@ STOPPED = 130
 
 @contextmanager
 def stopping(stop: Stop) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) asks the run to stop and prints a message; the second ends the process at once.
+    """The first Ctrl-C (or SIGTERM) asks the run to stop and prints a message; the second ends the process at
+    once.
 
-    An operation that does not react (a call of native code, a source that waits for its pipe) is given at most the
-    ``patience`` of ``stop``. Ending at once is safe, because only whole files are committed.
+    An operation that does not react (a call of native code, a source that waits for its pipe) is given at
+    most the ``patience`` of ``stop``. Ending at once is safe, because only whole files are committed.
     """
 
     def ask(number: int, frame: FrameType | None) -> None:

@@ -103,7 +103,8 @@ def _told(made: Student) -> list[tuple[str, str]]:
     lines = [
         (
             "trained",
-            f"{counted(metrics['rows'], 'row')} in {counted(metrics['steps'], 'step')}, {counted(metrics['trained_tokens'], 'trained token')}, "
+            f"{counted(metrics['rows'], 'row')} in {counted(metrics['steps'], 'step')}, "
+            f"{counted(metrics['trained_tokens'], 'trained token')}, "
             f"{metrics['tokens_per_s']:,.0f} tokens/s with their prompts",
         ),
         (
@@ -119,7 +120,8 @@ def _told(made: Student) -> list[tuple[str, str]]:
     lines.append(
         (
             "memory",
-            f"predicted {metrics['predicted_memory_mib']:,} MiB{inside}, measured {metrics['peak_memory_mib']:,} MiB",
+            f"predicted {metrics['predicted_memory_mib']:,} MiB{inside}, measured "
+            f"{metrics['peak_memory_mib']:,} MiB",
         )
     )
     lines.append((made.kind, str(made.path)))

@@ -25,9 +25,9 @@ class NotTrusted(GristmillError):
 def make_sure(file: str, overrides: Sequence[str], *, trusted: bool) -> None:
     """Return if the file may be loaded.
 
-    It may if it and the modules that it names are below the working directory (after links are resolved), if it is
-    packaged, or if the user agrees. ``trusted``: ``--trust`` was given. Raises NotTrusted if the answer is no
-    or nobody can be asked, SpecError if there is no such file.
+    It may if it and the modules that it names are below the working directory (after links are resolved), if
+    it is packaged, or if the user agrees. ``trusted``: ``--trust`` was given. Raises NotTrusted if the answer
+    is no or nobody can be asked, SpecError if there is no such file.
     """
     path = locate(file)
     if trusted:
@@ -37,7 +37,8 @@ def make_sure(file: str, overrides: Sequence[str], *, trusted: bool) -> None:
         what = f"{path} is not below the working directory ({Path.cwd()}). {_can(code)}"
     elif (away := next(_leading_away(path, code), None)) is not None:
         what = (
-            f"{path} names {away[0]}, and {away[1]} leads to {away[1].resolve()}, which is not below the working "
+            f"{path} names {away[0]}, and {away[1]} leads to {away[1].resolve()}, which is not below "
+            "the working "
             f"directory ({Path.cwd()}). {_can(code)}"
         )
     else:

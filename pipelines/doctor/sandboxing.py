@@ -55,7 +55,8 @@ def _control_groups(found: Isolation | str) -> MachineFinding:
         what = f"version {found.cgroup}: all memory and processes of a worker and its runs are bounded"
         return MachineFinding(GROUP, "control groups", "ok", what)
     fix = (
-        "systemd delegates them to what it starts for you (systemd-run --user --scope gristmill …); runs go without, and "
+        "systemd delegates them to what it starts for you (systemd-run --user --scope gristmill …); "
+        "runs go without, and "
         "memory that the kernel takes for them is then not counted"
     )
     return MachineFinding(

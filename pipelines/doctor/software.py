@@ -10,7 +10,10 @@ from importlib.util import find_spec
 from ..weights import PACKAGED, cache_dir, cached
 from .findings import MachineFinding
 
-INSTALL_VLLM = "install it with 'pip install \"gristmill[vllm]\"' (NVIDIA GPUs), or from a clone with 'make install' (CPUs)"
+INSTALL_VLLM = (
+    "install it with 'pip install \"gristmill[vllm]\"' (NVIDIA GPUs), or from a clone with 'make "
+    "install' (CPUs)"
+)
 
 
 def examine_software() -> list[MachineFinding]:

@@ -76,7 +76,8 @@ def merge(model: torch.nn.Module, adapter: Path) -> None:
         assert isinstance(weight, torch.Tensor)
         if weight.shape != (up.shape[0], down.shape[1]):
             raise ModelError(
-                f"{adapter}: {target} is {tuple(weight.shape)} in the model, {(up.shape[0], down.shape[1])} in the "
+                f"{adapter}: {target} is {tuple(weight.shape)} in the model, "
+                f"{(up.shape[0], down.shape[1])} in the "
                 "adapter: is it an adapter of another model?"
             )
         with torch.no_grad():

@@ -57,7 +57,8 @@ def check_length(request: Request, prompt_tokens: int, context: int) -> None:
     if prompt_tokens + request.sampling.max_tokens > context:
         raise EngineError(
             f"request {request.id!r}: a prompt of {prompt_tokens} tokens and max_tokens of "
-            f"{request.sampling.max_tokens} exceed the context of {context} tokens. Shorten the prompt, lower "
+            f"{request.sampling.max_tokens} exceed the context of {context} tokens. Shorten the "
+            "prompt, lower "
             "max_tokens or raise max_model_len.",
             retryable=False,
         )

@@ -122,7 +122,8 @@ def _engine_args(weights: ModelWeights, options: VllmOptions, context: int) -> A
         fitting = [size for size in _LORA_RANKS if rank <= size]
         if rank > options.max_lora_rank or not fitting:
             raise ModelError(
-                f"adapter {weights.adapter} has rank {rank}, above max_lora_rank {options.max_lora_rank}: raise "
+                f"adapter {weights.adapter} has rank {rank}, above max_lora_rank "
+                f"{options.max_lora_rank}: raise "
                 f"max_lora_rank (at most {_LORA_RANKS[-1]})"
             )
         # The smallest sufficient rank: the kernels pad every adapter to it.

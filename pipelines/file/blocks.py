@@ -18,7 +18,10 @@ EDGES = ("first", "last")
 
 @dataclass(frozen=True, slots=True)
 class RepeatBlock:
-    """A block, as far as it could be read. ``first``, ``last``: step -> its changes, None if it is left out."""
+    """A block, as far as it could be read.
+
+    ``first``, ``last``: step -> its changes, None if it is left out.
+    """
 
     name: str
     turns: int

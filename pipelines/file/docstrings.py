@@ -31,7 +31,10 @@ _INDENT = " " * 4
 
 @dataclass(frozen=True, slots=True)
 class Docstring:
-    """A parsed docstring. ``sections``: title -> (entry, description), in order. ``example``: YAML, or empty."""
+    """A parsed docstring.
+
+    ``sections``: title -> (entry, description), in order. ``example``: YAML, or empty.
+    """
 
     summary: str = ""
     details: tuple[str, ...] = ()

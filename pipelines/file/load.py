@@ -33,7 +33,10 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> PipelineSpec:
 
 
 def load_training(path: str | Path, overrides: Sequence[str] = ()) -> PipelineSpec:
-    """The pipeline of a training file (see :mod:`.training_file`). Raises SpecError, also for a pipeline file."""
+    """The pipeline of a training file (see :mod:`.training_file`).
+
+    Raises SpecError, also for a pipeline file.
+    """
     value = read(locate(path)).value
     if not is_training(value):
         pipeline = isinstance(value, dict) and "steps" in value
@@ -47,7 +50,10 @@ def load_training(path: str | Path, overrides: Sequence[str] = ()) -> PipelineSp
 
 
 def code_in(path: str | Path, overrides: Sequence[str] = ()) -> list[str]:
-    """The functions (``module:function``) that a file names, not imported. Raises SpecError if it is not YAML."""
+    """The functions (``module:function``) that a file names, not imported.
+
+    Raises SpecError if it is not YAML.
+    """
     value = _filled(read(locate(path)), overrides).value
     steps = value.get("steps") if isinstance(value, dict) else None
     return list(dict.fromkeys(text for _, text in texts(steps) if is_reference(text)))
@@ -82,7 +88,8 @@ def _filled(document: Document, overrides: Sequence[str]) -> Document:
 
 #: Where a secret belongs, for an address of data and of a model.
 _WAY_OUT = (
-    "Addresses are recorded with the run: put credentials into the environment of the library that reads the address",
+    "Addresses are recorded with the run: put credentials into the environment of the library that "
+    "reads the address",
     "Put it into an environment variable, and name the variable: `key_env: MY_KEY`",
 )
 

@@ -91,7 +91,10 @@ def _said(detail: ErrorDetails) -> str:
         case "literal_error" | "enum":
             return suggestion(given, _quoted(str(context["expected"])))
         case "union_tag_invalid":
-            return f"{context['discriminator']}: {suggestion(context['tag'], _quoted(str(context['expected_tags'])))}"
+            return (
+                f"{context['discriminator']}: "
+                f"{suggestion(context['tag'], _quoted(str(context['expected_tags'])))}"
+            )
         case "union_tag_not_found":
             return f"needs {context['discriminator']}, which says what kind it is; found {brief(given)}"
         case "string_pattern_mismatch":

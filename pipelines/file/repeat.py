@@ -151,7 +151,8 @@ class _Unrolling:
             said = f"no step of the block {block.name!r}: {suggestion(name, known)}"
         elif turn == 1:
             said = (
-                f"found {name!r}, but the first turn has no previous one: give its value under `first:` of the block, "
+                f"found {name!r}, but the first turn has no previous one: give its value under "
+                "`first:` of the block, "
                 "as in `first: {step: {from: rows}}`"
             )
         elif not block.has(step, turn - 1):

@@ -191,9 +191,9 @@ class StepKeys(Frozen):
 class BlockKeys(Frozen):
     """Keys of a repeated block of steps, which may be used in place of a step.
 
-    Each turn takes its input from the turn before: `previous.NAME` is a step of the previous turn. The steps of
-    turn 2 are called `NAME_2`. Outside the block, `NAME` is the step of the last turn, and `NAME_*` are those of
-    all turns.
+    Each turn takes its input from the turn before: `previous.NAME` is a step of the previous turn. The steps
+    of turn 2 are called `NAME_2`. Outside the block, `NAME` is the step of the last turn, and `NAME_*` are
+    those of all turns.
     """
 
     repeat: int = Field(ge=1, le=MAX_TURNS)
@@ -283,7 +283,9 @@ class PipelineSpec(Frozen):
         return Path(self.out).expanduser() if self.out else Path("runs") / self.name
 
     def resolved(self) -> str:
-        """The file as YAML text with variables and overrides substituted; loading it gives the same specification."""
+        """The file as YAML text with variables and overrides substituted; loading it gives the same
+        specification.
+        """
         import yaml
 
         return yaml.safe_dump(self._document, sort_keys=False, allow_unicode=True, width=110)

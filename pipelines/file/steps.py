@@ -24,7 +24,10 @@ RESERVED = ("from", "on_failure", "seed")
 
 @dataclass(slots=True)
 class Draft:
-    """A step, as far as it could be read. ``kind`` None: unknown operator; ``operator`` None: bad parameters."""
+    """A step, as far as it could be read.
+
+    ``kind`` None: unknown operator; ``operator`` None: bad parameters.
+    """
 
     name: str
     verb: str = ""

@@ -6,9 +6,9 @@
     epochs: 2                            data: {source: jsonl, path: rows.jsonl}
                                          student: {train: sft, from: data, model: base, epochs: 2}
 
-Its keys are the step's parameters. A parameter that names a model takes the same values as the ``path`` of a model.
-A parameter that names a step takes the same values as ``data``: a path, glob, URL or id on the Hub, a list of paths,
-or a source as a mapping. Mistakes keep their places and the names of their fields.
+Its keys are the step's parameters. A parameter that names a model takes the same values as the ``path`` of a
+model. A parameter that names a step takes the same values as ``data``: a path, glob, URL or id on the Hub, a
+list of paths, or a source as a mapping. Mistakes keep their places and the names of their fields.
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ def rows_already_loaded(spec: PipelineSpec, file: str) -> bool:
 def labels(spec: PipelineSpec, file: str, run: RunDirectory, count: int) -> str:
     """The first ``count`` rows of a training file, token by token. Its rows must have been read into ``run``.
 
-    Raises DataError for rows that cannot be trained on, GristmillError for a trainer that cannot show its tokens.
+    Raises DataError for rows that cannot be trained on, GristmillError for a trainer that cannot show its
+    tokens.
     """
     plan = make_plan(spec, file=file)
     step = plan.step(STUDENT)

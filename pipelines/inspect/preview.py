@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class PreviewedStep:
     """The result of one step.
 
-    ``columns``: those that it added or changed. ``rows``: all its outcomes, with ``_id``, ``_parents``, ``_fate``
-    and ``_reason``.
+    ``columns``: those that it added or changed. ``rows``: all its outcomes, with ``_id``, ``_parents``,
+    ``_fate`` and ``_reason``.
     """
 
     step: str
@@ -46,9 +46,9 @@ def preview(
 ) -> list[PreviewedStep]:
     """Run the data steps of a pipeline file over the first ``rows`` rows of each source.
 
-    Training, evaluation, exports and the steps that depend on them are left out. ``engine``: serve every model
-    with this engine (``synthetic`` needs no weights) instead of its own. ``observer`` watches the
-    run; the default prints only warnings and the end of the run, on standard error.
+    Training, evaluation, exports and the steps that depend on them are left out. ``engine``: serve every
+    model with this engine (``synthetic`` needs no weights) instead of its own. ``observer`` watches the run;
+    the default prints only warnings and the end of the run, on standard error.
 
     Raises SpecError for a file with mistakes, DataError if no step is left.
     """
@@ -127,7 +127,8 @@ def _shortened(
 ) -> Mapping[str, Any]:
     """The description of the source, limited to ``rows`` rows.
 
-    The limit is the source's own parameter, if it has one, else a file with its first rows replaces the source.
+    The limit is the source's own parameter, if it has one, else a file with its first rows replaces the
+    source.
     """
     if "rows" in type(step.operator).model_fields:
         limit = step.operator.model_dump()["rows"]

@@ -22,9 +22,9 @@ ADAPTER = "adapter_config.json"
 class Student:
     """A trained student.
 
-    ``kind``: "adapter" (PEFT's layout) or "delta" (sparse). ``path``: its directory. ``metrics``: those of the train
-    step. ``serve``: a command that serves it over its base, None if it must be merged first. ``merge``: a command
-    that merges it into its base.
+    ``kind``: "adapter" (PEFT's layout) or "delta" (sparse). ``path``: its directory. ``metrics``: those of
+    the train step. ``serve``: a command that serves it over its base, None if it must be merged first.
+    ``merge``: a command that merges it into its base.
     """
 
     kind: str
@@ -55,7 +55,8 @@ def student(spec: PipelineSpec, run: RunDirectory) -> Student:
         return Student("delta", path, metrics, None, merge)
     settings = json.loads((store.model / ADAPTER).read_text())
     serve = (
-        f"vllm serve {shlex.quote(settings['base_model_name_or_path'])} --enable-lora --max-lora-rank {_served(settings)} "
+        f"vllm serve {shlex.quote(settings['base_model_name_or_path'])} --enable-lora "
+        f"--max-lora-rank {_served(settings)} "
         f"--lora-modules {STUDENT}={shlex.quote(str(path))}"
     )
     if settings.get("use_dora"):

@@ -19,7 +19,9 @@ class Difference:
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
-    """The differences between two recorded plans (see :func:`.record.as_record`), in the order of the new one."""
+    """The differences between two recorded plans (see :func:`.record.as_record`), in the order of the new
+    one.
+    """
     old, new = before["steps"], after["steps"]
     found = []
     for name, step in new.items():
@@ -34,7 +36,9 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Diff
 
 
 def _reasons(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """The differences between two hashed requests, in words; digests are replaced by the names they belong to."""
+    """The differences between two hashed requests, in words; digests are replaced by the names they belong
+    to.
+    """
     old, new = before["steps"][name], after["steps"][name]
     was, now = old["request"], new["request"]
     told = []
@@ -135,8 +139,14 @@ def _weights(model: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     if was.get("path") != now.get("path"):
         return f"model {model!r} changed: {was.get('path')} -> {now.get('path')}"
     if was.get("adapter") != now.get("adapter"):
-        return f"model {model!r} has another adapter: {was.get('adapter') or 'none'} -> {now.get('adapter') or 'none'}"
-    return f"the weights of model {model!r} changed: {str(was.get('digest'))[:12]} -> {str(now.get('digest'))[:12]}"
+        return (
+            f"model {model!r} has another adapter: {was.get('adapter') or 'none'} -> "
+            f"{now.get('adapter') or 'none'}"
+        )
+    return (
+        f"the weights of model {model!r} changed: {str(was.get('digest'))[:12]} -> "
+        f"{str(now.get('digest'))[:12]}"
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

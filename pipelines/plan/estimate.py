@@ -27,7 +27,8 @@ TRAIN_SPEED = 400.0  # trained tokens per second
 ROW_SPEED = 20_000.0  # rows per second of steps without a model
 RUN_SPEED = 60.0  # programs run in the sandbox per second
 PREFILL = 10.0  # prompt tokens are processed this many times faster than tokens are generated
-#: Memory besides the weights: the interpreter and its libraries; a key-value cache; gradients and activations.
+#: Memory besides the weights: the interpreter and its libraries; a key-value cache; gradients and
+#: activations.
 PROCESS_BYTES = GIB // 2
 ENGINE_BYTES = {"vllm": 2 * GIB, "transformers": GIB}
 TRAIN_BYTES = 3 * GIB // 2
@@ -48,7 +49,8 @@ class Speeds:
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """The estimate of one step. ``state``: "reused", "partly done" or "to run"; costs are of the remaining work.
+    """The estimate of one step. ``state``: "reused", "partly done" or "to run"; costs are of the remaining
+    work.
 
     ``parts``: the number of finished parts. ``memory``: peak bytes, None if a model's size is unknown.
     """

@@ -13,9 +13,9 @@ from .nodes import Plan, PlannedModel, PlannedStep
 def as_record(plan: Plan) -> dict[str, Any]:
     """The plan as stored in ``rounds/N/plan.json``, without secrets. (The run adds the versions.)
 
-    Each step has its ``fingerprint`` and the ``request`` that was hashed. A request holds no names, so these are
-    added: ``from``, the input steps; ``models`` and ``reads``, by parameter, the models and the other steps that
-    the step names, in the order of the request.
+    Each step has its ``fingerprint`` and the ``request`` that was hashed. A request holds no names, so these
+    are added: ``from``, the input steps; ``models`` and ``reads``, by parameter, the models and the other
+    steps that the step names, in the order of the request.
     """
     record: dict[str, Any] = scrubbed(
         {

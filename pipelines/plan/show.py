@@ -81,7 +81,8 @@ def _total(costs: Sequence[StepCost]) -> str:
     known = [cost.memory for cost in todo if cost.memory is not None]
     peak = f", at most about {memory(max(known))} of memory" if known else ""
     return (
-        f"{len(todo)} to run, {len(costs) - len(todo)} reused; about {count(sum(c.tokens for c in todo))} tokens "
+        f"{len(todo)} to run, {len(costs) - len(todo)} reused; about "
+        f"{count(sum(c.tokens for c in todo))} tokens "
         f"and {duration(sum(c.seconds for c in todo))}{peak}"
     )
 

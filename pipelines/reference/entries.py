@@ -18,8 +18,8 @@ from .words import REFERENCES, default_in_words, type_in_words
 class Parameter:
     """A parameter.
 
-    ``default``: None if it is required. ``part``: the topic of its own keys, if it is a mapping. ``value``: whether
-    it is the verb's own value (``keep: "a > 1"``).
+    ``default``: None if it is required. ``part``: the topic of its own keys, if it is a mapping. ``value``:
+    whether it is the verb's own value (``keep: "a > 1"``).
     """
 
     name: str
@@ -51,7 +51,8 @@ class Entry:
 def entry(title: str, name: str, kind: type[BaseModel], tag: str = "") -> Entry:
     """The entry of a class: required parameters first, then its own, then those of its bases.
 
-    ``tag``: a parameter whose value distinguishes this class from others; it is required, whatever its default.
+    ``tag``: a parameter whose value distinguishes this class from others; it is required, whatever its
+    default.
     """
     schemas = kind.model_json_schema(mode="validation").get("properties", {})
     named = dict(kind.reference_fields()) if issubclass(kind, Operator) else {}

@@ -15,7 +15,10 @@ FILE, PARTS = "file.md", "parts.md"
 WIDTH = 110
 
 _INDEX = "Every key, operator and parameter. `gristmill help VERB NAME` prints the same on the command line."
-_FILE = "The keys of a pipeline file, without the parameters of steps. [The guide](../pipeline-file.md) explains them."
+_FILE = (
+    "The keys of a pipeline file, without the parameters of steps. [The guide](../pipeline-file.md) "
+    "explains them."
+)
 _PARTS = "Parameters that are mappings themselves, described once for all operators that take them."
 _KEYS = f"Besides its parameters, a step has the [keys of every step]({FILE}#steps)."
 _OTHERS = (

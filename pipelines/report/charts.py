@@ -119,7 +119,10 @@ def _edges(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
 
 
 def curve(title: str, xs: NDArray[np.float64], ys: NDArray[np.float64], unit: str) -> str:
-    """A line over its running mean (of a twentieth of the points). Points that are not finite are left out."""
+    """A line over its running mean (of a twentieth of the points).
+
+    Points that are not finite are left out.
+    """
     import numpy as np
 
     good = np.isfinite(xs) & np.isfinite(ys)

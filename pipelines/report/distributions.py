@@ -29,7 +29,9 @@ class Figure:
 
 
 def score_figures(data: RoundData) -> list[Figure]:
-    """A histogram of every number that a scorer or verifier added, and of every one that rows were filtered by."""
+    """A histogram of every number that a scorer or verifier added, and of every one that rows were filtered
+    by.
+    """
     cuts = data.thresholds
     figures = []
     for column, step in _scored(data, cuts):
@@ -61,7 +63,9 @@ def length_figures(data: RoundData) -> list[Figure]:
 
 
 def _scored(data: RoundData, cuts: dict[str, list[float]]) -> Iterator[tuple[str, Step]]:
-    """(column, the first step that has it): first the columns that rows were filtered by, then the scorers'."""
+    """(column, the first step that has it): first the columns that rows were filtered by,
+    then the scorers'.
+    """
     import pyarrow.types as types
 
     last = data.data

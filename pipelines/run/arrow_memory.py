@@ -11,10 +11,11 @@ import pyarrow as pa
 
 @contextmanager
 def arrow_pool() -> Iterator[None]:
-    """Allocate Arrow's memory with jemalloc, if this build of Arrow has it and the environment selects no other.
+    """Allocate Arrow's memory with jemalloc, if this build of Arrow has it and the environment selects no
+    other.
 
-    Micro-batches are allocated in one thread and freed in another. With Arrow's default allocator, the process then
-    holds several times the memory in use.
+    Micro-batches are allocated in one thread and freed in another. With Arrow's default allocator, the
+    process then holds several times the memory in use.
     """
     before = pa.default_memory_pool()
     if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ and "jemalloc" in pa.supported_memory_backends():

@@ -19,8 +19,8 @@ class Interrupted(GristmillError):
 class Stop:
     """A flag that a signal handler sets and that long operations check regularly.
 
-    ``patience``: seconds within which the current operation should check the flag. ``farewell``: the message if it
-    does not.
+    ``patience``: seconds within which the current operation should check the flag. ``farewell``: the message
+    if it does not.
     """
 
     #: Seconds that a stopping run gets to close its engines and files.

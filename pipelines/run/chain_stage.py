@@ -61,8 +61,8 @@ class ChainStage:
                     self._drop(store, part)
         counted = basis_of(self.session.plan, self.stage.head)
         if self.stage.basis != counted and not self.stores[0].complete:
-            # Its parts count the rows of a chain that is split differently now: nothing can be inserted between
-            # them.
+            # Its parts count the rows of a chain that is split differently now: nothing can be inserted
+            # between them.
             self.stage = replace(self.stage, basis=counted)
             for store in self.stores:
                 for part in store.parts():
@@ -95,7 +95,9 @@ class ChainStage:
                 self._finish(step, store, seconds, engines.get(step.name, []), reused=store.complete)
 
     def _hand_columns_on(self) -> None:
-        """If the input is empty, commit an empty part of each step, which keeps the columns for later steps."""
+        """If the input is empty, commit an empty part of each step,
+        which keeps the columns for later steps.
+        """
         if len(self.inputs):
             return
         table = self.inputs.all()
@@ -154,7 +156,9 @@ class ChainStage:
             raise halted
 
     async def _process(self, item: Item, pace: Pace) -> None:
-        """Make the missing parts of a micro-batch; if one differs from before, remake the parts after it too."""
+        """Make the missing parts of a micro-batch; if one differs from before,
+        remake the parts after it too.
+        """
         started, held = time.monotonic(), dict[str, float]()
         number = 0
         while number < len(self.stores):

@@ -58,7 +58,10 @@ class PartDone(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDone(Event):
-    """A step is complete, now or (``reused``) by an earlier run. ``engines``: their occupancy (occupancy.py)."""
+    """A step is complete, now or (``reused``) by an earlier run.
+
+    ``engines``: their occupancy (occupancy.py).
+    """
 
     step: str
     ledger: Ledger

@@ -28,7 +28,9 @@ class InputRows:
         return self._ends[-1] if self._ends else 0
 
     def origin(self, start: int, stop: int) -> str:
-        """A digest of the content of rows ``start .. stop``: the digests of their parts and the rows in each."""
+        """A digest of the content of rows ``start .. stop``:
+        the digests of their parts and the rows in each.
+        """
         named = []
         while start < stop:
             index = bisect_right(self._ends, start)

@@ -196,7 +196,8 @@ class RoundLoop:
         if changed:
             self.observer.on(
                 Notice(
-                    text=f"the file changed since the last session of this run: {', '.join(changed)} run again, the "
+                    text=f"the file changed since the last session of this run: {', '.join(changed)} run "
+                    "again, the "
                     f"rest is kept (why: gristmill plan {self.file} --against {self.run.path})"
                 )
             )

@@ -1,9 +1,9 @@
 """Engine occupancy: the share of a model's slots that were busy over time.
 
-An engine's slots are the requests that it decodes together (``max_num_seqs``, or the maximum number of concurrent
-requests to a server). A request is in flight from when its engine accepts it (or from its call) until it is answered.
-If more requests are in flight than there are slots, all slots are busy. The engine only has to report when each
-request ended.
+An engine's slots are the requests that it decodes together (``max_num_seqs``, or the maximum number of
+concurrent requests to a server). A request is in flight from when its engine accepts it (or from its call)
+until it is answered. If more requests are in flight than there are slots, all slots are busy. The engine only
+has to report when each request ended.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ class Spans:
 class Occupancy:
     """The occupancy of one model's engine in one stage. ``steps``: the steps that used it.
 
-    ``busy``: the mean share of busy slots from the first request to the last answer. ``steady``: the same in the
-    steady state, which begins when all slots are busy for the first time (or with the first request, if they never
-    are) and ends when the last micro-batch is submitted; None if there is no steady state. ``in_flight``: the mean
-    number of requests in flight in the steady state (or over the whole time, without one).
+    ``busy``: the mean share of busy slots from the first request to the last answer. ``steady``: the same in
+    the steady state, which begins when all slots are busy for the first time (or with the first request, if
+    they never are) and ends when the last micro-batch is submitted; None if there is no steady state.
+    ``in_flight``: the mean number of requests in flight in the steady state (or over the whole time, without
+    one).
     """
 
     model: str
@@ -55,7 +56,10 @@ class Occupancy:
 
 
 def measure(model: str, steps: Iterable[str], spans: Spans, slots: int, full_until: float) -> Occupancy:
-    """Occupancy from at least one span. ``full_until``: when the last micro-batch was submitted (epoch seconds)."""
+    """Occupancy from at least one span.
+
+    ``full_until``: when the last micro-batch was submitted (epoch seconds).
+    """
     import numpy as np
 
     starts, ends = np.asarray(spans.starts), np.asarray(spans.ends)

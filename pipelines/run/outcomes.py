@@ -200,7 +200,8 @@ def _with_columns(
             column = pa.array(values, types.get(name))
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             raise DataError(
-                f"the values of column {name!r} are of different types ({error}): give them one, or make them "
+                f"the values of column {name!r} are of different types ({error}): give them one, or "
+                "make them "
                 "JSON text"
             ) from error
         table = _put(table, name, column)

@@ -15,9 +15,10 @@ WINDOW = 12
 class Pace:
     """The number of micro-batches to keep in flight.
 
-    On average a micro-batch has fewer requests in its engine than it has rows: it waits for the slowest request,
-    is verified between requests, and loses filtered rows. Its average is known when it is done. By Little's law,
-    this average times the number of micro-batches in flight is the number of requests in flight.
+    On average a micro-batch has fewer requests in its engine than it has rows: it waits for the slowest
+    request, is verified between requests, and loses filtered rows. Its average is known when it is done. By
+    Little's law, this average times the number of micro-batches in flight is the number of requests in
+    flight.
 
     ``start``: the initial number, and the minimum. ``most``: the maximum. ``slots``: those of each model.
     """
@@ -30,7 +31,9 @@ class Pace:
         self._held: dict[str, deque[float]] = {}
 
     def learn(self, seconds: float, engine_seconds: Mapping[str, float]) -> None:
-        """Add a finished micro-batch: its ``seconds``, and the total time in flight of its requests, by model."""
+        """Add a finished micro-batch: its ``seconds``, and the total time in flight of its requests, by
+        model.
+        """
         if seconds <= 0:
             return
         for model, total in engine_seconds.items():

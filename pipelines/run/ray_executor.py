@@ -1,4 +1,5 @@
-"""Processes micro-batches on a Ray cluster: engines are actors, and so are workers, with many micro-batches each.
+"""Processes micro-batches on a Ray cluster: engines are actors, and so are workers, with many micro-batches
+each.
 
 Ray does scheduling, placement, data movement and retries after a lost worker or node. Only the driver
 writes to the store, so a call that Ray repeats is committed once.
@@ -40,7 +41,8 @@ from .pace import Pace
 from .serving import ModelTable, Serving, load_embedder, served, start_here
 from .stages import Stage
 
-#: Actors are spread over the nodes. If a process or a node is lost, they are restarted and their calls repeated.
+#: Actors are spread over the nodes. If a process or a node is lost, they are restarted and their calls
+#: repeated.
 _KEPT = {"max_restarts": -1, "max_task_retries": -1, "max_concurrency": 1024, "scheduling_strategy": "SPREAD"}
 
 
@@ -48,8 +50,9 @@ class EngineActor:
     """One engine on some node of the cluster."""
 
     def __init__(self, settings: EngineSettings) -> None:
-        # Ray gives an actor as many threads as it reserves cores, and libraries read this when they are imported.
-        # Setting it in the actor's runtime environment would make Ray start a new process, which takes seconds.
+        # Ray gives an actor as many threads as it reserves cores, and libraries read this when they are
+        # imported. Setting it in the actor's runtime environment would make Ray start a new process, which
+        # takes seconds.
         os.environ["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)
         guard_worker()
         self._engine = start_here(settings)
@@ -88,7 +91,10 @@ class ActorEngine:
 
 
 async def _answer(reference: Any) -> Any:
-    """The result of a call. A GristmillError is raised as in the actor, without Ray's traceback as its text."""
+    """The result of a call.
+
+    A GristmillError is raised as in the actor, without Ray's traceback as its text.
+    """
     try:
         return await reference
     except ray.exceptions.RayTaskError as error:
@@ -157,7 +163,9 @@ def _embedder(weights: ModelWeights) -> Embedder:
 
 
 class Carrier:
-    """A worker actor that processes many micro-batches concurrently; it opens its operators once per stage."""
+    """A worker actor that processes many micro-batches concurrently;
+    it opens its operators once per stage.
+    """
 
     def __init__(self) -> None:
         self._opening = asyncio.Lock()
@@ -167,7 +175,8 @@ class Carrier:
     async def carry(self, job: list[Any], table: pa.Table, first: int, last: int) -> list[StepResult]:
         """Process one micro-batch by the chain's steps ``first .. last``.
 
-        ``job``: a reference to the stage's job, inside a list, since Ray would fetch a bare one for each call.
+        ``job``: a reference to the stage's job, inside a list, since Ray would fetch a bare one for each
+        call.
         """
         chain = await self._opened(job[0])
         results: list[StepResult] = []
@@ -254,7 +263,8 @@ class RayExecutor:
             await emit(result)
 
     def _least_loaded(self) -> Carrying:
-        """The worker with the fewest micro-batches, or a new one while all are busy and there are fewer than cores.
+        """The worker with the fewest micro-batches, or a new one while all are busy and there are fewer than
+        cores.
 
         Workers reserve no core: an engine may need it, or a lost node may have had it, and the worker would
         wait forever.

@@ -30,7 +30,8 @@ class ModelTable:
     def weights(self, name: str) -> ModelWeights:
         """The weights of a model or student.
 
-        Raises ModelError if the weights are not available, Damaged if an adapter is not the one that was trained.
+        Raises ModelError if the weights are not available, Damaged if an adapter is not the one that was
+        trained.
         """
         model = self.plan.models.get(name)
         if model is None:

@@ -51,7 +51,8 @@ class Session:
     def beside(self, step: PlannedStep, apart: Sequence[PlannedStep] = ()) -> str:
         """A digest of what a step uses besides its input rows: the tables it reads and the adapters it loads.
 
-        ``apart``: steps that run together with it. Raises Damaged if one of them has changed since it was made.
+        ``apart``: steps that run together with it. Raises Damaged if one of them has changed since it was
+        made.
         """
         together = {each.name for each in apart}
         named = [

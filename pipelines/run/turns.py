@@ -1,4 +1,6 @@
-"""Lets one engine work at a time: on a CPU, two engines that use all cores slow each other down severalfold."""
+"""Lets one engine work at a time: on a CPU,
+two engines that use all cores slow each other down severalfold.
+"""
 
 from __future__ import annotations
 

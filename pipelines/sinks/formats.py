@@ -33,13 +33,15 @@ def conversation(row: Row) -> list[Message]:
         lost = next((key for key in _CALLS if turn.get(key)), None)
         if lost is not None:
             raise DataError(
-                f"a turn has {lost!r}, which this format would drop: use format: rows, which keeps the turns as they are",
+                f"a turn has {lost!r}, which this format would drop: use format: rows, which keeps "
+                "the turns as they are",
                 row=_name(row),
             )
     turns: list[Message] = [{"role": turn["role"], "content": turn["content"]} for turn in found]
     if not turns or turns[-1]["role"] != "assistant":
         raise DataError(
-            "the conversation does not end with the assistant's turn: export answered rows, or use format: rows",
+            "the conversation does not end with the assistant's turn: export answered rows, or use "
+            "format: rows",
             row=_name(row),
         )
     return turns
@@ -68,7 +70,8 @@ def to_sharegpt(row: Row) -> Row:
     for turn in turns:
         if turn["role"] not in _SHAREGPT:
             raise DataError(
-                f"sharegpt has no role {turn['role']!r} (it has {', '.join(_SHAREGPT)}): use format: messages",
+                f"sharegpt has no role {turn['role']!r} (it has {', '.join(_SHAREGPT)}): use format: "
+                "messages",
                 row=_name(row),
             )
     return {"conversations": [{"from": _SHAREGPT[turn["role"]], "value": turn["content"]} for turn in turns]}
@@ -93,7 +96,8 @@ def _one_exchange(row: Row, name: str) -> tuple[str | None, str, str]:
     rest = turns[1:] if system is not None else turns
     if [turn["role"] for turn in rest] != ["user", "assistant"]:
         raise DataError(
-            f"{name} holds one question and its answer, found the turns {', '.join(roles)}: use format: messages or "
+            f"{name} holds one question and its answer, found the turns {', '.join(roles)}: use "
+            "format: messages or "
             "sharegpt",
             row=_name(row),
         )

@@ -27,8 +27,8 @@ _FILE = "data/train-00000-of-00001.parquet"
 class HubExport(Export):
     """Pushes a Parquet file and a data card to a data set repository on the Hugging Face Hub.
 
-    The token comes from the environment (``HF_TOKEN``), never from a file. A copy of the pushed files stays at
-    ``path``.
+    The token comes from the environment (``HF_TOKEN``), never from a file. A copy of the pushed files stays
+    at ``path``.
 
     Example:
         shared: {export: hub, from: chosen, repo: me/tiny-instructions, format: prompt_completion}
@@ -49,7 +49,8 @@ class HubExport(Export):
         token = os.environ.get(TOKEN)
         if not token:
             raise DataError(
-                f"export to {self.repo}: {TOKEN} is not set in the environment; make a token that may write at "
+                f"export to {self.repo}: {TOKEN} is not set in the environment; make a token that "
+                "may write at "
                 "https://huggingface.co/settings/tokens, set it, and run again (finished steps are kept)"
             )
         ready = self.prepared(table)
@@ -82,7 +83,8 @@ class HubExport(Export):
         except Exception as error:  # the client raises many unrelated types
             first = next(iter(str(error).splitlines()), type(error).__name__).replace(token, "…")
             raise DataError(
-                f"export to {self.repo}: the Hugging Face Hub refused or cannot be reached ({first}). The rows are "
+                f"export to {self.repo}: the Hugging Face Hub refused or cannot be reached "
+                f"({first}). The rows are "
                 f"at {folder}; run again once the network and the token's rights are in order"
             ) from None
         return f"{api.endpoint}/datasets/{self.repo}"

@@ -28,8 +28,8 @@ _BATCH_ROWS = 4096
 class JsonlExport(Export):
     """Writes one JSON object per line, in UTF-8.
 
-    The file is ``path``, if it ends with ``.jsonl``, ``.jsonl.gz`` or ``.jsonl.zst``, else ``data.jsonl`` in it.
-    Dates are ISO strings. JSON has no NaN or infinity: they are written as null.
+    The file is ``path``, if it ends with ``.jsonl``, ``.jsonl.gz`` or ``.jsonl.zst``, else ``data.jsonl`` in
+    it. Dates are ISO strings. JSON has no NaN or infinity: they are written as null.
 
     Example:
         chat: {export: jsonl, from: chosen, path: out/train.jsonl.gz, format: messages, columns: [score]}
@@ -90,7 +90,8 @@ def _unwritable(row: dict[str, Any], number: int) -> DataError:
             _line({name: value})
         except TypeError as error:
             return DataError(
-                f"row {number:,}: column {name!r} holds a value of type {error}, which has no JSON form: leave the column "
+                f"row {number:,}: column {name!r} holds a value of type {error}, which has no JSON "
+                "form: leave the column "
                 f"out with `drop: [{name}]`, compute a text or a number of it, or use `export: parquet`"
             )
     raise AssertionError("some column is at fault")

@@ -48,7 +48,10 @@ def checked(pieces: Iterator[Piece], schema: pa.Schema, columns: Sequence[str]) 
 
 
 def saved_data_set(folder: Path) -> tuple[pa.Schema, Iterator[Piece]]:
-    """The schema and the batches of a folder of ``Dataset.save_to_disk``. Raises DataError if it is damaged."""
+    """The schema and the batches of a folder of ``Dataset.save_to_disk``.
+
+    Raises DataError if it is damaged.
+    """
     found = _saved_files(folder)
     # An empty data set may have no files; only its description then lists the columns.
     return arrow_files(found) if found else (_described(folder), iter(()))
@@ -75,7 +78,8 @@ def _saved_files(folder: Path) -> list[File]:
         wrong = next((name for name in names if Path(name).name != name), None)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
-            f"{state}: not what Dataset.save_to_disk writes ({type(error).__name__}: {error}): save the data set again"
+            f"{state}: not what Dataset.save_to_disk writes ({type(error).__name__}: {error}): save "
+            "the data set again"
         ) from error
     if wrong is not None:
         raise DataError(

@@ -1,8 +1,8 @@
 """Detects truncated, changed or unfinished files before a value is used, and reports them in one line.
 
 Arrow trusts its input: an offset outside of a buffer crashes the process when the value is used, not when the
-file is opened. So all data from a foreign file is validated once: its structure by Arrow's full validation, and
-its dates by whether Python can represent them.
+file is opened. So all data from a foreign file is validated once: its structure by Arrow's full validation,
+and its dates by whether Python can represent them.
 """
 
 from __future__ import annotations
@@ -65,14 +65,18 @@ def validate(batch: pa.RecordBatch, name: str, start: int) -> None:
 
 
 def refuse_impossible_times(batch: pa.RecordBatch, name: str, start: int) -> None:
-    """Raise DataError for a date or duration that Python cannot represent, of the types of ``types.plain``."""
+    """Raise DataError for a date or duration that Python cannot represent,
+    of the types of ``types.plain``.
+    """
     for column, array in zip(batch.schema.names, batch.columns):
         for times, (least, most) in _times(array):
             found = _outside(times, least, most)
             if found is not None:
                 raise DataError(
-                    f"{name}: rows {start + 1:,} to {start + batch.num_rows:,}: column {column!r} holds the {times.type} "
-                    f"{found}, out of range for a date or duration: correct it, or read the column as a number"
+                    f"{name}: rows {start + 1:,} to {start + batch.num_rows:,}: column {column!r} "
+                    f"holds the {times.type} "
+                    f"{found}, out of range for a date or duration: correct it, or read the column "
+                    "as a number"
                 )
 
 

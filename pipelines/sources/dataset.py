@@ -29,8 +29,8 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 class HuggingFaceDataset(Source):
     """Reads a Hugging Face data set: a saved directory, an Arrow file, or one on the Hub.
 
-    The token for a private data set comes from the environment (``HF_TOKEN``). A data set that was downloaded once
-    works offline.
+    The token for a private data set comes from the environment (``HF_TOKEN``). A data set that was downloaded
+    once works offline.
 
     Example:
         public: {source: dataset, path: owner/name, split: train, revision: 1a2b3c}
@@ -134,7 +134,8 @@ class HuggingFaceDataset(Source):
     def _unreachable(self, error: Exception) -> DataError:
         first = next(iter(str(error).splitlines()), type(error).__name__)
         return DataError(
-            f"{self.path}: neither a local path nor an accessible data set of the Hugging Face Hub ({first}). "
+            f"{self.path}: neither a local path nor an accessible data set of the Hugging Face Hub "
+            f"({first}). "
             "Check the name, `subset`, `split` and `revision`; for a private one set HF_TOKEN; without a "
             "network, fetch it elsewhere, save it with Dataset.save_to_disk and give that directory as `path`"
         )

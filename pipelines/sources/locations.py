@@ -78,7 +78,9 @@ class File:
                 ) from error
 
     def digest(self) -> str:
-        """A digest: for a local file, blake2b of its bytes; for a remote one, the version given by its server."""
+        """A digest: for a local file, blake2b of its bytes; for a remote one, the version given by its
+        server.
+        """
         if self.local:
             hasher = blake2b(digest_size=16)
             with self.open() as stream:

@@ -16,9 +16,9 @@ from ...contracts.errors import DataError, first_line
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: The shape of a value: "null", "bool", "int", "long" (a whole number beyond 2**53, which floats round), "float", "text",
-#: "json" (lists and objects that differ), ("list", shape), ("object", ((key, shape), ...)) or an Arrow type for other
-#: values (dates, bytes).
+#: The shape of a value: "null", "bool", "int", "long" (a whole number beyond 2**53, which floats round),
+#: "float", "text", "json" (lists and objects that differ), ("list", shape), ("object", ((key, shape), ...))
+#: or an Arrow type for other values (dates, bytes).
 Shape = Any
 
 _SCALARS: dict[type, str] = {bool: "bool", int: "int", float: "float", str: "text", type(None): "null"}
@@ -182,7 +182,8 @@ def _misfit(values: Sequence[object], column: pa.Field, places: Sequence[str]) -
             pa.array([value], column.type)
         except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
             return DataError(
-                f"{place}: column {column.name!r} holds {column.type}, and this row's value does not fit ({first_line(error)}): "
+                f"{place}: column {column.name!r} holds {column.type}, and this row's value does not "
+                f"fit ({first_line(error)}): "
                 f"make its values one type, or read it as JSON text with `as_json: [{column.name}]`"
             )
     return DataError(f"{places[0]}: column {column.name!r} holds more than one batch of {column.type} can")

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def plain(schema: pa.Schema) -> pa.Schema:
-    """The schema without encodings, extensions, nullability marks and metadata, which differ from file to file."""
+    """The schema without encodings, extensions, nullability marks and metadata, which differ from file to
+    file.
+    """
     import pyarrow as pa
 
     return pa.schema([pa.field(field.name, plain_type(field.type)) for field in schema])
@@ -48,7 +50,8 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
         return pa.list_(_plain_field(kind.value_field))
     if types.is_large_list(kind):
         return pa.large_list(_plain_field(kind.value_field))
-    # Views of lists stay: Parquet takes them, and Arrow's cast to lists is wrong (26.0.1: it forgets the last offset).
+    # Views of lists stay: Parquet takes them, and Arrow's cast to lists is wrong (26.0.1: it forgets the last
+    # offset).
     return kind
 
 
@@ -91,7 +94,8 @@ def refuse_unholdable(schema: pa.Schema, columns: Sequence[str], where: str) -> 
         reason = next(_unholdable(kind), None)
         if reason is not None:
             raise DataError(
-                f"{where}: column {name!r} holds {reason} ({kind}), which rows cannot hold: leave it out with "
+                f"{where}: column {name!r} holds {reason} ({kind}), which rows cannot hold: leave it "
+                "out with "
                 "`columns:`, or write the file with that column as text or numbers"
             )
 
@@ -150,8 +154,8 @@ def _known_zone(name: str) -> bool:
 def fitted(batch: pa.RecordBatch, schema: pa.Schema, columns: Sequence[str], where: str) -> pa.RecordBatch:
     """The batch with exactly these columns of the schema; those it lacks are null.
 
-    Raises DataError, with file and column, for values that the schema's type cannot represent, such as a large
-    integer in a column that another file makes a float column.
+    Raises DataError, with file and column, for values that the schema's type cannot represent, such as a
+    large integer in a column that another file makes a float column.
     """
     import pyarrow as pa
 
@@ -167,7 +171,8 @@ def fitted(batch: pa.RecordBatch, schema: pa.Schema, columns: Sequence[str], whe
             arrays.append(_cast(array, kind))
         except pa.ArrowException as error:
             raise DataError(
-                f"{where}: column {name!r} holds {array.type}, which cannot be read as {kind} ({first_line(error)}): "
+                f"{where}: column {name!r} holds {array.type}, which cannot be read as {kind} "
+                f"({first_line(error)}): "
                 "write it with that type, or leave it out with `columns:`"
             ) from error
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema([schema.field(name) for name in columns]))

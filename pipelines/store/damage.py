@@ -34,8 +34,9 @@ class Stranger(Damaged):
 def set_aside(path: Path, run: Path) -> Path | None:
     """Move the file or folder at ``path`` aside, without following links; return its new path.
 
-    A path inside the run directory is moved to ``RUN/damaged``, any other path is renamed in its folder. Returns
-    None if nothing is there, or if it cannot be moved (a read-only store: the next error names the file).
+    A path inside the run directory is moved to ``RUN/damaged``, any other path is renamed in its folder.
+    Returns None if nothing is there, or if it cannot be moved (a read-only store: the next error names the
+    file).
     """
     if not os.path.lexists(path):
         return None

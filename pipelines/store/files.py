@@ -155,8 +155,8 @@ def make_directory(path: Path) -> None:
 def replace_directory(ready: Path, target: Path) -> None:
     """Move the finished folder ``ready`` to ``target``, on the same file system, replacing an existing one.
 
-    If the file system can exchange two names (Linux: ext4, xfs, btrfs, tmpfs, overlayfs), either the old or the
-    new folder exists at any time. Elsewhere (NFS), a kill between two renames leaves neither, and the old
+    If the file system can exchange two names (Linux: ext4, xfs, btrfs, tmpfs, overlayfs), either the old or
+    the new folder exists at any time. Elsewhere (NFS), a kill between two renames leaves neither, and the old
     folder under another name. Raises OSError.
     """
     flush_tree(ready)

@@ -26,7 +26,8 @@ BLOCKED = "nothing is made again for it: fix this first"
 
 @dataclass(frozen=True, slots=True)
 class DamageFinding:
-    """A finding. ``path``: the file. ``what``: what is wrong with it. ``remedy``: what the next run does about it.
+    """A finding. ``path``: the file. ``what``: what is wrong with it. ``remedy``: what the next run does
+    about it.
 
     ``remedy`` is empty if the file just does not belong to the run.
     """

@@ -38,7 +38,8 @@ class Ledger:
         """Raise StoreError if the counts do not add up."""
         if self.kept + self.filtered + self.failed != self.made:
             raise StoreError(
-                f"the ledger does not add up: kept {self.kept} + filtered {self.filtered} + failed {self.failed} "
+                f"the ledger does not add up: kept {self.kept} + filtered {self.filtered} + failed "
+                f"{self.failed} "
                 f"is not the {self.made} rows made",
                 step=step,
             )

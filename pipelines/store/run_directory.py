@@ -190,7 +190,8 @@ class RunDirectory:
         return {number: self._planned(number) for number in self._numbers()}
 
     def replaced(self, number: int, step: str, last: int | None = None) -> Replaced:
-        """A predicate: did a later step, up to the end of round ``last``, replace a file of a step of round ``number``?
+        """A predicate: did a later step, up to the end of round ``last``, replace a file of a step of round
+        ``number``?
 
         Rounds export to the same paths.
         """

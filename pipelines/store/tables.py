@@ -32,8 +32,8 @@ _TAIL = 1 << 16
 class Sealed:
     """A sealed Parquet file.
 
-    ``said``: the metadata of its rows. ``rows``: the digest of their bytes. ``digest``: that of the footer, which
-    identifies the whole file. ``schema``: the columns.
+    ``said``: the metadata of its rows. ``rows``: the digest of their bytes. ``digest``: that of the footer,
+    which identifies the whole file. ``schema``: the columns.
     """
 
     said: Mapping[str, Any]
@@ -82,8 +82,8 @@ def read_sealed_table(
 ) -> tuple[Sealed, pa.Table]:
     """The file's rows; every byte is checked.
 
-    ``columns``: those to read, if they exist. ``expected``: the digest that the file must have. Raises Damaged,
-    StoreError.
+    ``columns``: those to read, if they exist. ``expected``: the digest that the file must have. Raises
+    Damaged, StoreError.
     """
     data = read_bytes(path)
     end = len(data) - _footer_bytes(path, data, len(data))

@@ -9,7 +9,9 @@ from ..run.events import Observer
 
 
 def choose(quiet: bool = False, json: bool = False, stream: TextIO | None = None) -> Observer:
-    """JSON if requested, else only the result if quiet, else the live view on a terminal and lines elsewhere."""
+    """JSON if requested, else only the result if quiet,
+    else the live view on a terminal and lines elsewhere.
+    """
     stream = stream if stream is not None else sys.stdout
     if json:
         from .json_lines import JsonView

@@ -21,7 +21,10 @@ class JsonView:
 
 
 def plain(event: Event) -> dict[str, Any]:
-    """An event as JSON-able values, without secrets. Numbers that JSON lacks (NaN, infinities) become null."""
+    """An event as JSON-able values, without secrets.
+
+    Numbers that JSON lacks (NaN, infinities) become null.
+    """
     fields: dict[str, Any] = scrubbed(asdict(event))
     return {"event": type(event).__name__, **{key: _finite(value) for key, value in fields.items()}}
 

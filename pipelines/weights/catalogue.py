@@ -53,7 +53,9 @@ class PackagedModel:
 
     @property
     def digest(self) -> str:
-        """The digest (64 hex digits) of the stored content: of the pinned hashes and the converter's version."""
+        """The digest (64 hex digits) of the stored content:
+        of the pinned hashes and the converter's version.
+        """
         if isinstance(self.source, Gguf):
             content: object = {"gguf": self.source.sha256, "converter": CONVERTER}
         else:

@@ -91,7 +91,9 @@ def fetch(reference: str, progress: FetchProgress | None = None, base: Path | No
 
 
 def resolve(reference: str, progress: FetchProgress | None = None, base: Path | None = None) -> ModelWeights:
-    """The weights on disk and their digest; if ``reference`` is an adapter, those of its base with the adapter."""
+    """The weights on disk and their digest; if ``reference`` is an adapter, those of its base with the
+    adapter.
+    """
     path = fetch(reference, progress, base)
     local = None if reference in PACKAGED else local_path(reference, base)
     adapter = local if local is not None and _is_adapter(local) else None
@@ -114,7 +116,8 @@ def local_path(reference: str, base: Path | None = None) -> Path | None:
 
     Raises ModelError if it can only be a path and nothing is there.
     """
-    # os.path, unlike pathlib, accepts any text: a name that is too long or an unknown ~user just does not exist.
+    # os.path, unlike pathlib, accepts any text: a name that is too long or an unknown ~user just does not
+    # exist.
     if "\0" in reference:
         raise ModelError(f"the model reference {reference!r} holds a null character")
     path = Path(os.path.join(base or Path.cwd(), os.path.expanduser(reference)))
@@ -133,7 +136,8 @@ def _hub_id(reference: str) -> hub.HubId:
     found = hub.HubId.parse(reference)
     if found is None:
         raise ModelError(
-            f"unknown model {reference!r}{did_you_mean(reference, PACKAGED) or '.'} Give one of {', '.join(PACKAGED)}, "
+            f"unknown model {reference!r}{did_you_mean(reference, PACKAGED) or '.'} Give one of "
+            f"{', '.join(PACKAGED)}, "
             "a path (./my-model), or a Hugging Face id (org/name)"
         )
     return found

@@ -32,7 +32,10 @@ def test_what_is_written_to_a_pipe_holds_neither_secrets_nor_control_sequences()
 def test_a_terminal_is_drawn_on_and_obeys_nothing_else() -> None:
     terminal = Terminal()
     drawing = "\x1b[1A\x1b[2K\r\x1b[?25l\x1b[38;5;12mblue\x1b[0m"
-    orders = "\x1b]52;c;aGk=\x07 \x1b]8;;http://evil\x1b\\ \x1bP+q\x1b\\ \x9b2J \x1bc \x1b[5n \x1b[6n \x1b[20t \u202e"
+    orders = (
+        "\x1b]52;c;aGk=\x07 \x1b]8;;http://evil\x1b\\ \x1bP+q\x1b\\ \x9b2J \x1bc \x1b[5n \x1b[6n "
+        "\x1b[20t \u202e"
+    )
     print(f"{drawing} {SECRET} {orders}", file=Guarded(terminal))
     written = terminal.getvalue()
     assert written.startswith(f"{drawing} *** ")
@@ -80,7 +83,8 @@ def test_log_records_are_clean_whoever_makes_them(log: io.StringIO) -> None:
     except RuntimeError:
         logger.exception("failed")
     assert log.getvalue().startswith(
-        "connecting to http://***@host/?api_key=*** with {'header': 'Bearer ***\\x1b[2J'}\n3 items\nfailed\nTraceback"
+        "connecting to http://***@host/?api_key=*** with {'header': 'Bearer ***\\x1b[2J'}\n3 "
+        "items\nfailed\nTraceback"
     )
     assert r"RuntimeError: no luck with ***\u001b]0;x\u0007" in log.getvalue()
     assert SECRET not in log.getvalue()

@@ -70,7 +70,10 @@ def test_what_a_file_names_like_a_secret_is_learned(monkeypatch: pytest.MonkeyPa
         steps: {x: {map: "m:f", args: {headers: {Authorization: planted two}, tokens: [planted three],
                                        limit: planted four}}}
     """))  # fmt: skip
-    told = "planted one, planted two, planted three, planted four, response, source_package, short, what key_env names"
+    told = (
+        "planted one, planted two, planted three, planted four, response, source_package, short, what "
+        "key_env names"
+    )
     assert (
         scrub(told)
         == f"{HIDDEN}, {HIDDEN}, {HIDDEN}, planted four, response, source_package, short, {HIDDEN}"
@@ -210,11 +213,15 @@ def test_json_files_and_what_a_pipeline_keeps_of_itself_hold_none(
         "summary": {"said": f"no {HIDDEN}", "password": HIDDEN}
     }
     spec = loads(
-        "gristmill: 1\nname: t\nvars: {api_key: planted-in-vars}\nsteps:\n  rows: {source: jsonl, path: '${api_key}.jsonl'}\n"
+        "gristmill: 1\nname: t\nvars: {api_key: planted-in-vars}\nsteps:\n  rows: {source: jsonl, "
+        "path: '${api_key}.jsonl'}\n"
     )
     assert "planted-in-vars.jsonl" in spec.resolved()
     assert loads(spec.recorded()).steps["rows"].operator.path == f"{HIDDEN}.jsonl"
     assert "planted-in-vars" not in scrub("cannot read planted-in-vars.jsonl")
-    kept = "gristmill: 1\nname: t\nsteps:\n  rows: {source: constraints, rows: 3}\n  x: {keep: \"a = 'planted-value'\", from: rows}\n"
+    kept = (
+        'gristmill: 1\nname: t\nsteps:\n  rows: {source: constraints, rows: 3}\n  x: {keep: "a = '
+        "'planted-value'\", from: rows}\n"
+    )
     record = as_record(make_plan(loads(kept), file=""))
     assert record["steps"]["x"]["request"]["params"] == {"keep": f"a = '{HIDDEN}'"}

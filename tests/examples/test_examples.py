@@ -13,7 +13,8 @@ import pytest
 from gristmill.pipelines.api import run
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-#: Reads the code cells of a notebook, a JSON list, and runs them as one program that shows each cell's last value.
+#: Reads the code cells of a notebook, a JSON list, and runs them as one program that shows each cell's last
+#: value.
 RUNNER = """
 import ast, json, sys
 space = {}

@@ -14,7 +14,7 @@ import pytest
 from gristmill.contracts.inference import Usage
 from gristmill.contracts.operators import Failed, Kept, Outcome, TableResult
 from gristmill.datagen.evaluate.paired_bootstrap import paired_bootstrap
-from gristmill.filters.expressions.expression import evaluate_expression
+from gristmill.filters.expressions.condition import evaluate_expression
 from gristmill.pipelines.run.outcomes import from_outcomes, from_source, from_table_result, kept_rows
 from gristmill.pipelines.store.products import Product, products_in
 from gristmill.pipelines.store.run_directory import RunDirectory
@@ -27,7 +27,10 @@ EXPRESSION = "passed AND self_certainty > quantile(0.2)"
 
 
 class RunBuilder:
-    """Writes the steps of rounds into a run directory, in two parts each. ``more``: appended to every prompt."""
+    """Writes the steps of rounds into a run directory, in two parts each.
+
+    ``more``: appended to every prompt.
+    """
 
     def __init__(self, path: Path, more: str = "") -> None:
         self.more = more

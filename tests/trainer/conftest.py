@@ -1,4 +1,6 @@
-"""Rows to train on, a context that can be stopped, and a tiny model whose losses are also written plainly, a sequence at a time."""
+"""Rows to train on, a context that can be stopped, and a tiny model whose losses are also written plainly, a
+sequence at a time.
+"""
 
 from __future__ import annotations
 

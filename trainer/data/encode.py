@@ -80,7 +80,8 @@ def encode_rows(
     if wrong:
         named = "; ".join(f"{row}: {reason}" for row, reason in list(wrong.items())[:NAMED])
         raise DataError(
-            f"{counted(len(wrong), 'row')} cannot be trained on ({named}); remove them with a keep step before "
+            f"{counted(len(wrong), 'row')} cannot be trained on ({named}); remove them with a keep "
+            "step before "
             "training"
         )
     if not result.examples:

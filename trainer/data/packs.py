@@ -1,4 +1,7 @@
-"""Packs: which rows make up each optimizer step, and how their sequences lie end to end. Deterministic in the seed."""
+"""Packs: which rows make up each optimizer step, and how their sequences lie end to end.
+
+Deterministic in the seed.
+"""
 
 from __future__ import annotations
 

@@ -39,15 +39,15 @@ FORMATS: dict[str, Format] = {
         nf4.NF4Tensor,
         nf4.quantize,
         nf4.dequantize,
-        nf4.BYTES_A_WEIGHT,
+        nf4.BYTES_PER_WEIGHT,
         lambda n, k, size: nf4.cost(n * k, size),
     ),
-    "int8": Format(int8.INT8Tensor, int8.quantize, int8.dequantize, int8.BYTES_A_WEIGHT, int8.cost),
+    "int8": Format(int8.INT8Tensor, int8.quantize, int8.dequantize, int8.BYTES_PER_WEIGHT, int8.cost),
     "int4": Format(
         int4.INT4Tensor,
         int4.quantize,
         int4.dequantize,
-        int4.BYTES_A_WEIGHT,
+        int4.BYTES_PER_WEIGHT,
         lambda n, k, size: int4.cost(n * k, size),
     ),
 }

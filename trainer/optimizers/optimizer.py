@@ -24,8 +24,8 @@ class Optimizer(ABC):
     A bfloat16 parameter has no float32 copy: it is converted to float32, updated and rounded stochastically,
     since an update below half its spacing (lr * u < 2**-9 * |w|) would be lost by rounding to nearest.
     ``groups``: groups of ``params`` that share a ``rate``, which multiplies the learning rate of the schedule
-    (:func:`gristmill.trainer.adapters.parameter_groups.parameter_groups`). ``betas``: decay rates of the moments; None
-    for the rule's defaults. ``seed``: seed of the stochastic rounding.
+    (:func:`gristmill.trainer.adapters.parameter_groups.parameter_groups`). ``betas``: decay rates of the
+    moments; None for the rule's defaults. ``seed``: seed of the stochastic rounding.
     """
 
     #: The rule's default betas, and its bytes of state per weight.

@@ -43,7 +43,8 @@ def test_the_format() -> None:
     before = "".join(f"{n}\n" for n in range(1, 21))
     after = before.replace("2\n", "two\n", 1).replace("19\n", "")
     assert unified(before, after) == (
-        "--- before\n+++ after\n@@ -1,5 +1,5 @@\n 1\n-2\n+two\n 3\n 4\n 5\n@@ -16,5 +16,4 @@\n 16\n 17\n 18\n-19\n 20\n"
+        "--- before\n+++ after\n@@ -1,5 +1,5 @@\n 1\n-2\n+two\n 3\n 4\n 5\n@@ -16,5 +16,4 @@\n 16\n "
+        "17\n 18\n-19\n 20\n"
     )
     assert unified("a", "b\n") == "--- before\n+++ after\n@@ -1 +1 @@\n-a\n\\ No newline at end of file\n+b\n"
 

@@ -125,7 +125,8 @@ def test_tests_from_doctests() -> None:
     program = (
         'class A:\n    """\n    >>> A().f(2)\n    3\n    """\n    def f(self, x):\n        """\n'
         "        >>> for i in (1, 2):\n        ...     print(A().f(i))\n        2\n        3\n"
-        "        >>> A().f('')\n        Traceback (most recent call last):\n        TypeError: can only concatenate str (not \"int\") to str\n"
+        "        >>> A().f('')\n        Traceback (most recent call last):\n        TypeError: can "
+        'only concatenate str (not "int") to str\n'
         '        """\n        return x + 1\n'
     )
     tests = from_doctests(program)

@@ -114,14 +114,18 @@ def test_any_text_is_a_program_or_has_no_mutants(text: str) -> None:
 
 @pytest.mark.parametrize("separator", ["\n", "\r\n", "\f\n", "\n# é 漢 \x0c \u2028\n"])
 def test_places_are_right_whatever_stands_before(separator: str) -> None:
-    program = f"x = 'é漢'{separator}def f(a):{separator.replace(chr(10) + '#', chr(10) + '    #')}    return 'é' * (a + 1)\n"
+    program = (
+        f"x = 'é漢'{separator}def f(a):{separator.replace(chr(10) + '#', chr(10) + '    #')}    return "
+        "'é' * (a + 1)\n"
+    )
     made = mutants(program, kinds=["arithmetic"])
     assert [m.source for m in made if "a - 1" in m.source] == [program.replace("a + 1", "a - 1")]
 
 
 def test_what_is_left_alone() -> None:
     program = (
-        '@decorated(1)\ndef f(a: Literal[1], b=2) -> Literal[3]:\n    """Returns 4."""\n    x: Literal[5] = a\n'
+        '@decorated(1)\ndef f(a: Literal[1], b=2) -> Literal[3]:\n    """Returns 4."""\n    x: '
+        "Literal[5] = a\n"
         "    return f'{x + 6} 7'\n"
     )
     assert [m for m in mutants(program) if m.kind in ("constant", "arithmetic")] == []

@@ -19,7 +19,8 @@ def parsed(text: str) -> tuple[str, str]:
     [
         f"```python\n{SOLUTION}\n```\nand\n```python\nassert add(1, 2) == 3\n```",
         f"Here:\n```python\n{SOLUTION}\n\nassert add(1, 2) == 3\n```\nIt adds.",
-        f"```\n{SOLUTION}\n\nprint(add(2, 2))\nassert add(1, 2) == 3\nif __name__ == '__main__':\n    add(0, 0)\n```",
+        f"```\n{SOLUTION}\n\nprint(add(2, 2))\nassert add(1, 2) == 3\nif __name__ == '__main__':\n   "
+        " add(0, 0)\n```",
     ],
 )
 def test_it_does_not_matter_how_the_answer_divides_them(text: str) -> None:
@@ -27,7 +28,10 @@ def test_it_does_not_matter_how_the_answer_divides_them(text: str) -> None:
 
 
 def test_test_functions_and_classes_are_tests_and_their_start_is_not() -> None:
-    tests = "@slow\ndef test_add():\n    assert add(1, 2) == 3\n\nclass TestAdd:\n    def test_it(self):\n        assert add(0, 0) == 0"
+    tests = (
+        "@slow\ndef test_add():\n    assert add(1, 2) == 3\n\nclass TestAdd:\n    def test_it(self):\n  "
+        "      assert add(0, 0) == 0"
+    )
     assert parsed(f"```python\n{SOLUTION}\n{tests}\ntest_add()\n```") == (SOLUTION, tests)
 
 

@@ -16,7 +16,10 @@ def fill(source: str, **row: object) -> str:
 
 
 def test_columns_loops_conditions_and_filters_work() -> None:
-    source = "{% for x in xs if x %}{{ loop.index }}. {{ x | upper }}\n{% endfor %}{{ d | json }} {{ xs | join(', ') }}"
+    source = (
+        "{% for x in xs if x %}{{ loop.index }}. {{ x | upper }}\n{% endfor %}{{ d | json }} {{ xs | "
+        "join(', ') }}"
+    )
     assert fill(source, xs=["a", "", "b"], d={"ä": "<b>"}) == '1. A\n2. B\n{"ä": "<b>"} a, , b'
 
 
@@ -154,9 +157,11 @@ def test_no_operation_makes_more_than_its_bound(source: str, message: str) -> No
     [
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
         "".join(f"{{% for {name} in range(14) %}}" for name in "abcdefgh") + "{% endfor %}" * 8,
-        "{% for a in range(99999) %}{% for b in xs %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}",
+        "{% for a in range(99999) %}{% for b in xs %}{% for c in range(99999) %}{% endfor %}{% "
+        "endfor %}{% endfor %}",
         "{% for a in range(99999) %}{{ range(99999) | map('string') | map('length') | sum }}{% endfor %}",
-        "{% for a in [1] recursive %}{% if loop.depth < 40 %}{% set q = loop([1]) %}{% set r = loop([1]) %}{% endif %}"
+        "{% for a in [1] recursive %}{% if loop.depth < 40 %}{% set q = loop([1]) %}{% set r = "
+        "loop([1]) %}{% endif %}"
         "{% endfor %}",
     ],
 )

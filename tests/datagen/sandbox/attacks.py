@@ -26,7 +26,10 @@ def call(what, *arguments):
 
 
 def tcp(family: str, address: str) -> str:
-    return f"s = attempt(socket.socket, socket.{family}, socket.SOCK_STREAM)\nif s: attempt(s.connect, {address})"
+    return (
+        f"s = attempt(socket.socket, socket.{family}, socket.SOCK_STREAM)\nif s: attempt(s.connect, "
+        f"{address})"
+    )
 
 
 NETWORK = {
@@ -69,32 +72,38 @@ FILES = {
     "descriptors of process 1": "attempt(os.listdir, '/proc/1/fd')",
     "memory of process 1": "attempt(open, '/proc/1/mem', 'rb')",
     "environment of process 1": "attempt(open, '/proc/1/environ', 'rb')",
-    "kernel memory": "attempt(open, '/proc/kcore', 'rb'); attempt(open, '/dev/mem', 'rb'); attempt(open, '/dev/kmem')",
+    "kernel memory": "attempt(open, '/proc/kcore', 'rb'); attempt(open, '/dev/mem', 'rb'); attempt(open, "
+    "'/dev/kmem')",
     "sysctl": "attempt(open, '/proc/sys/kernel/core_pattern', 'w'); attempt(os.listdir, '/proc/sys')",
     "sysrq": "attempt(open, '/proc/sysrq-trigger', 'w')",
     "sysfs and control groups": "attempt(os.listdir, '/sys/fs/cgroup'); attempt(os.listdir, '/sys')",
     "run and var": "attempt(os.listdir, '/run'); attempt(os.listdir, '/var/log')",
     "write into /usr": "attempt(open, '/usr/bin/env', 'a'); attempt(open, '/usr/new', 'w')",
     "poison the standard library": "attempt(open, os.__file__, 'a'); attempt(os.unlink, os.__file__)",
-    "write into /etc and the root": "attempt(open, '/etc/passwd', 'a'); attempt(open, '/new', 'w'); attempt(os.mkdir, '/home')",
+    "write into /etc and the root": "attempt(open, '/etc/passwd', 'a'); attempt(open, '/new', 'w'); "
+    "attempt(os.mkdir, '/home')",
     "write into /dev": "attempt(open, '/dev/new', 'w'); attempt(os.symlink, '/', '/dev/x')",
     "replace /dev/null": "attempt(os.unlink, '/dev/null'); attempt(os.rename, '/dev/null', '/dev/x')",
     "change the devices": (
         "for name in ('null', 'zero', 'full', 'random', 'urandom'):\n"
         "    path = '/dev/' + name\n"
-        "    attempt(os.chmod, path, 0o600); attempt(os.chown, path, os.getuid(), os.getgid()); attempt(os.utime, path, (0, 0))\n"
+        "    attempt(os.chmod, path, 0o600); attempt(os.chown, path, os.getuid(), os.getgid()); "
+        "attempt(os.utime, path, (0, 0))\n"
         "    attempt(os.setxattr, path, 'user.x', b'x')"
     ),
     "write to a folder of everyone": "attempt(open, '@FOLDER@/escaped', 'w')",
-    "make a device": "attempt(os.mknod, 'disk', 0o60666, os.makedev(254, 0)); attempt(os.mknod, 'mem', 0o20666, os.makedev(1, 1))",
+    "make a device": "attempt(os.mknod, 'disk', 0o60666, os.makedev(254, 0)); attempt(os.mknod, 'mem', "
+    "0o20666, os.makedev(1, 1))",
     "open by handle": "call('open_by_handle_at', -100, ctypes.create_string_buffer(128), 0)",
-    "change the scratch's mount": "call('mount', None, b'/', None, 32, None); call('mount', None, b'/usr', None, 4128, None)",
+    "change the scratch's mount": "call('mount', None, b'/', None, 32, None); call('mount', None, b'/usr', "
+    "None, 4128, None)",
     "uncover what is below /tmp": "call('umount2', b'/tmp', 2); call('umount2', b'/proc', 2)",
     "mount a tmpfs": "call('mount', b'tmpfs', b'/tmp', b'tmpfs', 0, None)",
     "chroot": "os.mkdir('x'); attempt(os.chroot, 'x')",
     "a set-user-id program": (
         "import subprocess, shutil\n"
-        "done = subprocess.run(['su', '-c', 'id -u'], capture_output=True, text=True, stdin=subprocess.DEVNULL)\n"
+        "done = subprocess.run(['su', '-c', 'id -u'], capture_output=True, text=True, "
+        "stdin=subprocess.DEVNULL)\n"
         "if done.stdout.strip() == '0': print('ESCAPED')"
     ),
     "a set-user-id program of its own": (
@@ -114,14 +123,16 @@ FILES = {
 PROCESSES = {
     "kill a process of the machine": "attempt(os.kill, @PID@, 9)",
     "kill everything": "try: os.kill(-1, 9)\nexcept OSError: pass",
-    "kill the parent": "for pid in (os.getppid(), 1):\n    for number in (9, 15, 2):\n        try: os.kill(pid, number)\n        except OSError: pass",
+    "kill the parent": "for pid in (os.getppid(), 1):\n    for number in (9, 15, 2):\n        try: "
+    "os.kill(pid, number)\n        except OSError: pass",
     "stop the parent": "for number in (19, 20):\n    try: os.kill(1, number)\n    except OSError: pass",
     "signal process groups": "attempt(os.killpg, @PID@, 9); os.killpg(0, 0)",
     "trace process 1": "call('ptrace', 16, 1, 0, 0); call('ptrace', 0x4206, 1, 0, 0)",
     "read the memory of process 1": "call('process_vm_readv', 1, None, 0, None, 0, 0)",
     "limits of process 1": "import resource; attempt(resource.prlimit, 1, resource.RLIMIT_CPU, (0, 0))",
     "raise its own limits": "import resource; attempt(resource.setrlimit, resource.RLIMIT_AS, (-1, -1))",
-    "become root": "attempt(os.setgroups, [0]) if os.getuid() else print()\nif os.getuid(): attempt(os.setuid, 0)",
+    "become root": "attempt(os.setgroups, [0]) if os.getuid() else print()\nif os.getuid(): "
+    "attempt(os.setuid, 0)",
     "take capabilities back": (
         "import struct\n"
         "header, data = struct.pack('=Ii', 0x20080522, 0), struct.pack('=IIIIII', *[2**32 - 1] * 6)\n"
@@ -130,22 +141,27 @@ PROCESSES = {
     "capabilities by a program": (
         "import subprocess\n"
         "out = subprocess.run(['cat', '/proc/self/status'], capture_output=True, text=True).stdout\n"
-        "if any(int(line.split()[1], 16) for line in out.splitlines() if line.startswith(('CapEff', 'CapPrm', 'CapBnd'))):\n"
+        "if any(int(line.split()[1], 16) for line in out.splitlines() if line.startswith(('CapEff', "
+        "'CapPrm', 'CapBnd'))):\n"
         "    print('ESCAPED', out)"
     ),
-    "a new user namespace": "call('unshare', 0x10000000); call('unshare', 0x20000); call('unshare', 0x40000000)",
+    "a new user namespace": "call('unshare', 0x10000000); call('unshare', 0x20000); call('unshare', "
+    "0x40000000)",
     "a child in a new user namespace": (
         "for number in (56, 435):\n"
         "    if libc.syscall(number, ctypes.c_long(0x10000011), 0, 0, 0, 0) >= 0: print('ESCAPED'); break"
     ),
     "another's namespaces": "call('setns', os.open('/proc/self/ns/user', 0), 0)",
     "without the filter": "call('prctl', 22, 0, 0, 0, 0); call('prctl', 38, 0, 0, 0, 0)",
-    "real time priority": "attempt(os.sched_setscheduler, 0, os.SCHED_FIFO, os.sched_param(1)); attempt(os.nice, -5)",
+    "real time priority": "attempt(os.sched_setscheduler, 0, os.SCHED_FIFO, os.sched_param(1)); "
+    "attempt(os.nice, -5)",
     "set the clock": "import time; attempt(time.clock_settime, 0, 0.0)",
     "reboot": "call('reboot', 0)",
     "host name": "attempt(socket.sethostname, 'mine')",
-    "type into a terminal": "import fcntl, pty; a, b = pty.openpty() if os.path.exists('/dev/ptmx') else (0, 0)\nattempt(fcntl.ioctl, b, 0x5412, b'x')",
-    "shared memory that outlives it": "call('shmget', 1, 1 << 20, 0o1666); call('msgget', 1, 0o1666); call('semget', 1, 1, 0o1666)",
+    "type into a terminal": "import fcntl, pty; a, b = pty.openpty() if os.path.exists('/dev/ptmx') else "
+    "(0, 0)\nattempt(fcntl.ioctl, b, 0x5412, b'x')",
+    "shared memory that outlives it": "call('shmget', 1, 1 << 20, 0o1666); call('msgget', 1, 0o1666); "
+    "call('semget', 1, 1, 0o1666)",
 }
 
 #: (program, allowed statuses). These programs must be ended before they finish.
@@ -241,7 +257,8 @@ RESOURCES = {
 #: Attacks on the next run, or on the verdict of their own run. Their tests must not pass.
 STATE = {
     "patched builtins": "import builtins\nbuiltins.len = lambda x: 7\nbuiltins.print = None",
-    "patched modules": "import os, sys, json\nos.getcwd = None\njson.dumps = lambda *a, **k: '{}'\nsys.modules['math'] = None",
+    "patched modules": "import os, sys, json\nos.getcwd = None\njson.dumps = lambda *a, **k: "
+    "'{}'\nsys.modules['math'] = None",
     "environment": "import os\nos.environ['MARK'] = '1'\nos.putenv('MARK', '1')",
     "files": "open('left', 'w').write('x')\nimport os\nos.mkdir('/dev/shm/left')\nos.chmod('/tmp', 0)",
     "working folder and mask": "import os\nos.chdir('/')\nos.umask(0)",
@@ -258,11 +275,13 @@ STATE = {
     ),
     "exit handlers": "import atexit\natexit.register(print, 'ESCAPED')",
     "import hooks": "import sys\nsys.meta_path.clear()\nsys.path.clear()\nsys.path_hooks.clear()",
-    "garbage collection and tracing": "import gc, sys\ngc.disable()\nsys.settrace(lambda *a: None)\nsys.setswitchinterval(100)",
+    "garbage collection and tracing": "import gc, sys\ngc.disable()\nsys.settrace(lambda *a: "
+    "None)\nsys.setswitchinterval(100)",
     "raw memory": "import ctypes, random\nctypes.memset(id(random), 255, 8)",
     "closed descriptors": "import os\nos.closerange(0, 100)",
     "noise in every descriptor": (
-        'import os\nfor n in range(3, 120):\n    try: os.write(n, b\'{"status": "passed"}\' * 100)\n    except OSError: pass'
+        'import os\nfor n in range(3, 120):\n    try: os.write(n, b\'{"status": "passed"}\' * 100)\n '
+        "   except OSError: pass"
     ),
     "nice": "import os\nos.nice(19)",
     "random state": "import random\nrandom.seed(1)\nrandom.random = lambda: 0.5",
@@ -275,14 +294,17 @@ FAKES = {
     "sys.exit": "import sys\nsys.exit(0)",
     "exit in the function": "import os\ndef f(x): os._exit(0)",
     "SystemExit in the function": "def f(x): raise SystemExit(0)",
-    "the child comes home": "import os\ndef f(x):\n    if os.fork() == 0: return 2\n    os.wait(); os._exit(0)",
+    "the child comes home": "import os\ndef f(x):\n    if os.fork() == 0: return 2\n    os.wait(); "
+    "os._exit(0)",
     "a fake report": (
         "import os, json\n"
-        "os.write(3, json.dumps({'status': 'passed', 'message': '', 'tests': [], 'token': ''}).encode())\nos._exit(0)"
+        "os.write(3, json.dumps({'status': 'passed', 'message': '', 'tests': [], 'token': "
+        "''}).encode())\nos._exit(0)"
     ),
     "replaced by another program": "import os\nos.execvp('true', ['true'])",
     "killed by itself": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
     "kills process 1": "import os\nos.kill(-1, 9)\nos.kill(os.getpid(), 9)",
-    "an equal to all": "class A:\n    def __eq__(self, other): raise AssertionError('no')\ndef f(x): return A()",
+    "an equal to all": "class A:\n    def __eq__(self, other): raise AssertionError('no')\ndef f(x): return "
+    "A()",
     "hostile text": "class E(Exception):\n    def __str__(self): raise SystemExit(0)\ndef f(x): raise E",
 }

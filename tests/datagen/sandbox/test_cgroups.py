@@ -231,7 +231,8 @@ def test_a_run_that_was_ended_because_others_took_the_memory_is_not_judged(
     )
     told, well = done.stdout.split("\n")[:2]
     assert told == (
-        "the sandbox failed twice, and what it ran was not judged: the kernel ended a process of it because the "
+        "the sandbox failed twice, and what it ran was not judged: the kernel ended a process of it "
+        "because the "
         "machine's memory was short"
     ), done
     assert well == "well"

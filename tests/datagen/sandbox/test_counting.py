@@ -85,7 +85,10 @@ def test_code_counts_whatever_file_it_says_it_is_from(box: Sandbox, name: str) -
 
 def test_a_module_that_the_program_writes_counts_and_the_library_does_not(box: Sandbox) -> None:
     written = f"open('mine.py', 'w').write({WORK!r})\nimport mine\n{LOOP}"
-    library = "import statistics, textwrap, dataclasses, collections\ndef f(n):\n    textwrap.dedent(' a')\n    return int(statistics.mean([n, n]))"
+    library = (
+        "import statistics, textwrap, dataclasses, collections\ndef f(n):\n    textwrap.dedent(' "
+        "a')\n    return int(statistics.mean([n, n]))"
+    )
     many, few = (counted(box, program, "assert f(3) == 3").lines for program in (written, library))
     assert many is not None
     assert few is not None
@@ -96,14 +99,17 @@ REACHING = {
     "settrace": "import sys\n    sys.settrace(None)",
     "a frame": "import sys\n    sys._getframe().f_trace_lines = False",
     "a frame by inspect": "import inspect\n    inspect.currentframe().f_trace_lines = False",
-    "a frame of a traceback": "try:\n        1 / 0\n    except ArithmeticError as e:\n        e.__traceback__.tb_frame.f_trace_lines = False",
-    "a frame by traceback": "import traceback\n    try:\n        1 / 0\n    except ArithmeticError as e: list(traceback.walk_tb(e.__traceback__))[0][0].f_trace_lines = False",
+    "a frame of a traceback": "try:\n        1 / 0\n    except ArithmeticError as e:\n        "
+    "e.__traceback__.tb_frame.f_trace_lines = False",
+    "a frame by traceback": "import traceback\n    try:\n        1 / 0\n    except ArithmeticError as e: "
+    "list(traceback.walk_tb(e.__traceback__))[0][0].f_trace_lines = False",
     "a frame of a generator": "g = (i for i in 'ab')\n    g.gi_frame.f_trace_lines = False",
     "code made by hand": "f.__code__ = f.__code__.replace(co_filename='lib.py')",
     "the collector": "import gc\n    gc.get_objects()",
     "the C library": "import ctypes\n    ctypes.pythonapi.PyEval_SetTrace(None, None)",
     "another thread": "import _thread, time\n    _thread.start_new_thread(print, ())\n    time.sleep(0.05)",
-    "threads unseen": "import threading\n    threading.settrace(None)\n    t = threading.Thread(target=print)\n    t.start()\n    t.join()",
+    "threads unseen": "import threading\n    threading.settrace(None)\n    t = "
+    "threading.Thread(target=print)\n    t.start()\n    t.join()",
     "another process": "import os\n    if os.fork() == 0: os._exit(0)\n    os.wait()",
 }
 
@@ -118,8 +124,10 @@ def test_a_program_that_reaches_for_its_count_has_none(box: Sandbox, name: str) 
 def test_what_programs_do_with_tracebacks_threads_and_logs_is_no_reaching(box: Sandbox) -> None:
     program = (
         "import logging, threading, traceback\nfrom enum import Enum\nfrom collections import namedtuple\n"
-        "P = namedtuple('P', 'x')\nclass E(Enum):\n    A = 1\ndef work():\n    for i in range(500):\n        i\n"
-        "def f(n):\n    try:\n        1 / 0\n    except ArithmeticError:\n        traceback.format_exc()\n    logging.info('x')\n"
+        "P = namedtuple('P', 'x')\nclass E(Enum):\n    A = 1\ndef work():\n    for i in "
+        "range(500):\n        i\n"
+        "def f(n):\n    try:\n        1 / 0\n    except ArithmeticError:\n        "
+        "traceback.format_exc()\n    logging.info('x')\n"
         "    t = threading.Thread(target=work)\n    t.start()\n    t.join()\n    return P(n).x\n"
     )
     result = counted(box, program, "assert f(3) == 3")

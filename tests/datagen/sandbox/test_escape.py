@@ -230,7 +230,10 @@ for number in (435, 463, 470, 1000, 0x40000000 + 39):
 
 
 def test_a_thousand_runs_leave_nothing_behind(tmp_path: Path) -> None:
-    program = "import os\nif os.fork() == 0:\n    os.setsid()\n    import time; time.sleep(60)\nopen('f', 'w').write('x')"
+    program = (
+        "import os\nif os.fork() == 0:\n    os.setsid()\n    import time; time.sleep(60)\nopen('f', "
+        "'w').write('x')"
+    )
     scratch = Path("/tmp")
     with Sandbox(PATIENT, workers=2) as box:
         warm = [box._submit(RunScript("pass"), None) for _ in range(20)]

@@ -44,7 +44,10 @@ def test_what_is_written_to_the_end_is_read(box: Sandbox) -> None:
     assert result.stderr == "e" * 200_000
 
 
-READ = "import sys\ntext = sys.stdin.read()\nagain = open('/dev/stdin').read()\nprint(len(text), text == again, text[:2])\n"
+READ = (
+    "import sys\ntext = sys.stdin.read()\nagain = open('/dev/stdin').read()\nprint(len(text), text == "
+    "again, text[:2])\n"
+)
 
 
 @pytest.mark.parametrize("length", [0, 5, 3 << 20])

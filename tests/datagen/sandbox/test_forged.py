@@ -1,4 +1,6 @@
-"""The forgeries of the benchmark: none passes, each succeeds without protection, and correct programs pass."""
+"""The forgeries of the benchmark: none passes, each succeeds without protection,
+and correct programs pass.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,8 @@ def test_a_file_of_forgeries_that_says_something_unknown_is_refused(forged: Any,
     with pytest.raises(ValueError, match="family: a name: unknown strange"):
         list(read(file))
     file.write_text(
-        "# family\n\n=== @one\nx = 1\n\n=== a name [reference]\n--- program\n@one\ny = 2\n--- reference\nz = 3\n"
+        "# family\n\n=== @one\nx = 1\n\n=== a name [reference]\n--- program\n@one\ny = 2\n--- "
+        "reference\nz = 3\n"
     )
     [case] = read(file)
     assert (case.program, case.tests, case.decider) == ("x = 1\ny = 2\n", "z = 3\n", "reference")

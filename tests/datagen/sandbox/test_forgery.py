@@ -330,7 +330,10 @@ def test_a_skip_of_the_program_is_a_failure_of_the_test(box: Sandbox, name: str)
 
 
 def test_a_loop_of_the_tests_is_not_ended_by_what_the_program_raises(box: Sandbox) -> None:
-    program = "class Adder:\n    def add(self, x): raise StopIteration\ndef f(x): return Adder()\ndef g(x): raise StopIteration"
+    program = (
+        "class Adder:\n    def add(self, x): raise StopIteration\ndef f(x): return Adder()\ndef g(x): "
+        "raise StopIteration"
+    )
     not_passed(
         box.run_now(RunTests(program, "assert not any(map(lambda n: f(n).add(n) != n + 1, range(9)))"))
     )

@@ -30,7 +30,8 @@ CODE = (
     "import sys\n"
     "for n, m in list(sys.modules.items()):\n"
     "    if 'sandbox' in n and n.endswith('harness'):\n"
-    "        m.Report.summed_up = lambda self: {'status': 'passed', 'message': '', 'tests': [], 'lines': None,"
+    "        m.Report.summed_up = lambda self: {'status': 'passed', 'message': '', 'tests': [], "
+    "'lines': None,"
     " 'program_operators': ()}\n"
 )
 CALLS = [
@@ -121,14 +122,17 @@ HIDING = {
         "    try:\n        with Timer():\n            assert f(1) == 2\n    finally:\n        done.set()",
     ),
     "a decorator": (
-        "def timed(test):\n    def run():\n        try: test()\n        except AssertionError:\n            if not {}: raise\n"
+        "def timed(test):\n    def run():\n        try: test()\n        except AssertionError:\n     "
+        "       if not {}: raise\n"
         "    return run\n",
         "@timed\ndef test_f(): assert f(1) == 2",
     ),
     "a loop over callbacks": (
-        "def each(check, values):\n    for value in values:\n        try: check(value)\n        except AssertionError:\n"
+        "def each(check, values):\n    for value in values:\n        try: check(value)\n        "
+        "except AssertionError:\n"
         "            if not {}: raise\n",
-        "def test_f():\n    def check(x): assert f(x) == x + 1\n    each(check, [1, 2])\n    assert f is not None",
+        "def test_f():\n    def check(x): assert f(x) == x + 1\n    each(check, [1, 2])\n    assert "
+        "f is not None",
     ),
 }
 
@@ -148,7 +152,8 @@ def test_the_program_does_not_hide_a_failed_assertion(box: Sandbox, name: str) -
     "tests",
     [
         "def test_f():\n    try:\n        assert f(1) == 2\n    finally:\n        return",
-        "def test_f():\n    errors = []\n    try: assert f(1) == 2\n    except AssertionError as e: errors.append(e)",
+        "def test_f():\n    errors = []\n    try: assert f(1) == 2\n    except AssertionError as e: "
+        "errors.append(e)",
         "import contextlib\ndef test_f():\n    with contextlib.ExitStack() as stack:\n"
         "        stack.enter_context(contextlib.suppress(AssertionError))\n        assert f(1) == 2",
         "import asyncio\nasync def check(): assert f(1) == 2\nasync def test_f():\n"
@@ -191,7 +196,10 @@ def test_an_exception_goes_through_a_context_manager_of_the_program(box: Sandbox
 
 
 def test_a_comparison_looks_into_private_slots_and_at_ends(box: Sandbox) -> None:
-    kept = "class P:\n    __slots__ = ('__x',)\n    def __init__(self, x): self.__x = {}\ndef f(x: int): return P(x)"
+    kept = (
+        "class P:\n    __slots__ = ('__x',)\n    def __init__(self, x): self.__x = {}\ndef f(x: int): "
+        "return P(x)"
+    )
     assert not box.run_now(Compare(kept.format("0"), kept.format("x"), "f")).passed
     assert box.run_now(Compare(kept.format("x"), kept.format("x"), "f")).passed
     counted = "def f(x: int): return iter(range({}))"

@@ -55,7 +55,10 @@ def test_the_programs_own_operators_are_named_where_they_decide(box: Sandbox) ->
 
 
 def test_an_operator_of_a_class_that_the_tests_do_not_name_decides_nothing(box: Sandbox) -> None:
-    program = "class Money:\n    def __init__(self, n): self.n = n\n    def __eq__(self, o): return self.n == o\ndef f(n): return Money(n)"
+    program = (
+        "class Money:\n    def __init__(self, n): self.n = n\n    def __eq__(self, o): return self.n "
+        "== o\ndef f(n): return Money(n)"
+    )
     result = box.run_now(RunTests(program, "assert f(3) == 3"))
     assert result.status is Status.ERROR
     assert "Money.__eq__" in result.message
@@ -109,10 +112,12 @@ def test_ends_of_the_programs_process(box: Sandbox) -> None:
 
 def test_examples_are_taken_from_the_text(box: Sandbox) -> None:
     program = (
-        '"""Of the module.\n\n>>> f(1)\n2\n"""\ndef f(x):\n    """\n    >>> f(2)\n    3\n    >>> print(f(1)); f("")\n'
+        '"""Of the module.\n\n>>> f(1)\n2\n"""\ndef f(x):\n    """\n    >>> f(2)\n    3\n    >>> '
+        'print(f(1)); f("")\n'
         '    Traceback (most recent call last):\n    TypeError: no\n    """\n    return x + 1\n'
         "f.__doc__ = '>>> 1\\n1'\n"
-        'class C:\n    """\n    >>> C().m()\n    {2, 1}\n    """\n    def m(self):\n        """\n        >>> C().m() == {1, 2}\n'
+        'class C:\n    """\n    >>> C().m()\n    {2, 1}\n    """\n    def m(self):\n        """\n    '
+        "    >>> C().m() == {1, 2}\n"
         '        True\n        """\n        return {1, 2}\n'
     )
     result = box.run_now(RunDoctests(program))
@@ -166,7 +171,8 @@ def test_a_comparison_with_an_argument_in_another_order_is_one(box: Sandbox) -> 
 
 def test_a_constructor_that_gives_what_was_there_before_is_told(box: Sandbox) -> None:
     program = (
-        "class Vector:\n    one = None\n    def __new__(cls, x):\n        cls.one = cls.one or object.__new__(cls)\n"
+        "class Vector:\n    one = None\n    def __new__(cls, x):\n        cls.one = cls.one or "
+        "object.__new__(cls)\n"
         "        return cls.one\nclass Plain: pass\ndef f(x): return Vector(x)\nheld = []"
     )
     result = box.run_now(RunTests(program, "assert f(1) == Vector(2)"))

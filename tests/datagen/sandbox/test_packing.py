@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-#: Prints how many of 100 new objects of one size lie beside the one before, in a process whose memory is full of holes of it.
+#: Prints how many of 100 new objects of one size lie beside the one before, in a process whose memory is full
+#: of holes of it.
 SIDE_BY_SIDE = """
 import sys
 from gristmill.datagen.sandbox import packing

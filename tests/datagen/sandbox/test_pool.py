@@ -74,7 +74,10 @@ def test_times_are_measured(box: Sandbox) -> None:
 
 
 def test_the_time_of_a_program_that_is_judged_counts(box: Sandbox) -> None:
-    spin = "import time\ndef f():\n    end = time.process_time() + 0.3\n    while time.process_time() < end: pass"
+    spin = (
+        "import time\ndef f():\n    end = time.process_time() + 0.3\n    while time.process_time() < "
+        "end: pass"
+    )
     assert 0.3 <= box.run_now(RunTests(spin, "assert f() is None")).cpu_seconds < 0.6
 
 

@@ -60,7 +60,8 @@ def test_vacuous_tests_beside_real_ones_do_not_count(box: Sandbox) -> None:
     assert (result.status, [test.name for test in result.tests]) == (Status.PASSED, ["test_real"])
     assert result.message == (
         "6 vacuous, which do not count (test_skipped: it is skipped; "
-        "test_generator: it is a generator, which nobody runs; test_tuple: what it asserts is true of any program; "
+        "test_generator: it is a generator, which nobody runs; test_tuple: what it asserts is true "
+        "of any program; "
         "test_value: it returns a value, and asserts nothing; test_empty: no assertion ran; and 1 more)"
     )
     wrong = ran(box, tests, WRONG)
@@ -210,7 +211,9 @@ def test_what_goes_wrong_in_a_test_is_said(box: Sandbox, tests: str, said: str) 
 
 
 def test_a_method_that_its_class_gets_from_the_program(box: Sandbox) -> None:
-    """The class belongs to the standard library, as in ``source: python_functions`` with ``prelude: true``."""
+    """The class belongs to the standard library, as in ``source: python_functions`` with ``prelude:
+    true``.
+    """
     prelude = (
         "import fractions\nfrom fractions import Fraction\n"
         "fractions.Fraction.limit_denominator = lambda *args, **named: globals()['limit'](*args, **named)\n"

@@ -23,7 +23,8 @@ LAYERS = {
     "capabilities": "off.append('capset')",
     "user": "entered = namespaces.enter\nnamespaces.enter = lambda: entered() and False",
     "bounding set": "syscalls.bound_capabilities = lambda: None",
-    "not dumpable": "prctl = syscalls.prctl\nsyscalls.prctl = lambda name, *rest: name == syscalls.PR_SET_DUMPABLE or prctl(name, *rest)\n"
+    "not dumpable": "prctl = syscalls.prctl\nsyscalls.prctl = lambda name, *rest: name == "
+    "syscalls.PR_SET_DUMPABLE or prctl(name, *rest)\n"
     "off.append('not dumpable')",
     "root": "root.enter = lambda *rest: None",
     "/proc": "off.append('mount proc on /proc')",

@@ -20,7 +20,10 @@ ENVIRONMENT = {
 }
 BODY = "    total = 0\n    for x in xs:\n        total += x\n    return total\n"
 ADD = f"def add(xs):\n{BODY}"
-OTHER = "\n\nclass Box:\n    def get(self):\n        # as it is\n        value = self.value\n        return value\n"
+OTHER = (
+    "\n\nclass Box:\n    def get(self):\n        # as it is\n        value = self.value\n        return "
+    "value\n"
+)
 
 
 class Here:

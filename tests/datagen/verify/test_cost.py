@@ -13,8 +13,14 @@ from gristmill.datagen.execution.sandboxes import SandboxSettings
 from gristmill.datagen.verify.cost import VerifyCost
 
 BOX = SandboxSettings(wall_seconds=6, cpu_seconds=2, memory_mib=192)
-SLOW = "def has_pair(xs, t):\n    for i in range(len(xs)):\n        for j in range(len(xs)):\n            if i != j and xs[i] + xs[j] == t:\n                return True\n    return False\n"
-FAST = "def has_pair(xs, t):\n    seen = set()\n    for x in xs:\n        if t - x in seen:\n            return True\n        seen.add(x)\n    return False\n"
+SLOW = (
+    "def has_pair(xs, t):\n    for i in range(len(xs)):\n        for j in range(len(xs)):\n            "
+    "if i != j and xs[i] + xs[j] == t:\n                return True\n    return False\n"
+)
+FAST = (
+    "def has_pair(xs, t):\n    seen = set()\n    for x in xs:\n        if t - x in seen:\n            "
+    "return True\n        seen.add(x)\n    return False\n"
+)
 TESTS = (
     "assert has_pair([1, 2, 3], 5)\nassert not has_pair(list(range(30)), 100)\nassert not has_pair([4], 8)"
 )

@@ -19,7 +19,10 @@ BOX = SandboxSettings(wall_seconds=5, cpu_seconds=0.7, memory_mib=192)
 BROKEN = "def larger(a, b):\n    # which is more\n    if a < b:\n        return a\n    return b\n"
 RIGHT = BROKEN.replace("a < b", "a > b")
 TESTS = "assert larger(1, 2) == 2\nassert larger(2, 1) == 2\nassert larger(-1, -2) == -1"
-SLOW = "def total(xs):\n    t = 0\n    for i in range(len(xs)):\n        t = 0\n        for x in xs[: i + 1]:\n            t += x\n    return t\n"
+SLOW = (
+    "def total(xs):\n    t = 0\n    for i in range(len(xs)):\n        t = 0\n        for x in xs[: i + "
+    "1]:\n            t += x\n    return t\n"
+)
 FAST = "def total(xs):\n    t = 0\n    for x in xs:\n        t += x\n    return t\n"
 TOTAL = "assert total([]) == 0\nassert total([1, 2, 3]) == 6\nassert total(list(range(20))) == 190"
 

@@ -31,7 +31,10 @@ def judged(tests: str, code: str = CODE, **more: Any) -> dict[str, Any]:
 
 
 def test_wrong_asserts_go_and_right_ones_stay() -> None:
-    tests = "two = 2\nassert double(1) == two\nassert double(2) == 5  # wrong\nassert double(3) == 6\nassert double(0) == 0\n"
+    tests = (
+        "two = 2\nassert double(1) == two\nassert double(2) == 5  # wrong\nassert double(3) == "
+        "6\nassert double(0) == 0\n"
+    )
     row = judged(tests)
     assert row["tests"] == tests.replace("assert double(2) == 5  # wrong\n", "")
     assert (row["passed"], row["tests_kept"], row["tests_dropped"], row["reason"]) == (True, 3, 1, None)
@@ -39,8 +42,10 @@ def test_wrong_asserts_go_and_right_ones_stay() -> None:
 
 def test_functions_methods_and_statements_of_several_lines() -> None:
     tests = (
-        "assert double(\n    1\n) == 3\ndef test_a():\n    assert double(1) == 1\n\ndef test_b():\n    assert double(1) == 2\n"
-        "class TestC:\n    def test_d(self):\n        assert double(2) == 3\n\n    def test_e(self):\n        assert double(2) == 4\n"
+        "assert double(\n    1\n) == 3\ndef test_a():\n    assert double(1) == 1\n\ndef test_b():\n  "
+        "  assert double(1) == 2\n"
+        "class TestC:\n    def test_d(self):\n        assert double(2) == 3\n\n    def "
+        "test_e(self):\n        assert double(2) == 4\n"
     )
     row = judged(tests, min_tests=2)
     assert (row["passed"], row["tests_kept"], row["tests_dropped"]) == (True, 2, 3)
@@ -70,7 +75,8 @@ def test_too_few_sound_tests(tests: str, code: str, reason: str) -> None:
 def test_tests_that_others_need_are_not_half_believed() -> None:
     """Another test uses the failing function, so the remaining tests do not pass without it."""
     row = judged(
-        "def test_a():\n    assert double(1) == 1\ndef test_b():\n    assert double(2) == 4\n    assert callable(test_a)\n",
+        "def test_a():\n    assert double(1) == 1\ndef test_b():\n    assert double(2) == 4\n    "
+        "assert callable(test_a)\n",
         min_tests=1,
     )
     assert row["passed"] is False

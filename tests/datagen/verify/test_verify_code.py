@@ -93,7 +93,8 @@ def test_which_tests_failed_and_how_many_passed() -> None:
     tests = (
         "assert double(1) == 2\n\ndef test_half():\n    assert double(1) == 1\n\nclass TestMore:\n"
         "    def test_zero(self):\n        assert double(0) == 0\n"
-        "import unittest\nclass Case(unittest.TestCase):\n    def test_equal(self):\n        self.assertEqual(double(1), 3)\n"
+        "import unittest\nclass Case(unittest.TestCase):\n    def test_equal(self):\n        "
+        "self.assertEqual(double(1), 3)\n"
         "async def test_later():\n    assert double(1) == 5\n"
     )
     [row] = kept(VerifyTests(sandbox=BOX), {"solution": GOOD, "tests": tests})
@@ -119,7 +120,8 @@ def test_tests_that_test_nothing_are_an_error(tests: str, reason: str) -> None:
 
 def test_parametrized_tests() -> None:
     tests = (
-        "import pytest\n@pytest.mark.parametrize('x, y', [(1, 2), (2, 5)])\ndef test_all(x, y):\n    assert double(x) == y\n"
+        "import pytest\n@pytest.mark.parametrize('x, y', [(1, 2), (2, 5)])\ndef test_all(x, y):\n    "
+        "assert double(x) == y\n"
         "@pytest.mark.parametrize('z', [1, pytest.param(2)])\ndef test_one(z):\n"
         "    with pytest.raises(TypeError):\n        double(z, z)\n"
     )
@@ -157,7 +159,10 @@ def test_mutants_are_run_unless_it_is_said_otherwise() -> None:
     assert (row["verdict"], row["passed"], row["mutation_score"]) == ("vacuous", False, 0.0)
     assert row["mutants"] > 4, "more were run before it was said"
     assert (strong["passed"], strong["mutants"]) == (True, 4)
-    partly = "class V:\n    def __init__(self, x):\n        self.x = x\n    def __eq__(self, o):\n        return self.x == o.x\n"
+    partly = (
+        "class V:\n    def __init__(self, x):\n        self.x = x\n    def __eq__(self, o):\n        "
+        "return self.x == o.x\n"
+    )
     row = {"solution": partly + "def f(x): return V(x)", "tests": "assert f(1).x == 1"}
     assert kept(VerifyTests(sandbox=BOX), row)[0]["passed"], "tests of a part"
     [unasked] = kept(VerifyTests(sandbox=BOX, mutants=0), weak)
@@ -184,7 +189,10 @@ def test_weak_examples_pairs_and_draws_are_vacuous_by_default() -> None:
     [row] = kept(VerifyStdio(sandbox=BOX), {"solution": script, "pairs": pairs})
     assert row["verdict"] == "vacuous"
     only_negative = "def inputs(rng): return (-rng.randint(5, 9),)"
-    program = "def f(x):\n    if x < 0:\n        return 0\n    total = x + 1\n    total = total * 3\n    return total - 2\n"
+    program = (
+        "def f(x):\n    if x < 0:\n        return 0\n    total = x + 1\n    total = total * 3\n    "
+        "return total - 2\n"
+    )
     row = {"solution": program, "reference": "def f(x): return 0", "name": "f", "draws": only_negative}
     [told] = kept(VerifyReference(sandbox=BOX, inputs="draws", min_mutation_score=0.6), row)
     assert told["verdict"] == "vacuous"
@@ -201,7 +209,10 @@ def test_flaky_tests_are_found_by_repetition() -> None:
 
 
 def test_doctests() -> None:
-    program = 'def f(x):\n    """\n    >>> f(1)\n    2\n    >>> f(2)\n    5\n    >>> f("")\n    Traceback (most recent call last):\n    TypeError: x\n    """\n    return math.floor(x + 1)\n'
+    program = (
+        'def f(x):\n    """\n    >>> f(1)\n    2\n    >>> f(2)\n    5\n    >>> f("")\n    Traceback '
+        '(most recent call last):\n    TypeError: x\n    """\n    return math.floor(x + 1)\n'
+    )
     [row] = kept(VerifyDoctests(sandbox=BOX, prelude="head"), {"source": program, "head": "import math"})
     assert row["verdict"] == "failed"
     assert row["failed_tests"] == ["f 4: f(2)", 'f 6: f("")']
@@ -232,9 +243,15 @@ def test_input_and_output() -> None:
 
 def test_reference() -> None:
     reference = "def f(xs: list[int], k: int = 1) -> list[int]:\n    xs.sort()\n    return xs[:k]\n"
-    same = "def f(xs, k=1):\n    xs.sort()\n    return [x for i, x in enumerate(xs) if i < k or k < 0 and i < len(xs) + k]\n"
+    same = (
+        "def f(xs, k=1):\n    xs.sort()\n    return [x for i, x in enumerate(xs) if i < k or k < 0 and i "
+        "< len(xs) + k]\n"
+    )
     pure = "def f(xs, k=1): return sorted(xs)[:k]\n"
-    rude = "def f(xs, k=1):\n    xs.sort()\n    class L(list):\n        def __eq__(self, other): return True\n    return L()\n"
+    rude = (
+        "def f(xs, k=1):\n    xs.sort()\n    class L(list):\n        def __eq__(self, other): return "
+        "True\n    return L()\n"
+    )
     rows = kept(
         VerifyReference(sandbox=BOX),
         *({"solution": s, "reference": reference, "name": "f"} for s in (same, pure, rude)),
@@ -326,7 +343,10 @@ def test_doctests_become_unit_tests_and_both_take_a_prelude() -> None:
 
 
 def test_a_row_says_what_its_verdict_rests_on() -> None:
-    program = "class V:\n    def __init__(self, x): self.x = x\n    def __eq__(self, o): return isinstance(o, V) and self.x == o.x\ndef f(x): return V(x)"
+    program = (
+        "class V:\n    def __init__(self, x): self.x = x\n    def __eq__(self, o): return "
+        "isinstance(o, V) and self.x == o.x\ndef f(x): return V(x)"
+    )
     row = {"solution": program, "tests": "assert f(1) == V(1)"}
     [own, plain] = kept(VerifyTests(sandbox=BOX), row, {**row, "tests": "assert f(1).x == 1"})
     assert (own["passed"], own["program_operators"], own["shared_process"]) == (True, ["V.__eq__"], False)

@@ -36,6 +36,9 @@ def test_words_are_folded() -> None:
 
 
 def test_hashes_are_the_same_in_another_process() -> None:
-    code = "from gristmill.filters.dedup.ngrams import hash_words; print(hash_words(['one two']).hashes.tolist())"
+    code = (
+        "from gristmill.filters.dedup.ngrams import hash_words; print(hash_words(['one "
+        "two']).hashes.tolist())"
+    )
     made = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert made.stdout.strip() == str(hash_words(["One two"]).hashes.tolist())

@@ -6,7 +6,7 @@ import duckdb
 import pytest
 
 from gristmill.contracts.errors import DataError
-from gristmill.filters.expressions.expression import check
+from gristmill.filters.expressions.condition import check
 from gristmill.filters.expressions.sql_functions import catalog, changeable
 
 #: Functions that are consistent only by their label: they read the clock, chance or settings.
@@ -67,10 +67,12 @@ def test_what_draws_or_tells_the_time_is_among_them() -> None:
         "len([y * 2 FOR y IN x IF y > 1]) = 1 AND text.upper().contains('A')",
         "text LIKE 'a%' AND text ~ 'b' AND text SIMILAR TO 'c' AND text GLOB 'd*' AND NOT text ILIKE 'e'",
         "TRY_CAST(text AS INT) IS NOT DISTINCT FROM 1 AND coalesce(a, ifnull(b, nullif(c, 1))) = 1",
-        "s.part > 1 AND s['part'] < 2 AND x[1] = 1 AND x[1:2] = [1] AND {'a': 1}.a = 1 AND MAP {'k': 1}['k'] = 1",
+        "s.part > 1 AND s['part'] < 2 AND x[1] = 1 AND x[1:2] = [1] AND {'a': 1}.a = 1 AND MAP {'k': "
+        "1}['k'] = 1",
         "position('a' IN text) = 1 AND trim(BOTH 'a' FROM text) = '' AND substring(text FROM 1 FOR 2) = 'a'",
         "json_extract(text, '$.a') = '1' AND text->>'$.b' = 'c' AND regexp_extract(text, 'x(.)', 1) = 'y'",
-        "greatest(a, b, c) = least(a, b) AND CASE WHEN a THEN b ELSE c END AND split_part(text, ',', 1) = 'a'",
+        "greatest(a, b, c) = least(a, b) AND CASE WHEN a THEN b ELSE c END AND split_part(text, ',', "
+        "1) = 'a'",
     ],
 )
 def test_what_gives_the_same_rows_is_taken(expression: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from gristmill.filters.columns import without_nan
 from gristmill.filters.dedup.exact import ExactDedup
 from gristmill.filters.expressions.compute import computed
-from gristmill.filters.expressions.expression import evaluate_expression
+from gristmill.filters.expressions.condition import evaluate_expression
 from gristmill.filters.select.best import SelectBest
 from gristmill.filters.select.groups import group_labels
 from gristmill.filters.select.vote import Vote

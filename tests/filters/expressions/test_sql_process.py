@@ -14,7 +14,7 @@ import pytest
 
 from gristmill.contracts.errors import DataError, GristmillError
 from gristmill.filters.expressions.compute import computed
-from gristmill.filters.expressions.expression import evaluate_expression
+from gristmill.filters.expressions.condition import evaluate_expression
 from gristmill.filters.expressions.sql_process import Evaluation, LimitReached, QueryError, QueryLimits
 
 SMALL = QueryLimits(seconds=1.0, row_seconds=0.0, part_seconds=1.0, memory=256 << 20, value=1 << 20)
@@ -37,7 +37,8 @@ HUGE = [
     "len(regexp_replace(repeat('a', 100000000), '', repeat('b', 1000), 'g'))",
     "len(format('{:>2000000000}', t))",
     "len(printf('%2000000000d', n))",
-    "list_sum(list_transform(range(20000), lambda y: list_sum(list_transform(range(20000), lambda z: y * z))))",
+    "list_sum(list_transform(range(20000), lambda y: list_sum(list_transform(range(20000), lambda z: "
+    "y * z))))",
     "len(list_reduce(range(40), lambda a, b: a || a))",
     "len(list_resize([1], 3000000000))",
     "bar(1, 0, 1, 1e9)",

@@ -12,7 +12,7 @@ import pytest
 from gristmill.contracts.errors import DataError
 from gristmill.filters.columns import number_column, text_column
 from gristmill.filters.expressions.compute import computed
-from gristmill.filters.expressions.expression import evaluate_expression
+from gristmill.filters.expressions.condition import evaluate_expression
 
 ONE, TWO = Decimal("1.5"), Decimal("2.5")
 

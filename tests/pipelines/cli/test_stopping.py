@@ -1,4 +1,6 @@
-"""The first Ctrl-C is always acknowledged: a real ``gristmill run`` is interrupted in each kind of operation."""
+"""The first Ctrl-C is always acknowledged:
+a real ``gristmill run`` is interrupted in each kind of operation.
+"""
 
 from __future__ import annotations
 

@@ -40,7 +40,9 @@ def told(row: dict) -> dict:
 
 @pytest.fixture
 def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A foreign folder with a pipeline file and a module that records its import; the working directory is another."""
+    """A foreign folder with a pipeline file and a module that records its import; the working directory is
+    another.
+    """
     folder = tmp_path / "theirs"
     (tmp_path / "ours").mkdir()
     folder.mkdir()
@@ -64,7 +66,8 @@ def test_without_a_terminal_it_is_one_error_that_names_the_code(
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err == (
-        f"{theirs}/file.yaml is not below the working directory ({Path.cwd()}). It would import and run trust_module:rows, "
+        f"{theirs}/file.yaml is not below the working directory ({Path.cwd()}). It would import and "
+        "run trust_module:rows, "
         "trust_module:told, with all your permissions. Read it, then add --trust, or move it here\n"
     )
     assert not (theirs / "imported").exists()

@@ -12,7 +12,10 @@ from gristmill.contracts.errors import SpecError
 from gristmill.pipelines.file.load import load, loads
 
 DATA = Path(__file__).parents[2] / "data"
-HEAD = "gristmill: 1\nname: t\nmodels: {base: {path: m}, e: {engine: embedder, path: m}, far: {engine: synthetic}}\n"
+HEAD = (
+    "gristmill: 1\nname: t\nmodels: {base: {path: m}, e: {engine: embedder, path: m}, far: {engine: "
+    "synthetic}}\n"
+)
 ROWS = "  rows: {source: constraints, rows: 3}\n"
 
 
@@ -140,7 +143,10 @@ def test_mistakes_between_steps(steps: str, said: str) -> None:
     assert said in message
 
 
-TRAINED = "student: {train: sft, from: rows, model: base}\nverdict: {evaluate: constraints, model: student, against: base, tasks: rows}"
+TRAINED = (
+    "student: {train: sft, from: rows, model: base}\nverdict: {evaluate: constraints, model: student, "
+    "against: base, tasks: rows}"
+)
 
 
 @pytest.mark.parametrize(

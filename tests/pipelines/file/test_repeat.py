@@ -176,7 +176,8 @@ def test_what_follows_from_a_mistake_in_a_block_is_not_told() -> None:
         (
             '"${turns}"',
             "0",
-            "10:13: steps.growing.repeat: expected the number of turns, a whole number from 1 to 100; found 0",
+            "10:13: steps.growing.repeat: expected the number of turns, a whole number from 1 to "
+            "100; found 0",
         ),
         (
             '"${turns}"',

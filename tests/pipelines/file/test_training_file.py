@@ -77,7 +77,8 @@ def test_the_source_is_told_from_the_path(
 
 def test_every_mistake_at_its_place_in_the_words_of_the_file() -> None:
     found = mistakes(
-        "train: sft\nmodel: some/model\ndata: rows.csv\nepoch: 3\nadapter: {rnk: 8, kind: lara}\nepochs: many\n"
+        "train: sft\nmodel: some/model\ndata: rows.csv\nepoch: 3\nadapter: {rnk: 8, kind: "
+        "lara}\nepochs: many\n"
     )
     assert [line.partition(": ")[0] for line in found] == [
         "f.yaml:3:7",

@@ -16,7 +16,8 @@ def put(text: str) -> Document:
 
 def test_a_whole_text_takes_the_type_and_a_part_is_put_in() -> None:
     document = put(
-        "vars: {n: 3, on: true, who: 'a${n}', l: [1, '${n}']}\nx: ['${n}', 'n=${n}', '${on}!', '${who}', '${l}']"
+        "vars: {n: 3, on: true, who: 'a${n}', l: [1, '${n}']}\nx: ['${n}', 'n=${n}', '${on}!', "
+        "'${who}', '${l}']"
     )
     assert document.value["x"] == [3, "n=3", "true!", "a3", [1, 3]]
     assert not document.problems

@@ -93,11 +93,13 @@ def test_an_unknown_column_is_told_with_step_and_line(steps: str, step: str, tol
         "k: {keep: 'new > 1 AND rows.score > 1', from: p}",
         "k: {keep: 'anything > 1', from: u}",
         "k: {keep: 'anything > 1', from: [r, u]}",
-        "g: {generate: template, template: '{{ prompt }}', from: r, model: m}\n  k: {keep: 'unknown_here > 1', from: g}",
+        "g: {generate: template, template: '{{ prompt }}', from: r, model: m}\n  k: {keep: "
+        "'unknown_here > 1', from: g}",
         "g: {generate: template, template: '{{ promt | default(1) }}', from: r, model: m}",
         "g: {generate: template, template: '{% if q is defined %}{{ q }}{% endif %}', from: r, model: m}",
         "g: {generate: template, template: '{% if n %}{{ q }}{% endif %}', from: r, model: m}",
-        "g: {generate: template, template: '{% for t in prompt %}{{ loop.index }}{{ t }}{% endfor %}', from: r, model: m}",
+        "g: {generate: template, template: '{% for t in prompt %}{{ loop.index }}{{ t }}{% endfor "
+        "%}', from: r, model: m}",
         "g: {generate: template, template: '{{ topic }}', variables: {topic: tides}, from: r, model: m}",
         "c: {compute: {n: 'n + 1', y: 'n'}, from: r}",
         "k: {keep: 'len(list_filter(list, lambda y: y > 1)) = 1', from: r}",

@@ -14,15 +14,17 @@ import gristmill
 from gristmill.pipelines.api import Run
 from gristmill.pipelines.view.silent import SilentView
 
-#: The teacher's answer to (a prompt, the request's seed) or, with ``talk=True``, to (all messages, the seed); if
-#: log-probabilities are requested, with that of its only token.
+#: The teacher's answer to (a prompt, the request's seed) or, with ``talk=True``, to (all messages, the seed);
+#: if log-probabilities are requested, with that of its only token.
 Say = Callable[[Any, int], str | tuple[str, float]]
 Recipe = Callable[..., Run]
 
 
 @pytest.fixture
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teach: Callable[..., Any]) -> Recipe:
-    """Runs a packaged recipe; ``files`` are JSONL rows for a variable, ``model`` is the name of the teacher."""
+    """Runs a packaged recipe; ``files`` are JSONL rows for a variable,
+    ``model`` is the name of the teacher.
+    """
     monkeypatch.chdir(tmp_path)
 
     def run(

@@ -23,7 +23,9 @@ GOOD, BAD = "No comma here.", "One, two, three."
 def test_a_sure_answer_stays_and_the_others_are_tried_again(
     teach: Any, make_model: Any, tmp_path: Path
 ) -> None:
-    """`early` prompts are answered well at once, `late` at the second attempt, `never` never; training prompts too."""
+    """`early` prompts are answered well at once, `late` at the second attempt, `never` never; training
+    prompts too.
+    """
     tries: Counter[str] = Counter()
     well = {"early": {1}, "late": {2}, "never": set()}
 

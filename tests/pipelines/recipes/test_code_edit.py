@@ -23,10 +23,13 @@ ROW: dict[str, Any] = {
     "area": "performance",
     "level": "function",
     "problem": "Write `unique(xs)`, the items of xs without repetition.",
-    "before": "def unique(xs):\n    out = []\n    for x in xs:\n        seen = False\n        for y in out:\n            if x == y:\n"
+    "before": "def unique(xs):\n    out = []\n    for x in xs:\n        seen = False\n        for y in "
+    "out:\n            if x == y:\n"
     "                seen = True\n        if not seen:\n            out.append(x)\n    return out",
-    "tests": "assert unique([]) == []\nassert unique([1, 1, 2]) == [1, 2]\nassert unique(list(range(60)) * 2) == list(range(60))",
-    "after": "def unique(xs):\n    out = []\n    for x in xs:\n        if x not in out:\n            out.append(x)\n    return out",
+    "tests": "assert unique([]) == []\nassert unique([1, 1, 2]) == [1, 2]\nassert unique(list(range(60)) * "
+    "2) == list(range(60))",
+    "after": "def unique(xs):\n    out = []\n    for x in xs:\n        if x not in out:\n            "
+    "out.append(x)\n    return out",
     "diff": "--- before\n+++ after\n",
     "symptom": None,
     "detailed": "Make it fast.",

@@ -1,4 +1,6 @@
-"""The recipes for code instructions, run unchanged with a scripted teacher: they keep right rows and drop wrong ones."""
+"""The recipes for code instructions, run unchanged with a scripted teacher: they keep right rows and drop
+wrong ones.
+"""
 
 from __future__ import annotations
 
@@ -83,13 +85,19 @@ class Pupil:
     def __call__(self, prompt: str) -> str:
         if prompt.endswith('Begin with "Task:".'):
             self.tasks += 1
-            return f"**Task:** Write `plus{self.tasks}(x)`: it takes a number x and returns x plus {self.tasks}, also for negative numbers."
+            return (
+                f"**Task:** Write `plus{self.tasks}(x)`: it takes a number x and returns x plus "
+                f"{self.tasks}, also for negative numbers."
+            )
         if "Which programming concepts" in prompt:
             return "arithmetic, functions"
         if "Write a programming question" in prompt:
             self.tasks += 1
             wrong = f"\nassert plus{self.tasks}(2) == 0"
-            return f"Question: Write `plus{self.tasks}(x)`, which returns x plus {self.tasks}.\n\nTests:\n```python\n{suite(self.tasks)}{wrong}\n```"
+            return (
+                f"Question: Write `plus{self.tasks}(x)`, which returns x plus "
+                f"{self.tasks}.\n\nTests:\n```python\n{suite(self.tasks)}{wrong}\n```"
+            )
         found = re.search(r"plus(\d+)", prompt)
         assert found, prompt
         number = int(found[1])
@@ -143,7 +151,9 @@ def rows(run: Any, step: str) -> list[dict[str, Any]]:
 
 
 def test_code_instructions(made: Callable[..., Any], box: Sandbox, tmp_path: Path) -> None:
-    """Task 2 is an evaluation problem, 4 has vacuous tests, 6 is never solved; odd ones need a second attempt."""
+    """Task 2 is an evaluation problem, 4 has vacuous tests, 6 is never solved; odd ones need a second
+    attempt.
+    """
     evals = tmp_path / "evals.jsonl"
     held_out = "Write `plus2(x)`: it takes a number x and returns x plus 2, also for negative numbers."
     evals.write_text(json.dumps({"prompt": held_out}) + "\n")
@@ -179,7 +189,9 @@ def test_kodcode(made: Callable[..., Any], box: Sandbox) -> None:
 
 
 def test_acecoder(made: Callable[..., Any], box: Sandbox) -> None:
-    """Nine programs are in turn right, half right and wrong; the pairs are right ones against half right ones."""
+    """Nine programs are in turn right, half right and wrong; the pairs are right ones against half right
+    ones.
+    """
     run = made("acecoder", "vars.programs=9")
     sound = rows(run, "sound")
     assert len(sound) == 8
@@ -194,7 +206,9 @@ def test_acecoder(made: Callable[..., Any], box: Sandbox) -> None:
 
 
 def test_dstc(made: Callable[..., Any], box: Sandbox) -> None:
-    """Every task except 6 has right programs that agree, and at most one wrong one; 6 has wrong ones and right tests."""
+    """Every task except 6 has right programs that agree, and at most one wrong one; 6 has wrong ones and
+    right tests.
+    """
     run = made("dstc", "vars.candidates=3")
     pairs = rows(run, "pairs")
     tasks = sorted(int(re.search(r"plus(\d+)", pair["prompt"])[1]) for pair in pairs)  # type: ignore[index]
@@ -228,7 +242,9 @@ def test_a_recipe_of_turns_ends_well_where_no_row_reaches_the_last(
 
 
 def test_iad(made: Callable[..., Any], tmp_path: Path) -> None:
-    """Problem 1 passes at once, 2 after feedback on its best program, 3 never; the best program is never lost."""
+    """Problem 1 passes at once, 2 after feedback on its best program, 3 never; the best program is never
+    lost.
+    """
     problems = tmp_path / "problems.jsonl"
     problems.write_text(
         "".join(json.dumps({"prompt": f"Write `plus{n}(x)`.", "tests": suite(n)}) + "\n" for n in (1, 2, 3))
@@ -238,7 +254,8 @@ def test_iad(made: Callable[..., Any], tmp_path: Path) -> None:
     def teacher(prompt: str) -> str:
         number = int(re.search(r"plus(\d)", prompt)[1])  # type: ignore[index]
         if "best answer so far" not in prompt:
-            # Right for none, for some, and (problem 1) for all arguments; by problem, since requests come in any order.
+            # Right for none, for some, and (problem 1) for all arguments; by problem, since requests come in
+            # any order.
             bodies = ("None", f"x + {number} if x < 2 else 0", f"x + {number}" if number == 1 else "'?'")
             samples[number] += 1
             return fenced(plus(number, bodies[samples[number] % 3]))
@@ -255,9 +272,13 @@ def test_iad(made: Callable[..., Any], tmp_path: Path) -> None:
 
 
 def test_llm_code_cleaning(made: Callable[..., Any], box: Sandbox, tmp_path: Path) -> None:
-    """A step that breaks the code is tried again; code that never works is dropped. The original's tests are used."""
+    """A step that breaks the code is tried again; code that never works is dropped.
+
+    The original's tests are used.
+    """
     sources = [
-        f'def plus{n}(x):\n    """Add.\n\n    >>> plus{n}(1)\n    {1 + n}\n    """\n    y = x + N\n    return y\n'
+        f'def plus{n}(x):\n    """Add.\n\n    >>> plus{n}(1)\n    {1 + n}\n    """\n    y = x + N\n  '
+        "  return y\n"
         for n in (1, 2, 3)
     ]
     (tmp_path / "with_tests.jsonl").write_text(
@@ -316,7 +337,9 @@ def test_wavecoder(made: Callable[..., Any], tmp_path: Path) -> None:
 
 
 def test_alchemist_coder(recipe: Any) -> None:
-    """Pair 2 does not compile and 3 is refused; 1 and 4 give all kinds, except that 4's review and task stay unchanged."""
+    """Pair 2 does not compile and 3 is refused; 1 and 4 give all kinds, except that 4's review and task stay
+    unchanged.
+    """
 
     def teacher(prompt: str, seed: int) -> str:
         number = int(re.search(r"number (\d)", prompt)[1])  # type: ignore[index]

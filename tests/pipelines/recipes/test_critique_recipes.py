@@ -13,7 +13,8 @@ from gristmill.pipelines.sinks.formats import to_messages
 
 Exported = Callable[[str], list[dict[str, Any]]]
 
-#: question -> (reference, the noisy solution's number, the verdict of its critique, the blind revision's number)
+#: question -> (reference, the noisy solution's number, the verdict of its critique, the blind revision's
+#: number)
 CASES = {
     "How many apples has Ann?": (5, 5, "correct", 5),  # right, and said so
     "How many pears has Ben?": (7, 6, "incorrect", 6),  # wrong, said so, and the critique helps
@@ -220,7 +221,9 @@ def test_pairs_against_a_judges_bias_are_of_a_right_and_a_wrong_answer(
     recipe: Any, exported: Exported
 ) -> None:
     def fooling(prompt: str, seed: int) -> str:
-        """Fails Cleo's problem; is sometimes right where it should be wrong, or short where it should be long."""
+        """Fails Cleo's problem; is sometimes right where it should be wrong, or short where it should be
+        long.
+        """
         reference = case_of(prompt)[0]
         if "sounds convincing" in prompt:
             said = reference if "Dan" in prompt else reference + 100

@@ -162,7 +162,9 @@ def test_self_instruct_about_a_domain_with_three_examples_is_bioinstruct(recipe:
 
 @pytest.mark.engine
 def test_bare(recipe: Any, exported: Any, make_model: Any) -> None:
-    """A random base model drafts; the teacher refines each draft, the first into a known seed, which is dropped."""
+    """A random base model drafts; the teacher refines each draft, the first into a known seed, which is
+    dropped.
+    """
     refined: list[str] = []
     seeds = [{"prompt": f"Do the known task {n}."} for n in range(4)]
 

@@ -1,4 +1,6 @@
-"""The recipes about word problems, run completely with a scripted teacher; numbers and code are checked as usual."""
+"""The recipes about word problems, run completely with a scripted teacher; numbers and code are checked as
+usual.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,9 @@ def test_openmathinstruct2(recipe: Any) -> None:
 
 
 def test_codeact(recipe: Any) -> None:
-    """Question 1 is answered after one run, 2 after a fixed error; 3 ends at a wrong number, 4 without code, 5 never."""
+    """Question 1 is answered after one run, 2 after a fixed error; 3 ends at a wrong number, 4 without code,
+    5 never.
+    """
     outputs: dict[int, list[str]] = {}
 
     def act(messages: Messages, seed: int) -> str:
@@ -107,7 +111,9 @@ def test_codeact(recipe: Any) -> None:
 
 
 def test_mumath_code(recipe: Any) -> None:
-    """The code's output is in the nested solution; a program that fails does not count; both kinds vote together."""
+    """The code's output is in the nested solution; a program that fails does not count; both kinds vote
+    together.
+    """
     asked: Counter[str] = Counter()
 
     def teacher(messages: Messages, seed: int) -> str:
@@ -202,7 +208,9 @@ def test_code_soliloquies(recipe: Any) -> None:
 
 @pytest.mark.engine
 def test_scalequest(recipe: Any, make_model: Any) -> None:
-    """A random model learns to ask, then learns from pairs of its own and better questions; unsolvable ones are dropped."""
+    """A random model learns to ask, then learns from pairs of its own and better questions; unsolvable ones
+    are dropped.
+    """
     judged: list[str] = []
     solved: Counter[str] = Counter()
 
@@ -247,7 +255,9 @@ def test_scalequest(recipe: Any, make_model: Any) -> None:
 
 @pytest.mark.engine
 def test_mt_ft(recipe: Any, make_model: Any) -> None:
-    """The evaluator learns the verdicts of the number check; three doubtful candidates lose to two certain ones."""
+    """The evaluator learns the verdicts of the number check; three doubtful candidates lose to two certain
+    ones.
+    """
     drafts: Counter[int] = Counter()
 
     def teacher(prompt: str, seed: int) -> str | tuple[str, float]:

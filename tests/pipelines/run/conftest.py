@@ -46,7 +46,9 @@ class Cluster:
         return node
 
     def head(self) -> None:
-        """Start the head node, with two logical cores: each one is a process that every new driver waits for."""
+        """Start the head node, with two logical cores:
+        each one is a process that every new driver waits for.
+        """
         # Makes the user's token where there is none yet, as on a fresh machine.
         subprocess.run([RAY, "get-auth-token", "--generate"], check=True, capture_output=True)
         host, port = self.address.split(":")

@@ -29,7 +29,8 @@ RUNNING = {
     "score of a function": ("bad: {score: 'faults:wrong', from: rows}", "must return an Arrow array"),
     "map of a function": ("bad: {map: 'faults:renamed', from: rows}", "changed the column '_id'"),
     "last in a chain": (
-        'more: {compute: {twice: "2 * number"}, from: rows}\n  bad: {compute: {more: "twic + 1"}, from: more}',
+        'more: {compute: {twice: "2 * number"}, from: rows}\n  bad: {compute: {more: "twic + 1"}, '
+        "from: more}",
         "no column 'twic'.*did you mean 'twice'",
     ),
     "first in a chain": (

@@ -1,4 +1,6 @@
-"""Engine occupancy is computed from the spans of requests; free slots lead to more micro-batches in flight."""
+"""Engine occupancy is computed from the spans of requests;
+free slots lead to more micro-batches in flight.
+"""
 
 from __future__ import annotations
 

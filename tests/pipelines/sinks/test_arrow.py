@@ -1,4 +1,6 @@
-"""The `datasets` directory: the library loads it, exports are reproducible, other folders are never replaced."""
+"""The `datasets` directory: the library loads it, exports are reproducible,
+other folders are never replaced.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""JSON Lines export: reading it back gives the same rows, compressed or not, with the same bytes each time."""
+"""JSON Lines export: reading it back gives the same rows, compressed or not,
+with the same bytes each time.
+"""
 
 from __future__ import annotations
 

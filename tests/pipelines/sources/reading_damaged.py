@@ -1,4 +1,5 @@
-"""Reads COUNT damaged files with the sources, in this process; prints how many were read and how many refused.
+"""Reads COUNT damaged files with the sources, in this process; prints how many were read and how many
+refused.
 
 Exit code 1 if one raised an error that is not the source's own, or that does not name the file.
 """

@@ -72,7 +72,8 @@ def test_a_scalar_of_two_kinds_is_refused_with_both_lines_and_the_way_out(
         ('{"a": 99999999999999999999}', r"a\.jsonl:2: .*does not fit in 64 bits"),
         (
             '{"a": 18446744073709551616}',
-            r"a\.jsonl:2: column 'a' holds 18446744073709551616, a whole number that does not fit in 64 bits: write it as "
+            r"a\.jsonl:2: column 'a' holds 18446744073709551616, a whole number that does not fit in "
+            r"64 bits: write it as "
             r"a string, or read it as JSON text with `as_json: \[a\]`$",
         ),
         (

@@ -86,8 +86,10 @@ def test_a_template_that_changes_earlier_answers_is_refused_for_them(
     """For example, a template that drops the reasoning of all answers except the last."""
     save_tokenizer(
         tmp_path,
-        template="{% for m in messages %}<|start|>{{ m['role'] }}\n{% if m['role'] != 'assistant' or loop.last %}{{ m['content'] }}"
-        "{% else %}-{% endif %}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|start|>assistant\n{% endif %}",
+        template="{% for m in messages %}<|start|>{{ m['role'] }}\n{% if m['role'] != 'assistant' or "
+        "loop.last %}{{ m['content'] }}"
+        "{% else %}-{% endif %}<|end|>\n{% endfor %}{% if add_generation_prompt "
+        "%}<|start|>assistant\n{% endif %}",
     )
     assert ChatEncoder(tmp_path).encode(TALK).trained_tokens == 2
     with pytest.raises(ValueError, match=r"changes turn 2 once others follow.*train_on: last"):
@@ -122,7 +124,8 @@ def test_a_template_that_changes_the_prompt_once_answered_is_refused(
 ) -> None:
     save_tokenizer(
         tmp_path,
-        template="{% for m in messages %}{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}>{% endif %}",
+        template="{% for m in messages %}{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}>{% "
+        "endif %}",
     )
     with pytest.raises(ModelError, match="right after the generation prompt"):
         ChatEncoder(tmp_path)

@@ -31,7 +31,7 @@ def test_the_base_takes_what_the_plan_says(make_model, skip: tuple[str, ...]) ->
     plan = plan_memory(
         config,
         bytes_per_value=2,
-        quantized_bytes=nf4.BYTES_A_WEIGHT,
+        quantized_bytes=nf4.BYTES_PER_WEIGHT,
         skip=skip,
         keep_dequantized=False,
         adapter_weights=0,

@@ -214,7 +214,8 @@ class _Thresholds:
         measured = arguments[0] if len(arguments) == 2 else other
         if measured is None or len(arguments) not in (1, 2):
             raise DataError(
-                f"keep: quantile(q) must be compared, as in 'score > quantile(0.2)'; found '{self.expression}'"
+                "keep: quantile(q) must be compared, as in 'score > quantile(0.2)'; found "
+                f"'{self.expression}'"
             )
         share = self._value(arguments[-1], "SELECT ({})::DOUBLE")
         if share is None or not 0 <= share <= 1:

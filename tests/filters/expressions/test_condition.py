@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gristmill.contracts.errors import DataError
-from gristmill.filters.expressions.expression import check, evaluate_expression
+from gristmill.filters.expressions.condition import check, evaluate_expression
 
 TABLE = pa.table(
     {

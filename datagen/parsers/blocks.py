@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from .fences import blocks
+from .code import blocks
 from .parser import Parsed, Parser, Unparsed, texts
 
 if TYPE_CHECKING:
