@@ -57,8 +57,8 @@ class UserMap(Map, _UserStep):
 
     A function ``(row: dict) -> dict | None``, plain or async: a dict's entries become columns of the row, and
     None filters the row. A function that returns a list or an iterator of dicts makes new rows. A function
-    that takes an Arrow table (``pa.Table``, by its annotation) gets a micro-batch at once. An exception fails only
-    its own row. See docs/user-code.md.
+    that takes an Arrow table (``pa.Table``, by its annotation) gets a micro-batch at once. An exception fails
+    only its own row. See docs/user-code.md.
 
     Example:
         short: {map: my_rules:is_short, from: seeds, args: {limit: 200}}
