@@ -8,6 +8,7 @@ The live view is drawn while the first half of the same job runs anew, in a fold
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import shutil
@@ -50,9 +51,8 @@ class Photographer:
 
 def live_view() -> str:
     photographer = Photographer()
-    with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "quickstart"
-        gristmill.run("quickstart", run=run, observer=photographer, until=DRAWN)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        gristmill.run("quickstart", observer=photographer, until=DRAWN)
     if photographer.svg is None:
         raise RuntimeError(f"the step {DRAWN!r} was over before it could be drawn")
     return photographer.svg
