@@ -61,7 +61,9 @@ def test_one_controller_alone_or_out_of_sight_is_none(own: str) -> None:
 
 
 def test_a_group_holds_what_is_started_in_it_from_its_first_moment(group: ControlGroup) -> None:
-    program = "import os, sys; os.fork(); print(open('/proc/self/cgroup').read()); sys.stdin.read()"
+    program = (
+        "import os, sys; os.fork(); print(open('/proc/self/cgroup').read(), flush=True); sys.stdin.read()"
+    )
     command = group.command([sys.executable, "-c", program])
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
