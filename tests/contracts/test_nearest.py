@@ -32,7 +32,7 @@ def test_nobody_else_looks_for_names_that_are_close() -> None:
     """No other module compares names itself, with its own idea of what is close."""
     theirs = [
         str(path.relative_to(ROOT))
-        for part in ("datagen", "filters", "pipelines", "trainer", "kernels")
+        for part in ("contracts", "datagen", "filters", "pipelines", "trainer", "kernels")
         for path in (ROOT / part).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if (

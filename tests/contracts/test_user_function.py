@@ -153,7 +153,7 @@ def test_modules_of_python_and_of_packages_are_refused_before_they_are_imported(
     with pytest.raises(DataError) as refused:
         load(reference)
     assert why in str(refused.value)
-    assert "write a function of your own" in str(refused.value)
+    assert "write your own function" in str(refused.value)
 
 
 def test_a_package_that_offers_functions_is_no_stranger(

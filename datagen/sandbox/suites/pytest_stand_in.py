@@ -36,6 +36,9 @@ class Outcome(BaseException):
 class PytestFailed(Outcome): ...
 
 
+PytestFailed.__name__ = "Failed"  # what messages call it, as pytest's do
+
+
 class Skipped(Outcome): ...
 
 
