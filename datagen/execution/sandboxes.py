@@ -9,24 +9,24 @@ import threading
 from pydantic import Field
 
 from ...contracts.frozen import Frozen
-from ..sandbox.limits import Limits
+from ..sandbox.limits import HIGHEST, Limits
 from ..sandbox.pool import Sandbox
 
 
 class SandboxSettings(Frozen):
     """Sandbox settings for generated code: limits per run, and permitted imports."""
 
-    wall_seconds: float = Field(default=10.0, gt=0)
+    wall_seconds: float = Field(default=10.0, gt=0, lt=HIGHEST)
     """Maximum duration of a run, in seconds."""
-    cpu_seconds: float = Field(default=5.0, gt=0)
+    cpu_seconds: float = Field(default=5.0, gt=0, lt=HIGHEST)
     """Maximum processor time of a run, over all its processes, in seconds."""
-    memory_mib: int = Field(default=512, gt=0)
+    memory_mib: int = Field(default=512, gt=0, lt=HIGHEST)
     """Maximum memory of a run, over all its processes, in MiB."""
-    processes: int = Field(default=16, gt=0)
+    processes: int = Field(default=16, gt=0, lt=HIGHEST)
     """Maximum number of concurrent processes and threads."""
-    scratch_mib: int = Field(default=64, gt=0)
+    scratch_mib: int = Field(default=64, gt=0, lt=HIGHEST)
     """Size of the run's private, in-memory `/tmp`, in MiB."""
-    output_kib: int = Field(default=256, gt=0)
+    output_kib: int = Field(default=256, gt=0, lt=HIGHEST)
     """Maximum output of a run, for standard output and standard error each, in KiB."""
     packages: bool = False
     """Allow the code to import installed packages. By default it has only the standard library."""
@@ -39,7 +39,7 @@ class SandboxSettings(Frozen):
     shared_process: bool = False
     """Run tests and program in one process. Some tests need this (to subclass the program's classes, for
     example), but the program can then forge its verdict."""
-    workers: int | None = Field(default=None, gt=0)
+    workers: int | None = Field(default=None, gt=0, lt=HIGHEST)
     """Number of concurrent runs. By default one per core."""
 
     def limits(self) -> Limits:

@@ -139,6 +139,9 @@ class Draw(Map):
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=rows * self.times)
 
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return None if columns is None else [*columns, *self.types()]
+
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa
 

@@ -18,13 +18,31 @@ def required(source: str) -> frozenset[str]:
     environment = PromptEnvironment()
     tree = environment.parse(source)
     free = meta.find_undeclared_variables(tree) - set(environment.globals)
-    used = set(_always(tree))
-    asked = {
-        node.node.name
-        for node in tree.find_all((nodes.Test, nodes.Filter))
-        if node.name in ("defined", "undefined", "default", "d") and isinstance(node.node, nodes.Name)
-    }
-    return frozenset((free & used) - asked)
+    return frozenset((free & set(_always(tree))) - set(_optional(tree)))
+
+
+def _optional(tree: nodes.Template) -> Iterator[str]:
+    """Yield the names that a template may do without, in doubt too many.
+
+    These are the names that it sets itself, and names in tests (``is defined``), in arguments, in lists and
+    in values that it sets: a template works if such a name is missing and its value is not used.
+    """
+    for name in tree.find_all(nodes.Name):
+        if name.ctx != "load":
+            yield name.name
+    for node in tree.find_all(
+        (nodes.Test, nodes.Filter, nodes.Call, nodes.Assign, nodes.List, nodes.Tuple, nodes.Dict)
+    ):
+        if isinstance(node, nodes.Filter) and node.name not in ("default", "d"):
+            parts: list[nodes.Node] = [*node.args, *node.kwargs]
+        elif isinstance(node, nodes.Call):
+            parts = [*node.args, *node.kwargs]
+        else:
+            parts = [node]
+        for part in parts:
+            yield from (name.name for name in part.find_all(nodes.Name))
+            if isinstance(part, nodes.Name):
+                yield part.name
 
 
 def _always(node: nodes.Node) -> Iterator[str]:

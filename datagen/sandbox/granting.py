@@ -11,6 +11,8 @@ from . import describing
 from .specials import SPECIALS
 from .wire import Malformed
 
+#: What a mock keeps for the tests: its answers, and the means to change its record.
+_OF_RECORDERS = frozenset(("return_value", "side_effect", "reset_mock", "configure_mock", "mock_add_spec"))
 #: Modules whose import has side effects.
 _LOUD = frozenset(("antigravity", "this", "idlelib", "turtledemo"))
 #: Attributes that the program may read on functions and objects of the tests, besides public ones.
@@ -28,7 +30,7 @@ def readable(target: Any, name: Any) -> bool:
     On objects of the tests it may read public attributes. On objects of the standard library, whose code it
     has itself, it may also read attributes that start with one underscore.
     """
-    if type(name) is not str:
+    if type(name) is not str or (name in _OF_RECORDERS and isinstance(target, _recorders())):
         return False
     if not name.startswith("_") or name in _READABLE:
         return True
@@ -36,10 +38,16 @@ def readable(target: Any, name: Any) -> bool:
     return not name.startswith("__") and describing.standard_name(kind) is not None
 
 
+def _recorders() -> tuple[type, ...]:
+    """Classes of objects that record their calls for the tests. Empty if the tests have not imported mocks."""
+    mock = sys.modules.get("unittest.mock")
+    return () if mock is None else (mock.NonCallableMock,)
+
+
 def check_changeable(target: Any, name: Any) -> None:
     """Raises AttributeError if the program may not change this attribute."""
     held = isinstance(target, (type, types.FunctionType, types.MethodType, types.ModuleType))
-    hidden = type(name) is not str or name.startswith("_")
+    hidden = type(name) is not str or name.startswith("_") or isinstance(target, _recorders())
     if held or hidden or callable(getattr(type(target), name, None)):
         raise AttributeError(f"the program cannot change {name!r} of an object of the tests")
 

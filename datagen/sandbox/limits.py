@@ -8,6 +8,10 @@ MIB = 2**20
 KIB = 2**10
 
 
+#: All limits are below this, in their own units.
+HIGHEST = 10**9
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Limits of one run and of all the processes that it starts. All are positive.
@@ -18,7 +22,7 @@ class Limits:
     ``scratch_mib``: size of all files in the private /tmp, which is in memory, in MiB. ``output_kib``: size
     of standard output and of standard error, each, in KiB. ``open_files``: file descriptors per process.
 
-    Raises ValueError, naming the limit, if one is not above zero.
+    Raises ValueError, naming the limit, if one is not above zero and below :data:`HIGHEST`.
     """
 
     wall_seconds: float = 10.0
@@ -33,8 +37,12 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not value > 0:
-                raise ValueError(f"{field.name} must be above zero, found {value!r}")
+            if not 0 < value < HIGHEST:
+                raise ValueError(
+                    f"{field.name} must be above zero, found {value!r}"
+                    if not value > 0
+                    else f"{field.name} must be below {HIGHEST:,}, found {value!r}"
+                )
 
     def as_dict(self) -> dict[str, float]:
         return asdict(self)

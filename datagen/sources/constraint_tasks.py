@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 #: Number of draws without a new prompt after which the kinds count as exhausted.
 PATIENCE = 20_000
 BATCH_ROWS = 4096
+_COLUMNS = ("prompt", "constraints", "kinds", "combination", "topic", "form", "split")
 
 
 class ConstraintTasks(Source):
@@ -100,21 +101,14 @@ class ConstraintTasks(Source):
             seen.add(task.prompt)
             yield task
 
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str]:
+        return _COLUMNS
+
     def read(self, context: Context) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
         text = pa.string()
-        schema = pa.schema(
-            [
-                ("prompt", text),
-                ("constraints", text),
-                ("kinds", pa.list_(text)),
-                ("combination", text),
-                ("topic", text),
-                ("form", text),
-                ("split", text),
-            ]
-        )
+        schema = pa.schema([(name, pa.list_(text) if name == "kinds" else text) for name in _COLUMNS])
         rows: list[dict[str, object]] = []
         for task in self.tasks(context.seed):
             rows.append(self._row(task))

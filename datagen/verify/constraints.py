@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from ...contracts.errors import DataError
@@ -51,6 +51,9 @@ class VerifyConstraints(Map):
     """
 
     makes_rows: ClassVar[bool] = False
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return None if columns is None else [*columns, *self.types()]
 
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa

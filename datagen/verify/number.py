@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...contracts.operators import Apply, Failed, Kept, Map, Outcome
@@ -42,6 +42,9 @@ class VerifyNumber(Map):
     `#### 42`)."""
     find: Find = "last"
     """`marked` uses only a number that the text marks as its answer; `last` falls back to its last number."""
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return None if columns is None else [*columns, *self.types()]
 
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import field_validator
@@ -62,6 +62,9 @@ class VerifyVerdict(Map):
             if not _WORDS.fullmatch(word):
                 raise ValueError(f"must be single words of letters, found {word!r}")
         return tuple(word.casefold() for word in words)
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return None if columns is None else [*columns, *self.types()]
 
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa

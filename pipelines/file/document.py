@@ -278,7 +278,9 @@ class _Builder:
         for part in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             if isinstance(part, yaml.MappingNode):
                 kept = self.document.values.get(path)
-                yield self.build(part, path, around)
+                merged = self.build(part, path, around)
+                if isinstance(merged, dict):  # otherwise the mapping contains itself, which is reported
+                    yield merged
                 if kept is not None:
                     self.document.values[path] = kept
             else:

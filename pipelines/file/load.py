@@ -81,8 +81,9 @@ def _filled(document: Document, overrides: Sequence[str]) -> Document:
     learn("", document.value)
     expand(document)
     for path, text in texts(document.value):
-        if path[0] != "vars" and (found := refusal(text)) is not None:
-            document.blame(path, f"{found}. {_WAY_OUT[path[0] == 'models']}")
+        section = path[0] if path else None
+        if section != "vars" and (found := refusal(text)) is not None:
+            document.blame(path, f"{found}. {_WAY_OUT[section == 'models']}")
     return document
 
 

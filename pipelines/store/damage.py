@@ -55,7 +55,7 @@ def set_aside(path: Path, run: Path) -> Path | None:
 
 def _folder(run: Path) -> Path:
     folder = run / FOLDER
-    if os.path.lexists(folder) and not folder.is_dir():
+    if os.path.lexists(folder) and (folder.is_symlink() or not folder.is_dir()):
         os.rename(folder, _free(folder))
     return folder
 

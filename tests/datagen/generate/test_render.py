@@ -70,7 +70,7 @@ def test_a_row_that_has_not_what_is_named_fails_alone(context: Any) -> None:
     assert missing.error == "template of column 'a': 'x' is undefined"
     assert isinstance(null, Failed)
     assert null.error.startswith(
-        "template of column 'a': it would print a null: say what stands in its place"
+        "template of column 'a': it would print a null: give a replacement, as in {{ name or '' }}"
     )
     assert isinstance(hostile, Kept)
     assert hostile.row["a"] == "{{ 7 * 7 }}!", "a row cannot write the template"

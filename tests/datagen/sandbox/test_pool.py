@@ -183,6 +183,13 @@ def test_limits_are_above_zero(name: str) -> None:
         Limits(**{name: 0})
 
 
+@pytest.mark.parametrize("name", ["wall_seconds", "cpu_seconds", "memory_mib", "output_kib", "open_files"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e9])
+def test_limits_are_bounded(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        Limits(**{name: value})
+
+
 def test_what_is_loaded_inside_needs_nothing_from_above() -> None:
     folder = Path(launching.__file__).parent
     outside = {"pool.py"}

@@ -63,6 +63,8 @@ def test_a_key_given_twice_names_both_lines() -> None:
         ("1: x", "f:1:1: 1: keys must be text; found 1"),
         ("? [a]\n: x", "keys must be text; found a collection"),
         ("a: &a [*a]", "an alias that contains itself"),
+        ("x: &x {<<: *x}", "an alias that contains itself"),
+        ("s: &s {rows: 1, <<: [*s]}", "an alias that contains itself"),
         ("a: {<<: 3}", "a merge key (<<) takes a mapping"),
         ("a: !!int x", "cannot be read as int: found 'x'"),
         ("a: !!int ''", "cannot be read as int: found ''"),

@@ -21,7 +21,7 @@ steps:
   r: {source: jsonl, path: s.jsonl}
   p: {source: parquet, path: s.parquet, rename: {old: new}}
   n: {source: count, rows: 3}
-  u: {source: constraints, rows: 3}
+  u: {generate: template, template: '{{ prompt }}', from: r, model: m}
 """
 ROWS = '{"prompt": "a", "n": 1}\n{"prompt": "b", "extra": 2, "list": []}\n'
 
@@ -58,6 +58,11 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "d: {render: {said: '{{ n }}'}, from: r}\n  k: {keep: 'sad IS NULL', from: d}",
             "k",
             "no column 'sad'",
+        ),
+        (
+            "c: {source: constraints, rows: 3}\n  v: {verify: constraints, from: c}\n  k: {keep: pased, from: v}",
+            "k",
+            "did you mean 'passed'?",
         ),
         ("g: {generate: respond, from: n, model: m}", "g", "answers the column 'prompt' or 'messages'"),
         (

@@ -27,9 +27,9 @@ def compare(before: Plan, after: Plan) -> dict[str, Difference]:
         ("steps.student.adapter.rank=4", "student", "adapter.rank changed: 8 -> 4"),
         ("steps.student.adapter.rank=4", "verdict", "the student 'student' differs"),
         (
-            "steps.scored.score=[length]",
+            "steps.scored.score=[self_certainty]",
             "scored",
-            "score changed: ['self_certainty', 'length'] -> ['length']",
+            "score changed: ['self_certainty', 'length'] -> ['self_certainty']",
         ),
         ("steps.clean.from=exact", "clean", "input changed: unique -> exact"),
         ("steps.checked.verify=constraints", None, ""),

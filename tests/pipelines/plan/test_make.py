@@ -128,9 +128,11 @@ def test_what_may_be_said_over_unknown_columns_is_planned(plan_of: Planner) -> N
     text = """
 gristmill: 1
 name: t
+models: {m: {engine: synthetic}}
 steps:
-  rows: {source: constraints, rows: 3}
+  drafts: {source: constraints, rows: 3}
+  rows: {generate: template, template: "{{ prompt }}", parser: {kind: json, fields: [a, b, t]}, from: drafts, model: m}
   kept: {keep: "a + b - 1 > quantile(0.2) AND year(t) > 2000", from: rows}
   more: {compute: {gain: "a - b", day: "date_trunc('day', t)"}, from: kept}
 """
-    assert [step.name for step in plan_of(text).steps] == ["rows", "kept", "more"]
+    assert [step.name for step in plan_of(text).steps] == ["drafts", "rows", "kept", "more"]

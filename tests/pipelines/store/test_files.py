@@ -226,3 +226,13 @@ def test_below_a_link_to_itself_there_is_nothing(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     assert files.kind(tmp_path / "loop" / "manifest.json") == "nothing"
     assert files.kind(tmp_path / "loop") == "a symbolic link"
+
+
+def test_a_link_in_the_place_of_the_damaged_folder_is_not_followed(tmp_path: Path) -> None:
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    run.mkdir()
+    outside.mkdir()
+    (run / "damaged").symlink_to(outside)
+    (run / "part").write_text("x")
+    assert set_aside(run / "part", run) == run / "damaged" / "part"
+    assert list(outside.iterdir()) == []
