@@ -39,7 +39,7 @@ def readable(target: Any, name: Any) -> bool:
 
 
 def _recorders() -> tuple[type, ...]:
-    """Classes of objects that record their calls for the tests. Empty if the tests have not imported mocks."""
+    """Classes of objects that record their calls. Empty if the tests have not imported mocks."""
     mock = sys.modules.get("unittest.mock")
     return () if mock is None else (mock.NonCallableMock,)
 

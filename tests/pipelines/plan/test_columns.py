@@ -60,7 +60,8 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "no column 'sad'",
         ),
         (
-            "c: {source: constraints, rows: 3}\n  v: {verify: constraints, from: c}\n  k: {keep: pased, from: v}",
+            "c: {source: constraints, rows: 3}\n  v: {verify: constraints, from: c}\n  k: "
+            "{keep: pased, from: v}",
             "k",
             "did you mean 'passed'?",
         ),

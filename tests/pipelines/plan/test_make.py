@@ -131,7 +131,7 @@ name: t
 models: {m: {engine: synthetic}}
 steps:
   drafts: {source: constraints, rows: 3}
-  rows: {generate: template, template: "{{ prompt }}", parser: {kind: json, fields: [a, b, t]}, from: drafts, model: m}
+  rows: {generate: template, template: "{{ prompt }}", from: drafts, model: m}
   kept: {keep: "a + b - 1 > quantile(0.2) AND year(t) > 2000", from: rows}
   more: {compute: {gain: "a - b", day: "date_trunc('day', t)"}, from: kept}
 """
