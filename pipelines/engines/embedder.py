@@ -28,7 +28,7 @@ def load_embedder(weights: ModelWeights, *, batch: int = BATCH, device: str | No
     """
     if not (weights.path / "modules.json").is_file():
         raise ModelError(
-            f"{weights.name} is not an embedding model: {weights.path} has no modules.json;  "
+            f"{weights.name} is not an embedding model: {weights.path} has no modules.json; "
             "give a sentence-transformers model such as all-minilm-l6-v2"
         )
     # Imported here: it brings torch and takes seconds.

@@ -119,7 +119,7 @@ BIG = {"big": "b" * 999_999, "other": "b" * 999_998 + "c", "xs": [1], "x": "x"}
         ("{{ (1).to_bytes(1000000000, 'big') }}", "unsafe"),
         ("{{ xs | batch(1000000000, 'x') | list }}", "batch accepts numbers up to 10,000"),
         ("{{ xs | slice(1000000000) | list }}", "slice accepts numbers up to 10,000"),
-        ("{{ xs | map('slice', slices=1000000000) | map('list') | list }}", "slice takes numbers"),
+        ("{{ xs | map('slice', slices=1000000000) | map('list') | list }}", "slice accepts numbers"),
         ("{{ 1.5 | round(1000000000, 'ceil') }}", "round accepts numbers up to 100"),
         ("{{ [1] | tojson(indent=1000000000) }}", "tojson accepts numbers up to 8"),
         ("{{ ('<!---->' * 100000) | striptags }}", "striptags accepts a text of up to 100,000"),

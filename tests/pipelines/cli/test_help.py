@@ -39,7 +39,7 @@ def test_an_operator_has_summary_parameters_columns_and_example(capsys: pytest.C
     told = said(capsys, "select", "cluster_quota")
     assert told.startswith("select: cluster_quota\n\nKeeps the same number of rows from each cluster")
     for part in (
-        "  rows (whole number, above 0; required)\n      Rows to keep in all",
+        "  rows (whole number, above 0; required)\n      Rows to keep in total",
         "  pick (`nearest` or `random`; default `nearest`)\n",
         "  embedder (name of an embedder; default none)\n",
         "\nColumns that it adds:\n  cluster (int32): number of the row's cluster",

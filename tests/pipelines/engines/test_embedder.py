@@ -56,7 +56,7 @@ def test_a_text_keeps_its_vector_whatever_stands_beside_it(embedder: Embedder) -
 
 def test_a_language_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ModelError, match=r"no embedding model.*modules\.json.*all-minilm-l6-v2"):
+    with pytest.raises(ModelError, match=r"not an embedding model.*modules\.json.*all-minilm-l6-v2"):
         load_embedder(ModelWeights("mine", tmp_path, "0"))
 
 

@@ -68,7 +68,7 @@ def test_the_beginning_of_an_id_is_enough_where_it_is_the_only_one(built_run: Ru
 
 
 @pytest.mark.parametrize(
-    ("row", "told"), [("zz", "no row's _id starts with 'zz'"), ("", "no row"), ("0", "give more")]
+    ("row", "told"), [("zz", "no row's _id starts with 'zz'"), ("", "no row"), ("0", "give a longer prefix")]
 )
 def test_unknown_and_ambiguous_ids_are_refused(built_run: RunDirectory, row: str, told: str) -> None:
     with pytest.raises(DataError, match=told):

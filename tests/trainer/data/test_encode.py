@@ -47,7 +47,7 @@ def _encode(model: Path, rows: list[dict[str, Any]], **options: Any) -> Encoded:
 def test_a_row_that_cannot_be_trained_on_is_refused_by_id(
     model: Path, change: dict[str, Any], reason: str
 ) -> None:
-    with pytest.raises(DataError, match=rf"1 rows .*bad: .*{reason}"):
+    with pytest.raises(DataError, match=rf"1 row .*bad: .*{reason}"):
         _encode(model, [ROW, {**ROW, "_id": "bad", **change}])
 
 
@@ -79,7 +79,7 @@ def test_labels_that_teach_the_wrong_thing_are_refused_whatever_made_them(
         tokens = encoder.encode(messages_of(row))
         return Example(row["_id"], (change(tokens) if row["_id"] == "bad" else tokens,))
 
-    with pytest.raises(DataError, match=rf"1 rows .*bad: .*{reason}"):
+    with pytest.raises(DataError, match=rf"1 row .*bad: .*{reason}"):
         encode_rows([ROW, {**ROW, "_id": "bad"}], encode, ChatEncoder(model), max_length=99, vocabulary=258)
 
 
