@@ -47,7 +47,7 @@ lint: install
 unit: install
 	$(BIN)/coverage erase
 	OMP_NUM_THREADS=1 PYTHONHASHSEED=0 $(BIN)/pytest -m light -n 2 --dist loadfile --cov=gristmill --cov-report=
-	$(BIN)/pytest -m "not light" --cov=gristmill --cov-append --cov-report=term
+	$(BIN)/pytest -m "not light" --cov=gristmill --cov-append --cov-report=term --cov-fail-under=80
 
 # Cut one mechanism after the other out of a copy of the tree, and see that the test that holds it fails.
 # ONLY=loop takes the mutants whose id begins so; tests/mutants.md lists them.
