@@ -220,8 +220,8 @@ def test_json_files_and_what_a_pipeline_keeps_of_itself_hold_none(
     assert loads(spec.recorded()).steps["rows"].operator.path == f"{HIDDEN}.jsonl"
     assert "planted-in-vars" not in scrub("cannot read planted-in-vars.jsonl")
     kept = (
-        'gristmill: 1\nname: t\nsteps:\n  rows: {source: constraints, rows: 3}\n  x: {keep: "a = '
+        'gristmill: 1\nname: t\nsteps:\n  rows: {source: constraints, rows: 3}\n  x: {keep: "prompt = '
         "'planted-value'\", from: rows}\n"
     )
     record = as_record(make_plan(loads(kept), file=""))
-    assert record["steps"]["x"]["request"]["params"] == {"keep": f"a = '{HIDDEN}'"}
+    assert record["steps"]["x"]["request"]["params"] == {"keep": f"prompt = '{HIDDEN}'"}
