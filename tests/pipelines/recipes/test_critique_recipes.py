@@ -236,7 +236,6 @@ def test_pairs_against_a_judges_bias_are_of_a_right_and_a_wrong_answer(
     assert set(pairs) == {
         question for question, bias in drawn.items() if "Dan" not in question and bias != "length"
     }
-    assert pairs
     for question, row in pairs.items():
         assert row["chosen"].endswith(f"The answer is {CASES[question][0]}.")
         assert row["rejected"].endswith(f"The answer is {CASES[question][0] + 100}.")
