@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from gristmill.contracts.rows import Critique
 from gristmill.pipelines.sinks.formats import to_messages
 
@@ -218,8 +220,13 @@ def test_unverified_critiques_of_answers_that_are_not_held_out(recipe: Any, expo
 
 
 def test_pairs_against_a_judges_bias_are_of_a_right_and_a_wrong_answer(
-    recipe: Any, exported: Exported
+    recipe: Any, exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Enough questions that chance draws another bias than length for one of them.
+    for number in range(12):
+        monkeypatch.setitem(CASES, f"How many nuts has child {number}?", (20 + number, 0, "", 0))
+    questions = [{"question": each, "answer": f"#### {case[0]}"} for each, case in CASES.items()]
+
     def fooling(prompt: str, seed: int) -> str:
         """Fails Cleo's problem; is sometimes right where it should be wrong, or short where it should be
         long.
@@ -230,12 +237,13 @@ def test_pairs_against_a_judges_bias_are_of_a_right_and_a_wrong_answer(
             return f"So it is.\nThe answer is {said}."
         return f"I count them one by one, all of them.\nThe answer is {0 if 'Cleo' in prompt else reference}."
 
-    run = recipe("offset_bias", fooling, {}, questions=QUESTIONS)
+    run = recipe("offset_bias", fooling, {}, questions=questions)
     drawn = {row["question"]: row["bias"] for row in run["biased"].to_arrow().to_pylist()}
     pairs = {row["prompt"]: row for row in exported("pairs")}
     assert set(pairs) == {
         question for question, bias in drawn.items() if "Dan" not in question and bias != "length"
     }
+    assert pairs
     for question, row in pairs.items():
         assert row["chosen"].endswith(f"The answer is {CASES[question][0]}.")
         assert row["rejected"].endswith(f"The answer is {CASES[question][0] + 100}.")
