@@ -123,7 +123,7 @@ class RunDirectory:
             plan, result = self._plan(number), self._result(number)
             check_folder(plan.parent)
             if kind(plan) != "nothing":
-                made = read_record(result, RESULT) if kind(result) != "nothing" else None
+                made = _read_result(result) if kind(result) != "nothing" else None
                 found.append(RoundRecord(number, _read_plan(plan), made))
         return found
 
@@ -254,7 +254,7 @@ class RunDirectory:
             if kind(self._plan(number).parent) != "a folder":
                 continue
             checks.append((self._plan(number), _read_plan, True))
-            checks.append((self._result(number), lambda path: read_record(path, RESULT), False))
+            checks.append((self._result(number), _read_result, False))
         for path, read, needed in checks:
             if needed or kind(path) != "nothing":
                 try:
@@ -302,8 +302,19 @@ def _fingerprint(folder: Path) -> str:
     return ""
 
 
+def _read_result(path: Path) -> dict[str, Any]:
+    return _of_its_round(path, read_record(path, RESULT))
+
+
+def _of_its_round(path: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """The record. Raises Damaged if it belongs to another round than its folder."""
+    if str(record["round"]) != path.parent.name:
+        raise Damaged(path, f"it is the record of round {record['round']}")
+    return record
+
+
 def _read_plan(path: Path) -> dict[str, Any]:
-    plan = read_record(path, PLAN)
+    plan = _of_its_round(path, read_record(path, PLAN))
     for step in plan["steps"].values():
         check_shape(step, STEP, path)
         check_shape(step["request"], REQUEST, path)

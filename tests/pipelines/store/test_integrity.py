@@ -50,6 +50,13 @@ def test_every_damage_is_named_at_once(run: RunDirectory) -> None:
     assert len(named) == 6
 
 
+@pytest.mark.parametrize("name", ["plan.json", "result.json"])
+def test_a_record_of_another_round_is_damage(run: RunDirectory, name: str) -> None:
+    """It is whole, and its seal is right."""
+    (run.path / "rounds/1" / name).write_bytes((run.path / "rounds/2" / name).read_bytes())
+    assert found(run)[f"rounds/1/{name}"] == "it is the record of round 2"
+
+
 def test_a_manifest_and_a_result_that_are_gone_are_missed(run: RunDirectory) -> None:
     manifest = run.planned_rounds()[1][0].path / "manifest.json"
     manifest.unlink()
