@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ...contracts.durable import remove, replace_directory
 from ...contracts.errors import of_step
 from ...contracts.inference import Usage
 from ...contracts.operators import (
@@ -27,7 +28,7 @@ from ...contracts.operators import (
     WholeTable,
 )
 from ..sinks.placing import local_files
-from ..store.files import TEMPORARY, disk, remove, replace_directory
+from ..store.files import TEMPORARY, disk
 from ..store.parts import ID, PARENTS, Part
 from ..store.products import Product, products_in, strangers
 from ..store.tables import write_sealed

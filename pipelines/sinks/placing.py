@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ...contracts.durable import flush
+from ...contracts.durable import flush, kind, remove, replace, replace_directory
 from ...contracts.errors import DataError
 from ...contracts.operators import Written
-from ..store.files import kind, remove, replace, replace_directory
 
 
 def place_file(

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ...contracts.durable import kind
 from ...contracts.errors import StoreError
 from .damage import FOLDER, Damaged, Stranger
-from .files import TEMPORARY, kind
+from .files import TEMPORARY
 from .mending import damages
 from .parts import NAME
 from .run_directory import RunDirectory

@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 from types import TracebackType
 
+from ...contracts.durable import kind
 from ...contracts.errors import StoreError
 from .damage import set_aside
-from .files import disk, kind
+from .files import disk
 
 
 class RunLock:

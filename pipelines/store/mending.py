@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ...contracts.durable import kind
 from .damage import Damaged, set_aside
-from .files import kind
 from .parts import open_part
 from .products import differences, read_products, strangers
 from .step_store import MANIFEST, Replaced, StepStore

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...contracts.durable import kind
 from ...contracts.errors import StoreError
 from .damage import Damaged, Stranger
-from .files import kind, size
+from .files import size
 from .seal import digest, file_digest
 
 

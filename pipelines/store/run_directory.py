@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...contracts.durable import kind, remove
 from ...contracts.errors import StoreError
 from ...contracts.inference import Usage
 from .damage import Damaged, set_aside
-from .files import TEMPORARY, check_folder, disk, kind, make_directory, remove
+from .files import TEMPORARY, check_folder, disk, make_directory
 from .lock import RunLock
 from .parts import open_part
 from .products import Product

@@ -15,10 +15,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from ...contracts.durable import kind
 from ...contracts.errors import StoreError
 from ...contracts.inference import Usage
 from .damage import Damaged
-from .files import check_folder, disk, kind, size
+from .files import check_folder, disk, size
 from .ledger import Ledger
 from .parts import NAME, Part, open_part, write_part
 from .products import Product, content, differences, read_products, strangers

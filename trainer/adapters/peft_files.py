@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...contracts.durable import place_directory
+from ...contracts.durable import replace_directory
 from ...contracts.errors import ModelError
 from ..model.decoder import Decoder
 from ..model.linear import Linear
@@ -63,7 +63,7 @@ def save_adapter(model: Decoder, directory: Path, config: dict[str, Any], probe:
     }
     (temporary / CONFIG).write_text(json.dumps(full, indent=2, sort_keys=True) + "\n")
     _check(model, temporary, probe)
-    place_directory(temporary, directory)
+    replace_directory(temporary, directory)
 
 
 def _sizes(model: Decoder, ranks: dict[str, int], config: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ...contracts.durable import place_directory
+from ...contracts.durable import replace_directory
 from ...contracts.errors import ModelError
 from ..adapters.delta import DenseDelta
 from ..model.bitsandbytes_layout import from_tensors, is_part, is_quantized
@@ -83,7 +83,7 @@ def merge(
         drop_quantization(temporary)
         check_written(temporary, writer.digests)
         _check_logits(base, temporary, opened, mix, method, into, skip, config)
-        place_directory(temporary, out)
+        replace_directory(temporary, out)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...contracts.durable import place_directory
+from ...contracts.durable import replace_directory
 from ...contracts.errors import ModelError
 from ...kernels import int8, nf4
 from .bitsandbytes_layout import NAMES, is_quantized, to_tensors
@@ -76,7 +76,7 @@ def quantize_model(
         copy_rest(path, temporary)
         _say_quantized(temporary, format, skip, nested)
         check_written(temporary, writer.digests)
-        place_directory(temporary, out)
+        replace_directory(temporary, out)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...contracts.durable import place_directory
+from ...contracts.durable import replace_directory
 from ...contracts.errors import ModelError
 from ..model.decoder import Decoder
 from ..model.tensor_files import content_digest
@@ -54,7 +54,7 @@ def save_delta(model: Decoder, directory: Path, base: str) -> None:
     for name, delta in deltas(model).items():
         if not torch.equal(again.dense(f"model.{name}.weight"), delta.detach().cpu()):
             raise ModelError(f"{directory}: the delta of {name} read back differs from the model's")
-    place_directory(temporary, directory)
+    replace_directory(temporary, directory)
 
 
 def _digest(indices: Tensor, values: Tensor) -> str:

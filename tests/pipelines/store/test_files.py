@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,53 +57,6 @@ def test_a_part_of_a_file_is_read(tmp_path: Path) -> None:
     assert files.read_bytes(tmp_path / "file", 8, 50) == b"89"
 
 
-def folder(path: Path, text: str) -> Path:
-    path.mkdir()
-    (path / "file").write_text(text)
-    (path / "inner").mkdir()
-    (path / "inner" / "other").write_text(text)
-    return path
-
-
-def test_replacing_a_folder_leaves_the_old_or_the_new_one_at_every_instant(tmp_path: Path) -> None:
-    target, lost, over = folder(tmp_path / "target", "0"), list[OSError](), threading.Event()
-
-    def watch() -> None:
-        while not over.is_set():
-            try:
-                os.lstat(target)
-            except OSError as error:
-                lost.append(error)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    for number in range(1, 200):
-        files.replace_directory(folder(tmp_path / "ready", str(number)), target)
-    over.set()
-    watcher.join()
-    assert lost == []
-    assert (target / "inner" / "other").read_text() == "199"
-    assert [path.name for path in tmp_path.iterdir()] == ["target"]
-
-
-@pytest.mark.parametrize("other", [name for name in OTHERS if name != "nothing"])
-def test_a_folder_replaces_whatever_is_there(tmp_path: Path, other: str) -> None:
-    OTHERS[other](tmp_path / "target")
-    files.replace_directory(folder(tmp_path / "ready", "new"), tmp_path / "target")
-    assert (tmp_path / "target" / "file").read_text() == "new"
-    assert [path.name for path in tmp_path.iterdir()] == ["target"]
-
-
-def test_without_an_exchange_the_old_folder_is_renamed_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(files, "_exchange", lambda one, other: False)  # as on NFS
-    folder(tmp_path / "target", "old")
-    files.replace_directory(folder(tmp_path / "ready", "new"), tmp_path / "target")
-    assert (tmp_path / "target" / "file").read_text() == "new"
-    assert [path.name for path in tmp_path.iterdir()] == ["target"]
-
-
 def test_what_is_set_aside_keeps_its_place_and_its_kind(tmp_path: Path) -> None:
     run, elsewhere = tmp_path / "run", tmp_path / "elsewhere.jsonl"
     (run / "steps").mkdir(parents=True)
@@ -139,10 +91,10 @@ def _fsync(handle): fsync(handle); told("fsync", place(handle))
 def _replace(one, other): replace(one, other); told("rename", other)
 def _rename(one, other): rename(one, other); told("rename", other)
 os.fsync, os.replace, os.rename = _fsync, _replace, _rename
-from gristmill.pipelines.store import files
-exchange = files._exchange
+from gristmill.contracts import durable
+exchange = durable._exchange
 def _exchange(one, other): done = exchange(one, other); told("rename", other); return done
-files._exchange = _exchange
+durable._exchange = _exchange
 import pyarrow as pa
 from gristmill.contracts.inference import Usage
 from gristmill.pipelines.run.single_stage import _copy_directory
@@ -220,12 +172,6 @@ def test_a_folder_that_may_not_be_looked_into_is_one_sentence(tmp_path: Path) ->
                 os._exit(0)
     os.waitpid(pid, 0)
     assert said.read_text().startswith(f"cannot look at {tmp_path}/shut/file: check the permissions")
-
-
-def test_below_a_link_to_itself_there_is_nothing(tmp_path: Path) -> None:
-    (tmp_path / "loop").symlink_to("loop")
-    assert files.kind(tmp_path / "loop" / "manifest.json") == "nothing"
-    assert files.kind(tmp_path / "loop") == "a symbolic link"
 
 
 def test_a_link_in_the_place_of_the_damaged_folder_is_not_followed(tmp_path: Path) -> None:
