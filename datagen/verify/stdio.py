@@ -16,21 +16,6 @@ class VerifyStdio(VerifyCode):
 
     Output is compared line by line, ignoring trailing white space, as in programming contests.
 
-    Adds:
-        passed (bool): whether everything passed.
-        verdict (text): passed, failed, error, timeout, memory, killed, refused, flaky or vacuous.
-        reason (text): why it did not pass; null if it did.
-        failed_tests (list of texts): names of the tests that failed.
-        passed_fraction (float64): share of the tests that ran and passed.
-        mutation_score (float64): share of the mutants that the tests noticed; null unless the code passes and
-            has mutants.
-        mutants (int32): number of mutants that were run.
-        program_operators (list of texts): operators defined by the program that affected the verdict; empty
-            if it depends only on plain data.
-        shared_process (bool): whether tests and program ran in one process, where the program can forge its
-            verdict.
-        seconds (float64): processor time of a run, with `timed: true`. It varies between runs.
-
     Example:
         checked: {verify: stdio, from: answers, code: response, pairs: examples}
     """

@@ -16,7 +16,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 #: Section -> its title on a reference page.
 SECTIONS = {
@@ -58,6 +58,15 @@ def read(text: str | None) -> Docstring:
             paragraphs.append(plain(block))
     summary, *details = paragraphs or [""]
     return Docstring(summary, tuple(details), sections, example)
+
+
+def read_class(kind: type) -> Docstring:
+    """The docstring of a class. Sections that it lacks are those of its nearest base that has them."""
+    own = read(kind.__doc__)
+    found: dict[str, tuple[tuple[str, str], ...]] = {}
+    for base in reversed(kind.__mro__):
+        found |= read(vars(base).get("__doc__")).sections
+    return replace(own, sections={title: found[title] for title in SECTIONS.values() if title in found})
 
 
 def _entries(body: str) -> list[tuple[str, str]]:

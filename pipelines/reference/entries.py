@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ...contracts.operators import Operator
-from ..file.docstrings import Docstring, plain, read
+from ..file.docstrings import Docstring, plain, read_class
 from .words import REFERENCES, default_in_words, type_in_words
 
 
@@ -62,7 +62,7 @@ def entry(title: str, name: str, kind: type[BaseModel], tag: str = "") -> Entry:
         name_in_file = field.alias or key
         made = _parameter(name_in_file, field, schemas.get(name_in_file, {}), named.get(key))
         found.append(replace(made, default=None if key == tag else made.default, value=key == held))
-    return Entry(title, name, read(kind.__doc__), required_first(found))
+    return Entry(title, name, read_class(kind), required_first(found))
 
 
 def required_first(parameters: Iterable[Parameter]) -> tuple[Parameter, ...]:
