@@ -47,12 +47,17 @@ def run(
     except BaseException as error:
         end("error", f"inputs: {type(error).__name__}: {error}")
         return
+    returned, equal = False, True
     for number, arguments in enumerate(calls):
         wanted, got = outcome(reference, arguments), outcome(program, arguments)
         label = f"call {number}"
         if isinstance(got[1], MemoryError):
             raise got[1]
-        note(label, None if same(wanted, got) else _difference(arguments, wanted, got))
+        different = None if same(wanted, got) else _difference(arguments, wanted, got)
+        returned, equal = returned or wanted[0] == "returned", equal and different is None
+        note(label, different)
+    if equal and not returned:
+        end("vacuous", "the reference raised an exception for all arguments: give `inputs` that it accepts")
 
 
 def outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[str, Any, Any]:

@@ -141,6 +141,23 @@ def test_a_reference_is_compared_by_state_and_plain_data(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
+    ("program", "reference", "inputs"),
+    [
+        ("raise ValueError('b')", "raise ValueError('a')", None),
+        ("return 1", "return x", "def inputs(rng): return ()"),
+        ("raise IndexError", "return [10, 20][x + 5000]", "def inputs(rng): return (rng.randrange(9),)"),
+    ],
+)
+def test_a_reference_that_always_raises_compares_nothing(
+    box: Sandbox, program: str, reference: str, inputs: str | None
+) -> None:
+    texts = (f"def f(x: int): {each}" for each in (program, reference))
+    result = box.run_now(Compare(*texts, "f", **({} if inputs is None else {"inputs": inputs})))
+    assert result.status is Status.VACUOUS
+    assert "raised an exception for all arguments" in result.message
+
+
+@pytest.mark.parametrize(
     ("program", "reference", "same"),
     [
         ("{'b': 2, 'a': [x]}", "{'a': [x], 'b': 2}", True),
@@ -152,8 +169,8 @@ def test_a_reference_is_compared_by_state_and_plain_data(box: Sandbox) -> None:
         ("Counter('ba')", "Counter('ab')", True),
         ("OrderedDict(b=1, a=2)", "OrderedDict(a=2, b=1)", False),
         ("OrderedDict(a=2, b=1)", "OrderedDict(a=2, b=1)", True),
-        ("group('a', [ValueError()])", "group('b', [ValueError('z')])", True),
-        ("group('a', [ValueError()])", "group('a', [KeyError()])", False),
+        ("x or group('a', [ValueError()])", "x or group('b', [ValueError('z')])", True),
+        ("x or group('a', [ValueError()])", "x or group('a', [KeyError()])", False),
     ],
 )
 def test_a_comparison_minds_the_order_of_keys_only_where_equality_does(
