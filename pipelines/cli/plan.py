@@ -73,14 +73,10 @@ def main(args: argparse.Namespace) -> int:
 
 def _run(path: Path, *, named: bool) -> RunDirectory | None:
     """The run at ``path``; None if there is none yet."""
-    from ...contracts.errors import StoreError
     from ..store.run_directory import RunDirectory
 
-    if (path / "run.json").exists():
-        return RunDirectory.open(path)
-    if named and path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise StoreError(f"{path} is not a run directory: it has no run.json (is the path right?)")
-    return None
+    other = named and path.exists() and (not path.is_dir() or any(path.iterdir()))
+    return RunDirectory.open(path) if other or (path / "run.json").exists() else None
 
 
 def _over(plan: Plan, run: RunDirectory) -> bool:

@@ -73,6 +73,11 @@ class RunDirectory:
         """Open an existing run. Raises StoreError if there is none."""
         directory = Path(path)
         if kind(directory / "run.json") == "nothing":
+            if kind(directory / "rounds") == "a folder" and kind(directory / "steps") == "a folder":
+                raise StoreError(
+                    f"{directory}: its run.json is missing: run the pipeline again, which writes it "
+                    f"(gristmill check {directory} lists what else is damaged)"
+                )
             raise StoreError(f"{directory} is not a run directory: it has no run.json (is the path right?)")
         return cls(directory)
 

@@ -101,6 +101,13 @@ def test_a_second_run_on_one_directory_is_refused(run: RunDirectory) -> None:
         pass
 
 
+def test_a_run_that_lost_its_run_json_is_told_apart_from_another_folder(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run", name="n")
+    (run.path / "run.json").unlink()
+    with pytest.raises(StoreError, match=r"run.json is missing: run the pipeline again.*gristmill check"):
+        RunDirectory.open(run.path)
+
+
 def test_a_directory_that_is_no_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is not a run directory"):
         RunDirectory.open(tmp_path)
