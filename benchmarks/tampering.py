@@ -7,7 +7,8 @@ is damaged, and then
 - ``check``, ``plan --against``, ``report``, ``why`` and ``explain`` each succeed or end with one clear
   sentence, and ``check`` names the damage;
 - ``run`` (on another copy) restores every row, export and adapter. If a file cannot be read, it ends with one
-  clear sentence, and succeeds once that is fixed.
+  clear sentence, and succeeds once that is fixed. A changed byte in the rows of a finished step, which ``run``
+  does not read, is named by ``check``; ``check --repair`` and ``run`` restore the rows.
 
 There must be no traceback, no internal error, and no command that hangs. Commands run in forks of one warm
 process. Usage: python benchmarks/tampering.py [--quick]
@@ -179,13 +180,24 @@ class Campaign:
             ended = self.ask(case, work, shut, *command)
         if ended.code:
             case.faults.append(f"run again ends with {ended.code}: {ended.text}")
-        made = snapshot(work)
-        wrong = [name for name, content in self.right.items() if made.get(name) != content]
+        wrong = self.wrong(work)
+        if wrong == [case.file] and "/part-" in case.file:
+            # A finished step's rows are read only by a full check: `run` looks at sizes and footers.
+            if Path(case.file).name not in self.ask(case, work, shut, "check", "run").text:
+                case.faults.append(f"neither run nor check names {case.file}")
+            self.ask(case, work, shut, "check", "run", "--repair")
+            self.ask(case, work, shut, *command)
+            wrong = self.wrong(work)
         if wrong:
             case.faults.append(f"other rows than before in {', '.join(wrong[:4])}")
         left = self.ask(case, work, shut, "check", "run")
         if left.code and not shut:
             case.faults.append(f"damage is left: {left.text}")
+
+    def wrong(self, work: Path) -> list[str]:
+        """Return the files of a copy that are not as they were."""
+        made = snapshot(work)
+        return [name for name, content in self.right.items() if made.get(name) != content]
 
     def ask(self, case: Case, work: Path, shut: bool, *command: object) -> Ended:
         started = time.monotonic()
