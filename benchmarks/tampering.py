@@ -7,8 +7,8 @@ is damaged, and then
 - ``check``, ``plan --against``, ``report``, ``why`` and ``explain`` each succeed or end with one clear
   sentence, and ``check`` names the damage;
 - ``run`` (on another copy) restores every row, export and adapter. If a file cannot be read, it ends with one
-  clear sentence, and succeeds once that is fixed. A changed byte in the rows of a finished step, which ``run``
-  does not read, is named by ``check``; ``check --repair`` and ``run`` restore the rows.
+  clear sentence, and succeeds once that is fixed. ``run`` does not read the rows of a finished step:
+  ``check`` names a changed byte in them, and ``check --repair`` with ``run`` restores them.
 
 There must be no traceback, no internal error, and no command that hangs. Commands run in forks of one warm
 process. Usage: python benchmarks/tampering.py [--quick]

@@ -22,6 +22,7 @@ from .frozen import Frozen
 from .inference import Capability, Embedder, Engine, ModelWeights
 from .nearest import did_you_mean
 from .rows import Row
+from .stored_rows import StoredRows, TableRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,8 +67,9 @@ class TableResult:
 
     ``kept``: bool, shape ``(rows,)``; None keeps all. ``rule``: why the others are filtered, one
     rule for all or one per row. ``score``: float64 ``(rows,)``. ``duplicate_of``: the ``_id`` each filtered
-    row duplicates. ``errors``: for each row that failed, a message or a :class:`Failed` that says whether
-    another attempt can help; None for the others.
+    row duplicates, or the number of that row (int64 ``(rows,)``, -1 for none), which takes less memory.
+    ``errors``: for each row that failed, a message or a :class:`Failed` that says whether another attempt can
+    help; None for the others.
     ``columns``: Arrow arrays (or chunked arrays) to add or replace, of the table's length.
     ``summary``: JSON-able figures for the report.
     """
@@ -75,7 +77,7 @@ class TableResult:
     kept: NDArray[np.bool_] | None = None
     rule: str | Sequence[str | None] = ""
     score: NDArray[np.float64] | None = None
-    duplicate_of: Sequence[str | None] | None = None
+    duplicate_of: Sequence[str | None] | NDArray[np.int64] | None = None
     errors: Sequence[str | Failed | None] | None = None
     columns: Mapping[str, pa.Array | pa.ChunkedArray] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
@@ -317,11 +319,19 @@ class TableMap(Operator):
 
 
 class WholeTable(Operator):
-    """Data set -> data set: operators that must see all rows at once (dedup, cluster, select, pair)."""
+    """Data set -> data set: operators that decide over all rows (dedup, cluster, select, pair).
 
-    @abstractmethod
+    A subclass overrides :meth:`judge`, which reads the rows from disk in batches and works on any number of
+    them, or :meth:`apply`, which gets them as one table in memory.
+    """
+
+    def judge(self, rows: StoredRows, context: Context) -> TableResult | NewRows:
+        """Judge (or pair up) all rows. They have an ``_id`` column."""
+        return self.apply(rows.table(), context)
+
     def apply(self, table: pa.Table, context: Context) -> TableResult | NewRows:
-        """Judge (or pair up) all rows. ``table`` has an ``_id`` column."""
+        """:meth:`judge` for a table in memory, with an ``_id`` column."""
+        return self.judge(TableRows(table), context)
 
 
 class Evaluate(Map):

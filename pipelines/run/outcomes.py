@@ -102,6 +102,7 @@ def from_table_result(table: pa.Table, table_result: TableResult) -> pa.Table:
         table = _put(table, name, column)
     kept = np.ones(table.num_rows, bool) if table_result.kept is None else np.asarray(table_result.kept, bool)
     errors = table_result.errors
+    duplicate_of = _duplicate_ids(table, table_result)
     if kept.all() and not (errors and any(errors)):
         return all_kept(table)
     fates, reasons = [], []
@@ -117,9 +118,19 @@ def from_table_result(table: pa.Table, table_result: TableResult) -> pa.Table:
             fates.append(FILTERED)
             rule = table_result.rule if isinstance(table_result.rule, str) else table_result.rule[index]
             score = None if table_result.score is None else float(table_result.score[index])
-            duplicate_of = table_result.duplicate_of[index] if table_result.duplicate_of is not None else None
-            reasons.append(_reason(Filtered(rule or "", score, duplicate_of)))
+            reasons.append(
+                _reason(Filtered(rule or "", score, duplicate_of[index] if duplicate_of else None))
+            )
     return with_fates(table, fates, reasons)
+
+
+def _duplicate_ids(table: pa.Table, result: TableResult) -> Sequence[str | None] | None:
+    """The ``_id`` of the row that each row duplicates, where the operator gives ids or row numbers."""
+    if not isinstance(result.duplicate_of, np.ndarray):
+        return result.duplicate_of
+    numbers = pa.array(result.duplicate_of, mask=result.duplicate_of < 0)
+    ids: list[str | None] = table[ID].take(numbers).to_pylist()
+    return ids
 
 
 def from_new_rows(table: pa.Table, made: NewRows, *, fingerprint: str) -> pa.Table:

@@ -27,6 +27,7 @@ from ...contracts.operators import (
     Trained,
     WholeTable,
 )
+from ...contracts.stored_rows import TableRows
 from ..sinks.placing import local_files
 from ..store.files import TEMPORARY, disk
 from ..store.parts import ID, PARENTS, Part
@@ -115,7 +116,7 @@ class SingleStage:
 
     def _whole(self, operator: WholeTable) -> bool:
         table = self.session.rows(self.step).all()
-        result = operator.apply(table, self.context) if table.num_rows else TableResult()
+        result = operator.judge(TableRows(table), self.context) if table.num_rows else TableResult()
         if isinstance(result, NewRows):
             made = from_new_rows(table, result, fingerprint=self.step.fingerprint)
         else:
