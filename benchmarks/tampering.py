@@ -135,8 +135,11 @@ class Campaign:
                     name: each for name, each in damages.items() if name.startswith(("replaced", "without"))
                 }
                 damages.pop("replaced by another one of its kind")
+            # A folder outside the run is the user's: what lies in it is not the run's to judge.
             damages |= {
-                name: each for name, each in STRAYS.items() if "part" not in name or case.kind == "part"
+                name: each
+                for name, each in STRAYS.items()
+                if case.file.startswith("run/") and ("part" not in name or case.kind == "part")
             }
             for name, apply in damages.items():
                 yield Case(case.file, name, apply)
