@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 
 from ...contracts.operators import Context, TableResult, WholeTable
 from ..columns import number_column
@@ -30,8 +30,8 @@ class SelectBest(WholeTable):
         best: {select: best, by: passed_fraction, rows: 1, from: checked}
     """
 
-    group: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt",)
-    """Columns whose equal values make a group."""
+    group: tuple[str, ...] = ("prompt",)
+    """Columns whose equal values make a group. `[]` makes one group of all rows."""
     by: str
     """Column to rank by, a number; higher is better."""
     rows: PositiveInt = 1
