@@ -93,6 +93,7 @@ NAMED: dict[str, dict[str, str]] = {
         "best_group": "filters.select.best_group:SelectBestGroup",
         "consistent": "filters.select.consistent:SelectConsistent",
         "cluster_quota": "filters.select.cluster_quota:ClusterQuota",
+        "longest": "filters.select.longest:SelectLongest",
         "nearest": "filters.select.nearest:SelectNearest",
         "random": "filters.select.random:RandomSelect",
         "transport": "filters.select.transport:SelectTransport",
