@@ -2,7 +2,8 @@
 
 A step is ``{VERB: NAME, ...}`` if the verb has named operators (``dedup: exact``), or
 ``{VERB: VALUE, ...}`` if it has one operator that takes the value as a parameter
-(``keep: "passed"``). Other packages add operators through the entry-point group
+(``keep: "passed"``). A verb may have both (``score: likelihood`` is an operator of its own, ``score: length``
+is not). Other packages add operators through the entry-point group
 ``gristmill.operators``: the entry's name is ``verb.name``, its object an Operator class.
 
 Part of the contracts: an operator may refer to another by name (a generator to its ``check``).
@@ -78,6 +79,9 @@ NAMED: dict[str, dict[str, str]] = {
         "rouge": "filters.dedup.rouge:RougeDedup",
         "semantic": "filters.dedup.semantic:SemanticDedup",
     },
+    "score": {
+        "likelihood": "filters.score.likelihood:Likelihood",
+    },
     "pair": {
         "preferences": "filters.pair.preferences:PreferencePairs",
         "twins": "datagen.edits.twins:Twins",
@@ -151,25 +155,27 @@ def verbs() -> list[str]:
 
 
 def names(verb: str) -> list[str]:
-    """The named operators of a verb; empty if the verb's value is a parameter."""
+    """The named operators of a verb. If its value is a parameter, only those that are steps of their own."""
     return sorted({*NAMED.get(verb, {}), *added().get(verb, {})})
 
 
 def declared(verb: str, value: object) -> type[Operator] | None:
     """Like :func:`find`, but without loading a user's function; used to list the parameters of a step."""
-    return load(VALUED[verb]) if verb in VALUED else find(verb, value)
+    if verb in VALUED and not (isinstance(value, str) and value in names(verb)):
+        return load(VALUED[verb])
+    return find(verb, value)
 
 
 def find(verb: str, value: object) -> type[Operator] | None:
     """The operator class of a step with ``verb: value``, or None if there is none."""
+    if isinstance(value, str) and value in added().get(verb, {}):
+        return added()[verb][value]
+    if isinstance(value, str) and value in NAMED.get(verb, {}):
+        return load(NAMED[verb][value])
     if verb in VALUED:
         return load(VALUED[verb]).resolve(value)
     if not isinstance(value, str):
         return None
-    if value in added().get(verb, {}):
-        return added()[verb][value]
-    if value in NAMED.get(verb, {}):
-        return load(NAMED[verb][value])
     if ":" in value and verb in USER_FUNCTION:
         return load(USER_FUNCTION[verb])
     return None
