@@ -2,7 +2,8 @@
 
 A step is ``{VERB: NAME, ...}`` if the verb has named operators (``dedup: exact``), or
 ``{VERB: VALUE, ...}`` if it has one operator that takes the value as a parameter
-(``keep: "passed"``). Other packages add operators through the entry-point group
+(``keep: "passed"``). A verb may have both (``score: likelihood`` is an operator of its own, ``score: length``
+is not). Other packages add operators through the entry-point group
 ``gristmill.operators``: the entry's name is ``verb.name``, its object an Operator class.
 
 Part of the contracts: an operator may refer to another by name (a generator to its ``check``).
@@ -76,6 +77,7 @@ NAMED: dict[str, dict[str, str]] = {
     "score": {
         "compression": "filters.score.compression:CompressionAlignment",
         "learned": "filters.score.learned:LearnedScore",
+        "likelihood": "filters.score.likelihood:Likelihood",
         "neighbor_distance": "filters.score.neighbor_distance:NeighborDistance",
     },
     "dedup": {
@@ -182,10 +184,6 @@ def find(verb: str, value: object) -> type[Operator] | None:
         return load(VALUED[verb]).resolve(value)
     if not isinstance(value, str):
         return None
-    if value in added().get(verb, {}):
-        return added()[verb][value]
-    if value in NAMED.get(verb, {}):
-        return load(NAMED[verb][value])
     if ":" in value and verb in USER_FUNCTION:
         return load(USER_FUNCTION[verb])
     return None
