@@ -113,6 +113,7 @@ NAMED: dict[str, dict[str, str]] = {
     "evaluate": {
         "answers": "datagen.evaluate.answers:EvaluateAnswers",
         "constraints": "datagen.evaluate.constraints:EvaluateConstraints",
+        "likelihood": "datagen.evaluate.likelihood:EvaluateLikelihood",
     },
     "export": {
         "parquet": "pipelines.sinks:ParquetExport",
@@ -184,6 +185,10 @@ def find(verb: str, value: object) -> type[Operator] | None:
         return load(VALUED[verb]).resolve(value)
     if not isinstance(value, str):
         return None
+    if value in added().get(verb, {}):
+        return added()[verb][value]
+    if value in NAMED.get(verb, {}):
+        return load(NAMED[verb][value])
     if ":" in value and verb in USER_FUNCTION:
         return load(USER_FUNCTION[verb])
     return None
