@@ -12,7 +12,9 @@ from ..columns import number_column
 from .groups import group_labels, plain_values
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 _WHO = "select: best_group"
 
@@ -21,10 +23,12 @@ class SelectBestGroup(WholeTable):
     """Keeps the rows of the group with the highest mean score: for example, the best teacher's answers.
 
     Rows without a number do not count for the mean, and stay with their group. Of equals, the first group
-    wins. The summary lists every group.
+    wins. The summary lists every group. With the reward of an answer as `by` and the loss of the model to be
+    trained as `penalty`, this is the compatibility-adjusted reward of a teacher, CAR = mean(by) / (1 +
+    penalty_weight * mean(penalty)) (Xu et al., arXiv 2411.07133).
 
     Filters:
-        not_best_group: another group has a higher mean; the score is the group's mean.
+        not_best_group: another group has a higher value; the score is the group's value.
 
     Example:
         teacher: {select: best_group, group: [model], by: compatible_reward, from: scored}
@@ -34,9 +38,13 @@ class SelectBestGroup(WholeTable):
     """Columns whose equal values make a group."""
     by: str
     """Column with the score, a number; higher is better."""
+    penalty: str | None = None
+    """Column whose mean lowers the group's value, such as the loss of the model to be trained."""
+    penalty_weight: Annotated[float, Field(ge=0)] = 3.0
+    """Weight of the mean of `penalty`; 3 is that of CAR."""
 
     def uses_columns(self) -> Iterable[str]:
-        return (*self.group, self.by)
+        return (*self.group, self.by, *([] if self.penalty is None else [self.penalty]))
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return columns
@@ -46,21 +54,35 @@ class SelectBestGroup(WholeTable):
         import numpy as np
 
         labels = group_labels(table, self.group, _WHO)
-        values = number_column(table, self.by, _WHO)
-        known = np.isfinite(values)
-        rows = np.bincount(labels[known], minlength=int(labels.max()) + 1)
-        sums = np.bincount(labels[known], weights=values[known], minlength=len(rows))
-        means = np.divide(sums, rows, out=np.full(len(rows), -np.inf), where=rows > 0)
-        best = int(means.argmax())
+        means = _means(labels, number_column(table, self.by, _WHO))
+        if self.penalty is not None:
+            means = means / (
+                1 + self.penalty_weight * _means(labels, number_column(table, self.penalty, _WHO))
+            )
+        values = np.where(np.isnan(means), -np.inf, means)
         firsts = np.unique(labels, return_index=True)[1]
         names = zip(*(plain_values(table.take(firsts), name, _WHO) for name in self.group))
         groups = [
-            {**dict(zip(self.group, name)), "rows": int(count), "mean": float(mean) if count else None}
-            for name, count, mean in zip(names, rows, means)
+            {
+                **dict(zip(self.group, name)),
+                "rows": int(count),
+                "value": None if np.isnan(mean) else float(mean),
+            }
+            for name, count, mean in zip(names, np.bincount(labels), means)
         ]
         return TableResult(
-            kept=labels == best,
+            kept=labels == int(values.argmax()),
             rule="not_best_group",
-            score=np.where(np.isfinite(means), means, np.nan)[labels],
+            score=means[labels],
             summary={"groups": groups},
         )
+
+
+def _means(labels: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of the numbers of each group; NaN without any."""
+    import numpy as np
+
+    known = np.isfinite(values)
+    rows = np.bincount(labels[known], minlength=int(labels.max()) + 1)
+    sums = np.bincount(labels[known], weights=values[known], minlength=len(rows))
+    return np.divide(sums, rows, out=np.full(len(rows), np.nan), where=rows > 0)

@@ -17,9 +17,9 @@ def test_the_group_with_the_highest_mean_is_kept(context: Any, rows: Any) -> Non
     assert result.kept.tolist() == [False, True, False, False, True, False]
     assert result.score.tolist()[:2] == [pytest.approx(1.4 / 3), pytest.approx(0.65)]
     assert result.summary["groups"] == [
-        {"teacher": "a", "rows": 3, "mean": pytest.approx(1.4 / 3)},
-        {"teacher": "b", "rows": 2, "mean": pytest.approx(0.65)},
-        {"teacher": "c", "rows": 0, "mean": None},
+        {"teacher": "a", "rows": 3, "value": pytest.approx(1.4 / 3)},
+        {"teacher": "b", "rows": 2, "value": pytest.approx(0.65)},
+        {"teacher": "c", "rows": 1, "value": None},
     ]
 
 
@@ -35,3 +35,14 @@ def test_of_equals_the_first_wins(context: Any, rows: Any) -> None:
 def test_text_to_rank_by_is_one_clear_error(context: Any, rows: Any) -> None:
     with pytest.raises(DataError, match="needs numbers; the column 'reward'"):
         STEP.apply(rows(teacher=["a"], reward=["x"]), context)
+
+
+def test_a_teacher_whose_answers_the_student_finds_unlikely_is_worth_less(context: Any, rows: Any) -> None:
+    """CAR: the larger model's answers have the higher reward, but a much higher loss."""
+    table = rows(teacher=["large", "large", "small"], reward=[3.0, 1.0, 1.5], loss=[2.0, 4.0, 0.5])
+    step = SelectBestGroup(group=("teacher",), by="reward", penalty="loss")
+    result = step.apply(table, context)
+    assert result.kept.tolist() == [False, False, True]
+    assert result.score.tolist() == pytest.approx([2 / (1 + 3 * 3)] * 2 + [1.5 / (1 + 3 * 0.5)])
+    alone = SelectBestGroup(group=("teacher",), by="reward").apply(table, context)
+    assert alone.kept.tolist() == [True, True, False]
