@@ -82,7 +82,7 @@ class Likelihood(Map):
     """Also score the response without its prompt, and add `ifd` (Li et al., "From Quantity to Quality", 2023,
     arXiv:2308.12032; as a ratio of perplexities: "Superfiltering", 2024, arXiv:2402.00530). For a chat the
     prompt is then an empty user turn; for plain text it is the token that begins a text."""
-    prefix: str = Field(default="", pattern=r"^(?!_)\w*$")
+    prefix: str = Field(default="", pattern=r"^([a-zA-Z]\w*)?$")
     """Beginning of the names of the added columns, such as `base_`."""
 
     def model_post_init(self, context: object) -> None:

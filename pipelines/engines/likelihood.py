@@ -6,7 +6,7 @@ are computed for a few positions at a time, with the keys and values of earlier 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -70,27 +70,12 @@ def _token_logprobs(model: Any, sequences: list[list[int]], first: int) -> torch
     tokens = tokens.to(model.device)
     cache = DynamicCache()
     found = torch.empty((len(sequences), width - 1 - first), device=model.device)
-    for start, stop in _spans(
-        first, width - 1, len(sequences), model.get_output_embeddings().weight.shape[0]
-    ):
-        kept = stop - max(start, first)
-        logits = model(
-            input_ids=tokens[:, start:stop],
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=max(kept, 1),
-        ).logits
-        if kept > 0:
-            after = tokens[:, stop - kept + 1 : stop + 1]
-            chosen = logits.gather(2, after[:, :, None])[:, :, 0].float()
-            found[:, stop - kept - first : stop - first] = chosen - logits.float().logsumexp(-1)
-    return found
-
-
-def _spans(first: int, end: int, rows: int, vocabulary: int) -> Iterator[tuple[int, int]]:
-    """Split the positions ``0 .. end``: those before ``first`` at once, the others a few at a time."""
     if first:
-        yield 0, first
-    step = max(1, LOGITS // (rows * vocabulary))
-    for start in range(first, end, step):
-        yield start, min(start + step, end)
+        model(input_ids=tokens[:, :first], past_key_values=cache, use_cache=True, logits_to_keep=1)
+    step = max(1, LOGITS // (len(sequences) * model.get_output_embeddings().weight.shape[0]))
+    for start in range(first, width - 1, step):
+        stop = min(start + step, width - 1)
+        logits = model(input_ids=tokens[:, start:stop], past_key_values=cache, use_cache=True).logits.float()
+        chosen = logits.gather(2, tokens[:, start + 1 : stop + 1, None])[:, :, 0]
+        found[:, start - first : stop - first] = chosen - logits.logsumexp(-1)
+    return found
