@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
-from ...contracts.operators import Context, TableResult, WholeTable
+from ...contracts.operators import Context, Estimate, TableResult, WholeTable
 from ..columns import number_column
 from .groups import group_labels
 
@@ -38,6 +38,9 @@ class SelectBest(WholeTable):
     """Rows to keep per group."""
     ascending: bool = False
     """Keep the lowest values instead of the highest."""
+
+    def estimate(self, rows: int) -> Estimate:
+        return Estimate(rows=rows if self.group else min(rows, self.rows))
 
     def uses_columns(self) -> Iterable[str]:
         return (*self.group, self.by)
