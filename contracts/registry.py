@@ -76,6 +76,7 @@ NAMED: dict[str, dict[str, str]] = {
     },
     "score": {
         "compression": "filters.score.compression:CompressionAlignment",
+        "influence": "trainer.influence:InfluenceScore",
         "learned": "filters.score.learned:LearnedScore",
         "likelihood": "filters.score.likelihood:Likelihood",
         "neighbor_distance": "filters.score.neighbor_distance:NeighborDistance",
