@@ -59,7 +59,7 @@ class Probe:
     def influence(self, row: dict[str, Any]) -> float:
         """Return by how much one step on the row lowers the loss on the target's rows.
 
-        The weights are put back. Raises ValueError if the row cannot be trained on, or the loss is not finite.
+        The weights are put back. Raises ValueError if the row cannot be trained on, or the loss is no number.
         """
         example = self.objective.encode(row, self.encoder)
         if example.longest > self.step.max_length:
