@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: What an engine may or may not support. A step that needs more than its engine offers is
 #: refused before the first request is sent.
 Capability = Literal[
-    "seed", "logprobs", "json_schema", "regex", "stop", "adapter", "prompt_tokens", "user_turn"
+    "seed", "logprobs", "json_schema", "regex", "stop", "adapter", "prompt_tokens", "user_turn", "likelihood"
 ]  # fmt: skip
 
 
@@ -71,6 +71,9 @@ class Request:
     ``messages`` go through the model's chat template; ``prompt`` and ``prompt_tokens`` do not.
     ``opening``: the role of the turn to generate. ``"user"`` (capability ``user_turn``) opens a user's
     turn, after any messages or none.
+    ``continuation`` (capability ``likelihood``): a text to score in place of an answer. Nothing is sampled:
+    the completion holds this text, its tokens and their log-probabilities given the prompt. With ``closed``
+    they include the token that ends the turn. An empty ``prompt`` then stands for no prompt at all.
     ``seed`` derives from the row's ``_id``, so a completion does not depend on its neighbors.
     """
 
@@ -81,6 +84,8 @@ class Request:
     prompt: str | None = None
     prompt_tokens: tuple[int, ...] | None = None
     opening: Literal["assistant", "user"] = "assistant"
+    continuation: str | None = None
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 A step is ``{VERB: NAME, ...}`` if the verb has named operators (``dedup: exact``), or
 ``{VERB: VALUE, ...}`` if it has one operator that takes the value as a parameter
-(``keep: "passed"``). Other packages add operators through the entry-point group
+(``keep: "passed"``). A verb may have both (``score: likelihood`` is an operator of its own, ``score: length``
+is not). Other packages add operators through the entry-point group
 ``gristmill.operators``: the entry's name is ``verb.name``, its object an Operator class.
 
 Part of the contracts: an operator may refer to another by name (a generator to its ``check``).
@@ -73,6 +74,13 @@ NAMED: dict[str, dict[str, str]] = {
         "tests": "datagen.verify.tests:VerifyTests",
         "verdict": "datagen.verify.stated_verdict:VerifyVerdict",
     },
+    "score": {
+        "compression": "filters.score.compression:CompressionAlignment",
+        "influence": "trainer.influence:InfluenceScore",
+        "learned": "filters.score.learned:LearnedScore",
+        "likelihood": "filters.score.likelihood:Likelihood",
+        "neighbor_distance": "filters.score.neighbor_distance:NeighborDistance",
+    },
     "dedup": {
         "exact": "filters.dedup.exact:ExactDedup",
         "rouge": "filters.dedup.rouge:RougeDedup",
@@ -85,8 +93,13 @@ NAMED: dict[str, dict[str, str]] = {
     "select": {
         "agreement": "datagen.execution.agreement:Agreement",
         "best": "filters.select.best:SelectBest",
+        "best_group": "filters.select.best_group:SelectBestGroup",
+        "consistent": "filters.select.consistent:SelectConsistent",
         "cluster_quota": "filters.select.cluster_quota:ClusterQuota",
+        "longest": "filters.select.longest:SelectLongest",
+        "nearest": "filters.select.nearest:SelectNearest",
         "random": "filters.select.random:RandomSelect",
+        "transport": "filters.select.transport:SelectTransport",
         "vote": "filters.select.vote:Vote",
     },
     "train": {
@@ -101,6 +114,7 @@ NAMED: dict[str, dict[str, str]] = {
     "evaluate": {
         "answers": "datagen.evaluate.answers:EvaluateAnswers",
         "constraints": "datagen.evaluate.constraints:EvaluateConstraints",
+        "likelihood": "datagen.evaluate.likelihood:EvaluateLikelihood",
     },
     "export": {
         "parquet": "pipelines.sinks:ParquetExport",
@@ -110,7 +124,7 @@ NAMED: dict[str, dict[str, str]] = {
     },
 }
 
-#: verb -> "module:Class" for verbs whose value is a parameter.
+#: verb -> "module:Class" for verbs whose value is a parameter. A verb may have named operators too.
 VALUED: dict[str, str] = {
     "draw": "datagen.generate.draw:Draw",
     "execute": "datagen.execution.execute:Execute",
@@ -151,18 +165,24 @@ def verbs() -> list[str]:
 
 
 def names(verb: str) -> list[str]:
-    """The named operators of a verb; empty if the verb's value is a parameter."""
+    """The named operators of a verb; empty if it has none but its value."""
     return sorted({*NAMED.get(verb, {}), *added().get(verb, {})})
+
+
+def _is_named(verb: str, value: object) -> bool:
+    """Whether the value is the name of an operator, also of a verb that takes other values
+    (``score: language``)."""
+    return isinstance(value, str) and (value in NAMED.get(verb, {}) or value in added().get(verb, {}))
 
 
 def declared(verb: str, value: object) -> type[Operator] | None:
     """Like :func:`find`, but without loading a user's function; used to list the parameters of a step."""
-    return load(VALUED[verb]) if verb in VALUED else find(verb, value)
+    return load(VALUED[verb]) if verb in VALUED and not _is_named(verb, value) else find(verb, value)
 
 
 def find(verb: str, value: object) -> type[Operator] | None:
     """The operator class of a step with ``verb: value``, or None if there is none."""
-    if verb in VALUED:
+    if verb in VALUED and not _is_named(verb, value):
         return load(VALUED[verb]).resolve(value)
     if not isinstance(value, str):
         return None

@@ -8,10 +8,12 @@ has the same schema however the work was split.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from .errors import DataError
 from .inference import Message
 
 #: One row as operators see it: column name -> plain Python value.
@@ -129,9 +131,23 @@ def messages_of(row: Row) -> list[Message]:
         required = [name for name, column in kind.model_fields.items() if column.is_required()]
         if all(row.get(name) is not None for name in required):
             return kind.model_validate(row).messages()
-    raise ValueError(
+    raise ValueError(_no_chat_form(row))
+
+
+def check_chat_form(columns: Sequence[str]) -> None:
+    """Raise DataError if no row with these columns can have a chat form."""
+    required = [
+        {name for name, column in kind.model_fields.items() if column.is_required()}
+        for kind in KINDS.values()
+    ]
+    if "messages" not in columns and not any(names <= set(columns) for names in required):
+        raise DataError(_no_chat_form(columns))
+
+
+def _no_chat_form(columns: Iterable[str]) -> str:
+    return (
         "no chat form: a row needs 'messages', or 'prompt' and 'response' (or the columns of another "
-        f"record kind); found {sorted(name for name in row if not name.startswith('_'))}"
+        f"record kind); found {sorted(name for name in columns if not name.startswith('_'))}"
     )
 
 

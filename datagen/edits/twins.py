@@ -3,7 +3,7 @@ differences."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,9 @@ class Twins(WholeTable):
     columns: tuple[str, ...] = ()
     """Columns of the passing row to carry over."""
 
+    def uses_columns(self) -> Iterable[str]:
+        return dict.fromkeys((*self.group, *self.columns, self.code, self.passed))
+
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=rows // 2)
 
@@ -73,7 +76,7 @@ class Twins(WholeTable):
     def _groups(self, table: pa.Table) -> dict[tuple[Any, ...], list[Row]]:
         import pyarrow as pa
 
-        names = list(dict.fromkeys((*self.group, *self.columns, self.code, self.passed)))
+        names = list(self.uses_columns())
         for name in names:
             if name not in table.column_names:
                 known = ", ".join(each for each in table.column_names if each[0] != "_")

@@ -61,7 +61,7 @@ class EvaluateAnswers(Comparison):
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa
 
-        return {f"{prefix}answer": pa.string() for prefix in self._models()}
+        return {f"{prefix}answer": pa.string() for prefix in self.models()}
 
     def asking(self) -> Template:
         return Template(

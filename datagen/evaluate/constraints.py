@@ -59,7 +59,7 @@ class EvaluateConstraints(Comparison):
         import pyarrow as pa
 
         columns = {"response": pa.string(), "constraint_results": pa.list_(pa.bool_())}
-        return {prefix + name: kind for prefix in self._models() for name, kind in columns.items()}
+        return {prefix + name: kind for prefix in self.models() for name, kind in columns.items()}
 
     def asking(self) -> Respond:
         return _Responses(

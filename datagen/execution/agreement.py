@@ -65,6 +65,9 @@ class Agreement(WholeTable):
 
     version: ClassVar[int] = 1
 
+    def uses_columns(self) -> Iterable[str]:
+        return (self.code, self.tests, *self.by)
+
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=rows, runs=rows * min(rows, self.at_most))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import PositiveInt
@@ -47,6 +47,9 @@ class Execute(ByRunning):
     that passes is appended to it. It may be missing or null. By default each program runs alone."""
     longest: PositiveInt = 2000
     """Characters of output to keep."""
+
+    def uses_columns(self) -> Iterable[str]:
+        return (self.program,)
 
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from ...contracts.asking import ask
 from ...contracts.errors import DataError, EngineError
 from ...contracts.inference import Completion, Engine, Request, derive_seed
 from ...contracts.operators import Failed, Outcome
@@ -119,32 +120,3 @@ def _unjudged(outcomes: Sequence[Outcome]) -> Failed | None:
 def _sample(plan: SamplingPlan, row: Row, request: Request, ordinal: int) -> Request:
     seed = derive_seed(plan.seed, row["_id"], ordinal)
     return replace(request, id=f"{row['_id']}:{ordinal}", seed=seed)
-
-
-async def ask(engine: Engine, requests: Sequence[Request]) -> list[Completion | EngineError]:
-    """Return a completion for each request, or the error that this request alone causes.
-
-    An answer that is not valid Unicode, and so cannot be stored, is such an error. An engine fails a call as
-    a whole. If a retry cannot help, the call is halved until the faulty requests are isolated. Errors that a
-    retry may solve are raised, and the run tries again.
-    """
-    if not requests:
-        return []
-    try:
-        return [_text_only(completion) for completion in await engine.generate(requests)]
-    except EngineError as error:
-        if error.retryable:
-            raise
-        if len(requests) == 1:
-            return [error]
-    half = len(requests) // 2
-    return [*await ask(engine, requests[:half]), *await ask(engine, requests[half:])]
-
-
-def _text_only(completion: Completion) -> Completion | EngineError:
-    try:
-        completion.text.encode()
-    except UnicodeEncodeError as error:
-        told = f"character {error.start} of the answer is a lone surrogate, which is not valid Unicode"
-        return EngineError(told, retryable=False)
-    return completion

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
@@ -101,6 +101,9 @@ class VerifyCost(ByRunning):
     repeats: PositiveInt = 3
     """Alternating runs of each program for the median time. Only used with `timed`."""
 
+    def uses_columns(self) -> Sequence[str]:
+        return (self.code, self.against, self.tests, *([self.prelude] if self.prelude else []))
+
     def runs(self) -> int:
         return 2 + (2 * self.repeats if self.timed else 0)
 
@@ -120,8 +123,7 @@ class VerifyCost(ByRunning):
         }
 
     async def judged(self, row: Row, run: RunsJobs, seed: int) -> Outcome:
-        columns = (self.code, self.against, self.tests, *([self.prelude] if self.prelude else []))
-        if (error := lacking(row, columns)) is not None:
+        if (error := lacking(row, self.uses_columns())) is not None:
             return Failed(error)
         before = f"{row[self.prelude]}\n\n" if self.prelude else ""
         programs = (before + row[self.code], before + row[self.against])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -90,6 +90,9 @@ class VerifyEdit(ByRunning):
     """Minimum share of the mutants that the tests must notice. Below it, four times as many mutants are run
     before the verdict is `vacuous`."""
 
+    def uses_columns(self) -> Sequence[str]:
+        return (self.before, self.after, self.tests, *([self.prelude] if self.prelude else []))
+
     def runs(self) -> int:
         return self.repeats * (2 + self.mutants)
 
@@ -114,8 +117,7 @@ class VerifyEdit(ByRunning):
         }
 
     async def judged(self, row: Row, run: RunsJobs, seed: int) -> Outcome:
-        columns = (self.before, self.after, self.tests, *([self.prelude] if self.prelude else []))
-        if (error := lacking(row, columns)) is not None:
+        if (error := lacking(row, self.uses_columns())) is not None:
             return Failed(error)
         before, after = row[self.before], row[self.after]
         diff = unified(before, after)

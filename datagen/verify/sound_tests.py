@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import PositiveInt
@@ -51,6 +51,9 @@ class VerifySoundTests(ByRunning):
     """Minimum number of remaining tests."""
     sandbox: SandboxSettings = SandboxSettings(cpu_seconds=2.0)
     """Sandbox settings: limits, and permitted imports."""
+
+    def uses_columns(self) -> Iterable[str]:
+        return (self.code, self.tests)
 
     def runs(self) -> int:
         return 2

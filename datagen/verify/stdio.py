@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ...contracts.rows import Row
@@ -25,6 +25,9 @@ class VerifyStdio(VerifyCode):
 
     def columns(self) -> Sequence[str]:
         return ()
+
+    def uses_columns(self) -> Iterable[str]:
+        return (self.code, self.pairs)
 
     def jobs(self, program: str, row: Row) -> Sequence[Job]:
         return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -68,6 +68,9 @@ class VerifyCode(ByRunning):
 
         Raises ValueError if the row's columns are not valid.
         """
+
+    def uses_columns(self) -> Iterable[str]:
+        return (self.code, *self.columns())
 
     def runs(self) -> int:
         return self.repeats * (1 + self.mutants)

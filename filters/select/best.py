@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 
-from ...contracts.operators import Context, TableResult, WholeTable
+from ...contracts.operators import Context, Estimate, TableResult, WholeTable
 from ..columns import number_column
 from .groups import group_labels
 
@@ -30,14 +30,17 @@ class SelectBest(WholeTable):
         best: {select: best, by: passed_fraction, rows: 1, from: checked}
     """
 
-    group: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt",)
-    """Columns whose equal values make a group."""
+    group: tuple[str, ...] = ("prompt",)
+    """Columns whose equal values make a group. `[]` makes one group of all rows."""
     by: str
     """Column to rank by, a number; higher is better."""
     rows: PositiveInt = 1
     """Rows to keep per group."""
     ascending: bool = False
     """Keep the lowest values instead of the highest."""
+
+    def estimate(self, rows: int) -> Estimate:
+        return Estimate(rows=rows if self.group else min(rows, self.rows))
 
     def uses_columns(self) -> Iterable[str]:
         return (*self.group, self.by)

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 def group_labels(table: pa.Table, columns: Sequence[str], who: str) -> NDArray[np.int64]:
     """Return the group number of each row, int64 ``(rows,)``, numbered by first occurrence.
 
-    Two nulls are equal, and NaN counts as null. Raises DataError if a column is missing or holds lists or
-    structures.
+    Without columns all rows are one group. Two nulls are equal, and NaN counts as null. Raises DataError if a
+    column is missing or holds lists or structures.
     """
     import numpy as np
 
+    if not columns:
+        return np.zeros(table.num_rows, dtype=np.int64)
     values = [plain_values(table, name, who) for name in columns]
     numbers = count()
     known: dict[tuple[object, ...], int] = {}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
 from ...contracts.operators import Context, Estimate, TableResult, WholeTable
+from .groups import group_labels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,10 +33,15 @@ class RandomSelect(WholeTable):
     seeded: ClassVar[bool] = True
 
     rows: Annotated[int, Field(gt=0)]
-    """Rows to keep. All rows are kept if there are fewer."""
+    """Rows to keep, of each group if there is a `group`. All rows are kept if there are fewer."""
+    group: tuple[str, ...] = ()
+    """Columns whose equal values make a group. By default all rows are one group."""
 
     def estimate(self, rows: int) -> Estimate:
-        return Estimate(rows=min(rows, self.rows))
+        return Estimate(rows=rows if self.group else min(rows, self.rows))
+
+    def uses_columns(self) -> Iterable[str]:
+        return self.group
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return columns
@@ -44,8 +50,10 @@ class RandomSelect(WholeTable):
         import numpy as np
 
         draws = draw(table.column("_id").to_pylist(), context.seed)
+        labels = group_labels(table, self.group, "select: random")
+        order = np.lexsort((draws, labels))
         kept = np.zeros(len(draws), dtype=bool)
-        kept[np.argsort(draws, kind="stable")[: self.rows]] = True
+        kept[order] = np.arange(len(draws)) - np.searchsorted(labels[order], labels[order]) < self.rows
         return TableResult(
             kept=kept, rule="random", score=draws, summary={"asked": self.rows, "of": len(draws)}
         )

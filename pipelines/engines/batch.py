@@ -11,17 +11,18 @@ from typing import TypeAlias, cast
 
 from ...contracts.errors import EngineError
 from ...contracts.inference import Completion, Request
+from .prompts import RequestTokens
 
 Answer: TypeAlias = "asyncio.Future[list[Completion]]"
 
 
 class RequestBatch:
-    """The requests of one ``generate`` call, their prompt tokens and the future of the caller."""
+    """The requests of one ``generate`` call, their tokens and the future of the caller."""
 
     def __init__(
         self,
         requests: Sequence[Request],
-        tokens: list[list[int]],
+        tokens: list[RequestTokens],
         loop: asyncio.AbstractEventLoop,
         future: Answer,
     ) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from ...contracts.addresses import holds, refusal, shown_address
 from ...contracts.counting import counted
@@ -19,7 +19,8 @@ from ...contracts.inference import Capability, Completion, EngineSettings, Reque
 from ...contracts.printable import shown
 from ...contracts.secrets import learn_key, scrub, without
 from .backoff import AdaptiveLimit, pause_before, retry_after
-from .openai_wire import Wire
+from .openai_likelihood import score
+from .openai_wire import Json, Wire
 from .options import EngineOptions
 from .requests import check
 
@@ -30,7 +31,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: A path is appended to the address, so it must not have a query.
 _SERVER = re.compile(r"https?://[^\s/?#]+[^\s?#]*")
 _EVERYWHERE: frozenset[Capability] = frozenset({"seed", "logprobs", "stop", "json_schema"})
-_VLLM: frozenset[Capability] = frozenset({"regex", "prompt_tokens"})
+_VLLM: frozenset[Capability] = frozenset({"regex", "prompt_tokens", "likelihood"})
 #: Status codes of a server that is busy, restarting or behind a proxy that timed out.
 _TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
@@ -46,8 +47,8 @@ class OpenAIOptions(EngineOptions):
     """Environment variable that holds the key. The key itself is never written anywhere. By default no key is
     sent."""
     flavor: Literal["openai", "vllm"] = "openai"
-    """`vllm` for a vLLM server, which also takes regular expressions and prompt tokens and reports token ids;
-    `openai` for any other."""
+    """`vllm` for a vLLM server, which also takes regular expressions and prompt tokens, reports token ids and
+    scores given text; `openai` for any other."""
     supports: tuple[Capability, ...] | None = None
     """Capabilities to rely on, if the server supports fewer than its flavor does. By default those of its
     flavor."""
@@ -60,10 +61,17 @@ class OpenAIOptions(EngineOptions):
 
     @field_validator("supports")
     @classmethod
-    def _can_be_said(cls, supports: tuple[Capability, ...] | None) -> tuple[Capability, ...] | None:
+    def _can_be_said(
+        cls, supports: tuple[Capability, ...] | None, info: ValidationInfo
+    ) -> tuple[Capability, ...] | None:
         if supports is not None and "user_turn" in supports:
             raise ValueError(
                 "the protocol does not support user_turn: serve the model with vllm or transformers"
+            )
+        if supports is not None and "likelihood" in supports and info.data.get("flavor") != "vllm":
+            raise ValueError(
+                "only a vLLM server (`flavor: vllm`) scores given text: for others, load the weights "
+                "with vllm or transformers"
             )
         return supports
 
@@ -177,15 +185,41 @@ class OpenAIEngine:
         return self._client
 
     async def _one(self, client: Any, request: Request, began: float) -> Completion:
+        slots: list[tuple[float, float]] = []
+
+        async def post(address: str, body: Json) -> Any:
+            answer, slot = await self._post(client, request, address, body, began)
+            slots.append(slot)
+            return answer
+
+        try:
+            if request.continuation is not None:
+                completion = await score(post, self._options.url, self._options.model, request)
+            else:
+                path, body = self._wire.body(request)
+                completion = self._wire.completion(request, await post(f"{self._options.url}{path}", body))
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise self._error(
+                request,
+                f"an answer that is not a completion ({type(error).__name__}: {error})",
+                retryable=False,
+            ) from None
+        # The key is removed in case the server repeats it.
+        text = without(completion.text, self._secrets)
+        return replace(completion, text=text, slot=(slots[0][0], slots[-1][1]))
+
+    async def _post(
+        self, client: Any, request: Request, address: str, body: Json, began: float
+    ) -> tuple[Any, tuple[float, float]]:
+        """Return the server's answer, and when the post was in flight, in seconds after ``began``."""
         import httpx
 
-        path, body = self._wire.body(request)
         for attempt in range(1, self._options.attempts + 1):
             asked_pause: float | None = None
             async with self._limit:
                 sent = time.monotonic() - began
                 try:
-                    answer = await client.post(f"{self._options.url}{path}", json=body)
+                    answer = await client.post(address, json=body)
                 except (httpx.TransportError, httpx.TimeoutException) as error:
                     reason = f"{type(error).__name__}: {error}".rstrip(": ")
                 except RuntimeError:
@@ -197,7 +231,7 @@ class OpenAIEngine:
                 else:
                     if answer.status_code == 200:
                         self._limit.went_well()
-                        return replace(self._read(request, answer), slot=(sent, time.monotonic() - began))
+                        return answer.json(), (sent, time.monotonic() - began)
                     reason = f"status {answer.status_code}: {_message(answer)}"
                     if answer.status_code not in _TRANSIENT:
                         raise self._error(request, reason, retryable=False)
@@ -208,18 +242,6 @@ class OpenAIEngine:
         raise self._error(
             request, f"{reason} (after {counted(self._options.attempts, 'attempt')})", retryable=True
         )
-
-    def _read(self, request: Request, answer: Any) -> Completion:
-        """Read the completion, with the key removed in case the server repeats it."""
-        try:
-            completion = self._wire.completion(request, answer.json())
-            return replace(completion, text=without(completion.text, self._secrets))
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise self._error(
-                request,
-                f"an answer that is not a completion ({type(error).__name__}: {error})",
-                retryable=False,
-            ) from None
 
     def _error(self, request: Request, reason: str, *, retryable: bool) -> EngineError:
         return EngineError(f"request {request.id!r}: {self._place}: {reason}", retryable=retryable)

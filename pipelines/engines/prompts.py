@@ -1,10 +1,12 @@
-"""Conversion of requests to prompt tokens, with the model's own chat template and tokenizer."""
+"""Conversion of requests to tokens, with the model's own chat template and tokenizer."""
 
 from __future__ import annotations
 
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -43,6 +45,21 @@ def _config(path: Path) -> dict[str, Any]:
     return text
 
 
+#: Placeholder for the text of an answer.
+_MARK = "gristmill"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTokens:
+    """``prompt``: at least one token. ``given``: tokens of the request's continuation, if it has one."""
+
+    prompt: list[int]
+    given: list[int]
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.given)
+
+
 class Prompts:
     """Tokenizes requests for one model. Safe to call from several threads."""
 
@@ -58,27 +75,71 @@ class Prompts:
         self._ends = end_tokens(path, self.tokenizer)
         self._lock = threading.Lock()
 
-    def tokens(self, requests: Sequence[Request]) -> list[list[int]]:
-        """Return prompt token ids, one list per request.
+    def tokens(self, requests: Sequence[Request]) -> list[RequestTokens]:
+        """Return the token ids of each request.
 
         Messages are rendered by the chat template, which opens the requested turn. The samples of one
-        prompt are rendered and tokenized once. Raises EngineError (not retryable), naming the request, if
+        prompt are rendered and tokenized once. A continuation is tokenized by itself, as training does, so
+        that no token spans the end of the prompt. Raises EngineError (not retryable), naming the request, if
         the template refuses it or it is too long.
         """
         with self._lock:
             chats = self._encode({self._chat_key(r): r for r in requests if r.messages is not None})
             texts = self._encode_plain({r.prompt for r in requests if r.prompt is not None})
+            given = self._encode_given(requests)
         encoded = []
-        for request in requests:
+        for request, own in zip(requests, given, strict=True):
             if request.messages is not None:
                 ids = chats[self._chat_key(request)]
             elif request.prompt is not None:
                 ids = texts[request.prompt]
             else:
                 ids = list(request.prompt_tokens or ())
-            check_length(request, len(ids), self.context)
-            encoded.append(ids)
+            if request.continuation is not None and not ids:
+                ids = self._start()
+            tokens = RequestTokens(ids, own)
+            check_length(request, len(tokens.prompt), self.context, len(tokens.given))
+            encoded.append(tokens)
         return encoded
+
+    def _encode_given(self, requests: Sequence[Request]) -> list[list[int]]:
+        """Return the tokens of each request's continuation; none if it has none."""
+        if all(request.continuation is None for request in requests):
+            return [[] for _ in requests]
+        texts = [request.continuation or "" for request in requests]
+        ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        return [
+            [*own, self._end_of_turn(request)] if request.closed and own else own
+            for request, own in zip(requests, ids, strict=True)
+        ]
+
+    def _start(self) -> list[int]:
+        """Return the token that a text without a prompt follows: most tokenizers have one for this."""
+        tokens = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
+        return [token for token in tokens if token is not None][:1]
+
+    def _end_of_turn(self, request: Request) -> int:
+        """Return the token that ends an answer to the request. Raises EngineError if there is none."""
+        token = self.tokenizer.eos_token_id if request.messages is None else self._closing
+        if token is None:
+            raise EngineError(
+                f"request {request.id!r}: no single token ends the assistant's turn in the model's chat "
+                "template: score the text without its end of turn",
+                retryable=False,
+            )
+        return int(token)
+
+    @cached_property
+    def _closing(self) -> int | None:
+        """The token that the chat template writes right after an answer; None if it is not known."""
+        asked = [{"role": "user", "content": "Hello."}]
+        answered = [*asked, {"role": "assistant", "content": _MARK}]
+        prompt = self.tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
+        whole = self.tokenizer.apply_chat_template(answered, tokenize=False)
+        if not whole.startswith(prompt + _MARK):
+            return None
+        after: list[int] = self.tokenizer(whole[len(prompt + _MARK) :], add_special_tokens=False)["input_ids"]
+        return after[0] if after and after[0] in self._ends else None
 
     @staticmethod
     def _chat_key(request: Request) -> _Chat:

@@ -26,6 +26,8 @@ def check(requests: Sequence[Request], offered: frozenset[Capability], engine: s
         needed = set(request.sampling.needs())
         if request.prompt_tokens is not None:
             needed.add("prompt_tokens")
+        if request.continuation is not None:
+            needed.add("likelihood")
         if request.opening == "user":
             needed.add("user_turn")
             if request.messages is None:
@@ -47,18 +49,34 @@ def check(requests: Sequence[Request], offered: frozenset[Capability], engine: s
             )
 
 
-def check_length(request: Request, prompt_tokens: int, context: int) -> None:
+def check_length(request: Request, prompt_tokens: int, context: int, given: int = 0) -> None:
     """Refuse a prompt that leaves no room for its answer. ``context``: context length in tokens.
 
-    Raises EngineError (not retryable) that names the request.
+    ``given``: tokens of the request's continuation. Raises EngineError (not retryable) that names the
+    request.
     """
     if prompt_tokens < 1:
         raise EngineError(f"request {request.id!r}: the prompt is empty (no tokens)", retryable=False)
-    if prompt_tokens + request.sampling.max_tokens > context:
+    if request.continuation is not None:
+        _check_continuation(request, prompt_tokens, context, given)
+    elif prompt_tokens + request.sampling.max_tokens > context:
         raise EngineError(
             f"request {request.id!r}: a prompt of {prompt_tokens} tokens and max_tokens of "
             f"{request.sampling.max_tokens} exceed the context of {context} tokens. Shorten the "
             "prompt, lower "
             "max_tokens or raise max_model_len.",
+            retryable=False,
+        )
+
+
+def _check_continuation(request: Request, prompt_tokens: int, context: int, given: int) -> None:
+    """Refuse a text to score that is empty, or too long. vLLM requires room for one more token."""
+    if given < 1:
+        raise EngineError(f"request {request.id!r}: the text to score is empty (no tokens)", retryable=False)
+    if prompt_tokens + given >= context:
+        raise EngineError(
+            f"request {request.id!r}: a prompt of {prompt_tokens} tokens and a text to score of {given} "
+            f"tokens do not fit the context of {context} tokens (one must stay free). Shorten them, or raise "
+            "max_model_len.",
             retryable=False,
         )

@@ -60,7 +60,7 @@ OPTIONS = SyntheticOptions
 
 
 def capabilities(options: SyntheticOptions) -> frozenset[Capability]:
-    return frozenset({"seed", "logprobs", "stop", "adapter", "prompt_tokens", "user_turn"})
+    return frozenset({"seed", "logprobs", "stop", "adapter", "prompt_tokens", "user_turn", "likelihood"})
 
 
 def start(settings: EngineSettings, options: SyntheticOptions) -> SyntheticEngine:
@@ -87,7 +87,12 @@ class SyntheticEngine:
         self._log(requests)
         if self._options.latency:
             await asyncio.sleep(self._options.latency)
-        return [self._write(request) for request in requests]
+        return [
+            self._write(request)
+            if request.continuation is None
+            else self._score(request, request.continuation)
+            for request in requests
+        ]
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -149,11 +154,35 @@ class SyntheticEngine:
             top_logprobs=tuple(top) if asked else None,
         )
 
+    def _score(self, request: Request, text: str) -> Completion:
+        """Answer with the given text. Each word counts as one of the model's words, by its hash."""
+        tokens = [1 + _hash(word) % (_VOCABULARY - 1) for word in text.split()]
+        if request.closed and tokens:
+            tokens.append(0)
+        prompt = _text(request).split() or [""]
+        check_length(request, len(prompt), self._options.max_model_len, len(tokens))
+        last = _hash(" ".join(prompt)) % _VOCABULARY
+        return Completion(
+            request_id=request.id,
+            text=text,
+            tokens=tuple(tokens),
+            finish="stop",
+            prompt_tokens=len(prompt),
+            logprobs=tuple(
+                self._row(before).logprobs[token]
+                for before, token in zip([last, *tokens], tokens, strict=False)
+            ),
+        )
+
     def _row(self, last: int) -> _WordDistribution:
         row = self._rows.get(last)
         if row is None:
             row = self._rows[last] = _WordDistribution(self._digest, last)
         return row
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
 def _text(request: Request) -> str:

@@ -10,7 +10,7 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ from ...contracts.errors import EngineError, ModelError
 from ...contracts.inference import Capability, Completion, EngineSettings, ModelWeights, Request
 from .batch import RequestBatch
 from .decoding import Row, decode
+from .likelihood import GivenRow, score
 from .options import EngineOptions
 from .peft_adapters import merge
 from .prompts import Prompts, context_length, vocabulary
@@ -25,6 +26,9 @@ from .requests import check
 
 NEEDS_WEIGHTS = True
 APART = False
+
+#: A request: its batch, and its index in it.
+_Place: TypeAlias = tuple[RequestBatch, int]
 
 
 class TransformersOptions(EngineOptions):
@@ -49,7 +53,7 @@ OPTIONS = TransformersOptions
 
 
 def capabilities(options: TransformersOptions) -> frozenset[Capability]:
-    return frozenset({"seed", "logprobs", "stop", "adapter", "prompt_tokens", "user_turn"})
+    return frozenset({"seed", "logprobs", "stop", "adapter", "prompt_tokens", "user_turn", "likelihood"})
 
 
 def start(settings: EngineSettings, options: TransformersOptions) -> TransformersEngine:
@@ -134,7 +138,7 @@ def _stop(inbox: queue.SimpleQueue[RequestBatch | None], worker: threading.Threa
 def _serve(inbox: queue.SimpleQueue[RequestBatch | None], model: Any, tokenizer: Any, size: int) -> None:
     """The thread: decode waiting requests, ``size`` at a time, until None arrives."""
     ends = _ends(model, tokenizer)
-    waiting: deque[tuple[RequestBatch, int]] = deque()
+    waiting: deque[_Place] = deque()
     open_: dict[int, RequestBatch] = {}
     closed = False
     while not closed:
@@ -146,10 +150,11 @@ def _serve(inbox: queue.SimpleQueue[RequestBatch | None], model: Any, tokenizer:
                 waiting.extend((batch, index) for index in range(len(batch.requests)))
         if closed:
             break
-        taken = [waiting.popleft() for _ in range(min(size, len(waiting)))]
-        taken = [(batch, index) for batch, index in taken if not batch.over]
+        taken = [(batch, index) for batch, index in _take(waiting, size) if not batch.over]
         try:
-            if taken:
+            if taken and _is_given(taken[0]):
+                score(model, [_given(batch, index) for batch, index in taken])
+            elif taken:
                 decode(model, tokenizer, [_row(batch, index, model) for batch, index in taken], ends)
         except Exception as error:  # most likely out of memory; the callers decide what to do
             for batch, _ in taken:
@@ -162,13 +167,46 @@ def _serve(inbox: queue.SimpleQueue[RequestBatch | None], model: Any, tokenizer:
     gc.collect()
 
 
+def _take(waiting: deque[_Place], size: int) -> list[_Place]:
+    """Take the first request and up to ``size - 1`` others that can share its batch.
+
+    Those are the next ones to be decoded or, for a text to score, those of the most similar length.
+    """
+    first = waiting[0]
+    alike = [place for place in waiting if _is_given(place) == _is_given(first)]
+    if _is_given(first):
+        length = _length(first)
+        alike.sort(key=lambda place: abs(_length(place) - length))
+    taken = alike[:size]
+    gone = set(taken)
+    left = [place for place in waiting if place not in gone]
+    waiting.clear()
+    waiting.extend(left)
+    return taken
+
+
+def _is_given(place: _Place) -> bool:
+    batch, index = place
+    return batch.requests[index].continuation is not None
+
+
+def _length(place: _Place) -> int:
+    batch, index = place
+    return len(batch.tokens[index])
+
+
+def _given(batch: RequestBatch, index: int) -> GivenRow:
+    tokens = batch.tokens[index]
+    return GivenRow(batch.requests[index], tokens.prompt, tokens.given, partial(batch.answer, index))
+
+
 def _row(batch: RequestBatch, index: int, model: Any) -> Row:
     import torch
 
     request = batch.requests[index]
     return Row(
         request=request,
-        prompt=batch.tokens[index],
+        prompt=batch.tokens[index].prompt,
         answer=partial(batch.answer, index),
         wanted=lambda: not batch.over,
         generator=torch.Generator(device=model.device).manual_seed(request.seed),

@@ -59,7 +59,17 @@ OPTIONS = VllmOptions
 
 def capabilities(options: VllmOptions) -> frozenset[Capability]:
     return frozenset(
-        {"seed", "logprobs", "json_schema", "regex", "stop", "adapter", "prompt_tokens", "user_turn"}
+        {
+            "seed",
+            "logprobs",
+            "json_schema",
+            "regex",
+            "stop",
+            "adapter",
+            "prompt_tokens",
+            "user_turn",
+            "likelihood",
+        }
     )
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from ...contracts.inference import Completion, Request, Sampling
 from . import vllm_cpu_lora
 from .batch import RequestBatch
+from .prompts import RequestTokens
 
 
 class VllmThread:
@@ -125,16 +126,20 @@ class VllmThread:
         from vllm.inputs.engine import tokens_input
 
         self._open.add(batch)
-        settings: dict[Sampling, Any] = {}
+        settings: dict[Sampling | None, Any] = {}
         for index, request in enumerate(batch.requests):
+            tokens = batch.tokens[index]
+            sampling = request.sampling if request.continuation is None else None
             try:
-                base = settings.get(request.sampling)
+                base = settings.get(sampling)
                 if base is None:
-                    base = settings[request.sampling] = _sampling_params(request.sampling)
+                    base = settings[sampling] = _sampling_params(sampling) if sampling else _scoring_params()
                 # vLLM clones the parameters of each request, so one object may serve all.
-                base.seed = request.seed if request.sampling.temperature > 0 else None
+                base.seed = request.seed if sampling and sampling.temperature > 0 else None
                 ticket = str(next(self._tickets))
-                engine.add_request(ticket, tokens_input(batch.tokens[index]), base, lora_request=self._lora)
+                engine.add_request(
+                    ticket, tokens_input([*tokens.prompt, *tokens.given]), base, lora_request=self._lora
+                )
             except (ValueError, TypeError, VLLMClientError) as error:
                 self._drop(engine, batch)
                 batch.fail(f"request {request.id!r}: vLLM refuses it: {_one_line(error)}", retryable=False)
@@ -160,7 +165,12 @@ class VllmThread:
                 f"request {request.id!r} ended with {answer.finish_reason!r} in vLLM", retryable=not shaped
             )
             self._drop(engine, batch)
-        elif batch.answer(index, _completion(request, output, answer)):
+            return
+        if request.continuation is None:
+            completion = _completion(request, output, answer)
+        else:
+            completion = _scored(request, batch.tokens[index], output)
+        if batch.answer(index, completion):
             self._open.discard(batch)
 
     def _bury(self, reason: str) -> None:
@@ -194,6 +204,34 @@ def _sampling_params(sampling: Sampling) -> Any:
         flat_logprobs=sampling.logprobs is not None,
         structured_outputs=shape,
         output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _scoring_params() -> Any:
+    """Settings that report the log-probability of each prompt token. vLLM always generates one token."""
+    from vllm.sampling_params import RequestOutputKind, SamplingParams
+
+    return SamplingParams(
+        max_tokens=1,
+        temperature=0.0,
+        prompt_logprobs=0,
+        flat_logprobs=True,
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _scored(request: Request, tokens: RequestTokens, output: Any) -> Completion:
+    """Read the log-probabilities of the given tokens, which vLLM served as the end of the prompt."""
+    flat = output.prompt_logprobs
+    return Completion(
+        request_id=request.id,
+        text=request.continuation or "",
+        tokens=tuple(tokens.given),
+        finish="stop",
+        prompt_tokens=len(tokens.prompt),
+        logprobs=tuple(flat.logprobs[start] for start in flat.start_indices[len(tokens.prompt) :]),
+        cached_tokens=max(output.num_cached_tokens or 0, 0),
     )
 
 

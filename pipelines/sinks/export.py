@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...contracts.errors import DataError
 from ...contracts.operators import Sink
+from ...contracts.rows import check_chat_form
 from .formats import FORMATS, Format
 
 if TYPE_CHECKING:
@@ -37,7 +38,13 @@ class Export(Sink):
     """Columns to leave out. By default log-probabilities and embeddings, unless `columns` names them."""
 
     def uses_columns(self) -> Iterable[str]:
-        return (*(self.columns or ()), *(self.drop or ()))
+        pair = ("prompt", "chosen", "rejected") if self.format == "prompt_chosen_rejected" else ()
+        return (*pair, *(self.columns or ()), *(self.drop or ()))
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        super().check_columns(columns)
+        if self.format not in ("rows", "prompt_chosen_rejected"):
+            check_chat_form(columns)
 
     def prepared(self, table: pa.Table) -> pa.Table:
         """The table to write: without reserved columns, in the requested format, one chunk per column.

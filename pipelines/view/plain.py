@@ -59,7 +59,9 @@ def done_line(step: StepView) -> str:
     if step.completion_tokens:
         parts.append(f"{step.completion_tokens:,} tokens ({step.rate(0.0):,.0f}/s)")
     parts.append("reused" if step.status == "reused" else duration(step.seconds))
-    return f"{step.name} ({step.label}): {', '.join(parts)}"
+    line = f"{step.name} ({step.label}): {', '.join(parts)}"
+    # Nobody filters everything on purpose, and the steps that follow say nothing about it.
+    return f"{line}: no row is left for the steps that follow" if step.handled and not step.kept else line
 
 
 def progress_line(step: StepView, now: float) -> str:

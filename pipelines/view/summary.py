@@ -48,9 +48,13 @@ def headline(view: RunView) -> str:
     """One line: how the run ended, and how to continue."""
     if view.ended is None:
         return "the run has not ended"
-    words = f"{view.name}: {STATUS[view.ended.status]} after {duration(view.elapsed(view.now))}"
     told = view.ended.message if view.ended.status != "done" else ""
-    return f"{words}. {told}" if told else words
+    return f"{_ended(view)}. {told}" if told else _ended(view)
+
+
+def _ended(view: RunView) -> str:
+    assert view.ended is not None
+    return f"{view.name}: {STATUS[view.ended.status]} after {duration(view.elapsed(view.now))}"
 
 
 def rounds(view: RunView) -> Iterator[str]:
@@ -90,7 +94,9 @@ def _blocks(view: RunView, memory: tuple[int, int]) -> Iterator[RenderableType]:
     if view.run:
         report = Path(view.run) / "report.html"
         yield Text(shown(f"report  {report}" if report.exists() else f"run     {view.run}"))
-    yield Text(headline(view), style="bold")
+    # A command that fails prints the error itself.
+    failed = view.ended is not None and view.ended.status == "failed"
+    yield Text(_ended(view) if failed else headline(view), style="bold")
 
 
 def _steps(steps: tuple[StepView, ...], title: str, now: float) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -29,6 +30,9 @@ class CritiqueFineTuning(TrainStep):
     Example:
         critic: {train: cft, from: critiques, model: base}
     """
+
+    def uses_columns(self) -> Iterable[str]:
+        return ("question", "response", "critique")
 
     def objective(self, context: Context) -> Objective:
         from ..losses.token_loss import TokenObjective, cross_entropy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -23,6 +24,9 @@ class PreferenceTraining(TrainStep):
     train_on: Literal["last", "user"] = "last"
     """Turn that differs between the two and is trained on: the `last`, from the assistant; or the last of the
     `user` (for a model that asks questions), where `chosen` and `rejected` are whole conversations."""
+
+    def uses_columns(self) -> Iterable[str]:
+        return ("chosen", "rejected")
 
     def encoder(self, path: Path) -> ChatEncoder:
         from ..data.chat import ChatEncoder

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...contracts.operators import Context
+from ...contracts.rows import check_chat_form
 from ..data.chat import ChatEncoder, TrainOn
 from ..step import TrainStep
 
@@ -33,6 +35,9 @@ class SupervisedFineTuning(TrainStep):
     train_on: TrainOn = "assistant"
     """Turns whose tokens are trained on: all of the `assistant`, only its `last`, those of the `user` (for a
     model that asks questions, as in UserGPT, arXiv 2308.11534), or `all`."""
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        check_chat_form(columns)
 
     def objective(self, context: Context) -> Objective:
         from ..losses.token_loss import TokenObjective, cross_entropy

@@ -52,3 +52,10 @@ def test_groups_may_be_of_several_columns_and_scores_true_or_false(context: Any,
 def test_texts_are_no_scores(context: Any, rows: Any) -> None:
     with pytest.raises(DataError, match="needs numbers"):
         SelectBest(by="prompt").apply(rows(prompt=["a"]), context)
+
+
+def test_without_group_columns_all_rows_are_one_group(context: Any, rows: Any) -> None:
+    table = rows(value=[0.1, 0.9, None, 0.5])
+    result = SelectBest(group=(), by="value", rows=2).apply(table, context)
+    assert result.kept.tolist() == [False, True, False, True]
+    assert SelectBest(group=(), by="value", rows=2).estimate(4).rows == 2

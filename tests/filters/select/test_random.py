@@ -45,3 +45,12 @@ def test_none_is_not_a_number_of_rows() -> None:
     with pytest.raises(ValidationError):
         RandomSelect(rows=0)
     assert RandomSelect(rows=7).estimate(100).rows == 7
+
+
+def test_each_group_gives_its_own_rows(context: Any, rows: Any) -> None:
+    table = rows(prompt=["a", "b", "a", "a", "b", "c"])
+    kept = RandomSelect(rows=1, group=("prompt",)).apply(table, context).kept
+    assert sorted(table.filter(kept)["prompt"].to_pylist()) == ["a", "b", "c"]
+    # A row's draw does not depend on the group.
+    draws = RandomSelect(rows=1).apply(table, context).score
+    assert draws[[0, 2, 3]].min() == draws[kept][0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -108,6 +109,33 @@ def test_no_logprobs_unless_asked(engine: Engine) -> None:
     (completion,) = answers(engine, ask("Name a tool."))
     assert completion.logprobs is None
     assert completion.top_logprobs is None
+
+
+def test_a_given_text_has_the_log_probabilities_that_writing_it_had(engine: Engine, kind: str) -> None:
+    if kind == "synthetic":
+        pytest.skip("it writes by topics of the prompt, and scores by words alone")
+    written = answers(engine, *(ask(f"Name {n + 2} rivers.", n, max_tokens=8, logprobs=0) for n in range(3)))
+    requests = [
+        replace(ask(f"Name {n + 2} rivers.", n, max_tokens=1), continuation=said.text, closed=True)
+        for n, said in enumerate(written)
+    ]
+    for said, scored in zip(written, answers(engine, *requests), strict=True):
+        assert said.logprobs is not None
+        assert scored.logprobs is not None
+        assert len(scored.logprobs) == len(scored.tokens)
+        assert scored.text == said.text
+        assert scored.prompt_tokens == said.prompt_tokens
+        both = min(len(said.tokens), len(scored.tokens) - 1)
+        # The same tokens unless the text of the written ones is tokenized in another way.
+        if scored.tokens[:both] == said.tokens[:both]:
+            assert scored.logprobs[:both] == pytest.approx(said.logprobs[:both], abs=0.25)  # bfloat16
+
+
+def test_a_text_given_to_score_that_is_too_long_is_refused_with_the_numbers(engine: Engine) -> None:
+    long = replace(ask("Why?", 99), continuation="word " * (CONTEXT + 100))
+    with pytest.raises(EngineError, match=rf"'r99'.*a text to score of \d+ tokens .*{CONTEXT}") as caught:
+        answers(engine, replace(ask("Why?", 98), continuation="Fine."), long)
+    assert not caught.value.retryable
 
 
 def test_a_stop_string_ends_the_answer_before_it(engine: Engine) -> None:

@@ -31,7 +31,7 @@ def opened(*turns: Message, number: int = 0) -> Request:
 
 def text_of(prompts: Prompts, request: Request) -> str:
     (tokens,) = prompts.tokens([request])
-    text: str = prompts.tokenizer.decode(tokens, skip_special_tokens=False)
+    text: str = prompts.tokenizer.decode(tokens.prompt, skip_special_tokens=False)
     return text
 
 

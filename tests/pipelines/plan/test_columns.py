@@ -16,7 +16,7 @@ from gristmill.pipelines.sources import jsonl
 
 HEAD = """gristmill: 1
 name: columns
-models: {m: {engine: synthetic}}
+models: {m: {engine: synthetic}, b: {engine: transformers, path: model}}
 steps:
   r: {source: jsonl, path: s.jsonl}
   p: {source: parquet, path: s.parquet, rename: {old: new}}
@@ -31,6 +31,9 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("s.jsonl").write_text(ROWS)
     pq.write_table(pa.table({"old": [1], "score": [0.5]}), "s.parquet")
+    Path("model").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        Path("model", name).write_text("{}")
 
 
 @pytest.mark.parametrize(
@@ -80,6 +83,22 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("e: {export: jsonl, drop: [exta], from: r}", "e", "did you mean 'extra'?"),
         ("s: {score: length, from: r}\n  k: {keep: 'response_word > 1', from: s}", "k", "'response_words'?"),
         ("z: {keep: 'number > 1 AND nn', from: [r, n]}", "z", "no column 'nn'"),
+        ("v: {verify: tests, from: r}", "v", "no column 'solution'"),
+        ("v: {verify: tests, code: prompt, from: r}", "v", "no column 'tests'"),
+        ("v: {verify: doctests, code: prompt, prelude: before, from: r}", "v", "no column 'before'"),
+        ("v: {verify: stdio, code: prompt, from: r}", "v", "no column 'pairs'"),
+        ("v: {verify: compiles, code: promt, from: r}", "v", "no column 'promt'; did you mean 'prompt'?"),
+        ("v: {verify: edit, from: r}", "v", "no column 'before'"),
+        ("v: {verify: cost, code: prompt, against: prompt, from: r}", "v", "no column 'tests'"),
+        ("v: {verify: sound_tests, code: prompt, from: r}", "v", "no column 'tests'"),
+        ("x: {execute: program, from: r}", "x", "no column 'program'"),
+        ("s: {select: agreement, code: prompt, from: r}", "s", "no column 'tests'"),
+        ("t: {pair: twins, code: prompt, from: r}", "t", "no column 'passed'"),
+        ("e: {export: jsonl, format: messages, from: n}", "e", "a row needs 'messages', or 'prompt' and"),
+        ("e: {export: jsonl, format: prompt_chosen_rejected, from: r}", "e", "no column 'chosen'"),
+        ("t: {train: sft, from: n, model: b}", "t", "a row needs 'messages', or 'prompt' and 'response'"),
+        ("t: {train: dpo, from: r, model: b}", "t", "no column 'chosen'"),
+        ("t: {train: cft, from: r, model: b}", "t", "no column 'question'"),
     ],
 )
 def test_an_unknown_column_is_told_with_step_and_line(steps: str, step: str, told: str) -> None:

@@ -85,7 +85,9 @@ def test_a_heavier_model_is_slower_and_code_takes_its_time(plan_of: Planner, tex
     light = by_name(estimate(plan_of(text), None))["answers"]
     heavy = by_name(estimate(plan_of(text, "models.base.path=qwen2.5-coder-1.5b-instruct"), None))["answers"]
     assert 5 < heavy.seconds / light.seconds < 30
-    tested = text.replace("checked:  {verify: constraints", "checked:  {verify: tests")
+    tested = text.replace(
+        "checked:  {verify: constraints", "checked:  {verify: tests, code: response, tests: prompt"
+    )
     assert by_name(estimate(plan_of(tested), None))["checked"].seconds > 1
 
 

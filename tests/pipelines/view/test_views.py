@@ -14,9 +14,9 @@ from gristmill.pipelines.store.ledger import Ledger
 from gristmill.pipelines.view.choose import choose
 from gristmill.pipelines.view.json_lines import JsonView
 from gristmill.pipelines.view.live import LiveView, draw
-from gristmill.pipelines.view.plain import PlainView
+from gristmill.pipelines.view.plain import PlainView, done_line
 from gristmill.pipelines.view.silent import SilentView
-from gristmill.pipelines.view.state import RunView, fold
+from gristmill.pipelines.view.state import RunView, StepView, fold
 from gristmill.pipelines.view.summary import summary
 
 
@@ -38,6 +38,25 @@ def test_plain_lines_have_no_control_codes_and_tell_the_whole_run(events: list[E
     assert "0.300 -> 0.420, +0.120 [+0.040, +0.200]" in text
     assert "runs/one/exports/answers" in text
     assert "verified [instructions]: done after 48.0 s" in text
+
+
+def test_a_step_that_leaves_no_row_says_so() -> None:
+    nothing = StepView("kept", "keep", status="done", handled=10, filtered=10)
+    assert done_line(nothing) == (
+        "kept (keep): 10 in, 0 kept, 10 filtered, 0.0 s: no row is left for the steps that follow"
+    )
+    assert "no row is left" not in done_line(StepView("kept", "keep", status="done", handled=10, kept=1))
+    assert "no row is left" not in done_line(StepView("kept", "keep", status="done"))
+
+
+def test_the_reason_of_a_failure_is_left_to_the_command(events: list[Event]) -> None:
+    stream = io.StringIO()
+    view = PlainView(stream)
+    ended = RunEnded(at=1049.0, seconds=49.0, status="failed", message="no space left", usage=Usage())
+    for event in [*events[:-1], ended]:
+        view.on(event)
+    assert "failed after" in stream.getvalue()
+    assert "no space left" not in stream.getvalue()
 
 
 def test_plain_progress_comes_every_quarter_of_a_minute(events: list[Event]) -> None:

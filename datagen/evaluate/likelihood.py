@@ -1,0 +1,92 @@
+"""``evaluate: likelihood``: how likely a model finds held-out responses, and its gain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from ...contracts import registry
+from ...contracts.inference import Capability
+from ...contracts.operators import Apply, Context, Estimate, Kept, Map, Outcome
+from ...contracts.rows import Row
+from .paired import PairedEvaluation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class EvaluateLikelihood(PairedEvaluation):
+    """Measures how likely a model finds the responses of held-out rows, and its gain over another model.
+
+    The score of an item is the mean log-probability per token of its response given its prompt, as
+    ``score: likelihood`` computes it: minus the held-out loss. Nothing is generated, so small differences
+    show with few items. The gain has a paired-bootstrap interval over the items.
+
+    Adds:
+        mean_logprob (float64): mean log-probability per token, in nats.
+        tokens (int32): number of tokens of the response.
+        against_mean_logprob (float64): the same for `against`.
+        against_tokens (int32): the same for `against`.
+        gain (float64): difference of the two means.
+
+    Metrics:
+        n: number of items.
+        model.mean_logprob: mean over the items; minus the held-out loss.
+        against.mean_logprob: mean of `against`.
+        gain: mean, ci_low, ci_high and p_two_sided of the difference.
+        decision: `better`, `worse`, or `abstain` if the interval contains zero.
+
+    Example:
+        verdict: {evaluate: likelihood, tasks: held_out, model: student, against: base}
+    """
+
+    figures: ClassVar[Mapping[str, str]] = {"mean_logprob": "mean_logprob"}
+
+    response: str | None = None
+    """Column with the text to score. By default the last turn of the conversation, which must be the
+    assistant's."""
+    prompt: str | None = None
+    """Column with the prompt, if `response` is given. By default `prompt` or `messages`."""
+    system: str | None = None
+    """System prompt of rows that have none of their own."""
+
+    def needs(self) -> Mapping[str, frozenset[Capability]]:
+        wanted = self._scorer(self.model).needs()["model"]
+        return {"model": wanted, "against": wanted} if self.against is not None else {"model": wanted}
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        self._scorer(self.model).check_columns(columns)
+
+    def estimate(self, rows: int) -> Estimate:
+        asked = self._scorer(self.model).estimate(rows * len(self.models()))
+        return Estimate(rows, asked.requests, asked.prompt_tokens, asked.completion_tokens)
+
+    def open(self, context: Context) -> Apply:
+        sides = {prefix: self._scorer(name).open(context) for prefix, name in self.models().items()}
+
+        async def apply(rows: list[Row]) -> list[list[Outcome]]:
+            # In sequence: two engines on one CPU would slow each other down.
+            scored = {prefix: await score(rows) for prefix, score in sides.items()}
+            return [
+                [self._item({prefix: outcomes[index][0] for prefix, outcomes in scored.items()})]
+                for index in range(len(rows))
+            ]
+
+        return apply
+
+    def _scorer(self, model: str) -> Map:
+        kind = registry.find("score", "likelihood")
+        assert kind is not None
+        parameters = {"prompt": self.prompt, "response": self.response, "system": self.system}
+        return cast(Map, kind.model_validate({"model": model, **parameters}))
+
+    def _item(self, sides: Mapping[str, Outcome]) -> Outcome:
+        for outcome in sides.values():
+            if not isinstance(outcome, Kept):
+                return outcome
+        names = ("mean_logprob", "tokens")
+        return Kept(
+            self.compared(
+                {prefix: {name: each.row[name] for name in names} for prefix, each in sides.items()}
+            )
+        )

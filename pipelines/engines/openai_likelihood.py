@@ -1,0 +1,77 @@
+"""Log-probabilities of given texts on a vLLM server, by its `/tokenize` and its prompt log-probabilities.
+
+The server tokenizes prompt and text separately, so the boundary between them is the same as with the engines
+in this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+from ...contracts.errors import EngineError
+from ...contracts.inference import Completion, Request
+from .openai_wire import Json
+from .requests import check_length
+
+#: Posts a body to an address and returns the answer.
+Post: TypeAlias = Callable[[str, Json], Awaitable[Any]]
+
+
+async def score(post: Post, url: str, model: str, request: Request) -> Completion:
+    """Return the log-probabilities of the request's continuation. ``url``: the server's, with its ``/v1``.
+
+    Raises EngineError, naming the request, and KeyError, IndexError, TypeError or ValueError for an answer
+    of another form.
+    """
+    tokenize = f"{url.removesuffix('/v1')}/tokenize"
+    text = request.continuation or ""
+    if request.messages is not None:
+        turns = [dict(turn) for turn in request.messages]
+        told = await post(tokenize, {"model": model, "messages": turns})
+    elif request.prompt is not None:
+        told = await post(tokenize, {"model": model, "prompt": request.prompt})
+    else:
+        told = await post(tokenize, {"model": model, "prompt": ""})
+        told["tokens"] = list(request.prompt_tokens or ())
+    own = await post(tokenize, {"model": model, "prompt": text, "add_special_tokens": False})
+    prompt, given = list(told["tokens"]), list(own["tokens"])
+    if request.closed and given:
+        given.append(await _end_of_turn(post, tokenize, model, request, [*prompt, *given]))
+    check_length(request, len(prompt), int(told["max_model_len"]), len(given))
+    answer = await post(
+        f"{url}/completions",
+        {
+            "model": model,
+            "prompt": [*prompt, *given],
+            "max_tokens": 1,
+            "temperature": 0.0,
+            "prompt_logprobs": 0,
+        },
+    )
+    places = answer["choices"][0]["prompt_logprobs"][len(prompt) :]
+    return Completion(
+        request_id=request.id,
+        text=text,
+        tokens=tuple(given),
+        finish="stop",
+        prompt_tokens=len(prompt),
+        logprobs=tuple(
+            float(place[str(token)]["logprob"]) for place, token in zip(places, given, strict=True)
+        ),
+    )
+
+
+async def _end_of_turn(post: Post, tokenize: str, model: str, request: Request, before: list[int]) -> int:
+    """Return the token that the chat template writes after the text. ``before``: all tokens up to there."""
+    if request.messages is not None:
+        turns = [*request.messages, {"role": "assistant", "content": request.continuation}]
+        body = {"model": model, "messages": turns, "add_generation_prompt": False}
+        whole = list((await post(tokenize, body))["tokens"])
+        if whole[: len(before)] == before and len(whole) > len(before):
+            return int(whole[len(before)])
+    raise EngineError(
+        f"request {request.id!r}: the server does not tell which token ends this text: score it without its "
+        "end of turn",
+        retryable=False,
+    )
