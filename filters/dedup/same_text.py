@@ -8,6 +8,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable
+from functools import cache
 from typing import Literal
 
 #: How texts are compared: as prose, as code, as ``auto`` detects, or character by character.
@@ -22,7 +23,7 @@ _SUSPECT = re.compile(r"[`{}<>=\\(\[;\n]")
 _TWO_WORDS = re.compile(r"(\w+)[ \t]+(\w+)")
 _KEYWORDS = frozenset(keyword.kwlist)
 #: A longer text without these signs is prose: it is not parsed.
-_LONGEST_LINE_OF_CODE = 1000
+LONGEST_LINE_OF_CODE = 1000
 
 
 def value_key(value: object, text_key: Callable[[str], object]) -> object:
@@ -64,7 +65,7 @@ def looks_like_code(text: str) -> bool:
     if _SUSPECT.search(text) and _CODE.search(text):
         return True
     words = _TWO_WORDS.match(text)
-    if len(text) > _LONGEST_LINE_OF_CODE or (words and not _KEYWORDS & set(words.groups())):
+    if len(text) > LONGEST_LINE_OF_CODE or (words and not _KEYWORDS & set(words.groups())):
         return False
     try:
         tree = ast.parse(text)
@@ -99,16 +100,12 @@ def normalize_prose(text: str, *, strip_punctuation: bool = False) -> str:
         text = unicodedata.normalize("NFKC", text)
     text = text.casefold()
     if strip_punctuation:
-        text = text.translate(_punctuation())
+        text = text.translate(punctuation())
     return " ".join(text.split())
 
 
-_PUNCTUATION: dict[int, None] = {}
-
-
-def _punctuation() -> dict[int, None]:
-    if not _PUNCTUATION:
-        _PUNCTUATION.update(
-            (code, None) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "P"
-        )
-    return _PUNCTUATION
+@cache
+def punctuation() -> dict[int, None]:
+    """The characters of the Unicode categories P*, as ``str.translate`` removes them."""
+    codes = range(sys.maxunicode + 1)
+    return {code: None for code in codes if unicodedata.category(chr(code))[0] == "P"}
