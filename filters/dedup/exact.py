@@ -48,14 +48,16 @@ class ExactDedup(WholeTable):
     """Columns to compare. By default `prompt`, `response`, and `messages` where rows have it."""
     normalize: Normalize = "auto"
     """How texts are normalized before they are compared. `prose` folds case, white space and Unicode form.
-    `code` folds only line ends and trailing white space. `auto` chooses one of the two for each text. `none`
-    compares character by character."""
+    `code` folds only line ends and trailing white space. `auto` chooses one of the two for each text.
+    `python` compares programs by their syntax trees, in Markdown too: comments, docstrings, layout, names of
+    local variables and the order of imports do not count, nor does the prose around fenced blocks; other text
+    is compared as code. `none` compares character by character."""
     strip_punctuation: bool = False
     """Also ignore punctuation in prose."""
 
     @model_validator(mode="after")
     def _punctuation_of_prose(self) -> ExactDedup:
-        if self.strip_punctuation and self.normalize in ("code", "none"):
+        if self.strip_punctuation and self.normalize in ("code", "python", "none"):
             raise ValueError(
                 f"`strip_punctuation` goes with `normalize: prose` or `auto`, not {self.normalize}"
             )

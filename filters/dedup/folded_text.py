@@ -7,8 +7,9 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from .code_signs import BLANKS, are_code
-from .same_text import Normalize, normalize_code, normalize_prose, punctuation
+from .same_text import Normalize, normalize_code, normalize_prose, punctuation, text_key
 from .text_digest import PADDING, digest
+from .value_digest import digests_of_bytes, encoded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,6 +40,9 @@ def text_digests(texts: pa.Array, normalize: Normalize, strip_punctuation: bool)
         return _prose(texts, strip_punctuation)
     if normalize == "code":
         return _code(texts)
+    if normalize == "python":
+        key = text_key("python")
+        return digests_of_bytes([encoded(key(text)) for text in texts.to_pylist()])
     code = are_code(texts)
     found = np.empty((len(texts), 2), np.uint64)
     found[code] = _code(texts.filter(pa.array(code)))

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from functools import cache
 from typing import Literal
 
-#: How texts are compared: as prose, as code, as ``auto`` detects, or character by character.
-Normalize = Literal["auto", "prose", "code", "none"]
+from .syntax_tree import program_key
+
+#: How texts are compared: as prose, as code, as ``auto`` detects, as Python, or character by character.
+Normalize = Literal["auto", "prose", "code", "python", "none"]
 
 #: Signs of code: a backtick, a brace, a comparison or assignment operator, a backslash; a name before an
 #: opening bracket; a line that ends with a semicolon; an indented line after the first.
@@ -53,7 +55,17 @@ def text_key(normalize: Normalize, strip_punctuation: bool = False) -> Callable[
     def auto(text: str) -> object:
         return code(text) if looks_like_code(text) else prose(text)
 
-    ways: dict[Normalize, Callable[[str], object]] = {"auto": auto, "prose": prose, "code": code, "none": str}
+    def python(text: str) -> object:
+        program = program_key(text)
+        return code(text) if program is None else ("python", *program)
+
+    ways: dict[Normalize, Callable[[str], object]] = {
+        "auto": auto,
+        "prose": prose,
+        "code": code,
+        "python": python,
+        "none": str,
+    }
     return ways[normalize]
 
 
