@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .code_signs import BLANKS, are_code
 from .same_text import Normalize, normalize_code, normalize_prose, punctuation, text_key
-from .text_digest import PADDING, digest
+from .text_digest import digest
 from .value_digest import digests_of_bytes, encoded
 
 if TYPE_CHECKING:
@@ -56,11 +56,7 @@ def _digests(texts: pa.Array) -> Digests:
 
     _, offsets, data = texts.buffers()
     ends = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    first, last = (int(ends[0]), int(ends[-1])) if len(ends) else (0, 0)
-    used = np.zeros(last - first + PADDING, np.uint8)
-    if last > first:
-        used[:-PADDING] = np.frombuffer(data, np.uint8)[first:last]
-    return digest(used, ends[:-1] - first, np.diff(ends))
+    return digest(np.frombuffer(data or b"", np.uint8), ends[:-1], np.diff(ends))
 
 
 def _code(texts: pa.Array) -> Digests:
@@ -128,15 +124,14 @@ def _digests_of_block(block: bytes, strip_punctuation: bool) -> Digests:
     import numpy as np
 
     block = block.translate(*_ascii_table(strip_punctuation))
-    data = np.frombuffer(block + _BETWEEN.encode() * (1 + PADDING), np.uint8)
-    space = data == _SPACE
-    between = data == 0
+    data = np.frombuffer(block + _BETWEEN.encode(), np.uint8)
+    space, between = data == _SPACE, data == 0
     # A space goes if a space or the start of the text comes before it; one at the end is not counted.
-    extra = space.copy()
-    extra[1:] &= space[:-1] | between[:-1]
-    if extra.any():
-        data, between = data[~extra], between[~extra]
-    ends = np.flatnonzero(between[: len(data) - PADDING])
+    extra = space[1:] & (space[:-1] | between[:-1])
+    if space[0] or extra.any():
+        data = data[np.concatenate([[not space[0]], ~extra])]
+        between = data == 0
+    ends = np.flatnonzero(between)
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts
     lengths -= (lengths > 0) & (data[ends - 1] == _SPACE)

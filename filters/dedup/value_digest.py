@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from .text_digest import PADDING, digest
+from .text_digest import digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,7 +140,7 @@ def digests_of_bytes(values: Sequence[bytes]) -> Digests:
     import numpy as np
 
     lengths = np.fromiter(map(len, values), np.int64, len(values))
-    data = np.frombuffer(b"".join([*values, bytes(PADDING)]), np.uint8)
+    data = np.frombuffer(b"".join(values), np.uint8)
     return digest(data, np.cumsum(lengths) - lengths, lengths)
 
 
