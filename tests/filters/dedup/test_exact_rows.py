@@ -213,3 +213,22 @@ def test_a_half_of_a_key_does_not_decide() -> None:
         rows, first = copies(TableRows(keys, numbered=True, memory=memory), "copies")
         assert (rows.tolist(), first.tolist()) == ([5, 9], [2, 3])
     assert keys.column_names[0] == ROW
+
+
+def test_keys_that_exceed_the_memory_are_compared_in_partitions(monkeypatch: pytest.MonkeyPatch) -> None:
+    grouped: list[int] = []
+    group = TableRows.group
+
+    def counted(rows: TableRows, *arguments: Any, **named: Any) -> Any:
+        grouped.append(rows.num_rows)
+        return group(rows, *arguments, **named)
+
+    monkeypatch.setattr(TableRows, "group", counted)
+    table = pa.table({"response": ["a", None, "A"] * 100})
+    for memory, times in ((None, 0), (64 * 200 * 2, 0), (64 * 200 * 2 - 2, 1)):
+        grouped.clear()
+        assert (
+            judged(table, memory, columns=["response"])
+            == [-1, -1, *[0, -1, 0] * 100][:1] + [-1, 0] + [0, -1, 0] * 99
+        )
+        assert grouped == [200] * times
