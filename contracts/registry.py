@@ -85,6 +85,7 @@ NAMED: dict[str, dict[str, str]] = {
         "exact": "filters.dedup.exact:ExactDedup",
         "rouge": "filters.dedup.rouge:RougeDedup",
         "semantic": "filters.dedup.semantic:SemanticDedup",
+        "substring": "filters.dedup.substring:SubstringDedup",
     },
     "pair": {
         "preferences": "filters.pair.preferences:PreferencePairs",

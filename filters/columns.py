@@ -17,12 +17,25 @@ if TYPE_CHECKING:
 
 def require_columns(table: pa.Table, names: Sequence[str], who: str) -> None:
     """Raise DataError, suggesting the nearest name, if ``table`` lacks a column that ``who`` needs."""
+    require_named(table.column_names, names, who)
+
+
+def require_named(columns: Sequence[str], names: Sequence[str], who: str) -> None:
+    """Raise DataError, suggesting the nearest name, if ``columns`` lack one that ``who`` needs."""
     for name in names:
-        if name not in table.column_names:
+        if name not in columns:
             raise DataError(
-                f"{who} needs the column '{name}'{did_you_mean(name, table.column_names) or '.'} "
-                f"The columns are: {', '.join(table.column_names) or 'none'}"
+                f"{who} needs the column '{name}'{did_you_mean(name, columns) or '.'} "
+                f"The columns are: {', '.join(columns) or 'none'}"
             )
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether the type is one of Arrow's types of text."""
+    import pyarrow as pa
+
+    types = pa.types
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
 def text_column(table: pa.Table, name: str, who: str) -> pa.ChunkedArray:
@@ -36,12 +49,7 @@ def text_column(table: pa.Table, name: str, who: str) -> pa.ChunkedArray:
     column = table.column(name)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if not (
-        pa.types.is_string(column.type)
-        or pa.types.is_large_string(column.type)
-        or pa.types.is_string_view(column.type)
-        or pa.types.is_null(column.type)
-    ):
+    if not (is_text(column.type) or pa.types.is_null(column.type)):
         raise DataError(f"{who} needs text in the column '{name}', which holds {column.type}")
     return column.cast(pa.large_string())
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Sequence
-from itertools import count
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, model_validator
+from xxhash import xxh3_64_hexdigest
 
 from ...contracts.operators import Context, TableResult, WholeTable
-from ..columns import require_columns, without_nan
+from ...contracts.stored_rows import ROW, StoredRows
+from ..columns import is_text, require_named
+from .first_occurrence import copies, key_table
+from .folded_text import text_digests
 from .same_text import Normalize, text_key, value_key
+from .value_digest import digests_of_bytes, digests_of_fields, encoded, value_digests
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
-    from numpy.typing import NDArray
+
+    from .text_digest import Digests
 
 _WHO = "dedup: exact"
 _OWN = ("prompt", "response")
@@ -43,14 +48,16 @@ class ExactDedup(WholeTable):
     """Columns to compare. By default `prompt`, `response`, and `messages` where rows have it."""
     normalize: Normalize = "auto"
     """How texts are normalized before they are compared. `prose` folds case, white space and Unicode form.
-    `code` folds only line ends and trailing white space. `auto` chooses one of the two for each text. `none`
-    compares character by character."""
+    `code` folds only line ends and trailing white space. `auto` chooses one of the two for each text.
+    `python` compares programs by their syntax trees, in Markdown too: comments, docstrings, layout, names of
+    local variables and the order of imports do not count, nor does the prose around fenced blocks; other text
+    is compared as code. `none` compares character by character."""
     strip_punctuation: bool = False
     """Also ignore punctuation in prose."""
 
     @model_validator(mode="after")
     def _punctuation_of_prose(self) -> ExactDedup:
-        if self.strip_punctuation and self.normalize in ("code", "none"):
+        if self.strip_punctuation and self.normalize in ("code", "python", "none"):
             raise ValueError(
                 f"`strip_punctuation` goes with `normalize: prose` or `auto`, not {self.normalize}"
             )
@@ -62,64 +69,72 @@ class ExactDedup(WholeTable):
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return columns
 
-    def apply(self, table: pa.Table, context: Context) -> TableResult:
+    def judge(self, rows: StoredRows, context: Context) -> TableResult:
         """Judge all rows. Raises DataError if a column is missing."""
         import numpy as np
 
-        first = self.first_occurrences(table)
-        kept = first == np.arange(len(first))
-        neighbors: list[str | None] = [None] * len(first)
-        copies_of = table.column("_id").take(first[~kept]).to_pylist()
-        for row, duplicate_of in zip(np.flatnonzero(~kept).tolist(), copies_of):
-            neighbors[row] = duplicate_of
-        copies = np.bincount(first, minlength=1) if len(first) else np.zeros(1, dtype=np.int64)
+        columns = self._compared(rows.column_names)
+        name = f"exact_{self._digest(columns)}"
+        keys = rows.map(partial(self.keys, columns=columns), columns, name=f"{name}_keys")
+        context.check()
+        copy, first = copies(keys, f"{name}_copies")
+        duplicate_of = np.full(rows.num_rows, -1, dtype=np.int64)
+        duplicate_of[copy] = first
+        most = int(np.unique(first, return_counts=True)[1].max(initial=0)) + 1 if rows.num_rows else 0
         return TableResult(
-            kept=kept,
+            kept=duplicate_of < 0,
             rule="exact_duplicate",
-            duplicate_of=neighbors,
-            summary={"duplicates": int((~kept).sum()), "most_copies": int(copies.max())},
+            duplicate_of=duplicate_of,
+            summary={"duplicates": len(copy), "most_copies": most},
         )
 
-    def first_occurrences(self, table: pa.Table) -> NDArray[np.int64]:
-        """Return, for each row, the index of the first row that equals it; int64, shape ``(rows,)``."""
-        import numpy as np
+    def keys(self, table: pa.Table, columns: Sequence[str]) -> pa.Table:
+        """Return the keys of the rows of which something is known (``first_occurrence.key_table``)."""
+        import pyarrow as pa
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)  # from parsing texts to see whether they are code
-            values = [self._keys(table.column(name), name) for name in self._compared(table)]
-        seen: dict[object, int] = {}
-        first = map(seen.setdefault, zip(*values), count())
-        nothing = (None,) * len(values)
-        alone = (
-            row if key == nothing else place for row, (key, place) in enumerate(zip(zip(*values), first))
-        )
-        return np.fromiter(alone, np.int64, table.num_rows)
+            fields = {name: self._digests(table.column(name).combine_chunks(), name) for name in columns}
+        digests = digests_of_fields(fields, table.num_rows)
+        known = digests.any(axis=1)
+        return key_table(table[ROW].filter(pa.array(known)), digests[known])
 
-    def _compared(self, table: pa.Table) -> tuple[str, ...]:
+    def _compared(self, names: Sequence[str]) -> tuple[str, ...]:
         if self.columns is not None:
-            require_columns(table, self.columns, _WHO)
+            require_named(names, self.columns, _WHO)
             return self.columns
-        if _TURNS in table.column_names:
-            return tuple(name for name in (*_OWN, _TURNS) if name in table.column_names)
-        require_columns(table, _OWN, _WHO)
+        if _TURNS in names:
+            return tuple(name for name in (*_OWN, _TURNS) if name in names)
+        require_named(names, _OWN, _WHO)
         return _OWN
 
-    def _keys(self, column: pa.ChunkedArray, name: str) -> list[object]:
-        import pyarrow as pa
+    def _digest(self, columns: Sequence[str]) -> str:
+        """Of all that the keys depend on, for the name under which they are stored."""
+        request = repr((self.version, columns, self.normalize, self.strip_punctuation))
+        return xxh3_64_hexdigest(request.encode())
+
+    def _digests(self, column: pa.Array, name: str) -> Digests:
+        if name == _TURNS and is_text(column.type):
+            return self._digests_of_turns(column)
+        normalized = partial(text_digests, normalize=self.normalize, strip_punctuation=self.strip_punctuation)
+        return value_digests(column, normalized)
+
+    def _digests_of_turns(self, column: pa.Array) -> Digests:
+        """Digest turns that are stored as JSON text because their keys differ between rows."""
+        import numpy as np
 
         key = text_key(self.normalize, self.strip_punctuation)
-        values = without_nan(pa.table({name: column})).column(name).to_pylist()
-        if name == _TURNS:
-            values = [_turns(value) if isinstance(value, str) else value for value in values]
-        return [value_key(value, key) for value in values]
+        found = np.zeros((len(column), 2), np.uint64)
+        known = column.is_valid().to_numpy(zero_copy_only=False)
+        found[known] = digests_of_bytes(
+            [_encoded_turns(text, key) for text in column.to_pylist() if text is not None]
+        )
+        return found
 
 
-def _turns(text: str) -> object:
-    """Parse turns that are stored as JSON text because their keys differ between rows.
-
-    Any other text is returned as it is.
-    """
+def _encoded_turns(text: str, key: Callable[[str], object]) -> bytes:
+    """Any text that is not JSON, or is nested too deep, is compared as it is."""
     try:
-        return json.loads(text)
-    except ValueError:
-        return text
+        return encoded(value_key(json.loads(text), key))
+    except (ValueError, RecursionError):
+        return encoded(key(text))

@@ -8,10 +8,13 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable
+from functools import cache
 from typing import Literal
 
-#: How texts are compared: as prose, as code, as ``auto`` detects, or character by character.
-Normalize = Literal["auto", "prose", "code", "none"]
+from .syntax_tree import program_key
+
+#: How texts are compared: as prose, as code, as ``auto`` detects, as Python, or character by character.
+Normalize = Literal["auto", "prose", "code", "python", "none"]
 
 #: Signs of code: a backtick, a brace, a comparison or assignment operator, a backslash; a name before an
 #: opening bracket; a line that ends with a semicolon; an indented line after the first.
@@ -22,7 +25,7 @@ _SUSPECT = re.compile(r"[`{}<>=\\(\[;\n]")
 _TWO_WORDS = re.compile(r"(\w+)[ \t]+(\w+)")
 _KEYWORDS = frozenset(keyword.kwlist)
 #: A longer text without these signs is prose: it is not parsed.
-_LONGEST_LINE_OF_CODE = 1000
+LONGEST_LINE_OF_CODE = 1000
 
 
 def value_key(value: object, text_key: Callable[[str], object]) -> object:
@@ -52,7 +55,17 @@ def text_key(normalize: Normalize, strip_punctuation: bool = False) -> Callable[
     def auto(text: str) -> object:
         return code(text) if looks_like_code(text) else prose(text)
 
-    ways: dict[Normalize, Callable[[str], object]] = {"auto": auto, "prose": prose, "code": code, "none": str}
+    def python(text: str) -> object:
+        program = program_key(text)
+        return code(text) if program is None else ("python", *program)
+
+    ways: dict[Normalize, Callable[[str], object]] = {
+        "auto": auto,
+        "prose": prose,
+        "code": code,
+        "python": python,
+        "none": str,
+    }
     return ways[normalize]
 
 
@@ -64,7 +77,7 @@ def looks_like_code(text: str) -> bool:
     if _SUSPECT.search(text) and _CODE.search(text):
         return True
     words = _TWO_WORDS.match(text)
-    if len(text) > _LONGEST_LINE_OF_CODE or (words and not _KEYWORDS & set(words.groups())):
+    if len(text) > LONGEST_LINE_OF_CODE or (words and not _KEYWORDS & set(words.groups())):
         return False
     try:
         tree = ast.parse(text)
@@ -99,16 +112,12 @@ def normalize_prose(text: str, *, strip_punctuation: bool = False) -> str:
         text = unicodedata.normalize("NFKC", text)
     text = text.casefold()
     if strip_punctuation:
-        text = text.translate(_punctuation())
+        text = text.translate(punctuation())
     return " ".join(text.split())
 
 
-_PUNCTUATION: dict[int, None] = {}
-
-
-def _punctuation() -> dict[int, None]:
-    if not _PUNCTUATION:
-        _PUNCTUATION.update(
-            (code, None) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "P"
-        )
-    return _PUNCTUATION
+@cache
+def punctuation() -> dict[int, None]:
+    """The characters of the Unicode categories P*, as ``str.translate`` removes them."""
+    codes = range(sys.maxunicode + 1)
+    return {code: None for code in codes if unicodedata.category(chr(code))[0] == "P"}

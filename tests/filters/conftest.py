@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+
+from gristmill.contracts.operators import TableResult
 
 
 class HashingEmbedder:
@@ -42,6 +45,17 @@ def rows(**columns: Any) -> pa.Table:
     """A table of the columns, with ids `r0`, `r1`, …"""
     count = len(next(iter(columns.values())))
     return pa.table({"_id": [f"r{i}" for i in range(count)], **columns})
+
+
+def with_ids(result: TableResult, table: pa.Table) -> TableResult:
+    """The result with the ids of duplicated rows in place of their numbers."""
+    ids = table["_id"].to_pylist()
+    return replace(result, duplicate_of=[None if row < 0 else ids[row] for row in result.duplicate_of])
+
+
+@pytest.fixture(name="with_ids", scope="session")
+def _with_ids() -> Any:
+    return with_ids
 
 
 @pytest.fixture(name="rows", scope="session")
