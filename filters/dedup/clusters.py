@@ -16,8 +16,8 @@ Clusters = Literal["components", "greedy"]
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Pairs of near-duplicates. Rows are numbered in order of preference: int64 ``(pairs,)`` each, and float64
-    for the similarity."""
+    """Pairs of near-duplicates: two numbers of rows in order of preference, int64 ``(pairs,)``, and their
+    similarity, float64 ``(pairs,)``."""
 
     earlier: NDArray[np.int64]
     later: NDArray[np.int64]

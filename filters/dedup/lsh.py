@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .shingles import Sets, mix
+from .shingles import PRIME, Sets, mix
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 RECALL = 0.99
 #: A row is compared with this many rows of a bucket at most: those that survive it first.
 REACH = 32
-#: Permuted hashes held at once.
-_HELD = 1 << 21
+#: Sets that are signed at once, and hashes that are permuted at once: they stay in the processor's cache.
+_BLOCK = 1024
+_PERMUTED = 1 << 17
+#: Pairs that wait to be merged.
+_WAITING = 1 << 21
 _SEED = 0x6D69_6E68
 
 
@@ -44,24 +47,37 @@ def band_keys(sets: Sets, bands: int, rows: int) -> NDArray[np.uint64]:
     random = mix(np.arange(1, 2 * bands * rows + 1, dtype=np.uint64) + np.uint64(_SEED << 32))
     factors = (random[::2] >> np.uint64(32)).astype(np.uint32) | np.uint32(1)
     shifts = (random[1::2] >> np.uint64(32)).astype(np.uint32)
-    hashes = (sets.hashes >> np.uint64(16)).astype(np.uint32)
-    keys = np.zeros((len(sets.offsets) - 1, bands), np.uint64)
-    if not len(keys):
-        return keys
-    at_once = max(1, min(bands * rows, _HELD // len(hashes)))
-    minima = np.empty((bands * rows, len(keys)), np.uint32)
-    for start in range(0, bands * rows, at_once):
+    keys = np.empty((len(sets.offsets) - 1, bands), np.uint64)
+    for start in range(0, len(keys), _BLOCK):
+        edges = sets.offsets[start : start + _BLOCK + 1]
+        hashes = (sets.hashes[edges[0] : edges[-1]] >> np.uint64(16)).astype(np.uint32)
+        minima = _minima(hashes, edges[:-1] - edges[0], factors, shifts)
+        key = np.empty((bands, len(edges) - 1), np.uint64)
+        key[:] = np.arange(1, bands + 1, dtype=np.uint64)[:, None]
+        for row in range(rows):
+            key *= np.uint64(PRIME)
+            key += minima[row::rows]
+        keys[start : start + _BLOCK] = mix(key).T
+    return keys
+
+
+def _minima(
+    hashes: NDArray[np.uint32],
+    starts: NDArray[np.int64],
+    factors: NDArray[np.uint32],
+    shifts: NDArray[np.uint32],
+) -> NDArray[np.uint32]:
+    """The least permuted hash of each set, uint32 ``(permutations, sets)``."""
+    import numpy as np
+
+    minima = np.empty((len(factors), len(starts)), np.uint32)
+    at_once = max(1, _PERMUTED // len(hashes))
+    for start in range(0, len(factors), at_once):
         some = slice(start, start + at_once)
         permuted = hashes * factors[some, None]
         permuted += shifts[some, None]
-        np.minimum.reduceat(permuted, sets.offsets[:-1], axis=1, out=minima[some])
-    for band in range(bands):
-        key = np.full(len(keys), band + 1, np.uint64)
-        for row in range(band * rows, (band + 1) * rows):
-            key ^= minima[row]
-            mix(key)
-        keys[:, band] = key
-    return keys
+        np.minimum.reduceat(permuted, starts, axis=1, out=minima[some])
+    return minima
 
 
 def number_bits(rows: int) -> int:
@@ -90,21 +106,22 @@ def bucket_pairs(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[n
 def candidates(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return the pairs of rows that share a band, as ``earlier << 32 | later``, sorted, each once.
 
-    ``keys``: uint64 ``(rows, bands)``, the rows in order of preference.
+    ``keys``: uint64 ``(bands, rows)``, the rows in order of preference.
     """
     import numpy as np
 
-    bits = np.uint64(number_bits(len(keys)))
-    place = np.arange(len(keys), dtype=np.uint64)
+    rows = keys.shape[1]
+    bits = np.uint64(number_bits(rows))
+    place = np.arange(rows, dtype=np.uint64)
     pairs = np.zeros(0, np.uint64)
     waiting: list[NDArray[np.uint64]] = []
-    for band in range(keys.shape[1]):
-        packed = (keys[:, band] >> bits << bits) | place
+    for band in keys:
+        packed = (band >> bits << bits) | place
         packed.sort()
         earlier, later = bucket_pairs(packed >> bits)
         number = packed & ((np.uint64(1) << bits) - np.uint64(1))
         waiting.append((number[earlier] << np.uint64(32)) | number[later])
-        if sum(map(len, waiting)) > max(len(pairs), _HELD):
+        if sum(map(len, waiting)) > max(len(pairs), _WAITING):
             pairs, waiting = merged(pairs, *waiting), []
     return merged(pairs, *waiting)
 

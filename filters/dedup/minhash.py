@@ -46,8 +46,8 @@ class MinHashDedup(WholeTable):
     than `ngram` words or characters are compared as they are. Rows whose text is null fail.
 
     Filters:
-        minhash_duplicate: near-duplicate of a row that survives; the score is the Jaccard similarity with that
-            row. With `clusters: components` it may lie below `threshold`.
+        minhash_duplicate: near-duplicate of a row that survives; the score is the Jaccard similarity with
+            that row. With `clusters: components` it may lie below `threshold`.
 
     Example:
         unique: {dedup: minhash, from: exact, columns: [response], threshold: 0.8}
@@ -111,7 +111,8 @@ class MinHashDedup(WholeTable):
         damaged or was made with other parameters."""
         index = None if self.against is None else SketchIndex.open(self.against, self._made_by(), self.extend)
         used = [*self.uses_columns(), *(["_id"] if self.extend else [])]
-        sketches = Sketches(rows.map(self.sketch, list(dict.fromkeys(used)), name=self._name()))
+        stored = rows.map(self.sketch, list(dict.fromkeys(used)), name=self._name())
+        sketches = Sketches(stored, self.sketching.bands)
         context.check()
         pairs = self._near_duplicates(sketches)
         context.check()
@@ -146,11 +147,11 @@ class MinHashDedup(WholeTable):
         """The pairs of leaders, by their ranks, that are similar enough."""
         import numpy as np
 
-        leaders, bands = sketches.leaders, self.sketching.bands
-        if sketches.fit(bands):
+        leaders = sketches.leaders
+        if sketches.fit:
             packed = candidates(sketches.keys(leaders))
         else:
-            packed = spilled_pairs(sketches, bands, self._name())
+            packed = spilled_pairs(sketches, self._name())
         earlier = (packed >> np.uint64(32)).astype(np.int64)
         later = (packed & np.uint64(0xFFFF_FFFF)).astype(np.int64)
         similarity = sketches.similarity(leaders[earlier], leaders[later])

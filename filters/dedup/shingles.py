@@ -27,9 +27,10 @@ Shingles = Literal["words", "characters"]
 HASH_BITS = 54
 BLOCK_ROWS = 1 << (64 - HASH_BITS)
 #: Texts are hashed in blocks of about so many bytes, which stay in the processor's cache.
-BLOCK_BYTES = 1 << 19
-_PRIME = 0x9E37_79B9_7F4A_7C15
-_INVERSE = pow(_PRIME, -1, 1 << 64)
+BLOCK_BYTES = 1 << 18
+#: An odd multiplier with well mixed bits (2**64 divided by the golden ratio).
+PRIME = 0x9E37_79B9_7F4A_7C15
+_INVERSE = pow(PRIME, -1, 1 << 64)
 _SPACE = 32
 
 
@@ -101,7 +102,7 @@ def _block(texts: pa.LargeStringArray, kind: Shingles, n: int) -> Sets:
     positions = max(len(atoms) - n + 1, 0)
     hashed = np.zeros(positions, np.uint64)
     for shift in range(n if positions else 0):
-        hashed *= np.uint64(_PRIME)
+        hashed *= np.uint64(PRIME)
         hashed += atoms[shift : shift + positions]
     mix(hashed)
     inside = owner[:positions] == owner[len(owner) - positions :]
@@ -169,7 +170,7 @@ def _hash_spans(
         until = max(done + 1, int(np.searchsorted(stop, origin + 2 * BLOCK_BYTES, side="right")))
         piece = letters[origin : int(stop[until - 1])]
         terms = _random_bytes()[piece]
-        terms *= _powers(len(piece), _PRIME)
+        terms *= _powers(len(piece), PRIME)
         sums = np.zeros(len(piece) + 1, np.uint64)
         np.cumsum(terms, out=sums[1:])
         left = start[done:until] - origin
@@ -188,7 +189,7 @@ def _characters(texts: pa.LargeStringArray) -> tuple[NDArray[np.uint64], NDArray
     folded = [_folded(text) for text in texts.to_pylist()]
     offsets = np.concatenate(([0], np.cumsum([len(text) for text in folded], dtype=np.int64)))
     points = np.frombuffer("".join(folded).encode("utf-32-le", "surrogatepass"), "<u4")
-    return mix(points.astype(np.uint64) + np.uint64(_PRIME)), offsets
+    return mix(points.astype(np.uint64) + np.uint64(PRIME)), offsets
 
 
 def _folded(text: str) -> str:
@@ -221,7 +222,7 @@ def _word_bytes() -> bytes:
 def _random_bytes() -> NDArray[np.uint64]:
     import numpy as np
 
-    return mix(np.arange(1, 257, dtype=np.uint64) * np.uint64(_PRIME))
+    return mix(np.arange(1, 257, dtype=np.uint64) * np.uint64(PRIME))
 
 
 def _powers(count: int, base: int) -> NDArray[np.uint64]:

@@ -77,10 +77,10 @@ class Sketches:
     preference; ``leader``: int64, the place of the most preferred sketch with the same set.
     """
 
-    def __init__(self, stored: StoredRows) -> None:
+    def __init__(self, stored: StoredRows, bands: int) -> None:
         import numpy as np
 
-        self.stored = stored
+        self.stored, self.bands = stored, bands
         read = [stored.table([name]).column(0).to_numpy() for name in ("digest", "size", "prefer")]
         digest, self.size, prefer = read
         rows = [batch.column(ROW).to_numpy() for batch in stored.batches(["digest"])]
@@ -99,14 +99,23 @@ class Sketches:
         chosen: NDArray[np.int64] = self.order[self.leader[self.order] == self.order]
         return chosen
 
-    def fit(self, bands: int) -> bool:
+    @property
+    def fit(self) -> bool:
         """Whether sets and keys of all rows fit in half of the step's memory."""
-        held = 8 * (int(self.size.sum()) + len(self) * (bands + 8))
+        held = 8 * (int(self.size.sum()) + len(self) * (2 * self.bands + 8))
         return self.stored.memory is None or held <= self.stored.memory // 2
 
     def keys(self, places: NDArray[np.int64]) -> NDArray[np.uint64]:
-        """The keys of these sketches, in this order."""
-        return keys_of(self.stored.table(["keys"]))[places]
+        """The keys of these sketches, in this order; uint64 ``(bands, places)``, a band in one piece."""
+        import numpy as np
+
+        keys = np.empty((self.bands, len(self)), np.uint64)
+        start = 0
+        for batch in self.stored.batches(["keys"]):
+            part = keys_of(batch)
+            keys[:, start : start + len(part)] = part.T
+            start += len(part)
+        return np.take(keys, places, axis=1)
 
     def sets(self, places: NDArray[np.int64]) -> Sets:
         """The sets of these sketches (ascending places)."""
@@ -166,7 +175,7 @@ class Sketches:
         return found
 
 
-def spilled_pairs(sketches: Sketches, bands: int, name: str) -> NDArray[np.uint64]:
+def spilled_pairs(sketches: Sketches, name: str) -> NDArray[np.uint64]:
     """:func:`lsh.candidates` by a grouping on disk: pairs of places, ``earlier << 32 | later``, in the
     order of the places among ``sketches.leaders``."""
     import functools
@@ -185,10 +194,11 @@ def spilled_pairs(sketches: Sketches, bands: int, name: str) -> NDArray[np.uint6
     rank = rank[sketches.leader]
     pairs = np.zeros(0, np.uint64)
     for batch in grouped.batches(["earlier", "later"]):
-        sides = [
-            np.searchsorted(sketches.row, batch.column(side).to_numpy()) for side in ("earlier", "later")
-        ]
-        pairs = merged(pairs, (rank[sides[0]] << np.uint64(32)) | rank[sides[1]])
+        earlier, later = (
+            rank[np.searchsorted(sketches.row, batch.column(side).to_numpy())]
+            for side in ("earlier", "later")
+        )
+        pairs = merged(pairs, (earlier << np.uint64(32)) | later)
     return pairs
 
 
