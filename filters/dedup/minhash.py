@@ -67,8 +67,8 @@ class MinHashDedup(WholeTable):
     """Hashes per row. More of them allow longer bands: fewer candidates to compare, for more hashing."""
     clusters: Clusters = "components"
     """`components`: near-duplicates of near-duplicates belong together, and one row of each such group
-    survives. The result does not depend on the order of the rows. `greedy`: a row goes only if it is itself
-    near a row that survives."""
+    survives. Which rows belong together does not depend on their order. `greedy`: a row goes only if it is
+    itself near a row that survives."""
     survivor: Literal["first", "longest", "best"] = "first"
     """Which of several near-duplicates survives: the `first`, the `longest`, or the `best` by the column
     `by`."""
@@ -148,10 +148,8 @@ class MinHashDedup(WholeTable):
         import numpy as np
 
         leaders = sketches.leaders
-        if sketches.fit:
-            packed = candidates(sketches.keys(leaders))
-        else:
-            packed = spilled_pairs(sketches, self._name())
+        in_memory = sketches.fit
+        packed = candidates(sketches.keys(leaders)) if in_memory else spilled_pairs(sketches, self._name())
         earlier = (packed >> np.uint64(32)).astype(np.int64)
         later = (packed & np.uint64(0xFFFF_FFFF)).astype(np.int64)
         similarity = sketches.similarity(leaders[earlier], leaders[later])

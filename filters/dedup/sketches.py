@@ -66,7 +66,7 @@ def keys_of(table: pa.Table) -> NDArray[np.uint64]:
 
     column = table.column("keys")
     parts = [np.zeros((0, column.type.list_size), np.uint64)]
-    parts += [chunk.flatten().to_numpy().reshape(len(chunk), -1) for chunk in column.chunks]
+    parts += [chunk.flatten().to_numpy().reshape(len(chunk), parts[0].shape[1]) for chunk in column.chunks]
     return np.concatenate(parts)
 
 
@@ -86,9 +86,10 @@ class Sketches:
         rows = [batch.column(ROW).to_numpy() for batch in stored.batches(["digest"])]
         self.row = np.concatenate([np.zeros(0, np.int64), *rows])
         self.order = np.argsort(-prefer, kind="stable")
-        _, first, group = np.unique(digest[self.order], return_index=True, return_inverse=True)
+        alike = self.order[np.argsort(digest[self.order], kind="stable")]
+        starts = np.flatnonzero(np.diff(digest[alike], prepend=~digest[alike[:1]]))
         self.leader = np.empty(len(self.row), np.int64)
-        self.leader[self.order] = self.order[first[group]]
+        self.leader[alike] = np.repeat(alike[starts], np.diff(starts, append=len(alike)))
 
     def __len__(self) -> int:
         return len(self.row)

@@ -52,6 +52,5 @@ class Survivors:
             score[near] = sketches.similarity_to(found.sets, nodes[near], near)
             index_ids = [found.ids[node] for node in nodes[in_index].tolist()]
         copies = ~kept & (leader != every) & (place != leader)
-        copies |= in_index & (leader != every)
         score[copies] = score[leader[copies]]
         return cls(sketches, kept, place, in_index, score, index_ids)
