@@ -132,4 +132,7 @@ def merged(*pairs: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
     together = np.concatenate(pairs)
     together.sort()
-    return together[np.concatenate((np.ones(min(len(together), 1), bool), together[1:] != together[:-1]))]
+    new: NDArray[np.bool_] = np.ones(len(together), bool)
+    new[1:] = together[1:] != together[:-1]
+    each: NDArray[np.uint64] = together[new]
+    return each

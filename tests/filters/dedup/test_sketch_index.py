@@ -107,7 +107,7 @@ def _named(of: Any, names: list[str]) -> str | None:
 
 
 def test_other_rows_under_the_same_name_are_refused(october: Path, context: Any) -> None:
-    with pytest.raises(DataError, match="rows named 'october' already.*another name"):
+    with pytest.raises(DataError, match=r"rows named 'october' already.*another name"):
         judged({"x": passage(99)}, MinHashDedup(against=october, extend="october"), context)
     assert len(list(october.glob("*.parquet"))) == 1
 
@@ -146,7 +146,7 @@ def test_a_damaged_file_is_told(october: Path, context: Any, damage: bytes | Non
 )
 def test_a_damaged_manifest_is_told(october: Path, text: str) -> None:
     (october / "index.json").write_text(text)
-    with pytest.raises(DataError, match="is damaged|has format 9"):
+    with pytest.raises(DataError, match=r"is damaged|has format 9"):
         MinHashDedup(against=october).content()
 
 
