@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -138,6 +139,14 @@ def test_a_damaged_file_is_told(october: Path, context: Any, damage: bytes | Non
     else:
         file.write_bytes(damage)
     with pytest.raises(DataError, match=r"index .* is damaged: october-.*Restore it"):
+        judged({"n": passage(1)}, MinHashDedup(against=october), context)
+
+
+def test_a_changed_file_is_told(october: Path, context: Any) -> None:
+    """Another file that can be read, of the same columns."""
+    (file,) = october.glob("*.parquet")
+    pq.write_table(pq.read_table(file).slice(1), file)
+    with pytest.raises(DataError, match=r"is damaged: october-.* is not what was written"):
         judged({"n": passage(1)}, MinHashDedup(against=october), context)
 
 
