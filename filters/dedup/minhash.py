@@ -42,8 +42,8 @@ class MinHashDedup(WholeTable):
     Two texts are near-duplicates if the Jaccard similarity of their sets of shingles is at least `threshold`.
     MinHash with locality-sensitive hashing finds the candidates (Broder, 1997); each candidate is then
     compared exactly, so that the threshold means what it says. A pair at the threshold is found with a
-    probability of 99 % (if `permutations` suffice), and a more similar one with a higher probability. Texts with fewer
-    than `ngram` words or characters are compared as they are. Rows whose text is null fail.
+    probability of 99 % (if `permutations` suffice), and a more similar one with a higher probability. Texts
+    with fewer than `ngram` words or characters are compared as they are. Rows whose text is null fail.
 
     Filters:
         minhash_duplicate: near-duplicate of a row that survives; the score is the Jaccard similarity with
