@@ -83,6 +83,7 @@ NAMED: dict[str, dict[str, str]] = {
     },
     "dedup": {
         "exact": "filters.dedup.exact:ExactDedup",
+        "minhash": "filters.dedup.minhash:MinHashDedup",
         "rouge": "filters.dedup.rouge:RougeDedup",
         "semantic": "filters.dedup.semantic:SemanticDedup",
         "substring": "filters.dedup.substring:SubstringDedup",
