@@ -73,6 +73,16 @@ NAMED: dict[str, dict[str, str]] = {
         "tests": "datagen.verify.tests:VerifyTests",
         "verdict": "datagen.verify.stated_verdict:VerifyVerdict",
     },
+    "score": {
+        "classify": "filters.score.classify:Classify",
+        "code_validity": "filters.score.code_validity:CodeValidity",
+        "language": "filters.score.language:Language",
+        "personal_data": "filters.score.personal_data:PersonalData",
+        "quality": "filters.score.quality:Quality",
+        "refusal": "filters.score.refusal:Refusal",
+        "secrets": "filters.score.secrets:Secrets",
+        "tokens": "filters.score.tokens:Tokens",
+    },
     "dedup": {
         "exact": "filters.dedup.exact:ExactDedup",
         "rouge": "filters.dedup.rouge:RougeDedup",
@@ -110,7 +120,7 @@ NAMED: dict[str, dict[str, str]] = {
     },
 }
 
-#: verb -> "module:Class" for verbs whose value is a parameter.
+#: verb -> "module:Class" for verbs whose value is a parameter. A verb may have named operators too.
 VALUED: dict[str, str] = {
     "draw": "datagen.generate.draw:Draw",
     "execute": "datagen.execution.execute:Execute",
@@ -151,18 +161,24 @@ def verbs() -> list[str]:
 
 
 def names(verb: str) -> list[str]:
-    """The named operators of a verb; empty if the verb's value is a parameter."""
+    """The named operators of a verb; empty if it has none but its value."""
     return sorted({*NAMED.get(verb, {}), *added().get(verb, {})})
+
+
+def _is_named(verb: str, value: object) -> bool:
+    """Whether the value is the name of an operator, also of a verb that takes other values
+    (``score: language``)."""
+    return isinstance(value, str) and (value in NAMED.get(verb, {}) or value in added().get(verb, {}))
 
 
 def declared(verb: str, value: object) -> type[Operator] | None:
     """Like :func:`find`, but without loading a user's function; used to list the parameters of a step."""
-    return load(VALUED[verb]) if verb in VALUED else find(verb, value)
+    return load(VALUED[verb]) if verb in VALUED and not _is_named(verb, value) else find(verb, value)
 
 
 def find(verb: str, value: object) -> type[Operator] | None:
     """The operator class of a step with ``verb: value``, or None if there is none."""
-    if verb in VALUED:
+    if verb in VALUED and not _is_named(verb, value):
         return load(VALUED[verb]).resolve(value)
     if not isinstance(value, str):
         return None
