@@ -27,6 +27,7 @@ VERBS: dict[str, str] = {
     "map": "Calls your own function on each row, or on tables of rows.",
     "compute": "Adds columns that SQL expressions compute.",
     "render": "Adds text columns that templates make.",
+    "unify": "Adds the question and the answer of each row, whatever its layout.",
     "unfold": "Turns each of several columns into a row of its own.",
     "verify": "Checks rows and adds the results.",
     "score": "Adds columns that rate each row.",
@@ -129,6 +130,7 @@ VALUED: dict[str, str] = {
     "compute": "filters.expressions.compute:Compute",
     "score": "filters.score.score:Score",
     "unfold": "filters.unfold:Unfold",
+    "unify": "filters.unify:Unify",
     "keep": "filters.expressions.keep:Keep",
     "decontaminate": "filters.dedup.decontaminate:Decontaminate",
 }

@@ -61,7 +61,9 @@ class Classify(TextScore):
                 weights.path, local_files_only=True, output_loading_info=True
             )
         except (OSError, ValueError) as error:
-            raise DataError(f"score: classify cannot load {weights.name!r} as a classifier: {error}") from error
+            raise DataError(
+                f"score: classify cannot load {weights.name!r} as a classifier: {error}"
+            ) from error
         if notes["missing_keys"]:
             raise DataError(
                 f"score: classify: {weights.name!r} has no trained classification head "

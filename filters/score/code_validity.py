@@ -46,6 +46,8 @@ GUESSES: dict[str, str] = {
     "go": r"\b(?:func|package)\b",
     "rust": r"\b(?:fn|let)\b",
     "php": r"<\?",
+    "bash": r"^\s*#!.*sh\b",
+    "html": r"(?i)<(?:!doctype|html|head|body|table|form|div|ul|p)\b",
     "sql": r"(?i)\b(?:select|insert|update|delete|create|alter|drop)\b",
 }
 #: A longer program is not judged: parsers take seconds for megabytes.
@@ -54,10 +56,12 @@ LONGEST = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A piece of code. ``label``: the language that the text names, or empty."""
+    """A piece of code. ``label``: the language that the text names, or empty. ``fenced``: whether it is a
+    block within a text."""
 
     label: str
     code: str
+    fenced: bool
 
 
 class CodeValidity(TextScore):
@@ -83,7 +87,7 @@ class CodeValidity(TextScore):
 
     language: str | None = None
     """Language of code without a label, such as `python`. By default such code is valid if it parses as one of
-    several languages."""
+    several languages; a block that parses as none of them is not judged, since it may hold output."""
 
     def inspect(self) -> None:
         if self.language is not None and self.language not in LANGUAGES:
@@ -91,7 +95,9 @@ class CodeValidity(TextScore):
 
     def scorer(self, context: Context) -> TextScorer:
         def score(texts: pa.ChunkedArray) -> Mapping[str, pa.Array]:
-            return _columns([self._judged(*each, context) for each in zip(texts.to_pylist(), _mostly_code(texts))])
+            return _columns(
+                [self._judged(*each, context) for each in zip(texts.to_pylist(), _mostly_code(texts))]
+            )
 
         return score
 
@@ -113,8 +119,8 @@ class CodeValidity(TextScore):
 
 def blocks_of(text: str, *, whole: bool) -> list[Block]:
     """The fenced blocks of a text; without any, the text itself if it is code as a ``whole``."""
-    found = [Block(label.lower(), code) for label, code in _BLOCK.findall(text)]
-    return found or ([Block("", text)] if whole and text.strip() else [])
+    found = [Block(label.lower(), code, True) for label, code in _BLOCK.findall(text)]
+    return found or ([Block("", text, False)] if whole and text.strip() else [])
 
 
 def _mostly_code(texts: pa.ChunkedArray) -> NDArray[np.bool_]:
@@ -134,7 +140,8 @@ def _verdict(block: Block, default: str | None) -> tuple[bool | None, str, str]:
     for guess, sign in GUESSES.items():
         if re.search(sign, block.code) and _mistake(guess, block.code) is None:
             return True, guess, ""
-    return False, "", "no language of those tried parses it"
+    # A block without a label may hold output or a table.
+    return None if block.fenced else False, "", "no language of those tried parses it"
 
 
 def _mistake(language: str, code: str) -> str | None:

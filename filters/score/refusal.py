@@ -79,7 +79,9 @@ def patterns() -> Mapping[str, Mapping[str, str]]:
             pattern = pattern.replace(f"${name}", alternatives)
         return pattern.replace("\n", "")
 
-    return {kind: {name: whole(each) for name, each in data[kind].items()} for kind in ("refusal", "disclaimer")}
+    return {
+        kind: {name: whole(each) for name, each in data[kind].items()} for kind in ("refusal", "disclaimer")
+    }
 
 
 def _file() -> str:

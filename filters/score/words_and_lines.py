@@ -42,7 +42,9 @@ class Pieces:
         """Which pieces a regular expression matches."""
         import pyarrow.compute as pc
 
-        found: NDArray[np.bool_] = pc.match_substring_regex(self.texts, pattern).to_numpy(zero_copy_only=False)
+        found: NDArray[np.bool_] = pc.match_substring_regex(self.texts, pattern).to_numpy(
+            zero_copy_only=False
+        )
         return found.astype(bool)
 
     def repeated(self) -> NDArray[np.bool_]:
@@ -130,4 +132,3 @@ def top_ngram_share(pieces: Pieces, n: int) -> NDArray[np.float64]:
 def share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
     """``part / whole``, 0 where there is nothing."""
     return np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)
-
