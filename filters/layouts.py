@@ -1,4 +1,4 @@
-"""The layouts in which data sets hold questions and answers, and the question and answer of one row of each."""
+"""The layouts in which data sets hold questions and answers, and the exchange that a row of each holds."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def exchange(row: Mapping[str, Any]) -> Exchange | None:
 
 
 def _preference(row: Mapping[str, Any]) -> Exchange | None:
-    """``chosen`` and ``rejected``, as texts, as one turn, or as whole conversations; the question beside them."""
+    """``chosen`` and ``rejected``: texts, turns or whole conversations; the question may lie beside them."""
     if row.get("chosen") is None or row.get("rejected") is None:
         return None
     before = next((turns for name in _CONVERSATIONS if (turns := turns_of(row.get(name)))), [])

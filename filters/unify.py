@@ -20,11 +20,11 @@ ADDED = ("prompt_text", "response_text", "rejected_text", "layout")
 class Unify(Map):
     """Adds the question and the answer of each row as texts, whatever layout its data set has.
 
-    The layout of each row is found by its columns: `messages` with role and content (OpenAI); `conversations` with
-    from and value (ShareGPT); `instruction`, `input` and `output` (Alpaca); `chosen` and `rejected` beside a
-    question or a conversation (preferences); or a column with a question, such as `prompt` or `question`, and
-    one with an answer, such as `response`, `answer` or `output`. All columns of the row stay as they are. A
-    row in none of these layouts fails.
+    The layout of each row is found by its columns: `messages` with role and content (OpenAI);
+    `conversations` with from and value (ShareGPT); `instruction`, `input` and `output` (Alpaca); `chosen`
+    and `rejected` beside a question or a conversation (preferences); or a column with a question, such as
+    `prompt` or `question`, and one with an answer, such as `response`, `answer` or `output`. All columns of
+    the row stay as they are. A row in none of these layouts fails.
 
     Adds:
         prompt_text (text): all that comes before the last answer; the turns are separated by blank lines.
@@ -69,8 +69,8 @@ def _unified(row: Row) -> Outcome:
     if found is None:
         own = sorted(name for name in row if not name.startswith("_"))
         return Failed(
-            f"no question was found in the columns {', '.join(own)}: rename one to {', '.join(QUESTIONS[:3])} "
-            f"(and an answer to {', '.join(ANSWERS[:3])}), or give `messages`"
+            f"no question was found in the columns {', '.join(own)}: rename one to "
+            f"{', '.join(QUESTIONS[:3])} (and an answer to {', '.join(ANSWERS[:3])}), or give `messages`"
         )
     values = (found.prompt, found.response, found.rejected, found.layout)
     return Kept(dict(zip(ADDED, values)))

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 class Classify(TextScore):
     """Classifies a text by a model with a classification head, for example for toxicity.
 
-    The model is one of the Hugging Face family `...ForSequenceClassification`, from a folder or the Hub. It runs
-    in this process, in batches of texts of similar length. A text longer than the model's input is cut. A model
-    that gives several labels to one text (`problem_type: multi_label_classification`) gives each its own
-    probability.
+    The model is one of the Hugging Face family `...ForSequenceClassification`, from a folder or the Hub. It
+    runs in this process, in batches of texts of similar length. A text longer than the model's input is
+    cut. A model that gives several labels to one text (`problem_type: multi_label_classification`) gives
+    each its own probability.
 
     Adds:
         label (text): the most probable label.

@@ -26,8 +26,8 @@ _BLOCK = re.compile(r"^[ \t]*```[ \t]*([\w+#.-]*)[^\n`]*\n(.*?)(?:^[ \t]*```[ \t
 #: Labels of blocks -> the language of the parser.
 ALIASES: dict[str, str] = {
     "py": "python", "python3": "python", "js": "javascript", "jsx": "javascript", "node": "javascript",
-    "ts": "typescript", "c++": "cpp", "cc": "cpp", "cxx": "cpp", "c#": "csharp", "cs": "csharp", "golang": "go",
-    "rs": "rust", "rb": "ruby", "sh": "bash", "shell": "bash", "zsh": "bash", "kt": "kotlin", "htm": "html",
+    "ts": "typescript", "c++": "cpp", "cc": "cpp", "cxx": "cpp", "c#": "csharp", "cs": "csharp",
+    "golang": "go", "rs": "rust", "rb": "ruby", "sh": "bash", "shell": "bash", "zsh": "bash", "kt": "kotlin", "htm": "html",
     "mysql": "sql", "postgresql": "sql", "sqlite": "sql", "pl": "perl", "hs": "haskell",
 }  # fmt: skip
 #: Languages that are parsed; a block with another label is not judged.
@@ -73,8 +73,8 @@ class CodeValidity(TextScore):
 
     Adds:
         code_blocks (int64): pieces of code in the text.
-        code_valid (bool): every piece parses. Null without code, if its language is not known, or above 100,000
-            characters.
+        code_valid (bool): every piece parses. Null without code, if its language is not known, or above
+            100,000 characters.
         code_languages (list of text): their languages.
         code_error (text): the first mistake: which block, which line.
 
@@ -86,8 +86,8 @@ class CodeValidity(TextScore):
     adds: ClassVar[tuple[str, ...]] = ("code_blocks", "code_valid", "code_languages", "code_error")
 
     language: str | None = None
-    """Language of code without a label, such as `python`. By default such code is valid if it parses as one of
-    several languages; a block that parses as none of them is not judged, since it may hold output."""
+    """Language of code without a label, such as `python`. By default such code is valid if it parses as one
+    of several languages; a block that parses as none of them is not judged, since it may hold output."""
 
     def inspect(self) -> None:
         if self.language is not None and self.language not in LANGUAGES:

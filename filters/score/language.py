@@ -27,10 +27,10 @@ LONGEST = 500
 class Language(TextScore):
     """Detects the natural language of a text.
 
-    By py3langid (139 languages; a model of 4.6 MB in the package). Code blocks, lines of code and URLs are taken
-    out first, and the first 500 characters of what is left are looked at. A text of which less than half is
-    prose is ``code``. A text without letters is ``und`` (undetermined). Short texts are often wrong: decide by
-    the confidence, too.
+    By py3langid (139 languages; a model of 4.6 MB in the package). Code blocks, lines of code and URLs are
+    taken out first, and the first 500 characters of what is left are looked at. A text of which less than
+    half is prose is ``code``. A text without letters is ``und`` (undetermined). Short texts are often
+    wrong: decide by the confidence, too.
 
     Adds:
         language (text): ISO 639-1 code, such as `en`; `code`; or `und`.

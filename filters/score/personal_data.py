@@ -39,10 +39,10 @@ _NETWORKS = re.compile(
 class PersonalData(SensitiveScore):
     """Counts personal data in texts, and masks it if asked to.
 
-    Finds e-mail addresses (none of reserved domains such as `example.com`), telephone numbers that are valid
-    where they belong (by phonenumbers), public IP addresses, payment cards (network and Luhn's check digit), IBANs
-    (ISO 7064 check digits), and social security numbers of the USA. Names and postal addresses are not
-    found. What was found is written nowhere, only its kind and number.
+    Finds e-mail addresses (none of reserved domains such as `example.com`), telephone numbers that are
+    valid where they belong (by phonenumbers), public IP addresses, payment cards (network and Luhn's check
+    digit), IBANs (ISO 7064 check digits), and social security numbers of the USA. Names and postal
+    addresses are not found. What was found is written nowhere, only its kind and number.
 
     Adds:
         personal_data (int64): number of findings.

@@ -1,4 +1,4 @@
-"""Separates prose from code within a text: fenced blocks, indented and bare lines of code, inline code, URLs."""
+"""Separates the prose of a text from its code: fenced blocks, bare lines of code, inline code, URLs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _LINES = (
     r"class \w+.*[:{]",
     r"(?:import|from) [\w.]+(?: import .+| as \w+)?",
     r"(?:if|elif|while|for|with|except|else|try|finally|match|case)\b.*:",
-    r"(?:return|yield|raise|assert|print|puts|echo|var|let|const|del|await)\b(?: .*[()\[\]=+*/<>'\"].*|[(].*| \w+|)",
+    r"(?:return|yield|raise|assert|print|puts|echo|var|let|const|del|await)\b"
+    r"(?: .*[()\[\]=+*/<>'\"].*|[(].*| \w+|)",
     r"(?:pass|break|continue|end|begin|else|do|then|fi|done|esac)",
     r"#(?:include|define|ifdef|ifndef|endif|pragma|!).*",
     r"(?:public|private|protected|static|void|int|float|double|char|bool|string|String|func|fn|function|using"

@@ -25,17 +25,18 @@ _PLACEHOLDER = r"(?i)lorem ipsum|\[insert [^\]]*\]|\[your [^\]]*\]|<your [^>]*>"
 _SHORT_LINE = 30
 _FLOATS = (
     "mean_word_length", "symbol_ratio", "alphabetic_share", "stopped_lines", "short_lines", "bullet_lines",
-    "ellipsis_lines", "repeated_lines", "top_2gram", "top_3gram", "top_4gram", "repeated_5gram", "compression",
-    "prose_share",
+    "ellipsis_lines", "repeated_lines", "top_2gram", "top_3gram", "top_4gram", "repeated_5gram",
+    "compression", "prose_share",
 )  # fmt: skip
 
 
 class Quality(TextScore):
     """Measures a text by the heuristics that large web corpora are filtered with.
 
-    The limits are those of the papers: Gopher (Rae et al., 2021), C4 (Raffel et al., 2020), FineWeb (Penedo et
-    al., 2024). Their limits on the length of a document are left out, since a short answer can be right: decide by
-    `words`. A rule is null for code, for which it was not made. ``keep`` decides which rules apply.
+    The limits are those of the papers: Gopher (Rae et al., 2021), C4 (Raffel et al., 2020), FineWeb (Penedo
+    et al., 2024). Their limits on the length of a document are left out, since a short answer can be right:
+    decide by `words`. A rule is null for code, for which it was not made. ``keep`` decides which rules
+    apply.
 
     Adds:
         words (int64): words between white space.
@@ -47,18 +48,18 @@ class Quality(TextScore):
         bullet_lines, ellipsis_lines (float64): share of the lines that start with a bullet, or end with an
             ellipsis.
         repeated_lines (float64): share of the characters that lie in repeated lines.
-        top_2gram, top_3gram, top_4gram (float64): share of the characters that the most frequent n-gram of words
-            makes up, if it occurs more than once.
+        top_2gram, top_3gram, top_4gram (float64): share of the characters that the most frequent n-gram of
+            words makes up, if it occurs more than once.
         repeated_5gram (float64): share of the characters in 5-grams of words that occurred before.
         compression (float64): compressed bytes per byte (zlib). Low for repetitive texts.
         prose_share (float64): share of the text that is not code.
-        gopher (bool): mean word length 3 to 10; symbols under 0.1 per word; under 90 % bullet lines; under 30 %
-            ellipsis lines; 80 % of the words with a letter.
+        gopher (bool): mean word length 3 to 10; symbols under 0.1 per word; under 90 % bullet lines; under
+            30 % ellipsis lines; 80 % of the words with a letter.
         gopher_repetition (bool): repeated lines at most 20 %; 2-, 3- and 4-grams at most 20, 18 and 16 %;
             repeated 5-grams at most 15 %. Texts of fewer than 50 words pass the n-gram limits.
         c4 (bool): at least one line ends a sentence; no placeholder such as `lorem ipsum` or `[insert name]`.
-        fineweb (bool): over 12 % of the lines end a sentence; under 67 % short lines, in texts of more than 10
-            lines; repeated lines under 10 %.
+        fineweb (bool): over 12 % of the lines end a sentence; under 67 % short lines, in texts of more than
+            10 lines; repeated lines under 10 %.
 
     Example:
         rated: {score: quality, from: answers}

@@ -48,9 +48,9 @@ _OVERLAP = 400
 class Secrets(SensitiveScore):
     """Counts keys, tokens and passwords of known forms in texts, and masks them if asked to.
 
-    By the patterns of detect-secrets for the services that it knows, private keys, passwords in URLs, and some
-    newer forms. A secret without a known form is not found. What was found is written nowhere, only its kind and
-    number.
+    By the patterns of detect-secrets for the services that it knows, private keys, passwords in URLs, and
+    some newer forms. A secret without a known form is not found. What was found is written nowhere, only
+    its kind and number.
 
     Adds:
         secrets (int64): number of findings.

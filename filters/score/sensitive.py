@@ -1,4 +1,4 @@
-"""The common part of ``score: personal_data`` and ``score: secrets``: count findings, and mask them in place."""
+"""The common part of ``score: personal_data`` and ``score: secrets``: count findings and mask them."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def repeated_ngram_share(pieces: Pieces, n: int) -> NDArray[np.float64]:
 
 
 def top_ngram_share(pieces: Pieces, n: int) -> NDArray[np.float64]:
-    """Share of the characters of words that the most frequent n-gram makes up, if it occurs more than once."""
+    """Share of the characters of words that the most frequent n-gram makes up, if it occurs twice."""
     most = np.zeros(pieces.rows)
     if len(pieces.row) >= n:
         starts, code = _ngrams(pieces, n)
