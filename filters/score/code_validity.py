@@ -27,8 +27,8 @@ _BLOCK = re.compile(r"^[ \t]*```[ \t]*([\w+#.-]*)[^\n`]*\n(.*?)(?:^[ \t]*```[ \t
 ALIASES: dict[str, str] = {
     "py": "python", "python3": "python", "js": "javascript", "jsx": "javascript", "node": "javascript",
     "ts": "typescript", "c++": "cpp", "cc": "cpp", "cxx": "cpp", "c#": "csharp", "cs": "csharp",
-    "golang": "go", "rs": "rust", "rb": "ruby", "sh": "bash", "shell": "bash", "zsh": "bash", "kt": "kotlin", "htm": "html",
-    "mysql": "sql", "postgresql": "sql", "sqlite": "sql", "pl": "perl", "hs": "haskell",
+    "golang": "go", "rs": "rust", "rb": "ruby", "sh": "bash", "shell": "bash", "zsh": "bash", "kt": "kotlin",
+    "htm": "html", "mysql": "sql", "postgresql": "sql", "sqlite": "sql", "pl": "perl", "hs": "haskell",
 }  # fmt: skip
 #: Languages that are parsed; a block with another label is not judged.
 LANGUAGES = (

@@ -23,8 +23,8 @@ Certainty = Literal["exact", "estimate", "unknown"]
 class OtherThreshold:
     """What another threshold of a step would keep.
 
-    ``current``: the step's threshold, if it has one. ``now``: rows that the run kept. ``then``: rows that the
-    other threshold would keep; None if the stored scores cannot tell. ``unscored``: filtered rows without a
+    ``current``: the step's threshold, if it has one. ``now``: rows that the run kept. ``then``: rows that
+    the other threshold would keep; None if the stored scores cannot tell. ``unscored``: filtered rows without a
     score, which no threshold brings back. ``lowest``, ``highest``: of the stored scores. ``certainty`` says how
     far ``then`` can be trusted, and ``because`` why.
     """
@@ -100,8 +100,8 @@ _LOWERED = (
     "ones"
 )
 _SELECTION = (
-    "rows that were chosen have no stored score, so this adds the rows that were not chosen and reach the "
-    "threshold"
+    "rows that were chosen have no stored score, so this adds the rows that were not chosen and reach "
+    "the threshold"
 )
 
 
