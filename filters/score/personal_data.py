@@ -26,6 +26,8 @@ _RESERVED = re.compile(
 _IP = re.compile(
     r"(?<![\w.:])(?:(?:\d{1,3}\.){3}\d{1,3}|(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{0,4})(?![\w.:]\w|\w)"
 )
+#: What stands before four numbers that are no address.
+_VERSION = re.compile(r"(?i)\b(?:v|ver|version|release|build)[ .:=]*$")
 _CARD = re.compile(r"(?<![\w.])\d(?:[ -]?\d){12,18}(?!\w)")
 _IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)")
 _SSN = re.compile(r"(?<![\w-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])")
@@ -94,7 +96,7 @@ def _emails(text: str) -> Iterator[Finding]:
 def _cards(text: str) -> Iterator[Finding]:
     for match in _CARD.finditer(text):
         digits = re.sub(r"\D", "", match.group())
-        if _NETWORKS.fullmatch(digits) and luhn(digits) and len(set(digits)) > 2:
+        if _NETWORKS.fullmatch(digits) and luhn(digits) and len(set(digits)) > 1:
             yield Finding("card", *match.span())
 
 
@@ -122,7 +124,7 @@ def _addresses(text: str) -> Iterator[Finding]:
             public = ipaddress.ip_address(match.group()).is_global
         except ValueError:
             continue
-        if public:
+        if public and not _VERSION.search(text, max(0, match.start() - 12), match.start()):
             yield Finding("ip", *match.span())
 
 

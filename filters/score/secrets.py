@@ -30,16 +30,19 @@ _DETECTORS: dict[str, tuple[str, str]] = {
     "telegram_token": ("telegram_token", "TelegramBotTokenDetector"),
     "twilio_key": ("twilio", "TwilioKeyDetector"),
 }
-#: Forms that detect-secrets does not know.
+#: Forms that detect-secrets does not know, or of which it finds only the start.
 _OWN: dict[str, str] = {
     "private_key": r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
     r"(?:(?s:.){0,20000}?-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----|[\w+/=\s\\-]{0,20000})",
     "anthropic_key": r"(?<!\w)sk-ant-[\w-]{24,200}",
     "openai_key": r"(?<!\w)sk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{40,200}(?!\w)",
     "github_token": r"(?<!\w)github_pat_\w{40,120}",
+    "jwt": r"(?<!\w)eyJ[\w-]{8,2000}\.eyJ[\w-]{4,4000}\.[\w-]{0,1000}",
     "google_key": r"(?<!\w)AIza[\w-]{35}(?!\w)",
     "huggingface_token": r"(?<!\w)hf_[A-Za-z0-9]{34,40}(?!\w)",
 }
+#: Kinds whose pattern has the secret as its group, within what surrounds it.
+_GROUPED = ("aws_key", "password")
 #: A longer line is looked at in pieces of this length, since time may grow with its square.
 _PIECE = 4000
 _OVERLAP = 400
@@ -90,9 +93,8 @@ def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
 
 
 def _matches(kind: str, pattern: re.Pattern[str], text: str, offset: int) -> Iterator[Finding]:
-    """The secret is the group that matched, or the whole match if the pattern has no groups."""
     for match in pattern.finditer(text):
-        start, end = match.span(match.lastindex or 0) if pattern.groups == 1 else match.span()
+        start, end = match.span(match.lastindex if kind in _GROUPED and match.lastindex else 0)
         yield Finding(kind, offset + start, offset + end)
 
 

@@ -24,9 +24,9 @@ class OtherThreshold:
     """What another threshold of a step would keep.
 
     ``current``: the step's threshold, if it has one. ``now``: rows that the run kept. ``then``: rows that
-    the other threshold would keep; None if the stored scores cannot tell. ``unscored``: filtered rows without a
-    score, which no threshold brings back. ``lowest``, ``highest``: of the stored scores. ``certainty`` says how
-    far ``then`` can be trusted, and ``because`` why.
+    the other threshold would keep; None if the stored scores cannot tell. ``unscored``: filtered rows
+    without a score, which no threshold brings back. ``lowest``, ``highest``: of the stored scores.
+    ``certainty`` says how far ``then`` can be trusted, and ``because`` why.
     """
 
     step: str
