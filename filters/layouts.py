@@ -42,8 +42,10 @@ def _preference(row: Mapping[str, Any]) -> Exchange | None:
     before = next((turns for name in _CONVERSATIONS if (turns := turns_of(row.get(name)))), [])
     prompt, response = _last_answer([*before, *_answer_turns(row["chosen"])])
     _, rejected = _last_answer(_answer_turns(row["rejected"]))
-    asked = _first_text(row, QUESTIONS) if not before else None
-    return Exchange("preference", _joined([asked, prompt]) if asked else prompt, response, rejected)
+    asked = _first_text(row, QUESTIONS)
+    if asked is not None and asked not in (prompt or ""):  # a whole conversation begins with the question
+        prompt = _joined([asked, prompt])
+    return Exchange("preference", prompt, response, rejected)
 
 
 def _answer_turns(value: Any) -> list[tuple[str, str]]:

@@ -47,13 +47,15 @@ class OtherThreshold:
 def other_threshold(run: RunDirectory, name: str, threshold: float) -> OtherThreshold:
     """Apply ``threshold`` to the stored scores of the step ``name``.
 
-    Raises DataError if there is no such step, or if it is not complete.
+    Raises DataError if there is no such step, if it chooses by chance, or if it is not complete.
     """
     import numpy as np
 
     each, step = find_step(gather(run), name, VERBS)
     if not step.complete:
         raise DataError(f"the step {name} is not complete yet: resume the run, then try again")
+    if step.label == "select: random":
+        raise DataError(f"the step {name} chooses by chance: no threshold divides its rows")
     params = step.plan["request"]["params"]
     current = params.get("threshold")
     scores, kept = _scores(step)
@@ -90,7 +92,9 @@ def other_threshold(run: RunDirectory, name: str, threshold: float) -> OtherThre
 
 
 _ALONE = "each row is judged by its own score"
-_BY = "every row has a value in the column '{by}'"
+_BY = (
+    "so many rows reach it in the column '{by}', as in a `keep` step; the step itself takes a number of rows"
+)
 _GREEDY = (
     "rows that another threshold brings back may have duplicates of their own, which are not counted: run "
     "the step to know"

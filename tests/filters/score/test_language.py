@@ -56,7 +56,8 @@ def test_code_is_code_and_no_language(code: str) -> None:
 
 
 def test_an_answer_that_shows_a_little_code_has_the_language_of_its_prose() -> None:
-    told = f"{SENTENCES['de']} {SENTENCES['de']}\n```python\nprint('the library of the town')\n```\n{SENTENCES['de']}"
+    german = SENTENCES["de"]
+    told = f"{german} {german}\n```python\nprint('the library of the town')\n```\n{german}"
     assert languages(told) == ["de"]
 
 
