@@ -79,6 +79,7 @@ NAMED: dict[str, dict[str, str]] = {
         "code_validity": "filters.score.code_validity:CodeValidity",
         "language": "filters.score.language:Language",
         "personal_data": "filters.score.personal_data:PersonalData",
+        "qdc": "filters.score.qdc:QualityDiversityComplexity",
         "quality": "filters.score.quality:Quality",
         "refusal": "filters.score.refusal:Refusal",
         "secrets": "filters.score.secrets:Secrets",
