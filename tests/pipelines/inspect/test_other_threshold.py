@@ -29,7 +29,8 @@ steps:
   same:   {dedup: exact, columns: [prompt], from: [rows, again]}
   again:  {source: jsonl, path: rows.jsonl, rows: 1}
 """
-WORDS = "the miller grinds wheat and rye between two heavy stones that turn slowly in the cold river".split()
+SENTENCE = "the miller grinds wheat and rye between two heavy stones that turn slowly in the cold river"
+WORDS = SENTENCE.split()
 
 
 def rows() -> list[dict[str, Any]]:
