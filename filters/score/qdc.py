@@ -24,20 +24,20 @@ _WHO = "score: qdc"
 class QualityDiversityComplexity(WholeTable):
     """Measures quality, diversity and complexity of a data set, and compares it with another step.
 
-    All rows are kept and get no column: the figures are the step's summary and stand in the report. They show
-    what a filter did, if `before` names the step before it: filters that raise quality often cost diversity
-    (Havrilla et al., "Surveying the Effects of Quality, Diversity, and Complexity in Synthetic Data From Large
-    Language Models", arXiv 2412.02980). Diversity depends on the number of rows, so both steps are measured on
-    equally many, drawn at random.
+    All rows are kept and get no column: the figures are the step's summary and stand in the report. They
+    show what a filter did, if `before` names the step before it: filters that raise quality often cost
+    diversity (Havrilla et al., "Surveying the Effects of Quality, Diversity, and Complexity in Synthetic
+    Data From Large Language Models", arXiv 2412.02980). Diversity depends on the number of rows, so both
+    steps are measured on equally many, drawn at random.
 
-    The summary has, for `after` (these rows) and `before`: `rows`; `quality` and `complexity`, the mean of each
-    column named; `diversity`: `distinct_1` to `distinct_3` (share of distinct n-grams of words),
-    `compression_ratio` (of all texts together; higher is less diverse), `nearest_distance` (mean of 1 - cosine
-    to the nearest other row) and `vendi` (effective number of different rows). `complexity` also has the mean
-    `words` per row and its `distinct_words`.
+    The summary has, for `after` (these rows) and `before`: `rows`; `quality` and `complexity`, the mean of
+    each column named; `diversity`: `distinct_1` to `distinct_3` (share of distinct n-grams of words),
+    `compression_ratio` (of all texts together; higher is less diverse), `nearest_distance` (mean of 1 -
+    cosine to the nearest other row) and `vendi` (effective number of different rows). `complexity` also has
+    the mean `words` per row and its `distinct_words`.
 
     Example:
-        balance: {score: qdc, from: chosen, before: rated, quality: [compression], columns: [prompt, response]}
+        balance: {score: qdc, from: chosen, before: rated, quality: [reward]}
     """
 
     seeded: ClassVar[bool] = True
