@@ -1,4 +1,4 @@
-"""``gristmill keep RUN STEP --what-if EXPR``: show what another condition would keep."""
+"""``gristmill keep RUN STEP --what-if EXPR``: show what another condition or threshold would keep."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING
 from ...contracts.counting import counted
 
 if TYPE_CHECKING:
+    from ..inspect.other_threshold import OtherThreshold
     from ..inspect.what_if import WhatIf
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="a run directory")
-    parser.add_argument("step", help="a keep step (kept, or kept@1 for the first round's)")
     parser.add_argument(
-        "--what-if", required=True, metavar="EXPR", help="the condition, in the syntax of keep"
+        "step",
+        help="a keep, dedup, decontaminate or select step (kept, or kept@1 for the first round's)",
+    )
+    parser.add_argument(
+        "--what-if",
+        required=True,
+        metavar="EXPR",
+        help="the condition, in the syntax of keep; for other steps the threshold, a number",
     )
     parser.add_argument(
         "--by", metavar="COLUMN", help="group by this column (default: cluster, if there is one)"
@@ -24,16 +31,50 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
+    from ..inspect.other_threshold import other_threshold
     from ..inspect.what_if import what_if
     from ..store.run_directory import RunDirectory
     from .printing import print_json
 
-    found = what_if(RunDirectory.open(args.run), args.step, args.what_if, args.by)
-    if args.json:
-        print_json(found)
-    else:
-        _show(found)
+    run = RunDirectory.open(args.run)
+    threshold = _number(args.what_if)
+    if threshold is not None:
+        scores = other_threshold(run, args.step, threshold)
+        print_json(scores) if args.json else _show_threshold(scores)
+        return 0
+    found = what_if(run, args.step, args.what_if, args.by)
+    print_json(found) if args.json else _show(found)
     return 0
+
+
+def _number(text: str) -> float | None:
+    """A threshold; None if the text is a condition."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _show_threshold(found: OtherThreshold) -> None:
+    from .printing import console, table, words
+
+    out = console()
+    rows = f"{found.step} ({found.operator}), round {found.round}: {counted(found.rows, 'row')} came in"
+    out.print(words(rows, style="bold"))
+    counts = table("", "threshold", "kept", "rate", numbers=("threshold", "kept", "rate"))
+    current = "-" if found.current is None else f"{found.current:g}"
+    counts.add_row("now", current, f"{found.now:,}", _rate(found.now, found.rows))
+    then = "not known" if found.then is None else f"{found.then:,}"
+    rate = "-" if found.then is None else _rate(found.then, found.rows)
+    counts.add_row("what if", f"{found.threshold:g}", then, rate)
+    out.print(counts)
+    if found.lowest is not None:
+        out.print(
+            words(f"the stored scores of filtered rows lie from {found.lowest:.4g} to {found.highest:.4g}")
+        )
+    if found.unscored:
+        out.print(words(f"{counted(found.unscored, 'filtered row')} without a score would stay out"))
+    out.print(words(f"{found.certainty}: {found.because}"))
 
 
 def _show(found: WhatIf) -> None:

@@ -63,7 +63,7 @@ def explain(run: RunDirectory, weights: str) -> Explanation:
     Raises DataError if the run has no such weights, StoreError if it cannot be read.
     """
     data = gather(run)
-    each, step = _by_directory(data, Path(weights)) or find_step(data, weights, "train")
+    each, step = _by_directory(data, Path(weights)) or find_step(data, weights, ("train",))
     history = step.store.read_history()
     if history is None:
         raise DataError(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from ...contracts.errors import DataError
 from ...contracts.nearest import did_you_mean
 from ..report.gather import RoundData, RunData, Step
 
 
-def find_step(data: RunData, text: str, verb: str) -> tuple[RoundData, Step]:
-    """The step of that name and verb: of the round given after ``@``, else of the last round that has it.
+def find_step(data: RunData, text: str, verbs: Collection[str]) -> tuple[RoundData, Step]:
+    """The step of that name and of one of the verbs: of the round given after ``@``, else of the last round
+    that has it.
 
     Raises DataError with the valid names.
     """
@@ -18,10 +21,11 @@ def find_step(data: RunData, text: str, verb: str) -> tuple[RoundData, Step]:
     rounds = [each for each in data.rounds if not at or each.number == int(number)]
     for each in reversed(rounds):
         step = each.step(name)
-        if step is not None and step.verb == verb:
+        if step is not None and step.verb in verbs:
             return each, step
-    names = sorted({step.name for each in data.rounds for step in each.of(verb)})
+    names = sorted({step.name for each in data.rounds for step in each.steps if step.verb in verbs})
+    kind = " or ".join(verbs)
     if name in names:
         raise DataError(f"round {number} has no step {name!r}; this run has rounds 1 to {len(data.rounds)}")
-    there = f"the {verb} steps are {', '.join(names)}" if names else f"this run has no {verb} step"
-    raise DataError(f"no {verb} step {name!r}{did_you_mean(name, names)} ({there})")
+    there = f"the {kind} steps are {', '.join(names)}" if names else f"this run has no {kind} step"
+    raise DataError(f"no {kind} step {name!r}{did_you_mean(name, names)} ({there})")

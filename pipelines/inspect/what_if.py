@@ -56,7 +56,7 @@ def what_if(run: RunDirectory, name: str, expression: str, by: str | None = None
     from ...filters.expressions.keep import evaluate_expression
 
     data = gather(run)
-    each, step = find_step(data, name, "keep")
+    each, step = find_step(data, name, ("keep",))
     inputs = [found for before in step.inputs if (found := each.step(before)) is not None]
     if not all(found.complete for found in inputs):
         raise DataError(f"the input rows of {name} are not complete yet: resume the run, then try again")

@@ -22,7 +22,7 @@ ONE = {
     "wavecoder": "teacher",
 }  # fmt: skip
 #: Recipes that ask no model.
-NONE = {"commit_edits", "lintseq"}
+NONE = {"clean", "commit_edits", "lintseq", "poison_of_alignment"}
 #: The others: a model, or a train step -> the steps that are trained from it or ask it. A repeated step
 #: is named once, without its number. ``STEP.PARAMETER`` if the parameter is not ``model``.
 SEVERAL = {

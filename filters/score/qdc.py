@@ -1,0 +1,115 @@
+"""``score: qdc``: quality, diversity and complexity of a data set, beside those of another step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from ...contracts.operators import Context, EmbedderRef, StepRef, TableResult, WholeTable
+from ..columns import joined_texts, number_column, require_columns
+from ..embeddings.embed_column import embed
+from ..select.random import draw
+from .diversity import compression_ratio, distinct_ngrams, mean_nearest_distance, vendi_score
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+_WHO = "score: qdc"
+
+
+class QualityDiversityComplexity(WholeTable):
+    """Measures quality, diversity and complexity of a data set, and compares it with another step.
+
+    All rows are kept and get no column: the figures are the step's summary and stand in the report. They
+    show what a filter did, if `before` names the step before it: filters that raise quality often cost
+    diversity (Havrilla et al., "Surveying the Effects of Quality, Diversity, and Complexity in Synthetic
+    Data From Large Language Models", arXiv 2412.02980). Diversity depends on the number of rows, so both
+    steps are measured on equally many, drawn at random.
+
+    The summary has, for `after` (these rows) and `before`: `rows`; `quality` and `complexity`, the mean of
+    each column named; `diversity`: `distinct_1` to `distinct_3` (share of distinct n-grams of words),
+    `compression_ratio` (of all texts together; higher is less diverse), `nearest_distance` (mean of 1 -
+    cosine to the nearest other row) and `vendi` (effective number of different rows). `complexity` also has
+    the mean `words` per row and its `distinct_words`.
+
+    Example:
+        balance: {score: qdc, from: chosen, before: rated, quality: [reward]}
+    """
+
+    seeded: ClassVar[bool] = True
+
+    columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt", "response")
+    """Columns with the text to measure, joined by line breaks."""
+    before: StepRef | None = None
+    """Step to compare with, for example the one before a filter."""
+    quality: tuple[str, ...] = ()
+    """Columns with numbers that stand for quality, such as a reward."""
+    complexity: tuple[str, ...] = ()
+    """Columns with numbers that stand for complexity, such as a perplexity or a number of constraints."""
+    sample: Annotated[int, Field(ge=2)] = 1000
+    """Maximum number of rows that are measured for diversity."""
+    embedder: EmbedderRef | None = None
+    """Model with `engine: embedder`. By default the packaged MiniLM."""
+
+    def uses_columns(self) -> Iterable[str]:
+        return (*self.columns, *self.quality, *self.complexity)
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return columns
+
+    def apply(self, table: pa.Table, context: Context) -> TableResult:
+        """Measure all rows. Raises DataError if a column is missing or of the wrong type."""
+        tables = {"after": table}
+        if self.before is not None:
+            tables["before"] = context.table(self.before)
+        usable = {name: _with_text(each, self.columns) for name, each in tables.items()}
+        size = min(self.sample, *(each.num_rows for each in usable.values()))
+        return TableResult(
+            summary={name: self._measured(each, size, context) for name, each in usable.items()}
+        )
+
+    def _measured(self, table: pa.Table, size: int, context: Context) -> Mapping[str, Any]:
+        import numpy as np
+
+        require_columns(table, [*self.quality, *self.complexity], _WHO)
+        draws = draw(table.column("_id").to_pylist(), context.seed)
+        chosen = table.take(np.sort(np.argsort(draws, kind="stable")[:size]))
+        texts = [text or "" for text in joined_texts(chosen, self.columns, _WHO)]
+        vectors = embed(chosen, self.columns, self.embedder, context, _WHO).vectors
+        words = [text.lower().split() for text in texts]
+        return {
+            "rows": table.num_rows,
+            "measured": size,
+            "quality": {name: _mean(table, name) for name in self.quality},
+            "diversity": {
+                **{f"distinct_{n}": distinct_ngrams(texts, n) for n in (1, 2, 3)},
+                "compression_ratio": compression_ratio(texts),
+                "nearest_distance": mean_nearest_distance(vectors),
+                "vendi": vendi_score(vectors),
+            },
+            "complexity": {
+                **{name: _mean(table, name) for name in self.complexity},
+                "words": float(np.mean([len(each) for each in words])) if words else None,
+                "distinct_words": float(np.mean([len(set(each)) for each in words])) if words else None,
+            },
+        }
+
+
+def _with_text(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    import pyarrow as pa
+
+    known = [text is not None for text in joined_texts(table, columns, _WHO)]
+    return table.filter(pa.array(known, pa.bool_()))
+
+
+def _mean(table: pa.Table, column: str) -> float | None:
+    """The mean of the known numbers of a column; None without any."""
+    import numpy as np
+
+    values: NDArray[np.float64] = number_column(table, column, _WHO)
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
