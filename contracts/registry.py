@@ -30,6 +30,7 @@ VERBS: dict[str, str] = {
     "unfold": "Turns each of several columns into a row of its own.",
     "verify": "Checks rows and adds the results.",
     "score": "Adds columns that rate each row.",
+    "calibrate": "Turns scores into a probability of being right, from labelled rows.",
     "keep": "Keeps the rows that meet a condition.",
     "dedup": "Removes duplicate and near-duplicate rows.",
     "decontaminate": "Filters rows that share text with evaluation items.",
@@ -119,6 +120,7 @@ VALUED: dict[str, str] = {
     "compute": "filters.expressions.compute:Compute",
     "score": "filters.score.score:Score",
     "unfold": "filters.unfold:Unfold",
+    "calibrate": "filters.calibrate.calibrate:Calibrate",
     "keep": "filters.expressions.keep:Keep",
     "decontaminate": "filters.dedup.decontaminate:Decontaminate",
 }
