@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
-from math import exp, log
+from math import ceil, exp, log
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -72,16 +73,16 @@ def interval(right: int, n: int, level: float = 0.95) -> tuple[float, float]:
 
 
 def rows_needed(target: float, share: float, level: float) -> int | None:
-    """Return how many rows, of which ``share`` are right, bring the lower bound to ``target``.
+    """Estimate how many rows, of which ``share`` are right, bring the lower bound to ``target``.
 
-    None if the share does not exceed the target, or if more than a million rows are needed.
+    By the normal approximation, and at least as many as it takes without a wrong row. None if the share does
+    not exceed the target, or if more than a million rows are needed.
     """
-    n = 1
-    while lower_bound(int(share * n + 1e-9), n, level) < target:
-        if share <= target or n > MOST_ROWS:
-            return None
-        n += max(1, n // 25)
-    return n
+    if share <= target:
+        return None
+    spread = NormalDist().inv_cdf(level) ** 2 * target * (1.0 - target) / (share - target) ** 2
+    rows = ceil(max(log(1.0 - level) / log(target), spread if share < 1.0 else 0.0))
+    return rows if rows <= MOST_ROWS else None
 
 
 @cache
