@@ -29,6 +29,8 @@ _ASKING = ("prompt", "question")
 _OTHERS = ("response", _TURNS, "answer", "instruction", "input", "output", "code", "solution", "canonical_solution")
 #: Most hits of which both texts are in the summary.
 SHOWN_HITS = 100
+#: Rounding error of a cosine of float32 vectors.
+ROUNDING = 1e-5
 
 
 def _as_list(value: object) -> object:
@@ -157,10 +159,12 @@ class Decontaminate(WholeTable):
                     context.check()
                     some = made.usable[start : start + 1024]
                     cosines = made.vectors[some] @ vectors.T
-                    best = cosines.argmax(axis=1)
-                    cosine = np.minimum(cosines[np.arange(len(some)), best], 1.0).astype(np.float64)
+                    # Products of other sizes round differently: the first of (nearly) equal items is taken.
+                    best = (cosines >= cosines.max(axis=1, keepdims=True) - ROUNDING).argmax(axis=1)
+                    pairs = made.vectors[some].astype(np.float64), vectors[best].astype(np.float64)
+                    cosine = np.minimum(np.einsum("ij,ij->i", *pairs), 1.0)
                     where = places[some]
-                    better = ~bad[where] & (cosine >= float(self.semantic or 1) - 1e-6)
+                    better = ~bad[where] & (cosine >= float(self.semantic or 1) - ROUNDING)
                     better &= ~close[where] | (cosine > matched.score[where])
                     where = where[better]
                     close[where] = True
