@@ -11,10 +11,15 @@ Part of the contracts: an operator may refer to another by name (a generator to 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
 
 from .operators import Operator
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ENTRY_POINTS = "gristmill.operators"
 
@@ -127,6 +132,19 @@ VALUED: dict[str, str] = {
 
 #: verb -> "module:Class" for a user's own function (`source: my_module:function`).
 USER_FUNCTION: dict[str, str] = {"source": "pipelines.user_code:UserSource"}
+
+#: "module:function" that counts the evaluation items that training rows contain: (training rows, items) ->
+#: number of items, or None if the tables cannot be compared. The runner asks it before a promotion.
+CONTAMINATED_ITEMS = "filters.dedup.promotion:contaminated_items"
+
+
+def contaminated_items() -> Callable[[pa.Table, pa.Table], int | None]:
+    """The function that :data:`CONTAMINATED_ITEMS` names."""
+    module, _, name = CONTAMINATED_ITEMS.partition(":")
+    found: Callable[[pa.Table, pa.Table], int | None] = getattr(
+        importlib.import_module(f"..{module}", __package__), name
+    )
+    return found
 
 
 def load(target: str) -> type[Operator]:

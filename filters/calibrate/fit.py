@@ -90,9 +90,7 @@ def fit(
     if method == "platt":
         return found
     steps = IsotonicRegression(y_min=0.0, y_max=1.0).fit(found._predictor(scores), right.astype(np.float64))
-    return Calibrator(
-        mean, scale, found.weights, found.intercept, steps.X_thresholds_, steps.y_thresholds_
-    )
+    return Calibrator(mean, scale, found.weights, found.intercept, steps.X_thresholds_, steps.y_thresholds_)
 
 
 def cross_fitted(

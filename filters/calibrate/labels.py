@@ -35,7 +35,7 @@ def read_labels(table: pa.Table, column: str, who: str) -> NDArray[np.int8]:
     if odd.any():
         raise DataError(
             f"{who}: labels are true or false, or 1 or 0; the column '{column}' holds {values[odd][0]:g}: "
-            f"compute one, as in compute: {{right: \"{column} >= 0.5\"}}"
+            f'compute one, as in compute: {{right: "{column} >= 0.5"}}'
         )
     return np.where(known, values, -1.0).astype(np.int8)
 
@@ -60,9 +60,7 @@ class Labels:
         """Return the label of each row, -1 without one, int8 ``(rows,)``."""
         import numpy as np
 
-        return np.fromiter(
-            (self._known.get(each, -1) for each in self._keys(table)), np.int8, table.num_rows
-        )
+        return np.fromiter((self._known.get(each, -1) for each in self._keys(table)), np.int8, table.num_rows)
 
     def _keys(self, table: pa.Table) -> Sequence[tuple[object, ...]]:
         require_columns(table, self._key, self._who)

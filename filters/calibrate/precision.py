@@ -64,7 +64,10 @@ def keep_by_precision(
 
     confidence = table.column(CONFIDENCE).cast("float64").to_numpy()
     right = pc.fill_null(table.column(LABEL), False).to_numpy()
-    half = {name: pc.fill_null(pc.equal(table.column(HALF), name), False).to_numpy() for name in ("fit", "held_out")}
+    half = {
+        name: pc.fill_null(pc.equal(table.column(HALF), name), False).to_numpy()
+        for name in ("fit", "held_out")
+    }
     unlabelled = ~half["fit"] & ~half["held_out"] & np.isfinite(confidence)
     evidence = Evidence(
         confidence[half["fit"]],

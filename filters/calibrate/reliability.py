@@ -32,9 +32,7 @@ def reliability(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> di
         rows, good, mean = int(mine.sum()), int(right[mine].sum()), float(confidence[mine].mean())
         low, high = interval(good, rows)
         error += abs(good / rows - mean) * rows / len(right)
-        bins.append(
-            {"rows": rows, "confidence": mean, "right": good / rows, "ci_low": low, "ci_high": high}
-        )
+        bins.append({"rows": rows, "confidence": mean, "right": good / rows, "ci_low": low, "ci_high": high})
     return {
         "ece": error,
         "brier": float(np.mean((confidence - right) ** 2)),

@@ -64,7 +64,9 @@ def _shapes(block: str) -> Iterator[bytes]:
         for function in tree.body:
             if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 body = function.body[ast.get_docstring(function, clean=False) is not None :]
-                nodes = sum(not isinstance(node, ast.expr_context) for part in body for node in ast.walk(part))
+                nodes = sum(
+                    not isinstance(node, ast.expr_context) for part in body for node in ast.walk(part)
+                )
                 if nodes >= SMALLEST:
                     renamed = _Renamed()
                     dumped = "\n".join(ast.dump(renamed.visit(part)) for part in body)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from ...contracts.errors import DataError
 from ...contracts.operators import Context, EmbedderRef, StepRef, TableResult, WholeTable
-from ...contracts.stored_rows import StoredRows
+from ...contracts.stored_rows import StoredRows, TableRows
 from ..columns import text_column, turns_as_text
 from ..embeddings.embed_column import embed
 from .evaluation_items import KINDS, SEMANTIC, EvaluationItems, Passages
@@ -26,7 +26,8 @@ _WHO = "decontaminate"
 _TURNS = "messages"
 #: Columns with a question, which may match as a whole, however short.
 _ASKING = ("prompt", "question")
-_OTHERS = ("response", _TURNS, "answer", "instruction", "input", "output", "code", "solution", "canonical_solution")
+_OTHERS = ("response", _TURNS, "answer", "instruction", "input", "output", "completion", "chosen", "rejected")
+_CODE = ("code", "solution", "canonical_solution")
 #: Most hits of which both texts are in the summary.
 SHOWN_HITS = 100
 #: Rounding error of a cosine of float32 vectors.
@@ -72,7 +73,7 @@ class Decontaminate(WholeTable):
     """Step with the evaluation items, or a list of steps."""
     n: Annotated[int, Field(ge=SHORTEST)] = 13
     """Words per n-gram, at least 8. A smaller number finds more matches, and more of them by chance."""
-    columns: Annotated[tuple[str, ...], Field(min_length=1)] = (*_ASKING, *_OTHERS)
+    columns: Annotated[tuple[str, ...], Field(min_length=1)] = (*_ASKING, *_OTHERS, *_CODE)
     """Columns to compare, of the rows and of the items; each with all others. Columns that a table lacks are
     skipped. The turns of `messages` are joined into one text."""
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -98,9 +99,6 @@ class Decontaminate(WholeTable):
 
         Raises DataError if a table has none of the columns, or if one of them is not text.
         """
-        import numpy as np
-        import pyarrow as pa
-
         sets = [(step, context.table(step)) for step in self.against]
         sets = [(step, each) for step, each in sets if _own(each.column_names)]
         if not sets:  # a source without files has no columns of its own
@@ -108,26 +106,49 @@ class Decontaminate(WholeTable):
         for step, each in sets:
             self._present(each.column_names, f"the evaluation items of '{step}'")
         mine = self._present(rows.column_names, "its rows")
-        names = [name for name in self.columns if any(name in each.column_names for _, each in sets)]
-        texts = pa.concat_tables([self._texts(each, names) for _, each in sets])
-        items = EvaluationItems.of(
+        texts, items = self._items([each for _, each in sets], mine)
+        matched, bad = self._match(rows, mine, items, context.check)
+        if self.semantic is not None:
+            bad |= self._close(rows, mine, texts, matched, bad, context)
+        return self._result(rows, mine, sets, texts, items, matched, bad)
+
+    def match(self, table: pa.Table, items: pa.Table) -> tuple[Matched, NDArray[np.bool_]]:
+        """Return the match of each row of ``table`` with one table of items, and which rows are filtered.
+
+        By text and code. Raises DataError as :meth:`judge` does.
+        """
+        mine = self._present(table.column_names, "its rows")
+        return self._match(TableRows(table), mine, self._items([items], mine)[1])
+
+    def _items(self, tables: Sequence[pa.Table], mine: Sequence[str]) -> tuple[pa.Table, EvaluationItems]:
+        """The texts of all items, and their index for rows with the columns ``mine``."""
+        import pyarrow as pa
+
+        names = [name for name in self.columns if any(name in each.column_names for each in tables)]
+        texts = pa.concat_tables([self._texts(each, names) for each in tables])
+        return texts, EvaluationItems.of(
             [(texts.column(name), self._whole(name)) for name in names],
             [(name, self._whole(name)) for name in mine],
             self.n,
             self.max_document_frequency,
         )
-        matched = _Matched.none(rows.num_rows)
-        look_up = partial(self._matches, items, tuple(mine))
-        for found in rows.map(look_up, mine, name=f"matches-{items.digest}").batches():
-            context.check()
+
+    def _match(
+        self,
+        rows: StoredRows,
+        names: Sequence[str],
+        items: EvaluationItems,
+        check: Callable[[], None] = lambda: None,
+    ) -> tuple[Matched, NDArray[np.bool_]]:
+        matched = Matched.none(rows.num_rows)
+        look_up = partial(self._matches, items, tuple(names))
+        for found in rows.map(look_up, names, name=f"matches-{items.digest}").batches():
+            check()
             place = found.column("_row").to_numpy()
             matched.item[place] = found.column("item").to_numpy()
             matched.score[place] = found.column("overlap").to_numpy()
             matched.kind[place] = found.column("kind").to_numpy()
-        bad = (matched.item >= 0) & (matched.score >= self.threshold)
-        if self.semantic is not None:
-            bad |= self._close(rows, mine, texts, matched, bad, context)
-        return self._result(rows, mine, sets, texts, items, matched, bad)
+        return matched, (matched.item >= 0) & (matched.score >= self.threshold)
 
     def _matches(self, items: EvaluationItems, names: Sequence[str], table: pa.Table) -> pa.Table:
         """The rows of a batch that share anything with an item."""
@@ -138,7 +159,7 @@ class Decontaminate(WholeTable):
         rows: StoredRows,
         names: Sequence[str],
         texts: pa.Table,
-        matched: _Matched,
+        matched: Matched,
         bad: NDArray[np.bool_],
         context: Context,
     ) -> NDArray[np.bool_]:
@@ -148,7 +169,9 @@ class Decontaminate(WholeTable):
         close = np.zeros(rows.num_rows, dtype=bool)
         known = [embed(texts, [name], self.embedder, context, _WHO) for name in texts.column_names]
         owner = np.concatenate([each.usable for each in known])
-        vectors = np.concatenate([each.vectors[each.usable] for each in known if len(each.usable)] or [np.zeros((0, 1))])
+        vectors = np.concatenate(
+            [each.vectors[each.usable] for each in known if len(each.usable)] or [np.zeros((0, 1))]
+        )
         done = 0
         for batch in rows.batches(names) if len(owner) else ():
             table = self._texts(batch, names)
@@ -181,7 +204,7 @@ class Decontaminate(WholeTable):
         sets: Sequence[tuple[str, pa.Table]],
         texts: pa.Table,
         items: EvaluationItems,
-        matched: _Matched,
+        matched: Matched,
         bad: NDArray[np.bool_],
     ) -> TableResult:
         import numpy as np
@@ -224,7 +247,7 @@ class Decontaminate(WholeTable):
         rows: StoredRows,
         names: Sequence[str],
         texts: pa.Table,
-        matched: _Matched,
+        matched: Matched,
         bad: NDArray[np.bool_],
         sets: Sequence[str],
     ) -> dict[int, dict[str, Any]]:
@@ -272,12 +295,14 @@ class Decontaminate(WholeTable):
 
         table = turns_as_text(table, _TURNS) if _TURNS in names else table
         nothing = pa.chunked_array([pa.nulls(table.num_rows, pa.large_string())])
-        columns = [text_column(table, name, _WHO) if name in table.column_names else nothing for name in names]
+        columns = [
+            text_column(table, name, _WHO) if name in table.column_names else nothing for name in names
+        ]
         return pa.table(columns, names=list(names))
 
 
 @dataclass(frozen=True, slots=True)
-class _Matched:
+class Matched:
     """Per row: the number of its item (int64, -1 for none), the score (float64), the kind of match (int8)."""
 
     item: NDArray[np.int64]
@@ -285,10 +310,10 @@ class _Matched:
     kind: NDArray[np.int8]
 
     @staticmethod
-    def none(rows: int) -> _Matched:
+    def none(rows: int) -> Matched:
         import numpy as np
 
-        return _Matched(np.full(rows, -1, np.int64), np.zeros(rows), np.zeros(rows, np.int8))
+        return Matched(np.full(rows, -1, np.int64), np.zeros(rows), np.zeros(rows, np.int8))
 
 
 def _own(columns: Sequence[str]) -> list[str]:

@@ -87,7 +87,13 @@ class NgramIndex:
     def digest(self) -> str:
         """A digest of what is indexed."""
         parts = (self.grams, self.start, self.size, self.owner, self.grams_of)
-        content = b"".join([*(part.tobytes() for part in parts), *self.whole, *map(str.encode, map(str, self.whole.values()))])
+        content = b"".join(
+            [
+                *(part.tobytes() for part in parts),
+                *self.whole,
+                *map(str.encode, map(str, self.whole.values())),
+            ]
+        )
         return blake2b(content, digest_size=8).hexdigest()
 
     def overlap(

@@ -90,7 +90,9 @@ def test_batches_change_nothing(context: Any, rows: Any, monkeypatch: pytest.Mon
 
 
 def test_rows_of_a_group_share_a_half_and_one_is_measured(context: Any, rows: Any) -> None:
-    table = scored(rows, 400, labelled=1.0).append_column("prompt", pa.array([f"p{i // 4}" for i in range(400)]))
+    table = scored(rows, 400, labelled=1.0).append_column(
+        "prompt", pa.array([f"p{i // 4}" for i in range(400)])
+    )
     result = judged(table, context, group="prompt")
     half = np.array(result.columns["confidence_half"].to_pylist()).reshape(100, 4)
     for group in half.tolist():

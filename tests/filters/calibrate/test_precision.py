@@ -42,7 +42,9 @@ def drawn(share: Any, n: int, seed: int) -> tuple[Evidence, np.ndarray]:
     rng = np.random.default_rng(seed)
     confidence = rng.random(4 * n)
     right = rng.random(4 * n) < share(confidence)
-    evidence = Evidence(confidence[:n], right[:n], confidence[n : 2 * n], right[n : 2 * n], confidence[2 * n :])
+    evidence = Evidence(
+        confidence[:n], right[:n], confidence[n : 2 * n], right[n : 2 * n], confidence[2 * n :]
+    )
     return evidence, right[2 * n :]
 
 
@@ -96,7 +98,9 @@ def table(rows: Any, share: Any, n: int = 300, seed: int = 1) -> pa.Table:
     half = ["fit"] * n + ["held_out"] * n + [None] * 2 * n
     return rows(
         confidence=np.concatenate((evidence.fitted, evidence.held_out, evidence.unlabelled)),
-        confidence_label=pa.array([*evidence.fitted_right.tolist(), *evidence.held_out_right.tolist(), *[None] * 2 * n]),
+        confidence_label=pa.array(
+            [*evidence.fitted_right.tolist(), *evidence.held_out_right.tolist(), *[None] * 2 * n]
+        ),
         confidence_half=pa.array(half, pa.string()),
     )
 
@@ -125,21 +129,27 @@ def test_keep_takes_a_precision(context: Any, rows: Any, expression: str) -> Non
 
 def test_a_higher_level_keeps_fewer_rows(context: Any, rows: Any) -> None:
     given = TableRows(table(rows, lambda c: 0.6 + 0.4 * c, 900))
-    kept = [Keep(keep="precision >= 0.85", level=level).judge(given, context).kept.sum() for level in (0.6, 0.95)]
+    kept = [
+        Keep(keep="precision >= 0.85", level=level).judge(given, context).kept.sum() for level in (0.6, 0.95)
+    ]
     assert kept[0] > kept[1] > 0
 
 
 def test_rows_without_confidence_are_filtered_as_null(context: Any, rows: Any) -> None:
     given = table(rows, sure)
     column = pa.array(given["confidence"].to_numpy(), mask=np.arange(given.num_rows) == given.num_rows - 1)
-    result = Keep(keep="precision >= 0.9").judge(TableRows(given.set_column(1, "confidence", column)), context)
+    result = Keep(keep="precision >= 0.9").judge(
+        TableRows(given.set_column(1, "confidence", column)), context
+    )
     assert not result.kept[-1]
     assert result.rule[-1] == "null"
 
 
 def test_a_refusal_says_how_many_labels_would_settle_it(context: Any, rows: Any) -> None:
     few = table(rows, lambda c: np.full_like(c, 1.0), 30)
-    with pytest.raises(DataError, match=r"30 of 30 held-out rows right: at least 0\.905. About 118 labels") as told:
+    with pytest.raises(
+        DataError, match=r"30 of 30 held-out rows right: at least 0\.905. About 118 labels"
+    ) as told:
         Keep(keep="precision >= 0.95").judge(TableRows(few), context)
     assert "(there are 60)" in str(told.value)
     with pytest.raises(DataError, match="More labels would not help"):

@@ -28,7 +28,9 @@ def sentence(random_: random.Random, words: int) -> str:
 
 def program(number: int) -> str:
     """A function of its own shape for each number."""
-    extra = "\n".join(f"        total = total * {number + 2} + item ** {each}" for each in range(number % 5 + 1))
+    extra = "\n".join(
+        f"        total = total * {number + 2} + item ** {each}" for each in range(number % 5 + 1)
+    )
     return (
         f"def solve_{number}(items, limit):\n"
         f'    """Task {number}."""\n'
@@ -44,7 +46,11 @@ def program(number: int) -> str:
 def renamed(code: str) -> str:
     for old, new in (("items", "values"), ("limit", "most"), ("total", "acc"), ("item", "x"), ("solve", "f")):
         code = code.replace(old, new)
-    return "Here it is:\n```python\n" + code.replace("    acc = 0\n", "    # start\n\n    acc = 0\n") + "```\nDone."
+    return (
+        "Here it is:\n```python\n"
+        + code.replace("    acc = 0\n", "    # start\n\n    acc = 0\n")
+        + "```\nDone."
+    )
 
 
 @pytest.fixture
@@ -53,7 +59,9 @@ def sets(context: Any, rows: Any) -> Any:
     texts = [sentence(random_, 30) for _ in range(ITEMS)]
     code = [program(number) for number in range(ITEMS)]
     answers = [sentence(random_, 24) for _ in range(ITEMS)]
-    context.tables["coding"] = rows(prompt=[f"Solve task {i} now" for i in range(ITEMS)], canonical_solution=code)
+    context.tables["coding"] = rows(
+        prompt=[f"Solve task {i} now" for i in range(ITEMS)], canonical_solution=code
+    )
     context.tables["maths"] = rows(question=texts, answer=answers)
     return texts, answers, code
 
@@ -68,7 +76,9 @@ def planted(kind: str, sets: Any) -> list[dict[str, Any]]:
         "messages": [{"messages": json.dumps([{"role": "user", "content": text}])} for text in texts],
         "short": [{"prompt": f"solve TASK {i}, now!"} for i in range(ITEMS)],
         "renamed": [{"response": renamed(each)} for each in code],
-        "paraphrased": [{"prompt": "Well, " + " ".join(text.split()[i % 2 :: 1][::-1])} for i, text in enumerate(texts)],
+        "paraphrased": [
+            {"prompt": "Well, " + " ".join(text.split()[i % 2 :: 1][::-1])} for i, text in enumerate(texts)
+        ],
     }[kind]
 
 
@@ -95,7 +105,13 @@ def test_all_planted_rows_are_found_and_no_others(
     meaning = {"semantic": 0.9, "columns": ("prompt", "question")} if kind == "paraphrased" else {}
     result = Decontaminate(against=["coding", "maths"], **meaning).judge(TableRows(table), context)
     assert (~result.kept).tolist() == table["planted"].to_pylist()
-    expected = {"verbatim": "exact", "recased": "exact", "short": "exact", "renamed": "code", "paraphrased": "semantic"}
+    expected = {
+        "verbatim": "exact",
+        "recased": "exact",
+        "short": "exact",
+        "renamed": "code",
+        "paraphrased": "semantic",
+    }
     assert result.summary["kinds"][expected.get(kind, "ngram")] == ITEMS
     where = "coding" if kind in ("short", "renamed") else "maths"
     assert result.summary["sets"][where] == {
@@ -106,8 +122,11 @@ def test_all_planted_rows_are_found_and_no_others(
     assert {hit["set"] for hit in hits} == {where}
     by_id = dict(zip(table["_id"].to_pylist(), table.to_pylist()))
     for hit in hits:
-        assert hit["text"].strip("…")[:40] in "\n".join(filter(None, (by_id[hit["row"]][n] for n in ("prompt", "response"))))\
+        assert (
+            hit["text"].strip("…")[:40]
+            in "\n".join(filter(None, (by_id[hit["row"]][n] for n in ("prompt", "response"))))
             or kind == "messages"
+        )
         assert hit["item_text"]
 
 
@@ -159,12 +178,20 @@ def test_shapes_ignore_names_and_layout_only() -> None:
     assert len(function_shapes(code)) == 1
     assert function_shapes(renamed(code)) == function_shapes(code)
     annotated = code.replace("(items, limit)", "(items: list[int],\n    limit: int = 3\n) -> int")
-    assert function_shapes("class A:\n" + "\n".join("    " + line for line in annotated.splitlines())) == function_shapes(code)
+    assert function_shapes(
+        "class A:\n" + "\n".join("    " + line for line in annotated.splitlines())
+    ) == function_shapes(code)
     body = ast.get_source_segment(code, ast.parse(code).body[0].body[1])
     assert body is not None
     bare = "\n".join(code.splitlines()[2:])
     assert function_shapes(bare) == function_shapes(code)
     for old, new in (("% 6", "% 7"), ("<", ">"), ("len", "sum"), ("item **", "total **")):
         assert function_shapes(code.replace(old, new)) != function_shapes(code), old
-    for small in ("def f(a, b):\n    return a + b\n", "def broken(:\n  x", "no code", "", "def f():\n    '''x'''\n"):
+    for small in (
+        "def f(a, b):\n    return a + b\n",
+        "def broken(:\n  x",
+        "no code",
+        "",
+        "def f():\n    '''x'''\n",
+    ):
         assert function_shapes(small) == []
