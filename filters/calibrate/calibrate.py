@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
@@ -14,13 +15,12 @@ from ...contracts.operators import Context, StepRef, TableResult, WholeTable
 from ...contracts.stored_rows import StoredRows
 from ..columns import number_column
 from ..select.random import draw
-from .fit import Calibrator, Method, cross_fitted, fit, resolved
+from .fit import Method, cross_fitted, fit, resolved
 from .labels import Labels, read_labels
 from .reliability import raw_reliability, reliability
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 _WHO = "calibrate"
@@ -38,10 +38,10 @@ class Calibrate(WholeTable):
     """Adds the probability that a row is right, from scores and a labelled slice of the rows.
 
     The labelled rows are split into two halves by a hash of their ids. The calibrator is fitted on one half
-    (`fit`); the other (`held_out`) measures it, and is what ``keep: "precision >= P"`` decides by. Rows of the
-    fitted half are judged by calibrators that were fitted without their fold, so no row judges itself. Rows
-    without a label are judged like the held-out ones. Nothing is filtered. A row of which a score is null, NaN
-    or infinite fails.
+    (`fit`); the other (`held_out`) measures it, and is what ``keep: "precision >= P"`` decides by. Rows of
+    the fitted half are judged by calibrators that were fitted without their fold, so no row judges itself.
+    Rows without a label are judged like the held-out ones. Nothing is filtered. A row of which a score is
+    null, NaN or infinite fails.
 
     Adds:
         confidence (float64): probability that the row is right, 0 to 1.
@@ -174,14 +174,14 @@ class Calibrate(WholeTable):
             what = f"labelled groups (of '{self.group}')" if self.group else "labelled rows"
             raise DataError(
                 f"{_WHO} needs at least {FEWEST} {what} to fit on and {FEWEST} held out: found "
-                f"{counted(len(labelled), 'label')} in {source} of rows with all scores, which gives {to_fit} and "
-                f"{len(held_out)}; label more rows"
+                f"{counted(len(labelled), 'label')} in {source} of rows with all scores, which gives "
+                f"{to_fit} and {len(held_out)}; label more rows"
             )
         right = slice_.labels[fitted] == 1
         if right.all() or not right.any():
             raise DataError(
-                f"{_WHO} needs right and wrong rows to fit on: all {counted(len(fitted), 'label')} to fit on in "
-                f"{source} are {'true' if right.all() else 'false'}; label rows of both kinds"
+                f"{_WHO} needs right and wrong rows to fit on: all {counted(len(fitted), 'label')} to fit on "
+                f"in {source} are {'true' if right.all() else 'false'}; label rows of both kinds"
             )
 
     def _errors(self, scores: NDArray[np.float64], finite: NDArray[np.bool_]) -> list[str | None] | None:
@@ -219,7 +219,7 @@ class _Slice:
 
         place = (np.cumsum(self.labels >= 0) - 1)[rows]
         groups = [self.groups[each] for each in place.tolist()]
-        new = [before != each for before, each in zip(groups, groups[1:])]
+        new = [before != each for before, each in pairwise(groups)]
         return np.cumsum([False, *new]).astype(np.int64)
 
 

@@ -110,7 +110,7 @@ def _counted(cutoff: float, confidence: NDArray[np.float64], right: NDArray[np.b
 
 
 def _shown(tested: Cutoff, unlabelled: int, target: float, risk: float) -> bool:
-    """Do the held-out rows rule out that fewer than ``target`` are right, in general and of the unlabelled?"""
+    """Do the held-out rows rule out a precision below ``target``, in general and of the unlabelled rows?"""
     wrong = tested.rows - tested.right
     if binomial_tail(wrong, tested.rows, 1.0 - target) > risk:
         return False

@@ -66,8 +66,8 @@ def fit(
 
     ``scores``: float64 ``(rows, scores)``, finite. ``right``: bool ``(rows,)``. ``platt``: the logistic
     function of Platt (1999), with his smoothed targets, so that separable labels have a finite solution.
-    ``isotonic``: isotonic regression (Zadrozny and Elkan, 2002) over its linear predictor; with one score this
-    is isotonic regression over the score, in the direction that the labels show.
+    ``isotonic``: isotonic regression (Zadrozny and Elkan, 2002) over its linear predictor; with one score
+    this is isotonic regression over the score, in the direction that the labels show.
     """
     import numpy as np
     from sklearn.isotonic import IsotonicRegression

@@ -26,8 +26,8 @@ def read_labels(table: pa.Table, column: str, who: str) -> NDArray[np.int8]:
     kind = table.column(column).type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         raise DataError(
-            f"{who}: labels are true or false, or 1 or 0; the column '{column}' holds text: compute one, as in "
-            f"compute: {{right: \"{column} = 'yes'\"}}"
+            f"{who}: labels are true or false, or 1 or 0; the column '{column}' holds text: compute one, as "
+            f"in compute: {{right: \"{column} = 'yes'\"}}"
         )
     values = number_column(table, column, who)
     known = ~np.isneginf(values)

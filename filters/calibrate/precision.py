@@ -27,7 +27,7 @@ def promised(expression: str, columns: Sequence[str] | None = None) -> float | N
     """Return P if the expression is ``precision >= P`` (0.95 or 95%); None if it is another condition.
 
     If rows have a column ``precision``, it is a condition like any other. Raises DataError if P is not
-    between 0 and 1, if the calibrated columns are missing, or if ``precision`` is a part of a longer condition.
+    between 0 and 1, if the calibrated columns are missing, or if ``precision`` is part of a longer condition.
     """
     if columns is not None and "precision" in {name.lower() for name in columns}:
         return None
@@ -117,15 +117,17 @@ def _figures(
 def _refusal(evidence: Evidence, target: float, level: float) -> str:
     best = best_cutoff(evidence, level)
     seen = (
-        f"keep: no cutoff is shown to have a precision of {target:g} at a level of {level:.0%}. The best cutoff, "
-        f"confidence >= {best.confidence:.3g}, has {best.right} of {counted(best.rows, 'held-out row')} right: at "
-        f"least {lower_bound(best.right, best.rows, level):.3f}"
+        f"keep: no cutoff is shown to have a precision of {target:g} at a level of {level:.0%}. The best "
+        f"cutoff, confidence >= {best.confidence:.3g}, has {best.right} of "
+        f"{counted(best.rows, 'held-out row')} right: at least "
+        f"{lower_bound(best.right, best.rows, level):.3f}"
     )
     needed = labels_needed(evidence, target, level)
     have = len(evidence.held_out) + len(evidence.fitted)
     if needed is None:
         return f"{seen}. More labels would not help at these shares: lower the target, or find better scores"
-    return f"{seen}. About {max(needed, have + 1):,} labels would settle it (there are {have:,}), or lower the target"
+    needed = max(needed, have + 1)
+    return f"{seen}. About {needed:,} labels would settle it (there are {have:,}), or lower the target"
 
 
 def _without_texts(expression: str) -> str:

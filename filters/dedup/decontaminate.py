@@ -46,9 +46,9 @@ class Decontaminate(WholeTable):
     one counts only if it equals the whole prompt or question (or first of `columns`) of a row. Equal texts
     always match. The score of a row is its overlap: the share of an item's n-grams that the row contains, for
     the item with the largest share. Python functions match if they differ only in names, comments and layout.
-    With `semantic`, texts match if their embeddings are close; the score is then the cosine. The row names the
-    item. The summary has both texts of the first 100 hits, and counts per evaluation set. If ``against`` has no
-    rows, all rows are kept.
+    With `semantic`, texts match if their embeddings are close; the score is then the cosine. The row names
+    the item. The summary has both texts of the first 100 hits, and counts per evaluation set. If ``against``
+    has no rows, all rows are kept.
 
     Adds:
         contaminated_by (text): step of the item and kind of the match, with `store_hits`; null for kept rows.

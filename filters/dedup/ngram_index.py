@@ -99,12 +99,12 @@ class NgramIndex:
     def overlap(
         self, columns: Sequence[Column]
     ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
-        """Return, for each row, the largest share of an item's n-grams that it contains, the item's index, and
-        whether a whole text matches.
+        """Return, for each row, the largest share of an item's n-grams that it contains, the item's index,
+        and whether a whole text matches.
 
-        ``columns``: the texts of the rows, as for the index. Returns float64, int64 and bool ``(rows,)``: 0, -1
-        and false without a match; the share is 1 if a whole text matches. Of several items with equal shares,
-        the first is returned.
+        ``columns``: the texts of the rows, as for the index. Returns float64, int64 and bool ``(rows,)``: 0,
+        -1 and false without a match; the share is 1 if a whole text matches. Of several items with equal
+        shares, the first is returned.
         """
         import numpy as np
 

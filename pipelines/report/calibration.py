@@ -47,7 +47,7 @@ def _curve(name: str, bins: Sequence[Mapping[str, Any]]) -> str:
         parts.append(charts.line(at, y(each["ci_low"]), at, y(each["ci_high"]), f"whisker {kind}"))
         parts.append(
             f'<circle class="dot {kind}" cx="{at:.1f}" cy="{y(each["right"]):.1f}" r="4">'
-            f"<title>{each['rows']:,} rows: confidence {each['confidence']:.3f}, right {each['right']:.3f}</title>"
-            "</circle>"
+            f"<title>{each['rows']:,} rows: confidence {each['confidence']:.3f}, "
+            f"right {each['right']:.3f}</title></circle>"
         )
     return charts.svg(f"Reliability of {name}: share right by confidence", parts)

@@ -163,11 +163,11 @@ def test_other_uses_of_the_word_are_columns_or_errors(context: Any, rows: Any) -
     Keep(keep="precision >= 0.95").check_columns(columns)
     with pytest.raises(DataError, match="stands alone"):
         Keep(keep="passed AND precision >= 0.95").check_columns(columns)
-    with pytest.raises(DataError, match="needs the column 'confidence'.*Put a `calibrate` step before it"):
+    with pytest.raises(DataError, match=r"needs the column 'confidence'.*Put a `calibrate` step before it"):
         Keep(keep="precision >= 0.95").check_columns(["passed"])
     with pytest.raises(DataError, match="between 0 and 1: found 95"):
         Keep(keep="precision >= 95").inspect()
     Keep(keep="passed = 'precision >= x'").check_columns(["passed"])
+    none = table(rows, sure).set_column(3, "confidence_half", pa.nulls(1200, pa.string()))
     with pytest.raises(DataError, match="right after"):
-        none = table(rows, sure).set_column(3, "confidence_half", pa.nulls(1200, pa.string()))
         Keep(keep="precision >= 0.95").judge(TableRows(none), context)

@@ -15,10 +15,10 @@ from gristmill.contracts.stored_rows import TableRows
 from gristmill.filters.dedup.code_shape import function_shapes
 from gristmill.filters.dedup.decontaminate import Decontaminate
 
-WORDS = (
-    "river stone lamp garden copper window letter silver morning bridge cotton market winter engine paper "
-    "forest basket harbor violin pepper castle meadow ticket blanket orange hammer island pocket thunder mirror"
-).split()
+WORDS = """
+river stone lamp garden copper window letter silver morning bridge cotton market winter engine paper forest basket
+harbor violin pepper castle meadow ticket blanket orange hammer island pocket thunder mirror
+""".split()  # noqa: SIM905
 ITEMS = 20
 
 
