@@ -78,8 +78,8 @@ def keep_by_precision(
     )
     if not len(evidence.held_out):
         raise DataError(
-            "keep: a precision is shown on held-out labels, and the rows have none: put this step right after "
-            "`calibrate`"
+            "keep: a precision is shown on held-out labels, and the rows have none: put this step right "
+            "after `calibrate`"
         )
     cutoff = find_cutoff(evidence, target, level)
     if cutoff is None:

@@ -16,8 +16,8 @@ from gristmill.filters.dedup.code_shape import function_shapes
 from gristmill.filters.dedup.decontaminate import Decontaminate
 
 WORDS = """
-river stone lamp garden copper window letter silver morning bridge cotton market winter engine paper forest basket
-harbor violin pepper castle meadow ticket blanket orange hammer island pocket thunder mirror
+river stone lamp garden copper window letter silver morning bridge cotton market winter engine paper forest
+basket harbor violin pepper castle meadow ticket blanket orange hammer island pocket thunder mirror
 """.split()  # noqa: SIM905
 ITEMS = 20
 
