@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -13,8 +12,8 @@ from ...contracts.errors import DataError
 from ...contracts.operators import Context, EmbedderRef, StepRef, TableResult, WholeTable
 from ...contracts.stored_rows import StoredRows, TableRows
 from ..columns import text_column, turns_as_text
-from ..embeddings.embed_column import embed
-from .evaluation_items import KINDS, SEMANTIC, EvaluationItems, Passages
+from .evaluation_items import KINDS, EvaluationItems, Matched, Passages
+from .meaning import Meaning
 from .ngram_index import SHORTEST
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ _OTHERS = ("response", _TURNS, "answer", "instruction", "input", "output", "comp
 _CODE = ("code", "solution", "canonical_solution")
 #: Most hits of which both texts are in the summary.
 SHOWN_HITS = 100
-#: Rounding error of a cosine of float32 vectors.
-ROUNDING = 1e-5
 
 
 def _as_list(value: object) -> object:
@@ -109,7 +106,9 @@ class Decontaminate(WholeTable):
         texts, items = self._items([each for _, each in sets], mine)
         matched, bad = self._match(rows, mine, items, context.check)
         if self.semantic is not None:
-            bad |= self._close(rows, mine, texts, matched, bad, context)
+            meaning = Meaning(texts, self.semantic, self.embedder, context)
+            for batch in rows.batches(mine):
+                meaning.match(self._texts(batch, mine), batch.column("_row").to_numpy(), matched, bad)
         return self._result(rows, mine, sets, texts, items, matched, bad)
 
     def match(self, table: pa.Table, items: pa.Table) -> tuple[Matched, NDArray[np.bool_]]:
@@ -153,49 +152,6 @@ class Decontaminate(WholeTable):
     def _matches(self, items: EvaluationItems, names: Sequence[str], table: pa.Table) -> pa.Table:
         """The rows of a batch that share anything with an item."""
         return items.matches(self._texts(table, names).append_column("_row", table.column("_row")))
-
-    def _close(
-        self,
-        rows: StoredRows,
-        names: Sequence[str],
-        texts: pa.Table,
-        matched: Matched,
-        bad: NDArray[np.bool_],
-        context: Context,
-    ) -> NDArray[np.bool_]:
-        """Which other rows mean the same as an item; their item, score and kind go into ``matched``."""
-        import numpy as np
-
-        close = np.zeros(rows.num_rows, dtype=bool)
-        known = [embed(texts, [name], self.embedder, context, _WHO) for name in texts.column_names]
-        owner = np.concatenate([each.usable for each in known])
-        vectors = np.concatenate(
-            [each.vectors[each.usable] for each in known if len(each.usable)] or [np.zeros((0, 1))]
-        )
-        done = 0
-        for batch in rows.batches(names) if len(owner) else ():
-            table = self._texts(batch, names)
-            places = batch.column("_row").to_numpy()
-            for name in names:
-                made = embed(table.select([name]), [name], self.embedder, context, _WHO)
-                for start in range(0, len(made.usable), 1024):
-                    context.check()
-                    some = made.usable[start : start + 1024]
-                    cosines = made.vectors[some] @ vectors.T
-                    # Products of other sizes round differently: the first of (nearly) equal items is taken.
-                    best = (cosines >= cosines.max(axis=1, keepdims=True) - ROUNDING).argmax(axis=1)
-                    pairs = made.vectors[some].astype(np.float64), vectors[best].astype(np.float64)
-                    cosine = np.minimum(np.einsum("ij,ij->i", *pairs), 1.0)
-                    where = places[some]
-                    better = ~bad[where] & (cosine >= float(self.semantic or 1) - ROUNDING)
-                    better &= ~close[where] | (cosine > matched.score[where])
-                    where = where[better]
-                    close[where] = True
-                    matched.item[where], matched.score[where] = owner[best[better]], cosine[better]
-                    matched.kind[where] = SEMANTIC
-            done += batch.num_rows
-            context.progress(done, rows.num_rows, "rows")
-        return close
 
     def _result(
         self,
@@ -299,21 +255,6 @@ class Decontaminate(WholeTable):
             text_column(table, name, _WHO) if name in table.column_names else nothing for name in names
         ]
         return pa.table(columns, names=list(names))
-
-
-@dataclass(frozen=True, slots=True)
-class Matched:
-    """Per row: the number of its item (int64, -1 for none), the score (float64), the kind of match (int8)."""
-
-    item: NDArray[np.int64]
-    score: NDArray[np.float64]
-    kind: NDArray[np.int8]
-
-    @staticmethod
-    def none(rows: int) -> Matched:
-        import numpy as np
-
-        return Matched(np.full(rows, -1, np.int64), np.zeros(rows), np.zeros(rows, np.int8))
 
 
 def _own(columns: Sequence[str]) -> list[str]:

@@ -14,7 +14,9 @@ from .ngram_index import Column, NgramIndex
 from .ngrams import words_of
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 #: Rows looked up at once. Bounds the memory, even if many items share an n-gram.
 BLOCK = 4096
@@ -95,6 +97,21 @@ class EvaluationItems:
                     if shape in self.shapes:
                         found.append((row, self.shapes[shape]))
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """Per row: the number of its item (int64, -1 for none), the score (float64), the kind of match (int8)."""
+
+    item: NDArray[np.int64]
+    score: NDArray[np.float64]
+    kind: NDArray[np.int8]
+
+    @staticmethod
+    def none(rows: int) -> Matched:
+        import numpy as np
+
+        return Matched(np.full(rows, -1, np.int64), np.zeros(rows), np.zeros(rows, np.int8))
 
 
 @dataclass(frozen=True, slots=True)
