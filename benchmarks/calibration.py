@@ -105,7 +105,7 @@ def main() -> None:
     more = {}
     for each in asked.steps:
         run, _, step = each.rpartition(":")
-        table = gristmill.Run(Path(run))[step].to_arrow()
+        table = gristmill.open_run(run)[step].to_arrow()
         more[Path(run).name] = measured(table, asked.label)
         print(json.dumps(more[Path(run).name], indent=1))
     measuring.write("calibration", [], measuring.versions("scikit-learn", "numpy"), more)
