@@ -12,10 +12,15 @@ Part of the contracts: an operator may refer to another by name (a generator to 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
 
 from .operators import Operator
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ENTRY_POINTS = "gristmill.operators"
 
@@ -32,6 +37,7 @@ VERBS: dict[str, str] = {
     "unfold": "Turns each of several columns into a row of its own.",
     "verify": "Checks rows and adds the results.",
     "score": "Adds columns that rate each row.",
+    "calibrate": "Turns scores into a probability of being right, from labelled rows.",
     "keep": "Keeps the rows that meet a condition.",
     "dedup": "Removes duplicate and near-duplicate rows.",
     "decontaminate": "Filters rows that share text with evaluation items.",
@@ -146,12 +152,26 @@ VALUED: dict[str, str] = {
     "score": "filters.score.score:Score",
     "unfold": "filters.unfold:Unfold",
     "unify": "filters.unify:Unify",
+    "calibrate": "filters.calibrate.calibrate:Calibrate",
     "keep": "filters.expressions.keep:Keep",
     "decontaminate": "filters.dedup.decontaminate:Decontaminate",
 }
 
 #: verb -> "module:Class" for a user's own function (`source: my_module:function`).
 USER_FUNCTION: dict[str, str] = {"source": "pipelines.user_code:UserSource"}
+
+#: "module:function" that counts the evaluation items that training rows contain: (training rows, items) ->
+#: number of items, or None if the tables cannot be compared. The runner asks it before a promotion.
+CONTAMINATED_ITEMS = "filters.dedup.promotion:contaminated_items"
+
+
+def contaminated_items() -> Callable[[pa.Table, pa.Table], int | None]:
+    """The function that :data:`CONTAMINATED_ITEMS` names."""
+    module, _, name = CONTAMINATED_ITEMS.partition(":")
+    found: Callable[[pa.Table, pa.Table], int | None] = getattr(
+        importlib.import_module(f"..{module}", __package__), name
+    )
+    return found
 
 
 def load(target: str) -> type[Operator]:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 from itertools import pairwise
+from sys import byteorder
 from typing import TYPE_CHECKING
 
-from .ngrams import Words, hash_words, ngrams
+from .ngrams import Words, eight_words, hash_words, ngrams_at, places_of
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
 #: Shortest n-gram, in words, that identifies a text (the minimum of GPT-3).
 SHORTEST = 8
+#: Slots of the first look-up per n-gram of the index: of the other n-grams, at most one in this many passes.
+SLOTS = 32
 
 #: A column of texts, and whether its texts may match as a whole (as prompts do).
-Column = tuple[Sequence[str | None], bool]
+Column = tuple["Sequence[str | None] | pa.ChunkedArray", bool]
 
 
 class NgramIndex:
@@ -37,17 +42,20 @@ class NgramIndex:
         self.items = len(columns[0][0]) if columns else 0
         self.lengths: set[int] = set()
         hashes, owners = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
+        firsts = [np.zeros(0, np.uint64)]
         for texts, whole in columns:
             words = hash_words(texts)
+            starts = eight_words(words)
             for length in [n, *range(SHORTEST, n)]:
-                found, owner = ngrams(words, length)
+                places, owner = places_of(words, length)
                 # Texts of exactly this many words, or all of at least n words.
                 wanted = (words.lengths >= n) if length == n else (words.lengths == length)
                 mine = wanted[owner]
                 if mine.any():
                     self.lengths.add(length)
-                    hashes.append(found[mine])
+                    hashes.append(ngrams_at(words, places[mine], length))
                     owners.append(owner[mine])
+                    firsts.append(starts[places[mine]])
             if whole:
                 for item, key in enumerate(_wholes(words)):
                     if key:
@@ -69,13 +77,34 @@ class NgramIndex:
         found_whole = np.zeros(self.items, dtype=bool)
         found_whole[list(self.whole.values())] = True
         self.unseen = int(((self.grams_of == 0) & ~found_whole).sum())
+        self._whole_starts = np.array([int.from_bytes(key[:8], byteorder) for key in self.whole], np.uint64)
+        bits = max(10, (SLOTS * sum(map(len, firsts))).bit_length())
+        self._shift = np.uint64(64 - bits)
+        self._starts = np.zeros(1 << bits, dtype=bool)
+        self._starts[np.concatenate(firsts) >> self._shift] = True
 
-    def overlap(self, columns: Sequence[Column]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Return, for each row, the largest share of an item's n-grams that it contains, and the item's
-        index.
+    @property
+    def digest(self) -> str:
+        """A digest of what is indexed."""
+        parts = (self.grams, self.start, self.size, self.owner, self.grams_of)
+        content = b"".join(
+            [
+                *(part.tobytes() for part in parts),
+                *self.whole,
+                *map(str.encode, map(str, self.whole.values())),
+            ]
+        )
+        return blake2b(content, digest_size=8).hexdigest()
 
-        ``columns``: the texts of the rows, as for the index. Returns float64 and int64 ``(rows,)``: 0 and -1
-        without a match, 1 if a whole text matches. Of several items with equal shares, the first is returned.
+    def overlap(
+        self, columns: Sequence[Column]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
+        """Return, for each row, the largest share of an item's n-grams that it contains, the item's index,
+        and whether a whole text matches.
+
+        ``columns``: the texts of the rows, as for the index. Returns float64, int64 and bool ``(rows,)``: 0,
+        -1 and false without a match; the share is 1 if a whole text matches. Of several items with equal
+        shares, the first is returned.
         """
         import numpy as np
 
@@ -84,11 +113,10 @@ class NgramIndex:
         held = [np.zeros((0, 2), dtype=np.int64)]
         for texts, whole in columns:
             words = hash_words(texts)
-            held += [self._held(words, length) for length in sorted(self.lengths)]
-            if whole:
-                for place, key in enumerate(_wholes(words)):
-                    if key in self.whole:
-                        share[place], best[place] = 1.0, self.whole[key]
+            held += self._held(words)
+            if whole and self.whole:
+                self._match_wholes(words, share, best)
+        equal = best >= 0
         row, gram = np.unique(np.concatenate(held), axis=0).T
         # Each (row, n-gram) expands to one (row, item) per item with that n-gram.
         size = self.size[gram]
@@ -103,18 +131,34 @@ class NgramIndex:
         row, item, value = row[first], item[first], value[first]
         better = value > share[row]
         share[row[better]], best[row[better]] = value[better], item[better]
-        return share, best
+        return share, best, equal
 
-    def _held(self, words: Words, length: int) -> NDArray[np.int64]:
-        """(row, index of the n-gram) of the n-grams of this length that are in the index; ``(hits, 2)``."""
+    def _held(self, words: Words) -> list[NDArray[np.int64]]:
+        """(row, index of the n-gram) of the n-grams that are in the index; each ``(hits, 2)``."""
         import numpy as np
 
-        hashes, owner = ngrams(words, length)
-        if not len(self.grams):
-            return np.zeros((0, 2), dtype=np.int64)
-        place = np.minimum(np.searchsorted(self.grams, hashes), len(self.grams) - 1)
-        hit = self.grams[place] == hashes
-        return np.stack((owner[hit], place[hit]), axis=1)
+        if not len(self.grams) or len(words.hashes) < SHORTEST:
+            return []
+        places = np.flatnonzero(self._starts[eight_words(words) >> self._shift])
+        row = np.searchsorted(words.offsets, places, side="right") - 1
+        found = []
+        for length in sorted(self.lengths):
+            inside = places + length <= words.offsets[row + 1]
+            hashes = ngrams_at(words, places[inside], length)
+            gram = np.minimum(np.searchsorted(self.grams, hashes), len(self.grams) - 1)
+            hit = self.grams[gram] == hashes
+            found.append(np.stack((row[inside][hit], gram[hit]), axis=1))
+        return found
+
+    def _match_wholes(self, words: Words, share: NDArray[np.float64], best: NDArray[np.int64]) -> None:
+        import numpy as np
+
+        filled = np.flatnonzero(words.lengths)
+        starts = words.offsets[filled]
+        for place in filled[np.isin(words.hashes[starts], self._whole_starts)].tolist():
+            key = words.hashes[words.offsets[place] : words.offsets[place + 1]].tobytes()
+            if key in self.whole:
+                share[place], best[place] = 1.0, self.whole[key]
 
 
 def _wholes(words: Words) -> list[bytes]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from ...contracts.operators import Context, TableResult, WholeTable
+from ...contracts.stored_rows import StoredRows
+from ..calibrate import precision
 from .condition import check, evaluate_expression
 
 if TYPE_CHECKING:
@@ -23,6 +25,10 @@ class Keep(WholeTable):
     sub-queries. ``x > quantile(0.2)`` compares with the 0.2-quantile of x over the whole table. NaN counts as
     null. Functions that are not deterministic are refused.
 
+    After a `calibrate` step, ``precision >= 0.95`` keeps the rows from the lowest confidence at which the
+    held-out labels show this precision, with a one-sided bound (Learn then Test, Angelopoulos et al., 2021).
+    If they do not show it at any confidence, the step stops and says how many labels would settle it.
+
     Filters:
         the first part of the conjunction that is false: the row does not satisfy it.
         null: a column that the expression needs is null.
@@ -34,20 +40,40 @@ class Keep(WholeTable):
     value_field: ClassVar[str | None] = "keep"
 
     keep: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-    """Condition: a boolean DuckDB SQL expression over the columns."""
+    """Condition: a boolean DuckDB SQL expression over the columns, or `precision >= P` after `calibrate`."""
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """Level of the one-sided bound of `precision >= P`, 0 to 1: the probability that the promise holds."""
+
+    def judge(self, rows: StoredRows, context: Context) -> TableResult:
+        """Judge all rows. Raises DataError if the expression does not fit the table."""
+        target = precision.promised(self.keep, rows.column_names)
+        if target is None:
+            return self.apply(rows.table(), context)
+        kept, confidence, figures = precision.keep_by_precision(
+            rows.table(precision.COLUMNS), target, self.level
+        )
+        known = (confidence == confidence).tolist()
+        return TableResult(
+            kept=kept,
+            rule=[str(figures["expression"]) if each else "null" for each in known],
+            score=confidence,
+            summary=figures,
+        )
 
     def apply(self, table: pa.Table, context: Context) -> TableResult:
-        """Judge all rows. Raises DataError if the expression does not fit the table."""
+        """Judge all rows by an expression over columns."""
         decision = evaluate_expression(table, self.keep, context.check)
         return TableResult(
             kept=decision.mask, rule=decision.rules, errors=decision.errors, summary=decision.summary
         )
 
     def inspect(self) -> None:
-        check(self.keep)
+        if precision.promised(self.keep) is None:
+            check(self.keep)
 
     def check_columns(self, columns: Sequence[str]) -> None:
-        check(self.keep, columns)
+        if precision.promised(self.keep, columns) is None:
+            check(self.keep, columns)
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return columns

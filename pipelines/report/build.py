@@ -13,6 +13,7 @@ from ...contracts.printable import shown
 from ..store.run_directory import PAGE_COMMENT, RunDirectory
 from ..store.seal import write_text
 from . import sections
+from .calibration import calibration_figures
 from .distributions import length_figures, score_figures
 from .embedding_map import embedding_map
 from .gather import RoundData, gather
@@ -67,6 +68,7 @@ def _round(data: RoundData) -> dict[str, Any]:
         "number": data.number,
         "funnel": sections.funnel(data),
         "scores": score_figures(data),
+        "calibration": calibration_figures(data),
         "lengths": length_figures(data),
         "map": plane,
         "map_json": _script_safe(asdict(plane)) if plane else None,

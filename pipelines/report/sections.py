@@ -89,6 +89,7 @@ def verdicts(run: RunData) -> dict[str, Any]:
                 data.number,
                 (data.result or {}).get("decision", "not decided yet"),
                 (data.result or {}).get("when"),
+                (data.result or {}).get("why"),
             )
             for data in run.rounds
         ],

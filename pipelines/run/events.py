@@ -96,7 +96,9 @@ class Notice(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundDone(Event):
-    """A round is over. ``decision``: promoted, kept, abstained, or none if the file has no loop."""
+    """A round is over. ``decision``: promoted, kept, abstained, contaminated (the student was trained on
+    items that decide), or none if the file has no loop.
+    """
 
     round: int
     decision: str

@@ -22,6 +22,7 @@ from ..store.run_directory import RunDirectory
 from ..store.seal import digest
 from ..store.step_store import StepStore
 from .budget import BudgetTracker, Interrupted, Stop
+from .contamination import contamination
 from .decide import decide
 from .events import Notice, Observer, RoundDone, RunEnded, RunStarted
 from .executor import Executor, LocalExecutor
@@ -166,6 +167,10 @@ class RoundLoop:
         stores = {step.name: self.run.step(step.name, step.fingerprint) for step in plan.steps}
         metrics = {name: store.manifest["summary"] for name, store in stores.items()}
         decision = decide(self.spec.loop, metrics)
+        why = contamination(plan, self.run) if decision == "promoted" else None
+        if why is not None:
+            decision = "contaminated"
+            self.observer.on(Notice(text=f"round {number} promotes no student: {why}", level="warning"))
         promote = self.spec.loop.promote if decision == "promoted" else {}
         students = {model: Carry(*_trained(stores[student]), student) for student, model in promote.items()}
         result: dict[str, Any] = {
@@ -173,6 +178,7 @@ class RoundLoop:
             "decision": decision,
             "promoted": None if decision == "none" else decision == "promoted",
             "when": self.spec.loop.when,
+            "why": why,
             "metrics": {name: summary for name, summary in metrics.items() if summary},
             "carry": {
                 model: {"step": each.step, "digest": each.digest, "adapter": str(each.adapter)}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import gristmill
-from gristmill.pipelines.run.events import Event, RoundDone, StepDone
+from gristmill.pipelines.run.events import Event, Notice, RoundDone, StepDone
 
 PIPELINE = """
 gristmill: 1
@@ -37,10 +37,13 @@ class Log:
     def __init__(self) -> None:
         self.decisions: list[str] = []
         self.ran: list[tuple[int, str]] = []
+        self.notices: list[str] = []
 
     def on(self, event: Event) -> None:
         if isinstance(event, RoundDone):
             self.decisions.append(event.decision)
+        if isinstance(event, Notice):
+            self.notices.append(event.text)
         if isinstance(event, StepDone) and not event.reused:
             self.ran.append((len(self.decisions) + 1, event.step))
 
@@ -50,11 +53,13 @@ def model(make_model: Callable[..., Path]) -> Path:
     return make_model(max_position_embeddings=1024)
 
 
-def run(folder: Path, model: Path, when: str, epochs: int = 1) -> tuple[gristmill.Run, Log]:
+def run(
+    folder: Path, model: Path, when: str, epochs: int = 1, text: str = PIPELINE
+) -> tuple[gristmill.Run, Log]:
     # A random model never ends a turn by itself, and the trainer refuses answers that were cut off.
     (folder / "looped_rows.py").write_text("def ended(row: dict) -> dict:\n    return {'finish': 'stop'}\n")
     file, log = folder / "looped.yaml", Log()
-    file.write_text(PIPELINE.format(model=model, when=when, epochs=epochs))
+    file.write_text(text.format(model=model, when=when, epochs=epochs))
     return gristmill.run(file, folder / "run", observer=log), log
 
 
@@ -84,6 +89,29 @@ def test_a_student_that_the_test_cannot_tell_apart_is_not_promoted(tmp_path: Pat
     assert log.decisions == ["abstained"] * 2
     assert [each.plan["models"]["base"]["adapter"] for each in made.directory.rounds()] == [None] * 2
     assert all(result["promoted"] is False for result in made.results)
+
+
+def test_a_student_that_was_trained_on_the_deciding_items_is_not_promoted(
+    tmp_path: Path, model: Path
+) -> None:
+    text = PIPELINE.replace(
+        "{{source: constraints, split: eval, rows: 4, seed: 1}}", "{{select: random, rows: 4, from: prompts}}"
+    )
+    assert text != PIPELINE
+    made, log = run(tmp_path, model, "verdict.n > 0", text=text.replace("rounds: 2", "rounds: 1"))
+    assert log.decisions == ["contaminated"]
+    result = made.results[0]
+    assert result["promoted"] is False
+    assert result["carry"] == {}
+    trained = set(made["chosen"].to_arrow()["prompt"].to_pylist())
+    hit = sum(prompt in trained for prompt in made["evals"].to_arrow()["prompt"].to_pylist())
+    assert hit >= 2
+    assert (
+        result["why"]
+        == f"contaminated: {hit} of 4 items of evals are in the rows that the student was trained on"
+    )
+    assert any("promotes no student" in each for each in log.notices)
+    assert result["why"] in made.report().read_text()
 
 
 FOLD = """

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from gristmill.contracts.errors import DataError
+from gristmill.contracts.stored_rows import TableRows
+from gristmill.filters.calibrate.calibrate import Calibrate
+
+
+def scored(rows: Any, n: int = 1200, seed: int = 3, labelled: float = 0.5) -> pa.Table:
+    """Two scores: the log-odds of being right times three (overconfident), and noise on another scale."""
+    rng = np.random.default_rng(seed)
+    odds = rng.normal(0.5, 1.5, n)
+    right = rng.random(n) < 1 / (1 + np.exp(-odds))
+    known = rng.random(n) < labelled
+    return rows(
+        score=1 / (1 + np.exp(-3 * odds)),
+        noise=rng.normal(100, 30, n),
+        passed=pa.array(right, mask=~known),
+        truth=right,
+    )
+
+
+def judged(table: pa.Table, context: Any, **fields: Any) -> Any:
+    fields = {"calibrate": "score", **fields}
+    return Calibrate(**fields).judge(TableRows(table), context)
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+@pytest.mark.parametrize("scores", ["score", ["score", "noise"]])
+def test_confidences_are_probabilities(context: Any, rows: Any, method: str, scores: Any) -> None:
+    table = scored(rows, 4000, labelled=0.7)
+    result = judged(table, context, calibrate=scores, method=method)
+    before, after = result.summary["before"]["score"], result.summary["after"]
+    assert before["ece"] > 0.12 > 0.06 > after["ece"]
+    assert after["brier"] < before["brier"]
+    assert after["auc"] == pytest.approx(before["auc"], abs=0.03)
+    assert sum(each["rows"] for each in after["bins"]) == result.summary["held_out"]
+    assert result.summary["before"]["score"]["scaled"] == "no"
+    # Rows without a label are judged as well as the held-out ones.
+    half = np.array(result.columns["confidence_half"].to_pylist())
+    confidence = result.columns["confidence"].to_numpy()
+    truth = table["truth"].to_numpy()
+    for part in (None, "fit", "held_out"):
+        mine = half == part
+        assert mine.sum() > 200
+        assert confidence[mine].mean() == pytest.approx(truth[mine].mean(), abs=0.06)
+
+
+def test_a_score_that_falls_with_quality_works_too(context: Any, rows: Any) -> None:
+    table = scored(rows)
+    table = table.set_column(1, "score", pa.array(1000 - 500 * table["score"].to_numpy()))
+    result = judged(table, context, method="isotonic")
+    assert result.summary["after"]["auc"] > 0.7 > 0.3 > result.summary["before"]["score"]["auc"]
+    assert result.summary["before"]["score"]["scaled"] == "min-max"
+
+
+def test_no_row_judges_itself(context: Any, rows: Any) -> None:
+    """With scores that say nothing, a fit that saw its rows would order them by their own labels."""
+    rng = np.random.default_rng(1)
+    table = rows(score=rng.random(240), passed=rng.random(240) < 0.5)
+    result = judged(table, context, method="isotonic")
+    half = np.array(result.columns["confidence_half"].to_pylist())
+    confidence, right = result.columns["confidence"].to_numpy(), table["passed"].to_numpy()
+    for part in ("fit", "held_out"):
+        mine = half == part
+        gap = confidence[mine & right].mean() - confidence[mine & ~right].mean()
+        assert gap < 0.05, part
+
+
+def test_the_result_does_not_depend_on_the_order_of_rows(context: Any, rows: Any) -> None:
+    table = scored(rows, 400)
+    order = np.random.default_rng(0).permutation(400)
+    for fields in ({}, {"method": "isotonic"}, {"calibrate": ["noise", "score"]}):
+        plain, mixed = judged(table, context, **fields), judged(table.take(order), context, **fields)
+        for name, column in plain.columns.items():
+            assert column.take(order).equals(mixed.columns[name]), name
+        assert plain.summary == mixed.summary
+
+
+def test_batches_change_nothing(context: Any, rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = scored(rows, 300)
+    whole = judged(table, context)
+    monkeypatch.setattr("gristmill.contracts.stored_rows.BATCH_ROWS", 37)
+    assert judged(table, context).columns == whole.columns
+
+
+def test_rows_of_a_group_share_a_half_and_one_is_measured(context: Any, rows: Any) -> None:
+    table = scored(rows, 400, labelled=1.0).append_column(
+        "prompt", pa.array([f"p{i // 4}" for i in range(400)])
+    )
+    result = judged(table, context, group="prompt")
+    half = np.array(result.columns["confidence_half"].to_pylist()).reshape(100, 4)
+    for group in half.tolist():
+        assert group == ["fit"] * 4 or sorted(map(str, group)) == ["None"] * 3 + ["held_out"]
+    assert result.summary["held_out"] == (half == "held_out").sum() > 30
+
+
+def test_labels_of_another_step_are_joined_by_a_key(context: Any, rows: Any) -> None:
+    table = scored(rows, 300, labelled=1.0)
+    context.tables["labels"] = table.select(["_id", "truth"]).slice(0, 120)
+    joined = judged(table.drop_columns(["passed"]), context, labels_from="labels", label="truth")
+    assert joined.summary["labels"] == 120
+    assert [each is not None for each in joined.columns["confidence_label"].to_pylist()] == [True] * 120 + [
+        False
+    ] * 180
+    text = table.append_column("prompt", pa.array([f"p{i}" for i in range(300)]))
+    context.tables["labels"] = text.select(["prompt", "truth"]).slice(100, 80)
+    assert judged(text, context, labels_from="labels", label="truth", key="prompt").summary["labels"] == 80
+    both = pa.concat_tables([context.tables["labels"]] * 2)
+    both = both.set_column(1, "truth", pa.array([True] * 80 + [False] * 80))
+    context.tables["labels"] = both
+    with pytest.raises(DataError, match="both true and false for prompt = p100"):
+        judged(text, context, labels_from="labels", label="truth", key="prompt")
+
+
+def test_rows_without_a_score_fail_alone(context: Any, rows: Any) -> None:
+    table = scored(rows, 300)
+    values = table["score"].to_pylist()
+    values[0], values[1], values[2] = None, float("nan"), float("inf")
+    result = judged(table.set_column(1, "score", pa.array(values)), context)
+    assert [bool(each) for each in result.errors] == [True] * 3 + [False] * 297
+    assert "'score' is null, NaN or infinite" in result.errors[0]
+    assert result.columns["confidence"].null_count == 3
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (pa.array([True] * 100), "all .* labels to fit on in 'passed' are true; label rows of both kinds"),
+        (pa.array([True, False] * 15 + [None] * 70), "needs at least 20 labelled rows .* 30 labels"),
+        (pa.nulls(100), "0 labels"),
+        (pa.array([0, 1, 2, 0.5] * 25), "'passed' holds 2"),
+        (pa.array(["yes", "no"] * 50), "holds text"),
+    ],
+)
+def test_labels_that_do_not_do_are_one_clear_error(
+    context: Any, rows: Any, labels: pa.Array, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        judged(rows(score=np.arange(100) / 100, passed=labels), context)
+
+
+def test_separable_and_constant_scores_have_a_result(context: Any, rows: Any) -> None:
+    right = np.arange(200) % 2 == 0
+    for score in (right * 1.0, np.ones(200)):
+        result = judged(rows(score=score, passed=right), context)
+        confidence = result.columns["confidence"].to_numpy()
+        assert ((confidence > 0) & (confidence < 1)).all()
+
+
+def test_columns_are_known_when_planning() -> None:
+    step = Calibrate(calibrate=["a", "b"], group="g")
+    assert list(step.uses_columns()) == ["a", "b", "passed", "g"]
+    assert list(Calibrate(calibrate="a", labels_from="x", key=["k"]).uses_columns()) == ["a", "k"]
+    assert step.makes_columns(["a"]) == ["a", "confidence", "confidence_label", "confidence_half"]
+    with pytest.raises(DataError, match="no column 'b'"):
+        step.check_columns(["a", "passed", "g"])

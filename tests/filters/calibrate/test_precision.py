@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from gristmill.contracts.errors import DataError
+from gristmill.contracts.stored_rows import TableRows
+from gristmill.filters.calibrate import cutoff as cutoffs
+from gristmill.filters.calibrate.bounds import (
+    binomial_tail,
+    hypergeometric_tail,
+    interval,
+    lower_bound,
+    rows_needed,
+)
+from gristmill.filters.calibrate.cutoff import Evidence, find_cutoff
+from gristmill.filters.expressions.keep import Keep
+
+
+def test_bounds_are_exact() -> None:
+    # 0.95^59 < 0.05 < 0.95^58: the rule of 59 rows without a mistake.
+    assert lower_bound(59, 59, 0.95) > 0.95 > lower_bound(58, 58, 0.95)
+    assert binomial_tail(1, 2, 0.5) == pytest.approx(0.75)
+    assert binomial_tail(0, 0, 0.5) == 1.0
+    assert hypergeometric_tail(0, 2, 2, 4) == pytest.approx(1 / 6)
+    assert hypergeometric_tail(2, 3, 3, 4) == pytest.approx(0.75)
+    assert interval(5, 10) == pytest.approx((0.18708602844, 0.81291397155))
+    assert lower_bound(0, 10, 0.95) == 0.0
+    assert rows_needed(0.95, 1.0, 0.95) == 59
+    assert rows_needed(0.95, 0.94, 0.95) is None
+    assert rows_needed(0.95, 0.9500001, 0.95) is None
+    needed = rows_needed(0.95, 0.97, 0.95)
+    assert needed is not None
+    assert lower_bound(round(0.97 * needed), needed, 0.95) == pytest.approx(0.95, abs=0.003)
+
+
+def drawn(share: Any, n: int, seed: int) -> tuple[Evidence, np.ndarray]:
+    """Labels of n fitted, n held-out and 2n unlabelled rows that are right with ``share(confidence)``."""
+    rng = np.random.default_rng(seed)
+    confidence = rng.random(4 * n)
+    right = rng.random(4 * n) < share(confidence)
+    evidence = Evidence(
+        confidence[:n], right[:n], confidence[n : 2 * n], right[n : 2 * n], confidence[2 * n :]
+    )
+    return evidence, right[2 * n :]
+
+
+@pytest.mark.parametrize("target", [0.8, 0.9])
+def test_the_promise_is_kept_on_unseen_rows(target: float) -> None:
+    """In at least 95 of 100 draws, give or take what chance allows: over 11 has a probability of 0.4 %."""
+    broken = promised = 0
+    for seed in range(100):
+        evidence, unseen = drawn(lambda c: np.where(c > 0.4, 0.97, 0.5), 250, seed)
+        found = find_cutoff(evidence, target, 0.95)
+        if found is not None:
+            promised += 1
+            broken += unseen[evidence.unlabelled >= found.confidence].mean() < target
+    assert promised > 50
+    assert broken <= 11
+
+
+def test_a_cutoff_below_a_failing_one_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise one of many cutoffs passes by luck."""
+    tried: list[float] = []
+
+    def shown(tested: Any, unlabelled: int, target: float, risk: float) -> bool:
+        tried.append(tested.confidence)
+        return len(tried) < 3
+
+    monkeypatch.setattr(cutoffs, "_shown", shown)
+    evidence, _ = drawn(lambda c: np.full_like(c, 0.9), 50, 1)
+    found = find_cutoff(evidence, 0.8, 0.95)
+    assert tried == sorted(tried, reverse=True)
+    assert len(tried) == 3
+    assert found is not None
+    assert found.confidence == tried[1]
+
+
+def test_few_unlabelled_rows_need_more_certainty() -> None:
+    """One wrong row of 19 breaks 0.95, which is likelier than that rows in general are worse."""
+    none = np.zeros(0)
+    held = np.full(120, 0.9)
+    right = np.ones(120, bool)
+    right[:1] = False
+    general = Evidence(held, right, held, right, none)
+    assert find_cutoff(general, 0.95, 0.95) is not None
+    at_hand = Evidence(held, right, held, right, np.full(1000, 0.9))
+    assert find_cutoff(at_hand, 0.95, 0.95) is not None
+    at_hand = Evidence(held, right, held, right, np.full(19, 0.9))
+    assert find_cutoff(at_hand, 0.95, 0.95) is None
+
+
+def table(rows: Any, share: Any, n: int = 300, seed: int = 1) -> pa.Table:
+    evidence, _ = drawn(share, n, seed)
+    half = ["fit"] * n + ["held_out"] * n + [None] * 2 * n
+    return rows(
+        confidence=np.concatenate((evidence.fitted, evidence.held_out, evidence.unlabelled)),
+        confidence_label=pa.array(
+            [*evidence.fitted_right.tolist(), *evidence.held_out_right.tolist(), *[None] * 2 * n]
+        ),
+        confidence_half=pa.array(half, pa.string()),
+    )
+
+
+def sure(x: Any) -> Any:
+    return np.where(x > 0.5, 0.98, 0.4)
+
+
+@pytest.mark.parametrize("expression", ["precision >= 0.9", "Precision>=90 %", "precision >= .9"])
+def test_keep_takes_a_precision(context: Any, rows: Any, expression: str) -> None:
+    given = table(rows, sure)
+    result = Keep(keep=expression).judge(TableRows(given), context)
+    cut = result.summary["thresholds"]["confidence"]
+    assert 0.3 < cut < 0.55
+    assert result.kept.tolist() == (given["confidence"].to_numpy() >= cut).tolist()
+    assert set(result.rule) == {"precision >= 0.9"}
+    figures = result.summary["precision"]
+    assert figures["lower_bound"] >= 0.9
+    assert figures["observed"] == figures["held_out_right"] / figures["held_out_kept"]
+    assert result.summary["recall"]["ci_low"] > 0.6
+    held = given.filter(pa.array([each == "held_out" for each in given["confidence_half"].to_pylist()]))
+    above = held.filter(pa.array(held["confidence"].to_numpy() >= cut))
+    assert figures["held_out_kept"] == above.num_rows
+    assert figures["held_out_right"] == sum(above["confidence_label"].to_pylist())
+
+
+def test_a_higher_level_keeps_fewer_rows(context: Any, rows: Any) -> None:
+    given = TableRows(table(rows, lambda c: 0.6 + 0.4 * c, 900))
+    kept = [
+        Keep(keep="precision >= 0.85", level=level).judge(given, context).kept.sum() for level in (0.6, 0.95)
+    ]
+    assert kept[0] > kept[1] > 0
+
+
+def test_rows_without_confidence_are_filtered_as_null(context: Any, rows: Any) -> None:
+    given = table(rows, sure)
+    column = pa.array(given["confidence"].to_numpy(), mask=np.arange(given.num_rows) == given.num_rows - 1)
+    result = Keep(keep="precision >= 0.9").judge(
+        TableRows(given.set_column(1, "confidence", column)), context
+    )
+    assert not result.kept[-1]
+    assert result.rule[-1] == "null"
+
+
+def test_a_refusal_says_how_many_labels_would_settle_it(context: Any, rows: Any) -> None:
+    few = table(rows, lambda c: np.full_like(c, 1.0), 30)
+    with pytest.raises(
+        DataError, match=r"30 of 30 held-out rows right: at least 0\.905. About 118 labels"
+    ) as told:
+        Keep(keep="precision >= 0.95").judge(TableRows(few), context)
+    assert "(there are 60)" in str(told.value)
+    with pytest.raises(DataError, match="More labels would not help"):
+        Keep(keep="precision >= 0.999").judge(TableRows(table(rows, lambda c: np.full_like(c, 0.5))), context)
+
+
+def test_other_uses_of_the_word_are_columns_or_errors(context: Any, rows: Any) -> None:
+    own = rows(precision=[0.2, 0.97])
+    assert Keep(keep="precision >= 0.95").judge(TableRows(own), context).kept.tolist() == [False, True]
+    columns = ["confidence", "confidence_label", "confidence_half", "passed"]
+    Keep(keep="precision >= 0.95").check_columns(columns)
+    with pytest.raises(DataError, match="stands alone"):
+        Keep(keep="passed AND precision >= 0.95").check_columns(columns)
+    with pytest.raises(DataError, match=r"needs the column 'confidence'.*Put a `calibrate` step before it"):
+        Keep(keep="precision >= 0.95").check_columns(["passed"])
+    with pytest.raises(DataError, match="between 0 and 1: found 95"):
+        Keep(keep="precision >= 95").inspect()
+    Keep(keep="passed = 'precision >= x'").check_columns(["passed"])
+    none = table(rows, sure).set_column(3, "confidence_half", pa.nulls(1200, pa.string()))
+    with pytest.raises(DataError, match="right after"):
+        Keep(keep="precision >= 0.95").judge(TableRows(none), context)
