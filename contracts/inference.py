@@ -36,7 +36,8 @@ class Sampling:
     """How to decode. The names are those of vLLM and OpenAI.
 
     ``logprobs``: None for none, else the number of most likely tokens to report at each position
-    besides the sampled one (0: only the sampled one). ``json_schema`` is JSON text.
+    besides the sampled one (0: only the sampled one). ``top_texts``: also report the texts of those tokens.
+    ``json_schema`` is JSON text.
     """
 
     max_tokens: int = 256
@@ -47,6 +48,7 @@ class Sampling:
     repetition_penalty: float = 1.0
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
+    top_texts: bool = False
     json_schema: str | None = None
     regex: str | None = None
 
@@ -94,6 +96,7 @@ class Completion:
 
     ``logprobs``: the log-probability (nats) of each sampled token. ``top_logprobs``: for each
     position the log-probabilities of the ``Sampling.logprobs`` most likely tokens, in descending order.
+    ``top_texts``: their texts, if asked for.
     ``finish`` is ``stop`` (end of turn or a stop string) or ``length``. ``slot``: when the request was in
     flight (start, end), in seconds after the call; None: for the whole call.
     """
@@ -105,6 +108,7 @@ class Completion:
     prompt_tokens: int
     logprobs: tuple[float, ...] | None = None
     top_logprobs: tuple[tuple[float, ...], ...] | None = None
+    top_texts: tuple[tuple[str, ...], ...] | None = None
     cached_tokens: int = 0
     slot: tuple[float, float] | None = field(default=None, compare=False)
 

@@ -80,7 +80,10 @@ NAMED: dict[str, dict[str, str]] = {
         "semantic": "filters.dedup.semantic:SemanticDedup",
     },
     "score": {
+        "judge": "filters.score.judge:Judge",
+        "judge_pair": "filters.score.judge_pair:JudgePair",
         "likelihood": "filters.score.likelihood:Likelihood",
+        "meta_ranking": "filters.score.meta_ranking:MetaRanking",
     },
     "pair": {
         "preferences": "filters.pair.preferences:PreferencePairs",
