@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 #: What an engine may or may not support. A step that needs more than its engine offers is
 #: refused before the first request is sent.
 Capability = Literal[
-    "seed", "logprobs", "json_schema", "regex", "stop", "adapter", "prompt_tokens", "user_turn", "likelihood"
+    "seed", "logprobs", "json_schema", "regex", "stop", "adapter", "prompt_tokens", "user_turn", "likelihood",
+    "reward",
 ]  # fmt: skip
 
 
@@ -76,6 +77,8 @@ class Request:
     ``continuation`` (capability ``likelihood``): a text to score in place of an answer. Nothing is sampled:
     the completion holds this text, its tokens and their log-probabilities given the prompt. With ``closed``
     they include the token that ends the turn. An empty ``prompt`` then stands for no prompt at all.
+    ``reward`` (capability ``reward``): have a reward model rate the whole conversation in ``messages``; the
+    completion holds its ``reward`` and no text.
     ``seed`` derives from the row's ``_id``, so a completion does not depend on its neighbors.
     """
 
@@ -88,6 +91,7 @@ class Request:
     opening: Literal["assistant", "user"] = "assistant"
     continuation: str | None = None
     closed: bool = False
+    reward: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ class Completion:
     logprobs: tuple[float, ...] | None = None
     top_logprobs: tuple[tuple[float, ...], ...] | None = None
     top_texts: tuple[tuple[str, ...], ...] | None = None
+    reward: float | None = None
     cached_tokens: int = 0
     slot: tuple[float, float] | None = field(default=None, compare=False)
 

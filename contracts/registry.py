@@ -84,6 +84,7 @@ NAMED: dict[str, dict[str, str]] = {
         "judge_pair": "filters.score.judge_pair:JudgePair",
         "likelihood": "filters.score.likelihood:Likelihood",
         "meta_ranking": "filters.score.meta_ranking:MetaRanking",
+        "reward": "filters.score.reward:Reward",
     },
     "pair": {
         "preferences": "filters.pair.preferences:PreferencePairs",
