@@ -22,7 +22,7 @@ def load_reward_model(weights: ModelWeights, dtype: str, device: str | None) -> 
         if config.num_labels != 1 or not any("SequenceClassification" in name for name in architectures):
             raise ModelError(
                 f"{weights.name} ({weights.path}) is not a reward model: it is {', '.join(architectures)} "
-                f"with {config.num_labels} labels; a reward model is one for SequenceClassification with one label"
+                f"with {config.num_labels} labels; a reward model has SequenceClassification and one label"
             )
         model: Any = AutoModelForSequenceClassification.from_pretrained(
             str(weights.path), dtype=getattr(torch, dtype)

@@ -124,7 +124,7 @@ def test_what_is_no_reward_model_is_refused(
 ) -> None:
     with pytest.raises(ModelError, match="is not a reward model: it is LlamaForCausalLM"):
         served(context, ModelWeights("base", make_model(), "d"))
-    with pytest.raises(ModelError, match="with 3 labels; a reward model is one"):
+    with pytest.raises(ModelError, match="with 3 labels; a reward model has"):
         served(context, save_reward_model(num_labels=3))
     assert capabilities_of("transformers", {"task": "reward"}) == {"reward"}
     assert "reward" not in capabilities_of("transformers")
