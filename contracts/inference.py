@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 #: What an engine may or may not support. A step that needs more than its engine offers is
 #: refused before the first request is sent.
 Capability = Literal[
-    "seed", "logprobs", "json_schema", "regex", "stop", "adapter", "prompt_tokens", "user_turn", "likelihood"
+    "seed", "logprobs", "json_schema", "regex", "stop", "adapter", "prompt_tokens", "user_turn", "likelihood",
+    "reward",
 ]  # fmt: skip
 
 
@@ -36,7 +37,8 @@ class Sampling:
     """How to decode. The names are those of vLLM and OpenAI.
 
     ``logprobs``: None for none, else the number of most likely tokens to report at each position
-    besides the sampled one (0: only the sampled one). ``json_schema`` is JSON text.
+    besides the sampled one (0: only the sampled one). ``top_texts``: also report the texts of those tokens.
+    ``json_schema`` is JSON text.
     """
 
     max_tokens: int = 256
@@ -47,6 +49,7 @@ class Sampling:
     repetition_penalty: float = 1.0
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
+    top_texts: bool = False
     json_schema: str | None = None
     regex: str | None = None
 
@@ -74,6 +77,8 @@ class Request:
     ``continuation`` (capability ``likelihood``): a text to score in place of an answer. Nothing is sampled:
     the completion holds this text, its tokens and their log-probabilities given the prompt. With ``closed``
     they include the token that ends the turn. An empty ``prompt`` then stands for no prompt at all.
+    ``reward`` (capability ``reward``): have a reward model rate the whole conversation in ``messages``; the
+    completion holds its ``reward`` and no text.
     ``seed`` derives from the row's ``_id``, so a completion does not depend on its neighbors.
     """
 
@@ -86,6 +91,7 @@ class Request:
     opening: Literal["assistant", "user"] = "assistant"
     continuation: str | None = None
     closed: bool = False
+    reward: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,7 @@ class Completion:
 
     ``logprobs``: the log-probability (nats) of each sampled token. ``top_logprobs``: for each
     position the log-probabilities of the ``Sampling.logprobs`` most likely tokens, in descending order.
+    ``top_texts``: their texts, if asked for.
     ``finish`` is ``stop`` (end of turn or a stop string) or ``length``. ``slot``: when the request was in
     flight (start, end), in seconds after the call; None: for the whole call.
     """
@@ -105,6 +112,8 @@ class Completion:
     prompt_tokens: int
     logprobs: tuple[float, ...] | None = None
     top_logprobs: tuple[tuple[float, ...], ...] | None = None
+    top_texts: tuple[tuple[str, ...], ...] | None = None
+    reward: float | None = None
     cached_tokens: int = 0
     slot: tuple[float, float] | None = field(default=None, compare=False)
 

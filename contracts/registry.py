@@ -104,6 +104,13 @@ NAMED: dict[str, dict[str, str]] = {
         "semantic": "filters.dedup.semantic:SemanticDedup",
         "substring": "filters.dedup.substring:SubstringDedup",
     },
+    "score": {
+        "judge": "filters.score.judge:Judge",
+        "judge_pair": "filters.score.judge_pair:JudgePair",
+        "likelihood": "filters.score.likelihood:Likelihood",
+        "meta_ranking": "filters.score.meta_ranking:MetaRanking",
+        "reward": "filters.score.reward:Reward",
+    },
     "pair": {
         "preferences": "filters.pair.preferences:PreferencePairs",
         "twins": "datagen.edits.twins:Twins",

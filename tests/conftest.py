@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 import sys
 import threading
@@ -230,11 +231,14 @@ Teach = Callable[..., Teacher]
 def teach() -> Iterator[Teach]:
     """Start a teacher, behind a real HTTP server that speaks the OpenAI API, that answers as a function of
     the prompt (the last turn) and the request's seed says, or with ``talk=True`` of all the messages: with a
-    text, or with a text and its one token's log-probability. Calls come one at a time.
+    text, with a text and its one token's log-probability, or with the probabilities of the first token, of
+    which it writes the likeliest. Calls come one at a time.
     """
     servers: list[tuple[ThreadingHTTPServer, threading.Thread]] = []
 
-    def start(answer: Callable[[Any, int], str | tuple[str, float]], talk: bool = False) -> Teacher:
+    def start(
+        answer: Callable[[Any, int], str | tuple[str, float] | dict[str, float]], talk: bool = False
+    ) -> Teacher:
         lock = threading.Lock()
 
         class Handler(BaseHTTPRequestHandler):
@@ -251,10 +255,16 @@ def teach() -> Iterator[Teach]:
                         # A request that is refused is not sent again, and the test's output says why.
                         status, said = 400, {"error": {"message": traceback.format_exc()}}
                     else:
+                        shares = told if isinstance(told, dict) else {}
+                        if isinstance(told, dict):
+                            told = max(told.items(), key=lambda item: item[1])
                         text, logprob = told if isinstance(told, tuple) else (told, None)
+                        likeliest = [{"token": token, "logprob": math.log(p)} for token, p in shares.items()]
                         choice = {"finish_reason": "stop", "message": {"content": text}}
                         if logprob is not None:
-                            choice["logprobs"] = {"content": [{"logprob": logprob, "top_logprobs": []}]}
+                            choice["logprobs"] = {
+                                "content": [{"logprob": logprob, "top_logprobs": likeliest}]
+                            }
                         tokens = {"prompt_tokens": 1, "completion_tokens": 1}
                         status, said = 200, {"choices": [choice], "usage": tokens}
                 data = json.dumps(said).encode()

@@ -25,6 +25,7 @@ class Row:
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     top: list[tuple[float, ...]] = field(default_factory=list)
+    texts: list[tuple[str, ...]] = field(default_factory=list)
 
 
 def decode(model: Any, tokenizer: Any, rows: list[Row], ends: frozenset[int]) -> None:
@@ -76,7 +77,10 @@ def _extend(row: Row, logits: torch.Tensor, tokenizer: Any, ends: frozenset[int]
     if sampling.logprobs is not None:
         logprobs = torch.log_softmax(logits, dim=-1)
         row.logprobs.append(float(logprobs[token]))
-        row.top.append(tuple(logprobs.topk(sampling.logprobs).values.tolist()))
+        top = logprobs.topk(sampling.logprobs)
+        row.top.append(tuple(top.values.tolist()))
+        if sampling.top_texts:
+            row.texts.append(tuple(tokenizer.batch_decode(top.indices[:, None].tolist())))
     if token in ends:
         return _finish(row, _text(row.tokens[:-1], tokenizer), "stop")
     if sampling.stop:
@@ -105,6 +109,7 @@ def _finish(row: Row, text: str, finish: str) -> bool:
             prompt_tokens=len(row.prompt),
             logprobs=tuple(row.logprobs) if asked else None,
             top_logprobs=tuple(row.top) if asked else None,
+            top_texts=tuple(row.texts) if asked and row.request.sampling.top_texts else None,
         )
     )
     return True

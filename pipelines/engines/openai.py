@@ -19,7 +19,7 @@ from ...contracts.inference import Capability, Completion, EngineSettings, Reque
 from ...contracts.printable import shown
 from ...contracts.secrets import learn_key, scrub, without
 from .backoff import AdaptiveLimit, pause_before, retry_after
-from .openai_likelihood import score
+from .openai_scores import rate, score
 from .openai_wire import Json, Wire
 from .options import EngineOptions
 from .requests import check
@@ -50,8 +50,8 @@ class OpenAIOptions(EngineOptions):
     """`vllm` for a vLLM server, which also takes regular expressions and prompt tokens, reports token ids and
     scores given text; `openai` for any other."""
     supports: tuple[Capability, ...] | None = None
-    """Capabilities to rely on, if the server supports fewer than its flavor does. By default those of its
-    flavor."""
+    """Capabilities to rely on, if the server supports others than its flavor does: `[reward]` for a vLLM
+    server of a reward model. By default those of its flavor."""
     concurrency: int = Field(default=64, ge=1)
     """Maximum number of requests in flight. The engine starts lower and adapts to the server."""
     attempts: int = Field(default=6, ge=1)
@@ -68,10 +68,11 @@ class OpenAIOptions(EngineOptions):
             raise ValueError(
                 "the protocol does not support user_turn: serve the model with vllm or transformers"
             )
-        if supports is not None and "likelihood" in supports and info.data.get("flavor") != "vllm":
+        scoring = sorted({"likelihood", "reward"} & set(supports or ()))
+        if scoring and info.data.get("flavor") != "vllm":
             raise ValueError(
-                "only a vLLM server (`flavor: vllm`) scores given text: for others, load the weights "
-                "with vllm or transformers"
+                f"only a vLLM server (`flavor: vllm`) supports {' and '.join(scoring)}: for others, load the "
+                "weights with vllm or transformers"
             )
         return supports
 
@@ -193,7 +194,9 @@ class OpenAIEngine:
             return answer
 
         try:
-            if request.continuation is not None:
+            if request.reward:
+                completion = await rate(post, self._options.url, self._options.model, request)
+            elif request.continuation is not None:
                 completion = await score(post, self._options.url, self._options.model, request)
             else:
                 path, body = self._wire.body(request)

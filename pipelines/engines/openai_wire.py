@@ -63,9 +63,11 @@ class Wire:
         if choice["finish_reason"] not in ("stop", "length"):
             raise ValueError(f"it ended with {choice['finish_reason']!r}")
         text = choice["message"]["content"] if "message" in choice else choice["text"]
-        logprobs = top = None
+        logprobs = top = texts = None
         if request.sampling.logprobs is not None:
             logprobs, top = _logprobs(choice["logprobs"], request.sampling.logprobs)
+            if request.sampling.top_texts:
+                texts = _texts(choice["logprobs"], request.sampling.logprobs)
         tokens = choice.get("token_ids")
         if tokens is None:
             # Only the number of tokens is known: the usage needs the length, and the ids are placeholders.
@@ -79,6 +81,7 @@ class Wire:
             prompt_tokens=int(usage.get("prompt_tokens") or 0),
             logprobs=logprobs,
             top_logprobs=top,
+            top_texts=texts,
             cached_tokens=int(details.get("cached_tokens") or 0),
         )
 
@@ -95,3 +98,15 @@ def _logprobs(said: Json, wanted: int) -> tuple[tuple[float, ...], tuple[tuple[f
             list((position or {}).values()) for position in said["top_logprobs"] or [{} for _ in sampled]
         ]
     return tuple(sampled), tuple(tuple(sorted(values, reverse=True)[:wanted]) for values in likeliest)
+
+
+def _texts(said: Json, wanted: int) -> tuple[tuple[str, ...], ...]:
+    """Read the texts of the likeliest tokens, in descending order of probability."""
+    if said.get("content") is not None:
+        places = [
+            {entry["token"]: entry["logprob"] for entry in position["top_logprobs"]}
+            for position in said["content"]
+        ]
+    else:
+        places = [position or {} for position in said["top_logprobs"] or ()]
+    return tuple(tuple(sorted(place, key=place.__getitem__, reverse=True)[:wanted]) for place in places)

@@ -15,8 +15,8 @@ from ...contracts.inference import Request
 from .requests import check_length
 from .user_turn import end_tokens, open_user_turn
 
-#: The key of requests with the same prompt: whose turn is opened, and the turns before it.
-_Chat: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
+#: The key of requests with the same prompt: whose turn is opened, if any, and the turns before it.
+_Chat: TypeAlias = tuple[str, bool, tuple[tuple[str, str], ...]]
 
 
 def context_length(path: Path, asked: int | None, default: int) -> int:
@@ -143,7 +143,8 @@ class Prompts:
 
     @staticmethod
     def _chat_key(request: Request) -> _Chat:
-        return request.opening, tuple((turn["role"], turn["content"]) for turn in request.messages or ())
+        turns = request.messages or ()
+        return request.opening, request.reward, tuple((turn["role"], turn["content"]) for turn in turns)
 
     def _encode(self, chats: dict[_Chat, Request]) -> dict[_Chat, list[int]]:
         if not chats:
@@ -169,7 +170,7 @@ class Prompts:
             if request.opening == "user":
                 return open_user_turn(self.tokenizer, turns, self._ends)
             text: str = self.tokenizer.apply_chat_template(
-                [dict(turn) for turn in turns], add_generation_prompt=True, tokenize=False
+                [dict(turn) for turn in turns], add_generation_prompt=not request.reward, tokenize=False
             )
         except Exception as error:  # a template may raise anything: roles it refuses, missing turns
             raise EngineError(

@@ -28,6 +28,8 @@ def check(requests: Sequence[Request], offered: frozenset[Capability], engine: s
             needed.add("prompt_tokens")
         if request.continuation is not None:
             needed.add("likelihood")
+        if request.reward:
+            needed = {"reward"}
         if request.opening == "user":
             needed.add("user_turn")
             if request.messages is None:
@@ -57,7 +59,14 @@ def check_length(request: Request, prompt_tokens: int, context: int, given: int 
     """
     if prompt_tokens < 1:
         raise EngineError(f"request {request.id!r}: the prompt is empty (no tokens)", retryable=False)
-    if request.continuation is not None:
+    if request.reward:
+        if prompt_tokens > context:
+            raise EngineError(
+                f"request {request.id!r}: a conversation of {prompt_tokens} tokens exceeds the context of "
+                f"{context} tokens. Shorten it, or raise max_model_len.",
+                retryable=False,
+            )
+    elif request.continuation is not None:
         _check_continuation(request, prompt_tokens, context, given)
     elif prompt_tokens + request.sampling.max_tokens > context:
         raise EngineError(

@@ -127,6 +127,7 @@ class SyntheticEngine:
         text, finish, last = "", "length", 0
         logprobs: list[float] = []
         top: list[tuple[float, ...]] = []
+        texts: list[tuple[str, ...]] = []
         while len(tokens) < sampling.max_tokens:
             row = self._row(last)
             last = row.sample(sampling, draw, tokens)
@@ -134,6 +135,8 @@ class SyntheticEngine:
             if sampling.logprobs is not None:
                 logprobs.append(row.logprobs[last])
                 top.append(row.falling[: sampling.logprobs])
+            if sampling.logprobs is not None and sampling.top_texts:
+                texts.append(tuple(names[place] for place in row.order[: sampling.logprobs]))
             if last == 0:
                 finish = "stop"
                 break
@@ -152,6 +155,7 @@ class SyntheticEngine:
             prompt_tokens=prompt,
             logprobs=tuple(logprobs) if asked else None,
             top_logprobs=tuple(top) if asked else None,
+            top_texts=tuple(texts) if asked and sampling.top_texts else None,
         )
 
     def _score(self, request: Request, text: str) -> Completion:
@@ -210,8 +214,13 @@ class _WordDistribution:
         self._cut: dict[tuple[float, float, int, float], tuple[list[int], list[float]]] = {}
 
     @cached_property
+    def order(self) -> tuple[int, ...]:
+        """The tokens, likeliest first."""
+        return tuple(sorted(range(_VOCABULARY), key=lambda token: -self.logprobs[token]))
+
+    @cached_property
     def falling(self) -> tuple[float, ...]:
-        return tuple(sorted(self.logprobs, reverse=True))
+        return tuple(self.logprobs[token] for token in self.order)
 
     def sample(self, sampling: Sampling, draw: random.Random, before: Sequence[int]) -> int:
         """Return the next token: greedy at temperature 0, else drawn."""

@@ -23,6 +23,7 @@ from .options import EngineOptions
 from .peft_adapters import merge
 from .prompts import Prompts, context_length, vocabulary
 from .requests import check
+from .reward import load_reward_model, rate
 
 NEEDS_WEIGHTS = True
 APART = False
@@ -34,6 +35,9 @@ _Place: TypeAlias = tuple[RequestBatch, int]
 class TransformersOptions(EngineOptions):
     """Options of the transformers engine."""
 
+    task: Literal["generate", "reward"] = "generate"
+    """`reward` for a reward model: one with a head that gives a conversation a single number. It generates
+    nothing, and only `score: reward` can name it."""
     batch_size: int = Field(default=16, ge=1)
     """Requests decoded together."""
     max_model_len: int | None = Field(default=None, ge=16)
@@ -53,6 +57,8 @@ OPTIONS = TransformersOptions
 
 
 def capabilities(options: TransformersOptions) -> frozenset[Capability]:
+    if options.task == "reward":
+        return frozenset({"reward"})
     return frozenset({"seed", "logprobs", "stop", "adapter", "prompt_tokens", "user_turn", "likelihood"})
 
 
@@ -65,6 +71,8 @@ def _load(weights: ModelWeights, options: TransformersOptions) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
+    if options.task == "reward":
+        return load_reward_model(weights, options.dtype, options.device)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
@@ -152,7 +160,9 @@ def _serve(inbox: queue.SimpleQueue[RequestBatch | None], model: Any, tokenizer:
             break
         taken = [(batch, index) for batch, index in _take(waiting, size) if not batch.over]
         try:
-            if taken and _is_given(taken[0]):
+            if taken and taken[0][0].requests[taken[0][1]].reward:
+                rate(model, [_given(batch, index) for batch, index in taken])
+            elif taken and _is_scored(taken[0]):
                 score(model, [_given(batch, index) for batch, index in taken])
             elif taken:
                 decode(model, tokenizer, [_row(batch, index, model) for batch, index in taken], ends)
@@ -170,11 +180,11 @@ def _serve(inbox: queue.SimpleQueue[RequestBatch | None], model: Any, tokenizer:
 def _take(waiting: deque[_Place], size: int) -> list[_Place]:
     """Take the first request and up to ``size - 1`` others that can share its batch.
 
-    Those are the next ones to be decoded or, for a text to score, those of the most similar length.
+    Those are the next ones to be decoded or, for a given text, those of the most similar length.
     """
     first = waiting[0]
-    alike = [place for place in waiting if _is_given(place) == _is_given(first)]
-    if _is_given(first):
+    alike = [place for place in waiting if _is_scored(place) == _is_scored(first)]
+    if _is_scored(first):
         length = _length(first)
         alike.sort(key=lambda place: abs(_length(place) - length))
     taken = alike[:size]
@@ -185,9 +195,10 @@ def _take(waiting: deque[_Place], size: int) -> list[_Place]:
     return taken
 
 
-def _is_given(place: _Place) -> bool:
+def _is_scored(place: _Place) -> bool:
     batch, index = place
-    return batch.requests[index].continuation is not None
+    request = batch.requests[index]
+    return request.continuation is not None or request.reward
 
 
 def _length(place: _Place) -> int:
@@ -214,6 +225,7 @@ def _row(batch: RequestBatch, index: int, model: Any) -> Row:
 
 
 def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
-    named = model.generation_config.eos_token_id
+    # A reward model has no settings for generation.
+    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     ends = set(named if isinstance(named, list) else [named]) | {tokenizer.eos_token_id}
     return frozenset(token for token in ends if token is not None)

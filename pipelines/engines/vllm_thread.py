@@ -236,7 +236,7 @@ def _scored(request: Request, tokens: RequestTokens, output: Any) -> Completion:
 
 
 def _completion(request: Request, output: Any, answer: Any) -> Completion:
-    logprobs = top = None
+    logprobs = top = texts = None
     wanted = request.sampling.logprobs
     if wanted is not None:
         # Flat: per position first the sampled token, then the likeliest tokens in descending order.
@@ -244,6 +244,11 @@ def _completion(request: Request, output: Any, answer: Any) -> Completion:
         starts = flat.start_indices
         logprobs = tuple(flat.logprobs[start] for start in starts)
         top = tuple(tuple(flat.logprobs[start + 1 : start + 1 + wanted]) for start in starts)
+        if request.sampling.top_texts:
+            told = flat.decoded_tokens
+            texts = tuple(
+                tuple(text or "" for text in told[start + 1 : start + 1 + wanted]) for start in starts
+            )
     return Completion(
         request_id=request.id,
         text=answer.text,
@@ -252,6 +257,7 @@ def _completion(request: Request, output: Any, answer: Any) -> Completion:
         prompt_tokens=len(output.prompt_token_ids),
         logprobs=logprobs,
         top_logprobs=top,
+        top_texts=texts,
         cached_tokens=max(output.num_cached_tokens or 0, 0),
     )
 

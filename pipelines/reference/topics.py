@@ -9,6 +9,7 @@ from functools import cache
 from pydantic import BaseModel
 
 from ...contracts import registry
+from ...contracts.operators import Operator
 from ..file.models_section import options_model
 from ..file.spec import MODEL_KINDS, VARS, BlockKeys, PipelineSpec, StepKeys
 from .entries import Entry, Parameter, entry, parts, required_first
@@ -57,7 +58,7 @@ def mappings() -> tuple[Topic, ...]:
     """A topic for each parameter that is a mapping: its keys, described once for all operators."""
     found: dict[str, dict[str, type[BaseModel]]] = {}
     for kind in _classes():
-        for name, classes in parts(kind):
+        for name, classes in _all_parts(kind):
             for each in classes:
                 told = each.model_fields.get("kind")
                 inner = str(told.default) if told is not None and len(classes) > 1 else name
@@ -107,6 +108,15 @@ def _classes() -> Iterator[type[BaseModel]]:
         for target in (registry.VALUED.get(verb), registry.USER_FUNCTION.get(verb)):
             if target is not None:
                 yield registry.load(target)
+
+
+def _all_parts(kind: type[BaseModel]) -> Iterator[tuple[str, tuple[type[BaseModel], ...]]]:
+    """Those of the class, and those of the classes of its mappings."""
+    for name, classes in parts(kind):
+        yield name, classes
+        for each in classes:
+            if not issubclass(each, Operator):
+                yield from _all_parts(each)
 
 
 def _first(kind: type[BaseModel]) -> str:

@@ -58,6 +58,7 @@ def test_the_trainers_own_loss_on_the_row_is_the_same(tiny: Any) -> None:
             "adapter": {"rank": 2},
             "max_length": 128,
             "dtype": "fp32",
+            "train_on": "last",
         }
     )
     table = pa.Table.from_pylist(

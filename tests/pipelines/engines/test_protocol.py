@@ -102,7 +102,19 @@ def test_logprobs_are_one_a_token_and_the_likeliest_fall(engine: Engine, wanted:
             assert len(top) == wanted
             assert list(top) == sorted(top, reverse=True)
             assert not top or sampled <= top[0] + 1e-6
+            assert completion.top_texts is None
             assert not top or completion.request_id != "r0" or sampled == pytest.approx(top[0])
+
+
+def test_the_texts_of_the_likeliest_tokens_are_told(engine: Engine) -> None:
+    (said,) = answers(
+        engine, ask("Name a colour.", 0, temperature=0.0, logprobs=6, top_texts=True, max_tokens=4)
+    )
+    assert said.top_texts is not None
+    assert said.top_logprobs is not None
+    assert [len(texts) for texts in said.top_texts] == [len(top) for top in said.top_logprobs]
+    # Greedy: the first of each position is what was written.
+    assert said.text.strip().lower().startswith(said.top_texts[0][0].strip().lower())
 
 
 def test_no_logprobs_unless_asked(engine: Engine) -> None:

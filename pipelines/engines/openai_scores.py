@@ -1,7 +1,7 @@
-"""Log-probabilities of given texts on a vLLM server, by its `/tokenize` and its prompt log-probabilities.
+"""Scores by a vLLM server: log-probabilities of given texts, and rewards.
 
-The server tokenizes prompt and text separately, so the boundary between them is the same as with the engines
-in this process.
+Texts are scored by `/tokenize` and by the log-probabilities of prompts. The server tokenizes prompt and text
+separately, so the boundary between them is the same as with the engines in this process.
 """
 
 from __future__ import annotations
@@ -74,4 +74,30 @@ async def _end_of_turn(post: Post, tokenize: str, model: str, request: Request, 
         f"request {request.id!r}: the server does not tell which token ends this text: score it without its "
         "end of turn",
         retryable=False,
+    )
+
+
+async def rate(post: Post, url: str, model: str, request: Request) -> Completion:
+    """Return the reward of the request's conversation, by `/classify` of a model with one label.
+
+    Raises as :func:`score` does.
+    """
+    turns = [dict(turn) for turn in request.messages or ()]
+    # Without the activation, which would turn the score into a probability.
+    body = {"model": model, "messages": turns, "use_activation": False}
+    answer = await post(f"{url.removesuffix('/v1')}/classify", body)
+    values = answer["data"][0]["probs"]
+    if len(values) != 1:
+        raise EngineError(
+            f"request {request.id!r}: the model {model!r} gives {len(values)} numbers; a reward model gives "
+            "one",
+            retryable=False,
+        )
+    return Completion(
+        request_id=request.id,
+        text="",
+        tokens=(),
+        finish="stop",
+        prompt_tokens=int((answer.get("usage") or {}).get("prompt_tokens") or 0),
+        reward=float(values[0]),
     )
