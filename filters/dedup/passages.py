@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     _Combine: TypeAlias = Callable[[NDArray[np.uint64], NDArray[np.uint64]], NDArray[np.uint64]]
 
+WHO = "dedup: substring"
 #: The number of a window's first character.
 PLACE = "place"
 GRAM = "gram"
@@ -32,13 +33,13 @@ _BLOCK = 1 << 19
 _FACTORS = ((0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F), (0xD6E8FEB86659FD93, 0xA0761D6478BD642F))
 
 
-def elected_grams(table: pa.Table, column: str, length: int, who: str) -> pa.Table:
+def elected_grams(table: pa.Table, column: str, length: int) -> pa.Table:
     """Return the grams that each row's windows elect, each at least once: ``_row`` and ``gram`` (int64)."""
     import numpy as np
     import pyarrow as pa
 
     rows, grams = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for piece in _pieces(table, column, length, who):
+    for piece in _pieces(table, column, length):
         elected, row = _elected(piece.codes, length)[piece.inside], piece.rows
         new = np.ones(len(row), bool)
         new[1:] = (elected[1:] != elected[:-1]) | (row[1:] != row[:-1])
@@ -56,7 +57,7 @@ def shared_grams(table: pa.Table) -> pa.Table:
     return pa.table({GRAM: np.unique(gram[1:][(gram[1:] == gram[:-1]) & (row[1:] != row[:-1])])})
 
 
-def windows_with(table: pa.Table, column: str, length: int, who: str, grams: NDArray[np.int64]) -> pa.Table:
+def windows_with(table: pa.Table, column: str, length: int, grams: NDArray[np.int64]) -> pa.Table:
     """Return the windows that elect one of the ``grams`` (ascending): ``_row``, ``place``, ``high``, ``low``.
 
     ``high`` and ``low``: the 128 bits of the window's digest.
@@ -65,7 +66,7 @@ def windows_with(table: pa.Table, column: str, length: int, who: str, grams: NDA
     import pyarrow as pa
 
     found: list[list[NDArray[np.int64]]] = [[np.empty(0, np.int64)] for _ in range(4)]
-    for piece in _pieces(table, column, length, who):
+    for piece in _pieces(table, column, length):
         elected = _elected(piece.codes, length)[piece.inside].view(np.int64)
         among = np.searchsorted(grams, elected)
         chosen = grams[np.minimum(among, len(grams) - 1)] == elected if len(grams) else among < 0
@@ -107,11 +108,11 @@ class _Piece:
     places: NDArray[np.int64]
 
 
-def _pieces(table: pa.Table, column: str, length: int, who: str) -> Iterator[_Piece]:
+def _pieces(table: pa.Table, column: str, length: int) -> Iterator[_Piece]:
     import numpy as np
     import pyarrow.compute as pc
 
-    texts = text_column(table, column, who).combine_chunks()
+    texts = text_column(table, column, WHO).combine_chunks()
     sizes = pc.fill_null(pc.utf8_length(texts), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     long = np.flatnonzero(sizes >= length)  # a shorter text has no window
     texts, sizes, rows = texts.take(long), sizes[long], table[ROW].to_numpy()[long]

@@ -13,15 +13,13 @@ from ...contracts.operators import Context, TableResult, WholeTable
 from ...contracts.stored_rows import ROW, StoredRows
 from ..columns import require_named, text_column
 from .first_occurrence import HIGH, LOW
-from .passages import GRAM, PLACE, elected_grams, shared_grams, shared_windows, windows_with
+from .passages import GRAM, PLACE, WHO, elected_grams, shared_grams, shared_windows, windows_with
 from .shared_text import Owners, SharedText
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
-
-_WHO = "dedup: substring"
 
 
 class SubstringDedup(WholeTable):
@@ -65,7 +63,7 @@ class SubstringDedup(WholeTable):
         """
         import numpy as np
 
-        require_named(rows.column_names, [self.column], _WHO)
+        require_named(rows.column_names, [self.column], WHO)
         score = np.zeros(rows.num_rows)
         taken = self._taken(rows, score, context)
         gone = taken
@@ -108,7 +106,7 @@ class SubstringDedup(WholeTable):
 
         sizes = np.zeros(rows.num_rows, np.int64)
         for batch in rows.batches([self.column]):
-            characters = pc.utf8_length(text_column(batch, self.column, _WHO))
+            characters = pc.utf8_length(text_column(batch, self.column, WHO))
             sizes[batch[ROW].to_numpy()] = pc.fill_null(characters, 0).to_numpy()
         return sizes
 
@@ -118,13 +116,13 @@ class SubstringDedup(WholeTable):
 
         request = repr((self.version, self.column, self.length))
         name = f"substring_{xxh3_64_hexdigest(request.encode())}"
-        where = {"column": self.column, "length": self.length, "who": _WHO}
-        elected = rows.map(partial(elected_grams, **where), [self.column], name=f"{name}_grams")
+        grams_of = partial(elected_grams, column=self.column, length=self.length)
+        elected = rows.map(grams_of, [self.column], name=f"{name}_grams")
         context.check()
         shared = elected.group(shared_grams, GRAM, name=f"{name}_shared_grams")
         grams = np.unique(_arrays(shared, [GRAM])[GRAM])
         context.check()
-        with_grams = partial(windows_with, **where, grams=grams)
+        with_grams = partial(windows_with, column=self.column, length=self.length, grams=grams)
         windows = rows.map(with_grams, [self.column], name=f"{name}_windows")
         context.check()
         found = windows.group(shared_windows, HIGH, name=f"{name}_shared_windows")
@@ -141,7 +139,7 @@ class SubstringDedup(WholeTable):
         emptied: dict[int, SharedText] = {}
         chunks: list[pa.Array] = []
         for batch in rows.batches([self.column]):
-            texts = text_column(batch, self.column, _WHO).combine_chunks()
+            texts = text_column(batch, self.column, WHO).combine_chunks()
             numbers = batch[ROW].to_numpy()
             changed = np.array([row in taken for row in numbers.tolist()], bool)
             cut = []

@@ -119,7 +119,7 @@ class _Canonical(ast.NodeTransformer):
 
     def visit_ListComp(self, node: _Comprehension) -> _Comprehension:
         node.generators[0].iter = self.visit(node.generators[0].iter)  # computed outside
-        self.scopes.append(_Scope.fromkeys(_bound([each.target for each in node.generators])))
+        self.scopes.append(_Scope(dict.fromkeys(_bound([each.target for each in node.generators]))))
         for place, part in enumerate(node.generators):
             part.target = self.visit(part.target)
             part.iter = self.visit(part.iter) if place else part.iter
@@ -171,7 +171,7 @@ class _Canonical(ast.NodeTransformer):
         for each in every:
             each.annotation = each.annotation and self.visit(each.annotation)
         names = [each.arg for each in every]
-        self.scopes.append(_Scope.fromkeys([*names, *_bound(body)]))
+        self.scopes.append(_Scope(dict.fromkeys([*names, *_bound(body)])))
         for each in every:
             each.arg = self._renamed(each.arg)
 

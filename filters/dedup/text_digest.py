@@ -24,6 +24,6 @@ def digest(data: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[
     import numpy as np
 
     bounds = zip(starts.tolist(), (starts + lengths).tolist())
-    view = memoryview(data)
+    view = data.data
     joined = b"".join([xxh3_128_digest(view[start:end]) for start, end in bounds])
     return np.frombuffer(joined, np.uint64).reshape(-1, 2)
