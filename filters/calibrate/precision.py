@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...contracts.counting import counted
 from ...contracts.errors import DataError
 from ...contracts.nearest import did_you_mean
+from ..expressions.condition import Decision
 from .bounds import interval, lower_bound
 from .calibrate import CONFIDENCE, HALF, LABEL
 from .cutoff import Cutoff, Evidence, best_cutoff, find_cutoff, labels_needed
@@ -51,13 +52,11 @@ def promised(expression: str, columns: Sequence[str] | None = None) -> float | N
     return target
 
 
-def keep_by_precision(
-    table: pa.Table, target: float, level: float
-) -> tuple[NDArray[np.bool_], NDArray[np.float64], dict[str, Any]]:
-    """Return which rows are kept, their confidence (NaN if null), and the figures of the choice.
+def keep_by_precision(table: pa.Table, target: float, level: float) -> Decision:
+    """Decide which rows are kept: those from the lowest confidence on that is shown to have the precision.
 
-    ``table``: the columns of ``calibrate``. Raises DataError, with the number of labels that would settle it,
-    if no cutoff is shown to have the precision.
+    ``table``: the columns of ``calibrate``. The summary has the figures of the choice. Raises DataError, with
+    the number of labels that would settle it, if no cutoff is shown to have the precision.
     """
     import numpy as np
     import pyarrow.compute as pc
@@ -85,7 +84,10 @@ def keep_by_precision(
     if cutoff is None:
         raise DataError(_refusal(evidence, target, level))
     kept: NDArray[np.bool_] = confidence >= cutoff.confidence
-    return kept, confidence, _figures(cutoff, evidence, kept, target, level)
+    rule = f"precision >= {target:g}"
+    names = np.where(np.isnan(confidence), "null", rule).tolist()
+    rules = [None if good else name for good, name in zip(kept.tolist(), names)]
+    return Decision(kept, rules, {"expression": rule, **_figures(cutoff, evidence, kept, target, level)})
 
 
 def _figures(
@@ -94,7 +96,6 @@ def _figures(
     right = int(evidence.held_out_right.sum())
     recall_low, recall_high = interval(cutoff.right, right) if right else (0.0, 1.0)
     return {
-        "expression": f"precision >= {target:g}",
         "rate": float(kept.mean()),
         "thresholds": {CONFIDENCE: cutoff.confidence},
         "bounds": [{"column": CONFIDENCE, "op": ">=", "value": cutoff.confidence}],

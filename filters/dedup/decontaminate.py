@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 from ...contracts.errors import DataError
 from ...contracts.operators import Context, EmbedderRef, StepRef, TableResult, WholeTable
 from ...contracts.stored_rows import StoredRows, TableRows
-from ..columns import text_column, turns_as_text
+from ..columns import is_text, text_column, turns_as_text
 from .evaluation_items import KINDS, EvaluationItems, Matched, Passages
 from .meaning import Meaning
 from .ngram_index import SHORTEST
@@ -72,7 +72,7 @@ class Decontaminate(WholeTable):
     """Words per n-gram, at least 8. A smaller number finds more matches, and more of them by chance."""
     columns: Annotated[tuple[str, ...], Field(min_length=1)] = (*_ASKING, *_OTHERS, *_CODE)
     """Columns to compare, of the rows and of the items; each with all others. Columns that a table lacks are
-    skipped. The turns of `messages` are joined into one text."""
+    skipped, and by default those that are not text. The turns of `messages` are joined into one text."""
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Smallest overlap that filters a row, 0 to 1. The default, 0, filters on any shared n-gram."""
     max_document_frequency: Annotated[int, Field(ge=1)] | None = None
@@ -246,15 +246,21 @@ class Decontaminate(WholeTable):
         return present
 
     def _texts(self, table: pa.Table, names: Sequence[str]) -> pa.Table:
-        """The named columns as text; null if the table lacks one."""
+        """The named columns as text; null if the table lacks one, or, by default, if it is not text."""
         import pyarrow as pa
 
         table = turns_as_text(table, _TURNS) if _TURNS in names else table
         nothing = pa.chunked_array([pa.nulls(table.num_rows, pa.large_string())])
         columns = [
-            text_column(table, name, _WHO) if name in table.column_names else nothing for name in names
+            text_column(table, name, _WHO) if self._readable(table, name) else nothing for name in names
         ]
         return pa.table(columns, names=list(names))
+
+    def _readable(self, table: pa.Table, name: str) -> bool:
+        """Whether the table has the column. One that nobody named is left out if it is not text."""
+        if name not in table.column_names:
+            return False
+        return "columns" in self.model_fields_set or is_text(table.column(name).type)
 
 
 def _own(columns: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
@@ -10,12 +10,12 @@ from pydantic import Field, StringConstraints
 from ...contracts.operators import Context, TableResult, WholeTable
 from ...contracts.stored_rows import StoredRows
 from ..calibrate import precision
-from .condition import check, evaluate_expression
+from .condition import Decision, check, evaluate_expression
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Keep", "check", "evaluate_expression"]
+__all__ = ["Keep", "check", "decide", "evaluate_expression"]
 
 
 class Keep(WholeTable):
@@ -47,24 +47,15 @@ class Keep(WholeTable):
     def judge(self, rows: StoredRows, context: Context) -> TableResult:
         """Judge all rows. Raises DataError if the expression does not fit the table."""
         target = precision.promised(self.keep, rows.column_names)
-        if target is None:
-            return self.apply(rows.table(), context)
-        kept, confidence, figures = precision.keep_by_precision(
-            rows.table(precision.COLUMNS), target, self.level
-        )
-        known = (confidence == confidence).tolist()
+        table = rows.table(None if target is None else precision.COLUMNS)
+        decision = decide(table, self.keep, self.level, context.check)
+        score = None if target is None else table.column(precision.CONFIDENCE).cast("float64").to_numpy()
         return TableResult(
-            kept=kept,
-            rule=[str(figures["expression"]) if each else "null" for each in known],
-            score=confidence,
-            summary=figures,
-        )
-
-    def apply(self, table: pa.Table, context: Context) -> TableResult:
-        """Judge all rows by an expression over columns."""
-        decision = evaluate_expression(table, self.keep, context.check)
-        return TableResult(
-            kept=decision.mask, rule=decision.rules, errors=decision.errors, summary=decision.summary
+            kept=decision.mask,
+            rule=decision.rules,
+            score=score,
+            errors=decision.errors,
+            summary=decision.summary,
         )
 
     def inspect(self) -> None:
@@ -77,3 +68,16 @@ class Keep(WholeTable):
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return columns
+
+
+def decide(
+    table: pa.Table, expression: str, level: float = 0.95, check: Callable[[], None] = lambda: None
+) -> Decision:
+    """Decide which rows of ``table`` are kept, by a condition or by ``precision >= P`` at ``level``.
+
+    Raises DataError as :func:`evaluate_expression` does, or if no cutoff is shown to have the precision.
+    """
+    target = precision.promised(expression, table.column_names)
+    if target is None:
+        return evaluate_expression(table, expression, check)
+    return precision.keep_by_precision(table, target, level)

@@ -53,7 +53,7 @@ def what_if(run: RunDirectory, name: str, expression: str, by: str | None = None
     ``by``: a column to group by; a later step may add it. The default is ``cluster``, if a step
     has it. Raises DataError if the step, the column or the expression is invalid.
     """
-    from ...filters.expressions.keep import evaluate_expression
+    from ...filters.expressions.keep import decide
 
     data = gather(run)
     each, step = find_step(data, name, ("keep",))
@@ -62,9 +62,10 @@ def what_if(run: RunDirectory, name: str, expression: str, by: str | None = None
         raise DataError(f"the input rows of {name} are not complete yet: resume the run, then try again")
     table = _scored(inputs, f"{expression} {by or ''}")
     current = str(step.plan["request"]["params"].get("keep", ""))
-    decision = evaluate_expression(table, expression)
+    level = float(step.plan["request"]["params"].get("level", 0.95))
+    decision = decide(table, expression, level)
     then = decision.mask
-    now = _kept_now(step, table) if step.complete else evaluate_expression(table, current).mask
+    now = _kept_now(step, table) if step.complete else decide(table, current, level).mask
     column = by if by is not None else ("cluster" if _holders(data, "cluster") else None)
     return WhatIf(
         step=step.name,

@@ -116,7 +116,8 @@ def test_keep_takes_a_precision(context: Any, rows: Any, expression: str) -> Non
     cut = result.summary["thresholds"]["confidence"]
     assert 0.3 < cut < 0.55
     assert result.kept.tolist() == (given["confidence"].to_numpy() >= cut).tolist()
-    assert set(result.rule) == {"precision >= 0.9"}
+    assert set(result.rule) == {None, "precision >= 0.9"}
+    assert result.score.tolist() == given["confidence"].to_pylist()
     figures = result.summary["precision"]
     assert figures["lower_bound"] >= 0.9
     assert figures["observed"] == figures["held_out_right"] / figures["held_out_kept"]

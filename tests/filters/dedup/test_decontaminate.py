@@ -193,3 +193,10 @@ def test_the_turns_of_conversations_count(context: Any, rows: Any, evals: pa.Tab
 def test_the_parts_of_a_turn_are_read(context: Any, rows: Any, evals: pa.Table) -> None:
     parts = [[{"role": "user", "content": [{"type": "text", "text": LONG}]}]]
     assert Decontaminate(against="evals").apply(rows(messages=parts), context).duplicate_of == ["e0"]
+
+
+def test_columns_that_nobody_named_need_not_be_text(context: Any, rows: Any, evals: pa.Table) -> None:
+    table = rows(prompt=["a", LONG], answer=[5, 7], input=[["x"], None])
+    assert Decontaminate(against="evals").apply(table, context).duplicate_of == [None, "e0"]
+    with pytest.raises(DataError, match="needs text in the column 'answer', which holds int64"):
+        Decontaminate(against="evals", columns=["prompt", "answer"]).apply(table, context)

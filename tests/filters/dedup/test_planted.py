@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import pickle
 import random
 from typing import Any
 
@@ -195,3 +196,23 @@ def test_shapes_ignore_names_and_layout_only() -> None:
         "def f():\n    '''x'''\n",
     ):
         assert function_shapes(small) == []
+
+
+def test_workers_can_look_rows_up(context: Any, rows: Any, sets: Any) -> None:
+    """What is given to ``StoredRows.map`` can be pickled, and says the same then."""
+    seen: list[Any] = []
+
+    class Pickled(TableRows):
+        def map(self, function: Any, columns: Any = None, *, name: str) -> Any:
+            seen.append(name)
+            return super().map(pickle.loads(pickle.dumps(function)), columns, name=name)
+
+    table = with_others(rows, planted("renamed", sets) + planted("embedded", sets))
+    steps = [Decontaminate(against=["coding", "maths"], n=n) for n in (13, 13, 10)]
+    results = [step.judge(Pickled(table), context) for step in steps]
+    assert (~results[0].kept).tolist() == table["planted"].to_pylist()
+    # What is stored by one name was made with the same items and parameters.
+    assert seen[0] == seen[1] != seen[2]
+    context.tables["maths"] = context.tables["maths"].slice(1)
+    steps[0].judge(Pickled(table), context)
+    assert seen[3] != seen[0]
