@@ -47,30 +47,20 @@ def text_column(table: pa.Table, name: str, who: str) -> pa.ChunkedArray:
 
     require_columns(table, [name], who)
     column = table.column(name)
-    if not is_text(column.type):
+    if not reads_as_text(column.type):
         raise DataError(f"{who} needs text in the column '{name}', which holds {column.type}")
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-<<<<<<< HEAD
-    if not (is_text(column.type) or pa.types.is_null(column.type)):
-        raise DataError(f"{who} needs text in the column '{name}', which holds {column.type}")
-=======
->>>>>>> calib
     return column.cast(pa.large_string())
 
 
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a column of this type can be read as text: strings, also encoded ones, and nulls."""
+def reads_as_text(kind: pa.DataType) -> bool:
+    """Whether :func:`text_column` takes a column of this type: texts, also encoded ones, and nulls."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    return bool(
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-        or pa.types.is_null(kind)
-    )
+    return is_text(kind) or bool(pa.types.is_null(kind))
 
 
 def turns_as_text(table: pa.Table, name: str) -> pa.Table:

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 from ...contracts.errors import DataError
 from ...contracts.operators import Context, EmbedderRef, StepRef, TableResult, WholeTable
 from ...contracts.stored_rows import StoredRows, TableRows
-from ..columns import is_text, text_column, turns_as_text
+from ..columns import reads_as_text, text_column, turns_as_text
 from .evaluation_items import KINDS, EvaluationItems, Matched, Passages
 from .meaning import Meaning
 from .ngram_index import SHORTEST
@@ -260,7 +260,7 @@ class Decontaminate(WholeTable):
         """Whether the table has the column. One that nobody named is left out if it is not text."""
         if name not in table.column_names:
             return False
-        return "columns" in self.model_fields_set or is_text(table.column(name).type)
+        return "columns" in self.model_fields_set or reads_as_text(table.column(name).type)
 
 
 def _own(columns: Sequence[str]) -> list[str]:
