@@ -81,15 +81,23 @@ class Sketches:
         import numpy as np
 
         self.stored, self.bands = stored, bands
-        read = [stored.table([name]).column(0).to_numpy() for name in ("digest", "size", "prefer")]
-        digest, self.size, prefer = read
+        self.size = self._column("size")
         rows = [batch.column(ROW).to_numpy() for batch in stored.batches(["digest"])]
         self.row = np.concatenate([np.zeros(0, np.int64), *rows])
-        self.order = np.argsort(-prefer, kind="stable")
-        alike = self.order[np.argsort(digest[self.order], kind="stable")]
-        starts = np.flatnonzero(np.diff(digest[alike], prepend=~digest[alike[:1]]))
+        del rows
+        self.order = np.argsort(-self._column("prefer"), kind="stable")
+        digest = self._column("digest")[self.order]
+        alike = np.argsort(digest, kind="stable")
+        digest = digest[alike]
+        starts = np.flatnonzero(np.diff(digest, prepend=~digest[:1]))
+        del digest
+        alike = self.order[alike]
         self.leader = np.empty(len(self.row), np.int64)
         self.leader[alike] = np.repeat(alike[starts], np.diff(starts, append=len(alike)))
+
+    def _column(self, name: str) -> NDArray:
+        found: NDArray = self.stored.table([name]).column(0).to_numpy()
+        return found
 
     def __len__(self) -> int:
         return len(self.row)

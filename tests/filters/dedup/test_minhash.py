@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -101,6 +101,8 @@ def figures(result: TableResult) -> list[Any]:
     st.sampled_from(["components", "greedy"]),
     st.sampled_from(["first", "longest"]),
 )
+@example(["a b", "a b c"], 0.5, "components", "longest")  # exactly at the threshold
+@example(["a b c", "a b"], 0.5, "greedy", "first")
 def test_the_result_is_that_of_comparing_all_pairs(
     context: Any, every_pair: None, texts: Any, threshold: float, clusters: Any, survivor: Any
 ) -> None:
