@@ -100,8 +100,8 @@ _GREEDY = (
     "the step to know"
 )
 _LOWERED = (
-    "a lower threshold finds matches that the step stored no score for: run the step with it, then try higher "
-    "ones"
+    "a lower threshold finds matches that the step stored no score for: run the step with it, then try "
+    "higher ones"
 )
 _SELECTION = (
     "rows that were chosen have no stored score, so this adds the rows that were not chosen and reach "
