@@ -31,12 +31,15 @@ class Pieces:
     def count(self, which: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
         """Pieces per text, of those in the mask."""
         chosen = self.row if which is None else self.row[which]
-        return np.bincount(chosen, minlength=self.rows).astype(np.float64)
+        found: NDArray[np.float64] = np.bincount(chosen, minlength=self.rows).astype(np.float64)
+        return found
 
     def characters(self, which: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
         """Characters per text, of the pieces in the mask."""
         weights = self.length if which is None else self.length * which
-        return np.bincount(self.row, weights=weights, minlength=self.rows)
+        sums = np.bincount(self.row, weights=weights, minlength=self.rows)
+        found: NDArray[np.float64] = sums.astype(np.float64)
+        return found
 
     def matching(self, pattern: str) -> NDArray[np.bool_]:
         """Which pieces a regular expression matches."""
