@@ -125,10 +125,10 @@ def top_ngram_share(pieces: Pieces, n: int) -> NDArray[np.float64]:
     if len(pieces.row) >= n:
         starts, code = _ngrams(pieces, n)
         length = sum(pieces.length[starts + offset] for offset in range(n))
-        keys = np.stack([pieces.row[starts], code], axis=1)
-        found, first, times = np.unique(keys, axis=0, return_index=True, return_counts=True)
+        keys = pieces.row[starts] * (int(code.max(initial=0)) + 1) + code
+        _, first, times = np.unique(keys, return_index=True, return_counts=True)
         size = np.where(times > 1, times * np.asarray(length)[first], 0.0)
-        np.maximum.at(most, found[:, 0], size)
+        np.maximum.at(most, pieces.row[starts[first]], size)
     return np.minimum(share(most, pieces.characters()), 1.0)
 
 
