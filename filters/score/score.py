@@ -29,9 +29,10 @@ def _as_list(value: object) -> object:
 class Score(TableMap):
     """Adds columns that measure the quality of a row.
 
-    `length`, `mean_logprob`, `self_certainty` and your own functions can stand in one list; the other scores
-    are steps of their own, since they have parameters. Nothing is filtered: ``keep`` decides by these columns, so a threshold can change without scoring again. A
-    score that is undefined or NaN is null. A row for which your own function raises fails with the reason.
+    `length`, `mean_logprob`, `self_certainty` and your own functions can stand in one list; the other
+    scores are steps of their own, since they have parameters. Nothing is filtered: ``keep`` decides by
+    these columns, so a threshold can change without scoring again. A score that is undefined or NaN is
+    null. A row for which your own function raises fails with the reason.
 
     Reads:
         response (text): for `length`.
