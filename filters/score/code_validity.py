@@ -55,7 +55,7 @@ LONGEST = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class CodePiece:
     """A piece of code. ``label``: the language that the text names, or empty. ``fenced``: whether it is a
     block within a text."""
 
@@ -117,10 +117,10 @@ class CodeValidity(TextScore):
         }
 
 
-def blocks_of(text: str, *, whole: bool) -> list[Block]:
+def blocks_of(text: str, *, whole: bool) -> list[CodePiece]:
     """The fenced blocks of a text; without any, the text itself if it is code as a ``whole``."""
-    found = [Block(label.lower(), code, True) for label, code in _BLOCK.findall(text)]
-    return found or ([Block("", text, False)] if whole and text.strip() else [])
+    found = [CodePiece(label.lower(), code, True) for label, code in _BLOCK.findall(text)]
+    return found or ([CodePiece("", text, False)] if whole and text.strip() else [])
 
 
 def _mostly_code(texts: pa.ChunkedArray) -> NDArray[np.bool_]:
@@ -129,7 +129,7 @@ def _mostly_code(texts: pa.ChunkedArray) -> NDArray[np.bool_]:
     return mostly
 
 
-def _verdict(block: Block, default: str | None) -> tuple[bool | None, str, str]:
+def _verdict(block: CodePiece, default: str | None) -> tuple[bool | None, str, str]:
     """(whether it parses, or None if that cannot be said; its language; the mistake)."""
     language = ALIASES.get(block.label, block.label) or default or ""
     if len(block.code) > LONGEST or (language and language not in LANGUAGES):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from ...contracts import registry
 from ...contracts.counting import counted
 from ...contracts.errors import DataError, GristmillError
 from ...contracts.nearest import did_you_mean
@@ -28,8 +29,10 @@ def _as_list(value: object) -> object:
 class Score(TableMap):
     """Adds columns that measure the quality of a row.
 
-    Nothing is filtered: ``keep`` decides by these columns, so a threshold can change without scoring again. A
-    score that is undefined or NaN is null. A row for which your own function raises fails with the reason.
+    `length`, `mean_logprob`, `self_certainty` and your own functions can stand in one list; the other
+    scores are steps of their own, since they have parameters. Nothing is filtered: ``keep`` decides by
+    these columns, so a threshold can change without scoring again. A score that is undefined or NaN is
+    null. A row for which your own function raises fails with the reason.
 
     Reads:
         response (text): for `length`.
@@ -64,6 +67,8 @@ class Score(TableMap):
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
+            if name in registry.names("score"):
+                raise ValueError(f"'{name}' is a step of its own, not one of a list: `score: {name}`")
             if name not in SCORERS and not is_reference(name):
                 raise ValueError(
                     f"no scorer '{name}'{did_you_mean(name, SCORERS) or '.'} There are "

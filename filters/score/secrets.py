@@ -85,9 +85,11 @@ class Secrets(SensitiveScore):
 
 @cache
 def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    import detect_secrets.plugins as plugins
+
     found = [(kind, re.compile(pattern)) for kind, pattern in _OWN.items()]
     for kind, (module, name) in _DETECTORS.items():
-        plugin = getattr(importlib.import_module(f"detect_secrets.plugins.{module}"), name)
+        plugin = getattr(importlib.import_module(f"{plugins.__name__}.{module}"), name)
         found += [(kind, pattern) for pattern in plugin.denylist]
     return tuple(found)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
 
@@ -64,7 +64,7 @@ class SensitiveScore(TableMap):
             require_columns(table, self.columns, f"score: {self.counts}")
             found: list[Counter[str]] = [Counter() for _ in range(table.num_rows)]
             known = [False] * table.num_rows
-            columns = {}
+            columns: dict[str, Any] = {}
             for name in self.columns:
                 masked = self._looked_through(table.column(name), name, find, found, known)
                 if self.replace:
@@ -99,7 +99,7 @@ class SensitiveScore(TableMap):
                 values[row] = _masked(value, find, found[row])
         return pa.chunked_array([pa.array(values, column.type)])
 
-    def _counted(self, found: list[Counter[str]], known: list[bool]) -> Mapping[str, pa.Array]:
+    def _counted(self, found: list[Counter[str]], known: list[bool]) -> dict[str, Any]:
         """Null for rows without any text."""
         import pyarrow as pa
 

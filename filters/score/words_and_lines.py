@@ -31,12 +31,15 @@ class Pieces:
     def count(self, which: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
         """Pieces per text, of those in the mask."""
         chosen = self.row if which is None else self.row[which]
-        return np.bincount(chosen, minlength=self.rows).astype(np.float64)
+        found: NDArray[np.float64] = np.bincount(chosen, minlength=self.rows).astype(np.float64)
+        return found
 
     def characters(self, which: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
         """Characters per text, of the pieces in the mask."""
         weights = self.length if which is None else self.length * which
-        return np.bincount(self.row, weights=weights, minlength=self.rows)
+        sums = np.bincount(self.row, weights=weights, minlength=self.rows)
+        found: NDArray[np.float64] = sums.astype(np.float64)
+        return found
 
     def matching(self, pattern: str) -> NDArray[np.bool_]:
         """Which pieces a regular expression matches."""
@@ -122,10 +125,10 @@ def top_ngram_share(pieces: Pieces, n: int) -> NDArray[np.float64]:
     if len(pieces.row) >= n:
         starts, code = _ngrams(pieces, n)
         length = sum(pieces.length[starts + offset] for offset in range(n))
-        keys = np.stack([pieces.row[starts], code], axis=1)
-        found, first, times = np.unique(keys, axis=0, return_index=True, return_counts=True)
+        keys = pieces.row[starts] * (int(code.max(initial=0)) + 1) + code
+        _, first, times = np.unique(keys, return_index=True, return_counts=True)
         size = np.where(times > 1, times * np.asarray(length)[first], 0.0)
-        np.maximum.at(most, found[:, 0], size)
+        np.maximum.at(most, pieces.row[starts[first]], size)
     return np.minimum(share(most, pieces.characters()), 1.0)
 
 

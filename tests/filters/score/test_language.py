@@ -61,6 +61,11 @@ def test_an_answer_that_shows_a_little_code_has_the_language_of_its_prose() -> N
     assert languages(told) == ["de"]
 
 
+def test_the_language_is_that_of_the_prose_behind_the_code() -> None:
+    code = "\n".join(f"print('{SENTENCES['en']}')" for _ in range(6))
+    assert languages(f"```python\n{code}\n```\n{SENTENCES['de'] * 9}") == ["de"]
+
+
 def test_what_has_no_letters_is_undetermined_and_null_stays_null() -> None:
     found = detect(texts("42", "", "  \n", None))
     assert found["language"].to_pylist() == ["und", "und", "und", None]

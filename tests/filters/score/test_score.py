@@ -114,3 +114,8 @@ def test_the_source_of_a_function_is_part_of_the_fingerprint(rules: str) -> None
     assert score.content() != before
     with pytest.raises(DataError, match="did you mean 'brevity'"):
         Score(score=f"{rules}:brevty").content()
+
+
+def test_a_score_with_parameters_is_no_item_of_a_list() -> None:
+    with pytest.raises(ValidationError, match="'language' is a step of its own"):
+        Score(score=["length", "language"])
