@@ -80,7 +80,7 @@ NAMED: dict[str, dict[str, str]] = {
         "semantic": "filters.dedup.semantic:SemanticDedup",
     },
     "score": {
-        "judge": "filters.score.judge:Judge",
+        "judge": "filters.score.judge:RubricJudge",
         "judge_pair": "filters.score.judge_pair:JudgePair",
         "likelihood": "filters.score.likelihood:Likelihood",
         "meta_ranking": "filters.score.meta_ranking:MetaRanking",
