@@ -87,6 +87,7 @@ NAMED: dict[str, dict[str, str]] = {
         "compression": "filters.score.compression:CompressionAlignment",
         "influence": "trainer.influence:InfluenceScore",
         "judge": "filters.score.judge:Judge",
+        "judge": "filters.score.judge:RubricJudge",
         "judge_pair": "filters.score.judge_pair:JudgePair",
         "language": "filters.score.language:Language",
         "learned": "filters.score.learned:LearnedScore",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _QUESTION_TOKENS = 384
 
 
-class Judge(AsksForLabels):
+class RubricJudge(AsksForLabels):
     """Rates each response by a rubric, with the expected score of one or several models.
 
     A judge is asked for each criterion by itself. Its score is the mean of the scale's scores, weighted by
@@ -51,7 +51,7 @@ class Judge(AsksForLabels):
           from: answers
           model: [teacher, other]
           criteria:
-            - {name: correct, about: Is the answer right?, levels: {1: wrong, 5: right and complete}}
+            - {name: correct, about: Is the answer right, levels: {1: wrong, 5: right and complete}}
     """
 
     criteria: tuple[Criterion, ...] = Field(min_length=1)

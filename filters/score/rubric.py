@@ -10,7 +10,7 @@ from ...contracts.frozen import Frozen
 from ...contracts.inference import Message
 
 
-class Example(Frozen):
+class ScoredExample(Frozen):
     """A scored example that a judge is shown."""
 
     prompt: str
@@ -35,7 +35,7 @@ class Criterion(Frozen):
     levels: dict[int, str] = Field(default_factory=dict)
     """What a score means, by score: `{1: wrong, 5: correct and complete}`. By default only the ends of the
     scale are named."""
-    examples: tuple[Example, ...] = ()
+    examples: tuple[ScoredExample, ...] = ()
     """Scored examples that the judge is shown, as `{prompt: ..., response: ..., score: ...}`."""
     weight: float = Field(default=1.0, gt=0)
     """Weight in the overall score."""

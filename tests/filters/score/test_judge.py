@@ -13,7 +13,7 @@ from gristmill.contracts.errors import DataError
 from gristmill.contracts.inference import EngineSettings
 from gristmill.contracts.operators import Failed, Kept, Map, Outcome
 from gristmill.filters.score.agreement import krippendorff_alpha, mean_difference
-from gristmill.filters.score.judge import Judge
+from gristmill.filters.score.judge import RubricJudge
 from gristmill.filters.score.judge_pair import JudgePair
 from gristmill.filters.score.meta_ranking import MetaRanking
 from gristmill.pipelines.engines import start
@@ -59,7 +59,7 @@ def test_a_score_is_the_mean_of_the_scale_weighted_by_the_tokens_probabilities(
         return {"2": 0.25, "0": 0.75}
 
     teacher = judge(answers)
-    step = Judge.model_validate({"model": "judge", "criteria": [CORRECT, BRIEF]})
+    step = RubricJudge.model_validate({"model": "judge", "criteria": [CORRECT, BRIEF]})
     row = values(*judged(context, step, ROW))
     assert row["judge_correct"] == pytest.approx((5 * 0.5 + 4 * 0.3) / 0.8)
     assert row["judge_brief"] == pytest.approx(0.5)
@@ -76,14 +76,14 @@ def test_a_score_is_the_mean_of_the_scale_weighted_by_the_tokens_probabilities(
 def test_examples_are_shown_with_their_scores(context: Any, judge: Any) -> None:
     teacher = judge(lambda prompt, seed: {"3": 1.0})
     example = {"prompt": "Say hi.", "response": "Bye.", "score": 2}
-    step = Judge.model_validate({"model": "judge", "criteria": [{**CORRECT, "examples": [example]}]})
+    step = RubricJudge.model_validate({"model": "judge", "criteria": [{**CORRECT, "examples": [example]}]})
     judged(context, step, ROW)
     assert "Request:\nSay hi.\n\nResponse:\nBye.\n\nScore: 2" in teacher.prompts[0]
 
 
 def test_a_judge_without_a_readable_answer_fails_that_row_only(context: Any, judge: Any) -> None:
     judge(lambda prompt, seed: {"I": 0.95, "4": 0.05} if "odd" in prompt else {"4": 1.0})
-    step = Judge.model_validate({"model": "judge", "criteria": [CORRECT]})
+    step = RubricJudge.model_validate({"model": "judge", "criteria": [CORRECT]})
     good, bad, empty = judged(context, step, ROW, {**ROW, "response": "odd"}, {"prompt": "x", "response": ""})
     assert values(good)["judge"] == pytest.approx(0.75)
     assert isinstance(bad, Failed)
@@ -98,8 +98,8 @@ def test_without_probabilities_the_written_score_is_read_and_the_default_is_refu
 ) -> None:
     judge(lambda prompt, seed: "4 or 5" if "six" in prompt else "Score: 4.", supports=[])
     parameters = {"model": "judge", "criteria": [CORRECT]}
-    assert "logprobs" in Judge.model_validate(parameters).needs()["model"]
-    step = Judge.model_validate({**parameters, "read": "answer"})
+    assert "logprobs" in RubricJudge.model_validate(parameters).needs()["model"]
+    step = RubricJudge.model_validate({**parameters, "read": "answer"})
     assert step.needs() == {"model": frozenset()}
     good, bad = judged(context, step, ROW, {**ROW, "response": "six"})
     assert values(good)["judge_correct"] == 4.0
@@ -110,7 +110,7 @@ def test_without_probabilities_the_written_score_is_read_and_the_default_is_refu
 def test_several_judges_are_averaged_and_their_agreement_is_told(context: Any, judge: Any) -> None:
     judge(lambda prompt, seed: {"5": 1.0} if "good" in prompt else {"1": 1.0}, "first")
     judge(lambda prompt, seed: {"4": 1.0} if "good" in prompt else {"1": 1.0}, "second")
-    step = Judge.model_validate({"model": ["first", "second"], "criteria": [CORRECT]})
+    step = RubricJudge.model_validate({"model": ["first", "second"], "criteria": [CORRECT]})
     assert [name for _, _, name in step.references()] == ["first", "second"]
     rows = [values(each) for each in judged(context, step, {**ROW, "response": "good"}, ROW)]
     assert [row["judge_correct"] for row in rows] == [4.5, 1.0]
@@ -118,7 +118,7 @@ def test_several_judges_are_averaged_and_their_agreement_is_told(context: Any, j
     told = step.summary(pa.Table.from_pylist(rows))["agreement"]
     assert told["mean_difference"] == pytest.approx(0.125)
     assert 0 < told["alpha"] < 1
-    alone = Judge.model_validate({"model": "first", "criteria": [CORRECT]})
+    alone = RubricJudge.model_validate({"model": "first", "criteria": [CORRECT]})
     assert alone.summary(pa.Table.from_pylist(rows)) == {}
 
 
@@ -223,7 +223,7 @@ def test_a_weak_models_comparisons_with_references_are_votes(context: Any, judge
 )
 def test_a_scale_that_is_none_is_refused(criterion: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
-        Judge.model_validate({"model": "judge", "criteria": [criterion]})
+        RubricJudge.model_validate({"model": "judge", "criteria": [criterion]})
 
 
 def test_what_it_reads_is_checked_when_planning() -> None:
@@ -233,4 +233,4 @@ def test_what_it_reads_is_checked_when_planning() -> None:
     with pytest.raises(ValidationError, match="`a` and `b` name the same column"):
         JudgePair.model_validate({"model": "judge", "a": "x", "b": "x"})
     with pytest.raises(ValidationError, match="a criterion is listed twice"):
-        Judge.model_validate({"model": "judge", "criteria": [CORRECT, CORRECT]})
+        RubricJudge.model_validate({"model": "judge", "criteria": [CORRECT, CORRECT]})

@@ -19,6 +19,7 @@ from gristmill.datagen.generate.draw import Draw
 from gristmill.datagen.generate.render import Render
 from gristmill.datagen.generate.template import Template
 from gristmill.datagen.verify.doctests import VerifyDoctests
+from gristmill.filters.score.judge import RubricJudge
 from gristmill.pipelines.file.steps import RESERVED
 from gristmill.pipelines.reference.entries import Entry, entry
 from gristmill.pipelines.reference.topics import file_parts, mappings, topics, verbs
@@ -124,6 +125,8 @@ def test_what_an_operator_declares_to_add_is_told(title: str) -> None:
             added -= {operator.session}
         if isinstance(operator, VerifyDoctests):
             added -= {operator.as_tests}
+        if isinstance(operator, RubricJudge):
+            added -= {f"judge_{criterion.name}" for criterion in operator.criteria}
         if isinstance(operator, Attempts):
             added = {column.replace(operator.name, "attempt") for column in added}
         assert {column for column in added if not re.search(rf"\b{column}\b", told)} == set()
