@@ -86,7 +86,6 @@ NAMED: dict[str, dict[str, str]] = {
         "code_validity": "filters.score.code_validity:CodeValidity",
         "compression": "filters.score.compression:CompressionAlignment",
         "influence": "trainer.influence:InfluenceScore",
-        "judge": "filters.score.judge:Judge",
         "judge": "filters.score.judge:RubricJudge",
         "judge_pair": "filters.score.judge_pair:JudgePair",
         "language": "filters.score.language:Language",

@@ -82,7 +82,7 @@ class TableRows:
 
     @property
     def num_rows(self) -> int:
-        return self._table.num_rows
+        return int(self._table.num_rows)
 
     @property
     def column_names(self) -> Sequence[str]:
