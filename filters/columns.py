@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..contracts.errors import DataError
 from ..contracts.nearest import did_you_mean
+from ..contracts.stored_rows import StoredRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +24,12 @@ def require_columns(table: pa.Table, names: Sequence[str], who: str) -> None:
                 f"{who} needs the column '{name}'{did_you_mean(name, table.column_names) or '.'} "
                 f"The columns are: {', '.join(table.column_names) or 'none'}"
             )
+
+
+def read_columns(rows: StoredRows, names: Iterable[str]) -> pa.Table:
+    """Return a table of those of the columns that exist. What needs a missing one says so by its own
+    error."""
+    return rows.table([name for name in dict.fromkeys(names) if name in rows.column_names])
 
 
 def text_column(table: pa.Table, name: str, who: str) -> pa.ChunkedArray:
