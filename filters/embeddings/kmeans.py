@@ -18,6 +18,9 @@ TRAINED_PER_CENTROID = 256
 #: Vectors per centroid among which the first centroids are looked for, and at least in all.
 SEEDED_PER_CENTROID, SEEDED = 4, 4096
 ITERATIONS = 25
+#: With few vectors and clusters, k-means is run this often, and the lowest inertia wins: a poor start that
+#: leaves two clusters as one costs more there.
+RESTARTS, RESTARTS_UP_TO = 3, 1_000_000
 #: The inertia is compared each time this many iterations are done.
 ITERATIONS_BETWEEN = 5
 #: Training ends when the inertia falls by less than this share between two comparisons.
@@ -70,7 +73,12 @@ def kmeans(
     sample = vectors
     if n > trained_per_centroid * clusters:
         sample = vectors[np.sort(order[: trained_per_centroid * clusters])]
-    centroids = _train(sample, _first_centroids(candidates, clusters, seed), iterations, seed)
+    tries = RESTARTS if len(sample) * clusters <= RESTARTS_UP_TO else 1
+    trained = [
+        _train(sample, _first_centroids(candidates, clusters, seed + each), iterations, seed + each)
+        for each in range(tries)
+    ]
+    centroids, _ = min(trained, key=lambda each: each[1])
     return _assigned(vectors, centroids)
 
 
@@ -119,11 +127,12 @@ def _first_centroids(candidates: NDArray[np.float32], clusters: int, seed: int) 
 
 def _train(
     sample: NDArray[np.float32], centroids: NDArray[np.float32], iterations: int, seed: int
-) -> NDArray[np.float32]:
+) -> tuple[NDArray[np.float32], float]:
+    """Return the trained centroids and their inertia on the sample."""
     import faiss
     import numpy as np
 
-    before = np.inf
+    before = inertia = np.inf
     for done in range(0, iterations, ITERATIONS_BETWEEN):
         training = faiss.Kmeans(
             sample.shape[1],
@@ -138,7 +147,7 @@ def _train(
         if inertia >= before * (1 - TOLERANCE):
             break
         before = inertia
-    return centroids
+    return centroids, inertia
 
 
 def _assigned(vectors: NDArray[np.float32], centroids: NDArray[np.float32]) -> Clusters:
