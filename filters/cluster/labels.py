@@ -41,17 +41,17 @@ def top_terms(texts: Sequence[str], labels: NDArray[np.int32], terms: int = 3) -
     first comes first.
     """
     import numpy as np
-    from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import CountVectorizer
 
     clusters = int(labels.max(initial=-1)) + 1
     counter = CountVectorizer(token_pattern=r"(?u)\b[^\W\d]\w+\b")
+    documents = [""] * clusters
+    for text, label in zip(texts, labels.tolist()):
+        documents[label] += text[:CHARACTERS] + "\n"
     try:
-        counts = counter.fit_transform(text[:CHARACTERS] for text in texts)
+        frequency = counter.fit_transform(documents)
     except ValueError:  # No text has a word.
-        return [[] for _ in range(clusters)]
-    members = csr_matrix((np.ones(len(texts)), (labels, np.arange(len(texts)))), shape=(clusters, len(texts)))
-    frequency = (members @ counts).tocsr()
+        return [[] for _ in documents]
     totals = np.asarray(frequency.sum(axis=1)).ravel()
     everywhere = np.asarray(frequency.sum(axis=0)).ravel()
     rarity = np.log1p(totals.sum() / max(clusters, 1) / everywhere)

@@ -54,7 +54,7 @@ def greedy_duplicates(
     (0, 1]. ``order``: the rows to go through; by default all. ``method``: ``pairs`` considers all pairs,
     ``cells`` those that :class:`Cells` finds; ``auto`` decides by the number of rows. ``check``: called with
     the number of rows done. With ``pairs``, the kept vectors are pairwise below the threshold, so that a
-    second search finds nothing. The result does not depend on blocks or threads.
+    second search finds nothing. The result does not depend on the number of threads.
     """
     import numpy as np
     from threadpoolctl import threadpool_limits
