@@ -34,8 +34,7 @@ class Cluster(WholeTable):
     Adds:
         cluster (int32): number of the row's cluster; 0 is the largest.
         cluster_cosine (float64): cosine of the row's vector and its cluster's centroid. A row with a low one
-        is
-            not typical of its cluster, or of any.
+            is not typical of its cluster, or of any.
         cluster_label (text): the cluster's words, joined by commas; null if its texts have no words.
 
     Example:

@@ -54,11 +54,11 @@ class SemanticDedup(WholeTable):
     """Model with `engine: embedder`. By default the packaged MiniLM."""
     survivor: Literal["first", "longest", "best"] = "first"
     """Which of several duplicates is kept: the `first`, the `longest`, or the `best` by the column `by`."""
+    by: str | None = None
+    """Column to rank by with `survivor: best`, highest first."""
     method: Literal["auto", "pairs", "cells"] = "auto"
     """How to search: over all `pairs` (exact; time grows with the square of the rows), by `cells` of k-means
     (may miss 1 % of the duplicates near the threshold), or `auto`: pairs up to 200,000 rows."""
-    by: str | None = None
-    """Column to rank by with `survivor: best`, highest first."""
     store_embeddings: bool = True
     """Add the vectors to the rows, so that later steps need not compute them again."""
 
