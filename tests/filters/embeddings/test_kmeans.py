@@ -102,6 +102,13 @@ def test_copies_make_no_clusters_of_their_own(copies: list[int], clusters: int, 
         assert found.inertia == pytest.approx(0, abs=1e-5)
 
 
+def test_first_centroids_are_looked_for_among_distinct_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SEEDED", 8)
+    vectors = np.repeat(blobs([1, 1, 1, 1]), [900, 1, 1, 1], axis=0)
+    for seed in range(3):
+        assert np.bincount(kmeans(vectors, 4, seed).labels).tolist() == [900, 1, 1, 1]
+
+
 def test_zero_vectors_one_vector_and_none() -> None:
     zeros = kmeans(np.zeros((5, 4), dtype=np.float32), 3, seed=0)
     assert zeros.labels.tolist() == [0] * 5
