@@ -1,83 +1,132 @@
-"""Exact nearest neighbors by cosine among unit vectors, in blocks of bounded memory.
+"""Cosines of unit vectors: the pairs that reach a threshold, and the nearest neighbors.
 
 Most pairs are excluded by a bound from the Cauchy-Schwarz inequality. The vectors are rotated so that their
 first m coordinates hold most of the length. Then x.y <= x1.y1 + |x2||y2|, which is a product of m + 1
-numbers. Only pairs whose bound reaches the threshold are computed in full, so the result is exact.
+numbers. Only pairs whose bound reaches the threshold are computed in full, in float64 and each on its own, so
+the result is exact and does not depend on blocks or threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import numpy as np
     from numpy.typing import NDArray
 
 BLOCK = 1024
-#: Columns of kept vectors compared at once: with BLOCK float32 rows, 32 MiB of bounds.
-SPAN = 8192
-#: Leading coordinates are taken until the rest holds at most this share of the squared length.
-#: The bound of an unrelated pair is then far below any useful threshold.
-REST = 0.35
-#: Rounding error of a cosine of float32 vectors. Equal texts must pass a threshold of 1.
-ROUNDING = 1e-5
+#: Columns compared with a block at once: with BLOCK float32 rows, 8 MiB of bounds per thread.
+SPAN = 2048
+#: Rounding error of a bound or cosine in float32.
+ROUNDING = 3e-5
+#: Cosines are rounded to this many decimals, far below what float32 vectors hold: equal vectors have exactly
+#: 1.
+DECIMALS = 9
+#: Vectors on which the number of leading coordinates is chosen.
+SAMPLE = 1024
+#: The cost of a cosine in full, and of looking at a bound, in coordinates of a product of matrices.
+FULL_COST, BOUND_COST = 200_000, 8
 
 
-def greedy_duplicates(
-    vectors: NDArray[np.float32],
-    threshold: float,
-    check: Callable[[int], None] = lambda done: None,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Go through the vectors in order; a vector within ``threshold`` of a kept one is a duplicate.
+class Cosines:
+    """Exact cosines of float32 vectors ``(n, d)``, and the bounds that exclude most pairs.
 
-    ``vectors``: float32 ``(n, d)``, unit rows. ``threshold``: a cosine in (0, 1]. ``check``: called once per
-    block with the number of rows done. Returns two arrays: ``duplicate_of``, int64 ``(n,)``, the most similar
-    earlier kept vector (the first of equals), or -1 for a kept vector; and its cosine, float64 ``(n,)``, NaN
-    for a kept vector. Kept vectors are pairwise below the threshold. The cost is at most n * kept * d
-    multiplications, and a fraction m / d of that if the vectors have m significant directions (about 60 of
-    384 for MiniLM).
+    ``threshold``: the cosine that a pair must reach. ``rows``: the vectors to use, in an order of which the
+    other methods take positions. Keeps about d / 8 float32 numbers per vector in memory, and reads the
+    vectors where they are (they may be a memory map).
     """
-    import numpy as np
 
-    n = len(vectors)
-    duplicate_of = np.full(n, -1, dtype=np.int64)
-    score = np.full(n, np.nan)
-    leading = _with_bounds(vectors)
-    kept = np.empty(n, dtype=np.int64)
-    count = 0
-    limit = np.float32(threshold - ROUNDING)
-    for start in range(0, n, BLOCK):
-        check(start)
-        stop = min(start + BLOCK, n)
-        best = np.full(stop - start, -1.0, dtype=np.float64)
-        who = np.full(stop - start, -1, dtype=np.int64)
-        for low in range(0, count, SPAN):
-            some = kept[low : min(low + SPAN, count)]
-            rows, columns, cosines = _close_pairs(vectors, leading, slice(start, stop), some, limit)
-            _raise_best(best, who, rows, some[columns], cosines)
-        # Within the block, a row can only duplicate an earlier row that is itself kept.
-        rows, columns, cosines = _close_pairs(
-            vectors, leading, slice(start, stop), np.arange(start, stop), limit
-        )
-        before = columns < rows
-        rows, columns, cosines = rows[before], columns[before], cosines[before]
-        edges = np.searchsorted(rows, np.arange(stop - start + 1))
-        dropped = who >= 0
-        for row in np.unique(rows).tolist():
-            span = slice(edges[row], edges[row + 1])
-            alive = ~dropped[columns[span]]
-            if alive.any():
-                candidates, values = columns[span][alive], cosines[span][alive]
-                top = int(values.argmax())
-                if values[top] > best[row]:
-                    best[row], who[row] = values[top], start + candidates[top]
-                dropped[row] = True
-        duplicate_of[start:stop], score[start:stop] = who, np.where(dropped, np.minimum(best, 1.0), np.nan)
-        fresh = np.flatnonzero(~dropped) + start
-        kept[count : count + len(fresh)] = fresh
-        count += len(fresh)
-    return duplicate_of, score
+    def __init__(
+        self, vectors: NDArray[np.float32], rows: NDArray[np.int64], threshold: float, threads: Executor
+    ) -> None:
+        import numpy as np
+
+        self.vectors, self.rows, self._threads = vectors, rows, threads
+        self.threshold = np.round(threshold, DECIMALS)
+        self._limit = np.float32(threshold - ROUNDING)
+        self._axes = self._choose_axes()
+        width = self._axes.shape[1] + 1
+        self._bounds = np.empty((len(rows), width), dtype=np.float32)
+        self._lengths = np.empty(len(rows))
+        for start in range(0, len(rows), SPAN):
+            block = slice(start, start + SPAN)
+            chosen = self.of(block)
+            self._bounds[block] = _with_rest(chosen, self._axes)
+            exact = chosen.astype(np.float64)
+            self._lengths[block] = np.sqrt((exact * exact).sum(axis=1))
+
+    def of(self, positions: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the vectors at these positions, float32 ``(positions, d)``."""
+        found: NDArray[np.float32] = self.vectors[self.rows[positions]]
+        return found
+
+    def close(
+        self, pairs: Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]]
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]:
+        """Yield the pairs of a left and a right position that reach the threshold, and their cosines.
+
+        ``pairs``: left and right positions to compare, each left with each right. They are compared in
+        blocks, on several threads; the results come in a fixed order.
+        """
+        blocks = [
+            (left[start : start + BLOCK], right[low : low + SPAN])
+            for left, right in pairs
+            for start in range(0, len(left), BLOCK)
+            for low in range(0, len(right), SPAN)
+        ]
+        yield from self._threads.map(self._close_block, *zip(*blocks)) if blocks else ()
+
+    def _close_block(
+        self, left: NDArray[np.int64], right: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        import numpy as np
+
+        bounds = self._bounds[left] @ self._bounds[right].T
+        some = np.flatnonzero(bounds.max(axis=1) >= self._limit)
+        row, column = np.divmod(np.flatnonzero(bounds[some] >= self._limit), len(right))
+        first, second = left[some[row]], right[column]
+        cosines = np.empty(len(first))
+        for low in range(0, len(first), SPAN):
+            part = slice(low, low + SPAN)
+            cosines[part] = self._exact(first[part], second[part])
+        reached = cosines >= self.threshold
+        return first[reached], second[reached], cosines[reached]
+
+    def _exact(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Each pair is summed on its own, so that a cosine does not depend on the pairs beside it."""
+        import numpy as np
+
+        products = (self.of(first).astype(np.float64) * self.of(second)).sum(axis=1)
+        scale = self._lengths[first] * self._lengths[second]
+        cosines = np.divide(products, scale, out=np.zeros(len(first)), where=scale > 0)
+        found: NDArray[np.float64] = np.clip(np.round(cosines, DECIMALS), -1.0, 1.0)
+        return found
+
+    def _choose_axes(self) -> NDArray[np.float32]:
+        """Return the main directions of the vectors, ``(d, m)``, as many as make the search cheapest.
+
+        With few, a bound costs little but excludes less. The share that is not excluded is counted on pairs
+        of a sample.
+        """
+        import numpy as np
+
+        width = self.vectors.shape[1]
+        some = np.linspace(0, len(self.rows) - 1, min(len(self.rows), SAMPLE)).astype(np.int64)
+        sample = self.of(some).astype(np.float64)
+        directions = np.linalg.eigh(sample.T @ sample)[1][:, ::-1].astype(np.float32)
+        pairs = max(1, len(some) * (len(some) - 1) // 2)
+        best, least = directions, float(width)
+        for share in (48, 24, 16, 12, 8, 6, 4, 3, 2):
+            axes = directions[:, : max(1, width // share)]
+            bounds = _with_rest(sample.astype(np.float32), axes)
+            reached = int(np.triu(bounds @ bounds.T >= self._limit, 1).sum())
+            cost = axes.shape[1] + BOUND_COST + FULL_COST * reached / pairs
+            if cost < least:
+                best, least = axes, cost
+        return np.ascontiguousarray(best)
 
 
 def nearest_cosine(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -99,68 +148,13 @@ def nearest_cosine(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
     return nearest
 
 
-def _with_bounds(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return leading coordinates and the length of the rest: a product of two rows bounds their cosine.
+def _with_rest(vectors: NDArray[np.float32], axes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the coordinates along ``axes`` and the length of the rest, float32 ``(n, m + 1)``.
 
-    If more than half of the coordinates are needed, the vectors themselves are returned: the bound would cost
-    more than it saves.
+    The product of two such rows is at least the cosine of the vectors.
     """
     import numpy as np
 
-    n, d = vectors.shape
-    if not n:
-        return vectors
-    sample = vectors[:: max(1, n // 20_000)].astype(np.float64)
-    energy, directions = np.linalg.eigh(sample.T @ sample)
-    held = np.cumsum(energy[::-1]) / energy.sum()
-    leading = int(np.searchsorted(held, 1.0 - REST)) + 1
-    if leading + 1 > d // 2:
-        return vectors
-    axes = directions[:, ::-1][:, :leading].astype(np.float32)
     first = vectors @ axes
     rest = np.sqrt(np.maximum(np.sum(vectors**2, axis=1) - np.sum(first**2, axis=1), 0.0))
-    return np.ascontiguousarray(np.column_stack((first, rest)), dtype=np.float32)
-
-
-def _close_pairs(
-    vectors: NDArray[np.float32],
-    leading: NDArray[np.float32],
-    rows: slice,
-    columns: NDArray[np.int64],
-    limit: np.float32,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """(row, column, cosine) of the pairs that reach ``limit``, by row, then by column."""
-    import numpy as np
-
-    bounds = leading[rows] @ leading[columns].T
-    # The rotation rounds too, so the bound gets a larger tolerance than the cosine.
-    candidates = np.flatnonzero(bounds >= limit - np.float32(ROUNDING))
-    row, column = np.divmod(candidates, len(columns))
-    if len(candidates) * 8 > bounds.size:
-        cosines = (vectors[rows] @ vectors[columns].T)[row, column]
-    else:
-        cosines = np.empty(len(candidates), dtype=np.float32)
-        for low in range(0, len(candidates), SPAN):
-            part = slice(low, low + SPAN)
-            left, right = vectors[rows][row[part]], vectors[columns[column[part]]]
-            cosines[part] = np.einsum("ij,ij->i", left, right)
-    close = cosines >= limit
-    return row[close], column[close], cosines[close].astype(np.float64)
-
-
-def _raise_best(
-    best: NDArray[np.float64],
-    who: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    others: NDArray[np.int64],
-    cosines: NDArray[np.float64],
-) -> None:
-    """Update ``best`` and ``who`` with the most similar of the pairs."""
-    import numpy as np
-
-    order = np.lexsort((others, -cosines, rows))
-    rows, others, cosines = rows[order], others[order], cosines[order]
-    first = np.flatnonzero(np.diff(rows, prepend=-1))
-    rows, others, cosines = rows[first], others[first], cosines[first]
-    better = cosines > best[rows]
-    best[rows[better]], who[rows[better]] = cosines[better], others[better]
+    return np.column_stack((first, rest)).astype(np.float32)

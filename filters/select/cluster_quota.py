@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from ...contracts.operators import Context, EmbedderRef, Estimate, TableResult, WholeTable
-from ..columns import number_column
+from ...contracts.stored_rows import StoredRows
+from ..columns import number_column, read_columns
 from ..embeddings.cosine import nearest_cosine
 from ..embeddings.embed_column import embed
+from ..embeddings.kmeans import kmeans
+from ..embeddings.number_of_clusters import number_of_clusters
+from ..embeddings.usable import usable_rows
 from .random import draw
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 _WHO = "select: cluster_quota"
-#: Above this many rows, k-means uses mini-batches.
-MINI_BATCH_ROWS = 50_000
 #: Maximum number of chosen rows that are compared for the mean distance to the nearest other.
 SPREAD_ROWS = 5_000
 
@@ -28,10 +29,10 @@ SPREAD_ROWS = 5_000
 class ClusterQuota(WholeTable):
     """Keeps the same number of rows from each cluster of their embeddings.
 
-    Frequent kinds of rows then do not dominate. Clusters are computed by k-means (seeded k-means++
-    initialization; mini-batches above 50,000 rows). Rows that a small cluster lacks are taken from the
-    others. Rows without text fail. The summary compares the choice with a random one of the same size, which
-    many selection methods do not beat.
+    Frequent kinds of rows then do not dominate. Clusters are computed by k-means (faiss, from seeded
+    k-means++ centroids; trained on at most 256 rows per cluster). Rows that a small cluster lacks are taken
+    from the others. Rows without text fail, and so do rows whose vector holds NaN. The summary compares the
+    choice with a random one of the same size, which many selection methods do not beat.
 
     Adds:
         cluster (int32): number of the row's cluster; 0 is the largest. Null without text.
@@ -47,11 +48,13 @@ class ClusterQuota(WholeTable):
     """
 
     seeded: ClassVar[bool] = True
+    version: ClassVar[int] = 2
 
     rows: Annotated[int, Field(gt=0)]
     """Rows to keep in total. All rows are kept if there are fewer."""
-    clusters: Annotated[int, Field(gt=0)]
-    """Number of clusters. With more clusters the choice is more diverse."""
+    clusters: Annotated[int, Field(gt=0)] | Literal["auto"]
+    """Number of clusters. With more clusters the choice is more diverse. `auto` takes the number with the
+    highest silhouette on a sample."""
     by: str | None = None
     """Column to rank by within a cluster, highest first. By default `pick` decides."""
     pick: Literal["nearest", "random"] = "nearest"
@@ -72,16 +75,19 @@ class ClusterQuota(WholeTable):
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, "cluster", "embedding", "embedding_of"]
 
-    def apply(self, table: pa.Table, context: Context) -> TableResult:
+    def judge(self, rows: StoredRows, context: Context) -> TableResult:
         """Judge all rows. Raises DataError if a column is missing or of the wrong type."""
         import numpy as np
         import pyarrow as pa
 
+        table = read_columns(rows, ["_id", *self.uses_columns(), "embedding", "embedding_of"])
         ranked = None if self.by is None else number_column(table, self.by, _WHO)
         embedded = embed(table, self.columns, self.embedder, context, _WHO)
-        usable = embedded.usable
-        vectors = embedded.vectors[usable]
-        labels, centrality = cluster(vectors, self.clusters, context.seed)
+        usable, errors = usable_rows(embedded, _WHO)
+        vectors = embedded.vectors if errors is None else embedded.vectors[usable]
+        number, _ = number_of_clusters(vectors, self.clusters, context.seed)
+        found = kmeans(vectors, number, context.seed)
+        labels, centrality = found.labels, found.cosines
         draws = draw(table.column("_id").to_pylist(), context.seed)[usable]
         value = ranked[usable] if ranked is not None else centrality if self.pick == "nearest" else draws
         chosen = choose(labels, value, self.rows)
@@ -99,43 +105,10 @@ class ClusterQuota(WholeTable):
             kept=kept,
             rule="cluster_quota",
             score=score,
-            errors=embedded.errors if any(embedded.errors) else None,
+            errors=errors,
             columns=columns | (embedded.columns() if self.store_embeddings else {}),
             summary=_compare(labels, vectors, chosen, random),
         )
-
-
-def cluster(
-    vectors: NDArray[np.float32], clusters: int, seed: int
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Cluster unit vectors ``(n, d)`` by k-means: (label of each vector, its cosine to its centroid).
-
-    Labels are int32 ``(n,)``; 0 is the largest cluster (of equals, the one that starts first). There are at
-    most ``clusters`` of them, and fewer if there are fewer distinct vectors. It runs on one thread: the order
-    of sums over several threads varies, and the same seed must give the same clusters.
-    """
-    import numpy as np
-
-    if not len(vectors):
-        return np.zeros(0, dtype=np.int32), np.zeros(0)
-    from sklearn.cluster import KMeans, MiniBatchKMeans
-    from threadpoolctl import threadpool_limits
-
-    clusters = min(clusters, len(np.unique(vectors, axis=0)))
-    with threadpool_limits(1):
-        if len(vectors) > MINI_BATCH_ROWS:
-            fitted = MiniBatchKMeans(clusters, n_init=3, batch_size=4096, random_state=seed).fit(vectors)
-        else:
-            fitted = KMeans(clusters, n_init=3, random_state=seed).fit(vectors)
-    labels = np.asarray(fitted.labels_, dtype=np.int64)
-    found, first, sizes = np.unique(labels, return_index=True, return_counts=True)
-    renumbered = np.zeros(clusters, dtype=np.int32)
-    renumbered[found[np.lexsort((first, -sizes))]] = np.arange(len(found), dtype=np.int32)
-    centroids = np.asarray(fitted.cluster_centers_, dtype=np.float64)
-    lengths = np.linalg.norm(centroids, axis=1, keepdims=True)
-    unit = np.divide(centroids, lengths, out=np.zeros_like(centroids), where=lengths > 0)
-    cosines = np.einsum("ij,ij->i", vectors.astype(np.float64), unit[labels])
-    return renumbered[labels], cosines
 
 
 def quotas(sizes: NDArray[np.int64], rows: int) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from gristmill.contracts.errors import DataError
+from gristmill.contracts.stored_rows import TableRows
 from gristmill.filters.dedup.semantic import SemanticDedup
 
 TEXTS = [
@@ -23,7 +24,7 @@ TEXTS = [
 def test_near_copies_name_the_row_they_are_near(context: Any, embedder: Any, rows: Any) -> None:
     result = SemanticDedup(threshold=0.85).apply(rows(response=TEXTS), context)
     assert result.kept.tolist() == [True, True, False, True, True, False]
-    assert result.duplicate_of == [None, None, "r0", None, None, "r0"]
+    assert result.duplicate_of.tolist() == [-1, -1, 0, -1, -1, 0]
     assert "response is null" in result.errors[4]
     cosine = embedder.encode([TEXTS[0], TEXTS[2]])
     assert result.score[2] == pytest.approx(float(cosine[0] @ cosine[1]), abs=1e-5)
@@ -36,10 +37,10 @@ def test_the_preferred_of_a_group_is_kept(context: Any, embedder: Any, rows: Any
     table = rows(response=TEXTS, grade=[1.0, 0.0, 3.0, 0.0, 9.0, None])
     longest = SemanticDedup(threshold=0.85, survivor="longest").apply(table, context)
     assert np.flatnonzero(~longest.kept).tolist() == [0, 2]
-    assert longest.duplicate_of[0] == "r5"
+    assert longest.duplicate_of[0] == 5
     best = SemanticDedup(threshold=0.85, survivor="best", by="grade").apply(table, context)
     assert np.flatnonzero(~best.kept).tolist() == [0, 5]
-    assert best.duplicate_of[5] == "r2"
+    assert best.duplicate_of[5] == 2
 
 
 def test_doing_it_again_drops_nothing_and_embeds_nothing(context: Any, embedder: Any, rows: Any) -> None:
@@ -53,6 +54,33 @@ def test_doing_it_again_drops_nothing_and_embeds_nothing(context: Any, embedder:
     again = dedup.apply(table.filter(pa.array(first.kept)), context)
     assert again.kept.all()
     assert embedder.seen == []
+
+
+@pytest.mark.parametrize("method", ["pairs", "cells"])
+def test_rows_with_nan_fail_alone(context: Any, embedder: Any, rows: Any, method: str) -> None:
+    encode = embedder.encode
+    embedder.encode = lambda texts: np.where(
+        np.array([text == "bad" for text in texts])[:, None], np.float32(np.nan), encode(texts)
+    )
+    table = rows(response=["some text", "bad", "some text", "other words"])
+    result = SemanticDedup(method=method).apply(table, context)
+    assert result.duplicate_of.tolist() == [-1, -1, 0, -1]
+    assert [error is None for error in result.errors] == [True, False, True, True]
+    assert "NaN" in result.errors[1]
+    assert result.summary["search"]["method"] == method
+
+
+def test_only_the_columns_it_needs_are_read(context: Any, embedder: Any, rows: Any) -> None:
+    asked: list[Any] = []
+
+    class Watched(TableRows):
+        def table(self, columns: Any = None) -> pa.Table:
+            asked.append(columns)
+            return super().table(columns)
+
+    table = rows(response=["a", "b"], grade=[1, 2], other=["c", "d"])
+    SemanticDedup(survivor="best", by="grade").judge(Watched(table), context)
+    assert asked == [["response", "grade"]]
 
 
 def test_an_empty_table_stays_empty(context: Any, rows: Any) -> None:
@@ -86,6 +114,6 @@ def test_a_real_embedder_finds_paraphrases(context: Any, rows: Any) -> None:
         ),
         context,
     )
-    assert result.duplicate_of == [None, None, "r0", None, "r1"]
+    assert result.duplicate_of.tolist() == [-1, -1, 0, -1, 1]
     assert result.summary["texts_embedded"] == 5
     assert len(result.columns["embedding"][0]) == 384

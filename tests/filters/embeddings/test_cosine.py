@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gristmill.filters.embeddings import cosine
-from gristmill.filters.embeddings.cosine import greedy_duplicates, nearest_cosine
+from gristmill.filters.embeddings.cosine import Cosines, nearest_cosine
 
 
 def clumps(seed: int, n: int, d: int, centres: int, noise: float) -> np.ndarray:
@@ -17,62 +19,66 @@ def clumps(seed: int, n: int, d: int, centres: int, noise: float) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def plain(vectors: np.ndarray, threshold: float) -> list[int]:
-    """The kept rows by definition: one row at a time against all kept rows."""
-    kept: list[int] = []
-    for row in range(len(vectors)):
-        if not kept or (vectors[kept].astype(np.float64) @ vectors[row].astype(np.float64)).max() < threshold:
-            kept.append(row)
-    return kept
+def close(vectors: np.ndarray, threshold: float, left: np.ndarray, right: np.ndarray) -> dict:
+    with ThreadPoolExecutor(2) as threads:
+        found = Cosines(vectors, np.arange(len(vectors)), threshold, threads).close([(left, right)])
+        return {
+            (int(row), int(column)): float(value)
+            for rows, columns, values in found
+            for row, column, value in zip(rows, columns, values)
+        }
 
 
 @given(
     st.integers(0, 1000),
-    st.integers(0, 90),
+    st.integers(1, 60),
     st.sampled_from([8, 96]),
-    st.integers(1, 20),
     st.floats(0.05, 1.5),
+    st.floats(0.1, 1),
 )
-def test_it_is_the_greedy_choice_whatever_the_blocks(
-    seed: int, n: int, d: int, centres: int, noise: float
+def test_the_pairs_that_reach_the_threshold_are_those_and_only_those(
+    seed: int, n: int, d: int, noise: float, threshold: float
 ) -> None:
-    vectors = clumps(seed, n, d, centres, noise)
-    threshold = 0.83
-    cosines = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
-    if (np.abs(cosines - threshold) < 1e-4).any():
+    vectors = clumps(seed, n, d, 6, noise)
+    exact = vectors.astype(np.float64)
+    exact /= np.linalg.norm(exact, axis=1, keepdims=True)
+    cosines = np.round(exact @ exact.T, 9)
+    if (np.abs(cosines - threshold) < 1e-8).any():
         return
+    left, right = np.arange(n), np.arange(0, n, 2)
+    wanted = {(int(i), int(j)) for i, j in zip(*np.nonzero(cosines >= threshold)) if j % 2 == 0}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cosine, "BLOCK", 16)
         patch.setattr(cosine, "SPAN", 13)
-        patch.setattr(cosine, "REST", 0.6)
-        duplicate_of, score = greedy_duplicates(vectors, threshold)
-    kept = np.flatnonzero(duplicate_of < 0)
-    assert kept.tolist() == plain(vectors, threshold)
-    for row in np.flatnonzero(duplicate_of >= 0):
-        before = kept[kept < row]
-        assert duplicate_of[row] in before
-        assert score[row] == pytest.approx(cosines[row, before].max(), abs=1e-5)
-        assert score[row] == pytest.approx(cosines[row, duplicate_of[row]], abs=1e-5)
-    assert np.isnan(score[kept]).all()
+        found = close(vectors, threshold, left, right)
+    assert set(found) == wanted
+    whole = close(vectors, threshold, left, right)
+    assert whole == found, "a cosine is the same to the last bit, whatever is computed beside it"
+    for pair, value in found.items():
+        assert value == pytest.approx(cosines[pair], abs=2e-9)
 
 
-@given(st.integers(0, 1000))
-def test_a_lower_threshold_never_keeps_more_than_a_pairwise_free_set_allows(seed: int) -> None:
-    vectors = clumps(seed, 60, 16, 6, 0.5)
-    counts = [int((greedy_duplicates(vectors, t)[0] < 0).sum()) for t in (0.999999, 0.5, 0.05)]
-    assert counts[0] >= counts[1] >= counts[2]
+def test_no_pair_below_the_threshold_is_taken_for_float_error() -> None:
+    first = clumps(1, 1, 384, 1, 1.0)[0].astype(np.float64)
+    second = clumps(2, 1, 384, 1, 1.0)[0].astype(np.float64)
+    second -= (second @ first) * first
+    second /= np.linalg.norm(second)
+    angles = np.arccos(1 - np.array([0.0, 1e-6, 3e-6]))
+    vectors = (np.cos(angles)[:, None] * first + np.sin(angles)[:, None] * second).astype(np.float32)
+    found = close(vectors, 1 - 2e-6, np.arange(3), np.array([0]))
+    assert set(found) == {(0, 0), (1, 0)}
+    assert found[0, 0] == 1.0
 
 
-def test_equal_vectors_meet_a_threshold_of_one() -> None:
-    vectors = np.repeat(clumps(0, 3, 384, 3, 1.0), 4, axis=0)
-    duplicate_of, score = greedy_duplicates(vectors, 1.0)
-    assert duplicate_of.tolist() == [-1, 0, 0, 0, -1, 4, 4, 4, -1, 8, 8, 8]
-    assert np.nanmax(score) <= 1.0
-
-
-def test_no_rows_no_answers() -> None:
-    duplicate_of, score = greedy_duplicates(np.zeros((0, 8), dtype=np.float32), 0.9)
-    assert len(duplicate_of) == len(score) == 0
+def test_a_bound_excludes_most_pairs_of_unrelated_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = clumps(0, 800, 96, 800, 1.0)
+    full: list[int] = []
+    exact = Cosines._exact
+    monkeypatch.setattr(
+        Cosines, "_exact", lambda self, first, second: full.append(len(first)) or exact(self, first, second)
+    )
+    assert len(close(vectors, 0.9, np.arange(800), np.arange(800))) == 800
+    assert 800 <= sum(full) < 8000
 
 
 @given(st.integers(0, 1000), st.integers(0, 50))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gristmill.filters.select.cluster_quota import ClusterQuota, choose, cluster, quotas
+from gristmill.filters.select.cluster_quota import ClusterQuota, choose, quotas
 
 
 @given(st.lists(st.integers(0, 40), max_size=12), st.integers(0, 300))
@@ -35,28 +35,6 @@ def test_the_best_of_each_cluster_are_chosen(pairs: list[tuple[int, int]], rows:
     for c in range(labels.max() + 1):
         kept, left = value[chosen & (labels == c)], value[~chosen & (labels == c)]
         assert not len(kept) or not len(left) or kept.min() >= left.max()
-
-
-def blobs(sizes: list[int]) -> np.ndarray:
-    rng = np.random.default_rng(4)
-    middle = np.linalg.qr(rng.normal(size=(32, len(sizes))))[0].T
-    vectors = np.repeat(middle, sizes, axis=0) + 0.02 * rng.normal(size=(sum(sizes), 32))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-
-
-def test_clusters_are_found_numbered_from_the_largest_and_the_same_again() -> None:
-    vectors = blobs([5, 40, 15])
-    labels, cosines = cluster(vectors, 3, seed=9)
-    assert labels.tolist() == [2] * 5 + [0] * 40 + [1] * 15
-    assert cosines.min() > 0.9
-    again, _ = cluster(vectors, 3, seed=9)
-    assert again.tolist() == labels.tolist()
-
-
-def test_there_are_no_more_clusters_than_distinct_vectors() -> None:
-    labels, _ = cluster(np.repeat(blobs([1, 1]), 3, axis=0), 10, seed=0)
-    assert sorted(set(labels.tolist())) == [0, 1]
-    assert len(cluster(np.zeros((0, 4), dtype=np.float32), 3, seed=0)[0]) == 0
 
 
 TEXTS = [f"the weather in town {i} is sunny and warm" for i in range(30)] + [
@@ -107,3 +85,19 @@ def test_nothing_in_nothing_out(context: Any, rows: Any) -> None:
     )
     assert len(result.kept) == 0
     assert result.summary["clusters"] == []
+
+
+def test_the_number_of_clusters_can_be_found(context: Any, embedder: Any, rows: Any) -> None:
+    result = ClusterQuota(rows=10, clusters="auto", columns=["response"]).apply(rows(response=TEXTS), context)
+    assert [c["after"] for c in result.summary["clusters"]] == [5, 5]
+
+
+def test_rows_with_nan_fail_alone(context: Any, embedder: Any, rows: Any) -> None:
+    encode = embedder.encode
+    embedder.encode = lambda texts: np.where(
+        np.array([text == "bad" for text in texts])[:, None], np.float32(np.nan), encode(texts)
+    )
+    table = rows(response=["some text", "bad", "other words"])
+    result = ClusterQuota(rows=50, clusters=2, columns=["response"]).apply(table, context)
+    assert result.kept.tolist() == [True, False, True]
+    assert "NaN" in result.errors[1]

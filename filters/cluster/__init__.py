@@ -1,0 +1,1 @@
+"""Groups rows by their embeddings."""

@@ -1,0 +1,109 @@
+"""Give each row the cluster of its embedding, and each cluster a name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from ...contracts.operators import Context, EmbedderRef, TableResult, WholeTable
+from ...contracts.stored_rows import StoredRows
+from ..columns import joined_texts, read_columns
+from ..embeddings.embed_column import embed
+from ..embeddings.kmeans import Clusters, kmeans
+from ..embeddings.number_of_clusters import number_of_clusters
+from ..embeddings.usable import usable_rows
+from .labels import central_rows, top_terms
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_WHO = "cluster"
+
+
+class Cluster(WholeTable):
+    """Groups rows by k-means on their embeddings. No row is dropped.
+
+    K-means is by faiss, from seeded k-means++ centroids, and gives the same clusters on any number of
+    threads. A cluster's label is its most telling words, by class-based TF-IDF (Grootendorst, 2022) over the
+    texts of the 200 rows nearest to its centroid. The summary lists the clusters with their sizes and labels.
+    Rows without text fail, and so do rows whose vector holds NaN.
+
+    Adds:
+        cluster (int32): number of the row's cluster; 0 is the largest.
+        cluster_cosine (float64): cosine of the row's vector and its cluster's centroid. A row with a low one
+            is not typical of its cluster, or of any.
+        cluster_label (text): the cluster's words, joined by commas; null if its texts have no words.
+
+    Example:
+        topics: {cluster: auto, columns: [prompt], from: clean}
+    """
+
+    seeded: ClassVar[bool] = True
+    value_field: ClassVar[str | None] = "clusters"
+
+    clusters: Annotated[int, Field(gt=0)] | Literal["auto"]
+    """Number of clusters. There are fewer if fewer vectors differ. `auto` compares 2, 3, 4, 6, 8, 12 … 256 on
+    a sample of 4,096 rows and takes the number with the highest mean silhouette."""
+    columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt", "response")
+    """Columns to embed, joined by line breaks."""
+    embedder: EmbedderRef | None = None
+    """Model with `engine: embedder`. By default the packaged MiniLM."""
+    terms: Annotated[int, Field(gt=0)] = 3
+    """Number of words in a label."""
+
+    def uses_columns(self) -> Iterable[str]:
+        return self.columns
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return None if columns is None else [*columns, "cluster", "cluster_cosine", "cluster_label"]
+
+    def judge(self, rows: StoredRows, context: Context) -> TableResult:
+        """Cluster all rows. Raises DataError if a column is missing or not text."""
+        import numpy as np
+        import pyarrow as pa
+
+        table = read_columns(rows, [*self.columns, "embedding", "embedding_of"])
+        embedded = embed(table, self.columns, self.embedder, context, _WHO)
+        usable, errors = usable_rows(embedded, _WHO)
+        vectors = embedded.vectors if errors is None else embedded.vectors[usable]
+        number, silhouettes = number_of_clusters(vectors, self.clusters, context.seed)
+        found = kmeans(vectors, number, context.seed)
+        names = self._names(joined_texts(table, self.columns, _WHO), usable, found)
+
+        numbers = np.full(table.num_rows, -1, dtype=np.int32)
+        numbers[usable] = found.labels
+        cosines = np.full(table.num_rows, np.nan)
+        cosines[usable] = found.cosines
+        missing = numbers < 0
+        labels = pa.array(names, pa.string()).take(pa.array(numbers, mask=missing))
+        sizes = np.bincount(found.labels, minlength=len(names))
+        means = np.bincount(found.labels, found.cosines, minlength=len(names)) / np.maximum(sizes, 1)
+        return TableResult(
+            errors=errors,
+            columns={
+                "cluster": pa.array(numbers, mask=missing),
+                "cluster_cosine": pa.array(cosines, mask=missing),
+                "cluster_label": labels,
+            },
+            summary={
+                "clusters": [
+                    {"cluster": c, "rows": int(sizes[c]), "label": name, "mean_cosine": float(means[c])}
+                    for c, name in enumerate(names)
+                ],
+                "inertia": found.inertia,
+                "silhouettes": {str(each): value for each, value in silhouettes.items()},
+                "texts_embedded": embedded.made,
+            },
+        )
+
+    def _names(
+        self, texts: Sequence[str | None], usable: NDArray[np.int64], found: Clusters
+    ) -> list[str | None]:
+        """The label of each cluster."""
+        central = central_rows(found.labels, found.cosines)
+        some = [str(texts[row]) for row in usable[central].tolist()]
+        terms = top_terms(some, found.labels[central], self.terms)
+        return [", ".join(each) or None for each in terms]
