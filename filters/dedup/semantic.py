@@ -28,8 +28,6 @@ class SemanticDedup(WholeTable):
 
     Adds:
         embedding (list of float32): the row's unit vector, with `store_embeddings`.
-        embedding_of (text): digest of the embedder and the text. Later steps compare it to see whether the
-            vector is still valid.
 
     Filters:
         semantic_duplicate: too similar to a kept row; the score is the cosine.
@@ -49,8 +47,8 @@ class SemanticDedup(WholeTable):
     """Which of several duplicates is kept: the `first`, the `longest`, or the `best` by the column `by`."""
     by: str | None = None
     """Column to rank by with `survivor: best`, highest first."""
-    store_embeddings: bool = True
-    """Add the vectors to the rows, so that later steps need not compute them again."""
+    store_embeddings: bool = False
+    """Add the vectors to the rows, for an export say. Later steps of the run find them without."""
 
     @model_validator(mode="after")
     def _by_with_best(self) -> SemanticDedup:
@@ -62,7 +60,7 @@ class SemanticDedup(WholeTable):
         return self.columns if self.by is None else (*self.columns, self.by)
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
-        return None if columns is None else [*columns, "embedding", "embedding_of"]
+        return None if columns is None else [*columns, "embedding"]
 
     def apply(self, table: pa.Table, context: Context) -> TableResult:
         """Judge all rows. Raises DataError if a column is missing or of the wrong type."""
@@ -97,7 +95,7 @@ class SemanticDedup(WholeTable):
                 "threshold": self.threshold,
                 "duplicates": int((~kept).sum()),
                 "mean_score": float(np.nanmean(score)) if (~kept).any() else None,
-                "texts_embedded": embedded.made,
+                **embedded.summary,
             },
         )
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sentence_transformers import SentenceTransformer
 
+#: Raise this when the vectors of the same weights change: stored ones are then not used any more.
+VECTORS = 1
 #: Texts per forward pass. Texts are sorted by length first, so batches contain little padding.
 BATCH = 32
 

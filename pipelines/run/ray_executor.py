@@ -31,15 +31,18 @@ from ...contracts.inference import (
     EngineSettings,
     ModelWeights,
     Request,
+    StoredEmbedder,
 )
 from ...contracts.operators import Context
 from ..plan.nodes import Plan
+from ..store.vectors import VectorStore
 from .chain import Chain, Emit, StepResult
 from .context import OperatorContext
 from .executor import GROWTH, saturating, slots
 from .pace import Pace
-from .serving import ModelTable, Serving, load_embedder, served, start_here
+from .serving import ModelTable, Serving, load_embedder, served, start_here, vector_store
 from .stages import Stage
+from .stored_embedder import KeptVectors
 
 #: Actors are spread over the nodes. If a process or a node is lost, they are restarted and their calls
 #: repeated.
@@ -134,6 +137,7 @@ class StageJob:
     embedders: Mapping[str | None, ModelWeights]
     tables: Mapping[str, pa.Table]
     folder: Path
+    run: Path
     secrets: frozenset[str]
 
 
@@ -153,8 +157,14 @@ class WorkerModels:
             raise ModelError(f"the stage does not name the model {name!r}")
         return self.job.weights[name]
 
-    def embedder(self, name: str | None) -> Embedder:
-        return _embedder(self.job.embedders[name])
+    def embedder(self, name: str | None) -> StoredEmbedder:
+        weights = self.job.embedders[name]
+        return KeptVectors(_vectors(self.job.run, weights), lambda: _embedder(weights))
+
+
+@cache
+def _vectors(run: Path, weights: ModelWeights) -> VectorStore:
+    return vector_store(run, weights)
 
 
 @cache
@@ -244,6 +254,7 @@ class RayExecutor:
             embedders={name: self._table.embedder_weights(name) for name in sorted(named)},
             tables={name: contexts[stage.head.name].table(name) for name in sorted(reads)},
             folder=Path.cwd(),
+            run=self._table.run.path.absolute(),
             secrets=secrets.learned(),
         )
         self._job = ray.put(job)

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
 from ...contracts.errors import ModelError
-from ...contracts.inference import Embedder, Engine, EngineSettings, ModelWeights
+from ...contracts.inference import Embedder, Engine, EngineSettings, ModelWeights, StoredEmbedder
 from ...contracts.operators import Train
+from ..plan.fingerprint import canonical
 from ..plan.nodes import Plan, PlannedModel
 from ..store.run_directory import RunDirectory
+from ..store.vectors import VectorStore
 from .meter import Metered
+from .stored_embedder import KeptVectors
 from .turns import Turns, has_gpu
 
 
@@ -98,6 +103,7 @@ class Serving:
         self._start = start
         self._engines: dict[str, Metered] = {}
         self._embedders: dict[str, Embedder] = {}
+        self._vectors: dict[str, VectorStore] = {}
         self._lock = Lock()
         self._turns = None if has_gpu() else Turns()
 
@@ -116,9 +122,14 @@ class Serving:
     def weights(self, name: str) -> ModelWeights:
         return self.table.weights(name)
 
-    def embedder(self, name: str | None) -> Embedder:
+    def embedder(self, name: str | None) -> StoredEmbedder:
+        weights = self.table.embedder_weights(name)
         with self._lock:
-            weights = self.table.embedder_weights(name)
+            store = self._vectors.setdefault(weights.digest, vector_store(self.table.run.path, weights))
+        return KeptVectors(store, lambda: self._loaded(weights))
+
+    def _loaded(self, weights: ModelWeights) -> Embedder:
+        with self._lock:
             if weights.digest not in self._embedders:
                 self._embedders[weights.digest] = load_embedder(weights)
             return self._embedders[weights.digest]
@@ -127,6 +138,14 @@ class Serving:
         """Close every engine that later stages do not use."""
         for name in set(self._engines) - set(keep):
             await self._engines.pop(name).close()
+
+
+def vector_store(run: Path, weights: ModelWeights) -> VectorStore:
+    """The stored vectors of an embedding model in the run directory ``run``."""
+    from ..engines.embedder import VECTORS
+
+    model = sha256(canonical({"digest": weights.digest, "vectors": VECTORS}).encode()).hexdigest()
+    return VectorStore(run, model[:24])
 
 
 def load_embedder(weights: ModelWeights) -> Embedder:
