@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from hashlib import sha256
-from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
 from ...contracts.errors import ModelError
-from ...contracts.inference import Embedder, Engine, EngineSettings, ModelWeights, StoredEmbedder
+from ...contracts.inference import Engine, EngineSettings, ModelWeights, StoredEmbedder
 from ...contracts.operators import Train
-from ..plan.fingerprint import canonical
+from ..plan.fingerprint import vectors_of
 from ..plan.nodes import Plan, PlannedModel
 from ..store.run_directory import RunDirectory
-from ..store.vectors import VectorStore
 from .meter import Metered
-from .stored_embedder import KeptVectors
+from .stored_embedder import EmbedderSettings, RunEmbedder
 from .turns import Turns, has_gpu
 
 
@@ -55,13 +52,18 @@ class ModelTable:
         weights = self.weights(name) if model.reference else None
         return EngineSettings(model.engine, weights, dict(model.options))
 
-    def embedder_weights(self, name: str | None) -> ModelWeights:
-        """The weights of an embedding model; None: the packaged default."""
-        if name is not None:
-            return self.weights(name)
-        from ..weights import DEFAULT_EMBEDDER, resolve
+    def embedder(self, name: str | None) -> EmbedderSettings:
+        """How to embed with a model of the file; None: with the packaged default."""
+        from ..weights import DEFAULT_EMBEDDER, digest, resolve
 
-        return resolve(DEFAULT_EMBEDDER)
+        if name is None:
+            own = digest(DEFAULT_EMBEDDER)
+            model = PlannedModel(DEFAULT_EMBEDDER, "embedder", DEFAULT_EMBEDDER, {}, own)
+        else:
+            model = self.plan.models[name]
+        weights = resolve(model.reference) if model.reference else None
+        settings = EngineSettings(model.engine, weights, dict(model.options))
+        return EmbedderSettings(settings, self.run.path.absolute(), vectors_of(model))
 
     def _student(self, name: str) -> ModelWeights:
         store = self.run.step(name, self.plan.step(name).fingerprint)
@@ -102,8 +104,7 @@ class Serving:
         self.table = table
         self._start = start
         self._engines: dict[str, Metered] = {}
-        self._embedders: dict[str, Embedder] = {}
-        self._vectors: dict[str, VectorStore] = {}
+        self._embedders: dict[str, RunEmbedder] = {}
         self._lock = Lock()
         self._turns = None if has_gpu() else Turns()
 
@@ -123,33 +124,13 @@ class Serving:
         return self.table.weights(name)
 
     def embedder(self, name: str | None) -> StoredEmbedder:
-        weights = self.table.embedder_weights(name)
+        settings = self.table.embedder(name)
         with self._lock:
-            store = self._vectors.setdefault(weights.digest, vector_store(self.table.run.path, weights))
-        return KeptVectors(store, lambda: self._loaded(weights))
-
-    def _loaded(self, weights: ModelWeights) -> Embedder:
-        with self._lock:
-            if weights.digest not in self._embedders:
-                self._embedders[weights.digest] = load_embedder(weights)
-            return self._embedders[weights.digest]
+            if settings.vectors not in self._embedders:
+                self._embedders[settings.vectors] = RunEmbedder(settings)
+            return self._embedders[settings.vectors].for_step()
 
     async def release(self, keep: Iterable[str] = ()) -> None:
         """Close every engine that later stages do not use."""
         for name in set(self._engines) - set(keep):
             await self._engines.pop(name).close()
-
-
-def vector_store(run: Path, weights: ModelWeights) -> VectorStore:
-    """The stored vectors of an embedding model in the run directory ``run``."""
-    from ..engines.embedder import VECTORS
-
-    model = sha256(canonical({"digest": weights.digest, "vectors": VECTORS}).encode()).hexdigest()
-    return VectorStore(run, model[:24])
-
-
-def load_embedder(weights: ModelWeights) -> Embedder:
-    """Load an embedding model in this process."""
-    from ..engines.embedder import load_embedder as load
-
-    return load(weights)

@@ -3,14 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...contracts.errors import ModelError
-from ...contracts.inference import EMBED_CHUNK, Embedder
+from ...contracts.inference import EMBED_CHUNK, Embedder, EngineSettings
 from ..store.key_index import keys_of
 from ..store.vectors import VectorStore
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderSettings:
+    """An embedding model of a run: how to start it, the run directory, and the name of its stored vectors."""
+
+    settings: EngineSettings
+    run: Path
+    vectors: str
+
+
+class RunEmbedder:
+    """An embedding model and its stored vectors, shared by the steps of a run."""
+
+    def __init__(self, settings: EmbedderSettings) -> None:
+        self._settings = settings
+        self._store = VectorStore(settings.run, settings.vectors)
+        self._model: Embedder | None = None
+        self._lock = Lock()
+
+    def for_step(self) -> KeptVectors:
+        """The embedder of one step, which counts what that step embeds."""
+        return KeptVectors(self._store, self._loaded)
+
+    def _loaded(self) -> Embedder:
+        from ..engines.embedder import load_embedder
+
+        with self._lock:
+            if self._model is None:
+                self._model = load_embedder(self._settings.settings)
+            return self._model
 
 
 class KeptVectors:

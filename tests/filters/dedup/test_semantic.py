@@ -72,7 +72,7 @@ def test_wrong_settings_are_refused(context: Any, embedder: Any, rows: Any) -> N
 
 @pytest.mark.engine
 def test_a_real_embedder_finds_paraphrases(context: Any, rows: Any) -> None:
-    from gristmill.pipelines.engines.embedder import load_embedder
+    from gristmill.pipelines.engines.sentence_embedder import load as load_embedder
     from gristmill.pipelines.weights import resolve
 
     context.embedders[None] = load_embedder(resolve("all-minilm-l6-v2"))
