@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,8 +98,10 @@ class KeptVectors:
 
     def _make(self, texts: Sequence[str]) -> None:
         model = self._load()
+        started = time.monotonic()
         vectors = np.ascontiguousarray(model.encode(texts), dtype=np.float32)
-        known = self._store.dimensions or model.dimensions
+        seconds = time.monotonic() - started
+        known = self._store.dimensions or vectors.shape[-1]
         if vectors.shape != (len(texts), known):
             raise ModelError(
                 f"the embedding model made vectors of {vectors.shape[-1]} dimensions; those stored in "
@@ -107,5 +110,5 @@ class KeptVectors:
             )
         if not np.isfinite(vectors).all():
             raise ModelError("the embedding model made vectors that are not numbers (NaN or infinity)")
-        self._store.add(keys_of(texts), vectors)
+        self._store.add(keys_of(texts), vectors, seconds)
         self._embedded += len(texts)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -19,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...contracts.durable import kind, remove
-from ...contracts.errors import first_line
+from ...contracts.errors import StoreError, first_line
 from .damage import Damaged, set_aside
 from .files import TEMPORARY, check_folder, disk, make_directory, opened, write_bytes
 from .key_index import KEY, KeyIndex, Keys, Places, as_keys
@@ -27,6 +28,8 @@ from .seal import digest, file_digest
 
 #: The folder of a run for all embedding models.
 FOLDER = "embeddings"
+#: The key of a chunk's metadata for the time that it took to make.
+_SECONDS = b"seconds"
 CHUNK = re.compile(r"chunk-([0-9a-f]{32})\.arrow")
 
 
@@ -80,9 +83,12 @@ class VectorStore:
                 vectors[rows] = held[places[rows] - self._starts[number]]
         return vectors
 
-    def add(self, keys: Keys, vectors: NDArray[np.float32]) -> None:
-        """Commit a chunk, ``vectors`` float32 ``(n, dimensions)``, whole or not at all. Raises StoreError."""
-        data = _chunk_bytes(keys, vectors)
+    def add(self, keys: Keys, vectors: NDArray[np.float32], seconds: float = 0.0) -> None:
+        """Commit a chunk, ``vectors`` float32 ``(n, dimensions)``, whole or not at all.
+
+        ``seconds``: the time that it took to make. Raises StoreError.
+        """
+        data = _chunk_bytes(keys, vectors, seconds)
         path = self.path / f"chunk-{digest(data)}.arrow"
         with disk(self.path, "cannot make"):
             for folder in (self.path.parent, self.path):
@@ -140,6 +146,21 @@ def read_keys(path: Path) -> tuple[Keys, int]:
         return as_keys(data), table.schema.field("vector").type.list_size
 
 
+def made(model: Path) -> tuple[int, float]:
+    """How many vectors a model's folder holds, and the seconds that they took to make, damaged ones aside.
+
+    Reads no vectors.
+    """
+    count, seconds = 0, 0.0
+    with suppress(StoreError):
+        for path in chunks(model):
+            with suppress(Damaged), opened(path), pa.memory_map(str(path)) as source:
+                table = _table(path, source)
+                count += table.num_rows
+                seconds += float((table.schema.metadata or {}).get(_SECONDS, 0.0))
+    return count, seconds
+
+
 def damages(run: Path) -> Iterator[Damaged]:
     """The damaged files of all embedding models of a run, each once. Raises StoreError."""
     try:
@@ -175,10 +196,11 @@ def remove_remains(run: Path) -> None:
                 remove(path)
 
 
-def _chunk_bytes(keys: Keys, vectors: NDArray[np.float32]) -> memoryview:
+def _chunk_bytes(keys: Keys, vectors: NDArray[np.float32], seconds: float) -> memoryview:
     names = pa.Array.from_buffers(pa.binary(KEY), len(keys), [None, pa.py_buffer(keys.tobytes())])
     values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
     table = pa.table({"key": names, "vector": values})
+    table = table.replace_schema_metadata({_SECONDS: f"{seconds:.6f}"})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
