@@ -24,8 +24,9 @@ class EmbedderOptions(Frozen):
     """How to compute vectors. A model has a `path`, or the `url` of a server and its name there, `model`."""
 
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type of the matrix products of a model with a `path`. `bfloat16` is faster on processors that have it,
-    and its vectors have a cosine of about 0.9999 to those of `float32`."""
+    """Type of the matrix products of a model with a `path`. `bfloat16` is faster on processors that have it.
+    With MiniLM its vectors have a cosine above 0.9999 to those of `float32`, and the cosine of two texts
+    changes by up to 0.002."""
     url: ServerAddress | None = None
     """Address of a server with an OpenAI-compatible API, up to and including `/v1`, without user, password
     and query."""
