@@ -25,6 +25,10 @@ Capability = Literal[
 ]  # fmt: skip
 
 
+#: Texts that are embedded and stored together. After a stop, at most these are embedded again.
+EMBED_CHUNK = 1024
+
+
 class Message(TypedDict):
     """One turn of a conversation."""
 
@@ -163,10 +167,32 @@ class Engine(Protocol):
 class Embedder(Protocol):
     """Turns texts into unit vectors."""
 
-    dimensions: int
+    @property
+    def dimensions(self) -> int: ...
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed ``texts``: shape ``(len(texts), dimensions)``, float32, each row of norm 1."""
+        """Embed ``texts``: shape ``(len(texts), dimensions)``, float32, each row of norm 1.
+
+        The row of a text that the model has no vector for is zero.
+        """
+        ...
+
+
+class StoredEmbedder(Embedder, Protocol):
+    """An :class:`Embedder` that stores each vector in the run as it is made, and embeds no text twice.
+
+    ``embedded``: the number of texts that this step embedded. ``reused``: the number of distinct texts that
+    it asked for and that already had a vector when it started.
+    """
+
+    @property
+    def embedded(self) -> int: ...
+
+    @property
+    def reused(self) -> int: ...
+
+    def missing(self, texts: Sequence[str]) -> list[str]:
+        """The distinct texts that have no vector yet, in the order to embed them in: by length."""
         ...
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeAlias
 
 from .errors import DataError
 from .frozen import Frozen
-from .inference import Capability, Embedder, Engine, ModelWeights
+from .inference import Capability, Engine, ModelWeights, StoredEmbedder
 from .nearest import did_you_mean
 from .rows import Row
 from .stored_rows import StoredRows, TableRows
@@ -124,8 +124,9 @@ class Context(Protocol):
         """The weights on disk of the model (or trained student) named by a parameter."""
         ...
 
-    def embedder(self, model: str | None) -> Embedder:
-        """The embedding model named by a parameter; None: the packaged default."""
+    def embedder(self, model: str | None) -> StoredEmbedder:
+        """The embedding model named by a parameter, with the run's stored vectors; None: the packaged
+        default."""
         ...
 
     def table(self, step: str) -> pa.Table:

@@ -24,6 +24,7 @@ from .run.loop import MakeExecutor, RoundLoop, run_here
 from .store.parts import FATE, REASON
 from .store.run_directory import RunDirectory
 from .store.step_store import StepStore
+from .store.vectors import remove_remains
 from .view.choose import choose
 from .view.trackers import observer as tracker
 
@@ -66,6 +67,7 @@ def run(
         )
     with directory.lock(), arrow_pool(), _executors(executor, ray_address) as make_executor:
         mended = directory.mend()
+        remove_remains(directory.path)
         directory.write_spec(spec.recorded())
         loop = RoundLoop(
             spec=spec,

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import settings
 
-from gristmill.contracts.inference import Embedder, Engine, ModelWeights
+from gristmill.contracts.inference import Embedder, Engine, ModelWeights, StoredEmbedder
 
 # Machines are noisy: a time limit on an example fails for the wrong reason.
 settings.register_profile("gristmill", deadline=None, max_examples=50)
@@ -131,8 +131,11 @@ class Bench:
     def weights(self, model: str) -> ModelWeights:
         return self.models[model]
 
-    def embedder(self, model: str | None) -> Embedder:
-        return self.embedders[model]
+    def embedder(self, model: str | None) -> StoredEmbedder:
+        from gristmill.pipelines.run.stored_embedder import KeptVectors
+        from gristmill.pipelines.store.vectors import VectorStore
+
+        return KeptVectors(VectorStore(self.workdir, model or "default"), lambda: self.embedders[model])
 
     def table(self, step: str) -> pa.Table:
         return self.tables[step]

@@ -65,7 +65,7 @@ class Cluster(WholeTable):
         import numpy as np
         import pyarrow as pa
 
-        table = read_columns(rows, [*self.columns, "embedding", "embedding_of"])
+        table = read_columns(rows, list(self.columns))
         embedded = embed(table, self.columns, self.embedder, context, _WHO)
         usable, errors = usable_rows(embedded, _WHO)
         vectors = embedded.vectors if errors is None else embedded.vectors[usable]
@@ -95,7 +95,7 @@ class Cluster(WholeTable):
                 ],
                 "inertia": found.inertia,
                 "silhouettes": {str(each): value for each, value in silhouettes.items()},
-                "texts_embedded": embedded.made,
+                **embedded.summary,
             },
         )
 

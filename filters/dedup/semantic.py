@@ -33,8 +33,6 @@ class SemanticDedup(WholeTable):
 
     Adds:
         embedding (list of float32): the row's unit vector, with `store_embeddings`.
-        embedding_of (text): digest of the embedder and the text. Later steps compare it to see whether the
-            vector is still valid.
 
     Filters:
         semantic_duplicate: too similar to a kept row; the score is the cosine.
@@ -59,8 +57,8 @@ class SemanticDedup(WholeTable):
     method: Literal["auto", "pairs", "cells"] = "auto"
     """How to search: over all `pairs` (exact; time grows with the square of the rows), by `cells` of k-means
     (may miss 1 % of the duplicates near the threshold), or `auto`: pairs up to 200,000 rows."""
-    store_embeddings: bool = True
-    """Add the vectors to the rows, so that later steps need not compute them again."""
+    store_embeddings: bool = False
+    """Add the vectors to the rows, for an export say. Later steps of the run find them without."""
 
     @model_validator(mode="after")
     def _by_with_best(self) -> SemanticDedup:
@@ -72,13 +70,13 @@ class SemanticDedup(WholeTable):
         return self.columns if self.by is None else (*self.columns, self.by)
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
-        return None if columns is None else [*columns, "embedding", "embedding_of"]
+        return None if columns is None else [*columns, "embedding"]
 
     def judge(self, rows: StoredRows, context: Context) -> TableResult:
         """Judge all rows. Raises DataError if a column is missing or of the wrong type."""
         import numpy as np
 
-        table = read_columns(rows, [*self.uses_columns(), "embedding", "embedding_of"])
+        table = read_columns(rows, self.uses_columns())
         order = self._order(table)
         embedded = embed(table, self.columns, self.embedder, context, _WHO)
         usable, errors = usable_rows(embedded, _WHO)
@@ -110,7 +108,7 @@ class SemanticDedup(WholeTable):
                 "duplicates": int((~kept).sum()),
                 "mean_score": float(np.nanmean(score)) if (~kept).any() else None,
                 "search": found.promise,
-                "texts_embedded": embedded.made,
+                **embedded.summary,
             },
         )
 

@@ -37,8 +37,6 @@ class ClusterQuota(WholeTable):
     Adds:
         cluster (int32): number of the row's cluster; 0 is the largest. Null without text.
         embedding (list of float32): the row's unit vector, with `store_embeddings`.
-        embedding_of (text): digest of the embedder and the text. Later steps compare it to see whether the
-            vector is still valid.
 
     Filters:
         cluster_quota: the quota of its cluster is used up; the score is the value that ranks rows.
@@ -63,8 +61,8 @@ class ClusterQuota(WholeTable):
     """Columns to embed, joined by line breaks."""
     embedder: EmbedderRef | None = None
     """Model with `engine: embedder`. By default the packaged MiniLM."""
-    store_embeddings: bool = True
-    """Add the vectors to the rows, so that later steps need not compute them again."""
+    store_embeddings: bool = False
+    """Add the vectors to the rows, for an export say. Later steps of the run find them without."""
 
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=min(rows, self.rows))
@@ -73,14 +71,14 @@ class ClusterQuota(WholeTable):
         return self.columns if self.by is None else (*self.columns, self.by)
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
-        return None if columns is None else [*columns, "cluster", "embedding", "embedding_of"]
+        return None if columns is None else [*columns, "cluster", "embedding"]
 
     def judge(self, rows: StoredRows, context: Context) -> TableResult:
         """Judge all rows. Raises DataError if a column is missing or of the wrong type."""
         import numpy as np
         import pyarrow as pa
 
-        table = read_columns(rows, ["_id", *self.uses_columns(), "embedding", "embedding_of"])
+        table = read_columns(rows, ["_id", *self.uses_columns()])
         ranked = None if self.by is None else number_column(table, self.by, _WHO)
         embedded = embed(table, self.columns, self.embedder, context, _WHO)
         usable, errors = usable_rows(embedded, _WHO)
@@ -107,7 +105,7 @@ class ClusterQuota(WholeTable):
             score=score,
             errors=errors,
             columns=columns | (embedded.columns() if self.store_embeddings else {}),
-            summary=_compare(labels, vectors, chosen, random),
+            summary={**_compare(labels, vectors, chosen, random), **embedded.summary},
         )
 
 

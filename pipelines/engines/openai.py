@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,38 +10,36 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from ...contracts.addresses import holds, refusal, shown_address
+from ...contracts.addresses import shown_address
 from ...contracts.counting import counted
 from ...contracts.errors import EngineError, ModelError
 from ...contracts.inference import Capability, Completion, EngineSettings, Request
 from ...contracts.printable import shown
-from ...contracts.secrets import learn_key, scrub, without
+from ...contracts.secrets import without
 from .backoff import AdaptiveLimit, pause_before, retry_after
 from .openai_scores import rate, score
 from .openai_wire import Json, Wire
 from .options import EngineOptions
 from .requests import check
+from .server_address import Key, ServerAddress, key_in
 
 NEEDS_WEIGHTS = False
 APART = False
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: A path is appended to the address, so it must not have a query.
-_SERVER = re.compile(r"https?://[^\s/?#]+[^\s?#]*")
 _EVERYWHERE: frozenset[Capability] = frozenset({"seed", "logprobs", "stop", "json_schema"})
 _VLLM: frozenset[Capability] = frozenset({"regex", "prompt_tokens", "likelihood"})
 #: Status codes of a server that is busy, restarting or behind a proxy that timed out.
-_TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 
 class OpenAIOptions(EngineOptions):
     """Address of the server, and limits on requests to it."""
 
-    url: str
+    url: ServerAddress
     """Address of the server up to and including `/v1`, without user, password and query."""
     model: str
     """Name of the model on the server."""
-    key_env: str | None = None
+    key_env: Key | None = None
     """Environment variable that holds the key. The key itself is never written anywhere. By default no key is
     sent."""
     flavor: Literal["openai", "vllm"] = "openai"
@@ -76,33 +72,9 @@ class OpenAIOptions(EngineOptions):
             )
         return supports
 
-    @field_validator("key_env")
-    @classmethod
-    def _is_a_name(cls, key_env: str | None) -> str | None:
-        if key_env is not None and (_VARIABLE.fullmatch(key_env) is None or scrub(key_env) != key_env):
-            learn_key(key_env)
-            raise ValueError(
-                "must name an environment variable that holds the key; it must not be the key itself"
-            )
-        return key_env
-
     @property
     def slots(self) -> int:
         return self.concurrency
-
-    @field_validator("url")
-    @classmethod
-    def _is_http(cls, url: str) -> str:
-        secret = refusal(url) or (holds(url, "a user or password") if "@" in url else None)
-        if secret is not None:
-            raise ValueError(
-                f"{secret}. Put it into an environment variable, and name that: `key_env: MY_KEY`"
-            )
-        if _SERVER.fullmatch(url) is None:
-            raise ValueError(
-                f"found {url.partition('?')[0]!r}; give an address such as http://localhost:8000/v1"
-            )
-        return url.rstrip("/")
 
 
 OPTIONS = OpenAIOptions
@@ -120,13 +92,7 @@ def start(settings: EngineSettings, options: OpenAIOptions) -> OpenAIEngine:
     Raises ModelError if the key is not in the environment."""
     if settings.weights is not None and settings.weights.adapter is not None:
         raise ModelError("the engine 'openai' cannot serve an adapter: serve it on the server, or use vllm")
-    key = None
-    if options.key_env is not None:
-        key = os.environ.get(options.key_env)
-        if not key:
-            raise ModelError(f"the environment variable {options.key_env!r} (key_env) is not set")
-        learn_key(key)
-    return OpenAIEngine(options, key)
+    return OpenAIEngine(options, key_in(options.key_env))
 
 
 class OpenAIEngine:
@@ -235,8 +201,8 @@ class OpenAIEngine:
                     if answer.status_code == 200:
                         self._limit.went_well()
                         return answer.json(), (sent, time.monotonic() - began)
-                    reason = f"status {answer.status_code}: {_message(answer)}"
-                    if answer.status_code not in _TRANSIENT:
+                    reason = f"status {answer.status_code}: {server_message(answer)}"
+                    if answer.status_code not in TRANSIENT:
                         raise self._error(request, reason, retryable=False)
                     asked_pause = retry_after(answer.headers.get("retry-after"))
                 self._limit.was_refused()
@@ -250,7 +216,7 @@ class OpenAIEngine:
         return EngineError(f"request {request.id!r}: {self._place}: {reason}", retryable=retryable)
 
 
-def _message(answer: Any) -> str:
+def server_message(answer: Any) -> str:
     """Return the server's error message, on one line."""
     try:
         said = answer.json()

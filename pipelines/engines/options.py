@@ -28,7 +28,7 @@ class EngineOptions(Frozen):
         return self.max_num_seqs
 
 
-Options = TypeVar("Options", bound=EngineOptions)
+Options = TypeVar("Options", bound=Frozen)
 
 
 def parse(kind: str, model: type[Options], given: Mapping[str, object]) -> Options:

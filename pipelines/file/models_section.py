@@ -6,7 +6,6 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ...contracts.frozen import Frozen
 from ...contracts.nearest import brief, suggestion
 from .document import Document, Path
 from .mistakes import blame_all
@@ -15,15 +14,15 @@ from .spec import MODEL_KINDS, ModelSpec
 from .steps import check_name
 
 
-class NoOptions(Frozen):
-    """The options of an engine without options."""
-
-
 def options_model(engine: str) -> type[BaseModel]:
     """The pydantic model of an engine's own options."""
     from .. import engines
 
-    return engines.options_of(engine) if engine in engines.KINDS else NoOptions
+    if engine in engines.KINDS:
+        return engines.options_of(engine)
+    from ..engines.embedder import OPTIONS
+
+    return OPTIONS
 
 
 def read_models(document: Document, raw: Any) -> dict[str, ModelSpec]:
@@ -58,6 +57,7 @@ def _read(document: Document, path: Path, given: Any) -> ModelSpec | None:
     options = options_model(engine)
     names = {*kind.model_fields, *options.model_fields} - {"options"}
     sound = "sampling" not in own or _sampling(document, (*path, "sampling"), own)
+    own["options"] = more
     try:
         checked = options.model_validate(more)
         own["options"] = checked.model_dump(mode="json", exclude_unset=True)

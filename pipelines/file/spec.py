@@ -15,6 +15,7 @@ from pydantic import (
     SkipValidation,
     StringConstraints,
     WithJsonSchema,
+    model_validator,
 )
 
 from ...contracts.errors import SpecProblem
@@ -125,14 +126,21 @@ class SyntheticModel(Frozen):
 
 
 class EmbedderModel(Frozen):
-    """Turns texts into vectors (sentence-transformers)."""
+    """Turns texts into vectors: by a model on this machine, or by a server."""
 
     engine: Literal["embedder"]
     """Engine that serves the model."""
-    path: str = Field(min_length=1)
-    """Weights: a packaged model's name (`gristmill models list`), a Hugging Face id, or a folder."""
+    path: str | None = Field(None, min_length=1)
+    """Weights: a packaged model's name (`gristmill models list`), a Hugging Face id, or a folder of
+    sentence-transformers or of model2vec. By default a server is asked: see `url`."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Options of the engine, written next to the other keys of the model."""
+
+    @model_validator(mode="after")
+    def _weights_or_server(self) -> EmbedderModel:
+        if (self.path is None) == (self.options.get("url") is None):
+            raise ValueError("give either `path` (weights), or `url` (a server) and `model` (its name there)")
+        return self
 
 
 ModelSpec: TypeAlias = VllmModel | TransformersModel | OpenAIModel | SyntheticModel | EmbedderModel

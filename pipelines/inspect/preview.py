@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import DataError, SpecError, SpecProblem, of_step
-from ...contracts.inference import Embedder, Engine, ModelWeights
+from ...contracts.inference import Engine, ModelWeights, StoredEmbedder
 from ...contracts.operators import Evaluate, Sink, Source, Train
 from ..report.gather import RoundData, Step, gather
 from ..run.events import Observer
@@ -171,7 +171,7 @@ class _SourceContext:
     def weights(self, model: str) -> ModelWeights:
         raise self._refusal(f"model {model!r}")
 
-    def embedder(self, model: str | None) -> Embedder:
+    def embedder(self, model: str | None) -> StoredEmbedder:
         raise self._refusal("embedding model")
 
     def table(self, step: str) -> pa.Table:

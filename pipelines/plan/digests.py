@@ -13,7 +13,7 @@ def digest_of(model: ModelSpec) -> str:
 
     Raises ModelError if the weights cannot be found.
     """
-    if not isinstance(model, (WeightsModel, EmbedderModel)):
+    if not isinstance(model, (WeightsModel, EmbedderModel)) or model.path is None:
         # Of a server's model only the name is known.
         return f"{model.engine}:{model.options.get('model', '')}"
     from ..weights import adapter_digest, digest

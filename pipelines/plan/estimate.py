@@ -7,13 +7,14 @@ for a small model on two cores. The estimate only tells minutes from days.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ...contracts.operators import Estimate, Train
 from ..store.run_directory import RunDirectory
 from ..store.step_store import StepStore
+from .embedding import Embedding, EmbeddingCosts
 from .make import base_of
 from .nodes import Plan, PlannedModel, PlannedStep
 from .record import model_digests
@@ -53,6 +54,7 @@ class StepCost:
     work.
 
     ``parts``: the number of finished parts. ``memory``: peak bytes, None if a model's size is unknown.
+    ``embedding``: the texts that it will embed, whose time is part of ``seconds``.
     """
 
     step: PlannedStep
@@ -62,14 +64,20 @@ class StepCost:
     seconds: float
     memory: int | None
     parts: int = 0
+    embedding: Embedding | None = None
 
 
 def estimate(plan: Plan, run: RunDirectory | None) -> list[StepCost]:
     """The estimate of each step, in the plan's order. Raises StoreError if the run cannot be read."""
     speeds = measured(plan, run)
+    embedding = EmbeddingCosts(plan, run)
     costs: dict[str, StepCost] = {}
     for step in plan.steps:
-        costs[step.name] = _cost(step, plan, run, speeds, sum(costs[name].rows for name in step.inputs))
+        rows_in = sum(costs[name].rows for name in step.inputs)
+        cost, texts = _cost(step, plan, run, speeds, rows_in), embedding.of(step, rows_in)
+        if texts is not None and cost.state != "reused":
+            cost = replace(cost, seconds=cost.seconds + texts.seconds, embedding=texts)
+        costs[step.name] = cost
     return list(costs.values())
 
 

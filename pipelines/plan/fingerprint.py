@@ -21,6 +21,7 @@ from .nodes import PlannedModel
 PACE_OPTIONS = frozenset(
     {
         "attempts",
+        "batch",
         "concurrency",
         "gpu_memory_utilization",
         "key_env",
@@ -69,6 +70,14 @@ def model_request(model: PlannedModel, operator: Operator) -> dict[str, object]:
     if isinstance(operator, Train):
         return {"digest": model.digest}
     return {"digest": model.digest, "engine": model.engine, "options": engine_options(model)}
+
+
+def vectors_of(model: PlannedModel) -> str:
+    """Identifies what determines the vectors of an embedding model: 24 hex digits."""
+    from ..engines.embedder import VECTORS
+
+    request = {"digest": model.digest, "options": engine_options(model), "version": VECTORS}
+    return fingerprint_of(request)[:24]
 
 
 def engine_options(model: PlannedModel) -> dict[str, object]:

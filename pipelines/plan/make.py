@@ -79,7 +79,7 @@ class _Maker:
         return PlannedModel(
             name=name,
             engine=model.engine,
-            reference=model.path if isinstance(model, (WeightsModel, EmbedderModel)) else "",
+            reference=(model.path or "") if isinstance(model, (WeightsModel, EmbedderModel)) else "",
             options=model.options,
             digest=digest,
             adapter=student.adapter if student else Path(adapter) if adapter else None,

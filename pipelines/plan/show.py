@@ -24,7 +24,7 @@ def show(plan: Plan, costs: Sequence[StepCost], *, run: str | None) -> str:
             for i, (cell, width) in enumerate(zip(row, widths))
         ]
         lines.append("  ".join(text).rstrip())
-    return "\n".join([*lines, "", _total(costs), *_against(run)])
+    return "\n".join([*lines, "", *_embeddings(costs), _total(costs), *_against(run)])
 
 
 def _models(plan: Plan) -> list[str]:
@@ -85,6 +85,16 @@ def _total(costs: Sequence[StepCost]) -> str:
         f"{count(sum(c.tokens for c in todo))} tokens "
         f"and {duration(sum(c.seconds for c in todo))}{peak}"
     )
+
+
+def _embeddings(costs: Sequence[StepCost]) -> list[str]:
+    """The assumptions about embedding, one line per step that embeds texts."""
+    return [
+        f"{cost.step.name} embeds about {count(each.texts)} texts at {each.speed:,.0f} texts/s "
+        + ("(measured in this run directory)" if each.measured else "(assumed: nothing was measured yet)")
+        for cost in costs
+        if (each := cost.embedding) is not None and each.texts
+    ]
 
 
 def _against(run: str | None) -> list[str]:

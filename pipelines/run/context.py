@@ -9,7 +9,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from ...contracts.inference import Embedder, Engine, ModelWeights
+from ...contracts.inference import Engine, ModelWeights, StoredEmbedder
 
 #: (step, done, total, unit, figures)
 OnProgress = Callable[[str, float, float, str, Mapping[str, float]], None]
@@ -22,7 +22,7 @@ class Models(Protocol):
 
     def weights(self, name: str) -> ModelWeights: ...
 
-    def embedder(self, name: str | None) -> Embedder: ...
+    def embedder(self, name: str | None) -> StoredEmbedder: ...
 
 
 def no_progress(step: str, done: float, total: float, unit: str, figures: Mapping[str, float]) -> None:
@@ -51,7 +51,7 @@ class OperatorContext:
     def weights(self, model: str) -> ModelWeights:
         return self.models.weights(model)
 
-    def embedder(self, model: str | None) -> Embedder:
+    def embedder(self, model: str | None) -> StoredEmbedder:
         return self.models.embedder(model)
 
     def table(self, step: str) -> pa.Table:

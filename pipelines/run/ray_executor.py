@@ -11,8 +11,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,11 @@ from ...contracts.guard import guard_worker
 from ...contracts.inference import (
     Capability,
     Completion,
-    Embedder,
     Engine,
     EngineSettings,
     ModelWeights,
     Request,
+    StoredEmbedder,
 )
 from ...contracts.operators import Context
 from ..plan.nodes import Plan
@@ -38,8 +37,9 @@ from .chain import Chain, Emit, StepResult
 from .context import OperatorContext
 from .executor import GROWTH, saturating, slots
 from .pace import Pace
-from .serving import ModelTable, Serving, load_embedder, served, start_here
+from .serving import ModelTable, Serving, served, start_here
 from .stages import Stage
+from .stored_embedder import EmbedderSettings, RunEmbedder
 
 #: Actors are spread over the nodes. If a process or a node is lost, they are restarted and their calls
 #: repeated.
@@ -131,7 +131,7 @@ class StageJob:
     stage: Stage
     engines: Mapping[str, Engine]
     weights: Mapping[str, ModelWeights]
-    embedders: Mapping[str | None, ModelWeights]
+    embedders: Mapping[str | None, EmbedderSettings]
     tables: Mapping[str, pa.Table]
     folder: Path
     secrets: frozenset[str]
@@ -139,9 +139,10 @@ class StageJob:
 
 @dataclass(frozen=True)
 class WorkerModels:
-    """The models of a stage, in a worker."""
+    """The models of a stage, in a worker. ``embedders``: those in use, by the name of their vectors."""
 
     job: StageJob
+    embedders: dict[str, RunEmbedder] = field(default_factory=dict)
 
     def engine(self, name: str) -> Engine:
         from .meter import Metered
@@ -153,13 +154,9 @@ class WorkerModels:
             raise ModelError(f"the stage does not name the model {name!r}")
         return self.job.weights[name]
 
-    def embedder(self, name: str | None) -> Embedder:
-        return _embedder(self.job.embedders[name])
-
-
-@cache
-def _embedder(weights: ModelWeights) -> Embedder:
-    return load_embedder(weights)
+    def embedder(self, name: str | None) -> StoredEmbedder:
+        settings = self.job.embedders[name]
+        return self.embedders.setdefault(settings.vectors, RunEmbedder(settings)).for_step()
 
 
 class Carrier:
@@ -236,12 +233,17 @@ class RayExecutor:
         for name in sorted(stage.models):
             engines[name] = self._serving.started(name).engine
         reads = {name for step in stage.steps for name in step.reads}
-        named = {name for step in stage.steps for name, kind in step.models.items() if kind == "embedder"}
+        embedders: dict[str | None, EmbedderSettings] = {}
+        for step in stage.steps:
+            for parameter, kind in type(step.operator).reference_fields():
+                if kind == "embedder":
+                    named = getattr(step.operator, parameter)
+                    embedders[named] = self._table.embedder(named)
         job = StageJob(
             stage=stage,
             engines=engines,
             weights={name: self._table.weights(name) for name in engines if self._has_weights(name)},
-            embedders={name: self._table.embedder_weights(name) for name in sorted(named)},
+            embedders=embedders,
             tables={name: contexts[stage.head.name].table(name) for name in sorted(reads)},
             folder=Path.cwd(),
             secrets=secrets.learned(),

@@ -12,11 +12,13 @@ from threading import Lock
 from typing import Protocol
 
 from ...contracts.errors import ModelError
-from ...contracts.inference import Embedder, Engine, EngineSettings, ModelWeights
+from ...contracts.inference import Engine, EngineSettings, ModelWeights, StoredEmbedder
 from ...contracts.operators import Train
+from ..plan.fingerprint import vectors_of
 from ..plan.nodes import Plan, PlannedModel
 from ..store.run_directory import RunDirectory
 from .meter import Metered
+from .stored_embedder import EmbedderSettings, RunEmbedder
 from .turns import Turns, has_gpu
 
 
@@ -50,13 +52,18 @@ class ModelTable:
         weights = self.weights(name) if model.reference else None
         return EngineSettings(model.engine, weights, dict(model.options))
 
-    def embedder_weights(self, name: str | None) -> ModelWeights:
-        """The weights of an embedding model; None: the packaged default."""
-        if name is not None:
-            return self.weights(name)
-        from ..weights import DEFAULT_EMBEDDER, resolve
+    def embedder(self, name: str | None) -> EmbedderSettings:
+        """How to embed with a model of the file; None: with the packaged default."""
+        from ..weights import DEFAULT_EMBEDDER, digest, resolve
 
-        return resolve(DEFAULT_EMBEDDER)
+        if name is None:
+            own = digest(DEFAULT_EMBEDDER)
+            model = PlannedModel(DEFAULT_EMBEDDER, "embedder", DEFAULT_EMBEDDER, {}, own)
+        else:
+            model = self.plan.models[name]
+        weights = resolve(model.reference) if model.reference else None
+        settings = EngineSettings(model.engine, weights, dict(model.options))
+        return EmbedderSettings(settings, self.run.path.absolute(), vectors_of(model))
 
     def _student(self, name: str) -> ModelWeights:
         store = self.run.step(name, self.plan.step(name).fingerprint)
@@ -97,7 +104,7 @@ class Serving:
         self.table = table
         self._start = start
         self._engines: dict[str, Metered] = {}
-        self._embedders: dict[str, Embedder] = {}
+        self._embedders: dict[str, RunEmbedder] = {}
         self._lock = Lock()
         self._turns = None if has_gpu() else Turns()
 
@@ -116,21 +123,14 @@ class Serving:
     def weights(self, name: str) -> ModelWeights:
         return self.table.weights(name)
 
-    def embedder(self, name: str | None) -> Embedder:
+    def embedder(self, name: str | None) -> StoredEmbedder:
+        settings = self.table.embedder(name)
         with self._lock:
-            weights = self.table.embedder_weights(name)
-            if weights.digest not in self._embedders:
-                self._embedders[weights.digest] = load_embedder(weights)
-            return self._embedders[weights.digest]
+            if settings.vectors not in self._embedders:
+                self._embedders[settings.vectors] = RunEmbedder(settings)
+            return self._embedders[settings.vectors].for_step()
 
     async def release(self, keep: Iterable[str] = ()) -> None:
         """Close every engine that later stages do not use."""
         for name in set(self._engines) - set(keep):
             await self._engines.pop(name).close()
-
-
-def load_embedder(weights: ModelWeights) -> Embedder:
-    """Load an embedding model in this process."""
-    from ..engines.embedder import load_embedder as load
-
-    return load(weights)

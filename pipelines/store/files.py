@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from ...contracts.durable import flush, kind, remove, replace
 from ...contracts.errors import StoreError
@@ -85,9 +86,13 @@ def read_bytes(path: Path, start: int = 0, stop: int | None = None) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def write_bytes(path: Path, data: bytes | bytearray | memoryview) -> None:
-    """Write, flush and rename into place. Raises StoreError (disk full, read-only, a folder in the way)."""
-    temporary = path.with_name(f"{path.name}{TEMPORARY}")
+def write_bytes(path: Path, data: bytes | bytearray | memoryview, *, shared: bool = False) -> None:
+    """Write, flush and rename into place. Raises StoreError (disk full, read-only, a folder in the way).
+
+    ``shared``: other processes may write the same file at the same time.
+    """
+    own = f".{uuid4().hex}" if shared else ""
+    temporary = path.with_name(f"{path.name}{own}{TEMPORARY}")
     with disk(path, "cannot write"):
         remove(temporary)
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ...contracts.durable import kind
 from ...contracts.errors import StoreError
+from . import vectors
 from .damage import FOLDER, Damaged, Stranger
 from .files import TEMPORARY
 from .mending import damages
@@ -57,6 +58,7 @@ def check(run: RunDirectory) -> Iterator[DamageFinding]:
 
 def _damages(run: RunDirectory) -> Iterator[DamageFinding]:
     yield from _found(run.damages, run.path)
+    yield from _found(partial(vectors.damages, run.path), run.path / vectors.FOLDER)
     lock = run.path / "lock"
     if kind(lock) not in ("nothing", "a file"):
         yield _finding(Damaged(lock, f"it is {kind(lock)}, not a file"))
@@ -107,6 +109,8 @@ def _finding(damaged: Damaged) -> DamageFinding:
         remedy = (
             "the next run makes this micro-batch again, and the parts after it if it comes out differently"
         )
+    elif vectors.FOLDER in (name, above) or vectors.CHUNK.fullmatch(name):
+        remedy = "the next run embeds its texts again if a step needs them"
     elif above == "steps" or name == "steps":
         remedy = "the next run makes its rows again"
     elif above == "rounds" or name == "rounds":
@@ -124,6 +128,7 @@ def _strangers(run: RunDirectory) -> Iterator[Path]:
     known = {run.path / name for name in (*RECORDS, *ASIDE, "steps", "rounds", "exports")}
     for number in run.planned_rounds():
         known |= {run.path / "rounds" / str(number) / name for name in RECORDS}
+    known |= {path for path in vectors.files(run.path) if vectors.CHUNK.fullmatch(path.name)}
     for store in run.stores():
         if kind(store.path) != "a folder" or kind(store.path.parent) != "a folder":
             continue  # already reported

@@ -195,7 +195,7 @@ def _gguf_digest(path: Path) -> str:
 def _directory_digest(path: Path) -> str:
     """The digest of a model's (or an adapter's) files: names and bytes, without paths and times."""
     settings = path / ("adapter_config.json" if _is_adapter(path) else "config.json")
-    if not settings.is_file():
+    if not (settings.is_file() or (path / "modules.json").is_file()):
         raise ModelError(f"{path} is not a model: it contains neither config.json nor adapter_config.json")
     # A sentence-transformers model stores its pooling in subfolders.
     find = path.rglob if (path / "modules.json").is_file() else path.glob

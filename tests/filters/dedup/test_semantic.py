@@ -28,9 +28,11 @@ def test_near_copies_name_the_row_they_are_near(context: Any, embedder: Any, row
     assert "response is null" in result.errors[4]
     cosine = embedder.encode([TEXTS[0], TEXTS[2]])
     assert result.score[2] == pytest.approx(float(cosine[0] @ cosine[1]), abs=1e-5)
-    assert set(result.columns) == {"embedding", "embedding_of"}
+    assert result.columns == {}
     assert result.summary["duplicates"] == 2
-    assert SemanticDedup(store_embeddings=False).apply(rows(response=["a"]), context).columns == {}
+    assert set(SemanticDedup(store_embeddings=True).apply(rows(response=["a"]), context).columns) == {
+        "embedding"
+    }
 
 
 def test_the_preferred_of_a_group_is_kept(context: Any, embedder: Any, rows: Any) -> None:
@@ -98,7 +100,7 @@ def test_wrong_settings_are_refused(context: Any, embedder: Any, rows: Any) -> N
 
 @pytest.mark.engine
 def test_a_real_embedder_finds_paraphrases(context: Any, rows: Any) -> None:
-    from gristmill.pipelines.engines.embedder import load_embedder
+    from gristmill.pipelines.engines.sentence_embedder import load as load_embedder
     from gristmill.pipelines.weights import resolve
 
     context.embedders[None] = load_embedder(resolve("all-minilm-l6-v2"))
@@ -116,4 +118,3 @@ def test_a_real_embedder_finds_paraphrases(context: Any, rows: Any) -> None:
     )
     assert result.duplicate_of.tolist() == [-1, -1, 0, -1, 1]
     assert result.summary["texts_embedded"] == 5
-    assert len(result.columns["embedding"][0]) == 384

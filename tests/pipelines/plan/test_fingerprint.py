@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gristmill.pipelines import engines
-from gristmill.pipelines.plan.fingerprint import PACE_OPTIONS, canonical, fingerprint_of
-from gristmill.pipelines.plan.nodes import Plan
+from gristmill.pipelines.engines.embedder import EmbedderOptions
+from gristmill.pipelines.plan.fingerprint import PACE_OPTIONS, canonical, fingerprint_of, vectors_of
+from gristmill.pipelines.plan.nodes import Plan, PlannedModel
 
 Planner = Callable[..., Plan]
 
@@ -65,7 +66,15 @@ def test_a_change_reruns_what_it_decides(plan_of: Planner, text: str, override: 
 
 def test_every_option_that_is_left_out_is_an_engines_option() -> None:
     known = {name for kind in engines.KINDS for name in engines.options_of(kind).model_fields}
-    assert known >= PACE_OPTIONS
+    assert known | set(EmbedderOptions.model_fields) >= PACE_OPTIONS
+
+
+def test_vectors_belong_to_the_weights_and_to_the_options_that_change_them() -> None:
+    def named(digest: str = "a", **options: object) -> str:
+        return vectors_of(PlannedModel("any", "embedder", "path", options, digest))
+
+    assert named() == named(dtype="float32") == named(batch=9, timeout=5.0)
+    assert len({named(), named("b"), named(dtype="bfloat16")}) == 3
 
 
 def test_options_of_the_engine_do_not_retrain(plan_of: Planner) -> None:

@@ -1,0 +1,114 @@
+"""An embedding model with the run's stored vectors: a text is embedded once per run, whatever step asks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...contracts.errors import ModelError
+from ...contracts.inference import EMBED_CHUNK, Embedder, EngineSettings
+from ..store.key_index import keys_of
+from ..store.vectors import VectorStore
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderSettings:
+    """An embedding model of a run: how to start it, the run directory, and the name of its stored vectors."""
+
+    settings: EngineSettings
+    run: Path
+    vectors: str
+
+
+class RunEmbedder:
+    """An embedding model and its stored vectors, shared by the steps of a run."""
+
+    def __init__(self, settings: EmbedderSettings) -> None:
+        self._settings = settings
+        self._store = VectorStore(settings.run, settings.vectors)
+        self._model: Embedder | None = None
+        self._lock = Lock()
+
+    def for_step(self) -> KeptVectors:
+        """The embedder of one step, which counts what that step embeds."""
+        return KeptVectors(self._store, self._loaded)
+
+    def _loaded(self) -> Embedder:
+        from ..engines.embedder import load_embedder
+
+        with self._lock:
+            if self._model is None:
+                self._model = load_embedder(self._settings.settings)
+            return self._model
+
+
+class KeptVectors:
+    """The :class:`~gristmill.contracts.inference.StoredEmbedder` of one step.
+
+    The model is loaded when the first text without a vector is embedded.
+    """
+
+    def __init__(self, store: VectorStore, load: Callable[[], Embedder]) -> None:
+        store.refresh()
+        self._store = store
+        self._load = load
+        self._asked = np.zeros(len(store), dtype=bool)  # of the vectors that were there before
+        self._embedded = 0
+
+    @property
+    def dimensions(self) -> int:
+        return self._store.dimensions or self._load().dimensions
+
+    @property
+    def embedded(self) -> int:
+        return self._embedded
+
+    @property
+    def reused(self) -> int:
+        return int(self._asked.sum())
+
+    def missing(self, texts: Sequence[str]) -> list[str]:
+        """The distinct texts without a vector, by length: neighbors then share a batch without padding."""
+        distinct = list(dict.fromkeys(texts))
+        places = self._store.find(keys_of(distinct))
+        return sorted((distinct[at] for at in np.flatnonzero(places < 0)), key=lambda text: (len(text), text))
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The vectors of ``texts``, float32 ``(len(texts), dimensions)``; missing ones are made first.
+
+        Raises ModelError if the model answers with something else than vectors, and what the store raises.
+        """
+        keys = keys_of(texts)
+        places = self._store.find(keys)
+        if (places < 0).any():
+            missing = self.missing([texts[at] for at in np.flatnonzero(places < 0)])
+            for start in range(0, len(missing), EMBED_CHUNK):
+                self._make(missing[start : start + EMBED_CHUNK])
+            places = self._store.find(keys)
+        if not len(texts):
+            return np.zeros((0, self._store.dimensions or 0), dtype=np.float32)
+        self._asked[places[places < len(self._asked)]] = True
+        return self._store.take(places)
+
+    def _make(self, texts: Sequence[str]) -> None:
+        model = self._load()
+        started = time.monotonic()
+        vectors = np.ascontiguousarray(model.encode(texts), dtype=np.float32)
+        seconds = time.monotonic() - started
+        known = self._store.dimensions or vectors.shape[-1]
+        if vectors.shape != (len(texts), known):
+            raise ModelError(
+                f"the embedding model made vectors of {vectors.shape[-1]} dimensions; those stored in "
+                f"this run have {known}: another model answers under the same name. Give it a name of "
+                f"its own, or remove {self._store.path}"
+            )
+        if not np.isfinite(vectors).all():
+            raise ModelError("the embedding model made vectors that are not numbers (NaN or infinity)")
+        self._store.add(keys_of(texts), vectors, seconds)
+        self._embedded += len(texts)
