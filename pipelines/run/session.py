@@ -23,6 +23,7 @@ from .context import Models, OperatorContext
 from .events import Notice, Observer, PartDone, StepDone, StepProgress, StepStarted
 from .input_rows import InputRows
 from .occupancy import Occupancy
+from .whole_table.memory import default_limit
 
 #: Seconds between two records of the time used.
 CLOCK_SECONDS = 5.0
@@ -30,13 +31,14 @@ CLOCK_SECONDS = 5.0
 
 @dataclass
 class Session:
-    """One round being carried out."""
+    """One round being carried out. ``memory``: bytes that a whole-table step may use."""
 
     plan: Plan
     run: RunDirectory
     observer: Observer
     budget: BudgetTracker
     stop: Stop
+    memory: int = field(default_factory=default_limit)
     _outdated: set[str] = field(default_factory=set)
     _clock: float = field(default_factory=time.monotonic)
 
