@@ -23,7 +23,6 @@ from .context import Models, OperatorContext
 from .events import Notice, Observer, PartDone, StepDone, StepProgress, StepStarted
 from .input_rows import InputRows
 from .occupancy import Occupancy
-from .whole_table.memory import default_limit
 
 #: Seconds between two records of the time used.
 CLOCK_SECONDS = 5.0
@@ -38,7 +37,7 @@ class Session:
     observer: Observer
     budget: BudgetTracker
     stop: Stop
-    memory: int = field(default_factory=default_limit)
+    memory: int
     _outdated: set[str] = field(default_factory=set)
     _clock: float = field(default_factory=time.monotonic)
 

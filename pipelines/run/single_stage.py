@@ -181,9 +181,9 @@ class SingleStage:
         parts = self.store.parts()
         starts, stops = [part.start for part in parts], [0, *(part.stop for part in parts)]
         rows = len(self.session.rows(self.step)) if self.step.inputs else -1
-        if parts and parts[-1].summary is not None and starts == stops[:-1]:
-            if self.store.ledger().rows_in == rows and self._has_products(parts[-1]):
-                return parts[-1]
+        whole = starts == stops[:-1] and self.store.ledger().rows_in == rows
+        if parts and parts[-1].summary is not None and whole and self._has_products(parts[-1]):
+            return parts[-1]
         if not isinstance(self.step.operator, Source):
             for part in parts:
                 self.store.drop(part)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol
 
-from .tasks import Task
+from .tasks import TableTask
 
 #: Seconds between two checks whether the run is stopping.
 CHECK_SECONDS = 0.2
@@ -19,7 +19,9 @@ class TaskPool(Protocol):
     @property
     def width(self) -> int: ...
 
-    def run(self, tasks: Iterable[Task], done: Callable[[int, Any], None], check: Callable[[], None]) -> None:
+    def run(
+        self, tasks: Iterable[TableTask], done: Callable[[int, Any], None], check: Callable[[], None]
+    ) -> None:
         """Run every task, taken when it starts, and call ``done`` with the number and the result of each.
 
         ``done`` is called in this thread, in any order. Calls ``check`` often. Raises the first error.
@@ -33,7 +35,9 @@ class ThreadTasks:
     def __init__(self, width: int | None = None) -> None:
         self.width = width or len(os.sched_getaffinity(0))
 
-    def run(self, tasks: Iterable[Task], done: Callable[[int, Any], None], check: Callable[[], None]) -> None:
+    def run(
+        self, tasks: Iterable[TableTask], done: Callable[[int, Any], None], check: Callable[[], None]
+    ) -> None:
         pool = ThreadPoolExecutor(self.width, thread_name_prefix="whole-table")
         waiting = iter(enumerate(tasks))
         running: dict[Future[Any], int] = {}

@@ -19,7 +19,7 @@ from .partitions import partition_of
 from .pieces import Piece
 
 
-class Task(Protocol):
+class TableTask(Protocol):
     """Picklable. ``num_rows``: the rows that it reads, for the progress."""
 
     @property
@@ -28,7 +28,7 @@ class Task(Protocol):
     def __call__(self) -> Any: ...
 
 
-class SpillTask(Task, Protocol):
+class SpillTask(TableTask, Protocol):
     """A task that writes a spill file at ``path``. ``origin``: a digest of what it makes it from."""
 
     @property

@@ -52,10 +52,10 @@ class Workshop:
         """The file that each task writes; those that are stored are not made again."""
         spills = [self.stored(task.path, task.origin) for task in tasks]
         missing = [index for index, spill in enumerate(spills) if spill is None]
-        if 0 < len(missing) < len(tasks):
+        if len(missing) < len(tasks):
             self.tell(
                 f"step {self.context.step}: {len(tasks) - len(missing):,} of {len(tasks):,} batches of "
-                f"{name!r} were stored before the step was stopped and are not computed again"
+                f"{name!r} are stored already and not computed again"
             )
         total = sum(task.num_rows for task in tasks)
         rows = total - sum(tasks[index].num_rows for index in missing)

@@ -45,6 +45,7 @@ class Disk:
 
     def rows(self, memory: int = 1 << 30, width: int = 2) -> RowsOnDisk:
         store = self.run.step(self.store.name, self.store.fingerprint)
+        self.context.workdir = self.workdir
         share = Workshop(
             context=self.context,
             pool=ThreadTasks(width),
@@ -55,8 +56,13 @@ class Disk:
         )
         return input_rows(InputRows([store]), share)
 
-    def spills(self) -> Sequence[Path]:
-        return sorted(self.context.workdir.rglob("*.arrow"))
+    @property
+    def workdir(self) -> Path:
+        return self.run.workdir("step", "f" * 64)
+
+    def spills(self, name: str = "") -> Sequence[Path]:
+        """The spill files, of results with this name."""
+        return sorted(self.workdir.glob(f"{name}*/*.arrow"))
 
 
 MakeDisk = Callable[..., Disk]
@@ -70,7 +76,6 @@ def make_disk(tmp_path: Path, context: Any) -> MakeDisk:
 
     def make(table: pa.Table, part_rows: int = 7) -> Disk:
         run = RunDirectory.create(tmp_path / f"run{next(numbers)}", name="disk")
-        context.workdir = run.workdir("step", "f" * 64)
         disk = Disk(run, context, run.begin_step("source", "f" * 64))
         disk.add(table, part_rows)
         return disk
