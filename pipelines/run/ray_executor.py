@@ -40,7 +40,7 @@ from .executor import GROWTH, saturating, slots
 from .pace import Pace
 from .serving import ModelTable, Serving, load_embedder, served, start_here
 from .stages import Stage
-from .whole_table.pool import ThreadTasks
+from .whole_table.ray_tasks import RayTasks
 
 #: Actors are spread over the nodes. If a process or a node is lost, they are restarted and their calls
 #: repeated.
@@ -228,7 +228,7 @@ class RayExecutor:
     def __init__(self, table: ModelTable) -> None:
         self._serving = Serving(table, start_actors)
         self.models = self._serving
-        self.tasks = ThreadTasks()
+        self.tasks = RayTasks()
         self._table = table
         self._job: Any = None
         self._carriers: list[Carrying] = []

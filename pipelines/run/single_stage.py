@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +141,7 @@ class SingleStage:
             pool=self.executor.tasks,
             memory=memory.operator,
             task_memory=memory.task,
-            tell=partial(self.session.notice, warning=True),
+            tell=self.session.notice,
             run=self.session.run.path,
         )
 

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from ....contracts import stored_rows
 from ....contracts.errors import DataError
 from ....contracts.operators import no_column
 from ....contracts.stored_rows import ROW, StoredRows, TableFunction
-from ...store.damage import Damaged
-from ...store.files import disk
 from ...store.seal import digest
-from ...store.sealed_json import Shape, read_record, write_record
 from ...store.spill import Spill
 from ..input_rows import InputRows
-from .partitions import partitions_for, together
+from .grouping import Grouping
 from .pieces import InputPiece, Piece, SpilledPiece
-from .tasks import GroupTask, MapTask, SplitTask
+from .tasks import MapTask
 from .workshop import Workshop
-
-#: The record of which partitions are grouped together.
-RANGES = "ranges.json"
-_SHAPE: Shape = {"origin": str, "ranges": list}
 
 
 @dataclass(frozen=True)
@@ -82,52 +71,8 @@ class RowsOnDisk:
 
     def group(self, function: TableFunction, by: str, *, name: str) -> StoredRows:
         self._chosen([by])
-        folder, partitions = self.workshop.folder(name), partitions_for(self.num_rows)
-        pieces = self._full()
-        origin = digest("\n".join(["group", name, by, str(partitions), *(p.origin for p in pieces)]).encode())
-        ranges = _recorded(folder, origin)
-        spills = self._split(by, partitions, name) if ranges is None else []
-        if ranges is None:
-            ranges = together(_sizes(spills), self.workshop.task_memory)
-            with disk(folder, "cannot make"):
-                folder.mkdir(parents=True, exist_ok=True)
-            write_record(folder / RANGES, {"origin": origin, "ranges": ranges})
-        tasks = [
-            GroupTask(
-                spills,
-                first,
-                last,
-                by,
-                function,
-                folder / f"{first:04d}-{last:04d}.arrow",
-                f"{origin} {first} {last}",
-            )
-            for first, last in ranges
-        ]
-        if not spills and not all(self.workshop.stored(task.path, task.origin) for task in tasks):
-            spills = self._split(by, partitions, name)
-            tasks = [replace(task, spills=spills) for task in tasks]
-        made = self.workshop.carry_out(name, tasks)
-        shutil.rmtree(self.workshop.folder(_split_name(name)), ignore_errors=True)
-        return _derived(made, self.workshop)
-
-    def _split(self, by: str, partitions: int, name: str) -> list[Spill]:
-        """All rows, divided into hash partitions, a file per piece."""
-        name = _split_name(name)
-        folder = self.workshop.folder(name)
-        columns = list(self.schema.names)
-        tasks = [
-            SplitTask(
-                piece,
-                columns,
-                by,
-                partitions,
-                folder / f"{number:06d}.arrow",
-                digest("\n".join(["split", by, str(partitions), piece.origin]).encode()),
-            )
-            for number, piece in enumerate(self._full())
-        ]
-        return self.workshop.carry_out(name, tasks)
+        grouping = Grouping(self._full(), self.schema.names, by, name, self.workshop)
+        return _derived(grouping.carry_out(function), self.workshop)
 
     def _full(self) -> Sequence[Piece]:
         """The pieces that have rows, but at least one, so that a function's columns are known."""
@@ -155,23 +100,3 @@ def input_rows(rows: InputRows, workshop: Workshop) -> RowsOnDisk:
 def _derived(spills: Sequence[Spill], workshop: Workshop) -> RowsOnDisk:
     pieces = [SpilledPiece(spill, index) for spill in spills for index in range(len(spill.rows))]
     return RowsOnDisk(pieces, spills[0].schema, workshop)
-
-
-def _split_name(name: str) -> str:
-    return f"{name} (partitions)"
-
-
-def _sizes(spills: Sequence[Spill]) -> list[int]:
-    """The bytes of each partition in memory."""
-    rows = np.array([spill.rows for spill in spills], np.int64).sum(axis=0)
-    memory = sum(spill.memory for spill in spills)
-    return [int(each) for each in rows * (memory / max(1, rows.sum()))]
-
-
-def _recorded(folder: Path, origin: str) -> list[tuple[int, int]] | None:
-    """The ranges of partitions that a stopped step grouped together; None if it made none from this."""
-    with suppress(Damaged):
-        record = read_record(folder / RANGES, _SHAPE)
-        if record["origin"] == origin:
-            return [(int(first), int(last)) for first, last in record["ranges"]]
-    return None

@@ -86,19 +86,19 @@ class SplitTask:
 
 @dataclass(frozen=True)
 class GroupTask:
-    """Apply a function to partitions ``first .. last`` of all pieces, sorted by their key."""
+    """Apply a function to partitions ``first .. last`` of all pieces, sorted by their key.
+
+    ``spills``: the files with the partitions, without the rows of each, which would be sent with every task.
+    """
 
     spills: Sequence[Spill]
     first: int
     last: int
+    num_rows: int
     by: str
     function: TableFunction
     path: Path
     origin: str
-
-    @property
-    def num_rows(self) -> int:
-        return sum(sum(spill.rows[self.first : self.last]) for spill in self.spills)
 
     def __call__(self) -> Spill:
         table = pa.concat_tables([spill.read(self.first, self.last) for spill in self.spills])

@@ -20,14 +20,14 @@ class Workshop:
     """What the rows of a step need to compute: where, how and with how much memory.
 
     ``memory``: bytes for the operator's own arrays; ``task_memory``: for the table of one task. ``tell``:
-    shows a sentence to the user. ``run``: the run directory.
+    shows a sentence to the user, as a ``warning`` or not. ``run``: the run directory.
     """
 
     context: Context
     pool: TaskPool
     memory: int
     task_memory: int
-    tell: Callable[[str], None]
+    tell: Callable[..., None]
     run: Path
 
     def folder(self, name: str) -> Path:
@@ -44,7 +44,7 @@ class Workshop:
         except Damaged as damaged:
             aside = set_aside(damaged.path, self.run)
             where = f"set aside as {aside} and " if aside else ""
-            self.tell(f"{damaged.path} is damaged ({damaged.what}): it is {where}made again")
+            self.tell(f"{damaged.path} is damaged ({damaged.what}): it is {where}made again", warning=True)
             return None
         return spill if spill.origin == origin else None
 

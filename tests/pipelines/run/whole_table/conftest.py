@@ -51,7 +51,7 @@ class Disk:
             pool=ThreadTasks(width),
             memory=memory,
             task_memory=memory // 4,
-            tell=self.told.append,
+            tell=lambda text, warning=False: self.told.append(text),
             run=self.run.path,
         )
         return input_rows(InputRows([store]), share)
