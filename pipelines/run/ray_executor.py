@@ -1,8 +1,9 @@
 """Processes micro-batches on a Ray cluster: engines are actors, and so are workers, with many micro-batches
 each.
 
-Ray does scheduling, placement, data movement and retries after a lost worker or node. Only the driver
-writes to the store, so a call that Ray repeats is committed once.
+Ray does scheduling, placement, data movement and retries after a lost worker or node. The driver commits
+micro-batches, so a call that Ray repeats is committed once. The tasks of whole-table steps write files
+themselves, with the same bytes whenever they are repeated.
 """
 
 from __future__ import annotations

@@ -77,7 +77,8 @@ class Firsts(WholeTable):
         found = rows.map(function, ["text"], name="keys").group(copies, "text", name="copies").table()
         of = np.empty(rows.num_rows, np.int64)
         of[found["row"].to_numpy()] = found["of"].to_numpy()
-        return TableResult(kept=of < 0, rule="copy", duplicate_of=of, summary={"copies": int((of >= 0).sum())})
+        summary = {"copies": int((of >= 0).sum())}
+        return TableResult(kept=of < 0, rule="copy", duplicate_of=of, summary=summary)
 '''
 PIPELINE = """
 gristmill: 1
