@@ -46,13 +46,15 @@ def run(
     observer: Observer | None = None,
     until: str | None = None,
     retry_failed: bool = False,
+    memory: int | None = None,
     stop: Stop | None = None,
 ) -> Run:
     """Run a pipeline file to its end; resume if its run directory already holds results.
 
     ``file``: a path, or the name of a packaged recipe. ``run``: the run directory (default: the file's
     ``out``, else ``runs/NAME``). ``overrides``: in the form of ``--set``, ``"steps.answers.samples=2"``.
-    ``until``: the last step to run. ``retry_failed``: run parts with failed rows again.
+    ``until``: the last step to run. ``retry_failed``: run parts with failed rows again. ``memory``: bytes
+    that a whole-table step may use (default: the file's ``memory``, else half of what is free).
 
     Raises GristmillError: SpecError for a file with mistakes, BudgetReached, StoreError, and so on.
     """
@@ -78,6 +80,7 @@ def run(
             make_executor=make_executor,
             retry_failed=retry_failed,
             until=until,
+            memory=memory or spec.memory,
             mended=mended,
         )
         wait(loop.go())

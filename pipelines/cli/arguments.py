@@ -41,6 +41,18 @@ def add_out(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def memory_size(text: str) -> int:
+    """A size such as ``2GB``, for argparse."""
+    from ..file.sizes import bytes_of
+
+    try:
+        size = bytes_of(int(text) if text.isdecimal() else text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    assert size is not None
+    return size
+
+
 def positive(text: str) -> int:
     """A whole number from 1, for argparse."""
     value = int(text)

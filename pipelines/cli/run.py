@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..run.events import Event, Observer, RunStarted
-from .arguments import add_pipeline
+from .arguments import add_pipeline, memory_size
 from .stopping import stopping
 
 if TYPE_CHECKING:
@@ -30,6 +30,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--ray-address", metavar="ADDRESS", help="an existing cluster (implies --executor ray)"
+    )
+    parser.add_argument(
+        "--memory",
+        type=memory_size,
+        metavar="SIZE",
+        help="memory of a step that decides about all rows, such as 2GB (default: the file's `memory`, else "
+        "half of what is free)",
     )
     parser.add_argument("--until", metavar="STEP", help="stop after this step of the first round")
     parser.add_argument("--retry-failed", action="store_true", help="run parts with failed rows again")
@@ -59,6 +66,7 @@ def main(args: argparse.Namespace) -> int:
                 observer=view,
                 until=args.until,
                 retry_failed=args.retry_failed,
+                memory=args.memory,
                 stop=stop,
             )
     finally:

@@ -15,7 +15,8 @@ from ...contracts.operators import Apply, Context, Map, TableApply, TableMap
 from ..plan.nodes import PlannedStep
 from .meter import STEP_USAGE, StepUsage
 from .occupancy import Span
-from .outcomes import failed_rows, from_outcomes, from_table_result, kept_rows, of_no_rows
+from .outcomes import failed_rows, from_outcomes, kept_rows, of_no_rows
+from .verdicts import from_table_result
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from .context import Models
 from .pace import QUEUE, Pace
 from .serving import served
 from .stages import Stage
+from .whole_table.pool import TaskPool, ThreadTasks
 
 #: Default number of micro-batches in flight: one being processed, one being encoded, one being written.
 AT_LEAST = 3
@@ -28,6 +29,11 @@ class Executor(Protocol):
     @property
     def models(self) -> Models:
         """The models for the other kinds of step (training, whole tables) in this process."""
+        ...
+
+    @property
+    def tasks(self) -> TaskPool:
+        """What carries out the tasks of whole-table steps."""
         ...
 
     def open(self, stage: Stage, contexts: dict[str, Context]) -> None:
@@ -80,6 +86,7 @@ class LocalExecutor:
 
     def __init__(self, models: ReleasingModels) -> None:
         self.models = models
+        self.tasks = ThreadTasks()
         self._chain: Chain | None = None
 
     def open(self, stage: Stage, contexts: dict[str, Context]) -> None:

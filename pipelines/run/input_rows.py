@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..store.parts import FATE, KEPT, REASON, Part
 from ..store.seal import digest
@@ -54,8 +53,37 @@ class InputRows:
 
     def all(self) -> pa.Table:
         """All rows as one table. Without rows it has the columns of the steps' other rows."""
-        tables = [_plain(part.read()) for part in self._parts] or [_columns(part) for part in self._without]
-        return pa.concat_tables(tables, promote_options="permissive") if tables else EMPTY
+        if not self._parts:
+            return self.schema().empty_table()
+        return pa.concat_tables([_plain(part.read()) for part in self._parts], promote_options="permissive")
+
+    def schema(self) -> pa.Schema:
+        """The columns of :meth:`all`."""
+        parts = self._parts or self._without
+        kinds = [_columns(schema) for schema in dict.fromkeys(part.schema for part in parts)]
+        return pa.unify_schemas(kinds, promote_options="permissive") if kinds else EMPTY.schema
+
+    def pieces(self, size: int) -> Iterator[list[tuple[Part, int, int]]]:
+        """All rows in pieces of at most ``size``: each is a list of parts, with the first and last of the
+        kept rows of each.
+
+        A part of at most ``size`` rows is not divided, so that it is read once.
+        """
+        piece: list[tuple[Part, int, int]] = []
+        held = 0
+        for part in self._parts:
+            if held + part.ledger.kept > size and piece:
+                yield piece
+                piece, held = [], 0
+            for first in range(0, part.ledger.kept, size):
+                last = min(first + size, part.ledger.kept)
+                if held + last - first > size:
+                    yield piece
+                    piece, held = [], 0
+                piece.append((part, first, last))
+                held += last - first
+        if piece:
+            yield piece
 
     def _read(self, index: int) -> pa.Table:
         if self._loaded is None or self._loaded[0] != index:
@@ -66,8 +94,8 @@ class InputRows:
 EMPTY = pa.table({"_id": pa.array([], pa.string()), "_parents": pa.array([], pa.list_(pa.string()))})
 
 
-def _columns(part: Part) -> pa.Table:
-    return _plain(pq.read_schema(part.path).empty_table())
+def _columns(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([field for field in schema if field.name not in (FATE, REASON)])
 
 
 def _plain(table: pa.Table) -> pa.Table:

@@ -29,6 +29,7 @@ from .executor import Executor, LocalExecutor
 from .round import RoundExecution
 from .serving import ModelTable, Serving
 from .session import Session
+from .whole_table.memory import default_limit
 
 #: Creates the executor of a round.
 MakeExecutor = Callable[[ModelTable], Executor]
@@ -46,8 +47,9 @@ def run_here(table: ModelTable) -> Executor:
 class RoundLoop:
     """Carries a run from its current state to its end.
 
-    ``until``: stop after this step (and the steps it needs) of the first round. ``mended``: messages about
-    repaired records of the run.
+    ``until``: stop after this step (and the steps it needs) of the first round. ``memory``: bytes that a
+    whole-table step may use (None: half of what is free). ``mended``: messages about repaired records of the
+    run.
     """
 
     spec: PipelineSpec
@@ -58,6 +60,7 @@ class RoundLoop:
     make_executor: MakeExecutor = run_here
     retry_failed: bool = False
     until: str | None = None
+    memory: int | None = None
     mended: Sequence[str] = ()
 
     async def go(self) -> None:
@@ -117,7 +120,8 @@ class RoundLoop:
         while True:
             executor = self.make_executor(ModelTable(plan, self.run))
             try:
-                session = Session(plan, self.run, self.observer, budget, self.stop)
+                memory = self.memory or default_limit()
+                session = Session(plan, self.run, self.observer, budget, self.stop, memory)
                 await RoundExecution(session, executor, retry_failed=self.retry_failed and not mended).run()
                 return
             except Damaged as damaged:

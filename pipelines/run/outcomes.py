@@ -15,7 +15,7 @@ import pyarrow.compute
 
 from ...contracts.counting import counted
 from ...contracts.errors import DataError
-from ...contracts.operators import Failed, Filtered, Kept, Map, NewRows, Operator, Outcome, TableResult
+from ...contracts.operators import Failed, Filtered, Kept, Map, NewRows, Operator, Outcome
 from ...contracts.printable import printable, shown
 from ...contracts.rows import Row
 from ..store.parts import FAILED, FATE, FILTERED, ID, KEPT, PARENTS, REASON, REASON_TYPE
@@ -78,8 +78,8 @@ def from_outcomes(
         parents = [rows[index][ID] for index in parent]
         ordinals = [ordinal for answers in outcomes for ordinal in range(len(answers))]
         ids = [row_id(fingerprint, [name], ordinal) for name, ordinal in zip(parents, ordinals, strict=True)]
-        result = _put(result, ID, pa.array(ids, pa.string()))
-        result = _put(result, PARENTS, pa.array([[name] for name in parents], pa.list_(pa.string())))
+        result = put(result, ID, pa.array(ids, pa.string()))
+        result = put(result, PARENTS, pa.array([[name] for name in parents], pa.list_(pa.string())))
     return with_fates(result, [_fate(outcome) for outcome in flat], [_reason(outcome) for outcome in flat])
 
 
@@ -89,48 +89,6 @@ def of_no_rows(table: pa.Table, operator: Operator) -> pa.Table:
         if name not in table.column_names:
             table = table.append_column(name, pa.nulls(0, kind))
     return all_kept(table)
-
-
-def from_table_result(table: pa.Table, table_result: TableResult) -> pa.Table:
-    """The table from a table operator's result: added columns, and a fate for each row."""
-    check_columns(table_result.columns)
-    for name, column in table_result.columns.items():
-        if len(column) != table.num_rows:
-            raise DataError(
-                f"column {name} has {counted(len(column), 'value')} for {counted(table.num_rows, 'row')}"
-            )
-        table = _put(table, name, column)
-    kept = np.ones(table.num_rows, bool) if table_result.kept is None else np.asarray(table_result.kept, bool)
-    errors = table_result.errors
-    duplicate_of = _duplicate_ids(table, table_result)
-    if kept.all() and not (errors and any(errors)):
-        return all_kept(table)
-    fates, reasons = [], []
-    for index, good in enumerate(kept):
-        error = errors[index] if errors else None
-        if error is not None:
-            fates.append(FAILED)
-            reasons.append(_reason(error if isinstance(error, Failed) else Failed(error)))
-        elif good:
-            fates.append(KEPT)
-            reasons.append(None)
-        else:
-            fates.append(FILTERED)
-            rule = table_result.rule if isinstance(table_result.rule, str) else table_result.rule[index]
-            score = None if table_result.score is None else float(table_result.score[index])
-            reasons.append(
-                _reason(Filtered(rule or "", score, duplicate_of[index] if duplicate_of else None))
-            )
-    return with_fates(table, fates, reasons)
-
-
-def _duplicate_ids(table: pa.Table, result: TableResult) -> Sequence[str | None] | None:
-    """The ``_id`` of the row that each row duplicates, where the operator gives ids or row numbers."""
-    if not isinstance(result.duplicate_of, np.ndarray):
-        return result.duplicate_of
-    numbers = pa.array(result.duplicate_of, mask=result.duplicate_of < 0)
-    ids: list[str | None] = table[ID].take(numbers).to_pylist()
-    return ids
 
 
 def from_new_rows(table: pa.Table, made: NewRows, *, fingerprint: str) -> pa.Table:
@@ -147,8 +105,8 @@ def from_new_rows(table: pa.Table, made: NewRows, *, fingerprint: str) -> pa.Tab
         )
     ids = [row_id(fingerprint, parents, ordinal) for ordinal, parents in enumerate(made.parents)]
     if made.rows:
-        children = _put(children, ID, pa.array(ids, pa.string()))
-        children = _put(children, PARENTS, pa.array([list(p) for p in made.parents], pa.list_(pa.string())))
+        children = put(children, ID, pa.array(ids, pa.string()))
+        children = put(children, PARENTS, pa.array([list(p) for p in made.parents], pa.list_(pa.string())))
         children = all_kept(children)
     left = table.filter(pa.array([name in made.unused for name in table[ID].to_pylist()], pa.bool_()))
     outcomes = [made.unused[name] for name in left[ID].to_pylist()]
@@ -171,15 +129,15 @@ def kept_rows(table: pa.Table) -> pa.Table:
 
 def all_kept(table: pa.Table) -> pa.Table:
     """Append the fate of rows that are all kept; a reason column would be empty and is left out."""
-    return _put(table, FATE, pa.repeat(pa.scalar(KEPT), table.num_rows))
+    return put(table, FATE, pa.repeat(pa.scalar(KEPT), table.num_rows))
 
 
 def with_fates(table: pa.Table, fates: Sequence[str], reasons: Sequence[Any]) -> pa.Table:
     """Append the fate and reason columns."""
     if all(reason is None for reason in reasons):
         return all_kept(table)
-    table = _put(table, FATE, pa.array(fates, pa.string()))
-    return _put(table, REASON, pa.array(reasons, REASON_TYPE))
+    table = put(table, FATE, pa.array(fates, pa.string()))
+    return put(table, REASON, pa.array(reasons, REASON_TYPE))
 
 
 def check_columns(names: Sequence[str] | Mapping[str, Any]) -> None:
@@ -215,11 +173,12 @@ def _with_columns(
                 "make them "
                 "JSON text"
             ) from error
-        table = _put(table, name, column)
+        table = put(table, name, column)
     return table
 
 
-def _put(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.Table:
+def put(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """The table with a column added or replaced."""
     index = table.schema.get_field_index(name)
     return table.append_column(name, column) if index < 0 else table.set_column(index, name, column)
 
@@ -233,7 +192,10 @@ def _fate(outcome: Outcome) -> str:
 def _reason(outcome: Outcome) -> dict[str, Any] | None:
     if isinstance(outcome, Filtered):
         return {"rule": printable(outcome.rule), "score": outcome.score, "duplicate_of": outcome.duplicate_of}
-    if isinstance(outcome, Failed):
-        # Secrets are removed before the message is shortened, so that none is cut in two and missed.
-        return {"error": shown(outcome.error)[:2000], "retryable": outcome.retryable}
-    return None
+    return error_reason(outcome) if isinstance(outcome, Failed) else None
+
+
+def error_reason(failed: Failed) -> dict[str, Any]:
+    """The reason of a row that failed."""
+    # Secrets are removed before the message is shortened, so that none is cut in two and missed.
+    return {"error": shown(failed.error)[:2000], "retryable": failed.retryable}

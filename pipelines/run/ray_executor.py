@@ -1,8 +1,9 @@
 """Processes micro-batches on a Ray cluster: engines are actors, and so are workers, with many micro-batches
 each.
 
-Ray does scheduling, placement, data movement and retries after a lost worker or node. Only the driver
-writes to the store, so a call that Ray repeats is committed once.
+Ray does scheduling, placement, data movement and retries after a lost worker or node. The driver commits
+micro-batches, so a call that Ray repeats is committed once. The tasks of whole-table steps write files
+themselves, with the same bytes whenever they are repeated.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from .pace import Pace
 from .serving import ModelTable, Serving, served, start_here
 from .stages import Stage
 from .stored_embedder import EmbedderSettings, RunEmbedder
+from .whole_table.ray_tasks import RayTasks
 
 #: Actors are spread over the nodes. If a process or a node is lost, they are restarted and their calls
 #: repeated.
@@ -224,6 +226,7 @@ class RayExecutor:
     def __init__(self, table: ModelTable) -> None:
         self._serving = Serving(table, start_actors)
         self.models = self._serving
+        self.tasks = RayTasks()
         self._table = table
         self._job: Any = None
         self._carriers: list[Carrying] = []

@@ -35,7 +35,7 @@ class RoundExecution:
             chain.drop_outdated()
             work = chain.run
         else:
-            single = SingleStage(self.session, stage, self.executor.models)
+            single = SingleStage(self.session, stage, self.executor)
             single.drop_outdated()
             work = single.run
         if all(self._store(step).complete for step in stage.steps):

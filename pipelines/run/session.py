@@ -30,13 +30,14 @@ CLOCK_SECONDS = 5.0
 
 @dataclass
 class Session:
-    """One round being carried out."""
+    """One round being carried out. ``memory``: bytes that a whole-table step may use."""
 
     plan: Plan
     run: RunDirectory
     observer: Observer
     budget: BudgetTracker
     stop: Stop
+    memory: int
     _outdated: set[str] = field(default_factory=set)
     _clock: float = field(default_factory=time.monotonic)
 

@@ -27,16 +27,20 @@ from ...contracts.operators import (
     Trained,
     WholeTable,
 )
-from ...contracts.stored_rows import TableRows
 from ..sinks.placing import local_files
 from ..store.files import TEMPORARY, disk
 from ..store.parts import ID, PARENTS, Part
 from ..store.products import Product, products_in, strangers
 from ..store.tables import write_sealed
-from .context import Models
-from .outcomes import from_new_rows, from_source, from_table_result
+from .executor import Executor
+from .outcomes import from_new_rows, from_source
 from .session import Session
 from .stages import Stage
+from .verdicts import from_table_result
+from .whole_table.committing import ResultTasks
+from .whole_table.memory import Shares
+from .whole_table.rows import input_rows
+from .whole_table.workshop import Workshop
 
 #: Rows of a source that are committed together.
 SOURCE_ROWS = 65_536
@@ -45,11 +49,12 @@ SOURCE_ROWS = 65_536
 class SingleStage:
     """A stage of one step that sees all its rows at once."""
 
-    def __init__(self, session: Session, stage: Stage, models: Models) -> None:
+    def __init__(self, session: Session, stage: Stage, executor: Executor) -> None:
         self.session = session
         self.stage = stage
         self.step = stage.head
-        self.context: Context = session.context(self.step, models)
+        self.executor = executor
+        self.context: Context = session.context(self.step, executor.models)
         self.store = session.run.begin_step(self.step.name, self.step.fingerprint)
         self._started = time.monotonic()
 
@@ -64,18 +69,21 @@ class SingleStage:
     async def run(self) -> None:
         """Run the step in a thread, so that Ctrl-C is noticed. Raises the error that stops the run."""
         self.session.check()
+        with of_step(self.step.name):
+            made = await asyncio.to_thread(self._made)
         inputs = len(self.session.rows(self.step)) if self.step.inputs else None
         self.session.started(self.step, inputs, self.store.ledger().rows_in)
         stop = self.session.stop
         stop.patience = stop.TRAINING if isinstance(self.step.operator, Train) else stop.PATIENCE
         try:
             with of_step(self.step.name):
-                await asyncio.to_thread(self._work)
+                await asyncio.to_thread(self._work, made)
         finally:
             stop.patience = stop.PATIENCE
         self.session.done(self.step)
 
-    def _work(self) -> None:
+    def _work(self, part: Part | None) -> None:
+        """Make the step's output, unless it is complete: then ``part`` is its last one."""
         kinds: dict[type[Operator], Callable[[Any], bool]] = {
             Source: self._source,
             WholeTable: self._whole,
@@ -84,7 +92,7 @@ class SingleStage:
         }
         operator = self.step.operator
         work = next(work for kind, work in kinds.items() if isinstance(operator, kind))
-        part, one_to_one = self._made(), False
+        one_to_one = False
         if part is None:
             one_to_one = work(operator)
             part = self.store.parts()[-1]
@@ -115,14 +123,27 @@ class SingleStage:
         return True
 
     def _whole(self, operator: WholeTable) -> bool:
-        table = self.session.rows(self.step).all()
-        result = operator.judge(TableRows(table), self.context) if table.num_rows else TableResult()
+        rows = input_rows(self.session.rows(self.step), self._workshop())
+        result = operator.judge(rows, self.context) if rows.num_rows else TableResult()
+        fingerprint = self.step.fingerprint
         if isinstance(result, NewRows):
-            made = from_new_rows(table, result, fingerprint=self.step.fingerprint)
-        else:
-            made = from_table_result(table, result)
-        self._commit(made, 0, table.num_rows, result.summary)
-        return isinstance(result, TableResult)
+            made = from_new_rows(rows.table(), result, fingerprint=fingerprint)
+            self._commit_all(made, rows.num_rows, result.summary)
+            return False
+        said = {"folder": self.store.path, "step": fingerprint, "basis": self.stage.basis}
+        ResultTasks(rows, result, {**said, "origin": self._origin()}).carry_out(self._committed)
+        return True
+
+    def _workshop(self) -> Workshop:
+        memory = Shares.of(self.session.memory, self.executor.tasks.width)
+        return Workshop(
+            context=self.context,
+            pool=self.executor.tasks,
+            memory=memory.operator,
+            task_memory=memory.task,
+            tell=self.session.notice,
+            run=self.session.run.path,
+        )
 
     def _train(self, operator: Train) -> bool:
         table = self.session.rows(self.step).all()
@@ -151,15 +172,26 @@ class SingleStage:
         return True
 
     def _made(self) -> Part | None:
-        """The part of a step that finished its output but was not marked as complete."""
+        """The last part of a step that finished its output but was not marked as complete.
+
+        Its summary says that all parts are there. Without it, those of a step other than a source are
+        dropped: the step decides about all rows again.
+        """
+        parts = self.store.parts()
+        starts, stops = [part.start for part in parts], [0, *(part.stop for part in parts)]
         rows = len(self.session.rows(self.step)) if self.step.inputs else -1
-        part = self.store.part(0, rows)
-        if part is None or part.summary is None:
-            return None
+        whole = starts == stops[:-1] and self.store.ledger().rows_in == rows
+        if parts and parts[-1].summary is not None and whole and self._has_products(parts[-1]):
+            return parts[-1]
+        if not isinstance(self.step.operator, Source):
+            for part in parts:
+                self.store.drop(part)
+        return None
+
+    def _has_products(self, part: Part) -> bool:
         run, replaced = self.session.run.path, self.session.replaced(self.step)
         whole = all(each.holds(run) or replaced(each) for each in part.products)
-        alone = next(strangers(self.store.model, part.products, run), None) is None
-        return part if whole and alone else None
+        return whole and next(strangers(self.store.model, part.products, run), None) is None
 
     def _summary(self, part: Part) -> dict[str, Any]:
         summary = dict(part.summary or {})
@@ -182,17 +214,28 @@ class SingleStage:
         summary: Mapping[str, Any] | None = None,
         products: Sequence[Product] = (),
     ) -> None:
-        part = self.store.commit(
-            table,
-            start=start,
-            stop=start + rows,
-            basis=self.stage.basis,
-            rows_in=rows,
-            usage=Usage(),
-            origin=self._origin(),
-            summary=summary,
-            products=products,
-        )
+        said = {"start": start, "stop": start + rows, "rows_in": rows}
+        self._write(table, **said, summary=summary, products=products)
+
+    def _write(self, table: pa.Table, **said: Any) -> None:
+        part = self.store.write(table, basis=self.stage.basis, usage=Usage(), origin=self._origin(), **said)
+        self._committed(part)
+
+    def _commit_all(self, table: pa.Table, rows: int, summary: Mapping[str, Any]) -> None:
+        """Commit rows that were made from ``rows`` input rows in several parts, numbered by what they hold.
+
+        The last one has the input rows and the summary.
+        """
+        starts = range(0, max(1, table.num_rows), SOURCE_ROWS)
+        for start in starts:
+            piece = table.slice(start, SOURCE_ROWS)
+            last = start == starts[-1]
+            stop = start + piece.num_rows
+            said = {"start": start, "stop": stop, "rows_in": rows if last else 0}
+            self._write(piece, **said, summary=summary if last else None)
+
+    def _committed(self, part: Part) -> None:
+        self.store.add(part)
         self.session.committed(self.step, part, time.monotonic() - self._started)
 
 

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 from uuid import uuid4
 
 from ...contracts.durable import flush, kind, remove, replace
@@ -20,6 +21,9 @@ from .damage import Damaged
 
 #: Files still being written; removed when a run starts.
 TEMPORARY = ".writing"
+
+#: Changes when the content of a file is changed by usual means: its inode, size and time of change.
+Stamp: TypeAlias = tuple[int, int, int]
 
 
 @contextmanager
@@ -52,6 +56,15 @@ def size(path: Path) -> int:
     except OSError:
         return -1
     return found.st_size if stat.S_ISREG(found.st_mode) else -1
+
+
+def stamp(path: Path) -> Stamp:
+    """The stamp of a file as it is now; zeros if there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 @contextmanager

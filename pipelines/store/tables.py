@@ -7,17 +7,20 @@ byte of them.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import xxhash
 
-from ...contracts.errors import first_line
+from ...contracts.errors import StoreError, first_line
 from .damage import Damaged
-from .files import read_bytes, size, write_bytes
+from .files import Stamp, disk, opened, read_bytes, size, stamp, write_bytes
 from .seal import LENGTH, OPEN, broken, digest, seal
 
 #: The key of the footer for the metadata about the rows.
@@ -26,6 +29,7 @@ _ROWS, _SEAL = b'"rows digest": "', b'"digest of this file": "'
 _MAGIC, _ENDING = b"PAR1", 8
 #: Most footers are shorter than this, so that one read fetches them.
 _TAIL = 1 << 16
+_BLOCK = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,31 @@ def read_sealed_table(
         return sealed, pq.read_table(pa.BufferReader(data), columns=wanted, use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise Damaged(path, first_line(error)) from error
+
+
+def check_sealed(path: Path, expected: str) -> None:
+    """Check every byte of a file, once in this process while it does not change, with little memory.
+
+    ``expected``: the digest that the file must have. Raises Damaged, StoreError.
+    """
+    _check_bytes(path, expected, stamp(path))
+
+
+@lru_cache(maxsize=1 << 16)
+def _check_bytes(path: Path, expected: str, seen: Stamp) -> None:
+    sealed = open_sealed(path)
+    if sealed.digest != expected:
+        # The file is valid, so this is not damage: a running run has just made it again.
+        raise StoreError(f"{path} was replaced while it was read: try again")
+    ending = read_bytes(path, max(0, sealed.bytes - _ENDING), sealed.bytes)
+    left = sealed.bytes - _footer_bytes(path, ending, sealed.bytes)
+    whole = xxhash.xxh3_128()
+    with opened(path) as handle, disk(path, "cannot read"):
+        while left > 0 and (block := os.read(handle, min(_BLOCK, left))):
+            whole.update(block)
+            left -= len(block)
+    if whole.hexdigest() != sealed.rows:
+        raise Damaged(path, "its rows are not those that were written")
 
 
 def _footer_bytes(path: Path, tail: bytes, length: int) -> int:

@@ -15,7 +15,8 @@ from gristmill.contracts.inference import Usage
 from gristmill.contracts.operators import Failed, Kept, Outcome, TableResult
 from gristmill.datagen.evaluate.paired_bootstrap import paired_bootstrap
 from gristmill.filters.expressions.condition import evaluate_expression
-from gristmill.pipelines.run.outcomes import from_outcomes, from_source, from_table_result, kept_rows
+from gristmill.pipelines.run.outcomes import from_outcomes, from_source, kept_rows
+from gristmill.pipelines.run.verdicts import from_table_result
 from gristmill.pipelines.store.products import Product, products_in
 from gristmill.pipelines.store.run_directory import RunDirectory
 from gristmill.pipelines.store.tables import write_sealed

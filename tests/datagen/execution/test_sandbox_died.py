@@ -35,7 +35,8 @@ from gristmill.datagen.verify.reference import VerifyReference
 from gristmill.datagen.verify.sound_tests import VerifySoundTests
 from gristmill.datagen.verify.stdio import VerifyStdio
 from gristmill.datagen.verify.tests import VerifyTests
-from gristmill.pipelines.run.outcomes import from_outcomes, from_table_result
+from gristmill.pipelines.run.outcomes import from_outcomes
+from gristmill.pipelines.run.verdicts import from_table_result
 from gristmill.pipelines.store.parts import FATE, REASON
 from gristmill.pipelines.user_code import UserMap
 

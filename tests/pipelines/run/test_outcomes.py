@@ -14,10 +14,10 @@ from gristmill.pipelines.run.outcomes import (
     from_new_rows,
     from_outcomes,
     from_source,
-    from_table_result,
     kept_rows,
     row_id,
 )
+from gristmill.pipelines.run.verdicts import from_table_result
 
 OUTCOMES = st.one_of(
     st.integers().filter(lambda n: abs(n) < 2**62).map(lambda n: Kept({"n": n})),

@@ -16,8 +16,9 @@ from gristmill.contracts.operators import TableResult
 from gristmill.pipelines.file.load import loads
 from gristmill.pipelines.plan.make import make_plan
 from gristmill.pipelines.plan.nodes import Carry, Plan
-from gristmill.pipelines.run.outcomes import from_source, from_table_result
+from gristmill.pipelines.run.outcomes import from_source
 from gristmill.pipelines.run.serving import ModelTable
+from gristmill.pipelines.run.verdicts import from_table_result
 from gristmill.pipelines.store.damage import Damaged
 from gristmill.pipelines.store.products import products_in
 from gristmill.pipelines.store.run_directory import RunDirectory

@@ -1,0 +1,47 @@
+"""How much memory a whole-table step may use, and who gets which part of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+#: The files in which a control group (version 2, version 1) states its limit and its use.
+_GROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+#: At least this share of the limit is given out, however much the process uses already.
+LEAST_FREE = 4
+#: Bytes of a task's table, at least and at most: smaller ones cost time, larger ones gain none.
+TASK_BYTES = (1 << 22, 1 << 28)
+
+
+def default_limit() -> int:
+    """Half of the memory that is free on this machine and in its control group, in bytes."""
+    free = [psutil.virtual_memory().available]
+    for limit, used in _GROUPS:
+        try:
+            free.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
+        except (OSError, ValueError):  # no control group, or "max"
+            continue
+    return max(0, min(free)) // 2
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Bytes for the operator's own arrays, and for the table of one of several tasks at a time."""
+
+    operator: int
+    task: int
+
+    @classmethod
+    def of(cls, limit: int, width: int) -> Shares:
+        """Divide what the process does not use yet: half for the operator, a quarter for ``width`` tasks.
+
+        The last quarter is for what Arrow and the functions allocate besides.
+        """
+        free = max(limit - psutil.Process().memory_info().rss, limit // LEAST_FREE)
+        least, most = TASK_BYTES
+        return cls(operator=free // 2, task=min(max(free // (4 * width), least), most))

@@ -1,0 +1,123 @@
+"""The tasks of whole-table steps. Each reads its rows from disk and writes one file; it may be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ....contracts import stored_rows
+from ....contracts.errors import DataError
+from ....contracts.stored_rows import TableFunction
+from ...store.spill import Spill, write_spill
+from .partitions import partition_of
+from .pieces import Piece
+
+
+class TableTask(Protocol):
+    """Picklable. ``num_rows``: the rows that it reads, for the progress."""
+
+    @property
+    def num_rows(self) -> int: ...
+
+    def __call__(self) -> Any: ...
+
+
+class SpillTask(TableTask, Protocol):
+    """A task that writes a spill file at ``path``. ``origin``: a digest of what it makes it from."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def origin(self) -> str: ...
+
+    def __call__(self) -> Spill: ...
+
+
+@dataclass(frozen=True)
+class MapTask:
+    """Apply a function to one piece."""
+
+    piece: Piece
+    columns: Sequence[str]
+    function: TableFunction
+    path: Path
+    origin: str
+
+    @property
+    def num_rows(self) -> int:
+        return self.piece.num_rows
+
+    def __call__(self) -> Spill:
+        return _write(self.path, self.function(self.piece.read(self.columns)), self.origin)
+
+
+@dataclass(frozen=True)
+class SplitTask:
+    """Divide one piece into hash partitions: record batch ``p`` of the file is partition ``p``."""
+
+    piece: Piece
+    columns: Sequence[str]
+    by: str
+    partitions: int
+    path: Path
+    origin: str
+
+    @property
+    def num_rows(self) -> int:
+        return self.piece.num_rows
+
+    def __call__(self) -> Spill:
+        table = self.piece.read(self.columns)
+        places = partition_of(table[self.by], self.partitions)
+        table = table.take(pa.array(np.argsort(places, kind="stable")))
+        batch = pa.RecordBatch.from_arrays([_one(column) for column in table.columns], table.column_names)
+        ends = np.cumsum(np.bincount(places, minlength=self.partitions)).tolist()
+        starts = [0, *ends[:-1]]
+        batches = [batch.slice(start, end - start) for start, end in zip(starts, ends, strict=True)]
+        return write_spill(self.path, batches, batch.schema, self.origin)
+
+
+@dataclass(frozen=True)
+class GroupTask:
+    """Apply a function to partitions ``first .. last`` of all pieces, sorted by their key.
+
+    ``spills``: the files with the partitions, without the rows of each, which would be sent with every task.
+    """
+
+    spills: Sequence[Spill]
+    first: int
+    last: int
+    num_rows: int
+    by: str
+    function: TableFunction
+    path: Path
+    origin: str
+
+    def __call__(self) -> Spill:
+        table = pa.concat_tables([spill.read(self.first, self.last) for spill in self.spills])
+        # Stable: rows with an equal key stay in the order of the input.
+        order = pc.array_sort_indices(_one(table[self.by]))
+        return _write(self.path, self.function(table.take(order)), self.origin)
+
+
+def _write(path: Path, made: pa.Table, origin: str) -> Spill:
+    if not isinstance(made, pa.Table):
+        raise DataError(f"the operator's function must return an Arrow table, not a {type(made).__name__}")
+    batches = made.combine_chunks().to_batches(max_chunksize=stored_rows.BATCH_ROWS)
+    return write_spill(path, batches or [_no_rows(made.schema)], made.schema, origin)
+
+
+def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array."""
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
