@@ -69,7 +69,7 @@ class Probe:
         loss = self.objective.loss(
             self.model, Pack.of([example], self.model.embeddings.device), step_context
         ).loss
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        gradients: Sequence[torch.Tensor | None] = torch.autograd.grad(loss, parameters, allow_unused=True)
         with _moved(parameters, gradients, self.learning_rate):
             after = _loss(self.model, self.objective, self.target)
         if after != after:
@@ -97,8 +97,8 @@ class _moved:
 
     def __exit__(self, *_: object) -> None:
         with torch.no_grad():
-            for parameter, before, _ in self._before:
-                parameter.copy_(before)
+            for parameter, earlier, _ in self._before:
+                parameter.copy_(earlier)
 
 
 def _loss(model: Decoder, objective: Objective, target: HeldOut) -> float:

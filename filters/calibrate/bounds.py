@@ -98,4 +98,5 @@ def _choose(n: int, k: NDArray[np.int64]) -> NDArray[np.float64]:
     while size < n:
         size *= 2
     table = _log_factorials(size)
-    return table[n] - table[k] - table[n - k]
+    found: NDArray[np.float64] = table[n] - table[k] - table[n - k]
+    return found

@@ -96,7 +96,7 @@ class Calibrate(WholeTable):
         import numpy as np
 
         slice_ = self._read(rows, context)
-        finite = np.isfinite(slice_.scores).all(axis=1)
+        finite = np.asarray(np.isfinite(slice_.scores).all(axis=1))
         labelled = slice_.labelled(finite)
         fitted, held_out = self._halves(slice_, labelled, context.seed)
         self._check(fitted, held_out, slice_, labelled)

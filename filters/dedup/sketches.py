@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...contracts.stored_rows import ROW, StoredRows
 from .jaccard import jaccard
@@ -95,8 +95,8 @@ class Sketches:
         self.leader = np.empty(len(self.row), np.int64)
         self.leader[alike] = np.repeat(alike[starts], np.diff(starts, append=len(alike)))
 
-    def _column(self, name: str) -> NDArray:
-        found: NDArray = self.stored.table([name]).column(0).to_numpy()
+    def _column(self, name: str) -> NDArray[Any]:
+        found: NDArray[Any] = self.stored.table([name]).column(0).to_numpy()
         return found
 
     def __len__(self) -> int:

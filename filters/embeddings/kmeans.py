@@ -143,6 +143,7 @@ def _train(
             max_points_per_centroid=len(sample),
         )
         inertia = float(training.train(sample, init_centroids=centroids))
+        assert training.centroids is not None
         centroids = training.centroids
         if inertia >= before * (1 - TOLERANCE):
             break

@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 from ...contracts.operators import Context, TableResult, WholeTable
 from ...contracts.stored_rows import StoredRows
 from ..calibrate import precision
+from ..calibrate.calibrate import CONFIDENCE
 from .condition import Decision, check, evaluate_expression
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Keep(WholeTable):
         target = precision.promised(self.keep, rows.column_names)
         table = rows.table(None if target is None else precision.COLUMNS)
         decision = decide(table, self.keep, self.level, context.check)
-        score = None if target is None else table.column(precision.CONFIDENCE).cast("float64").to_numpy()
+        score = None if target is None else table.column(CONFIDENCE).cast("float64").to_numpy()
         return TableResult(
             kept=decision.mask,
             rule=decision.rules,

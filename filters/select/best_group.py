@@ -85,4 +85,5 @@ def _means(labels: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np
     known = np.isfinite(values)
     rows = np.bincount(labels[known], minlength=int(labels.max()) + 1)
     sums = np.bincount(labels[known], weights=values[known], minlength=len(rows))
-    return np.divide(sums, rows, out=np.full(len(rows), np.nan), where=rows > 0)
+    means: NDArray[np.float64] = np.divide(sums, rows, out=np.full(len(rows), np.nan), where=rows > 0)
+    return means

@@ -98,7 +98,8 @@ def calibrated(potentials: NDArray[np.float64]) -> NDArray[np.float64]:
     n = len(potentials)
     if n < 2:
         return np.zeros(n)
-    return potentials - (potentials.sum() - potentials) / (n - 1)
+    gradient: NDArray[np.float64] = potentials - (potentials.sum() - potentials) / (n - 1)
+    return gradient
 
 
 def transport_potentials(

@@ -107,7 +107,8 @@ class EmbeddingsEndpoint:
             raise self._error("it answered with a vector that is not all numbers (NaN or infinity)")
         if not lengths.all():
             raise self._error("it answered with a vector of zeros, which has no direction")
-        return vectors / lengths
+        unit: NDArray[np.float32] = vectors / lengths
+        return unit
 
     def _error(self, reason: str, *, retryable: bool = False) -> EngineError:
         return EngineError(
