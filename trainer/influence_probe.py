@@ -97,7 +97,7 @@ class _moved:
 
     def __exit__(self, *_: object) -> None:
         with torch.no_grad():
-            for parameter, earlier, _ in self._before:
+            for parameter, earlier, _gradient in self._before:
                 parameter.copy_(earlier)
 
 
