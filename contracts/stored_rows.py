@@ -82,7 +82,8 @@ class TableRows:
 
     @property
     def num_rows(self) -> int:
-        return self._table.num_rows
+        rows: int = self._table.num_rows
+        return rows
 
     @property
     def column_names(self) -> Sequence[str]:

@@ -52,8 +52,7 @@ def failures(result: TableResult, rows: int) -> NDArray[np.bool_]:
     """Which rows failed."""
     if result.errors is None:
         return np.zeros(rows, bool)
-    found: NDArray[np.bool_] = np.not_equal(np.array(result.errors, object), None).astype(bool)
-    return found
+    return np.array([error is not None for error in result.errors], bool)
 
 
 def _reasons(

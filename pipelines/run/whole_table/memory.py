@@ -20,7 +20,7 @@ TASK_BYTES = (1 << 22, 1 << 28)
 
 def default_limit() -> int:
     """Half of the memory that is free on this machine and in its control group, in bytes."""
-    free = [psutil.virtual_memory().available]
+    free: list[int] = [psutil.virtual_memory().available]
     for limit, used in _GROUPS:
         try:
             free.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
