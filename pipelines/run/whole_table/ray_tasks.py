@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,7 +13,7 @@ import ray
 from ....contracts import secrets, user_function
 from ....contracts.errors import StoreError
 from ....contracts.guard import guard_worker
-from ...store.files import stamp
+from ...store.files import disk, stamp
 from .pool import CHECK_SECONDS, ThreadTasks
 from .tasks import TableTask
 
@@ -63,6 +64,8 @@ def _carry_out(setup: tuple[Path, frozenset[str]], task: bytes) -> Any:
     """Carry out a task, in a worker."""
     guard_worker()
     folder, keys = setup
+    with disk(folder, "cannot read"):
+        os.chdir(folder)  # the run directory may be relative to it
     for secret in keys:
         secrets.learn_key(secret)
     user_function.look_in(folder)
