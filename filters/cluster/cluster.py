@@ -13,7 +13,6 @@ from ..columns import joined_texts, read_columns
 from ..embeddings.embed_column import embed
 from ..embeddings.kmeans import Clusters, kmeans
 from ..embeddings.number_of_clusters import number_of_clusters
-from ..embeddings.usable import usable_rows
 from .labels import central_rows, top_terms
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ class Cluster(WholeTable):
 
         table = read_columns(rows, list(self.columns))
         embedded = embed(table, self.columns, self.embedder, context, _WHO)
-        usable, errors = usable_rows(embedded, _WHO)
+        usable, errors = embedded.usable, embedded.failed
         vectors = embedded.vectors if errors is None else embedded.vectors[usable]
         number, silhouettes = number_of_clusters(vectors, self.clusters, context.seed)
         found = kmeans(vectors, number, context.seed)

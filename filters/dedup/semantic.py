@@ -12,7 +12,6 @@ from ...contracts.stored_rows import StoredRows
 from ..columns import joined_texts, number_column, read_columns
 from ..embeddings.duplicates import greedy_duplicates
 from ..embeddings.embed_column import embed
-from ..embeddings.usable import usable_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +78,7 @@ class SemanticDedup(WholeTable):
         table = read_columns(rows, self.uses_columns())
         order = self._order(table)
         embedded = embed(table, self.columns, self.embedder, context, _WHO)
-        usable, errors = usable_rows(embedded, _WHO)
+        usable, errors = embedded.usable, embedded.failed
         order = order[np.isin(order, usable)]
 
         def check(done: int) -> None:

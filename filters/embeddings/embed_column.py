@@ -38,6 +38,11 @@ class Embedded:
 
         return np.array([i for i, error in enumerate(self.errors) if error is None], dtype=np.int64)
 
+    @property
+    def failed(self) -> list[str | None] | None:
+        """The errors; None if there are none."""
+        return self.errors if any(self.errors) else None
+
     def columns(self) -> dict[str, pa.Array]:
         """The vectors as a column, null for a row without one."""
         import numpy as np
@@ -116,5 +121,8 @@ def _embedded(
     label = " + ".join(columns)
     errors: list[str | None] = [f"{who}: no text to embed ({label} is null)"] * len(texts)
     for row, length in zip(rows, np.einsum("ij,ij->i", found, found).tolist()):
-        errors[row] = None if length else f"{who}: the embedding model has no vector for this text"
+        if length:
+            errors[row] = None
+        else:
+            errors[row] = f"{who}: the embedder has no vector for this text (zeros, NaN or infinity)"
     return Embedded(vectors, errors, model.embedded, model.reused)

@@ -14,7 +14,6 @@ from ..embeddings.cosine import nearest_cosine
 from ..embeddings.embed_column import embed
 from ..embeddings.kmeans import kmeans
 from ..embeddings.number_of_clusters import number_of_clusters
-from ..embeddings.usable import usable_rows
 from .random import draw
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ class ClusterQuota(WholeTable):
         table = read_columns(rows, ["_id", *self.uses_columns()])
         ranked = None if self.by is None else number_column(table, self.by, _WHO)
         embedded = embed(table, self.columns, self.embedder, context, _WHO)
-        usable, errors = usable_rows(embedded, _WHO)
+        usable, errors = embedded.usable, embedded.failed
         vectors = embedded.vectors if errors is None else embedded.vectors[usable]
         number, _ = number_of_clusters(vectors, self.clusters, context.seed)
         found = kmeans(vectors, number, context.seed)

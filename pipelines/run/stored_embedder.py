@@ -108,7 +108,7 @@ class KeptVectors:
                 f"this run have {known}: another model answers under the same name. Give it a name of "
                 f"its own, or remove {self._store.path}"
             )
-        if not np.isfinite(vectors).all():
-            raise ModelError("the embedding model made vectors that are not numbers (NaN or infinity)")
+        # A vector of zeros says that the text has none: one bad text never costs its neighbors.
+        vectors = np.where(np.isfinite(vectors).all(axis=1, keepdims=True), vectors, np.float32(0))
         self._store.add(keys_of(texts), vectors, seconds)
         self._embedded += len(texts)

@@ -109,7 +109,7 @@ def test_a_text_without_a_vector_fails_alone(context: Any, rows: Any) -> None:
 
     context.embedders[None] = Words()
     made = embed(rows(response=["a", "?"]), ("response",), None, context, "here")
-    assert made.errors == [None, "here: the embedding model has no vector for this text"]
+    assert made.errors == [None, "here: the embedder has no vector for this text (zeros, NaN or infinity)"]
     assert made.usable.tolist() == [0]
 
 
