@@ -74,10 +74,14 @@ def model_request(model: PlannedModel, operator: Operator) -> dict[str, object]:
 
 def vectors_of(model: PlannedModel) -> str:
     """Identifies what determines the vectors of an embedding model: 24 hex digits."""
+    return vectors_named({"digest": model.digest, "options": engine_options(model)})
+
+
+def vectors_named(asked: Mapping[str, object]) -> str:
+    """:func:`vectors_of` the model in a step's request."""
     from ..engines.embedder import VECTORS
 
-    request = {"digest": model.digest, "options": engine_options(model), "version": VECTORS}
-    return fingerprint_of(request)[:24]
+    return fingerprint_of({"digest": asked["digest"], "options": asked["options"], "version": VECTORS})[:24]
 
 
 def engine_options(model: PlannedModel) -> dict[str, object]:

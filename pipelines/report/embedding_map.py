@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ...contracts.errors import StoreError
+from ..plan.fingerprint import vectors_named
+from ..store.key_index import keys_of
+from ..store.vectors import VectorStore
 from .gather import RoundData, Step
 
 if TYPE_CHECKING:
@@ -33,14 +38,12 @@ class EmbeddingMap:
 
 
 def embedding_map(data: RoundData) -> EmbeddingMap | None:
-    """The map of the first step whose rows have an ``embedding``; None if there is none."""
-    steps = [step for step in data.steps if EMBEDDING in step.columns and step.ledger.made]
-    if not steps:
+    """The map of the first step that embedded its rows; None if there is none."""
+    made = (step for step in data.steps if step.ledger.made)
+    found = next(((step, table) for step in made if (table := _embedded(step)) is not None), None)
+    if found is None:
         return None
-    first = steps[0]
-    columns = ["_id", "_fate", "_reason", EMBEDDING, "prompt", "response", CLUSTER]
-    table = first.table(columns, None)
-    table = table.filter(table[EMBEDDING].is_valid())
+    first, table = found
     rows = table.num_rows
     if rows < 3:
         return None
@@ -54,6 +57,41 @@ def embedding_map(data: RoundData) -> EmbeddingMap | None:
         for (x, y), cluster, fate, words in zip(plane, clusters, fate_of, texts)
     ]
     return EmbeddingMap(points, fates, len({c for c in clusters if c >= 0}), rows, first.name, explained)
+
+
+def _embedded(step: Step) -> pa.Table | None:
+    """The step's rows with the column ``embedding``: their own, or from the run's stored vectors."""
+    shown = ["_id", "_fate", "_reason", "prompt", "response", CLUSTER]
+    if EMBEDDING in step.columns:
+        table = step.table([*shown, EMBEDDING], None)
+        return table.filter(table[EMBEDDING].is_valid())
+    asked = [each for models in step.plan["request"]["models"].values() for each in models]
+    embedder = next((each for each in asked if each.get("engine") == "embedder"), None)
+    embedded = step.plan["request"]["params"].get("columns")
+    if embedder is None or not embedded or not set(embedded) <= set(step.columns):
+        return None
+    table = step.table([*shown, *embedded], None)
+    try:
+        return _with_vectors(table, embedded, VectorStore(step.store.run, vectors_named(embedder)))
+    except StoreError:  # `gristmill check` names what is wrong with the vectors
+        return None
+
+
+def _with_vectors(table: pa.Table, columns: Sequence[str], store: VectorStore) -> pa.Table:
+    """The rows whose text (the columns joined by line breaks) has a stored vector, with that vector."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    store.refresh()
+    parts = [table[name].cast(pa.string()) for name in columns]
+    texts = pc.binary_join_element_wise(*parts, "\n")
+    table, texts = table.filter(texts.is_valid()), texts.drop_null().to_pylist()
+    places = store.find(keys_of(texts))
+    known = np.flatnonzero(places >= 0)
+    vectors = store.take(places[known])
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), max(1, store.dimensions or 1))
+    return table.take(pa.array(known)).append_column(EMBEDDING, column)
 
 
 def project(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
@@ -98,13 +136,9 @@ def _clusters(data: RoundData, table: pa.Table) -> list[int]:
 def _fates(data: RoundData, first: Step, ids: list[str]) -> tuple[list[str], list[int]]:
     """The names of the fates that occur, kept first, and the index of each row's fate."""
     last = data.data
-    later = [
-        step
-        for step in (data.before(last) if last else data.steps)
-        if step is first or EMBEDDING in step.columns
-    ]
+    passed = data.before(last) if last else data.steps
     out: dict[str, str] = {}
-    for step in later:
+    for step in passed[passed.index(first) :] if first in passed else [first]:
         if step.ledger.filtered + step.ledger.failed:
             gone = step.table(["_id", "_fate"], None)
             for name, fate in zip(gone["_id"].to_pylist(), gone["_fate"].to_pylist()):

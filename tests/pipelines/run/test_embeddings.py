@@ -17,6 +17,8 @@ from gristmill.pipelines.file.load import load
 from gristmill.pipelines.plan.estimate import estimate
 from gristmill.pipelines.plan.make import make_plan
 from gristmill.pipelines.plan.show import show
+from gristmill.pipelines.report.embedding_map import embedding_map
+from gristmill.pipelines.report.gather import gather
 from gristmill.pipelines.run.events import Event, Notice, StepDone
 from gristmill.pipelines.store.integrity import check
 from gristmill.pipelines.store.run_directory import RunDirectory
@@ -156,3 +158,19 @@ def test_a_plan_without_a_run_says_that_the_speed_is_assumed(
     run_it()
     plan = make_plan(load(str(tmp_path / "embedded.yaml")), file="embedded.yaml")
     assert "at 200 texts/s (assumed" in show(plan, estimate(plan, None), run=None)
+
+
+def test_the_reports_map_reads_the_stored_vectors_and_does_without_damaged_ones(
+    run_it: Callable[..., Log], tmp_path: Path
+) -> None:
+    run_it()
+    run = RunDirectory.open(tmp_path / "run")
+    data = gather(run).rounds[0]
+    found = embedding_map(data)
+    assert found is not None
+    assert (found.step, found.rows) == ("unique", ROWS)
+    assert found.fates == ["kept", "filtered by unique"]
+    assert found.explained > 0.9  # all but two of the server's coordinates are the same for each text
+    for chunk in (tmp_path / "run/embeddings").glob("*/chunk-*.arrow"):
+        chunk.write_bytes(b"")
+    assert embedding_map(data) is None
