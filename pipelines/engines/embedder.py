@@ -27,6 +27,12 @@ class EmbedderOptions(Frozen):
     """Type of the matrix products of a model with a `path`. `bfloat16` is faster on processors that have it.
     With MiniLM its vectors have a cosine above 0.9999 to those of `float32`, and the cosine of two texts
     changes by up to 0.002."""
+    pooling: Literal["mean", "position_weighted"] | None = None
+    """Makes an embedding model of a language model with a `path`: the `mean` of the last layer's hidden
+    states, or their mean with weights that grow with the position, as in RDS+ (Ivison et al., arXiv
+    2503.01807; SGPT, arXiv 2202.08904). By default the model must be an embedding model."""
+    window: int = Field(default=2048, ge=1)
+    """With `pooling`: tokens of a text that are read; the rest is cut off."""
     url: ServerAddress | None = None
     """Address of a server with an OpenAI-compatible API, up to and including `/v1`, without user, password
     and query."""
@@ -47,6 +53,8 @@ class EmbedderOptions(Frozen):
     def _server_and_model(self) -> EmbedderOptions:
         if (self.url is None) != (self.model is None):
             raise ValueError("`url` (the server) and `model` (its name there) go together")
+        if self.url is not None and self.pooling is not None:
+            raise ValueError("`pooling` goes with the `path` of a language model, not with a server")
         return self
 
 
@@ -67,4 +75,4 @@ def load_embedder(settings: EngineSettings) -> Embedder:
         raise ModelError("an embedder needs a `path`, or the `url` of a server and a `model` on it")
     from .sentence_embedder import load
 
-    return load(settings.weights, dtype=options.dtype)
+    return load(settings.weights, dtype=options.dtype, pooling=options.pooling, window=options.window)

@@ -22,21 +22,32 @@ if TYPE_CHECKING:
 
 #: Tokens per forward pass.
 TOKENS = 4096
+#: Our names of the ways to pool, and sentence-transformers'.
+_POOLING = {"mean": "mean", "position_weighted": "weightedmean"}
 #: Texts per pass of a static model.
 STATIC_BATCH = 1024
 
 
-def load(weights: ModelWeights, *, dtype: str = "float32", device: str | None = None) -> Embedder:
+def load(
+    weights: ModelWeights,
+    *,
+    dtype: str = "float32",
+    device: str | None = None,
+    pooling: str | None = None,
+    window: int = 2048,
+) -> Embedder:
     """Load the embedding model in the directory ``weights.path``.
 
-    ``device``: "cpu" or "cuda"; None takes a GPU if there is one. Raises ModelError if the directory is not
-    an embedding model.
+    ``device``: "cpu" or "cuda"; None takes a GPU if there is one. ``pooling``: how the hidden states of a
+    language model become a vector, "mean" or "position_weighted"; ``window``: tokens of a text that it reads.
+    Raises ModelError if the directory is not an embedding model and ``pooling`` is None.
     """
     static = _is_static(weights)
-    if not static and not (weights.path / "modules.json").is_file():
+    if not static and pooling is None and not (weights.path / "modules.json").is_file():
         raise ModelError(
             f"{weights.name} is not an embedding model: {weights.path} has no modules.json; "
-            "give a sentence-transformers model such as all-minilm-l6-v2"
+            "give a sentence-transformers model such as all-minilm-l6-v2, or pool a language model: "
+            "`pooling: position_weighted`"
         )
     # Imported here: it brings torch and takes seconds.
     from sentence_transformers import SentenceTransformer
@@ -46,7 +57,10 @@ def load(weights: ModelWeights, *, dtype: str = "float32", device: str | None = 
     # transformers draws a progress bar even without a terminal.
     logging.disable_progress_bar()
     try:
-        if static:
+        if pooling is not None:
+            modules = _pooled(weights, _POOLING[pooling], window)
+            model = SentenceTransformer(modules=modules, device=device)
+        elif static:
             model = SentenceTransformer(modules=[_word_vectors(weights)], device="cpu")
         else:
             model = SentenceTransformer(str(weights.path), device=device, local_files_only=True)
@@ -110,6 +124,23 @@ class SentenceEmbedder:
         if self._dtype == "float32":
             return nullcontext()
         return torch.autocast(self._model.device.type, dtype=torch.bfloat16)
+
+
+def _pooled(weights: ModelWeights, mode: str, window: int) -> list[Any]:
+    """The modules of a language model whose last hidden states are pooled."""
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    # The text itself is read: by default a model with a chat template would get the text as a user's turn.
+    text = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+    model = Transformer(
+        str(weights.path),
+        max_seq_length=window,
+        modality_config=text,
+        module_output_name="token_embeddings",
+    )
+    if model.tokenizer.pad_token is None:  # texts of one length need none, but the tokenizer asks
+        model.tokenizer.pad_token = model.tokenizer.eos_token
+    return [model, Pooling(model.get_embedding_dimension(), pooling_mode=mode)]
 
 
 def _is_static(weights: ModelWeights) -> bool:
