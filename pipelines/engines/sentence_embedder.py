@@ -7,8 +7,9 @@ takes their mean, as model2vec's do: its folder is one of sentence-transformers,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -75,8 +76,8 @@ def load(
 class SentenceEmbedder:
     """Turns texts into unit vectors. Texts longer than the model's window are truncated.
 
-    A batch holds texts of one number of tokens, so nothing is padded: no work is wasted, and the vector of a
-    text does not depend on the texts beside it.
+    A batch holds texts of one number of tokens, so nothing is padded, and is computed by one thread: no work
+    is wasted, and the vector of a text does not depend on the texts beside it. Batches run in parallel.
     """
 
     def __init__(self, model: SentenceTransformer, *, dtype: str = "float32") -> None:
@@ -94,17 +95,29 @@ class SentenceEmbedder:
         vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         lengths = self._lengths(texts)
         order = sorted(range(len(texts)), key=lambda row: lengths[row])
-        with self._products():
-            for length, same in groupby(order, key=lambda row: lengths[row]):
-                rows = list(same)
-                size = max(1, TOKENS // length) if length else STATIC_BATCH
+        batches: list[list[int]] = []
+        for length, same in groupby(order, key=lambda row: lengths[row]):
+            rows = list(same)
+            size = max(1, TOKENS // length) if length else STATIC_BATCH
+            batches += [rows[start : start + size] for start in range(0, len(rows), size)]
+
+        def one(rows: list[int]) -> None:
+            with self._products():
                 vectors[rows] = self._model.encode(
                     [texts[row] for row in rows],
-                    batch_size=size,
+                    batch_size=len(rows),
                     convert_to_numpy=True,
                     normalize_embeddings=True,
                     show_progress_bar=False,
                 )
+
+        if batches:
+            # Sets how the tokenizer pads and cuts off, which no two threads may do at once.
+            self._model.preprocess([texts[0]])
+        with _single_threaded() as pool:
+            # The longest first, so that none is left alone at the end.
+            for done in [pool.submit(one, rows) for rows in reversed(batches)]:
+                done.result()
         return vectors
 
     def _lengths(self, texts: Sequence[str]) -> list[int]:
@@ -124,6 +137,22 @@ class SentenceEmbedder:
         if self._dtype == "float32":
             return nullcontext()
         return torch.autocast(self._model.device.type, dtype=torch.bfloat16)
+
+
+@contextmanager
+def _single_threaded() -> Iterator[ThreadPoolExecutor]:
+    """A pool of as many threads as torch uses, each of which computes its products alone.
+
+    How several threads divide a product depends on its size, and the sums on the division.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(before, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(before)
 
 
 def _pooled(weights: ModelWeights, mode: str, window: int) -> list[Any]:

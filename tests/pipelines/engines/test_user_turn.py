@@ -59,8 +59,8 @@ def test_the_same_messages_open_either_turn(smollm: Prompts) -> None:
     asked = Request("a", 1, Sampling(max_tokens=8), messages=TALK[:2])
     user, assistant, again = smollm.tokens([opened(*TALK[:2]), asked, opened(*TALK[:2], number=1)])
     assert user == again
-    assert smollm.tokenizer.decode(user).endswith("<|im_start|>user\n")
-    assert smollm.tokenizer.decode(assistant).endswith("<|im_start|>assistant\n")
+    assert smollm.tokenizer.decode(user.prompt).endswith("<|im_start|>user\n")
+    assert smollm.tokenizer.decode(assistant.prompt).endswith("<|im_start|>assistant\n")
 
 
 def model_with(path: Path, save: Callable[..., None], template: str, **config: Any) -> Prompts:
