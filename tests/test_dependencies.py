@@ -47,7 +47,9 @@ TOOLS = {
 def sources(*parts: str) -> Iterator[Path]:
     for part in parts:
         place = ROOT / part
-        yield from [place] if place.is_file() else sorted(place.rglob("*.py"))
+        found = [place] if place.is_file() else sorted(place.rglob("*.py"))
+        # Not the environment of the benchmarks' peers.
+        yield from (path for path in found if ".peers" not in path.parts)
 
 
 @cache
