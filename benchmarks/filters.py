@@ -1,6 +1,6 @@
 """Filters beside their peers: every comparison of this folder that has to do with them, one after another.
 
-    python -P benchmarks/filters.py --data FOLDER [--only NAME ...]
+    python benchmarks/filters.py --data FOLDER [--only NAME ...]
 
 FOLDER holds JSON Lines files with real texts; `code_alpaca.jsonl` among them is encoded. Each comparison is a
 script of its own, `filters_NAME.py`, which says what it measures and writes `results/filters_NAME.json`. Run
@@ -44,7 +44,7 @@ def main() -> int:
             continue
         started = time.monotonic()
         print(f"== {name}", flush=True)
-        done = subprocess.run([sys.executable, "-P", str(HERE / f"filters_{name}.py"), *arguments])
+        done = subprocess.run([sys.executable, str(HERE / f"filters_{name}.py"), *arguments])
         print(f"== {name}: {time.monotonic() - started:.0f} s", flush=True)
         if done.returncode:
             failed.append(name)

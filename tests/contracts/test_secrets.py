@@ -224,4 +224,4 @@ def test_json_files_and_what_a_pipeline_keeps_of_itself_hold_none(
         "'planted-value'\", from: rows}\n"
     )
     record = as_record(make_plan(loads(kept), file=""))
-    assert record["steps"]["x"]["request"]["params"] == {"keep": f"prompt = '{HIDDEN}'"}
+    assert record["steps"]["x"]["request"]["params"]["keep"] == f"prompt = '{HIDDEN}'"

@@ -160,7 +160,7 @@ def test_what_was_promoted_once_generates_in_every_later_round(
 ) -> None:
     """Promoted, abstained, abstained: after round 1 the model is its base with that round's adapter."""
     tasks = [{"prompt": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(4)]
-    lessons = [{"prompt": task["prompt"], "response": "yes " * n} for n, task in enumerate(tasks, 1)]
+    lessons = [{"prompt": f"Say yes {n} times.", "response": "yes " * n} for n in range(1, 5)]
     for name, rows in (("tasks", tasks), ("lessons", lessons)):
         (tmp_path / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     right = {task["prompt"]: task["answer"] for task in tasks}
