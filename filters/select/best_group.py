@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from ...contracts.errors import DataError
 from ...contracts.operators import Context, TableResult, WholeTable
 from ..columns import number_column
 from .groups import group_labels, plain_values
@@ -37,7 +38,7 @@ class SelectBestGroup(WholeTable):
     group: Annotated[tuple[str, ...], Field(min_length=1)]
     """Columns whose equal values make a group."""
     by: str
-    """Column with the score, a number; higher is better."""
+    """Column with the score, a number; higher is better. With `penalty`, its means must not be negative."""
     penalty: str | None = None
     """Column whose mean lowers the group's value, such as the loss of the model to be trained."""
     penalty_weight: Annotated[float, Field(ge=0)] = 3.0
@@ -56,9 +57,9 @@ class SelectBestGroup(WholeTable):
         labels = group_labels(table, self.group, _WHO)
         means = _means(labels, number_column(table, self.by, _WHO))
         if self.penalty is not None:
-            means = means / (
-                1 + self.penalty_weight * _means(labels, number_column(table, self.penalty, _WHO))
-            )
+            penalties = _means(labels, number_column(table, self.penalty, _WHO))
+            self._check_signs(means, penalties)
+            means = means / (1 + self.penalty_weight * penalties)
         values = np.where(np.isnan(means), -np.inf, means)
         firsts = np.unique(labels, return_index=True)[1]
         names = zip(*(plain_values(table.take(firsts), name, _WHO) for name in self.group))
@@ -76,6 +77,17 @@ class SelectBestGroup(WholeTable):
             score=means[labels],
             summary={"groups": groups},
         )
+
+    def _check_signs(self, means: NDArray[np.float64], penalties: NDArray[np.float64]) -> None:
+        """Raise DataError if a mean is negative: a higher penalty would then raise the value."""
+        import numpy as np
+
+        for name, found in ((self.by, means), (str(self.penalty), penalties)):
+            if (found < 0).any():
+                raise DataError(
+                    f"{_WHO} with a penalty needs means that are not negative; a group's mean of '{name}' is "
+                    f"{np.nanmin(found):.4g}. Rescale it with `compute`, for example 1 / (1 + exp(-{name}))"
+                )
 
 
 def _means(labels: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:

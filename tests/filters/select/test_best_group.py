@@ -46,3 +46,18 @@ def test_a_teacher_whose_answers_the_student_finds_unlikely_is_worth_less(contex
     assert result.score.tolist() == pytest.approx([2 / (1 + 3 * 3)] * 2 + [1.5 / (1 + 3 * 0.5)])
     alone = SelectBestGroup(group=("teacher",), by="reward").apply(table, context)
     assert alone.kept.tolist() == [True, True, False]
+
+
+def test_a_negative_mean_is_refused_where_a_penalty_would_raise_it(context: Any, rows: Any) -> None:
+    table = rows(teacher=["a", "b"], reward=[-2.0, 1.0], loss=[2.0, 0.5])
+    step = SelectBestGroup(group=("teacher",), by="reward", penalty="loss")
+    with pytest.raises(
+        DataError, match=r"mean of 'reward' is -2\. Rescale it .* 1 / \(1 \+ exp\(-reward\)\)"
+    ):
+        step.apply(table, context)
+    assert SelectBestGroup(group=("teacher",), by="reward").apply(table, context).kept.tolist() == [
+        False,
+        True,
+    ]
+    with pytest.raises(DataError, match=r"mean of 'loss' is -1"):
+        step.apply(rows(teacher=["a"], reward=[1.0], loss=[-1.0]), context)

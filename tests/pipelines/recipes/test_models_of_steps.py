@@ -11,7 +11,8 @@ from gristmill.pipelines.file.locate import recipes
 
 #: Recipes without training that ask a single model: that model.
 ONE = {
-    "acecoder": "teacher", "alchemist_coder": "teacher", "best_of_n": "base", "code_edit": "teacher",
+    "acecoder": "teacher", "alchemist_coder": "teacher", "best_of_n": "base", "cdas": "learner",
+    "code_edit": "teacher",
     "code_evol_instruct": "teacher", "code_instructions": "teacher", "code_soliloquies": "teacher",
     "codeact": "teacher", "critique": "teacher", "dart": "teacher", "dstc": "teacher",
     "evol_instruct": "teacher", "genetic_instruct": "teacher", "grape": "target", "iad": "teacher",
@@ -23,15 +24,27 @@ ONE = {
     "wavecoder": "teacher",
 }  # fmt: skip
 #: Recipes that ask no model.
-NONE = {"clean", "commit_edits", "lintseq", "poison_of_alignment"}
+NONE = {"clean", "commit_edits", "cornstack", "got_d", "lintseq", "poison_of_alignment", "zip_fit"}
+#: The choices that `compare_selections` trains a student on.
+CHOICES = ("random", "longest", "diverse", "nearest", "transport", "compression")
 #: The others: a model, or a train step -> the steps that are trained from it or ask it. A repeated step
 #: is named once, without its number. ``STEP.PARAMETER`` if the parameter is not ``model``.
 SEVERAL = {
     "adaptive_best_of_n": {"base": "answered judge tried", "judge": "judged"},
     "bare": {"base": "drafts", "teacher": "refined answers"},
+    "car": {"base": "fit", "reward": "rated"},
     "cft": {"teacher": "solutions criticized", "base": "student judged.against", "student": "judged"},
+    "clear": {"judge": "rated compared", "base": "student", "student": "answered"},
+    "compare_selections": {
+        "base": " ".join(f"{choice}_student" for choice in CHOICES),
+        "random_student": " ".join(f"{choice}_verdict.against" for choice in CHOICES[1:]),
+        **{f"{choice}_student": f"{choice}_verdict" for choice in CHOICES[1:]},
+    },
     "critique_student": {"base": "student judged.against", "student": "judged"},
     "edit_student": {"base": "student verdict.against", "student": "verdict"},
+    "fifa": {"reward": "better worse", "judge": "rated"},
+    "mates": {"base": "probed student verdict.against", "student": "verdict"},
+    "meta_ranking": {"base": "judged student verdict.against", "student": "verdict"},
     "mt_ft": {
         "teacher": "solved", "base": "solver", "solver": "evaluator gain.against",
         "evaluator": "student weighed", "student": "gain candidates",
@@ -48,7 +61,7 @@ SEVERAL = {
     },
 }  # fmt: skip
 #: Recipes with a loop: the step whose student replaces a model.
-PROMOTED = {"quickstart": {"student": "base"}}
+PROMOTED = {name: {"student": "base"} for name in ("quickstart", "mates", "meta_ranking")}
 
 
 def models_of(name: str) -> dict[str, set[str]]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from pydantic import BaseModel
 
 from gristmill.contracts import registry
@@ -20,6 +19,7 @@ from gristmill.datagen.generate.render import Render
 from gristmill.datagen.generate.template import Template
 from gristmill.datagen.verify.doctests import VerifyDoctests
 from gristmill.filters.score.judge import RubricJudge
+from gristmill.pipelines.file.document import parse
 from gristmill.pipelines.file.steps import RESERVED
 from gristmill.pipelines.reference.entries import Entry, entry
 from gristmill.pipelines.reference.topics import file_parts, mappings, topics, verbs
@@ -81,7 +81,9 @@ def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def steps(title: str) -> Iterator[tuple[dict[str, Any], Operator]]:
     """The steps of an entry's example and their operators. Raises if a step is invalid."""
-    for step in yaml.safe_load(ENTRIES[title].about.example).values():
+    read = parse(ENTRIES[title].about.example, title)
+    assert read.problems == []
+    for step in read.value.values():
         verb = next(key for key in step if key in registry.verbs())
         value = step[verb]
         kind = registry.find(verb, value)
