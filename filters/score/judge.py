@@ -51,7 +51,7 @@ class RubricJudge(AsksForLabels):
           from: answers
           model: [teacher, other]
           criteria:
-            - {name: correct, about: Is the answer right, levels: {1: wrong, 5: right and complete}}
+            - {name: correct, about: Is the answer right, levels: {"1": wrong, "5": right and complete}}
     """
 
     criteria: tuple[Criterion, ...] = Field(min_length=1)
