@@ -33,8 +33,8 @@ class Criterion(Frozen):
     high: int = Field(default=5, ge=0, le=9)
     """Highest score. Scores are one digit, so that a score is one token."""
     levels: dict[int, str] = Field(default_factory=dict)
-    """What a score means, by score: `{"1": wrong, "5": correct and complete}`. By default only the ends of the
-    scale are named."""
+    """What a score means, by score: `{"1": wrong, "5": correct and complete}`. By default only the ends of
+    the scale are named."""
     examples: tuple[ScoredExample, ...] = ()
     """Scored examples that the judge is shown, as `{prompt: ..., response: ..., score: ...}`."""
     weight: float = Field(default=1.0, gt=0)

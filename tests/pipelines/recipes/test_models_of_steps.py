@@ -13,17 +13,19 @@ from gristmill.pipelines.file.locate import recipes
 ONE = {
     "acecoder": "teacher", "alchemist_coder": "teacher", "best_of_n": "base", "code_edit": "teacher",
     "code_evol_instruct": "teacher", "code_instructions": "teacher", "code_soliloquies": "teacher",
-    "codeact": "teacher", "critique": "teacher", "dart": "teacher", "dstc": "teacher",
+    "cdas": "learner", "codeact": "teacher", "critique": "teacher", "dart": "teacher", "dstc": "teacher",
     "evol_instruct": "teacher", "genetic_instruct": "teacher", "grape": "target", "iad": "teacher",
     "ilf": "teacher",
-    "instruct_skillmix": "teacher", "kodcode": "teacher", "lamini": "teacher", "llm_code_cleaning": "teacher",
+    "instruct_skillmix": "teacher", "iter_select_tune": "teacher", "kodcode": "teacher", "lamini": "teacher", "llm_code_cleaning": "teacher",
     "magpie": "teacher", "multi_critique": "teacher", "mumath_code": "teacher",
     "non_instructional": "teacher", "offset_bias": "teacher", "openmathinstruct2": "teacher",
     "r_tuning": "learner", "refcritic": "teacher", "self_instruct": "teacher", "tasks_from_text": "teacher",
     "wavecoder": "teacher",
 }  # fmt: skip
 #: Recipes that ask no model.
-NONE = {"clean", "commit_edits", "lintseq", "poison_of_alignment"}
+NONE = {
+    "clean", "commit_edits", "cornstack", "deft", "got_d", "lintseq", "poison_of_alignment", "zip_fit",
+}  # fmt: skip
 #: The others: a model, or a train step -> the steps that are trained from it or ask it. A repeated step
 #: is named once, without its number. ``STEP.PARAMETER`` if the parameter is not ``model``.
 SEVERAL = {
@@ -31,7 +33,9 @@ SEVERAL = {
     "bare": {"base": "drafts", "teacher": "refined answers"},
     "cft": {"teacher": "solutions criticized", "base": "student judged.against", "student": "judged"},
     "critique_student": {"base": "student judged.against", "student": "judged"},
+    "diversify_and_conquer": {"base": "measured student", "student_1": "student likely"},
     "edit_student": {"base": "student verdict.against", "student": "verdict"},
+    "mates": {"base": "probed student verdict.against", "student": "verdict"},
     "mt_ft": {
         "teacher": "solved", "base": "solver", "solver": "evaluator gain.against",
         "evaluator": "student weighed", "student": "gain candidates",
@@ -42,13 +46,21 @@ SEVERAL = {
         "after_orca": "aligned", "aligned": "student",
     },
     "quickstart": {"base": "answers student verdict.against", "student": "verdict"},
+    "rds_plus": {"rds": "chosen.embedder"},
     "realchat": {"base": "user student", "user": "asked", "assistant": "answered"},
     "scalequest": {
         "base": "asker", "asker": "drafts tuned", "tuned": "asked", "teacher": "improved judged solved",
     },
 }  # fmt: skip
+#: Students of ``compare_selections`` that are compared with that of random rows.
+COMPARED = ("longest", "diverse", "nearest", "transport", "compression")
+SEVERAL["compare_selections"] = {
+    "base": " ".join(f"{choice}_student" for choice in ("random", *COMPARED)),
+    "random_student": " ".join(f"{choice}_verdict.against" for choice in COMPARED),
+    **{f"{choice}_student": f"{choice}_verdict" for choice in COMPARED},
+}
 #: Recipes with a loop: the step whose student replaces a model.
-PROMOTED = {"quickstart": {"student": "base"}}
+PROMOTED = {"mates": {"student": "base"}, "quickstart": {"student": "base"}}
 
 
 def models_of(name: str) -> dict[str, set[str]]:
@@ -56,7 +68,7 @@ def models_of(name: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for step in load(name).steps.values():
         for field, kind, model in step.operator.references():
-            if kind not in ("step", "embedder"):
+            if kind != "step":
                 told = re.sub(r"_?\d+$", "", step.name) + ("" if field == "model" else f".{field}")
                 found.setdefault(model, set()).add(told)
     return found
