@@ -11,7 +11,7 @@ from gristmill.pipelines.api import Run
 def test_the_judge_rates_where_the_prediction_is_high_and_its_ratings_are_learned(
     recipe: Callable[..., Run],
 ) -> None:
-    cities = "Lisbon Paris Rome Vienna Oslo Prague Athens Dublin Madrid Berlin".split()
+    cities = ["Lisbon", "Paris", "Rome", "Vienna", "Oslo", "Prague", "Athens", "Dublin", "Madrid", "Berlin"]
     texts = [f"What is the sum of {n} and {n * 7}?" for n in range(20)]
     texts += [f"What is the product of {n} and {n * 3}?" for n in range(20)]
     texts += [f"Plan a weekend in {city} {when}." for city in cities for when in ("in May", "by train")]
@@ -33,10 +33,9 @@ def test_the_judge_rates_where_the_prediction_is_high_and_its_ratings_are_learne
     known = of("known_2")
     assert len(known) == 60
     assert {text for text, row in known.items() if row["judge"] is not None} == {*first, *second}
-    rated = of("rated")
-    for text, row in rated.items():
+    rated, chosen = of("rated"), of("chosen")
+    for row in rated.values():
         assert row["rating"] == (row["predicted"] if row["judge"] is None else row["judge"])
-    worst = min(row["rating"] for row in of("chosen").values())
-    assert all(row["rating"] <= worst for text, row in rated.items() if text not in of("chosen"))
-    assert all("sum" in text for text in of("chosen"))
+    assert set(chosen) == set(sorted(rated, key=lambda text: -rated[text]["rating"])[:10])
+    assert all("the sum of" in text for text in chosen)
     assert len(of("random")) == len(of("longest")) == 10

@@ -1,5 +1,5 @@
-"""The recipes that choose rows: towards a target task, by clusters, or by what a judge would say. The embedder
-is real. Where a recipe trains, the student's likelihoods are scripted.
+"""The recipes that choose rows towards a target task or by clusters, run with the real embedder. Where a
+recipe asks the model to be trained, its likelihoods are scripted.
 """
 
 from __future__ import annotations
@@ -93,14 +93,15 @@ def in_turns(pool: np.ndarray, target: np.ndarray, rows: int) -> list[int]:
     while len(taken) < rows:
         for row in target:
             if len(taken) < rows:
-                taken.append(max((i for i in range(len(pool)) if i not in taken), key=lambda i: pool[i] @ row))
+                left = [place for place in range(len(pool)) if place not in taken]
+                taken.append(left[int(np.argmax(pool[left] @ row))])
     return taken
 
 
 def test_rds_plus_takes_what_is_closest_in_hidden_states_pooled_by_position(
     choose: Callable[..., Run], make_model: Callable[..., Path]
 ) -> None:
-    words = "mill flour grain bran stone water wheel sack meal oats wheat rye".split()
+    words = ["mill", "flour", "grain", "bran", "stone", "water", "wheel", "sack", "meal", "oat", "rye", "hop"]
     texts = [f"{a} {b} {words[(i * j) % 12]}" for i, a in enumerate(words) for j, b in enumerate(words)]
     pool, target = texts[::3], texts[1::36]
     path = make_model()
@@ -144,7 +145,7 @@ def test_cdas_takes_the_most_complex_rows_of_each_cluster_that_do_not_mislead(
 ) -> None:
     # Every request of travel is less complex than those of mathematics; one request of each misleads.
     difficulty = dict(zip(MATH + TRAVEL, [0.7, 0.8, 1.2, 0.3, 1.5, 0.4]))
-    rows = [{**row, "response": "a", "difficulty": difficulty[row["prompt"]]} for row in prompts(MATH + TRAVEL)]
+    rows = [{"prompt": text, "response": "a", "difficulty": value} for text, value in difficulty.items()]
     scored = {"compute": {"ifd": "difficulty"}, "from": "pool"}
     run = choose("cdas", {"clusters": 2, "rows": 2}, f"steps.scored={json.dumps(scored)}", pool=rows)
     assert sorted(column(run, "chosen", "difficulty")) == [0.4, 0.8]
@@ -154,7 +155,7 @@ def test_cdas_takes_the_most_complex_rows_of_each_cluster_that_do_not_mislead(
 def test_diversify_and_conquer_draws_from_the_clusters_that_the_student_learned_from(
     choose: Callable[..., Run],
 ) -> None:
-    cities = "Lisbon Paris Rome Vienna Oslo Prague Athens Dublin Madrid Berlin".split()
+    cities = ["Lisbon", "Paris", "Rome", "Vienna", "Oslo", "Prague", "Athens", "Dublin", "Madrid", "Berlin"]
     gains = {
         **{f"What is the sum of {n} and {n * 7}?": 2.0 for n in range(30)},
         **{f"Plan a weekend in {city} {when}.": 0.5 for city in cities for when in ("in May", "by train")},
@@ -173,7 +174,8 @@ def test_diversify_and_conquer_draws_from_the_clusters_that_the_student_learned_
     shares = {row["prompt"]: row["share"] for row in run["weighed_1"].to_arrow().to_pylist()}
     expected = {2.0: 2 / 30, 0.5: 0.5 / 20, -0.5: 0.001 / 10}
     first = set(column(run, "chosen_1"))
-    assert shares == pytest.approx({text: expected[gain] for text, gain in gains.items() if text not in first})
+    others = {text: gain for text, gain in gains.items() if text not in first}
+    assert shares == pytest.approx({text: expected[gain] for text, gain in others.items()})
     second = Counter(column(run, "chosen_2", "gained"))
     assert second[2.0] > 2 * second[0.5] > 0
     assert second[-0.5] == 0
