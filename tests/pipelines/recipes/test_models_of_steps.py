@@ -11,13 +11,14 @@ from gristmill.pipelines.file.locate import recipes
 
 #: Recipes without training that ask a single model: that model.
 ONE = {
-    "acecoder": "teacher", "alchemist_coder": "teacher", "best_of_n": "base", "code_edit": "teacher",
+    "acecoder": "teacher", "alchemist_coder": "teacher", "best_of_n": "base", "cdas": "learner",
+    "code_edit": "teacher",
     "code_evol_instruct": "teacher", "code_instructions": "teacher", "code_soliloquies": "teacher",
-    "cdas": "learner", "codeact": "teacher", "critique": "teacher", "dart": "teacher", "dstc": "teacher",
+    "codeact": "teacher", "critique": "teacher", "dart": "teacher", "dstc": "teacher",
     "evol_instruct": "teacher", "genetic_instruct": "teacher", "grape": "target", "iad": "teacher",
     "ilf": "teacher",
-    "instruct_skillmix": "teacher", "iter_select_tune": "teacher", "kodcode": "teacher", "lamini": "teacher",
-    "llm_code_cleaning": "teacher",
+    "instruct_skillmix": "teacher", "iter_select_tune": "teacher",
+    "kodcode": "teacher", "lamini": "teacher", "llm_code_cleaning": "teacher",
     "magpie": "teacher", "multi_critique": "teacher", "mumath_code": "teacher",
     "non_instructional": "teacher", "offset_bias": "teacher", "openmathinstruct2": "teacher",
     "r_tuning": "learner", "refcritic": "teacher", "self_instruct": "teacher", "tasks_from_text": "teacher",
@@ -27,16 +28,27 @@ ONE = {
 NONE = {
     "clean", "commit_edits", "cornstack", "deft", "got_d", "lintseq", "poison_of_alignment", "zip_fit",
 }  # fmt: skip
+#: The choices that `compare_selections` trains a student on.
+CHOICES = ("random", "longest", "diverse", "nearest", "transport", "compression")
 #: The others: a model, or a train step -> the steps that are trained from it or ask it. A repeated step
 #: is named once, without its number. ``STEP.PARAMETER`` if the parameter is not ``model``.
 SEVERAL = {
     "adaptive_best_of_n": {"base": "answered judge tried", "judge": "judged"},
     "bare": {"base": "drafts", "teacher": "refined answers"},
+    "car": {"base": "fit", "reward": "rated"},
     "cft": {"teacher": "solutions criticized", "base": "student judged.against", "student": "judged"},
+    "clear": {"judge": "rated compared", "base": "student", "student": "answered"},
+    "compare_selections": {
+        "base": " ".join(f"{choice}_student" for choice in CHOICES),
+        "random_student": " ".join(f"{choice}_verdict.against" for choice in CHOICES[1:]),
+        **{f"{choice}_student": f"{choice}_verdict" for choice in CHOICES[1:]},
+    },
     "critique_student": {"base": "student judged.against", "student": "judged"},
     "diversify_and_conquer": {"base": "measured student", "student_1": "student likely"},
     "edit_student": {"base": "student verdict.against", "student": "verdict"},
+    "fifa": {"reward": "better worse", "judge": "rated"},
     "mates": {"base": "probed student verdict.against", "student": "verdict"},
+    "meta_ranking": {"base": "judged student verdict.against", "student": "verdict"},
     "mt_ft": {
         "teacher": "solved", "base": "solver", "solver": "evaluator gain.against",
         "evaluator": "student weighed", "student": "gain candidates",
@@ -53,15 +65,8 @@ SEVERAL = {
         "base": "asker", "asker": "drafts tuned", "tuned": "asked", "teacher": "improved judged solved",
     },
 }  # fmt: skip
-#: Students of ``compare_selections`` that are compared with that of random rows.
-COMPARED = ("longest", "diverse", "nearest", "transport", "compression")
-SEVERAL["compare_selections"] = {
-    "base": " ".join(f"{choice}_student" for choice in ("random", *COMPARED)),
-    "random_student": " ".join(f"{choice}_verdict.against" for choice in COMPARED),
-    **{f"{choice}_student": f"{choice}_verdict" for choice in COMPARED},
-}
 #: Recipes with a loop: the step whose student replaces a model.
-PROMOTED = {"mates": {"student": "base"}, "quickstart": {"student": "base"}}
+PROMOTED = {name: {"student": "base"} for name in ("quickstart", "mates", "meta_ranking")}
 
 
 def models_of(name: str) -> dict[str, set[str]]:
