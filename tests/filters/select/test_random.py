@@ -89,3 +89,12 @@ def test_equal_weights_give_the_choice_without_weights(context: Any, rows: Any) 
     table = rows(worth=[3] * 50)
     plain, weighed = (RandomSelect(rows=20, weight=w).apply(table, context).kept for w in (None, "worth"))
     assert plain.tolist() == weighed.tolist()
+
+
+def test_a_weighted_choice_does_not_depend_on_the_order_of_rows(context: Any, rows: Any) -> None:
+    table = rows(worth=[n % 7 for n in range(60)])
+    step = RandomSelect(rows=20, weight="worth")
+    backwards = table.take(np.arange(59, -1, -1))
+    chosen = [set(t.filter(step.apply(t, context).kept)["_id"].to_pylist()) for t in (table, backwards)]
+    assert chosen[0] == chosen[1]
+    assert len(chosen[0]) == 20
