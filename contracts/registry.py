@@ -86,6 +86,7 @@ NAMED: dict[str, dict[str, str]] = {
         "classify": "filters.score.classify:Classify",
         "code_validity": "filters.score.code_validity:CodeValidity",
         "compression": "filters.score.compression:CompressionAlignment",
+        "group_mean": "filters.score.group_mean:GroupMean",
         "influence": "trainer.influence:InfluenceScore",
         "judge": "filters.score.judge:RubricJudge",
         "judge_pair": "filters.score.judge_pair:JudgePair",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from ...contracts.operators import Context, Estimate, TableResult, WholeTable
+from ..columns import number_column
 from .groups import group_labels
 
 if TYPE_CHECKING:
@@ -17,14 +18,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class RandomSelect(WholeTable):
-    """Keeps rows that are drawn uniformly at random: the baseline for other selection methods.
+_WHO = "select: random"
 
-    A row's draw depends only on the seed and its ``_id``, so adding or removing other rows hardly changes the
-    choice.
+
+class RandomSelect(WholeTable):
+    """Keeps rows that are drawn at random: the baseline for other selection methods, or a choice by weight.
+
+    A row's draw depends only on the seed, its ``_id`` and its weight, so adding or removing other rows hardly
+    changes the choice. With a `weight`, rows are drawn one after the other without replacement, each with the
+    probability of its weight's share of the rows that are left (Efraimidis and Spirakis, 2006). Equal weights
+    give the choice without weights.
 
     Filters:
-        random: the row was not drawn; the score is its draw.
+        random: the row was not drawn; the score is its draw. With a `weight` that is -log(1 - draw) / weight.
+        weightless: the row's weight is null, NaN, zero or negative. It is never drawn.
 
     Example:
         chosen: {select: random, rows: 200, from: clean}
@@ -36,27 +43,55 @@ class RandomSelect(WholeTable):
     """Rows to keep, of each group if there is a `group`. All rows are kept if there are fewer."""
     group: tuple[str, ...] = ()
     """Columns whose equal values make a group. By default all rows are one group."""
+    weight: str | None = None
+    """Column with the weight of each row, a number. By default all rows weigh the same."""
 
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=rows if self.group else min(rows, self.rows))
 
     def uses_columns(self) -> Iterable[str]:
-        return self.group
+        return self.group if self.weight is None else (*self.group, self.weight)
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return columns
 
     def apply(self, table: pa.Table, context: Context) -> TableResult:
+        """Draw rows. Raises DataError if a column is missing or the weights are not numbers."""
         import numpy as np
 
-        draws = draw(table.column("_id").to_pylist(), context.seed)
-        labels = group_labels(table, self.group, "select: random")
-        order = np.lexsort((draws, labels))
-        kept = np.zeros(len(draws), dtype=bool)
-        kept[order] = np.arange(len(draws)) - np.searchsorted(labels[order], labels[order]) < self.rows
+        keys = draw(table.column("_id").to_pylist(), context.seed)
+        if self.weight is not None:
+            keys = arrivals(keys, number_column(table, self.weight, _WHO))
+        drawable = np.isfinite(keys)
+        labels = group_labels(table, self.group, _WHO)
+        order = np.lexsort((keys, labels))
+        kept = np.zeros(len(keys), dtype=bool)
+        kept[order] = np.arange(len(keys)) - np.searchsorted(labels[order], labels[order]) < self.rows
+        kept &= drawable
         return TableResult(
-            kept=kept, rule="random", score=draws, summary={"asked": self.rows, "of": len(draws)}
+            kept=kept,
+            rule="random" if drawable.all() else _rules(kept, drawable),
+            score=np.where(drawable, keys, np.nan),
+            summary={"asked": self.rows, "of": len(keys)},
         )
+
+
+def _rules(kept: NDArray[np.bool_], drawable: NDArray[np.bool_]) -> list[str | None]:
+    return [None if own else "random" if could else "weightless" for own, could in zip(kept, drawable)]
+
+
+def arrivals(draws: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each row's exponential time of arrival at the rate of its weight, float64 ``(rows,)``.
+
+    The rows that arrive first are a weighted sample without replacement: the order is that of Efraimidis and
+    Spirakis' keys u^(1/w), with u = 1 - draw. A row arrives never (infinity) if its weight is not above zero.
+    """
+    import numpy as np
+
+    positive = weights > 0
+    with np.errstate(over="ignore"):
+        times = np.divide(-np.log1p(-draws), weights, out=np.full(len(draws), np.inf), where=positive)
+    return np.where(positive, np.minimum(times, np.finfo(np.float64).max), np.inf)
 
 
 def draw(ids: Sequence[str], seed: int) -> NDArray[np.float64]:

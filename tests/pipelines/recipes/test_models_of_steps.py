@@ -17,14 +17,17 @@ ONE = {
     "codeact": "teacher", "critique": "teacher", "dart": "teacher", "dstc": "teacher",
     "evol_instruct": "teacher", "genetic_instruct": "teacher", "grape": "target", "iad": "teacher",
     "ilf": "teacher",
-    "instruct_skillmix": "teacher", "kodcode": "teacher", "lamini": "teacher", "llm_code_cleaning": "teacher",
+    "instruct_skillmix": "teacher", "iter_select_tune": "teacher",
+    "kodcode": "teacher", "lamini": "teacher", "llm_code_cleaning": "teacher",
     "magpie": "teacher", "multi_critique": "teacher", "mumath_code": "teacher",
     "non_instructional": "teacher", "offset_bias": "teacher", "openmathinstruct2": "teacher",
     "r_tuning": "learner", "refcritic": "teacher", "self_instruct": "teacher", "tasks_from_text": "teacher",
     "wavecoder": "teacher",
 }  # fmt: skip
 #: Recipes that ask no model.
-NONE = {"clean", "commit_edits", "cornstack", "got_d", "lintseq", "poison_of_alignment", "zip_fit"}
+NONE = {
+    "clean", "commit_edits", "cornstack", "deft", "got_d", "lintseq", "poison_of_alignment", "zip_fit",
+}  # fmt: skip
 #: The choices that `compare_selections` trains a student on.
 CHOICES = ("random", "longest", "diverse", "nearest", "transport", "compression")
 #: The others: a model, or a train step -> the steps that are trained from it or ask it. A repeated step
@@ -41,6 +44,7 @@ SEVERAL = {
         **{f"{choice}_student": f"{choice}_verdict" for choice in CHOICES[1:]},
     },
     "critique_student": {"base": "student judged.against", "student": "judged"},
+    "diversify_and_conquer": {"base": "measured student", "student_1": "student likely"},
     "edit_student": {"base": "student verdict.against", "student": "verdict"},
     "fifa": {"reward": "better worse", "judge": "rated"},
     "mates": {"base": "probed student verdict.against", "student": "verdict"},
@@ -55,6 +59,7 @@ SEVERAL = {
         "after_orca": "aligned", "aligned": "student",
     },
     "quickstart": {"base": "answers student verdict.against", "student": "verdict"},
+    "rds_plus": {"rds": "chosen.embedder"},
     "realchat": {"base": "user student", "user": "asked", "assistant": "answered"},
     "scalequest": {
         "base": "asker", "asker": "drafts tuned", "tuned": "asked", "teacher": "improved judged solved",
@@ -69,7 +74,7 @@ def models_of(name: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for step in load(name).steps.values():
         for field, kind, model in step.operator.references():
-            if kind not in ("step", "embedder"):
+            if kind != "step":
                 told = re.sub(r"_?\d+$", "", step.name) + ("" if field == "model" else f".{field}")
                 found.setdefault(model, set()).add(told)
     return found
