@@ -117,12 +117,17 @@ def _figures(
 
 def _refusal(evidence: Evidence, target: float, level: float) -> str:
     best = best_cutoff(evidence, level)
+    shown = lower_bound(best.right, best.rows, level)
     seen = (
         f"keep: no cutoff is shown to have a precision of {target:g} at a level of {level:.0%}. The best "
         f"cutoff, confidence >= {best.confidence:.3g}, has {best.right} of "
-        f"{counted(best.rows, 'held-out row')} right: at least "
-        f"{lower_bound(best.right, best.rows, level):.3f}"
+        f"{counted(best.rows, 'held-out row')} right: at least {shown:.3f}"
     )
+    if shown >= target:
+        return (
+            f"{seen}. But the tests start at the cutoff that is best in the fitted half, and that one "
+            "failed, in general or for the rows without a label. Add labels, or lower the target"
+        )
     needed = labels_needed(evidence, target, level)
     have = len(evidence.held_out) + len(evidence.fitted)
     if needed is None:
