@@ -36,8 +36,8 @@ def promised(expression: str, columns: Sequence[str] | None = None) -> float | N
     if found is None:
         if columns is not None and _MENTIONED.search(_without_texts(expression)):
             raise DataError(
-                f"keep: 'precision >= P' stands alone: found '{expression}'; put the rest into a `keep` step "
-                "before `calibrate`, so that the promise is about the same rows"
+                f"keep: 'precision >= P' stands alone, and with '>=': found '{expression}'; put other "
+                "conditions into a `keep` step before `calibrate`, so that the promise is about the same rows"
             )
         return None
     target = float(found[1]) / (100 if found[2] else 1)
