@@ -36,8 +36,8 @@ def promised(expression: str, columns: Sequence[str] | None = None) -> float | N
     if found is None:
         if columns is not None and _MENTIONED.search(_without_texts(expression)):
             raise DataError(
-                f"keep: 'precision >= P' stands alone: found '{expression}'; put the rest into a `keep` step "
-                "before `calibrate`, so that the promise is about the same rows"
+                f"keep: 'precision >= P' stands alone, and with '>=': found '{expression}'; put other "
+                "conditions into a `keep` step before `calibrate`, so that the promise is about the same rows"
             )
         return None
     target = float(found[1]) / (100 if found[2] else 1)
@@ -117,12 +117,17 @@ def _figures(
 
 def _refusal(evidence: Evidence, target: float, level: float) -> str:
     best = best_cutoff(evidence, level)
+    shown = lower_bound(best.right, best.rows, level)
     seen = (
         f"keep: no cutoff is shown to have a precision of {target:g} at a level of {level:.0%}. The best "
         f"cutoff, confidence >= {best.confidence:.3g}, has {best.right} of "
-        f"{counted(best.rows, 'held-out row')} right: at least "
-        f"{lower_bound(best.right, best.rows, level):.3f}"
+        f"{counted(best.rows, 'held-out row')} right: at least {shown:.3f}"
     )
+    if shown >= target:
+        return (
+            f"{seen}. But the tests start at the cutoff that is best in the fitted half, and that one "
+            "failed, in general or for the rows without a label. Add labels, or lower the target"
+        )
     needed = labels_needed(evidence, target, level)
     have = len(evidence.held_out) + len(evidence.fitted)
     if needed is None:

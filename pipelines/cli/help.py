@@ -74,6 +74,7 @@ def _told(word: str, name: str | None, width: int) -> str:
 def _found(word: str, name: str | None) -> tuple[Topic, str | None]:
     """The requested topic and entry. The entry alone is enough if only one topic has it."""
     from ...contracts.nearest import suggestion
+    from ..file.locate import recipes
     from ..reference.topics import topics
     from .main import COMMANDS
 
@@ -90,6 +91,8 @@ def _found(word: str, name: str | None) -> tuple[Topic, str | None]:
         raise UnknownTopic(
             f"help: {word!r} is a command, not a part of a pipeline file: gristmill {word} --help"
         )
+    if word in recipes():
+        raise UnknownTopic(f"help: {word!r} is a packaged recipe: gristmill recipes {word}")
     raise UnknownTopic(f"help: unknown verb or part of a file: {suggestion(word, found)}")
 
 

@@ -253,7 +253,8 @@ class _Builder:
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != "tag:yaml.org,2002:str":
                 shown = key_node.value if isinstance(key_node, yaml.ScalarNode) else "a collection"
                 document.keys[(*path, str(shown))] = place
-                document.blame((*path, str(shown)), f"keys must be text; found {shown!s}", key=True)
+                fix = f'; write "{shown}" in quotes' if isinstance(key_node, yaml.ScalarNode) else ""
+                document.blame((*path, str(shown)), f"keys must be text; found {shown!s}{fix}", key=True)
                 continue
             key = key_node.value
             if key in own:

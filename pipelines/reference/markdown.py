@@ -90,7 +90,7 @@ def _entry(entry: Entry) -> Iterator[str]:
         yield listed(map(_parameter, entry.parameters))
     for title, entries in entry.about.sections.items():
         yield f"**{title}**"
-        yield listed(f"{_code(name)}: {text}" for name, text in entries)
+        yield listed(f"{_code(name)}: {text}" if text else _code(name) for name, text in entries)
     if entry.about.example:
         yield f"**Example**\n\n```yaml\n{entry.about.example}\n```"
 

@@ -35,7 +35,7 @@ def page(entry: Entry, width: int, *, step: bool) -> str:
     if step:
         blocks.append(STEP_KEYS)
     for title, entries in entry.about.sections.items():
-        told = [_hanging(f"{name}: {text}", width) for name, text in entries]
+        told = [_hanging(f"{name}: {text}" if text else name, width) for name, text in entries]
         blocks.append("\n".join([f"{title}:", *told]))
     if entry.about.example:
         blocks.append("Example:\n" + textwrap.indent(entry.about.example, "  "))

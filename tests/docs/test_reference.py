@@ -57,6 +57,10 @@ def test_help_and_page_say_the_same(
         assert _words(told).strip() in pages
 
 
+def test_an_entry_that_is_one_sentence_ends_as_one(made: dict[str, str]) -> None:
+    assert [name for name, text in made.items() if ".:" in text] == []
+
+
 def test_each_verb_has_a_page_with_all_its_operators(made: dict[str, str]) -> None:
     for topic in verbs():
         text = "\n" + made[f"{topic.name}.md"]

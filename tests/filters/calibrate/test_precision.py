@@ -157,6 +157,21 @@ def test_a_refusal_says_how_many_labels_would_settle_it(context: Any, rows: Any)
         Keep(keep="precision >= 0.999").judge(TableRows(table(rows, lambda c: np.full_like(c, 0.5))), context)
 
 
+def test_a_refusal_does_not_contradict_its_figures(context: Any, rows: Any) -> None:
+    """119 of 120 show 0.961 in general, but one wrong row of the 19 at hand would break 0.95."""
+    labelled = [*["fit"] * 120, *["held_out"] * 120]
+    given = rows(
+        confidence=np.full(259, 0.9),
+        confidence_label=pa.array([False, *[True] * 119, False, *[True] * 119, *[None] * 19]),
+        confidence_half=pa.array([*labelled, *[None] * 19], pa.string()),
+    )
+    said = (
+        r"119 of 120 held-out rows right: at least 0\.961\. But .* failed, in general or for the rows without"
+    )
+    with pytest.raises(DataError, match=said):
+        Keep(keep="precision >= 0.95").judge(TableRows(given), context)
+
+
 def test_other_uses_of_the_word_are_columns_or_errors(context: Any, rows: Any) -> None:
     own = rows(precision=[0.2, 0.97])
     assert Keep(keep="precision >= 0.95").judge(TableRows(own), context).kept.tolist() == [False, True]

@@ -91,6 +91,7 @@ def test_every_page_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None
             ("run",),
             "help: 'run' is a command, not a part of a pipeline file: gristmill run --help\n",
         ),
+        (("clean",), "help: 'clean' is a packaged recipe: gristmill recipes clean\n"),
         (
             ("openai", "x"),
             "help: 'openai' belongs to a verb or a part of a file: `gristmill help models openai`\n",

@@ -60,7 +60,7 @@ def test_a_key_given_twice_names_both_lines() -> None:
     [
         ("a: !!python/object/apply:os.system [x]", "f:1:4: a: tags are not allowed"),
         ("a: !!binary aGk=", "f:1:4: a: tags are not allowed"),
-        ("1: x", "f:1:1: 1: keys must be text; found 1"),
+        ("1: x", 'f:1:1: 1: keys must be text; found 1; write "1" in quotes'),
         ("? [a]\n: x", "keys must be text; found a collection"),
         ("a: &a [*a]", "an alias that contains itself"),
         ("x: &x {<<: *x}", "an alias that contains itself"),
