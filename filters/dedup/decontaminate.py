@@ -250,6 +250,13 @@ class Decontaminate(WholeTable):
         import pyarrow as pa
 
         table = turns_as_text(table, _TURNS) if _TURNS in names else table
+        present = [name for name in names if name in table.column_names]
+        if present and not any(self._readable(table, name) for name in present):
+            held = ", ".join(f"{name} holds {table.column(name).type}" for name in present)
+            raise DataError(
+                f"{_WHO}: none of its columns holds text: {held}; set `columns`, or bring the rows to one "
+                "layout by `unify: auto` first"
+            )
         nothing = pa.chunked_array([pa.nulls(table.num_rows, pa.large_string())])
         columns = [
             text_column(table, name, _WHO) if self._readable(table, name) else nothing for name in names

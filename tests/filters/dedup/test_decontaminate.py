@@ -200,3 +200,10 @@ def test_columns_that_nobody_named_need_not_be_text(context: Any, rows: Any, eva
     assert Decontaminate(against="evals").apply(table, context).duplicate_of == [None, "e0"]
     with pytest.raises(DataError, match="needs text in the column 'answer', which holds int64"):
         Decontaminate(against="evals", columns=["prompt", "answer"]).apply(table, context)
+
+
+def test_columns_none_of_which_is_text_are_one_clear_error(context: Any, rows: Any, evals: pa.Table) -> None:
+    """Nothing would be compared, and every contaminated row would seem clean."""
+    table = rows(prompt=[[{"role": "user", "text": LONG}]], response=[[1]])
+    with pytest.raises(DataError, match=r"none of its columns holds text: prompt holds list.*unify: auto"):
+        Decontaminate(against="evals").apply(table, context)
