@@ -248,6 +248,8 @@ def _shared_bands(
 
 def _read_manifest(folder: Path, made_by: Mapping[str, Any], *, may_begin: bool) -> list[Generation]:
     path = folder / MANIFEST
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"the index {folder} is not a folder: name another one in `against`")
     if durable.kind(path) == "nothing":
         if may_begin and (durable.kind(folder) == "nothing" or not any(folder.glob("*.parquet"))):
             return []
