@@ -42,8 +42,8 @@ class Unify(Map):
     """How the layout of a row is found: `auto`, by its columns."""
 
     reserve: tuple[str, ...] = ()
-    """Columns that later steps add. Rows that have one of them, or one that `unify` adds, are refused: its values
-    would be replaced."""
+    """Columns that later steps add. Rows that have one of them, or one that `unify` adds, are refused: its
+    values would be replaced."""
 
     def check_columns(self, columns: Sequence[str]) -> None:
         for name in (*ADDED, *self.reserve):

@@ -113,7 +113,9 @@ def test_a_row_keeps_its_columns_and_a_strange_one_fails_alone(context: Any) -> 
 def test_columns_that_it_would_overwrite_are_told() -> None:
     with pytest.raises(DataError, match="rename it at the source"):
         Unify().check_columns(["prompt", "layout"])
-    with pytest.raises(DataError, match=r"'topic', which a later step adds.*rename: \{topic: topic_of_data\}"):
+    with pytest.raises(
+        DataError, match=r"'topic', which a later step adds.*rename: \{topic: topic_of_data\}"
+    ):
         Unify(reserve=("topic",)).check_columns(["prompt", "topic"])
 
 
