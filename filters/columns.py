@@ -27,8 +27,12 @@ def require_named(columns: Sequence[str], names: Sequence[str], who: str) -> Non
         if name not in columns:
             raise DataError(
                 f"{who} needs the column '{name}'{did_you_mean(name, columns) or '.'} "
-                f"The columns are: {', '.join(columns) or 'none'}"
+                f"The columns are: {', '.join(_own(columns)) or 'none'}"
             )
+
+
+def _own(columns: Sequence[str]) -> list[str]:
+    return [name for name in columns if not name.startswith("_")]
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -33,7 +33,7 @@ def reference_rows(step: str, most: int, context: Context, who: str) -> pa.Table
 
 def reference_texts(step: str, columns: Sequence[str], most: int, context: Context, who: str) -> list[str]:
     """The distinct texts of the reference step's rows, in order. Raises DataError if there are none."""
-    texts = joined_texts(reference_rows(step, most, context, who), columns, who)
+    texts = joined_texts(reference_rows(step, most, context, who), columns, _of(step, who))
     found = list(dict.fromkeys(text for text in texts if text))
     if not found:
         raise DataError(f"{who}: the step '{step}' has no text in {' + '.join(columns)}")
@@ -47,7 +47,12 @@ def reference_vectors(
 
     Raises DataError if there are none.
     """
-    embedded = embed(reference_rows(step, most, context, who), columns, embedder, context, who)
+    embedded = embed(reference_rows(step, most, context, who), columns, embedder, context, _of(step, who))
     if not len(embedded.usable):
         raise DataError(f"{who}: the step '{step}' has no text in {' + '.join(columns)}")
     return embedded.vectors[embedded.usable]
+
+
+def _of(step: str, who: str) -> str:
+    """Who needs a column, so that a message says in which rows."""
+    return f"{who}: the step '{step}' (`target_columns`)"

@@ -41,13 +41,18 @@ class Unify(Map):
     layout: Literal["auto"] = "auto"
     """How the layout of a row is found: `auto`, by its columns."""
 
+    reserve: tuple[str, ...] = ()
+    """Columns that later steps add. Rows that have one of them, or one that `unify` adds, are refused: its
+    values would be replaced."""
+
     def check_columns(self, columns: Sequence[str]) -> None:
-        taken = [name for name in ADDED if name in columns]
-        if taken:
-            raise DataError(
-                f"the rows already have a column {taken[0]!r}, which `unify` adds: rename it at the source "
-                f"with `rename: {{{taken[0]}: {taken[0]}_of_data}}`"
-            )
+        for name in (*ADDED, *self.reserve):
+            if name in columns:
+                adds = "`unify` adds" if name in ADDED else "a later step adds"
+                raise DataError(
+                    f"the rows already have a column {name!r}, which {adds}: rename it at the source with "
+                    f"`rename: {{{name}: {name}_of_data}}`"
+                )
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, *ADDED]
@@ -59,6 +64,8 @@ class Unify(Map):
 
     def open(self, context: Context) -> Apply:
         async def apply(rows: list[Row]) -> list[list[Outcome]]:
+            # Not every plan knows the columns.
+            self.check_columns(list(rows[0]) if rows else ())
             return [[_unified(row)] for row in rows]
 
         return apply

@@ -27,6 +27,8 @@ _WHO = "calibrate"
 #: Fewest labels in each half.
 FEWEST = 20
 FOLDS = 5
+#: Largest magnitude of a score: its square is a number, too.
+LARGEST = 1e150
 CONFIDENCE, LABEL, HALF = "confidence", "confidence_label", "confidence_half"
 
 
@@ -96,7 +98,7 @@ class Calibrate(WholeTable):
         import numpy as np
 
         slice_ = self._read(rows, context)
-        finite = np.asarray(np.isfinite(slice_.scores).all(axis=1))
+        finite = np.asarray(_usable(slice_.scores).all(axis=1))
         labelled = slice_.labelled(finite)
         fitted, held_out = self._halves(slice_, labelled, context.seed)
         self._check(fitted, held_out, slice_, labelled)
@@ -191,9 +193,16 @@ class Calibrate(WholeTable):
             return None
         errors: list[str | None] = [None] * len(finite)
         for row in np.flatnonzero(~finite).tolist():
-            name = self.calibrate[int(np.flatnonzero(~np.isfinite(scores[row]))[0])]
-            errors[row] = f"{_WHO}: the score '{name}' is null, NaN or infinite"
+            name = self.calibrate[int(np.flatnonzero(~_usable(scores[row]))[0])]
+            errors[row] = f"{_WHO}: the score '{name}' is null, NaN, infinite or above {LARGEST:g}"
         return errors
+
+
+def _usable(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+    import numpy as np
+
+    usable: NDArray[np.bool_] = np.abs(scores) <= LARGEST  # false for NaN
+    return usable
 
 
 @dataclass(frozen=True, slots=True)

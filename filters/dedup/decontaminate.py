@@ -86,6 +86,9 @@ class Decontaminate(WholeTable):
     store_hits: bool = False
     """Add both texts of each hit to the rows."""
 
+    def check_columns(self, columns: Sequence[str]) -> None:
+        self._present(columns, "its rows")
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         if columns is None or not self.store_hits:
             return columns

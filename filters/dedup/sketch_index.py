@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...contracts import durable
-from ...contracts.errors import DataError
+from ...contracts.errors import DataError, first_line
 from .jaccard import jaccard
 from .lsh import REACH
 from .shingles import Sets
@@ -45,6 +45,15 @@ class Generation:
     rows: int
     sha256: str
     rows_of: str
+
+    @classmethod
+    def read(cls, said: Mapping[str, Any]) -> Generation:
+        """From the manifest. Raises ValueError or TypeError if it is not one."""
+        read = cls(**said)
+        texts = (read.name, read.file, read.sha256, read.rows_of)
+        if not (all(isinstance(each, str) for each in texts) and isinstance(read.rows, int)):
+            raise ValueError(f"not a generation: {dict(said)}")
+        return read
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,28 +137,37 @@ class SketchIndex:
         Raises DataError if the name belongs to other rows, or the index has changed since it was read.
         """
         assert self.name is not None
-        self.folder.mkdir(parents=True, exist_ok=True)
         ready = self.folder / f".{self.name}.{os.getpid()}"
         try:
-            generation = self._write(ready, sketches, kept)
-            with _locked(self.folder):
-                now = SketchIndex.open(self.folder, self.made_by, self.name)
-                if now.before != self.before:
-                    raise DataError(
-                        f"the index {self.folder} changed while this step ran: another run extended it. "
-                        "Run again, and the new rows are compared too."
-                    )
-                if now.own is None:
-                    durable.flush(ready)
-                    durable.replace(ready, self.folder / generation.file)
-                    _write_manifest(self.folder, self.made_by, [*now.before, generation])
-                elif now.own.rows_of != generation.rows_of:
-                    raise DataError(
-                        f"the index {self.folder} has rows named '{self.name}' already, and this step keeps "
-                        "others. Give `extend` another name, or name another folder in `against`."
-                    )
-        finally:
-            ready.unlink(missing_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                generation = self._write(ready, sketches, kept)
+                with _locked(self.folder):
+                    self._add(ready, generation)
+            finally:
+                ready.unlink(missing_ok=True)
+        except OSError as error:
+            raise DataError(
+                f"cannot write the index {self.folder}: {error.strerror or first_line(error)}. Make room or "
+                "set its permissions and run again, or name another folder in `against`"
+            ) from error
+
+    def _add(self, ready: Path, generation: Generation) -> None:
+        now = SketchIndex.open(self.folder, self.made_by, self.name)
+        if now.before != self.before:
+            raise DataError(
+                f"the index {self.folder} changed while this step ran: another run extended it. "
+                "Run again, and the new rows are compared too."
+            )
+        if now.own is None:
+            durable.flush(ready)
+            durable.replace(ready, self.folder / generation.file)
+            _write_manifest(self.folder, self.made_by, [*now.before, generation])
+        elif now.own.rows_of != generation.rows_of:
+            raise DataError(
+                f"the index {self.folder} has rows named '{self.name}' already, and this step keeps "
+                "others. Give `extend` another name, or name another folder in `against`."
+            )
 
     def _write(self, path: Path, sketches: Sketches, kept: NDArray[np.bool_]) -> Generation:
         import pyarrow as pa
@@ -230,6 +248,8 @@ def _shared_bands(
 
 def _read_manifest(folder: Path, made_by: Mapping[str, Any], *, may_begin: bool) -> list[Generation]:
     path = folder / MANIFEST
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"the index {folder} is not a folder: name another one in `against`")
     if durable.kind(path) == "nothing":
         if may_begin and (durable.kind(folder) == "nothing" or not any(folder.glob("*.parquet"))):
             return []
@@ -239,8 +259,8 @@ def _read_manifest(folder: Path, made_by: Mapping[str, Any], *, may_begin: bool)
         )
     try:
         content = json.loads(path.read_text())
-        form, found = content["format"], content["parameters"]
-        generations = [Generation(**each) for each in content["generations"]]
+        form, found = content["format"], dict(content["parameters"])
+        generations = [Generation.read(each) for each in content["generations"]]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise _damaged(folder, f"{MANIFEST} cannot be read ({error})") from error
     if form != _FORMAT:

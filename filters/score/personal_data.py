@@ -10,6 +10,8 @@ from typing import ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import Field
 
+from ...contracts.errors import DataError
+from ...contracts.nearest import suggestion
 from .sensitive import Find, Finding, SensitiveScore
 
 Kind: TypeAlias = Literal["email", "card", "iban", "ssn", "ip", "phone"]
@@ -62,6 +64,14 @@ class PersonalData(SensitiveScore):
     """Kinds to look for: `email`, `card`, `iban`, `ssn`, `ip`, `phone`."""
     region: str | None = Field("US", pattern="^[A-Z]{2}$")
     """Country of telephone numbers without a country code, as two letters. Null: find only those with `+`."""
+
+    def inspect(self) -> None:
+        from phonenumbers import SUPPORTED_REGIONS
+
+        if self.region is not None and self.region not in SUPPORTED_REGIONS:
+            raise DataError(
+                f"score: personal_data: unknown region: {suggestion(self.region, SUPPORTED_REGIONS)}"
+            )
 
     def finder(self) -> Find:
         ways: dict[Kind, Callable[[str], Iterator[Finding]]] = {

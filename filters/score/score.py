@@ -70,10 +70,11 @@ class Score(TableMap):
             if name in registry.names("score"):
                 raise ValueError(f"'{name}' is a step of its own, not one of a list: `score: {name}`")
             if name not in SCORERS and not is_reference(name):
+                own = registry.names("score")
                 raise ValueError(
-                    f"no scorer '{name}'{did_you_mean(name, SCORERS) or '.'} There are "
-                    f"{', '.join(SCORERS)}, and functions of "
-                    "yours as module:function"
+                    f"no scorer '{name}'{did_you_mean(name, [*SCORERS, *own]) or '.'} There are "
+                    f"{', '.join(SCORERS)}, functions of yours as module:function, and as steps of their own "
+                    f"{', '.join(own)}"
                 )
         if len(set(names)) < len(names):
             raise ValueError(f"a scorer is listed twice in {list(names)}")

@@ -142,7 +142,7 @@ class _Maker:
         known = [columns for columns in given if columns is not None]
         coming = (
             list(dict.fromkeys([*ENGINES_OWN, *(name for columns in known for name in columns)]))
-            if step.inputs and len(known) == len(given)
+            if any(known) and len(known) == len(given)  # what has no rows has no columns
             else None
         )
         if coming is not None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 
 import pyarrow as pa
 
+from ...contracts.errors import DataError
 from ..store.parts import FATE, KEPT, REASON, Part
 from ..store.seal import digest
 from ..store.step_store import StepStore
@@ -49,19 +51,19 @@ class InputRows:
             take = min(stop, self._ends[index]) - start
             pieces.append(self._read(index).slice(start - begin, take))
             start += take
-        return pa.concat_tables(pieces, promote_options="permissive") if pieces else self.all()
+        return _together(pieces) if pieces else self.all()
 
     def all(self) -> pa.Table:
         """All rows as one table. Without rows it has the columns of the steps' other rows."""
         if not self._parts:
             return self.schema().empty_table()
-        return pa.concat_tables([_plain(part.read()) for part in self._parts], promote_options="permissive")
+        return _together([_plain(part.read()) for part in self._parts])
 
     def schema(self) -> pa.Schema:
         """The columns of :meth:`all`."""
         parts = self._parts or self._without
         kinds = [_columns(schema) for schema in dict.fromkeys(part.schema for part in parts)]
-        return pa.unify_schemas(kinds, promote_options="permissive") if kinds else EMPTY.schema
+        return _unified(kinds) if kinds else EMPTY.schema
 
     def pieces(self, size: int) -> Iterator[list[tuple[Part, int, int]]]:
         """All rows in pieces of at most ``size``: each is a list of parts, with the first and last of the
@@ -92,6 +94,41 @@ class InputRows:
 
 
 EMPTY = pa.table({"_id": pa.array([], pa.string()), "_parents": pa.array([], pa.list_(pa.string()))})
+
+
+def _together(tables: Sequence[pa.Table]) -> pa.Table:
+    with _told([table.schema for table in tables]):
+        return pa.concat_tables(tables, promote_options="permissive")
+
+
+def _unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
+    with _told(schemas):
+        return pa.unify_schemas(schemas, promote_options="permissive")
+
+
+@contextmanager
+def _told(schemas: Sequence[pa.Schema]) -> Iterator[None]:
+    """Raise DataError in place of Arrow's error if the types of a column have nothing in common."""
+    try:
+        yield
+    except pa.ArrowException as error:
+        for name in dict.fromkeys(name for schema in schemas for name in schema.names):
+            kinds = list(dict.fromkeys(each.field(name).type for each in schemas if name in each.names))
+            if not _have_common_type(kinds):
+                raise DataError(
+                    f"the inputs hold column {name!r} as {' and as '.join(map(str, kinds))}: make them one "
+                    f'type, for example with a step `compute: {{{name}: "CAST({name} AS VARCHAR)"}}` after '
+                    "one of them"
+                ) from error
+        raise
+
+
+def _have_common_type(kinds: Sequence[pa.DataType]) -> bool:
+    try:
+        pa.unify_schemas([pa.schema([("", kind)]) for kind in kinds], promote_options="permissive")
+    except pa.ArrowException:
+        return False
+    return True
 
 
 def _columns(schema: pa.Schema) -> pa.Schema:

@@ -48,7 +48,9 @@ class FileSource(Source):
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         paths = (self.path,) if isinstance(self.path, str) else self.path
-        if not paths or any("://" in path for path in paths):
+        if not paths:
+            return ()
+        if any("://" in path for path in paths):
             return None  # a plan downloads nothing
         try:
             found = self.names()

@@ -113,6 +113,17 @@ def test_a_row_keeps_its_columns_and_a_strange_one_fails_alone(context: Any) -> 
 def test_columns_that_it_would_overwrite_are_told() -> None:
     with pytest.raises(DataError, match="rename it at the source"):
         Unify().check_columns(["prompt", "layout"])
+    with pytest.raises(
+        DataError, match=r"'topic', which a later step adds.*rename: \{topic: topic_of_data\}"
+    ):
+        Unify(reserve=("topic",)).check_columns(["prompt", "topic"])
+
+
+@pytest.mark.parametrize("taken", ["layout", "topic"])
+def test_rows_whose_columns_no_plan_knew_are_refused_before_one_is_read(context: Any, taken: str) -> None:
+    apply = Unify(reserve=("topic",)).open(context)
+    with pytest.raises(DataError, match=f"already have a column '{taken}'"):
+        asyncio.run(apply([{"_id": "a", "prompt": "Hi", taken: "mine"}]))
 
 
 @pytest.mark.parametrize(

@@ -59,13 +59,20 @@ class InputPiece:
         schema = pa.schema([self.schema.field(name) for name in wanted])
         # Parts need not have the same columns, or types that were inferred from the same values.
         tables = [schema.empty_table()]
-        tables += [part.read_kept(wanted, first, last) for part, first, last in self.parts]
+        for part, first, last in self.parts:
+            table = part.read_kept(wanted, first, last)
+            # Without columns, Arrow forgets the number of rows.
+            tables.append(table if table.num_columns else _nulls(schema, last - first))
         table = pa.concat_tables(tables, promote_options="permissive")
         if not wanted:
             table = pa.table({})
         if ROW in columns:
             table = table.append_column(ROW, pa.array(np.arange(self.start, self.stop, dtype=np.int64)))
         return table.select(list(columns)).combine_chunks()
+
+
+def _nulls(schema: pa.Schema, rows: int) -> pa.Table:
+    return pa.table([pa.nulls(rows, kind) for kind in schema.types], schema=schema)
 
 
 @dataclass(frozen=True)

@@ -121,11 +121,11 @@ def test_labels_of_another_step_are_joined_by_a_key(context: Any, rows: Any) -> 
 def test_rows_without_a_score_fail_alone(context: Any, rows: Any) -> None:
     table = scored(rows, 300)
     values = table["score"].to_pylist()
-    values[0], values[1], values[2] = None, float("nan"), float("inf")
+    values[:4] = None, float("nan"), float("inf"), -1e300
     result = judged(table.set_column(1, "score", pa.array(values)), context)
-    assert [bool(each) for each in result.errors] == [True] * 3 + [False] * 297
-    assert "'score' is null, NaN or infinite" in result.errors[0]
-    assert result.columns["confidence"].null_count == 3
+    assert [bool(each) for each in result.errors] == [True] * 4 + [False] * 296
+    assert "'score' is null, NaN, infinite or above 1e+150" in result.errors[0]
+    assert result.columns["confidence"].null_count == 4
 
 
 @pytest.mark.parametrize(

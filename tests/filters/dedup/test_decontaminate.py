@@ -104,6 +104,8 @@ def test_several_steps_and_columns_of_their_own(context: Any, rows: Any, evals: 
 def test_tables_without_the_columns_are_refused(context: Any, rows: Any, evals: pa.Table) -> None:
     with pytest.raises(DataError, match="its rows have none of them; set `columns` to some of: text"):
         Decontaminate(against="evals").apply(rows(text=["a"]), context)
+    with pytest.raises(DataError, match="its rows have none of them"):
+        Decontaminate(against="evals", columns=("txt",)).check_columns(["text"])
     context.tables["evals"] = rows(riddle=["a"])
     with pytest.raises(DataError, match=r"evaluation items of 'evals' have none of them.*riddle"):
         Decontaminate(against="evals").apply(rows(prompt=["a"]), context)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -157,6 +159,38 @@ def test_a_damaged_manifest_is_told(october: Path, text: str) -> None:
     (october / "index.json").write_text(text)
     with pytest.raises(DataError, match=r"is damaged|has format 9"):
         MinHashDedup(against=october).content()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"parameters": None},
+        {"parameters": [1]},
+        {"generations": [5]},
+        {"generations": [{"name": "a", "file": 5, "rows": 1, "sha256": "x", "rows_of": "y"}]},
+    ],
+)
+def test_a_manifest_of_other_types_is_told(october: Path, changed: dict[str, Any]) -> None:
+    path = october / "index.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+    with pytest.raises(DataError, match=r"index\.json cannot be read"):
+        MinHashDedup(against=october).content()
+
+
+def test_an_index_that_cannot_be_written_is_told(tmp_path: Path, context: Any, monkeypatch: Any) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(DataError, match="file is not a folder"):
+        MinHashDedup(against=tmp_path / "file", extend="a").content()
+    with pytest.raises(DataError, match=r"cannot write the index .*: No such file or directory"):
+        judged({"n": passage(1)}, MinHashDedup(against=Path("/proc/none"), extend="a"), context)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(durable, "replace", full)
+    with pytest.raises(DataError, match=r"cannot write the index .*: No space left on device. Make room"):
+        judged({"n": passage(1)}, MinHashDedup(against=tmp_path / "index", extend="a"), context)
+    assert not list((tmp_path / "index").glob("*.parquet"))
 
 
 def test_a_manifest_that_is_gone_is_not_a_new_index(october: Path) -> None:

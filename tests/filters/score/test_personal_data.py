@@ -62,6 +62,9 @@ def test_numbers_without_a_country_need_one(context: Any) -> None:
     table = pa.table({"response": ["Call 020 7946 0958."]})
     assert scored(table, context, region="GB")["personal_data"] == [1]
     assert scored(table, context, region=None)["personal_data"] == [0]
+    with pytest.raises(DataError, match="unknown region: found 'UK'"):
+        PersonalData(region="UK").inspect()
+    PersonalData(region="GB").inspect()
 
 
 def test_conversations_are_masked_however_deep(context: Any) -> None:

@@ -119,3 +119,12 @@ def test_the_source_of_a_function_is_part_of_the_fingerprint(rules: str) -> None
 def test_a_score_with_parameters_is_no_item_of_a_list() -> None:
     with pytest.raises(ValidationError, match="'language' is a step of its own"):
         Score(score=["length", "language"])
+
+
+def test_an_operator_of_its_own_is_suggested() -> None:
+    with pytest.raises(
+        ValidationError, match="no scorer 'neighbour_distance'; did you mean 'neighbor_distance'"
+    ):
+        Score(score=("neighbour_distance",))
+    with pytest.raises(ValidationError, match=r"no scorer 'perplexity'.*steps of their own .*likelihood"):
+        Score(score=("perplexity",))

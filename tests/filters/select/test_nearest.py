@@ -53,6 +53,9 @@ def test_a_target_without_rows_is_one_clear_error(context: Any, rows: Any) -> No
     context.tables["tasks"] = rows(prompt=[])
     with pytest.raises(DataError, match="the step 'tasks', which has none"):
         chosen(context, rows, rows=1)
+    context.tables["tasks"] = rows(text=["x"])
+    with pytest.raises(DataError, match=r"the step 'tasks' \(`target_columns`\) needs .* columns are: text$"):
+        chosen(context, rows, rows=1)
 
 
 @given(st.integers(0, 9), st.integers(1, 5), st.integers(1, 12), st.integers(0, 99))

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import gristmill
+from gristmill.contracts.errors import SpecError
+from gristmill.pipelines.file.locate import locate
 from gristmill.pipelines.report.gather import gather
 from gristmill.pipelines.store.run_directory import RunDirectory
 from gristmill.pipelines.view.silent import SilentView
@@ -95,6 +98,22 @@ def test_every_row_goes_where_it_should_and_none_is_lost(cleaned: Any, exported:
     assert sorted(map(_text, found)) == sorted(map(_text, wanted))
     dropped = Counter(step for _, step in ROWS if step is not None)
     assert went(tmp_path / "run") == dropped
+
+
+@pytest.mark.parametrize("name", ["cluster", "clean_words", "layout", "prompt_text"])
+def test_a_column_that_a_step_would_replace_is_refused_by_the_plan(cleaned: Any, name: str) -> None:
+    with pytest.raises(SpecError, match=f"already have a column '{name}'.*rename: {{{name}:"):
+        cleaned([{**row, name: "mine"} for row, _ in ROWS[:2]])
+
+
+def test_every_column_that_the_cleaning_adds_is_reserved(cleaned: Any, tmp_path: Path) -> None:
+    """Else a column of the user's own of that name would be replaced."""
+    cleaned([row for row, _ in ROWS])
+    own = {name for row, _ in ROWS for name in row}
+    added = set(gristmill.open_run(tmp_path / "run")["chosen"].to_arrow().column_names) - own
+    added = {name for name in added if not name.startswith("_")}
+    variables = yaml.safe_load(locate("clean").read_text())["vars"]
+    assert added == set(variables["added"])
 
 
 def _text(row: dict[str, Any]) -> str:
