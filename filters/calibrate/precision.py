@@ -12,7 +12,7 @@ from ...contracts.nearest import did_you_mean
 from ..expressions.condition import Decision
 from .bounds import interval, lower_bound
 from .calibrate import CONFIDENCE, HALF, LABEL
-from .cutoff import Cutoff, Evidence, best_cutoff, find_cutoff, labels_needed
+from .cutoff import Cutoff, Evidence, best_cutoff, find_cutoff, first_cutoff, labels_needed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,6 +123,13 @@ def _refusal(evidence: Evidence, target: float, level: float) -> str:
         f"{counted(best.rows, 'held-out row')} right: at least "
         f"{lower_bound(best.right, best.rows, level):.3f}"
     )
+    if lower_bound(best.right, best.rows, level) >= target:
+        first = first_cutoff(evidence, target)
+        seen += (
+            ". That was chosen after looking, so it proves nothing: the first cutoff that was tried, "
+            f"confidence >= {first.confidence:.3g}, has {first.right} of "
+            f"{counted(first.rows, 'held-out row')} right, which is not enough"
+        )
     needed = labels_needed(evidence, target, level)
     have = len(evidence.held_out) + len(evidence.fitted)
     if needed is None:

@@ -157,6 +157,17 @@ def test_a_refusal_says_how_many_labels_would_settle_it(context: Any, rows: Any)
         Keep(keep="precision >= 0.999").judge(TableRows(table(rows, lambda c: np.full_like(c, 0.5))), context)
 
 
+def test_a_refusal_says_why_a_cutoff_that_looks_good_does_not_count(context: Any, rows: Any) -> None:
+    confidence = [0.95] * 30 + [0.5] * 30 + [0.95] * 20 + [0.5] * 80
+    right = [True] * 45 + [False] * 15 + [True] * 100
+    given = rows(
+        confidence=confidence, confidence_label=right, confidence_half=["fit"] * 60 + ["held_out"] * 100
+    )
+    said = r"at least 0\.970\. That was chosen after looking.*>= 0\.95, has 20 of 20 held-out rows right"
+    with pytest.raises(DataError, match=said):
+        Keep(keep="precision >= 0.9").judge(TableRows(given), context)
+
+
 def test_other_uses_of_the_word_are_columns_or_errors(context: Any, rows: Any) -> None:
     own = rows(precision=[0.2, 0.97])
     assert Keep(keep="precision >= 0.95").judge(TableRows(own), context).kept.tolist() == [False, True]
