@@ -78,6 +78,8 @@ class ChainStage:
         plan, stage = self.session.plan, self.stage
         items = list(self.missing())
         if items:
+            with of_step(stage.head.name):
+                self.inputs.schema()  # raises DataError if inputs do not fit together, before models start
             contexts = {step.name: self.session.context(step, self.executor.models) for step in stage.steps}
             await asyncio.to_thread(self.executor.open, stage, contexts)
             for step, store in zip(stage.steps, self.stores, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from ...contracts.errors import DataError
@@ -21,8 +22,8 @@ _BATCH_ROWS = 4096
 class Export(Sink):
     """The rows of a step, for other programs.
 
-    The row's ``_id`` is written as ``id`` (``row_id`` if the rows have an ``id``). Equal rows give equal
-    bytes.
+    The row's ``_id`` is written as ``id`` (``row_id`` if the rows have an ``id``, or ``row_id_2`` if they
+    have both). Equal rows give equal bytes.
     """
 
     path: str | None = None
@@ -65,9 +66,15 @@ class Export(Sink):
         if self.format != "rows":
             kept = _formatted(table, self.format, kept)
         if "_id" in table.column_names:
-            kept = kept.add_column(0, "row_id" if "id" in kept.column_names else "id", table["_id"])
+            kept = kept.add_column(0, _free_name(kept.column_names), table["_id"])
         # The layout of chunks depends on how the work was split; the bytes written must not.
         return kept.combine_chunks().replace_schema_metadata(None)
+
+
+def _free_name(taken: Sequence[str]) -> str:
+    """A name for the ids that no column has."""
+    names = chain(("id", "row_id"), (f"row_id_{n}" for n in count(2)))
+    return next(name for name in names if name not in taken)
 
 
 def _with_columns(table: pa.Table, names: Sequence[str]) -> pa.Table:

@@ -66,6 +66,10 @@ def test_a_row_s_own_id_is_kept() -> None:
     table = rows().append_column("id", pa.array(["x", "y", "z"]))
     ready = ParquetExport(columns=("id",)).prepared(table)
     assert ready.to_pydict() == {"row_id": ["r0", "r1", "r2"], "id": ["x", "y", "z"]}
+    both = table.append_column("row_id", pa.array(["u", "v", "w"]))
+    ready = ParquetExport(columns=("id", "row_id")).prepared(both)
+    assert ready.column_names == ["row_id_2", "id", "row_id"]
+    assert ready["row_id_2"].to_pylist() == ["r0", "r1", "r2"]
 
 
 def test_no_rows_still_have_their_schema() -> None:
