@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,29 +54,21 @@ def find_cutoff(evidence: Evidence, target: float, level: float) -> Cutoff | Non
     general, hypergeometric for the rows at hand. The rows that the calibrator was fitted on choose where
     to start; the cutoffs themselves depend on no label.
     """
+    grid = cutoffs(evidence)
+    if not grid:
+        return None
+    chance = [
+        binomial_tail(each.rows - each.right, each.rows, 1.0 - target)
+        for each in (_counted(cutoff, evidence.fitted, evidence.fitted_right) for cutoff in grid)
+    ]
     found = None
-    for cutoff, tested in _in_turn(evidence, target):
+    for cutoff in grid[chance.index(min(chance)) :]:
+        tested = _counted(cutoff, evidence.held_out, evidence.held_out_right)
         unlabelled = int((evidence.unlabelled >= cutoff).sum())
         if not _shown(tested, unlabelled, target, 1.0 - level):
             break
         found = tested
     return found
-
-
-def first_cutoff(evidence: Evidence, target: float) -> Cutoff:
-    """Return the cutoff that is tested first."""
-    return next(_in_turn(evidence, target))[1]
-
-
-def _in_turn(evidence: Evidence, target: float) -> Iterator[tuple[float, Cutoff]]:
-    """The cutoffs in the order of the tests, each with the held-out rows at or above it."""
-    grid = cutoffs(evidence)
-    chance = [
-        binomial_tail(each.rows - each.right, each.rows, 1.0 - target)
-        for each in (_counted(cutoff, evidence.fitted, evidence.fitted_right) for cutoff in grid)
-    ]
-    for cutoff in grid[chance.index(min(chance)) :] if grid else ():
-        yield cutoff, _counted(cutoff, evidence.held_out, evidence.held_out_right)
 
 
 def best_cutoff(evidence: Evidence, level: float) -> Cutoff:
