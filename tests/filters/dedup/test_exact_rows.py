@@ -69,6 +69,8 @@ texts = st.lists(st.one_of(characters, signs), max_size=8).map("".join)
     normalize="auto",
     strip=False,
 )
+@example(values=["y", " x", "x"], normalize="prose", strip=False)
+@example(values=["x = 1\n\n", "x = 1"], normalize="code", strip=False)
 def test_texts_have_equal_digests_where_their_keys_are_equal(
     values: list[str], normalize: Normalize, strip: bool
 ) -> None:
@@ -83,6 +85,7 @@ def test_texts_have_equal_digests_where_their_keys_are_equal(
 
 @settings(max_examples=200)
 @given(values=st.lists(texts, max_size=12))
+@example(values=["x in y", "See the é[1] there."])
 def test_code_is_found_in_a_column_as_in_a_text(values: list[str]) -> None:
     assert are_code(pa.array(values, pa.large_string())).tolist() == [
         looks_like_code(each) for each in values

@@ -195,3 +195,12 @@ def test_real_functions_equal_their_renamed_selves_and_nothing_else() -> None:
         assert program_key(renamed) == program_key(source)
         keys.setdefault(program_key(source), source)
     assert len(keys) >= 0.98 * len(sources)
+
+
+def test_a_method_does_not_see_the_names_of_its_class() -> None:
+    one = (
+        "def outer():\n    x = 2\n    class A:\n        x = 1\n        def f(self):\n            return x\n"
+        "    return A\n"
+    )
+    renamed = one.replace("    x = 2", "    y = 2").replace("return x", "return y")
+    assert program_key(one) == program_key(renamed)

@@ -136,6 +136,19 @@ def test_at_a_high_threshold_no_cell_within_reach_is_left_out() -> None:
     np.testing.assert_array_equal(found.duplicate_of < 0, exact.duplicate_of < 0)
 
 
+def test_duplicates_on_both_sides_of_a_border_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points close together all along a circle: every border of two cells parts some of them."""
+    monkeypatch.setattr(duplicates, "CELL_BLOCK", 32)  # rows of one block are compared without cells
+    angles = np.random.default_rng(5).permutation(3000) * 2 * np.pi / 3000
+    vectors = np.column_stack((np.cos(angles), np.sin(angles))).astype(np.float32)
+    threshold = float(np.cos(2.5 * 2 * np.pi / 3000))
+    found = greedy_duplicates(vectors, threshold, method="cells")
+    exact = greedy_duplicates(vectors, threshold, method="pairs")
+    assert found.promise["cells"] > 10
+    assert found.promise["exact"]
+    np.testing.assert_array_equal(found.duplicate_of < 0, exact.duplicate_of < 0)
+
+
 def test_the_number_of_rows_decides_the_method(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = clumps(0, 40, 8, 3, 0.1)
     assert greedy_duplicates(vectors, 0.9).promise == {"method": "pairs"}
