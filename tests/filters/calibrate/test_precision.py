@@ -157,6 +157,18 @@ def test_a_refusal_says_how_many_labels_would_settle_it(context: Any, rows: Any)
         Keep(keep="precision >= 0.999").judge(TableRows(table(rows, lambda c: np.full_like(c, 0.5))), context)
 
 
+def test_a_few_labels_that_are_all_right_show_little(context: Any, rows: Any) -> None:
+    """20 of 20 right show at least 0.861 at a level of 95 %, not 1."""
+    given = rows(
+        confidence=np.full(40, 0.9),
+        confidence_label=[True] * 40,
+        confidence_half=["fit"] * 20 + ["held_out"] * 20,
+    )
+    with pytest.raises(DataError, match=r"20 of 20 held-out rows right: at least 0\.861"):
+        Keep(keep="precision >= 0.9").judge(TableRows(given), context)
+    assert Keep(keep="precision >= 0.86").judge(TableRows(given), context).kept.all()
+
+
 def test_a_refusal_does_not_contradict_its_figures(context: Any, rows: Any) -> None:
     """119 of 120 show 0.961 in general, but one wrong row of the 19 at hand would break 0.95."""
     labelled = [*["fit"] * 120, *["held_out"] * 120]

@@ -68,6 +68,11 @@ def test_an_ngram_never_reaches_over_two_texts(context: Any, rows: Any, evals: p
     assert Decontaminate(against="evals").apply(table, context).kept.all()
 
 
+def test_an_ngram_never_reaches_over_two_rows(context: Any, rows: Any, evals: pa.Table) -> None:
+    table = rows(prompt=[words(0, 9), words(9, 18)])
+    assert Decontaminate(against="evals", columns=("prompt",)).apply(table, context).kept.all()
+
+
 def test_a_threshold_lets_small_overlaps_stay(context: Any, rows: Any, evals: pa.Table) -> None:
     table = rows(prompt=[words(2, 15), words(0, 16), LONG])
     kept = [
