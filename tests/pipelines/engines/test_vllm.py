@@ -126,7 +126,9 @@ def test_a_trained_adapter_says_the_same_in_vllm_and_peft(weights: ModelWeights,
     served = serve("vllm", replace(weights, adapter=trained.adapter), max_model_len=256, dtype="float32")
     try:
         (said,) = answers(served, ask(fact["prompt"], max_tokens=12, temperature=0.0, logprobs=5))
-        (given,) = answers(served, replace(ask(fact["prompt"]), continuation=fact["response"], closed=True))
+        # Not what was learned: every token of that has nearly the same log-probability, 0.
+        other = "We make paper from rags and sell it by the sheet."
+        (given,) = answers(served, replace(ask(fact["prompt"]), continuation=other, closed=True))
     finally:
         asyncio.run(served.close())
     assert "barley" in said.text
@@ -146,12 +148,12 @@ def test_a_trained_adapter_says_the_same_in_vllm_and_peft(weights: ModelWeights,
     assert (chosen - torch.tensor(said.logprobs)).abs().max() < 0.01
     assert (base.topk(5).values - ours).abs().max() > 0.5
 
-    # A given text: the same tokens, and the mean of the trainer's own loss.
+    # A given text: its tokens, each with the log-probability that PEFT gives to it.
     ids = torch.tensor([[*prompt, *given.tokens]])
     with torch.no_grad():
         logits = PeftModel.from_pretrained(plain, trained.adapter)(ids).logits[0, len(prompt) - 1 : -1]
     peft = logits.log_softmax(-1).gather(1, torch.tensor(given.tokens)[:, None])[:, 0]
-    assert tokenizer.decode(given.tokens) == fact["response"] + tokenizer.eos_token
+    assert tokenizer.decode(given.tokens) == other + tokenizer.eos_token
     assert (peft - torch.tensor(given.logprobs)).abs().max() < 0.01
 
 
