@@ -233,6 +233,10 @@ class Operator(Frozen):
         """
         return None
 
+    def embeds(self) -> bool:
+        """Whether the step embeds texts. Asked of a step that can name an embedder and does not."""
+        return True
+
     def needs(self) -> Mapping[str, frozenset[Capability]]:
         """For each model parameter (by field name), the capabilities its engine must have."""
         return {}

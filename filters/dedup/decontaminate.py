@@ -86,6 +86,9 @@ class Decontaminate(WholeTable):
     store_hits: bool = False
     """Add both texts of each hit to the rows."""
 
+    def embeds(self) -> bool:
+        return self.semantic is not None
+
     def check_columns(self, columns: Sequence[str]) -> None:
         self._present(columns, "its rows")
 

@@ -107,7 +107,7 @@ class _Maker:
         if uses_default_embedder(step):
             embedder = self._default_embedder()
             kinds[embedder.name] = "embedder"
-            asked[""] = [{"digest": embedder.digest}]
+            asked[""] = [model_request(embedder, step.operator)]
         request: dict[str, object] = {
             "operator": operator_name(step),
             "version": type(operator).version,
@@ -175,7 +175,9 @@ def operator_name(step: StepSpec) -> str:
 
 
 def uses_default_embedder(step: StepSpec) -> bool:
-    """Is there a parameter for an embedding model that is not set?"""
+    """Does the step embed, with a parameter for an embedding model that is not set?"""
+    if not step.operator.embeds():
+        return False
     fields = {field for field, kind in type(step.operator).reference_fields() if kind == "embedder"}
     return any(getattr(step.operator, field) is None for field in fields)
 

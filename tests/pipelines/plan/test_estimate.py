@@ -123,3 +123,15 @@ def test_the_tree_shows_every_step_once_below_the_last_it_waits_for(plan_of: Pla
 )
 def test_figures(shown: str, text: str) -> None:
     assert shown == text
+
+
+@pytest.mark.parametrize(("semantic", "embeds"), [("", False), (", semantic: 0.9", True)])
+def test_decontamination_embeds_only_to_compare_meanings(
+    plan_of: Planner, semantic: str, embeds: bool
+) -> None:
+    text = (
+        "gristmill: 1\nname: c\nsteps:\n  rows: {source: constraints, rows: 3}\n"
+        "  evals: {source: constraints, rows: 3, seed: 1}\n"
+        f"  clean: {{decontaminate: {{against: evals{semantic}}}, from: rows}}\n"
+    )
+    assert (by_name(estimate(plan_of(text), None))["clean"].embedding is not None) is embeds

@@ -18,6 +18,8 @@ import gristmill
 from gristmill.contracts.inference import ModelWeights
 from gristmill.pipelines.api import Run
 from gristmill.pipelines.engines.sentence_embedder import load
+from gristmill.pipelines.report.embedding_map import embedding_map
+from gristmill.pipelines.report.gather import gather
 from gristmill.pipelines.view.silent import SilentView
 
 MATH = ["What is the sum of 3 and 4?", "What is the sum of 9 and 20?", "What is the product of 3 and 5?"]
@@ -63,6 +65,9 @@ def test_the_rows_of_the_targets_kind_are_chosen_with_both_baselines(
     longest = sorted(pool, key=lambda text: -len(text))[:3]
     assert sorted(run["longest"].to_arrow()["prompt"].to_pylist()) == sorted(longest)
     assert len(run["random"].to_arrow()) == 3
+    # The report's map reads the vectors that the packaged embedder made.
+    found = embedding_map(gather(run.directory).rounds[0])
+    assert (None if found is None else found.rows) == (6 if name == "got_d" else None)
 
 
 def test_cornstack_drops_exchanged_documents_and_mines_negatives(choose: Callable[..., Run]) -> None:
