@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, PositiveInt
-
-from ...contracts.operators import Context, EmbedderRef, Estimate, StepRef, TableResult, WholeTable
+from ...contracts.operators import Context, TableResult
 from ..embeddings.embed_column import embed
-from ..towards import reference_vectors
+from .towards_target import TowardsTarget
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +16,7 @@ if TYPE_CHECKING:
 _WHO = "select: nearest"
 
 
-class SelectNearest(WholeTable):
+class SelectNearest(TowardsTarget):
     """Keeps the rows whose embeddings are closest to the rows of a target task.
 
     With ``take: round_robin`` each row of the target chooses its closest row that is left, in turns, so that
@@ -33,40 +30,15 @@ class SelectNearest(WholeTable):
         chosen: {select: nearest, towards: tasks, rows: 1000, columns: [prompt], from: pool}
     """
 
-    seeded: ClassVar[bool] = True
-
-    towards: StepRef
-    """Step whose rows stand for the target task."""
-    rows: PositiveInt
-    """Rows to keep. All rows are kept if there are fewer."""
-    columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt", "response")
-    """Columns to embed, joined by line breaks."""
-    target_columns: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Columns of the target's rows. By default, those of `columns`."""
-    embedder: EmbedderRef | None = None
-    """Model with `engine: embedder`. By default the packaged MiniLM."""
     take: Literal["round_robin", "mean", "max"] = "round_robin"
     """How rows are chosen: each target row takes its closest in turns (`round_robin`), or by the highest
     `mean` or `max` cosine with the target's rows."""
-    sample: PositiveInt = 1000
-    """Most rows of the target to compare with, drawn at random."""
-
-    def estimate(self, rows: int) -> Estimate:
-        return Estimate(rows=min(rows, self.rows))
-
-    def uses_columns(self) -> Iterable[str]:
-        return self.columns
-
-    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
-        return columns
 
     def apply(self, table: pa.Table, context: Context) -> TableResult:
         """Judge all rows. Raises DataError if a column is missing or the target has no text."""
         import numpy as np
 
-        target = reference_vectors(
-            self.towards, self.target_columns or self.columns, self.sample, self.embedder, context, _WHO
-        )
+        target = self.target_vectors(context, _WHO)
         embedded = embed(table, self.columns, self.embedder, context, _WHO)
         usable = embedded.usable
         cosines = embedded.vectors[usable] @ target.T

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from ...contracts.operators import Context, EmbedderRef, Estimate, StepRef, TableResult, WholeTable
+from ...contracts.operators import Context, TableResult
 from ..embeddings.embed_column import embed
-from ..towards import reference_vectors
+from .towards_target import TowardsTarget
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +21,7 @@ TOLERANCE = 1e-4
 ROUNDS = 500
 
 
-class SelectTransport(WholeTable):
+class SelectTransport(TowardsTarget):
     """Keeps the rows whose share in the data most reduces its optimal-transport distance to a target.
 
     The gradient of the distance with respect to a row's share is its dual potential, less the mean of the
@@ -38,40 +37,15 @@ class SelectTransport(WholeTable):
         warm_up: {select: transport, towards: tasks, rows: 1000, columns: [prompt], from: pool}
     """
 
-    seeded: ClassVar[bool] = True
-
-    towards: StepRef
-    """Step whose rows stand for the target distribution."""
-    rows: PositiveInt
-    """Rows to keep. All rows are kept if there are fewer."""
-    columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt", "response")
-    """Columns to embed, joined by line breaks."""
-    target_columns: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Columns of the target's rows. By default, those of `columns`."""
-    embedder: EmbedderRef | None = None
-    """Model with `engine: embedder`. By default the packaged MiniLM."""
     regularization: Annotated[float, Field(gt=0)] = 0.02
     """Entropic regularization, in units of the cost. A smaller value is closer to the exact transport and
     takes more iterations."""
-    sample: PositiveInt = 1000
-    """Most rows of the target to compare with, drawn at random."""
-
-    def estimate(self, rows: int) -> Estimate:
-        return Estimate(rows=min(rows, self.rows))
-
-    def uses_columns(self) -> Iterable[str]:
-        return self.columns
-
-    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
-        return columns
 
     def apply(self, table: pa.Table, context: Context) -> TableResult:
         """Judge all rows. Raises DataError if a column is missing or the target has no text."""
         import numpy as np
 
-        target = reference_vectors(
-            self.towards, self.target_columns or self.columns, self.sample, self.embedder, context, _WHO
-        )
+        target = self.target_vectors(context, _WHO)
         embedded = embed(table, self.columns, self.embedder, context, _WHO)
         usable = embedded.usable
         score = np.full(table.num_rows, np.nan)
