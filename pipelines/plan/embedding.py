@@ -11,19 +11,26 @@ from .nodes import Plan, PlannedModel, PlannedStep
 #: Texts per second where nothing was measured yet: a small transformer on two cores, a model without layers
 #: (static word vectors), a server.
 TRANSFORMER, STATIC, SERVER = 40.0, 10_000.0, 200.0
+#: Seconds until a local model embeds its first text: the import of its library, and its weights.
+START = 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """The texts that a step will embed. ``speed``: texts per second; ``measured``: in this run directory."""
+    """The texts that a step will embed.
+
+    ``speed``: texts per second. ``measured``: whether in this run directory. ``start``: seconds before the
+    first text.
+    """
 
     texts: int
     speed: float
     measured: bool
+    start: float
 
     @property
     def seconds(self) -> float:
-        return self.texts / self.speed
+        return self.start + self.texts / self.speed if self.texts else 0.0
 
 
 @dataclass(slots=True)
@@ -56,7 +63,8 @@ class EmbeddingCosts:
             texts = max(0, rows - self._left[vectors])
             self._left[vectors] = max(0, self._left[vectors] - rows)
         measured = seconds > 0
-        return Embedding(texts, count / seconds if measured else assumed(model), measured)
+        speed = count / seconds if measured else assumed(model)
+        return Embedding(texts, speed, measured, START if model.reference else 0.0)
 
     def _made(self, vectors: str) -> tuple[int, float]:
         if vectors not in self._stored:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from gristmill.contracts.inference import Usage
+from gristmill.pipelines.plan.embedding import START
 from gristmill.pipelines.plan.estimate import ENGINE_SPEED, StepCost, estimate, measured
 from gristmill.pipelines.plan.nodes import Plan
 from gristmill.pipelines.plan.record import as_record
@@ -135,3 +136,17 @@ def test_decontamination_embeds_only_to_compare_meanings(
         f"  clean: {{decontaminate: {{against: evals{semantic}}}, from: rows}}\n"
     )
     assert (by_name(estimate(plan_of(text), None))["clean"].embedding is not None) is embeds
+
+
+def test_the_start_of_an_embedder_counts_once_and_only_if_it_embeds(plan_of: Planner) -> None:
+    text = (
+        "gristmill: 1\nname: c\nsteps:\n  rows: {source: constraints, rows: 400}\n"
+        "  apart: {dedup: semantic, columns: [prompt], from: rows}\n"
+        "  again: {dedup: semantic, columns: [prompt], threshold: 0.8, from: apart}\n"
+    )
+    costs = by_name(estimate(plan_of(text), None))
+    first, second = costs["apart"].embedding, costs["again"].embedding
+    assert first is not None
+    assert second is not None
+    assert first.seconds == START + 400 / first.speed
+    assert second.seconds == 0
