@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from .printable import shown
 
@@ -38,6 +38,13 @@ def suggestion(found: object, valid: Iterable[str]) -> str:
         return f"{shown}; there is none"
     more = ", ..." if len(names) > LISTED else ""
     return f"{shown}; there is {', '.join(repr(name) for name in names[:LISTED])}{more}"
+
+
+def unknown_key(found: object, valid: Iterable[str], other_names: Mapping[str, str]) -> str:
+    """The message about a key that does not exist. ``other_names``: see Operator."""
+    here = other_names.get(found) if isinstance(found, str) else None
+    told = suggestion(found, valid) if here is None else f"found {brief(found)}; write `{here}` here"
+    return f"unknown key: {told}"
 
 
 def brief(value: object, width: int = 60) -> str:

@@ -192,6 +192,8 @@ class Operator(Frozen):
     input_field: ClassVar[str] = "from"
     #: Does the result depend on the step's seed? If not, the fingerprint leaves the seed out.
     seeded: ClassVar[bool] = False
+    #: Other tools' name of a parameter -> what is written here, as YAML: said when that name is found.
+    other_names: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def resolve(cls, value: object) -> type[Operator]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -12,6 +13,7 @@ from ..contracts.operators import Context, StepRef, Train
 from .adapters.adapter_settings import AdapterSettings, Target
 from .model.quantization import Quantization
 from .optimizers.optimizer_names import OptimizerName
+from .other_tools import OTHER_NAMES
 from .sparse.sparse_settings import SparseSettings
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class TrainSettings(Train):
     """
 
     seeded: ClassVar[bool] = True
+    other_names: ClassVar[Mapping[str, str]] = OTHER_NAMES
     #: Sequences per row, for the estimate.
     sequences_per_row: ClassVar[int] = 1
     #: Float32 copies of a chunk's logits that the loss holds at once, for the memory plan.

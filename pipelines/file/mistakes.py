@@ -7,12 +7,13 @@ import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ...contracts.nearest import brief, suggestion
+from ...contracts.nearest import brief, suggestion, unknown_key
 from ...contracts.validation import told
 from .document import Document, Path
 
@@ -41,11 +42,12 @@ def blame_all(
     *,
     renamed: Mapping[str, Path] | None = None,
     more: Iterable[str] = (),
+    other_names: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Record every mistake of ``error``, which came from validating the value at ``base``.
 
     ``renamed``: fields whose value is elsewhere (the verb's own value). ``more``: keys that are
-    valid besides the model's fields, for suggestions.
+    valid besides the model's fields, for suggestions. ``other_names``: see Operator.
     """
     expected: dict[Path, list[str]] = {}
     found: dict[Path, Any] = {}
@@ -57,7 +59,7 @@ def blame_all(
             _missing(document, path, (renamed or {}).get(name), name)
         elif kind == "extra_forbidden":
             names = {*more, *_fields(model, path[len(base) : -1], _at(document, base))} if path else set(more)
-            document.blame(path, f"unknown key: {suggestion(path[-1], names)}", key=True)
+            document.blame(path, unknown_key(path[-1], names, other_names), key=True)
         elif (wanted := _wanted(kind)) is not None:
             expected.setdefault(path, []).append(wanted)
             found[path] = detail["input"]

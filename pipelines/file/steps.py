@@ -217,6 +217,14 @@ def _validate(document: Document, draft: Draft, defaults: dict[str, Any]) -> Non
             document.blame(
                 (*draft.path, key), f"a step has one verb, and this one has {draft.verb!r}", key=True
             )
-        blame_all(document, draft.path, error, draft.kind, renamed=draft.renamed, more=names)
+        blame_all(
+            document,
+            draft.path,
+            error,
+            draft.kind,
+            renamed=draft.renamed,
+            more=names,
+            other_names=draft.kind.other_names,
+        )
     except GristmillError as error:
         document.blame(draft.path, str(error), key=True)

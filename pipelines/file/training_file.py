@@ -20,13 +20,16 @@ from typing import Any
 
 from ...contracts import registry
 from ...contracts.errors import GristmillError
-from ...contracts.nearest import brief, suggestion
+from ...contracts.nearest import brief, unknown_key
 from ...contracts.operators import Operator, Train
 from .document import Document, Path, SourcePosition
 
 DATA, STUDENT, BASE = "data", "student", "base"
 #: Keys with the same meaning as in a pipeline file.
 HEADER = ("gristmill", "name", "about", "seed", "vars", "budget", "metrics", "out")
+#: Other tools' keys of a training file -> the key here.
+_OTHER_NAMES = dict.fromkeys(("dataset", "datasets", "dataset_name", "train_data"), "data: rows.jsonl")
+_OTHER_NAMES |= dict.fromkeys(("output_dir", "save_dir"), "out: runs/student")
 ROWS = "a path, a glob, a URL or the id of a data set on the Hub (or {source: ..., path: ...})"
 
 
@@ -72,7 +75,8 @@ class _Expansion:
                     self._rows(key, value)
                 elif key not in kind.model_fields and kind is not Train:
                     names = {*HEADER, DATA, *kind.model_fields}
-                    self.document.blame((key,), f"unknown key: {suggestion(key, names)}", key=True)
+                    said = unknown_key(key, names, {**_OTHER_NAMES, **kind.other_names})
+                    self.document.blame((key,), said, key=True)
         if DATA not in raw:
             self.document.blame(
                 (DATA,), f"required, but missing: add `data:`, {ROWS}", at=("train",), key=True

@@ -1,0 +1,61 @@
+"""People who come from another trainer are told the setting's name here, and it exists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gristmill.contracts.errors import SpecError
+from gristmill.pipelines.file.load import loads
+from gristmill.trainer.other_tools import OTHER_NAMES
+
+HEAD = "train: {train}\nmodel: some/model\ndata: rows.jsonl\n"
+PAGE = Path(__file__).parents[2] / "docs/coming-from.md"
+
+
+def file_with(setting: str) -> str:
+    kind = "distill" if setting.startswith("teacher") else "sft"
+    model = "" if setting.startswith("model") else "model: some/model\n"
+    teacher = "teacher: some/large\n" if kind == "distill" and not setting.startswith("teacher") else ""
+    return f"train: {kind}\n{model}{teacher}data: rows.jsonl\n{setting}\n"
+
+
+@pytest.mark.parametrize("setting", sorted(set(OTHER_NAMES.values())))
+def test_what_is_suggested_is_a_valid_setting(setting: str) -> None:
+    spec = loads(file_with(setting), "f.yaml")
+    (name,) = yaml.safe_load(setting)
+    assert name in {"model", "teacher"} or name in type(spec.steps["student"].operator).model_fields
+
+
+@pytest.mark.parametrize("kind", ["sft", "dpo"])
+def test_a_name_of_another_trainer_gets_the_name_here(kind: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        loads(HEAD.format(train=kind) + "num_train_epochs: 3\nlora_r: 8\ndatasets: [a]\n", "f.yaml")
+    told = str(refused.value)
+    assert (
+        "f.yaml:4:1: num_train_epochs: unknown key: found 'num_train_epochs'; write `epochs: 1` here" in told
+    )
+    assert "f.yaml:5:1: lora_r: unknown key: found 'lora_r'; write `adapter: {rank: 16}` here" in told
+    assert "f.yaml:6:1: datasets: unknown key: found 'datasets'; write `data: rows.jsonl` here" in told
+
+
+def test_in_a_pipeline_too() -> None:
+    text = (
+        "gristmill: 1\nname: n\nmodels: {base: {path: some/model}}\nsteps:\n"
+        "  rows: {source: jsonl, path: rows.jsonl}\n"
+        "  student: {train: sft, from: rows, model: base, lora_alpha: 8}\n"
+    )
+    with pytest.raises(SpecError, match=r"'lora_alpha'; write `adapter: \{alpha: 32\}` here"):
+        loads(text, "f.yaml")
+
+
+def test_no_name_of_another_trainer_is_a_setting_here() -> None:
+    fields = set(type(loads(file_with("epochs: 1"), "f.yaml").steps["student"].operator).model_fields)
+    assert not fields & set(OTHER_NAMES)
+
+
+def test_the_page_names_each() -> None:
+    page = PAGE.read_text()
+    assert [name for name in OTHER_NAMES if f"`{name}`" not in page] == []
