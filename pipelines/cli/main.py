@@ -28,6 +28,7 @@ COMMANDS = {
     "help": "explain a verb, an operator, or a part of a pipeline file",
     "schema": "write the JSON Schema of pipeline files, for editors",
     "train": "train a model on a file of rows, outside a pipeline",
+    "chat": "talk to a model, or to several side by side",
     "merge": "merge adapters, sparse deltas and fine-tuned models into one model",
     "quantize": "write a model's linear layers in 4 bits",
     "models": "list, fetch and remove models",

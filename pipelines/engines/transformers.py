@@ -70,7 +70,9 @@ def start(settings: EngineSettings, options: TransformersOptions) -> Transformer
 def _load(weights: ModelWeights, options: TransformersOptions) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     if options.task == "reward":
         return load_reward_model(weights, options.dtype, options.device)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
