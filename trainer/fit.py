@@ -30,6 +30,7 @@ from .forecast.step_plan import keep_dequantized, plan_step, roofline_estimate
 from .history import History
 from .loop import HeldOut, LoopSettings, Packs, train
 from .losses.objective import Objective
+from .model.checkpoint_check import check_checkpoint
 from .model.decoder import Decoder, ModelConfig
 from .optimizers.optimizer_table import OPTIMIZERS
 from .parallel import Processes
@@ -47,6 +48,8 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     adapter of another shape, and StoreError for a checkpoint of another run.
     """
     weights = context.weights(step.model)
+    for name in dict.fromkeys(name for _, kind, name in step.references() if kind == "model"):
+        check_checkpoint(context.weights(name).path)
     config, device = ModelConfig.read(weights.path), choose_device(step.device)
     _check_length(step, config)
     objective, encoder = step.objective(context), step.encoder(weights.path)

@@ -1,4 +1,4 @@
-"""Over a quantized base, no dequantized weight is kept for the backward pass, whichever layers are adapted."""
+"""Over a quantized base, no dequantized weight is kept for the backward pass, whatever is adapted."""
 
 from __future__ import annotations
 
