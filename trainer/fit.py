@@ -19,6 +19,7 @@ from .adapters.initialization import Batches
 from .adapters.load_adapted import load_adapted
 from .adapters.parameter_groups import parameter_groups
 from .adapters.peft_files import save_adapter
+from .adapters.training_record import TrainingRecord
 from .data.chat import ChatEncoder
 from .data.encode import Encoded, encode_rows
 from .data.examples import Example, count_tokens
@@ -101,7 +102,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         projection=projection,
     )
     reached = peak.bytes()
-    _save(step, model, context.workdir / "adapter", weights, examples)
+    _save(step, model, context.workdir / "adapter", weights, context.seed, examples)
     done = [examples[index] for packs in steps for indices in packs for index in indices]
     metrics = {
         **history.summary(step.epochs * count_tokens(examples)),
@@ -219,16 +220,22 @@ def _identity(step: TrainSettings, context: Context, examples: list[Example]) ->
 
 
 def _save(
-    step: TrainSettings, model: Decoder, directory: Path, weights: ModelWeights, examples: Sequence[Example]
+    step: TrainSettings,
+    model: Decoder,
+    directory: Path,
+    weights: ModelWeights,
+    seed: int,
+    examples: Sequence[Example],
 ) -> None:
-    """Save the trained weights. All processes must call it; the first one writes."""
+    """Save the trained weights. ``seed``: of the initialization. All processes must call it; the first one writes."""
     processes = Processes.current()
     if processes.first:
         if step.adapter.kind == "delta":
             save_delta(model, directory, str(weights.path))
         else:
             probe = torch.tensor(examples[0].sequences[0].ids[:256], device=model.embeddings.device)
-            save_adapter(model, directory, step.adapter.peft(str(weights.path)), probe)
+            record = TrainingRecord(step.adapter, seed, step.quantize, step.quantize_skip, step.dtype)
+            save_adapter(model, directory, step.adapter.peft(str(weights.path)), probe, record)
     processes.gather(None)
 
 
