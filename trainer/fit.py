@@ -227,7 +227,10 @@ def _save(
     seed: int,
     examples: Sequence[Example],
 ) -> None:
-    """Save the trained weights. ``seed``: of the initialization. All processes must call it; the first one writes."""
+    """Save the trained weights. All processes must call it; the first one writes.
+
+    ``seed``: of the initialization.
+    """
     processes = Processes.current()
     if processes.first:
         if step.adapter.kind == "delta":

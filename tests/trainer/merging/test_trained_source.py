@@ -1,4 +1,4 @@
-"""Merging into the weights that the training held: exactly the trained model, also if the base was changed."""
+"""Merging into the weights that the training held: the trained model, also if the base was changed."""
 
 from __future__ import annotations
 
