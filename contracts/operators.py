@@ -228,6 +228,14 @@ class Operator(Frozen):
             if name not in columns:
                 raise DataError(no_column(name, columns))
 
+    def check_weights(self, weights: Mapping[str, Sequence[Path]]) -> None:
+        """Raise ModelError if weights cannot be used, as far as that is known without loading them.
+
+        ``weights``: the directories of the weights that are on this machine, by the model parameter that
+        names them. Called when the plan is made.
+        """
+        return
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         """The columns that the step's rows may have, given the input's; None if unknown before it runs.
 

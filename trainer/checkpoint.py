@@ -1,4 +1,4 @@
-"""Checkpoints of the training state, written atomically."""
+"""Checkpoints of the training state, written atomically; the last two are kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from ..contracts.durable import flush
 from ..contracts.errors import StoreError
 from .device import random_states, set_random_states
 from .history import History
+from .history_file import Entry, HistoryFile, Mark
 from .parallel import Processes
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ DIGEST, BLOCK = 32, 1 << 22
 
 @dataclass(slots=True)
 class TrainingState:
-    """Everything that the next step depends on, and the file that stores it.
+    """Everything that the next step depends on, and the files that store it.
 
+    The history is appended to ``history.jsonl`` beside ``path``, so a checkpoint does not grow with it.
     ``identity``: identifies rows and settings, so that a checkpoint of others is refused.
     """
 
@@ -41,6 +43,12 @@ class TrainingState:
     processes: Processes
     history: History
     device: torch.device
+    #: The file of the history, and the number of entries that it has.
+    _history_file: HistoryFile = field(init=False)
+    _written: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self._history_file = HistoryFile(self.path.with_name("history.jsonl"))
 
     def save(self) -> None:
         """Write a checkpoint. All processes must call it; the first one writes."""
@@ -52,8 +60,9 @@ class TrainingState:
                 "optimizer": self.optimizer.state(),
                 "projection": None if self.projection is None else self.projection.state(),
                 "random": randoms,
-                "history": self.history.columns(),
+                "history": asdict(self._history_file.append(self.history.entries(self._written))),
             }
+            self._written = len(self.history.step)
             save_checkpoint(self.path, state)
         self.processes.gather(None)  # wait until the file is written
 
@@ -62,9 +71,10 @@ class TrainingState:
 
         Raises StoreError for a checkpoint of other rows, other settings or another number of processes.
         """
-        state = load_checkpoint(self.path, self.identity)
-        if state is None:
+        found = load_checkpoint(self.path, self.identity, self._history_file)
+        if found is None:
             return
+        state, entries = found
         if len(state["random"]) != self.processes.size:
             raise StoreError(
                 f"{self.path}: this checkpoint was written by {len(state['random'])} processes, but this "
@@ -78,14 +88,16 @@ class TrainingState:
         if self.projection is not None:
             self.projection.load(state["projection"])
         set_random_states(state["random"][self.processes.rank], self.device)
-        for name, values in state["history"].items():
-            getattr(self.history, name).extend(values)
+        for entry in entries:
+            self.history.add(**entry)
+        self._written = len(entries)
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write ``state`` (tensors and plain values) and a digest of its bytes to ``path``.
 
-    The file is written under a temporary name, flushed and then renamed.
+    The file is written under a temporary name, flushed and then renamed. The checkpoint that was there is
+    kept at :func:`earlier`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
@@ -96,31 +108,55 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         file.write(found)
         file.flush()
         os.fsync(file.fileno())
+    if os.path.lexists(path):
+        path.replace(earlier(path))
     temporary.replace(path)
     flush(path.parent)
 
 
-def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
-    """Return the state at ``path``, or None if there is none.
+def load_checkpoint(
+    path: Path, identity: str, history: HistoryFile
+) -> tuple[dict[str, Any], list[Entry]] | None:
+    """Return the newest sound state of ``path``, and the entries of ``history`` up to it; None if none is.
 
-    A damaged file is renamed with a warning, and None is returned. Raises StoreError if the checkpoint
-    belongs to other data or settings than ``identity``.
+    The checkpoint before the newest is kept at :func:`earlier`. A damaged checkpoint, or one whose history
+    is damaged, is renamed, and one warning says what the training goes on from. Raises StoreError if a
+    checkpoint belongs to other data or settings than ``identity``.
     """
-    if not os.path.lexists(path):
-        return None
-    state = _whole(path)
-    if state is None:
-        names = (path.with_name(f"{path.name}.damaged{number or ''}") for number in itertools.count())
-        aside = next(name for name in names if not os.path.lexists(name))
-        with contextlib.suppress(FileNotFoundError):  # another process was faster
-            path.rename(aside)
-        warnings.warn(f"{path} is damaged: it is renamed to {aside}, and training starts again", stacklevel=2)
-        return None
-    if state.get("identity") != identity:
-        raise StoreError(
-            f"{path}: this checkpoint belongs to other rows or settings; remove it to train from the start"
-        )
-    return state
+    damaged: list[str] = []
+    found = None
+    for place in (path, earlier(path)):
+        if not os.path.lexists(place):
+            continue
+        state = _whole(place)
+        if state is not None and state.get("identity") != identity:
+            raise StoreError(
+                f"{place}: this checkpoint belongs to other rows or settings; remove it to train from the "
+                "start"
+            )
+        entries = None if state is None else history.read(Mark(**state["history"]))
+        if state is not None and entries is not None:
+            found = state, entries
+            break
+        what = f"{place} is" if state is None else f"{history.path}, which {place.name} needs, is"
+        damaged.append(f"{what} damaged: the checkpoint is renamed to {_set_aside(place).name}")
+    if damaged:
+        goes_on = "starts again" if found is None else f"goes on from step {len(found[1])} ({place.name})"
+        warnings.warn(f"{'; '.join(damaged)}. Training {goes_on}", stacklevel=2)
+    return found
+
+
+def earlier(path: Path) -> Path:
+    """Return the path of the checkpoint before the one at ``path``."""
+    return path.with_name(f"{path.stem}.before{path.suffix}")
+
+
+def _set_aside(path: Path) -> Path:
+    names = (path.with_name(f"{path.name}.damaged{number or ''}") for number in itertools.count())
+    aside = next(name for name in names if not os.path.lexists(name))
+    with contextlib.suppress(FileNotFoundError):  # another process was faster
+        path.rename(aside)
+    return aside
 
 
 def _whole(path: Path) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from .adapters.initialization import Batches
 from .adapters.load_adapted import load_adapted
 from .adapters.parameter_groups import parameter_groups
 from .adapters.peft_files import save_adapter
+from .adapters.training_record import TrainingRecord
 from .data.chat import ChatEncoder
 from .data.encode import Encoded, encode_rows
 from .data.examples import Example, count_tokens
@@ -30,6 +31,7 @@ from .forecast.step_plan import keep_dequantized, plan_step, roofline_estimate
 from .history import History
 from .loop import HeldOut, LoopSettings, Packs, train
 from .losses.objective import Objective
+from .model.checkpoint_check import check_checkpoint
 from .model.decoder import Decoder, ModelConfig
 from .optimizers.optimizer_table import OPTIMIZERS
 from .parallel import Processes
@@ -47,6 +49,8 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     adapter of another shape, and StoreError for a checkpoint of another run.
     """
     weights = context.weights(step.model)
+    for name in dict.fromkeys(name for _, kind, name in step.references() if kind == "model"):
+        check_checkpoint(context.weights(name).path)
     config, device = ModelConfig.read(weights.path), choose_device(step.device)
     _check_length(step, config)
     objective, encoder = step.objective(context), step.encoder(weights.path)
@@ -98,7 +102,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         projection=projection,
     )
     reached = peak.bytes()
-    _save(step, model, context.workdir / "adapter", weights, examples)
+    _save(step, model, context.workdir / "adapter", weights, context.seed, examples)
     done = [examples[index] for packs in steps for indices in packs for index in indices]
     metrics = {
         **history.summary(step.epochs * count_tokens(examples)),
@@ -216,16 +220,25 @@ def _identity(step: TrainSettings, context: Context, examples: list[Example]) ->
 
 
 def _save(
-    step: TrainSettings, model: Decoder, directory: Path, weights: ModelWeights, examples: Sequence[Example]
+    step: TrainSettings,
+    model: Decoder,
+    directory: Path,
+    weights: ModelWeights,
+    seed: int,
+    examples: Sequence[Example],
 ) -> None:
-    """Save the trained weights. All processes must call it; the first one writes."""
+    """Save the trained weights. All processes must call it; the first one writes.
+
+    ``seed``: of the initialization.
+    """
     processes = Processes.current()
     if processes.first:
         if step.adapter.kind == "delta":
             save_delta(model, directory, str(weights.path))
         else:
             probe = torch.tensor(examples[0].sequences[0].ids[:256], device=model.embeddings.device)
-            save_adapter(model, directory, step.adapter.peft(str(weights.path)), probe)
+            record = TrainingRecord(step.adapter, seed, step.quantize, step.quantize_skip, step.dtype)
+            save_adapter(model, directory, step.adapter.peft(str(weights.path)), probe, record)
     processes.gather(None)
 
 

@@ -33,8 +33,10 @@ class History:
         for name in self.__slots__:
             getattr(self, name).append(entry[name])
 
-    def columns(self) -> dict[str, list[Any]]:
-        return {name: getattr(self, name) for name in self.__slots__}
+    def entries(self, start: int) -> list[dict[str, Any]]:
+        """Return the entries from index ``start`` on."""
+        columns = [getattr(self, name)[start:] for name in self.__slots__]
+        return [dict(zip(self.__slots__, values)) for values in zip(*columns)]
 
     def summary(self, seen: int) -> dict[str, float]:
         """Summarize the training.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -104,6 +104,12 @@ class TrainSettings(Train):
                 f"{self.adapter.kind!r}: give adapter: {{kind: delta}}, or remove sparse"
             )
         return self
+
+    def check_weights(self, weights: Mapping[str, Sequence[Path]]) -> None:
+        from .model.checkpoint_check import check_checkpoint
+
+        for path in dict.fromkeys(path for paths in weights.values() for path in paths):
+            check_checkpoint(path)
 
     @abstractmethod
     def objective(self, context: Context) -> Objective:

@@ -38,10 +38,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of what dare drops (0)")
     parser.add_argument(
         "--into",
-        choices=("original", "nf4", "int8", "int4"),
+        choices=("original", "trained", "nf4", "int8", "int4"),
         default="original",
-        help="add to the original weights (the default), or to those that a training over a quantized "
-        "base saw",
+        help="add to the original weights (the default), to those that the training of the one adapter held "
+        "(exactly the trained model), or to weights in a format",
     )
     parser.add_argument(
         "--skip",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...contracts.operators import Operator
 from ..file.spec import PipelineSpec, WeightsModel
 from ..file.training_file import BASE, STUDENT
 from ..plan.make import make_plan
@@ -45,13 +46,10 @@ def student(spec: PipelineSpec, run: RunDirectory) -> Student:
     path = _link(store.model, run.path / STUDENT)
     base = spec.models[BASE]
     assert isinstance(base, WeightsModel)  # the check of the file ensures it
-    into = ""
-    held = getattr(step.operator, "quantize", "none")
-    if held != "none":
-        skipped = "".join(f" --skip {layer}" for layer in getattr(step.operator, "quantize_skip", ()))
-        into = f"  (with --into {held}{skipped}: into the weights that training saw)"
+    adapted = (store.model / ADAPTER).exists()
+    into = _into(step.operator, adapted)
     merge = f"gristmill merge {shlex.quote(base.path)} {shlex.quote(str(path))} --out DIR{into}"
-    if not (store.model / ADAPTER).exists():
+    if not adapted:
         return Student("delta", path, metrics, None, merge)
     settings = json.loads((store.model / ADAPTER).read_text())
     serve = (
@@ -62,6 +60,18 @@ def student(spec: PipelineSpec, run: RunDirectory) -> Student:
     if settings.get("use_dora"):
         return Student("adapter", path, metrics, None, merge)
     return Student("adapter", path, metrics, serve, merge)
+
+
+def _into(operator: Operator, adapted: bool) -> str:
+    """How to merge into the weights that a training over a quantized base saw.
+
+    An adapter's directory says which they were; a sparse delta's does not.
+    """
+    held = getattr(operator, "quantize", "none")
+    if held == "none":
+        return ""
+    named = "trained" if adapted else " --skip ".join([held, *getattr(operator, "quantize_skip", ())])
+    return f"  (with --into {named}: into the weights that training saw)"
 
 
 def _served(settings: Mapping[str, Any]) -> int:

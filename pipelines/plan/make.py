@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias
 
-from ...contracts.errors import GristmillError, SpecError, SpecProblem
+from ...contracts.errors import GristmillError, ModelError, SpecError, SpecProblem
 from ...contracts.operators import Train
 from ..file.spec import EmbedderModel, ModelSpec, PipelineSpec, StepSpec, WeightsModel
-from ..weights import DEFAULT_EMBEDDER
+from ..weights import DEFAULT_EMBEDDER, on_disk
 from .digests import digest_of
 from .fingerprint import canonical, draws, fingerprint_of, model_request, parameters, step_seed
 from .nodes import Carry, Plan, PlannedModel, PlannedStep
@@ -87,13 +88,13 @@ class _Maker:
 
     def _step(self, step: StepSpec) -> PlannedStep:
         operator = step.operator
-        try:
+        content: dict[str, str] = {}
+        with self._problems_of(step):
             content = dict(operator.content())
             operator.inspect()
             self._look_at_columns(step)
-        except GristmillError as error:
-            self.problems.append(self.spec.problem(("steps", step.name), str(error)))
-            content = {}
+        with self._problems_of(step):
+            operator.check_weights(self._on_disk(step))
         seed = step_seed(step.seed, self.spec.seed, self.round, step.name)
         kinds: dict[str, str] = {}
         asked: dict[str, list[object]] = {}
@@ -149,6 +150,25 @@ class _Maker:
             step.operator.check_columns(coming)
         made = step.operator.makes_columns(coming)
         self.columns[step.name] = None if made is None else list(dict.fromkeys(made))
+
+    @contextlib.contextmanager
+    def _problems_of(self, step: StepSpec) -> Iterator[None]:
+        """Note an error of the step as a problem of the plan."""
+        try:
+            yield
+        except GristmillError as error:
+            self.problems.append(self.spec.problem(("steps", step.name), str(error)))
+
+    def _on_disk(self, step: StepSpec) -> dict[str, list[Path]]:
+        """The directories of the weights, on this machine, that each model parameter of the step names."""
+        found: dict[str, list[Path]] = {}
+        for field, kind, name in step.operator.references():
+            model = self.spec.models.get(base_of(name, self.spec)) if kind == "model" else None
+            if isinstance(model, WeightsModel) and model.path is not None:
+                with contextlib.suppress(ModelError):  # its digest says what is wrong with it
+                    path = on_disk(model.path)
+                    found.setdefault(field, []).extend([] if path is None else [path])
+        return found
 
     def _asked(self, name: str, step: StepSpec) -> dict[str, object]:
         """The part of the step's fingerprint for the model ``name``."""

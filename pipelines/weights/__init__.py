@@ -5,7 +5,7 @@ from __future__ import annotations
 from .cache import CachedModel, cache_dir, cached
 from .catalogue import DEFAULT_EMBEDDER, PACKAGED, PackagedModel
 from .progress import FetchProgress
-from .store import adapter_digest, digest, exists, fetch, remove, resolve
+from .store import adapter_digest, digest, exists, fetch, on_disk, remove, resolve
 
 __all__ = [
     "DEFAULT_EMBEDDER",
@@ -19,6 +19,7 @@ __all__ = [
     "digest",
     "exists",
     "fetch",
+    "on_disk",
     "remove",
     "resolve",
 ]

@@ -60,14 +60,21 @@ def adapter_digest(reference: str, base: Path | None = None) -> str:
 
 def exists(reference: str, base: Path | None = None) -> bool:
     """Are the weights on this machine, ready to load?"""
+    return on_disk(reference, base) is not None
+
+
+def on_disk(reference: str, base: Path | None = None) -> Path | None:
+    """The directory of the weights if they are on this machine, ready to load; for an adapter, its base's."""
+    path = None if reference in PACKAGED else local_path(reference, base)
     if reference in PACKAGED:
-        return place(reference, PACKAGED[reference].digest).is_dir()
-    path = local_path(reference, base)
-    if path is None:
-        return hub.snapshot(_hub_id(reference)) is not None
-    if path.suffix == ".gguf":
-        return place(path.stem, _gguf_digest(path)).is_dir()
-    return not _is_adapter(path) or exists(_base_of(path), path)
+        ready = place(reference, PACKAGED[reference].digest)
+    elif path is None:
+        return hub.snapshot(_hub_id(reference))
+    elif path.suffix == ".gguf":
+        ready = place(path.stem, _gguf_digest(path))
+    else:
+        return on_disk(_base_of(path), path) if _is_adapter(path) else path
+    return ready if ready.is_dir() else None
 
 
 def fetch(reference: str, progress: FetchProgress | None = None, base: Path | None = None) -> Path:

@@ -16,13 +16,10 @@ from ...contracts.errors import ModelError
 from ..model.decoder import Decoder
 from ..model.linear import Linear
 from ..model.tensor_files import content_digest
+from .training_record import RECORD, TrainingRecord
 
 PREFIX = "base_model.model.model."
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
-
-#: File with the digest of the written tensors. It is not in the metadata of safetensors: the order of two
-#: entries there changes from run to run.
-ASIDE = "gristmill.json"
 
 
 def adapted(model: Decoder) -> dict[str, Linear]:
@@ -30,10 +27,18 @@ def adapted(model: Decoder) -> dict[str, Linear]:
     return {name: linear for name, linear in model.linears() if linear.adapter is not None}
 
 
-def save_adapter(model: Decoder, directory: Path, config: dict[str, Any], probe: Tensor) -> None:
+def save_adapter(
+    model: Decoder,
+    directory: Path,
+    config: dict[str, Any],
+    probe: Tensor,
+    record: TrainingRecord | None = None,
+) -> None:
     """Write the model's adapters to ``directory`` in PEFT's layout, then load them back and compare.
 
-    ``config``: PEFT's adapter settings. ``probe``: int64 (tokens,), one sequence for the comparison. The
+    ``config``: PEFT's adapter settings. ``probe``: int64 (tokens,), one sequence for the comparison.
+    ``record``: how they were trained, written beside them with the digest of the tensors. (Neither is in the
+    metadata of safetensors: the order of two entries there changes from run to run.) The
     adapters are written to be served over the original base, also if their initialization changed it. The
     directory is written atomically. Raises ModelError if the loaded adapters give other logits than the
     model.
@@ -50,7 +55,9 @@ def save_adapter(model: Decoder, directory: Path, config: dict[str, Any], probe:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
-    (temporary / ASIDE).write_text(json.dumps({"tensors": content_digest(tensors)}) + "\n")
+    aside = {"tensors": content_digest(tensors)}
+    trained = {} if record is None else {"training": record.as_json()}
+    (temporary / RECORD).write_text(json.dumps({**aside, **trained}) + "\n")
     full = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -134,7 +141,7 @@ def read_adapter(directory: Path) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = load_file(directory / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{directory}: cannot read {WEIGHTS} ({error})") from None
-    aside = directory / ASIDE
+    aside = directory / RECORD
     if aside.exists() and json.loads(aside.read_text()).get("tensors") != content_digest(tensors):
         raise ModelError(f"{directory}: {WEIGHTS} is damaged: its values are not those that were written")
     return tensors

@@ -16,7 +16,7 @@ from ...contracts.inference import Message
 from ...contracts.rows import Row
 from ...kernels.log_probs import linear_log_probs
 from ..data.chat import ChatEncoder
-from ..data.examples import Example
+from ..data.examples import Example, TokenSequence
 from ..data.packs import Pack
 from ..data.packs import pack as bins
 from ..model.decoder import Decoder
@@ -30,11 +30,14 @@ class Responses:
 
     ``log_probs``: the summed log-probability of the tokens (nats). ``tokens``: the number of tokens.
     ``reference``: the log-probability under the model that training starts from, if the objective needs it.
+    ``whole``: the mean log-probability of a token of the response or, if they are predicted too, of prompt
+    and response.
     """
 
     log_probs: Tensor
     tokens: Tensor
     reference: Tensor | None = None
+    whole: Tensor | None = None
 
     @property
     def mean(self) -> Tensor:
@@ -57,11 +60,12 @@ class PairObjective:
     """An objective over pairs.
 
     ``losses``: computes the loss of each pair from the responses' log-probabilities. ``referenced``: whether
-    it needs log-probabilities under the model that training starts from.
+    it needs log-probabilities under the model that training starts from. ``with_prompts``: whether the prompts
+    of the better responses are predicted too.
     """
 
-    def __init__(self, losses: PairLosses, *, referenced: bool = False) -> None:
-        self.losses, self.referenced = losses, referenced
+    def __init__(self, losses: PairLosses, *, referenced: bool = False, with_prompts: bool = False) -> None:
+        self.losses, self.referenced, self.with_prompts = losses, referenced, with_prompts
 
     def encode(self, row: Row, encoder: ChatEncoder) -> Example:
         better, worse = (conversation(row, side) for side in ("chosen", "rejected"))
@@ -69,7 +73,10 @@ class PairObjective:
             raise ValueError("chosen and rejected do not answer the same prompt")
         if better == worse:
             raise ValueError("chosen and rejected are the same")
-        return Example(row["_id"], (encoder.encode(better), encoder.encode(worse)), row_weight(row))
+        chosen, rejected = encoder.encode(better), encoder.encode(worse)
+        if self.with_prompts:
+            chosen = with_prompt(chosen)
+        return Example(row["_id"], (chosen, rejected), row_weight(row))
 
     def count(self, example: Example) -> float:
         return example.weight
@@ -78,13 +85,17 @@ class PairObjective:
         return with_reference(model, examples, capacity) if self.referenced else list(examples)
 
     def loss(self, model: Decoder, pack: Pack, step_context: StepContext) -> PackLoss:
-        sums = pack.sums(_token_log_probs(model, pack))
-        tokens = torch.bincount(pack.owners, minlength=len(sums))
+        found = _token_log_probs(model, pack)
+        weights = pack.weights.to(found.dtype)  # 0 for the tokens of a prompt
+        sums, tokens = pack.sums(found * weights), pack.sums(weights)
+        whole = pack.sums(found) / pack.sums(torch.ones_like(weights))
         reference: list[Tensor] | list[None] = [None, None]
         if self.referenced:
             known = torch.tensor([example.reference for example in pack.examples], dtype=torch.float64)
             reference = list(known.to(sums.device, sums.dtype).T)
-        chosen, rejected = (Responses(sums[side::2], tokens[side::2], reference[side]) for side in range(2))
+        chosen, rejected = (
+            Responses(sums[side::2], tokens[side::2], reference[side], whole[side::2]) for side in range(2)
+        )
         losses, margins = self.losses(chosen, rejected)
         shares = (pack.row_weights() / step_context.count).to(sums.dtype)
         figures = {
@@ -92,6 +103,12 @@ class PairObjective:
             "accuracy": (shares * (margins > 0)).sum().item(),
         }
         return PackLoss((shares * losses).sum(), losses.tolist(), figures)
+
+
+def with_prompt(tokens: TokenSequence) -> TokenSequence:
+    """Predict every token but the first; those that were not trained on have weight 0."""
+    trained = (False, *[True] * (len(tokens.ids) - 1))
+    return replace(tokens, trained=trained, weights=tuple(map(float, tokens.trained)))
 
 
 def with_reference(model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:

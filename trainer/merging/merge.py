@@ -13,19 +13,24 @@ from torch import Tensor, nn
 
 from ...contracts.durable import replace_directory
 from ...contracts.errors import ModelError
+from ..adapters.adapter_table import INITS
 from ..adapters.delta import DenseDelta
+from ..adapters.peft_files import CONFIG as ADAPTER_CONFIG
+from ..adapters.training_record import TrainingRecord
 from ..model.bitsandbytes_layout import from_tensors, is_part, is_quantized
 from ..model.decoder import LINEARS, Decoder, ModelConfig
 from ..model.linear import Linear
-from ..model.loading import load_model
+from ..model.loading import load_model, read_weight
+from ..model.quantization import Quantization
 from ..model.tensor_files import TensorReader, TensorWriter, check_place, check_written, copy_rest
 from ..model.weight_formats import FORMATS, dense
 from .methods import METHODS, Mix
 from .sources import AdapterSource, DeltaSource, MergeSource, open_merge_source
+from .trained_source import TrainedSource
 
-#: The base that changes are added to: the original one, or the one that was quantized and dequantized, which
-#: a training over a quantized base used.
-Into = Literal["original", "nf4", "int8", "int4"]
+#: The base that changes are added to: the original one; the one that was quantized and dequantized; or the
+#: one that the training of an adapter held, by its record.
+Into = Literal["original", "trained", "nf4", "int8", "int4"]
 #: Tokens of the sequence for the comparison of the merged model with the base plus adapter.
 PROBE = 64
 #: Largest relative root mean square difference of the logits, for a model stored in 32 bits and in 16 bits.
@@ -55,8 +60,9 @@ def merge(
 
     - ``weights``: one per source, 1 by default.
     - ``density``: see :mod:`.methods`.
-    - ``into``: "original", or the quantized format of a training. With a format, the changes are added to the
-      dequantized weights that this training used, in all linear layers except those in ``skip``.
+    - ``into``: "original"; "trained", for one adapter, whose change is added to the weights that its training
+      held; or a quantized format. With a format, the changes are added to dequantized weights, in all linear
+      layers except those in ``skip``.
 
     Every tensor is read back and compared. If there is only one source, the logits are compared too, with
     those of the base with that source. Raises ModelError if they differ, or if a source does not fit the
@@ -65,7 +71,7 @@ def merge(
     _check_arguments(sources, method, weights, density, into, skip)
     check_place(out, [base, *sources])
     config = ModelConfig.read(base)
-    opened = [open_merge_source(path, base) for path in sources]
+    opened = _open(base, sources, into)
     mix = Mix(tuple(weights or [1.0] * len(sources)), density, seed)
     temporary = out.with_name(out.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -111,8 +117,25 @@ def _check_arguments(
     unknown = sorted(set(skip) - set(short))
     if unknown:
         raise ModelError(f"no linear layers called {', '.join(unknown)}; there are {', '.join(short)}")
-    if skip and into == "original":
+    if skip and into in ("original", "trained"):
         raise ModelError("skip excludes layers from quantization: give it only when merging into a format")
+
+
+def _open(base: Path, sources: Sequence[Path], into: Into) -> list[MergeSource]:
+    """Open the sources. Raises ModelError for one that was not trained over the base that ``into`` says."""
+    if into == "trained":
+        if len(sources) > 1 or not (sources[0] / ADAPTER_CONFIG).exists():
+            raise ModelError("--into trained merges one adapter into the weights that it was trained over")
+        return [TrainedSource(sources[0])]
+    for path in sources if into != "original" else ():
+        record = TrainingRecord.read(path) if (path / ADAPTER_CONFIG).exists() else None
+        if record is not None and INITS[record.settings.init].changes_base:
+            raise ModelError(
+                f"{path}: its training started with init {record.settings.init!r}, which changes the base "
+                f"before it is quantized, so it was not trained over the base in {into}; give --into trained "
+                "(exactly the trained model), or --into original"
+            )
+    return [open_merge_source(path, base) for path in sources]
 
 
 def _check_fit(
@@ -134,7 +157,10 @@ def _merged(
     skip: Sequence[str],
 ) -> Tensor:
     """Return the merged tensor. A tensor that no source changes is returned bit for bit."""
-    if is_quantized(name, reader.files):
+    source = opened[0]
+    if isinstance(source, TrainedSource) and _layer(name):
+        dtype, weight = _stored_type(reader, name), source.base(name, read_weight(reader, name))
+    elif is_quantized(name, reader.files):
         quantized, dtype = from_tensors(name, reader.files, reader.get)
         weight = dense(quantized, torch.float32)
     else:
@@ -153,6 +179,13 @@ def _merged(
     if not torch.isfinite(weight).all():
         raise ModelError(f"{name} is not finite after merging: check the sources and their weights")
     return weight.to(dtype)
+
+
+def _stored_type(reader: TensorReader, name: str) -> torch.dtype:
+    """Return the dtype of a weight; of a quantized one, the dtype that it dequantizes to."""
+    if is_quantized(name, reader.files):
+        return from_tensors(name, reader.files, reader.get)[1]
+    return reader.get(name).dtype
 
 
 def _layer(name: str) -> bool:
@@ -188,7 +221,15 @@ def _check_logits(
         return
     if not isinstance(source, AdapterSource | DeltaSource):
         return
-    model = load_model(base, dtype=torch.float32, quantize="none" if into == "original" else into, skip=skip)
+    if isinstance(source, TrainedSource):
+        model = load_model(
+            base,
+            dtype=torch.float32,
+            change=lambda name, stored, hold: source.base(f"model.{name}.weight", stored),
+        )
+    else:
+        held: Quantization = into if into not in ("original", "trained") else "none"
+        model = load_model(base, dtype=torch.float32, quantize=held, skip=skip)
     for name, linear in model.linears():
         if f"model.{name}.weight" in source.names:
             linear.adapter = _live(source, f"model.{name}", linear)

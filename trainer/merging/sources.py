@@ -67,6 +67,12 @@ class AdapterSource:
             raise ModelError(
                 f"{path}: cannot merge an adapter of type {self.config.get('peft_type')!r}, only LORA"
             )
+        start = str(self.config.get("init_lora_weights", "")).lower()
+        if start.startswith(("pissa", "olora", "loftq", "corda")):
+            raise ModelError(
+                f"{path}: PEFT started it with init_lora_weights = {start!r}, which changes the base: it "
+                "does not apply to the original one. Save it with PEFT's path_initial_model_for_weight_conversion"
+            )
         self.layers: dict[str, dict[str, Tensor]] = {}
         for key, tensor in read_adapter(path).items():
             part = next((part for part in FACTORS if key.endswith(f".{part}")), None)

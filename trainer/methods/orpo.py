@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -24,7 +24,8 @@ class OddsRatioPreferenceOptimization(PreferenceTraining):
 
     With log p the mean log-probability of a token and odds = p / (1 - p): loss = -log p(chosen | x) -
     odds_weight * log sigmoid(log odds(chosen | x) - log odds(rejected | x)), the mean over the pairs of a
-    step (Hong, Lee and Thorne, arXiv 2403.07691).
+    step (Hong, Lee and Thorne, arXiv 2403.07691). With `likelihood: sequence`, the first term is the mean
+    over the tokens of prompt and response, as in the authors' code and in TRL.
 
     Reads:
         prompt (text or turns): the prompt.
@@ -42,17 +43,23 @@ class OddsRatioPreferenceOptimization(PreferenceTraining):
     odds_weight: float = Field(default=0.1, gt=0)
     """Weight of the odds ratio loss relative to the loss on the better response: the paper's lambda."""
 
+    likelihood: Literal["response", "sequence"] = "response"
+    """Tokens of the loss on the better response: those of the `response`, as in the paper's formula, or of the
+    whole `sequence` of prompt and response. The latter is what TRL's `ORPOTrainer` computes for micro-batches
+    of one pair; in larger ones, TRL weights pairs by their number of tokens."""
+
     def objective(self, context: Context) -> Objective:
         from ..losses.pairs import PairObjective
 
-        return PairObjective(self.losses)
+        return PairObjective(self.losses, with_prompts=self.likelihood == "sequence")
 
     def losses(self, chosen: Responses, rejected: Responses) -> tuple[Tensor, Tensor]:
         """Return the loss and the log odds ratio of each pair, (pairs,)."""
         from torch.nn.functional import logsigmoid
 
         ratio = log_odds(chosen.mean) - log_odds(rejected.mean)
-        return -chosen.mean - self.odds_weight * logsigmoid(ratio), ratio.detach()
+        mean = chosen.mean if chosen.whole is None else chosen.whole
+        return -mean - self.odds_weight * logsigmoid(ratio), ratio.detach()
 
 
 def log_odds(log_probability: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ would compute separately. There is no padding and no key-value cache: the model 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
-from ...contracts.errors import ModelError
 from ...kernels.attention import packed_attention
 from ...kernels.lora_mlp import lora_mlp
 from ...kernels.lora_qkv import lora_qkv
@@ -26,10 +24,9 @@ from ...kernels.rms_norm import add_rms_norm, rms_norm
 from ...kernels.rotary import rotate
 from ...kernels.swiglu import swiglu
 from .activations import Activations, block_runner
+from .checkpoint_config import check_config, read_config
 from .linear import Linear, lora_maps
 
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
-ROTARY_TYPES = ("default", "linear", "llama3")
 #: Names of the linear layers of a block, relative to the block.
 LINEARS = (
     "self_attn.q_proj",
@@ -67,27 +64,12 @@ class ModelConfig:
 
         Raises ModelError if the config cannot be read or the model is not supported.
         """
-        try:
-            raw: dict[str, Any] = json.loads((path / "config.json").read_text())
-        except (OSError, ValueError) as error:
-            raise ModelError(
-                f"{path}: cannot read config.json ({error}); give a Hugging Face model directory"
-            ) from None
-        family = raw.get("model_type")
-        if family not in FAMILIES:
-            raise ModelError(
-                f"{path}: cannot train a model of type {family!r}; supported: {', '.join(FAMILIES)}"
-            )
+        raw = read_config(path)
+        check_config(path, raw)
+        family = raw["model_type"]
         rotary = dict(raw.get("rope_parameters") or raw.get("rope_scaling") or {})
         rotary.setdefault("rope_theta", raw.get("rope_theta", 10000.0))
         rotary.setdefault("rope_type", rotary.get("type", "default"))
-        if rotary["rope_type"] not in ROTARY_TYPES:
-            raise ModelError(
-                f"{path}: cannot train with rotary scaling {rotary['rope_type']!r}; "
-                f"supported: {', '.join(ROTARY_TYPES)}"
-            )
-        if raw.get("hidden_act", "silu") != "silu":
-            raise ModelError(f"{path}: cannot train with activation {raw['hidden_act']!r}; supported: silu")
         sliding = raw.get("use_sliding_window", family == "mistral")
         return cls(
             family=family,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
+from ...kernels.frozen_linear import frozen_linear
 from ...kernels.lora_maps import LoRAMap
 from .weight_formats import Base, dense
 
@@ -54,7 +54,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.adapter is None:
-            return linear(x, self.weight(), self.bias)
+            return frozen_linear(x, self.weight, self.bias)
         adapted: Tensor = self.adapter(x, self.weight, self.bias)
         return adapted
 

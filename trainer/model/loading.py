@@ -8,7 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...contracts.errors import ModelError
 from .bitsandbytes_layout import from_tensors, is_quantized
+from .checkpoint_config import read_config
+from .checkpoint_tensors import check_tensors
 from .decoder import LINEARS, Block, Decoder, ModelConfig
 from .linear import Linear
 from .quantization import Quantization
@@ -36,10 +39,11 @@ def load_model(
     (``down_proj``). Layers that bitsandbytes has already quantized stay as they are. Embeddings, norms and
     head are in ``dtype``. All tensors are on ``device``. ``change``: makes the base of each linear layer (see
     :data:`Change`). Peak memory is the result plus one tensor. Raises ModelError for a family that is not
-    supported, or a checkpoint that lacks a tensor.
+    supported, or a checkpoint that lacks a tensor or has one that nobody reads.
     """
     config = ModelConfig.read(path)
     with TensorReader(path, str(device)) as reader:
+        check_tensors(path, read_config(path), reader.stored)
 
         def own(tensor: Tensor) -> Tensor:
             """Convert to the computation dtype.
@@ -68,7 +72,20 @@ def load_model(
         ]
         embeddings = own(reader.get("model.embed_tokens.weight"))
         head = embeddings if config.tied else own(reader.get("lm_head.weight"))
-        return Decoder(config, embeddings, blocks, own(reader.get("model.norm.weight")), head)
+        norm = own(reader.get("model.norm.weight"))
+        if config.tied and "lm_head.weight" in reader:
+            _check_tied(reader)
+        reader.check_all_read()
+        return Decoder(config, embeddings, blocks, norm, head)
+
+
+def _check_tied(reader: TensorReader) -> None:
+    """Raise ModelError if a head that is stored beside tied embeddings differs from them."""
+    if not torch.equal(reader.get("lm_head.weight"), reader.get("model.embed_tokens.weight")):
+        raise ModelError(
+            f"{reader.path}: config.json says that the head is the embeddings (tie_word_embeddings), but "
+            "lm_head.weight differs from them; set tie_word_embeddings to false if the head is its own"
+        )
 
 
 def read_weight(reader: TensorReader, name: str) -> Base:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from ...contracts.errors import ModelError
+from .checkpoint_tensors import BUFFERS, INDEX, SINGLE, stored_tensors
 
-INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 #: Files that hold weights, which are not copied to a directory with new weights.
 WEIGHT_FILES = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".index.json")
 #: Names of torch's dtypes in safetensors.
@@ -36,36 +36,20 @@ TYPES = {
 SHARD_BYTES = 5 * 10**9
 
 
-def tensor_files(path: Path) -> dict[str, str]:
-    """Map each tensor name to the file in the model directory ``path`` that holds it.
-
-    Raises ModelError if there are no weights.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        if (path / INDEX).exists():
-            files: dict[str, str] = json.loads((path / INDEX).read_text())["weight_map"]
-            return files
-        if not (path / SINGLE).exists():
-            raise ModelError(f"{path}: no {SINGLE} and no index of shards; give weights in safetensors")
-        with safe_open(path / SINGLE, framework="pt") as opened:
-            return dict.fromkeys(opened.keys(), SINGLE)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise ModelError(f"{path}: cannot read its weights ({error})") from None
-
-
 class TensorReader:
     """Reads the tensors of the model in directory ``path`` by name. Use it as a context manager.
 
-    Raises ModelError for files that cannot be read or names that do not exist.
+    ``files``: maps each tensor name to the file that holds it. ``stored``: their types and shapes. Raises
+    ModelError for files that cannot be read or names that do not exist.
     """
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
         self.path, self.device = path, device
         self._stack = ExitStack()
         self._opened: dict[str, Any] = {}
-        self.files = tensor_files(path)
+        self.stored = stored_tensors(path)
+        self.files = {name: stored.file for name, stored in self.stored.items()}
+        self._read: set[str] = set()
 
     def __enter__(self) -> TensorReader:
         return self
@@ -85,6 +69,7 @@ class TensorReader:
 
         if name not in self.files:
             raise ModelError(f"{self.path}: the checkpoint has no tensor {name!r}; is it complete?")
+        self._read.add(name)
         file = self.files[name]
         try:
             if file not in self._opened:
@@ -94,6 +79,20 @@ class TensorReader:
         except (OSError, SafetensorError) as error:
             raise ModelError(f"{self.path}: cannot read {name!r} from {file} ({error})") from None
         return tensor
+
+    def check_all_read(self) -> None:
+        """Raise ModelError, naming tensors, if there are some that nobody read.
+
+        A model with such a tensor is not the one that was loaded. Buffers that follow from the config are
+        not read by anyone.
+        """
+        unread = [name for name in self if name not in self._read and not BUFFERS.fullmatch(name)]
+        if unread:
+            more = f" and {len(unread) - 3} more" if len(unread) > 3 else ""
+            raise ModelError(
+                f"{self.path}: the checkpoint has tensors that training would leave out: "
+                f"{', '.join(unread[:3])}{more}; is it a model of another kind than config.json says?"
+            )
 
 
 class TensorWriter:

@@ -63,6 +63,10 @@ def digest(directory: Path) -> str:
     return hashlib.sha256((directory / "adapter_model.safetensors").read_bytes()).hexdigest()
 
 
+def digest_of_model(directory: str) -> str:
+    return hashlib.sha256(Path(directory, "model.safetensors").read_bytes()).hexdigest()
+
+
 def test_messages_train_and_the_student_can_be_merged(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write("rows.jsonl", talks())
     name = file(f"train: sft\ndata: rows.jsonl\nepochs: 6\n{ADAPTER}out: made\n")
@@ -81,10 +85,12 @@ def test_messages_train_and_the_student_can_be_merged(here: Path, capsys: pytest
 
     command = lines["merge"].partition("  (")[0].split()
     assert command[:2] == ["gristmill", "merge"]
-    assert "--into nf4" in lines["merge"]
+    assert "(with --into trained: " in lines["merge"]
     command[command.index("DIR")] = "merged"
     assert main(command[1:]) == 0
     assert Path("merged/model.safetensors").exists()
+    assert main([*command[1:-1], "exact", "--into", "trained"]) == 0
+    assert digest_of_model("exact") != digest_of_model("merged")
 
     assert main(["train", name]) == 0  # nothing is done twice
     again = capsys.readouterr().out

@@ -10,7 +10,8 @@ import torch
 from gristmill.contracts.errors import ModelError
 from gristmill.trainer.adapters import peft_files
 from gristmill.trainer.adapters.lora import LoRA
-from gristmill.trainer.adapters.peft_files import ASIDE, WEIGHTS, load_adapter, read_adapter, save_adapter
+from gristmill.trainer.adapters.peft_files import WEIGHTS, load_adapter, read_adapter, save_adapter
+from gristmill.trainer.adapters.training_record import RECORD
 from gristmill.trainer.merging.merge import merge
 from gristmill.trainer.model.decoder import Decoder
 from gristmill.trainer.model.loading import load_model
@@ -108,7 +109,7 @@ def _cut(file: Path) -> None:
 
 def _foreign(file: Path) -> None:
     """Write the file as another tool does, without a digest of the tensors."""
-    (file.parent / ASIDE).unlink()
+    (file.parent / RECORD).unlink()
 
 
 def _stretch(file: Path) -> None:

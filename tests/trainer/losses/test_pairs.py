@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -201,3 +202,21 @@ def test_a_row_that_is_no_pair_is_refused(lab, context, row: dict[str, Any], mes
         objective = kind(model="base", **options).objective(context)
         with pytest.raises(ValueError, match=message):
             lab.encode(objective, [{"_id": "p", **row}])
+
+
+def test_orpo_over_the_whole_sequence_is_what_trl_computes(lab, pairs, context) -> None:
+    """-log p is the mean over prompt and response; the odds are those of the responses alone."""
+    step = OddsRatioPreferenceOptimization(model="base", odds_weight=0.7, likelihood="sequence")
+    objective = step.objective(context)
+    plain = lab.encode(OddsRatioPreferenceOptimization(model="base").objective(context), pairs)
+    examples, losses = lab.encode(objective, pairs), []
+    for example, short in zip(examples, plain):
+        whole, better, worse = example.sequences[0], *short.sequences
+        assert whole.ids == better.ids
+        assert whole.trained_tokens == len(better.ids) - 1 > better.trained_tokens
+        assert example.sequences[1] == worse
+        everything = lab.log_p(replace(whole, weights=None))
+        assert torch.equal(everything[-better.trained_tokens :], lab.log_p(better))
+        _, ratio = _orpo(lab.log_p(better), lab.log_p(worse), (0.0, 0.0), 0.7)
+        losses.append(-everything.mean() - 0.7 * ratio.sigmoid().log())
+    lab.check(objective, examples, losses, [row.get("weight", 1.0) for row in pairs])

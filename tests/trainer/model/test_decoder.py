@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from gristmill.contracts.errors import ModelError
 from gristmill.trainer.model.decoder import ModelConfig
@@ -91,8 +92,14 @@ def test_another_rotary_scaling_is_refused(make_model) -> None:
 
 
 def test_a_checkpoint_without_a_tensor_is_refused(make_model) -> None:
-    with pytest.raises(ModelError, match=r"no tensor 'model\.layers\.2\."):
-        load_model(_rewrite(make_model(), num_hidden_layers=3), dtype=torch.float32)
+    path = make_model()
+    held = load_file(path / "model.safetensors")
+    del held["model.layers.1.mlp.up_proj.weight"]
+    save_file(held, path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        ModelError, match=r"no tensor 'model\.layers\.1\.mlp\.up_proj\.weight'; is it complete"
+    ):
+        load_model(path, dtype=torch.float32)
 
 
 def test_a_directory_without_weights_is_refused(tmp_path: Path) -> None:
