@@ -114,8 +114,8 @@ def write(name: str, figures: Sequence[Figure], packages: dict[str, str], more: 
     """Print the figures as a table and write ``results/NAME.json``."""
     for figure in figures:
         print(
-            f"{figure.what:<44} ours {figure.ours:>12,.1f}  {figure.peer_name} {figure.peer_version} "
-            f"{figure.peer:>12,.1f} {figure.unit:<10} ratio {figure.ratio:.2f}  (aim {figure.aim})"
+            f"{figure.what:<44} ours {_shown(figure.ours):>12}  {figure.peer_name} {figure.peer_version} "
+            f"{_shown(figure.peer):>12} {figure.unit:<10} ratio {_shown(figure.ratio, 2)}  (aim {figure.aim})"
         )
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
@@ -129,6 +129,10 @@ def write(name: str, figures: Sequence[Figure], packages: dict[str, str], more: 
     path.write_text(json.dumps(content, indent=1) + "\n")
     print(f"written: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
     return path
+
+
+def _shown(value: float, digits: int = 1) -> str:
+    return f"{value:.0e}" if 0 < abs(value) < 0.01 else f"{value:,.{digits}f}"
 
 
 def peers_python() -> Path:

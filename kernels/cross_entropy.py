@@ -20,6 +20,7 @@ from torch.nn.functional import softplus
 
 from . import dispatch
 from .cost import KernelCost
+from .head import Head, capped, parts
 
 #: Tokens whose logits exist at once: on a CPU, few enough for its cache; on a GPU, enough to fill it.
 CHUNK, GPU_CHUNK = 128, 1024
@@ -28,9 +29,9 @@ LINEAR_ABOVE = 40.0
 
 
 def linear_cross_entropy(
-    hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, chunk: int | None = None
+    hidden: Tensor, head: Head, targets: Tensor, weights: Tensor, chunk: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Compute the cross-entropy of ``hidden @ head.T`` against ``targets``.
+    """Compute the cross-entropy of ``hidden @ head.T`` (capped if the head is) against ``targets``.
 
     ``hidden`` (tokens, H) and ``head`` (V, H) have the same dtype; the head is frozen. ``targets``: int64
     (tokens,). ``weights``: float32 or float64 (tokens,), the weight of each token's loss; with 1 / the number
@@ -44,7 +45,8 @@ def linear_cross_entropy(
     if head.requires_grad:
         raise ValueError("linear_cross_entropy needs a frozen head, but this head requires a gradient")
     chunk = chunk or chunk_size(hidden.device)
-    total, losses = _LinearCrossEntropy.apply(hidden, head, targets, weights, chunk)  # type: ignore[no-untyped-call]
+    weight, cap = parts(head)
+    total, losses = _LinearCrossEntropy.apply(hidden, weight, cap, targets, weights, chunk)  # type: ignore[no-untyped-call]
     return total, losses
 
 
@@ -88,16 +90,27 @@ def token_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor
     return softplus(gap, threshold=LINEAR_ABOVE), gap, others
 
 
-def _chunk(hidden: Tensor, head: Tensor, target: Tensor, weights: Tensor, gradient: Tensor | None) -> Tensor:
+def _chunk(
+    hidden: Tensor,
+    head: Tensor,
+    cap: float | None,
+    target: Tensor,
+    weights: Tensor,
+    gradient: Tensor | None,
+) -> Tensor:
     """Compute the losses of some tokens, and write their gradient to ``gradient``.
 
     A function of its own, so that its temporary tensors are freed when it returns and no two chunks exist at
     once.
     """
     wide = torch.promote_types(hidden.dtype, torch.float32)
-    losses, gap, others = token_losses((hidden @ head.T).to(wide), target)
+    logits, bend = (hidden @ head.T).to(wide), None
+    if cap is not None:
+        logits, bend = capped(logits, cap)
+    losses, gap, others = token_losses(logits, target)
     if gradient is not None:
-        slope = others.scatter_(1, target, -1.0).to(hidden.dtype)
+        slope = others.scatter_(1, target, -1.0)
+        slope = (slope if bend is None else slope.mul_(bend)).to(hidden.dtype)
         scale = (weights.to(wide) * torch.sigmoid(gap))[:, None]
         torch.mul(slope @ head, scale.to(hidden.dtype), out=gradient)
     return losses
@@ -106,7 +119,13 @@ def _chunk(hidden: Tensor, head: Tensor, target: Tensor, weights: Tensor, gradie
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, chunk: int
+        ctx: Any,
+        hidden: Tensor,
+        head: Tensor,
+        cap: float | None,
+        targets: Tensor,
+        weights: Tensor,
+        chunk: int,
     ) -> tuple[Tensor, Tensor]:
         wide = torch.promote_types(hidden.dtype, torch.float32)
         losses = torch.empty(hidden.shape[0], dtype=wide, device=hidden.device)
@@ -114,7 +133,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for start in range(0, hidden.shape[0], chunk):
             part = slice(start, start + chunk)
             into = None if gradient is None else gradient[part]
-            losses[part] = _chunk(hidden[part], head, targets[part, None], weights[part], into)
+            losses[part] = _chunk(hidden[part], head, cap, targets[part, None], weights[part], into)
         ctx.gradient = gradient
         ctx.mark_non_differentiable(losses)
         return (losses * weights).sum(), losses
@@ -124,4 +143,4 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         gradient = ctx.gradient
         d_hidden = None if gradient is None else gradient * upstream.to(gradient.dtype)
-        return d_hidden, None, None, None, None
+        return d_hidden, None, None, None, None, None

@@ -20,10 +20,11 @@ from torch.autograd.function import once_differentiable
 
 from .cost import KernelCost
 from .cross_entropy import chunk_size, token_losses
+from .head import Head, capped, parts
 
 
-def linear_log_probs(hidden: Tensor, head: Tensor, targets: Tensor, chunk: int | None = None) -> Tensor:
-    """Compute ``log_softmax(hidden @ head.T)`` at ``targets``.
+def linear_log_probs(hidden: Tensor, head: Head, targets: Tensor, chunk: int | None = None) -> Tensor:
+    """Compute ``log_softmax(hidden @ head.T)`` at ``targets``, with capped logits if the head is capped.
 
     ``hidden`` (tokens, H) and ``head`` (V, H) have the same dtype. ``targets``: int64 (tokens,), each in [0,
     V). ``chunk``: tokens whose logits exist at once; the default depends on the device. Returns nats, float32
@@ -31,11 +32,12 @@ def linear_log_probs(hidden: Tensor, head: Tensor, targets: Tensor, chunk: int |
     require a gradient. The head's gradient is summed in float32. Raises ValueError for shapes or dtypes that
     do not match.
     """
-    if hidden.dtype != head.dtype:
-        raise ValueError(f"hidden is {hidden.dtype} and head is {head.dtype}; give both the same dtype")
-    if hidden.dim() != 2 or head.dim() != 2 or hidden.shape[1] != head.shape[1]:
+    weight, cap = parts(head)
+    if hidden.dtype != weight.dtype:
+        raise ValueError(f"hidden is {hidden.dtype} and head is {weight.dtype}; give both the same dtype")
+    if hidden.dim() != 2 or weight.dim() != 2 or hidden.shape[1] != weight.shape[1]:
         raise ValueError(
-            f"hidden {tuple(hidden.shape)} and head {tuple(head.shape)} must be (tokens, H) and (V, H)"
+            f"hidden {tuple(hidden.shape)} and head {tuple(weight.shape)} must be (tokens, H) and (V, H)"
         )
     if targets.shape != hidden.shape[:1]:
         raise ValueError(
@@ -43,7 +45,7 @@ def linear_log_probs(hidden: Tensor, head: Tensor, targets: Tensor, chunk: int |
         )
     chunk = chunk or chunk_size(hidden.device)
     graded = torch.is_grad_enabled() and hidden.requires_grad
-    found: Tensor = _LinearLogProbs.apply(hidden, head, targets, chunk, graded)  # type: ignore[no-untyped-call]
+    found: Tensor = _LinearLogProbs.apply(hidden, weight, cap, targets, chunk, graded)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -60,17 +62,19 @@ def cost(tokens: int, size: int, vocabulary: int, itemsize: int, trained_head: b
 
 class _LinearLogProbs(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, chunk: int, graded: bool) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, head: Tensor, cap: float | None, targets: Tensor, chunk: int, graded: bool
+    ) -> Tensor:
         found = hidden.new_empty(hidden.shape[0], dtype=torch.promote_types(hidden.dtype, torch.float32))
         slopes = torch.empty_like(hidden) if graded and not head.requires_grad else None
         for start in range(0, hidden.shape[0], chunk):
             part = slice(start, start + chunk)
-            losses, logit_slope = _chunk(hidden[part], head, targets[part])
+            losses, logit_slope = _chunk(hidden[part], head, cap, targets[part])
             torch.neg(losses, out=found[part])
             if slopes is not None:
                 torch.mm(logit_slope(), head, out=slopes[part])
             del losses, logit_slope  # only one chunk exists at a time
-        ctx.chunk = chunk
+        ctx.chunk, ctx.cap = chunk, cap
         ctx.save_for_backward(*((hidden, head, targets) if slopes is None else (slopes,)))
         return found
 
@@ -80,32 +84,36 @@ class _LinearLogProbs(torch.autograd.Function):
         kept: tuple[Tensor, ...] = ctx.saved_tensors
         if len(kept) == 1:
             (slopes,) = kept
-            return slopes * upstream[:, None].to(slopes.dtype), None, None, None, None
+            return slopes * upstream[:, None].to(slopes.dtype), None, None, None, None, None
         hidden, head, targets = kept
         d_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         d_head = torch.zeros_like(head, dtype=upstream.dtype)
         for start in range(0, hidden.shape[0], ctx.chunk):
             part = slice(start, start + ctx.chunk)
-            _, logit_slope = _chunk(hidden[part], head, targets[part])
+            _, logit_slope = _chunk(hidden[part], head, ctx.cap, targets[part])
             slope = logit_slope(upstream[part, None])
             if d_hidden is not None:
                 torch.mm(slope, head, out=d_hidden[part])
             d_head += slope.T @ hidden[part]
             del slope, logit_slope, _
-        return d_hidden, d_head.to(head.dtype), None, None, None
+        return d_hidden, d_head.to(head.dtype), None, None, None, None
 
 
-def _chunk(hidden: Tensor, head: Tensor, targets: Tensor) -> tuple[Tensor, Callable[..., Tensor]]:
+def _chunk(
+    hidden: Tensor, head: Tensor, cap: float | None, targets: Tensor
+) -> tuple[Tensor, Callable[..., Tensor]]:
     """Return the losses of some tokens, and a function for the gradient of their log-probabilities.
 
     The gradient is with respect to the logits, in hidden's dtype and multiplied by ``upstream`` (tokens, 1).
     """
     target = targets[:, None]
-    logits = (hidden @ head.T).to(torch.promote_types(hidden.dtype, torch.float32))
+    logits, bend = (hidden @ head.T).to(torch.promote_types(hidden.dtype, torch.float32)), None
+    if cap is not None:
+        logits, bend = capped(logits, cap)
     losses, gap, others = token_losses(logits, target)
 
     def slope(upstream: Tensor | float = 1.0) -> Tensor:
         rising = others.scatter_(1, target, -1.0).mul_(torch.sigmoid(gap)[:, None] * -upstream)
-        return rising.to(hidden.dtype)
+        return (rising if bend is None else rising.mul_(bend)).to(hidden.dtype)
 
     return losses, slope

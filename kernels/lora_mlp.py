@@ -1,4 +1,4 @@
-"""Gated MLP ``down(silu(gate(x)) * up(x))`` with low-rank adapters, as one autograd operation.
+"""Gated MLP ``down(act(gate(x)) * up(x))`` with low-rank adapters, as one autograd operation.
 
 SwiGLU: Shazeer, arXiv 2002.05202; LoRA: Hu et al., arXiv 2106.09685; fused as in Daniel and Michael Han's
 Unsloth (2023; no paper). Saves ``x``, ``gate(x)``, ``up(x)`` and the factors of the adapters. The product is
@@ -20,15 +20,16 @@ from torch.autograd.function import once_differentiable
 from . import lora_maps, swiglu
 from .cost import KernelCost
 from .lora_maps import LoRAMap
+from .swiglu import Activation
 
 
-def lora_mlp(x: Tensor, gate: LoRAMap, up: LoRAMap, down: LoRAMap) -> Tensor:
+def lora_mlp(x: Tensor, gate: LoRAMap, up: LoRAMap, down: LoRAMap, activation: Activation = "silu") -> Tensor:
     """Apply the MLP to ``x`` (tokens, H): (tokens, H), of x's dtype.
 
     Differentiable once with respect to x and the factors of the adapters.
     """
     maps = (gate, up, down)
-    y: Tensor = _LoRAMLP.apply(x, maps, *lora_maps.factors(maps))  # type: ignore[no-untyped-call]
+    y: Tensor = _LoRAMLP.apply(x, maps, activation, *lora_maps.factors(maps))  # type: ignore[no-untyped-call]
     return y
 
 
@@ -44,17 +45,22 @@ def cost(
 
 class _LoRAMLP(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, maps: tuple[LoRAMap, ...], *factors: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, maps: tuple[LoRAMap, ...], activation: Activation, *factors: Tensor | None
+    ) -> Tensor:
         gate, up = lora_maps.forward(x, maps[:2])
         lora_maps.save(ctx, maps, x, gate, up)
-        return lora_maps.forward(swiglu.product(gate, up), maps[2:])[0]
+        ctx.activation = activation
+        return lora_maps.forward(swiglu.product(gate, up, activation), maps[2:])[0]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
         maps, (x, gate, up) = lora_maps.saved(ctx)
-        narrowed = lora_maps.backward(swiglu.product(gate, up), maps[2:], [d_y], wants_x=True)
+        product = swiglu.product(gate, up, ctx.activation)
+        narrowed = lora_maps.backward(product, maps[2:], [d_y], wants_x=True)
+        del product
         assert narrowed.x is not None
-        d_gate, d_up = swiglu.gradients(narrowed.x, gate, up, reuse=True)
+        d_gate, d_up = swiglu.gradients(narrowed.x, gate, up, ctx.activation, reuse=True)
         widened = lora_maps.backward(x, maps[:2], [d_gate, d_up], wants_x=ctx.needs_input_grad[0])
-        return widened.x, None, *widened.factors, *narrowed.factors
+        return widened.x, None, None, *widened.factors, *narrowed.factors

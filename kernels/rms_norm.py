@@ -1,7 +1,7 @@
 """RMSNorm (Zhang & Sennrich, arXiv 1910.07467), alone or of a sum with the residual stream.
 
-Rounds as transformers does: normalized in float32, rounded to the input's dtype, then multiplied by the
-weight.
+Rounds as transformers does: normalized in float32, rounded to the weight's dtype, then multiplied by the
+weight. So a float32 weight over a bfloat16 input is applied before the only rounding, as in Gemma and OLMo.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .cost import KernelCost
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     """Compute ``weight * x / rms(x)`` over the last dimension.
 
-    ``x`` (..., H) and ``weight`` (H,) have the same dtype. The weight's gradient is computed only if it
-    requires one. Raises ValueError for a weight that does not fit.
+    ``weight`` (H,) has the dtype of ``x`` (..., H), or the one that x is normalized in. The weight's gradient
+    is computed only if it requires one. Raises ValueError for a weight that does not fit.
     """
     _check(x, weight)
     normed: Tensor = _RMSNorm.apply(x, None, weight, epsilon)[0]  # type: ignore[no-untyped-call]
@@ -56,7 +56,10 @@ def cost(
 
 
 def _check(x: Tensor, weight: Tensor) -> None:
-    if weight.shape != x.shape[-1:] or weight.dtype != x.dtype:
+    if weight.shape != x.shape[-1:] or weight.dtype not in (
+        x.dtype,
+        torch.promote_types(x.dtype, torch.float32),
+    ):
         raise ValueError(
             f"the weight {tuple(weight.shape)} {weight.dtype} does not fit x {tuple(x.shape)} {x.dtype}"
         )
@@ -80,7 +83,7 @@ class _RMSNorm(torch.autograd.Function):
             total = x if residual is None else x + residual
             wide = total.to(torch.promote_types(x.dtype, torch.float32))
             scale = wide.square().mean(dim=-1, keepdim=True).add_(epsilon).rsqrt_()
-            y = (wide * scale).to(x.dtype) * weight
+            y = ((wide * scale).to(weight.dtype) * weight).to(x.dtype)
         ctx.save_for_backward(total, weight, scale)
         ctx.set_materialize_grads(False)
         return y, None if residual is None else total
@@ -117,7 +120,7 @@ def _plain_backward(
     normed = x * scale
     d_weight = None
     if trained:
-        each = upstream.to(scale.dtype) * normed.to(x.dtype)
+        each = upstream.to(scale.dtype) * normed.to(weight.dtype)
         d_weight = each.sum_to_size(weight.shape).to(weight.dtype)
     along = (slope * normed).mean(dim=-1, keepdim=True)
     return slope.sub_(normed.mul_(along)).mul_(scale).to(x.dtype), d_weight

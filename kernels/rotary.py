@@ -21,11 +21,16 @@ def rotate(
 ) -> tuple[Tensor, Tensor]:
     """Rotate ``q`` (tokens, heads, D) and ``k`` (tokens, key heads, D) by the angles of their tokens.
 
-    ``cosines``, ``sines``: (tokens, D/2). All tensors have the same dtype. ``in_place``: the results may
-    overwrite q and k, which the caller must not use any more; autograd raises an error if another operation
-    saved them for its backward pass. Raises ValueError for shapes that do not match.
+    ``cosines``, ``sines``: (tokens, D/2), or (tokens, R/2) to rotate only the first R values of each head.
+    All tensors have the same dtype. ``in_place``: the results may overwrite q and k, which the caller must
+    not use any more; autograd raises an error if another operation saved them for its backward pass. Raises
+    ValueError for shapes that do not match.
     """
     tokens, _, size = q.shape
+    if k.shape[2] == size and 0 < 2 * cosines.shape[1] < size:
+        parts = [x.split([2 * cosines.shape[1], size - 2 * cosines.shape[1]], dim=2) for x in (q, k)]
+        turned_q, turned_k = rotate(parts[0][0], parts[1][0], cosines, sines)
+        return torch.cat((turned_q, parts[0][1]), dim=2), torch.cat((turned_k, parts[1][1]), dim=2)
     if (
         k.shape[::2] != (tokens, size)
         or size % 2

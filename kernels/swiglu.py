@@ -1,26 +1,29 @@
-"""SwiGLU, ``silu(gate) * up`` (Shazeer, arXiv 2002.05202)."""
+"""SwiGLU, ``silu(gate) * up``, and GeGLU, ``gelu(gate) * up`` (Shazeer, arXiv 2002.05202)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import silu
+from torch.nn.functional import gelu, silu
 
 from . import dispatch
 from .cost import KernelCost
 
+#: Activation of the gate: SiLU, or GELU with its tanh approximation (Hendrycks and Gimpel, arXiv 1606.08415).
+Activation = Literal["silu", "gelu_tanh"]
 
-def swiglu(gate: Tensor, up: Tensor) -> Tensor:
-    """Compute ``silu(gate) * up`` for tensors (..., I) of the same shape and dtype.
+
+def swiglu(gate: Tensor, up: Tensor, activation: Activation = "silu") -> Tensor:
+    """Compute ``activation(gate) * up`` for tensors (..., I) of the same shape and dtype.
 
     Saves only its two inputs. Raises ValueError if shapes or dtypes differ.
     """
     if gate.shape != up.shape or gate.dtype != up.dtype:
         raise ValueError(f"gate {tuple(gate.shape)} {gate.dtype} and up {tuple(up.shape)} {up.dtype} differ")
-    product: Tensor = _SwiGLU.apply(gate, up)  # type: ignore[no-untyped-call]
+    product: Tensor = _SwiGLU.apply(gate, up, activation)  # type: ignore[no-untyped-call]
     return product
 
 
@@ -34,16 +37,18 @@ def cost(rows: int, size: int, itemsize: int, *, backward: bool = False) -> Kern
     )
 
 
-def product(gate: Tensor, up: Tensor) -> Tensor:
+def product(gate: Tensor, up: Tensor, activation: Activation = "silu") -> Tensor:
     """Compute the values of :func:`swiglu` without autograd."""
     if dispatch.on_triton(gate):
         from .gpu import swiglu as gpu
 
-        return gpu.forward(_rows(gate), _rows(up)).view(gate.shape)
-    return silu(gate).mul_(up)
+        return gpu.forward(_rows(gate), _rows(up), activation == "silu").view(gate.shape)
+    return _activated(gate, activation).mul_(up)
 
 
-def gradients(upstream: Tensor, gate: Tensor, up: Tensor, *, reuse: bool = False) -> tuple[Tensor, Tensor]:
+def gradients(
+    upstream: Tensor, gate: Tensor, up: Tensor, activation: Activation = "silu", *, reuse: bool = False
+) -> tuple[Tensor, Tensor]:
     """Return the gradients of gate and up, given that of the product.
 
     ``reuse``: the first may overwrite ``upstream``, which the caller must not use any more.
@@ -53,24 +58,36 @@ def gradients(upstream: Tensor, gate: Tensor, up: Tensor, *, reuse: bool = False
 
         rows = _rows(upstream)
         d_gate, d_up = gpu.backward(
-            rows, _rows(gate), _rows(up), rows if reuse and rows.is_contiguous() else None
+            rows,
+            _rows(gate),
+            _rows(up),
+            activation == "silu",
+            rows if reuse and rows.is_contiguous() else None,
         )
         return d_gate.view(gate.shape), d_up.view(gate.shape)
-    d_up = silu(gate).mul_(upstream)
+    d_up = _activated(gate, activation).mul_(upstream)
     through = torch.mul(upstream, up, out=upstream) if reuse else upstream * up
+    if activation == "gelu_tanh":
+        back = torch.ops.aten.gelu_backward.grad_input
+        return back(through, gate, approximate="tanh", grad_input=through), d_up
     return torch.ops.aten.silu_backward.grad_input(through, gate, grad_input=through), d_up
 
 
 class _SwiGLU(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+    def forward(ctx: Any, gate: Tensor, up: Tensor, activation: Activation) -> Tensor:
         ctx.save_for_backward(gate, up)
-        return product(gate, up)
+        ctx.activation = activation
+        return product(gate, up, activation)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor]:
-        return gradients(upstream, *ctx.saved_tensors)
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        return *gradients(upstream, *ctx.saved_tensors, ctx.activation), None
+
+
+def _activated(gate: Tensor, activation: Activation) -> Tensor:
+    return silu(gate) if activation == "silu" else gelu(gate, approximate="tanh")
 
 
 def _rows(x: Tensor) -> Tensor:

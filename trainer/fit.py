@@ -151,9 +151,10 @@ def load(
 
 
 def _check_length(step: TrainSettings, config: ModelConfig) -> None:
-    limit = min(config.positions, config.window or config.positions)
-    if step.max_length > limit:
-        raise ModelError(f"max_length = {step.max_length} is over the model's {limit} positions; lower it")
+    if step.max_length > config.positions:
+        raise ModelError(
+            f"max_length = {step.max_length} is over the model's {config.positions} positions; lower it"
+        )
 
 
 def _encode(

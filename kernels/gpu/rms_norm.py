@@ -32,8 +32,8 @@ def _forward(
     tl.store(SCALE + row, scale)
     kept: tl.constexpr = Y.dtype.element_ty
     weight = tl.load(W + at, mask=inside, other=0.0)
-    # Rounded before and after the multiplication by the weight, as in transformers.
-    normed = nearest(x * scale, kept).to(WIDE)
+    # Rounded to the weight's dtype before the multiplication, and to the result's after it.
+    normed = nearest(x * scale, W.dtype.element_ty).to(WIDE)
     tl.store(Y + row * size + at, nearest(normed * weight.to(WIDE), kept), mask=inside)
 
 
@@ -57,7 +57,7 @@ def _backward(
             d_x += tl.load(D_SUM + row * size + at, mask=inside, other=0.0).to(WIDE)
         tl.store(D_X + row * size + at, nearest(d_x, D_X.dtype.element_ty), mask=inside)
         if TRAINED:
-            d_weight += upstream * nearest(normed, D_X.dtype.element_ty).to(WIDE)
+            d_weight += upstream * nearest(normed, W.dtype.element_ty).to(WIDE)
     if TRAINED:
         tl.store(D_W + program * size + at, d_weight, mask=inside)
 

@@ -100,3 +100,49 @@ def test_of_no_tokens_it_makes_none() -> None:
     out = packed_attention(q, k, v, [], 0.3)
     assert out.shape == q.shape
     assert torch.autograd.grad(out.sum(), q)[0].shape == q.shape
+
+
+def _formula(
+    q: Tensor, k: Tensor, v: Tensor, lengths: list[int], scale: float, window: int | None, cap: float | None
+) -> Tensor:
+    """Attention written plainly: scores, cap, mask, softmax."""
+    parts = []
+    for one_q, one_k, one_v in zip(*(torch.split(x, lengths) for x in (q, k, v))):
+        members = one_q.shape[1] // one_k.shape[1]
+        keys, values = (x.repeat_interleave(members, dim=1) for x in (one_k, one_v))
+        scores = torch.einsum("qhd,khd->hqk", one_q, keys) * scale
+        if cap is not None:
+            scores = cap * torch.tanh(scores / cap)
+        place = torch.arange(len(one_q), device=q.device)
+        back = place[:, None] - place
+        hidden = (back < 0) | (back >= (window or len(one_q)))
+        shares = scores.masked_fill(hidden, float("-inf")).softmax(2)
+        parts.append(torch.einsum("hqk,khd->qhd", shares, values))
+    return torch.cat(parts)
+
+
+@pytest.mark.parametrize("window", [1, 3, 8, 40, None])
+@pytest.mark.parametrize("cap", [None, 0.4])
+@pytest.mark.parametrize("queries", [4, 512])
+def test_windows_and_caps_equal_the_formula(
+    window: int | None, cap: float | None, queries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "QUERIES", queries)
+    lengths = [1, 17, 9]
+    q, k, v = _case(27, 4, 2)
+    found = packed_attention(q, k, v, lengths, 0.7, window=window, cap=cap)
+    expected = _formula(q, k, v, lengths, 0.7, window, cap)
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
+    upstream = torch.randn_like(found)
+    gradients = (torch.autograd.grad(out, (q, k, v), upstream) for out in (found, expected))
+    torch.testing.assert_close(*gradients, atol=1e-12, rtol=1e-12)
+
+
+def test_a_window_reads_no_keys_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "QUERIES", 4)
+    widest = max(len(block.keys) for block in attention._blocks((100,), 6))
+    assert widest == 4 + 6 - 1
+    assert attention.pairs([10], None) == attention.pairs([10], 10) == 100
+    assert attention.pairs([10, 3], 4) == 100 - 36 + 9
+    found, whole = (attention.cost([100], 4, 2, 16, 2, window=window).flop for window in (10, None))
+    assert found == 2 * (100**2 - 90**2) * 4 * 16 < whole

@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from gristmill.kernels.cross_entropy import cost, linear_cross_entropy
+from gristmill.kernels.head import CappedHead
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -32,6 +33,16 @@ def test_equals_the_plain_loss_and_its_gradient(tokens: int, chunk: int) -> None
     torch.testing.assert_close(losses, plain.detach(), atol=1e-12, rtol=1e-12)
     torch.testing.assert_close(total, (plain * weights).sum(), atol=1e-12, rtol=1e-12)
     torch.testing.assert_close(gradient, expected, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.usefixtures("form")
+def test_a_capped_head_caps_the_logits_of_loss_and_gradient() -> None:
+    h, head, targets, weights = _case(9)
+    total, losses = linear_cross_entropy(h, CappedHead(head, 1.5), targets, weights, 4)
+    plain = cross_entropy(1.5 * torch.tanh(h @ head.T / 1.5), targets, reduction="none")
+    torch.testing.assert_close(losses, plain.detach(), atol=1e-12, rtol=1e-12)
+    both = (torch.autograd.grad(each, h) for each in (total, (plain * weights).sum()))
+    torch.testing.assert_close(*both, atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.usefixtures("form")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gristmill.kernels import log_probs
+from gristmill.kernels.head import CappedHead
 from gristmill.kernels.log_probs import linear_log_probs
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -38,6 +39,18 @@ def test_equals_the_plain_formula_and_its_gradients(tokens: int, chunk: int, tra
     expected = torch.autograd.grad(plain, inputs, upstream)
     for ours, theirs in zip(torch.autograd.grad(found, inputs, upstream), expected):
         torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_capped_head_caps_the_logits_of_values_and_gradients(trained: bool) -> None:
+    hidden, head, targets = _case(9)
+    inputs = [hidden.requires_grad_(), head.requires_grad_(trained)][: 2 if trained else 1]
+    found = linear_log_probs(hidden, CappedHead(head, 1.5), targets, 4)
+    plain = torch.log_softmax(1.5 * torch.tanh(hidden @ head.T / 1.5), 1).gather(1, targets[:, None])[:, 0]
+    torch.testing.assert_close(found, plain, atol=1e-12, rtol=1e-12)
+    both = (torch.autograd.grad(each.square().sum(), inputs) for each in (found, plain))
+    torch.testing.assert_close(*both, atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.usefixtures("form")

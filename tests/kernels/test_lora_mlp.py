@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import silu
+from torch.nn.functional import gelu, silu
 
 from gristmill.kernels import lora_mlp as module
 from gristmill.kernels.lora_linear import lora_linear
@@ -49,7 +49,7 @@ def _plain_mlp(x: Tensor, maps: list[LoRAMap]) -> Tensor:
 
 
 @pytest.mark.usefixtures("form")
-@pytest.mark.parametrize("adapted", ["gud", "gu", "d", "ud"])
+@pytest.mark.parametrize("adapted", ["gud", "gu", "d", "ud", ""])
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("tokens", [0, 1, 5])
 def test_equals_the_plain_formula_and_its_gradients(
@@ -60,6 +60,16 @@ def test_equals_the_plain_formula_and_its_gradients(
     found, plain = lora_mlp(x, *maps), _plain_mlp(x, maps)
     torch.testing.assert_close(found, plain)
     inputs = [x, *(factor for factor in factors(maps) if factor is not None)]
+    torch.testing.assert_close(*(torch.autograd.grad(y, inputs, upstream) for y in (found, plain)))
+
+
+@pytest.mark.usefixtures("form")
+def test_geglu_equals_the_plain_formula_and_its_gradients(random: Random) -> None:
+    maps, x, upstream = _maps(random, 6, 9), random(5, 6).requires_grad_(), random(5, 6)
+    found = lora_mlp(x, *maps, "gelu_tanh")
+    plain = _plain(gelu(_plain(x, maps[0]), approximate="tanh") * _plain(x, maps[1]), maps[2])
+    torch.testing.assert_close(found, plain)
+    inputs = [x, *factors(maps)]
     torch.testing.assert_close(*(torch.autograd.grad(y, inputs, upstream) for y in (found, plain)))
 
 

@@ -132,3 +132,21 @@ def test_cost_is_that_of_the_tensors_touched() -> None:
     assert module.cost(8192, 4096, 2).moved == 2 * 8192 * 4096 * 2 + 4096 * 2 + 4 * 8192
     assert module.cost(8192, 4096, 2, backward=True).moved == 3 * 8192 * 4096 * 2 + 4096 * 2 + 4 * 8192
     assert module.cost(8, 4, 2, add=True).moved == 4 * 8 * 4 * 2 + 4 * 2 + 4 * 8
+
+
+@pytest.mark.usefixtures("form")
+def test_a_float32_weight_over_bfloat16_is_applied_before_the_only_rounding(device: torch.device) -> None:
+    x, residual = (_random(9, 64, seed=seed, device=device).bfloat16() for seed in (0, 1))
+    weight = _random(64, seed=2, device=device).float().requires_grad_()
+    total, found = add_rms_norm(x.requires_grad_(), residual, weight, 1e-5)
+    wide = (x + residual).float()
+    scale = wide.square().mean(1, keepdim=True).add(1e-5).rsqrt()
+    exact = wide * scale * weight
+    assert found.dtype == torch.bfloat16
+    assert (found != exact.bfloat16()).float().mean() < 0.01  # the order of the sum may move one
+    assert (rms_norm(total.detach(), weight.detach().bfloat16(), 1e-5) != found).any()
+    slope, expected = (
+        torch.autograd.grad(y.float().sum(), (x, weight), retain_graph=True) for y in (found, exact)
+    )
+    torch.testing.assert_close(slope[0].float(), expected[0].float(), atol=0.05, rtol=0.05)
+    torch.testing.assert_close(slope[1], expected[1], atol=1e-3, rtol=1e-3)

@@ -74,6 +74,18 @@ def test_reads_views_of_a_fused_projection(in_place: bool, device: torch.device)
 
 
 @pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("in_place", [False, True])
+def test_fewer_angles_turn_only_the_first_values(in_place: bool, device: torch.device) -> None:
+    q, k = (_random(5, heads, 10, device=device).requires_grad_() for heads in (2, 1))
+    angles = _random(5, 3, device=device)
+    turned = rotate(q * 1, k * 1, angles.cos(), angles.sin(), in_place=in_place)
+    expected = tuple(torch.cat([_by_complex(x[..., :6], angles), x[..., 6:]], 2) for x in (q, k))
+    torch.testing.assert_close(turned, expected)
+    sums = (sum((part * part.detach().cos()).sum() for part in pair) for pair in (turned, expected))
+    torch.testing.assert_close(*(torch.autograd.grad(total, (q, k)) for total in sums))
+
+
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_no_worse_than_the_plain_products_of_that_precision(dtype: torch.dtype, device: torch.device) -> None:
     q, angles = _random(7, 3, 32, device=device).to(dtype), _random(7, 16, device=device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import silu
+from torch.nn.functional import gelu, silu
 
 from gristmill.kernels import swiglu as module
 from gristmill.kernels.swiglu import swiglu
@@ -22,6 +22,18 @@ def test_equals_the_plain_formula_and_its_gradients(shape: tuple[int, ...], devi
     gate, up, upstream = (_random(*shape, seed=seed, device=device) for seed in range(3))
     inputs = gate.requires_grad_(), up.requires_grad_()
     found, plain = swiglu(gate, up), silu(gate) * up
+    torch.testing.assert_close(found, plain)
+    torch.testing.assert_close(*(torch.autograd.grad(y, inputs, upstream) for y in (found, plain)))
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("shape", [(3, 5), (2, 1025), (0, 4)])
+def test_geglu_equals_the_plain_formula_and_its_gradients(
+    shape: tuple[int, ...], device: torch.device
+) -> None:
+    gate, up, upstream = (_random(*shape, seed=seed, device=device) for seed in range(3))
+    inputs = gate.requires_grad_(), up.requires_grad_()
+    found, plain = swiglu(gate, up, "gelu_tanh"), gelu(gate, approximate="tanh") * up
     torch.testing.assert_close(found, plain)
     torch.testing.assert_close(*(torch.autograd.grad(y, inputs, upstream) for y in (found, plain)))
 

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
 from ...contracts.frozen import Frozen
 
-#: The short names of a block's linear layers.
-Target = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-ALL_LINEAR: tuple[Target, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+#: The short names of a block's linear layers: those of most families, then of others.
+Target = Literal[
+    "q_proj",
+    "k_proj",
+    "v_proj",
+    "o_proj",
+    "gate_proj",
+    "up_proj",
+    "down_proj",
+    "qkv_proj",
+    "gate_up_proj",
+    "input_linear",
+    "output_linear",
+]
+ALL_LINEAR: tuple[Target, ...] = get_args(Target)
 
 #: The names that ``trainer/adapters/adapter_table.py`` maps to classes. A test checks that both agree.
 Kind = Literal["lora", "rslora", "dora", "delta"]
@@ -40,7 +52,8 @@ class AdapterSettings(Frozen):
     """Learning rate of B as a multiple of that of A. LoRA+ (arXiv 2402.12354) recommends about 16 with a
     lower `learning_rate`."""
     targets: Literal["all-linear"] | tuple[Target, ...] = "all-linear"
-    """Layers to adapt: `all-linear`, or a list of their short names."""
+    """Layers to adapt: `all-linear`, or a list of their short names. Phi has `qkv_proj` and `gate_up_proj`,
+    Granite 4 `input_linear` and `output_linear`. Experts take no adapter."""
     svd_iterations: int | None = Field(default=4, ge=0)
     """Iterations of the randomized singular value decomposition in `pissa` and `loftq`; null for the exact
     decomposition, which is slower."""
@@ -57,7 +70,7 @@ class AdapterSettings(Frozen):
         return self
 
     def names(self) -> tuple[Target, ...]:
-        """Return the short names of the adapted layers."""
+        """Return the short names of the adapted layers. With `all-linear` no model has all of them."""
         return ALL_LINEAR if self.targets == "all-linear" else tuple(sorted(set(self.targets)))
 
     @property

@@ -9,7 +9,7 @@ import torch
 
 from ...contracts.errors import ModelError
 from ...contracts.inference import ModelWeights, derive_seed
-from ..model.decoder import Decoder
+from ..model.decoder import Decoder, ModelConfig
 from ..model.loading import load_model
 from ..sparse.delta_files import SparseDelta
 from .adapter_settings import AdapterSettings
@@ -28,11 +28,14 @@ def load_adapted(
     :func:`gristmill.trainer.model.loading.load_model`. Raises ModelError for an earlier adapter with other
     settings.
     """
+    config = ModelConfig.read(weights.path)
+    if settings.targets != "all-linear":
+        config.check_targets(settings.targets)
     delta = SparseDelta(weights.adapter) if weights.adapter is not None and settings.kind == "delta" else None
     if weights.adapter is not None and delta is None:
-        _check_same(weights.name, read_adapter_config(weights.adapter), settings)
+        _check_same(weights.name, read_adapter_config(weights.adapter), settings, config)
     init = INITS[settings.init](settings, seed)
-    names = settings.names()
+    names = [name for name in settings.names() if name in config.adaptable()]
     model = load_model(
         weights.path,
         change=lambda name, weight, hold: (
@@ -63,7 +66,7 @@ def load_adapted(
     return model
 
 
-def _check_same(name: str, found: dict[str, Any], settings: AdapterSettings) -> None:
+def _check_same(name: str, found: dict[str, Any], settings: AdapterSettings, config: ModelConfig) -> None:
     """Raise ModelError if an adapter with PEFT's settings ``found`` cannot continue under ``settings``."""
     rank: int = found["r"]
     # An adapter of a changed base has twice the rank over the original base. EVA's is its largest rank.
@@ -76,8 +79,9 @@ def _check_same(name: str, found: dict[str, Any], settings: AdapterSettings) -> 
         if not math.isclose(had, wanted[key], rel_tol=1e-9):
             raise ModelError(_other(name, key, had, wanted[key]))
     layers = sorted({target.rsplit(".", 1)[-1] for target in found["target_modules"]})
-    if layers != sorted(settings.names()):
-        raise ModelError(_other(name, "target_modules", layers, sorted(settings.names())))
+    wanted_layers = sorted(target for target in settings.names() if target in config.adaptable())
+    if layers != wanted_layers:
+        raise ModelError(_other(name, "target_modules", layers, wanted_layers))
 
 
 def _other(name: str, key: str, had: object, wanted: object) -> str:

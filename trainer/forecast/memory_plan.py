@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,21 +56,53 @@ class MemoryPlan:
 
 def linear_shapes(config: ModelConfig) -> dict[str, tuple[int, int]]:
     """Return the shape (N, K) of each linear layer of a block, by its short name."""
+    names, hidden, inner = config.linears, config.hidden, config.intermediate
     queries, keys = config.heads * config.head_size, config.key_heads * config.head_size
-    return {
-        "q_proj": (queries, config.hidden),
-        "k_proj": (keys, config.hidden),
-        "v_proj": (keys, config.hidden),
-        "o_proj": (config.hidden, queries),
-        "gate_proj": (config.intermediate, config.hidden),
-        "up_proj": (config.intermediate, config.hidden),
-        "down_proj": (config.hidden, config.intermediate),
-    }
+    inputs = [queries, keys, keys] if len(names.inputs) > 1 else [queries + 2 * keys]
+    gates = [inner, inner] if len(names.gates) > 1 else [2 * inner]
+    rows = dict(zip((*names.inputs, *names.gates), inputs + gates, strict=True))
+    shapes = {name: (count, hidden) for name, count in rows.items()}
+    shapes |= {names.output: (hidden, queries), names.down: (hidden, inner)}
+    return {name.rsplit(".", 1)[1]: shapes[name] for name in (*names.attention, *names.mlp)}
 
 
-def block_weights(config: ModelConfig, but: Collection[str] = ()) -> int:
-    """Count the weights in the linear layers of all blocks, except those whose short name is in ``but``."""
-    return config.layers * sum(n * k for name, (n, k) in linear_shapes(config).items() if name not in but)
+def block_weights(config: ModelConfig, but: Collection[str] = (), *, used: bool = False) -> int:
+    """Count the weights in the linear layers of all blocks, except those whose short name is in ``but``.
+
+    ``used``: of the experts of a sparse block, count only those that a token uses.
+    """
+    shapes = linear_shapes(config)
+    attention, mlp = (
+        sum(math.prod(shapes[short]) for short in _short(names) if short not in but)
+        for names in (config.linears.attention, config.linears.mlp)
+    )
+    sparse = sum(block.sparse for block in config.blocks)
+    count = config.layers * attention + (config.layers - sparse) * mlp
+    if config.experts is not None:
+        matrices = sum(short not in but for short in _short(config.linears.mlp))
+        number = config.experts.per_token if used else config.experts.count
+        count += sparse * number * matrices * config.experts.intermediate * config.hidden
+    return count
+
+
+def _short(names: Collection[str]) -> list[str]:
+    return [name.rsplit(".", 1)[1] for name in names]
+
+
+def _kept_values(config: ModelConfig, fused: bool) -> list[int]:
+    """Return the values per token that each block keeps for the backward pass."""
+    size, hidden = config.head_size, config.hidden
+    norms, turned = len(list(config.norms)), config.heads + config.key_heads
+    values = (2 + norms) * hidden + size * (2 * config.heads + 2 * config.key_heads)
+    if config.query_key_norm:
+        values += size * turned
+    if len(config.linears.inputs) == 1:  # the values are a part of the projection, which is kept whole
+        values += size * turned
+    dense = (2 if fused and len(config.linears.gates) > 1 else 3) * config.intermediate
+    sparse = 0
+    if config.experts is not None:
+        sparse = config.experts.per_token * 2 * (hidden + config.experts.intermediate)
+    return [values + (sparse if block.sparse else dense) for block in config.blocks]
 
 
 def plan_memory(
@@ -97,9 +130,10 @@ def plan_memory(
 ) -> MemoryPlan:
     """Predict the memory of training with packs of ``tokens`` tokens.
 
-    For the backward pass, a block keeps the following per token: its input, both normalized inputs and the
-    residual stream between them (4 H); q, k, v and the attention output; gate, up and their product (3 I);
-    and ``more_values`` of its adapters. Adapters are float32. Each weight takes its value, its gradient and
+    For the backward pass, a block keeps the following per token: its input, the results of its norms and the
+    residual stream between them (4 H with two norms); q, k, v and the attention output; gate, up and their
+    product (3 I), or for each of its experts their input, gate, up and output; and ``more_values`` of its
+    adapters. Adapters are float32. Each weight takes its value, its gradient and
     ``state_bytes`` of optimizer state. The head holds ``logit_copies`` of one chunk of float32 logits (such
     as the logits and their softmax) and the rounded chunk. The plan counts the larger of this and the
     transient memory of a block's backward pass.
@@ -124,23 +158,22 @@ def plan_memory(
     base = (
         int(coded * (quantized_bytes or 0)) + (block_weights(config) - coded + embeddings) * bytes_per_value
     )
-    size = config.head_size
-    values = 4 * config.hidden + size * (2 * config.heads + 2 * config.key_heads) + more_values
-    values += (2 if fused else 3) * config.intermediate
+    kept = [values + more_values for values in _kept_values(config, fused)]
     transient = tokens * bytes_per_value * (2 if fused else 4) * config.intermediate
-    layer = max(config.intermediate, config.heads * size) * config.hidden
+    layer = max(map(math.prod, linear_shapes(config).values()))
     if dense:
         transient += layer * (4 + 2 * bytes_per_value)
     elif coded and not keep_dequantized:
         transient += layer * bytes_per_value
     # In the backward pass: probabilities, their gradients and the scores' gradients of a block of queries.
     transient += 3 * min(QUERIES, longest) * longest * config.heads * bytes_per_value
-    blocks = config.layers * values
+    blocks = sum(kept)
     if recompute:
-        blocks = config.layers * config.hidden + values
+        blocks = config.layers * config.hidden + max(kept)
     elif offload:
-        blocks = min(2, config.layers) * values
+        blocks = min(2, config.layers) * max(kept)
     activations = tokens * bytes_per_value * blocks
+    logit_copies += 0 if config.logit_cap is None else 2  # the capped logits, and the cap's derivative
     head = max(chunk * config.vocabulary * (logit_copies * 4 + bytes_per_value), transient)
     head += 2 * tokens * config.hidden * bytes_per_value
     gradients = 4 * adapter_weights

@@ -14,6 +14,7 @@ from functools import cache
 
 import torch
 
+from ...kernels.attention import pairs
 from ..data.examples import Example, count_tokens
 
 #: Seconds that the measurement may take, and the smallest and largest size of its square matrices.
@@ -26,7 +27,8 @@ class StepWork:
 
     ``body``: weights in the linear layers of the blocks. ``trained``: trained weights. ``dense``: whether
     these are changes of the body's own weights, not separate adapter weights. ``head``: weights of the head.
-    ``mixed``: layers * heads * head size. ``recompute``: whether blocks are computed twice.
+    ``mixed``: layers * heads * head size. ``recompute``: whether blocks are computed twice. ``windows``: of
+    each block, the tokens that a token attends to; None for all.
     """
 
     body: int
@@ -35,6 +37,7 @@ class StepWork:
     head: int
     mixed: int
     recompute: bool
+    windows: tuple[int | None, ...] = (None,)
 
     def flop(self, rows: Sequence[Example]) -> float:
         """Return the floating-point operations of a step over ``rows``, forward and backward.
@@ -42,11 +45,12 @@ class StepWork:
         Per token, a weight costs 2 FLOP forward and 2 FLOP for the gradient of its input. A trained weight
         costs 2 more FLOP for its own gradient, and recomputation 2 more. The head is frozen and sees only
         trained tokens. Causal attention over a sequence of L tokens costs 2 L L FLOP forward and 5 L L FLOP
-        backward (its scores are recomputed) per value of all heads.
+        backward (its scores are recomputed) per value of all heads, and less in a sliding window.
         """
         again = 2 if self.recompute else 0
         tokens = count_tokens(rows)
-        squares = sum(len(sequence.ids) ** 2 for row in rows for sequence in row.sequences)
+        lengths = [len(sequence.ids) for row in rows for sequence in row.sequences]
+        squares = sum(pairs(lengths, window) for window in self.windows) / len(self.windows)
         body = (4 + again) * self.body + (2 if self.dense else 6 + again) * self.trained
         head = 4 * self.head * sum(row.trained_tokens for row in rows)
         return float(tokens * body + head + (7 + again) * self.mixed * squares)

@@ -73,7 +73,8 @@ def trained_weights(step: TrainSettings, config: ModelConfig) -> int:
     for adapters with other ranks from EVA or from an earlier training.
     """
     adapter, shapes = step.adapter, linear_shapes(config)
-    layers = [shapes[name] for name in adapter.names()]
+    targets = [name for name in adapter.names() if name in config.adaptable()]
+    layers = [shapes[name] for name in targets]
     if adapter.kind == "delta":
         parts = 2 if step.sparse is not None and step.sparse.kind == "half" else 1
         return config.layers * sum(n * k for n, k in layers) // parts
@@ -87,9 +88,8 @@ def _more_values(config: ModelConfig, adapter: AdapterSettings) -> int:
     With dropout, each layer keeps its own input and a mask of one byte (half a value) per input. DoRA keeps
     the output of each layer before its gain.
     """
-    queries, keys = config.heads * config.head_size, config.key_heads * config.head_size
-    inputs = 5 * config.hidden + queries + config.intermediate
-    outputs = queries + 2 * keys + 2 * config.hidden + 2 * config.intermediate
+    shapes = [linear_shapes(config)[name] for name in config.adaptable()]
+    inputs, outputs = sum(columns for _, columns in shapes), sum(rows for rows, _ in shapes)
     return (3 * config.hidden + inputs // 2 if adapter.dropout else 0) + (
         outputs if adapter.kind == "dora" else 0
     )
@@ -115,11 +115,12 @@ def roofline_estimate(
     The least seconds are those at the machine's rate of matrix products.
     """
     work = StepWork(
-        body=block_weights(config),
+        body=block_weights(config, used=True),
         trained=sum(parameter.numel() for parameter in optimizer.parameters),
         dense=step.adapter.kind == "delta",
         head=config.vocabulary * config.hidden,
         mixed=config.layers * config.heads * config.head_size,
+        windows=tuple(block.window for block in config.blocks),
         recompute=step.activations == "recompute",
     )
     return lambda rows: work.flop(rows) / rate, work.flop

@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from ...contracts.inference import Message
 from ...contracts.rows import Row, messages_of
 from ...kernels.cross_entropy import CHUNK, linear_cross_entropy
+from ...kernels.head import Head, capped, head_logits, parts
 from ..data.chat import ChatEncoder
 from ..data.examples import Example
 from ..data.packs import Pack
@@ -31,7 +32,7 @@ class TokenLosses(Protocol):
     """Computes one loss per token."""
 
     def __call__(
-        self, hidden: Tensor, head: Tensor, pack: Pack, weights: Tensor, step_context: StepContext
+        self, hidden: Tensor, head: Head, pack: Pack, weights: Tensor, step_context: StepContext
     ) -> tuple[Tensor, Tensor]:
         """Return the differentiable sum of ``weights`` times losses, and the detached losses (trained,).
 
@@ -41,8 +42,8 @@ class TokenLosses(Protocol):
         ...
 
 
-def linear_token_loss(hidden: Tensor, head: Tensor, loss: LogitLoss, chunk: int = CHUNK) -> Tensor:
-    """Apply ``loss`` to the logits ``hidden @ head.T``, ``chunk`` tokens at a time.
+def linear_token_loss(hidden: Tensor, head: Head, loss: LogitLoss, chunk: int = CHUNK) -> Tensor:
+    """Apply ``loss`` to the logits ``hidden @ head.T`` (capped if the head is), ``chunk`` tokens at a time.
 
     Returns losses (tokens,), float32 (float64 for float64 input), differentiable once with respect to
     ``hidden`` (tokens, H). ``head`` (V, H) is frozen. Raises ValueError if the head requires a gradient.
@@ -54,25 +55,26 @@ def linear_token_loss(hidden: Tensor, head: Tensor, loss: LogitLoss, chunk: int 
     return losses
 
 
-def _chunk(hidden: Tensor, head: Tensor, loss: LogitLoss, part: slice, slopes: Tensor | None) -> Tensor:
+def _chunk(hidden: Tensor, head: Head, loss: LogitLoss, part: slice, slopes: Tensor | None) -> Tensor:
     """Compute the losses of the tokens ``part``, and write their gradient to ``slopes``.
 
     A function of its own, so that its temporary tensors are freed when it returns.
     """
-    logits = (hidden @ head.T).to(torch.promote_types(hidden.dtype, torch.float32))
+    weight, cap = parts(head)
+    logits = head_logits(hidden, weight)
     if slopes is None:
-        return loss(logits, part)
+        return loss(logits if cap is None else capped(logits, cap)[0], part)
     logits.requires_grad_()
     with torch.enable_grad():
-        found = loss(logits, part)
+        found = loss(logits if cap is None else capped(logits, cap)[0], part)
         (slope,) = torch.autograd.grad(found.sum(), logits)
-    torch.mm(slope.to(hidden.dtype), head, out=slopes)
+    torch.mm(slope.to(hidden.dtype), weight, out=slopes)
     return found.detach()
 
 
 class _LinearTokenLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, head: Tensor, loss: LogitLoss, chunk: int, graded: bool) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, head: Head, loss: LogitLoss, chunk: int, graded: bool) -> Tensor:
         wide = torch.promote_types(hidden.dtype, torch.float32)
         losses = hidden.new_empty(hidden.shape[0], dtype=wide)
         slopes = torch.empty_like(hidden) if graded else None
@@ -120,7 +122,7 @@ class TokenObjective:
 
 
 def cross_entropy(
-    hidden: Tensor, head: Tensor, pack: Pack, weights: Tensor, step_context: StepContext
+    hidden: Tensor, head: Head, pack: Pack, weights: Tensor, step_context: StepContext
 ) -> tuple[Tensor, Tensor]:
     """-log p(token), fused: see ``kernels/cross_entropy.py``."""
     return linear_cross_entropy(hidden, head, pack.targets, weights)

@@ -14,6 +14,7 @@ from .sft import SupervisedFineTuning
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ...kernels.head import Head
     from ..data.packs import Pack
     from ..losses.objective import Objective, StepContext
     from ..model.decoder import Decoder
@@ -74,7 +75,7 @@ class Distillation(SupervisedFineTuning):
             )
 
         def losses(
-            hidden: Tensor, head: Tensor, pack: Pack, weights: Tensor, step_context: StepContext
+            hidden: Tensor, head: Head, pack: Pack, weights: Tensor, step_context: StepContext
         ) -> tuple[Tensor, Tensor]:
             return self.losses(teacher(), hidden, head, pack, weights)
 
@@ -89,18 +90,19 @@ class Distillation(SupervisedFineTuning):
         )
 
     def losses(
-        self, teacher: Decoder, hidden: Tensor, head: Tensor, pack: Pack, weights: Tensor
+        self, teacher: Decoder, hidden: Tensor, head: Head, pack: Pack, weights: Tensor
     ) -> tuple[Tensor, Tensor]:
         """See :class:`gristmill.trainer.losses.token_loss.TokenLosses`."""
         import torch
 
+        from ...kernels.head import head_logits
         from ..losses.token_loss import linear_token_loss
 
         with torch.no_grad():
             known = teacher(pack.ids, pack.lengths).index_select(0, pack.places)
 
         def loss(logits: Tensor, part: slice) -> Tensor:
-            aims = (known[part] @ teacher.head.T).to(logits.dtype)
+            aims = head_logits(known[part], teacher.head).to(logits.dtype)
             both = min(logits.shape[1], aims.shape[1])  # a head may be padded beyond the tokenizer
             apart = divergence(
                 logits[:, :both],

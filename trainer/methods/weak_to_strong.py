@@ -12,6 +12,7 @@ from .sft import SupervisedFineTuning
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ...kernels.head import Head
     from ..data.packs import Pack
     from ..losses.objective import Objective, StepContext
 
@@ -51,7 +52,7 @@ class WeakToStrong(SupervisedFineTuning):
         return self.confidence * min(1.0, progress / self.ramp) if self.ramp else self.confidence
 
     def losses(
-        self, hidden: Tensor, head: Tensor, pack: Pack, weights: Tensor, step_context: StepContext
+        self, hidden: Tensor, head: Head, pack: Pack, weights: Tensor, step_context: StepContext
     ) -> tuple[Tensor, Tensor]:
         """See :class:`gristmill.trainer.losses.token_loss.TokenLosses`."""
         from ..losses.token_loss import linear_token_loss

@@ -8,8 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...contracts.errors import ModelError
-from .checkpoint_config import check_config, read_config
+from .checkpoint_config import quantization
 from .checkpoint_tensors import check_tensors, stored_tensors
+from .config_fields import read_config
+from .model_config import ModelConfig
 
 #: Files of which each kind of tokenizer has at least one.
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
@@ -21,8 +23,8 @@ def check_checkpoint(path: Path) -> None:
     Reads ``config.json`` and the headers of the weights: what only the values tell is found at loading.
     """
     raw = read_config(path)
-    check_config(path, raw)
-    check_tensors(path, raw, stored_tensors(path))
+    config = ModelConfig.of(raw, path)
+    check_tensors(path, config, stored_tensors(path), quantized=bool(quantization(raw)))
     check_tokenizer(path)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...contracts.errors import ModelError
+from .model_config import ModelConfig
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 #: Types of weights that are not quantized, and of codes of bitsandbytes.
@@ -32,10 +33,11 @@ BUFFERS = re.compile(r"(.*\.)?rotary_emb\.(inv_freq|cos_cached|sin_cached)")
 #: Forms of the tensors of a decoder, of any family. Which of them a family has is known at loading.
 DECODER = re.compile(
     r"(model\.embed_tokens|model\.norm|lm_head)\.(weight|bias)(\..+)?"
-    r"|model\.layers\.\d+\.(self_attn|mlp|\w*norm)(\.\w+)*(\..+)?"
+    r"|model\.layers\.\d+\.(self_attn|\w*mlp|\w*norm)(\.\w+)*(\..+)?"
 )
 LAYER = re.compile(r"model\.layers\.(\d+)\..+")
-WEIGHT = re.compile(r"model\.layers\.\d+\.(?:self_attn|mlp)\.(\w+_proj)\.weight")
+#: What differs between the names of tensors with the same shape.
+NUMBERS = re.compile(r"^model\.layers\.\d+\.|(?<=\.experts\.)\d+\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +93,15 @@ def _header(path: Path, file: str) -> dict[str, StoredTensor]:
         raise ModelError(f"{path}: {file} is damaged or incomplete ({error})") from None
 
 
-def check_tensors(path: Path, raw: dict[str, Any], tensors: dict[str, StoredTensor]) -> None:
-    """Raise ModelError, naming the tensor, if ``tensors`` are not those of a decoder with config ``raw``.
+def check_tensors(
+    path: Path, config: ModelConfig, tensors: dict[str, StoredTensor], *, quantized: bool
+) -> None:
+    """Raise ModelError, naming the tensor, if ``tensors`` are not those of a decoder with this ``config``.
 
-    The tensors of bitsandbytes are known. What the decoder of the family does not read is found when the
-    model is loaded.
+    ``quantized``: by bitsandbytes, whose tensors are known. What the decoder of the family does not read is
+    found when the model is loaded.
     """
-    quantized = bool(raw.get("quantization_config"))
-    shapes = _shapes(raw)
+    shapes = _shapes(config)
     for name, stored in tensors.items():
         if BUFFERS.fullmatch(name):
             continue
@@ -108,14 +111,13 @@ def check_tensors(path: Path, raw: dict[str, Any], tensors: dict[str, StoredTens
                 f"{path}: the checkpoint has a tensor {name} {list(stored.shape)}, which no decoder has; "
                 "training would leave it out: give the language model alone"
             )
-        kind = WEIGHT.fullmatch(name)
-        wanted = shapes.get(kind[1] if kind else name)
+        wanted = shapes.get(NUMBERS.sub("", name))
         if wanted is not None and stored.dtype in FLOATS and stored.shape != wanted:
             raise ModelError(
                 f"{path}: {name} is {list(stored.shape)}, but config.json says {list(wanted)}; are both of "
                 "the same model?"
             )
-    _check_layers(path, raw, tensors)
+    _check_layers(path, config, tensors)
 
 
 def _check_type(path: Path, name: str, stored: StoredTensor, quantized: bool) -> None:
@@ -131,37 +133,39 @@ def _check_type(path: Path, name: str, stored: StoredTensor, quantized: bool) ->
         raise ModelError(f"{path}: {name} is of type {stored.dtype}; supported: {', '.join(FLOATS)}")
 
 
-def _shapes(raw: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of tensors that all families have, by name, or by short name within a layer."""
-    hidden, inner, heads = raw["hidden_size"], raw["intermediate_size"], raw["num_attention_heads"]
-    size = raw.get("head_dim") or hidden // heads
-    keys = (raw.get("num_key_value_heads") or heads) * size
-    return {
-        "model.embed_tokens.weight": (raw["vocab_size"], hidden),
-        "lm_head.weight": (raw["vocab_size"], hidden),
-        "model.norm.weight": (hidden,),
-        "q_proj": (heads * size, hidden),
-        "k_proj": (keys, hidden),
-        "v_proj": (keys, hidden),
-        "o_proj": (hidden, heads * size),
-        "gate_proj": (inner, hidden),
-        "up_proj": (inner, hidden),
-        "down_proj": (hidden, inner),
+def _shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of tensors by name, within its block for those of a block."""
+    hidden, inner = config.hidden, config.intermediate
+    queries, keys = config.heads * config.head_size, config.key_heads * config.head_size
+    names = config.linears
+    outputs = [queries, keys, keys] if len(names.inputs) > 1 else [queries + 2 * keys]
+    gates = [inner, inner] if len(names.gates) > 1 else [2 * inner]
+    found: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens": (config.vocabulary, hidden),
+        "lm_head": (config.vocabulary, hidden),
+        "model.norm": (hidden,),
+        names.output: (hidden, queries),
+        names.down: (hidden, inner),
+        **{name: (size, hidden) for name, size in zip(names.inputs, outputs)},
+        **{name: (size, hidden) for name, size in zip(names.gates, gates)},
     }
+    if config.experts is not None:
+        width = config.experts.intermediate
+        found |= {name.replace("mlp.", "mlp.experts."): (width, hidden) for name in names.gates}
+        found[names.down.replace("mlp.", "mlp.experts.")] = (hidden, width)
+    return {f"{name}.weight": shape for name, shape in found.items()}
 
 
-def _check_layers(path: Path, raw: dict[str, Any], tensors: dict[str, StoredTensor]) -> None:
-    wanted = raw["num_hidden_layers"]
+def _check_layers(path: Path, config: ModelConfig, tensors: dict[str, StoredTensor]) -> None:
     found = {int(place[1]) for name in tensors if (place := LAYER.fullmatch(name)) is not None}
-    more = [number for number in found if number >= wanted]
+    more = [number for number in found if number >= config.layers]
     if more:
         raise ModelError(
             f"{path}: the checkpoint has a layer {min(more)} (model.layers.{min(more)}.), but config.json "
-            f"says num_hidden_layers = {wanted}: training would leave it out"
+            f"says num_hidden_layers = {config.layers}: training would leave it out"
         )
-    missing = [f"layer {number} of {wanted}" for number in range(wanted) if number not in found]
-    # Without this setting, the family decides: loading knows.
-    head = ["lm_head.weight"] if raw.get("tie_word_embeddings") is False else []
+    missing = [f"layer {number} of {config.layers}" for number in range(config.layers) if number not in found]
+    head = [] if config.tied else ["lm_head.weight"]
     whole = ["model.embed_tokens.weight", *head, "model.norm.weight"]
     missing += [f"tensor {name!r}" for name in whole if name not in tensors]
     if missing:

@@ -1,4 +1,4 @@
-"""Decoder of the Llama family over packed sequences: Llama, SmolLM, Mistral, Qwen2 and Qwen3.
+"""Decoder over packed sequences: one graph for all families, see :mod:`.families`.
 
 A pack of sequences is one flat axis of tokens: ``ids`` (tokens,) and the ``lengths`` of its sequences.
 Positions restart and attention stops at the edge of each sequence, so a pack computes what its sequences
@@ -7,27 +7,25 @@ would compute separately. There is no padding and no key-value cache: the model 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from ...kernels.attention import packed_attention
+from ...kernels.head import CappedHead, Head, head_logits
 from ...kernels.lora_mlp import lora_mlp
 from ...kernels.lora_qkv import lora_qkv
 from ...kernels.rms_norm import add_rms_norm, rms_norm
 from ...kernels.rotary import rotate
 from ...kernels.swiglu import swiglu
 from .activations import Activations, block_runner
-from .checkpoint_config import check_config, read_config
+from .experts import Experts
 from .linear import Linear, lora_maps
+from .model_config import ModelConfig
 
-#: Names of the linear layers of a block, relative to the block.
+#: Names that linear layers of a block have, relative to the block: those of most families, then others'.
 LINEARS = (
     "self_attn.q_proj",
     "self_attn.k_proj",
@@ -36,127 +34,108 @@ LINEARS = (
     "mlp.gate_proj",
     "mlp.up_proj",
     "mlp.down_proj",
+    "self_attn.qkv_proj",
+    "mlp.gate_up_proj",
+    "shared_mlp.input_linear",
+    "shared_mlp.output_linear",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ModelConfig:
-    """Shape of a model, read from a Hugging Face ``config.json``."""
-
-    family: str
-    vocabulary: int
-    hidden: int
-    intermediate: int
-    layers: int
-    heads: int
-    key_heads: int
-    head_size: int
-    epsilon: float
-    tied: bool
-    positions: int
-    rotary: dict[str, Any]
-    query_key_norm: bool
-    window: int | None
-
-    @classmethod
-    def read(cls, path: Path) -> ModelConfig:
-        """Read the config of the model in directory ``path``.
-
-        Raises ModelError if the config cannot be read or the model is not supported.
-        """
-        raw = read_config(path)
-        check_config(path, raw)
-        family = raw["model_type"]
-        rotary = dict(raw.get("rope_parameters") or raw.get("rope_scaling") or {})
-        rotary.setdefault("rope_theta", raw.get("rope_theta", 10000.0))
-        rotary.setdefault("rope_type", rotary.get("type", "default"))
-        sliding = raw.get("use_sliding_window", family == "mistral")
-        return cls(
-            family=family,
-            vocabulary=raw["vocab_size"],
-            hidden=raw["hidden_size"],
-            intermediate=raw["intermediate_size"],
-            layers=raw["num_hidden_layers"],
-            heads=raw["num_attention_heads"],
-            key_heads=raw.get("num_key_value_heads") or raw["num_attention_heads"],
-            head_size=raw.get("head_dim") or raw["hidden_size"] // raw["num_attention_heads"],
-            epsilon=raw["rms_norm_eps"],
-            tied=raw.get("tie_word_embeddings", False),
-            positions=raw.get("max_position_embeddings", 2048),
-            rotary=rotary,
-            query_key_norm=family == "qwen3",
-            window=raw.get("sliding_window") if sliding else None,
-        )
-
-    def frequencies(self) -> Tensor:
-        """Rotary frequencies in radians per position, one per pair of values: float32 (head_size / 2,)."""
-        theta: float = self.rotary["rope_theta"]
-        exponents = torch.arange(0, self.head_size, 2, dtype=torch.int64).float() / self.head_size
-        frequencies = torch.pow(theta, exponents).reciprocal()
-        kind, factor = self.rotary["rope_type"], float(self.rotary.get("factor", 1.0))
-        if kind == "linear":
-            return frequencies / factor
-        if kind == "llama3":
-            return _llama3_frequencies(frequencies, self.rotary)
-        return frequencies
-
-
-def _llama3_frequencies(frequencies: Tensor, rotary: dict[str, Any]) -> Tensor:
-    """Apply Llama 3.1's frequency scaling (arXiv 2407.21783).
-
-    Low frequencies are divided by ``factor``, high ones are kept, and those between are interpolated.
-    """
-    original: float = rotary["original_max_position_embeddings"]
-    turns = original * frequencies / (2 * math.pi)
-    low, high, factor = (float(rotary[name]) for name in ("low_freq_factor", "high_freq_factor", "factor"))
-    kept = ((turns - low) / (high - low)).clamp(0, 1)
-    return kept * frequencies + (1 - kept) * frequencies / factor
 
 
 class Block(nn.Module):
     """One decoder layer.
 
-    ``linears``: the linear layers, keyed by the names in LINEARS. ``norms``: frozen norm weights.
+    ``linears``: the linear layers, by their names relative to the block. ``norms``: frozen norm weights,
+    likewise, with the family's offset added. ``layer``: number of the block. ``experts``: the MLP of a sparse
+    block.
     """
 
-    def __init__(self, config: ModelConfig, linears: dict[str, Linear], norms: dict[str, Tensor]) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        linears: dict[str, Linear],
+        norms: dict[str, Tensor],
+        layer: int = 0,
+        experts: Experts | None = None,
+    ) -> None:
         super().__init__()
-        self.config, self.norms = config, norms
-        self.self_attn = nn.ModuleDict({name.split(".")[1]: linears[name] for name in LINEARS[:4]})
-        self.mlp = nn.ModuleDict({name.split(".")[1]: linears[name] for name in LINEARS[4:]})
+        self.config, self.options, self.norms = config, config.blocks[layer], norms
+        for name, linear in linears.items():
+            part, short = name.split(".")
+            if not hasattr(self, part):
+                setattr(self, part, nn.ModuleDict())
+            getattr(self, part)[short] = linear
+        if experts is not None:
+            self.mlp = experts
 
-    def forward(self, x: Tensor, cosines: Tensor, sines: Tensor, lengths: Sequence[int]) -> Tensor:
-        attended = self.attend(self._norm(x, "input_layernorm"), cosines, sines, lengths)
-        weight = self.norms["post_attention_layernorm"]
-        x, h = add_rms_norm(attended, x, weight, self.config.epsilon)
-        return x + self.widen(h)
+    def forward(
+        self, x: Tensor, cosines: Tensor | None, sines: Tensor | None, lengths: Sequence[int]
+    ) -> Tensor:
+        """Compute the block. ``cosines`` and ``sines``: None for a block without positions."""
+        names = self.config.norms
+        attended = self.attend(self._norm(x, names.before_attention), cosines, sines, lengths)
+        attended = self._scaled(self._norm(attended, names.after_attention))
+        if names.before_mlp is None:
+            x = h = x + attended
+        else:
+            x, h = add_rms_norm(attended, x, self.norms[names.before_mlp], self.config.epsilon)
+        return x + self._scaled(self._norm(self.widen(h), names.after_mlp))
 
-    def attend(self, x: Tensor, cosines: Tensor, sines: Tensor, lengths: Sequence[int]) -> Tensor:
-        size = self.config.head_size
-        q, k, v = (part.view(x.shape[0], -1, size) for part in self._project(x))
-        if self.config.query_key_norm:
+    def attend(
+        self, x: Tensor, cosines: Tensor | None, sines: Tensor | None, lengths: Sequence[int]
+    ) -> Tensor:
+        config, (q, k, v) = self.config, self._project(x)
+        if config.query_key_norm == "width":
             q, k = self._norm(q, "self_attn.q_norm"), self._norm(k, "self_attn.k_norm")
-        q, k = rotate(q, k, cosines, sines, in_place=True)
-        attended = packed_attention(q, k, v, lengths, scale=size**-0.5)
-        mixed: Tensor = self.self_attn["o_proj"](attended.reshape(x.shape[0], -1))
+        q, k, v = (part.view(x.shape[0], -1, config.head_size) for part in (q, k, v))
+        if config.query_key_norm == "head":
+            q, k = self._norm(q, "self_attn.q_norm"), self._norm(k, "self_attn.k_norm")
+        if cosines is not None and sines is not None:
+            q, k = rotate(q, k, cosines, sines, in_place=True)
+        attended = packed_attention(
+            q,
+            k,
+            v,
+            lengths,
+            scale=config.attention_scale,
+            window=self.options.window,
+            cap=config.score_cap,
+        )
+        mixed: Tensor = self._linears([config.linears.output])[0](attended.reshape(x.shape[0], -1))
         return mixed
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        q, k, v = (self.self_attn[name] for name in ("q_proj", "k_proj", "v_proj"))
-        fused = lora_maps(q, k, v)
-        return (q(x), k(x), v(x)) if fused is None else lora_qkv(x, *fused)
+    def _project(self, x: Tensor) -> Sequence[Tensor]:
+        config, layers = self.config, self._linears(self.config.linears.inputs)
+        if len(layers) == 1:
+            keys = config.key_heads * config.head_size
+            return layers[0](x).split([config.heads * config.head_size, keys, keys], dim=1)  # type: ignore[no-any-return]
+        fused = lora_maps(*layers)
+        return [layer(x) for layer in layers] if fused is None else lora_qkv(x, *fused)
 
     def widen(self, x: Tensor) -> Tensor:
-        """Compute the gated MLP."""
-        gate, up, down = (self.mlp[name] for name in ("gate_proj", "up_proj", "down_proj"))
-        fused = lora_maps(gate, up, down)
-        if fused is not None:
-            return lora_mlp(x, *fused)
-        narrowed: Tensor = down(swiglu(gate(x), up(x)))
+        """Compute the gated MLP, or the mixture of experts."""
+        if self.options.sparse:
+            mixed: Tensor = self.mlp(x)
+            return mixed
+        gates, (down,) = self._linears(self.config.linears.gates), self._linears([self.config.linears.down])
+        activation = self.config.activation
+        if len(gates) == 1:
+            gate, up = gates[0](x).chunk(2, dim=1)
+        elif (fused := lora_maps(*gates, down)) is not None:
+            return lora_mlp(x, *fused, activation)
+        else:
+            gate, up = (layer(x) for layer in gates)
+        narrowed: Tensor = down(swiglu(gate, up, activation))
         return narrowed
 
-    def _norm(self, x: Tensor, name: str) -> Tensor:
-        return rms_norm(x, self.norms[name], self.config.epsilon)
+    def _linears(self, names: Sequence[str]) -> list[nn.Module]:
+        """Return the linear layers with these names, relative to the block."""
+        return [getattr(self, name.split(".")[0])[name.split(".")[1]] for name in names]
+
+    def _norm(self, x: Tensor, name: str | None) -> Tensor:
+        return x if name is None else rms_norm(x, self.norms[name], self.config.epsilon)
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        return x if self.config.residual_scale == 1 else x * self.config.residual_scale
 
 
 class Decoder(nn.Module):
@@ -165,13 +144,16 @@ class Decoder(nn.Module):
     ``embeddings`` and ``head`` have shape (vocabulary, hidden).
     """
 
+    head: Head
+
     def __init__(
         self, config: ModelConfig, embeddings: Tensor, blocks: list[Block], norm: Tensor, head: Tensor
     ) -> None:
         super().__init__()
-        self.config, self.embeddings, self.norm, self.head = config, embeddings, norm, head
+        self.config, self.embeddings, self.norm = config, embeddings, norm
+        self.head = head if config.logit_cap is None else CappedHead(head, config.logit_cap)
         self.layers = nn.ModuleList(blocks)
-        self.frequencies = config.frequencies().to(embeddings.device)
+        self.rotaries = [rotary.frequencies().to(embeddings.device) for rotary in config.rotaries]
         #: How the activations that blocks save for the backward pass are stored.
         self.activations: Activations = "keep"
 
@@ -180,22 +162,29 @@ class Decoder(nn.Module):
 
         ``ids``: int64 (tokens,), packed sequences with these ``lengths``.
         """
+        config, dtype = self.config, self.embeddings.dtype
         positions = torch.cat([torch.arange(length, device=ids.device) for length in lengths])
-        angles = positions[:, None].float() * self.frequencies
-        cosines, sines = angles.cos().to(self.embeddings.dtype), angles.sin().to(self.embeddings.dtype)
+        tables = [rotary.tables(positions, lengths, dtype) for rotary in self.rotaries]
         x = embedding(ids, self.embeddings)
+        if config.embedding_scale != 1:
+            x = x * torch.tensor(config.embedding_scale, dtype=dtype).item()  # rounded as in transformers
         run = block_runner(self.activations if torch.is_grad_enabled() else "keep", self)
-        for block in self.layers:
-            x = run(block, x, cosines, sines, lengths)
-        return rms_norm(x, self.norm, self.config.epsilon)
+        for block, options in zip(self.layers, config.blocks):
+            turns = (None, None) if options.rotary is None else tables[options.rotary]
+            x = run(block, x, *turns, lengths)
+        x = rms_norm(x, self.norm, config.epsilon)
+        return x if config.logit_scale == 1 else x / config.logit_scale
 
     def logits(self, ids: Tensor, lengths: Sequence[int]) -> Tensor:
         """Compute all next-token logits, (tokens, vocabulary): for checks, not for training."""
         hidden: Tensor = self(ids, lengths)
-        return hidden @ self.head.T
+        return head_logits(hidden, self.head).to(hidden.dtype)
 
     def linears(self) -> Iterator[tuple[str, Linear]]:
-        """Yield (name, layer) for every linear layer of the blocks, e.g. ``layers.0.self_attn.q_proj``."""
+        """Yield (name, layer) for every linear layer of the blocks, e.g. ``layers.0.self_attn.q_proj``.
+
+        Experts are left out, since they take no adapter.
+        """
         for name, module in self.named_modules():
-            if isinstance(module, Linear):
+            if isinstance(module, Linear) and ".experts." not in name:
                 yield name, module

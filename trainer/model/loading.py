@@ -10,10 +10,13 @@ from torch import Tensor
 
 from ...contracts.errors import ModelError
 from .bitsandbytes_layout import from_tensors, is_quantized
-from .checkpoint_config import read_config
+from .checkpoint_config import quantization
 from .checkpoint_tensors import check_tensors
-from .decoder import LINEARS, Block, Decoder, ModelConfig
+from .config_fields import read_config
+from .decoder import Block, Decoder
+from .experts import Experts
 from .linear import Linear
+from .model_config import ModelConfig
 from .quantization import Quantization
 from .tensor_files import TensorReader
 from .weight_formats import FORMATS, Base
@@ -41,9 +44,10 @@ def load_model(
     :data:`Change`). Peak memory is the result plus one tensor. Raises ModelError for a family that is not
     supported, or a checkpoint that lacks a tensor or has one that nobody reads.
     """
-    config = ModelConfig.read(path)
+    raw = read_config(path)
+    config = ModelConfig.of(raw, path)
     with TensorReader(path, str(device)) as reader:
-        check_tensors(path, read_config(path), reader.stored)
+        check_tensors(path, config, reader.stored, quantized=bool(quantization(raw)))
 
         def own(tensor: Tensor) -> Tensor:
             """Convert to the computation dtype.
@@ -53,7 +57,13 @@ def load_model(
             """
             return tensor.to(dtype, copy=quantize != "none")
 
-        def read_linear(name: str) -> Linear:
+        def read_norm(name: str) -> Tensor:
+            norm = own(reader.get(name))
+            if config.norm_rounds_once:
+                norm = reader.get(name).to(torch.promote_types(dtype, torch.float32))
+            return norm + config.norm_offset if config.norm_offset else norm
+
+        def read_linear(name: str, adaptable: bool = True) -> Linear:
             quantized = quantize != "none" and name.rsplit(".", 1)[1] not in skip
 
             def hold(weight: Base) -> Base:
@@ -62,17 +72,35 @@ def load_model(
                 return FORMATS[quantize].quantize(weight) if quantized else own(weight)
 
             stored = read_weight(reader, f"{name}.weight")
-            base = hold(stored) if change is None else change(name.removeprefix("model."), stored, hold)
+            changed = change is not None and adaptable
+            base = change(name.removeprefix("model."), stored, hold) if changed else hold(stored)
             bias = own(reader.get(f"{name}.bias")) if f"{name}.bias" in reader else None
             return Linear(base, bias, dtype, keep_dequantized and not isinstance(base, Tensor))
 
-        blocks = [
-            _read_block(config, f"model.layers.{n}", lambda name: own(reader.get(name)), read_linear)
-            for n in range(config.layers)
-        ]
+        def read_experts(block: str) -> Experts:
+            assert config.experts is not None
+            experts = [
+                {
+                    name.split(".")[1]: read_linear(
+                        f"{block}.mlp.experts.{number}.{name.split('.')[1]}", adaptable=False
+                    )
+                    for name in config.linears.mlp
+                }
+                for number in range(config.experts.count)
+            ]
+            router = own(reader.get(f"{block}.mlp.gate.weight"))
+            return Experts(config.experts, router, experts, config.activation)
+
+        def read_block(number: int) -> Block:
+            block, sparse = f"model.layers.{number}", config.blocks[number].sparse
+            linears = {name: read_linear(f"{block}.{name}") for name in config.linear_names(sparse)}
+            norms = {name: read_norm(f"{block}.{name}.weight") for name in _norms(config)}
+            return Block(config, linears, norms, number, read_experts(block) if sparse else None)
+
+        blocks = [read_block(number) for number in range(config.layers)]
         embeddings = own(reader.get("model.embed_tokens.weight"))
         head = embeddings if config.tied else own(reader.get("lm_head.weight"))
-        norm = own(reader.get("model.norm.weight"))
+        norm = read_norm("model.norm.weight")
         if config.tied and "lm_head.weight" in reader:
             _check_tied(reader)
         reader.check_all_read()
@@ -95,17 +123,7 @@ def read_weight(reader: TensorReader, name: str) -> Base:
     return reader.get(name)
 
 
-def _read_block(
-    config: ModelConfig,
-    prefix: str,
-    read: Callable[[str], Tensor],
-    read_linear: Callable[[str], Linear],
-) -> Block:
-    norms = ["input_layernorm", "post_attention_layernorm"]
-    if config.query_key_norm:
-        norms += ["self_attn.q_norm", "self_attn.k_norm"]
-    return Block(
-        config,
-        {name: read_linear(f"{prefix}.{name}") for name in LINEARS},
-        {name: read(f"{prefix}.{name}.weight") for name in norms},
-    )
+def _norms(config: ModelConfig) -> list[str]:
+    """Return the names of a block's norms, relative to it."""
+    own = ["self_attn.q_norm", "self_attn.k_norm"] if config.query_key_norm else []
+    return [*config.norms, *own]

@@ -63,7 +63,11 @@ def quantize_model(
     unknown = sorted(set(skip) - set(short))
     if unknown:
         raise ModelError(f"no linear layers called {', '.join(unknown)}; there are {', '.join(short)}")
-    ModelConfig.read(path)
+    if ModelConfig.read(path).experts is not None:
+        raise ModelError(
+            f"{path}: cannot write quantized experts, which transformers holds as one tensor per block; to "
+            f"train over them, set quantize: {format} in the training"
+        )
     check_place(out, [path])
     temporary = out.with_name(out.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)

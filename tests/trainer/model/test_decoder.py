@@ -87,8 +87,8 @@ def test_another_family_is_refused_with_the_supported_ones(make_model) -> None:
 
 
 def test_another_rotary_scaling_is_refused(make_model) -> None:
-    with pytest.raises(ModelError, match=r"'yarn'.*supported: default, linear, llama3"):
-        ModelConfig.read(_rewrite(make_model(), rope_parameters={"rope_type": "yarn", "rope_theta": 1e4}))
+    with pytest.raises(ModelError, match=r"'spiral'.*supported: default, linear, llama3"):
+        ModelConfig.read(_rewrite(make_model(), rope_parameters={"rope_type": "spiral", "rope_theta": 1e4}))
 
 
 def test_a_checkpoint_without_a_tensor_is_refused(make_model) -> None:

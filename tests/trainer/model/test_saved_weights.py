@@ -10,20 +10,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from gristmill.trainer.adapters.adapter_settings import ALL_LINEAR, AdapterSettings
+from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.adapter_table import KINDS
 from gristmill.trainer.model import decoder as model_module
 from gristmill.trainer.model.decoder import Decoder
 from gristmill.trainer.model.linear import Linear
 from gristmill.trainer.model.loading import load_model
 
+LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 #: So few tokens that every activation is smaller than every weight.
 IDS, LENGTHS = torch.tensor([5, 9, 2, 7]), [1, 3]
 
 
 def _every_choice() -> Iterator[tuple[str, ...]]:
-    for count in range(1, len(ALL_LINEAR) + 1):
-        yield from combinations(ALL_LINEAR, count)
+    for count in range(1, len(LINEARS) + 1):
+        yield from combinations(LINEARS, count)
 
 
 def _adapt(model: Decoder, kind: str, targets: Sequence[str]) -> None:
