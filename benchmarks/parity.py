@@ -174,21 +174,27 @@ def family(case: str, folder: Path) -> dict[str, float]:
             logits, PeftModel.from_pretrained(theirs(path), trained)(IDS[None]).logits[0]
         )
         found["merged"] = apart(logits, theirs(folder / "merged")(IDS[None]).logits[0])
-        if model.config.experts is None:  # bitsandbytes does not quantize experts
-            four_bits = load_model(path, dtype=torch.float32, quantize="nf4").logits(IDS, [48])
-            found["nf4"] = apart(four_bits, theirs(path, quantization_config=_nf4())(IDS[None]).logits[0])
+        four_bits = load_model(path, dtype=torch.float32, quantize="nf4").logits(IDS, [48])
+        found["nf4"] = apart(four_bits, in_nf4(theirs(path))(IDS[None]).logits[0])
     return found
 
 
-def _nf4() -> Any:
-    from transformers import BitsAndBytesConfig
+def in_nf4(model: Any) -> Any:
+    """Round the weights of the blocks as bitsandbytes does, those of experts too, each on its own."""
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.float32,
-    )
+    for name, parameter in model.named_parameters():
+        if not name.startswith("model.layers.") or parameter.dim() < 2 or name.endswith("mlp.gate.weight"):
+            continue
+        experts = parameter.data if parameter.dim() == 3 else parameter.data[None]
+        parts = [part for each in experts for part in each.chunk(2 if "experts.gate_up" in name else 1)]
+        for part in parts:
+            # In rows of one block: its CPU form reads others wrongly if columns are no multiple of 64.
+            codes, state = quantize_4bit(
+                part.reshape(-1, 64), blocksize=64, quant_type="nf4", compress_statistics=True
+            )
+            part.copy_(dequantize_4bit(codes, state).reshape(part.shape))
+    return model
 
 
 def eight_bits() -> float:

@@ -18,7 +18,7 @@ from ...kernels.lora_maps import LoRAMap
 from ...kernels.lora_mlp import lora_mlp
 from ...kernels.swiglu import Activation
 from .linear import Linear
-from .model_config import ExpertOptions
+from .model_options import ExpertOptions
 
 
 class Experts(nn.Module):

@@ -14,7 +14,7 @@ from gristmill.kernels import nf4
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.load_adapted import load_adapted
 from gristmill.trainer.adapters.peft_files import save_adapter
-from gristmill.trainer.forecast.memory_plan import linear_shapes, plan_memory
+from gristmill.trainer.forecast.memory_plan import block_weights, linear_shapes, plan_memory
 from gristmill.trainer.forecast.step_plan import trained_weights
 from gristmill.trainer.merging.merge import merge
 from gristmill.trainer.methods.sft import SupervisedFineTuning
@@ -131,6 +131,19 @@ def test_a_quantized_base_computes_with_the_dequantized_weights(case: str, quant
     assert (ours(quantized, [48]) - theirs(path)).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("case", "dtype"), [("gemma3", torch.float32), ("olmo2", torch.float32), ("granite", torch.bfloat16)]
+)
+def test_in_bfloat16_norms_that_round_once_are_held_in_float32(
+    case: str, dtype: torch.dtype, make_model
+) -> None:
+    family, changes = CASES[case]
+    model = load_model(make_model(family, **changes), dtype=torch.bfloat16)
+    norms = [model.norm, *(norm for block in model.layers for norm in block.norms.values())]  # type: ignore[union-attr, operator]
+    assert {norm.dtype for norm in norms} == {dtype}
+    assert model(IDS, [48]).dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("quantize", ["none", "nf4"])
 def test_the_memory_plan_counts_the_weights(case: str, quantize: str, make_model) -> None:
@@ -151,6 +164,10 @@ def test_the_memory_plan_counts_the_weights(case: str, quantize: str, make_model
         tokens=1,
     )
     assert plan.base == pytest.approx(held, abs=2)
+    if (experts := model.config.experts) is not None:
+        sparse = sum(block.sparse for block in model.config.blocks)
+        idle = sparse * (experts.count - experts.per_token) * 3 * experts.intermediate * model.config.hidden
+        assert block_weights(model.config) - block_weights(model.config, used=True) == idle
     shapes = {name.rsplit(".", 1)[1]: linear.shape for name, linear in model.linears()}
     assert all(linear_shapes(model.config)[name] == shape for name, shape in shapes.items())
 
