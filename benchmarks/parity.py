@@ -37,7 +37,8 @@ SHAPE = {
 }  # fmt: skip
 STEPS, RATE, RANK, ALPHA = 20, 5e-3, 4, 8.0
 IDS = torch.randint(2, 300, (48,), generator=torch.Generator().manual_seed(3))
-TOLERANCE = {"logits": 1e-4, "adapter": 1e-4, "merged": 1e-4, "trajectory": 1e-4, "nf4": 1e-4, "int8": 1e-6}
+#: NF4: a scale close to the middle between two of its own 8-bit codes may get the other one.
+TOLERANCE = {"logits": 1e-4, "adapter": 1e-4, "merged": 1e-4, "trajectory": 1e-4, "nf4": 1e-2, "int8": 1e-6}
 PEERS = {
     "logits": "transformers", "adapter": "peft", "merged": "transformers", "trajectory": "peft",
     "nf4": "bitsandbytes", "int8": "bitsandbytes",

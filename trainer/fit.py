@@ -30,7 +30,8 @@ from .forecast.step_plan import keep_dequantized, plan_step, roofline_estimate
 from .history import History
 from .loop import HeldOut, LoopSettings, Packs, train
 from .losses.objective import Objective
-from .model.decoder import Decoder, ModelConfig
+from .model.decoder import Decoder
+from .model.model_config import ModelConfig
 from .optimizers.optimizer_table import OPTIMIZERS
 from .parallel import Processes
 from .schedule import learning_rate

@@ -15,9 +15,10 @@ from ...contracts.durable import replace_directory
 from ...contracts.errors import ModelError
 from ..adapters.delta import DenseDelta
 from ..model.bitsandbytes_layout import from_tensors, is_part, is_quantized
-from ..model.decoder import LINEARS, Decoder, ModelConfig
+from ..model.decoder import LINEARS, Decoder
 from ..model.linear import Linear
 from ..model.loading import load_model
+from ..model.model_config import ModelConfig
 from ..model.tensor_files import TensorReader, TensorWriter, check_place, check_written, copy_rest
 from ..model.weight_formats import FORMATS, dense
 from .methods import METHODS, Mix

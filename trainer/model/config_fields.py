@@ -51,6 +51,13 @@ class ConfigFields:
             raise self.refusal(name, value, supported)
         return value
 
+    def count(self, name: str) -> int:
+        """Return the value of a field that is a whole number above 0. Raises ModelError for others."""
+        value = self.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise self.refusal(name, value, ("whole numbers above 0",))
+        return value
+
     def refuse_rest(self) -> None:
         """Raise ModelError for a field that was not read, may change the model, and is not empty or false."""
         for name, value in self.raw.items():

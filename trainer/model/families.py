@@ -11,7 +11,7 @@ from typing import Any
 
 from .config_fields import ConfigFields
 from .model_options import ExpertOptions, LayerOptions, LinearNames, ModelOptions, NormNames
-from .rotary_scaling import Rotary, read_rotary
+from .rotary import Rotary, read_rotary
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 SILU = ("silu", "swish")
@@ -201,21 +201,21 @@ def _dense(
     if activation is not None:
         fields.only(activation, *SILU)
     hidden, heads, layers = (
-        fields.get(name) for name in ("hidden_size", "num_attention_heads", "num_hidden_layers")
+        fields.count(name) for name in ("hidden_size", "num_attention_heads", "num_hidden_layers")
     )
     size = fields.get("head_dim") or hidden // heads
     return ModelOptions(
         family=fields.family,
-        vocabulary=fields.get("vocab_size"),
+        vocabulary=fields.count("vocab_size"),
         hidden=hidden,
-        intermediate=fields.get(intermediate),
+        intermediate=fields.count(intermediate),
         layers=layers,
         heads=heads,
         key_heads=fields.get("num_key_value_heads") or heads,
         head_size=size,
         epsilon=fields.get("rms_norm_eps"),
         tied=bool(fields.get("tie_word_embeddings")),
-        positions=fields.get("max_position_embeddings"),
+        positions=fields.count("max_position_embeddings"),
         rotaries=(_rotary_of(fields, FULL, None, size, partial=partial, kinds=kinds),),
         blocks=(LayerOptions(),) * layers,
         attention_scale=size**-0.5,

@@ -66,8 +66,10 @@ def load_model(
                 return FORMATS[quantize].quantize(weight) if quantized else own(weight)
 
             stored = read_weight(reader, f"{name}.weight")
-            changed = change is not None and adaptable
-            base = change(name.removeprefix("model."), stored, hold) if changed else hold(stored)
+            if change is not None and adaptable:
+                base = change(name.removeprefix("model."), stored, hold)
+            else:
+                base = hold(stored)
             bias = own(reader.get(f"{name}.bias")) if f"{name}.bias" in reader else None
             return Linear(base, bias, dtype, keep_dequantized and not isinstance(base, Tensor))
 

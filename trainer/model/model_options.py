@@ -1,14 +1,19 @@
-"""Shape and options of a model: everything in which the one graph of the decoder differs by family."""
+"""Shape and options of a model: everything in which the one graph of the decoder differs by family.
+
+Imports no torch, since plans may read configs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ...contracts.errors import ModelError
-from ...kernels.swiglu import Activation
-from .rotary_scaling import Rotary
+from .rotary import Rotary
+
+if TYPE_CHECKING:
+    from ...kernels.swiglu import Activation
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from gristmill.contracts.errors import ModelError
-from gristmill.trainer.model.decoder import ModelConfig
 from gristmill.trainer.model.loading import load_model
+from gristmill.trainer.model.model_config import ModelConfig
 
 IDS = torch.randint(0, 300, (48,), generator=torch.Generator().manual_seed(3))
 LLAMA3 = {

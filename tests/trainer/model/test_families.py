@@ -24,6 +24,8 @@ from gristmill.trainer.model.linear import Linear
 from gristmill.trainer.model.loading import load_model
 from gristmill.trainer.model.model_config import ModelConfig
 from gristmill.trainer.model.quantize import quantize_model
+from gristmill.trainer.model.rotary import NEEDED, SETTINGS
+from gristmill.trainer.model.rotary_scaling import SCALINGS
 from gristmill.trainer.model.tensor_files import tensor_files
 from gristmill.trainer.model.weight_formats import FORMATS
 
@@ -231,7 +233,13 @@ def test_what_is_not_understood_is_refused_by_name(family: str) -> None:
             {"rope_scaling": {"type": "linear", "factor": 2.0}},
             "'linear'; supported: default, longrope",
         ),
-        ("llama", {"num_hidden_layers": "two"}, "config.json is not that of a 'llama' model"),
+        (
+            "llama",
+            {"num_hidden_layers": "two"},
+            "num_hidden_layers = 'two'; supported: whole numbers above 0",
+        ),
+        ("llama", {"hidden_size": 0}, "hidden_size = 0; supported: whole numbers above 0"),
+        ("llama", {"rope_scaling": "yarn"}, "config.json is not that of a 'llama' model"),
     ],
 )
 def test_a_value_that_is_not_supported_is_refused_with_those_that_are(
@@ -239,6 +247,10 @@ def test_a_value_that_is_not_supported_is_refused_with_those_that_are(
 ) -> None:
     with pytest.raises(ModelError, match=message):
         ModelConfig.of({"model_type": family, **changes}, Path("here"))
+
+
+def test_every_scaling_of_rotary_embeddings_is_computed() -> None:
+    assert SCALINGS.keys() == SETTINGS.keys() == NEEDED.keys()
 
 
 def test_older_spellings_of_the_rotary_settings_are_read() -> None:
