@@ -12,7 +12,6 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from ..contracts.errors import ModelError
 from ..contracts.inference import ModelWeights, derive_seed
 from ..contracts.operators import Context, Trained
 from .adapters.initialization import Batches
@@ -49,7 +48,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     """
     weights = context.weights(step.model)
     config, device = ModelConfig.read(weights.path), choose_device(step.device)
-    _check_length(step, config)
+    config.check_length(step.max_length, f"the model {step.model!r}")
     objective, encoder = step.objective(context), step.encoder(weights.path)
     encoded = _encode(step, table, objective, encoder, config)
     held = None
@@ -145,13 +144,6 @@ def load(
     )
     model.activations = step.activations
     return model
-
-
-def _check_length(step: TrainSettings, config: ModelConfig) -> None:
-    if step.max_length > config.positions:
-        raise ModelError(
-            f"max_length = {step.max_length} is over the model's {config.positions} positions; lower it"
-        )
 
 
 def _encode(

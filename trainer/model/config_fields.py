@@ -58,11 +58,17 @@ class ConfigFields:
             raise self.refusal(name, value, ("whole numbers above 0",))
         return value
 
+    def positive(self, name: str) -> float:
+        """Return the value of a field that is a number above 0. Raises ModelError for others."""
+        value = self.get(name)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+            raise self.refusal(name, value, ("numbers above 0",))
+        return value
+
     def refuse_rest(self) -> None:
-        """Raise ModelError for a field that was not read, may change the model, and is not empty or false."""
+        """Raise ModelError for a field that was not read, may change the model, and has an effect."""
         for name, value in self.raw.items():
-            active = value is not None and value is not False and value not in ([], {}, "")
-            if active and name not in self._read and name not in NEUTRAL:
+            if name not in self._read and name not in NEUTRAL and not _idle(value):
                 raise ModelError(
                     f"{self.path}: cannot train a model of type {self.family!r} with {name} = {value!r}, "
                     f"which is not understood; supported fields: {', '.join(sorted(self._read))}"
@@ -74,6 +80,18 @@ class ConfigFields:
             f"{self.path}: cannot train a model of type {self.family!r} with {name} = {value!r}; "
             f"supported: {', '.join(map(str, supported))}"
         )
+
+
+def _idle(value: object) -> bool:
+    """Return whether a field that is not understood can have no effect.
+
+    It is a text (a note), switched off, empty, or counts nothing and multiplies by one.
+    """
+    if isinstance(value, bool) or value is None:
+        return not value
+    if isinstance(value, list):
+        return all(each in (0, 1) for each in value) and 0 not in value
+    return isinstance(value, str) or value in (0, 1, {})
 
 
 def read_config(path: Path) -> dict[str, Any]:

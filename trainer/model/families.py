@@ -213,7 +213,7 @@ def _dense(
         heads=heads,
         key_heads=fields.get("num_key_value_heads") or heads,
         head_size=size,
-        epsilon=fields.get("rms_norm_eps"),
+        epsilon=fields.positive("rms_norm_eps"),
         tied=bool(fields.get("tie_word_embeddings")),
         positions=fields.count("max_position_embeddings"),
         rotaries=(_rotary_of(fields, FULL, None, size, partial=partial, kinds=kinds),),

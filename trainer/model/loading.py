@@ -90,7 +90,7 @@ def load_model(
         def read_block(number: int) -> Block:
             block, sparse = f"model.layers.{number}", config.blocks[number].sparse
             linears = {name: read_linear(f"{block}.{name}") for name in config.linear_names(sparse)}
-            norms = {name: read_norm(f"{block}.{name}.weight") for name in _norms(config)}
+            norms = {name: read_norm(f"{block}.{name}.weight") for name in config.norm_sizes()}
             return Block(config, linears, norms, number, read_experts(block) if sparse else None)
 
         blocks = [read_block(number) for number in range(config.layers)]
@@ -104,9 +104,3 @@ def read_weight(reader: TensorReader, name: str) -> Base:
     if is_quantized(name, reader.files):
         return from_tensors(name, reader.files, reader.get)[0]
     return reader.get(name)
-
-
-def _norms(config: ModelConfig) -> list[str]:
-    """Return the names of a block's norms, relative to it."""
-    own = ["self_attn.q_norm", "self_attn.k_norm"] if config.query_key_norm else []
-    return [*config.norms, *own]

@@ -133,6 +133,25 @@ class ModelOptions:
         names = self.linear_names(sparse=self.experts is not None)
         return tuple(name.rsplit(".", 1)[1] for name in names)
 
+    def norm_sizes(self) -> dict[str, int]:
+        """Return the number of weights of each norm of a block, by its name relative to the block."""
+        sizes = dict.fromkeys(self.norms, self.hidden)
+        if self.query_key_norm is not None:
+            for name, heads in (("q", self.heads), ("k", self.key_heads)):
+                whole = heads * self.head_size
+                sizes[f"self_attn.{name}_norm"] = whole if self.query_key_norm == "width" else self.head_size
+        return sizes
+
+    def check_length(self, tokens: int, whose: str) -> None:
+        """Raise ModelError if sequences of ``tokens`` tokens are longer than the decoder computes.
+
+        ``whose``: the model, for the message.
+        """
+        if tokens > self.positions:
+            raise ModelError(
+                f"max_length = {tokens} is over the {self.positions} positions of {whose}; lower it"
+            )
+
     def check_targets(self, targets: Sequence[str]) -> None:
         """Raise ModelError if a short name in ``targets`` is not one of a layer that takes an adapter."""
         known = self.adaptable()

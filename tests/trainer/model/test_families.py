@@ -199,9 +199,10 @@ def test_what_is_not_understood_is_refused_by_name(family: str) -> None:
     raw: dict[str, Any] = {"model_type": family}
     if family == "granitemoehybrid":
         raw |= {"num_local_experts": 0, "layer_types": ["full_attention"] * 32}
-    idle = {"logit_scale": None, "clip_qkv": False, "rope_layers": [], "use_cache": True}
-    ModelConfig.of(raw | idle, Path("here"))
-    for field, value in (("logit_scale", 0.0625), ("clip_qkv", 8), ("rope_layers", [1])):
+    idle = {"logit_scale": 1.0, "clip_qkv": None, "rope_layers": [1, 1], "use_cache": True, "note": "any"}
+    ModelConfig.of(raw | idle | {"alibi": False, "routed": 0}, Path("here"))
+    refused = {"logit_scale": 0.0625, "clip_qkv": 8, "rope_layers": [1, 0], "alibi": True, "scales": {"a": 2}}
+    for field, value in refused.items():
         message = f"type '{family}' with {field} = .*not understood; supported fields: .*vocab_size"
         with pytest.raises(ModelError, match=message):
             ModelConfig.of(raw | {field: value}, Path("here"))
@@ -238,6 +239,7 @@ def test_what_is_not_understood_is_refused_by_name(family: str) -> None:
             {"num_hidden_layers": "two"},
             "num_hidden_layers = 'two'; supported: whole numbers above 0",
         ),
+        ("llama", {"rms_norm_eps": None}, "rms_norm_eps = None; supported: numbers above 0"),
         ("llama", {"hidden_size": 0}, "hidden_size = 0; supported: whole numbers above 0"),
         ("llama", {"rope_scaling": "yarn"}, "config.json is not that of a 'llama' model"),
     ],
