@@ -116,10 +116,10 @@ def _multiplied(fields: ConfigFields, config: ModelOptions) -> ModelOptions:
     )
 
 
-def _olmo2(fields: ConfigFields) -> ModelOptions:
+def _olmo2(fields: ConfigFields, by_type: bool = False) -> ModelOptions:
     fields.get("attention_bias")
     return replace(
-        _dense(fields),
+        _dense(fields, by_type=by_type),
         norms=NormNames(None, "post_attention_layernorm", None, "post_feedforward_layernorm"),
         norm_rounds_once=True,
         query_key_norm="width",
@@ -127,11 +127,11 @@ def _olmo2(fields: ConfigFields) -> ModelOptions:
 
 
 def _olmo3(fields: ConfigFields) -> ModelOptions:
-    config = _olmo2(fields)
+    config = _olmo2(fields, by_type=True)
     types = _layer_types(fields)
     if types is None:
         types = [FULL if (layer + 1) % 4 == 0 else SLIDING for layer in range(config.layers)]
-    local = _rotary_of(fields, SLIDING, fields.defaults["rope_theta"], config.head_size)
+    local = _rotary_of(fields, SLIDING, fields.defaults["rope_theta"], config.head_size, by_type=True)
     return _by_type(config, types, fields.get("sliding_window"), local)
 
 
@@ -152,22 +152,22 @@ def _gemma2(fields: ConfigFields) -> ModelOptions:
 
 
 def _gemma3(fields: ConfigFields) -> ModelOptions:
-    config = replace(_gemma(fields), query_key_norm="head")
+    config = replace(_gemma(fields, by_type=True), query_key_norm="head")
     fields.get("_sliding_window_pattern")  # what transformers made the types from
     types, every = _layer_types(fields), fields.get("sliding_window_pattern")
     if types is None:
         types = [SLIDING if (layer + 1) % every else FULL for layer in range(config.layers)]
-    local = _rotary_of(fields, SLIDING, fields.get("rope_local_base_freq"), config.head_size)
+    local = _rotary_of(fields, SLIDING, fields.get("rope_local_base_freq"), config.head_size, by_type=True)
     return _by_type(config, types, fields.get("sliding_window"), local)
 
 
-def _gemma(fields: ConfigFields) -> ModelOptions:
+def _gemma(fields: ConfigFields, by_type: bool = False) -> ModelOptions:
     """What Gemma 2 and 3 have in common."""
     fields.get("attention_bias")
     fields.only("use_bidirectional_attention", False, None)
     fields.only("hidden_activation", "gelu_pytorch_tanh")
     fields.get("hidden_act")  # in older configs; transformers does not read it
-    config = _dense(fields, activation=None)
+    config = _dense(fields, activation=None, by_type=by_type)
     return replace(
         config,
         activation="gelu_tanh",
@@ -193,10 +193,12 @@ def _dense(
     activation: str | None = "hidden_act",
     partial: bool = False,
     kinds: Sequence[str] | None = None,
+    by_type: bool = False,
 ) -> ModelOptions:
     """Read what all families have: sizes, and one rotary embedding for all blocks.
 
     ``intermediate``, ``activation``: names of fields. ``partial``, ``kinds``: see :func:`read_rotary`.
+    ``by_type``: the types of blocks may have rotary embeddings of their own.
     """
     if activation is not None:
         fields.only(activation, *SILU)
@@ -216,7 +218,7 @@ def _dense(
         epsilon=fields.positive("rms_norm_eps"),
         tied=bool(fields.get("tie_word_embeddings")),
         positions=fields.count("max_position_embeddings"),
-        rotaries=(_rotary_of(fields, FULL, None, size, partial=partial, kinds=kinds),),
+        rotaries=(_rotary_of(fields, FULL, None, size, partial=partial, kinds=kinds, by_type=by_type),),
         blocks=(LayerOptions(),) * layers,
         attention_scale=size**-0.5,
     )
@@ -230,6 +232,7 @@ def _rotary_of(
     *,
     partial: bool = False,
     kinds: Sequence[str] | None = None,
+    by_type: bool = False,
 ) -> Rotary:
     """Read the rotary embedding of the blocks of one type.
 
@@ -240,6 +243,8 @@ def _rotary_of(
     base, share = fields.get("rope_theta"), fields.get("partial_rotary_factor")
     given: dict[str, Any] = dict(older or newer or {})
     if {FULL, SLIDING} & given.keys():
+        if not by_type:
+            raise fields.refusal("rotary settings by type", sorted(given), ("the same for all layers",))
         given = dict(given.get(kind) or {})
     elif theta is not None:
         given = {}

@@ -240,6 +240,11 @@ def test_what_is_not_understood_is_refused_by_name(family: str) -> None:
             "num_hidden_layers = 'two'; supported: whole numbers above 0",
         ),
         ("llama", {"rms_norm_eps": None}, "rms_norm_eps = None; supported: numbers above 0"),
+        (
+            "llama",
+            {"rope_parameters": {"full_attention": {"rope_theta": 1e6}, "sliding_attention": {}}},
+            r"rotary settings by type = .*sliding_attention'\]; supported: the same for all layers",
+        ),
         ("llama", {"hidden_size": 0}, "hidden_size = 0; supported: whole numbers above 0"),
         ("llama", {"rope_scaling": "yarn"}, "config.json is not that of a 'llama' model"),
     ],
