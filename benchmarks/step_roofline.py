@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gristmill.kernels import attention, cross_entropy, lora_linear, lora_mlp, lora_qkv, rms_norm, rotary
 from gristmill.kernels.cost import KernelCost
-from gristmill.trainer.model.decoder import ModelConfig
+from gristmill.trainer.model.model_config import ModelConfig
 from gristmill.trainer.model.weight_formats import Format
 
 

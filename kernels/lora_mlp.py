@@ -23,7 +23,9 @@ from .lora_maps import LoRAMap
 from .swiglu import Activation
 
 
-def lora_mlp(x: Tensor, gate: LoRAMap, up: LoRAMap, down: LoRAMap, activation: Activation = "silu") -> Tensor:
+def lora_mlp(
+    x: Tensor, gate: LoRAMap, up: LoRAMap, down: LoRAMap, *, activation: Activation = "silu"
+) -> Tensor:
     """Apply the MLP to ``x`` (tokens, H): (tokens, H), of x's dtype.
 
     Differentiable once with respect to x and the factors of the adapters.

@@ -28,9 +28,9 @@ def rotate(
     """
     tokens, _, size = q.shape
     if k.shape[2] == size and 0 < 2 * cosines.shape[1] < size:
-        parts = [x.split([2 * cosines.shape[1], size - 2 * cosines.shape[1]], dim=2) for x in (q, k)]
-        turned_q, turned_k = rotate(parts[0][0], parts[1][0], cosines, sines)
-        return torch.cat((turned_q, parts[0][1]), dim=2), torch.cat((turned_k, parts[1][1]), dim=2)
+        first = 2 * cosines.shape[1]
+        turned_q, turned_k = rotate(q[..., :first], k[..., :first], cosines, sines)
+        return torch.cat((turned_q, q[..., first:]), dim=2), torch.cat((turned_k, k[..., first:]), dim=2)
     if (
         k.shape[::2] != (tokens, size)
         or size % 2

@@ -83,7 +83,8 @@ class _SwiGLU(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        return *gradients(upstream, *ctx.saved_tensors, ctx.activation), None
+        gate, up = ctx.saved_tensors
+        return *gradients(upstream, gate, up, ctx.activation), None
 
 
 def _activated(gate: Tensor, activation: Activation) -> Tensor:

@@ -12,7 +12,6 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from ..contracts.errors import ModelError
 from ..contracts.inference import ModelWeights, derive_seed
 from ..contracts.operators import Context, Trained
 from .adapters.initialization import Batches
@@ -32,7 +31,8 @@ from .history import History
 from .loop import HeldOut, LoopSettings, Packs, train
 from .losses.objective import Objective
 from .model.checkpoint_check import check_checkpoint
-from .model.decoder import Decoder, ModelConfig
+from .model.decoder import Decoder
+from .model.model_config import ModelConfig
 from .optimizers.optimizer_table import OPTIMIZERS
 from .parallel import Processes
 from .schedule import learning_rate
@@ -52,7 +52,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     for name in dict.fromkeys(name for _, kind, name in step.references() if kind == "model"):
         check_checkpoint(context.weights(name).path)
     config, device = ModelConfig.read(weights.path), choose_device(step.device)
-    _check_length(step, config)
+    config.check_length(step.max_length, f"the model {step.model!r}")
     objective, encoder = step.objective(context), step.encoder(weights.path)
     encoded = _encode(step, table, objective, encoder, config)
     held = None
@@ -148,13 +148,6 @@ def load(
     )
     model.activations = step.activations
     return model
-
-
-def _check_length(step: TrainSettings, config: ModelConfig) -> None:
-    if step.max_length > config.positions:
-        raise ModelError(
-            f"max_length = {step.max_length} is over the model's {config.positions} positions; lower it"
-        )
 
 
 def _encode(

@@ -17,7 +17,8 @@ from .fit import load
 from .loop import HeldOut, held_out_loss
 from .losses.objective import Objective, StepContext
 from .methods.sft import SupervisedFineTuning
-from .model.decoder import Decoder, ModelConfig
+from .model.decoder import Decoder
+from .model.model_config import ModelConfig
 from .parallel import Processes
 
 if TYPE_CHECKING:

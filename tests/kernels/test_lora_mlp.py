@@ -66,7 +66,7 @@ def test_equals_the_plain_formula_and_its_gradients(
 @pytest.mark.usefixtures("form")
 def test_geglu_equals_the_plain_formula_and_its_gradients(random: Random) -> None:
     maps, x, upstream = _maps(random, 6, 9), random(5, 6).requires_grad_(), random(5, 6)
-    found = lora_mlp(x, *maps, "gelu_tanh")
+    found = lora_mlp(x, *maps, activation="gelu_tanh")
     plain = _plain(gelu(_plain(x, maps[0]), approximate="tanh") * _plain(x, maps[1]), maps[2])
     torch.testing.assert_close(found, plain)
     inputs = [x, *factors(maps)]

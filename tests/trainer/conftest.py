@@ -182,9 +182,19 @@ class Lab:
 
 
 @pytest.fixture
-def lab(make_model: Callable[..., Path]) -> Lab:
-    path = make_model()
-    return Lab(path, adapted(path), ChatEncoder(path))
+def lab_of(make_model: Callable[..., Path]) -> Callable[..., Lab]:
+    """Return a function that makes a lab with a model of a family."""
+
+    def make(family: str = "llama", **changes: Any) -> Lab:
+        path = make_model(family, **changes)
+        return Lab(path, adapted(path), ChatEncoder(path))
+
+    return make
+
+
+@pytest.fixture
+def lab(lab_of: Callable[..., Lab]) -> Lab:
+    return lab_of()
 
 
 @pytest.fixture

@@ -19,8 +19,9 @@ from gristmill.kernels.nf4 import NestedScales, NF4Tensor
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.adapter_table import KINDS
 from gristmill.trainer.device import choose_device, free_memory, random_states, set_random_states
-from gristmill.trainer.model.decoder import LINEARS, Block, Decoder, ModelConfig
+from gristmill.trainer.model.decoder import LINEARS, Block, Decoder
 from gristmill.trainer.model.linear import Linear
+from gristmill.trainer.model.model_config import ModelConfig
 from gristmill.trainer.model.weight_formats import FORMATS, Base
 
 CPU = torch.device("cpu")

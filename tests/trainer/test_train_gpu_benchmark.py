@@ -58,7 +58,7 @@ def test_the_roofs_operations_add_up_to_the_steps_flop(
     from gristmill.trainer.data.examples import Example, TokenSequence
     from gristmill.trainer.forecast.memory_plan import block_weights
     from gristmill.trainer.forecast.speed import StepWork
-    from gristmill.trainer.model.decoder import ModelConfig
+    from gristmill.trainer.model.model_config import ModelConfig
     from gristmill.trainer.model.weight_formats import FORMATS
 
     roofline, config = importlib.import_module("step_roofline"), ModelConfig.read(model)

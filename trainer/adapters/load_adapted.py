@@ -9,8 +9,9 @@ import torch
 
 from ...contracts.errors import ModelError
 from ...contracts.inference import ModelWeights, derive_seed
-from ..model.decoder import Decoder, ModelConfig
+from ..model.decoder import Decoder
 from ..model.loading import load_model
+from ..model.model_config import ModelConfig
 from ..sparse.delta_files import SparseDelta
 from .adapter_settings import AdapterSettings
 from .adapter_table import INITS, KINDS

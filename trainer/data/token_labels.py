@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...contracts.operators import Context
-from ..model.decoder import ModelConfig
+from ..model.model_config import ModelConfig
 from ..settings import TrainSettings
 from .encode import encode_rows, show_labels
 

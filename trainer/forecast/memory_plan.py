@@ -13,7 +13,7 @@ import torch
 
 from ...kernels.attention import QUERIES
 from ...kernels.cross_entropy import CHUNK
-from ..model.decoder import ModelConfig
+from ..model.model_config import ModelConfig
 
 MIB = 2**20
 

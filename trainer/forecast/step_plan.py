@@ -11,7 +11,7 @@ from ..adapters.adapter_settings import AdapterSettings
 from ..data.examples import Example, count_tokens
 from ..device import free_memory
 from ..loop import Packs
-from ..model.decoder import ModelConfig
+from ..model.model_config import ModelConfig
 from ..model.weight_formats import FORMATS
 from ..optimizers.optimizer import Optimizer
 from ..optimizers.optimizer_table import OPTIMIZERS

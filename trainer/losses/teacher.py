@@ -10,8 +10,9 @@ from ..adapters.adapter_settings import AdapterSettings
 from ..adapters.load_adapted import load_adapted
 from ..adapters.peft_files import read_adapter_config
 from ..forecast.memory_plan import block_weights
-from ..model.decoder import Decoder, ModelConfig
+from ..model.decoder import Decoder
 from ..model.loading import load_model
+from ..model.model_config import ModelConfig
 from ..model.quantization import Quantization
 from ..model.weight_formats import FORMATS
 

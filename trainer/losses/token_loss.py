@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from ...contracts.inference import Message
 from ...contracts.rows import Row, messages_of
 from ...kernels.cross_entropy import CHUNK, linear_cross_entropy
-from ...kernels.head import Head, capped, head_logits, parts
+from ...kernels.head import Head, capped, parts
 from ..data.chat import ChatEncoder
 from ..data.examples import Example
 from ..data.packs import Pack
@@ -51,30 +51,31 @@ def linear_token_loss(hidden: Tensor, head: Head, loss: LogitLoss, chunk: int = 
     if head.requires_grad:
         raise ValueError("linear_token_loss needs a frozen head, but this head requires a gradient")
     graded = torch.is_grad_enabled() and hidden.requires_grad
-    losses: Tensor = _LinearTokenLoss.apply(hidden, head, loss, chunk, graded)  # type: ignore[no-untyped-call]
+    weight, cap = parts(head)
+    seen = loss if cap is None else lambda logits, part: loss(capped(logits, cap)[0], part)
+    losses: Tensor = _LinearTokenLoss.apply(hidden, weight, seen, chunk, graded)  # type: ignore[no-untyped-call]
     return losses
 
 
-def _chunk(hidden: Tensor, head: Head, loss: LogitLoss, part: slice, slopes: Tensor | None) -> Tensor:
+def _chunk(hidden: Tensor, head: Tensor, loss: LogitLoss, part: slice, slopes: Tensor | None) -> Tensor:
     """Compute the losses of the tokens ``part``, and write their gradient to ``slopes``.
 
     A function of its own, so that its temporary tensors are freed when it returns.
     """
-    weight, cap = parts(head)
-    logits = head_logits(hidden, weight)
+    logits = (hidden @ head.T).to(torch.promote_types(hidden.dtype, torch.float32))
     if slopes is None:
-        return loss(logits if cap is None else capped(logits, cap)[0], part)
+        return loss(logits, part)
     logits.requires_grad_()
     with torch.enable_grad():
-        found = loss(logits if cap is None else capped(logits, cap)[0], part)
+        found = loss(logits, part)
         (slope,) = torch.autograd.grad(found.sum(), logits)
-    torch.mm(slope.to(hidden.dtype), weight, out=slopes)
+    torch.mm(slope.to(hidden.dtype), head, out=slopes)
     return found.detach()
 
 
 class _LinearTokenLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, head: Head, loss: LogitLoss, chunk: int, graded: bool) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, head: Tensor, loss: LogitLoss, chunk: int, graded: bool) -> Tensor:
         wide = torch.promote_types(hidden.dtype, torch.float32)
         losses = hidden.new_empty(hidden.shape[0], dtype=wide)
         slopes = torch.empty_like(hidden) if graded else None

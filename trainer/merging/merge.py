@@ -18,9 +18,10 @@ from ..adapters.delta import DenseDelta
 from ..adapters.peft_files import CONFIG as ADAPTER_CONFIG
 from ..adapters.training_record import TrainingRecord
 from ..model.bitsandbytes_layout import from_tensors, is_part, is_quantized
-from ..model.decoder import LINEARS, Decoder, ModelConfig
+from ..model.decoder import LINEARS, Decoder
 from ..model.linear import Linear
 from ..model.loading import load_model, read_weight
+from ..model.model_config import ModelConfig
 from ..model.quantization import Quantization
 from ..model.tensor_files import TensorReader, TensorWriter, check_place, check_written, copy_rest
 from ..model.weight_formats import FORMATS, dense

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...contracts.errors import ModelError
-from .checkpoint_config import quantization
+from .checkpoint_kind import quantization
 from .checkpoint_tensors import check_tensors, stored_tensors
 from .config_fields import read_config
 from .model_config import ModelConfig

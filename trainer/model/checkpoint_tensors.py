@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...contracts.errors import ModelError
-from .model_config import ModelConfig
+from .model_options import ModelOptions
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 #: Types of weights that are not quantized, and of codes of bitsandbytes.
@@ -94,7 +94,7 @@ def _header(path: Path, file: str) -> dict[str, StoredTensor]:
 
 
 def check_tensors(
-    path: Path, config: ModelConfig, tensors: dict[str, StoredTensor], *, quantized: bool
+    path: Path, config: ModelOptions, tensors: dict[str, StoredTensor], *, quantized: bool
 ) -> None:
     """Raise ModelError, naming the tensor, if ``tensors`` are not those of a decoder with this ``config``.
 
@@ -133,7 +133,7 @@ def _check_type(path: Path, name: str, stored: StoredTensor, quantized: bool) ->
         raise ModelError(f"{path}: {name} is of type {stored.dtype}; supported: {', '.join(FLOATS)}")
 
 
-def _shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+def _shapes(config: ModelOptions) -> dict[str, tuple[int, ...]]:
     """Return the shapes of tensors by name, within its block for those of a block."""
     hidden, inner = config.hidden, config.intermediate
     queries, keys = config.heads * config.head_size, config.key_heads * config.head_size
@@ -156,7 +156,7 @@ def _shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     return {f"{name}.weight": shape for name, shape in found.items()}
 
 
-def _check_layers(path: Path, config: ModelConfig, tensors: dict[str, StoredTensor]) -> None:
+def _check_layers(path: Path, config: ModelOptions, tensors: dict[str, StoredTensor]) -> None:
     found = {int(place[1]) for name in tensors if (place := LAYER.fullmatch(name)) is not None}
     more = [number for number in found if number >= config.layers]
     if more:

@@ -26,8 +26,6 @@ NEUTRAL = frozenset({
     "transformers.js_config", "transformers_version", "typical_p", "unk_token_id", "unsloth_fixed",
     "unsloth_version", "use_bfloat16", "use_cache",
 })  # fmt: skip
-#: Endings of the names of fields that multiply something.
-FACTORS = ("_scale", "_scaling", "_multiplier", "_factor")
 
 
 class ConfigFields:
@@ -53,10 +51,24 @@ class ConfigFields:
             raise self.refusal(name, value, supported)
         return value
 
+    def count(self, name: str) -> int:
+        """Return the value of a field that is a whole number above 0. Raises ModelError for others."""
+        value = self.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise self.refusal(name, value, ("whole numbers above 0",))
+        return value
+
+    def positive(self, name: str) -> float:
+        """Return the value of a field that is a number above 0. Raises ModelError for others."""
+        value = self.get(name)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+            raise self.refusal(name, value, ("numbers above 0",))
+        return value
+
     def refuse_rest(self) -> None:
-        """Raise ModelError for a field that was not read and whose value may change the model."""
+        """Raise ModelError for a field that was not read, may change the model, and has an effect."""
         for name, value in self.raw.items():
-            if name not in self._read and name not in NEUTRAL and not _idle(name, value):
+            if name not in self._read and name not in NEUTRAL and not _idle(value):
                 raise ModelError(
                     f"{self.path}: cannot train a model of type {self.family!r} with {name} = {value!r}, "
                     f"which is not understood; supported fields: {', '.join(sorted(self._read))}"
@@ -70,13 +82,16 @@ class ConfigFields:
         )
 
 
-def _idle(name: str, value: Any) -> bool:
-    """Return whether a value has no effect: nothing, a count of 0, a factor of 1, or full attention alone."""
-    if value is None or value is False or value in ([], {}, ""):
-        return True
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value == (1 if name.endswith(FACTORS) else 0)
-    return name == "layer_types" and set(value) == {"full_attention"}
+def _idle(value: object) -> bool:
+    """Return whether a field that is not understood can have no effect.
+
+    It is a text (a note), switched off, empty, or counts nothing and multiplies by one.
+    """
+    if isinstance(value, bool) or value is None:
+        return not value
+    if isinstance(value, list):
+        return all(each in (0, 1) for each in value) and 0 not in value
+    return isinstance(value, str) or value in (0, 1, {})
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from .activations import Activations, block_runner
 from .experts import Experts
 from .linear import Linear, lora_maps
 from .model_config import ModelConfig
+from .rotary_scaling import frequencies
 
 #: Names that linear layers of a block have, relative to the block: those of most families, then others'.
 LINEARS = (
@@ -107,7 +108,7 @@ class Block(nn.Module):
         config, layers = self.config, self._linears(self.config.linears.inputs)
         if len(layers) == 1:
             keys = config.key_heads * config.head_size
-            return layers[0](x).split([config.heads * config.head_size, keys, keys], dim=1)  # type: ignore[no-any-return]
+            return torch.split(layers[0](x), [config.heads * config.head_size, keys, keys], dim=1)
         fused = lora_maps(*layers)
         return [layer(x) for layer in layers] if fused is None else lora_qkv(x, *fused)
 
@@ -121,7 +122,7 @@ class Block(nn.Module):
         if len(gates) == 1:
             gate, up = gates[0](x).chunk(2, dim=1)
         elif (fused := lora_maps(*gates, down)) is not None:
-            return lora_mlp(x, *fused, activation)
+            return lora_mlp(x, *fused, activation=activation)
         else:
             gate, up = (layer(x) for layer in gates)
         narrowed: Tensor = down(swiglu(gate, up, activation))
@@ -153,7 +154,7 @@ class Decoder(nn.Module):
         self.config, self.embeddings, self.norm = config, embeddings, norm
         self.head = head if config.logit_cap is None else CappedHead(head, config.logit_cap)
         self.layers = nn.ModuleList(blocks)
-        self.rotaries = [rotary.frequencies().to(embeddings.device) for rotary in config.rotaries]
+        self.rotaries = [frequencies(rotary).to(embeddings.device) for rotary in config.rotaries]
         #: How the activations that blocks save for the backward pass are stored.
         self.activations: Activations = "keep"
 

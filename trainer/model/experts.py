@@ -18,7 +18,7 @@ from ...kernels.lora_maps import LoRAMap
 from ...kernels.lora_mlp import lora_mlp
 from ...kernels.swiglu import Activation
 from .linear import Linear
-from .model_config import ExpertOptions
+from .model_options import ExpertOptions
 
 
 class Experts(nn.Module):
@@ -45,7 +45,7 @@ class Experts(nn.Module):
         order = chosen.flatten().argsort(stable=True)
         counts = torch.bincount(chosen.flatten(), minlength=self.options.count).tolist()
         tokens = order // self.options.per_token
-        parts = zip(self.experts, x.index_select(0, tokens).split(counts))
+        parts = zip(self.experts, torch.split(x.index_select(0, tokens), counts))
         outs = torch.cat([self._expert(layers, part) for layers, part in parts if len(part)])
         back = torch.empty_like(order)
         back[order] = torch.arange(len(order), device=order.device)
@@ -67,4 +67,4 @@ class Experts(nn.Module):
             LoRAMap(layer.weight, layer.bias)
             for layer in layers.values()  # type: ignore[operator]
         ]
-        return lora_mlp(x, *maps, self.activation)
+        return lora_mlp(x, *maps, activation=self.activation)

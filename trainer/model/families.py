@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from .config_fields import ConfigFields
-from .model_config import ExpertOptions, LayerOptions, LinearNames, ModelConfig, NormNames
-from .rotary_scaling import Rotary, read_rotary
+from .model_options import ExpertOptions, LayerOptions, LinearNames, ModelOptions, NormNames
+from .rotary import Rotary, read_rotary
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 SILU = ("silu", "swish")
@@ -26,25 +26,25 @@ IDLE_HYBRID = (
 )  # fmt: skip
 
 
-def _llama(fields: ConfigFields) -> ModelConfig:
+def _llama(fields: ConfigFields) -> ModelOptions:
     fields.get("attention_bias"), fields.get("mlp_bias")  # biases are those that the checkpoint has
     return _dense(fields)
 
 
-def _mistral(fields: ConfigFields) -> ModelConfig:
+def _mistral(fields: ConfigFields) -> ModelOptions:
     return _windowed(_dense(fields), [fields.get("sliding_window")] * fields.get("num_hidden_layers"))
 
 
-def _qwen2(fields: ConfigFields) -> ModelConfig:
+def _qwen2(fields: ConfigFields) -> ModelOptions:
     return _windowed(_dense(fields), _qwen_windows(fields))
 
 
-def _qwen3(fields: ConfigFields) -> ModelConfig:
+def _qwen3(fields: ConfigFields) -> ModelOptions:
     fields.get("attention_bias")
     return replace(_qwen2(fields), query_key_norm="head")
 
 
-def _qwen3_moe(fields: ConfigFields) -> ModelConfig:
+def _qwen3_moe(fields: ConfigFields) -> ModelOptions:
     fields.get("attention_bias"), fields.get("router_aux_loss_coef")
     fields.only("output_router_logits", False, None)  # True adds a loss on the router
     window = fields.get("sliding_window") if fields.get("use_sliding_window") else None
@@ -65,7 +65,7 @@ def _qwen3_moe(fields: ConfigFields) -> ModelConfig:
     return replace(config, query_key_norm="head", experts=experts, blocks=blocks)
 
 
-def _smollm3(fields: ConfigFields) -> ModelConfig:
+def _smollm3(fields: ConfigFields) -> ModelOptions:
     fields.get("attention_bias"), fields.get("mlp_bias")
     config = _dense(fields)
     rotated = fields.get("no_rope_layers")
@@ -83,12 +83,12 @@ def _smollm3(fields: ConfigFields) -> ModelConfig:
     return replace(config, blocks=tuple(blocks))
 
 
-def _granite(fields: ConfigFields) -> ModelConfig:
+def _granite(fields: ConfigFields) -> ModelOptions:
     fields.get("attention_bias"), fields.get("mlp_bias")
     return _multiplied(fields, _dense(fields))
 
 
-def _granite_hybrid(fields: ConfigFields) -> ModelConfig:
+def _granite_hybrid(fields: ConfigFields) -> ModelOptions:
     """Granite 4, without Mamba layers and routed experts."""
     fields.only("num_local_experts", 0)
     kinds = fields.get("layers_block_type") or fields.get("layer_types")
@@ -106,7 +106,7 @@ def _granite_hybrid(fields: ConfigFields) -> ModelConfig:
     return replace(config, linears=names, blocks=blocks)
 
 
-def _multiplied(fields: ConfigFields, config: ModelConfig) -> ModelConfig:
+def _multiplied(fields: ConfigFields, config: ModelOptions) -> ModelOptions:
     return replace(
         config,
         embedding_scale=float(fields.get("embedding_multiplier")),
@@ -116,26 +116,26 @@ def _multiplied(fields: ConfigFields, config: ModelConfig) -> ModelConfig:
     )
 
 
-def _olmo2(fields: ConfigFields) -> ModelConfig:
+def _olmo2(fields: ConfigFields, by_type: bool = False) -> ModelOptions:
     fields.get("attention_bias")
     return replace(
-        _dense(fields),
+        _dense(fields, by_type=by_type),
         norms=NormNames(None, "post_attention_layernorm", None, "post_feedforward_layernorm"),
         norm_rounds_once=True,
         query_key_norm="width",
     )
 
 
-def _olmo3(fields: ConfigFields) -> ModelConfig:
-    config = _olmo2(fields)
+def _olmo3(fields: ConfigFields) -> ModelOptions:
+    config = _olmo2(fields, by_type=True)
     types = _layer_types(fields)
     if types is None:
         types = [FULL if (layer + 1) % 4 == 0 else SLIDING for layer in range(config.layers)]
-    local = _rotary_of(fields, SLIDING, fields.defaults["rope_theta"], config.head_size)
+    local = _rotary_of(fields, SLIDING, fields.defaults["rope_theta"], config.head_size, by_type=True)
     return _by_type(config, types, fields.get("sliding_window"), local)
 
 
-def _phi3(fields: ConfigFields) -> ModelConfig:
+def _phi3(fields: ConfigFields) -> ModelOptions:
     kinds = ("default", "longrope")
     config = _dense(fields, partial=True, kinds=kinds)
     names = replace(LinearNames(), inputs=("self_attn.qkv_proj",), gates=("mlp.gate_up_proj",))
@@ -143,7 +143,7 @@ def _phi3(fields: ConfigFields) -> ModelConfig:
     return replace(_windowed(config, windows), linears=names)
 
 
-def _gemma2(fields: ConfigFields) -> ModelConfig:
+def _gemma2(fields: ConfigFields) -> ModelOptions:
     config = _gemma(fields)
     types = _layer_types(fields)
     if types is None:
@@ -151,23 +151,23 @@ def _gemma2(fields: ConfigFields) -> ModelConfig:
     return _by_type(config, types, fields.get("sliding_window"), None)
 
 
-def _gemma3(fields: ConfigFields) -> ModelConfig:
-    config = replace(_gemma(fields), query_key_norm="head")
+def _gemma3(fields: ConfigFields) -> ModelOptions:
+    config = replace(_gemma(fields, by_type=True), query_key_norm="head")
     fields.get("_sliding_window_pattern")  # what transformers made the types from
     types, every = _layer_types(fields), fields.get("sliding_window_pattern")
     if types is None:
         types = [SLIDING if (layer + 1) % every else FULL for layer in range(config.layers)]
-    local = _rotary_of(fields, SLIDING, fields.get("rope_local_base_freq"), config.head_size)
+    local = _rotary_of(fields, SLIDING, fields.get("rope_local_base_freq"), config.head_size, by_type=True)
     return _by_type(config, types, fields.get("sliding_window"), local)
 
 
-def _gemma(fields: ConfigFields) -> ModelConfig:
+def _gemma(fields: ConfigFields, by_type: bool = False) -> ModelOptions:
     """What Gemma 2 and 3 have in common."""
     fields.get("attention_bias")
     fields.only("use_bidirectional_attention", False, None)
     fields.only("hidden_activation", "gelu_pytorch_tanh")
     fields.get("hidden_act")  # in older configs; transformers does not read it
-    config = _dense(fields, activation=None)
+    config = _dense(fields, activation=None, by_type=by_type)
     return replace(
         config,
         activation="gelu_tanh",
@@ -193,30 +193,32 @@ def _dense(
     activation: str | None = "hidden_act",
     partial: bool = False,
     kinds: Sequence[str] | None = None,
-) -> ModelConfig:
+    by_type: bool = False,
+) -> ModelOptions:
     """Read what all families have: sizes, and one rotary embedding for all blocks.
 
     ``intermediate``, ``activation``: names of fields. ``partial``, ``kinds``: see :func:`read_rotary`.
+    ``by_type``: the types of blocks may have rotary embeddings of their own.
     """
     if activation is not None:
         fields.only(activation, *SILU)
     hidden, heads, layers = (
-        fields.get(name) for name in ("hidden_size", "num_attention_heads", "num_hidden_layers")
+        fields.count(name) for name in ("hidden_size", "num_attention_heads", "num_hidden_layers")
     )
     size = fields.get("head_dim") or hidden // heads
-    return ModelConfig(
+    return ModelOptions(
         family=fields.family,
-        vocabulary=fields.get("vocab_size"),
+        vocabulary=fields.count("vocab_size"),
         hidden=hidden,
-        intermediate=fields.get(intermediate),
+        intermediate=fields.count(intermediate),
         layers=layers,
         heads=heads,
         key_heads=fields.get("num_key_value_heads") or heads,
         head_size=size,
-        epsilon=fields.get("rms_norm_eps"),
+        epsilon=fields.positive("rms_norm_eps"),
         tied=bool(fields.get("tie_word_embeddings")),
-        positions=fields.get("max_position_embeddings"),
-        rotaries=(_rotary_of(fields, FULL, None, size, partial=partial, kinds=kinds),),
+        positions=fields.count("max_position_embeddings"),
+        rotaries=(_rotary_of(fields, FULL, None, size, partial=partial, kinds=kinds, by_type=by_type),),
         blocks=(LayerOptions(),) * layers,
         attention_scale=size**-0.5,
     )
@@ -230,6 +232,7 @@ def _rotary_of(
     *,
     partial: bool = False,
     kinds: Sequence[str] | None = None,
+    by_type: bool = False,
 ) -> Rotary:
     """Read the rotary embedding of the blocks of one type.
 
@@ -240,6 +243,8 @@ def _rotary_of(
     base, share = fields.get("rope_theta"), fields.get("partial_rotary_factor")
     given: dict[str, Any] = dict(older or newer or {})
     if {FULL, SLIDING} & given.keys():
+        if not by_type:
+            raise fields.refusal("rotary settings by type", sorted(given), ("the same for all layers",))
         given = dict(given.get(kind) or {})
     elif theta is not None:
         given = {}
@@ -284,14 +289,14 @@ def _qwen_windows(fields: ConfigFields) -> list[int | None]:
     return [window if kind == SLIDING else None for kind in types]
 
 
-def _windowed(config: ModelConfig, windows: Sequence[int | None]) -> ModelConfig:
+def _windowed(config: ModelOptions, windows: Sequence[int | None]) -> ModelOptions:
     blocks = tuple(replace(block, window=window) for block, window in zip(config.blocks, windows))
     return replace(config, blocks=blocks)
 
 
 def _by_type(
-    config: ModelConfig, types: Sequence[str], window: int | None, local: Rotary | None
-) -> ModelConfig:
+    config: ModelOptions, types: Sequence[str], window: int | None, local: Rotary | None
+) -> ModelOptions:
     """Give sliding blocks their window and, if it differs, their rotary embedding ``local``."""
     config = _windowed(config, [window if kind == SLIDING else None for kind in types])
     if local is None or local == config.rotaries[0]:
@@ -300,7 +305,7 @@ def _by_type(
     return replace(config, blocks=tuple(blocks), rotaries=(*config.rotaries, local))
 
 
-FAMILIES: dict[str, Callable[[ConfigFields], ModelConfig]] = {
+FAMILIES: dict[str, Callable[[ConfigFields], ModelOptions]] = {
     "llama": _llama,
     "mistral": _mistral,
     "qwen2": _qwen2,

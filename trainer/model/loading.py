@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...contracts.errors import ModelError
 from .bitsandbytes_layout import from_tensors, is_quantized
-from .checkpoint_config import quantization
+from .checkpoint_kind import quantization
 from .checkpoint_tensors import check_tensors
 from .config_fields import read_config
 from .decoder import Block, Decoder
@@ -72,8 +72,10 @@ def load_model(
                 return FORMATS[quantize].quantize(weight) if quantized else own(weight)
 
             stored = read_weight(reader, f"{name}.weight")
-            changed = change is not None and adaptable
-            base = change(name.removeprefix("model."), stored, hold) if changed else hold(stored)
+            if change is not None and adaptable:
+                base = change(name.removeprefix("model."), stored, hold)
+            else:
+                base = hold(stored)
             bias = own(reader.get(f"{name}.bias")) if f"{name}.bias" in reader else None
             return Linear(base, bias, dtype, keep_dequantized and not isinstance(base, Tensor))
 
@@ -94,7 +96,7 @@ def load_model(
         def read_block(number: int) -> Block:
             block, sparse = f"model.layers.{number}", config.blocks[number].sparse
             linears = {name: read_linear(f"{block}.{name}") for name in config.linear_names(sparse)}
-            norms = {name: read_norm(f"{block}.{name}.weight") for name in _norms(config)}
+            norms = {name: read_norm(f"{block}.{name}.weight") for name in config.norm_sizes()}
             return Block(config, linears, norms, number, read_experts(block) if sparse else None)
 
         blocks = [read_block(number) for number in range(config.layers)]
@@ -121,9 +123,3 @@ def read_weight(reader: TensorReader, name: str) -> Base:
     if is_quantized(name, reader.files):
         return from_tensors(name, reader.files, reader.get)[0]
     return reader.get(name)
-
-
-def _norms(config: ModelConfig) -> list[str]:
-    """Return the names of a block's norms, relative to it."""
-    own = ["self_attn.q_norm", "self_attn.k_norm"] if config.query_key_norm else []
-    return [*config.norms, *own]

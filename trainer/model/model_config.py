@@ -1,128 +1,23 @@
-"""Shape and options of a model: everything in which the decoder's one graph differs between families.
-
-Imports no torch, since plans read this too.
-"""
+"""The config of a model, read from a Hugging Face ``config.json``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from ...contracts.errors import ModelError
-from .checkpoint_config import check_kind, check_quantization, check_sizes
+from .checkpoint_kind import check_kind
 from .config_fields import ConfigFields, read_config
-from .rotary_scaling import Rotary
-
-if TYPE_CHECKING:
-    from ...kernels.swiglu import Activation
-
-
-@dataclass(frozen=True, slots=True)
-class LinearNames:
-    """Names of the linear layers of a block, relative to it.
-
-    ``inputs``: the projections to queries, keys and values, or the one that computes all three. ``gates``:
-    those to gate and up, or the one that computes both.
-    """
-
-    inputs: tuple[str, ...] = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
-    output: str = "self_attn.o_proj"
-    gates: tuple[str, ...] = ("mlp.gate_proj", "mlp.up_proj")
-    down: str = "mlp.down_proj"
-
-    @property
-    def attention(self) -> tuple[str, ...]:
-        return (*self.inputs, self.output)
-
-    @property
-    def mlp(self) -> tuple[str, ...]:
-        return (*self.gates, self.down)
+from .families import FAMILIES
+from .family_defaults import DEFAULTS
+from .model_options import ModelOptions
 
 
 @dataclass(frozen=True, slots=True)
-class NormNames:
-    """Names of the norms of a block; None for those that a family does not have.
-
-    ``before_*`` norms the input of attention or MLP, ``after_*`` its output, before it is added.
-    """
-
-    before_attention: str | None = "input_layernorm"
-    after_attention: str | None = None
-    before_mlp: str | None = "post_attention_layernorm"
-    after_mlp: str | None = None
-
-    def __iter__(self) -> Iterator[str]:
-        every = (self.before_attention, self.after_attention, self.before_mlp, self.after_mlp)
-        return (name for name in every if name is not None)
-
-
-@dataclass(frozen=True, slots=True)
-class LayerOptions:
-    """Options of one block.
-
-    ``window``: tokens that a token attends to; None for all. ``rotary``: index of its rotary embedding; None
-    for no positions. ``sparse``: the MLP is a mixture of experts.
-    """
-
-    window: int | None = None
-    rotary: int | None = 0
-    sparse: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ExpertOptions:
-    """A mixture of ``count`` experts, of which each token uses ``per_token``.
-
-    ``intermediate``: width of an expert. ``normalize``: the weights of a token's experts are scaled to sum 1.
-    """
-
-    count: int
-    per_token: int
-    intermediate: int
-    normalize: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ModelConfig:
-    """Shape and options of a model, read from a Hugging Face ``config.json``.
-
-    - ``positions``: the longest sequence.
-    - ``blocks``: options of each block; ``rotaries``: the rotary embeddings that they refer to.
-    - ``query_key_norm``: norm of queries and keys, over each head or over all heads together.
-    - ``norm_offset``: added to the weights of all norms. ``norm_rounds_once``: they are applied in float32.
-    - ``embedding_scale``, ``residual_scale``: multiply the embeddings, and what a block adds.
-    - ``attention_scale``: multiplies the scores; ``score_cap`` and ``logit_cap`` cap scores and logits.
-    - ``logit_scale``: divides the logits.
-    """
-
-    family: str
-    vocabulary: int
-    hidden: int
-    intermediate: int
-    layers: int
-    heads: int
-    key_heads: int
-    head_size: int
-    epsilon: float
-    tied: bool
-    positions: int
-    rotaries: tuple[Rotary, ...]
-    blocks: tuple[LayerOptions, ...]
-    attention_scale: float
-    linears: LinearNames = LinearNames()
-    norms: NormNames = NormNames()
-    query_key_norm: Literal["head", "width"] | None = None
-    activation: Activation = "silu"
-    norm_offset: float = 0.0
-    norm_rounds_once: bool = False
-    embedding_scale: float = 1.0
-    residual_scale: float = 1.0
-    logit_scale: float = 1.0
-    score_cap: float | None = None
-    logit_cap: float | None = None
-    experts: ExpertOptions | None = None
+class ModelConfig(ModelOptions):
+    """Shape and options of a model, see :class:`ModelOptions`, and how they are read."""
 
     @classmethod
     def read(cls, path: Path) -> ModelConfig:
@@ -133,45 +28,18 @@ class ModelConfig:
         return cls.of(read_config(path), path)
 
     @classmethod
-    def of(cls, raw: dict[str, Any], path: Path) -> ModelConfig:
+    def of(cls, raw: Mapping[str, Any], path: Path) -> ModelConfig:
         """Read a config. ``path``: its directory, for errors. Raises ModelError as :meth:`read`."""
-        from .families import FAMILIES
-        from .family_defaults import DEFAULTS
-
-        name = raw.get("model_type")
-        if not isinstance(name, str) or name not in FAMILIES:
+        family = raw.get("model_type")
+        if not isinstance(family, str) or family not in FAMILIES:
             raise ModelError(
-                f"{path}: cannot train a model of type {name!r}; supported: {', '.join(FAMILIES)}"
+                f"{path}: cannot train a model of type {family!r}; supported: {', '.join(FAMILIES)}"
             )
         check_kind(path, raw)
-        check_quantization(path, raw)
-        check_sizes(path, raw)
-        fields = ConfigFields(path, name, raw, DEFAULTS[name])
+        given = ConfigFields(path, family, raw, DEFAULTS[family])
         try:
-            config = FAMILIES[name](fields)
+            options = FAMILIES[family](given)
         except (TypeError, ValueError, KeyError) as error:
-            raise ModelError(f"{path}: config.json is not that of a {name!r} model ({error!r})") from None
-        fields.refuse_rest()
-        return config
-
-    def linear_names(self, sparse: bool = False) -> tuple[str, ...]:
-        """Return the names of a block's linear layers, relative to it; without experts if it is sparse."""
-        return self.linears.attention + (() if sparse else self.linears.mlp)
-
-    def adaptable(self) -> tuple[str, ...]:
-        """Return the short names of the linear layers that take an adapter.
-
-        In a mixture of experts, these are the ones of attention: PEFT cannot name the others.
-        """
-        names = self.linear_names(sparse=self.experts is not None)
-        return tuple(name.rsplit(".", 1)[1] for name in names)
-
-    def check_targets(self, targets: Sequence[str]) -> None:
-        """Raise ModelError if a short name in ``targets`` is not one of a layer that takes an adapter."""
-        known = self.adaptable()
-        unknown = [name for name in targets if name not in known]
-        if unknown:
-            raise ModelError(
-                f"a model of type {self.family!r} takes no adapter on {', '.join(unknown)}; give targets "
-                f"among {', '.join(known)}"
-            )
+            raise ModelError(f"{path}: config.json is not that of a {family!r} model ({error!r})") from None
+        given.refuse_rest()
+        return cls(**{field.name: getattr(options, field.name) for field in fields(options)})

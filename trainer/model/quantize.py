@@ -15,7 +15,8 @@ from ...contracts.durable import replace_directory
 from ...contracts.errors import ModelError
 from ...kernels import int8, nf4
 from .bitsandbytes_layout import NAMES, is_quantized, to_tensors
-from .decoder import LINEARS, ModelConfig
+from .decoder import LINEARS
+from .model_config import ModelConfig
 from .tensor_files import SHARD_BYTES, TensorReader, TensorWriter, check_place, check_written, copy_rest
 from .weight_formats import FORMATS
 

@@ -13,8 +13,8 @@ import torch
 
 from gristmill.kernels import nf4
 from gristmill.trainer.forecast.memory_plan import PeakMemory, block_weights, plan_memory
-from gristmill.trainer.model.decoder import ModelConfig
 from gristmill.trainer.model.loading import load_model
+from gristmill.trainer.model.model_config import ModelConfig
 
 
 @pytest.mark.parametrize("skip", [(), ("down_proj", "v_proj")])

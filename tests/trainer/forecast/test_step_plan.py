@@ -11,7 +11,7 @@ import pytest
 from gristmill.contracts.errors import ModelError
 from gristmill.trainer.forecast.step_plan import trained_weights
 from gristmill.trainer.methods.sft import SupervisedFineTuning
-from gristmill.trainer.model.decoder import ModelConfig
+from gristmill.trainer.model.model_config import ModelConfig
 
 
 def _step(**changes: Any) -> SupervisedFineTuning:

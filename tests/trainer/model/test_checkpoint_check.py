@@ -110,7 +110,7 @@ def test_codes_without_their_quantizer_are_refused(path: Path) -> None:
         ),
         (
             {"rope_parameters": {"full_attention": {"rope_theta": 1e6}, "sliding_attention": {}}},
-            "rotary setting sliding_attention",
+            "rotary settings by type",
         ),
         (
             {"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}},

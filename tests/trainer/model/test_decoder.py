@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gristmill.contracts.errors import ModelError
-from gristmill.trainer.model.decoder import ModelConfig
 from gristmill.trainer.model.loading import load_model
+from gristmill.trainer.model.model_config import ModelConfig
 
 IDS = torch.randint(0, 300, (48,), generator=torch.Generator().manual_seed(3))
 LLAMA3 = {

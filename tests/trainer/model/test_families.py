@@ -14,7 +14,7 @@ from gristmill.kernels import nf4
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.load_adapted import load_adapted
 from gristmill.trainer.adapters.peft_files import save_adapter
-from gristmill.trainer.forecast.memory_plan import linear_shapes, plan_memory
+from gristmill.trainer.forecast.memory_plan import block_weights, linear_shapes, plan_memory
 from gristmill.trainer.forecast.step_plan import trained_weights
 from gristmill.trainer.merging.merge import merge
 from gristmill.trainer.methods.sft import SupervisedFineTuning
@@ -25,6 +25,8 @@ from gristmill.trainer.model.linear import Linear
 from gristmill.trainer.model.loading import load_model
 from gristmill.trainer.model.model_config import ModelConfig
 from gristmill.trainer.model.quantize import quantize_model
+from gristmill.trainer.model.rotary import NEEDED, SETTINGS
+from gristmill.trainer.model.rotary_scaling import SCALINGS
 from gristmill.trainer.model.weight_formats import FORMATS
 
 from .family_cases import CASES
@@ -131,6 +133,19 @@ def test_a_quantized_base_computes_with_the_dequantized_weights(case: str, quant
     assert (ours(quantized, [48]) - theirs(path)).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("case", "dtype"), [("gemma3", torch.float32), ("olmo2", torch.float32), ("granite", torch.bfloat16)]
+)
+def test_in_bfloat16_norms_that_round_once_are_held_in_float32(
+    case: str, dtype: torch.dtype, make_model
+) -> None:
+    family, changes = CASES[case]
+    model = load_model(make_model(family, **changes), dtype=torch.bfloat16)
+    norms = [model.norm, *(norm for block in model.layers for norm in block.norms.values())]  # type: ignore[union-attr, operator]
+    assert {norm.dtype for norm in norms} == {dtype}
+    assert model(IDS, [48]).dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("quantize", ["none", "nf4"])
 def test_the_memory_plan_counts_the_weights(case: str, quantize: str, make_model) -> None:
@@ -151,6 +166,10 @@ def test_the_memory_plan_counts_the_weights(case: str, quantize: str, make_model
         tokens=1,
     )
     assert plan.base == pytest.approx(held, abs=2)
+    if (experts := model.config.experts) is not None:
+        sparse = sum(block.sparse for block in model.config.blocks)
+        idle = sparse * (experts.count - experts.per_token) * 3 * experts.intermediate * model.config.hidden
+        assert block_weights(model.config) - block_weights(model.config, used=True) == idle
     shapes = {name.rsplit(".", 1)[1]: linear.shape for name, linear in model.linears()}
     assert all(linear_shapes(model.config)[name] == shape for name, shape in shapes.items())
 
@@ -180,9 +199,10 @@ def test_what_is_not_understood_is_refused_by_name(family: str) -> None:
     raw: dict[str, Any] = {"model_type": family}
     if family == "granitemoehybrid":
         raw |= {"num_local_experts": 0, "layer_types": ["full_attention"] * 32}
-    idle = {"logit_scale": None, "clip_qkv": False, "rope_layers": [], "use_cache": True}
-    ModelConfig.of(raw | idle, Path("here"))
-    for field, value in (("logit_scale", 0.0625), ("clip_qkv", 8), ("rope_layers", [1])):
+    idle = {"logit_scale": 1.0, "clip_qkv": None, "rope_layers": [1, 1], "use_cache": True, "note": "any"}
+    ModelConfig.of(raw | idle | {"alibi": False, "routed": 0}, Path("here"))
+    refused = {"logit_scale": 0.0625, "clip_qkv": 8, "rope_layers": [1, 0], "alibi": True, "scales": {"a": 2}}
+    for field, value in refused.items():
         message = f"type '{family}' with {field} = .*not understood; supported fields: .*vocab_size"
         with pytest.raises(ModelError, match=message):
             ModelConfig.of(raw | {field: value}, Path("here"))
@@ -214,7 +234,19 @@ def test_what_is_not_understood_is_refused_by_name(family: str) -> None:
             {"rope_scaling": {"type": "linear", "factor": 2.0}},
             "'linear'; supported: default, longrope",
         ),
-        ("llama", {"num_hidden_layers": "two"}, "num_hidden_layers = 'two'; give a number above 0"),
+        (
+            "llama",
+            {"num_hidden_layers": "two"},
+            "num_hidden_layers = 'two'; supported: whole numbers above 0",
+        ),
+        ("llama", {"rms_norm_eps": None}, "rms_norm_eps = None; supported: numbers above 0"),
+        (
+            "llama",
+            {"rope_parameters": {"full_attention": {"rope_theta": 1e6}, "sliding_attention": {}}},
+            r"rotary settings by type = .*sliding_attention'\]; supported: the same for all layers",
+        ),
+        ("llama", {"hidden_size": 0}, "hidden_size = 0; supported: whole numbers above 0"),
+        ("llama", {"rope_scaling": "yarn"}, "config.json is not that of a 'llama' model"),
     ],
 )
 def test_a_value_that_is_not_supported_is_refused_with_those_that_are(
@@ -222,6 +254,10 @@ def test_a_value_that_is_not_supported_is_refused_with_those_that_are(
 ) -> None:
     with pytest.raises(ModelError, match=message):
         ModelConfig.of({"model_type": family, **changes}, Path("here"))
+
+
+def test_every_scaling_of_rotary_embeddings_is_computed() -> None:
+    assert SCALINGS.keys() == SETTINGS.keys() == NEEDED.keys()
 
 
 def test_older_spellings_of_the_rotary_settings_are_read() -> None:

@@ -13,8 +13,8 @@ from gristmill.contracts.errors import ModelError
 from gristmill.contracts.inference import ModelWeights
 from gristmill.trainer.forecast.memory_plan import plan_memory
 from gristmill.trainer.methods.sft import SupervisedFineTuning
-from gristmill.trainer.model.decoder import ModelConfig
 from gristmill.trainer.model.loading import load_model
+from gristmill.trainer.model.model_config import ModelConfig
 from gristmill.trainer.model.quantization import Quantization
 from gristmill.trainer.model.quantize import quantize_model
 from gristmill.trainer.model.weight_formats import FORMATS, dense

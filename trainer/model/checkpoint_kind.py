@@ -1,24 +1,16 @@
-"""What a ``config.json`` says about the checkpoint as a whole: its kind, its quantization and its sizes.
+"""What kind of model a ``config.json`` describes: its head, its code, and the quantizer of its weights.
 
-:mod:`.config_fields` refuses single settings. Imports no torch, since plans check this too.
+Imports no torch, since plans check this too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ...contracts.errors import ModelError
 
-#: Settings that are numbers above 0 in every model. Those that are absent have the default of the family.
-SIZES = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "rms_norm_eps",
-)
 #: Endings of the architectures that are no language models, and what they are.
 HEADS = {
     "ForSequenceClassification": "a classifier of sequences",
@@ -29,8 +21,16 @@ HEADS = {
 }
 
 
-def check_kind(path: Path, raw: dict[str, Any]) -> None:
-    """Raise ModelError if the model in directory ``path`` is no language model, or has code of its own."""
+def quantization(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return how the weights are quantized, as the quantizer wrote it; empty if they are not."""
+    return raw.get("quantization_config") or raw.get("compression_config") or {}
+
+
+def check_kind(path: Path, raw: Mapping[str, Any]) -> None:
+    """Raise ModelError if the model is no plain language model, or if its weights cannot be read.
+
+    ``raw``: the config of the model in directory ``path``.
+    """
     named: list[str] = raw.get("architectures") or []
     if named and not any(name.endswith("ForCausalLM") for name in named):
         kind = next((kind for ending, kind in HEADS.items() if named[0].endswith(ending)), None)
@@ -44,15 +44,10 @@ def check_kind(path: Path, raw: dict[str, Any]) -> None:
             f"{path}: the model has Python code of its own ({code}, auto_map in config.json), which training "
             "does not run; if transformers computes the same without it, remove auto_map"
         )
+    _check_quantization(path, raw)
 
 
-def quantization(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return how the weights are quantized, as the quantizer wrote it; empty if they are not."""
-    return raw.get("quantization_config") or raw.get("compression_config") or {}
-
-
-def check_quantization(path: Path, raw: dict[str, Any]) -> None:
-    """Raise ModelError if the weights are in a format that cannot be trained on."""
+def _check_quantization(path: Path, raw: Mapping[str, Any]) -> None:
     settings = quantization(raw)
     if not settings:
         return
@@ -69,16 +64,3 @@ def check_quantization(path: Path, raw: dict[str, Any]) -> None:
             f"{path}: its weights are quantized to {kind}, which is not supported: give the model in NF4, "
             "INT8 or unquantized"
         )
-
-
-def check_sizes(path: Path, raw: dict[str, Any]) -> None:
-    """Raise ModelError if a size that the config of the model in ``path`` gives is not a number above 0."""
-    for key in SIZES:
-        value = raw.get(key, 1)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise ModelError(f"{path}: config.json sets {key} = {_short(value)}; give a number above 0")
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
