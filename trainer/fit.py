@@ -140,6 +140,7 @@ def load(
         step.adapter,
         seed=seed,
         batches=batches,
+        parts=step.parts(),
         dtype=step.torch_dtype(),
         quantize=step.quantize,
         skip=step.quantize_skip,

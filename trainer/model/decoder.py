@@ -26,6 +26,7 @@ from ...kernels.swiglu import swiglu
 from .activations import Activations, block_runner
 from .checkpoint_config import check_config, read_config
 from .linear import Linear, lora_maps
+from .trained_tensors import current, trained_in
 
 #: Names of the linear layers of a block, relative to the block.
 LINEARS = (
@@ -122,12 +123,14 @@ class Block(nn.Module):
     def __init__(self, config: ModelConfig, linears: dict[str, Linear], norms: dict[str, Tensor]) -> None:
         super().__init__()
         self.config, self.norms = config, norms
+        #: The norms that are trained, by their short names.
+        self.trained = nn.ModuleDict()
         self.self_attn = nn.ModuleDict({name.split(".")[1]: linears[name] for name in LINEARS[:4]})
         self.mlp = nn.ModuleDict({name.split(".")[1]: linears[name] for name in LINEARS[4:]})
 
     def forward(self, x: Tensor, cosines: Tensor, sines: Tensor, lengths: Sequence[int]) -> Tensor:
         attended = self.attend(self._norm(x, "input_layernorm"), cosines, sines, lengths)
-        weight = self.norms["post_attention_layernorm"]
+        weight = self._norm_weight("post_attention_layernorm")
         x, h = add_rms_norm(attended, x, weight, self.config.epsilon)
         return x + self.widen(h)
 
@@ -156,20 +159,25 @@ class Block(nn.Module):
         return narrowed
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
-        return rms_norm(x, self.norms[name], self.config.epsilon)
+        return rms_norm(x, self._norm_weight(name), self.config.epsilon)
+
+    def _norm_weight(self, name: str) -> Tensor:
+        return current(self.trained, name.rsplit(".", 1)[-1], self.norms[name])
 
 
 class Decoder(nn.Module):
-    """The whole model, frozen except for its adapters.
+    """The whole model, frozen except for its adapters and trained tensors.
 
-    ``embeddings`` and ``head`` have shape (vocabulary, hidden).
+    ``embeddings`` and ``head`` have shape (vocabulary, hidden); a tied head is the embeddings.
     """
 
     def __init__(
         self, config: ModelConfig, embeddings: Tensor, blocks: list[Block], norm: Tensor, head: Tensor
     ) -> None:
         super().__init__()
-        self.config, self.embeddings, self.norm, self.head = config, embeddings, norm, head
+        self.config, self.embeddings, self.norm, self.stored_head = config, embeddings, norm, head
+        #: Those of "embeddings", "norm" and "head" that are trained; the last may be the first.
+        self.trained = nn.ModuleDict()
         self.layers = nn.ModuleList(blocks)
         self.frequencies = config.frequencies().to(embeddings.device)
         #: How the activations that blocks save for the backward pass are stored.
@@ -183,11 +191,21 @@ class Decoder(nn.Module):
         positions = torch.cat([torch.arange(length, device=ids.device) for length in lengths])
         angles = positions[:, None].float() * self.frequencies
         cosines, sines = angles.cos().to(self.embeddings.dtype), angles.sin().to(self.embeddings.dtype)
-        x = embedding(ids, self.embeddings)
+        trained = trained_in(self.trained, "embeddings")
+        x = embedding(ids, self.embeddings) if trained is None else trained.rows(ids)
         run = block_runner(self.activations if torch.is_grad_enabled() else "keep", self)
         for block in self.layers:
             x = run(block, x, cosines, sines, lengths)
-        return rms_norm(x, self.norm, self.config.epsilon)
+        return rms_norm(x, current(self.trained, "norm", self.norm), self.config.epsilon)
+
+    @property
+    def head(self) -> Tensor:
+        """The head (vocabulary, hidden) in the computation dtype, as training has changed it so far."""
+        return current(self.trained, "head", self.stored_head)
+
+    def blocks(self) -> list[Block]:
+        """Return the blocks in order."""
+        return [block for block in self.layers if isinstance(block, Block)]
 
     def logits(self, ids: Tensor, lengths: Sequence[int]) -> Tensor:
         """Compute all next-token logits, (tokens, vocabulary): for checks, not for training."""
