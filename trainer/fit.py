@@ -12,7 +12,6 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from ..contracts.errors import ModelError
 from ..contracts.inference import ModelWeights, derive_seed
 from ..contracts.operators import Context, Trained
 from .adapters.initialization import Batches
@@ -49,10 +48,12 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     adapter of another shape, and StoreError for a checkpoint of another run.
     """
     weights = context.weights(step.model)
-    for name in dict.fromkeys(name for _, kind, name in step.references() if kind == "model"):
-        check_checkpoint(context.weights(name).path)
+    for field, kind, name in step.references():
+        if kind == "model":
+            path = context.weights(name).path
+            check_checkpoint(path)
+            ModelConfig.read(path).check_length(step.max_length, f"the {field} {name!r}")
     config, device = ModelConfig.read(weights.path), choose_device(step.device)
-    _check_length(step, config)
     objective, encoder = step.objective(context), step.encoder(weights.path)
     encoded = _encode(step, table, objective, encoder, config)
     held = None
@@ -149,12 +150,6 @@ def load(
     )
     model.activations = step.activations
     return model
-
-
-def _check_length(step: TrainSettings, config: ModelConfig) -> None:
-    limit = min(config.positions, config.window or config.positions)
-    if step.max_length > limit:
-        raise ModelError(f"max_length = {step.max_length} is over the model's {limit} positions; lower it")
 
 
 def _encode(

@@ -119,8 +119,8 @@ def plan_memory(
     - ``chunk``: tokens in a chunk of logits.
     - ``products``: number of shapes of matrix products that a library caches code for.
     - ``slack``: further share of memory that a process's allocator holds; 0 for none (on a GPU).
-    - ``trained_embeddings``, ``trained_head``: whether they are trained. A pack's gradient of either is whole,
-      in float32; so are the changed head and, for a moment, its float32 sum.
+    - ``trained_embeddings``, ``trained_head``: whether they are trained. A pack's gradient of either is
+      float32 and whole; so is the changed head and, for a moment, its float32 sum.
     - ``accumulates``: a step has several packs. Otherwise, gradients reuse the memory of activations.
     """
     coded = block_weights(config, but=skip) if quantized_bytes else 0

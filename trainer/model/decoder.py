@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
+from ...contracts.errors import ModelError
 from ...kernels.attention import packed_attention
 from ...kernels.lora_mlp import lora_mlp
 from ...kernels.lora_qkv import lora_qkv
@@ -88,6 +89,22 @@ class ModelConfig:
             query_key_norm=family == "qwen3",
             window=raw.get("sliding_window") if sliding else None,
         )
+
+    def check_length(self, tokens: int, whose: str) -> None:
+        """Raise ModelError if sequences of ``tokens`` tokens are longer than the decoder computes.
+
+        Up to the length of a sliding window, attention to the window is attention to everything. ``whose``:
+        the model, for the message.
+        """
+        if tokens > self.positions:
+            raise ModelError(
+                f"max_length = {tokens} is over the {self.positions} positions of {whose}; lower it"
+            )
+        if self.window is not None and tokens > self.window:
+            raise ModelError(
+                f"max_length = {tokens} is over the attention window of {self.window} tokens of {whose}, and "
+                "training computes full attention; lower it"
+            )
 
     def frequencies(self) -> Tensor:
         """Rotary frequencies in radians per position, one per pair of values: float32 (head_size / 2,)."""

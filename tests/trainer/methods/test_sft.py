@@ -174,5 +174,5 @@ def test_a_loss_that_is_not_finite_stops_with_the_rows(make_model, rows, tmp_pat
 
 
 def test_a_length_over_the_models_positions_is_refused(make_model, rows, tmp_path: Path, train) -> None:
-    with pytest.raises(ModelError, match="max_length = 257 is over the model's 256 positions"):
+    with pytest.raises(ModelError, match="max_length = 257 is over the 256 positions of the model 'base'"):
         train(make_model(), rows, tmp_path / "w", max_length=257)
