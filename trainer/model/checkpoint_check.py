@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...contracts.errors import ModelError
 from .checkpoint_config import check_config, read_config
+from .checkpoint_kind import check_kind
 from .checkpoint_tensors import check_tensors, stored_tensors
 
 #: Files of which each kind of tokenizer has at least one.
@@ -22,6 +23,7 @@ def check_checkpoint(path: Path) -> None:
     """
     raw = read_config(path)
     check_config(path, raw)
+    check_kind(path, raw)
     check_tensors(path, raw, stored_tensors(path))
     check_tokenizer(path)
 

@@ -63,14 +63,6 @@ CHANGES: dict[str, object] = {
 MULTIPLIES = re.compile(r".*(_scale|_scaling|_multiplier|_softcap|_softcapping|_factor)")
 #: Kinds of attention in ``layer_types``.
 ATTENTION = ("full_attention", "sliding_attention")
-#: Endings of the architectures that are no language models, and what they are.
-HEADS = {
-    "ForSequenceClassification": "a classifier of sequences",
-    "ForTokenClassification": "a classifier of tokens",
-    "ForQuestionAnswering": "a model that marks answers",
-    "ForConditionalGeneration": "a model with more inputs than text",
-    "Model": "a model without a head",
-}
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -94,8 +86,6 @@ def check_config(path: Path, raw: dict[str, Any]) -> None:
     family = raw.get("model_type")
     if family not in FAMILIES:
         raise ModelError(f"{path}: cannot train a model of type {family!r}; supported: {', '.join(FAMILIES)}")
-    _check_kind(path, raw)
-    _check_quantization(path, raw)
     _check_required(path, raw)
     _check_rotary(path, raw)
     for key, value in raw.items():
@@ -113,41 +103,6 @@ def check_config(path: Path, raw: dict[str, Any]) -> None:
         raise ModelError(
             f"{path}: config.json has layers of type {unknown[0]!r} (layer_types); supported: "
             f"{', '.join(ATTENTION)}"
-        )
-
-
-def _check_kind(path: Path, raw: dict[str, Any]) -> None:
-    named: list[str] = raw.get("architectures") or []
-    if named and not any(name.endswith("ForCausalLM") for name in named):
-        kind = next((kind for ending, kind in HEADS.items() if named[0].endswith(ending)), None)
-        raise ModelError(
-            f"{path}: its architecture is {named[0]}{f', {kind}' if kind else ''}; only language models "
-            "(…ForCausalLM) can be trained: give the model that it was made from"
-        )
-    code = (raw.get("auto_map") or {}).get("AutoModelForCausalLM")
-    if code:
-        raise ModelError(
-            f"{path}: the model has Python code of its own ({code}, auto_map in config.json), which training "
-            "does not run; if transformers computes the same without it, remove auto_map"
-        )
-
-
-def _check_quantization(path: Path, raw: dict[str, Any]) -> None:
-    settings = raw.get("quantization_config") or raw.get("compression_config")
-    if not settings:
-        return
-    method = str(settings.get("quant_method", "unknown"))
-    if method != "bitsandbytes":
-        form = settings.get("format") or settings.get("fmt")
-        raise ModelError(
-            f"{path}: its weights are quantized by {method!r}{f' ({form})' if form else ''}, which cannot be "
-            "trained on; give the model that it was quantized from (to train over 4 bits, with quantize: nf4)"
-        )
-    kind = settings.get("bnb_4bit_quant_type", "fp4")  # the default of transformers
-    if settings.get("load_in_4bit") and kind != "nf4":
-        raise ModelError(
-            f"{path}: its weights are quantized to {kind}, which is not supported: give the model in NF4, "
-            "INT8 or unquantized"
         )
 
 

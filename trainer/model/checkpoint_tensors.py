@@ -32,7 +32,7 @@ BUFFERS = re.compile(r"(.*\.)?rotary_emb\.(inv_freq|cos_cached|sin_cached)")
 #: Forms of the tensors of a decoder, of any family. Which of them a family has is known at loading.
 DECODER = re.compile(
     r"(model\.embed_tokens|model\.norm|lm_head)\.(weight|bias)(\..+)?"
-    r"|model\.layers\.\d+\.(self_attn|mlp|\w*norm)(\.\w+)*(\..+)?"
+    r"|model\.layers\.\d+\.(self_attn|mlp|shared_mlp|\w*norm)(\.\w+)*(\..+)?"
 )
 LAYER = re.compile(r"model\.layers\.(\d+)\..+")
 WEIGHT = re.compile(r"model\.layers\.\d+\.(?:self_attn|mlp)\.(\w+_proj)\.weight")
@@ -133,9 +133,9 @@ def _check_type(path: Path, name: str, stored: StoredTensor, quantized: bool) ->
 
 def _shapes(raw: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Return the shapes of tensors that all families have, by name, or by short name within a layer."""
-    hidden, inner, heads = raw["hidden_size"], raw["intermediate_size"], raw["num_attention_heads"]
+    hidden, heads = raw["hidden_size"], raw["num_attention_heads"]
     size = raw.get("head_dim") or hidden // heads
-    keys = (raw.get("num_key_value_heads") or heads) * size
+    keys, inner = (raw.get("num_key_value_heads") or heads) * size, raw["intermediate_size"]
     return {
         "model.embed_tokens.weight": (raw["vocab_size"], hidden),
         "lm_head.weight": (raw["vocab_size"], hidden),

@@ -26,6 +26,7 @@ from ...kernels.rotary import rotate
 from ...kernels.swiglu import swiglu
 from .activations import Activations, block_runner
 from .checkpoint_config import check_config, read_config
+from .checkpoint_kind import check_kind
 from .linear import Linear, lora_maps
 from .trained_tensors import current, trained_in
 
@@ -68,6 +69,7 @@ class ModelConfig:
         """
         raw = read_config(path)
         check_config(path, raw)
+        check_kind(path, raw)
         family = raw["model_type"]
         rotary = dict(raw.get("rope_parameters") or raw.get("rope_scaling") or {})
         rotary.setdefault("rope_theta", raw.get("rope_theta", 10000.0))
