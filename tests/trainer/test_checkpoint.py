@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from gristmill.contracts.operators import Trained
-from gristmill.trainer.history_file import HistoryFile, Mark
+from gristmill.trainer.history_file import HistoryFile, HistoryMark
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 
 STEP = SupervisedFineTuning.model_validate(
@@ -139,7 +139,7 @@ def test_history_is_appended_and_checkpoints_do_not_grow_with_it(tmp_path: Path)
     file = HistoryFile(path)
     entries = [{"step": n, "loss": 1 / (n + 3), "rows": ["é", "\ud800"]} for n in range(9)]
     contents: list[bytes] = []
-    marks: list[Mark] = []
+    marks: list[HistoryMark] = []
     for part in (entries[:4], [], entries[4:6]):
         marks.append(file.append(part))
         contents.append(path.read_bytes())
