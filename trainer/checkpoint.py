@@ -17,7 +17,7 @@ from ..contracts.durable import flush
 from ..contracts.errors import StoreError
 from .device import random_states, set_random_states
 from .history import History
-from .history_file import Entry, HistoryFile, Mark
+from .history_file import Entry, HistoryFile, HistoryMark
 from .parallel import Processes
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def load_checkpoint(
                 f"{place}: this checkpoint belongs to other rows or settings; remove it to train from the "
                 "start"
             )
-        entries = None if state is None else history.read(Mark(**state["history"]))
+        entries = None if state is None else history.read(HistoryMark(**state["history"]))
         if state is not None and entries is not None:
             found = state, entries
             break

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
+import torch.utils.deterministic
 from torch import Tensor
 
 from ..contracts.errors import ModelError
@@ -30,6 +33,34 @@ def choose_device(wanted: DeviceName) -> torch.device:
         )
     torch.cuda.set_device(number)
     return torch.device("cuda", number)
+
+
+@contextmanager
+def fixed_order(*, on_gpu: bool) -> Iterator[None]:
+    """Compute with algorithms that sum in a fixed order, so that a training repeats bit for bit.
+
+    On a CPU, all algorithms that training uses do so. On a GPU (``on_gpu``), the backward passes of attention
+    and of look-ups have a second algorithm, which PyTorch is asked for, and cuBLAS needs a fixed workspace.
+    PyTorch warns of an operation that has none. The process's settings are restored afterwards, except the
+    workspace, which cuBLAS reads once.
+    """
+    if not on_gpu:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # No value is read before it is written: filling them first would only take time.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
 def free_memory(device: torch.device) -> int:

@@ -49,10 +49,12 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     adapter of another shape, and StoreError for a checkpoint of another run.
     """
     weights = context.weights(step.model)
-    for name in dict.fromkeys(name for _, kind, name in step.references() if kind == "model"):
-        check_checkpoint(context.weights(name).path)
+    for field, kind, name in step.references():
+        if kind == "model":
+            path = context.weights(name).path
+            check_checkpoint(path)
+            ModelConfig.read(path).check_length(step.max_length, f"the {field} {name!r}")
     config, device = ModelConfig.read(weights.path), choose_device(step.device)
-    config.check_length(step.max_length, f"the model {step.model!r}")
     objective, encoder = step.objective(context), step.encoder(weights.path)
     encoded = _encode(step, table, objective, encoder, config)
     held = None
@@ -140,6 +142,7 @@ def load(
         step.adapter,
         seed=seed,
         batches=batches,
+        parts=step.parts(),
         dtype=step.torch_dtype(),
         quantize=step.quantize,
         skip=step.quantize_skip,

@@ -15,7 +15,7 @@ Entry = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class HistoryMark:
     """The part of the file that a checkpoint belongs to: its length, in bytes, and a digest of them."""
 
     size: int
@@ -34,7 +34,7 @@ class HistoryFile:
         self._digest = blake2b(digest_size=16)
         self._size = 0
 
-    def append(self, entries: Sequence[Entry]) -> Mark:
+    def append(self, entries: Sequence[Entry]) -> HistoryMark:
         """Write ``entries`` behind those before, durably, and return the mark of all of them."""
         data = b"".join(json.dumps(entry, separators=(",", ":")).encode() + b"\n" for entry in entries)
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,9 +46,9 @@ class HistoryFile:
             os.fsync(file.fileno())
         self._digest.update(data)
         self._size += len(data)
-        return Mark(self._size, self._digest.hexdigest())
+        return HistoryMark(self._size, self._digest.hexdigest())
 
-    def read(self, mark: Mark) -> list[Entry] | None:
+    def read(self, mark: HistoryMark) -> list[Entry] | None:
         """Return the entries up to ``mark``, behind which :meth:`append` then writes.
 
         Returns None if the file does not have them as they were written.

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from ..contracts.operators import Context, StepRef, Train
 from .adapters.adapter_settings import AdapterSettings, Target
 from .model.quantization import Quantization
+from .model.trained_parts import PARTS, Part
 from .optimizers.optimizer_names import OptimizerName
 from .other_tools import OTHER_NAMES
 from .sparse.sparse_settings import SparseSettings
@@ -46,6 +47,13 @@ class TrainSettings(Train):
     """What is trained: kind, initialization and size of the adapter."""
     sparse: SparseSettings | None = None
     """Which part of the weights' changes is kept, with `adapter: {kind: delta}`. By default, all of it."""
+    train_embeddings: bool = False
+    """Train the embeddings too. If the head is tied to them (as in small models), it is the same tensor, and
+    is trained with them."""
+    train_norms: bool = False
+    """Train the weights of all norms too."""
+    train_head: bool = False
+    """Train the head too; a tied head with its embeddings."""
     epochs: int = Field(default=1, ge=1)
     """Passes over the rows, each in a new order."""
     learning_rate: float = Field(default=2e-4, gt=0)
@@ -104,6 +112,24 @@ class TrainSettings(Train):
                 f"{self.adapter.kind!r}: give adapter: {{kind: delta}}, or remove sparse"
             )
         return self
+
+    @model_validator(mode="after")
+    def _sparse_of_linear_layers(self) -> Self:
+        if self.sparse is not None and self.parts():
+            raise ValueError(
+                f"sparse chooses among the changes of linear layers, so train_{self.parts()[0]} cannot be "
+                "given beside it: remove one of them"
+            )
+        return self
+
+    def parts(self) -> tuple[Part, ...]:
+        """Return the parts that are trained beside the adapters."""
+        chosen = {
+            "embeddings": self.train_embeddings,
+            "norms": self.train_norms,
+            "head": self.train_head,
+        }
+        return tuple(part for part in PARTS if chosen[part])
 
     def check_weights(self, weights: Mapping[str, Sequence[Path]]) -> None:
         from .model.checkpoint_check import check_checkpoint

@@ -25,6 +25,10 @@ class TrainStep(TrainSettings):
 
     def fit(self, table: pa.Table, context: Context) -> Trained:
         """Train; see :func:`gristmill.trainer.fit.fit`."""
+        import torch
+
+        from .device import fixed_order
         from .fit import fit
 
-        return fit(self, table, context)
+        with fixed_order(on_gpu=self.device != "cpu" and torch.cuda.is_available()):
+            return fit(self, table, context)

@@ -57,7 +57,7 @@ def student(spec: PipelineSpec, run: RunDirectory) -> Student:
         f"--max-lora-rank {_served(settings)} "
         f"--lora-modules {STUDENT}={shlex.quote(str(path))}"
     )
-    if settings.get("use_dora"):
+    if settings.get("use_dora") or settings.get("modules_to_save"):
         return Student("adapter", path, metrics, None, merge)
     return Student("adapter", path, metrics, serve, merge)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.utils.deterministic
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -18,7 +21,7 @@ from gristmill.kernels.int8 import INT8Tensor
 from gristmill.kernels.nf4 import NestedScales, NF4Tensor
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.adapter_table import KINDS
-from gristmill.trainer.device import choose_device, free_memory, random_states, set_random_states
+from gristmill.trainer.device import choose_device, fixed_order, free_memory, random_states, set_random_states
 from gristmill.trainer.model.decoder import LINEARS, Block, Decoder
 from gristmill.trainer.model.linear import Linear
 from gristmill.trainer.model.model_config import ModelConfig
@@ -111,3 +114,34 @@ def test_a_step_mixes_no_devices(kind: str, quantize: str, make_model) -> None:
         loss, _ = linear_cross_entropy(model(ids, [5, 7]), head, ids, weights)
         loss.backward()
         assert all(parameter.grad.device == gpu for parameter in model.parameters())
+
+
+def _order() -> tuple[bool, bool, bool]:
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.utils.deterministic.fill_uninitialized_memory,
+    )
+
+
+def test_training_on_a_gpu_asks_for_sums_in_a_fixed_order_and_leaves_the_process_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that the variable is restored afterwards
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    before = _order()
+    with fixed_order(on_gpu=False):
+        assert _order() == before
+        assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    with fixed_order(on_gpu=True):
+        assert _order() == (True, True, False)
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert _order() == before
+
+
+def test_no_kernel_adds_floating_point_numbers_by_atomics() -> None:
+    """Their order would change from run to run. Whole numbers may be counted so."""
+    gpu = Path(dispatch.__file__).parent / "gpu"
+    adds = [line.strip() for file in sorted(gpu.glob("*.py")) for line in file.read_text().splitlines()
+            if "atomic_" in line]  # fmt: skip
+    assert all("int64" in line for line in adds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from ...contracts.inference import ModelWeights, derive_seed
 from ..model.decoder import Decoder
 from ..model.loading import load_model
 from ..model.model_config import ModelConfig
+from ..model.trained_parts import Part
+from ..model.trained_tensors import train_parts
 from ..sparse.delta_files import SparseDelta
 from .adapter_settings import AdapterSettings
 from .adapter_table import INITS, KINDS
@@ -21,11 +24,18 @@ from .peft_files import load_adapter, read_adapter_config, read_ranks
 
 
 def load_adapted(
-    weights: ModelWeights, settings: AdapterSettings, *, seed: int, batches: Batches, **loading: Any
+    weights: ModelWeights,
+    settings: AdapterSettings,
+    *,
+    seed: int,
+    batches: Batches,
+    parts: Collection[Part] = (),
+    **loading: Any,
 ) -> Decoder:
     """Load the frozen base of ``weights`` with adapters over the layers that ``settings`` names.
 
-    ``batches``: packs of the training data, for the initializations that use it. ``loading``: arguments of
+    ``batches``: packs of the training data, for the initializations that use it. ``parts``: what else is
+    trained. ``loading``: arguments of
     :func:`gristmill.trainer.model.loading.load_model`. Raises ModelError for an earlier adapter with other
     settings.
     """
@@ -60,6 +70,7 @@ def load_adapted(
         if begin is not None and isinstance(adapter, LoRA):
             adapter.begin(begin, linear.weight())
         linear.adapter = adapter
+    train_parts(model, parts)
     if delta is not None:
         delta.load_into(model)
     elif weights.adapter is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ from ...contracts.errors import ModelError
 from ..model.decoder import Decoder
 from ..model.linear import Linear
 from ..model.tensor_files import content_digest
+from ..model.trained_tensors import EMBEDDINGS, HEAD, trained_tensors
 from .training_record import RECORD, TrainingRecord
 
-PREFIX = "base_model.model.model."
+#: PEFT's prefixes of a model's tensors, and of those of its blocks.
+MODEL = "base_model.model."
+PREFIX = f"{MODEL}model."
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
@@ -51,6 +55,10 @@ def save_adapter(
         for name, state in states.items()
         for suffix, tensor in state.items()
     }
+    whole = {name: trained.whole().cpu() for name, trained in trained_tensors(model).items()}
+    if _trains_tied(model):  # PEFT wants both
+        whole[HEAD] = whole[EMBEDDINGS].clone()
+    tensors |= {MODEL + name: tensor for name, tensor in whole.items()}
     temporary = directory.with_name(directory.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -66,11 +74,27 @@ def save_adapter(
         "fan_in_fan_out": False,
         "use_dora": False,
         **config,
+        **_saved_modules(whole, tied=_trains_tied(model)),
         **_sizes(model, {name: len(state["lora_A.weight"]) for name, state in states.items()}, config),
     }
     (temporary / CONFIG).write_text(json.dumps(full, indent=2, sort_keys=True) + "\n")
     _check(model, temporary, probe)
     replace_directory(temporary, directory)
+
+
+def _trains_tied(model: Decoder) -> bool:
+    """Return whether embeddings are trained to which the head is tied."""
+    return model.stored_head is model.embeddings and EMBEDDINGS in trained_tensors(model)
+
+
+def _saved_modules(names: Iterable[str], *, tied: bool) -> dict[str, Any]:
+    """Return PEFT's settings of the tensors ``names`` that are saved as they are."""
+    modules = {name.removesuffix(".weight").rsplit(".", 1)[-1] for name in names}
+    if not modules:
+        return {}
+    if not tied:
+        return {"modules_to_save": sorted(modules)}
+    return {"modules_to_save": sorted(modules - {"lm_head"}), "ensure_weight_tying": True}
 
 
 def _sizes(model: Decoder, ranks: dict[str, int], config: dict[str, Any]) -> dict[str, Any]:
@@ -110,6 +134,16 @@ def load_adapter(model: Decoder, directory: Path) -> None:
         except (KeyError, RuntimeError) as error:
             raise ModelError(f"{directory}: its adapter does not fit {name}: {error}") from None
         unread -= {wanted + suffix for suffix in found}
+    for name, trained in trained_tensors(model).items():
+        if MODEL + name not in tensors:
+            raise ModelError(f"{directory}: it has no {name}, which this training trains")
+        try:
+            trained.load(tensors[MODEL + name])
+        except RuntimeError as error:
+            raise ModelError(f"{directory}: its {name} does not fit: {error}") from None
+        unread.discard(MODEL + name)
+    if _trains_tied(model):
+        unread.discard(MODEL + HEAD)
     if unread:
         raise ModelError(
             f"{directory}: it adapts layers that this training does not: {', '.join(sorted(unread)[:3])}"
@@ -176,12 +210,15 @@ def _check(model: Decoder, directory: Path, probe: Tensor) -> None:
         kept = {
             name: {suffix: tensor.clone() for suffix, tensor in state.items()} for name, state in kept.items()
         }
+        deltas = [(trained.delta, trained.delta.clone()) for trained in trained_tensors(model).values()]
         try:
             load_adapter(model, directory)
             after = model.logits(probe, [len(probe)])
         finally:
             for name, linear in adapted(model).items():
                 linear.adapter.load(kept[name])  # type: ignore[union-attr, operator]
+            for delta, before_it in deltas:
+                delta.copy_(before_it)
     apart = (before - after).abs().max().item()
     if not apart <= 1e-5 * max(1.0, before.abs().max().item()):
         raise ModelError(

@@ -127,6 +127,8 @@ def plan_memory(
     products: int = 0,
     slack: float = 0.0,
     accumulates: bool = True,
+    trained_embeddings: bool = False,
+    trained_head: bool = False,
 ) -> MemoryPlan:
     """Predict the memory of training with packs of ``tokens`` tokens.
 
@@ -151,6 +153,8 @@ def plan_memory(
     - ``chunk``: tokens in a chunk of logits.
     - ``products``: number of shapes of matrix products that a library caches code for.
     - ``slack``: further share of memory that a process's allocator holds; 0 for none (on a GPU).
+    - ``trained_embeddings``, ``trained_head``: whether they are trained. A pack's gradient of either is
+      float32 and whole; so is the changed head and, for a moment, its float32 sum.
     - ``accumulates``: a step has several packs. Otherwise, gradients reuse the memory of activations.
     """
     coded = block_weights(config, but=skip) if quantized_bytes else 0
@@ -176,6 +180,10 @@ def plan_memory(
     logit_copies += 0 if config.logit_cap is None else 2  # the capped logits, and the cap's derivative
     head = max(chunk * config.vocabulary * (logit_copies * 4 + bytes_per_value), transient)
     head += 2 * tokens * config.hidden * bytes_per_value
+    table = config.vocabulary * config.hidden
+    head += (table * (2 * 4 + 2 * bytes_per_value) if trained_head else 0) + (
+        4 * table if trained_embeddings else 0
+    )
     gradients = 4 * adapter_weights
     if not accumulates:
         gradients = max(0, gradients - activations)

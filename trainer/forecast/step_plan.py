@@ -63,6 +63,8 @@ def plan_step(
         products=_products(packs, low_rank=adapter.kind != "delta") if on_cpu and step.dtype == "bf16" else 0,
         slack=SLACK if on_cpu else 0.0,
         accumulates=max(map(len, steps)) > 1,
+        trained_embeddings=step.train_embeddings or (config.tied and step.train_head),
+        trained_head=step.train_head or (config.tied and step.train_embeddings),
     )
 
 
@@ -75,11 +77,21 @@ def trained_weights(step: TrainSettings, config: ModelConfig) -> int:
     adapter, shapes = step.adapter, linear_shapes(config)
     targets = [name for name in adapter.names() if name in config.adaptable()]
     layers = [shapes[name] for name in targets]
+    beside = _trained_beside(step, config)
     if adapter.kind == "delta":
         parts = 2 if step.sparse is not None and step.sparse.kind == "half" else 1
-        return config.layers * sum(n * k for n, k in layers) // parts
+        return beside + config.layers * sum(n * k for n, k in layers) // parts
     lengths = 1 if adapter.kind == "dora" else 0
-    return config.layers * sum(adapter.rank * (n + k) + lengths * n for n, k in layers)
+    return beside + config.layers * sum(adapter.rank * (n + k) + lengths * n for n, k in layers)
+
+
+def _trained_beside(step: TrainSettings, config: ModelConfig) -> int:
+    """Return the number of weights of embeddings, norms and head that the step trains."""
+    table = config.vocabulary * config.hidden
+    tables = step.train_embeddings + step.train_head
+    tables = min(tables, 1) if config.tied else tables
+    norms = config.hidden + config.layers * sum(config.norm_sizes().values())
+    return tables * table + (norms if step.train_norms else 0)
 
 
 def _more_values(config: ModelConfig, adapter: AdapterSettings) -> int:
@@ -116,7 +128,7 @@ def roofline_estimate(
     """
     work = StepWork(
         body=block_weights(config, used=True),
-        trained=sum(parameter.numel() for parameter in optimizer.parameters),
+        trained=sum(parameter.numel() for parameter in optimizer.parameters) - _trained_beside(step, config),
         dense=step.adapter.kind == "delta",
         head=config.vocabulary * config.hidden,
         mixed=config.layers * config.heads * config.head_size,

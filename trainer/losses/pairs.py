@@ -60,8 +60,8 @@ class PairObjective:
     """An objective over pairs.
 
     ``losses``: computes the loss of each pair from the responses' log-probabilities. ``referenced``: whether
-    it needs log-probabilities under the model that training starts from. ``with_prompts``: whether the prompts
-    of the better responses are predicted too.
+    it needs log-probabilities under the model that training starts from. ``with_prompts``: whether prompts of
+    better responses are predicted too.
     """
 
     def __init__(self, losses: PairLosses, *, referenced: bool = False, with_prompts: bool = False) -> None:

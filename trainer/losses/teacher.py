@@ -14,6 +14,7 @@ from ..model.decoder import Decoder
 from ..model.loading import load_model
 from ..model.model_config import ModelConfig
 from ..model.quantization import Quantization
+from ..model.trained_parts import parts_of
 from ..model.weight_formats import FORMATS
 
 
@@ -48,7 +49,14 @@ def load_teacher(
             }
         )
         model = load_adapted(
-            weights, settings, seed=0, batches=[], dtype=dtype, quantize=quantize, device=device
+            weights,
+            settings,
+            seed=0,
+            batches=[],
+            parts=parts_of(found),
+            dtype=dtype,
+            quantize=quantize,
+            device=device,
         )
     for parameter in model.parameters():
         parameter.requires_grad_(False)

@@ -18,6 +18,7 @@ from ...contracts.inference import Message
 from ...contracts.rows import Row, messages_of
 from ...kernels.cross_entropy import CHUNK, linear_cross_entropy
 from ...kernels.head import Head, capped, parts
+from ...kernels.log_probs import linear_log_probs
 from ..data.chat import ChatEncoder
 from ..data.examples import Example
 from ..data.packs import Pack
@@ -46,11 +47,10 @@ def linear_token_loss(hidden: Tensor, head: Head, loss: LogitLoss, chunk: int = 
     """Apply ``loss`` to the logits ``hidden @ head.T`` (capped if the head is), ``chunk`` tokens at a time.
 
     Returns losses (tokens,), float32 (float64 for float64 input), differentiable once with respect to
-    ``hidden`` (tokens, H). ``head`` (V, H) is frozen. Raises ValueError if the head requires a gradient.
+    ``hidden`` (tokens, H) and ``head`` (V, H). For a head that requires a gradient, logits are computed again
+    in the backward pass, since its gradient is a sum over tokens; it is summed in float32.
     """
-    if head.requires_grad:
-        raise ValueError("linear_token_loss needs a frozen head, but this head requires a gradient")
-    graded = torch.is_grad_enabled() and hidden.requires_grad
+    graded = torch.is_grad_enabled() and hidden.requires_grad and not head.requires_grad
     weight, cap = parts(head)
     seen = loss if cap is None else lambda logits, part: loss(capped(logits, cap)[0], part)
     losses: Tensor = _LinearTokenLoss.apply(hidden, weight, seen, chunk, graded)  # type: ignore[no-untyped-call]
@@ -82,14 +82,35 @@ class _LinearTokenLoss(torch.autograd.Function):
         for start in range(0, hidden.shape[0], chunk):
             part = slice(start, start + chunk)
             losses[part] = _chunk(hidden[part], head, loss, part, None if slopes is None else slopes[part])
-        ctx.slopes = slopes
+        ctx.slopes, ctx.loss, ctx.chunk = slopes, loss, chunk
+        if ctx.needs_input_grad[1]:
+            ctx.save_for_backward(hidden, head)
         return losses
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.needs_input_grad[1]:
+            hidden, head = ctx.saved_tensors
+            return *_with_head(hidden, head, ctx.loss, ctx.chunk, upstream), None, None, None
         d_hidden = None if ctx.slopes is None else ctx.slopes * upstream[:, None].to(ctx.slopes.dtype)
         return d_hidden, None, None, None, None
+
+
+def _with_head(
+    hidden: Tensor, head: Tensor, loss: LogitLoss, chunk: int, upstream: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of the hidden states and of the head, given those of the losses (tokens,)."""
+    d_hidden, d_head = torch.empty_like(hidden), torch.zeros_like(head, dtype=upstream.dtype)
+    for start in range(0, hidden.shape[0], chunk):
+        part = slice(start, start + chunk)
+        logits = (hidden[part] @ head.T).to(upstream.dtype).requires_grad_()
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(loss(logits, part), logits, upstream[part])
+        slope = slope.to(hidden.dtype)
+        torch.mm(slope, head, out=d_hidden[part])
+        d_head += slope.T @ hidden[part]
+    return d_hidden, d_head.to(head.dtype)
 
 
 class TokenObjective:
@@ -125,7 +146,10 @@ class TokenObjective:
 def cross_entropy(
     hidden: Tensor, head: Head, pack: Pack, weights: Tensor, step_context: StepContext
 ) -> tuple[Tensor, Tensor]:
-    """-log p(token), fused: see ``kernels/cross_entropy.py``."""
+    """-log p(token), fused: see ``kernels/cross_entropy.py``, and ``log_probs.py`` for a trained head."""
+    if head.requires_grad:
+        found = -linear_log_probs(hidden, head, pack.targets)
+        return (found * weights).sum(), found.detach()
     return linear_cross_entropy(hidden, head, pack.targets, weights)
 
 

@@ -24,6 +24,8 @@ from ..model.loading import load_model, read_weight
 from ..model.model_config import ModelConfig
 from ..model.quantization import Quantization
 from ..model.tensor_files import TensorReader, TensorWriter, check_place, check_written, copy_rest
+from ..model.trained_parts import PARTS
+from ..model.trained_tensors import EMBEDDINGS, HEAD, train_parts, trained_tensors
 from ..model.weight_formats import FORMATS, dense
 from .methods import METHODS, Mix
 from .sources import AdapterSource, DeltaSource, MergeSource, open_merge_source
@@ -83,7 +85,9 @@ def merge(
             _check_fit(base, names, opened, sources)
             writer = TensorWriter(temporary)
             for done, name in enumerate(names):
-                writer.put(name, _merged(reader, name, opened, method, mix, into, skip))
+                # A tied head that is stored too stays equal to the embeddings.
+                place = EMBEDDINGS if config.tied and name == HEAD else name
+                writer.put(name, _merged(reader, place, opened, method, mix, into, skip))
                 progress(done + 1, len(names))
             writer.finish()
         copy_rest(base, temporary)
@@ -234,6 +238,11 @@ def _check_logits(
     for name, linear in model.linears():
         if f"model.{name}.weight" in source.names:
             linear.adapter = _live(source, f"model.{name}", linear)
+    train_parts(model, PARTS)
+    with torch.no_grad():
+        for name, trained in trained_tensors(model).items():
+            if name in source.names:
+                trained.delta.copy_(source.change(name, trained.stored))
     before = _logits(model, probe)
     with TensorReader(merged) as reader:
         stored = min((reader.get(name).dtype for name in source.names), key=lambda kind: kind.itemsize)

@@ -19,6 +19,7 @@ from ..adapters.peft_files import CONFIG as ADAPTER_CONFIG
 from ..adapters.peft_files import read_adapter, read_adapter_config
 from ..model.loading import read_weight
 from ..model.tensor_files import TensorReader
+from ..model.trained_tensors import HEAD
 from ..model.weight_formats import dense
 from ..sparse.delta_files import CONFIG as DELTA_CONFIG
 from ..sparse.delta_files import SparseDelta
@@ -60,7 +61,7 @@ class AdapterSource:
 
     def __init__(self, path: Path) -> None:
         self.path, self.config = path, read_adapter_config(path)
-        for key in ("fan_in_fan_out", "modules_to_save", "trainable_token_indices", "layer_replication"):
+        for key in ("fan_in_fan_out", "trainable_token_indices", "layer_replication"):
             if self.config.get(key):
                 raise ModelError(f"{path}: cannot merge an adapter with {key} = {self.config[key]!r}")
         if self.config.get("peft_type") != "LORA":
@@ -71,15 +72,25 @@ class AdapterSource:
         if start.startswith(("pissa", "olora", "loftq", "corda")):
             raise ModelError(
                 f"{path}: PEFT started it with init_lora_weights = {start!r}, which changes the base: it "
-                "does not apply to the original one. Save it with PEFT's path_initial_model_for_weight_conversion"
+                "does not apply to the original one; save it with path_initial_model_for_weight_conversion"
             )
+        saved = [*(self.config.get("modules_to_save") or ())]
+        saved += ["lm_head"] if self.config.get("ensure_weight_tying") else []
         self.layers: dict[str, dict[str, Tensor]] = {}
+        #: Tensors that it holds whole (PEFT's ``modules_to_save``), by the base's names.
+        self.whole: dict[str, Tensor] = {}
         for key, tensor in read_adapter(path).items():
             part = next((part for part in FACTORS if key.endswith(f".{part}")), None)
+            module = key.removesuffix(".weight")
+            if part is None and key.startswith(PEFT) and any(module.endswith(name) for name in saved):
+                self.whole[key.removeprefix(PEFT)] = tensor
+                continue
             if part is None or not key.startswith(PEFT):
                 raise ModelError(f"{path}: cannot merge an adapter with a tensor {key!r}")
             self.layers.setdefault(key[len(PEFT) : -len(part) - 1], {})[part] = tensor
-        self.names = frozenset(f"{layer}.weight" for layer in self.layers)
+        if self.config.get("ensure_weight_tying"):
+            self.whole.pop(HEAD, None)  # a copy of the embeddings
+        self.names = frozenset([*self.whole, *(f"{layer}.weight" for layer in self.layers)])
 
     def adapter(self, layer: str, shape: tuple[int, int]) -> LoRA:
         """Return the adapter of ``layer`` (``model.layers.0.mlp.up_proj``).
@@ -110,6 +121,11 @@ class AdapterSource:
         return adapter
 
     def change(self, name: str, weight: Tensor) -> Tensor:
+        if name in self.whole:
+            if self.whole[name].shape != weight.shape:
+                theirs, ours = tuple(self.whole[name].shape), tuple(weight.shape)
+                raise ModelError(f"{self.path}: its {name} is {theirs}, but the base's is {ours}")
+            return self.whole[name].float() - weight
         rows, columns = weight.shape
         adapter = self.adapter(name.removesuffix(".weight"), (rows, columns))
         return (

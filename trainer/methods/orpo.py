@@ -44,9 +44,9 @@ class OddsRatioPreferenceOptimization(PreferenceTraining):
     """Weight of the odds ratio loss relative to the loss on the better response: the paper's lambda."""
 
     likelihood: Literal["response", "sequence"] = "response"
-    """Tokens of the loss on the better response: those of the `response`, as in the paper's formula, or of the
-    whole `sequence` of prompt and response. The latter is what TRL's `ORPOTrainer` computes for micro-batches
-    of one pair; in larger ones, TRL weights pairs by their number of tokens."""
+    """Tokens of the loss on the better response: those of the `response`, as in the paper's formula, or of
+    the whole `sequence` of prompt and response. The latter is what TRL's `ORPOTrainer` computes for
+    micro-batches of one pair; in larger ones, TRL weights pairs by their number of tokens."""
 
     def objective(self, context: Context) -> Objective:
         from ..losses.pairs import PairObjective

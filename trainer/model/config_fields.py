@@ -85,12 +85,12 @@ class ConfigFields:
 def _idle(value: object) -> bool:
     """Return whether a field that is not understood can have no effect.
 
-    It is a text (a note), switched off, empty, or counts nothing and multiplies by one.
+    It is a text (a note), switched off, empty, counts nothing and multiplies by one, or names full attention.
     """
     if isinstance(value, bool) or value is None:
         return not value
     if isinstance(value, list):
-        return all(each in (0, 1) for each in value) and 0 not in value
+        return all(each in (1, "full_attention") for each in value)
     return isinstance(value, str) or value in (0, 1, {})
 
 

@@ -25,6 +25,7 @@ from .experts import Experts
 from .linear import Linear, lora_maps
 from .model_config import ModelConfig
 from .rotary_scaling import frequencies
+from .trained_tensors import current, trained_in
 
 #: Names that linear layers of a block have, relative to the block: those of most families, then others'.
 LINEARS = (
@@ -60,6 +61,8 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.options, self.norms = config, config.blocks[layer], norms
+        #: The norms that are trained, by their short names.
+        self.trained = nn.ModuleDict()
         for name, linear in linears.items():
             part, short = name.split(".")
             if not hasattr(self, part):
@@ -78,7 +81,8 @@ class Block(nn.Module):
         if names.before_mlp is None:
             x = h = x + attended
         else:
-            x, h = add_rms_norm(attended, x, self.norms[names.before_mlp], self.config.epsilon)
+            weight = self._norm_weight(names.before_mlp)
+            x, h = add_rms_norm(attended, x, weight, self.config.epsilon)
         return x + self._scaled(self._norm(self.widen(h), names.after_mlp))
 
     def attend(
@@ -133,26 +137,28 @@ class Block(nn.Module):
         return [getattr(self, name.split(".")[0])[name.split(".")[1]] for name in names]
 
     def _norm(self, x: Tensor, name: str | None) -> Tensor:
-        return x if name is None else rms_norm(x, self.norms[name], self.config.epsilon)
+        return x if name is None else rms_norm(x, self._norm_weight(name), self.config.epsilon)
 
     def _scaled(self, x: Tensor) -> Tensor:
         return x if self.config.residual_scale == 1 else x * self.config.residual_scale
 
+    def _norm_weight(self, name: str) -> Tensor:
+        return current(self.trained, name.rsplit(".", 1)[-1], self.norms[name])
+
 
 class Decoder(nn.Module):
-    """The whole model, frozen except for its adapters.
+    """The whole model, frozen except for its adapters and trained tensors.
 
-    ``embeddings`` and ``head`` have shape (vocabulary, hidden).
+    ``embeddings`` and ``head`` have shape (vocabulary, hidden); a tied head is the embeddings.
     """
-
-    head: Head
 
     def __init__(
         self, config: ModelConfig, embeddings: Tensor, blocks: list[Block], norm: Tensor, head: Tensor
     ) -> None:
         super().__init__()
-        self.config, self.embeddings, self.norm = config, embeddings, norm
-        self.head = head if config.logit_cap is None else CappedHead(head, config.logit_cap)
+        self.config, self.embeddings, self.norm, self.stored_head = config, embeddings, norm, head
+        #: Those of "embeddings", "norm" and "head" that are trained; the last may be the first.
+        self.trained = nn.ModuleDict()
         self.layers = nn.ModuleList(blocks)
         self.rotaries = [frequencies(rotary).to(embeddings.device) for rotary in config.rotaries]
         #: How the activations that blocks save for the backward pass are stored.
@@ -166,15 +172,26 @@ class Decoder(nn.Module):
         config, dtype = self.config, self.embeddings.dtype
         positions = torch.cat([torch.arange(length, device=ids.device) for length in lengths])
         tables = [rotary.tables(positions, lengths, dtype) for rotary in self.rotaries]
-        x = embedding(ids, self.embeddings)
+        trained = trained_in(self.trained, "embeddings")
+        x = embedding(ids, self.embeddings) if trained is None else trained.rows(ids)
         if config.embedding_scale != 1:
             x = x * torch.tensor(config.embedding_scale, dtype=dtype).item()  # rounded as in transformers
         run = block_runner(self.activations if torch.is_grad_enabled() else "keep", self)
         for block, options in zip(self.layers, config.blocks):
             turns = (None, None) if options.rotary is None else tables[options.rotary]
             x = run(block, x, *turns, lengths)
-        x = rms_norm(x, self.norm, config.epsilon)
+        x = rms_norm(x, current(self.trained, "norm", self.norm), config.epsilon)
         return x if config.logit_scale == 1 else x / config.logit_scale
+
+    @property
+    def head(self) -> Head:
+        """The head (vocabulary, hidden) in the computation dtype, as training has changed it so far."""
+        weight, cap = current(self.trained, "head", self.stored_head), self.config.logit_cap
+        return weight if cap is None else CappedHead(weight, cap)
+
+    def blocks(self) -> list[Block]:
+        """Return the blocks in order."""
+        return [block for block in self.layers if isinstance(block, Block)]
 
     def logits(self, ids: Tensor, lengths: Sequence[int]) -> Tensor:
         """Compute all next-token logits, (tokens, vocabulary): for checks, not for training."""

@@ -11,16 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...contracts.durable import replace_directory
 from ...contracts.errors import ModelError
 from ..model.decoder import Decoder
 from ..model.tensor_files import content_digest
+from ..model.trained_tensors import trained_tensors
 from .projection import deltas
 
 WEIGHTS, CONFIG = "sparse_delta.safetensors", "sparse_delta.json"
 FORMAT = "gristmill sparse delta 1"
+
+
+def changes(model: Decoder) -> dict[str, nn.Parameter]:
+    """Return the trained changes of the model by the names of the tensors that they change."""
+    linear = {f"model.{name}.weight": delta for name, delta in deltas(model).items()}
+    return linear | {name: trained.delta for name, trained in trained_tensors(model).items()}
 
 
 def save_delta(model: Decoder, directory: Path, base: str) -> None:
@@ -36,10 +43,9 @@ def save_delta(model: Decoder, directory: Path, base: str) -> None:
     tensors: dict[str, Tensor] = {}
     shapes: dict[str, list[int]] = {}
     digests: dict[str, str] = {}
-    for name, delta in deltas(model).items():
+    for key, delta in changes(model).items():
         flat = delta.detach().flatten()
         indices = flat.nonzero()[:, 0]
-        key = f"model.{name}.weight"
         tensors[f"{key}.values"] = flat[indices].cpu()
         tensors[f"{key}.indices"] = indices.to(torch.int32 if flat.numel() < 2**31 else torch.int64).cpu()
         shapes[key] = list(delta.shape)
@@ -51,9 +57,9 @@ def save_delta(model: Decoder, directory: Path, base: str) -> None:
     config = {"format": FORMAT, "base_model_name_or_path": base, "shapes": shapes, "digests": digests}
     (temporary / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     again = SparseDelta(temporary)
-    for name, delta in deltas(model).items():
-        if not torch.equal(again.dense(f"model.{name}.weight"), delta.detach().cpu()):
-            raise ModelError(f"{directory}: the delta of {name} read back differs from the model's")
+    for key, delta in changes(model).items():
+        if not torch.equal(again.dense(key), delta.detach().cpu()):
+            raise ModelError(f"{directory}: the delta of {key} read back differs from the model's")
     replace_directory(temporary, directory)
 
 
@@ -103,7 +109,7 @@ class SparseDelta:
 
         Raises ModelError if the delta changes a layer that has none in this model, or one of another shape.
         """
-        layers = {f"model.{name}.weight": delta for name, delta in deltas(model).items()}
+        layers = changes(model)
         apart = sorted(set(self.shapes) - set(layers))
         if apart:
             raise ModelError(

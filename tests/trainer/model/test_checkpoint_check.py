@@ -126,8 +126,8 @@ def test_codes_without_their_quantizer_are_refused(path: Path) -> None:
         ),
         ({"architectures": ["LlamaModel"]}, "LlamaModel, a model without a head"),
         ({"auto_map": {"AutoModelForCausalLM": "modeling.Own"}}, "Python code of its own .modeling.Own"),
-        ({"rms_norm_eps": None}, "sets rms_norm_eps = None; give a number above 0"),
-        ({"hidden_size": "64"}, "sets hidden_size = '64'"),
+        ({"rms_norm_eps": None}, "rms_norm_eps = None; supported: numbers above 0"),
+        ({"hidden_size": "64"}, "hidden_size = '64'; supported: whole numbers above 0"),
     ],
 )
 def test_settings_that_are_not_computed_are_refused_by_name(
