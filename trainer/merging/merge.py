@@ -233,7 +233,8 @@ def _check_logits(
             change=lambda name, stored, hold: source.base(f"model.{name}.weight", stored),
         )
     else:
-        held: Quantization = into if into not in ("original", "trained") else "none"
+        assert into != "trained"  # its source is a TrainedSource
+        held: Quantization = "none" if into == "original" else into
         model = load_model(base, dtype=torch.float32, quantize=held, skip=skip)
     for name, linear in model.linears():
         if f"model.{name}.weight" in source.names:
