@@ -8,7 +8,9 @@ the memory limit, or runs them on the cluster. :class:`TableRows` is the referen
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -99,7 +101,9 @@ class TableRows:
     def map(self, function: TableFunction, columns: Sequence[str] | None = None, *, name: str) -> StoredRows:
         import pyarrow as pa
 
-        made = [function(batch) for batch in self.batches(columns)] or [function(self._chosen(columns))]
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+            made = list(threads.map(function, self.batches(columns)))
+        made = made or [function(self._chosen(columns))]
         return TableRows(pa.concat_tables(made), memory=self.memory, numbered=True)
 
     def group(self, function: TableFunction, by: str, *, name: str) -> StoredRows:

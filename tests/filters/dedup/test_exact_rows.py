@@ -70,6 +70,7 @@ texts = st.lists(st.one_of(characters, signs), max_size=8).map("".join)
     strip=False,
 )
 @example(values=["y", " x", "x"], normalize="prose", strip=False)
+@example(values=["ﬁ①", "FI1"], normalize="prose", strip=False)
 @example(values=["x = 1\n\n", "x = 1"], normalize="code", strip=False)
 def test_texts_have_equal_digests_where_their_keys_are_equal(
     values: list[str], normalize: Normalize, strip: bool
