@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 #: Of the hash.
 SEED = np.uint64(1)
-_SPACE = np.uint8(32)
+_SPACE, _NEWLINE, _RETURN = np.uint8(32), np.uint8(10), np.uint8(13)
 _FIRST, _SECOND = np.uint64(0x87C37B91114253D5), np.uint64(0x4CF5AD432745937F)
 #: Indices are unsigned: for signed ones, Numba asks each time whether they count from the end.
 _ONE, _WORD, _BLOCK = np.uint64(1), np.uint64(8), np.uint64(16)
@@ -62,6 +62,47 @@ def digest_folded(data: NDArray[np.uint8], starts: NDArray[np.uint64], ends: NDA
             length -= _ONE
         found[text] = _murmur(folded, _ONE, length)
     return found, are_ascii
+
+
+@_compiled
+def digest_code(data: NDArray[np.uint8], starts: NDArray[np.uint64], ends: NDArray[np.uint64]) -> Any:
+    """Digest code after folding it: line ends become ``\\n``; blanks of ASCII at the ends of lines and blank
+    lines at both ends go. Also return which texts are ASCII (bool)."""
+    found = np.empty((len(starts), 2), np.uint64)
+    are_ascii = np.empty(len(starts), np.bool_)
+    longest = np.uint64(0)
+    for text in range(len(starts)):
+        longest = max(longest, ends[text] - starts[text])
+    folded = np.empty(longest, np.uint8)
+    for text in range(len(starts)):
+        length, seen = _fold_code(data, starts[text], ends[text], folded)
+        found[text] = _murmur(folded, np.uint64(0), length)
+        are_ascii[text] = seen < 128
+    return found, are_ascii
+
+
+@_inlined
+def _fold_code(data: Any, start: Any, end: Any, folded: Any) -> Any:
+    """Return the length of the folded text, and its bytes, or-ed."""
+    length = solid = np.uint64(0)  # with and without the blanks since the last other character
+    seen, after_return = np.uint8(0), False
+    for place in range(start, end):
+        byte = data[place]
+        seen = np.uint8(seen | byte)
+        if byte in (_NEWLINE, _RETURN):
+            if not (after_return and byte == _NEWLINE) and solid:
+                folded[solid] = _NEWLINE
+                solid += _ONE
+            length = solid
+        else:
+            folded[length] = byte
+            length += _ONE
+            if not (byte == _SPACE or ((byte >= 9) & (byte <= 13)) or ((byte >= 28) & (byte <= 31))):
+                solid = length
+        after_return = byte == _RETURN
+    while solid and folded[solid - _ONE] == _NEWLINE:
+        solid -= _ONE
+    return solid, seen
 
 
 # LLVM makes these two loops work on many bytes at once, as long as all they compute is bytes.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import unicodedata
 from typing import TYPE_CHECKING
 
-from .code_signs import BLANKS, are_code
+from .code_signs import are_code
 from .same_text import Normalize, normalize_code, punctuation, text_key
-from .text_digest import Texts, digest, digest_folded
+from .text_digest import Texts, digest, digest_code, digest_folded
 from .value_digest import digests_of_bytes, encoded
 
 if TYPE_CHECKING:
@@ -49,17 +49,15 @@ def text_digests(texts: pa.Array, normalize: Normalize, strip_punctuation: bool)
 
 
 def _code(texts: pa.Array) -> Digests:
-    """Digest code. Most of it has no white space at the ends of its lines, and is digested as it is."""
+    """Digest code. Most of it is ASCII, and is folded while it is digested."""
     import numpy as np
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    blanks = "".join(f"\\x{{{ord(each):x}}}" for each in BLANKS if each != "\n")
-    ragged = pc.match_substring_regex(texts, rf"\r|[{blanks}](?:\n|\z)|\A\n|\n\z")
-    changed = [normalize_code(text) for text in texts.filter(ragged).to_pylist()]
-    if changed:
-        texts = pc.replace_with_mask(texts, ragged, pa.array(changed, pa.large_string()))
-    return digest(Texts.of(texts)) ^ np.uint64(_CODE)
+    found, are_ascii = digest_code(Texts.of(texts))
+    if not are_ascii.all():
+        others = [normalize_code(text) for text in texts.filter(pa.array(~are_ascii)).to_pylist()]
+        found[~are_ascii] = digest(Texts.of(pa.array(others, pa.large_string())))
+    return found ^ np.uint64(_CODE)
 
 
 def _prose(texts: pa.Array, strip_punctuation: bool) -> Digests:

@@ -72,6 +72,16 @@ def digest_folded(texts: Texts) -> tuple[Digests, NDArray[np.bool_]]:
     return found
 
 
+def digest_code(texts: Texts) -> tuple[Digests, NDArray[np.bool_]]:
+    """Digest texts after ``same_text.normalize_code``, and return for which that is right: those in ASCII."""
+    from . import compiled_digest
+
+    found: tuple[Digests, NDArray[np.bool_]] = compiled_digest.digest_code(
+        texts.data, texts.starts, texts.ends
+    )
+    return found
+
+
 def are_known(digests: Digests) -> NDArray[np.bool_]:
     """Whether each digest is of a value, and not 0, which stands for null."""
     known: NDArray[np.bool_] = (digests[:, 0] | digests[:, 1]) != 0
