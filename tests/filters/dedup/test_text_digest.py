@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gristmill.contracts.stored_rows import TableRows
 from gristmill.filters.dedup import compiled_digest
 from gristmill.filters.dedup.first_occurrence import copies, key_table
 from gristmill.filters.dedup.folded_text import text_digests
-from gristmill.filters.dedup.same_text import normalize_prose
-from gristmill.filters.dedup.text_digest import Texts, digest, digest_folded
+from gristmill.filters.dedup.same_text import normalize_code, normalize_prose
+from gristmill.filters.dedup.text_digest import Texts, digest, digest_code, digest_folded
 from gristmill.filters.dedup.value_digest import digests_of_bytes
 
 #: By mmh3 5.3.1 (`mmh3.hash64(text, 1, signed=False)`).
@@ -41,10 +41,20 @@ def test_ascii_is_folded_as_prose_is(texts: list[str]) -> None:
     assert are_ascii.all()
 
 
+@given(st.lists(st.text("a \t\n\r\x0b\x1c\x7f", max_size=20), max_size=5))
+@example(["a\r\n\r\nb", "a\n\r\r b", " \n  a \n", "\r", "a\x1c\r \x0c"])
+def test_ascii_is_folded_as_code_is(texts: list[str]) -> None:
+    found, are_ascii = digest_code(Texts.of(pa.array(texts, pa.large_string())))
+    folded = [normalize_code(text) for text in texts]
+    np.testing.assert_array_equal(found, digest(Texts.of(pa.array(folded, pa.large_string()))))
+    assert are_ascii.all()
+
+
 def test_texts_that_are_not_ascii_are_named() -> None:
     texts = Texts.of(
         pa.array(["a", "é", "", "\x7f", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\x80"], pa.large_string())
     )
+    assert digest_folded(texts)[1].tolist() == digest_code(texts)[1].tolist()
     assert digest_folded(texts)[1].tolist() == [True, False, True, True, False]
 
 
@@ -64,9 +74,11 @@ def test_loops_are_compiled_once_for_arrays_of_every_origin() -> None:
     ):
         digest(Texts.of(source))
         digest_folded(Texts.of(source))
+        digest_code(Texts.of(source))
         digest_folded(Texts.separated(b"a\0b"))
     digests_of_bytes([b"a", b""])
-    assert len(compiled_digest.digest.signatures) == len(compiled_digest.digest_folded.signatures) == 1
+    loops = (compiled_digest.digest, compiled_digest.digest_folded, compiled_digest.digest_code)
+    assert [len(each.signatures) for each in loops] == [1, 1, 1]
 
 
 keys = st.tuples(
