@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -99,6 +98,8 @@ class TableRows:
         return self._chosen(columns).select(list(self.column_names if columns is None else columns))
 
     def map(self, function: TableFunction, columns: Sequence[str] | None = None, *, name: str) -> StoredRows:
+        from concurrent.futures import ThreadPoolExecutor
+
         import pyarrow as pa
 
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:

@@ -71,9 +71,8 @@ def _copies(
     import numpy as np
 
     order = _by_key(high, low)
-    same = (high[order[1:]] == high[order[:-1]]) & (low[order[1:]] == low[order[:-1]])
     new = np.ones(len(order), bool)
-    new[1:] = ~same
+    new[1:] = _differ(high[order], low[order])
     first = rows[order[np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))]]
     return rows[order[~new]], first[~new]
 
@@ -98,7 +97,7 @@ def _by_key(high: NDArray[np.int64], low: NDArray[np.int64]) -> NDArray[np.int64
     order, start = order[paired], sorted_keys[paired]
 
     starts_alike = start[1:] == start[:-1]
-    differ = (high[order[1:]] != high[order[:-1]]) | (low[order[1:]] != low[order[:-1]])
+    differ = _differ(high[order], low[order])
     run = np.concatenate([np.zeros(1, np.int64), np.cumsum(~starts_alike)])[: len(order)]
     mixed = np.zeros(len(order), bool)  # by run
     mixed[run[1:][starts_alike & differ]] = True
@@ -106,3 +105,9 @@ def _by_key(high: NDArray[np.int64], low: NDArray[np.int64]) -> NDArray[np.int64
     some = order[among]
     order[among] = some[np.lexsort((low[some], high[some].view(np.uint64)))]
     return order
+
+
+def _differ(high: NDArray[np.int64], low: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each key but the first is another one than the key before it."""
+    differ: NDArray[np.bool_] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
+    return differ
