@@ -29,7 +29,9 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
-_inlined = njit(inline="always")
+def _inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    inlined: Callable[..., Any] = njit(inline="always")(function)
+    return inlined
 
 
 @_compiled

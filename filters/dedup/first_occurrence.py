@@ -88,7 +88,7 @@ def _by_key(high: NDArray[np.int64], low: NDArray[np.int64]) -> NDArray[np.int64
     bits = np.uint64(max(len(high), 1).bit_length())
     sorted_keys = (high.view(np.uint64) >> bits << bits) | np.arange(len(high), dtype=np.uint64)
     sorted_keys.sort()
-    order = (sorted_keys & ((np.uint64(1) << bits) - np.uint64(1))).view(np.int64)
+    order: NDArray[np.int64] = (sorted_keys & ((np.uint64(1) << bits) - np.uint64(1))).view(np.int64)
     sorted_keys >>= bits
     same = sorted_keys[1:] == sorted_keys[:-1]
     paired = np.zeros(len(high), bool)

@@ -20,7 +20,7 @@ def use_onednn(model: nn.Module) -> None:
     import torch
     from torch import Tensor, nn
 
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if not torch.backends.mkldnn.is_available():
         return
 
     class OneDnnLinear(nn.Linear):
@@ -33,6 +33,8 @@ def use_onednn(model: nn.Module) -> None:
             return product
 
     for layer in model.modules():
-        weight = getattr(layer, "weight", None)
-        if type(layer) is nn.Linear and weight.dtype == torch.float32 and weight.device.type == "cpu":
+        if type(layer) is nn.Linear and (layer.weight.dtype, layer.weight.device.type) == (
+            torch.float32,
+            "cpu",
+        ):
             layer.__class__ = OneDnnLinear
