@@ -17,10 +17,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 CASES = ("plain", "float32", "bfloat16")
-RESULTS = Path(__file__).with_name("results")
 
 
 def main() -> None:
@@ -73,6 +71,7 @@ def compare(given: argparse.Namespace) -> None:
     import tempfile
 
     import numpy as np
+    from measuring import Figure, versions, write
 
     figures: dict[str, list[dict[str, float]]] = {case: [] for case in CASES}
     with tempfile.TemporaryDirectory() as folder:
@@ -83,20 +82,33 @@ def compare(given: argparse.Namespace) -> None:
                 said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
                 figures[case].append(json.loads(said.splitlines()[-1]))
         vectors = {case: np.load(f"{folder}/{case}.npy") for case in CASES}
-    result: dict[str, Any] = {"texts": given.rows, "cores": os.cpu_count(), "cases": {}}
+    results: dict[str, dict[str, float]] = {}
     for case, runs in figures.items():
         cosines = (vectors[case] * vectors["plain"]).sum(axis=1)
         medians = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
-        result["cases"][case] = {
+        results[case] = {
             "texts_per_second": given.rows / medians["seconds"],
             "texts_per_two_cpu_seconds": 2 * given.rows / medians["cpu_seconds"],
             "lowest_cosine": float(cosines.min()),
             "mean_cosine": float(cosines.mean()),
         }
-        row = result["cases"][case]
-        print(f"{case:>10}", *(f"{name} {value:.5g}" for name, value in row.items()), sep="  ")
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "filters_encode.json").write_text(json.dumps(result, indent=1) + "\n")
+        print(f"{case:>10}", *(f"{name} {value:.5g}" for name, value in results[case].items()), sep="  ")
+    peer = results["plain"]["texts_per_second"]
+    packages = versions("sentence-transformers", "torch")
+    compared = [
+        Figure(
+            f"encoding {given.rows} texts by MiniLM in {case}",
+            "texts/s",
+            results[case]["texts_per_second"],
+            peer,
+            "sentence-transformers",
+            packages["sentence-transformers"],
+            results[case]["texts_per_second"] / peer,
+            "1.5",
+        )
+        for case in ("float32", "bfloat16")
+    ]
+    write("filters_encode", compared, packages, {"cases": results, "load": os.getloadavg()})
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     python benchmarks/filters_exact.py [--rows N] [--data DIR]
 
-Each case runs three times in fresh processes, the libraries in turn; medians are printed. The texts are those
+Each case runs three times in fresh processes, the libraries in turn; the medians are printed and written to
+`results/filters_exact.json`. The texts are those
 of the JSON Lines files in DIR, made distinct by a number, or synthetic. A fifth of the rows are planted
 copies: equal ones for `bare`, with other case and white space for `prose`, with other line ends for `auto`,
 with renamed variables and other comments for `python`; for `substring`, rows that share a passage of 200
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import resource
 import statistics
@@ -22,8 +24,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from measuring import Figure
+
+#: The versions of the peers.
+PEER_VERSIONS = Path(__file__).with_name("requirements.txt")
 CASES = {
     "bare": ["ours", "polars", "pandas", "set"],
     "prose": ["ours", "set, folded"],
@@ -49,9 +56,9 @@ def main() -> None:
     if arguments.child:
         print(json.dumps(measured(*arguments.child)))
         return
-    from measuring import Case, run_case, versions
+    from measuring import Case, run_case, versions, write
 
-    print(f"versions: {versions('pyarrow', 'xxhash', 'numpy')}")
+    found: dict[str, dict[str, dict[str, float]]] = {}
     for case in arguments.case or CASES:
         with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
             rows = int(arguments.rows * SHARE_OF_ROWS.get(case, 1))
@@ -60,8 +67,39 @@ def main() -> None:
             for _ in range(3):
                 for library, done in runs.items():
                     done.append(run_case(command(library, case, file.name, arguments.peers)))
-            for library, done in runs.items():
-                show(case, library, rows, [each.answer for each in done])
+            found[case] = {
+                library: middle(rows, [each.answer for each in done]) for library, done in runs.items()
+            }
+            for library, figures in found[case].items():
+                show(case, library, rows, figures)
+    packages = versions("pyarrow", "numpy", "numba")
+    write(
+        "filters_exact", compared(found, arguments.rows), packages, {"cases": found, "load": os.getloadavg()}
+    )
+
+
+def compared(found: dict[str, dict[str, dict[str, float]]], rows: int) -> list[Figure]:
+    """Ours beside polars, which compares the texts as they are."""
+    from measuring import Figure
+
+    peer = found.get("bare", {}).get("polars")
+    if peer is None:
+        return []
+    version = next(line for line in PEER_VERSIONS.read_text().splitlines() if line.startswith("polars=="))
+    return [
+        Figure(
+            f"exact, {rows:,} short texts, {case}",
+            "rows/s",
+            found[case]["ours"]["rows_per_second"],
+            peer["rows_per_second"],
+            "polars",
+            version.removeprefix("polars=="),
+            found[case]["ours"]["rows_per_second"] / peer["rows_per_second"],
+            "1.0",
+        )
+        for case in ("bare", "prose")
+        if case in found
+    ]
 
 
 def command(library: str, case: str, file: str, peers: str) -> list[str]:
@@ -71,12 +109,18 @@ def command(library: str, case: str, file: str, peers: str) -> list[str]:
     return [peers or str(peers_python()), *arguments] if library in PEERS else this_python(*arguments)
 
 
-def show(case: str, library: str, rows: int, answers: list[dict[str, Any]]) -> None:
-    middle = {name: statistics.median([each[name] for each in answers]) for name in answers[0]}
+def middle(rows: int, answers: list[dict[str, Any]]) -> dict[str, float]:
+    """The medians."""
+    found = {name: statistics.median([each[name] for each in answers]) for name in answers[0]}
+    return {"rows": rows, "rows_per_second": rows / found["seconds"], **found}
+
+
+def show(case: str, library: str, rows: int, figures: dict[str, float]) -> None:
     print(
-        f"{case:<10} {library:<12} {rows:>9,} rows  {rows / middle['seconds']:>12,.0f} rows/s  "
-        f"CPU {middle['cpu']:>7.2f} s  memory {middle['mib']:>7.0f} MiB  "
-        f"precision {middle['precision']:.4f}  recall {middle['recall']:.4f}"
+        f"{case:<10} {library:<12} {rows:>9,} rows  {figures['rows_per_second']:>12,.0f} rows/s  "
+        f"CPU {figures['cpu']:>7.2f} s  memory {figures['mib']:>7.0f} MiB  "
+        f"precision {figures['precision']:.4f}  recall {figures['recall']:.4f}",
+        flush=True,
     )
 
 
@@ -143,32 +187,34 @@ def copied(case: str, text: str, chance: random.Random) -> str:
 
 
 def measured(case: str, library: str, file: str) -> dict[str, float]:
+    found, figures = timed(prepared(case, library, file))
+    # Read only now: what it leaves behind would be used, and not be counted.
+    import pyarrow.parquet as pq
+
+    return figures | quality([bool(each) for each in found], pq.read_table(file)["copy"].to_pylist())
+
+
+def prepared(case: str, library: str, file: str) -> Callable[[], Any]:
+    """What is timed; it tells for each row whether it is a copy."""
     if library == "polars":
         import polars as pl
 
-        frame = pl.read_parquet(file)
-        planted = frame["copy"].to_list()
-        found_by: Callable[[], Any] = lambda: frame["text"].is_first_distinct()  # noqa: E731
-        answer, figures = timed(found_by)
-        return figures | quality([not first for first in answer.to_list()], planted)
+        texts = pl.read_parquet(file, columns=["text"])["text"]
+        return lambda: ~texts.is_first_distinct()
     if library == "pandas":
         import pandas as pd
 
-        frame = pd.read_parquet(file)
-        answer, figures = timed(lambda: frame["text"].duplicated())
-        return figures | quality(answer.tolist(), frame["copy"].tolist())
+        column = pd.read_parquet(file, columns=["text"])["text"]
+        return column.duplicated
 
     import pyarrow.parquet as pq
 
-    table = pq.read_table(file)
-    planted = table["copy"].to_pylist()
+    table = pq.read_table(file, columns=["text"])
     if library == "ours":
-        answer, figures = timed(ours(case, table))
-        return figures | quality((answer >= 0).tolist(), planted)
-    texts = table["text"].to_pylist()
+        return ours(case, table)
+    values = table["text"].to_pylist()
     fold: Callable[[str], str] = (lambda text: " ".join(text.casefold().split())) if "," in library else str
-    answer, figures = timed(lambda: seen(texts, fold))
-    return figures | quality(answer, planted)
+    return lambda: seen(values, fold)
 
 
 def ours(case: str, table: Any) -> Callable[[], Any]:
@@ -185,7 +231,7 @@ def ours(case: str, table: Any) -> Callable[[], Any]:
     else:
         operator = ExactDedup(columns=("text",), normalize="none" if case == "bare" else case)
     operator.judge(TableRows(table.slice(0, 10)), Running())  # imports
-    return lambda: operator.judge(TableRows(table), Running()).duplicate_of
+    return lambda: operator.judge(TableRows(table), Running()).duplicate_of >= 0
 
 
 def seen(texts: list[str], fold: Callable[[str], str]) -> list[bool]:

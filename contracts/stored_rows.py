@@ -8,6 +8,7 @@ the memory limit, or runs them on the cluster. :class:`TableRows` is the referen
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -97,9 +98,13 @@ class TableRows:
         return self._chosen(columns).select(list(self.column_names if columns is None else columns))
 
     def map(self, function: TableFunction, columns: Sequence[str] | None = None, *, name: str) -> StoredRows:
+        from concurrent.futures import ThreadPoolExecutor
+
         import pyarrow as pa
 
-        made = [function(batch) for batch in self.batches(columns)] or [function(self._chosen(columns))]
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+            made = list(threads.map(function, self.batches(columns)))
+        made = made or [function(self._chosen(columns))]
         return TableRows(pa.concat_tables(made), memory=self.memory, numbered=True)
 
     def group(self, function: TableFunction, by: str, *, name: str) -> StoredRows:

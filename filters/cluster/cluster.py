@@ -41,6 +41,7 @@ class Cluster(WholeTable):
     """
 
     seeded: ClassVar[bool] = True
+    version: ClassVar[int] = 2
     value_field: ClassVar[str | None] = "clusters"
 
     clusters: Annotated[int, Field(gt=0)] | Literal["auto"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 from functools import cache
-from itertools import groupby
+from itertools import groupby, product
 from typing import TYPE_CHECKING
 
 from .same_text import looks_like_code
@@ -25,6 +25,12 @@ _CODE = r"[`{}<>=\\]|\w[(\[]|;[ \t]*(?:\n|\z)|\n(?:\t|  )[ \t]*[^\s\x0b\x1c-\x1f
 _DOUBTFUL = r"[^\x00-\x7f][(\[]|\n(?:\t|  )[ \t]*[^\x00-\x7f]"
 #: Outside of a literal or a comment, Python has no such sign. Some of them end most sentences.
 _NEVER_PYTHON = r"[?!$\x{2010}-\x{2027}\x{3001}-\x{3003}\x{3008}-\x{3011}\x{ff01}\x{ff0c}\x{ff1a}\x{ff1f}]"
+#: A name before a quotation mark that may be part of a string.
+_STRING_PREFIXES = [
+    "".join(cased)
+    for prefix in ("r", "u", "b", "f", "t", "br", "rb", "fr", "rf", "tr", "rt")
+    for cased in product(*((letter, letter.upper()) for letter in prefix))
+]
 
 
 def are_code(texts: pa.Array) -> NDArray[np.bool_]:
@@ -59,14 +65,16 @@ def _never_python() -> str:
     """A pattern of texts that are no code, if they have no sign of it.
 
     They begin with two words that are no keywords; or Python cannot parse them, since before any quotation
-    mark or comment there are two names in a row or a sign that Python lacks, or a sentence ends the text.
+    mark or comment there is a sign that Python lacks, or a name before another one, a number or the quotation
+    mark (*it's*), or a sentence ends the text.
     """
-    name = other_word([*keyword.kwlist, *keyword.softkwlist])
+    name = other_word([*keyword.kwlist, *keyword.softkwlist, *_STRING_PREFIXES])
     two = rf"{name}[ \t]+{name}(?:[^\w\x{{80}}-\x{{10ffff}}]|\z)"
     start = r"[\x09-\x0d\x1c-\x20]*"
     return (
         rf"\A{start}{two}"
-        rf"|\A[^'\"#]*(?:{_NEVER_PYTHON}|(?:\A|[ \t\n]){name}[ \t]+{name}(?:[ \t\n.,:?!]|\z))"
+        rf"|\A[^'\"#]*(?:{_NEVER_PYTHON}"
+        rf"|(?:\A|[ \t\n/:]|[A-Za-z_]\.){name}(?:[ \t]+{name}(?:[ \t\n.,:?!]|\z)|[ \t]+[0-9]|['\"]))"
         r"|\A[^'\"#]*[A-Za-z]\.\s*\z"
     )
 

@@ -17,6 +17,7 @@ from ..columns import is_text, require_named
 from .first_occurrence import copies, key_table
 from .folded_text import text_digests
 from .same_text import Normalize, text_key, value_key
+from .text_digest import are_known
 from .value_digest import digests_of_bytes, digests_of_fields, encoded, value_digests
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _WHO = "dedup: exact"
 _OWN = ("prompt", "response")
 _TURNS = "messages"
+#: Stored keys are of digests of one kind.
+_DIGESTS = "murmur3"
 
 
 class ExactDedup(WholeTable):
@@ -94,9 +97,9 @@ class ExactDedup(WholeTable):
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)  # from parsing texts to see whether they are code
-            fields = {name: self._digests(table.column(name).combine_chunks(), name) for name in columns}
+            fields = {name: self._digests_of_chunks(table.column(name), name) for name in columns}
         digests = digests_of_fields(fields, table.num_rows)
-        known = digests.any(axis=1)
+        known = are_known(digests)
         return key_table(table[ROW].filter(pa.array(known)), digests[known])
 
     def _compared(self, names: Sequence[str]) -> tuple[str, ...]:
@@ -110,8 +113,14 @@ class ExactDedup(WholeTable):
 
     def _digest(self, columns: Sequence[str]) -> str:
         """Of all that the keys depend on, for the name under which they are stored."""
-        request = repr((self.version, columns, self.normalize, self.strip_punctuation))
+        request = repr((_DIGESTS, self.version, columns, self.normalize, self.strip_punctuation))
         return xxh3_64_hexdigest(request.encode())
+
+    def _digests_of_chunks(self, column: pa.ChunkedArray, name: str) -> Digests:
+        import numpy as np
+
+        none = np.empty((0, 2), np.uint64)
+        return np.concatenate([none, *(self._digests(chunk, name) for chunk in column.chunks)])
 
     def _digests(self, column: pa.Array, name: str) -> Digests:
         if name == _TURNS and is_text(column.type):

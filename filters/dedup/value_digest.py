@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from .text_digest import digest
+from .text_digest import Texts, are_known, digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,11 +29,12 @@ def value_digests(array: pa.Array, texts: TextDigests) -> Digests:
     import pyarrow.compute as pc
 
     array = _plain(array)
+    if not array.null_count and len(array):
+        return _of_known(array, texts)
     found = np.zeros((len(array), 2), np.uint64)
     known = pc.is_valid(array).to_numpy(zero_copy_only=False)
     if known.any():
-        present = array if known.all() else array.filter(pa.array(known))
-        found[known] = _of_known(present, texts)
+        found[known] = _of_known(array.filter(pa.array(known)), texts)
     return found
 
 
@@ -80,8 +81,7 @@ def digests_of_fields(fields: Mapping[str, Digests], rows: int) -> Digests:
     total = np.zeros((rows, 2), np.uint64)
     for name, digests in fields.items():
         salt = np.frombuffer(hashlib.blake2b(name.encode(), digest_size=16).digest(), np.uint64)
-        known = digests.any(axis=1)
-        total[known] += _mixed(digests[known] + salt)
+        total += _mixed(digests + salt) * are_known(digests)[:, None]
     return total
 
 
@@ -139,9 +139,9 @@ def _bits(array: pa.Array) -> NDArray[np.uint64] | None:
 def digests_of_bytes(values: Sequence[bytes]) -> Digests:
     import numpy as np
 
-    lengths = np.fromiter(map(len, values), np.int64, len(values))
-    data = np.frombuffer(b"".join(values), np.uint8)
-    return digest(data, np.cumsum(lengths) - lengths, lengths)
+    lengths = np.fromiter(map(len, values), np.uint64, len(values))
+    ends = np.cumsum(lengths, dtype=np.uint64)
+    return digest(Texts(np.frombuffer(b"".join(values), np.uint8), ends - lengths, ends))
 
 
 def encoded(value: object) -> bytes:

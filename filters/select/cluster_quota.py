@@ -45,7 +45,7 @@ class ClusterQuota(WholeTable):
     """
 
     seeded: ClassVar[bool] = True
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     rows: Annotated[int, Field(gt=0)]
     """Rows to keep in total. All rows are kept if there are fewer."""

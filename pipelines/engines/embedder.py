@@ -17,7 +17,7 @@ from .options import parse
 from .server_address import Key, ServerAddress
 
 #: Raise this when the vectors of the same model change: stored ones are then not used any more.
-VECTORS = 1
+VECTORS = 2
 
 
 class EmbedderOptions(Frozen):

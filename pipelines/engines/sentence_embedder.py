@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import ModelError
 from ...contracts.inference import Embedder, ModelWeights
+from .onednn import use_onednn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,6 +86,8 @@ class SentenceEmbedder:
         if size is None:
             raise ModelError("the embedding model does not say how many dimensions its vectors have")
         self.dimensions: int = size
+        if dtype == "float32":
+            use_onednn(model)
         self._model = model
         self._dtype = dtype
 

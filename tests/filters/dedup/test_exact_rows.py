@@ -55,7 +55,21 @@ characters = st.sampled_from(
     [*"aAbBiIıİfFxß\u0301éÉσςΣﬁ①０Å\u212b語한ᄒ“”’،", *" \t\n\r\v\x1c\x85\xa0\u2028\u3000\u180e\u200b"]
 )
 signs = st.sampled_from(
-    [*"\0.,;:()[]{}=#'\"?!-_1 5", " if ", "in ", "a b", "return", "\n  x", ";\n", "Name", "is not"]
+    [
+        *"\0.,;:()[]{}=#'\"?!-_1 5",
+        " if ",
+        "in ",
+        "a b",
+        "it's",
+        "f'",
+        ".py 5",
+        "1.j",
+        "return",
+        "\n  x",
+        ";\n",
+        "Name",
+        "is not",
+    ]
 )
 texts = st.lists(st.one_of(characters, signs), max_size=8).map("".join)
 
@@ -70,6 +84,7 @@ texts = st.lists(st.one_of(characters, signs), max_size=8).map("".join)
     strip=False,
 )
 @example(values=["y", " x", "x"], normalize="prose", strip=False)
+@example(values=["ﬁ①", "FI1"], normalize="prose", strip=False)
 @example(values=["x = 1\n\n", "x = 1"], normalize="code", strip=False)
 def test_texts_have_equal_digests_where_their_keys_are_equal(
     values: list[str], normalize: Normalize, strip: bool
@@ -86,6 +101,10 @@ def test_texts_have_equal_digests_where_their_keys_are_equal(
 @settings(max_examples=200)
 @given(values=st.lists(texts, max_size=12))
 @example(values=["x in y", "See the é[1] there."])
+@example(
+    values=["f'x'", "Rb'x', y", "it's", "x.y 5", "1.jif x else y", "a/b.py 5", "a:b 5", "1.j if x else y"]
+)
+@example(values=["x if 5 else y", "éif'x'", "print 5", "is'x'", "x is'x'", "0xfor 5", "x\n it's", "match 5"])
 def test_code_is_found_in_a_column_as_in_a_text(values: list[str]) -> None:
     assert are_code(pa.array(values, pa.large_string())).tolist() == [
         looks_like_code(each) for each in values

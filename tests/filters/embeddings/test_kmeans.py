@@ -116,3 +116,43 @@ def test_zero_vectors_one_vector_and_none() -> None:
     assert kmeans(blobs([1]), 7, seed=0).labels.tolist() == [0]
     none = kmeans(np.zeros((0, 4), dtype=np.float32), 3, seed=0)
     assert len(none.labels) == len(none.cosines) == len(none.centroids) == 0
+
+
+def scattered() -> np.ndarray:
+    rng = np.random.default_rng(6)
+    return (rng.normal(size=(30, 32)).repeat(40, axis=0) + rng.normal(size=(1200, 32))).astype(np.float32)
+
+
+def test_first_centroids_are_the_best_of_several_draws() -> None:
+    from sklearn.cluster import kmeans_plusplus
+
+    vectors = scattered()
+
+    def inertia(centroids: np.ndarray) -> float:
+        return float(module.assign(vectors, centroids)[1].mean())
+
+    ours = [inertia(module._first_centroids(vectors, 30, seed)) for seed in range(5)]
+    single = [
+        inertia(kmeans_plusplus(vectors, 30, random_state=seed, n_local_trials=1)[0]) for seed in range(5)
+    ]
+    assert max(ours) < min(single)
+
+
+def test_many_candidates_are_not_compared_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = scattered()
+    at_once = module._first_centroids(vectors, 30, seed=0)
+    monkeypatch.setattr(module, "SEEDED", 100)
+    np.testing.assert_array_equal(module._first_centroids(vectors, 30, seed=0), at_once)
+
+
+def test_training_ends_when_an_iteration_gains_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    import faiss
+
+    made: list[faiss.Kmeans] = []
+    plain = faiss.Kmeans
+    monkeypatch.setattr(faiss, "Kmeans", lambda *a, **named: made.append(plain(*a, **named)) or made[-1])
+    vectors = scattered()
+    module._train(vectors, vectors[:30], 100, seed=0)
+    gains = 1 - made[0].obj[1:] / made[0].obj[:-1]
+    assert (gains[:-1] >= module.TOLERANCE).all()
+    assert gains[-1] < module.TOLERANCE

@@ -123,3 +123,9 @@ def test_bfloat16_keeps_the_direction(embedder: Embedder) -> None:
     rounded = load_embedder(resolve(DEFAULT_EMBEDDER), device="cpu", dtype="bfloat16").encode(TEXTS)
     cosines = (rounded * embedder.encode(TEXTS)).sum(axis=1)
     assert 0.999 < cosines.min() < 0.99999999
+
+
+def test_float32_is_multiplied_by_onednn(embedder: Embedder) -> None:
+    kinds = {type(each).__name__ for each in embedder._model.modules()}  # type: ignore[attr-defined]
+    assert "OneDnnLinear" in kinds
+    assert "Linear" not in kinds
