@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from rich.box import SIMPLE
 from rich.console import Group, RenderableType
@@ -98,8 +97,7 @@ def _blocks(view: RunView, memory: tuple[int, int]) -> Iterator[RenderableType]:
     yield Text(f"peak memory {own:.2f} GiB here, {children:.2f} GiB in the largest child process")
     yield from (Text(shown(f"data    {location}")) for location in view.locations)
     if view.run:
-        report = Path(view.run) / "report.html"
-        yield Text(shown(f"report  {report}" if report.exists() else f"run     {view.run}"))
+        yield Text(shown(f"run     {view.run}"))
     # A command that fails prints the error itself.
     failed = view.ended is not None and view.ended.status == "failed"
     yield Text(_ended(view) if failed else headline(view), style="bold")
