@@ -53,7 +53,7 @@ class _Maker:
         self.round = number
         self.carry = carry
         self.digest_of = digest_of
-        self.problems: list[SpecProblem] = []
+        self.problems: list[SpecProblem] = [*spec.missing]
         self.models: dict[str, PlannedModel] = {}
         self.done: dict[str, PlannedStep] = {}
         #: The columns of each step's rows, if they are known before it runs.

@@ -32,7 +32,6 @@ class Spans:
             self.starts.append(start)
             self.ends.append(end)
 
-
     def covered(self) -> float:
         """Seconds in which at least one of the spans was open."""
         total = last = 0.0
