@@ -222,9 +222,14 @@ class Operator(Frozen):
 
         Called when the plan is made, if the input's columns are known.
         """
-        for name in self.uses_columns():
-            if name not in columns:
-                raise DataError(no_column(name, columns))
+        check_names(self.uses_columns(), columns)
+
+    def check_reference(self, field: str, step: str, columns: Sequence[str]) -> None:
+        """Raise DataError if the rows of another ``step``, named by the parameter ``field``, lack a column.
+
+        Called when the plan is made, if that step's ``columns`` are known.
+        """
+        return
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         """The columns that the step's rows may have, given the input's; None if unknown before it runs.
@@ -260,6 +265,13 @@ class Operator(Frozen):
             if value is not None:
                 for target in value if isinstance(value, (list, tuple)) else [value]:
                     yield name, kind, target
+
+
+def check_names(names: Iterable[str], columns: Sequence[str], whose: str = "") -> None:
+    """Raise DataError if one of ``names`` is not among ``columns``. ``whose``: begins the message."""
+    for name in names:
+        if name not in columns:
+            raise DataError(f"{whose}{': ' if whose else ''}{no_column(name, columns)}")
 
 
 def no_column(name: str, columns: Sequence[str]) -> str:

@@ -56,7 +56,7 @@ class File:
 
     @contextmanager
     def open_decompressed(self) -> Iterator[IO[bytes]]:
-        """The decompressed bytes of a ``.gz`` or ``.zst`` file; an array of JSON as JSON Lines (json_array.py).
+        """The decompressed bytes of a ``.gz`` or ``.zst`` file; a JSON array as JSON Lines (json_array.py).
 
         Raises DataError if decompression fails.
         """

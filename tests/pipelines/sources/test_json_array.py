@@ -16,7 +16,7 @@ from gristmill.pipelines.sources import json_array
 from gristmill.pipelines.sources.file_kinds import source_of
 from gristmill.pipelines.sources.jsonl import Jsonl
 
-ROWS = [{"q": "a [\n] \"}\" , {", "n": [1, {"x": "é"}]}, {"q": "b", "n": None}, {"q": "", "n": [2.5]}]
+ROWS = [{"q": 'a [\n] "}" , {', "n": [1, {"x": "é"}]}, {"q": "b", "n": None}, {"q": "", "n": [2.5]}]
 
 
 def read(path: Path, context: Any) -> list[dict[str, Any]]:
