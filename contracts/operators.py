@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeAlias
 
-from .errors import DataError
+from .errors import DataError, EngineError
 from .frozen import Frozen
-from .inference import Capability, Engine, ModelWeights, StoredEmbedder
+from .inference import Capability, Completion, Engine, ModelWeights, Request, StoredEmbedder
 from .nearest import did_you_mean
 from .rows import Row
 from .stored_rows import StoredRows, TableRows
@@ -118,6 +118,13 @@ class Context(Protocol):
 
     def engine(self, model: str) -> Engine:
         """The engine that serves the model (or trained student) named by a parameter."""
+        ...
+
+    def ask(self, model: str, requests: Sequence[Request]) -> list[Completion | EngineError]:
+        """Ask the engine of a model and wait for all answers, or for the error of each request (asking.py).
+
+        For an operator that decides about all rows.
+        """
         ...
 
     def weights(self, model: str) -> ModelWeights:
