@@ -75,7 +75,7 @@ class SingleStage:
         self.session.check()
         assert isinstance(self.context, OperatorContext)
         self.context = replace(self.context, loop=asyncio.get_running_loop())
-        pass
+        STEP_USAGE.set(self._usage)  # the thread below asks engines in this context
         with of_step(self.step.name):
             made = await asyncio.to_thread(self._made)
         inputs = len(self.session.rows(self.step)) if self.step.inputs else None
