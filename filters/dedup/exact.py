@@ -15,10 +15,10 @@ from xxhash import xxh3_64_hexdigest
 from ...contracts.operators import Context, TableResult, WholeTable
 from ...contracts.stored_rows import ROW, StoredRows
 from ..columns import is_text, require_named
+from .exact_index import ExactIndex
 from .first_occurrence import copies, key_table
 from .folded_text import text_digests
 from .kept_index import IndexName
-from .key_index import KeyIndex
 from .same_text import Normalize, text_key, value_key
 from .value_digest import digests_of_bytes, digests_of_fields, encoded, value_digests
 
@@ -143,12 +143,12 @@ class ExactDedup(WholeTable):
         require_named(names, _OWN, _WHO)
         return _OWN
 
-    def _index(self) -> KeyIndex | None:
+    def _index(self) -> ExactIndex | None:
         if self.against is None:
             return None
         normalized = {"normalize": self.normalize, "strip_punctuation": self.strip_punctuation}
         made_by = {"keys": _DIGESTS, "version": self.version, **normalized}
-        return KeyIndex.open(self.against, made_by, self.extend)
+        return ExactIndex.open(self.against, made_by, self.extend)
 
     def _digest(self, columns: Sequence[str]) -> str:
         """Of all that the keys depend on, for the name under which they are stored."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...contracts.errors import StoreError
 from ...contracts.secrets import scrubbed
-from ..view.comparison import Comparison
+from ..view.comparison import ComparisonTable
 from ..view.intervals import Interval, intervals
 from ..view.summary import duration
 from . import charts
@@ -86,7 +86,7 @@ def verdicts(run: RunData) -> dict[str, Any]:
         "scores": charts.whiskers("Scores with their intervals, by round", scores) if scores else "",
         "rows": rows,
         "comparisons": [
-            (data.number, Comparison.of(each))
+            (data.number, ComparisonTable.of(each))
             for data in run.rounds
             for each in (data.result or {}).get("comparisons", [])
         ],

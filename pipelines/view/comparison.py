@@ -11,7 +11,7 @@ LOSSES = {"mean_logprob": "held-out loss"}
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ComparisonTable:
     """``title``: one line. ``heading`` and ``lines``: the cells of a table; the first column is text.
     ``steps``: the evaluations.
     """
@@ -22,7 +22,7 @@ class Comparison:
     steps: tuple[str, ...]
 
     @classmethod
-    def of(cls, found: Mapping[str, Any]) -> Comparison:
+    def of(cls, found: Mapping[str, Any]) -> ComparisonTable:
         """From a table of :func:`gristmill.pipelines.run.comparisons.comparisons`."""
         metric = str(found["metric"])
         sign = -1.0 if metric in LOSSES else 1.0

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ...contracts.printable import shown
 from ..run.occupancy import told
-from .comparison import Comparison
+from .comparison import ComparisonTable
 from .intervals import Interval, intervals
 from .state import RunView, StepView
 
@@ -103,7 +103,7 @@ def _blocks(view: RunView, memory: tuple[int, int]) -> Iterator[RenderableType]:
     yield Text(_ended(view) if failed else headline(view), style="bold")
 
 
-def _comparison(found: Comparison) -> Table:
+def _comparison(found: ComparisonTable) -> Table:
     table = Table(box=SIMPLE, title=escape(found.title), title_justify="left", pad_edge=False)
     for number, heading in enumerate(found.heading):
         table.add_column(escape(heading), justify="right" if number else "left", no_wrap=number > 0)

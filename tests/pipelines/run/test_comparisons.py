@@ -13,7 +13,7 @@ from gristmill.pipelines.file.load import loads
 from gristmill.pipelines.plan.make import make_plan
 from gristmill.pipelines.run.comparisons import comparisons
 from gristmill.pipelines.run.events import RoundDone, RunEnded, RunStarted
-from gristmill.pipelines.view.comparison import Comparison
+from gristmill.pipelines.view.comparison import ComparisonTable
 from gristmill.pipelines.view.state import RunView, fold
 from gristmill.pipelines.view.summary import summary
 
@@ -76,7 +76,7 @@ def test_an_evaluation_that_measured_nothing_is_no_table() -> None:
 
 
 def test_a_likelihood_is_shown_as_a_loss() -> None:
-    shown = Comparison.of(found()[0])
+    shown = ComparisonTable.of(found()[0])
     assert shown.heading == ("choice", "rows", "held-out loss", "gain over random")
     assert shown.lines[0] == ("random", "10", "1.5000", "")
     assert shown.lines[2] == ("longest", "9", "1.2500", "+0.2500 [+0.1500, +0.3500]")

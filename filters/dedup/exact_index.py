@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyIndex(KeptIndex):
+class ExactIndex(KeptIndex):
     """The keys of the rows that survived."""
 
     columns: ClassVar[tuple[str, ...]] = ("_id", HIGH, LOW)
