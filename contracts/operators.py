@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeAlias
 
-from .errors import DataError
+from .errors import DataError, EngineError
 from .frozen import Frozen
-from .inference import Capability, Engine, ModelWeights, StoredEmbedder
+from .inference import Capability, Completion, Engine, ModelWeights, Request, StoredEmbedder
 from .nearest import did_you_mean
 from .rows import Row
 from .stored_rows import StoredRows, TableRows
@@ -118,6 +118,13 @@ class Context(Protocol):
 
     def engine(self, model: str) -> Engine:
         """The engine that serves the model (or trained student) named by a parameter."""
+        ...
+
+    def ask(self, model: str, requests: Sequence[Request]) -> list[Completion | EngineError]:
+        """Ask the engine of a model and wait for all answers, or for the error of each request (asking.py).
+
+        For an operator that decides about all rows.
+        """
         ...
 
     def weights(self, model: str) -> ModelWeights:
@@ -224,9 +231,14 @@ class Operator(Frozen):
 
         Called when the plan is made, if the input's columns are known.
         """
-        for name in self.uses_columns():
-            if name not in columns:
-                raise DataError(no_column(name, columns))
+        check_names(self.uses_columns(), columns)
+
+    def check_reference(self, field: str, step: str, columns: Sequence[str]) -> None:
+        """Raise DataError if the rows of another ``step``, named by the parameter ``field``, lack a column.
+
+        Called when the plan is made, if that step's ``columns`` are known.
+        """
+        return
 
     def check_weights(self, weights: Mapping[str, Sequence[Path]]) -> None:
         """Raise ModelError if weights cannot be used, as far as that is known without loading them.
@@ -270,6 +282,13 @@ class Operator(Frozen):
             if value is not None:
                 for target in value if isinstance(value, (list, tuple)) else [value]:
                     yield name, kind, target
+
+
+def check_names(names: Iterable[str], columns: Sequence[str], whose: str = "") -> None:
+    """Raise DataError if one of ``names`` is not among ``columns``. ``whose``: begins the message."""
+    for name in names:
+        if name not in columns:
+            raise DataError(f"{whose}{': ' if whose else ''}{no_column(name, columns)}")
 
 
 def no_column(name: str, columns: Sequence[str]) -> str:

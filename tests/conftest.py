@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import math
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.abc import MetaPathFinder
@@ -23,7 +24,16 @@ import pyarrow as pa
 import pytest
 from hypothesis import settings
 
-from gristmill.contracts.inference import Embedder, Engine, ModelWeights, StoredEmbedder
+from gristmill.contracts.asking import ask
+from gristmill.contracts.errors import EngineError
+from gristmill.contracts.inference import (
+    Completion,
+    Embedder,
+    Engine,
+    ModelWeights,
+    Request,
+    StoredEmbedder,
+)
 
 # Machines are noisy: a time limit on an example fails for the wrong reason.
 settings.register_profile("gristmill", deadline=None, max_examples=50)
@@ -127,6 +137,9 @@ class Bench:
 
     def engine(self, model: str) -> Engine:
         return self.engines[model]
+
+    def ask(self, model: str, requests: Sequence[Request]) -> list[Completion | EngineError]:
+        return asyncio.run(ask(self.engine(model), requests))
 
     def weights(self, model: str) -> ModelWeights:
         return self.models[model]

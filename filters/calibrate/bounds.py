@@ -56,7 +56,7 @@ def lower_bound(right: int, n: int, level: float) -> float:
     if right == n:
         return exp(log(1.0 - level) / n)
     low, high = 0.0, right / n
-    for _ in range(60):
+    for _ in range(40):
         middle = (low + high) / 2
         # As many wrong ones or fewer, if a share of 1 - middle is wrong.
         if binomial_tail(n - right, n, 1.0 - middle) < 1.0 - level:

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from ...contracts.counting import counted
 from ...contracts.errors import DataError
-from ...contracts.operators import Context, StepRef, TableResult, WholeTable
+from ...contracts.operators import Context, StepRef, TableResult, WholeTable, check_names
 from ...contracts.stored_rows import StoredRows
 from ..columns import number_column
 from ..select.random import draw
@@ -85,6 +85,9 @@ class Calibrate(WholeTable):
     def uses_columns(self) -> Iterable[str]:
         keys = [name for name in self.key if name != "_id"] if self.labels_from is not None else [self.label]
         return dict.fromkeys((*self.calibrate, *keys, *([self.group] if self.group is not None else [])))
+
+    def check_reference(self, field: str, step: str, columns: Sequence[str]) -> None:
+        check_names((self.label, *self.key), columns, f"the step '{step}' (`labels_from`)")
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, CONFIDENCE, LABEL, HALF]

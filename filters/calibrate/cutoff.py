@@ -51,23 +51,24 @@ def find_cutoff(evidence: Evidence, target: float, level: float) -> Cutoff | Non
     held-out ones in general, and the unlabelled rows at hand. The cutoffs are tested from a high one down,
     and the first that fails ends the search. So the guarantee holds after the choice (fixed sequence testing
     in Learn then Test, Angelopoulos et al., arXiv 2110.01052). Each test is exact: binomial for the rows in
-    general, hypergeometric for the rows at hand. The rows that the calibrator was fitted on choose where
-    to start; the cutoffs themselves depend on no label.
+    general, hypergeometric for the rows at hand. Where to start depends on the rows that the calibrator was
+    fitted on, the cutoffs themselves on no label.
     """
     grid = cutoffs(evidence)
-    if not grid:
-        return None
+    unlabelled = [int((evidence.unlabelled >= each).sum()) for each in grid]
+    tested = [_counted(each, evidence.held_out, evidence.held_out_right) for each in grid]
+    learned = [_counted(each, evidence.fitted, evidence.fitted_right) for each in grid]
     chance = [
-        binomial_tail(each.rows - each.right, each.rows, 1.0 - target)
-        for each in (_counted(cutoff, evidence.fitted, evidence.fitted_right) for cutoff in grid)
+        _chance(each.rows, rows, shares, target, 1.0 - level)
+        for each, rows, shares in zip(tested, unlabelled, learned, strict=True)
     ]
+    if not any(chance):
+        return None
     found = None
-    for cutoff in grid[chance.index(min(chance)) :]:
-        tested = _counted(cutoff, evidence.held_out, evidence.held_out_right)
-        unlabelled = int((evidence.unlabelled >= cutoff).sum())
-        if not _shown(tested, unlabelled, target, 1.0 - level):
+    for start in range(chance.index(max(chance)), len(grid)):
+        if not _shown(tested[start], unlabelled[start], target, 1.0 - level):
             break
-        found = tested
+        found = tested[start]
     return found
 
 
@@ -107,6 +108,25 @@ def cutoffs(evidence: Evidence) -> list[float]:
 def _counted(cutoff: float, confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> Cutoff:
     above = confidence >= cutoff
     return Cutoff(cutoff, int(above.sum()), int(right[above].sum()))
+
+
+def _chance(rows: int, unlabelled: int, learned: Cutoff, target: float, risk: float) -> float:
+    """Return the probability that ``rows`` held-out rows at a cutoff show the precision, if they are right
+    with the share of ``learned``; 0 if they do not even if all are right.
+
+    A start at the strictest cutoff would fail with its first wrong row; one at the best cutoff of the fitted
+    rows may have too few held-out rows. Laplace's rule of succession smooths the share.
+    """
+    most, too_many = -1, rows + 1  # wrong rows that still pass, and that do not
+    while too_many - most > 1:
+        wrong = (most + too_many) // 2
+        if wrong <= rows and _shown(Cutoff(learned.confidence, rows, rows - wrong), unlabelled, target, risk):
+            most = wrong
+        else:
+            too_many = wrong
+    if most < 0:
+        return 0.0
+    return binomial_tail(most, rows, (learned.rows - learned.right + 1) / (learned.rows + 2))
 
 
 def _shown(tested: Cutoff, unlabelled: int, target: float, risk: float) -> bool:

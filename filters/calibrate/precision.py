@@ -125,8 +125,8 @@ def _refusal(evidence: Evidence, target: float, level: float) -> str:
     )
     if shown >= target:
         return (
-            f"{seen}. But the tests start at the cutoff that is best in the fitted half, and that one "
-            "failed, in general or for the rows without a label. Add labels, or lower the target"
+            f"{seen}. But the tests start at the cutoff that the fitted half finds most promising, and that "
+            "one failed, in general or for the rows without a label. Add labels, or lower the target"
         )
     needed = labels_needed(evidence, target, level)
     have = len(evidence.held_out) + len(evidence.fitted)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ...contracts.operators import Context, EmbedderRef, TableResult, WholeTable
+from ...contracts.operators import Context, EmbedderRef, Estimate, ModelRef, TableResult, WholeTable
 from ...contracts.stored_rows import StoredRows
 from ..columns import joined_texts, read_columns
 from ..embeddings.embed_column import embed
 from ..embeddings.kmeans import Clusters, kmeans
 from ..embeddings.number_of_clusters import number_of_clusters
+from .asked_labels import QUESTION_TOKENS, asked_labels
 from .labels import central_rows, top_terms
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class Cluster(WholeTable):
         cluster (int32): number of the row's cluster; 0 is the largest.
         cluster_cosine (float64): cosine of the row's vector and its cluster's centroid. A row with a low one
             is not typical of its cluster, or of any.
-        cluster_label (text): the cluster's words, joined by commas; null if its texts have no words.
+        cluster_label (text): the cluster's words, joined by commas, or its name by `labeler`; null if its
+            texts have no words.
 
     Example:
         topics: {cluster: auto, columns: [prompt], from: clean}
@@ -53,6 +55,16 @@ class Cluster(WholeTable):
     """Model with `engine: embedder`. By default the packaged MiniLM."""
     terms: Annotated[int, Field(gt=0)] = 3
     """Number of words in a label."""
+    labeler: ModelRef | None = None
+    """Model that names each cluster, from its words and the 8 rows nearest to the centroid. By default the
+    words are the label; they are also that of a cluster to which the model has no readable answer."""
+
+    def estimate(self, rows: int) -> Estimate:
+        """Estimate one question per cluster."""
+        if self.labeler is None:
+            return Estimate(rows=rows)
+        asked = min(rows, 24 if self.clusters == "auto" else self.clusters)
+        return Estimate(rows, asked, asked * QUESTION_TOKENS, asked * 8)
 
     def uses_columns(self) -> Iterable[str]:
         return self.columns
@@ -71,7 +83,8 @@ class Cluster(WholeTable):
         vectors = embedded.vectors if errors is None else embedded.vectors[usable]
         number, silhouettes = number_of_clusters(vectors, self.clusters, context.seed)
         found = kmeans(vectors, number, context.seed)
-        names = self._names(joined_texts(table, self.columns, _WHO), usable, found)
+        context.check()
+        names, words = self._names(joined_texts(table, self.columns, _WHO), usable, found, context)
 
         numbers = np.full(table.num_rows, -1, dtype=np.int32)
         numbers[usable] = found.labels
@@ -91,6 +104,7 @@ class Cluster(WholeTable):
             summary={
                 "clusters": [
                     {"cluster": c, "rows": int(sizes[c]), "label": name, "mean_cosine": float(means[c])}
+                    | ({} if self.labeler is None else {"terms": words[c]})
                     for c, name in enumerate(names)
                 ],
                 "inertia": found.inertia,
@@ -100,10 +114,17 @@ class Cluster(WholeTable):
         )
 
     def _names(
-        self, texts: Sequence[str | None], usable: NDArray[np.int64], found: Clusters
-    ) -> list[str | None]:
-        """The label of each cluster."""
+        self, texts: Sequence[str | None], usable: NDArray[np.int64], found: Clusters, context: Context
+    ) -> tuple[list[str | None], list[str | None]]:
+        """The label of each cluster, and its words."""
         central = central_rows(found.labels, found.cosines)
         some = [str(texts[row]) for row in usable[central].tolist()]
         terms = top_terms(some, found.labels[central], self.terms)
-        return [", ".join(each) or None for each in terms]
+        words = [", ".join(each) or None for each in terms]
+        if self.labeler is None or not terms:
+            return list(words), words
+        nearest: list[list[str]] = [[] for _ in terms]
+        for text, cluster in zip(some, found.labels[central].tolist()):
+            nearest[cluster].append(text)
+        named = asked_labels(nearest, terms, self.labeler, context)
+        return [name or own for name, own in zip(named, words, strict=True)], words

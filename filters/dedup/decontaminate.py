@@ -92,6 +92,9 @@ class Decontaminate(WholeTable):
     def check_columns(self, columns: Sequence[str]) -> None:
         self._present(columns, "its rows")
 
+    def check_reference(self, field: str, step: str, columns: Sequence[str]) -> None:
+        self._present(columns, f"the evaluation items of '{step}'")
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         if columns is None or not self.store_hits:
             return columns

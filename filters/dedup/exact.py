@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, model_validator
@@ -14,14 +15,18 @@ from xxhash import xxh3_64_hexdigest
 from ...contracts.operators import Context, TableResult, WholeTable
 from ...contracts.stored_rows import ROW, StoredRows
 from ..columns import is_text, require_named
+from .exact_index import ExactIndex
 from .first_occurrence import copies, key_table
 from .folded_text import text_digests
+from .kept_index import IndexName
 from .same_text import Normalize, text_key, value_key
 from .text_digest import are_known
 from .value_digest import digests_of_bytes, digests_of_fields, encoded, value_digests
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from .text_digest import Digests
 
@@ -57,6 +62,17 @@ class ExactDedup(WholeTable):
     is compared as code. `none` compares character by character."""
     strip_punctuation: bool = False
     """Also ignore punctuation in prose."""
+    against: Path | None = None
+    """Folder of an index that is kept between runs. Rows of the index survive before all others."""
+    extend: IndexName | None = None
+    """Add the survivors to the index under this name, for example `2026-11`. Only what the index held before
+    this name is compared, so that a step that runs again finds the same rows."""
+
+    @model_validator(mode="after")
+    def _index_to_extend(self) -> ExactDedup:
+        if self.extend is not None and self.against is None:
+            raise ValueError("`extend: NAME` needs `against: FOLDER`, the index to extend")
+        return self
 
     @model_validator(mode="after")
     def _punctuation_of_prose(self) -> ExactDedup:
@@ -65,6 +81,10 @@ class ExactDedup(WholeTable):
                 f"`strip_punctuation` goes with `normalize: prose` or `auto`, not {self.normalize}"
             )
         return self
+
+    def content(self) -> Mapping[str, str]:
+        index = self._index()
+        return {} if index is None else {"against": index.digest}
 
     def uses_columns(self) -> Iterable[str]:
         return self.columns or ()
@@ -76,19 +96,29 @@ class ExactDedup(WholeTable):
         """Judge all rows. Raises DataError if a column is missing."""
         import numpy as np
 
-        columns = self._compared(rows.column_names)
+        index, columns = self._index(), self._compared(rows.column_names)
         name = f"exact_{self._digest(columns)}"
-        keys = rows.map(partial(self.keys, columns=columns), columns, name=f"{name}_keys")
+        used = [*columns, *(["_id"] if self.extend else [])]
+        keys = rows.map(partial(self.keys, columns=columns), used, name=f"{name}_keys")
         context.check()
         copy, first = copies(keys, f"{name}_copies")
         duplicate_of = np.full(rows.num_rows, -1, dtype=np.int64)
         duplicate_of[copy] = first
         most = int(np.unique(first, return_counts=True)[1].max(initial=0)) + 1 if rows.num_rows else 0
+        kept = duplicate_of < 0
+        known = {} if index is None else index.same(keys, context.check)
+        kept[list(known)] = False
+        if index is not None and self.extend is not None:
+            index.extend(keys, kept)
         return TableResult(
-            kept=duplicate_of < 0,
+            kept=kept,
             rule="exact_duplicate",
-            duplicate_of=duplicate_of,
-            summary={"duplicates": len(copy), "most_copies": most},
+            duplicate_of=_names(rows, duplicate_of, known) if known else duplicate_of,
+            summary={
+                "duplicates": int((~kept).sum()),
+                "most_copies": most,
+                **({} if index is None else {"in_index": len(known)}),
+            },
         )
 
     def keys(self, table: pa.Table, columns: Sequence[str]) -> pa.Table:
@@ -100,7 +130,10 @@ class ExactDedup(WholeTable):
             fields = {name: self._digests_of_chunks(table.column(name), name) for name in columns}
         digests = digests_of_fields(fields, table.num_rows)
         known = are_known(digests)
-        return key_table(table[ROW].filter(pa.array(known)), digests[known])
+        found = key_table(table[ROW].filter(pa.array(known)), digests[known])
+        if "_id" in table.column_names:
+            found = found.append_column("_id", table["_id"].filter(pa.array(known)))
+        return found
 
     def _compared(self, names: Sequence[str]) -> tuple[str, ...]:
         if self.columns is not None:
@@ -111,9 +144,18 @@ class ExactDedup(WholeTable):
         require_named(names, _OWN, _WHO)
         return _OWN
 
+    def _index(self) -> ExactIndex | None:
+        if self.against is None:
+            return None
+        normalized = {"normalize": self.normalize, "strip_punctuation": self.strip_punctuation}
+        made_by = {"keys": _DIGESTS, "version": self.version, **normalized}
+        return ExactIndex.open(self.against, made_by, self.extend)
+
     def _digest(self, columns: Sequence[str]) -> str:
         """Of all that the keys depend on, for the name under which they are stored."""
-        request = repr((_DIGESTS, self.version, columns, self.normalize, self.strip_punctuation))
+        request = repr(
+            (_DIGESTS, self.version, columns, self.normalize, self.strip_punctuation, bool(self.extend))
+        )
         return xxh3_64_hexdigest(request.encode())
 
     def _digests_of_chunks(self, column: pa.ChunkedArray, name: str) -> Digests:
@@ -139,6 +181,15 @@ class ExactDedup(WholeTable):
             [_encoded_turns(text, key) for text in column.to_pylist() if text is not None]
         )
         return found
+
+
+def _names(rows: StoredRows, duplicate_of: NDArray[np.int64], known: Mapping[int, str]) -> list[str | None]:
+    """The ids that ``duplicate_of`` numbers, and those of rows of the index."""
+    ids = rows.table(["_id"])["_id"]
+    names = [None if number < 0 else ids[number].as_py() for number in duplicate_of.tolist()]
+    for row, name in known.items():
+        names[row] = name
+    return names
 
 
 def _encoded_turns(text: str, key: Callable[[str], object]) -> bytes:

@@ -20,6 +20,7 @@ from ...contracts.operators import Context, TableResult, WholeTable
 from ...contracts.stored_rows import ROW, StoredRows
 from ..columns import number_column, text_column
 from .clusters import Clusters, Pairs, component_survivors, greedy_survivors
+from .kept_index import IndexName
 from .lsh import candidates, choose_bands
 from .shingles import Shingles
 from .sketch_index import IndexPairs, SketchIndex
@@ -76,7 +77,7 @@ class MinHashDedup(WholeTable):
     """Column to rank by with `survivor: best`, highest first."""
     against: Path | None = None
     """Folder of an index that is kept between runs. Rows of the index survive before all others."""
-    extend: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] | None = None
+    extend: IndexName | None = None
     """Add the survivors to the index under this name, for example `2026-11`. Only what the index held before
     this name is compared, so that a step that runs again finds the same rows."""
 

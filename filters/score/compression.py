@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from ...contracts.operators import Context, StepRef, TableApply, TableMap, TableResult
+from ...contracts.operators import Context, StepRef, TableApply, TableMap, TableResult, check_names
 from ..columns import joined_texts
 from ..towards import reference_texts
 
@@ -46,6 +46,9 @@ class CompressionAlignment(TableMap):
 
     def uses_columns(self) -> Iterable[str]:
         return self.columns
+
+    def check_reference(self, field: str, step: str, columns: Sequence[str]) -> None:
+        check_names(self.target_columns or self.columns, columns, f"the step '{step}' (`target_columns`)")
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, "alignment"]

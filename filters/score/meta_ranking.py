@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...contracts.errors import DataError
-from ...contracts.operators import Estimate, Failed, Kept, Outcome, StepRef
+from ...contracts.operators import Estimate, Failed, Kept, Outcome, StepRef, check_names
 from ...contracts.rows import Row
 from ..columns import number_column
 from .judge_pair import LABELS, in_both_orders
@@ -57,6 +57,9 @@ class MetaRanking(AsksForLabels):
 
     def check_columns(self, columns: Sequence[str]) -> None:
         check_response_columns(columns, None, None)
+
+    def check_reference(self, field: str, step: str, columns: Sequence[str]) -> None:
+        check_names([self.quality], columns, f"the step '{step}' (`reference`)")
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else list(dict.fromkeys([*columns, *self.types()]))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from ...contracts.operators import Context, EmbedderRef, StepRef, TableResult, WholeTable
+from ...contracts.operators import Context, EmbedderRef, StepRef, TableResult, WholeTable, check_names
 from ..columns import joined_texts, number_column, require_columns
 from ..embeddings.embed_column import embed
 from ..select.random import draw
@@ -57,6 +57,9 @@ class QualityDiversityComplexity(WholeTable):
 
     def uses_columns(self) -> Iterable[str]:
         return (*self.columns, *self.quality, *self.complexity)
+
+    def check_reference(self, field: str, step: str, columns: Sequence[str]) -> None:
+        check_names(self.uses_columns(), columns, f"the step '{step}' (`before`)")
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return columns

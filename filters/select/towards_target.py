@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from ...contracts.operators import Context, EmbedderRef, Estimate, StepRef, WholeTable
+from ...contracts.operators import Context, EmbedderRef, Estimate, StepRef, WholeTable, check_names
 from ..towards import reference_vectors
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ class TowardsTarget(WholeTable):
 
     def uses_columns(self) -> Iterable[str]:
         return self.columns
+
+    def check_reference(self, field: str, step: str, columns: Sequence[str]) -> None:
+        check_names(self.target_columns or self.columns, columns, f"the step '{step}' (`target_columns`)")
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return columns

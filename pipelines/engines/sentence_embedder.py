@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ...contracts.errors import ModelError
 from ...contracts.inference import Embedder, ModelWeights
 from .onednn import use_onednn
+from .quiet import quiet_loading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,26 +52,20 @@ def load(
             "give a sentence-transformers model such as all-minilm-l6-v2, or pool a language model: "
             "`pooling: position_weighted`"
         )
-    # Imported here: it brings torch and takes seconds.
-    from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    # transformers draws a progress bar even without a terminal.
-    logging.disable_progress_bar()
     try:
-        if pooling is not None:
-            modules = _pooled(weights, _POOLING[pooling], window)
-            model = SentenceTransformer(modules=modules, device=device)
-        elif static:
-            model = SentenceTransformer(modules=[_word_vectors(weights)], device="cpu")
-        else:
-            model = SentenceTransformer(str(weights.path), device=device, local_files_only=True)
+        with quiet_loading():
+            # Imported here: it brings torch and takes seconds.
+            from sentence_transformers import SentenceTransformer
+
+            if pooling is not None:
+                modules = _pooled(weights, _POOLING[pooling], window)
+                model = SentenceTransformer(modules=modules, device=device)
+            elif static:
+                model = SentenceTransformer(modules=[_word_vectors(weights)], device="cpu")
+            else:
+                model = SentenceTransformer(str(weights.path), device=device, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"the embedding model {weights.name} cannot be loaded: {error}") from error
-    finally:
-        if shown:
-            logging.enable_progress_bar()
     return SentenceEmbedder(model.eval(), dtype=dtype)
 
 

@@ -22,6 +22,7 @@ from .likelihood import GivenRow, score
 from .options import EngineOptions
 from .peft_adapters import merge
 from .prompts import Prompts, context_length, vocabulary
+from .quiet import quiet_loading
 from .requests import check
 from .reward import load_reward_model, rate
 
@@ -69,17 +70,18 @@ def start(settings: EngineSettings, options: TransformersOptions) -> Transformer
 
 def _load(weights: ModelWeights, options: TransformersOptions) -> Any:
     import torch
-    from transformers import AutoModelForCausalLM
-    from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()
     if options.task == "reward":
-        return load_reward_model(weights, options.dtype, options.device)
+        with quiet_loading():
+            return load_reward_model(weights, options.dtype, options.device)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            str(weights.path), dtype=getattr(torch, options.dtype)
-        )
+        with quiet_loading():
+            from transformers import AutoModelForCausalLM
+
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                str(weights.path), dtype=getattr(torch, options.dtype)
+            )
         model = model.to(device)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"transformers cannot load {weights.name} ({weights.path}): {error}") from None

@@ -14,6 +14,7 @@ from .mistakes import blame_all
 from .models_section import read_models
 from .spec import ModelSpec, PipelineSpec
 from .steps import Draft, read_step
+from .variables import missing_variables
 
 #: Sections with their own reader; the rest is validated by the model of the whole file.
 _READ_APART = ("vars", "models", "steps")
@@ -36,11 +37,14 @@ def check(document: Document) -> PipelineSpec:
     check_graph(document, steps, models)
     if header is not None:
         check_loop(document, header.loop, steps, models)
+    missing = tuple(missing_variables(document, header.needs)) if header is not None else ()
     made = {name: step.spec() for name, step in steps.items()} if not document.problems else {}
     if document.problems or header is None:
         raise SpecError(document.problems)
     spec = header.model_copy(update={"models": read, "steps": made})
-    spec._document = {key: value for key, value in raw.items() if key != "vars"}
+    # A run stores the file without variables.
+    spec._document = {key: value for key, value in raw.items() if key not in ("vars", "needs")}
+    spec._missing = missing
     for section, entries in (("steps", made), ("models", read)):
         for name in entries:
             mark = document.mark((section, name), key=True)

@@ -1,7 +1,8 @@
 """Parses YAML, keeps the line and column of every value, and collects all mistakes.
 
 Plain scalars follow YAML 1.2: only ``true`` and ``false`` are booleans (``no`` is a string), ``1e-4`` is
-a number, ``12:30`` is a string. Anchors, aliases and merge keys work within limits; tags do not.
+a number, ``12:30`` is a string. A key is text, or a whole number as it is written. Anchors, aliases and merge
+keys work within limits; tags do not.
 """
 
 from __future__ import annotations
@@ -106,6 +107,10 @@ class Document:
         for part in path:
             value = value[part]
         return value
+
+
+#: Tags of keys: text, and whole numbers, which are the text as written.
+_KEYS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:int")
 
 
 class _Loader(yaml.SafeLoader if not hasattr(yaml, "CSafeLoader") else yaml.CSafeLoader):  # type: ignore[misc]
@@ -250,11 +255,13 @@ class _Builder:
                 for part in self._merged(value_node, path, around):
                     merged = {**part, **merged}
                 continue
-            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != "tag:yaml.org,2002:str":
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag not in _KEYS:
                 shown = key_node.value if isinstance(key_node, yaml.ScalarNode) else "a collection"
                 document.keys[(*path, str(shown))] = place
                 fix = f'; write "{shown}" in quotes' if isinstance(key_node, yaml.ScalarNode) else ""
-                document.blame((*path, str(shown)), f"keys must be text; found {shown!s}{fix}", key=True)
+                document.blame(
+                    (*path, str(shown)), f"keys must be text or whole numbers; found {shown!s}{fix}", key=True
+                )
                 continue
             key = key_node.value
             if key in own:

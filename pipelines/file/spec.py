@@ -261,6 +261,9 @@ class PipelineSpec(Frozen):
     """Name of the pipeline in reports and on data cards: a-z, 0-9, `_` and `-`, starting with a letter."""
     about: About | None = None
     """The purpose of the file, as listed by `gristmill recipes`. It does not affect a run."""
+    needs: tuple[str, ...] = ()
+    """Variables without which the file cannot run: a name, or several of which one is enough, such as
+    `data or parquet`. A variable that is empty is asked for when the file is planned."""
     seed: int = Field(0, ge=0)
     """Seed of the run; the seeds of all steps derive from it."""
     budget: Budget = Field(default_factory=lambda: Budget.model_validate({}))
@@ -287,6 +290,8 @@ class PipelineSpec(Frozen):
 
     #: The file after variables and overrides, as plain values; stored as `spec.yaml` of a run.
     _document: dict[str, Any] = PrivateAttr(default_factory=dict)
+    #: What `needs` names and is empty.
+    _missing: tuple[SpecProblem, ...] = PrivateAttr(default=())
     #: The place of each step and model, as a mistake without a message, for errors found when planning.
     _places: dict[tuple[str, str], SpecProblem] = PrivateAttr(default_factory=dict)
 
@@ -308,6 +313,11 @@ class PipelineSpec(Frozen):
         import yaml
 
         return yaml.safe_dump(scrubbed(self._document), sort_keys=False, allow_unicode=True, width=110)
+
+    @property
+    def missing(self) -> tuple[SpecProblem, ...]:
+        """The variables that are needed and empty."""
+        return self._missing
 
     def problem(self, path: tuple[str, str], message: str) -> SpecProblem:
         """A mistake in a step or a model, ``("steps", name)``, at its place in the file."""

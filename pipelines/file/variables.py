@@ -7,8 +7,10 @@ inserted into the string. Variables may use other variables. ``$${`` is a litera
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ...contracts.errors import SpecProblem
 from ...contracts.nearest import brief, suggestion
 from .document import MAX_DEPTH, MAX_VALUES, Document, Path
 
@@ -27,6 +29,25 @@ def substitute(document: Document) -> None:
     resolved = {name: values.of(name) for name in given}
     for key, value in document.value.items():
         document.value[key] = resolved if key == "vars" else values.put(value, (key,))
+
+
+def missing_variables(document: Document, needs: Sequence[str]) -> Iterator[SpecProblem]:
+    """The mistakes of variables that a file ``needs`` and that are empty, given the substituted document.
+
+    Names that are no variables are recorded in the document.
+    """
+    given = document.value.get("vars") or {}
+    for number, one_of in enumerate(needs):
+        names = [name.strip() for name in one_of.split(" or ")]
+        unknown = [name for name in names if name not in given]
+        for name in unknown:
+            document.blame(("needs", number), f"unknown variable: {suggestion(name, given)}")
+        if unknown or any(given[name] not in (None, "", [], {}) for name in names):
+            continue
+        place = document.mark(("vars", names[0]), key=True)
+        told = " or ".join(f"vars.{name}" for name in names)
+        message = f"the file needs {told}; found nothing: add --set vars.{names[0]}=..."
+        yield SpecProblem(place.file, place.line, place.column, f"vars.{names[0]}", message)
 
 
 def value_at(document: Document, path: Path) -> Any:

@@ -54,7 +54,7 @@ class _Maker:
         self.round = number
         self.carry = carry
         self.digest_of = digest_of
-        self.problems: list[SpecProblem] = []
+        self.problems: list[SpecProblem] = [*spec.missing]
         self.models: dict[str, PlannedModel] = {}
         self.done: dict[str, PlannedStep] = {}
         #: The columns of each step's rows, if they are known before it runs.
@@ -138,7 +138,8 @@ class _Maker:
         )
 
     def _look_at_columns(self, step: StepSpec) -> None:
-        """Raise DataError if the step names a column that its input is known not to have."""
+        """Raise DataError if the step names a column that its input, or a step that it reads, is known not to
+        have."""
         given = [self.columns.get(name) for name in step.inputs]
         known = [columns for columns in given if columns is not None]
         coming = (
@@ -148,6 +149,10 @@ class _Maker:
         )
         if coming is not None:
             step.operator.check_columns(coming)
+        for field, kind, name in step.operator.references():
+            there = self.columns.get(name)
+            if kind == "step" and field != type(step.operator).input_field and there:
+                step.operator.check_reference(field, name, [*ENGINES_OWN, *there])
         made = step.operator.makes_columns(coming)
         self.columns[step.name] = None if made is None else list(dict.fromkeys(made))
 

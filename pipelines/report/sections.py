@@ -8,6 +8,7 @@ from typing import Any
 
 from ...contracts.errors import StoreError
 from ...contracts.secrets import scrubbed
+from ..view.comparison import ComparisonTable
 from ..view.intervals import Interval, intervals
 from ..view.summary import duration
 from . import charts
@@ -62,7 +63,7 @@ def funnel(data: RoundData) -> list[dict[str, Any]]:
 
 
 def verdicts(run: RunData) -> dict[str, Any]:
-    """The paired tests of every round, as a chart and as a table."""
+    """The paired tests of every round, as a chart and as tables."""
     gains: list[Interval] = []
     scores: list[Interval] = []
     rows: list[dict[str, Any]] = []
@@ -84,6 +85,11 @@ def verdicts(run: RunData) -> dict[str, Any]:
         "gains": charts.whiskers("Gain with its interval, by round", gains) if gains else "",
         "scores": charts.whiskers("Scores with their intervals, by round", scores) if scores else "",
         "rows": rows,
+        "comparisons": [
+            (data.number, ComparisonTable.of(each))
+            for data in run.rounds
+            for each in (data.result or {}).get("comparisons", [])
+        ],
         "decisions": [
             (
                 data.number,

@@ -45,6 +45,9 @@ class ChainStage:
         self.inputs = InputRows([session.store(name) for name in stage.head.inputs])
         self._beside = {step.name: session.beside(step, apart=stage.steps) for step in stage.steps}
         self._index = {step.name: number for number, step in enumerate(stage.steps)}
+        #: When each step worked on a micro-batch, or waited for its engine to start.
+        self._worked: dict[str, Spans] = {step.name: Spans() for step in stage.steps}
+        #: When requests to each model were in flight.
         self._spans: dict[str, Spans] = {}
         self._asked: dict[str, set[str]] = {}
         self._last_put_in = 0.0
@@ -74,14 +77,17 @@ class ChainStage:
 
     async def run(self) -> None:
         """Process every missing micro-batch. Raises the error that stops the run; commits are kept."""
-        started = time.monotonic()
         plan, stage = self.session.plan, self.stage
         items = list(self.missing())
         if items:
             with of_step(stage.head.name):
                 self.inputs.schema()  # raises DataError if inputs do not fit together, before models start
             contexts = {step.name: self.session.context(step, self.executor.models) for step in stage.steps}
+            opening = time.time()
             await asyncio.to_thread(self.executor.open, stage, contexts)
+            for step in stage.steps:
+                if step.models:
+                    self._worked[step.name].add([(opening, time.time())])
             for step, store in zip(stage.steps, self.stores, strict=True):
                 head = step is stage.head
                 self.session.started(step, len(self.inputs) if head else None, store.ledger().rows_in)
@@ -92,9 +98,8 @@ class ChainStage:
             engines = {}
             self._hand_columns_on()
         for step, store in zip(stage.steps, self.stores, strict=True):
-            seconds = time.monotonic() - started
             with of_step(step.name):
-                self._finish(step, store, seconds, engines.get(step.name, []), reused=store.complete)
+                self._finish(step, store, engines.get(step.name, []), reused=store.complete)
 
     def _hand_columns_on(self) -> None:
         """If the input is empty, commit an empty part of each step,
@@ -189,6 +194,8 @@ class ChainStage:
             table = kept_rows(await asyncio.to_thread(part.read))
 
         async def emit(result: StepResult) -> None:
+            now = time.time()
+            self._worked[result.step].add([(now - result.seconds, now)])
             for model, spans in result.spans.items():
                 held[model] = held.get(model, 0.0) + sum(end - start for start, end in spans)
                 self._spans.setdefault(model, Spans()).add(spans)
@@ -247,13 +254,14 @@ class ChainStage:
         self,
         step: PlannedStep,
         store: StepStore,
-        seconds: float,
         engines: Sequence[Occupancy],
         *,
         reused: bool,
     ) -> None:
         if not reused:
             makes_rows = isinstance(step.operator, Map) and step.operator.makes_rows
+            # Steps of a chain work at the same time, on different micro-batches.
+            seconds = self._worked[step.name].covered()
             summary = self._summary(step, store)
             self.session.finish(
                 step, one_to_one=not makes_rows, seconds=seconds, summary=summary, engines=engines

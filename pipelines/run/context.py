@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
 
-from ...contracts.inference import Engine, ModelWeights, StoredEmbedder
+from ...contracts.asking import ask
+from ...contracts.errors import EngineError
+from ...contracts.inference import Completion, Engine, ModelWeights, Request, StoredEmbedder
 
 #: (step, done, total, unit, figures)
 OnProgress = Callable[[str, float, float, str, Mapping[str, float]], None]
@@ -44,9 +48,23 @@ class OperatorContext:
     tables: Callable[[str], pa.Table]
     on_progress: OnProgress = field(default=no_progress)
     stopping: Callable[[], None] = field(default=never)
+    #: The loop of the engines, of an operator that works in a thread beside it.
+    loop: asyncio.AbstractEventLoop | None = None
 
     def engine(self, model: str) -> Engine:
         return self.models.engine(model)
+
+    def ask(self, model: str, requests: Sequence[Request]) -> list[Completion | EngineError]:
+        assert self.loop is not None
+        asked = asyncio.run_coroutine_threadsafe(ask(self.engine(model), requests), self.loop)
+        while not asked.done():
+            try:
+                self.check()
+            except BaseException:
+                asked.cancel()
+                raise
+            wait([asked], timeout=0.2)
+        return asked.result()
 
     def weights(self, model: str) -> ModelWeights:
         return self.models.weights(model)

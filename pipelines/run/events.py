@@ -97,12 +97,13 @@ class Notice(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundDone(Event):
     """A round is over. ``decision``: promoted, kept, abstained, contaminated (the student was trained on
-    items that decide), or none if the file has no loop.
+    items that decide), or none if the file has no loop. ``comparisons``: see comparisons.py.
     """
 
     round: int
     decision: str
     metrics: dict[str, dict[str, Any]]
+    comparisons: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from ..store.run_directory import RunDirectory
 from ..store.seal import digest
 from ..store.step_store import StepStore
 from .budget import BudgetTracker, Interrupted, Stop
+from .comparisons import comparisons
 from .contamination import contamination
 from .decide import decide
 from .events import Notice, Observer, RoundDone, RunEnded, RunStarted
@@ -184,13 +185,15 @@ class RoundLoop:
             "when": self.spec.loop.when,
             "why": why,
             "metrics": {name: summary for name, summary in metrics.items() if summary},
+            "comparisons": comparisons(plan, stores),
             "carry": {
                 model: {"step": each.step, "digest": each.digest, "adapter": str(each.adapter)}
                 for model, each in {**carry, **students}.items()
             },
         }
         self.run.write_result(number, result)
-        self.observer.on(RoundDone(round=number, decision=decision, metrics=result["metrics"]))
+        told = {"metrics": result["metrics"], "comparisons": result["comparisons"]}
+        self.observer.on(RoundDone(round=number, decision=decision, **told))
         return {**carry, **students}
 
     def _tell_changes(self, number: int, plan: Plan) -> None:

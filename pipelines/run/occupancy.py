@@ -32,6 +32,14 @@ class Spans:
             self.starts.append(start)
             self.ends.append(end)
 
+    def covered(self) -> float:
+        """Seconds in which at least one of the spans was open."""
+        total = last = 0.0
+        for start, end in sorted(zip(self.starts, self.ends, strict=True)):
+            total += max(0.0, end - max(start, last))
+            last = max(last, end)
+        return total
+
 
 @dataclass(frozen=True, slots=True)
 class Occupancy:

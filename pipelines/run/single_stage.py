@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ from ..store.files import TEMPORARY, disk
 from ..store.parts import ID, PARENTS, Part
 from ..store.products import Product, products_in, strangers
 from ..store.tables import write_sealed
+from .context import OperatorContext
 from .executor import Executor
+from .meter import STEP_USAGE, StepUsage
 from .outcomes import from_new_rows, from_source
 from .session import Session
 from .stages import Stage
@@ -56,6 +59,7 @@ class SingleStage:
         self.executor = executor
         self.context: Context = session.context(self.step, executor.models)
         self.store = session.run.begin_step(self.step.name, self.step.fingerprint)
+        self._usage = StepUsage()
         self._started = time.monotonic()
 
     def drop_outdated(self) -> None:
@@ -69,6 +73,9 @@ class SingleStage:
     async def run(self) -> None:
         """Run the step in a thread, so that Ctrl-C is noticed. Raises the error that stops the run."""
         self.session.check()
+        assert isinstance(self.context, OperatorContext)
+        self.context = replace(self.context, loop=asyncio.get_running_loop())
+        STEP_USAGE.set(self._usage)  # the thread below asks engines in this context
         with of_step(self.step.name):
             made = await asyncio.to_thread(self._made)
         inputs = len(self.session.rows(self.step)) if self.step.inputs else None
@@ -131,7 +138,8 @@ class SingleStage:
             self._commit_all(made, rows.num_rows, result.summary)
             return False
         said = {"folder": self.store.path, "step": fingerprint, "basis": self.stage.basis}
-        ResultTasks(rows, result, {**said, "origin": self._origin()}).carry_out(self._committed)
+        tasks = ResultTasks(rows, result, {**said, "origin": self._origin()}, self._usage.usage)
+        tasks.carry_out(self._committed)
         return True
 
     def _workshop(self) -> Workshop:

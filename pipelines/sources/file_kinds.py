@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from . import json_array
 from .jsonl import Jsonl
 from .parquet import Parquet
 
@@ -26,6 +27,8 @@ def source_of(path: str) -> str | None:
     for name, endings in ENDINGS.items():
         if path.endswith(endings):
             return name
+    if path.endswith(json_array.ENDINGS):
+        return "jsonl"
     folder = Path(path).expanduser()
     if folder.is_dir():
         if any((folder / name).is_file() for name in _SAVED):

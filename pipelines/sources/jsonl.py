@@ -35,6 +35,9 @@ _Loads: TypeAlias = Callable[[str], Any]
 class Jsonl(FileSource):
     """Reads JSON Lines files (``.jsonl`` or ``.ndjson``), plain or compressed (``.gz`` or ``.zst``).
 
+    A file that is named ``.json`` may also hold one array of objects, over any number of lines; the errors
+    then give the number of the element as the line.
+
     The files are read twice, for their types and for their rows. A column whose nested values vary in shape
     becomes JSON text. Blank lines are skipped; any other line that is not a JSON object stops the run with an
     error that gives its place.
@@ -141,7 +144,7 @@ def _parse(line: bytes, place: str, loads: _Loads) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise DataError(
             f"{place}: a row is a JSON object, found {_shown(text)}; "
-            "write one {...} per line (a JSON array is not JSON Lines)"
+            "write one {...} per line (a file that holds one JSON array is named .json)"
         )
     return row
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...contracts.errors import DataError, first_line
+from .json_array import ENDINGS, as_lines
 
 _BLOCK = 1 << 20
 _GLOB = frozenset("*?[")
@@ -55,7 +56,10 @@ class File:
 
     @contextmanager
     def open_decompressed(self) -> Iterator[IO[bytes]]:
-        """The decompressed bytes of a ``.gz`` or ``.zst`` file. Raises DataError if decompression fails."""
+        """The decompressed bytes of a ``.gz`` or ``.zst`` file; a JSON array as JSON Lines (json_array.py).
+
+        Raises DataError if decompression fails.
+        """
         import gzip
         import io
 
@@ -65,17 +69,20 @@ class File:
             try:
                 if self.path.endswith(".gz"):
                     with gzip.open(stream, "rb") as unpacked:
-                        yield unpacked  # type: ignore[misc]
+                        yield self._lines(unpacked)  # type: ignore[arg-type]
                 elif self.path.endswith((".zst", ".zstd")):
                     packed = pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")
                     with io.BufferedReader(packed) as unpacked:
-                        yield unpacked
+                        yield self._lines(unpacked)
                 else:
-                    yield stream
+                    yield self._lines(stream)
             except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
                 raise DataError(
                     f"{self.name}: cannot be read further: {first_line(error)}; is it complete?"
                 ) from error
+
+    def _lines(self, stream: IO[bytes]) -> IO[bytes]:
+        return as_lines(stream, self.name) if self.path.endswith(ENDINGS) else stream
 
     def digest(self) -> str:
         """A digest: for a local file, blake2b of its bytes; for a remote one, the version given by its

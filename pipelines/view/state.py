@@ -18,6 +18,7 @@ from ..run.events import (
     StepProgress,
     StepStarted,
 )
+from .comparison import ComparisonTable
 
 #: The current rate is measured over at least this many seconds, and at least this many parts.
 WINDOW = 10.0
@@ -86,6 +87,7 @@ class RoundView:
     decision: str
     metrics: Mapping[str, Any]
     steps: tuple[StepView, ...]
+    comparisons: tuple[ComparisonTable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,8 @@ def fold(view: RunView, event: Event) -> RunView:
         case Notice():
             return replace(view, notices=(*view.notices, event))
         case RoundDone():
-            over = RoundView(event.round, event.decision, dict(event.metrics), view.steps)
+            tables = tuple(ComparisonTable.of(each) for each in event.comparisons)
+            over = RoundView(event.round, event.decision, dict(event.metrics), view.steps, tables)
             return replace(view, results=(*view.results, over))
         case RunEnded():
             return replace(view, ended=event)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from rich.box import SIMPLE
 from rich.console import Group, RenderableType
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from ...contracts.printable import shown
 from ..run.occupancy import told
+from .comparison import ComparisonTable
 from .intervals import Interval, intervals
 from .state import RunView, StepView
 
@@ -58,9 +58,13 @@ def _ended(view: RunView) -> str:
 
 
 def rounds(view: RunView) -> Iterator[str]:
-    """The decision of each round, then every measured mean with its interval, one per line."""
+    """The decision of each round, then every measured mean with its interval, one per line.
+
+    Gains that a table of comparisons shows are left out.
+    """
     for result in view.results:
-        found = list(intervals(result.metrics))
+        told = {f"{step}.gain" for table in result.comparisons for step in table.steps}
+        found = [each for each in intervals(result.metrics) if each.name not in told]
         if found or result.decision != "none":
             yield f"round {result.number}" + ("" if result.decision == "none" else f": {result.decision}")
         for interval in found:
@@ -88,15 +92,24 @@ def _blocks(view: RunView, memory: tuple[int, int]) -> Iterator[RenderableType]:
             f"generated {usage.completion_tokens:,} tokens ({usage.prompt_tokens:,} of prompts) in "
             f"{usage.requests:,} requests, {view.mean_rate(view.now):,.0f} tokens/s"
         )
+    yield from (_comparison(table) for result in view.results for table in result.comparisons)
     own, children = (size / 2**30 for size in memory)
     yield Text(f"peak memory {own:.2f} GiB here, {children:.2f} GiB in the largest child process")
     yield from (Text(shown(f"data    {location}")) for location in view.locations)
     if view.run:
-        report = Path(view.run) / "report.html"
-        yield Text(shown(f"report  {report}" if report.exists() else f"run     {view.run}"))
+        yield Text(shown(f"run     {view.run}"))
     # A command that fails prints the error itself.
     failed = view.ended is not None and view.ended.status == "failed"
     yield Text(_ended(view) if failed else headline(view), style="bold")
+
+
+def _comparison(found: ComparisonTable) -> Table:
+    table = Table(box=SIMPLE, title=escape(found.title), title_justify="left", pad_edge=False)
+    for number, heading in enumerate(found.heading):
+        table.add_column(escape(heading), justify="right" if number else "left", no_wrap=number > 0)
+    for line in found.lines:
+        table.add_row(*map(escape, line))
+    return table
 
 
 def _steps(steps: tuple[StepView, ...], title: str, now: float) -> Table:

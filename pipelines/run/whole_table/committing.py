@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class PartTask:
     basis: str
     origin: str
     summary: Mapping[str, Any] | None
+    usage: Usage
 
     @property
     def num_rows(self) -> int:
@@ -46,7 +47,7 @@ class PartTask:
             stop=self.piece.stop,
             basis=self.basis,
             rows_in=table.num_rows,
-            usage=Usage(),
+            usage=self.usage,
             step=self.step,
             origin=self.origin,
             summary=self.summary,
@@ -55,11 +56,14 @@ class PartTask:
 
 @dataclass(frozen=True)
 class ResultTasks:
-    """The tasks that write a result. ``said``: what all parts have in common, as in :class:`PartTask`."""
+    """The tasks that write a result. ``said``: what all parts have in common, as in :class:`PartTask`.
+    ``usage``: what the result cost; the last part has it.
+    """
 
     rows: RowsOnDisk
     result: TableResult
     said: Mapping[str, Any]
+    usage: Usage = field(default_factory=Usage)
 
     def carry_out(self, committed: Callable[[Part], None]) -> None:
         """Write a part for each piece of the input, the last one with the summary: it completes the result.
@@ -85,9 +89,11 @@ class ResultTasks:
             own = _sliced(self.result, piece.start, piece.stop)
             if named is not None:
                 own.duplicate_of = named.slice(piece.start, piece.stop)
-            summary = dict(self.result.summary) if piece is self.rows.pieces[-1] else None
-            columns = list(self.rows.column_names)
-            yield PartTask(piece, columns, own, summary=summary, **self.said)
+            last = piece is self.rows.pieces[-1]
+            whole: dict[str, Any] = {"summary": None, "usage": Usage()}
+            if last:
+                whole = {"summary": dict(self.result.summary), "usage": self.usage}
+            yield PartTask(piece, list(self.rows.column_names), own, **whole, **self.said)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import pytest
 
 from gristmill.contracts.errors import DataError
 from gristmill.contracts.stored_rows import TableRows
-from gristmill.filters.calibrate import cutoff as cutoffs
 from gristmill.filters.calibrate.bounds import (
     binomial_tail,
     hypergeometric_tail,
@@ -62,21 +61,38 @@ def test_the_promise_is_kept_on_unseen_rows(target: float) -> None:
     assert broken <= 11
 
 
-def test_a_cutoff_below_a_failing_one_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def levels(*groups: tuple[float, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in groups of equal confidence: (confidence, right rows, wrong rows)."""
+    confidence = np.concatenate([np.full(right + wrong, each) for each, right, wrong in groups])
+    labels = [np.arange(right + wrong) < right for _, right, wrong in groups]
+    return confidence, np.concatenate(labels)
+
+
+def test_a_cutoff_below_a_failing_one_is_not_tried() -> None:
     """Otherwise one of many cutoffs passes by luck."""
-    tried: list[float] = []
-
-    def shown(tested: Any, unlabelled: int, target: float, risk: float) -> bool:
-        tried.append(tested.confidence)
-        return len(tried) < 3
-
-    monkeypatch.setattr(cutoffs, "_shown", shown)
-    evidence, _ = drawn(lambda c: np.full_like(c, 0.9), 50, 1)
-    found = find_cutoff(evidence, 0.8, 0.95)
-    assert tried == sorted(tried, reverse=True)
-    assert len(tried) == 3
+    held_out = levels((0.9, 60, 0), (0.8, 40, 20), (0.7, 2000, 0))
+    fitted = levels((0.9, 60, 0), (0.8, 0, 60), (0.7, 0, 60))
+    found = find_cutoff(Evidence(*fitted, *held_out, np.zeros(0)), 0.9, 0.95)
     assert found is not None
-    assert found.confidence == tried[1]
+    assert (found.confidence, found.rows, found.right) == (0.9, 60, 60)
+
+
+def test_the_search_starts_where_the_labels_can_show_the_precision() -> None:
+    """The best cutoff of the fitted rows has 10 held-out rows, which show 0.9 not even if all are right."""
+    fitted = levels((0.9, 400, 0), (0.8, 380, 20))
+    held_out = levels((0.9, 10, 0), (0.8, 59, 1))
+    found = find_cutoff(Evidence(*fitted, *held_out, np.zeros(0)), 0.9, 0.95)
+    assert found is not None
+    assert (found.confidence, found.rows, found.right) == (0.8, 70, 69)
+
+
+def test_the_search_starts_where_a_test_is_likeliest_to_pass() -> None:
+    """One wrong row among the surest ends a search that starts with the fewest rows that could do."""
+    fitted = levels((0.9, 28, 2), (0.8, 300, 0))
+    held_out = levels((0.9, 28, 2), (0.8, 300, 0))
+    found = find_cutoff(Evidence(*fitted, *held_out, np.zeros(0)), 0.9, 0.95)
+    assert found is not None
+    assert (found.confidence, found.rows) == (0.8, 330)
 
 
 def test_few_unlabelled_rows_need_more_certainty() -> None:

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from gristmill.contracts.errors import DataError
+from gristmill.contracts.errors import DataError, EngineError
+from gristmill.contracts.inference import Completion
 from gristmill.contracts.registry import find
 from gristmill.contracts.stored_rows import TableRows
 from gristmill.filters.cluster.cluster import Cluster
@@ -95,3 +96,55 @@ def test_the_verb_takes_a_number_or_auto(context: Any, embedder: Any, rows: Any)
             Cluster(clusters=wrong)
     with pytest.raises(DataError, match="cluster needs the column 'prompt'"):
         Cluster(clusters=2).apply(rows(promt=["a"], response=["b"]), context)
+
+
+class Namer:
+    """An engine that answers by the words of the question, and fails where it is told to."""
+
+    capabilities: frozenset[str] = frozenset()
+    vocab_size = None
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def generate(self, requests: Any) -> list[Completion]:
+        told = [request.messages[-1]["content"] for request in requests]
+        if any("broken" in text for text in told):
+            raise EngineError("one of them is too long", retryable=False)
+        self.asked += told
+        return [
+            Completion(request.id, ' \n"**Warm weather.**"\nmore' if "town" in text else "", (), "stop", 9)
+            for request, text in zip(requests, told, strict=True)
+        ]
+
+
+def test_a_model_names_the_clusters_from_their_central_rows(context: Any, embedder: Any, rows: Any) -> None:
+    context.engines["namer"] = namer = Namer()
+    table = rows(prompt=[*TEXTS, None])
+    result = Cluster(clusters=2, columns=["prompt"], labeler="namer").apply(table, context)
+    labels = result.columns["cluster_label"].to_pylist()
+    # Without a readable answer, a cluster keeps its words.
+    assert labels == ["Warm weather"] * 30 + [labels[30]] * 6 + [None]
+    assert "select" in labels[30].split(", ")
+    first, second = result.summary["clusters"]
+    assert (first["label"], first["terms"]) == ("Warm weather", "and, in, is")
+    assert second["label"] == second["terms"] == labels[30]
+    weather, query = namer.asked
+    assert "Typical words: and, in, is\n" in weather
+    assert weather.count("the weather in town") == 8
+    assert query.count("SELECT") == 6
+
+
+def test_a_question_that_a_model_refuses_costs_no_other_one(context: Any, embedder: Any, rows: Any) -> None:
+    context.engines["namer"] = Namer()
+    table = rows(prompt=[text.replace("SELECT", "SELECT broken") for text in TEXTS])
+    result = Cluster(clusters=2, columns=["prompt"], labeler="namer").apply(table, context)
+    labels = result.columns["cluster_label"].to_pylist()
+    assert labels[0] == "Warm weather"
+    assert "broken" in labels[-1].split(", ")
+
+
+def test_a_labeler_is_one_request_per_cluster() -> None:
+    assert Cluster(clusters=7, labeler="m").estimate(100).requests == 7
+    assert Cluster(clusters=7, labeler="m").estimate(3).requests == 3
+    assert Cluster(clusters=7).estimate(100).requests == 0

@@ -49,6 +49,12 @@ def test_plain_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
     assert type(found) is type(value)
 
 
+def test_a_whole_number_is_a_key_as_it_is_written() -> None:
+    document = parse("levels: {1: wrong, 5: right, 007: secret, -1: odd}", "f")
+    assert document.value == {"levels": {"1": "wrong", "5": "right", "007": "secret", "-1": "odd"}}
+    assert not document.problems
+
+
 def test_a_key_given_twice_names_both_lines() -> None:
     assert messages(parse("a: 1\nb: 2\na: 3\n", "f")) == [
         "f:3:1: a: is given twice; found it on line 1 already: remove one"
@@ -60,8 +66,9 @@ def test_a_key_given_twice_names_both_lines() -> None:
     [
         ("a: !!python/object/apply:os.system [x]", "f:1:4: a: tags are not allowed"),
         ("a: !!binary aGk=", "f:1:4: a: tags are not allowed"),
-        ("1: x", 'f:1:1: 1: keys must be text; found 1; write "1" in quotes'),
-        ("? [a]\n: x", "keys must be text; found a collection"),
+        ("1.5: x", 'f:1:1: 1.5: keys must be text or whole numbers; found 1.5; write "1.5" in quotes'),
+        ("? [a]\n: x", "keys must be text or whole numbers; found a collection"),
+        ('1: x\n"1": y', "f:2:1: 1: is given twice; found it on line 1 already: remove one"),
         ("a: &a [*a]", "an alias that contains itself"),
         ("x: &x {<<: *x}", "an alias that contains itself"),
         ("s: &s {rows: 1, <<: [*s]}", "an alias that contains itself"),

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gristmill.contracts.errors import SpecError
 from gristmill.pipelines.file.document import Document, parse
+from gristmill.pipelines.file.load import loads
 from gristmill.pipelines.file.variables import substitute
+from gristmill.pipelines.plan.make import make_plan
 
 
 def put(text: str) -> Document:
@@ -61,3 +66,36 @@ def test_substitution_is_the_value_itself(values: dict[str, object]) -> None:
     document = Document("f", {"vars": dict(values), "x": [f"${{{name}}}" for name in values]})
     substitute(document)
     assert document.value["x"] == list(values.values())
+
+
+HEAD = "gristmill: 1\nname: n\nsteps: {rows: {source: jsonl, path: []}}\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("needs: [data]\nvars: {data: []}", "vars.data: the file needs vars.data; found nothing: add --set"),
+        (
+            "needs: [one or two]\nvars: {one: '', two: []}",
+            "the file needs vars.one or vars.two; found nothing",
+        ),
+        ("needs: [data, more]\nvars: {data: x, more: null}", "the file needs vars.more"),
+    ],
+)
+def test_a_plan_asks_for_what_the_file_needs(given: str, said: str) -> None:
+    spec = loads(HEAD + given, "f")
+    with pytest.raises(SpecError, match=re.escape(said)) as refused:
+        make_plan(spec, file="f")
+    assert str(refused.value).startswith("f:5:")
+
+
+def test_one_of_several_variables_is_enough() -> None:
+    spec = loads(HEAD + "needs: [one or two]\nvars: {one: [], two: x}", "f")
+    make_plan(spec, file="f")
+    # A run stores the file without its variables, and plans it again.
+    make_plan(loads(spec.resolved(), "f"), file="f")
+
+
+def test_a_needed_variable_exists() -> None:
+    with pytest.raises(SpecError, match="unknown variable: found 'dat'; did you mean 'data'"):
+        loads(HEAD + "needs: [dat]\nvars: {data: x}", "f")

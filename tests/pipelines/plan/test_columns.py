@@ -99,6 +99,22 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("t: {train: sft, from: n, model: b}", "t", "a row needs 'messages', or 'prompt' and 'response'"),
         ("t: {train: dpo, from: r, model: b}", "t", "no column 'chosen'"),
         ("t: {train: cft, from: r, model: b}", "t", "no column 'question'"),
+        *(
+            (f"s: {{{step}, from: r}}", "s", f"the step 'p' (`{parameter}`): no column '{column}'")
+            for step, parameter, column in (
+                ("select: nearest, rows: 1, towards: p, columns: [prompt]", "target_columns", "prompt"),
+                (
+                    "select: transport, rows: 1, towards: p, columns: [prompt], target_columns: [neww]",
+                    "target_columns",
+                    "neww'; did you mean 'new",
+                ),
+                ("score: compression, towards: p, columns: [prompt]", "target_columns", "prompt"),
+                ("score: qdc, columns: [prompt], before: p", "before", "prompt"),
+                ("calibrate: n, label: right, labels_from: p, key: [n]", "labels_from", "right"),
+                ("score: meta_ranking, model: m, reference: p, quality: good", "reference", "good"),
+            )
+        ),
+        ("d: {decontaminate: p, from: r}", "d", "the evaluation items of 'p' have none of them"),
     ],
 )
 def test_an_unknown_column_is_told_with_step_and_line(steps: str, step: str, told: str) -> None:

@@ -29,7 +29,7 @@ NONE = {
     "clean", "commit_edits", "cornstack", "deft", "got_d", "lintseq", "poison_of_alignment", "zip_fit",
 }  # fmt: skip
 #: The choices that `compare_selections` trains a student on.
-CHOICES = ("random", "longest", "diverse", "nearest", "transport", "compression")
+CHOICES = ("random", "longest", "diverse", "nearest", "rds_plus", "transport", "compression", "grape")
 #: The others: a model, or a train step -> the steps that are trained from it or ask it. A repeated step
 #: is named once, without its number. ``STEP.PARAMETER`` if the parameter is not ``model``.
 SEVERAL = {
@@ -39,8 +39,9 @@ SEVERAL = {
     "cft": {"teacher": "solutions criticized", "base": "student judged.against", "student": "judged"},
     "clear": {"judge": "rated compared", "base": "student", "student": "answered"},
     "compare_selections": {
-        "base": " ".join(f"{choice}_student" for choice in CHOICES),
-        "random_student": " ".join(f"{choice}_verdict.against" for choice in CHOICES[1:]),
+        "base": " ".join(("counted fit untrained_verdict", *(f"{choice}_student" for choice in CHOICES))),
+        "rds": "rds_plus.embedder",
+        "random_student": " ".join(f"{choice}_verdict.against" for choice in ("untrained", *CHOICES[1:])),
         **{f"{choice}_student": f"{choice}_verdict" for choice in CHOICES[1:]},
     },
     "critique_student": {"base": "student judged.against", "student": "judged"},

@@ -27,6 +27,13 @@ spans = st.lists(
 )
 
 
+@given(spans)
+def test_time_is_covered_once_however_many_spans_are_open(given_spans: list[tuple[int, int]]) -> None:
+    spans = Spans()
+    spans.add(given_spans)
+    assert spans.covered() == len({second for start, end in given_spans for second in range(start, end)})
+
+
 @given(spans, st.integers(1, 6), st.integers(0, 60))
 @example([(0, 1), (0, 3), (1, 3), (2, 3)], 3, 2)
 @example([(0, 1), (0, 1), (1, 2)], 3, 1)
@@ -102,6 +109,8 @@ def test_a_run_tells_how_full_its_engine_was_and_fills_it(
             events.append(event)
 
     run = gristmill.run("full.yaml", "run", observer=Log())
+    seconds = {name: run[name].store.manifest["seconds"] for name in ("slow", "last")}
+    assert seconds["last"] < seconds["slow"], "each step of a chain has its own time"
     assert "engines" not in run["one"].store.manifest
     (figures,) = run["two"].store.manifest["engines"]
     assert figures["requests"] == 480 * 3
