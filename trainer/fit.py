@@ -23,6 +23,7 @@ from .data.chat import ChatEncoder
 from .data.encode import Encoded, encode_rows
 from .data.examples import Example, count_tokens
 from .data.packs import Pack, pack, plan_steps
+from .data.unfit import as_table, count_reasons
 from .device import choose_device
 from .forecast.memory_plan import MIB, PeakMemory, steady_allocator
 from .forecast.speed import matmul_rate
@@ -103,10 +104,8 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     metrics = {
         **history.summary(step.epochs * count_tokens(examples)),
         **_speed(history, flop(done), at_best(done)),
-        "rows": len(examples),
-        "rows_too_long": len(encoded.too_long),
-        "rows_cut_off": len(encoded.cut_off),
-        "left_out": (encoded.too_long + encoded.cut_off)[:20],
+        "rows": encoded.rows,
+        "left_out": count_reasons(encoded.left_out),
         **({} if held_out is None else {"held_out_loss": held_out}),
         "trainable_parameters": sum(parameter.numel() for parameter in optimizer.parameters),
         **({} if projection is None else {"changed_weights": _changed(model)}),
@@ -119,7 +118,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         "threads": torch.get_num_threads(),
         "trained_on": "\n".join(map(encoder.show, examples[0].sequences))[:400],
     }
-    return Trained(context.workdir / "adapter", metrics, history.table())
+    return Trained(context.workdir / "adapter", metrics, history.table(), as_table(encoded.left_out))
 
 
 def load(
@@ -161,7 +160,7 @@ def _encode(
         encoder,
         max_length=step.max_length,
         vocabulary=config.vocabulary,
-        refuse_unfit=step.unfit == "refuse",
+        unfit_limit=step.share_left_out(),
     )
 
 
