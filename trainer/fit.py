@@ -38,6 +38,7 @@ from .schedule import learning_rate
 from .settings import TrainSettings
 from .sparse.delta_files import save_delta
 from .sparse.projection import deltas
+from .student_files import base_reference, write_student_files
 
 
 def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
@@ -100,6 +101,10 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     )
     reached = peak.bytes()
     _save(step, model, context.workdir / "adapter", weights, examples)
+    if Processes.current().first:
+        write_student_files(
+            context.workdir / "adapter", encoder, weights, step, name=context.step, rows=encoded.rows
+        )
     done = [examples[index] for packs in steps for indices in packs for index in indices]
     metrics = {
         **history.summary(step.epochs * count_tokens(examples)),
@@ -221,10 +226,10 @@ def _save(
     processes = Processes.current()
     if processes.first:
         if step.adapter.kind == "delta":
-            save_delta(model, directory, str(weights.path))
+            save_delta(model, directory, base_reference(weights)["base_model_name_or_path"])
         else:
             probe = torch.tensor(examples[0].sequences[0].ids[:256], device=model.embeddings.device)
-            save_adapter(model, directory, step.adapter.peft(str(weights.path)), probe)
+            save_adapter(model, directory, step.adapter.peft("") | base_reference(weights), probe)
     processes.gather(None)
 
 

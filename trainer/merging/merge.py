@@ -20,6 +20,7 @@ from ..model.linear import Linear
 from ..model.loading import load_model
 from ..model.tensor_files import TensorReader, TensorWriter, check_place, check_written, copy_rest
 from ..model.weight_formats import FORMATS, dense
+from ..student_files import copy_chat_template
 from .methods import METHODS, Mix
 from .sources import AdapterSource, DeltaSource, MergeSource, open_merge_source
 
@@ -80,6 +81,7 @@ def merge(
                 progress(done + 1, len(names))
             writer.finish()
         copy_rest(base, temporary)
+        copy_chat_template(sources, temporary)
         drop_quantization(temporary)
         check_written(temporary, writer.digests)
         _check_logits(base, temporary, opened, mix, method, into, skip, config)

@@ -126,7 +126,7 @@ def test_a_template_that_writes_the_date_writes_the_same_on_any_day(
     encoder = ChatEncoder(tmp_path)
     assert encoder.tokenizer.decode(encoder.encode(TALK[1:3]).ids).startswith("26 Jul 2024 12:00:00 q")  # type: ignore[arg-type]
     other = ChatEncoder(tmp_path, options=TemplateOptions(today=date(2030, 1, 2)))
-    assert other.template.render([]).startswith("02 Jan 2030")
+    assert other.template.render(TALK[1:3]).startswith("02 Jan 2030")
     assert "strftime_now" in str(other.template.text)  # what is served has today's date
 
 
@@ -137,11 +137,11 @@ def test_every_method_takes_the_options(tmp_path: Path, save_tokenizer: Callable
 
 
 def _methods() -> list[TrainSettings]:
-    from gristmill.contracts.registry import operators
+    from gristmill.contracts.registry import find, names
 
     found = []
-    for kind in operators("train").values():
-        if issubclass(kind, TrainSettings):
+    for kind in (find("train", name) for name in names("train")):
+        if kind is not None and issubclass(kind, TrainSettings):
             more = {"teacher": "t"} if "teacher" in kind.model_fields else {}
             found.append(kind(model="m", chat_template="plain", **more))
     assert len(found) > 5
