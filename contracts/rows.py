@@ -39,15 +39,22 @@ def turns(user: str, assistant: str | None, system: str | None = None) -> list[M
 
 
 class Instruction(Record):
-    """A prompt and, if it is answered, the response."""
+    """A prompt and, if it is answered, the response.
+
+    ``input``: a text that the prompt is about, as Alpaca's rows have it; it follows the prompt, unless that
+    holds it already.
+    """
 
     kind = "instruction"
     prompt: str
+    input: Any = None
     response: str | None = None
     system: str | None = None
 
     def messages(self) -> list[Message]:
-        return turns(self.prompt, self.response, self.system)
+        about = self.input.strip() if isinstance(self.input, str) else ""
+        asked = f"{self.prompt}\n\n{about}" if about not in self.prompt else self.prompt
+        return turns(asked, self.response, self.system)
 
 
 class Conversation(Record):
@@ -173,7 +180,7 @@ def turns_in(value: object) -> list[Message] | None:
 
 
 def without_nulls(value: Any) -> Any:
-    """Drop the keys that an Arrow column added: each object has all keys of the column, null where it has none."""
+    """Drop the keys without a value: each object of an Arrow column has all keys of the column."""
     if isinstance(value, dict):
         return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
     return [without_nulls(inner) for inner in value] if isinstance(value, list) else value

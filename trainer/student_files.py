@@ -47,7 +47,7 @@ def write_student_files(
 
 
 def copy_chat_template(sources: Sequence[Path], directory: Path) -> None:
-    """Copy to a merged model the chat template that all of its sources have, if they have one and the same."""
+    """Copy to a merged model the chat template of its sources, if all have one and the same."""
     files = [source / CHAT_TEMPLATE for source in sources]
     if all(file.is_file() for file in files) and len({file.read_bytes() for file in files}) == 1:
         shutil.copyfile(files[0], directory / CHAT_TEMPLATE)

@@ -66,7 +66,7 @@ class Prompts:
     def __init__(self, path: Path, context: int, adapter: Path | None = None) -> None:
         """``path``: a model directory with a tokenizer. ``context``: context length in tokens.
 
-        ``adapter``: a student's directory. If it has a chat template, that one is used: it was trained with it.
+        ``adapter``: a student's directory. Its chat template is used if it has one: that of its training.
         """
         from transformers import AutoTokenizer
 

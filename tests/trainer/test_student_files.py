@@ -1,4 +1,4 @@
-"""A student carries the tokenizer and the chat template that it was trained with, a card, and its base's name."""
+"""A student carries the tokenizer and chat template of its training, a card, and its base's name."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from transformers import AutoTokenizer
 from gristmill.contracts.inference import ModelWeights, Request, Sampling
 from gristmill.pipelines.engines.prompts import Prompts
 from gristmill.pipelines.weights.store import _base_of
+from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.fit import fit
 from gristmill.trainer.merging.merge import merge
 from gristmill.trainer.methods.sft import SupervisedFineTuning
@@ -27,11 +28,19 @@ def test_a_student_is_served_and_merged_with_the_template_of_its_training(
     cache.mkdir(parents=True)
     base = Path(shutil.move(make_model(), cache / "abc123"))
     step = SupervisedFineTuning(
-        model="base", quantize="none", dtype="fp32", chat_template="plain", adapter={"rank": 2}, max_length=128,
+        model="base",
+        quantize="none",
+        dtype="fp32",
+        adapter=AdapterSettings(rank=2),
+        max_length=128,
+        chat_template="plain",
         chat_template_kwargs={"enable_thinking": False},
-    )  # fmt: skip
-    bad = [{"_id": "empty", "prompt": "q", "response": ""}, {"_id": "cut", "prompt": "q", "response": "r"}]
-    table = pa.Table.from_pylist([{**row, "finish": "stop"} for row in (*rows, bad[0])] + [{**bad[1], "finish": "length"}])
+    )
+    bad = [
+        {"_id": "empty", "prompt": "q", "response": "", "finish": "stop"},
+        {"_id": "cut", "prompt": "q", "response": "r", "finish": "length"},
+    ]
+    table = pa.Table.from_pylist([*({**row, "finish": "stop"} for row in rows), *bad])
     trained = fit(step, table, stopping(tmp_path / "work", base))
 
     assert trained.metrics["rows"] == len(rows)
@@ -49,7 +58,10 @@ def test_a_student_is_served_and_merged_with_the_template_of_its_training(
 
     turns = [{"role": "user", "content": "q"}]
     saved = AutoTokenizer.from_pretrained(trained.adapter)
-    assert saved.apply_chat_template(turns, tokenize=False, add_generation_prompt=True) == "user:\nq\n\nassistant:\n"
+    assert (
+        saved.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        == "user:\nq\n\nassistant:\n"
+    )
     request = Request("r", 0, Sampling(max_tokens=1), messages=({"role": "user", "content": "q"},))
     (served,) = Prompts(base, 512, trained.adapter).tokens([request])
     assert saved.decode(served.prompt) == "user:\nq\n\nassistant:\n"

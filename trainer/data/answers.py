@@ -13,7 +13,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +47,11 @@ class Answers:
     def __init__(self, template: ChatTemplate, stops: Iterable[str], path: Path) -> None:
         self._template, self._stops, self._path = template, frozenset(stops), path
         prompt, whole = template.render(PROBE[:1], opening=True), template.render(PROBE)
-        common = commonprefix([prompt, whole])
+        common = _common_start(prompt, whole)
         if PROBE[0]["content"] not in common:
             raise ModelError(
-                f"{path}: its chat template changes a question once it is answered, so the trained text would "
-                "differ from the served text; correct the template"
+                f"{path}: its chat template changes a question once it is answered, so the trained text "
+                "would differ from the served text; correct the template"
             )
         #: Length of what a server's prompt ends with, and an answered conversation lacks: ``<think>`` of
         #: DeepSeek-R1's distilled models.
@@ -68,7 +67,7 @@ class Answers:
         prompt = self._template.render(turns[:number], tools, opening=True)
         whole = self._template.render(turns[: number + 1], tools)
         text = text_of(turn["content"])
-        for served in (prompt, prompt[: len(prompt) - self._unserved], commonprefix([prompt, whole])):
+        for served in (prompt, prompt[: len(prompt) - self._unserved], _common_start(prompt, whole)):
             if whole.startswith(served):
                 written = whole[len(served) :]
                 _check_beside_text(turn, number, written)
@@ -80,9 +79,7 @@ class Answers:
             raise _left_out(number, turn, "a part")
         return Answer(prompt, _after_opening(prompt, text) + self.ending)
 
-    def check_context(
-        self, turns: Sequence[Turn], tools: list[dict[str, Any]] | None, prompt: str
-    ) -> None:
+    def check_context(self, turns: Sequence[Turn], tools: list[dict[str, Any]] | None, prompt: str) -> None:
         """Raise Unfit if the prompt lacks one of its ``turns``: phi-3's template writes none of a tool."""
         for number, turn in enumerate(turns):
             for call in calls_of(turn):
@@ -149,6 +146,11 @@ def _check_beside_text(turn: Turn, number: int, written: str) -> None:
     for key in THOUGHTS:
         if isinstance(turn.get(key), str) and not _holds(written, turn[key]):
             raise _left_out(number, turn, repr(key))
+
+
+def _common_start(one: str, other: str) -> str:
+    shorter = min(len(one), len(other))
+    return one[: next((place for place in range(shorter) if one[place] != other[place]), shorter)]
 
 
 def _after_opening(prompt: str, text: str) -> str:

@@ -1,7 +1,7 @@
 """Encoding of conversations into token ids and labels, with the same template as in serving.
 
-The tokens of the prompt are those that a server sends; then come those that the model writes, up to its end of
-turn (see ``answers.py``). Labels are assigned by position, so the end of turn is trained on even if the
+The tokens of the prompt are those that a server sends; then come those that the model writes, up to its end
+of turn (see ``answers.py``). Labels are assigned by position, so the end of turn is trained on even if the
 tokenizer's padding token is the same token (as in SmolLM2): nothing is padded.
 """
 
@@ -49,7 +49,9 @@ class ChatEncoder:
         self._answers = Answers(self.template, texts, path)
         self.end_of_turn = self._tokens(self._answers.ending)[-1]
         if self.end_of_turn not in self.stops:
-            raise ModelError(f"{path}: the end of a turn ({self._answers.ending!r}) is no token of its tokenizer")
+            raise ModelError(
+                f"{path}: the end of a turn ({self._answers.ending!r}) is no token of its tokenizer"
+            )
         probe = self._answers.of(PROBE, 1, None)
         #: Whether a text that is encoded by itself begins with a space that it has not inside of a text
         #: (SentencePiece's): then an answer is encoded together with its prompt.
@@ -132,12 +134,13 @@ class ChatEncoder:
     def _weighted(
         self, sequence: TokenSequence, answer: Answer, response: str, given: Sequence[float]
     ) -> TokenSequence:
-        """Add the weights of the response's tokens; others have the weight 1, and what ends the turn has the last."""
+        """Add the weights of the response's tokens and of its end; the tokens before it have the weight 1."""
         length = len(self._tokens(response))
         if len(given) != length + 1:
             raise Unfit(
                 "wrong weights",
-                f"{len(given)} token weights for a response of {length + 1} tokens (including its end of turn)",
+                f"{len(given)} token weights for a response of {length + 1} tokens (including its end of "
+                "turn)",
             )
         if not all(math.isfinite(weight) and weight >= 0 for weight in given):
             raise Unfit("wrong weights", "a token weight is negative or not finite")
@@ -145,7 +148,9 @@ class ChatEncoder:
         closing = len(self._tokens(answer.text[start + len(response) :])) if start >= 0 else 0
         before = len(sequence.ids) - length - closing
         if start < 0 or sequence.ids[before : before + length] != tuple(self._tokens(response)):
-            raise Unfit("wrong weights", "its token weights do not fit: the chat template changes the response")
+            raise Unfit(
+                "wrong weights", "its token weights do not fit: the chat template changes the response"
+            )
         weights = (*[1.0] * before, *map(float, given), *[float(given[-1])] * (closing - 1))
         return TokenSequence(sequence.ids, sequence.trained, weights)
 
@@ -200,9 +205,7 @@ class ChatEncoder:
     def _placed(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Return the tokens of ``text``, and where each begins and ends in it."""
         if not self.tokenizer.is_fast:
-            raise Unfit(
-                "other", "the model's tokenizer does not give token positions: use train_on: last"
-            )
+            raise Unfit("other", "the model's tokenizer does not give token positions: use train_on: last")
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         return encoded["input_ids"], encoded["offset_mapping"]
 

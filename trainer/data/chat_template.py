@@ -33,8 +33,10 @@ PROBE: list[Turn] = [{"role": "user", "content": "Hello."}, {"role": "assistant"
 
 @dataclass(frozen=True)
 class _CallForm:
-    """How a template takes a turn that calls: ``text``: with its arguments as JSON text, as OpenAI's API writes
-    them; ``null``: with null for an empty content.
+    """How a template takes a turn that calls.
+
+    ``text``: with its arguments as JSON text, as OpenAI's API writes them. ``null``: with null for an empty
+    content.
     """
 
     text: bool
@@ -103,7 +105,9 @@ class ChatTemplate:
             )
         if options.template in NAMED_TEMPLATES and _starts_texts(tokenizer):
             given = "{{- bos_token -}}" + (given or "")
-        templates = {"default": given} if given is not None else own if isinstance(own, dict) else {"default": own}
+        templates = (
+            {"default": given} if given is not None else own if isinstance(own, dict) else {"default": own}
+        )
         self._templates = {name: options.defaults() + text for name, text in templates.items() if text}
         self.text: str | dict[str, str] = self._templates
         if list(self._templates) == ["default"]:
@@ -149,7 +153,11 @@ class ChatTemplate:
     def _find_call_form(self) -> _CallForm:
         """Return the form of a call that the template writes in full; the usual one if it writes none."""
         function = {"name": "lookup", "arguments": {"place": MARK}}
-        call: Turn = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": function}]}
+        call: Turn = {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"type": "function", "function": function}],
+        }
         for self._calls in CALL_FORMS:
             try:
                 text = self.render([PROBE[0], call])

@@ -61,7 +61,8 @@ def encode_rows(
     """
     result = Encoded([], [])
     count = 0
-    for count, row in enumerate(rows, 1):
+    for row in rows:
+        count += 1
         try:
             example = _encode(row, encode, encoder, max_length, vocabulary)
         except ValueError as error:

@@ -17,7 +17,7 @@ THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 
 
 def read_turns(messages: Sequence[Any]) -> list[Turn]:
-    """Return the turns of a conversation. Raises Unfit, naming the turn, for a shape that no template takes."""
+    """Return the turns of a conversation. Raises Unfit, naming the turn, for others than templates take."""
     if not messages:
         raise Unfit("no conversation", "it has no turns")
     return [_turn(number, turn) for number, turn in enumerate(messages, 1)]
@@ -56,10 +56,11 @@ def with_text_arguments(turn: Turn) -> Turn:
     """Return the turn with the arguments of its calls as JSON text, as OpenAI's API writes them."""
     if "tool_calls" not in turn:
         return turn
-    calls = [
-        call | {"function": call["function"] | {"arguments": json.dumps(_arguments(call), ensure_ascii=False)}}
-        for call in turn["tool_calls"]
-    ]
+    calls = []
+    for call in turn["tool_calls"]:
+        function = call["function"]
+        arguments = json.dumps(function["arguments"], ensure_ascii=False)
+        calls.append(call | {"function": function | {"arguments": arguments}})
     return turn | {"tool_calls": calls}
 
 
@@ -68,10 +69,6 @@ def written_by_model(turn: Turn) -> str:
     calls = [json.dumps(call, ensure_ascii=False) for call in calls_of(turn)]
     thoughts = [turn[key] for key in THOUGHTS if isinstance(turn.get(key), str)]
     return "\n".join([*thoughts, text_of(turn["content"]), *calls])
-
-
-def _arguments(call: Mapping[str, Any]) -> Any:
-    return call["function"].get("arguments", {})
 
 
 def _turn(number: int, given: Any) -> Turn:

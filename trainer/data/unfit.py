@@ -59,15 +59,15 @@ def count_reasons(rows: Sequence[LeftOut]) -> dict[str, int]:
 
 
 def check_share(left_out: Sequence[LeftOut], rows: int, limit: float) -> None:
-    """Raise DataError, naming reasons and rows, if more than the share ``limit`` of all ``rows`` is left out."""
+    """Raise DataError, naming reasons and rows, if a larger share than ``limit`` of all rows is left out."""
     if not left_out or len(left_out) <= limit * rows:
         return
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in count_reasons(left_out).items())
     named = "; ".join(f"{row.id}: {row.message}" for row in left_out[:NAMED])
     share = f"; unfit_limit allows {limit:.0%}" if limit else ""
     raise DataError(
-        f"{len(left_out):,} of {counted(rows, 'row')} cannot be trained on{share} ({reasons}). {named}. Correct "
-        "them, remove them with a keep step before training, or raise unfit_limit"
+        f"{len(left_out):,} of {counted(rows, 'row')} cannot be trained on{share} ({reasons}). {named}. "
+        "Correct them, remove them with a keep step before training, or raise unfit_limit"
     )
 
 

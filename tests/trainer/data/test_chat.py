@@ -85,7 +85,8 @@ def test_a_user_may_have_the_last_word_where_the_user_is_learnt(model: Path) -> 
 #: My wording of what hybrid thinking models do: the last answer has a think block, earlier ones have none.
 THINKING = (
     "{% for m in messages %}<|start|>{{ m['role'] }}\n{% if m['role'] == 'assistant' and loop.last %}"
-    "<think>{{ m['content'].split('</think>')[0] if '</think>' in m['content'] else '' }}</think>\n{% endif %}"
+    "<think>{{ m['content'].split('</think>')[0] if '</think>' in m['content'] else '' }}</think>\n"
+    "{% endif %}"
     "{{ m['content'].split('</think>')[-1] }}<|end|>\n{% endfor %}{% if add_generation_prompt %}"
     "<|start|>assistant\n{% if enable_thinking is defined and not enable_thinking %}<think></think>\n"
     "{% endif %}{% endif %}"
@@ -98,7 +99,10 @@ def test_an_answer_that_is_changed_once_others_follow_is_trained_on_as_it_is_gen
     save_tokenizer(tmp_path, template=THINKING)
     encoder = ChatEncoder(tmp_path, train_on="assistant")
     found = encoder.encode_turns([TALK[0], {"role": "assistant", "content": "hm</think>b"}, *TALK[2:]])
-    assert [encoder.show(each) for each in found] == ["<think>hm</think>\nb<|end|>", "<think></think>\nd<|end|>"]
+    assert [encoder.show(each) for each in found] == [
+        "<think>hm</think>\nb<|end|>",
+        "<think></think>\nd<|end|>",
+    ]
     assert "hm</think>" not in encoder.tokenizer.decode(found[1].ids)
     last = ChatEncoder(tmp_path).encode_turns(TALK)
     assert [encoder.show(each) for each in last] == ["<think></think>\nd<|end|>"]
@@ -187,7 +191,9 @@ def test_a_tokenizer_that_begins_texts_with_a_space_gets_no_second_one(tmp_path:
         "{{ m.content }}</s>{% endif %}{% endfor %}"
     )
     fast.save_pretrained(tmp_path)
-    found = ChatEncoder(tmp_path).encode([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "d"}])
+    found = ChatEncoder(tmp_path).encode(
+        [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "d"}]
+    )
     assert fast.convert_ids_to_tokens(list(found.ids[-3:])) == ["]", "▁d", "</s>"]
     assert found.trained[-3:] == (False, True, True)
 

@@ -40,7 +40,8 @@ TALK = [
         ),
         (
             "alpaca",
-            "s\n\n### Instruction:\nq\n\n### Response:\na<|end|>\n\n### Instruction:\np\n\n### Response:\nb<|end|>",
+            "s\n\n### Instruction:\nq\n\n### Response:\na<|end|>\n\n### Instruction:\np\n\n"
+            "### Response:\nb<|end|>",
         ),
         ("plain", "system:\ns\n\nuser:\nq\n\nassistant:\na<|end|>\n\nuser:\np\n\nassistant:\nb<|end|>"),
     ],
@@ -84,7 +85,8 @@ def test_a_file_takes_the_place_of_the_models_own_template(
     save_tokenizer(tmp_path)
     file = tmp_path / "mine.jinja"
     file.write_text(
-        "{% for m in messages %}{{ mark }}{{ m.content }}<|end|>{% endfor %}{{ mark if add_generation_prompt }}"
+        "{% for m in messages %}{{ mark }}{{ m.content }}<|end|>{% endfor %}"
+        "{{ mark if add_generation_prompt }}"
     )
     encoder = ChatEncoder(tmp_path, options=TemplateOptions(str(file), {"mark": "#"}))
     assert encoder.tokenizer.decode(encoder.encode(TALK[1:3]).ids) == "#q<|end|>#a<|end|>"  # type: ignore[arg-type]
@@ -121,7 +123,8 @@ def test_a_template_that_writes_the_date_writes_the_same_on_any_day(
     """Llama 3.2's does."""
     save_tokenizer(
         tmp_path,
-        template="{{ strftime_now('%d %b %Y %H:%M:%S') }} {% for m in messages %}{{ m.content }}<|end|>{% endfor %}",
+        template="{{ strftime_now('%d %b %Y %H:%M:%S') }} {% for m in messages %}{{ m.content }}<|end|>"
+        "{% endfor %}",
     )
     encoder = ChatEncoder(tmp_path)
     assert encoder.tokenizer.decode(encoder.encode(TALK[1:3]).ids).startswith("26 Jul 2024 12:00:00 q")  # type: ignore[arg-type]

@@ -97,7 +97,9 @@ def test_a_larger_share_of_such_rows_than_the_limit_stops(model: Path) -> None:
     assert _encode(model, [*rows[:8], *bad], unfit_limit=0.2).rows == 8
     with pytest.raises(DataError, match=r"2 of 9 rows .*allows 20% \(1 cut off, 1 too long\).*cut: .*long: "):
         _encode(model, [*rows[:7], *bad], unfit_limit=0.2)
-    with pytest.raises(DataError, match=r"no rows to train on: 1 cut off, 1 too long; the first is cut: cut off"):
+    with pytest.raises(
+        DataError, match=r"no rows to train on: 1 cut off, 1 too long; the first is cut: cut off"
+    ):
         _encode(model, bad, unfit_limit=1.0)
 
 

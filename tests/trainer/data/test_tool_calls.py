@@ -1,4 +1,4 @@
-"""Conversations with tools, and content in parts: what the template writes of them is trained on, or refused."""
+"""Conversations with tools, and content in parts: what the template writes is trained on, or refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from gristmill.trainer.losses.token_loss import TokenObjective, cross_entropy
 CALLING = (
     "{% if tools %}<|start|>tools {{ tools | tojson }}<|end|>\n{% endif %}"
     "{% for m in messages %}<|start|>{{ m.role }}\n"
-    "{% if m.content is string %}{{ m.content }}{% else %}{{ m.content | map(attribute='text') | join }}{% endif %}"
+    "{% if m.content is string %}{{ m.content }}{% else %}{{ m.content | map(attribute='text') | join }}"
+    "{% endif %}"
     "{% for call in m.tool_calls %}<call>{{ call.function.name }}"
     "{% for name, value in call.function.arguments.items() %} {{ name }}={{ value }}{% endfor %}{% endfor %}"
     "<|end|>\n{% endfor %}{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
@@ -69,10 +70,12 @@ def test_a_template_that_takes_arguments_as_text_gets_text(
     tmp_path: Path, save_tokenizer: Callable[..., None]
 ) -> None:
     """DeepSeek's takes no object, and writes the calls of a turn only where its content is null."""
-    template = CALLING.replace("{% for name, value in call.function.arguments.items() %} {{ name }}={{ value }}"
-                               "{% endfor %}", "{{ ' ' + call.function.arguments }}")  # fmt: skip
+    arguments = "{% for name, value in call.function.arguments.items() %} {{ name }}={{ value }}{% endfor %}"
+    template = CALLING.replace(arguments, "{{ ' ' + call.function.arguments }}")
     template = template.replace("in m.tool_calls %}", "in m.tool_calls if m.content is none %}")
-    template = template.replace("{% if m.content is string %}", "{% if m.content is string or not m.content %}")
+    template = template.replace(
+        "{% if m.content is string %}", "{% if m.content is string or not m.content %}"
+    )
     template = template.replace("{{ m.content }}{% else", "{{ m.content or '' }}{% else")
     save_tokenizer(tmp_path, template=template)
     encoder = ChatEncoder(tmp_path)
@@ -81,7 +84,10 @@ def test_a_template_that_takes_arguments_as_text_gets_text(
 
 def test_calls_through_arrow_lose_nothing_and_gain_no_nulls(encoder: ChatEncoder) -> None:
     """A column's objects have all keys of the column. Turns whose keys differ too much are JSON text."""
-    others = [TALK[0], {**TALK[1], "tool_calls": [{**CALL, "function": {"name": "f", "arguments": {"unit": 1}}}]}]
+    others = [
+        TALK[0],
+        {**TALK[1], "tool_calls": [{**CALL, "function": {"name": "f", "arguments": {"unit": 1}}}]},
+    ]
     table = pa.table({"_id": ["a", "b"], "messages": [TALK, others], "tools": [TOOLS, None]})
     objective = TokenObjective(cross_entropy)
     rows = table.to_pylist()
@@ -141,7 +147,11 @@ def test_a_template_that_only_takes_parts_gets_texts_as_parts(
             "no conversation",
             "the arguments of 'f' are text that is not JSON",
         ),
-        ([TALK[0], TALK[2], TALK[3]], "left out by the chat template", "leaves out the text of turn 2 (tool)"),
+        (
+            [TALK[0], TALK[2], TALK[3]],
+            "left out by the chat template",
+            "leaves out the text of turn 2 (tool)",
+        ),
     ],
 )
 def test_what_a_template_does_not_write_is_refused(
@@ -158,13 +168,15 @@ def test_what_a_template_does_not_write_is_refused(
     assert found.value.reason == reason
 
 
-@pytest.mark.parametrize("error", ["raise_exception('no tools here')", "1 // 0", "messages[99].content.strip()"])
+@pytest.mark.parametrize(
+    "error", ["raise_exception('no tools here')", "1 // 0", "messages[99].content.strip()"]
+)
 def test_whatever_a_template_raises_is_said_of_the_row(
     error: str, tmp_path: Path, save_tokenizer: Callable[..., None]
 ) -> None:
     raising = f"{{% if messages[0].content == 'weather?' %}}{{{{ {error} }}}}{{% endif %}}"
     save_tokenizer(tmp_path, template=raising + CALLING)
-    with pytest.raises(Unfit, match="chat template does not take these turns: ."):
+    with pytest.raises(Unfit, match=r"chat template does not take these turns: \w"):
         ChatEncoder(tmp_path).encode(TALK)
 
 
@@ -178,6 +190,9 @@ def test_a_pair_may_differ_in_its_calls_and_be_json_text(encoder: ChatEncoder) -
         "tools": TOOLS,
     }
     found: Example = objective.encode(row, encoder)
-    assert [encoder.show(each) for each in found.sequences] == ["<call>lookup city=Ulm<|end|>", "no idea<|end|>"]
+    assert [encoder.show(each) for each in found.sequences] == [
+        "<call>lookup city=Ulm<|end|>",
+        "no idea<|end|>",
+    ]
     plain = {**row, "prompt": '["not turns"]', "chosen": '[{"a": 1}]'}
     assert encoder.show(objective.encode(plain, encoder).sequences[0]) == '[{"a": 1}]<|end|>'
