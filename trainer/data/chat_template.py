@@ -105,10 +105,8 @@ class ChatTemplate:
             )
         if options.template in NAMED_TEMPLATES and _starts_texts(tokenizer):
             given = "{{- bos_token -}}" + (given or "")
-        templates = (
-            {"default": given} if given is not None else own if isinstance(own, dict) else {"default": own}
-        )
-        self._templates = {name: options.defaults() + text for name, text in templates.items() if text}
+        several = own if given is None and isinstance(own, dict) else {"default": given or own}
+        self._templates = {name: options.defaults() + str(text) for name, text in several.items()}
         self.text: str | dict[str, str] = self._templates
         if list(self._templates) == ["default"]:
             self.text = self._templates["default"]
