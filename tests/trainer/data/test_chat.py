@@ -171,6 +171,8 @@ def test_whitespace_and_openings_of_families(
     encoder = ChatEncoder(tmp_path)
     assert encoder.show(encoder.encode(TALK)) == shown
     if "</think>" in template:
+        found = encoder.encode([TALK[0], {"role": "assistant", "content": "<b>d"}])
+        assert encoder.tokenizer.decode(found.ids) == "<u>hi there<a><b>d<|end|>"
         found = encoder.encode([TALK[0], {"role": "assistant", "content": "<think>\nhm\n</think>\n\nd"}])
         assert encoder.show(found) == "hm\n</think>\n\nd<|end|>"
         assert encoder.tokenizer.decode(found.ids) == "<u>hi there<a><think>\nhm\n</think>\n\nd<|end|>"
@@ -178,12 +180,12 @@ def test_whitespace_and_openings_of_families(
 
 def test_a_tokenizer_that_begins_texts_with_a_space_gets_no_second_one(tmp_path: Path) -> None:
     """SentencePiece's tokenizers, as Llama 2's and Mistral's."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer, decoders, models, normalizers
     from transformers import PreTrainedTokenizerFast
 
     letters = [*"▁abcdefghijklmnopqrstuvwxyz.HINST[]/", "▁d", "</s>"]
     tokenizer = Tokenizer(models.BPE({each: place for place, each in enumerate(letters)}, [("▁", "d")]))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     tokenizer.decoder = decoders.Metaspace()
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>")
     fast.chat_template = (
