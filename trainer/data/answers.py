@@ -126,8 +126,11 @@ class Answers:
 
     def _end(self, text: str) -> int | None:
         """Return the place right after the first stop in ``text``."""
-        ends = [(text.index(stop), len(stop)) for stop in self._stops if stop in text]
-        return sum(min(ends, key=lambda end: (end[0], -end[1]))) if ends else None
+        ends = [(text.index(stop), -len(stop)) for stop in self._stops if stop in text]
+        if not ends:
+            return None
+        place, length = min(ends)
+        return place - length
 
     def _never_stops(self, closing: str) -> ModelError:
         found = repr(closing.strip()[:40]) if closing.strip() else "nothing"

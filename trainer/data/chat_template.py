@@ -134,7 +134,7 @@ class ChatTemplate:
                 "refused by the chat template", f"the model's chat template does not take these turns: {said}"
             ) from None
 
-    def _apply(self, turns: list[Turn], tools: list[dict[str, Any]] | None, opening: bool) -> str:
+    def _apply(self, turns: list[Turn], tools: Any, opening: bool) -> str:
         named = "tool_use" if tools and "tool_use" in self._templates else "default"
         if named not in self._templates:
             named = next(iter(self._templates))
