@@ -26,7 +26,7 @@ _TAG = re.compile(r"\s*(<[^<>\s]+>)")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GeneratedTurn:
     """One answer: ``prompt`` as it is served, and ``text``, which the model writes, with its end of turn."""
 
     prompt: str
@@ -59,7 +59,7 @@ class Answers:
         self._ending_before = cache(self._find_ending)
         self.ending = self._ending(whole[whole.rindex(MARK) + len(MARK) :])
 
-    def of(self, turns: Sequence[Turn], number: int, tools: list[dict[str, Any]] | None) -> Answer:
+    def of(self, turns: Sequence[Turn], number: int, tools: list[dict[str, Any]] | None) -> GeneratedTurn:
         """Return the answer in ``turns[number]``. Raises Unfit if the template does not render all of it."""
         turn = turns[number]
         if any(stop in written_by_model(turn) for stop in self._stops):
@@ -73,11 +73,11 @@ class Answers:
                 _check_beside_text(turn, number, written)
                 rest = _after_opening(served, text)
                 if _holds(written, rest, at_start=rest != text):
-                    return Answer(served, self._ended(written, turn))
+                    return GeneratedTurn(served, self._ended(written, turn))
         # The template drops a part of the text: the thought of the answer, where the prompt opens it.
         if not isinstance(turn["content"], str) or calls_of(turn):
             raise _left_out(number, turn, "a part")
-        return Answer(prompt, _after_opening(prompt, text) + self.ending)
+        return GeneratedTurn(prompt, _after_opening(prompt, text) + self.ending)
 
     def check_context(self, turns: Sequence[Turn], tools: list[dict[str, Any]] | None, prompt: str) -> None:
         """Raise Unfit if the prompt lacks one of its ``turns``: phi-3's template writes none of a tool."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ...contracts.errors import ModelError
 from ...contracts.inference import Message
-from .answers import Answer, Answers
+from .answers import Answers, GeneratedTurn
 from .chat_template import MARK, PROBE, ChatTemplate, TemplateOptions
 from .examples import TokenSequence
 from .turns import Turn, read_tools, read_turns, text_of, written_by_model
@@ -107,7 +107,7 @@ class ChatEncoder:
             last = self._weighted(last, groups[-1][-1], text_of(turns[-1]["content"]), response_weights)
         return [*sequences, last]
 
-    def _sequence(self, answers: Sequence[Answer]) -> TokenSequence:
+    def _sequence(self, answers: Sequence[GeneratedTurn]) -> TokenSequence:
         """Encode the last answer, with those before it that its prompt holds as they are generated."""
         *earlier, last = answers
         if earlier:
@@ -124,7 +124,7 @@ class ChatEncoder:
         trained[0] = False
         return TokenSequence((*prompt, *answer), tuple(trained))
 
-    def _answer_tokens(self, prompt: list[int], answer: Answer) -> list[int]:
+    def _answer_tokens(self, prompt: list[int], answer: GeneratedTurn) -> list[int]:
         if self._together:
             whole = self._tokens(answer.whole)
             if whole[: len(prompt)] == prompt:
@@ -132,7 +132,7 @@ class ChatEncoder:
         return self._tokens(answer.text)
 
     def _weighted(
-        self, sequence: TokenSequence, answer: Answer, response: str, given: Sequence[float]
+        self, sequence: TokenSequence, answer: GeneratedTurn, response: str, given: Sequence[float]
     ) -> TokenSequence:
         """Add the weights of the response's tokens and of its end; the tokens before it have the weight 1."""
         length = len(self._tokens(response))
@@ -220,7 +220,7 @@ class ChatEncoder:
         return len(self.tokenizer)
 
 
-def _group(answers: Sequence[Answer]) -> list[list[Answer]]:
+def _group(answers: Sequence[GeneratedTurn]) -> list[list[GeneratedTurn]]:
     """Group answers into as few sequences as hold them all as they are generated, in their order.
 
     The prompt of a later answer holds an earlier one if the template renders it the same.
