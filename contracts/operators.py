@@ -388,11 +388,14 @@ class Trained:
     ``history``: a table with one row per optimizer step: ``step`` int64, ``loss`` float64, ``lr``
     float64, ``tokens`` int64 (trained tokens), ``seconds`` float64, ``rows`` list<string> (the
     ``_id`` of every row in the batch) and ``row_loss`` list<float64> (its mean token loss, nats).
+    ``left_out``: a table of the rows that could not be trained on: ``row`` (the ``_id``), ``reason`` (what it
+    is counted by) and ``message``.
     """
 
     adapter: Path
     metrics: Mapping[str, Any]
     history: pa.Table
+    left_out: pa.Table | None = None
 
 
 class Train(Operator):

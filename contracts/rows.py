@@ -39,15 +39,22 @@ def turns(user: str, assistant: str | None, system: str | None = None) -> list[M
 
 
 class Instruction(Record):
-    """A prompt and, if it is answered, the response."""
+    """A prompt and, if it is answered, the response.
+
+    ``input``: a text that the prompt is about, as Alpaca's rows have it; it follows the prompt, unless that
+    holds it already.
+    """
 
     kind = "instruction"
     prompt: str
+    input: Any = None
     response: str | None = None
     system: str | None = None
 
     def messages(self) -> list[Message]:
-        return turns(self.prompt, self.response, self.system)
+        about = self.input.strip() if isinstance(self.input, str) else ""
+        asked = f"{self.prompt}\n\n{about}" if about not in self.prompt else self.prompt
+        return turns(asked, self.response, self.system)
 
 
 class Conversation(Record):
@@ -121,12 +128,16 @@ KINDS: dict[str, type[Record]] = {
 def messages_of(row: Row) -> list[Message]:
     """The chat form of a row; its columns decide which kind of record it is.
 
-    Raises ValueError, with the columns found, if no kind fits or if ``messages`` is not a list of turns.
+    A turn keeps whatever it has besides its role and its content (``tool_calls``, ``name``, …). Raises
+    ValueError, with the columns found, if no kind fits or if ``messages`` is not a list of turns.
     """
-    if isinstance(row.get("messages"), str):
-        return _parsed(row["messages"])
-    if row.get("messages") is not None:
-        return list(row["messages"])
+    given = row.get("messages")
+    if isinstance(given, str):
+        return _parsed(given)
+    if isinstance(given, (list, tuple)):
+        return [_without_nulls(turn) for turn in given]
+    if given is not None:
+        raise ValueError(f"its 'messages' are no list of turns, but {type(given).__name__}")
     for kind in (CodeEdit, Critique, Preference, CodeProblem, Conversation, Instruction):
         required = [name for name, column in kind.model_fields.items() if column.is_required()]
         if all(row.get(name) is not None for name in required):
@@ -149,6 +160,37 @@ def _no_chat_form(columns: Iterable[str]) -> str:
         "no chat form: a row needs 'messages', or 'prompt' and 'response' (or the columns of another "
         f"record kind); found {sorted(name for name in columns if not name.startswith('_'))}"
     )
+
+
+def turns_in(value: object) -> list[Message] | None:
+    """The turns that a column holds as a list or, where their keys differ from row to row, as JSON text.
+
+    None if it holds something else, such as a plain text.
+    """
+    if isinstance(value, str):
+        if not value.lstrip().startswith("["):
+            return None
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return None
+        turns = isinstance(value, list) and all(isinstance(turn, dict) and "role" in turn for turn in value)
+        return value if value and turns else None  # type: ignore[return-value]
+    return [_without_nulls(turn) for turn in value] if isinstance(value, (list, tuple)) else None
+
+
+def without_nulls(value: Any) -> Any:
+    """Drop the keys without a value: each object of an Arrow column has all keys of the column."""
+    if isinstance(value, dict):
+        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [without_nulls(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _without_nulls(turn: Any) -> Any:
+    """A turn of an Arrow column; an empty content stays, since it is that of a turn that only calls tools."""
+    if not isinstance(turn, dict) or len(turn) == 2:
+        return turn
+    return without_nulls(turn) | ({"content": None} if turn.get("content", "") is None else {})
 
 
 def _parsed(text: str) -> list[Message]:

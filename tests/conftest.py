@@ -185,8 +185,17 @@ SHAPE = {
 MakeModel = Callable[..., Path]
 
 
-def _save_tokenizer(path: Path, template: str | None = TEMPLATE, end: str = "<|end|>") -> None:
-    """A byte-level tokenizer of 258 tokens, without merges: every text can be encoded."""
+def _save_tokenizer(
+    path: Path,
+    template: str | None = TEMPLATE,
+    end: str = "<|end|>",
+    more: Sequence[str] = (),
+    begin: str | None = None,
+) -> None:
+    """A byte-level tokenizer of 258 tokens, without merges: every text can be encoded.
+
+    ``more``: further special tokens. ``begin``: the one that begins a text.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -199,7 +208,8 @@ def _save_tokenizer(path: Path, template: str | None = TEMPLATE, end: str = "<|e
         tokenizer_object=tokenizer,
         eos_token=end,
         pad_token=end,
-        additional_special_tokens=["<|start|>", "<|end|>"],
+        additional_special_tokens=["<|start|>", "<|end|>", *more],
+        **({} if begin is None else {"bos_token": begin}),
     )
     fast.chat_template = template
     fast.save_pretrained(path)

@@ -31,7 +31,7 @@ WHERE_IT_IS_THERE = {
 }
 #: Declared and imported by nothing of ours: who needs it.
 FOR_OTHERS = {"gguf": "transformers reads GGUF files with it"}
-#: Tools that are called by name, and plug-ins and stubs that other tools load.
+#: Tools that are called by name, plug-ins and stubs that other tools load, and TRL, whose files a test reads.
 TOOLS = {
     "coverage",
     "mypy",
@@ -40,6 +40,7 @@ TOOLS = {
     "pytest-xdist",
     "ruff",
     "setuptools",
+    "trl",
     "types-pyyaml",
 }
 

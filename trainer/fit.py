@@ -23,6 +23,7 @@ from .data.chat import ChatEncoder
 from .data.encode import Encoded, encode_rows
 from .data.examples import Example, count_tokens
 from .data.packs import Pack, pack, plan_steps
+from .data.unfit import as_table, count_reasons
 from .device import choose_device
 from .forecast.memory_plan import MIB, PeakMemory, steady_allocator
 from .forecast.speed import matmul_rate
@@ -39,6 +40,7 @@ from .schedule import learning_rate
 from .settings import TrainSettings
 from .sparse.delta_files import save_delta
 from .sparse.projection import deltas
+from .student_files import base_reference, write_student_files
 
 
 def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
@@ -105,14 +107,16 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     )
     reached = peak.bytes()
     _save(step, model, context.workdir / "adapter", weights, context.seed, examples)
+    if Processes.current().first:
+        write_student_files(
+            context.workdir / "adapter", encoder, weights, step, name=context.step, rows=encoded.rows
+        )
     done = [examples[index] for packs in steps for indices in packs for index in indices]
     metrics = {
         **history.summary(step.epochs * count_tokens(examples)),
         **_speed(history, flop(done), at_best(done)),
-        "rows": len(examples),
-        "rows_too_long": len(encoded.too_long),
-        "rows_cut_off": len(encoded.cut_off),
-        "left_out": (encoded.too_long + encoded.cut_off)[:20],
+        "rows": encoded.rows,
+        "left_out": count_reasons(encoded.left_out),
         **({} if held_out is None else {"held_out_loss": held_out}),
         "trainable_parameters": sum(parameter.numel() for parameter in optimizer.parameters),
         **({} if projection is None else {"changed_weights": _changed(model)}),
@@ -125,7 +129,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         "threads": torch.get_num_threads(),
         "trained_on": "\n".join(map(encoder.show, examples[0].sequences))[:400],
     }
-    return Trained(context.workdir / "adapter", metrics, history.table())
+    return Trained(context.workdir / "adapter", metrics, history.table(), as_table(encoded.left_out))
 
 
 def load(
@@ -162,7 +166,7 @@ def _encode(
         encoder,
         max_length=step.max_length,
         vocabulary=config.vocabulary,
-        refuse_unfit=step.unfit == "refuse",
+        unfit_limit=step.share_left_out(),
     )
 
 
@@ -231,11 +235,11 @@ def _save(
     processes = Processes.current()
     if processes.first:
         if step.adapter.kind == "delta":
-            save_delta(model, directory, str(weights.path))
+            save_delta(model, directory, base_reference(weights)["base_model_name_or_path"])
         else:
             probe = torch.tensor(examples[0].sequences[0].ids[:256], device=model.embeddings.device)
             record = TrainingRecord(step.adapter, seed, step.quantize, step.quantize_skip, step.dtype)
-            save_adapter(model, directory, step.adapter.peft(str(weights.path)), probe, record)
+            save_adapter(model, directory, step.adapter.peft("") | base_reference(weights), probe, record)
     processes.gather(None)
 
 

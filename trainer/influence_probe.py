@@ -51,6 +51,7 @@ class Probe:
             encoder,
             max_length=step.max_length,
             vocabulary=config.vocabulary,
+            unfit_limit=step.share_left_out(),
         ).examples
         capacity = max(step.pack_tokens, step.max_length)
         held = HeldOut(rows, pack([row.tokens for row in rows], capacity), every=1)
@@ -65,10 +66,11 @@ class Probe:
         example = self.objective.encode(row, self.encoder)
         if example.longest > self.step.max_length:
             raise ValueError(f"longer than max_length = {self.step.max_length} tokens")
+        examples = example.split()
         parameters = [each for each in self.model.parameters() if each.requires_grad]
         step_context = StepContext(self.objective.count(example), 0.0)
         loss = self.objective.loss(
-            self.model, Pack.of([example], self.model.embeddings.device), step_context
+            self.model, Pack.of(examples, self.model.embeddings.device), step_context
         ).loss
         gradients: Sequence[torch.Tensor | None] = torch.autograd.grad(loss, parameters, allow_unused=True)
         with _moved(parameters, gradients, self.learning_rate):

@@ -21,9 +21,9 @@ from torch import nn
 from ..contracts.errors import DataError, GristmillError
 from ..contracts.operators import Context
 from .checkpoint import TrainingState
-from .data.encode import NAMED
 from .data.examples import Example, count_tokens
 from .data.packs import Pack
+from .data.unfit import NAMED
 from .history import History
 from .losses.objective import Objective, StepContext
 from .model.decoder import Decoder

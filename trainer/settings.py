@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from datetime import date
+from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..contracts.operators import Context, StepRef, Train
 from .adapters.adapter_settings import AdapterSettings, Target
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from .data.chat import ChatEncoder
+    from .data.chat_template import TemplateOptions
     from .losses.objective import Objective
 
 
@@ -88,8 +91,20 @@ class TrainSettings(Train):
     the input of each block and computes the rest again (arXiv 1604.06174), which takes a third more time;
     `offload` moves them to pinned host memory, for a GPU. The gradients are the same."""
     unfit: Literal["skip", "refuse"] = "skip"
-    """What happens to rows that are longer than `max_length` or were cut off during generation: `skip` leaves
-    them out and counts them, `refuse` stops with an error."""
+    """What happens to rows that cannot be trained on: without a response, longer than `max_length`, cut off
+    during generation, refused by the chat template, …: `skip` leaves them out and counts them by reason,
+    `refuse` stops with an error."""
+    unfit_limit: float = Field(default=0.2, ge=0, le=1)
+    """Largest share of rows that `unfit: skip` leaves out; more stop the training before its first step."""
+    chat_template: str | None = None
+    """Chat template in place of the model's own: `chatml`, `zephyr`, `alpaca` or `plain` (for a base model
+    that has none), or the path of a Jinja file. The student is saved with it."""
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the chat template, as in `{enable_thinking: false}`. The template that is saved with the
+    student has them as its defaults, so that the student is served as it was trained."""
+    chat_template_date: date = date(2024, 7, 26)
+    """Today's date for a chat template that writes it (Llama 3.2's). It is fixed, so that a training may go
+    on tomorrow, and the same seed gives the same weights on any day."""
     checkpoint_every: int = Field(default=20, ge=1)
     """Optimizer steps between two checkpoints."""
     cache_dequantized: bool | Literal["auto"] = "auto"
@@ -137,6 +152,18 @@ class TrainSettings(Train):
         for path in dict.fromkeys(path for paths in weights.values() for path in paths):
             check_checkpoint(path)
 
+    @field_validator("chat_template_kwargs")
+    @classmethod
+    def _names(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        for name in arguments:
+            if not name.isidentifier():
+                raise ValueError(f"{name!r} is no name of a template's variable, such as enable_thinking")
+        return arguments
+
+    def content(self) -> Mapping[str, str]:
+        text = self.template_options().text()
+        return {} if text is None else {"chat template": blake2b(text.encode(), digest_size=16).hexdigest()}
+
     @abstractmethod
     def objective(self, context: Context) -> Objective:
         """Return what is minimized. Must not load anything large before the objective's first use."""
@@ -145,7 +172,17 @@ class TrainSettings(Train):
         """Return the encoder of conversations. By default, only the last turn is trained on."""
         from .data.chat import ChatEncoder
 
-        return ChatEncoder(path)
+        return ChatEncoder(path, options=self.template_options())
+
+    def template_options(self) -> TemplateOptions:
+        """Return which chat template renders conversations, and how."""
+        from .data.chat_template import TemplateOptions
+
+        return TemplateOptions(self.chat_template, self.chat_template_kwargs, self.chat_template_date)
+
+    def share_left_out(self) -> float:
+        """Return the largest share of rows that may be left out."""
+        return self.unfit_limit if self.unfit == "skip" else 0.0
 
     def torch_dtype(self) -> torch.dtype:
         """Dtype of the computation."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...contracts.errors import DataError
 from ...contracts.inference import Message
-from ...contracts.rows import Row
+from ...contracts.rows import Row, turns_in
 
 
 def with_user_turn(row: Row, said: str, system: str | None) -> list[Message]:
@@ -28,10 +28,18 @@ def waiting_for_user(row: Row) -> list[Message]:
 
 
 def conversation(row: Row) -> list[Message]:
-    """Return the row's ``messages``; empty if null or missing. Raises DataError for another shape."""
-    given = row.get("messages") or []
+    """Return the row's ``messages``; empty if null or missing. Raises DataError for another shape.
+
+    Turns whose keys differ from row to row are JSON text.
+    """
+    given = turns_in(row.get("messages") or [])
+    if given is None:
+        raise DataError("its 'messages' are no list of turns, each {role, content}")
     if any(
-        not isinstance(turn.get("role"), str) or not isinstance(turn.get("content"), str) for turn in given
+        not isinstance(turn, dict)
+        or not isinstance(turn.get("role"), str)
+        or not isinstance(turn.get("content"), str)
+        for turn in given
     ):
         raise DataError("every turn of 'messages' needs a role and a text")
     return [{"role": turn["role"], "content": turn["content"]} for turn in given]

@@ -114,7 +114,7 @@ class Respond(Generator):
             **answer.confidence(),
         }
         if not isinstance(row.get("prompt"), str):
-            made["messages"] = [*row["messages"], {"role": "assistant", "content": answer.text}]
+            made["messages"] = [*conversation(row), {"role": "assistant", "content": answer.text}]
         if not answer.text.strip():
             return [Filtered("empty", row=made)]
         if completion.finish == "length" and self.on_length == "filter":

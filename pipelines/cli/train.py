@@ -112,9 +112,8 @@ def _told(made: Student) -> list[tuple[str, str]]:
             f"{metrics['loss_first']:.4f} in the first step, {metrics['loss_last']:.4f} in the last{held}",
         ),
     ]
-    left = {"too long": metrics["rows_too_long"], "cut off": metrics["rows_cut_off"]}
-    if any(left.values()):
-        lines.append(("left out", ", ".join(f"{count:,} {why}" for why, count in left.items() if count)))
+    if left := metrics["left_out"]:
+        lines.append(("left out", ", ".join(f"{count:,} {why}" for why, count in left.items())))
     parts = ", ".join(f"{name} {size:,}" for name, size in metrics["memory_plan_mib"].items() if size)
     inside = f" (of it {parts})" if parts else ""
     lines.append(

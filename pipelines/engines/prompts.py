@@ -63,14 +63,20 @@ class RequestTokens:
 class Prompts:
     """Tokenizes requests for one model. Safe to call from several threads."""
 
-    def __init__(self, path: Path, context: int) -> None:
-        """``path``: a model directory with a tokenizer. ``context``: context length in tokens."""
+    def __init__(self, path: Path, context: int, adapter: Path | None = None) -> None:
+        """``path``: a model directory with a tokenizer. ``context``: context length in tokens.
+
+        ``adapter``: a student's directory. Its chat template is used if it has one: that of its training.
+        """
         from transformers import AutoTokenizer
 
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(str(path))
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f"{path}: the tokenizer cannot be loaded: {error}") from None
+        template = None if adapter is None else adapter / "chat_template.jinja"
+        if template is not None and template.is_file():
+            self.tokenizer.chat_template = template.read_text(encoding="utf-8")
         self.context = context
         self._ends = end_tokens(path, self.tokenizer)
         self._lock = threading.Lock()

@@ -97,7 +97,9 @@ class TransformersEngine:
         self.capabilities = capabilities(options)
         self.vocab_size: int | None = vocabulary(weights.path)
         self._prompts = Prompts(
-            weights.path, context_length(weights.path, options.max_model_len, default=2048)
+            weights.path,
+            context_length(weights.path, options.max_model_len, default=2048),
+            weights.adapter,
         )
         self._inbox: queue.SimpleQueue[RequestBatch | None] = queue.SimpleQueue()
         model = _load(weights, options)

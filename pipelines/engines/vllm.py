@@ -151,7 +151,7 @@ class VllmEngine:
         self.capabilities = capabilities(options)
         context = context_length(weights.path, options.max_model_len, default=2048)
         _prepare_environment()
-        self._prompts = Prompts(weights.path, context)
+        self._prompts = Prompts(weights.path, context, weights.adapter)
         self.vocab_size: int | None = vocabulary(weights.path)
         self._thread = VllmThread(_engine_args(weights, options, context), weights.adapter)
         # If the engine is never closed, the thread stops with this object or at exit.

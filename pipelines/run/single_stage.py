@@ -161,9 +161,15 @@ class SingleStage:
         _copy_directory(trained.adapter, self.store.model)
         write_sealed(self.store.history, trained.history, {})
         products = [*products_in(self.store.model, run), Product.of(self.store.history, run)]
-        used = trained_ids(trained)
-        kept = np.array([name in used for name in table[ID].to_pylist()], bool)
-        fates = from_table_result(_ids(table), TableResult(kept=kept, rule="not trained on"))
+        reasons: dict[str, str] = {}
+        if trained.left_out is not None and trained.left_out.num_rows:
+            write_sealed(self.store.left_out, trained.left_out, {})
+            products.append(Product.of(self.store.left_out, run))
+            reasons = dict(zip(*(trained.left_out[name].to_pylist() for name in ("row", "reason"))))
+        used, names = trained_ids(trained), table[ID].to_pylist()
+        kept = np.array([name in used for name in names], bool)
+        rules = [None if name in used else reasons.get(name, "not trained on") for name in names]
+        fates = from_table_result(_ids(table), TableResult(kept=kept, rule=rules))
         self._commit(fates, 0, table.num_rows, trained.metrics, products)
         return True
 

@@ -115,7 +115,7 @@ def _finding(damaged: Damaged) -> DamageFinding:
         remedy = "the next run makes its rows again"
     elif above == "rounds" or name == "rounds":
         remedy = "the next run plans and decides it again"
-    elif "model" in damaged.path.parent.parts or name == "history.parquet":
+    elif "model" in damaged.path.parent.parts or name in ("history.parquet", "left_out.parquet"):
         remedy = "the next run trains again"
     elif "exports" in damaged.path.parts or not (name in RECORDS or name == MANIFEST):
         remedy = "the next run writes it again from the rows"

@@ -102,6 +102,11 @@ class StepStore:
         """The path of a train step's table of optimizer steps."""
         return self.path / "history.parquet"
 
+    @property
+    def left_out(self) -> Path:
+        """The path of a train step's table of the rows that it could not train on."""
+        return self.path / "left_out.parquet"
+
     def read_history(self, columns: Sequence[str] | None = None) -> pa.Table | None:
         """A train step's optimizer steps; None if there are none yet. Raises Damaged."""
         if kind(self.history) == "nothing":

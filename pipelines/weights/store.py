@@ -223,7 +223,8 @@ def _is_adapter(path: Path) -> bool:
 
 def _base_of(adapter: Path) -> str:
     """The reference of the model that an adapter was trained on, as recorded by PEFT."""
-    base = json.loads((adapter / "adapter_config.json").read_text()).get("base_model_name_or_path")
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    base, revision = settings.get("base_model_name_or_path"), settings.get("revision")
     if not base:
         raise ModelError(f"{adapter / 'adapter_config.json'} does not name its base_model_name_or_path")
-    return str(base)
+    return f"{base}@{revision}" if revision and local_path(str(base), adapter) is None else str(base)

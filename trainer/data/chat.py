@@ -1,9 +1,8 @@
 """Encoding of conversations into token ids and labels, with the same template as in serving.
 
-The prompt is the chat template applied to all turns except the last, with the generation prompt. The tokens
-of the response follow, then the end-of-turn token. Labels are assigned by position, so the end of turn is
-trained on even if the tokenizer's padding token is the same token (as in SmolLM2): nothing is padded. Earlier
-turns are located in the text of the prompt, so training on them does not change the tokens.
+The tokens of the prompt are those that a server sends; then come those that the model writes, up to its end
+of turn (see ``answers.py``). Labels are assigned by position, so the end of turn is trained on even if the
+tokenizer's padding token is the same token (as in SmolLM2): nothing is padded.
 """
 
 from __future__ import annotations
@@ -15,118 +14,200 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ...contracts.errors import ModelError
 from ...contracts.inference import Message
+from .answers import Answers, GeneratedTurn
+from .chat_template import MARK, PROBE, ChatTemplate, TemplateOptions
 from .examples import TokenSequence
+from .turns import Turn, read_tools, read_turns, text_of, written_by_model
+from .unfit import Unfit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 #: Turns whose tokens are trained on. ``all``: every token except the first.
 TrainOn: TypeAlias = Literal["last", "assistant", "user", "all"]
-#: Placeholder for the text of a turn.
-_MARK = "gristmill"
 
 
 class ChatEncoder:
-    """Encodes rows with a model's own tokenizer and chat template.
+    """Encodes rows with a model's own tokenizer, and its chat template or that of ``options``.
 
     ``train_on``: which turns are trained on: the last, each of the assistant's or of the user's, or all.
-    Raises ModelError if the model has no chat template, or if its template ends a turn with a token at which
+    ``stops``: the tokens at which a server stops. ``end_of_turn``: the one that ends an answer. Raises
+    ModelError if the model has no chat template, or if its template ends a turn with a token at which
     generation does not stop.
     """
 
-    def __init__(self, path: Path, *, train_on: TrainOn = "last") -> None:
+    def __init__(
+        self, path: Path, *, train_on: TrainOn = "last", options: TemplateOptions | None = None
+    ) -> None:
         from transformers import AutoTokenizer
 
         self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path)
         self.train_on = train_on
-        if not self.tokenizer.chat_template:
+        self.template = ChatTemplate(self.tokenizer, options or TemplateOptions(), path)
+        self.stops = _stops(self.tokenizer, path)
+        texts = [str(self.tokenizer.convert_ids_to_tokens(stop)) for stop in self.stops]
+        self._answers = Answers(self.template, texts, path)
+        self.end_of_turn = self._tokens(self._answers.ending)[-1]
+        if self.end_of_turn not in self.stops:
             raise ModelError(
-                f"{path}: the tokenizer has no chat template; train an instruct model, or add a template"
+                f"{path}: the end of a turn ({self._answers.ending!r}) is no token of its tokenizer"
             )
-        self.end_of_turn = self._find_end_of_turn(path)
+        probe = self._answers.of(PROBE, 1, None)
+        #: Whether a text that is encoded by itself begins with a space that it has not inside of a text
+        #: (SentencePiece's): then an answer is encoded together with its prompt.
+        self._together = self._tokens(probe.whole) != self._tokens(probe.prompt) + self._tokens(probe.text)
 
     def encode(
-        self, messages: Sequence[Message], response_weights: Sequence[float] | None = None
+        self,
+        messages: Sequence[Message],
+        response_weights: Sequence[float] | None = None,
+        tools: object = None,
     ) -> TokenSequence:
-        """Encode a conversation that ends with the assistant's response.
+        """Encode a conversation that ends with the assistant's response, as one sequence.
 
         If the user's turns are trained on, the conversation ends with the user's turn. ``response_weights``:
-        the weight of the loss of each token of the response, including its end of turn. Raises ValueError,
-        naming the reason, if the conversation cannot be trained on.
+        the weight of the loss of each token of the response, including its end of turn. ``tools``: the
+        functions that the model may call, as JSON schemas. Raises Unfit if the conversation cannot be trained
+        on. With ``train_on`` = "assistant", see :meth:`encode_turns`.
         """
-        _check_turns(messages)
+        return self.encode_turns(messages, response_weights, tools)[-1]
+
+    def encode_turns(
+        self,
+        messages: Sequence[Message],
+        response_weights: Sequence[float] | None = None,
+        tools: object = None,
+    ) -> list[TokenSequence]:
+        """Encode a conversation as :meth:`encode` does, as several sequences where one does not hold all
+        answers as they are generated.
+
+        Templates drop the thoughts of earlier answers. Such an answer is context of the later ones as it is
+        served to them, and is trained on in a sequence of its own that ends with it.
+        """
+        turns, functions = read_turns(messages), read_tools(tools)
         if self.train_on == "user":
-            return self._encode_users(messages)
-        if messages[-1]["role"] != "assistant":
-            raise ValueError("the last turn is not the assistant's")
-        response = messages[-1]["content"]
-        if not response or not response.strip():
-            raise ValueError("the response is empty: all labels would be masked")
-        # The template writes all special tokens. The text of a response contains none.
-        opening = self._render(messages[:-1], add_generation_prompt=True)
-        prompt: list[int] = self.tokenizer.encode(opening, add_special_tokens=False)
-        answer: list[int] = self.tokenizer.encode(response, add_special_tokens=False)
-        if self.end_of_turn in answer:
-            raise ValueError("the response contains the end-of-turn token itself")
-        ids = (*prompt, *answer, self.end_of_turn)
-        trained = [self.train_on == "all"] * len(prompt) + [True] * (len(answer) + 1)
-        if self.train_on == "assistant" and any(turn["role"] == "assistant" for turn in messages[:-1]):
-            trained[: len(prompt)] = self._within(opening, messages[:-1], "assistant")
-        trained[0] = False
-        weights = None
+            return [self._encode_users(turns, functions)]
+        if turns[-1]["role"] != "assistant":
+            raise Unfit("no turn to train on", "the last turn is not the assistant's")
+        if not written_by_model(turns[-1]).strip():
+            raise Unfit("empty response", "the response is empty: all labels would be masked")
+        numbers = [len(turns) - 1]
+        if self.train_on == "assistant":
+            numbers = [
+                number
+                for number, turn in enumerate(turns)
+                if turn["role"] == "assistant" and written_by_model(turn).strip()
+            ]
+        answers = [self._answers.of(turns, number, functions) for number in numbers]
+        self._answers.check_context(turns[:-1], functions, answers[-1].prompt)
+        groups = _group(answers)
+        sequences = [self._sequence(group) for group in groups[:-1]]
+        last = self._sequence(groups[-1])
         if response_weights is not None:
-            weights = _weights(response_weights, len(prompt), len(answer) + 1)
-        return TokenSequence(ids, tuple(trained), weights)
+            last = self._weighted(last, groups[-1][-1], text_of(turns[-1]["content"]), response_weights)
+        return [*sequences, last]
 
-    def _encode_users(self, messages: Sequence[Message]) -> TokenSequence:
+    def _sequence(self, answers: Sequence[GeneratedTurn]) -> TokenSequence:
+        """Encode the last answer, with those before it that its prompt holds as they are generated."""
+        *earlier, last = answers
+        if earlier:
+            prompt, places = self._placed(last.prompt)
+            trained = [
+                any(len(each.prompt) <= left < len(each.whole) for each in earlier) and left < right
+                for left, right in places
+            ]
+        else:
+            prompt = self._tokens(last.prompt)
+            trained = [self.train_on == "all"] * len(prompt)
+        answer = self._answer_tokens(prompt, last)
+        trained += [True] * len(answer)
+        trained[0] = False
+        return TokenSequence((*prompt, *answer), tuple(trained))
+
+    def _answer_tokens(self, prompt: list[int], answer: GeneratedTurn) -> list[int]:
+        if self._together:
+            whole = self._tokens(answer.whole)
+            if whole[: len(prompt)] == prompt:
+                return whole[len(prompt) :]
+        return self._tokens(answer.text)
+
+    def _weighted(
+        self, sequence: TokenSequence, answer: GeneratedTurn, response: str, given: Sequence[float]
+    ) -> TokenSequence:
+        """Add the weights of the response's tokens and of its end; the tokens before it have the weight 1."""
+        length = len(self._tokens(response))
+        if len(given) != length + 1:
+            raise Unfit(
+                "wrong weights",
+                f"{len(given)} token weights for a response of {length + 1} tokens (including its end of "
+                "turn)",
+            )
+        if not all(math.isfinite(weight) and weight >= 0 for weight in given):
+            raise Unfit("wrong weights", "a token weight is negative or not finite")
+        start = answer.text.find(response)
+        closing = len(self._tokens(answer.text[start + len(response) :])) if start >= 0 else 0
+        before = len(sequence.ids) - length - closing
+        if start < 0 or sequence.ids[before : before + length] != tuple(self._tokens(response)):
+            raise Unfit(
+                "wrong weights", "its token weights do not fit: the chat template changes the response"
+            )
+        weights = (*[1.0] * before, *map(float, given), *[float(given[-1])] * (closing - 1))
+        return TokenSequence(sequence.ids, sequence.trained, weights)
+
+    def _encode_users(self, turns: Sequence[Turn], tools: list[dict[str, Any]] | None) -> TokenSequence:
         """Encode the conversation up to the user's last turn, and train on all turns of the user."""
-        last = max((place for place, turn in enumerate(messages) if turn["role"] == "user"), default=None)
+        last = max((place for place, turn in enumerate(turns) if turn["role"] == "user"), default=None)
         if last is None:
-            raise ValueError("no turn is the user's")
-        spoken = messages[: last + 1]
-        text = self._render(spoken)
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
-        trained = self._within(text, spoken, "user")
-        if not any(trained):
-            raise ValueError("the user's turns are empty: all labels would be masked")
-        # The template's text after the end of the last turn is irrelevant.
-        end = max(place for place, on in enumerate(trained) if on) + 1
-        return TokenSequence(tuple(ids[:end]), tuple(trained[:end]))
-
-    def _within(self, text: str, messages: Sequence[Message], role: str) -> list[bool]:
-        """Return for each token of ``text`` whether it is in a turn of ``role`` or ends one.
-
-        ``text``: the chat template applied to ``messages``.
-        """
-        if not self.tokenizer.is_fast:
-            raise ValueError("the model's tokenizer does not give token positions: use train_on: last")
-        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        places: list[tuple[int, int]] = encoded["offset_mapping"]
-        trained = [False] * len(places)
-        for number, turn in enumerate(messages):
-            if turn["role"] != role or not turn["content"].strip():
+            raise Unfit("no turn to train on", "no turn is the user's")
+        spoken = turns[: last + 1]
+        text = self.template.render(spoken, tools)
+        ids, places = self._placed(text)
+        trained = [False] * len(ids)
+        for number, turn in enumerate(spoken):
+            if turn["role"] != "user" or not text_of(turn["content"]).strip():
                 continue
-            start, stop = self._span(text, messages, number)
+            start, stop = self._span(text, spoken, number, tools)
             inside = [place for place, (left, right) in enumerate(places) if start <= left < right <= stop]
             ending = [place for place, (left, _) in enumerate(places) if left >= stop][:1]
             for place in (*inside, *ending):
                 trained[place] = place > 0
-        return trained
+        if not any(trained):
+            raise Unfit("empty response", "the user's turns are empty: all labels would be masked")
+        # The template's text after the end of the last turn is irrelevant.
+        end = max(place for place, on in enumerate(trained) if on) + 1
+        return TokenSequence(tuple(ids[:end]), tuple(trained[:end]))
 
-    def _span(self, text: str, messages: Sequence[Message], number: int) -> tuple[int, int]:
-        """Return the start and end of the turn's content in ``text``.
+    def _span(
+        self, text: str, turns: Sequence[Turn], number: int, tools: list[dict[str, Any]] | None
+    ) -> tuple[int, int]:
+        """Return the start and end of a user's text in ``text``.
 
-        Raises ValueError if the template renders an earlier turn differently once others follow.
+        Raises Unfit if the template renders an earlier turn differently once others follow.
         """
-        marked = self._render([*messages[:number], {"role": messages[number]["role"], "content": _MARK}])
-        start = marked.rfind(_MARK)
-        for words in (messages[number]["content"], messages[number]["content"].strip()):
+        marked = self.template.render(
+            [*turns[:number], {"role": turns[number]["role"], "content": MARK}], tools
+        )
+        start, said = marked.rfind(MARK), text_of(turns[number]["content"])
+        for words in (said, said.strip()):
             if marked[:start] == text[:start] and text.startswith(words, start):
                 return start, start + len(words)
-        raise ValueError(
+        raise Unfit(
+            "left out by the chat template",
             f"the chat template changes turn {number + 1} once others follow, so the trained text would "
-            "differ from the served text: use train_on: last"
+            "differ from the served text: use train_on: last",
         )
+
+    def _tokens(self, text: str) -> list[int]:
+        # The template writes all special tokens.
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    def _placed(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Return the tokens of ``text``, and where each begins and ends in it."""
+        if not self.tokenizer.is_fast:
+            raise Unfit("other", "the model's tokenizer does not give token positions: use train_on: last")
+        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        return encoded["input_ids"], encoded["offset_mapping"]
 
     def show(self, tokens: TokenSequence) -> str:
         """Return the trained text, with its special tokens, for display."""
@@ -138,65 +219,28 @@ class ChatEncoder:
         """Number of tokens of the tokenizer, including special tokens."""
         return len(self.tokenizer)
 
-    def _find_end_of_turn(self, path: Path) -> int:
-        """Find the token that the template writes after a response."""
-        asked: list[Message] = [{"role": "user", "content": "Hello."}]
-        prompt = self._render(asked, add_generation_prompt=True)
-        whole = self._render([*asked, {"role": "assistant", "content": _MARK}])
-        if not whole.startswith(prompt + _MARK):
-            raise ModelError(
-                f"{path}: its chat template does not place a response right after the generation prompt, so "
-                "the trained text would differ from the served text; correct the template"
-            )
-        closing = self.tokenizer.encode(whole[len(prompt + _MARK) :], add_special_tokens=False)
-        stops = self._stops(path)
-        if not closing or closing[0] not in stops:
-            found = self.tokenizer.decode(closing[:1]) if closing else "nothing"
-            raise ModelError(
-                f"{path}: its chat template ends a turn with {found!r}, but generation stops at "
-                f"{self.tokenizer.decode(sorted(stops))!r}: the trained model would never stop; "
-                "set eos_token to the end of turn"
-            )
-        return int(closing[0])
 
-    def _render(self, messages: Sequence[Message], **options: Any) -> str:
-        from jinja2 import TemplateError
+def _group(answers: Sequence[GeneratedTurn]) -> list[list[GeneratedTurn]]:
+    """Group answers into as few sequences as hold them all as they are generated, in their order.
 
-        turns = [{"role": turn["role"], "content": turn["content"]} for turn in messages]
-        try:
-            return str(self.tokenizer.apply_chat_template(turns, tokenize=False, **options))
-        except TemplateError as error:
-            raise ValueError(f"the model's chat template does not take these turns: {error}") from None
-
-    def _stops(self, path: Path) -> set[int]:
-        """Return the tokens at which a server stops: those of the tokenizer and of the generation config."""
-        import json
-
-        stops = set() if self.tokenizer.eos_token_id is None else {int(self.tokenizer.eos_token_id)}
-        settings = path / "generation_config.json"
-        if settings.exists():
-            more = json.loads(settings.read_text()).get("eos_token_id")
-            stops |= set(more) if isinstance(more, list) else set() if more is None else {more}
-        return stops
+    The prompt of a later answer holds an earlier one if the template renders it the same.
+    """
+    waiting, groups = list(answers), []
+    while waiting:
+        last = waiting.pop()
+        held = [each for each in waiting if last.prompt.startswith(each.whole)]
+        waiting = [each for each in waiting if each not in held]
+        groups.append([*held, last])
+    return groups[::-1]
 
 
-def _check_turns(messages: Sequence[Message]) -> None:
-    """Raise ValueError if a turn has no role, or if a turn before the last has no text."""
-    if not messages:
-        raise ValueError("it has no turns")
-    for number, turn in enumerate(messages, 1):
-        if not isinstance(turn.get("role"), str):
-            raise ValueError(f"turn {number} has no role")
-        if number < len(messages) and not isinstance(turn.get("content"), str):
-            raise ValueError(f"turn {number} ({turn['role']}) has no text")
+def _stops(tokenizer: PreTrainedTokenizerBase, path: Path) -> frozenset[int]:
+    """Return the tokens at which a server stops: those of the tokenizer and of the generation config."""
+    import json
 
-
-def _weights(given: Sequence[float], prompt: int, response: int) -> tuple[float, ...]:
-    """Return one weight per token of the whole sequence: 1 for the prompt's, then those of the response."""
-    if len(given) != response:
-        raise ValueError(
-            f"{len(given)} token weights for a response of {response} tokens (including its end of turn)"
-        )
-    if not all(math.isfinite(weight) and weight >= 0 for weight in given):
-        raise ValueError("a token weight is negative or not finite")
-    return (*[1.0] * prompt, *map(float, given))
+    stops = set() if tokenizer.eos_token_id is None else {int(tokenizer.eos_token_id)}
+    settings = path / "generation_config.json"
+    if settings.exists():
+        more = json.loads(settings.read_text()).get("eos_token_id")
+        stops |= set(more) if isinstance(more, list) else set() if more is None else {more}
+    return frozenset(stops)

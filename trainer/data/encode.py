@@ -6,23 +6,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from ...contracts.counting import counted
 from ...contracts.errors import DataError
 from ...contracts.rows import Row
 from .chat import ChatEncoder
 from .examples import Example, TokenSequence
+from .unfit import LeftOut, Unfit, check_share, count_reasons
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-#: Largest number of invalid rows that an error names.
-NAMED = 5
 
 
 class Encode(Protocol):
     """Encodes a row for an objective.
 
-    Raises ValueError, naming the reason, if it cannot be encoded.
+    Raises ValueError, naming the reason, if it cannot be encoded; :class:`Unfit` also says what it is counted
+    by.
     """
 
     def __call__(self, row: Row, encoder: ChatEncoder) -> Example: ...
@@ -30,15 +28,18 @@ class Encode(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The examples to train on, and the ``_id`` of the rows that are left out.
+    """The examples to train on, and the rows that are left out.
 
-    ``too_long``: rows over the length limit. ``cut_off``: rows whose response was cut off by a token limit,
-    so that it has no end of turn.
+    A row has several examples if its answers do not fit into one sequence.
     """
 
     examples: list[Example]
-    too_long: list[str]
-    cut_off: list[str]
+    left_out: list[LeftOut]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows that are trained on."""
+        return len({example.id for example in self.examples})
 
 
 def encode_rows(
@@ -48,46 +49,32 @@ def encode_rows(
     *,
     max_length: int,
     vocabulary: int,
-    refuse_unfit: bool = False,
+    unfit_limit: float = 0.0,
 ) -> Encoded:
     """Encode and check every row before the first step.
 
-    A row with ``finish`` = "length" was cut off: adding an end of turn would teach the model to stop
-    anywhere. Such rows, and those with a sequence over ``max_length`` tokens, are left out and reported; with
-    ``refuse_unfit`` they are an error. ``vocabulary``: number of tokens that the model knows. Raises
-    DataError, naming rows by ``_id``, if rows cannot be trained on or none is left.
+    A row that cannot be trained on is left out: one with an empty response, turns that the template does not
+    take, more than ``max_length`` tokens in a sequence, … A row with ``finish`` = "length" was cut off:
+    adding an end of turn would teach the model to stop anywhere. ``vocabulary``: number of tokens that the
+    model knows. Raises DataError, naming rows by ``_id``, if a larger share than ``unfit_limit`` is left
+    out, or if no row is left.
     """
-    result = Encoded([], [], [])
-    wrong: dict[str, str] = {}
+    result = Encoded([], [])
+    count = 0
     for row in rows:
-        if row.get("finish") == "length":
-            result.cut_off.append(row["_id"])
-            continue
+        count += 1
         try:
-            example = encode(row, encoder)
-            for tokens in example.sequences:
-                _audit(tokens, encoder.end_of_turn, vocabulary)
+            example = _encode(row, encode, encoder, max_length, vocabulary)
         except ValueError as error:
-            wrong[row["_id"]] = str(error)
-            continue
-        if example.longest > max_length:
-            result.too_long.append(example.id)
+            result.left_out.append(LeftOut.of(row["_id"], error))
         else:
-            result.examples.append(example)
-    if refuse_unfit:
-        wrong |= dict.fromkeys(result.too_long, f"longer than max_length = {max_length} tokens")
-        wrong |= dict.fromkeys(result.cut_off, "cut off by a token limit, so it has no end of turn")
-    if wrong:
-        named = "; ".join(f"{row}: {reason}" for row, reason in list(wrong.items())[:NAMED])
-        raise DataError(
-            f"{counted(len(wrong), 'row')} cannot be trained on ({named}); remove them with a keep "
-            "step before "
-            "training"
-        )
+            result.examples.extend(example.split())
+    check_share(result.left_out, count, unfit_limit)
     if not result.examples:
+        reasons = ", ".join(f"{number:,} {why}" for why, number in count_reasons(result.left_out).items())
         raise DataError(
-            f"no rows to train on: {len(result.too_long)} are longer than max_length = {max_length} tokens "
-            f"and {len(result.cut_off)} were cut off by a token limit (finish = 'length')"
+            f"no rows to train on: {reasons or 'there are none'}"
+            f"{f'; the first is {result.left_out[0].id}: {result.left_out[0].message}' if reasons else ''}"
         )
     return result
 
@@ -103,16 +90,34 @@ def show_labels(examples: Sequence[Example], encoder: ChatEncoder) -> str:
     return "\n".join(lines)
 
 
-def _audit(tokens: TokenSequence, end_of_turn: int, vocabulary: int) -> None:
-    """Raise ValueError for labels that would teach the wrong behavior."""
+def _encode(row: Row, encode: Encode, encoder: ChatEncoder, max_length: int, vocabulary: int) -> Example:
+    if row.get("finish") == "length":
+        raise Unfit("cut off", "cut off by a token limit during generation, so it has no end of turn")
+    example = encode(row, encoder)
+    for tokens in example.sequences:
+        _audit(tokens, encoder.stops, vocabulary)
+    if example.longest > max_length:
+        raise Unfit("too long", f"{example.longest} tokens, longer than max_length = {max_length} tokens")
+    return example
+
+
+def _audit(tokens: TokenSequence, stops: frozenset[int], vocabulary: int) -> None:
+    """Raise Unfit for labels that would teach the wrong behavior."""
     if not tokens.total_weight > 0:
-        raise ValueError("all labels are masked or have weight 0")
+        raise Unfit("wrong weights", "all labels are masked or have weight 0")
     if tokens.trained[0]:
-        raise ValueError("the first token has a label, but there is no token before it to predict it from")
-    if tokens.ids[-1] != end_of_turn:
-        raise ValueError("it does not end with the end-of-turn token: the model would not learn to stop")
+        raise Unfit(
+            "wrong labels", "the first token has a label, but there is no token before it to predict it from"
+        )
+    if tokens.ids[-1] not in stops:
+        raise Unfit(
+            "wrong labels", "it does not end with the end-of-turn token: the model would not learn to stop"
+        )
     if not tokens.trained[-1]:
         # This happens if padding is masked by its id and the padding token is also the end of turn.
-        raise ValueError("its end of turn is masked: the model would not learn to stop")
+        raise Unfit("wrong labels", "its end of turn is masked: the model would not learn to stop")
     if not 0 <= min(tokens.ids) <= max(tokens.ids) < vocabulary:
-        raise ValueError(f"token {max(tokens.ids)} is outside the model's {vocabulary} embeddings")
+        raise Unfit(
+            "wrong labels",
+            f"token {max(tokens.ids)} is outside the model's {vocabulary} embeddings",
+        )

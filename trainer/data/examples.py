@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,20 @@ class Example:
 
     These are one response, or a better and a worse one. ``id``: the row's ``_id``. ``weight``: the row's
     weight in the loss, > 0. ``reference``: the log-probability (nats) of each sequence under the model that
-    training starts from, if the objective needs it.
+    training starts from, if the objective needs it. ``apart``: the objective reads each sequence by itself.
     """
 
     id: str
     sequences: tuple[TokenSequence, ...]
     weight: float = 1.0
     reference: tuple[float, ...] = ()
+    apart: bool = False
+
+    def split(self) -> list[Example]:
+        """Return an example for each sequence if the objective reads each by itself, else this one."""
+        if not self.apart or len(self.sequences) == 1:
+            return [self]
+        return [replace(self, sequences=(each,)) for each in self.sequences]
 
     @property
     def tokens(self) -> int:

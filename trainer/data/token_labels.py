@@ -26,9 +26,8 @@ def show(step: TrainSettings, table: pa.Table, context: Context) -> str:
         encoder,
         max_length=step.max_length,
         vocabulary=ModelConfig.read(path).vocabulary,
-        refuse_unfit=step.unfit == "refuse",
+        unfit_limit=step.share_left_out(),
     )
     lines = [show_labels(encoded.examples, encoder)]
-    lines += [f"row {name}: left out: over max_length = {step.max_length}" for name in encoded.too_long]
-    lines += [f"row {name}: left out: cut off during generation" for name in encoded.cut_off]
+    lines += [f"row {row.id}: left out: {row.message}" for row in encoded.left_out]
     return "\n".join(lines)

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from ...contracts.inference import Message
-from ...contracts.rows import Row
+from ...contracts.rows import Row, turns_in
 from ...kernels.log_probs import linear_log_probs
 from ..data.chat import ChatEncoder
 from ..data.examples import Example, TokenSequence
 from ..data.packs import Pack
 from ..data.packs import pack as bins
+from ..data.unfit import Unfit
 from ..model.decoder import Decoder
 from .objective import PackLoss, StepContext
 from .token_loss import row_weight
@@ -70,10 +71,10 @@ class PairObjective:
     def encode(self, row: Row, encoder: ChatEncoder) -> Example:
         better, worse = (conversation(row, side) for side in ("chosen", "rejected"))
         if better[:-1] != worse[:-1]:
-            raise ValueError("chosen and rejected do not answer the same prompt")
+            raise Unfit("not a pair", "chosen and rejected do not answer the same prompt")
         if better == worse:
-            raise ValueError("chosen and rejected are the same")
-        chosen, rejected = encoder.encode(better), encoder.encode(worse)
+            raise Unfit("not a pair", "chosen and rejected are the same")
+        chosen, rejected = (encoder.encode(side, tools=row.get("tools")) for side in (better, worse))
         if self.with_prompts:
             chosen = with_prompt(chosen)
         return Example(row["_id"], (chosen, rejected), row_weight(row))
@@ -136,19 +137,23 @@ def conversation(row: Row, side: str) -> list[Message]:
     """
     response, prompt = row.get(side), row.get("prompt")
     if not response:
-        raise ValueError(f"a pair needs 'prompt', 'chosen' and 'rejected'; {side!r} is missing or empty")
-    if not isinstance(response, str) and response[0]["role"] != "assistant":
-        return list(response)  # the whole conversation, as preference data sets often have it
+        raise Unfit(
+            "empty response", f"a pair needs 'prompt', 'chosen' and 'rejected'; {side!r} is missing or empty"
+        )
+    answer = turns_in(response) or [{"role": "assistant", "content": response}]
+    if answer[0].get("role") != "assistant":
+        return answer  # the whole conversation, as preference data sets often have it
     if not prompt:
-        raise ValueError("a pair needs 'prompt', 'chosen' and 'rejected'; 'prompt' is missing or empty")
-    answer: list[Message] = [{"role": "assistant", "content": response}]
-    return [*_prompt(row), *(answer if isinstance(response, str) else response)]
+        raise Unfit(
+            "no conversation", "a pair needs 'prompt', 'chosen' and 'rejected'; 'prompt' is missing or empty"
+        )
+    return [*_prompt(row), *answer]
 
 
 def _prompt(row: Row) -> list[Message]:
     prompt = row["prompt"]
     system: list[Message] = [{"role": "system", "content": row["system"]}] if row.get("system") else []
-    return [*system, *([{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt)]
+    return [*system, *(turns_in(prompt) or [{"role": "user", "content": prompt}])]
 
 
 def _token_log_probs(model: Decoder, pack: Pack) -> Tensor:

@@ -22,6 +22,7 @@ from ...kernels.log_probs import linear_log_probs
 from ..data.chat import ChatEncoder
 from ..data.examples import Example
 from ..data.packs import Pack
+from ..data.unfit import Unfit
 from ..model.decoder import Decoder
 from .objective import PackLoss, StepContext
 
@@ -125,11 +126,15 @@ class TokenObjective:
         self.losses, self.read = losses, read
 
     def encode(self, row: Row, encoder: ChatEncoder) -> Example:
-        tokens = encoder.encode(self.read(row), row.get("token_weights"))
-        return Example(row["_id"], (tokens,), row_weight(row))
+        try:
+            messages = self.read(row)
+        except ValueError as error:
+            raise Unfit("no conversation", str(error)) from None
+        answers = encoder.encode_turns(messages, row.get("token_weights"), row.get("tools"))
+        return Example(row["_id"], tuple(answers), row_weight(row), apart=True)
 
     def count(self, example: Example) -> float:
-        return example.weight * example.sequences[0].total_weight
+        return example.weight * sum(sequence.total_weight for sequence in example.sequences)
 
     def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
         return list(examples)
@@ -161,5 +166,5 @@ def row_weight(row: Row) -> float:
     given = row.get("weight")
     weight = 1.0 if given is None else float(given)
     if not 0 < weight < float("inf"):
-        raise ValueError(f"its weight is {given!r}, not a positive number")
+        raise Unfit("wrong weights", f"its weight is {given!r}, not a positive number")
     return weight

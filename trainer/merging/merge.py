@@ -27,6 +27,7 @@ from ..model.tensor_files import TensorReader, TensorWriter, check_place, check_
 from ..model.trained_parts import PARTS
 from ..model.trained_tensors import EMBEDDINGS, HEAD, train_parts, trained_tensors
 from ..model.weight_formats import FORMATS, dense
+from ..student_files import copy_chat_template
 from .methods import METHODS, Mix
 from .sources import AdapterSource, DeltaSource, MergeSource, open_merge_source
 from .trained_source import TrainedSource
@@ -91,6 +92,7 @@ def merge(
                 progress(done + 1, len(names))
             writer.finish()
         copy_rest(base, temporary)
+        copy_chat_template(sources, temporary)
         drop_quantization(temporary)
         check_written(temporary, writer.digests)
         _check_logits(base, temporary, opened, mix, method, into, skip, config)

@@ -31,4 +31,4 @@ class PreferenceTraining(TrainStep):
     def encoder(self, path: Path) -> ChatEncoder:
         from ..data.chat import ChatEncoder
 
-        return ChatEncoder(path, train_on=self.train_on)
+        return ChatEncoder(path, train_on=self.train_on, options=self.template_options())

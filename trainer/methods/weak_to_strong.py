@@ -27,7 +27,9 @@ class WeakToStrong(SupervisedFineTuning):
 
     Reads:
         messages (list of turns): conversation to train on.
-        prompt, response, system (text): a single exchange, if there are no `messages`.
+        prompt, input, response, system (text): a single exchange, if there are no `messages`. `input` follows
+            the prompt, as in Alpaca's data.
+        tools (list of objects): schemas of the functions that the model may call, if rows have them.
         weight (number): weight of the row in the loss, if rows have it.
         token_weights (list of numbers): weights of the response's tokens and its end of turn, if rows have
             it.

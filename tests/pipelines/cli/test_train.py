@@ -100,6 +100,24 @@ def test_messages_train_and_the_student_can_be_merged(here: Path, capsys: pytest
     assert "nothing to run" in capsys.readouterr().out
 
 
+def test_rows_that_cannot_be_trained_on_are_counted_and_listed_with_their_reason(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": ""}]}
+    write("rows.jsonl", [*talks(), empty])
+    name = file(f"train: sft\ndata: rows.jsonl\n{ADAPTER}")
+    assert main(["train", name]) == 0
+    assert told(capsys.readouterr().out)["left"] == "out 1 empty response"
+    (listed,) = Path("runs/first").rglob("left_out.parquet")
+    (row,) = pq.read_table(listed).to_pylist()
+    assert row["reason"] == "empty response"
+    assert main(["why", "runs/first", row["row"]]) == 0
+    assert "empty response" in capsys.readouterr().out
+    assert main(["check", "runs/first"]) == 0
+    assert main(["train", name, "--set", "unfit_limit=0.05"]) == 1
+    assert "1 of 13 rows cannot be trained on; unfit_limit allows 5%" in capsys.readouterr().err
+
+
 def test_a_changed_setting_trains_again_and_moves_the_link(here: Path) -> None:
     write("rows.jsonl", talks())
     name = file(f"train: sft\ndata: rows.jsonl\n{ADAPTER}")

@@ -12,6 +12,8 @@ from gristmill.contracts.errors import ModelError
 from gristmill.contracts.inference import Message
 from gristmill.contracts.rows import messages_of
 from gristmill.trainer.data.chat import ChatEncoder, TrainOn
+from gristmill.trainer.data.chat_template import TemplateOptions
+from gristmill.trainer.data.unfit import Unfit
 
 ROW = {"_id": "a", "prompt": "Say hi.", "response": "hi", "system": "Be kind."}
 
@@ -80,20 +82,122 @@ def test_a_user_may_have_the_last_word_where_the_user_is_learnt(model: Path) -> 
             encoder.encode(turns)
 
 
-def test_a_template_that_changes_earlier_answers_is_refused_for_them(
+#: My wording of what hybrid thinking models do: the last answer has a think block, earlier ones have none.
+THINKING = (
+    "{% for m in messages %}<|start|>{{ m['role'] }}\n{% if m['role'] == 'assistant' and loop.last %}"
+    "<think>{{ m['content'].split('</think>')[0] if '</think>' in m['content'] else '' }}</think>\n"
+    "{% endif %}"
+    "{{ m['content'].split('</think>')[-1] }}<|end|>\n{% endfor %}{% if add_generation_prompt %}"
+    "<|start|>assistant\n{% if enable_thinking is defined and not enable_thinking %}<think></think>\n"
+    "{% endif %}{% endif %}"
+)
+
+
+def test_an_answer_that_is_changed_once_others_follow_is_trained_on_as_it_is_generated(
     tmp_path: Path, save_tokenizer: Callable[..., None]
 ) -> None:
-    """For example, a template that drops the reasoning of all answers except the last."""
+    save_tokenizer(tmp_path, template=THINKING)
+    encoder = ChatEncoder(tmp_path, train_on="assistant")
+    found = encoder.encode_turns([TALK[0], {"role": "assistant", "content": "hm</think>b"}, *TALK[2:]])
+    assert [encoder.show(each) for each in found] == [
+        "<think>hm</think>\nb<|end|>",
+        "<think></think>\nd<|end|>",
+    ]
+    assert "hm</think>" not in encoder.tokenizer.decode(found[1].ids)
+    last = ChatEncoder(tmp_path).encode_turns(TALK)
+    assert [encoder.show(each) for each in last] == ["<think></think>\nd<|end|>"]
+
+
+def test_what_a_template_writes_before_an_answer_is_the_prompts_if_a_server_sends_it(
+    tmp_path: Path, save_tokenizer: Callable[..., None]
+) -> None:
+    save_tokenizer(tmp_path, template=THINKING)
+    encoder = ChatEncoder(tmp_path, options=TemplateOptions(arguments={"enable_thinking": False}))
+    found = encoder.encode(TALK)
+    assert encoder.show(found) == "d<|end|>"
+    assert encoder.tokenizer.decode(found.ids).endswith("<|start|>assistant\n<think></think>\nd<|end|>")
+    # The text of the template has the argument, which a caller may still change.
+    saved = encoder.template.text
+    for arguments, ending in (({}, "<think></think>\n"), ({"enable_thinking": True}, "assistant\n")):
+        served = encoder.tokenizer.apply_chat_template(
+            TALK[:1], chat_template=saved, add_generation_prompt=True, tokenize=False, **arguments
+        )
+        assert served.endswith(ending)
+
+
+def test_weights_are_those_of_the_response_and_not_of_what_the_template_adds(
+    tmp_path: Path, save_tokenizer: Callable[..., None]
+) -> None:
+    save_tokenizer(tmp_path, template=THINKING)
+    found = ChatEncoder(tmp_path).encode(TALK, [0.5, 2.0])
+    assert found.weights is not None
+    added = len("<think></think>\n")
+    assert found.weights[-2 - added :] == (*[1.0] * added, 0.5, 2.0)
+    assert found.trained[-2 - added :] == (True,) * (added + 2)
+
+
+def test_a_user_whose_turn_is_changed_once_others_follow_is_refused(
+    tmp_path: Path, save_tokenizer: Callable[..., None]
+) -> None:
     save_tokenizer(
         tmp_path,
-        template="{% for m in messages %}<|start|>{{ m['role'] }}\n{% if m['role'] != 'assistant' or "
-        "loop.last %}{{ m['content'] }}"
-        "{% else %}-{% endif %}<|end|>\n{% endfor %}{% if add_generation_prompt "
-        "%}<|start|>assistant\n{% endif %}",
+        template="{% for m in messages %}<|start|>{{ m['role'] }}\n{{ m['content'] if loop.last or "
+        "m['role'] == 'assistant' or messages[-1]['role'] == 'assistant' else '-' }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}",
     )
-    assert ChatEncoder(tmp_path).encode(TALK).trained_tokens == 2
-    with pytest.raises(ValueError, match=r"changes turn 2 once others follow.*train_on: last"):
-        ChatEncoder(tmp_path, train_on="assistant").encode(TALK)
+    with pytest.raises(Unfit, match=r"changes turn 1 once others follow.*train_on: last"):
+        ChatEncoder(tmp_path, train_on="user").encode(TALK)
+
+
+@pytest.mark.parametrize(
+    ("template", "shown"),
+    [
+        # Llama 2 puts spaces around an answer, which the model writes.
+        ("{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]{% else %} "
+         "{{ m.content | trim }} <|end|>{% endif %}{% endfor %}", " d <|end|>"),
+        # Mistral's answers follow the prompt at once.
+        ("{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }}[/INST]{% else %} "
+         "{{ m.content }}<|end|>{% endif %}{% endfor %}", " d<|end|>"),
+        # DeepSeek-R1's distilled models begin with a thought that the template does not write.
+        ("{% for m in messages %}{% if m.role == 'user' %}<u>{{ m.content }}{% else %}<a>"
+         "{{ m.content.split('</think>')[-1] }}<|end|>{% endif %}{% endfor %}"
+         "{% if add_generation_prompt %}<a><think>\n{% endif %}", "d<|end|>"),
+    ],
+)  # fmt: skip
+def test_whitespace_and_openings_of_families(
+    template: str, shown: str, tmp_path: Path, save_tokenizer: Callable[..., None]
+) -> None:
+    save_tokenizer(tmp_path, template=template)
+    encoder = ChatEncoder(tmp_path)
+    assert encoder.show(encoder.encode(TALK)) == shown
+    if "</think>" in template:
+        found = encoder.encode([TALK[0], {"role": "assistant", "content": "<b>d"}])
+        assert encoder.tokenizer.decode(found.ids) == "<u>hi there<a><b>d<|end|>"
+        found = encoder.encode([TALK[0], {"role": "assistant", "content": "<think>\nhm\n</think>\n\nd"}])
+        assert encoder.show(found) == "hm\n</think>\n\nd<|end|>"
+        assert encoder.tokenizer.decode(found.ids) == "<u>hi there<a><think>\nhm\n</think>\n\nd<|end|>"
+
+
+def test_a_tokenizer_that_begins_texts_with_a_space_gets_no_second_one(tmp_path: Path) -> None:
+    """SentencePiece's tokenizers, as Llama 2's and Mistral's."""
+    from tokenizers import Tokenizer, decoders, models, normalizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = [*"▁abcdefghijklmnopqrstuvwxyz.HINST[]/", "▁d", "</s>"]
+    tokenizer = Tokenizer(models.BPE({each: place for place, each in enumerate(letters)}, [("▁", "d")]))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Metaspace()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>")
+    fast.chat_template = (
+        "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }}[/INST]{% else %} "
+        "{{ m.content }}</s>{% endif %}{% endfor %}"
+    )
+    fast.save_pretrained(tmp_path)
+    found = ChatEncoder(tmp_path).encode(
+        [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "d"}]
+    )
+    assert fast.convert_ids_to_tokens(list(found.ids[-3:])) == ["]", "▁d", "</s>"]
+    assert found.trained[-3:] == (False, True, True)
 
 
 def test_all_tokens_but_the_first_are_trained_on_when_asked(model: Path) -> None:
@@ -127,5 +231,11 @@ def test_a_template_that_changes_the_prompt_once_answered_is_refused(
         template="{% for m in messages %}{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}>{% "
         "endif %}",
     )
-    with pytest.raises(ModelError, match="right after the generation prompt"):
+    with pytest.raises(ModelError, match=r"ends a turn with nothing, but generation stops at '<\|end\|>'"):
+        ChatEncoder(tmp_path)
+    save_tokenizer(
+        tmp_path,
+        template="{% for m in messages %}{{ m['content'] if loop.last else '-' }}<|end|>{% endfor %}",
+    )
+    with pytest.raises(ModelError, match="changes a question once it is answered"):
         ChatEncoder(tmp_path)

@@ -1,0 +1,46 @@
+"""The chat form of rows: what their columns hold, however it came through Arrow or JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pytest
+
+from gristmill.contracts.rows import messages_of, turns_in
+
+
+@pytest.mark.parametrize(
+    ("row", "asked"),
+    [
+        ({"prompt": "Translate.", "input": "Haus"}, "Translate.\n\nHaus"),
+        ({"prompt": "Translate Haus.", "input": "Haus"}, "Translate Haus."),
+        ({"prompt": "Translate.", "input": " "}, "Translate."),
+        ({"prompt": "Translate.", "input": {"of": 1}}, "Translate."),
+    ],
+)
+def test_alpacas_input_follows_the_prompt_unless_that_holds_it(row: dict[str, object], asked: str) -> None:
+    found = messages_of({**row, "response": "house"})
+    assert [turn["content"] for turn in found] == [asked, "house"]
+
+
+def test_turns_from_arrow_have_only_what_they_had() -> None:
+    talks = [
+        [{"role": "user", "content": "q", "name": "x"}],
+        [{"role": "assistant", "content": None, "tool_calls": [{"name": "f"}]}],
+    ]
+    rows = pa.table({"messages": talks}).to_pylist()
+    assert rows[0]["messages"][0]["tool_calls"] is None
+    assert [messages_of(row) for row in rows] == talks
+
+
+def test_turns_may_be_json_text_and_other_texts_are_none() -> None:
+    talk = [{"role": "user", "content": "q"}]
+    assert turns_in(json.dumps(talk)) == turns_in(talk) == messages_of({"messages": json.dumps(talk)}) == talk
+    for text in ("q", "[1, 2]", '[{"a": 1}]', "[", "[]"):
+        assert turns_in(text) is None
+
+
+def test_messages_that_are_no_list_are_refused() -> None:
+    with pytest.raises(ValueError, match="its 'messages' are no list of turns, but dict"):
+        messages_of({"messages": {"role": "user", "content": "q"}})

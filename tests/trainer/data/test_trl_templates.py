@@ -1,0 +1,93 @@
+"""The tokens that are trained on with each chat template that TRL ships, of which it takes none from us.
+
+``trl_templates.json`` holds, for each template and conversation, the trained text of each sequence, or null
+where the template cannot write the conversation, and the tokens at which a server of such a model stops.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gristmill.contracts.inference import Message
+from gristmill.trainer.data.chat import ChatEncoder
+from gristmill.trainer.data.chat_template import TemplateOptions
+from gristmill.trainer.data.unfit import Unfit
+
+WANTED: dict[str, dict[str, Any]] = json.loads(
+    (Path(__file__).parent / "trl_templates.json").read_text(encoding="utf-8")
+)
+CALL = {"id": "c1", "type": "function", "function": {"name": "lookup", "arguments": {"city": "Ulm"}}}
+PLACE = {"type": "string", "description": "x"}
+SCHEMA = {"type": "object", "properties": {"city": PLACE}, "required": ["city"]}
+TOOLS = [
+    {"type": "function", "function": {"name": "lookup", "description": "Weather.", "parameters": SCHEMA}}
+]
+#: Templates whose prompt as served opens a thought that an answer without one does not have.
+OPENED = ("deepseek_r1_distill", "deepseekv3", "nemotron")
+
+
+def _said(*texts: str) -> list[dict[str, Any]]:
+    return [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(texts)]
+
+
+TALKS: dict[str, list[Any]] = {
+    "plain": _said("q1", "a1", "q2", "a2"),
+    "thought": _said("q1", "<think>\nhm\n</think>\n\na1", "q2", "<think>\nso\n</think>\n\na2"),
+    "calls": [
+        {"role": "user", "content": "q1"},
+        {"role": "assistant", "content": "", "tool_calls": [CALL]},
+        {"role": "tool", "name": "lookup", "tool_call_id": "c1", "content": "12 C"},
+        {"role": "assistant", "content": "a2"},
+    ],
+}
+
+
+def _folder() -> Path:
+    found = find_spec("trl")  # without importing it
+    assert found is not None
+    assert found.submodule_search_locations
+    return Path(found.submodule_search_locations[0]) / "chat_templates"
+
+
+def test_every_template_of_trl_is_here() -> None:
+    assert sorted(WANTED) == sorted(path.stem for path in _folder().glob("*.jinja"))
+
+
+@pytest.mark.parametrize("name", WANTED)
+def test_the_trained_text_is_what_the_model_generates(
+    name: str, tmp_path: Path, save_tokenizer: Callable[..., None]
+) -> None:
+    from transformers import AutoTokenizer
+
+    wanted = WANTED[name]
+    stops = wanted["stops"]
+    save_tokenizer(tmp_path, end=stops[0], more=[*stops, "<s>"], begin="<s>")
+    numbers = AutoTokenizer.from_pretrained(tmp_path).convert_tokens_to_ids(stops)
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": numbers}))
+    encoder = ChatEncoder(
+        tmp_path, train_on="assistant", options=TemplateOptions(str(_folder() / f"{name}.jinja"))
+    )
+    for case, talk in TALKS.items():
+        tools = TOOLS if case == "calls" else None
+        if wanted[case] is None:
+            with pytest.raises(Unfit, match="leaves out the call of 'lookup' of turn 2"):
+                encoder.encode_turns(talk, tools=tools)
+            continue
+        sequences = encoder.encode_turns(talk, tools=tools)
+        assert [encoder.show(each) for each in sequences] == wanted[case], case
+        assert all(each.ids[-1] in encoder.stops for each in sequences)
+    _check_served(name, encoder, TALKS["plain"])
+
+
+def _check_served(name: str, encoder: ChatEncoder, talk: list[Message]) -> None:
+    """The tokens before an answer are those that a server sends."""
+    turns = [dict(turn) for turn in talk[:-1]]
+    served = encoder.tokenizer.encode(encoder.template.render(turns, opening=True), add_special_tokens=False)
+    ids = encoder.encode(talk).ids
+    assert (list(ids[: len(served)]) == served) != name.startswith(OPENED)

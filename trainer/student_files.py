@@ -1,0 +1,86 @@
+"""What a student is saved with besides its weights: tokenizer, chat template and model card.
+
+Whoever loads the directory, from a hub or a disk, then renders conversations as the training did.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..contracts.counting import counted
+from ..contracts.inference import ModelWeights
+from ..contracts.printable import shown
+from .settings import TrainSettings
+
+if TYPE_CHECKING:
+    from .data.chat import ChatEncoder
+
+#: The name of a chat template's file, by transformers.
+CHAT_TEMPLATE = "chat_template.jinja"
+#: Parameters of a step that say how it runs, not what comes out.
+_HOW = {"model", "device", "checkpoint_every", "cache_dequantized", "evaluate_on", "evaluate_every"}
+
+
+def base_reference(weights: ModelWeights) -> dict[str, str]:
+    """Return PEFT's settings that name the base: its id on the Hub and the commit, or else its path."""
+    repository, folder, revision = ("", "", "", *weights.path.parts)[-3:]
+    if not repository.startswith("models--") or folder != "snapshots":  # the layout of the hub's cache
+        return {"base_model_name_or_path": str(weights.path)}
+    name = repository.removeprefix("models--").replace("--", "/", 1)
+    return {"base_model_name_or_path": name, "revision": revision}
+
+
+def write_student_files(
+    directory: Path, encoder: ChatEncoder, weights: ModelWeights, step: TrainSettings, *, name: str, rows: int
+) -> None:
+    """Write the tokenizer, the chat template of the training and a model card into ``directory``.
+
+    ``name``: the student's. ``rows``: the number of rows that it was trained on.
+    """
+    encoder.tokenizer.chat_template = encoder.template.text
+    encoder.tokenizer.save_pretrained(directory)
+    (directory / "README.md").write_text(_card(weights, step, name, rows), encoding="utf-8")
+
+
+def copy_chat_template(sources: Sequence[Path], directory: Path) -> None:
+    """Copy to a merged model the chat template of its sources, if all have one and the same."""
+    files = [source / CHAT_TEMPLATE for source in sources]
+    if all(file.is_file() for file in files) and len({file.read_bytes() for file in files}) == 1:
+        shutil.copyfile(files[0], directory / CHAT_TEMPLATE)
+
+
+def _card(weights: ModelWeights, step: TrainSettings, name: str, rows: int) -> str:
+    from .. import __version__
+
+    base = base_reference(weights)["base_model_name_or_path"]
+    what = (type(step).__doc__ or "").partition("\n")[0]
+    settings: dict[str, Any] = step.model_dump(mode="json", exclude=_HOW, exclude_defaults=True)
+    peft = step.adapter.kind != "delta"
+    use = (
+        "```python\nfrom peft import AutoPeftModelForCausalLM\nfrom transformers import AutoTokenizer\n\n"
+        "model = AutoPeftModelForCausalLM.from_pretrained(DIRECTORY)\n"
+        "tokenizer = AutoTokenizer.from_pretrained(DIRECTORY)\n```"
+        if peft
+        else "`gristmill merge BASE DIRECTORY --out MODEL` makes a whole model of it."
+    )
+    lines = [
+        "---",
+        f"base_model: {json.dumps(base)}",
+        *(["library_name: peft"] if peft else []),
+        "pipeline_tag: text-generation",
+        f"tags:\n- gristmill\n- {step.adapter.kind}",
+        "---\n",
+        f"# {name}\n",
+        f"{'An adapter' if peft else 'A change of the weights'} over `{base}`, trained by Gristmill "
+        f"{__version__} on {counted(rows, 'row')}. {what}\n",
+        "The chat template in this directory is that of the training.\n",
+        "## Use\n",
+        f"{use}\n",
+        "## Parameters that are not the defaults\n",
+        f"```json\n{json.dumps(settings, indent=2, ensure_ascii=False)}\n```",
+    ]
+    return shown("\n".join(lines) + "\n")
