@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -103,6 +104,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     metrics = {
         **history.summary(step.epochs * count_tokens(examples)),
         **_speed(history, flop(done), at_best(done)),
+        **encoded.figures,
         "rows": len(examples),
         "rows_too_long": len(encoded.too_long),
         "rows_cut_off": len(encoded.cut_off),
@@ -155,14 +157,17 @@ def _check_length(step: TrainSettings, config: ModelConfig) -> None:
 def _encode(
     step: TrainSettings, table: pa.Table, objective: Objective, encoder: ChatEncoder, config: ModelConfig
 ) -> Encoded:
-    return encode_rows(
+    encoded = encode_rows(
         table.to_pylist(),
         objective.encode,
         encoder,
         max_length=step.max_length,
         vocabulary=config.vocabulary,
         refuse_unfit=step.unfit == "refuse",
+        teaches_to_stop=objective.teaches_to_stop,
     )
+    examples, figures = objective.arrange(encoded.examples)
+    return replace(encoded, examples=examples, figures=figures)
 
 
 def _capacity(step: TrainSettings, examples: Sequence[Example]) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -117,7 +117,7 @@ def train(
 
             started = time.perf_counter()
             rows = [examples[index] for indices in steps[step] for index in indices]
-            step_context = StepContext(sum(objective.count(example) for example in rows), progress)
+            step_context = _step_context(model, objective, examples, steps[step], progress, processes)
             optimizer.clear()
             parts = _run(model, objective, examples, steps[step], step_context, processes, backward=True)
             processes.sum_gradients(optimizer.parameters)
@@ -168,7 +168,7 @@ def held_out_loss(
 
     Does not change any random state.
     """
-    step_context = StepContext(sum(objective.count(example) for example in held_out.examples), progress)
+    step_context = _step_context(model, objective, held_out.examples, held_out.packs, progress, processes)
     was_training = model.training
     model.eval()
     with torch.no_grad():
@@ -177,6 +177,31 @@ def held_out_loss(
         )
     model.train(was_training)
     return sum(part.loss for part in parts)
+
+
+def _step_context(
+    model: Decoder,
+    objective: Objective,
+    examples: Sequence[Example],
+    packs: Packs,
+    progress: float,
+    processes: Processes,
+) -> StepContext:
+    """Return what the losses of a step's packs need of the whole step. Does not change any random state."""
+    count = sum(objective.count(examples[index]) for indices in packs for index in indices)
+    step_context = StepContext(count, progress)
+    if not objective.surveys:
+        return step_context
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        mine = {
+            number: objective.survey(model, [examples[index] for index in packs[number]], step_context)
+            for number in processes.share(len(packs))
+        }
+    model.train(was_training)
+    everyones = {number: part for parts in processes.gather(mine) for number, part in parts.items()}
+    return replace(step_context, surveyed=sum(everyones[number] for number in range(len(packs))))
 
 
 def _run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from ...contracts.counting import counted
@@ -33,12 +33,13 @@ class Encoded:
     """The examples to train on, and the ``_id`` of the rows that are left out.
 
     ``too_long``: rows over the length limit. ``cut_off``: rows whose response was cut off by a token limit,
-    so that it has no end of turn.
+    so that it has no end of turn. ``figures``: what the objective says of all rows.
     """
 
     examples: list[Example]
     too_long: list[str]
     cut_off: list[str]
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 def encode_rows(
@@ -49,24 +50,26 @@ def encode_rows(
     max_length: int,
     vocabulary: int,
     refuse_unfit: bool = False,
+    teaches_to_stop: bool = True,
 ) -> Encoded:
     """Encode and check every row before the first step.
 
     A row with ``finish`` = "length" was cut off: adding an end of turn would teach the model to stop
     anywhere. Such rows, and those with a sequence over ``max_length`` tokens, are left out and reported; with
-    ``refuse_unfit`` they are an error. ``vocabulary``: number of tokens that the model knows. Raises
-    DataError, naming rows by ``_id``, if rows cannot be trained on or none is left.
+    ``refuse_unfit`` they are an error. ``vocabulary``: number of tokens that the model knows.
+    ``teaches_to_stop``: false for an objective that may read unfinished responses. Raises DataError, naming
+    rows by ``_id``, if rows cannot be trained on or none is left.
     """
     result = Encoded([], [], [])
     wrong: dict[str, str] = {}
     for row in rows:
-        if row.get("finish") == "length":
+        if teaches_to_stop and row.get("finish") == "length":
             result.cut_off.append(row["_id"])
             continue
         try:
             example = encode(row, encoder)
             for tokens in example.sequences:
-                _audit(tokens, encoder.end_of_turn, vocabulary)
+                _audit(tokens, encoder.end_of_turn if teaches_to_stop else None, vocabulary)
         except ValueError as error:
             wrong[row["_id"]] = str(error)
             continue
@@ -103,15 +106,18 @@ def show_labels(examples: Sequence[Example], encoder: ChatEncoder) -> str:
     return "\n".join(lines)
 
 
-def _audit(tokens: TokenSequence, end_of_turn: int, vocabulary: int) -> None:
-    """Raise ValueError for labels that would teach the wrong behavior."""
+def _audit(tokens: TokenSequence, end_of_turn: int | None, vocabulary: int) -> None:
+    """Raise ValueError for labels that would teach the wrong behavior.
+
+    ``end_of_turn``: None if the sequence need not end with it.
+    """
     if not tokens.total_weight > 0:
         raise ValueError("all labels are masked or have weight 0")
     if tokens.trained[0]:
         raise ValueError("the first token has a label, but there is no token before it to predict it from")
-    if tokens.ids[-1] != end_of_turn:
+    if end_of_turn is not None and tokens.ids[-1] != end_of_turn:
         raise ValueError("it does not end with the end-of-turn token: the model would not learn to stop")
-    if not tokens.trained[-1]:
+    if end_of_turn is not None and not tokens.trained[-1]:
         # This happens if padding is masked by its id and the padding token is also the end of turn.
         raise ValueError("its end of turn is masked: the model would not learn to stop")
     if not 0 <= min(tokens.ids) <= max(tokens.ids) < vocabulary:

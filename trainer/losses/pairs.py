@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from ..data.examples import Example
 from ..data.packs import Pack
 from ..data.packs import pack as bins
 from ..model.decoder import Decoder
-from .objective import PackLoss, StepContext
+from .objective import Objective, PackLoss, StepContext
 from .token_loss import row_weight
 
 
@@ -43,9 +44,8 @@ class Responses:
 
     @property
     def gain(self) -> Tensor:
-        """Return the log-ratio of this model's probability to the reference's."""
-        assert self.reference is not None
-        return self.log_probs - self.reference
+        """Return the log-ratio of this model's probability to the reference's, or to 1 without one."""
+        return self.log_probs if self.reference is None else self.log_probs - self.reference
 
 
 #: (chosen, rejected) -> the differentiable loss of each pair, (pairs,), and the margin between the rewards of
@@ -53,7 +53,7 @@ class Responses:
 PairLosses = Callable[[Responses, Responses], tuple[Tensor, Tensor]]
 
 
-class PairObjective:
+class PairObjective(Objective):
     """An objective over pairs.
 
     ``losses``: computes the loss of each pair from the responses' log-probabilities. ``referenced``: whether
@@ -78,7 +78,7 @@ class PairObjective:
         return with_reference(model, examples, capacity) if self.referenced else list(examples)
 
     def loss(self, model: Decoder, pack: Pack, step_context: StepContext) -> PackLoss:
-        sums = pack.sums(_token_log_probs(model, pack))
+        sums = pack.sums(token_log_probs(model, pack))
         tokens = torch.bincount(pack.owners, minlength=len(sums))
         reference: list[Tensor] | list[None] = [None, None]
         if self.referenced:
@@ -95,7 +95,7 @@ class PairObjective:
 
 
 def with_reference(model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
-    """Add to the examples each response's log-probability under ``model`` as it is now.
+    """Add to the examples the log-probability of each sequence under ``model`` as it is now.
 
     No second copy of the model is kept.
     """
@@ -103,11 +103,13 @@ def with_reference(model: Decoder, examples: Sequence[Example], capacity: int) -
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        for indices in bins([example.tokens for example in examples], capacity):
+        sizes = [example.tokens for example in examples]
+        for indices in bins(sizes, max(capacity, *sizes)):
             pack = Pack.of([examples[index] for index in indices], model.embeddings.device)
-            sums = pack.sums(_token_log_probs(model, pack)).tolist()
-            for place, index in enumerate(indices):
-                found[index] = replace(examples[index], reference=tuple(sums[2 * place : 2 * place + 2]))
+            sums = iter(pack.sums(token_log_probs(model, pack)).tolist())
+            for index in indices:
+                known = tuple(islice(sums, len(examples[index].sequences)))
+                found[index] = replace(examples[index], reference=known)
     model.train(was_training)
     return [found[index] for index in range(len(examples))]
 
@@ -134,6 +136,7 @@ def _prompt(row: Row) -> list[Message]:
     return [*system, *([{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt)]
 
 
-def _token_log_probs(model: Decoder, pack: Pack) -> Tensor:
+def token_log_probs(model: Decoder, pack: Pack) -> Tensor:
+    """Return the log-probability of each trained token of the pack, (trained,), nats, differentiable."""
     hidden = model(pack.ids, pack.lengths).index_select(0, pack.places)
     return linear_log_probs(hidden, model.head, pack.targets)

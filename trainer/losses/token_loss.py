@@ -7,7 +7,7 @@ memory, as in Hsu et al., "Liger Kernel" (arXiv 2410.10989).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -21,7 +21,7 @@ from ..data.chat import ChatEncoder
 from ..data.examples import Example
 from ..data.packs import Pack
 from ..model.decoder import Decoder
-from .objective import PackLoss, StepContext
+from .objective import Objective, PackLoss, StepContext
 
 #: (float32 or float64 logits (tokens, V), slice of the pack's tokens) -> losses (tokens,), nats.
 LogitLoss = Callable[[Tensor, slice], Tensor]
@@ -89,7 +89,7 @@ class _LinearTokenLoss(torch.autograd.Function):
         return d_hidden, None, None, None, None
 
 
-class TokenObjective:
+class TokenObjective(Objective):
     """A weighted mean over the trained tokens of a step; each row is one sequence.
 
     ``losses``: what is minimized. ``read``: returns the conversation of a row. A row's column ``weight`` (a
@@ -106,9 +106,6 @@ class TokenObjective:
 
     def count(self, example: Example) -> float:
         return example.weight * example.sequences[0].total_weight
-
-    def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
-        return list(examples)
 
     def loss(self, model: Decoder, pack: Pack, step_context: StepContext) -> PackLoss:
         hidden = model(pack.ids, pack.lengths).index_select(0, pack.places)
