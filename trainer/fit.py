@@ -32,6 +32,8 @@ from .history import History
 from .loop import HeldOut, LoopSettings, Packs, train
 from .losses.objective import Objective
 from .model.decoder import Decoder, ModelConfig
+from .optimizers.carried import continue_optimizer, save_optimizer
+from .optimizers.optimizer import Optimizer
 from .optimizers.optimizer_table import OPTIMIZERS
 from .parallel import Processes
 from .schedule import learning_rate
@@ -83,6 +85,8 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         weight_decay=step.weight_decay,
         seed=derive_seed(context.seed, "rounding"),
     )
+    if step.carry_optimizer:
+        continue_optimizer(optimizer, weights.adapter)
     at_best, flop = roofline_estimate(step, config, optimizer, rate)
     started = time.perf_counter()
     # Before a checkpoint is loaded: the objective needs the model as it is at the start of training.
@@ -99,7 +103,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         projection=projection,
     )
     reached = peak.bytes()
-    _save(step, model, context.workdir / "adapter", weights, examples)
+    _save(step, model, optimizer, context.workdir / "adapter", weights, examples)
     done = [examples[index] for packs in steps for indices in packs for index in indices]
     metrics = {
         **history.summary(step.epochs * count_tokens(examples)),
@@ -221,7 +225,12 @@ def _identity(step: TrainSettings, context: Context, examples: list[Example]) ->
 
 
 def _save(
-    step: TrainSettings, model: Decoder, directory: Path, weights: ModelWeights, examples: Sequence[Example]
+    step: TrainSettings,
+    model: Decoder,
+    optimizer: Optimizer,
+    directory: Path,
+    weights: ModelWeights,
+    examples: Sequence[Example],
 ) -> None:
     """Save the trained weights. All processes must call it; the first one writes."""
     processes = Processes.current()
@@ -231,6 +240,8 @@ def _save(
         else:
             probe = torch.tensor(examples[0].sequences[0].ids[:256], device=model.embeddings.device)
             save_adapter(model, directory, step.adapter.peft(str(weights.path)), probe)
+        if step.carry_optimizer:
+            save_optimizer(optimizer, directory)
     processes.gather(None)
 
 

@@ -85,6 +85,9 @@ class TrainSettings(Train):
     """Keep the dequantized weights in memory next to a quantized base: the result is the same, and training
     takes more memory and less time. `auto` does so on a CPU if they take less than a quarter of the free
     memory."""
+    carry_optimizer: bool = False
+    """Save the optimizer's state with the adapter, and continue from that of an earlier adapter: for a
+    training in many short rounds. By default, each training starts with a new state."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Device to train on. `auto` takes a CUDA GPU if there is one, otherwise the CPU."""
     evaluate_on: StepRef | None = None

@@ -128,6 +128,25 @@ class ChatEncoder:
             "differ from the served text: use train_on: last"
         )
 
+    def opening(self, messages: Sequence[Message]) -> list[int]:
+        """Return the tokens of a conversation up to the start of the assistant's next turn, as in serving.
+
+        Raises ValueError if the template does not take these turns.
+        """
+        _check_turns(messages)
+        text = self._render(messages, add_generation_prompt=True)
+        tokens: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        return tokens
+
+    def whole(self, messages: Sequence[Message]) -> TokenSequence:
+        """Return a whole conversation, as a server of a reward model reads it; its last token is marked.
+
+        Raises ValueError if the template does not take these turns.
+        """
+        _check_turns(messages)
+        tokens: list[int] = self.tokenizer.encode(self._render(messages), add_special_tokens=False)
+        return TokenSequence(tuple(tokens), (*[False] * (len(tokens) - 1), True))
+
     def show(self, tokens: TokenSequence) -> str:
         """Return the trained text, with its special tokens, for display."""
         text = self.tokenizer.decode([token for token, on in zip(tokens.ids, tokens.trained) if on])

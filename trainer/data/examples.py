@@ -39,7 +39,8 @@ class Example:
     training starts from, if the objective needs it; for reinforcement that of each trained token under the
     base. ``value``: the row's number, if the objective reads one: a reward, a target, a margin. ``group``:
     the rows that it is compared with. ``sampled``: the log-probability of each trained token when it was
-    sampled. ``beside``: sequences that are measured and not trained on.
+    sampled. ``cut_off``: whether a token limit ended its response. ``beside``: sequences that are measured
+    and not trained on.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Example:
     value: float = 0.0
     group: str = ""
     sampled: tuple[float, ...] = ()
+    cut_off: bool = False
     beside: tuple[TokenSequence, ...] = ()
 
     @property
