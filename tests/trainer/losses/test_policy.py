@@ -55,7 +55,7 @@ def ready(lab, objective, rows: list[dict[str, Any]], spread: float = 0.3) -> li
     return objective.arrange(near)[0]
 
 
-def written_out(lab, example: Example, advantage: float, base=None, **options: Any) -> Tensor:
+def written_out(lab, example: Example, above: float, base=None, **options: Any) -> Tensor:
     """The losses of one response's tokens, (tokens,): DeepSeekMath, equation 3, with all options."""
     log_p = lab.log_p(example.sequences[0])
     ratio = (log_p - torch.tensor(example.sampled, dtype=torch.float64)).exp()
@@ -70,7 +70,7 @@ def written_out(lab, example: Example, advantage: float, base=None, **options: A
             else min(r, torch.tensor(options["ratio_limit"], dtype=torch.float64))
         )
         held = min(max(r, torch.tensor(low, dtype=torch.float64)), torch.tensor(high, dtype=torch.float64))
-        losses.append(-min(free * advantage, held * advantage))
+        losses.append(-min(free * above, held * above))
     found = torch.stack(losses)
     if options.get("kl"):
         trained, lab.model = lab.model, base
