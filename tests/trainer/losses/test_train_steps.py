@@ -18,11 +18,16 @@ from gristmill.trainer.step import TrainStep
 
 TEXT = {"prompt": "ab", "response": "cd"}
 PAIR = {"prompt": "ab", "chosen": "cd", "rejected": "xyz"}
+#: ``reward`` grows with the row's number, so that the samples differ in it.
+SAMPLED = {"prompt": "ab", "response_tokens": [20, 21, 1], "logprobs": [-0.5] * 3, "group": "a"}
 #: The objective of a step, its parameters besides a model, and a row for it.
 STEPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "sft": ({}, TEXT),
     "cft": ({}, {"question": "1+1?", "response": "3", "critique": "no, 2"}),
     "dpo": ({}, PAIR),
+    "kto": ({}, TEXT | {"passed": True}),
+    "grpo": ({"scale": "none"}, SAMPLED),
+    "reward": ({}, PAIR),
     "orpo": ({}, PAIR),
     "simpo": ({}, PAIR),
     "distill": ({"teacher": "other"}, TEXT),
