@@ -142,6 +142,7 @@ def load(
         step.adapter,
         seed=seed,
         batches=batches,
+        scored=step.scored,
         dtype=step.torch_dtype(),
         quantize=step.quantize,
         skip=step.quantize_skip,

@@ -32,6 +32,8 @@ class TrainSettings(Train):
     sequences_per_row: ClassVar[int] = 1
     #: Float32 copies of a chunk's logits that the loss holds at once, for the memory plan.
     logit_copies: ClassVar[int] = 2
+    #: Whether the model is trained with a scalar head.
+    scored: ClassVar[bool] = False
 
     quantize: Quantization = "nf4"
     """Format of the frozen base: `nf4` (QLoRA, arXiv 2305.14314), `int8` (arXiv 2208.07339), `int4` (HQQ:

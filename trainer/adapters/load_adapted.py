@@ -20,11 +20,18 @@ from .peft_files import load_adapter, read_adapter_config, read_ranks
 
 
 def load_adapted(
-    weights: ModelWeights, settings: AdapterSettings, *, seed: int, batches: Batches, **loading: Any
+    weights: ModelWeights,
+    settings: AdapterSettings,
+    *,
+    seed: int,
+    batches: Batches,
+    scored: bool = False,
+    **loading: Any,
 ) -> Decoder:
     """Load the frozen base of ``weights`` with adapters over the layers that ``settings`` names.
 
-    ``batches``: packs of the training data, for the initializations that use it. ``loading``: arguments of
+    ``batches``: packs of the training data, for the initializations that use it. ``scored``: whether the
+    model gets a scalar head, which starts at 0 unless the adapter has one. ``loading``: arguments of
     :func:`gristmill.trainer.model.loading.load_model`. Raises ModelError for an earlier adapter with other
     settings.
     """
@@ -56,6 +63,9 @@ def load_adapted(
         if begin is not None and isinstance(adapter, LoRA):
             adapter.begin(begin, linear.weight())
         linear.adapter = adapter
+    if scored:
+        shape = (1, model.config.hidden)
+        model.score = torch.nn.Parameter(torch.zeros(shape, device=model.embeddings.device))
     if delta is not None:
         delta.load_into(model)
     elif weights.adapter is not None:

@@ -192,6 +192,8 @@ class Decoder(nn.Module):
         self.frequencies = config.frequencies().to(embeddings.device)
         #: How the activations that blocks save for the backward pass are stored.
         self.activations: Activations = "keep"
+        #: The trained head of a reward model: float32 (1, hidden). None for a model that only generates.
+        self.score: nn.Parameter | None = None
 
     def forward(self, ids: Tensor, lengths: Sequence[int]) -> Tensor:
         """Compute the final hidden states, (tokens, hidden), that the head takes as input.
