@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ...contracts.inference import Capability, Completion, Engine, Request
 
 
-@dataclass(frozen=True)
 class Adapted:
     """A shared engine as the engine of one model: names the model's adapter in each request.
 
     Closing it leaves the shared engine running.
     """
 
-    engine: Engine
-    adapter: Path | None
-
-    @property
-    def capabilities(self) -> frozenset[Capability]:  # type: ignore[override]
-        return self.engine.capabilities
-
-    @property
-    def vocab_size(self) -> int | None:  # type: ignore[override]
-        return self.engine.vocab_size
+    def __init__(self, engine: Engine, adapter: Path | None) -> None:
+        self.engine, self.adapter = engine, adapter
+        self.capabilities: frozenset[Capability] = engine.capabilities
+        self.vocab_size: int | None = engine.vocab_size
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """Return completions in the order of the requests. Raises EngineError as the shared engine does."""
         return await self.engine.generate([replace(each, adapter=self.adapter) for each in requests])
 
     async def close(self) -> None:
