@@ -20,6 +20,7 @@ from .adapters.initialization import Batches
 from .adapters.load_adapted import load_adapted
 from .adapters.parameter_groups import parameter_groups
 from .adapters.peft_files import save_adapter
+from .best_weights import BestWeights
 from .data.chat import ChatEncoder
 from .data.encode import Encoded, encode_rows
 from .data.examples import Example, count_tokens
@@ -66,7 +67,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         capacity=capacity,
         batch_tokens=step.batch_tokens,
         batch_rows=step.batch_rows,
-    )
+    )[: step.max_steps]
     keep = keep_dequantized(step, config, device)
     if device.type == "cpu":
         steady_allocator()
@@ -99,14 +100,15 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         steps,
         _loop_settings(step, len(steps), context, encoded.examples, at_best),
         context,
-        held_out=None if held is None else _held_out(step, objective, model, held),
+        held_out=None if held is None else _held_out(step, objective, model, held, context),
         projection=projection,
     )
     reached = peak.bytes()
     _save(step, model, optimizer, context.workdir / "adapter", weights, examples)
-    done = [examples[index] for packs in steps for indices in packs for index in indices]
+    made = steps[: len(history.step)]
+    done = [examples[index] for packs in made for indices in packs for index in indices]
     metrics = {
-        **history.summary(step.epochs * count_tokens(examples)),
+        **history.summary(count_tokens(done)),
         **_speed(history, flop(done), at_best(done)),
         **encoded.figures,
         "rows": len(examples),
@@ -149,7 +151,7 @@ def load(
         keep_dequantized=keep_dequantized,
         device=device,
     )
-    model.activations = step.activations
+    model.activations, model.noise = step.activations, step.neftune
     return model
 
 
@@ -186,10 +188,14 @@ def _batches(examples: Sequence[Example], steps: Sequence[Packs]) -> Batches:
             yield pack.ids, pack.lengths
 
 
-def _held_out(step: TrainSettings, objective: Objective, model: Decoder, held: Encoded) -> HeldOut:
+def _held_out(
+    step: TrainSettings, objective: Objective, model: Decoder, held: Encoded, context: Context
+) -> HeldOut:
     capacity = _capacity(step, held.examples)
     examples = objective.prepare(model, held.examples, capacity)
-    return HeldOut(examples, pack([each.tokens for each in examples], capacity), step.evaluate_every)
+    packs = pack([each.tokens for each in examples], capacity)
+    best = BestWeights(context.workdir / "best.pt") if step.keep_best else None
+    return HeldOut(examples, packs, step.evaluate_every, best, step.patience)
 
 
 def _loop_settings(

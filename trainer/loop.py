@@ -20,6 +20,7 @@ from torch import nn
 
 from ..contracts.errors import DataError, GristmillError
 from ..contracts.operators import Context
+from .best_weights import BestWeights, exhausted
 from .checkpoint import TrainingState
 from .data.encode import NAMED
 from .data.examples import Example, count_tokens
@@ -57,11 +58,17 @@ class LoopSettings:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Rows that are not trained on: their loss is measured before every ``every``-th step, and at the end."""
+    """Rows that are not trained on: their loss is measured before every ``every``-th step, and at the end.
+
+    ``best``: keeps the weights of the lowest loss. ``patience``: training stops after this many measurements
+    in a row that are not below the lowest one; None for never.
+    """
 
     examples: Sequence[Example]
     packs: Packs
     every: int
+    best: BestWeights | None = None
+    patience: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +121,11 @@ def train(
             before = None
             if held_out is not None and step % held_out.every == 0:
                 before = held_out_loss(model, objective, held_out, progress, processes)
+                measured = [*history.held_out_loss, before]
+                if held_out.best is not None:
+                    held_out.best.keep(optimizer.parameters, measured)
+                if exhausted(measured, held_out.patience):
+                    break
 
             started = time.perf_counter()
             rows = [examples[index] for indices in steps[step] for index in indices]
@@ -157,6 +169,8 @@ def train(
         state.save()
         optimizer.clear()
         final = None if held_out is None else held_out_loss(model, objective, held_out, 1.0, processes)
+        if held_out is not None and held_out.best is not None and final is not None:
+            final = held_out.best.restore(optimizer.parameters, [*history.held_out_loss, final])
     model.eval()
     return history, final
 

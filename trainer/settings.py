@@ -47,6 +47,8 @@ class TrainSettings(Train):
     """Which part of the weights' changes is kept, with `adapter: {kind: delta}`. By default, all of it."""
     epochs: int = Field(default=1, ge=1)
     """Passes over the rows, each in a new order."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Most optimizer steps, if `epochs` would make more. The schedule of the learning rate ends with them."""
     learning_rate: float = Field(default=2e-4, gt=0)
     """Highest learning rate of the schedule."""
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
@@ -97,6 +99,21 @@ class TrainSettings(Train):
     measured."""
     evaluate_every: int = Field(default=50, ge=1)
     """Optimizer steps between two measurements of the held-out loss."""
+    keep_best: bool = False
+    """Save the weights at which the held-out loss was lowest, and not those after the last step."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after this many measurements of the held-out loss in a row that are not below the lowest one. By
+    default, all steps are made."""
+    neftune: float = Field(default=0.0, ge=0)
+    """Size of uniform noise on the embeddings during training: neftune / sqrt(tokens * hidden) of each
+    sequence (NEFTune, arXiv 2310.05914, with 5 to 15). 0 disables it."""
+
+    @model_validator(mode="after")
+    def _held_out_rows(self) -> Self:
+        if self.evaluate_on is None and (self.keep_best or self.patience is not None):
+            name = "keep_best" if self.keep_best else "patience"
+            raise ValueError(f"{name} needs held-out rows: name their step in evaluate_on")
+        return self
 
     @model_validator(mode="after")
     def _sparse_of_a_delta(self) -> Self:

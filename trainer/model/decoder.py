@@ -194,6 +194,8 @@ class Decoder(nn.Module):
         self.activations: Activations = "keep"
         #: The trained head of a reward model: float32 (1, hidden). None for a model that only generates.
         self.score: nn.Parameter | None = None
+        #: Size of the noise on the embeddings during training: NEFTune's alpha.
+        self.noise = 0.0
 
     def forward(self, ids: Tensor, lengths: Sequence[int]) -> Tensor:
         """Compute the final hidden states, (tokens, hidden), that the head takes as input.
@@ -204,6 +206,8 @@ class Decoder(nn.Module):
         angles = positions[:, None].float() * self.frequencies
         cosines, sines = angles.cos().to(self.embeddings.dtype), angles.sin().to(self.embeddings.dtype)
         x = embedding(ids, self.embeddings)
+        if self.noise and self.training:
+            x = noisy(x, lengths, self.noise)
         run = block_runner(self.activations if torch.is_grad_enabled() else "keep", self)
         for block in self.layers:
             x = run(block, x, cosines, sines, lengths)
@@ -219,3 +223,13 @@ class Decoder(nn.Module):
         for name, module in self.named_modules():
             if isinstance(module, Linear):
                 yield name, module
+
+
+def noisy(x: Tensor, lengths: Sequence[int], alpha: float) -> Tensor:
+    """Add uniform noise of at most alpha / sqrt(tokens * hidden) to each sequence of embeddings ``x``.
+
+    ``x``: (tokens, hidden), sequences of these ``lengths``. NEFTune: Jain et al. (arXiv 2310.05914).
+    """
+    tokens = torch.tensor(lengths, device=x.device)
+    sizes = alpha / (tokens.repeat_interleave(tokens) * x.shape[1]).sqrt()
+    return x + torch.empty_like(x).uniform_(-1, 1) * sizes[:, None].to(x.dtype)
