@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+import gristmill
 from gristmill.contracts.errors import DataError
 from gristmill.contracts.inference import EngineSettings, ModelWeights
 from gristmill.filters.score.reward import Reward
 from gristmill.pipelines.engines import start_here
+from gristmill.pipelines.view.silent import SilentView
 from gristmill.trainer.methods.reward import RewardModelling
 
 
@@ -153,3 +157,33 @@ def test_settings_and_rows_that_do_not_fit_are_refused(lab, pairs, judge) -> Non
         RewardModelling(model="base", loss="regression").check_columns(["prompt", "response"])
     with pytest.raises(ValueError, match="its 'margin' is 'wide', not a number"):
         lab.encode(judge(), [{**pairs[0], "margin": "wide"}])
+
+
+PIPELINE = """
+gristmill: 1
+name: rated
+models:
+  rater: {{engine: transformers, task: reward, path: "{model}", dtype: float32}}
+steps:
+  pairs: {{source: jsonl, path: "{rows}"}}
+  judge:
+    {{train: reward, from: pairs, model: rater, quantize: none, dtype: fp32, adapter: {{rank: 2}}, epochs: 4,
+      learning_rate: 0.01, max_length: 128}}
+  better: {{score: reward, from: pairs, model: judge, response: chosen}}
+  worse: {{score: reward, from: better, model: judge, response: rejected, column: other}}
+"""
+
+
+@pytest.mark.engine
+def test_a_pipeline_trains_a_reward_model_and_asks_it(
+    tmp_path: Path, make_model: Callable[..., Path], pairs
+) -> None:
+    rows, file = tmp_path / "pairs.jsonl", tmp_path / "file.yaml"
+    for row in pairs:
+        del row["_id"]
+    rows.write_text("".join(f"{json.dumps(row)}\n" for row in pairs))
+    file.write_text(PIPELINE.format(model=make_model(), rows=rows))
+    run = gristmill.run(file, tmp_path / "run", observer=SilentView(sys.stderr))
+    rated = run["worse"].to_arrow().to_pylist()
+    assert len(rated) == len(pairs)
+    assert all(row["reward"] > row["other"] for row in rated)

@@ -109,21 +109,22 @@ def test_the_loop_measures_the_divergence_over_the_whole_step(lab, verdicts, con
     assert one.count == many.count == pytest.approx(7.5)
 
 
-def test_the_estimate_reads_responses_to_other_prompts_only(lab, verdicts, context) -> None:
+def test_the_estimate_reads_responses_to_other_prompts_only(lab, context) -> None:
+    """Also where the row that is half the rows away has the same prompt."""
+    rows = [
+        {"_id": f"{n}", "prompt": "ab"[n % 2], "response": text, "passed": n == 0}
+        for n, text in enumerate(["one", "two", "three", "four"])
+    ]
     objective = KahnemanTverskyOptimization(model="base").objective(context)
-    arranged, figures = objective.arrange(lab.encode(objective, verdicts))
-    assert figures == {"rows_desirable": 2.0, "rows_undesirable": 4.0}
-    answers = {row["response"]: row["prompt"] for row in verdicts}
+    arranged, figures = objective.arrange(lab.encode(objective, rows))
+    assert figures == {"rows_desirable": 1.0, "rows_undesirable": 3.0}
     longest = max(example.longest for example in arranged)
-    for example, row in zip(arranged, verdicts):
-        (crossed,) = example.beside
+    starts = {"a": ["one", "three"], "b": ["two", "four"]}
+    for example, row in zip(arranged, rows):
+        (own,), (crossed,) = example.sequences, example.beside
+        assert crossed.ids[: crossed.trained.index(True)] == own.ids[: own.trained.index(True)]
         told = lab.encoder.show(crossed).split("<")[0]
-        whole = [answer for answer in answers if answer.startswith(told)]
-        assert row["prompt"] not in {answers[answer] for answer in whole if answer == told}
-        assert (
-            crossed.ids[: crossed.trained.index(True)]
-            == example.sequences[0].ids[: example.sequences[0].trained.index(True)]
-        )
+        assert any(text.startswith(told) for text in starts["b" if row["prompt"] == "a" else "a"])
         assert len(crossed.ids) <= longest
 
 
