@@ -133,6 +133,8 @@ class PolicyObjective(Objective):
 def _with_base(model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
     """Add to the examples the log-probability of each trained token under the base, without adapters."""
     found: dict[int, Example] = {}
+    was_training = model.training
+    model.eval()
     with torch.no_grad(), _without_adapters(model):
         for indices in bins([example.tokens for example in examples], capacity):
             pack = Pack.of([examples[index] for index in indices], model.embeddings.device)
@@ -142,6 +144,7 @@ def _with_base(model: Decoder, examples: Sequence[Example], capacity: int) -> li
                 stop = start + examples[index].trained_tokens
                 found[index] = replace(examples[index], reference=tuple(log_p[start:stop]))
                 start = stop
+    model.train(was_training)
     return [found[index] for index in range(len(examples))]
 
 

@@ -100,7 +100,10 @@ def test_loss_and_gradient_are_the_written_out_formula(lab, samples, context, na
     examples = ready(lab, objective, samples)
     assert [example.id for example in examples] == [f"row-{n}" for n in range(6)]
     if options.get("kl"):
+        lab.model.noise = 50.0  # noise of training, which the reference has not
         examples = objective.prepare(lab.model, examples, 150)
+        lab.model.noise = 0.0
+        assert lab.model.training
         assert all(linear.adapter is not None for _, linear in lab.model.linears())
     rewards = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
     advantage = rewards - rewards.mean()
