@@ -78,6 +78,7 @@ def test_training_stops_when_the_held_out_loss_no_longer_falls_also_when_resumed
         ([3.0, 2.0, 2.5], 2, False),
         ([3.0, None, 2.0, 2.5, None, 2.0], 2, True),
         ([3.0, 2.0, 2.5, 1.9], 2, False),
+        ([3.0, 2.0, 1.9, 2.5], 2, False),
         ([3.0, 3.0], None, False),
         ([3.0], 1, False),
     ],
