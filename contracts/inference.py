@@ -84,6 +84,8 @@ class Request:
     ``reward`` (capability ``reward``): have a reward model rate the whole conversation in ``messages``; the
     completion holds its ``reward`` and no text.
     ``seed`` derives from the row's ``_id``, so a completion does not depend on its neighbors.
+    ``adapter``: a directory in PEFT's layout, served over the engine's model for this request. Only an engine
+    that was started to serve several adapters takes it.
     """
 
     id: str
@@ -96,6 +98,7 @@ class Request:
     continuation: str | None = None
     closed: bool = False
     reward: bool = False
+    adapter: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -19,6 +20,7 @@ from .adapters.load_adapted import load_adapted
 from .adapters.parameter_groups import parameter_groups
 from .adapters.peft_files import save_adapter
 from .adapters.training_record import TrainingRecord
+from .best_weights import BestWeights
 from .data.chat import ChatEncoder
 from .data.encode import Encoded, encode_rows
 from .data.examples import Example, count_tokens
@@ -34,6 +36,8 @@ from .losses.objective import Objective
 from .model.checkpoint_check import check_checkpoint
 from .model.decoder import Decoder
 from .model.model_config import ModelConfig
+from .optimizers.carried import continue_optimizer, save_optimizer
+from .optimizers.optimizer import Optimizer
 from .optimizers.optimizer_table import OPTIMIZERS
 from .parallel import Processes
 from .schedule import learning_rate
@@ -71,7 +75,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         capacity=capacity,
         batch_tokens=step.batch_tokens,
         batch_rows=step.batch_rows,
-    )
+    )[: step.max_steps]
     keep = keep_dequantized(step, config, device)
     if device.type == "cpu":
         steady_allocator()
@@ -90,6 +94,8 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         weight_decay=step.weight_decay,
         seed=derive_seed(context.seed, "rounding"),
     )
+    if step.carry_optimizer:
+        continue_optimizer(optimizer, weights.adapter)
     at_best, flop = roofline_estimate(step, config, optimizer, rate)
     started = time.perf_counter()
     # Before a checkpoint is loaded: the objective needs the model as it is at the start of training.
@@ -102,19 +108,21 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         steps,
         _loop_settings(step, len(steps), context, encoded.examples, at_best),
         context,
-        held_out=None if held is None else _held_out(step, objective, model, held),
+        held_out=None if held is None else _held_out(step, objective, model, held, context),
         projection=projection,
     )
     reached = peak.bytes()
-    _save(step, model, context.workdir / "adapter", weights, context.seed, examples)
+    _save(step, model, optimizer, context.workdir / "adapter", weights, context.seed, examples)
     if Processes.current().first:
         write_student_files(
             context.workdir / "adapter", encoder, weights, step, name=context.step, rows=encoded.rows
         )
-    done = [examples[index] for packs in steps for indices in packs for index in indices]
+    made = steps[: len(history.step)]
+    done = [examples[index] for packs in made for indices in packs for index in indices]
     metrics = {
-        **history.summary(step.epochs * count_tokens(examples)),
+        **history.summary(count_tokens(done)),
         **_speed(history, flop(done), at_best(done)),
+        **encoded.figures,
         "rows": encoded.rows,
         "left_out": count_reasons(encoded.left_out),
         **({} if held_out is None else {"held_out_loss": held_out}),
@@ -147,27 +155,31 @@ def load(
         seed=seed,
         batches=batches,
         parts=step.parts(),
+        scored=step.scored,
         dtype=step.torch_dtype(),
         quantize=step.quantize,
         skip=step.quantize_skip,
         keep_dequantized=keep_dequantized,
         device=device,
     )
-    model.activations = step.activations
+    model.activations, model.noise = step.activations, step.neftune
     return model
 
 
 def _encode(
     step: TrainSettings, table: pa.Table, objective: Objective, encoder: ChatEncoder, config: ModelConfig
 ) -> Encoded:
-    return encode_rows(
+    encoded = encode_rows(
         table.to_pylist(),
         objective.encode,
         encoder,
         max_length=step.max_length,
         vocabulary=config.vocabulary,
         unfit_limit=step.share_left_out(),
+        teaches_to_stop=objective.teaches_to_stop,
     )
+    examples, figures = objective.arrange(encoded.examples)
+    return replace(encoded, examples=examples, figures=figures)
 
 
 def _capacity(step: TrainSettings, examples: Sequence[Example]) -> int:
@@ -181,10 +193,14 @@ def _batches(examples: Sequence[Example], steps: Sequence[Packs]) -> Batches:
             yield pack.ids, pack.lengths
 
 
-def _held_out(step: TrainSettings, objective: Objective, model: Decoder, held: Encoded) -> HeldOut:
+def _held_out(
+    step: TrainSettings, objective: Objective, model: Decoder, held: Encoded, context: Context
+) -> HeldOut:
     capacity = _capacity(step, held.examples)
     examples = objective.prepare(model, held.examples, capacity)
-    return HeldOut(examples, pack([each.tokens for each in examples], capacity), step.evaluate_every)
+    packs = pack([each.tokens for each in examples], capacity)
+    best = BestWeights(context.workdir / "best.pt") if step.keep_best else None
+    return HeldOut(examples, packs, step.evaluate_every, best, step.patience)
 
 
 def _loop_settings(
@@ -223,6 +239,7 @@ def _identity(step: TrainSettings, context: Context, examples: list[Example]) ->
 def _save(
     step: TrainSettings,
     model: Decoder,
+    optimizer: Optimizer,
     directory: Path,
     weights: ModelWeights,
     seed: int,
@@ -240,6 +257,8 @@ def _save(
             probe = torch.tensor(examples[0].sequences[0].ids[:256], device=model.embeddings.device)
             record = TrainingRecord(step.adapter, seed, step.quantize, step.quantize_skip, step.dtype)
             save_adapter(model, directory, step.adapter.peft("") | base_reference(weights), probe, record)
+        if step.carry_optimizer:
+            save_optimizer(optimizer, directory)
     processes.gather(None)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from torch import nn
 
 from ..contracts.errors import DataError, GristmillError
 from ..contracts.operators import Context
+from .best_weights import BestWeights, exhausted
 from .checkpoint import TrainingState
 from .data.examples import Example, count_tokens
 from .data.packs import Pack
@@ -57,11 +58,17 @@ class LoopSettings:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Rows that are not trained on: their loss is measured before every ``every``-th step, and at the end."""
+    """Rows that are not trained on: their loss is measured before every ``every``-th step, and at the end.
+
+    ``best``: keeps the weights of the lowest loss. ``patience``: training stops after this many measurements
+    in a row that are not below the lowest one; None for never.
+    """
 
     examples: Sequence[Example]
     packs: Packs
     every: int
+    best: BestWeights | None = None
+    patience: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +121,15 @@ def train(
             before = None
             if held_out is not None and step % held_out.every == 0:
                 before = held_out_loss(model, objective, held_out, progress, processes)
+                measured = [*history.held_out_loss, before]
+                if held_out.best is not None:
+                    held_out.best.keep(optimizer.parameters, measured)
+                if exhausted(measured, held_out.patience):
+                    break
 
             started = time.perf_counter()
             rows = [examples[index] for indices in steps[step] for index in indices]
-            step_context = StepContext(sum(objective.count(example) for example in rows), progress)
+            step_context = _step_context(model, objective, examples, steps[step], progress, processes)
             optimizer.clear()
             parts = _run(model, objective, examples, steps[step], step_context, processes, backward=True)
             processes.sum_gradients(optimizer.parameters)
@@ -157,6 +169,8 @@ def train(
         state.save()
         optimizer.clear()
         final = None if held_out is None else held_out_loss(model, objective, held_out, 1.0, processes)
+        if held_out is not None and held_out.best is not None and final is not None:
+            final = held_out.best.restore(optimizer.parameters, [*history.held_out_loss, final])
     model.eval()
     return history, final
 
@@ -168,7 +182,7 @@ def held_out_loss(
 
     Does not change any random state.
     """
-    step_context = StepContext(sum(objective.count(example) for example in held_out.examples), progress)
+    step_context = _step_context(model, objective, held_out.examples, held_out.packs, progress, processes)
     was_training = model.training
     model.eval()
     with torch.no_grad():
@@ -177,6 +191,31 @@ def held_out_loss(
         )
     model.train(was_training)
     return sum(part.loss for part in parts)
+
+
+def _step_context(
+    model: Decoder,
+    objective: Objective,
+    examples: Sequence[Example],
+    packs: Packs,
+    progress: float,
+    processes: Processes,
+) -> StepContext:
+    """Return what the losses of a step's packs need of the whole step. Does not change any random state."""
+    count = sum(objective.count(examples[index]) for indices in packs for index in indices)
+    step_context = StepContext(count, progress)
+    if not objective.surveys:
+        return step_context
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        mine = {
+            number: objective.survey(model, [examples[index] for index in packs[number]], step_context)
+            for number in processes.share(len(packs))
+        }
+    model.train(was_training)
+    everyones = {number: part for parts in processes.gather(mine) for number, part in parts.items()}
+    return replace(step_context, surveyed=sum(everyones[number] for number in range(len(packs))))
 
 
 def _run(

@@ -39,6 +39,8 @@ class TrainSettings(Train):
     sequences_per_row: ClassVar[int] = 1
     #: Float32 copies of a chunk's logits that the loss holds at once, for the memory plan.
     logit_copies: ClassVar[int] = 2
+    #: Whether the model is trained with a scalar head.
+    scored: ClassVar[bool] = False
 
     quantize: Quantization = "nf4"
     """Format of the frozen base: `nf4` (QLoRA, arXiv 2305.14314), `int8` (arXiv 2208.07339), `int4` (HQQ:
@@ -59,6 +61,8 @@ class TrainSettings(Train):
     """Train the head too; a tied head with its embeddings."""
     epochs: int = Field(default=1, ge=1)
     """Passes over the rows, each in a new order."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Most optimizer steps, if `epochs` would make more. The schedule of the learning rate ends with them."""
     learning_rate: float = Field(default=2e-4, gt=0)
     """Highest learning rate of the schedule."""
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
@@ -111,6 +115,9 @@ class TrainSettings(Train):
     """Keep the dequantized weights in memory next to a quantized base: the result is the same, and training
     takes more memory and less time. `auto` does so on a CPU if they take less than a quarter of the free
     memory."""
+    carry_optimizer: bool = False
+    """Save the optimizer's state with the adapter, and continue from that of an earlier adapter: for a
+    training in many short rounds. By default, each training starts with a new state."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Device to train on. `auto` takes a CUDA GPU if there is one, otherwise the CPU."""
     evaluate_on: StepRef | None = None
@@ -118,6 +125,21 @@ class TrainSettings(Train):
     measured."""
     evaluate_every: int = Field(default=50, ge=1)
     """Optimizer steps between two measurements of the held-out loss."""
+    keep_best: bool = False
+    """Save the weights at which the held-out loss was lowest, and not those after the last step."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after this many measurements of the held-out loss in a row that are not below the lowest one. By
+    default, all steps are made."""
+    neftune: float = Field(default=0.0, ge=0)
+    """Size of uniform noise on the embeddings during training: neftune / sqrt(tokens * hidden) of each
+    sequence (NEFTune, arXiv 2310.05914, with 5 to 15). 0 disables it."""
+
+    @model_validator(mode="after")
+    def _held_out_rows(self) -> Self:
+        if self.evaluate_on is None and (self.keep_best or self.patience is not None):
+            name = "keep_best" if self.keep_best else "patience"
+            raise ValueError(f"{name} needs held-out rows: name their step in evaluate_on")
+        return self
 
     @model_validator(mode="after")
     def _sparse_of_a_delta(self) -> Self:

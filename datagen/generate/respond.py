@@ -37,6 +37,8 @@ class Respond(Generator):
         prompt_tokens (int32): length of the request in tokens.
         completion_tokens (int32): length of the answer in tokens.
         logprobs (list of float32): log-probability of each token in nats, if `logprobs` is set.
+        response_tokens (list of int32): ids of the answer's tokens, with the one that ended it, if
+            `record_tokens` is set.
         top_logprobs (list of lists of float32): log-probabilities of the likeliest tokens at each position,
             in descending order.
         vocab_size (int32): size of the model's vocabulary, if `logprobs` is set and the engine knows it.
@@ -52,6 +54,8 @@ class Respond(Generator):
 
     system: str | None = None
     """System prompt of rows that have none of their own."""
+    record_tokens: bool = False
+    """Record the ids of the answer's tokens, which `train: grpo` reads. By default they are not."""
     on_length: Literal["keep", "filter"] = "keep"
     """Whether to `keep` or `filter` an answer that `max_tokens` truncated."""
 
@@ -67,6 +71,7 @@ class Respond(Generator):
             "logprobs": pa.list_(pa.float32()),
             "top_logprobs": pa.list_(pa.list_(pa.float32())),
             "vocab_size": pa.int32(),
+            **({"response_tokens": pa.list_(pa.int32())} if self.record_tokens else {}),
             "messages": pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
         }
 
@@ -113,6 +118,8 @@ class Respond(Generator):
             "completion_tokens": len(completion.tokens),
             **answer.confidence(),
         }
+        if self.record_tokens:
+            made["response_tokens"] = list(completion.tokens)
         if not isinstance(row.get("prompt"), str):
             made["messages"] = [*conversation(row), {"role": "assistant", "content": answer.text}]
         if not answer.text.strip():

@@ -17,7 +17,7 @@ DESCRIPTION = """\
 Train on the rows of any data set. FILE has the keys of a `train:` step of a pipeline,
 and `data:` for the rows:
 
-  train: sft                      # or cft, dpo, orpo, simpo, distill, weak_to_strong
+  train: sft                      # or cft, dpo, kto, orpo, simpo, reward, grpo, distill, weak_to_strong
   model: smollm2-135m-instruct    # a packaged model, a Hugging Face id, a directory
   data: rows.jsonl                # JSON Lines, Parquet, a Hugging Face data set: a path, glob, URL or id
   adapter: {kind: lora, rank: 16}

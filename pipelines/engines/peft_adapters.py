@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import torch
 
 
+#: The module that transformers reads a label from.
+HEAD = "score"
+
+
 def adapter_config(adapter: Path) -> dict[str, Any]:
     """Read the adapter's settings. Raises ModelError if they cannot be read or it is not a LoRA adapter."""
     try:
@@ -36,8 +40,13 @@ def adapter_rank(adapter: Path) -> int:
     return max([int(config["r"]), *(int(rank) for rank in (config.get("rank_pattern") or {}).values())])
 
 
+def has_head(adapter: Path) -> bool:
+    """Does the adapter have the scalar head of a reward model?"""
+    return adapter_config(adapter).get("modules_to_save") == [HEAD]
+
+
 def merge(model: torch.nn.Module, adapter: Path) -> None:
-    """Add ``scale * B @ A`` to each weight that the adapter changes, in place.
+    """Add ``scale * B @ A`` to each weight that the adapter changes, and replace its head, in place.
 
     ``A``: float ``(rank, in)``, ``B``: float ``(out, rank)``; the product is computed in float32 and
     rounded once to the type of the weight. Raises ModelError if the adapter cannot be merged exactly.
@@ -47,7 +56,8 @@ def merge(model: torch.nn.Module, adapter: Path) -> None:
 
     config = adapter_config(adapter)
     for setting in ("use_dora", "rank_pattern", "alpha_pattern", "modules_to_save"):
-        if config.get(setting):
+        headed = setting == "modules_to_save" and has_head(adapter) and hasattr(model, HEAD)
+        if config.get(setting) and not headed:
             raise ModelError(
                 f"{adapter}: the engine 'transformers' cannot merge an adapter with {setting}; use vllm"
             )
@@ -62,7 +72,7 @@ def merge(model: torch.nn.Module, adapter: Path) -> None:
     rank = int(config["r"])
     scale = float(config["lora_alpha"]) / (rank**0.5 if config.get("use_rslora") else rank)
     modules = dict(model.named_modules())
-    merged = 0
+    merged = _replace_head(model, tensors, adapter) if has_head(adapter) else 0
     for name, down in tensors.items():
         if not name.endswith(".lora_A.weight"):
             continue
@@ -88,3 +98,16 @@ def merge(model: torch.nn.Module, adapter: Path) -> None:
         raise ModelError(
             f"{adapter}: {len(tensors) - merged} of its {len(tensors)} tensors are not LoRA matrices"
         )
+
+
+def _replace_head(model: Any, tensors: dict[str, torch.Tensor], adapter: Path) -> int:
+    """Replace the scalar head of the model. Returns the number of tensors used."""
+    import torch
+
+    weight = tensors.get(f"base_model.model.{HEAD}.weight")
+    own = getattr(model, HEAD).weight
+    if weight is None or weight.shape != own.shape:
+        raise ModelError(f"{adapter}: it has no head of the shape {tuple(own.shape)}: is it damaged?")
+    with torch.no_grad():
+        own.copy_(weight)
+    return 1

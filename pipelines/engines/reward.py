@@ -7,6 +7,7 @@ from typing import Any
 from ...contracts.errors import ModelError
 from ...contracts.inference import Completion, ModelWeights
 from .likelihood import GivenRow
+from .peft_adapters import has_head
 
 
 def load_reward_model(weights: ModelWeights, dtype: str, device: str | None) -> Any:
@@ -18,14 +19,16 @@ def load_reward_model(weights: ModelWeights, dtype: str, device: str | None) -> 
     try:
         config = AutoConfig.from_pretrained(str(weights.path))
         architectures = config.architectures or []
+        if weights.adapter is not None and has_head(weights.adapter):
+            config.num_labels = 1
         # transformers would make up a head where the weights have none.
-        if config.num_labels != 1 or not any("SequenceClassification" in name for name in architectures):
+        elif config.num_labels != 1 or not any("SequenceClassification" in name for name in architectures):
             raise ModelError(
                 f"{weights.name} ({weights.path}) is not a reward model: it is {', '.join(architectures)} "
                 f"with {config.num_labels} labels; a reward model has SequenceClassification and one label"
             )
         model: Any = AutoModelForSequenceClassification.from_pretrained(
-            str(weights.path), dtype=getattr(torch, dtype)
+            str(weights.path), config=config, dtype=getattr(torch, dtype)
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"transformers cannot load {weights.name} ({weights.path}): {error}") from None

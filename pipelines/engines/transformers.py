@@ -37,8 +37,9 @@ class TransformersOptions(EngineOptions):
     """Options of the transformers engine."""
 
     task: Literal["generate", "reward"] = "generate"
-    """`reward` for a reward model: one with a head that gives a conversation a single number. It generates
-    nothing, and only `score: reward` can name it."""
+    """`reward` for a reward model: one with a head that gives a conversation a single number, in its weights
+    or in its adapter, as `train: reward` writes it. It generates nothing, and only `score: reward` can name
+    it."""
     batch_size: int = Field(default=16, ge=1)
     """Requests decoded together."""
     max_model_len: int | None = Field(default=None, ge=16)
@@ -59,7 +60,7 @@ OPTIONS = TransformersOptions
 
 def capabilities(options: TransformersOptions) -> frozenset[Capability]:
     if options.task == "reward":
-        return frozenset({"reward"})
+        return frozenset({"reward", "adapter"})
     return frozenset({"seed", "logprobs", "stop", "adapter", "prompt_tokens", "user_turn", "likelihood"})
 
 
@@ -73,7 +74,10 @@ def _load(weights: ModelWeights, options: TransformersOptions) -> Any:
 
     if options.task == "reward":
         with quiet_loading():
-            return load_reward_model(weights, options.dtype, options.device)
+            rating = load_reward_model(weights, options.dtype, options.device)
+        if weights.adapter is not None:
+            merge(rating, weights.adapter)
+        return rating
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         with quiet_loading():

@@ -48,6 +48,11 @@ class VllmOptions(EngineOptions):
     faster, and false on a GPU."""
     max_lora_rank: int = Field(default=64, ge=1)
     """Maximum rank of an adapter."""
+    resident: bool = False
+    """One engine serves the model and all students that are trained from it. New adapters are handed to it
+    without a restart, and it keeps its memory while they are trained: for reinforcement, where sampling and
+    training alternate. By default each of them has an engine of its own, which is closed before a training.
+    Give `max_lora_rank` the rank of the students: every adapter is padded to it."""
     seed: int = 0
     """Seed of vLLM itself. It affects no answer, because each request has its own seed."""
     engine_args: dict[str, Any] = Field(default_factory=dict)
@@ -127,7 +132,10 @@ def _engine_args(weights: ModelWeights, options: VllmOptions, context: int) -> A
         # A prompt prefilled in two parts makes vLLM 0.32 rewind the request's random generator, which
         # a CPU generator cannot do: the engine would die on the first seeded one. So: whole prompts.
         arguments |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(context, 4096)}
-    if weights.adapter is not None:
+    if options.resident:
+        rank = next((size for size in _LORA_RANKS if options.max_lora_rank <= size), _LORA_RANKS[-1])
+        arguments |= {"enable_lora": True, "max_lora_rank": rank, "max_loras": 2, "max_cpu_loras": 4}
+    elif weights.adapter is not None:
         rank = adapter_rank(weights.adapter)
         fitting = [size for size in _LORA_RANKS if rank <= size]
         if rank > options.max_lora_rank or not fitting:
@@ -153,7 +161,9 @@ class VllmEngine:
         _prepare_environment()
         self._prompts = Prompts(weights.path, context, weights.adapter)
         self.vocab_size: int | None = vocabulary(weights.path)
-        self._thread = VllmThread(_engine_args(weights, options, context), weights.adapter)
+        self._thread = VllmThread(
+            _engine_args(weights, options, context), weights.adapter, resident=options.resident
+        )
         # If the engine is never closed, the thread stops with this object or at exit.
         self._stop = weakref.finalize(self, self._thread.stop)
         try:

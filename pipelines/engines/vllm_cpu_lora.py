@@ -36,16 +36,18 @@ def install() -> None:
 def _products(
     inputs: torch.Tensor, weights: torch.Tensor, indices: torch.Tensor, dtype: torch.dtype
 ) -> torch.Tensor:
-    """``inputs[t] @ weights[indices[t]].T`` for each token t.
+    """``inputs[t] @ weights[indices[t]].T`` for each token t; 0 for a token without an adapter (index -1).
 
     ``inputs`` ``(tokens, in)``, ``weights`` ``(adapters, [1,] out, in)``, ``indices`` int ``(tokens,)``.
     """
     weights = weights.squeeze(1) if weights.dim() == 4 else weights
     inputs = inputs.to(dtype)
-    if bool((indices == indices[0]).all()):
+    if bool((indices == indices[0]).all()) and indices[0] >= 0:
         return inputs @ weights[indices[0]].to(dtype).T
-    outputs = inputs.new_empty(inputs.shape[0], weights.shape[1])
+    outputs = inputs.new_zeros(inputs.shape[0], weights.shape[1])
     for adapter in indices.unique():
+        if adapter < 0:
+            continue
         tokens = indices == adapter
         outputs[tokens] = inputs[tokens] @ weights[adapter].to(dtype).T
     return outputs

@@ -25,9 +25,12 @@ from .prompts import RequestTokens
 class VllmThread:
     """Owns a vLLM engine. ``submit``, ``abort`` and ``stop`` may be called from any thread."""
 
-    def __init__(self, engine_args: Any, adapter: Path | None) -> None:
+    def __init__(self, engine_args: Any, adapter: Path | None, *, resident: bool = False) -> None:
+        """``adapter``: served with every request that names none. ``resident``: whether requests may."""
         self._arguments = engine_args
         self._adapter = adapter
+        self._resident = resident
+        self._loras: dict[Path, Any] = {}
         self._inbox: queue.SimpleQueue[tuple[str, RequestBatch | None]] = queue.SimpleQueue()
         self._ready: Future[None] = Future()
         self._tickets = itertools.count()
@@ -81,22 +84,41 @@ class VllmThread:
             gc.collect()
 
     def _load(self) -> Any:
-        from vllm.lora.request import LoRARequest
         from vllm.platforms import current_platform
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        if self._adapter is not None and current_platform.is_cpu():
+        if (self._adapter is not None or self._resident) and current_platform.is_cpu():
             vllm_cpu_lora.install()
         engine = LLMEngine.from_engine_args(self._arguments)
-        self._lora = LoRARequest(self._adapter.name, 1, str(self._adapter)) if self._adapter else None
-        if self._lora is not None:
-            try:
-                engine.add_lora(self._lora)
-            except Exception:
-                _shut_down(engine)
-                raise
+        try:
+            self._lora(engine, self._adapter)
+        except Exception:
+            _shut_down(engine)
+            raise
         self._ready.set_result(None)
         return engine
+
+    def _lora(self, engine: Any, adapter: Path | None) -> Any:
+        """Return how vLLM names an adapter. A new one is loaded now, under a number that none had before.
+
+        Raises ValueError if it cannot be loaded, or if this engine serves no adapters by request.
+        """
+        from vllm.lora.request import LoRARequest
+
+        if adapter is None:
+            return None
+        if adapter != self._adapter and not self._resident:
+            raise ValueError("the engine was not started with `resident: true`, and takes no adapters")
+        if adapter not in self._loras:
+            number = len(self._loras) + 1
+            # vLLM keeps the prefixes of prompts by the adapter's name.
+            named = LoRARequest(f"{adapter.name}-{number}", number, str(adapter))
+            try:
+                engine.add_lora(named)
+            except Exception as error:  # a damaged file, or a rank above the engine's
+                raise ValueError(f"adapter {adapter}: {_one_line(error)}") from None
+            self._loras[adapter] = named
+        return self._loras[adapter]
 
     def _serve(self, engine: Any) -> None:
         while True:
@@ -137,9 +159,9 @@ class VllmThread:
                 # vLLM clones the parameters of each request, so one object may serve all.
                 base.seed = request.seed if sampling and sampling.temperature > 0 else None
                 ticket = str(next(self._tickets))
-                engine.add_request(
-                    ticket, tokens_input([*tokens.prompt, *tokens.given]), base, lora_request=self._lora
-                )
+                lora = self._lora(engine, request.adapter or self._adapter)
+                prompt = tokens_input([*tokens.prompt, *tokens.given])
+                engine.add_request(ticket, prompt, base, lora_request=lora)
             except (ValueError, TypeError, VLLMClientError) as error:
                 self._drop(engine, batch)
                 batch.fail(f"request {request.id!r}: vLLM refuses it: {_one_line(error)}", retryable=False)

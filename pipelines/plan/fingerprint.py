@@ -30,6 +30,7 @@ PACE_OPTIONS = frozenset(
         "max_num_seqs",
         "replicas",
         "request_log",
+        "resident",
         "supports",
         "tensor_parallel_size",
         "timeout",

@@ -28,18 +28,22 @@ STEP_USAGE: ContextVar[StepUsage] = ContextVar("step_usage")
 class Metered:
     """An engine that adds each completion to the usage of the micro-batch that requested it.
 
-    ``turns``: shared with engines that must not work at the same time as this one.
+    ``turns``: shared with engines that must not work at the same time as this one. ``turn``: the name of the
+    engine among them, if it is not that of the model.
     """
 
-    def __init__(self, engine: Engine, name: str = "", turns: Turns | None = None) -> None:
+    def __init__(
+        self, engine: Engine, name: str = "", turns: Turns | None = None, turn: str | None = None
+    ) -> None:
         self.engine = engine
         self._name = name
         self._turns = turns
+        self._turn = turn or name
         self.capabilities = engine.capabilities
         self.vocab_size = engine.vocab_size
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        async with self._turns.of(self._name) if self._turns is not None else nullcontext():
+        async with self._turns.of(self._turn) if self._turns is not None else nullcontext():
             began = time.time()
             completions = await self.engine.generate(requests)
             ended = time.time()

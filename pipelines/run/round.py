@@ -8,6 +8,7 @@ from ..store.mending import repair
 from ..store.step_store import StepStore
 from .chain_stage import ChainStage
 from .executor import Executor
+from .serving import is_resident, served
 from .session import Session
 from .single_stage import SingleStage
 from .stages import Stage, stages
@@ -61,12 +62,18 @@ class RoundExecution:
         return self.session.run.step(step.name, step.fingerprint)
 
     def _needed(self, coming: list[Stage]) -> set[str]:
-        """Models whose engines are kept running: those used again before the next training."""
+        """Models whose engines are kept running: those used again before the next training, and resident ones
+        that are used again at all.
+        """
         needed: set[str] = set()
+        trained = False
         for stage in coming:
             if isinstance(stage.head.operator, Train):
-                break
-            needed |= stage.models
+                trained = True
+                continue
+            needed |= {
+                name for name in stage.models if not trained or is_resident(served(self.session.plan, name))
+            }
         return needed
 
 

@@ -17,6 +17,7 @@ from ...contracts.operators import Train
 from ..plan.fingerprint import vectors_of
 from ..plan.nodes import Plan, PlannedModel
 from ..store.run_directory import RunDirectory
+from .adapted import Adapted
 from .meter import Metered
 from .stored_embedder import EmbedderSettings, RunEmbedder
 from .turns import Turns, has_gpu
@@ -83,6 +84,11 @@ def _train(plan: Plan, name: str) -> Train:
     return operator
 
 
+def is_resident(model: PlannedModel) -> bool:
+    """Does one engine serve the model and all its students, also while they are trained?"""
+    return model.options.get("resident") is True
+
+
 class EngineSource(Protocol):
     """Starts an engine for settings: in this process, or as an actor elsewhere."""
 
@@ -103,6 +109,8 @@ class Serving:
     def __init__(self, table: ModelTable, start: EngineSource = start_here) -> None:
         self.table = table
         self._start = start
+        #: The engines that serve several models, by the model of the file.
+        self._resident: dict[str, Engine] = {}
         self._engines: dict[str, Metered] = {}
         self._embedders: dict[str, RunEmbedder] = {}
         self._lock = Lock()
@@ -115,10 +123,20 @@ class Serving:
         """The engine of a model, started if it is not running."""
         with self._lock:
             if name not in self._engines:
-                settings = self.table.settings(name)
-                turns = self._turns if settings.weights is not None else None
-                self._engines[name] = Metered(self._start(settings), name, turns)
+                self._engines[name] = self._metered(name)
             return self._engines[name]
+
+    def _metered(self, name: str) -> Metered:
+        settings = self.table.settings(name)
+        turns = self._turns if settings.weights is not None else None
+        model = served(self.table.plan, name)
+        if settings.weights is None or not is_resident(model):
+            return Metered(self._start(settings), name, turns)
+        if model.name not in self._resident:
+            base = replace(settings, weights=replace(settings.weights, adapter=None))
+            self._resident[model.name] = self._start(base)
+        shared = Adapted(self._resident[model.name], settings.weights.adapter)
+        return Metered(shared, name, turns, turn=model.name)
 
     def weights(self, name: str) -> ModelWeights:
         return self.table.weights(name)
@@ -132,5 +150,9 @@ class Serving:
 
     async def release(self, keep: Iterable[str] = ()) -> None:
         """Close every engine that later stages do not use."""
-        for name in set(self._engines) - set(keep):
+        keep = set(keep)
+        for name in set(self._engines) - keep:
             await self._engines.pop(name).close()
+        used = {served(self.table.plan, name).name for name in keep}
+        for base in set(self._resident) - used:
+            await self._resident.pop(base).close()

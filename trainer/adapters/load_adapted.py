@@ -30,12 +30,14 @@ def load_adapted(
     seed: int,
     batches: Batches,
     parts: Collection[Part] = (),
+    scored: bool = False,
     **loading: Any,
 ) -> Decoder:
     """Load the frozen base of ``weights`` with adapters over the layers that ``settings`` names.
 
     ``batches``: packs of the training data, for the initializations that use it. ``parts``: what else is
-    trained. ``loading``: arguments of
+    trained. ``scored``: whether the model gets a scalar head, which starts at 0 unless the adapter has one.
+    ``loading``: arguments of
     :func:`gristmill.trainer.model.loading.load_model`. Raises ModelError for an earlier adapter with other
     settings.
     """
@@ -71,6 +73,9 @@ def load_adapted(
             adapter.begin(begin, linear.weight())
         linear.adapter = adapter
     train_parts(model, parts)
+    if scored:
+        shape = (1, model.config.hidden)
+        model.score = torch.nn.Parameter(torch.zeros(shape, device=model.embeddings.device))
     if delta is not None:
         delta.load_into(model)
     elif weights.adapter is not None:

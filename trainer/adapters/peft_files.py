@@ -23,6 +23,8 @@ from .training_record import RECORD, TrainingRecord
 #: PEFT's prefixes of a model's tensors, and of those of its blocks.
 MODEL = "base_model.model."
 PREFIX = f"{MODEL}model."
+#: The scalar head of a reward model, which PEFT saves whole (``modules_to_save``).
+SCORE = f"{MODEL}score.weight"
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
@@ -59,6 +61,8 @@ def save_adapter(
     if _trains_tied(model):  # PEFT wants both
         whole[HEAD] = whole[EMBEDDINGS].clone()
     tensors |= {MODEL + name: tensor for name, tensor in whole.items()}
+    if model.score is not None:
+        tensors[SCORE] = model.score.detach().cpu().contiguous()
     temporary = directory.with_name(directory.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -68,7 +72,8 @@ def save_adapter(
     (temporary / RECORD).write_text(json.dumps({**aside, **trained}) + "\n")
     full = {
         "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
+        "task_type": "CAUSAL_LM" if model.score is None else "SEQ_CLS",
+        **({} if model.score is None else {"modules_to_save": ["score"]}),
         "bias": "none",
         "inference_mode": True,
         "fan_in_fan_out": False,
@@ -144,10 +149,26 @@ def load_adapter(model: Decoder, directory: Path) -> None:
         unread.discard(MODEL + name)
     if _trains_tied(model):
         unread.discard(MODEL + HEAD)
+    if model.score is not None:
+        _load_score(model.score, tensors, directory)
+        unread.discard(SCORE)
     if unread:
         raise ModelError(
             f"{directory}: it adapts layers that this training does not: {', '.join(sorted(unread)[:3])}"
         )
+
+
+def _load_score(score: torch.nn.Parameter, tensors: dict[str, Tensor], directory: Path) -> None:
+    """Load the scalar head, if the adapter has one. Raises ModelError for one of another shape."""
+    if SCORE not in tensors:
+        return
+    if tensors[SCORE].shape != score.shape:
+        raise ModelError(
+            f"{directory}: its head is {list(tensors[SCORE].shape)}, not {list(score.shape)}: only a head "
+            "with one label is supported"
+        )
+    with torch.no_grad():
+        score.copy_(tensors[SCORE])
 
 
 def _check_shapes(found: dict[str, Tensor], linear: Linear) -> None:
@@ -205,7 +226,7 @@ def read_adapter_config(directory: Path) -> dict[str, Any]:
 
 def _check(model: Decoder, directory: Path, probe: Tensor) -> None:
     with torch.no_grad():
-        before = model.logits(probe, [len(probe)])
+        before = _outputs(model, probe)
         kept = {name: linear.adapter.state() for name, linear in adapted(model).items()}  # type: ignore[union-attr, operator]
         kept = {
             name: {suffix: tensor.clone() for suffix, tensor in state.items()} for name, state in kept.items()
@@ -213,7 +234,7 @@ def _check(model: Decoder, directory: Path, probe: Tensor) -> None:
         deltas = [(trained.delta, trained.delta.clone()) for trained in trained_tensors(model).values()]
         try:
             load_adapter(model, directory)
-            after = model.logits(probe, [len(probe)])
+            after = _outputs(model, probe)
         finally:
             for name, linear in adapted(model).items():
                 linear.adapter.load(kept[name])  # type: ignore[union-attr, operator]
@@ -224,3 +245,12 @@ def _check(model: Decoder, directory: Path, probe: Tensor) -> None:
         raise ModelError(
             f"{directory}: the adapter read back gives other logits (largest difference {apart:.3g})"
         )
+
+
+def _outputs(model: Decoder, probe: Tensor) -> Tensor:
+    """Return the logits of the tokens and, with a scalar head, their scores: (tokens, V [+ 1])."""
+    hidden: Tensor = model(probe, [len(probe)])
+    outputs = hidden @ model.head.T
+    if model.score is None:
+        return outputs
+    return torch.cat([outputs.float(), hidden.float() @ model.score.float().T], dim=1)

@@ -209,6 +209,21 @@ class ChatEncoder:
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         return encoded["input_ids"], encoded["offset_mapping"]
 
+    def opening(self, messages: Sequence[Message], tools: object = None) -> list[int]:
+        """Return the tokens of a conversation up to the start of the assistant's next turn, as in serving.
+
+        Raises Unfit if the template does not take these turns.
+        """
+        return self._tokens(self.template.render(read_turns(messages), read_tools(tools), opening=True))
+
+    def whole(self, messages: Sequence[Message], tools: object = None) -> TokenSequence:
+        """Return a whole conversation, as a server of a reward model reads it; its last token is marked.
+
+        Raises Unfit if the template does not take these turns.
+        """
+        tokens = self._tokens(self.template.render(read_turns(messages), read_tools(tools)))
+        return TokenSequence(tuple(tokens), (*[False] * (len(tokens) - 1), True))
+
     def show(self, tokens: TokenSequence) -> str:
         """Return the trained text, with its special tokens, for display."""
         text = self.tokenizer.decode([token for token, on in zip(tokens.ids, tokens.trained) if on])

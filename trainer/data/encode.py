@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from ...contracts.errors import DataError
@@ -30,11 +30,13 @@ class Encode(Protocol):
 class Encoded:
     """The examples to train on, and the rows that are left out.
 
-    A row has several examples if its answers do not fit into one sequence.
+    A row has several examples if its answers do not fit into one sequence. ``figures``: what the objective
+    says of all rows.
     """
 
     examples: list[Example]
     left_out: list[LeftOut]
+    figures: dict[str, float] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -50,21 +52,23 @@ def encode_rows(
     max_length: int,
     vocabulary: int,
     unfit_limit: float = 0.0,
+    teaches_to_stop: bool = True,
 ) -> Encoded:
     """Encode and check every row before the first step.
 
     A row that cannot be trained on is left out: one with an empty response, turns that the template does not
     take, more than ``max_length`` tokens in a sequence, … A row with ``finish`` = "length" was cut off:
     adding an end of turn would teach the model to stop anywhere. ``vocabulary``: number of tokens that the
-    model knows. Raises DataError, naming rows by ``_id``, if a larger share than ``unfit_limit`` is left
-    out, or if no row is left.
+    model knows. ``teaches_to_stop``: false for an objective that may read unfinished responses. Raises
+    DataError, naming rows by ``_id``, if a larger share than ``unfit_limit`` is left out, or if no row is
+    left.
     """
     result = Encoded([], [])
     count = 0
     for row in rows:
         count += 1
         try:
-            example = _encode(row, encode, encoder, max_length, vocabulary)
+            example = _encode(row, encode, encoder, max_length, vocabulary, teaches_to_stop)
         except ValueError as error:
             result.left_out.append(LeftOut.of(row["_id"], error))
         else:
@@ -90,30 +94,40 @@ def show_labels(examples: Sequence[Example], encoder: ChatEncoder) -> str:
     return "\n".join(lines)
 
 
-def _encode(row: Row, encode: Encode, encoder: ChatEncoder, max_length: int, vocabulary: int) -> Example:
-    if row.get("finish") == "length":
+def _encode(
+    row: Row,
+    encode: Encode,
+    encoder: ChatEncoder,
+    max_length: int,
+    vocabulary: int,
+    teaches_to_stop: bool,
+) -> Example:
+    if teaches_to_stop and row.get("finish") == "length":
         raise Unfit("cut off", "cut off by a token limit during generation, so it has no end of turn")
     example = encode(row, encoder)
     for tokens in example.sequences:
-        _audit(tokens, encoder.stops, vocabulary)
+        _audit(tokens, encoder.stops if teaches_to_stop else None, vocabulary)
     if example.longest > max_length:
         raise Unfit("too long", f"{example.longest} tokens, longer than max_length = {max_length} tokens")
     return example
 
 
-def _audit(tokens: TokenSequence, stops: frozenset[int], vocabulary: int) -> None:
-    """Raise Unfit for labels that would teach the wrong behavior."""
+def _audit(tokens: TokenSequence, stops: frozenset[int] | None, vocabulary: int) -> None:
+    """Raise Unfit for labels that would teach the wrong behavior.
+
+    ``stops``: the tokens that may end the sequence; None for any.
+    """
     if not tokens.total_weight > 0:
         raise Unfit("wrong weights", "all labels are masked or have weight 0")
     if tokens.trained[0]:
         raise Unfit(
             "wrong labels", "the first token has a label, but there is no token before it to predict it from"
         )
-    if tokens.ids[-1] not in stops:
+    if stops is not None and tokens.ids[-1] not in stops:
         raise Unfit(
             "wrong labels", "it does not end with the end-of-turn token: the model would not learn to stop"
         )
-    if not tokens.trained[-1]:
+    if stops is not None and not tokens.trained[-1]:
         # This happens if padding is masked by its id and the padding token is also the end of turn.
         raise Unfit("wrong labels", "its end of turn is masked: the model would not learn to stop")
     if not 0 <= min(tokens.ids) <= max(tokens.ids) < vocabulary:

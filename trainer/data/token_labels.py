@@ -20,13 +20,15 @@ def show(step: TrainSettings, table: pa.Table, context: Context) -> str:
     """
     path = context.weights(step.model).path
     encoder = step.encoder(path)
+    objective = step.objective(context)
     encoded = encode_rows(
         table.to_pylist(),
-        step.objective(context).encode,
+        objective.encode,
         encoder,
         max_length=step.max_length,
         vocabulary=ModelConfig.read(path).vocabulary,
         unfit_limit=step.share_left_out(),
+        teaches_to_stop=objective.teaches_to_stop,
     )
     lines = [show_labels(encoded.examples, encoder)]
     lines += [f"row {row.id}: left out: {row.message}" for row in encoded.left_out]

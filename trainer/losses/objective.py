@@ -7,9 +7,10 @@ whole step. So packing, gradient accumulation and data parallelism change only t
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 from ...contracts.rows import Row
 from ..data.chat import ChatEncoder
@@ -27,11 +28,12 @@ class StepContext:
     """Context of a pack within the training.
 
     ``count``: sum of the counts of all examples of its step. ``progress``: completed share of the training,
-    in [0, 1).
+    in [0, 1). ``surveyed``: what :meth:`Objective.survey` found, summed over the packs of its step.
     """
 
     count: float
     progress: float
+    surveyed: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,28 +49,50 @@ class PackLoss:
     figures: Mapping[str, float] = field(default_factory=dict)
 
 
-class Objective(Protocol):
+class Objective(ABC):
     """Defines what is read from a row, and what is minimized."""
 
+    #: Whether it teaches when to stop: then every sequence must end with a trained end of turn.
+    teaches_to_stop: ClassVar[bool] = True
+    #: Whether :meth:`survey` is called before each step.
+    surveys: bool = False
+
+    @abstractmethod
     def encode(self, row: Row, encoder: ChatEncoder) -> Example:
         """Encode one row as an example.
 
         Raises ValueError, naming the reason, if the row cannot be trained on.
         """
-        ...
 
+    def arrange(self, examples: Sequence[Example]) -> tuple[list[Example], dict[str, float]]:
+        """Add to the examples what depends on the other rows, and leave out those that teach nothing.
+
+        Called once, with all rows, before the steps are planned. Returns the examples to train on, and
+        figures of all rows for the metrics. Raises DataError if the rows do not fit together.
+        """
+        return list(examples), {}
+
+    @abstractmethod
     def count(self, example: Example) -> float:
         """Return the weight of the example in the mean of its step.
 
         This is its number of trained tokens, or 1 for a pair, times the weight of its row.
         """
-        ...
 
     def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
         """Compute what the loss needs from the model at the start of training, and store it in the examples.
 
         Called once, before training. ``capacity``: tokens that may go through the model at once.
         """
-        ...
+        return list(examples)
 
-    def loss(self, model: Decoder, pack: Pack, step_context: StepContext) -> PackLoss: ...
+    def survey(self, model: Decoder, examples: Sequence[Example], step_context: StepContext) -> float:
+        """Return a pack's share of a figure of the whole step that the losses of its rows depend on.
+
+        Called without gradients before the first loss of the step, if ``surveys`` is true.
+        """
+        raise NotImplementedError
+
+    @abstractmethod
+    def loss(self, model: Decoder, pack: Pack, step_context: StepContext) -> PackLoss:
+        """Compute the pack's share of the loss of its step."""

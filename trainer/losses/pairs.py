@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from ..data.packs import Pack
 from ..data.packs import pack as bins
 from ..data.unfit import Unfit
 from ..model.decoder import Decoder
-from .objective import PackLoss, StepContext
+from .objective import Objective, PackLoss, StepContext
 from .token_loss import row_weight
 
 
@@ -47,9 +48,8 @@ class Responses:
 
     @property
     def gain(self) -> Tensor:
-        """Return the log-ratio of this model's probability to the reference's."""
-        assert self.reference is not None
-        return self.log_probs - self.reference
+        """Return the log-ratio of this model's probability to the reference's, or to 1 without one."""
+        return self.log_probs if self.reference is None else self.log_probs - self.reference
 
 
 #: (chosen, rejected) -> the differentiable loss of each pair, (pairs,), and the margin between the rewards of
@@ -57,7 +57,7 @@ class Responses:
 PairLosses = Callable[[Responses, Responses], tuple[Tensor, Tensor]]
 
 
-class PairObjective:
+class PairObjective(Objective):
     """An objective over pairs.
 
     ``losses``: computes the loss of each pair from the responses' log-probabilities. ``referenced``: whether
@@ -86,7 +86,7 @@ class PairObjective:
         return with_reference(model, examples, capacity) if self.referenced else list(examples)
 
     def loss(self, model: Decoder, pack: Pack, step_context: StepContext) -> PackLoss:
-        found = _token_log_probs(model, pack)
+        found = token_log_probs(model, pack)
         weights = pack.weights.to(found.dtype)  # 0 for the tokens of a prompt
         sums, tokens = pack.sums(found * weights), pack.sums(weights)
         whole = pack.sums(found) / pack.sums(torch.ones_like(weights))
@@ -113,7 +113,7 @@ def with_prompt(tokens: TokenSequence) -> TokenSequence:
 
 
 def with_reference(model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
-    """Add to the examples each response's log-probability under ``model`` as it is now.
+    """Add to the examples the log-probability of each sequence under ``model`` as it is now.
 
     No second copy of the model is kept.
     """
@@ -121,11 +121,13 @@ def with_reference(model: Decoder, examples: Sequence[Example], capacity: int) -
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        for indices in bins([example.tokens for example in examples], capacity):
+        sizes = [example.tokens for example in examples]
+        for indices in bins(sizes, max(capacity, *sizes)):
             pack = Pack.of([examples[index] for index in indices], model.embeddings.device)
-            sums = pack.sums(_token_log_probs(model, pack)).tolist()
-            for place, index in enumerate(indices):
-                found[index] = replace(examples[index], reference=tuple(sums[2 * place : 2 * place + 2]))
+            sums = iter(pack.sums(token_log_probs(model, pack)).tolist())
+            for index in indices:
+                known = tuple(islice(sums, len(examples[index].sequences)))
+                found[index] = replace(examples[index], reference=known)
     model.train(was_training)
     return [found[index] for index in range(len(examples))]
 
@@ -156,6 +158,7 @@ def _prompt(row: Row) -> list[Message]:
     return [*system, *(turns_in(prompt) or [{"role": "user", "content": prompt}])]
 
 
-def _token_log_probs(model: Decoder, pack: Pack) -> Tensor:
+def token_log_probs(model: Decoder, pack: Pack) -> Tensor:
+    """Return the log-probability of each trained token of the pack, (trained,), nats, differentiable."""
     hidden = model(pack.ids, pack.lengths).index_select(0, pack.places)
     return linear_log_probs(hidden, model.head, pack.targets)

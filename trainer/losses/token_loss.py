@@ -7,7 +7,7 @@ memory, as in Hsu et al., "Liger Kernel" (arXiv 2410.10989).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -24,7 +24,7 @@ from ..data.examples import Example
 from ..data.packs import Pack
 from ..data.unfit import Unfit
 from ..model.decoder import Decoder
-from .objective import PackLoss, StepContext
+from .objective import Objective, PackLoss, StepContext
 
 #: (float32 or float64 logits (tokens, V), slice of the pack's tokens) -> losses (tokens,), nats.
 LogitLoss = Callable[[Tensor, slice], Tensor]
@@ -114,7 +114,7 @@ def _with_head(
     return d_hidden, d_head.to(head.dtype)
 
 
-class TokenObjective:
+class TokenObjective(Objective):
     """A weighted mean over the trained tokens of a step; each row is one sequence.
 
     ``losses``: what is minimized. ``read``: returns the conversation of a row. A row's column ``weight`` (a
@@ -135,9 +135,6 @@ class TokenObjective:
 
     def count(self, example: Example) -> float:
         return example.weight * sum(sequence.total_weight for sequence in example.sequences)
-
-    def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
-        return list(examples)
 
     def loss(self, model: Decoder, pack: Pack, step_context: StepContext) -> PackLoss:
         hidden = model(pack.ids, pack.lengths).index_select(0, pack.places)

@@ -163,6 +163,10 @@ class Decoder(nn.Module):
         self.rotaries = [frequencies(rotary).to(embeddings.device) for rotary in config.rotaries]
         #: How the activations that blocks save for the backward pass are stored.
         self.activations: Activations = "keep"
+        #: The trained head of a reward model: float32 (1, hidden). None for a model that only generates.
+        self.score: nn.Parameter | None = None
+        #: Size of the noise on the embeddings during training: NEFTune's alpha.
+        self.noise = 0.0
 
     def forward(self, ids: Tensor, lengths: Sequence[int]) -> Tensor:
         """Compute the final hidden states, (tokens, hidden), that the head takes as input.
@@ -176,6 +180,8 @@ class Decoder(nn.Module):
         x = embedding(ids, self.embeddings) if trained is None else trained.rows(ids)
         if config.embedding_scale != 1:
             x = x * torch.tensor(config.embedding_scale, dtype=dtype).item()  # rounded as in transformers
+        if self.noise and self.training:
+            x = noisy(x, lengths, self.noise)
         run = block_runner(self.activations if torch.is_grad_enabled() else "keep", self)
         for block, options in zip(self.layers, config.blocks):
             turns = (None, None) if options.rotary is None else tables[options.rotary]
@@ -206,3 +212,13 @@ class Decoder(nn.Module):
         for name, module in self.named_modules():
             if isinstance(module, Linear) and ".experts." not in name:
                 yield name, module
+
+
+def noisy(x: Tensor, lengths: Sequence[int], alpha: float) -> Tensor:
+    """Add uniform noise of at most alpha / sqrt(tokens * hidden) to each sequence of embeddings ``x``.
+
+    ``x``: (tokens, hidden), sequences of these ``lengths``. NEFTune: Jain et al. (arXiv 2310.05914).
+    """
+    tokens = torch.tensor(lengths, device=x.device)
+    sizes = alpha / (tokens.repeat_interleave(tokens) * x.shape[1]).sqrt()
+    return x + torch.empty_like(x).uniform_(-1, 1) * sizes[:, None].to(x.dtype)

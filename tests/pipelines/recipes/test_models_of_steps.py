@@ -48,6 +48,11 @@ SEVERAL = {
     "diversify_and_conquer": {"base": "measured student", "student_1": "student likely"},
     "edit_student": {"base": "student verdict.against", "student": "verdict"},
     "fifa": {"reward": "better worse", "judge": "rated"},
+    "grpo_constraints": {
+        "base": "answers student verdict.against",
+        **{f"student_{turn}": "answers student" for turn in range(1, 12)},
+        "student_12": "verdict",
+    },
     "mates": {"base": "probed student verdict.against", "student": "verdict"},
     "meta_ranking": {"base": "judged student verdict.against", "student": "verdict"},
     "mt_ft": {

@@ -18,11 +18,15 @@ from gristmill.trainer.step import TrainStep
 
 TEXT = {"prompt": "ab", "response": "cd"}
 PAIR = {"prompt": "ab", "chosen": "cd", "rejected": "xyz"}
+SAMPLED = {"prompt": "ab", "response_tokens": [20, 21, 1], "logprobs": [-0.5] * 3, "topic": "a"}
 #: The objective of a step, its parameters besides a model, and a row for it.
 STEPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "sft": ({}, TEXT),
     "cft": ({}, {"question": "1+1?", "response": "3", "critique": "no, 2"}),
     "dpo": ({}, PAIR),
+    "kto": ({"beta": 1.0}, TEXT | {"passed": True}),
+    "grpo": ({"scale": "none", "group": "topic"}, SAMPLED),
+    "reward": ({}, PAIR),
     "orpo": ({}, PAIR),
     "simpo": ({}, PAIR),
     "distill": ({"teacher": "other"}, TEXT),
@@ -67,12 +71,18 @@ def test_a_step_of_each_objective_lowers_its_loss(
     }
     step = kind.model_validate({"model": "base", **small, **options})
     assert isinstance(step, TrainStep)
-    rows = [{"_id": f"{n}", **{key: value + "ab" * n for key, value in row.items()}} for n in range(3)]
+    rows = [{"_id": f"{n}", **_another(row, n)} for n in range(3)]
     trained = step.fit(pa.Table.from_pylist(rows), context)
     assert trained.metrics["loss_last"] < 0.8 * trained.metrics["loss_first"]
     assert (trained.adapter / "adapter_model.safetensors").exists()
     columns = set(trained.history.column_names)
-    assert ({"margin", "accuracy"} <= columns) == (name in ("dpo", "orpo", "simpo"))
+    assert ({"margin", "accuracy"} <= columns) == (name in ("dpo", "orpo", "simpo", "reward"))
+
+
+def _another(row: dict[str, Any], n: int) -> dict[str, Any]:
+    """The row with longer texts, and a higher reward."""
+    longer = {key: value + "ab" * n if isinstance(value, str) else value for key, value in row.items()}
+    return longer | ({"topic": row["topic"], "reward": n} if "topic" in row else {})
 
 
 def test_a_file_with_preferences_plans_and_trains(

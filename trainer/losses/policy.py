@@ -1,0 +1,208 @@
+"""Reinforcement: the clipped surrogate of PPO over sampled responses whose advantages are known.
+
+A row has its prompt, ``response_tokens`` and ``logprobs``: the ids of the sampled tokens and their
+log-probabilities under the sampler. So the importance ratio p(token) / p_sampler(token) is exact, whatever
+separates the two: steps of training since, another number format, another implementation.
+
+PPO: Schulman et al. (arXiv 1707.06347). GRPO: Shao et al. (arXiv 2402.03300). DAPO: Yu et al. (arXiv
+2503.14476). GSPO, the ratio of a whole response: Zheng et al. (arXiv 2507.18071).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from ...contracts.inference import Message
+from ...contracts.rows import Row
+from ..data.chat import ChatEncoder
+from ..data.examples import Example, TokenSequence
+from ..data.packs import Pack
+from ..data.packs import pack as bins
+from ..model.decoder import Decoder
+from .objective import Objective, PackLoss, StepContext
+from .pairs import token_log_probs
+from .token_loss import row_weight
+
+Ratio: TypeAlias = Literal["token", "sequence"]
+LossScale: TypeAlias = Literal["response", "token", "constant"]
+Arrange: TypeAlias = Callable[[Sequence[Example]], tuple[list[Example], dict[str, float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Surrogate:
+    """The surrogate loss of a token with ratio r and advantage A: -min(r A, clip(r, 1 - low, 1 + high) A).
+
+    ``ratio``: r of the token, or the geometric mean over its response. ``ratio_limit``: largest r in the
+    first term; None for no limit. ``kl``: weight of the KL divergence to the base, estimated per token as
+    exp(d) - d - 1 for d = log p_base - log p (Schulman's k3). ``loss_scale``: what a step's loss is the mean
+    of: over each ``response`` of the mean of its tokens, over all its ``token`` losses, or the sum of the
+    tokens over its responses times ``length`` (``constant``).
+    """
+
+    clip_low: float
+    clip_high: float
+    ratio: Ratio = "token"
+    ratio_limit: float | None = None
+    kl: float = 0.0
+    loss_scale: LossScale = "response"
+    length: int = 1
+
+    def of(self, log_ratio: Tensor, advantages: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss of each token, and whether it is clipped, so that its gradient is 0."""
+        ratio = log_ratio.exp()
+        free = ratio if self.ratio_limit is None else ratio.clamp(max=self.ratio_limit)
+        clipped = ratio.clamp(1 - self.clip_low, 1 + self.clip_high) * advantages
+        return -torch.min(free * advantages, clipped), clipped.detach() < (free * advantages).detach()
+
+    def count(self, tokens: int) -> float:
+        """Return the weight of a response of ``tokens`` tokens in the mean of its step."""
+        return {"response": 1.0, "token": float(tokens), "constant": float(self.length)}[self.loss_scale]
+
+
+class PolicyObjective(Objective):
+    """Minimizes ``surrogate`` over responses.
+
+    ``arrange``: computes advantages from the rewards of all rows. ``reward``: column with the reward.
+    ``group``: column whose equal values make a group; None for the rows that were made from the same row.
+    """
+
+    teaches_to_stop = False
+
+    def __init__(self, surrogate: Surrogate, arrange: Arrange, *, reward: str, group: str | None) -> None:
+        self.surrogate, self._arrange = surrogate, arrange
+        self.reward, self.group = reward, group
+
+    def encode(self, row: Row, encoder: ChatEncoder) -> Example:
+        prompt, response, sampled = encoder.opening(_asked(row)), *_sampled(row)
+        if row.get("prompt_tokens") not in (None, len(prompt)):
+            raise ValueError(
+                f"its prompt is {len(prompt)} tokens here, but was {row['prompt_tokens']} when it was "
+                "sampled: give a system prompt as the column 'system', and sample with the same template"
+            )
+        tokens = TokenSequence((*prompt, *response), (*[False] * len(prompt), *[True] * len(response)))
+        return Example(
+            row["_id"],
+            (tokens,),
+            row_weight(row),
+            value=_reward(row, self.reward),
+            group=_group(row, self.group),
+            sampled=sampled,
+            cut_off=row.get("finish") == "length",
+        )
+
+    def arrange(self, examples: Sequence[Example]) -> tuple[list[Example], dict[str, float]]:
+        return self._arrange(examples)
+
+    def count(self, example: Example) -> float:
+        return example.weight * self.surrogate.count(example.trained_tokens)
+
+    def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
+        return _with_base(model, examples, capacity) if self.surrogate.kl else list(examples)
+
+    def loss(self, model: Decoder, pack: Pack, step_context: StepContext) -> PackLoss:
+        log_p = token_log_probs(model, pack)
+        log_ratio = log_p - _flat([example.sampled for example in pack.examples], log_p)
+        lengths = torch.bincount(pack.owners, minlength=len(pack.lengths))
+        if self.surrogate.ratio == "sequence":
+            log_ratio = (pack.sums(log_ratio) / lengths)[pack.owners]
+        advantages = _flat([[example.value] for example in pack.examples], log_p)
+        losses, clipped = self.surrogate.of(log_ratio, advantages[pack.owners])
+        if self.surrogate.kl:
+            apart = _flat([example.reference for example in pack.examples], log_p) - log_p
+            losses = losses + self.surrogate.kl * (apart.exp() - apart - 1)
+        weights = pack.row_weights().to(log_p) / step_context.count
+        if self.surrogate.loss_scale == "response":
+            weights = weights / lengths
+        shares = weights[pack.owners]
+        figures = {
+            "clipped": (shares * clipped).sum().item(),
+            "ratio": (shares * log_ratio.detach().exp()).sum().item(),
+            "from_sampler": (shares * log_ratio.detach().abs()).sum().item(),
+        }
+        rows = pack.sums(losses.detach()) / lengths
+        return PackLoss((shares * losses).sum(), rows.tolist(), figures)
+
+
+def _with_base(model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
+    """Add to the examples the log-probability of each trained token under the base, without adapters."""
+    found: dict[int, Example] = {}
+    was_training = model.training
+    model.eval()
+    with torch.no_grad(), _without_adapters(model):
+        for indices in bins([example.tokens for example in examples], capacity):
+            pack = Pack.of([examples[index] for index in indices], model.embeddings.device)
+            log_p = token_log_probs(model, pack).tolist()
+            start = 0
+            for index in indices:
+                stop = start + examples[index].trained_tokens
+                found[index] = replace(examples[index], reference=tuple(log_p[start:stop]))
+                start = stop
+    model.train(was_training)
+    return [found[index] for index in range(len(examples))]
+
+
+@contextmanager
+def _without_adapters(model: Decoder) -> Iterator[None]:
+    held = {linear: linear.adapter for _, linear in model.linears()}
+    try:
+        for linear in held:
+            linear.adapter = None
+        yield
+    finally:
+        for linear, adapter in held.items():
+            linear.adapter = adapter
+
+
+def _flat(values: Sequence[Sequence[float]], like: Tensor) -> Tensor:
+    return torch.tensor([value for own in values for value in own], dtype=torch.float64).to(like)
+
+
+def _asked(row: Row) -> list[Message]:
+    """Return the turns that were answered: those of ``prompt``, or of ``messages`` without the answer."""
+    if isinstance(row.get("prompt"), str):
+        system: list[Message] = [{"role": "system", "content": row["system"]}] if row.get("system") else []
+        return [*system, {"role": "user", "content": row["prompt"]}]
+    turns: list[Message] = list(row.get("messages") or ())
+    if len(turns) < 2 or turns[-1]["role"] != "assistant":
+        raise ValueError("it has neither a 'prompt' nor 'messages' that end with the sampled answer")
+    return turns[:-1]
+
+
+def _sampled(row: Row) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Return the ids of the sampled tokens and their log-probabilities."""
+    tokens, logprobs = row.get("response_tokens"), row.get("logprobs")
+    if not tokens or not logprobs:
+        raise ValueError(
+            "it has no sampled tokens: generate with record_tokens: true and logprobs: 0, which add "
+            "'response_tokens' and 'logprobs'"
+        )
+    if len(tokens) != len(logprobs):
+        raise ValueError(f"it has {len(tokens)} response_tokens, but {len(logprobs)} logprobs")
+    if not all(math.isfinite(each) and each <= 1e-4 for each in logprobs):
+        raise ValueError("its 'logprobs' are not all log-probabilities")
+    return tuple(map(int, tokens)), tuple(map(float, logprobs))
+
+
+def _reward(row: Row, column: str) -> float:
+    found = row.get(column)
+    if not isinstance(found, (bool, int, float)) or not math.isfinite(found):
+        raise ValueError(f"its {column!r} is {found!r}, not a reward: a number, true or false")
+    return float(found)
+
+
+def _group(row: Row, column: str | None) -> str:
+    if column is not None:
+        if row.get(column) is None:
+            raise ValueError(f"its {column!r} is empty, so it is in no group")
+        return str(row[column])
+    parents = row.get("_parents")
+    if not parents:
+        raise ValueError("it was made from no row: name the column that is equal in a group as `group`")
+    return " ".join(parents)

@@ -1,0 +1,115 @@
+"""Losses of a scalar head over whole conversations: a reward model.
+
+The head reads the state of the last token, as transformers does: the last one that is not the padding token.
+The conversation is rendered as a server of the model renders it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from ...contracts.inference import Message
+from ...contracts.rows import Row, messages_of
+from ..data.chat import ChatEncoder
+from ..data.examples import Example, TokenSequence
+from ..data.packs import Pack
+from ..model.decoder import Decoder
+from .objective import Objective, PackLoss, StepContext
+from .pairs import conversation
+from .token_loss import row_weight
+
+#: (scores of the sequences, the rows' numbers (rows,)) -> losses (rows,) and figures of each row (rows,).
+ScoreLosses = Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
+#: Reads the conversations of a row that are scored, and its number.
+ReadScored = Callable[[Row], tuple[Sequence[Sequence[Message]], float]]
+
+
+class ScoreObjective(Objective):
+    """An objective over the scores of one or two conversations per row.
+
+    ``padding``: id of the padding token that transformers skips; None if the model has none.
+    """
+
+    teaches_to_stop = False
+
+    def __init__(self, losses: ScoreLosses, read: ReadScored, padding: int | None) -> None:
+        self.losses, self.read, self.padding = losses, read, padding
+
+    def encode(self, row: Row, encoder: ChatEncoder) -> Example:
+        conversations, value = self.read(row)
+        sequences = tuple(self._scored(encoder.whole(turns)) for turns in conversations)
+        return Example(row["_id"], sequences, row_weight(row), value=value)
+
+    def count(self, example: Example) -> float:
+        return example.weight
+
+    def loss(self, model: Decoder, pack: Pack, step_context: StepContext) -> PackLoss:
+        assert model.score is not None
+        # The marked token itself, not the one before it, which would predict it.
+        hidden = model(pack.ids, pack.lengths).index_select(0, pack.places + 1)
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        scores = (hidden.to(wide) @ model.score.to(wide).T)[:, 0]
+        values = torch.tensor([example.value for example in pack.examples], dtype=torch.float64)
+        losses, told = self.losses(scores, values.to(scores))
+        shares = (pack.row_weights() / step_context.count).to(scores.dtype)
+        figures = {name: (shares * value).sum().item() for name, value in told.items()}
+        return PackLoss((shares * losses).sum(), losses.tolist(), figures)
+
+    def _scored(self, tokens: TokenSequence) -> TokenSequence:
+        """Mark the token whose state is scored."""
+        last = max((n for n, token in enumerate(tokens.ids) if token != self.padding), default=0)
+        return replace(tokens, trained=tuple(n == last for n in range(len(tokens.ids))))
+
+
+def read_pair(row: Row) -> tuple[Sequence[Sequence[Message]], float]:
+    """Return the better and the worse conversation, and the column ``margin`` (0 without one)."""
+    better, worse = (conversation(row, side) for side in ("chosen", "rejected"))
+    if better == worse:
+        raise ValueError("chosen and rejected are the same")
+    given = row.get("margin")
+    return (better, worse), 0.0 if given is None else _number(given, "margin")
+
+
+def read_target(column: str) -> ReadScored:
+    """Return a function that reads a row's conversation and the number in ``column``."""
+
+    def read(row: Row) -> tuple[Sequence[Sequence[Message]], float]:
+        return (messages_of(row),), _number(row.get(column), column)
+
+    return read
+
+
+def bradley_terry(center: float) -> ScoreLosses:
+    """-log sigmoid(s_w - s_l - margin) + center * (s_w + s_l)^2, over pairs of scores.
+
+    Bradley & Terry, 1952; the margin: Touvron et al., Llama 2 (arXiv 2307.09288); the centering: Eisenstein
+    et al. (arXiv 2312.09244).
+    """
+
+    def losses(scores: Tensor, margins: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        better, worse = scores[::2], scores[1::2]
+        loss = -logsigmoid(better - worse - margins)
+        if center:
+            loss = loss + center * (better + worse) ** 2
+        apart = (better - worse).detach()
+        return loss, {"margin": apart, "accuracy": (apart > 0).to(apart.dtype)}
+
+    return losses
+
+
+def squared_error(scores: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """(s - target)^2."""
+    apart = scores - targets
+    return apart**2, {"error": apart.detach().abs()}
+
+
+def _number(given: object, column: str) -> float:
+    if not isinstance(given, (bool, int, float)) or not math.isfinite(given):
+        raise ValueError(f"its {column!r} is {given!r}, not a number")
+    return float(given)

@@ -1,0 +1,73 @@
+"""``train: reward``: a reward model, with a scalar head."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ...contracts.operators import Context
+from ...contracts.rows import check_chat_form
+from ..step import TrainStep
+
+if TYPE_CHECKING:
+    from ..losses.objective import Objective
+
+
+class RewardModelling(TrainStep):
+    """Trains a reward model: an adapter and a head that gives a whole conversation one number.
+
+    With the score s of a conversation: loss = -log sigmoid(s(chosen) - s(rejected) - margin) (Bradley-Terry;
+    Ouyang et al., arXiv 2203.02155), or (s - target)^2, the mean over the rows of a step. The head reads the
+    state of the last token and is saved with the adapter, in PEFT's layout: transformers loads it as a model
+    for sequence classification with one label, and `score: reward` serves it. Name a model with `engine:
+    transformers, task: reward`, so that the step's student can be named there.
+
+    Reads:
+        prompt (text or turns), chosen, rejected (text): a better and a worse response.
+        margin (number): least difference of their scores, if rows have it.
+        messages (list of turns) or prompt, response, system (text): conversation, with `loss: regression`.
+        target (number): its score, with `loss: regression`; `target` names another column.
+        weight (number): weight of the row in the loss, if rows have it.
+
+    Example:
+        judge: {train: reward, from: pairs, model: base, adapter: {kind: lora, rank: 16}}
+    """
+
+    scored: ClassVar[bool] = True
+    sequences_per_row: ClassVar[int] = 2
+
+    loss: Literal["bradley_terry", "regression"] = "bradley_terry"
+    """`bradley_terry` over pairs of responses, or `regression` to a number."""
+    target: str = "target"
+    """Column with the number to predict, with `loss: regression`."""
+    center: float = Field(default=0.0, ge=0)
+    """Weight of the squared sum of a pair's scores, which keeps them around 0 (arXiv 2312.09244 uses 0.01).
+    Only for `bradley_terry`."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.adapter.kind == "delta":
+            raise ValueError("the head is saved with an adapter of low rank: give another adapter.kind")
+        if self.center and self.loss != "bradley_terry":
+            raise ValueError("center is for loss: bradley_terry: remove it")
+        return self
+
+    def uses_columns(self) -> Iterable[str]:
+        return (self.target,) if self.loss == "regression" else ("chosen", "rejected")
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        super().check_columns(columns)
+        if self.loss == "regression":
+            check_chat_form(columns)
+
+    def objective(self, context: Context) -> Objective:
+        from ..losses.rewards import ScoreObjective, bradley_terry, read_pair, read_target, squared_error
+
+        config = json.loads((context.weights(self.model).path / "config.json").read_text())
+        padding = config.get("pad_token_id")
+        if self.loss == "regression":
+            return ScoreObjective(squared_error, read_target(self.target), padding)
+        return ScoreObjective(bradley_terry(self.center), read_pair, padding)
