@@ -15,6 +15,7 @@ from ....contracts.errors import DataError
 from ....contracts.inference import Usage
 from ....contracts.operators import TableResult
 from ...store.parts import ID, Part, write_part
+from ...store.products import Product
 from ..verdicts import check_result, from_table_result
 from .pieces import InputPiece, Piece
 from .rows import RowsOnDisk
@@ -32,6 +33,7 @@ class PartTask:
     basis: str
     origin: str
     summary: Mapping[str, Any] | None
+    products: Sequence[Product]
 
     @property
     def num_rows(self) -> int:
@@ -50,16 +52,23 @@ class PartTask:
             step=self.step,
             origin=self.origin,
             summary=self.summary,
+            products=self.products,
         )
 
 
 @dataclass(frozen=True)
 class ResultTasks:
-    """The tasks that write a result. ``said``: what all parts have in common, as in :class:`PartTask`."""
+    """The tasks that write a result.
+
+    ``said``: what all parts have in common, as in :class:`PartTask`. ``columns``: of the rows (None: all).
+    ``products``: the step's files.
+    """
 
     rows: RowsOnDisk
     result: TableResult
     said: Mapping[str, Any]
+    columns: Sequence[str] | None = None
+    products: Sequence[Product] = ()
 
     def carry_out(self, committed: Callable[[Part], None]) -> None:
         """Write a part for each piece of the input, the last one with the summary: it completes the result.
@@ -85,9 +94,10 @@ class ResultTasks:
             own = _sliced(self.result, piece.start, piece.stop)
             if named is not None:
                 own.duplicate_of = named.slice(piece.start, piece.stop)
-            summary = dict(self.result.summary) if piece is self.rows.pieces[-1] else None
-            columns = list(self.rows.column_names)
-            yield PartTask(piece, columns, own, summary=summary, **self.said)
+            last = piece is self.rows.pieces[-1]
+            summary, products = (dict(self.result.summary), self.products) if last else (None, ())
+            columns = list(self.rows.column_names if self.columns is None else self.columns)
+            yield PartTask(piece, columns, own, summary=summary, products=products, **self.said)
 
 
 @dataclass(frozen=True)

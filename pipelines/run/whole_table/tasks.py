@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,8 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ....contracts import stored_rows
+from ....contracts.cutting import cut
 from ....contracts.errors import DataError
-from ....contracts.stored_rows import TableFunction
+from ....contracts.stored_rows import FileFunction, TableFunction
+from ...store.files import disk
 from ...store.spill import Spill, write_spill
 from .partitions import partition_of
 from .pieces import Piece
@@ -105,6 +108,49 @@ class GroupTask:
         # Stable: rows with an equal key stay in the order of the input.
         order = pc.array_sort_indices(_one(table[self.by]))
         return _write(self.path, self.function(table.take(order)), self.origin)
+
+
+@dataclass(frozen=True)
+class FileMade:
+    """A file that a task wrote, of so many rows."""
+
+    path: Path
+    rows: int
+
+
+@dataclass(frozen=True)
+class FileTask:
+    """Let a function write a file from rows ``first .. last`` of some pieces, with these columns."""
+
+    pieces: Sequence[Piece]
+    columns: Sequence[str]
+    first: int
+    last: int
+    function: FileFunction
+    path: Path
+
+    @property
+    def num_rows(self) -> int:
+        return self.last - self.first
+
+    def __call__(self) -> FileMade:
+        with disk(self.path, "cannot write"):
+            self.write(lambda rows: None)
+        return FileMade(self.path, self.num_rows)
+
+    def write(self, passed: Callable[[int], None]) -> None:
+        """Write it. ``passed``: called with the number of rows that were read so far. Raises OSError."""
+        self.function(cut(self._tables(passed), repeat(stored_rows.BATCH_ROWS)), self.path)
+
+    def _tables(self, passed: Callable[[int], None]) -> Iterator[pa.Table]:
+        start = given = 0
+        for piece in self.pieces:
+            passed(given)
+            low, high = max(self.first - start, 0), min(self.last - start, piece.num_rows)
+            if low < high or not self.num_rows:
+                yield piece.read(self.columns).slice(low, high - low)
+                given += high - low
+            start += piece.num_rows
 
 
 def _write(path: Path, made: pa.Table, origin: str) -> Spill:

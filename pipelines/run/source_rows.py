@@ -1,0 +1,87 @@
+"""Commits the rows of a source, by tasks on other machines or here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
+
+import pyarrow as pa
+
+from ...contracts.cutting import cut
+from ...contracts.operators import Context, Source
+from ..store.parts import Part
+from ..store.step_store import StepStore
+from .source_parts import PART_ROWS, Ranges, ranges_of, source_tasks, write_source_part
+from .whole_table.pool import TaskPool
+
+
+@dataclass(frozen=True)
+class SourceRows:
+    """What it takes to commit the rows of a source.
+
+    ``said``: what all parts have in common (``write_source_part``). ``committed``: called with each part.
+    """
+
+    context: Context
+    pool: TaskPool
+    store: StepStore
+    said: Mapping[str, Any]
+    committed: Callable[[Part], None]
+
+    def commit(self, source: Source) -> None:
+        """Commit the rows that are not committed yet. Raises DataError, StoreError."""
+        pieces = source.pieces(self.context, self._carry_out if self.pool.apart else None)
+        if not pieces:
+            self._write(self._read_in_order(source))
+            return
+        tasks = source_tasks(pieces, self._have(), self.said)
+        self._keep_only(ranges_of(tasks))
+        if self.pool.apart:
+            self.pool.run(tasks, self._add, self.context.check)
+        else:
+            self._write(each for task in tasks for each in task.tables())
+
+    def _read_in_order(self, source: Source) -> Iterator[tuple[int, pa.Table]]:
+        """The missing rows of a source without pieces; no rows at all are one empty part."""
+        start, have = 0, self._have()
+        tables = (pa.Table.from_batches([batch]) for batch in source.read(self.context))
+        for table in cut(tables, repeat(PART_ROWS)):
+            stop = start + table.num_rows
+            if (start, stop) not in have:
+                yield start, table
+            start = stop
+        if not start and not have and not self.store.files():
+            yield 0, pa.table({})
+
+    def _write(self, tables: Iterable[tuple[int, pa.Table]]) -> None:
+        """Write each part while the next one is read."""
+        with ThreadPoolExecutor(max_workers=1) as writer:
+            writing: Future[Part] | None = None
+            for start, table in tables:
+                self.context.check()
+                if writing is not None:
+                    self.committed(writing.result())
+                writing = writer.submit(write_source_part, table, start, self.said)
+            if writing is not None:
+                self.committed(writing.result())
+
+    def _carry_out(self, functions: Sequence[Callable[[], Any]]) -> list[Any]:
+        found: list[Any] = [None] * len(functions)
+        self.pool.run(functions, found.__setitem__, self.context.check)
+        return found
+
+    def _add(self, place: int, parts: Sequence[Part]) -> None:
+        for part in parts:
+            self.committed(part)
+
+    def _have(self) -> Ranges:
+        return frozenset((part.start, part.stop) for part in self.store.parts())
+
+    def _keep_only(self, ranges: Ranges) -> None:
+        """Drop parts that are divided otherwise, as another version did."""
+        for part in self.store.parts():
+            if (part.start, part.stop) not in ranges:
+                self.store.drop(part)
