@@ -13,7 +13,7 @@ from ...contracts.errors import GristmillError
 from ...contracts.inference import Usage
 from ...contracts.operators import Context
 from ..plan.nodes import Plan, PlannedStep
-from ..store.parts import Part
+from ..store.parts import FAILED, Part
 from ..store.products import Product
 from ..store.run_directory import RunDirectory
 from ..store.seal import digest
@@ -176,11 +176,11 @@ class Session:
         )
 
     def _failures(self, step: PlannedStep) -> str:
-        table = self.store(step.name).table(["_reason"], fate="failed")
-        errors = [reason["error"] for reason in table["_reason"].to_pylist()]
-        if len(errors) == 1:
-            return f"1 row failed: {errors[0]}"
-        return f"{len(errors):,} rows failed, the first with: {errors[0]}"
+        store = self.store(step.name)
+        failed = store.ledger().failed
+        part = next(part for part in store.parts() if part.ledger.failed)
+        first = part.read(["_reason"], FAILED)["_reason"][0].as_py()["error"]
+        return f"1 row failed: {first}" if failed == 1 else f"{failed:,} rows failed, the first with: {first}"
 
     def _progress(
         self, step: str, done: float, total: float, unit: str, figures: Mapping[str, float]

@@ -12,7 +12,7 @@ from ...contracts.errors import DataError
 from ...contracts.operators import Context
 from ...contracts.source_pieces import CarryOut, SourcePiece
 from .file_pieces import Columns, Found, counted
-from .json_lines import Block, blocks_of, checked, parsed, rows_of
+from .json_lines import LineBlock, blocks_of, checked, parsed, rows_of
 from .shape import Shapes
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _BATCH_BYTES = 4 << 20
 class Scanned:
     """What was found in a block: ``lines``, blank ones too; ``rows``; ``size``, the bytes of the rows."""
 
-    block: Block
+    block: LineBlock
     lines: int
     rows: int
     size: int
@@ -87,13 +87,15 @@ class Scan:
         return whole
 
 
-def _scan_apart(found: Found, block: Block, as_json: Sequence[str]) -> tuple[Scanned, Shapes]:
+def _scan_apart(found: Found, block: LineBlock, as_json: Sequence[str]) -> tuple[Scanned, Shapes]:
     found.check_here()
     shapes = Shapes(as_json)
     return _scan(block, shapes, 0, None, None), shapes
 
 
-def _scan(block: Block, shapes: Shapes, before: int, limit: int | None, context: Context | None) -> Scanned:
+def _scan(
+    block: LineBlock, shapes: Shapes, before: int, limit: int | None, context: Context | None
+) -> Scanned:
     """Add the rows of a block to the shapes. ``before``: the lines of the file before it."""
     lines = _Counted(block)
     rows = size = 0
@@ -108,7 +110,7 @@ def _scan(block: Block, shapes: Shapes, before: int, limit: int | None, context:
 class _Counted:
     """A block whose lines are counted as they are read."""
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: LineBlock) -> None:
         self.file, self._block, self.number = block.file, block, 0
 
     def lines(self) -> Iterator[bytes]:
@@ -138,7 +140,7 @@ class Lines:
     found: Found
     columns: Columns
     shapes: Shapes
-    block: Block
+    block: LineBlock
     before: int
     num_rows: int
     num_bytes: int

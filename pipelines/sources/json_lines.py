@@ -21,7 +21,7 @@ Loads: TypeAlias = Callable[[str], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class LineBlock:
     """The lines of a file that begin at its bytes ``start .. stop`` (None: at its end)."""
 
     file: File
@@ -40,15 +40,15 @@ class Block:
                 yield line
 
 
-def blocks_of(file: File, size: int) -> list[Block]:
+def blocks_of(file: File, size: int) -> list[LineBlock]:
     """The blocks of a file, of ``size`` bytes each; one if it can be read from its beginning only."""
     length = None if file.compressed else file.size()
     if length is None:
-        return [Block(file)]
-    return [Block(file, start, start + size) for start in range(0, length, size)]
+        return [LineBlock(file)]
+    return [LineBlock(file, start, start + size) for start in range(0, length, size)]
 
 
-def rows_of(block: Block, loads: Loads, before: int = 0) -> Iterator[Line]:
+def rows_of(block: LineBlock, loads: Loads, before: int = 0) -> Iterator[Line]:
     """The rows of a block. ``before``: the number of lines of the file before it. Raises DataError."""
     number, name = before, block.file.name
     try:

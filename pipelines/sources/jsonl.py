@@ -13,7 +13,7 @@ from .column_options import final_names
 from .file_pieces import Columns, Found, no_files
 from .file_source import FileSource
 from .json_blocks import Scan, pieces_of
-from .json_lines import Block, parsed, rows_of
+from .json_lines import LineBlock, parsed, rows_of
 
 #: Maximum size in bytes of files whose columns are read when the plan is made: any line may add one.
 LOOKED_THROUGH = 8 << 20
@@ -54,7 +54,7 @@ class Jsonl(FileSource):
 
     def names(self) -> Sequence[str] | None:
         found, read = dict[str, None](), 0
-        lines = (line for file in self.files() for line in rows_of(Block(file), parsed))
+        lines = (line for file in self.files() for line in rows_of(LineBlock(file), parsed))
         for row, _, size in islice(lines, self.rows):
             found |= dict.fromkeys(row)
             read += size
