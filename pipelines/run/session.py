@@ -30,7 +30,7 @@ CLOCK_SECONDS = 5.0
 
 @dataclass
 class Session:
-    """One round being carried out. ``memory``: bytes that a whole-table step may use."""
+    """One round being carried out. ``memory``: bytes that the process may use in a whole-table step."""
 
     plan: Plan
     run: RunDirectory
@@ -39,6 +39,7 @@ class Session:
     stop: Stop
     memory: int
     _outdated: set[str] = field(default_factory=set)
+    _short: bool = False
     _clock: float = field(default_factory=time.monotonic)
 
     def store(self, name: str) -> StepStore:
@@ -78,6 +79,16 @@ class Session:
             self._outdated.add(step)
             self.notice(
                 f"step {step}: its input came out differently when made again; the step is made again too"
+            )
+
+    def short_of_memory(self, step: str, needed: int) -> None:
+        """Tell the user, once, that a step will exceed the limit of memory."""
+        if not self._short:
+            self._short = True
+            self.notice(
+                f"step {step}: the limit of {self.memory / 1e6:,.0f} MB of memory is too small to be kept, since "
+                f"the process uses most of it already: give at least {needed / 1e6:,.0f} MB",
+                warning=True,
             )
 
     def context(self, step: PlannedStep, models: Models) -> Context:

@@ -122,9 +122,11 @@ class SingleStage:
 
     def _workshop(self) -> Workshop:
         memory = Shares.of(self.session.memory, self.executor.tasks.width)
+        if self.session.memory < memory.needed:
+            self.session.short_of_memory(self.step.name, memory.needed)
         return Workshop(
             context=self.context,
-            pool=self.executor.tasks,
+            pool=self.executor.tasks.within(memory.width),
             memory=memory.operator,
             task_memory=memory.task,
             tell=self.session.notice,

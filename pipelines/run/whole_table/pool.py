@@ -25,6 +25,10 @@ class TaskPool(Protocol):
     @property
     def width(self) -> int: ...
 
+    def within(self, width: int) -> TaskPool:
+        """A pool with at most so many tasks at a time in this process."""
+        ...
+
     def run(self, tasks: Iterable[Task], done: Callable[[int, Any], None], check: Callable[[], None]) -> None:
         """Run every task, taken when it starts, and call ``done`` with the number and the result of each.
 
@@ -40,6 +44,9 @@ class ThreadTasks:
 
     def __init__(self, width: int | None = None) -> None:
         self.width = width or len(os.sched_getaffinity(0))
+
+    def within(self, width: int) -> ThreadTasks:
+        return ThreadTasks(min(width, self.width))
 
     def run(self, tasks: Iterable[Task], done: Callable[[int, Any], None], check: Callable[[], None]) -> None:
         pool = ThreadPoolExecutor(self.width, thread_name_prefix="whole-table")

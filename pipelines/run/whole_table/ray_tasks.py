@@ -39,6 +39,9 @@ class RayTasks:
     def width(self) -> int:
         return int(ray.cluster_resources().get("CPU", 1))
 
+    def within(self, width: int) -> RayTasks:
+        return self
+
     def run(self, tasks: Iterable[Task], done: Callable[[int, Any], None], check: Callable[[], None]) -> None:
         remote = ray.remote(_carry_out).options(**_SPREAD)
         setup = ray.put((Path.cwd(), secrets.learned()))

@@ -110,7 +110,8 @@ class RowsOnDisk:
         first, last = bisect_right(ends, start), bisect_left(ends, stop) + 1
         first = min(first, len(ends) - 1)
         before = ends[first - 1] if first else 0
-        return FileTask(self.pieces[first:last], columns, start - before, stop - before, function, path)
+        pieces, batch_rows = self.pieces[first:last], stored_rows.BATCH_ROWS
+        return FileTask(pieces, columns, start - before, stop - before, batch_rows, function, path)
 
     def _passed(self, rows: int) -> None:
         self.workshop.context.check()

@@ -120,12 +120,16 @@ class FileMade:
 
 @dataclass(frozen=True)
 class FileTask:
-    """Let a function write a file from rows ``first .. last`` of some pieces, with these columns."""
+    """Let a function write a file from rows ``first .. last`` of some pieces, with these columns.
+
+    ``batch_rows``: of each table that it gets.
+    """
 
     pieces: Sequence[Piece]
     columns: Sequence[str]
     first: int
     last: int
+    batch_rows: int
     function: FileFunction
     path: Path
 
@@ -140,7 +144,7 @@ class FileTask:
 
     def write(self, passed: Callable[[int], None]) -> None:
         """Write it. ``passed``: called with the number of rows that were read so far. Raises OSError."""
-        self.function(cut(self._tables(passed), repeat(stored_rows.BATCH_ROWS)), self.path)
+        self.function(cut(self._tables(passed), repeat(self.batch_rows)), self.path)
 
     def _tables(self, passed: Callable[[int], None]) -> Iterator[pa.Table]:
         start = given = 0
