@@ -86,8 +86,8 @@ class Session:
         if not self._short:
             self._short = True
             self.notice(
-                f"step {step}: the limit of {self.memory / 1e6:,.0f} MB of memory is too small to be kept, since "
-                f"the process uses most of it already: give at least {needed / 1e6:,.0f} MB",
+                f"step {step}: the limit of {self.memory / 1e6:,.0f} MB of memory cannot be kept, since the "
+                f"process uses most of it already: give at least {needed / 1e6:,.0f} MB",
                 warning=True,
             )
 
