@@ -10,7 +10,6 @@ the memory limit, or runs them on the cluster. :meth:`StoredRows.write` writes f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -83,7 +82,8 @@ class StoredRows(Protocol):
     ) -> None:
         """Let ``function`` write each file from the next ``file_rows`` rows; several files in parallel.
 
-        It gets them with these columns (None: all), without ``_row``, in tables of ``BATCH_ROWS`` rows.
+        It gets them with these columns (None: all), without ``_row``, in tables of ``BATCH_ROWS`` rows, or
+        fewer if they are large (``cutting.cut``).
         ``file_rows``: None, if there is one file.
         """
         ...
@@ -145,7 +145,7 @@ class TableRows:
         table = self.table(columns)
         for number, path in enumerate(paths):
             own = table if file_rows is None else table.slice(number * file_rows, file_rows)
-            function(cut([own], repeat(BATCH_ROWS)), path)
+            function(cut([own], BATCH_ROWS), path)
 
     def _chosen(self, columns: Sequence[str] | None) -> pa.Table:
         names = self.column_names if columns is None else columns

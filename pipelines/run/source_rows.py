@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +13,7 @@ from ...contracts.cutting import cut
 from ...contracts.operators import Context, Source
 from ..store.parts import Part
 from ..store.step_store import StepStore
-from .source_parts import PART_ROWS, Ranges, ranges_of, source_tasks, write_source_part
+from .source_parts import PART_ROWS, source_tasks, write_source_part
 from .whole_table.pool import TaskPool
 
 
@@ -38,7 +37,7 @@ class SourceRows:
             self._write(self._read_in_order(source))
             return
         tasks = source_tasks(pieces, self._have(), self.said)
-        self._keep_only(ranges_of(tasks))
+        self._keep_only({first for task in tasks for first in task.have})
         if self.pool.apart:
             self.pool.run(tasks, self._add, self.context.check)
         else:
@@ -48,9 +47,9 @@ class SourceRows:
         """The missing rows of a source without pieces; no rows at all are one empty part."""
         start, have = 0, self._have()
         tables = (pa.Table.from_batches([batch]) for batch in source.read(self.context))
-        for table in cut(tables, repeat(PART_ROWS)):
+        for table in cut(tables, PART_ROWS):
             stop = start + table.num_rows
-            if (start, stop) not in have:
+            if have.get(start) != stop:
                 yield start, table
             start = stop
         if not start and not have and not self.store.files():
@@ -77,11 +76,11 @@ class SourceRows:
         for part in parts:
             self.committed(part)
 
-    def _have(self) -> Ranges:
-        return frozenset((part.start, part.stop) for part in self.store.parts())
+    def _have(self) -> dict[int, int]:
+        return {part.start: part.stop for part in self.store.parts()}
 
-    def _keep_only(self, ranges: Ranges) -> None:
-        """Drop parts that are divided otherwise, as another version did."""
+    def _keep_only(self, starts: set[int]) -> None:
+        """Drop parts that no task makes: another version divided the rows otherwise."""
         for part in self.store.parts():
-            if (part.start, part.stop) not in ranges:
+            if part.start not in starts:
                 self.store.drop(part)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, count, repeat
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from ...contracts import stored_rows
@@ -75,7 +75,7 @@ class Layout:
         names = self.reads(rows.column_names)
         batches = rows.batches(names) if rows.num_rows else [rows.table(names)]
         own = (batch.select(names) for batch in batches)
-        yield from map(self.of_table, cut(own, repeat(stored_rows.BATCH_ROWS)))
+        yield from map(self.of_table, cut(own, stored_rows.BATCH_ROWS))
 
 
 def columns_of(form: Format) -> list[str]:

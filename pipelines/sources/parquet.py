@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 _BATCH_ROWS = 65_536
 #: Bytes of a batch in memory, about; and of small row groups that are read together.
-_BATCH_BYTES = 32 << 20
+_BATCH_BYTES = 8 << 20
+#: Rows whose size is taken for that of all rows of a piece.
+_PROBED = 256
 
 
 class Parquet(FileSource):
@@ -111,11 +113,9 @@ class RowGroups:
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         file, columns = self.found.file, list(self.columns.names)
-        row_bytes = self.num_bytes / max(1, self.num_rows)
-        most = max(1, min(_BATCH_ROWS, int(_BATCH_BYTES / max(row_bytes, 1))))
         with _opened(file) as parquet:
             here = [name for name in columns if name in parquet.schema_arrow.names]
-            start = self.start
+            most, start = self._batch_rows(parquet, here), self.start
             # One row group at a time: Arrow cannot put nested columns of several groups into one batch.
             for group in range(self.first, self.last):
                 for batch in parquet.iter_batches(most, row_groups=[group], columns=here):
@@ -124,3 +124,9 @@ class RowGroups:
                     refuse_impossible_times(ready, file.name, start)
                     yield ready
                     start += batch.num_rows
+
+    def _batch_rows(self, parquet: pq.ParquetFile, columns: list[str]) -> int:
+        """As many rows as fit into a batch. The metadata know little of them: values may be encoded."""
+        first = next(parquet.iter_batches(_PROBED, row_groups=[self.first], columns=columns), None)
+        size = first.nbytes / first.num_rows if first is not None and first.num_rows else 1
+        return max(1, min(_BATCH_ROWS, int(_BATCH_BYTES / max(size, 1))))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -144,7 +143,7 @@ class FileTask:
 
     def write(self, passed: Callable[[int], None]) -> None:
         """Write it. ``passed``: called with the number of rows that were read so far. Raises OSError."""
-        self.function(cut(self._tables(passed), repeat(self.batch_rows)), self.path)
+        self.function(cut(self._tables(passed), self.batch_rows), self.path)
 
     def _tables(self, passed: Callable[[int], None]) -> Iterator[pa.Table]:
         start = given = 0

@@ -104,16 +104,22 @@ def test_only_the_missing_parts_are_written(
     assert written.files() == before
 
 
-def test_parts_that_are_divided_otherwise_are_dropped(
-    tmp_path: Path, context: Any, source: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("rows", [30, 130])
+def test_parts_of_another_division_hold_each_row_once(
+    tmp_path: Path, context: Any, source: Any, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
-    written, whole = Written(tmp_path / "run"), Written(tmp_path / "whole")
+    """Those within a task are kept, those that cross the end of one are dropped."""
+    written = Written(tmp_path / "run")
     with monkeypatch.context() as other:
-        other.setattr(source_parts, "PART_ROWS", 30)
+        other.setattr(source_parts, "PART_ROWS", rows)
+        other.setattr(json_blocks, "BLOCK_BYTES", 1 << 20)
+        other.setattr(parquet, "_BATCH_ROWS", 1000)
         written.commit(source, context)
+    written.store.drop(written.parts[0])
     written.commit(source, context)
-    whole.commit(source, context)
-    assert written.files() == whole.files()
+    parts = written.store.parts()
+    assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])]
+    assert written.store.table()["n"].to_pylist() == list(range(ROWS))
 
 
 def test_large_rows_make_small_parts(tmp_path: Path, context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,10 +127,9 @@ def test_large_rows_make_small_parts(tmp_path: Path, context: Any, monkeypatch: 
     pq.write_table(table, tmp_path / "a.parquet", use_dictionary=False)
     monkeypatch.setattr(source_parts, "PART_ROWS", 1000)
     monkeypatch.setattr(source_parts, "PART_BYTES", 20_000)
-    monkeypatch.setattr(source_parts, "LEAST_ROWS", 10)
     written = Written(tmp_path / "run")
     written.commit(Parquet(path=str(tmp_path / "a.parquet")), context)
-    assert {part.ledger.made for part in written.parts} <= {20, 21, 22, 23}
+    assert [part.ledger.made for part in written.parts] == [22] * 10 + [10]
 
 
 def test_a_source_without_pieces_is_read_in_order(tmp_path: Path, context: Any) -> None:
