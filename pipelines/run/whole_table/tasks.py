@@ -62,9 +62,9 @@ class MapTask:
 
 @dataclass(frozen=True)
 class SplitTask:
-    """Divide one piece into hash partitions: record batch ``p`` of the file is partition ``p``."""
+    """Divide pieces into hash partitions: record batch ``p`` of the file is partition ``p``."""
 
-    piece: Piece
+    pieces: Sequence[Piece]
     columns: Sequence[str]
     by: str
     partitions: int
@@ -73,10 +73,10 @@ class SplitTask:
 
     @property
     def num_rows(self) -> int:
-        return self.piece.num_rows
+        return sum(piece.num_rows for piece in self.pieces)
 
     def __call__(self) -> Spill:
-        table = self.piece.read(self.columns)
+        table = pa.concat_tables([piece.read(self.columns) for piece in self.pieces])
         places = partition_of(table[self.by], self.partitions)
         table = table.take(pa.array(np.argsort(places, kind="stable")))
         batch = pa.RecordBatch.from_arrays([_one(column) for column in table.columns], table.column_names)
