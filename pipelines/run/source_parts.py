@@ -29,12 +29,14 @@ class SourceTask:
     """Write the rows of consecutive pieces, from the source's row ``start`` on.
 
     ``have``: the first and last rows of the parts that are there. ``said``: what all parts have in common.
+    ``part_rows``: rows of a part, at most.
     """
 
     pieces: Sequence[SourcePiece]
     start: int
     have: Mapping[int, int]
     said: Mapping[str, Any]
+    part_rows: int
 
     @cached_property
     def num_rows(self) -> int:
@@ -68,7 +70,7 @@ class SourceTask:
 
     def _part(self) -> _Part:
         """Parts have nearly equally many rows, if their size allows it."""
-        count = max(1, -(-self.num_rows // PART_ROWS))
+        count = max(1, -(-self.num_rows // self.part_rows))
         return _Part(max(1, -(-self.num_rows // count)))
 
     def _is_done(self) -> bool:
@@ -122,7 +124,7 @@ def source_tasks(
 
     def task() -> SourceTask:
         own = {first: last for first, last in have.items() if start <= first and last <= start + rows}
-        return SourceTask(some, start, own, said)
+        return SourceTask(some, start, own, said, PART_ROWS)
 
     for piece in pieces:
         if some and (rows + piece.num_rows > PART_ROWS or size + piece.num_bytes > PART_BYTES):
