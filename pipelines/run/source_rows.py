@@ -45,14 +45,14 @@ class SourceRows:
 
     def _read_in_order(self, source: Source) -> Iterator[tuple[int, pa.Table]]:
         """The missing rows of a source without pieces; no rows at all are one empty part."""
-        start, have = 0, self._have()
+        start, have, empty = 0, self._have(), True
         tables = (pa.Table.from_batches([batch]) for batch in source.read(self.context))
         for table in cut(tables, PART_ROWS):
-            stop = start + table.num_rows
+            stop, empty = start + table.num_rows, False
             if have.get(start) != stop:
                 yield start, table
             start = stop
-        if not start and not have and not self.store.files():
+        if empty and not have:
             yield 0, pa.table({})
 
     def _write(self, tables: Iterable[tuple[int, pa.Table]]) -> None:
