@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +37,7 @@ class SourceRows:
             self._write(self._read_in_order(source))
             return
         tasks = source_tasks(pieces, self._have(), self.said)
-        self._keep_only({first for task in tasks for first in task.have})
+        self._drop(self._have().keys() - {first for task in tasks for first in task.have})
         if self.pool.apart:
             self.pool.run(tasks, self._add, self.context.check)
         else:
@@ -50,9 +50,12 @@ class SourceRows:
         for table in cut(tables, PART_ROWS):
             stop, empty = start + table.num_rows, False
             if have.get(start) != stop:
+                crossing = {first for first, last in have.items() if first < stop and last > start}
+                self._drop(crossing)
+                have = {first: last for first, last in have.items() if first not in crossing}
                 yield start, table
             start = stop
-        if empty and not have:
+        if empty and not self._have():
             yield 0, pa.table({})
 
     def _write(self, tables: Iterable[tuple[int, pa.Table]]) -> None:
@@ -79,8 +82,8 @@ class SourceRows:
     def _have(self) -> dict[int, int]:
         return {part.start: part.stop for part in self.store.parts()}
 
-    def _keep_only(self, starts: set[int]) -> None:
-        """Drop parts that no task makes: another version divided the rows otherwise."""
-        for part in self.store.parts():
-            if part.start not in starts:
+    def _drop(self, starts: Set[int]) -> None:
+        """Drop parts of rows that another version divided otherwise."""
+        for part in self.store.parts() if starts else ():
+            if part.start in starts:
                 self.store.drop(part)

@@ -132,11 +132,17 @@ def test_large_rows_make_small_parts(tmp_path: Path, context: Any, monkeypatch: 
     assert [part.ledger.made for part in written.parts] == [22] * 10 + [10]
 
 
-def test_a_source_without_pieces_is_read_in_order(tmp_path: Path, context: Any) -> None:
+def test_a_source_without_pieces_is_read_in_order(
+    tmp_path: Path, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written, pool = Written(tmp_path / "run"), Apart()
     written.commit(Count(rows=120), context, pool)
     assert [part.ledger.made for part in written.parts] == [50, 50, 20]
     assert pool.done == 0
+    for rows, parts in ((100, [100, 20]), (60, [60, 60])):
+        monkeypatch.setattr(source_rows, "PART_ROWS", rows)
+        written.commit(Count(rows=120), context)
+        assert [part.ledger.made for part in written.store.parts()] == parts
 
 
 def test_what_was_written_before_an_error_stays(tmp_path: Path, context: Any, source: Any) -> None:
