@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,10 +20,18 @@ from gristmill.contracts import stored_rows
 from gristmill.contracts.errors import StoreError
 from gristmill.contracts.stored_rows import TableRows
 from gristmill.pipelines.run.whole_table.memory import TABLES, TASK_WORK, Shares
+from gristmill.pipelines.run.whole_table.pool import ThreadTasks
 from gristmill.pipelines.sinks import ArrowExport, ParquetExport, export
 
 ROWS = 103
 TABLE = pa.table({"text": [f"text {n}" for n in range(ROWS)], "n": range(ROWS)})
+
+
+class Elsewhere(ThreadTasks):
+    """Carries out tasks as another process gets them."""
+
+    def run(self, tasks: Iterable[Any], done: Any, check: Any) -> None:
+        super().run([pickle.loads(pickle.dumps(task)) for task in tasks], done, check)
 
 
 def write_lines(tables: Iterator[pa.Table], path: Path) -> None:
@@ -79,6 +90,11 @@ def test_a_large_folder_has_several_files_and_the_same_rows(
     ]
     loaded = datasets.load_from_disk(str(tmp_path / "set"))
     assert loaded["n"][:] == list(range(ROWS))
+    rows = make_disk(TABLE, 30).rows()
+    elsewhere = replace(rows, workshop=replace(rows.workshop, pool=Elsewhere(2)))
+    ArrowExport().export(elsewhere, context, tmp_path / "elsewhere")
+    for name in written.files:
+        assert (tmp_path / "elsewhere" / name).read_bytes() == (tmp_path / "set" / name).read_bytes()
 
 
 def test_tasks_at_a_time_fit_into_half_of_what_is_free() -> None:
