@@ -27,7 +27,8 @@ def commands(data: Path) -> dict[str, list[str]]:
         "kmeans": [],
         "decontaminate": ["--data", str(data)],
         "encode": [str(data / "code_alpaca.jsonl"), "--columns", "instruction", "output"],
-        "growth": ["--rows", "10000", "100000", "1000000", "10000000"],
+        "growth": [],
+        "same_rows": [],
     }
 
 

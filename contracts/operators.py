@@ -22,6 +22,7 @@ from .frozen import Frozen
 from .inference import Capability, Completion, Engine, ModelWeights, Request, StoredEmbedder
 from .nearest import did_you_mean
 from .rows import Row
+from .source_pieces import CarryOut, SourcePiece
 from .stored_rows import StoredRows, TableRows
 
 if TYPE_CHECKING:
@@ -314,6 +315,14 @@ class Source(Operator):
     def read(self, context: Context) -> Iterator[pa.RecordBatch]:
         """The rows, in a fixed order, in batches. The runner adds ``_id``."""
 
+    def pieces(self, context: Context, carry_out: CarryOut | None = None) -> Sequence[SourcePiece] | None:
+        """The same rows in pieces that can be read apart; None if they can only be read in order.
+
+        Without rows, at least one piece if the columns are known. ``carry_out``: finds the pieces on other
+        machines, if the source has much to read for it.
+        """
+        return None
+
 
 class Map(Operator):
     """Micro-batch of rows -> rows. Any partition of the input gives the same rows.
@@ -420,8 +429,16 @@ class Written:
 
 
 class Sink(Operator):
-    """Data set -> files. Writing is idempotent."""
+    """Data set -> files. Writing is idempotent.
 
-    @abstractmethod
-    def write(self, table: pa.Table, context: Context, default: Path) -> Written:
+    A subclass overrides :meth:`export`, which reads the rows from disk in batches, or :meth:`write`, which
+    gets them as one table in memory.
+    """
+
+    def export(self, rows: StoredRows, context: Context, default: Path) -> Written:
         """Write the rows to the path that the parameters name, else below ``default``."""
+        return self.write(rows.table(), context, default)
+
+    def write(self, table: pa.Table, context: Context, default: Path) -> Written:
+        """:meth:`export` for a table in memory."""
+        return self.export(TableRows(table), context, default)

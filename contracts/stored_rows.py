@@ -1,22 +1,28 @@
-"""The rows of a step on disk, read in batches, and the two ways to compute over them in parallel.
+"""The rows of a step on disk, read in batches, and the ways to work on them in parallel.
 
 A whole-table operator that does not need the table in memory works on :class:`StoredRows`: it reads only the
 columns it needs, batch by batch; :meth:`StoredRows.map` computes something per row (a key, a signature, a
 vector); :meth:`StoredRows.group` brings rows with an equal key together. The runner spills both to disk under
-the memory limit, or runs them on the cluster. :class:`TableRows` is the reference: the same in memory.
+the memory limit, or runs them on the cluster. :meth:`StoredRows.write` writes files of rows.
+:class:`TableRows` is the reference: the same in memory.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from .cutting import cut
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 #: A picklable, deterministic function of a table: a function of a module, or a method of an operator.
 TableFunction: TypeAlias = "Callable[[pa.Table], pa.Table]"
+#: A picklable function that writes a file from tables, of which there is at least one.
+FileFunction: TypeAlias = "Callable[[Iterator[pa.Table], Path], None]"
 
 #: The number of a row, from 0, in the order of the step's input (int64). A derived table keeps it.
 ROW = "_row"
@@ -64,6 +70,22 @@ class StoredRows(Protocol):
         ``by``: an integer, string or binary column. A partition holds many values; its rows are sorted by
         ``by``, then in the order of the input. The order of the result's partitions is not defined: sort what
         depends on it. Stored under ``name`` as by :meth:`map`.
+        """
+        ...
+
+    def write(
+        self,
+        function: FileFunction,
+        paths: Sequence[Path],
+        columns: Sequence[str] | None = None,
+        *,
+        file_rows: int | None = None,
+    ) -> None:
+        """Let ``function`` write each file from the next ``file_rows`` rows; several files in parallel.
+
+        It gets them with these columns (None: all), without ``_row``, in tables of ``BATCH_ROWS`` rows, or
+        fewer if they are large (``cutting.cut``).
+        ``file_rows``: None, if there is one file.
         """
         ...
 
@@ -116,6 +138,19 @@ class TableRows:
         keyed = pa.table({"by": self._table.column(by), "place": place})
         order = pc.sort_indices(keyed, [("by", "ascending"), ("place", "ascending")])
         return TableRows(function(self._table.take(order)), memory=self.memory, numbered=True)
+
+    def write(
+        self,
+        function: FileFunction,
+        paths: Sequence[Path],
+        columns: Sequence[str] | None = None,
+        *,
+        file_rows: int | None = None,
+    ) -> None:
+        table = self.table(columns)
+        for number, path in enumerate(paths):
+            own = table if file_rows is None else table.slice(number * file_rows, file_rows)
+            function(cut([own], BATCH_ROWS), path)
 
     def _chosen(self, columns: Sequence[str] | None) -> pa.Table:
         names = self.column_names if columns is None else columns

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..contracts.errors import GristmillError
 from ..contracts.guard import guard_log
-from .run.arrow_memory import arrow_pool
+from .run.allocation import allocation
 from .run.budget import Stop
 from .run.events import Observer, Observers
 from .run.loop import MakeExecutor, RoundLoop, run_here
@@ -54,7 +54,8 @@ def run(
     ``file``: a path, or the name of a packaged recipe. ``run``: the run directory (default: the file's
     ``out``, else ``runs/NAME``). ``overrides``: in the form of ``--set``, ``"steps.answers.samples=2"``.
     ``until``: the last step to run. ``retry_failed``: run parts with failed rows again. ``memory``: bytes
-    that a whole-table step may use (default: the file's ``memory``, else half of what is free).
+    that the process may use in whole-table steps and exports (default: the file's ``memory``, else half of
+    what is free).
 
     Raises GristmillError: SpecError for a file with mistakes, BudgetReached, StoreError, and so on.
     """
@@ -67,7 +68,9 @@ def run(
         raise GristmillError(
             f"there is no step {until!r} to stop after; the steps are {', '.join(spec.steps)}"
         )
-    with directory.lock(), arrow_pool(), _executors(executor, ray_address) as make_executor:
+    limit = memory or spec.memory
+    allocated = allocation(limited=limit is not None)
+    with directory.lock(), allocated, _executors(executor, ray_address) as make_executor:
         mended = directory.mend()
         remove_remains(directory.path)
         directory.write_spec(spec.recorded())
@@ -80,7 +83,7 @@ def run(
             make_executor=make_executor,
             retry_failed=retry_failed,
             until=until,
-            memory=memory or spec.memory,
+            memory=limit,
             mended=mended,
         )
         wait(loop.go())

@@ -127,6 +127,14 @@ def _why(values: Values, row: int) -> str | None:
     return f"keep: {values.errors[row]}" if row in values.errors else None
 
 
+def columns_of(expression: str, columns: Sequence[str]) -> list[str]:
+    """The columns that ``expression`` needs. Raises DataError as :func:`evaluate_expression` does."""
+    with parser() as database:
+        tree = parse(database, expression, "keep")
+        refuse_unknown_columns(conjuncts_of(tree), columns, expression, "keep")
+        return named_columns(tree, columns, "keep")
+
+
 def check(expression: str, columns: Sequence[str] | None = None) -> None:
     """Raise DataError if ``expression`` is invalid, as far as that is known without a table.
 

@@ -11,7 +11,7 @@ from ...contracts.operators import Context, TableResult, WholeTable
 from ...contracts.stored_rows import StoredRows
 from ..calibrate import precision
 from ..calibrate.calibrate import CONFIDENCE
-from .condition import Decision, check, evaluate_expression
+from .condition import Decision, check, columns_of, evaluate_expression
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,7 +48,8 @@ class Keep(WholeTable):
     def judge(self, rows: StoredRows, context: Context) -> TableResult:
         """Judge all rows. Raises DataError if the expression does not fit the table."""
         target = precision.promised(self.keep, rows.column_names)
-        table = rows.table(None if target is None else precision.COLUMNS)
+        used = columns_of(self.keep, rows.column_names) if target is None else precision.COLUMNS
+        table = rows.table(used or ["_id"])  # of no column, the number of rows would be lost
         decision = decide(table, self.keep, self.level, context.check)
         score = None if target is None else table.column(CONFIDENCE).cast("float64").to_numpy()
         return TableResult(

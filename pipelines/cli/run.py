@@ -35,8 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--memory",
         type=memory_size,
         metavar="SIZE",
-        help="memory of a step that decides about all rows, such as 2GB (default: the file's `memory`, else "
-        "half of what is free)",
+        help="memory of this process, such as 2GB (default: the file's `memory`, else half of what is free)",
     )
     parser.add_argument("--until", metavar="STEP", help="stop after this step of the first round")
     parser.add_argument("--retry-failed", action="store_true", help="run parts with failed rows again")

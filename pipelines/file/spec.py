@@ -274,9 +274,9 @@ class PipelineSpec(Frozen):
     steps: dict[Name, StepSpec] = Field(default_factory=dict)
     """Steps of the pipeline: `{NAME: {VERB: OPERATOR, from: STEP, ...}}`, in any order."""
     memory: Bytes | None = None
-    """Memory of a step that decides about all rows together (`dedup`, `select`, ...): bytes, or a text such
-    as `500MB`, `2GB` or `1.5GiB`, at least 100 MB. What does not fit is kept on disk. It changes the speed
-    and not the rows. By default half of the machine's free memory."""
+    """Memory of the run's process: bytes, or a text such as `500MB`, `2GB` or `1.5GiB`, at least 100 MB. What
+    does not fit is kept on disk. It changes the speed and not the rows. By default half of the machine's free
+    memory."""
     loop: LoopSpec = Field(default_factory=lambda: LoopSpec.model_validate({}))
     """Rounds, and when a student is promoted. By default there is one round."""
     on_failure: OnFailure = "continue"

@@ -97,11 +97,20 @@ def _first_with(data: RoundData, column: str) -> Step | None:
 
 def _series(data: RoundData, step: Step, column: str, read: Reader) -> dict[str, NDArray[np.float64]]:
     """All rows of the step, and those that are in the final data set."""
-    series = {"all": read(step.table([column]), column)}
+    series = {"all": _values(step, column, read)}
     outcome = data.data
     if outcome is not None and outcome is not step and outcome.ledger.kept and column in outcome.columns:
-        series["chosen"] = read(outcome.table([column]), column)
+        series["chosen"] = _values(outcome, column, read)
     return {name: values for name, values in series.items() if len(values)}
+
+
+def _values(step: Step, column: str, read: Reader) -> NDArray[np.float64]:
+    """What ``read`` gives for the kept rows, a part at a time."""
+    import numpy as np
+
+    found = (part.read([column]) for part in step.store.parts() if part.ledger.kept)
+    parts = [read(table, column) for table in found if column in table.column_names]
+    return np.concatenate([np.zeros(0), *parts])
 
 
 def _numbers(table: pa.Table, column: str) -> NDArray[np.float64]:

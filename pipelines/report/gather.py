@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...contracts.inference import Usage
 from ..store.ledger import Ledger
+from ..store.parts import Part
 from ..store.run_directory import RoundRecord, RunDirectory
 from ..store.step_store import StepStore
 
@@ -81,13 +82,22 @@ class Step:
         found: dict[str, Counter[str]] = {"filtered": Counter(), "failed": Counter()}
         if self.ledger.filtered + self.ledger.failed == 0:
             return found
-        for row in self.table(["_fate", "_reason"], None).to_pylist():
-            reason = row["_reason"] or {}
-            if row["_fate"] == "filtered":
-                found["filtered"][reason.get("rule") or "no rule named"] += 1
-            elif row["_fate"] == "failed":
-                found["failed"][(reason.get("error") or "no error named").splitlines()[0][:200]] += 1
+        for part in self.store.parts():
+            if part.ledger.filtered:
+                for rule, rows in _counted(part, "filtered", "rule"):
+                    found["filtered"][rule or "no rule named"] += rows
+            if part.ledger.failed:
+                for error, rows in _counted(part, "failed", "error"):
+                    found["failed"][(error or "no error named").splitlines()[0][:200]] += rows
         return found
+
+
+def _counted(part: Part, fate: str, name: str) -> list[tuple[str | None, int]]:
+    """How many rows of a part with this fate have each value of a field of the reason."""
+    import pyarrow.compute as pc
+
+    values = pc.struct_field(part.read(["_reason"], fate)["_reason"], name)
+    return [(each["values"], each["counts"]) for each in pc.value_counts(values).to_pylist()]
 
 
 @dataclass

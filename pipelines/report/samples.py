@@ -43,10 +43,16 @@ def kept_samples(data: RoundData) -> list[Sample]:
     step = data.data
     if step is None or not step.ledger.kept:
         return []
-    table = step.table(_columns(step))
-    stride = max(1, table.num_rows // KEPT)
-    rows = table.take(list(range(0, table.num_rows, stride))[:KEPT]).to_pylist()
-    return [_sample(row, step) for row in rows]
+    stride = max(1, step.ledger.kept // KEPT)
+    wanted = list(range(0, step.ledger.kept, stride))[:KEPT]
+    found: list[Sample] = []
+    before = 0
+    for part in step.store.parts():
+        here = [number - before for number in wanted if 0 <= number - before < part.ledger.kept]
+        if here:
+            found += [_sample(row, step) for row in part.read(_columns(step)).take(here).to_pylist()]
+        before += part.ledger.kept
+    return found
 
 
 def rejected_samples(data: RoundData) -> list[Sample]:
@@ -79,12 +85,28 @@ def because(reason: Mapping[str, Any] | None) -> str:
 
 
 def _others(step: Step) -> Iterator[dict[str, Any]]:
-    """Rows that were not kept, read part by part."""
+    """Of each part the first rows of each rule and error."""
     for part in step.store.parts():
         for fate in ("filtered", "failed"):
             if getattr(part.ledger, fate):
                 table: pa.Table = part.read([*_columns(step), "_reason", "_fate"], fate)
-                yield from table.to_pylist()
+                yield from table.take(_first_of_each(table["_reason"])).to_pylist()
+
+
+def _first_of_each(reasons: pa.ChunkedArray) -> pa.Array:
+    """The places of the first ``PER_RULE`` rows of each rule and error, ascending."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    rules = [pc.fill_null(pc.struct_field(reasons, name), "") for name in ("rule", "error")]
+    places = pa.array(range(len(reasons)), pa.int64())
+    found = []
+    for _ in range(PER_RULE):
+        left = pa.table([*(rule.take(places) for rule in rules), places], names=["rule", "error", "place"])
+        first = left.group_by(["rule", "error"]).aggregate([("place", "min")])["place_min"]
+        found += first.to_pylist()
+        places = places.filter(pc.invert(pc.is_in(places, first.combine_chunks())))
+    return pa.array(sorted(found), pa.int64())
 
 
 def _columns(step: Step) -> list[str]:

@@ -269,7 +269,9 @@ class ChainStage:
         self.session.done(step, reused=reused)
 
     def _summary(self, step: PlannedStep, store: StepStore) -> Mapping[str, Any]:
-        """The step's summary of its kept rows; empty without rows."""
-        if isinstance(step.operator, Map) and (kept := store.table()).num_rows:
-            return step.operator.summary(kept)
-        return {}
+        """The step's summary of its kept rows; empty without rows. They are read only if there is one."""
+        operator = step.operator
+        if not isinstance(operator, Map) or type(operator).summary is Map.summary:
+            return {}
+        kept = store.table()
+        return operator.summary(kept) if kept.num_rows else {}

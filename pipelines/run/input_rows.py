@@ -14,6 +14,9 @@ from ..store.parts import FATE, KEPT, REASON, Part
 from ..store.seal import digest
 from ..store.step_store import StepStore
 
+#: Bytes of the rows of parts that are put together, in memory.
+PIECE_BYTES = 8 << 20
+
 
 class InputRows:
     """Rows ``0 .. len(rows)`` of one or several steps, in order; at most one part in memory."""
@@ -69,14 +72,16 @@ class InputRows:
         """All rows in pieces of at most ``size``: each is a list of parts, with the first and last of the
         kept rows of each.
 
-        A part of at most ``size`` rows is not divided, so that it is read once.
+        A part of at most ``size`` rows is not divided, so that it is read once. Parts with large rows are
+        not put together.
         """
         piece: list[tuple[Part, int, int]] = []
-        held = 0
+        held = weight = 0
         for part in self._parts:
-            if held + part.ledger.kept > size and piece:
+            if piece and (held + part.ledger.kept > size or weight + part.memory > PIECE_BYTES):
                 yield piece
-                piece, held = [], 0
+                piece, held, weight = [], 0, 0
+            weight += part.memory
             for first in range(0, part.ledger.kept, size):
                 last = min(first + size, part.ledger.kept)
                 if held + last - first > size:

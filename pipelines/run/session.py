@@ -13,7 +13,7 @@ from ...contracts.errors import GristmillError
 from ...contracts.inference import Usage
 from ...contracts.operators import Context
 from ..plan.nodes import Plan, PlannedStep
-from ..store.parts import Part
+from ..store.parts import FAILED, Part
 from ..store.products import Product
 from ..store.run_directory import RunDirectory
 from ..store.seal import digest
@@ -30,7 +30,7 @@ CLOCK_SECONDS = 5.0
 
 @dataclass
 class Session:
-    """One round being carried out. ``memory``: bytes that a whole-table step may use."""
+    """One round being carried out. ``memory``: bytes that the process may use in a whole-table step."""
 
     plan: Plan
     run: RunDirectory
@@ -39,6 +39,7 @@ class Session:
     stop: Stop
     memory: int
     _outdated: set[str] = field(default_factory=set)
+    _short: bool = False
     _clock: float = field(default_factory=time.monotonic)
 
     def store(self, name: str) -> StepStore:
@@ -78,6 +79,16 @@ class Session:
             self._outdated.add(step)
             self.notice(
                 f"step {step}: its input came out differently when made again; the step is made again too"
+            )
+
+    def short_of_memory(self, step: str, needed: int) -> None:
+        """Tell the user, once, that a step will exceed the limit of memory."""
+        if not self._short:
+            self._short = True
+            self.notice(
+                f"step {step}: the limit of {self.memory / 1e6:,.0f} MB of memory cannot be kept, since the "
+                f"process uses most of it already: give at least {needed / 1e6:,.0f} MB",
+                warning=True,
             )
 
     def context(self, step: PlannedStep, models: Models) -> Context:
@@ -176,11 +187,11 @@ class Session:
         )
 
     def _failures(self, step: PlannedStep) -> str:
-        table = self.store(step.name).table(["_reason"], fate="failed")
-        errors = [reason["error"] for reason in table["_reason"].to_pylist()]
-        if len(errors) == 1:
-            return f"1 row failed: {errors[0]}"
-        return f"{len(errors):,} rows failed, the first with: {errors[0]}"
+        store = self.store(step.name)
+        failed = store.ledger().failed
+        part = next(part for part in store.parts() if part.ledger.failed)
+        first = part.read(["_reason"], FAILED)["_reason"][0].as_py()["error"]
+        return f"1 row failed: {first}" if failed == 1 else f"{failed:,} rows failed, the first with: {first}"
 
     def _progress(
         self, step: str, done: float, total: float, unit: str, figures: Mapping[str, float]

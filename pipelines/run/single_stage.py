@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,17 +35,16 @@ from ..store.tables import write_sealed
 from .context import OperatorContext
 from .executor import Executor
 from .meter import STEP_USAGE, StepUsage
-from .outcomes import from_new_rows, from_source
+from .outcomes import from_new_rows
 from .session import Session
+from .source_parts import PART_ROWS
+from .source_rows import SourceRows
 from .stages import Stage
 from .verdicts import from_table_result
 from .whole_table.committing import ResultTasks
 from .whole_table.memory import Shares
 from .whole_table.rows import input_rows
 from .whole_table.workshop import Workshop
-
-#: Rows of a source that are committed together.
-SOURCE_ROWS = 65_536
 
 
 class SingleStage:
@@ -113,20 +111,9 @@ class SingleStage:
         shutil.rmtree(self.context.workdir, ignore_errors=True)
 
     def _source(self, operator: Source) -> bool:
-        have = {part.start for part in self.store.parts()}
-        # Read the next rows while the previous ones are written.
-        with ThreadPoolExecutor(max_workers=1) as writer:
-            writing: Future[None] | None = None
-            for start, table in _chunks(operator.read(self.context), SOURCE_ROWS):
-                self.session.check()
-                if start in have:
-                    continue
-                made = from_source(table, self.step.fingerprint, start)
-                if writing is not None:
-                    writing.result()
-                writing = writer.submit(self._commit, made, start, table.num_rows)
-            if writing is not None:
-                writing.result()
+        SourceRows(self.context, self.executor.tasks, self.store, self._said(), self._committed).commit(
+            operator
+        )
         return True
 
     def _whole(self, operator: WholeTable) -> bool:
@@ -137,16 +124,16 @@ class SingleStage:
             made = from_new_rows(rows.table(), result, fingerprint=fingerprint)
             self._commit_all(made, rows.num_rows, result.summary)
             return False
-        said = {"folder": self.store.path, "step": fingerprint, "basis": self.stage.basis}
-        tasks = ResultTasks(rows, result, {**said, "origin": self._origin()}, self._usage.usage)
-        tasks.carry_out(self._committed)
+        ResultTasks(rows, result, self._said(), usage=self._usage.usage).carry_out(self._committed)
         return True
 
     def _workshop(self) -> Workshop:
         memory = Shares.of(self.session.memory, self.executor.tasks.width)
+        if self.session.memory < memory.needed:
+            self.session.short_of_memory(self.step.name, memory.needed)
         return Workshop(
             context=self.context,
-            pool=self.executor.tasks,
+            pool=self.executor.tasks.within(memory.width),
             memory=memory.operator,
             task_memory=memory.task,
             tell=self.session.notice,
@@ -174,15 +161,15 @@ class SingleStage:
         return True
 
     def _sink(self, operator: Sink) -> bool:
-        table = self.session.rows(self.step).all()
+        rows = input_rows(self.session.rows(self.step), self._workshop())
         default = self.session.run.exports(self.step.name)
-        written = operator.write(table, self.context, default)
+        written = operator.export(rows, self.context, default)
         # Relative to the run directory, which may be moved and whose name must not change the digest.
         location = f"exports/{self.step.name}" if written.location == str(default) else written.location
         summary = {"location": location, "files": list(written.files), "rows": written.rows}
         products = [Product.of(path, self.session.run.path) for path in local_files(written)]
-        fates = from_table_result(_ids(table), TableResult())
-        self._commit(fates, 0, table.num_rows, summary, products)
+        ids = ResultTasks(rows, TableResult(summary=summary), self._said(), (ID, PARENTS), products)
+        ids.carry_out(self._committed)
         return True
 
     def _made(self) -> Part | None:
@@ -220,6 +207,15 @@ class SingleStage:
         rows = self.session.rows(self.step)
         return self.session.origin(rows.origin(0, len(rows)), self.session.beside(self.step))
 
+    def _said(self) -> dict[str, Any]:
+        """What all parts of the step have in common."""
+        return {
+            "folder": self.store.path,
+            "step": self.step.fingerprint,
+            "basis": self.stage.basis,
+            "origin": self._origin(),
+        }
+
     def _commit(
         self,
         table: pa.Table,
@@ -240,9 +236,9 @@ class SingleStage:
 
         The last one has the input rows and the summary.
         """
-        starts = range(0, max(1, table.num_rows), SOURCE_ROWS)
+        starts = range(0, max(1, table.num_rows), PART_ROWS)
         for start in starts:
-            piece = table.slice(start, SOURCE_ROWS)
+            piece = table.slice(start, PART_ROWS)
             last = start == starts[-1]
             stop = start + piece.num_rows
             said = {"start": start, "stop": stop, "rows_in": rows if last else 0}
@@ -260,25 +256,6 @@ def trained_ids(trained: Trained) -> set[str]:
 
 def _ids(table: pa.Table) -> pa.Table:
     return table.select([ID, PARENTS])
-
-
-def _chunks(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[tuple[int, pa.Table]]:
-    """Record batches regrouped into tables of ``size`` rows, with the number of their first row.
-
-    Yields at least once, so that an empty source leaves an (empty) part.
-    """
-    waiting: list[pa.RecordBatch] = []
-    held = start = 0
-    for batch in batches:
-        waiting.append(batch)
-        held += batch.num_rows
-        while held >= size:
-            table = pa.Table.from_batches(waiting)
-            yield start, table.slice(0, size)
-            start, held = start + size, held - size
-            waiting = table.slice(size).to_batches()
-    if waiting or start == 0:
-        yield start, pa.Table.from_batches(waiting) if waiting else pa.table({})
 
 
 def _copy_directory(source: Path, target: Path) -> None:

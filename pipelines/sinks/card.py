@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.counting import counted
@@ -20,31 +25,86 @@ _SHOWN = 400
 _DISTINCT = 12
 
 
-def data_card(table: pa.Table, context: Context, *, title: str, form: str, licence: str | None) -> str:
-    """The card of the table as written (after formatting), from the table and the context alone."""
+def data_card(
+    tables: Iterable[pa.Table], context: Context, *, title: str, form: str, licence: str | None
+) -> str:
+    """The card of the rows as written (after formatting), from them and the context alone.
+
+    ``tables``: the rows in pieces, at least one.
+    """
     from ... import __version__
 
+    rows = RowFacts.of(tables)
     parts = [
-        _front_matter(table, title, licence),
+        _front_matter(rows.count, title, licence),
         f"# {title}\n",
-        f"{counted(table.num_rows, 'row')}, {counted(table.nbytes, 'byte')} in memory, format `{form}`.\n",
+        f"{counted(rows.count, 'row')}, {counted(rows.bytes, 'byte')} in memory, format `{form}`.\n",
         "## How it was made\n",
         f"Written by Gristmill {__version__} in the step `{context.step}` (seed {context.seed}). "
         "`id` names each row in the run that made it, where `gristmill why RUN ID` tells its history.\n",
-        *_origins(table),
+        *_origins(rows),
         "## Columns\n",
         "| column | type | nulls | characters (median, longest) |\n|---|---|---|---|",
-        *[_column(table, name) for name in table.column_names],
+        *[_column(name, rows.columns[name]) for name in rows.columns],
         "\n## Example\n",
-        *_example(table),
+        *_example(rows.first),
         "\n## Licence\n",
         _licence(licence),
     ]
     return shown("\n".join(parts) + "\n")
 
 
-def _front_matter(table: pa.Table, title: str, licence: str | None) -> str:
-    size = next((name for limit, name in _SIZES if table.num_rows < limit), "1M<n<10M")
+@dataclass
+class ColumnFacts:
+    """What the card says of a column. ``characters``: texts by their length; ``values``: rows by value."""
+
+    kind: str
+    nulls: int = 0
+    characters: Counter[int] = field(default_factory=Counter)
+    values: Counter[str | None] = field(default_factory=Counter)
+
+    def add(self, column: pa.ChunkedArray, *, origin: bool) -> None:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        self.nulls += column.null_count
+        if pa.types.is_string(column.type):
+            self.characters.update(_counts(pc.utf8_length(column.drop_null())))
+            if origin:
+                self.values.update(_counts(column))
+
+
+@dataclass
+class RowFacts:
+    """What the card says of the rows. ``bytes``: in memory. ``first``: the first row, if there is one."""
+
+    count: int = 0
+    bytes: int = 0
+    first: dict[str, Any] | None = None
+    columns: dict[str, ColumnFacts] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, tables: Iterable[pa.Table]) -> RowFacts:
+        facts = cls()
+        for table in tables:
+            if table.num_rows and facts.first is None:
+                facts.first = table.slice(0, 1).to_pylist()[0]
+            facts.count += table.num_rows
+            facts.bytes += table.nbytes
+            for name in table.column_names:
+                column = facts.columns.setdefault(name, ColumnFacts(str(table.schema.field(name).type)))
+                column.add(table[name], origin=name in _ORIGINS)
+        return facts
+
+
+def _counts(column: pa.ChunkedArray) -> dict[Any, int]:
+    import pyarrow.compute as pc
+
+    return {each["values"]: each["counts"] for each in pc.value_counts(column).to_pylist()}
+
+
+def _front_matter(rows: int, title: str, licence: str | None) -> str:
+    size = next((name for limit, name in _SIZES if rows < limit), "1M<n<10M")
     lines = [
         "---",
         f"pretty_name: {json.dumps(title)}",
@@ -56,38 +116,36 @@ def _front_matter(table: pa.Table, title: str, licence: str | None) -> str:
     return "\n".join(lines)
 
 
-def _origins(table: pa.Table) -> list[str]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
+def _origins(rows: RowFacts) -> list[str]:
     found = []
     for name in _ORIGINS:
-        if name in table.column_names and pa.types.is_string(table.schema.field(name).type):
-            counts = pc.value_counts(table[name]).to_pylist()
-            counts.sort(key=lambda entry: (-entry["counts"], str(entry["values"])))
-            shown = ", ".join(f"`{each['values']}` ({each['counts']:,})" for each in counts[:_DISTINCT])
+        if name in rows.columns and rows.columns[name].kind == "string":
+            counts = sorted(rows.columns[name].values.items(), key=lambda each: (-each[1], str(each[0])))
+            told = ", ".join(f"`{value}` ({count:,})" for value, count in counts[:_DISTINCT])
             more = f" and {len(counts) - _DISTINCT} more" if len(counts) > _DISTINCT else ""
-            found.append(f"- `{name}`: {shown}{more}")
+            found.append(f"- `{name}`: {told}{more}")
     return [*found, ""] if found else []
 
 
-def _column(table: pa.Table, name: str) -> str:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    column = table[name]
+def _column(name: str, column: ColumnFacts) -> str:
     lengths = ""
-    if pa.types.is_string(column.type) and column.null_count < len(column):
-        characters = pc.utf8_length(column)
-        median = pc.quantile(characters, 0.5, interpolation="nearest")[0].as_py()
-        lengths = f"{median:,}, {pc.max(characters).as_py():,}"
-    return f"| `{name}` | `{column.type}` | {column.null_count:,} | {lengths} |"
+    if column.characters:
+        lengths = f"{_median(column.characters):,}, {max(column.characters):,}"
+    return f"| `{name}` | `{column.kind}` | {column.nulls:,} | {lengths} |"
 
 
-def _example(table: pa.Table) -> list[str]:
-    if not table.num_rows:
+def _median(counts: Counter[int]) -> int:
+    """The value in the middle; of two, the one with the even place."""
+    middle = round((counts.total() - 1) / 2)
+    values = sorted(counts)
+    ends = list(accumulate(counts[value] for value in values))
+    return values[bisect_right(ends, middle)]
+
+
+def _example(first: dict[str, Any] | None) -> list[str]:
+    if first is None:
         return ["There are no rows."]
-    row = {name: _short(value) for name, value in table.slice(0, 1).to_pylist()[0].items()}
+    row = {name: _short(value) for name, value in first.items()}
     return ["````json", json.dumps(row, ensure_ascii=False, indent=2, default=str), "````"]
 
 

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from ...contracts.errors import DataError
-from ...contracts.operators import Written
+from ...contracts.operators import Context, Written
+from ...contracts.stored_rows import StoredRows
 from .card import data_card
-from .export import Export
+from .export import FILE_ROWS, Export, file_names
 from .parquet import write_parquet
 from .placing import place_directory
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from ...contracts.operators import Context
-
 TOKEN = "HF_TOKEN"
-_FILE = "data/train-00000-of-00001.parquet"
+_FILE = "data/train-{number:05d}-of-{count:05d}.parquet"
 
 
 class HubExport(Export):
-    """Pushes a Parquet file and a data card to a data set repository on the Hugging Face Hub.
+    """Pushes Parquet files and a data card to a data set repository on the Hugging Face Hub.
 
     The token comes from the environment (``HF_TOKEN``), never from a file. A copy of the pushed files stays
     at ``path``.
@@ -45,7 +42,7 @@ class HubExport(Export):
     license: str | None = None
     """License of the data, as an SPDX name, for the data card."""
 
-    def write(self, table: pa.Table, context: Context, default: Path) -> Written:
+    def export(self, rows: StoredRows, context: Context, default: Path) -> Written:
         token = os.environ.get(TOKEN)
         if not token:
             raise DataError(
@@ -53,20 +50,26 @@ class HubExport(Export):
                 "may write at "
                 "https://huggingface.co/settings/tokens, set it, and run again (finished steps are kept)"
             )
-        ready = self.prepared(table)
+        layout = self.layout(rows)
         place = default if self.path is None else Path(self.path)
         title = self.title or self.repo.partition("/")[2]
-        card = data_card(ready, context, title=title, form=self.format, licence=self.license)
+        card = data_card(layout.tables(rows), context, title=title, form=self.format, licence=self.license)
+        files = file_names(rows.num_rows, _FILE)
 
         def write(folder: Path) -> None:
-            (folder / _FILE).parent.mkdir()
-            write_parquet(ready, folder / _FILE)
+            (folder / "data").mkdir()
+            rows.write(
+                partial(write_parquet, layout),
+                [folder / file for file in files],
+                layout.reads(rows.column_names),
+                file_rows=FILE_ROWS,
+            )
             (folder / "README.md").write_text(card, encoding="utf-8")
 
-        names = place_directory(place, ("README.md", _FILE), write, ours=self.path is None)
-        return Written(location=self._push(place, token), files=names, rows=ready.num_rows)
+        names = place_directory(place, ("README.md", *files), write, ours=self.path is None)
+        return Written(location=self._push(place, names, token), files=names, rows=rows.num_rows)
 
-    def _push(self, folder: Path, token: str) -> str:
+    def _push(self, folder: Path, names: Sequence[str], token: str) -> str:
         from huggingface_hub import HfApi
 
         api = HfApi(token=token)
@@ -78,7 +81,7 @@ class HubExport(Export):
                 folder_path=str(folder),
                 revision=self.revision,
                 commit_message="Rows from Gristmill",
-                allow_patterns=[_FILE, "README.md"],
+                allow_patterns=list(names),
             )
         except Exception as error:  # the client raises many unrelated types
             first = next(iter(str(error).splitlines()), type(error).__name__).replace(token, "…")

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ...contracts.errors import DataError
-from ...contracts.operators import Written
+from ...contracts.operators import Context, Written
+from ...contracts.stored_rows import StoredRows
 from .export import Export
+from .layout import Layout
 from .placing import place_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from ...contracts.operators import Context
 
 _ENDINGS = (".jsonl.gz", ".jsonl.zst", ".jsonl")
 _BATCH_ROWS = 4096
@@ -35,16 +35,24 @@ class JsonlExport(Export):
         chat: {export: jsonl, from: chosen, path: out/train.jsonl.gz, format: messages, columns: [score]}
     """
 
-    def write(self, table: pa.Table, context: Context, default: Path) -> Written:
-        ready = self.prepared(table)
+    def export(self, rows: StoredRows, context: Context, default: Path) -> Written:
+        layout = self.layout(rows)
         ending = next((each for each in _ENDINGS if (self.path or "").endswith(each)), ".jsonl")
-        return place_file(self.path, default, ending, ready.num_rows, partial(_write, ready, ending))
+
+        def write(path: Path) -> None:
+            rows.write(partial(_write, layout, ending), [path], layout.reads(rows.column_names))
+
+        return place_file(self.path, default, ending, rows.num_rows, write)
 
 
-def _write(table: pa.Table, ending: str, path: Path) -> None:
+def _write(layout: Layout, ending: str, tables: Iterator[pa.Table], path: Path) -> None:
     before = 0
     with _opened(path, ending) as out:
-        for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
+        for batch in (
+            batch
+            for table in tables
+            for batch in layout.of_table(table).to_batches(max_chunksize=_BATCH_ROWS)
+        ):
             for number, row in enumerate(batch.to_pylist(), before + 1):
                 try:
                     out.write(_line(row).encode())

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...contracts.operators import Written
+from ...contracts.operators import Context, Written
+from ...contracts.stored_rows import StoredRows
 from .export import Export
+from .layout import Layout
 from .placing import place_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from ...contracts.operators import Context
 
 _GROUP_ROWS = 65_536
 
@@ -25,13 +26,24 @@ class ParquetExport(Export):
         table: {export: parquet, from: chosen}
     """
 
-    def write(self, table: pa.Table, context: Context, default: Path) -> Written:
-        ready = self.prepared(table)
-        return place_file(self.path, default, ".parquet", ready.num_rows, partial(write_parquet, ready))
+    def export(self, rows: StoredRows, context: Context, default: Path) -> Written:
+        layout = self.layout(rows)
+
+        def write(path: Path) -> None:
+            rows.write(partial(write_parquet, layout), [path], layout.reads(rows.column_names))
+
+        return place_file(self.path, default, ".parquet", rows.num_rows, write)
 
 
-def write_parquet(table: pa.Table, path: Path) -> None:
-    """The table as one file. Equal tables give equal bytes."""
+def write_parquet(layout: Layout, tables: Iterator[pa.Table], path: Path) -> None:
+    """Write one file. Equal rows give equal bytes."""
     import pyarrow.parquet as pq
 
-    pq.write_table(table, path, compression="zstd", row_group_size=_GROUP_ROWS)
+    writer: pq.ParquetWriter | None = None
+    try:
+        for table in map(layout.of_table, tables):
+            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
+            writer.write_table(table, row_group_size=_GROUP_ROWS)
+    finally:
+        if writer is not None:
+            writer.close()

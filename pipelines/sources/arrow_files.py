@@ -6,13 +6,17 @@ Files are read and not memory-mapped: if another process truncates a mapped file
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...contracts.errors import DataError
-from .damaged_files import damage_told, refuse_impossible_times, validate
+from ...contracts.source_pieces import CarryOut
+from .damaged_files import check_count, damage_told, refuse_impossible_times, validate
+from .file_pieces import Columns, Found, counted
 from .locations import File, files
 from .types import fitted, one_schema, plain
 
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: A batch, the name of its file, and the number of rows of the file before it.
-Piece: TypeAlias = "tuple[pa.RecordBatch, str, int]"
+Batch: TypeAlias = "tuple[pa.RecordBatch, str, int]"
 
 STATE = "state.json"
 _MAGIC = b"ARROW1"
@@ -28,15 +32,44 @@ _MAGIC = b"ARROW1"
 _BATCH_ROWS = 65_536
 
 
-def arrow_files(found: Sequence[File]) -> tuple[pa.Schema, Iterator[Piece]]:
-    """The common schema of the files, and their batches.
+def common_schema(found: Sequence[File]) -> pa.Schema:
+    """The common schema of the files.
 
     Raises DataError if a file is not an Arrow file or stream, or if there is no common schema.
     """
-    return one_schema((file.name, _schema(file)) for file in found), _batches(found)
+    return one_schema((file.name, _schema(file)) for file in found)
 
 
-def checked(pieces: Iterator[Piece], schema: pa.Schema, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def pieces_of(found: Sequence[File], columns: Columns, carry_out: CarryOut | None) -> Iterator[WholeFile]:
+    """One piece per file. The rows of a file are counted by reading it, here or by ``carry_out``."""
+    as_found = [Found.of(file) for file in found]
+    counting: list[Callable[[], int]] = [partial(_count, each) for each in as_found]
+    counts = (
+        carry_out(counting) if carry_out is not None and len(found) > 1 else (each() for each in counting)
+    )
+    for each, rows in zip(as_found, counts):
+        yield WholeFile(each, columns, rows, each.file.size() or 0)
+
+
+@dataclass(frozen=True)
+class WholeFile:
+    """The first rows of an Arrow file or stream."""
+
+    found: Found
+    columns: Columns
+    num_rows: int
+    num_bytes: int
+
+    def check_here(self) -> None:
+        self.found.check_here()
+
+    def read(self) -> Iterator[pa.RecordBatch]:
+        file = self.found.file
+        own = checked(_batches(file), self.columns.schema, list(self.columns.names))
+        return counted(self.columns.of(own, self.num_rows), self.num_rows, file.name)
+
+
+def checked(pieces: Iterable[Batch], schema: pa.Schema, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """The validated batches with these columns of the schema. Raises DataError if they are damaged."""
     for batch, file, start in pieces:
         chosen = batch.select([name for name in columns if name in batch.schema.names])
@@ -47,14 +80,14 @@ def checked(pieces: Iterator[Piece], schema: pa.Schema, columns: Sequence[str]) 
             yield ready
 
 
-def saved_data_set(folder: Path) -> tuple[pa.Schema, Iterator[Piece]]:
-    """The schema and the batches of a folder of ``Dataset.save_to_disk``.
+def saved_data_set(folder: Path) -> tuple[list[File], pa.Schema]:
+    """The files of a folder of ``Dataset.save_to_disk``, and their schema.
 
     Raises DataError if it is damaged.
     """
     found = _saved_files(folder)
     # An empty data set may have no files; only its description then lists the columns.
-    return arrow_files(found) if found else (_described(folder), iter(()))
+    return found, common_schema(found) if found else _described(folder)
 
 
 def _described(folder: Path) -> pa.Schema:
@@ -94,14 +127,15 @@ def _saved_files(folder: Path) -> list[File]:
 
 
 @contextmanager
-def _opened(file: File) -> Iterator[Any]:
+def _opened(file: File, options: Any = None) -> Iterator[Any]:
     """A reader of the file's batches, and its schema."""
     import pyarrow as pa
 
     with file.open() as stream, damage_told(file.name, "an Arrow file"):
         is_file = stream.read(len(_MAGIC)) == _MAGIC
         stream.seek(0)
-        yield pa.ipc.open_file(stream) if is_file else pa.ipc.open_stream(stream)
+        opened = pa.ipc.open_file if is_file else pa.ipc.open_stream
+        yield opened(stream, options=options)
 
 
 def _schema(file: File) -> pa.Schema:
@@ -109,12 +143,28 @@ def _schema(file: File) -> pa.Schema:
         return plain(reader.schema)
 
 
-def _batches(found: Sequence[File]) -> Iterator[Piece]:
-    for file in found:
-        with _opened(file) as reader:
-            start = 0
-            count = getattr(reader, "num_record_batches", None)
-            batches = iter(reader) if count is None else (reader.get_batch(number) for number in range(count))
-            for batch in batches:
-                yield batch, file.name, start
-                start += batch.num_rows
+def _count(found: Found) -> int:
+    """The number of rows: only the first column is decoded."""
+    import pyarrow as pa
+
+    found.check_here()
+    file = found.file
+    total, first = 0, [0] if _schema(file).names else []
+    with _opened(file, pa.ipc.IpcReadOptions(included_fields=first)) as reader:
+        for batch in _each(reader):
+            check_count(batch.num_rows, file.name)
+            total += batch.num_rows
+    return total
+
+
+def _batches(file: File) -> Iterator[Batch]:
+    start = 0
+    with _opened(file) as reader:
+        for batch in _each(reader):
+            yield batch, file.name, start
+            start += batch.num_rows
+
+
+def _each(reader: Any) -> Iterator[pa.RecordBatch]:
+    count = getattr(reader, "num_record_batches", None)
+    return iter(reader) if count is None else (reader.get_batch(number) for number in range(count))

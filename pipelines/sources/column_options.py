@@ -1,8 +1,8 @@
-"""The common part of all sources: renaming and choosing columns, reserved names, the limit on rows."""
+"""The common part of all sources: renaming and choosing columns, reserved names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...contracts.errors import DataError
@@ -10,8 +10,6 @@ from ...contracts.nearest import did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from ...contracts.operators import Context
 
 
 def final_names(
@@ -49,46 +47,13 @@ def _nearest(name: str, known: Sequence[str]) -> str:
     return did_you_mean(name, known) or f"; there are {', '.join(map(repr, known)) or 'none'}"
 
 
-def prepared(
-    batches: Iterator[pa.RecordBatch],
-    schema: pa.Schema,
-    names: Mapping[str, str],
-    rows: int | None,
-    context: Context,
-) -> Iterator[pa.RecordBatch]:
-    """The batches with the columns of ``names`` under their new names, at most ``rows`` rows.
-
-    ``schema``: that of the batches. If there are no rows, one empty batch keeps the columns for later steps.
-    """
-    left, empty = rows, True
-    for batch in batches:
-        context.check()
-        chosen = _named(batch, names)
-        if left is not None:
-            chosen = chosen.slice(0, left)
-            left -= chosen.num_rows
-        if chosen.num_rows:
-            empty = False
-            yield chosen
-        if left == 0:
-            return
-    if empty:
-        yield _named(_none_of(schema), names)
-
-
-def _named(batch: pa.RecordBatch, names: Mapping[str, str]) -> pa.RecordBatch:
+def named(batch: pa.RecordBatch, names: Mapping[str, str]) -> pa.RecordBatch:
+    """The batch with the columns of ``names`` (own name -> new name), under their new names."""
     return batch.select(list(names)).rename_columns(list(names.values())).replace_schema_metadata(None)
 
 
-def no_rows(columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-    """The output of an empty source: no rows, with the requested columns as strings."""
-    import pyarrow as pa
-
-    if columns:
-        yield _none_of(pa.schema([(name, pa.string()) for name in columns]))
-
-
-def _none_of(schema: pa.Schema) -> pa.RecordBatch:
+def none_of(schema: pa.Schema) -> pa.RecordBatch:
+    """No rows of a schema."""
     import pyarrow as pa
 
     return pa.RecordBatch.from_pylist([], schema=schema)

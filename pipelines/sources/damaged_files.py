@@ -53,8 +53,7 @@ def validate(batch: pa.RecordBatch, name: str, start: int) -> None:
     import pyarrow as pa
 
     rows = f"{name}: rows {start + 1:,} to {start + batch.num_rows:,}"
-    if batch.num_rows >= MOST_ROWS:
-        raise DataError(f"{name}: claims {batch.num_rows:,} rows in one batch; {_WAY_OUT}")
+    check_count(batch.num_rows, name)
     for column, array in zip(batch.schema.names, batch.columns):
         try:
             array.validate(full=True)
@@ -62,6 +61,12 @@ def validate(batch: pa.RecordBatch, name: str, start: int) -> None:
             raise DataError(
                 f"{rows}: column {column!r} is damaged ({first_line(error)}); {_WAY_OUT}"
             ) from error
+
+
+def check_count(rows: int, name: str) -> None:
+    """Raise DataError if a batch or a row group of the file ``name`` claims more rows than it can have."""
+    if not 0 <= rows < MOST_ROWS:
+        raise DataError(f"{name}: claims {rows:,} rows in one batch; {_WAY_OUT}")
 
 
 def refuse_impossible_times(batch: pa.RecordBatch, name: str, start: int) -> None:

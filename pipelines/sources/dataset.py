@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,11 @@ from pydantic import Field, PositiveInt
 
 from ...contracts.errors import DataError
 from ...contracts.operators import Estimate, Source
-from .arrow_files import STATE, Piece, arrow_files, checked, saved_data_set
-from .column_options import final_names, prepared
-from .locations import files
+from ...contracts.source_pieces import CarryOut, SourcePiece
+from .arrow_files import STATE, Batch, checked, common_schema, pieces_of, saved_data_set
+from .column_options import final_names
+from .file_pieces import Columns, NoRows, at_least_one, limited, read_in_order
+from .locations import File, files
 from .types import plain, refuse_unholdable
 
 if TYPE_CHECKING:
@@ -60,10 +62,16 @@ class HuggingFaceDataset(Source):
         return {f"{self.path}@{self.revision or 'main'}": self._commit()}
 
     def read(self, context: Context) -> Iterator[pa.RecordBatch]:
-        schema, pieces = self._pieces()
-        names = final_names(schema.names, self.rename, self.columns, self.path)
-        refuse_unholdable(schema, list(names), self.path)
-        return prepared(checked(pieces, schema, list(names)), schema, names, self.rows, context)
+        pieces = self.pieces(context)
+        return self._from_hub(context) if pieces is None else read_in_order(pieces, context)
+
+    def pieces(self, context: Context, carry_out: CarryOut | None = None) -> Sequence[SourcePiece] | None:
+        """One piece per file of a local data set; None for one on the Hub."""
+        local = self._local()
+        if local is None:
+            return None
+        columns = self._columns(local[1])
+        return at_least_one(list(limited(pieces_of(local[0], columns, carry_out), self.rows)), columns)
 
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=self.rows or 0)
@@ -90,15 +98,22 @@ class HuggingFaceDataset(Source):
             raise DataError(f"{self.path}: no such directory, and not the id of a data set on the Hub")
         return None
 
-    def _pieces(self) -> tuple[pa.Schema, Iterator[Piece]]:
+    def _local(self) -> tuple[list[File], pa.Schema] | None:
+        """The files of a local data set, and their schema."""
         folder = self._folder()
         if folder is not None:
             return saved_data_set(folder)
         if self._is_arrow_file():
-            return arrow_files(files(self.path, (".arrow",)))
-        return self._from_hub()
+            found = files(self.path, (".arrow",))
+            return found, common_schema(found)
+        return None
 
-    def _from_hub(self) -> tuple[pa.Schema, Iterator[Piece]]:
+    def _columns(self, schema: pa.Schema) -> Columns:
+        names = final_names(schema.names, self.rename, self.columns, self.path)
+        refuse_unholdable(schema, list(names), self.path)
+        return Columns(schema, names)
+
+    def _from_hub(self, context: Context) -> Iterator[pa.RecordBatch]:
         import datasets
 
         try:
@@ -107,12 +122,20 @@ class HuggingFaceDataset(Source):
             ).with_format("arrow")
         except Exception as error:  # the library raises a dozen unrelated types
             raise self._unreachable(error) from error
-        batches = (
+        columns = self._columns(plain(dataset.features.arrow_schema))
+        batches: Iterator[Batch] = (
             (batch, self.path, number * _BATCH_ROWS)
             for number, table in enumerate(dataset.iter(batch_size=_BATCH_ROWS))
             for batch in table.combine_chunks().to_batches()
         )
-        return plain(dataset.features.arrow_schema), batches
+        ready = checked(batches, columns.schema, list(columns.names))
+        empty = True
+        for batch in columns.of(ready, len(dataset) if self.rows is None else self.rows):
+            context.check()
+            empty = False
+            yield batch
+        if empty:
+            yield from NoRows(columns).read()
 
     def _commit(self) -> str:
         """The commit of ``revision`` on the Hub; offline, the one downloaded last."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveInt
 
 from ...contracts.errors import DataError
-from ...contracts.operators import Estimate, Source
+from ...contracts.operators import Context, Estimate, Source
+from ...contracts.source_pieces import CarryOut, SourcePiece
 from .column_options import final_names
+from .file_pieces import read_in_order
 from .locations import File, files
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class FileSource(Source):
@@ -34,6 +39,12 @@ class FileSource(Source):
 
     def content(self) -> Mapping[str, str]:
         return {file.name: file.digest() for file in self.files()}
+
+    def read(self, context: Context) -> Iterator[pa.RecordBatch]:
+        return read_in_order(self.pieces(context), context)
+
+    @abstractmethod
+    def pieces(self, context: Context, carry_out: CarryOut | None = None) -> Sequence[SourcePiece]: ...
 
     def estimate(self, rows: int) -> Estimate:
         known = self.count_rows()

@@ -84,6 +84,27 @@ class File:
     def _lines(self, stream: IO[bytes]) -> IO[bytes]:
         return as_lines(stream, self.name) if self.path.endswith(ENDINGS) else stream
 
+    @property
+    def compressed(self) -> bool:
+        """Can it be read from its beginning only?"""
+        return self.path.endswith((".gz", ".zst", ".zstd", *ENDINGS))
+
+    def size(self) -> int | None:
+        """Its bytes; None if the file system does not know."""
+        try:
+            size = self.system.size(self.path)
+        except (OSError, NotImplementedError):
+            return None
+        return None if size is None else int(size)
+
+    def stamp(self) -> tuple[int, int]:
+        """The size and time of change of a local file; zeros if it cannot be read, or is remote."""
+        try:
+            found = os.stat(self.path) if self.local and os.access(self.path, os.R_OK) else None
+        except OSError:
+            found = None
+        return (0, 0) if found is None else (found.st_size, found.st_mtime_ns)
+
     def digest(self) -> str:
         """A digest: for a local file, blake2b of its bytes; for a remote one, the version given by its
         server.

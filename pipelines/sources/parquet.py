@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from .column_options import final_names, no_rows, prepared
-from .damaged_files import damage_told, refuse_impossible_times, validate
+from ...contracts.operators import Context
+from ...contracts.source_pieces import CarryOut, SourcePiece
+from .column_options import final_names
+from .damaged_files import check_count, damage_told, refuse_impossible_times, validate
+from .file_pieces import Columns, Found, at_least_one, counted, limited, no_files
 from .file_source import FileSource
 from .locations import File
 from .types import fitted, one_schema, plain, refuse_unholdable
@@ -16,9 +20,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from ...contracts.operators import Context
-
 _BATCH_ROWS = 65_536
+#: Bytes of a batch in memory, about; and of small row groups that are read together.
+_BATCH_BYTES = 8 << 20
+#: Rows whose size is taken for that of all rows of a piece.
+_PROBED = 256
 
 
 class Parquet(FileSource):
@@ -33,14 +39,17 @@ class Parquet(FileSource):
 
     endings: ClassVar[tuple[str, ...]] = (".parquet", ".pq")
 
-    def read(self, context: Context) -> Iterator[pa.RecordBatch]:
+    def pieces(self, context: Context, carry_out: CarryOut | None = None) -> Sequence[SourcePiece]:
+        """One piece per row group, or for several small ones of a file."""
         found = self.files()
         if not found:
-            return no_rows(self.columns)
+            return no_files(self.columns)
         schema = one_schema((file.name, _schema(file)) for file in found)
         names = final_names(schema.names, self.rename, self.columns, found[0].name)
         refuse_unholdable(schema, list(names), found[0].name)
-        return prepared(_batches(found, schema, list(names)), schema, names, self.rows, context)
+        columns = Columns(schema, names)
+        pieces = (piece for file in found for piece in _row_groups(file, columns, context))
+        return at_least_one(list(limited(pieces, self.rows)), columns)
 
     def names(self) -> Sequence[str] | None:
         names: list[str] = one_schema((file.name, _schema(file)) for file in self.files()).names
@@ -67,16 +76,57 @@ def _schema(file: File) -> pa.Schema:
         return plain(parquet.schema_arrow)
 
 
-def _batches(found: Sequence[File], schema: pa.Schema, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    for file in found:
+def _row_groups(file: File, columns: Columns, context: Context) -> Iterator[RowGroups]:
+    context.check()
+    found = Found.of(file)
+    with _opened(file) as parquet:
+        groups = [parquet.metadata.row_group(number) for number in range(parquet.num_row_groups)]
+    first, start, rows, size = 0, 0, 0, 0
+    for number, group in enumerate(groups):
+        check_count(group.num_rows, file.name)
+        more = max(0, group.total_byte_size)
+        if rows and (rows + group.num_rows > _BATCH_ROWS or size + more > _BATCH_BYTES):
+            yield RowGroups(found, columns, first, number, start, rows, size)
+            first, start, rows, size = number, start + rows, 0, 0
+        rows, size = rows + group.num_rows, size + more
+    yield RowGroups(found, columns, first, len(groups), start, rows, size)
+
+
+@dataclass(frozen=True)
+class RowGroups:
+    """Row groups ``first .. last`` of a file, after ``start`` of its rows."""
+
+    found: Found
+    columns: Columns
+    first: int
+    last: int
+    start: int
+    num_rows: int
+    num_bytes: int
+
+    def check_here(self) -> None:
+        self.found.check_here()
+
+    def read(self) -> Iterator[pa.RecordBatch]:
+        batches = self.columns.of(self._batches(), self.num_rows)
+        return counted(batches, self.num_rows, self.found.file.name)
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        file, columns = self.found.file, list(self.columns.names)
         with _opened(file) as parquet:
             here = [name for name in columns if name in parquet.schema_arrow.names]
-            start = 0
+            most, start = self._batch_rows(parquet, here), self.start
             # One row group at a time: Arrow cannot put nested columns of several groups into one batch.
-            for group in range(parquet.num_row_groups):
-                for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[group], columns=here):
+            for group in range(self.first, self.last):
+                for batch in parquet.iter_batches(most, row_groups=[group], columns=here):
                     validate(batch, file.name, start)
-                    ready = fitted(batch, schema, columns, file.name)
+                    ready = fitted(batch, self.columns.schema, columns, file.name)
                     refuse_impossible_times(ready, file.name, start)
                     yield ready
                     start += batch.num_rows
+
+    def _batch_rows(self, parquet: pq.ParquetFile, columns: list[str]) -> int:
+        """As many rows as fit into a batch. The metadata know little of them: values may be encoded."""
+        first = next(parquet.iter_batches(_PROBED, row_groups=[self.first], columns=columns), None)
+        size = first.nbytes / first.num_rows if first is not None and first.num_rows else 1
+        return max(1, min(_BATCH_ROWS, int(_BATCH_BYTES / max(size, 1))))

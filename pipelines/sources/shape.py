@@ -150,6 +150,14 @@ class Shapes:
                 f"{place}: column {name!r} holds {error}{since}: make its values one type, {as_text}"
             ) from error
 
+    def join(self, other: Shapes, place: str) -> None:
+        """Add the rows that were added to ``other``, in any order of rows. Raises DataError."""
+        for name, shape in other.columns.items():
+            try:
+                self.columns[name] = merge(self.columns.get(name, "null"), shape)
+            except ValueError as error:
+                raise DataError(f"{place}: column {name!r} holds {error}") from error
+
     def schema(self) -> pa.Schema:
         import pyarrow as pa
 

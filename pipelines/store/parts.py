@@ -43,8 +43,9 @@ class Part:
     """A committed part.
 
     ``step``: the fingerprint of its step. ``basis``: that of the rows that ``start`` and ``stop`` number.
-    ``origin``: a digest of the rows it was made from. ``rows``: the digest of its own rows, ``digest``: of
-    the whole file. ``summary`` and ``products``: other output of a step with a single part.
+    ``origin``: a digest of the rows it was made from. ``memory``: bytes of its rows in memory, about.
+    ``rows``: the digest of its own rows, ``digest``: of the whole file. ``summary`` and ``products``: other
+    output of the step, with its last part.
     """
 
     path: Path
@@ -56,6 +57,7 @@ class Part:
     ledger: Ledger
     usage: Usage
     bytes: int
+    memory: int
     rows: str
     digest: str
     schema: pa.Schema
@@ -180,6 +182,7 @@ def _part(path: Path, sealed: Sealed) -> Part:
             ledger=Ledger(**said["ledger"]),
             usage=Usage(**said["usage"]),
             bytes=sealed.bytes,
+            memory=sealed.memory,
             rows=sealed.rows,
             digest=sealed.digest,
             schema=sealed.schema,

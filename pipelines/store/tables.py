@@ -37,7 +37,7 @@ class Sealed:
     """A sealed Parquet file.
 
     ``said``: the metadata of its rows. ``rows``: the digest of their bytes. ``digest``: that of the footer,
-    which identifies the whole file. ``schema``: the columns.
+    which identifies the whole file. ``schema``: the columns. ``memory``: bytes of the rows in memory, about.
     """
 
     said: Mapping[str, Any]
@@ -45,6 +45,7 @@ class Sealed:
     digest: str
     bytes: int
     schema: pa.Schema
+    memory: int
 
 
 def write_sealed(path: Path, table: pa.Table, said: Mapping[str, Any], **options: Any) -> Sealed:
@@ -52,10 +53,15 @@ def write_sealed(path: Path, table: pa.Table, said: Mapping[str, Any], **options
 
     Raises StoreError.
     """
-    sink = pa.BufferOutputStream()
+    sink, written = pa.BufferOutputStream(), list[pq.FileMetaData]()
     # No statistics: nothing filters such a file by ranges of values.
     with pq.ParquetWriter(
-        sink, table.schema, compression="zstd", write_statistics=False, **options
+        sink,
+        table.schema,
+        compression="zstd",
+        write_statistics=False,
+        metadata_collector=written,
+        **options,
     ) as writer:
         writer.write_table(table)
         footer = {**said, "rows digest": OPEN.decode(), "digest of this file": OPEN.decode()}
@@ -68,7 +74,7 @@ def write_sealed(path: Path, table: pa.Table, said: Mapping[str, Any], **options
     made = seal(end, _SEAL)
     data[start:] = end
     write_bytes(path, data)
-    return Sealed(said, rows, made, len(data), table.schema)
+    return Sealed(said, rows, made, len(data), table.schema, _memory(written[0]))
 
 
 def open_sealed(path: Path) -> Sealed:
@@ -150,6 +156,12 @@ def _sealed(path: Path, footer: bytes, length: int) -> Sealed:
         metadata = pq.read_metadata(pa.BufferReader(_MAGIC + footer))
         said = json.loads(metadata.metadata[FOOTER])
         rows, made = said.pop("rows digest"), said.pop("digest of this file")
-        return Sealed(said, rows, made, length, metadata.schema.to_arrow_schema())
+        schema = metadata.schema.to_arrow_schema()
+        return Sealed(said, rows, made, length, schema, _memory(metadata))
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise Damaged(path, first_line(error)) from error
+
+
+def _memory(metadata: pq.FileMetaData) -> int:
+    """Without dictionaries, encoded values take about as many bytes as in memory."""
+    return sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))

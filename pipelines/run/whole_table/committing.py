@@ -15,6 +15,7 @@ from ....contracts.errors import DataError
 from ....contracts.inference import Usage
 from ....contracts.operators import TableResult
 from ...store.parts import ID, Part, write_part
+from ...store.products import Product
 from ..verdicts import check_result, from_table_result
 from .pieces import InputPiece, Piece
 from .rows import RowsOnDisk
@@ -33,6 +34,7 @@ class PartTask:
     origin: str
     summary: Mapping[str, Any] | None
     usage: Usage
+    products: Sequence[Product]
 
     @property
     def num_rows(self) -> int:
@@ -51,18 +53,23 @@ class PartTask:
             step=self.step,
             origin=self.origin,
             summary=self.summary,
+            products=self.products,
         )
 
 
 @dataclass(frozen=True)
 class ResultTasks:
-    """The tasks that write a result. ``said``: what all parts have in common, as in :class:`PartTask`.
-    ``usage``: what the result cost; the last part has it.
+    """The tasks that write a result.
+
+    ``said``: what all parts have in common, as in :class:`PartTask`. ``columns``: of the rows (None: all).
+    ``products``: the step's files. ``usage``: what the result cost; the last part has it.
     """
 
     rows: RowsOnDisk
     result: TableResult
     said: Mapping[str, Any]
+    columns: Sequence[str] | None = None
+    products: Sequence[Product] = ()
     usage: Usage = field(default_factory=Usage)
 
     def carry_out(self, committed: Callable[[Part], None]) -> None:
@@ -90,10 +97,12 @@ class ResultTasks:
             if named is not None:
                 own.duplicate_of = named.slice(piece.start, piece.stop)
             last = piece is self.rows.pieces[-1]
-            whole: dict[str, Any] = {"summary": None, "usage": Usage()}
+            whole: dict[str, Any] = {"summary": None, "products": (), "usage": Usage()}
             if last:
-                whole = {"summary": dict(self.result.summary), "usage": self.usage}
-            yield PartTask(piece, list(self.rows.column_names), own, **whole, **self.said)
+                summary = dict(self.result.summary)
+                whole = {"summary": summary, "products": self.products, "usage": self.usage}
+            columns = list(self.rows.column_names if self.columns is None else self.columns)
+            yield PartTask(piece, columns, own, **whole, **self.said)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """Groups rows by a key on disk: each piece is divided into hash partitions, then partitions are put together.
 
-The partitions of all pieces lie in one file per piece, so that the number of files does not depend on the
-number of partitions. They are removed when the results of all partitions are stored.
+The partitions of some pieces lie in one file, so that the number of files does not depend on the number of
+partitions. They are removed when the results of all partitions are stored.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -30,6 +30,8 @@ from .workshop import Workshop
 #: Partitions ``first .. last``, which are grouped together, and their number of rows.
 Range: TypeAlias = tuple[int, int, int]
 
+#: Bytes of the rows of one file of partitions.
+SPLIT_BYTES = 16 << 20
 #: The record of these ranges. A step that was stopped keeps them, also with another limit of memory.
 RECORD = "ranges.json"
 _SHAPE: Shape = {"origin": str, "ranges": list}
@@ -64,20 +66,32 @@ class Grouping:
         return made
 
     def _split(self) -> list[Spill]:
-        """Divide every piece into hash partitions."""
+        """Divide the rows into hash partitions."""
         said = ["split", self.by, str(self._partitions)]
         tasks = [
             SplitTask(
-                piece,
+                pieces,
                 self.columns,
                 self.by,
                 self._partitions,
                 self._split_folder / f"{number:06d}.arrow",
-                digest("\n".join([*said, piece.origin]).encode()),
+                digest("\n".join([*said, *(piece.origin for piece in pieces)]).encode()),
             )
-            for number, piece in enumerate(self.pieces)
+            for number, pieces in enumerate(self._together())
         ]
         return self.workshop.carry_out(f"{self.name} (partitions)", tasks)
+
+    def _together(self) -> Iterator[list[Piece]]:
+        """The pieces that are divided together."""
+        some: list[Piece] = []
+        size = 0
+        for piece in self.pieces:
+            if some and size + piece.memory > SPLIT_BYTES:
+                yield some
+                some, size = [], 0
+            some.append(piece)
+            size += piece.memory
+        yield some
 
     def _task(self, chosen: Range, function: TableFunction, spills: Sequence[Spill]) -> GroupTask:
         first, last, rows = chosen
@@ -102,7 +116,8 @@ class Grouping:
 
     @cached_property
     def _partitions(self) -> int:
-        return partitions_for(sum(piece.num_rows for piece in self.pieces))
+        rows, size = (sum(each) for each in zip(*((piece.num_rows, piece.memory) for piece in self.pieces)))
+        return partitions_for(rows, size)
 
     @cached_property
     def _origin(self) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psutil
 
+from ..allocation import give_back
+
 #: The files in which a control group (version 2, version 1) states its limit and its use.
 _GROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -16,6 +18,10 @@ _GROUPS = (
 LEAST_FREE = 4
 #: Bytes of a task's table, at least and at most: smaller ones cost time, larger ones gain none.
 TASK_BYTES = (1 << 22, 1 << 28)
+#: Bytes that a task needs for a batch of texts and what it computes from them.
+TASK_WORK = 1 << 26
+#: A function makes about as many tables of its task's size: the rows, in order, and its result.
+TABLES = 4
 
 
 def default_limit() -> int:
@@ -31,17 +37,24 @@ def default_limit() -> int:
 
 @dataclass(frozen=True)
 class Shares:
-    """Bytes for the operator's own arrays, and for the table of one of several tasks at a time."""
+    """Bytes for the operator's own arrays, and for the table of one of ``width`` tasks at a time.
+
+    ``needed``: the smallest limit that can be kept.
+    """
 
     operator: int
     task: int
+    width: int
+    needed: int
 
     @classmethod
     def of(cls, limit: int, width: int) -> Shares:
-        """Divide what the process does not use yet: half for the operator, a quarter for ``width`` tasks.
-
-        The last quarter is for what Arrow and the functions allocate besides.
-        """
-        free = max(limit - psutil.Process().memory_info().rss, limit // LEAST_FREE)
+        """Divide what the process does not use: half for the operator, half for at most ``width`` tasks."""
+        give_back()
+        used = psutil.Process().memory_info().rss
+        free = max(limit - used, limit // LEAST_FREE)
+        working = free - free // 2
+        width = max(1, min(width, working // TASK_WORK))
         least, most = TASK_BYTES
-        return cls(operator=free // 2, task=min(max(free // (4 * width), least), most))
+        task = min(max(working // (TABLES * width), least), most)
+        return cls(operator=free // 2, task=task, width=width, needed=used + 2 * TASK_WORK)

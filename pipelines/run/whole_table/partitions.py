@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 
 from ....contracts.errors import DataError
 
-#: Rows per partition on average; several small partitions are computed together.
-PARTITION_ROWS = 16_384
+#: Rows per partition on average, and bytes; several small partitions are computed together. Every file of
+#: partitions has all of them, so that many would be many small reads.
+PARTITION_ROWS, PARTITION_BYTES = 262_144, 16 << 20
 MOST_PARTITIONS = 4_096
 
 
-def partitions_for(rows: int) -> int:
-    """The number of partitions for so many rows: a power of two."""
-    return min(MOST_PARTITIONS, 1 << max(0, -(-rows // PARTITION_ROWS) - 1).bit_length())
+def partitions_for(rows: int, size: int) -> int:
+    """The number of partitions for so many rows of ``size`` bytes: a power of two."""
+    wanted = max(-(-rows // PARTITION_ROWS), -(-size // PARTITION_BYTES))
+    return min(MOST_PARTITIONS, 1 << max(0, wanted - 1).bit_length())
 
 
 def partition_of(keys: pa.ChunkedArray, count: int) -> NDArray[np.int64]:

@@ -17,10 +17,13 @@ from ...store.spill import Spill
 
 
 class Piece(Protocol):
-    """Some consecutive rows. ``origin``: a digest of their content."""
+    """Some consecutive rows. ``memory``: their bytes, about. ``origin``: a digest of their content."""
 
     @property
     def num_rows(self) -> int: ...
+
+    @property
+    def memory(self) -> int: ...
 
     @property
     def origin(self) -> str: ...
@@ -44,6 +47,10 @@ class InputPiece:
     @cached_property
     def num_rows(self) -> int:
         return sum(last - first for _, first, last in self.parts)
+
+    @property
+    def memory(self) -> int:
+        return sum(part.memory * (last - first) // part.ledger.made for part, first, last in self.parts)
 
     @property
     def stop(self) -> int:
@@ -85,6 +92,10 @@ class SpilledPiece:
     @property
     def num_rows(self) -> int:
         return self.spill.rows[self.index]
+
+    @property
+    def memory(self) -> int:
+        return self.spill.memory * self.num_rows // max(1, sum(self.spill.rows))
 
     @property
     def origin(self) -> str:

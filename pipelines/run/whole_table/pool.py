@@ -5,23 +5,31 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, TypeAlias
 
-from .tasks import TableTask
+#: Work that needs nothing else; picklable, if it is done in another process.
+Task: TypeAlias = Callable[[], Any]
 
 #: Seconds between two checks whether the run is stopping.
 CHECK_SECONDS = 0.2
 
 
 class TaskPool(Protocol):
-    """Runs tasks in parallel, ``width`` at a time."""
+    """Runs tasks in parallel, ``width`` at a time.
+
+    ``apart``: in other processes, which read and write files themselves.
+    """
+
+    apart: ClassVar[bool]
 
     @property
     def width(self) -> int: ...
 
-    def run(
-        self, tasks: Iterable[TableTask], done: Callable[[int, Any], None], check: Callable[[], None]
-    ) -> None:
+    def within(self, width: int) -> TaskPool:
+        """A pool with at most so many tasks at a time in this process."""
+        ...
+
+    def run(self, tasks: Iterable[Task], done: Callable[[int, Any], None], check: Callable[[], None]) -> None:
         """Run every task, taken when it starts, and call ``done`` with the number and the result of each.
 
         ``done`` is called in this thread, in any order. Calls ``check`` often. Raises the first error.
@@ -32,12 +40,15 @@ class TaskPool(Protocol):
 class ThreadTasks:
     """Arrow, NumPy and hash functions release Python's lock, so threads use the cores."""
 
+    apart: ClassVar[bool] = False
+
     def __init__(self, width: int | None = None) -> None:
         self.width = width or len(os.sched_getaffinity(0))
 
-    def run(
-        self, tasks: Iterable[TableTask], done: Callable[[int, Any], None], check: Callable[[], None]
-    ) -> None:
+    def within(self, width: int) -> ThreadTasks:
+        return ThreadTasks(min(width, self.width))
+
+    def run(self, tasks: Iterable[Task], done: Callable[[int, Any], None], check: Callable[[], None]) -> None:
         pool = ThreadPoolExecutor(self.width, thread_name_prefix="whole-table")
         waiting = iter(enumerate(tasks))
         running: dict[Future[Any], int] = {}

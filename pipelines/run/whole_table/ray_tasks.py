@@ -6,7 +6,7 @@ import os
 import pickle
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import ray
 
@@ -14,11 +14,16 @@ from ....contracts import secrets, user_function
 from ....contracts.errors import StoreError
 from ....contracts.guard import guard_worker
 from ...store.files import disk, stamp
-from .pool import CHECK_SECONDS, ThreadTasks
-from .tasks import TableTask
+from ...store.parts import Part
+from ...store.spill import Spill
+from .pool import CHECK_SECONDS, Task, ThreadTasks
+from .tasks import FileMade
 
 #: Tasks reserve no core, since an engine may have it: as many run at a time as there are cores.
 _SPREAD = {"num_cpus": 0, "max_retries": 4, "scheduling_strategy": "SPREAD"}
+
+#: Results that are files.
+_FILES = (Part, Spill, FileMade)
 
 
 class RayTasks:
@@ -28,16 +33,19 @@ class RayTasks:
     and what it writes does not appear.
     """
 
+    apart: ClassVar[bool] = True
+
     @property
     def width(self) -> int:
         return int(ray.cluster_resources().get("CPU", 1))
 
-    def run(
-        self, tasks: Iterable[TableTask], done: Callable[[int, Any], None], check: Callable[[], None]
-    ) -> None:
+    def within(self, width: int) -> RayTasks:
+        return self
+
+    def run(self, tasks: Iterable[Task], done: Callable[[int, Any], None], check: Callable[[], None]) -> None:
         remote = ray.remote(_carry_out).options(**_SPREAD)
         setup = ray.put((Path.cwd(), secrets.learned()))
-        waiting, running, left = iter(enumerate(tasks)), dict[Any, tuple[int, TableTask]](), []
+        waiting, running, left = iter(enumerate(tasks)), dict[Any, tuple[int, Task]](), []
         try:
             while True:
                 check()
@@ -49,10 +57,10 @@ class RayTasks:
                 for reference in ray.wait(list(running), timeout=CHECK_SECONDS)[0]:
                     item = running.pop(reference)
                     result = _result(reference)
-                    if result is None or stamp(result.path) == (0, 0, 0):
-                        left.append(item)
-                    else:
+                    if result is not None and _arrived(result):
                         done(item[0], result)
+                    else:
+                        left.append(item)
         finally:
             for reference in running:
                 ray.cancel(reference, force=False)
@@ -70,6 +78,12 @@ def _carry_out(setup: tuple[Path, frozenset[str]], task: bytes) -> Any:
         secrets.learn_key(secret)
     user_function.look_in(folder)
     return pickle.loads(task)()
+
+
+def _arrived(result: Any) -> bool:
+    """Are the files of a result, if it has any, on a disk that this process sees?"""
+    files = [each for each in (result if isinstance(result, list) else [result]) if isinstance(each, _FILES)]
+    return all(stamp(each.path) != (0, 0, 0) for each in files)
 
 
 def _result(reference: Any) -> Any:

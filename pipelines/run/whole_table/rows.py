@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
 
 import pyarrow as pa
 
 from ....contracts import stored_rows
 from ....contracts.errors import DataError
 from ....contracts.operators import no_column
-from ....contracts.stored_rows import ROW, StoredRows, TableFunction
+from ....contracts.stored_rows import ROW, FileFunction, StoredRows, TableFunction
 from ...store.seal import digest
 from ...store.spill import Spill
 from ..input_rows import InputRows
 from .grouping import Grouping
 from .pieces import InputPiece, Piece, SpilledPiece
-from .tasks import MapTask
+from .tasks import FileMade, FileTask, MapTask
 from .workshop import Workshop
 
 
@@ -73,6 +76,46 @@ class RowsOnDisk:
         self._chosen([by])
         grouping = Grouping(self._full(), self.schema.names, by, name, self.workshop)
         return _derived(grouping.carry_out(function), self.workshop)
+
+    def write(
+        self,
+        function: FileFunction,
+        paths: Sequence[Path],
+        columns: Sequence[str] | None = None,
+        *,
+        file_rows: int | None = None,
+    ) -> None:
+        chosen = list(self.column_names if columns is None else columns)
+        self._chosen(chosen)
+        size = self.num_rows if file_rows is None else file_rows
+        tasks = [self._file(number * size, size, chosen, function, path) for number, path in enumerate(paths)]
+        if len(tasks) == 1:
+            tasks[0].write(self._passed)
+            return
+        done = 0
+
+        def count(place: int, made: FileMade) -> None:
+            nonlocal done
+            done += made.rows
+            self._passed(done)
+
+        self.workshop.pool.run(tasks, count, self.workshop.context.check)
+
+    def _file(
+        self, start: int, rows: int, columns: Sequence[str], function: FileFunction, path: Path
+    ) -> FileTask:
+        """The task that writes rows ``start ..``, with the pieces that hold them."""
+        ends = list(accumulate(piece.num_rows for piece in self.pieces))
+        stop = min(start + rows, self.num_rows)
+        first, last = bisect_right(ends, start), bisect_left(ends, stop) + 1
+        first = min(first, len(ends) - 1)
+        before = ends[first - 1] if first else 0
+        pieces, batch_rows = self.pieces[first:last], stored_rows.BATCH_ROWS
+        return FileTask(pieces, columns, start - before, stop - before, batch_rows, function, path)
+
+    def _passed(self, rows: int) -> None:
+        self.workshop.context.check()
+        self.workshop.context.progress(rows, self.num_rows, "rows")
 
     def _full(self) -> Sequence[Piece]:
         """The pieces that have rows, but at least one, so that a function's columns are known."""

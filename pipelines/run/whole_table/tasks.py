@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,8 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ....contracts import stored_rows
+from ....contracts.cutting import cut
 from ....contracts.errors import DataError
-from ....contracts.stored_rows import TableFunction
+from ....contracts.stored_rows import FileFunction, TableFunction
+from ...store.files import disk
 from ...store.spill import Spill, write_spill
 from .partitions import partition_of
 from .pieces import Piece
@@ -60,9 +62,9 @@ class MapTask:
 
 @dataclass(frozen=True)
 class SplitTask:
-    """Divide one piece into hash partitions: record batch ``p`` of the file is partition ``p``."""
+    """Divide pieces into hash partitions: record batch ``p`` of the file is partition ``p``."""
 
-    piece: Piece
+    pieces: Sequence[Piece]
     columns: Sequence[str]
     by: str
     partitions: int
@@ -71,10 +73,10 @@ class SplitTask:
 
     @property
     def num_rows(self) -> int:
-        return self.piece.num_rows
+        return sum(piece.num_rows for piece in self.pieces)
 
     def __call__(self) -> Spill:
-        table = self.piece.read(self.columns)
+        table = pa.concat_tables([piece.read(self.columns) for piece in self.pieces])
         places = partition_of(table[self.by], self.partitions)
         table = table.take(pa.array(np.argsort(places, kind="stable")))
         batch = pa.RecordBatch.from_arrays([_one(column) for column in table.columns], table.column_names)
@@ -105,6 +107,53 @@ class GroupTask:
         # Stable: rows with an equal key stay in the order of the input.
         order = pc.array_sort_indices(_one(table[self.by]))
         return _write(self.path, self.function(table.take(order)), self.origin)
+
+
+@dataclass(frozen=True)
+class FileMade:
+    """A file that a task wrote, of so many rows."""
+
+    path: Path
+    rows: int
+
+
+@dataclass(frozen=True)
+class FileTask:
+    """Let a function write a file from rows ``first .. last`` of some pieces, with these columns.
+
+    ``batch_rows``: of each table that it gets.
+    """
+
+    pieces: Sequence[Piece]
+    columns: Sequence[str]
+    first: int
+    last: int
+    batch_rows: int
+    function: FileFunction
+    path: Path
+
+    @property
+    def num_rows(self) -> int:
+        return self.last - self.first
+
+    def __call__(self) -> FileMade:
+        with disk(self.path, "cannot write"):
+            self.write(lambda rows: None)
+        return FileMade(self.path, self.num_rows)
+
+    def write(self, passed: Callable[[int], None]) -> None:
+        """Write it. ``passed``: called with the number of rows that were read so far. Raises OSError."""
+        self.function(cut(self._tables(passed), self.batch_rows), self.path)
+
+    def _tables(self, passed: Callable[[int], None]) -> Iterator[pa.Table]:
+        start = given = 0
+        for piece in self.pieces:
+            passed(given)
+            low, high = max(self.first - start, 0), min(self.last - start, piece.num_rows)
+            if low < high or not self.num_rows:
+                yield piece.read(self.columns).slice(low, high - low)
+                given += high - low
+            start += piece.num_rows
 
 
 def _write(path: Path, made: pa.Table, origin: str) -> Spill:

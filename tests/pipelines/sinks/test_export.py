@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.contracts.errors import DataError
+from gristmill.contracts.stored_rows import TableRows
 from gristmill.pipelines.sinks import ParquetExport
 
 
@@ -26,15 +27,21 @@ def rows(count: int = 3) -> pa.Table:
     )
 
 
+def prepared(export: ParquetExport, table: pa.Table) -> pa.Table:
+    """What is written of the table."""
+    stored = TableRows(table)
+    return pa.concat_tables(list(export.layout(stored).tables(stored)))
+
+
 def test_rows_keep_their_columns_but_not_the_heavy_ones() -> None:
-    assert ParquetExport().prepared(rows()).column_names == ["id", "prompt", "response", "score"]
-    assert ParquetExport(drop=()).prepared(rows()).column_names[-2:] == ["logprobs", "score"]
-    assert ParquetExport(columns=("logprobs", "score")).prepared(rows()).column_names == [
+    assert prepared(ParquetExport(), rows()).column_names == ["id", "prompt", "response", "score"]
+    assert prepared(ParquetExport(drop=()), rows()).column_names[-2:] == ["logprobs", "score"]
+    assert prepared(ParquetExport(columns=("logprobs", "score")), rows()).column_names == [
         "id",
         "logprobs",
         "score",
     ]
-    assert ParquetExport(drop=("prompt",)).prepared(rows()).column_names == [
+    assert prepared(ParquetExport(drop=("prompt",)), rows()).column_names == [
         "id",
         "response",
         "logprobs",
@@ -43,13 +50,13 @@ def test_rows_keep_their_columns_but_not_the_heavy_ones() -> None:
 
 
 def test_a_format_has_its_own_columns_and_those_asked_for() -> None:
-    table = ParquetExport(format="messages", columns=("score",)).prepared(rows())
+    table = prepared(ParquetExport(format="messages", columns=("score",)), rows())
     assert table.column_names == ["id", "messages", "score"]
     assert table["messages"][1].as_py() == [
         {"role": "user", "content": "q1"},
         {"role": "assistant", "content": "a1"},
     ]
-    assert ParquetExport(format="prompt_completion").prepared(rows()).column_names == [
+    assert prepared(ParquetExport(format="prompt_completion"), rows()).column_names == [
         "id",
         "prompt",
         "completion",
@@ -58,22 +65,22 @@ def test_a_format_has_its_own_columns_and_those_asked_for() -> None:
 
 def test_a_system_prompt_in_one_row_makes_the_column() -> None:
     table = rows().append_column("system", pa.array([None, "Be brief.", None]))
-    ready = ParquetExport(format="alpaca").prepared(table)
+    ready = prepared(ParquetExport(format="alpaca"), table)
     assert ready["system"].to_pylist() == [None, "Be brief.", None]
 
 
 def test_a_row_s_own_id_is_kept() -> None:
     table = rows().append_column("id", pa.array(["x", "y", "z"]))
-    ready = ParquetExport(columns=("id",)).prepared(table)
+    ready = prepared(ParquetExport(columns=("id",)), table)
     assert ready.to_pydict() == {"row_id": ["r0", "r1", "r2"], "id": ["x", "y", "z"]}
     both = table.append_column("row_id", pa.array(["u", "v", "w"]))
-    ready = ParquetExport(columns=("id", "row_id")).prepared(both)
+    ready = prepared(ParquetExport(columns=("id", "row_id")), both)
     assert ready.column_names == ["row_id_2", "id", "row_id"]
     assert ready["row_id_2"].to_pylist() == ["r0", "r1", "r2"]
 
 
 def test_no_rows_still_have_their_schema() -> None:
-    ready = ParquetExport(format="sharegpt").prepared(rows(0))
+    ready = prepared(ParquetExport(format="sharegpt"), rows(0))
     assert ready.num_rows == 0
     assert ready.column_names == ["id", "conversations"]
 
@@ -81,16 +88,16 @@ def test_no_rows_still_have_their_schema() -> None:
 def test_no_rows_at_all_are_an_empty_file_and_no_mistake() -> None:
     """A step without input rows does not know the columns that it would have added."""
     nothing = pa.table({"_id": pa.array([], pa.string())})
-    assert ParquetExport(columns=("a", "b"), drop=("b",)).prepared(nothing).column_names == ["id", "a"]
-    told = ParquetExport(format="messages", columns=("a",)).prepared(nothing)
+    assert prepared(ParquetExport(columns=("a", "b"), drop=("b",)), nothing).column_names == ["id", "a"]
+    told = prepared(ParquetExport(format="messages", columns=("a",)), nothing)
     assert (told.column_names, told.num_rows) == (["id", "messages", "a"], 0)
 
 
 def test_wrong_columns_are_named() -> None:
     with pytest.raises(DataError, match="no column 'scoer'; there are prompt"):
-        ParquetExport(columns=("scoer",)).prepared(rows())
+        prepared(ParquetExport(columns=("scoer",)), rows())
     with pytest.raises(DataError, match="'prompt' is already part of the format"):
-        ParquetExport(format="prompt_completion", columns=("prompt",)).prepared(rows())
+        prepared(ParquetExport(format="prompt_completion", columns=("prompt",)), rows())
 
 
 @settings(max_examples=20, deadline=None)
@@ -100,6 +107,6 @@ def test_how_the_rows_were_split_does_not_show(cuts: list[int]) -> None:
     edges = sorted({0, 20, *cuts})
     split = pa.concat_tables([table.slice(a, b - a) for a, b in itertools.pairwise(edges)])
     for form in ("rows", "messages"):
-        ready = ParquetExport(format=form).prepared(split)
-        assert ready == ParquetExport(format=form).prepared(table)
+        ready = prepared(ParquetExport(format=form), split)
+        assert ready == prepared(ParquetExport(format=form), table)
         assert all(column.num_chunks <= 1 for column in ready.columns)

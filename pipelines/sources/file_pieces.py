@@ -1,0 +1,120 @@
+"""Pieces of the rows of files: what those of all formats have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from ...contracts.errors import DataError, StoreError
+from ...contracts.source_pieces import SourcePiece
+from .column_options import named, none_of
+from .locations import File
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ...contracts.operators import Context
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file in which pieces were found. ``stamp``: what it was then (``File.stamp``)."""
+
+    file: File
+    stamp: tuple[int, int]
+
+    @classmethod
+    def of(cls, file: File) -> Found:
+        return cls(file, file.stamp())
+
+    def check_here(self) -> None:
+        """Raise StoreError if this machine has another file in its place, or none."""
+        if self.file.local and self.file.stamp() != self.stamp:
+            raise StoreError(f"{self.file.name} changed, or disappeared, while it was read: run again")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a source's rows. ``schema``: under their own names. ``names``: own name -> new name."""
+
+    schema: pa.Schema
+    names: Mapping[str, str]
+
+    def of(self, batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+        """At most ``rows`` rows of batches of the schema, with these columns."""
+        for batch in batches:
+            chosen = named(batch, self.names).slice(0, rows)
+            rows -= chosen.num_rows
+            if chosen.num_rows:
+                yield chosen
+            if rows <= 0:
+                return
+
+
+@dataclass(frozen=True)
+class NoRows:
+    """The only piece of a source without rows: its columns are known to later steps."""
+
+    columns: Columns
+    num_rows = 0
+    num_bytes = 0
+
+    def check_here(self) -> None:
+        return
+
+    def read(self) -> Iterator[pa.RecordBatch]:
+        yield named(none_of(self.columns.schema), self.columns.names)
+
+
+class Limitable(SourcePiece, Protocol):
+    """A dataclass with the fields ``num_rows`` and ``num_bytes``, which reads only so many rows."""
+
+
+Piece = TypeVar("Piece", bound=Limitable)
+
+
+def limited(pieces: Iterable[Piece], rows: int | None) -> Iterator[Piece]:
+    """The pieces with rows, and of those the first ``rows`` rows (None: all)."""
+    for piece in pieces:
+        if rows is not None and piece.num_rows > rows:
+            piece = replace(piece, num_rows=rows)  # type: ignore[type-var]
+        if piece.num_rows:
+            yield piece
+        if rows is not None:
+            rows -= piece.num_rows
+            if not rows:
+                return
+
+
+def at_least_one(pieces: Sequence[SourcePiece], columns: Columns) -> Sequence[SourcePiece]:
+    return pieces or [NoRows(columns)]
+
+
+def no_files(columns: Sequence[str] | None) -> Sequence[SourcePiece]:
+    """The pieces of an empty source: no rows, with the requested columns as strings."""
+    import pyarrow as pa
+
+    if not columns:
+        return []
+    return [NoRows(Columns(pa.schema([(name, pa.string()) for name in columns]), {n: n for n in columns}))]
+
+
+def read_in_order(pieces: Sequence[SourcePiece], context: Context) -> Iterator[pa.RecordBatch]:
+    """The rows of all pieces."""
+    for piece in pieces:
+        for batch in piece.read():
+            context.check()
+            yield batch
+
+
+def counted(batches: Iterable[pa.RecordBatch], rows: int, name: str) -> Iterator[pa.RecordBatch]:
+    """The batches. Raises DataError if the file ``name`` ends before it has given ``rows`` rows."""
+    left = rows
+    for batch in batches:
+        left -= batch.num_rows
+        yield batch
+    if left > 0:
+        raise DataError(
+            f"{name}: holds {rows - left:,} of the {rows:,} rows that it claims: make or fetch it again"
+        )

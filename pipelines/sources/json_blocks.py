@@ -1,0 +1,166 @@
+"""JSON Lines files in blocks: their types and rows are found in a first pass, and then each is read apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ...contracts.errors import DataError
+from ...contracts.operators import Context
+from ...contracts.source_pieces import CarryOut, SourcePiece
+from .file_pieces import Columns, Found, counted
+from .json_lines import LineBlock, blocks_of, checked, parsed, rows_of
+from .shape import Shapes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Bytes of a block of lines.
+BLOCK_BYTES = 4 << 20
+_BATCH_ROWS = 8192
+_BATCH_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What was found in a block: ``lines``, blank ones too; ``rows``; ``size``, the bytes of the rows."""
+
+    block: LineBlock
+    lines: int
+    rows: int
+    size: int
+
+
+@dataclass
+class Scan:
+    """What was found in all blocks: the shapes of the columns, and the rows."""
+
+    shapes: Shapes
+    blocks: list[Scanned] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        return sum(each.rows for each in self.blocks)
+
+    @classmethod
+    def of(
+        cls,
+        files: Sequence[Found],
+        as_json: Sequence[str],
+        rows: int | None,
+        context: Context,
+        carry_out: CarryOut | None,
+    ) -> Scan:
+        """Scan the first ``rows`` rows (None: all) of the files. Raises DataError for the first bad line.
+
+        ``carry_out``: scans the blocks, if there is no limit, which may come before a bad line.
+        """
+        blocks = [(found, block) for found in files for block in blocks_of(found.file, BLOCK_BYTES)]
+        if carry_out is not None and rows is None and len(blocks) > 1:
+            try:
+                return cls._joined(
+                    carry_out([partial(_scan_apart, *each, as_json) for each in blocks]), as_json
+                )
+            except DataError:
+                pass  # told below, with its line and what came before it
+        scan, before, left = cls(Shapes(as_json)), 0, rows
+        for _, block in blocks:
+            before = before if block.start else 0
+            found = _scan(block, scan.shapes, before, left, context)
+            scan.blocks.append(found)
+            before += found.lines
+            if left is not None:
+                left -= found.rows
+                if not left:
+                    break
+        return scan
+
+    @classmethod
+    def _joined(cls, scans: Sequence[tuple[Scanned, Shapes]], as_json: Sequence[str]) -> Scan:
+        whole = cls(Shapes(as_json))
+        for scanned, shapes in scans:
+            whole.blocks.append(scanned)
+            whole.shapes.join(shapes, scanned.block.file.name)
+        return whole
+
+
+def _scan_apart(found: Found, block: LineBlock, as_json: Sequence[str]) -> tuple[Scanned, Shapes]:
+    found.check_here()
+    shapes = Shapes(as_json)
+    return _scan(block, shapes, 0, None, None), shapes
+
+
+def _scan(
+    block: LineBlock, shapes: Shapes, before: int, limit: int | None, context: Context | None
+) -> Scanned:
+    """Add the rows of a block to the shapes. ``before``: the lines of the file before it."""
+    lines = _Counted(block)
+    rows = size = 0
+    for row, place, length in islice(rows_of(lines, checked, before), limit):
+        if context is not None and rows % _BATCH_ROWS == 0:
+            context.check()
+        shapes.add(row, place)
+        rows, size = rows + 1, size + length
+    return Scanned(block, lines.number, rows, size)
+
+
+class _Counted:
+    """A block whose lines are counted as they are read."""
+
+    def __init__(self, block: LineBlock) -> None:
+        self.file, self._block, self.number = block.file, block, 0
+
+    def lines(self) -> Iterator[bytes]:
+        for line in self._block.lines():
+            self.number += 1
+            yield line
+
+
+def pieces_of(files: Sequence[Found], scan: Scan, columns: Columns) -> Sequence[SourcePiece]:
+    """The pieces of a source, from what was found in its files."""
+    pieces: list[SourcePiece] = []
+    found = {each.file.name: each for each in files}
+    before = 0
+    for each in scan.blocks:
+        before = before if each.block.start else 0
+        if each.rows:
+            file = found[each.block.file.name]
+            pieces.append(Lines(file, columns, scan.shapes, each.block, before, each.rows, each.size))
+        before += each.lines
+    return pieces
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The first rows of a block, after ``before`` lines of its file."""
+
+    found: Found
+    columns: Columns
+    shapes: Shapes
+    block: LineBlock
+    before: int
+    num_rows: int
+    num_bytes: int
+
+    def check_here(self) -> None:
+        self.found.check_here()
+
+    def read(self) -> Iterator[pa.RecordBatch]:
+        return counted(self.columns.of(self._batches(), self.num_rows), self.num_rows, self.found.file.name)
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        rows: list[dict[str, Any]] = []
+        places: list[str] = []
+        held = 0
+        for row, place, size in islice(rows_of(self.block, parsed, self.before), self.num_rows):
+            rows.append(row)
+            places.append(place)
+            held += size
+            if len(rows) == _BATCH_ROWS or held >= _BATCH_BYTES:
+                yield self.shapes.batch(rows, self.columns.schema, places)
+                rows, places, held = [], [], 0
+        if rows:
+            yield self.shapes.batch(rows, self.columns.schema, places)
