@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...contracts.errors import DataError, SpecError, SpecProblem, of_step
-from ...contracts.inference import Engine, ModelWeights, StoredEmbedder
+from ...contracts.errors import DataError, EngineError, SpecError, SpecProblem, of_step
+from ...contracts.inference import Completion, Engine, ModelWeights, Request, StoredEmbedder
 from ...contracts.operators import Evaluate, Sink, Source, Train
 from ..report.gather import RoundData, Step, gather
 from ..run.events import Observer
@@ -166,6 +166,9 @@ class _SourceContext:
     workdir: Path
 
     def engine(self, model: str) -> Engine:
+        raise self._refusal(f"model {model!r}")
+
+    def ask(self, model: str, requests: Sequence[Request]) -> list[Completion | EngineError]:
         raise self._refusal(f"model {model!r}")
 
     def weights(self, model: str) -> ModelWeights:

@@ -95,7 +95,7 @@ class _Part:
         """Take rows from the start of a table; returns how many."""
         each = table.nbytes / table.num_rows
         fit = max(int((PART_BYTES - self._bytes) / max(each, 1)), 0 if self.rows else 1)
-        taken = min(table.num_rows, self.most - self.rows, fit)
+        taken: int = min(table.num_rows, self.most - self.rows, fit)
         self._tables.append(table.slice(0, taken))
         self.rows, self._bytes = self.rows + taken, self._bytes + taken * each
         self.full = self.rows == self.most or fit == taken

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, Protocol, TypeAlias
 
 from ...contracts.errors import DataError
 from .locations import UNREADABLE, File, unreadable
@@ -48,7 +48,16 @@ def blocks_of(file: File, size: int) -> list[LineBlock]:
     return [LineBlock(file, start, start + size) for start in range(0, length, size)]
 
 
-def rows_of(block: LineBlock, loads: Loads, before: int = 0) -> Iterator[Line]:
+class HasLines(Protocol):
+    """Lines of a file."""
+
+    @property
+    def file(self) -> File: ...
+
+    def lines(self) -> Iterator[bytes]: ...
+
+
+def rows_of(block: HasLines, loads: Loads, before: int = 0) -> Iterator[Line]:
     """The rows of a block. ``before``: the number of lines of the file before it. Raises DataError."""
     number, name = before, block.file.name
     try:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...contracts.durable import replace_directory
 from ...contracts.errors import ModelError
+from ...kernels.head import head_logits
 from ..model.decoder import Decoder
 from ..model.linear import Linear
 from ..model.tensor_files import content_digest
@@ -250,7 +251,7 @@ def _check(model: Decoder, directory: Path, probe: Tensor) -> None:
 def _outputs(model: Decoder, probe: Tensor) -> Tensor:
     """Return the logits of the tokens and, with a scalar head, their scores: (tokens, V [+ 1])."""
     hidden: Tensor = model(probe, [len(probe)])
-    outputs = hidden @ model.head.T
+    outputs = head_logits(hidden, model.head).to(hidden.dtype)
     if model.score is None:
         return outputs
     return torch.cat([outputs.float(), hidden.float() @ model.score.float().T], dim=1)
