@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,16 +27,19 @@ class Pairs:
         return Pairs(self.earlier[chosen], self.later[chosen], self.similarity[chosen])
 
 
-def component_survivors(rows: int, pairs: Pairs) -> NDArray[np.int64]:
-    """Return the first row of each row's connected component, int64 ``(rows,)``."""
+def component_survivors(rows: int, pairs: Pairs) -> NDArray[Any]:
+    """Return the first row of each row's connected component, int32 ``(rows,)``, int64 beyond its range."""
     import numpy as np
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     edges = (np.ones(len(pairs.earlier), np.int8), (pairs.earlier, pairs.later))
-    labels = connected_components(coo_array(edges, shape=(rows, rows)), directed=False)[1]
-    _, first = np.unique(labels, return_index=True)
-    survivors: NDArray[np.int64] = first[labels].astype(np.int64)
+    count, labels = connected_components(coo_array(edges, shape=(rows, rows)), directed=False)
+    first = np.empty(count, labels.dtype)
+    first[labels[::-1]] = np.arange(
+        rows - 1, -1, -1, dtype=labels.dtype
+    )  # the last one written is the first row
+    survivors: NDArray[Any] = first[labels]
     return survivors
 
 

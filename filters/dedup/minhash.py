@@ -161,8 +161,8 @@ class MinHashDedup(WholeTable):
         import numpy as np
 
         leaders = sketches.leaders
-        rank = np.full(len(sketches), -1)
-        rank[leaders] = np.arange(len(leaders))
+        rank = np.full(len(sketches), -1, sketches.row.dtype)
+        rank[leaders] = np.arange(len(leaders), dtype=rank.dtype)
         numbers, place = np.unique(known.number, return_inverse=True)
         first = len(numbers)
         every = Pairs(
@@ -181,10 +181,11 @@ class MinHashDedup(WholeTable):
     def _result(self, rows: StoredRows, survivors: Survivors) -> TableResult:
         import numpy as np
 
-        kept, score = np.ones(rows.num_rows, bool), np.full(rows.num_rows, np.nan)
-        known = np.zeros(rows.num_rows, bool)
-        row = survivors.sketches.row
-        known[row], kept[row], score[row] = True, survivors.kept, survivors.score
+        row, kept, score = survivors.sketches.row, survivors.kept, survivors.score
+        known = np.ones(rows.num_rows, bool)
+        if len(row) < rows.num_rows:
+            known, kept, score = ~known, np.ones(rows.num_rows, bool), np.full(rows.num_rows, np.nan)
+            known[row], kept[row], score[row] = True, survivors.kept, survivors.score
         duplicate_of = np.full(rows.num_rows, -1)
         duplicate_of[row] = np.where(survivors.kept | survivors.in_index, -1, row[survivors.place])
         of: Sequence[str | None] | NDArray[np.int64] = duplicate_of

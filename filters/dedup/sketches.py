@@ -70,33 +70,58 @@ def keys_of(table: pa.Table) -> NDArray[np.uint64]:
     return np.concatenate(parts)
 
 
+def number_type(rows: int) -> Any:
+    """The type of the numbers of so many rows: int32 where it does."""
+    import numpy as np
+
+    return np.int32 if rows < 1 << 31 else np.int64
+
+
 class Sketches:
     """The sketches of a step's rows, on disk, with a few numbers of each in memory.
 
-    ``row``: int64, the row's number in the step. ``order``: int64, the places of the sketches in order of
-    preference; ``leader``: int64, the place of the most preferred sketch with the same set.
+    ``row``: the row's number in the step. ``order``: the places of the sketches in order of preference.
+    ``leader``: the place of the most preferred sketch with the same set. All of :func:`number_type`.
     """
 
     def __init__(self, stored: StoredRows, bands: int) -> None:
         import numpy as np
 
-        self.stored, self.bands = stored, bands
-        self.size = self._column("size")
-        rows = [batch.column(ROW).to_numpy() for batch in stored.batches(["digest"])]
-        self.row = np.concatenate([np.zeros(0, np.int64), *rows])
-        del rows
-        self.order = np.argsort(-self._column("prefer"), kind="stable")
-        digest = self._column("digest")[self.order]
-        alike = np.argsort(digest, kind="stable")
-        digest = digest[alike]
-        starts = np.flatnonzero(np.diff(digest, prepend=~digest[:1]))
-        del digest
-        alike = self.order[alike]
-        self.leader = np.empty(len(self.row), np.int64)
-        self.leader[alike] = np.repeat(alike[starts], np.diff(starts, append=len(alike)))
+        self.stored, self.bands, number = stored, bands, number_type(stored.num_rows)
+        self.size = self._column("size", number)
+        self.row = self._column(ROW, number)
+        prefer = self._column("prefer", np.float64)
+        alike = len(prefer) == 0 or prefer.min() == prefer.max()
+        self.order = np.arange(len(prefer), dtype=number) if alike else np.argsort(-prefer, kind="stable")
+        self.order = self.order.astype(number, copy=False)
+        del prefer
+        self.leader = self._leaders(number)
 
-    def _column(self, name: str) -> NDArray[Any]:
-        found: NDArray[Any] = self.stored.table([name]).column(0).to_numpy()
+    def _leaders(self, number: Any) -> NDArray[Any]:
+        """The place of the most preferred sketch with the same set, for each sketch."""
+        import numpy as np
+
+        digest = self._column("digest", np.uint64)[self.order]
+        alike = np.argsort(digest, kind="stable").astype(number, copy=False)
+        digest = digest[alike]
+        starts = np.flatnonzero(digest[1:] != digest[:-1]) + 1
+        del digest
+        starts = np.concatenate(([0], starts))[: len(self)]
+        alike = self.order[alike]
+        leader = np.empty(len(self), number)
+        leader[alike] = np.repeat(alike[starts], np.diff(starts, append=len(alike)))
+        return leader
+
+    def _column(self, name: str, kind: Any) -> NDArray[Any]:
+        """A column of all sketches. Read in batches, so that it is never held twice."""
+        import numpy as np
+
+        found, start = np.empty(self.stored.num_rows, kind), 0
+        for batch in self.stored.batches(
+            ["size" if name == ROW else name]
+        ):  # each batch has its rows' numbers
+            found[start : start + batch.num_rows] = batch.column(name).to_numpy()
+            start += batch.num_rows
         return found
 
     def __len__(self) -> int:
@@ -198,13 +223,17 @@ def spilled_pairs(sketches: Sketches, name: str) -> NDArray[np.uint64]:
         name=f"{name}-bands-{bits}",
     )
     grouped = keyed.group(_pairs_of_buckets, by="key", name=f"{name}-pairs-{bits}")
-    rank = np.empty(len(sketches), np.uint64)
-    rank[sketches.leaders] = np.arange(len(sketches.leaders), dtype=np.uint64)
+    leaders, number = sketches.leaders, sketches.row.dtype
+    rank = np.empty(len(sketches), number)
+    rank[leaders] = np.arange(len(leaders), dtype=number)
     rank = rank[sketches.leader]
+    del leaders
     pairs = np.zeros(0, np.uint64)
     for batch in grouped.batches(["earlier", "later"]):
         earlier, later = (
-            rank[np.searchsorted(sketches.row, batch.column(side).to_numpy())]
+            rank[np.searchsorted(sketches.row, batch.column(side).to_numpy().astype(number))].astype(
+                np.uint64
+            )
             for side in ("earlier", "later")
         )
         pairs = merged(pairs, (earlier << np.uint64(32)) | later)

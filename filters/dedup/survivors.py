@@ -36,7 +36,8 @@ class Survivors:
         ``numbers``), else ``len(numbers)`` plus a rank among the leaders."""
         import numpy as np
 
-        leader, every = sketches.leader, np.arange(len(sketches))
+        leader = sketches.leader
+        every = np.arange(len(sketches), dtype=leader.dtype)
         in_index = nodes < len(numbers)
         place = every.copy()
         place[~in_index] = sketches.leaders[nodes[~in_index] - len(numbers)]
