@@ -19,7 +19,8 @@ def file_with(setting: str) -> str:
     kind = "distill" if setting.startswith("teacher") else "sft"
     model = "" if setting.startswith("model") else "model: some/model\n"
     teacher = "teacher: some/large\n" if kind == "distill" and not setting.startswith("teacher") else ""
-    return f"train: {kind}\n{model}{teacher}data: rows.jsonl\n{setting}\n"
+    measured = "evaluate_on: held_out.jsonl\n" if setting.startswith(("keep_best", "patience")) else ""
+    return f"train: {kind}\n{model}{teacher}data: rows.jsonl\n{measured}{setting}\n"
 
 
 @pytest.mark.parametrize("setting", sorted(set(OTHER_NAMES.values())))
