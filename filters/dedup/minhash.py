@@ -121,6 +121,7 @@ class MinHashDedup(WholeTable):
         survivors = self._survivors(sketches, pairs, known)
         if index is not None and self.extend is not None:
             index.extend(sketches, survivors.kept)
+        del sketches, pairs, known  # room for the result
         return self._result(rows, survivors)
 
     def sketch(self, table: pa.Table) -> pa.Table:
@@ -181,7 +182,7 @@ class MinHashDedup(WholeTable):
     def _result(self, rows: StoredRows, survivors: Survivors) -> TableResult:
         import numpy as np
 
-        row, kept, score = survivors.sketches.row, survivors.kept, survivors.score
+        row, kept, score = survivors.row, survivors.kept, survivors.score
         known = np.ones(rows.num_rows, bool)
         if len(row) < rows.num_rows:
             known, kept, score = ~known, np.ones(rows.num_rows, bool), np.full(rows.num_rows, np.nan)
@@ -215,7 +216,7 @@ class MinHashDedup(WholeTable):
         """The ids that ``duplicate_of`` numbers, and those of rows of the index."""
         ids = rows.table(["_id"]).column("_id")
         names = [None if number < 0 else ids[number].as_py() for number in duplicate_of.tolist()]
-        for row, name in zip(survivors.sketches.row[survivors.in_index].tolist(), survivors.index_ids):
+        for row, name in zip(survivors.row[survivors.in_index].tolist(), survivors.index_ids):
             names[row] = name
         return names
 

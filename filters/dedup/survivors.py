@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .sketch_index import IndexPairs
 from .sketches import Sketches
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Survivors:
-    """For each sketch: ``kept`` (bool), ``place`` of the sketch that survives for it (int64, its own if it is
-    kept), ``in_index`` (bool: a row of the index survives instead), ``score`` (float64: the Jaccard
-    similarity with that row; NaN if it is kept). ``index_ids``: the ids of the index's rows, one per true
-    ``in_index``."""
+    """For each sketch: ``row``, the row's number in the step; ``kept`` (bool); ``place`` of the sketch that
+    survives for it (its own if it is kept); ``in_index`` (bool: a row of the index survives instead);
+    ``score`` (float64: the Jaccard similarity with that row; NaN if it is kept).
 
-    sketches: Sketches
+    ``index_ids``: the ids of the index's rows, one per true ``in_index``.
+    """
+
+    row: NDArray[Any]
     kept: NDArray[np.bool_]
     place: NDArray[np.int64]
     in_index: NDArray[np.bool_]
@@ -54,4 +56,4 @@ class Survivors:
             index_ids = [found.ids[node] for node in nodes[in_index].tolist()]
         copies = ~kept & (leader != every) & (place != leader)
         score[copies] = score[leader[copies]]
-        return cls(sketches, kept, place, in_index, score, index_ids)
+        return cls(sketches.row, kept, place, in_index, score, index_ids)
