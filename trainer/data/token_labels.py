@@ -27,7 +27,7 @@ def show(step: TrainSettings, table: pa.Table, context: Context) -> str:
         encoder,
         max_length=step.max_length,
         vocabulary=ModelConfig.read(path).vocabulary,
-        unfit_limit=step.share_left_out(),
+        unfit_limit=1.0,
         teaches_to_stop=objective.teaches_to_stop,
     )
     lines = [show_labels(encoded.examples, encoder)]

@@ -90,8 +90,10 @@ def test_each_recipe_can_be_planned_from_any_directory(
     _git("init", "--quiet")
     _git("add", "rows.jsonl")
     _git("commit", "--quiet", "--message", "Rows")
-    given = read(recipes()[name]).value.get("vars") or {}
+    file = read(recipes()[name]).value
+    given = file.get("vars") or {}
     files = [key for key, value in given.items() if str(value).endswith(".jsonl") and ":" not in str(value)]
+    files += [needed.split(" or ")[0] for needed in file.get("needs", [])]
     settings = [word for key in files for word in ("--set", f"vars.{key}={rows}")]
     assert main(["plan", name, "--json", *settings]) == 0
     steps = json.loads(capsys.readouterr().out)["steps"]

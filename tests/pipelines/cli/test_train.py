@@ -193,7 +193,7 @@ def test_show_tokens_marks_what_is_trained_on_and_stops(
     out = capsys.readouterr().out
     assert "9 of " in out
     assert "<|start|>user\nsay 0<|end|>\n<|start|>assistant\n[a][b][a][b][a][b][a][b][<|end|>]" in out
-    assert "left out: over max_length = 128" in out
+    assert "left out: 225 tokens, longer than max_length = 128" in out
     assert out.count("row ") == 2
     assert not Path("made/student").exists()
     assert main(["train", name, "--quiet"]) == 0
