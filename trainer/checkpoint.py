@@ -15,9 +15,9 @@ import torch
 
 from ..contracts.durable import flush
 from ..contracts.errors import StoreError
-from .device import random_states, set_random_states
 from .history import History
 from .parallel import Processes
+from .sharding import Shards, gathered_state, parted_state
 
 if TYPE_CHECKING:
     from .optimizers.optimizer import Optimizer
@@ -40,18 +40,17 @@ class TrainingState:
     projection: Projection | None
     processes: Processes
     history: History
-    device: torch.device
+    shards: Shards | None = None
 
     def save(self) -> None:
         """Write a checkpoint. All processes must call it; the first one writes."""
-        randoms = self.processes.gather(random_states(self.device))
+        parameters, optimizer = gathered_state(self.optimizer, self.shards)
         if self.processes.first:
             state = {
                 "identity": self.identity,
-                "parameters": [parameter.detach() for parameter in self.optimizer.parameters],
-                "optimizer": self.optimizer.state(),
+                "parameters": parameters,
+                "optimizer": optimizer,
                 "projection": None if self.projection is None else self.projection.state(),
-                "random": randoms,
                 "history": self.history.columns(),
             }
             save_checkpoint(self.path, state)
@@ -60,24 +59,21 @@ class TrainingState:
     def resume(self) -> None:
         """Load the checkpoint if there is one.
 
-        Raises StoreError for a checkpoint of other rows, other settings or another number of processes.
+        Raises StoreError for a checkpoint of other rows or other settings. The number of processes may
+        differ.
         """
         state = load_checkpoint(self.path, self.identity)
         if state is None:
             return
-        if len(state["random"]) != self.processes.size:
-            raise StoreError(
-                f"{self.path}: this checkpoint was written by {len(state['random'])} processes, but this "
-                f"training has {self.processes.size}; start as many, or remove the checkpoint to train from "
-                "the start"
-            )
+        parameters, optimizer = parted_state(
+            self.optimizer, self.shards, state["parameters"], state["optimizer"]
+        )
         with torch.no_grad():
-            for parameter, saved in zip(self.optimizer.parameters, state["parameters"], strict=True):
+            for parameter, saved in zip(self.optimizer.parameters, parameters, strict=True):
                 parameter.copy_(saved)
-        self.optimizer.load(state["optimizer"])
+        self.optimizer.load(optimizer)
         if self.projection is not None:
             self.projection.load(state["projection"])
-        set_random_states(state["random"][self.processes.rank], self.device)
         for name, values in state["history"].items():
             getattr(self.history, name).extend(values)
 
