@@ -84,7 +84,10 @@ class Passes:
         backward: bool = False,
         effect: float = 1.0,
     ) -> PackResult:
-        """Compute one pack. Its graph is freed before the next pack begins. ``effect``: scales its gradient."""
+        """Compute one pack. Its graph is freed before the next pack begins.
+
+        ``effect``: scales its gradient.
+        """
         found = self.objective.loss(self.model, Pack.of(rows, self.model.embeddings.device), step_context)
         if backward:
             torch.autograd.backward(found.loss if effect == 1.0 else found.loss * effect)

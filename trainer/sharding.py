@@ -148,9 +148,24 @@ def shard(model: Decoder, device: torch.device) -> Shards:
         [
             linear.adapter.delta  # type: ignore[misc]
             for _, linear in model.linears()
-            if isinstance(linear.adapter, DenseDelta)
+            if isinstance(linear.adapter, DenseDelta) and linear.adapter.delta.requires_grad
         ]
     )
+
+
+def gather_deltas(model: Decoder) -> None:
+    """Make the deltas of a sharded model whole again, in the host memory of the first process.
+
+    All processes must call it. The model cannot be used afterwards. Nothing happens to other models.
+    """
+    if not is_sharded(model):
+        return
+    for _, linear in model.linears():
+        if isinstance(linear.adapter, DenseDelta):
+            delta = linear.adapter.delta
+            full = delta.detach().full_tensor()  # type: ignore[operator]
+            own = full.cpu() if distributed.get_rank() == 0 else full[:0].cpu()
+            linear.adapter.delta = nn.Parameter(own, requires_grad=delta.requires_grad)
 
 
 def _shard_layer(fully_shard: Any, block: nn.Module, mesh: DeviceMesh, whole: set[nn.Parameter]) -> None:
