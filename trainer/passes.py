@@ -50,30 +50,31 @@ class Passes:
         gradients: StepGradients,
         seed: int,
     ) -> list[PackResult]:
-        """Compute losses, and gradients of this process's packs. Returns the results in the order of the
-        packs.
+        """Compute losses, and gradients of this process's packs.
 
-        ``seed``: of the step's dropout.
+        Returns the results in the order of the packs. ``seed``: of the step's dropout.
         """
-        mine, idle = self._shared(examples, packs)
+        passes = self._passes(examples, packs)
         results = {}
-        for number in mine:
-            if number == mine[-1]:
+        for number, rows in passes:
+            if rows is passes[-1][1]:  # in the same pass as the others: all communicate in one order
                 gradients.expect_last()
-            torch.manual_seed(derive_seed(seed, number))
-            results[number] = self.one(_rows(examples, packs[number]), step_context, backward=True)
-        for rows in idle:
-            self.one(rows, step_context, backward=True, effect=0.0)
+            if number is None:
+                self.one(rows, step_context, backward=True, effect=0.0)
+            else:
+                torch.manual_seed(derive_seed(seed, number))
+                results[number] = self.one(rows, step_context, backward=True)
         return self._gathered(results)
 
     def evaluate(
         self, examples: Sequence[Example], packs: Packs, step_context: StepContext
     ) -> list[PackResult]:
         """Compute losses only. Returns the results in the order of the packs."""
-        mine, idle = self._shared(examples, packs)
-        results = {number: self.one(_rows(examples, packs[number]), step_context) for number in mine}
-        for rows in idle:
-            self.one(rows, step_context)
+        results = {}
+        for number, rows in self._passes(examples, packs):
+            result = self.one(rows, step_context)
+            if number is not None:
+                results[number] = result
         return self._gathered(results)
 
     def one(
@@ -93,20 +94,21 @@ class Passes:
             torch.autograd.backward(found.loss if effect == 1.0 else found.loss * effect)
         return PackResult(found.loss.item(), [row.id for row in rows], found.rows, dict(found.figures))
 
-    def _shared(self, examples: Sequence[Example], packs: Packs) -> tuple[list[int], list[Sequence[Example]]]:
-        """Return the packs of this process, and the rows of the passes that it only joins."""
-        costs = [count_tokens(_rows(examples, indices)) for indices in packs]
+    def _passes(
+        self, examples: Sequence[Example], packs: Packs
+    ) -> list[tuple[int | None, Sequence[Example]]]:
+        """Return the packs of this process, by number, and those that it only joins, without a number."""
+        rows = [[examples[index] for index in indices] for indices in packs]
+        costs = [count_tokens(each) for each in rows]
         shares = self.processes.shares(costs)
-        mine = shares[self.processes.rank]
-        if not is_sharded(self.model) or not packs:
-            return mine, []
-        smallest = _rows(examples, packs[costs.index(min(costs))])
-        return mine, [smallest] * (max(map(len, shares)) - len(mine))
+        passes: list[tuple[int | None, Sequence[Example]]] = [
+            (number, rows[number]) for number in shares[self.processes.rank]
+        ]
+        if is_sharded(self.model):
+            joined = max(map(len, shares)) - len(passes)
+            passes += [(None, list(rows[costs.index(min(costs))])) for _ in range(joined)]
+        return passes
 
     def _gathered(self, mine: dict[int, PackResult]) -> list[PackResult]:
         everyones = {number: part for parts in self.processes.gather(mine) for number, part in parts.items()}
         return [everyones[number] for number in sorted(everyones)]
-
-
-def _rows(examples: Sequence[Example], indices: Sequence[int]) -> list[Example]:
-    return [examples[index] for index in indices]

@@ -1,8 +1,8 @@
 """Processes that train together over gloo; started by ``test_processes.py``.
 
-Arguments: a directory with ``model``, ``rows.json`` and ``settings.json``, which holds the step of each run; the
-number of processes; and the runs, each as NAME or NAME=STOP: after so many steps, the last process is told to stop.
-A run that has a checkpoint is resumed. The history of each is written to ``NAME-SIZE.json``.
+Arguments: a directory with ``model``, ``rows.json`` and ``settings.json``, which holds the step of each run;
+the number of processes; and the runs, each as NAME or NAME=STOP: after so many steps, the last process is
+told to stop. A run that has a checkpoint is resumed. The history of each is written to ``NAME-SIZE.json``.
 """
 
 from __future__ import annotations

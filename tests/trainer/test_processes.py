@@ -35,12 +35,14 @@ DELTA = {"adapter": {"kind": "delta"}, "optimizer": "lion", "learning_rate": 1e-
 RUNS: dict[str, dict[str, Any]] = {
     "packs": {"pack_tokens": 1, "adapter": {"rank": 4, "alpha": 8, "dropout": 0.3}},
     "pairs": {"batch_rows": 2, "pack_tokens": 1},
-    "held": {"evaluate_on": "other", "evaluate_every": 2, "shard": True},
     "nf4": {"quantize": "nf4", "shard": True, "adapter": {"rank": 4, "alpha": 8, "dropout": 0.3}},
-    "dora": {"quantize": "int8", "shard": True, "adapter": {"kind": "dora", "rank": 4, "alpha": 8}},
+    "dora": {
+        "quantize": "int8", "shard": True, "adapter": {"kind": "dora", "rank": 4, "alpha": 8},
+        "evaluate_on": "other", "evaluate_every": 2,
+    },
     "delta": {**DELTA, "shard": True, "clip": 0.05},
     "half": {**DELTA, "shard": True, "sparse": {"kind": "half"}, "activations": "recompute"},
-}
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -60,10 +62,12 @@ def together(make_model, rows, tmp_path: Path) -> Callable[..., dict[str, Any]]:
             env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
         )
         assert done.returncode == 0, done.stderr
-        return {run: json.loads((tmp_path / f"{run}-{size}.json").read_text()) for run in runs if "=" not in run}
+        return {
+            run: json.loads((tmp_path / f"{run}-{size}.json").read_text()) for run in runs if "=" not in run
+        }
 
     return train
 
@@ -89,9 +93,9 @@ def same(found: dict[str, Any], alone: Trained, folder: Path) -> None:
 def test_two_and_four_processes_train_as_one_does_and_go_on_from_each_others_checkpoints(
     together, stopping, rows, digest, tmp_path: Path
 ) -> None:
-    """Four processes stop in the middle of three runs, and two go on from their checkpoints."""
+    """Four processes stop in the middle of two runs, and two go on from their checkpoints."""
     table = pa.Table.from_pylist(rows)
-    four = together(4, "packs", "half", "nf4=1", "delta=2", "dora=2")
+    four = together(4, "packs", "nf4=1", "delta=2")
     first = {name: (tmp_path / name).rename(tmp_path / f"{name} of four") for name in four}
     two = together(2, *RUNS)
     for name, changes in RUNS.items():

@@ -55,7 +55,7 @@ def train_in_processes(job: TrainingJob, size: int, context: Context, tell: Call
                 if left == 0:
                     raise
                 left -= 1
-                tell(f"{lost.message}; training starts again from its last checkpoint")
+                tell(f"{lost.message}; all start again from the last checkpoint")
 
 
 class ProcessGroup:
@@ -117,7 +117,8 @@ class ProcessGroup:
 
     def _start(self, rank: int, meeting: Path) -> None:
         ours, theirs = socket.socketpair()
-        self._logs.append(self._resources.enter_context(tempfile.TemporaryFile()))
+        log: IO[bytes] = self._resources.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        self._logs.append(log)
         command = [sys.executable, "-P", "-m", f"{__package__}.process", str(self._job), str(theirs.fileno())]
         self._processes.append(
             subprocess.Popen(
@@ -125,8 +126,8 @@ class ProcessGroup:
                 env=_environment(rank, self.size, meeting),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                stdout=self._logs[-1],
-                stderr=self._logs[-1],
+                stdout=log,
+                stderr=log,
                 start_new_session=True,  # so that they do not get the terminal's Ctrl-C
             )
         )
@@ -149,7 +150,7 @@ class ProcessGroup:
         ended = [rank for rank, each in enumerate(self._processes) if each.poll() is not None]
         rank = next((rank for rank in ended if _killed(self._processes[rank])), ended[0] if ended else 0)
         return ProcessLost(
-            f"process {rank} of the {self.size} that train ended with {self._last_words(rank)}"
+            f"rank {rank} of {self.size} training processes ended with {self._last_words(rank)}"
         )
 
     def _last_words(self, rank: int) -> str:
