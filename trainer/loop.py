@@ -115,7 +115,6 @@ def train(
             optimizer.clear()
             seed = derive_seed(settings.seed, step)
             parts = passes.train(examples, steps[step], step_context, gradients, seed)
-            gradients.finish()
             norm = gradients.clip(settings.clip)
             loss = sum(part.loss for part in parts)
             ids = [row for part in parts for row in part.ids]

@@ -50,7 +50,7 @@ class Passes:
         gradients: StepGradients,
         seed: int,
     ) -> list[PackResult]:
-        """Compute losses, and gradients of this process's packs.
+        """Compute losses, and the gradient of the step.
 
         Returns the results in the order of the packs. ``seed``: of the step's dropout.
         """
@@ -64,6 +64,7 @@ class Passes:
             else:
                 torch.manual_seed(derive_seed(seed, number))
                 results[number] = self.one(rows, step_context, backward=True)
+        gradients.finish()  # before anything else is communicated, as in a process whose sums have begun
         return self._gathered(results)
 
     def evaluate(

@@ -62,7 +62,7 @@ def together(make_model, rows, tmp_path: Path) -> Callable[..., dict[str, Any]]:
             env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
             capture_output=True,
             text=True,
-            timeout=900,
+            timeout=800,
         )
         assert done.returncode == 0, done.stderr
         return {

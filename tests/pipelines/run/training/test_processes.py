@@ -116,14 +116,14 @@ def test_a_process_that_is_lost_too_often_is_one_error_and_none_is_left(make_mod
     assert not list(started())
 
 
-def test_processes_end_when_the_one_that_started_them_does(make_model, tmp_path: Path) -> None:
+def test_a_process_ends_when_the_one_that_started_it_does(make_model, tmp_path: Path) -> None:
     from gristmill.pipelines.run.training.job import packed
     from gristmill.pipelines.run.training.processes import ProcessGroup
 
     job = TrainingJob.of(step(), pa.Table.from_pylist(ROWS), Bench(tmp_path, make_model()))  # type: ignore[arg-type]
     (tmp_path / "job").write_bytes(packed(job))
     if (child := os.fork()) == 0:
-        ProcessGroup(tmp_path / "job", 2).__enter__()
+        ProcessGroup(tmp_path / "job", 2)._start(0, tmp_path / "meeting")  # it waits for the second process
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     ours = str(tmp_path / "job")
