@@ -27,8 +27,8 @@ steps:
   rows: {{source: jsonl, path: {rows}}}
   student:
     {{train: sft, from: rows, model: base, quantize: none, dtype: fp32, device: cpu, epochs: 40,
-      max_length: 64, batch_rows: 2, pack_tokens: 1, checkpoint_every: 2, processes: {processes}, shard: {shard},
-      adapter: {{rank: 2, alpha: 4, dropout: 0.2}}}}
+      max_length: 64, batch_rows: 2, pack_tokens: 1, checkpoint_every: 2, processes: {processes},
+      shard: {shard}, adapter: {{rank: 2, alpha: 4, dropout: 0.2}}}}
 """
 
 
