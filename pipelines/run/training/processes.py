@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import IO, Any
@@ -88,11 +88,12 @@ class ProcessGroup:
         while True:
             if asked is None:
                 asked = self._pass_on_stop(context)
-            for ready in wait(self._connections, CHECK_SECONDS):
-                rank = self._connections.index(ready)  # type: ignore[arg-type]
+            for rank in self._ready():
                 try:
                     what, content = self._connections[rank].recv()
                 except (EOFError, OSError):
+                    if self._is_done(rank):
+                        continue
                     raise asked or self._lost() from None
                 if what == "progress":
                     done, total, unit, figures = content
@@ -106,12 +107,29 @@ class ProcessGroup:
                 elif what == "stopped" and asked is not None:
                     raise asked
 
+    def _ready(self) -> list[int]:
+        """The processes that have something to say, after a short while at most."""
+        places = {id(each): rank for rank, each in enumerate(self._connections) if not each.closed}
+        open_ones = [each for each in self._connections if not each.closed]
+        return [places[id(ready)] for ready in wait(open_ones, CHECK_SECONDS)]
+
+    def _is_done(self, rank: int) -> bool:
+        """Whether the process ended since its work is done: it is not waited for anymore."""
+        try:
+            done = self._processes[rank].wait(TOGETHER) == 0
+        except subprocess.TimeoutExpired:
+            return False
+        if done:
+            self._connections[rank].close()
+        return done
+
     def _pass_on_stop(self, context: Context) -> BaseException | None:
         """Ask the first process to stop if the run does; all of them then write a checkpoint together."""
         try:
             context.check()
         except BaseException as error:
-            self._connections[0].send("stop")
+            with suppress(OSError):  # it has just ended; that is noticed next
+                self._connections[0].send("stop")
             return error
         return None
 

@@ -81,7 +81,7 @@ def started() -> Iterator[psutil.Process]:
 
 
 def test_training_goes_on_after_a_process_was_killed_and_after_a_stop(make_model, tmp_path: Path) -> None:
-    """The second of two processes is killed, the run is stopped, and one process goes on: as if by one.
+    """The second of two processes is killed, the run is stopped, and both go on: as if by one.
 
     With two packs per step, which are summed in either order, the bits are the same.
     """
@@ -103,7 +103,10 @@ def test_training_goes_on_after_a_process_was_killed_and_after_a_stop(make_model
     assert not list(started())
     assert (bench.workdir / "checkpoint.pt").exists()
 
-    resumed = operator.fit(table, Bench(tmp_path / "two", model))  # type: ignore[arg-type]
+    again_bench = Bench(bench.workdir, model)
+    resumed = train_in_processes(job, 2, again_bench, pytest.fail)  # type: ignore[arg-type]
+    assert again_bench.seen[0] == 0
+    assert again_bench.seen[1:] == list(range(again_bench.seen[1], 43))
     alone = operator.fit(table, Bench(tmp_path / "one", model))  # type: ignore[arg-type]
     assert resumed.history.drop(["seconds"]).equals(alone.history.drop(["seconds"]))
 
