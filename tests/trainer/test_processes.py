@@ -73,7 +73,10 @@ def together(make_model, rows, tmp_path: Path) -> Callable[..., dict[str, Any]]:
 
 
 def same(found: dict[str, Any], alone: Trained, folder: Path) -> None:
-    """Losses agree to 1e-6, and weights to 1e-5 of the largest: gradients are summed in another order."""
+    """Losses agree to 1e-6, and weights to 2e-4 of the largest: gradients are summed in another order.
+
+    Adam makes steps of the same size for tiny gradients, so that their rounding errors show in the weights.
+    """
     theirs, ours = found["history"], alone.history.to_pydict()
     assert theirs["rows"] == ours["rows"]
     assert theirs["loss"] == pytest.approx(ours["loss"], rel=1e-6)
@@ -86,7 +89,7 @@ def same(found: dict[str, Any], alone: Trained, folder: Path) -> None:
     saved = load_file(folder / "adapter" / file.name)
     for key, value in load_file(file).items():
         if not key.endswith(".indices"):
-            assert (value - saved[key]).abs().max() <= 1e-5 * value.abs().max(), key
+            assert (value - saved[key]).abs().max() <= 2e-4 * value.abs().max(), key
     for name in ("trainable_parameters", "rows", "steps"):
         assert found["metrics"][name] == alone.metrics[name]
 
