@@ -33,7 +33,10 @@ class StepGradients:
         #: Gradients that are missing in each layer, during the last backward pass.
         self._missing: list[int] | None = None
         self._sums: list[Any] = []
-        self._hooks = [each.register_post_accumulate_grad_hook(self._arrived) for each in self._place]
+        self._hooks = [
+            each.register_post_accumulate_grad_hook(self._arrived)  # type: ignore[no-untyped-call]
+            for each in self._place
+        ]
 
     def expect_last(self) -> None:
         """Announce the last backward pass of this process in a step."""

@@ -67,7 +67,7 @@ class Shards:
     def __init__(self, trained: Sequence[DTensor]) -> None:
         self.trained = trained
         #: The rows that this process holds, which share their memory with the sharded parameters.
-        self.local = [nn.Parameter(each.detach().to_local()) for each in trained]
+        self.local = [nn.Parameter(_sharded(each.detach()).to_local()) for each in trained]
         self._whole = dict(zip(self.local, trained))
 
     def groups(self, groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -79,7 +79,7 @@ class Shards:
         """Move the gradients to this process's parts."""
         for whole, part in self._whole_of_parts():
             gradient = whole.grad
-            part.grad = torch.zeros_like(part) if gradient is None else gradient.to_local()  # type: ignore[attr-defined]
+            part.grad = torch.zeros_like(part) if gradient is None else gradient.to_local()
             whole.grad = None
 
     def gathered(self, parameter: nn.Parameter, value: Tensor) -> Tensor:
@@ -134,8 +134,10 @@ def shard(model: Decoder, device: torch.device) -> Shards:
     split: set[nn.Parameter] = set()
     for block in model.layers:
         for layers in (block.self_attn, block.mlp):
-            for name, linear in list(layers.items()):  # type: ignore[union-attr, operator]
-                layers[name] = held = ShardedLinear(linear)  # type: ignore[index, operator]
+            assert isinstance(layers, nn.ModuleDict)
+            for name, linear in list(layers.items()):
+                assert isinstance(linear, Linear)
+                layers[name] = held = ShardedLinear(linear)
                 split.update(held.parameters(recurse=False))
                 if isinstance(held.adapter, DenseDelta):
                     split.add(held.adapter.delta)
@@ -163,9 +165,15 @@ def gather_deltas(model: Decoder) -> None:
     for _, linear in model.linears():
         if isinstance(linear.adapter, DenseDelta):
             delta = linear.adapter.delta
-            full = delta.detach().full_tensor()  # type: ignore[operator]
+            full = _sharded(delta.detach()).full_tensor()
             own = full.cpu() if distributed.get_rank() == 0 else full[:0].cpu()
             linear.adapter.delta = nn.Parameter(own, requires_grad=delta.requires_grad)
+
+
+def _sharded(tensor: Any) -> DTensor:
+    """The tensor, as what ``fully_shard`` made of it."""
+    sharded: DTensor = tensor
+    return sharded
 
 
 def _shard_layer(fully_shard: Any, block: nn.Module, mesh: DeviceMesh, whole: set[nn.Parameter]) -> None:
