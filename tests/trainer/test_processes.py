@@ -120,6 +120,6 @@ def test_two_and_four_processes_train_as_one_does_and_go_on_from_each_others_che
 def test_packs_are_shared_by_their_tokens() -> None:
     costs = [9, 1, 7, 5, 5, 3]
     shares = Processes(0, 2).shares(costs)
-    assert shares == [[0, 4, 1], [2, 3, 5]]
+    assert shares == [[0, 1, 4], [2, 3, 5]]
     assert Processes(0, 4).shares([2, 2]) == [[0], [1], [], []]
     assert Processes().shares([1, 5, 3]) == [[0, 1, 2]]
