@@ -1,8 +1,9 @@
 """Processes that train together over gloo; started by ``test_processes.py``.
 
-Arguments: a directory with ``model``, ``rows.json`` and ``settings.json``, which holds the step of each run;
-the number of processes; and the runs, each as NAME or NAME=STOP: after so many steps, the last process is
-told to stop. A run that has a checkpoint is resumed. The history of each is written to ``NAME-SIZE.json``.
+Arguments: a directory with ``model``, ``rows.json``, ``other.json`` (the held-out rows) and
+``settings.json``, which holds the step of each run; the number of processes; and the runs, each as NAME or
+NAME=STOP: after so many steps, the last process is told to stop. A run that has a checkpoint is resumed. The
+history of each is written to ``NAME-SIZE.json``.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Bench:
         return ModelWeights(name, folder / "model", "digest", None)
 
     def table(self, name: str) -> pa.Table:
-        return rows
+        return other
 
     def progress(self, *_: object, **__: float) -> None:
         return None
@@ -59,7 +60,9 @@ for number in range(1, size):
         rank, children = number, []
         break
     children.append(child)
-rows = pa.Table.from_pylist(json.loads((folder / "rows.json").read_text()))
+rows, other = (
+    pa.Table.from_pylist(json.loads((folder / name).read_text())) for name in ("rows.json", "other.json")
+)
 settings = json.loads((folder / "settings.json").read_text())
 distributed.init_process_group(
     "gloo", init_method=f"file://{folder}/meeting-{size}", rank=rank, world_size=size

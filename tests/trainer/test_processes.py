@@ -21,7 +21,7 @@ from gristmill.trainer.parallel import Processes
 
 STEP: dict[str, Any] = {
     "model": "base",
-    "batch_tokens": 300,
+    "batch_tokens": 200,
     "max_length": 128,
     "pack_tokens": 64,
     "learning_rate": 1e-2,
@@ -38,18 +38,34 @@ RUNS: dict[str, dict[str, Any]] = {
     "nf4": {"quantize": "nf4", "shard": True, "adapter": {"rank": 4, "alpha": 8, "dropout": 0.3}},
     "dora": {
         "quantize": "int8", "shard": True, "adapter": {"kind": "dora", "rank": 4, "alpha": 8},
-        "evaluate_on": "other", "evaluate_every": 2,
+        "train_embeddings": True, "train_norms": True,
     },
     "delta": {**DELTA, "shard": True, "clip": 0.05},
+    "best": {
+        **DELTA, "shard": True, "evaluate_on": "other", "evaluate_every": 1, "keep_best": True,
+    },
     "half": {**DELTA, "shard": True, "sparse": {"kind": "half"}, "activations": "recompute"},
 }  # fmt: skip
 
 
 @pytest.fixture
-def together(make_model, rows, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def rows(rows) -> list[dict[str, Any]]:
+    """Nine of the rows: each of the processes loads and trains many times."""
+    return rows[:9]
+
+
+@pytest.fixture
+def other(rows) -> list[dict[str, Any]]:
+    """Rows whose loss rises in training."""
+    return [{**row, "response": "zyx"} for row in rows[:5]]
+
+
+@pytest.fixture
+def together(make_model, rows, other, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Train in ``size`` processes; the results by name."""
     make_model()
     (tmp_path / "rows.json").write_text(json.dumps(rows))
+    (tmp_path / "other.json").write_text(json.dumps(other))
     steps = {name: SupervisedFineTuning.model_validate({**STEP, **run}) for name, run in RUNS.items()}
     (tmp_path / "settings.json").write_text(
         json.dumps({name: step.model_dump(mode="json", exclude_unset=True) for name, step in steps.items()})
@@ -95,26 +111,32 @@ def same(found: dict[str, Any], alone: Trained, folder: Path) -> None:
 
 
 def test_two_and_four_processes_train_as_one_does_and_go_on_from_each_others_checkpoints(
-    together, stopping, rows, digest, tmp_path: Path
+    together, stopping, rows, other, tmp_path: Path
 ) -> None:
-    """Four processes stop in the middle of two runs, and two go on from their checkpoints."""
+    """Four processes stop in the middle of three runs, and two go on from their checkpoints."""
     table = pa.Table.from_pylist(rows)
-    four = together(4, "packs", "nf4=1", "delta=2")
+    four = together(4, "packs", "nf4=1", "delta=2", "best=2")
     first = {name: (tmp_path / name).rename(tmp_path / f"{name} of four") for name in four}
     two = together(2, *RUNS)
     for name, changes in RUNS.items():
         step = SupervisedFineTuning.model_validate({**STEP, **changes, "shard": "auto"})
-        bench = stopping(tmp_path / f"{name} alone", tmp_path / "model", tables={"other": table})
+        bench = stopping(
+            tmp_path / f"{name} alone", tmp_path / "model", tables={"other": pa.Table.from_pylist(other)}
+        )
         alone = step.fit(table, bench)
         assert alone.metrics["sharded"] is False
         assert two[name]["metrics"]["sharded"] is ("shard" in changes)
         same(two[name], alone, tmp_path / name)
         if name in first:
             same(four[name], alone, first[name])
+        if name == "best":
+            losses = alone.history["held_out_loss"].to_pylist()
+            assert alone.metrics["held_out_loss"] == min(losses) < losses[-1], "this test restores weights"
+            assert two[name]["metrics"]["held_out_loss"] == pytest.approx(min(losses), rel=1e-6)
         if name == "pairs":
             (file,) = (tmp_path / name / "adapter").glob("*.safetensors")
-            (other,) = alone.adapter.glob("*.safetensors")
-            assert file.read_bytes() == other.read_bytes()
+            (ours,) = alone.adapter.glob("*.safetensors")
+            assert file.read_bytes() == ours.read_bytes()
 
 
 def test_packs_are_shared_by_their_tokens() -> None:
