@@ -15,7 +15,9 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
+
+from pydantic import Field
 
 from .errors import DataError, EngineError
 from .frozen import Frozen
@@ -202,6 +204,8 @@ class Operator(Frozen):
     seeded: ClassVar[bool] = False
     #: Other tools' name of a parameter -> what is written here, as YAML: said when that name is found.
     other_names: ClassVar[Mapping[str, str]] = {}
+    #: Parameters that change how fast a step runs, and not what it makes: the fingerprint leaves them out.
+    pace: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def resolve(cls, value: object) -> type[Operator]:
@@ -410,13 +414,28 @@ class Trained:
 class Train(Operator):
     """Data set, model -> model."""
 
+    pace: ClassVar[frozenset[str]] = frozenset({"processes", "max_restarts"})
+
     model: ModelRef
     """Model to train: a name under `models`, or a train step, whose student is trained further. A student's
     adapter must have the same kind, rank, alpha and targets."""
+    processes: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Processes that train together, each on its own GPU. `auto` takes one per GPU, of this machine or of the
+    Ray cluster, and one process without a GPU."""
+    max_restarts: int = Field(default=2, ge=0)
+    """How often training starts again from its last checkpoint after a process was lost."""
+
+    def processes_on(self, gpus: int) -> int:
+        """The number of processes to train in, where there are ``gpus`` GPUs."""
+        return 1 if self.processes == "auto" else self.processes
 
     @abstractmethod
     def fit(self, table: pa.Table, context: Context) -> Trained:
-        """Train on the rows of ``table``. Resumes from the checkpoints of an earlier call in ``workdir``."""
+        """Train on the rows of ``table``. Resumes from the checkpoints of an earlier call in ``workdir``.
+
+        If it trains in several processes, it is called in each of them, in one process group of
+        ``torch.distributed``.
+        """
 
 
 @dataclass(slots=True)

@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import read_state, write_state
 from .parallel import Processes
+from .sharding import Shards, gathered, parted
 
 #: The identity of the file; it lies in the folder of one training.
 _KIND = "best weights"
@@ -24,32 +25,40 @@ _KIND = "best weights"
 class BestWeights:
     """The trained parameters at the lowest held-out loss so far, in the file ``path``.
 
-    With several processes each has its own file.
+    All processes must call its functions; the first one writes, and all read.
     """
 
     path: Path
 
-    def keep(self, parameters: Sequence[nn.Parameter], measured: Sequence[float | None]) -> None:
+    def keep(
+        self,
+        parameters: Sequence[nn.Parameter],
+        measured: Sequence[float | None],
+        shards: Shards | None = None,
+    ) -> None:
         """Save the parameters if the last of the measurements is below all others."""
         losses = [loss for loss in measured if loss is not None]
         if losses[-1] < min(losses[:-1], default=float("inf")):
-            saved = {"identity": _KIND, "parameters": [each.detach() for each in parameters]}
-            save_checkpoint(self._own(), saved)
+            saved = {"identity": _KIND, "parameters": gathered(parameters, shards)}
+            if Processes.current().first:
+                write_state(self.path, saved)
 
-    def restore(self, parameters: Sequence[nn.Parameter], measured: Sequence[float | None]) -> float:
+    def restore(
+        self,
+        parameters: Sequence[nn.Parameter],
+        measured: Sequence[float | None],
+        shards: Shards | None = None,
+    ) -> float:
         """Load the saved parameters, unless the last measurement is the lowest. Returns their loss."""
         losses = [loss for loss in measured if loss is not None]
-        state = load_checkpoint(self._own(), _KIND)
+        Processes.current().gather(None)  # wait until the file is written
+        state = read_state(self.path, _KIND)
         if state is None or losses[-1] < min(losses[:-1], default=float("inf")):
             return losses[-1]
         with torch.no_grad():
-            for parameter, saved in zip(parameters, state["parameters"], strict=True):
+            for parameter, saved in zip(parameters, parted(parameters, shards, state["parameters"])):
                 parameter.copy_(saved)
         return min(losses)
-
-    def _own(self) -> Path:
-        rank = Processes.current().rank
-        return self.path.with_stem(f"{self.path.stem}-{rank}") if rank else self.path
 
 
 def exhausted(measured: Sequence[float | None], patience: int | None) -> bool:

@@ -15,10 +15,10 @@ import torch
 
 from ..contracts.durable import flush
 from ..contracts.errors import StoreError
-from .device import random_states, set_random_states
 from .history import History
 from .history_file import Entry, HistoryFile, HistoryMark
 from .parallel import Processes
+from .sharding import Shards, gathered_state, parted_state
 
 if TYPE_CHECKING:
     from .optimizers.optimizer import Optimizer
@@ -42,7 +42,7 @@ class TrainingState:
     projection: Projection | None
     processes: Processes
     history: History
-    device: torch.device
+    shards: Shards | None = None
     #: The file of the history, and the number of entries that it has.
     _history_file: HistoryFile = field(init=False)
     _written: int = field(init=False, default=0)
@@ -52,14 +52,13 @@ class TrainingState:
 
     def save(self) -> None:
         """Write a checkpoint. All processes must call it; the first one writes."""
-        randoms = self.processes.gather(random_states(self.device))
+        parameters, optimizer = gathered_state(self.optimizer, self.shards)
         if self.processes.first:
             state = {
                 "identity": self.identity,
-                "parameters": [parameter.detach() for parameter in self.optimizer.parameters],
-                "optimizer": self.optimizer.state(),
+                "parameters": parameters,
+                "optimizer": optimizer,
                 "projection": None if self.projection is None else self.projection.state(),
-                "random": randoms,
                 "history": asdict(self._history_file.append(self.history.entries(self._written))),
             }
             self._written = len(self.history.step)
@@ -69,36 +68,62 @@ class TrainingState:
     def resume(self) -> None:
         """Load the checkpoint if there is one.
 
-        Raises StoreError for a checkpoint of other rows, other settings or another number of processes.
+        Raises StoreError for a checkpoint of other rows or other settings. The number of processes may
+        differ.
         """
         found = load_checkpoint(self.path, self.identity, self._history_file)
         if found is None:
             return
         state, entries = found
-        if len(state["random"]) != self.processes.size:
-            raise StoreError(
-                f"{self.path}: this checkpoint was written by {len(state['random'])} processes, but this "
-                f"training has {self.processes.size}; start as many, or remove the checkpoint to train from "
-                "the start"
-            )
+        parameters, optimizer = parted_state(
+            self.optimizer, self.shards, state["parameters"], state["optimizer"]
+        )
         with torch.no_grad():
-            for parameter, saved in zip(self.optimizer.parameters, state["parameters"], strict=True):
+            for parameter, saved in zip(self.optimizer.parameters, parameters, strict=True):
                 parameter.copy_(saved)
-        self.optimizer.load(state["optimizer"])
+        self.optimizer.load(optimizer)
         if self.projection is not None:
             self.projection.load(state["projection"])
-        set_random_states(state["random"][self.processes.rank], self.device)
         for entry in entries:
             self.history.add(**entry)
         self._written = len(entries)
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write ``state`` as :func:`write_state` does, and keep the checkpoint before it at :func:`earlier`."""
+    temporary = _write(path, state)
+    if os.path.lexists(path):
+        path.replace(earlier(path))
+    temporary.replace(path)
+    flush(path.parent)
+
+
+def write_state(path: Path, state: dict[str, Any]) -> None:
     """Write ``state`` (tensors and plain values) and a digest of its bytes to ``path``.
 
-    The file is written under a temporary name, flushed and then renamed. The checkpoint that was there is
-    kept at :func:`earlier`.
+    The file is written under a temporary name, flushed and then renamed.
     """
+    _write(path, state).replace(path)
+    flush(path.parent)
+
+
+def read_state(path: Path, identity: str) -> dict[str, Any] | None:
+    """Return what :func:`write_state` wrote, None if there is nothing.
+
+    Raises StoreError for a damaged file, and for one of another ``identity``.
+    """
+    if not os.path.lexists(path):
+        return None
+    state = _whole(path)
+    if state is None:
+        raise StoreError(f"{path} is damaged; remove it")
+    if state.get("identity") != identity:
+        raise StoreError(f"{path} was written by another training, or with other settings; remove it")
+    return state
+
+
+def _write(path: Path, state: dict[str, Any]) -> Path:
+    """Write a state under a temporary name beside ``path``, durably; return that name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
@@ -108,10 +133,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         file.write(found)
         file.flush()
         os.fsync(file.fileno())
-    if os.path.lexists(path):
-        path.replace(earlier(path))
-    temporary.replace(path)
-    flush(path.parent)
+    return temporary
 
 
 def load_checkpoint(

@@ -1,4 +1,4 @@
-"""Choice of the training device, and its properties: free memory and random states."""
+"""Choice of the training device, and its free memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Literal
 
 import torch
 import torch.utils.deterministic
-from torch import Tensor
 
 from ..contracts.errors import ModelError
 
@@ -71,19 +70,3 @@ def free_memory(device: torch.device) -> int:
 
     free: int = psutil.virtual_memory().available
     return free
-
-
-def random_states(device: torch.device) -> dict[str, Tensor]:
-    """Return the states of the random generators that training on ``device`` uses."""
-    states = {"cpu": torch.get_rng_state()}
-    return states if device.type == "cpu" else {**states, "cuda": torch.cuda.get_rng_state(device)}
-
-
-def set_random_states(states: dict[str, Tensor], device: torch.device) -> None:
-    """Restore the states returned by :func:`random_states`.
-
-    If they are from another kind of device, only those that both have are restored.
-    """
-    torch.set_rng_state(states["cpu"])
-    if device.type == "cuda" and "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"], device)

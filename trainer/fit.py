@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,8 +27,9 @@ from .data.encode import Encoded, encode_rows
 from .data.examples import Example, count_tokens
 from .data.packs import Pack, pack, plan_steps
 from .data.unfit import as_table, count_reasons
-from .device import choose_device
-from .forecast.memory_plan import MIB, PeakMemory, steady_allocator
+from .device import choose_device, free_memory
+from .forecast.memory_plan import MIB, MemoryPlan, PeakMemory, steady_allocator
+from .forecast.sharded_plan import sharded_plan
 from .forecast.speed import matmul_rate
 from .forecast.step_plan import keep_dequantized, plan_step, roofline_estimate
 from .history import History
@@ -42,6 +44,7 @@ from .optimizers.optimizer_table import OPTIMIZERS
 from .parallel import Processes
 from .schedule import learning_rate
 from .settings import TrainSettings
+from .sharding import gather_deltas, is_sharded, shard
 from .sparse.delta_files import save_delta
 from .sparse.projection import deltas
 from .student_files import base_reference, write_student_files
@@ -83,13 +86,19 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     rate = matmul_rate(step.torch_dtype(), device.type)
     peak = PeakMemory(device)
     plan = plan_step(step, config, device, keep, examples, steps, step.extra_memory_bytes(context))
+    sharded = _is_sharded(step, plan, device)
+    if sharded:
+        keep, plan = False, sharded_plan(replace(plan, dequantized=0), step, config, Processes.current().size)
     context.progress(0, len(steps), "steps", memory_mib=(peak.before + plan.total) // MIB)
-    model = load(step, weights, context.seed, keep, _batches(examples, steps), device)
+    where = torch.device("cpu") if sharded else device
+    model = load(step, weights, context.seed, keep, _batches(examples, steps), where)
     projection = None if step.sparse is None else step.sparse.projection(derive_seed(context.seed, "sparse"))
     if projection is not None:
         projection.begin(model)
+    shards = shard(model, device) if sharded else None
+    groups = parameter_groups(model)
     optimizer = OPTIMIZERS[step.optimizer](
-        parameter_groups(model),
+        groups if shards is None else shards.groups(groups),
         betas=step.betas,
         weight_decay=step.weight_decay,
         seed=derive_seed(context.seed, "rounding"),
@@ -110,6 +119,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         context,
         held_out=None if held is None else _held_out(step, objective, model, held, context),
         projection=projection,
+        shards=shards,
     )
     reached = peak.bytes()
     _save(step, model, optimizer, context.workdir / "adapter", weights, context.seed, examples)
@@ -117,6 +127,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         write_student_files(
             context.workdir / "adapter", encoder, weights, step, name=context.step, rows=encoded.rows
         )
+    Processes.current().gather(None)  # wait until all is written
     made = steps[: len(history.step)]
     done = [examples[index] for packs in made for indices in packs for index in indices]
     metrics = {
@@ -126,7 +137,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         "rows": encoded.rows,
         "left_out": count_reasons(encoded.left_out),
         **({} if held_out is None else {"held_out_loss": held_out}),
-        "trainable_parameters": sum(parameter.numel() for parameter in optimizer.parameters),
+        "trainable_parameters": sum(each.numel() for each in model.parameters() if each.requires_grad),
         **({} if projection is None else {"changed_weights": _changed(model)}),
         "wall_seconds": time.perf_counter() - started,
         "peak_memory_mib": reached // MIB,
@@ -134,6 +145,8 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         "memory_plan_mib": {name: getattr(plan, name) // MIB for name in plan.__slots__},
         "dequantized_kept": keep,
         "device": str(device),
+        "processes": Processes.current().size,
+        "sharded": sharded,
         "threads": torch.get_num_threads(),
         "trained_on": "\n".join(map(encoder.show, examples[0].sequences))[:400],
     }
@@ -164,6 +177,15 @@ def load(
     )
     model.activations, model.noise = step.activations, step.neftune
     return model
+
+
+def _is_sharded(step: TrainSettings, plan: MemoryPlan, device: torch.device) -> bool:
+    """Decide with all processes: a model that does not fit one of their GPUs is sharded, if it can be."""
+    processes = Processes.current()
+    if step.shard != "auto" or processes.size == 1:
+        return step.shard is True and processes.size > 1
+    fits = device.type == "cpu" or plan.total <= free_memory(device)
+    return not all(processes.gather(fits)) and step.not_sharded() is None
 
 
 def _encode(
@@ -230,7 +252,7 @@ def _loop_settings(
 
 def _identity(step: TrainSettings, context: Context, examples: list[Example]) -> str:
     """Return a digest of everything that the trained weights depend on, except the machine."""
-    settings = step.model_dump_json(exclude={"checkpoint_every", "cache_dequantized", "device"})
+    settings = step.model_dump_json(exclude={"checkpoint_every", "cache_dequantized", "device"} | step.pace)
     models = [context.weights(name).digest for _, kind, name in step.references() if kind == "model"]
     named: list[Any] = [type(step).__name__, models, context.seed, settings, examples]
     return blake2b(repr(named).encode(), digest_size=16).hexdigest()
@@ -250,16 +272,20 @@ def _save(
     ``seed``: of the initialization.
     """
     processes = Processes.current()
-    if processes.first:
-        if step.adapter.kind == "delta":
+    if step.adapter.kind == "delta":
+        gather_deltas(model)
+        if processes.first:
             save_delta(model, directory, base_reference(weights)["base_model_name_or_path"])
-        else:
-            probe = torch.tensor(examples[0].sequences[0].ids[:256], device=model.embeddings.device)
-            record = TrainingRecord(step.adapter, seed, step.quantize, step.quantize_skip, step.dtype)
-            save_adapter(model, directory, step.adapter.peft("") | base_reference(weights), probe, record)
-        if step.carry_optimizer:
-            save_optimizer(optimizer, directory)
-    processes.gather(None)
+    elif processes.first or is_sharded(model):
+        # The check of what was written needs a pass, which all processes of a sharded model must join.
+        own = directory if processes.first else directory.with_name(f"{directory.name}-{processes.rank}")
+        probe = torch.tensor(examples[0].sequences[0].ids[:256], device=model.embeddings.device)
+        record = TrainingRecord(step.adapter, seed, step.quantize, step.quantize_skip, step.dtype)
+        save_adapter(model, own, step.adapter.peft("") | base_reference(weights), probe, record)
+        if not processes.first:
+            shutil.rmtree(own)
+    if processes.first and step.carry_optimizer:
+        save_optimizer(optimizer, directory)
 
 
 def _speed(history: History, flop: float, at_best: float) -> dict[str, float]:

@@ -20,6 +20,7 @@ from .methods.sft import SupervisedFineTuning
 from .model.decoder import Decoder
 from .model.model_config import ModelConfig
 from .parallel import Processes
+from .passes import Passes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -105,4 +106,4 @@ class _moved:
 
 
 def _loss(model: Decoder, objective: Objective, target: HeldOut) -> float:
-    return held_out_loss(model, objective, target, 0.0, Processes.current())
+    return held_out_loss(Passes(model, objective, Processes.current()), target, 0.0)

@@ -2,9 +2,11 @@
 
 Each step computes the loss and gradient of each pack, clips the gradient, updates the weights, applies the
 projection and records the result. The loss of a step is the mean over the whole step, regardless of how its
-rows are distributed over packs and processes (see ``losses/objective.py``). A checkpoint holds everything
-that the next step depends on (weights, optimizer state, random states, projection, step number), so a resumed
-run gives the same bits as an uninterrupted one on the same machine with the same number of threads.
+rows are distributed over packs and processes (see ``losses/objective.py``). Dropout draws from a seed of each
+pack's own, so that it does not depend on which process computes the pack, or on the packs before it. A
+checkpoint holds everything that the next step depends on (weights, optimizer state, projection, step number),
+so a resumed run gives the same bits as an uninterrupted one on the same machine with the same numbers of
+threads and processes. With another number of processes, gradients are summed in another order.
 """
 
 from __future__ import annotations
@@ -12,28 +14,28 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from ..contracts.errors import DataError, GristmillError
+from ..contracts.inference import derive_seed
 from ..contracts.operators import Context
 from .best_weights import BestWeights, exhausted
 from .checkpoint import TrainingState
 from .data.examples import Example, count_tokens
-from .data.packs import Pack
 from .data.unfit import NAMED
+from .gradients import StepGradients
 from .history import History
 from .losses.objective import Objective, StepContext
 from .model.decoder import Decoder
 from .optimizers.optimizer import Optimizer
 from .parallel import Processes
+from .passes import Packs, Passes
+from .sharding import Shards
 from .sparse.projection import Projection
-
-#: Packs, each as the indices of its examples.
-Packs = Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +73,6 @@ class HeldOut:
     patience: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PackResult:
-    """Result of one pack: its share of the step's loss, and the losses of its rows."""
-
-    loss: float
-    ids: list[str]
-    row_loss: list[float]
-    figures: dict[str, float]
-
-
 def train(
     model: Decoder,
     objective: Objective,
@@ -92,6 +84,7 @@ def train(
     *,
     held_out: HeldOut | None = None,
     projection: Projection | None = None,
+    shards: Shards | None = None,
 ) -> tuple[History, float | None]:
     """Train the optimizer's parameters on ``steps``, each a list of packs.
 
@@ -108,11 +101,12 @@ def train(
         projection,
         processes,
         history,
-        model.embeddings.device,
+        shards,
     )
+    passes = Passes(model, objective, processes)
+    gradients = StepGradients(model, optimizer.parameters, processes.size, shards)
     model.train()
-    with torch.random.fork_rng():
-        torch.manual_seed(settings.seed + processes.rank)
+    with torch.random.fork_rng(), closing(gradients):
         state.resume()
         for step in range(len(history.step), len(steps)):
             _let_stop(context, processes, state)
@@ -120,27 +114,27 @@ def train(
             progress = step / len(steps)
             before = None
             if held_out is not None and step % held_out.every == 0:
-                before = held_out_loss(model, objective, held_out, progress, processes)
+                before = held_out_loss(passes, held_out, progress)
                 measured = [*history.held_out_loss, before]
                 if held_out.best is not None:
-                    held_out.best.keep(optimizer.parameters, measured)
+                    held_out.best.keep(optimizer.parameters, measured, shards)
                 if exhausted(measured, held_out.patience):
                     break
 
             started = time.perf_counter()
             rows = [examples[index] for indices in steps[step] for index in indices]
-            step_context = _step_context(model, objective, examples, steps[step], progress, processes)
+            step_context = passes.context(examples, steps[step], progress)
             optimizer.clear()
-            parts = _run(model, objective, examples, steps[step], step_context, processes, backward=True)
-            processes.sum_gradients(optimizer.parameters)
-            norm = nn.utils.clip_grad_norm_(optimizer.parameters, settings.clip or math.inf).item()
+            seed = derive_seed(settings.seed, step)
+            parts = passes.train(examples, steps[step], step_context, gradients, seed)
+            norm = gradients.clip(settings.clip)
             loss = sum(part.loss for part in parts)
             ids = [row for part in parts for row in part.ids]
             row_loss = [value for part in parts for value in part.row_loss]
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 blamed = [row for row, value in zip(ids, row_loss) if not math.isfinite(value)]
                 blamed = (
-                    blamed or _with_wrong_gradients(model, objective, optimizer, rows, step_context) or ids
+                    blamed or _with_wrong_gradients(passes, gradients, optimizer, rows, step_context) or ids
                 )
                 raise DataError(_not_finite(step, loss, norm, blamed))
             optimizer.step(settings.rate(step))
@@ -168,86 +162,25 @@ def train(
                 state.save()
         state.save()
         optimizer.clear()
-        final = None if held_out is None else held_out_loss(model, objective, held_out, 1.0, processes)
+        final = None if held_out is None else held_out_loss(passes, held_out, 1.0)
         if held_out is not None and held_out.best is not None and final is not None:
-            final = held_out.best.restore(optimizer.parameters, [*history.held_out_loss, final])
+            final = held_out.best.restore(optimizer.parameters, [*history.held_out_loss, final], shards)
     model.eval()
     return history, final
 
 
-def held_out_loss(
-    model: Decoder, objective: Objective, held_out: HeldOut, progress: float, processes: Processes
-) -> float:
+def held_out_loss(passes: Passes, held_out: HeldOut, progress: float) -> float:
     """Return the objective's loss over the held-out rows, as if they were one step.
 
     Does not change any random state.
     """
-    step_context = _step_context(model, objective, held_out.examples, held_out.packs, progress, processes)
-    was_training = model.training
-    model.eval()
+    step_context = passes.context(held_out.examples, held_out.packs, progress)
+    was_training = passes.model.training
+    passes.model.eval()
     with torch.no_grad():
-        parts = _run(
-            model, objective, held_out.examples, held_out.packs, step_context, processes, backward=False
-        )
-    model.train(was_training)
+        parts = passes.evaluate(held_out.examples, held_out.packs, step_context)
+    passes.model.train(was_training)
     return sum(part.loss for part in parts)
-
-
-def _step_context(
-    model: Decoder,
-    objective: Objective,
-    examples: Sequence[Example],
-    packs: Packs,
-    progress: float,
-    processes: Processes,
-) -> StepContext:
-    """Return what the losses of a step's packs need of the whole step. Does not change any random state."""
-    count = sum(objective.count(examples[index]) for indices in packs for index in indices)
-    step_context = StepContext(count, progress)
-    if not objective.surveys:
-        return step_context
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():
-        mine = {
-            number: objective.survey(model, [examples[index] for index in packs[number]], step_context)
-            for number in processes.share(len(packs))
-        }
-    model.train(was_training)
-    everyones = {number: part for parts in processes.gather(mine) for number, part in parts.items()}
-    return replace(step_context, surveyed=sum(everyones[number] for number in range(len(packs))))
-
-
-def _run(
-    model: Decoder,
-    objective: Objective,
-    examples: Sequence[Example],
-    packs: Packs,
-    step_context: StepContext,
-    processes: Processes,
-    *,
-    backward: bool,
-) -> list[PackResult]:
-    """Compute losses (and gradients) of this process's packs.
-
-    Returns the results of all processes in the order of the packs.
-    """
-    mine = {
-        number: _one(model, objective, [examples[index] for index in packs[number]], step_context, backward)
-        for number in processes.share(len(packs))
-    }
-    everyones = {number: part for parts in processes.gather(mine) for number, part in parts.items()}
-    return [everyones[number] for number in range(len(packs))]
-
-
-def _one(
-    model: Decoder, objective: Objective, rows: Sequence[Example], step_context: StepContext, backward: bool
-) -> PackResult:
-    """Compute one pack. Its graph is freed before the next pack begins."""
-    found = objective.loss(model, Pack.of(rows, model.embeddings.device), step_context)
-    if backward:
-        torch.autograd.backward(found.loss)
-    return PackResult(found.loss.item(), [row.id for row in rows], found.rows, dict(found.figures))
 
 
 def _let_stop(context: Context, processes: Processes, state: TrainingState) -> None:
@@ -271,21 +204,22 @@ def _sum(figures: Iterable[dict[str, float]]) -> dict[str, float]:
 
 
 def _with_wrong_gradients(
-    model: Decoder,
-    objective: Objective,
+    passes: Passes,
+    gradients: StepGradients,
     optimizer: Optimizer,
     rows: Sequence[Example],
     step_context: StepContext,
 ) -> list[str]:
-    """Return the ids of the rows whose own gradient is not finite."""
+    """Return the ids of the rows whose own gradient is not finite. All processes must call it."""
     found = []
     for row in rows:
         optimizer.clear()
-        _one(model, objective, [row], step_context, backward=True)
-        gradients = [parameter.grad for parameter in optimizer.parameters if parameter.grad is not None]
-        if not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
-            found.append(row.id)
-    return found
+        passes.one([row], step_context, backward=True)
+        gradients.finish()
+        own = [parameter.grad for parameter in optimizer.parameters if parameter.grad is not None]
+        found.append(not all(bool(torch.isfinite(gradient).all()) for gradient in own))
+    everyones = passes.processes.gather(found)
+    return [row.id for row, wrong in zip(rows, zip(*everyones)) if any(wrong)]
 
 
 def _not_finite(step: int, loss: float, norm: float, blamed: Sequence[str]) -> str:

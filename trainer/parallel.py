@@ -1,8 +1,9 @@
-"""Data parallelism: several processes, each with the whole model and a share of every step's packs.
+"""Data parallelism: several processes, each with a share of every step's packs.
 
 Losses are divided by the whole step's count before differentiation, so the sum of the processes' gradients is
-the gradient of the step. Start the processes with ``torchrun`` (or anything that calls
-``torch.distributed.init_process_group``). Otherwise there is one process, and nothing here communicates.
+the gradient of the step (``gradients.py``). The runner starts the processes (``pipelines/run/training``); so
+may ``torchrun`` or anything else that calls ``torch.distributed.init_process_group``. Otherwise there is one
+process, and nothing here communicates.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import torch
-from torch import distributed, nn
+from torch import distributed
 
 Value = TypeVar("Value")
 
@@ -35,9 +35,19 @@ class Processes:
         """Whether this process writes files."""
         return self.rank == 0
 
-    def share(self, count: int) -> range:
-        """Return the indices of this process's share of ``count`` pieces of work."""
-        return range(self.rank, count, self.size)
+    def shares(self, costs: Sequence[int]) -> list[list[int]]:
+        """Return the pieces of work of each process, as ascending indices into their ``costs``.
+
+        The costliest piece that is left goes to the process with the least work (longest processing time
+        first: Graham, 1969), which takes at most 4/3 of the shortest possible time. Deterministic.
+        """
+        shares: list[list[int]] = [[] for _ in range(self.size)]
+        work = [0] * self.size
+        for piece in sorted(range(len(costs)), key=lambda piece: (-costs[piece], piece)):
+            rank = work.index(min(work))
+            shares[rank].append(piece)
+            work[rank] += costs[piece]
+        return [sorted(share) for share in shares]
 
     def gather(self, value: Value) -> list[Value]:
         """Return the values of all processes, by rank. All processes must call it."""
@@ -46,19 +56,3 @@ class Processes:
         found: list[Value | None] = [None] * self.size
         distributed.all_gather_object(found, value)
         return found  # type: ignore[return-value]
-
-    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Replace each gradient by its sum over all processes; a missing one counts as zero.
-
-        All processes must call it.
-        """
-        if self.size == 1:
-            return
-        for parameter in parameters:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        flat = torch.cat([parameter.grad.flatten() for parameter in parameters if parameter.grad is not None])
-        distributed.all_reduce(flat)
-        parts = torch.split(flat, [parameter.numel() for parameter in parameters])
-        for parameter, part in zip(parameters, parts):
-            parameter.grad = part.view_as(parameter)

@@ -35,6 +35,7 @@ class TrainSettings(Train):
 
     seeded: ClassVar[bool] = True
     other_names: ClassVar[Mapping[str, str]] = OTHER_NAMES
+    pace: ClassVar[frozenset[str]] = Train.pace | {"shard"}
     #: Sequences per row, for the estimate.
     sequences_per_row: ClassVar[int] = 1
     #: Float32 copies of a chunk's logits that the loss holds at once, for the memory plan.
@@ -120,6 +121,10 @@ class TrainSettings(Train):
     training in many short rounds. By default, each training starts with a new state."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Device to train on. `auto` takes a CUDA GPU if there is one, otherwise the CPU."""
+    shard: bool | Literal["auto"] = "auto"
+    """Split the frozen weights, the deltas and the optimizer's state over the processes (`fully_shard`, arXiv
+    2304.11277). This takes less memory on each GPU and more communication. `auto` does so if the model does
+    not fit one GPU."""
     evaluate_on: StepRef | None = None
     """Step whose rows are used to measure the held-out loss during and after training. By default, it is not
     measured."""
@@ -185,6 +190,29 @@ class TrainSettings(Train):
     def content(self) -> Mapping[str, str]:
         text = self.template_options().text()
         return {} if text is None else {"chat template": blake2b(text.encode(), digest_size=16).hexdigest()}
+
+    def _can_be_sharded(self) -> Self:
+        if self.shard is True and (reason := self.not_sharded()) is not None:
+            raise ValueError(f"shard: true does not work with {reason}; change it, or remove shard")
+        return self
+
+    def not_sharded(self) -> str | None:
+        """Return the option, if any, with which the model cannot be sharded."""
+        if self.activations == "offload":
+            return "activations: offload"
+        if self.sparse is not None and self.sparse.kind == "selekt":
+            return "sparse: {kind: selekt}, which compares all weights"
+        if self.adapter.kind == "delta" and self.optimizer == "adamw8bit":
+            return "optimizer: adamw8bit over deltas, whose blocks of 256 weights lie in several processes"
+        if self.adapter.kind == "delta" and self.carry_optimizer:
+            return "carry_optimizer over deltas, whose states lie in several processes"
+        return None
+
+    def processes_on(self, gpus: int) -> int:
+        """The number of processes to train in, where there are ``gpus`` GPUs."""
+        if self.processes != "auto":
+            return self.processes
+        return 1 if self.device == "cpu" else max(1, gpus)
 
     @abstractmethod
     def objective(self, context: Context) -> Objective:

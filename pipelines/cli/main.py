@@ -52,8 +52,13 @@ class UnknownCommand(GristmillError):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     with guarded():
-        return _run(list(sys.argv[1:] if arguments is None else arguments))
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            from ..run.training.torchrun import only_once
+
+            return only_once(lambda: _run(given))
+        return _run(given)
 
 
 def _run(given: list[str]) -> int:

@@ -61,9 +61,12 @@ def step_seed(operator_seed: int | None, seed: int, round_number: int, step: str
 
 
 def parameters(operator: Operator) -> dict[str, object]:
-    """The parameters without the names of models and steps, whose content is hashed instead."""
+    """The parameters that determine the rows, without the names of models and steps.
+
+    The content of those is hashed instead.
+    """
     names = {field for field, _ in type(operator).reference_fields()}
-    return operator.model_dump(mode="json", exclude=names)
+    return operator.model_dump(mode="json", exclude=names | operator.pace)
 
 
 def model_request(model: PlannedModel, operator: Operator) -> dict[str, object]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import ceil
 from typing import Protocol
 
 import pyarrow as pa
 
-from ...contracts.operators import Context, Map
+from ...contracts.operators import Context, Map, Train, Trained
 from ..plan.nodes import Plan
 from .chain import Chain, Emit
 from .context import Models
@@ -17,6 +17,8 @@ from .serving import served
 from .stages import Stage
 from .whole_table.pool import TaskPool, ThreadTasks
 
+#: Reports a sentence to the user.
+Tell = Callable[[str], None]
 #: Default number of micro-batches in flight: one being processed, one being encoded, one being written.
 AT_LEAST = 3
 #: The number of micro-batches in flight may grow to this multiple of the initial number if slots are free.
@@ -42,6 +44,10 @@ class Executor(Protocol):
 
     async def process(self, table: pa.Table, first: int, last: int, emit: Emit) -> None:
         """Process a micro-batch by the chain's steps ``first .. last``."""
+        ...
+
+    def train(self, operator: Train, table: pa.Table, context: Context, tell: Tell) -> Trained:
+        """Carry out a training step, in as many processes as it asks for. ``tell``: reports a restart."""
         ...
 
     def pace(self, plan: Plan, stage: Stage) -> Pace:
@@ -95,6 +101,11 @@ class LocalExecutor:
     async def process(self, table: pa.Table, first: int, last: int, emit: Emit) -> None:
         assert self._chain is not None
         await self._chain.run(table, first, last, emit)
+
+    def train(self, operator: Train, table: pa.Table, context: Context, tell: Tell) -> Trained:
+        from .training.here import train_here
+
+        return train_here(operator, table, context, tell)
 
     def pace(self, plan: Plan, stage: Stage) -> Pace:
         start = saturating(plan, stage, at_least=AT_LEAST)

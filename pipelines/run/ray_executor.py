@@ -32,11 +32,11 @@ from ...contracts.inference import (
     Request,
     StoredEmbedder,
 )
-from ...contracts.operators import Context
+from ...contracts.operators import Context, Train, Trained
 from ..plan.nodes import Plan
 from .chain import Chain, Emit, StepResult
 from .context import OperatorContext
-from .executor import GROWTH, saturating, slots
+from .executor import GROWTH, Tell, saturating, slots
 from .pace import Pace
 from .serving import ModelTable, Serving, served, start_here
 from .stages import Stage
@@ -266,6 +266,11 @@ class RayExecutor:
             carrier.load -= 1
         for result in results:
             await emit(result)
+
+    def train(self, operator: Train, table: pa.Table, context: Context, tell: Tell) -> Trained:
+        from .training.on_ray import train_on_ray
+
+        return train_on_ray(operator, table, context, tell)
 
     def _least_loaded(self) -> Carrying:
         """The worker with the fewest micro-batches, or a new one while all are busy and there are fewer than

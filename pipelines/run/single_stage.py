@@ -143,7 +143,7 @@ class SingleStage:
     def _train(self, operator: Train) -> bool:
         table = self.session.rows(self.step).all()
         self.context.workdir.mkdir(parents=True, exist_ok=True)
-        trained = operator.fit(table, self.context)
+        trained = self.executor.train(operator, table, self.context, self.session.notice)
         run = self.session.run.path
         _copy_directory(trained.adapter, self.store.model)
         write_sealed(self.store.history, trained.history, {})

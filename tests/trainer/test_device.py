@@ -1,4 +1,4 @@
-"""The choice of the device, and the random states of a checkpoint."""
+"""The choice of the device."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gristmill.kernels.int8 import INT8Tensor
 from gristmill.kernels.nf4 import NestedScales, NF4Tensor
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.adapter_table import KINDS
-from gristmill.trainer.device import choose_device, fixed_order, free_memory, random_states, set_random_states
+from gristmill.trainer.device import choose_device, fixed_order, free_memory
 from gristmill.trainer.model.decoder import LINEARS, Block, Decoder
 from gristmill.trainer.model.linear import Linear
 from gristmill.trainer.model.model_config import ModelConfig
@@ -47,16 +47,6 @@ def test_each_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("LOCAL_RANK", str(torch.cuda.device_count()))
     with pytest.raises(ModelError, match="start as many processes as there are GPUs"):
         choose_device("auto")
-
-
-def test_random_states_go_on_where_they_were() -> None:
-    device = choose_device("auto")
-    states = random_states(device)
-    drawn = torch.rand(3), torch.rand(3, device=device)
-    set_random_states(states, device)
-    assert torch.equal(torch.rand(3), drawn[0])
-    if device.type == "cuda":
-        assert torch.equal(torch.rand(3, device=device), drawn[1])
 
 
 def test_memory_is_free() -> None:

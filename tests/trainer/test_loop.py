@@ -1,11 +1,7 @@
-"""The training loop: bitwise resumption, data parallelism, errors that name rows, and reproducibility."""
+"""The training loop: bitwise resumption, errors that name rows, and reproducibility."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,41 +91,6 @@ def test_a_run_stopped_anywhere_and_resumed_gives_the_same_bits(
     whole = fit(name, **options)  # a finished run is restored from its checkpoint
     assert whole.metrics["steps"] == 6
     same(resumed, whole, digest)
-
-
-def test_two_processes_train_as_one_does(fit: Fit, rows, tmp_path: Path, digest) -> None:
-    """Losses agree to 1e-6, and weights to 1e-5 of the largest: only the order of gradient sums differs.
-
-    With at most two packs per step, the results are bitwise equal. If one of the two processes is told to
-    stop, both resume to the same bits.
-    """
-    options = {"many": {"pack_tokens": 1}, "pairs": {"batch_rows": 2, "pack_tokens": 1}}
-    alone = {name: fit(f"{name} alone", **changes) for name, changes in options.items()}
-    settings_ = {name: step_of(**changes).model_dump(mode="json") for name, changes in options.items()}
-    (tmp_path / "rows.json").write_text(json.dumps(rows))
-    (tmp_path / "settings.json").write_text(json.dumps(settings_))
-    script = Path(__file__).with_name("two_processes.py")
-    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    done = subprocess.run(
-        [sys.executable, "-P", str(script), str(tmp_path)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    for name, one in alone.items():
-        found, history = json.loads((tmp_path / f"{name}.json").read_text()), one.history.to_pydict()
-        assert found["rows"] == history["rows"]
-        assert found["loss"] == pytest.approx(history["loss"], rel=1e-6)
-        for theirs, ours in zip(found["row_loss"], history["row_loss"]):
-            assert theirs == pytest.approx(ours, rel=1e-5)
-        theirs = load_file(tmp_path / name / "adapter" / "adapter_model.safetensors")
-        for key, value in load_file(one.adapter / "adapter_model.safetensors").items():
-            assert (value - theirs[key]).abs().max() <= 1e-5 * value.abs().max(), key
-    digests = json.loads((tmp_path / "digests.json").read_text())
-    assert digests["pairs"] == digest(alone["pairs"])
-    assert digests["stopped"] == digests["many"]
 
 
 def poison(path: Path, letter: str) -> None:

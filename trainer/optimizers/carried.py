@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from pathlib import Path
 
-from ..checkpoint import load_checkpoint, save_checkpoint
+from ..checkpoint import read_state, write_state
 from .optimizer import Optimizer
 
 NAME = "optimizer.pt"
@@ -13,7 +13,7 @@ NAME = "optimizer.pt"
 
 def save_optimizer(optimizer: Optimizer, directory: Path) -> None:
     """Write the optimizer's state into the directory of the adapter that it trained."""
-    save_checkpoint(directory / NAME, {"identity": _identity(optimizer), **optimizer.state()})
+    write_state(directory / NAME, {"identity": _identity(optimizer), **optimizer.state()})
 
 
 def continue_optimizer(optimizer: Optimizer, adapter: Path | None) -> bool:
@@ -23,7 +23,7 @@ def continue_optimizer(optimizer: Optimizer, adapter: Path | None) -> bool:
     """
     if adapter is None:
         return False
-    state = load_checkpoint(adapter / NAME, _identity(optimizer))
+    state = read_state(adapter / NAME, _identity(optimizer))
     if state is None:
         return False
     optimizer.load(state)

@@ -76,6 +76,7 @@ ROW: dict[str, Any] = {
     "code": "def add(a, b):\n    return a + b\n",
     "tests": "def test_add():\n    assert add(1, 2) == 3\n",
     "name": "add",
+    "quality": 1.0,
 }
 
 

@@ -95,15 +95,16 @@ def test_loss_and_gradient_are_the_papers(lab, verdicts, context, loss: str, shi
 
 
 def test_the_loop_measures_the_divergence_over_the_whole_step(lab, verdicts, context) -> None:
-    from gristmill.trainer.loop import _step_context
     from gristmill.trainer.parallel import Processes
+    from gristmill.trainer.passes import Passes
 
     objective = KahnemanTverskyOptimization(model="base").objective(context)
     base = load_model(lab.path, dtype=torch.float64)
     encoded, _ = objective.arrange(lab.encode(objective, verdicts))
     examples = objective.prepare(base, encoded, 1000)
-    one = _step_context(lab.model, objective, examples, [[0, 1, 2, 3, 4, 5]], 0.0, Processes())
-    many = _step_context(lab.model, objective, examples, [[4], [0, 5, 2], [1, 3]], 0.0, Processes())
+    passes = Passes(lab.model, objective, Processes())
+    one = passes.context(examples, [[0, 1, 2, 3, 4, 5]], 0.0)
+    many = passes.context(examples, [[4], [0, 5, 2], [1, 3]], 0.0)
     assert one.surveyed != 0.0
     assert many.surveyed == pytest.approx(one.surveyed, rel=1e-9)
     assert one.count == many.count == pytest.approx(7.5)

@@ -1,0 +1,198 @@
+"""Trains on a Ray cluster, in the processes of Ray Train.
+
+Ray Train places the processes, joins them in a process group, and starts all of them again if one is lost.
+They then resume from the checkpoint in the run directory, which all nodes must see; if one does not, the
+driver trains itself. An actor beside the driver passes on progress, the wish to stop, and the result.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from ....contracts.errors import GristmillError, StoreError
+from ....contracts.operators import Context, Train, Trained
+from ...store.files import disk
+from ..budget import Interrupted
+from .group import PATIENCE, backend
+from .here import train_here
+from .job import TrainingJob, packed, unpacked
+
+#: Seconds between two looks at the progress of the training.
+LOOK_SECONDS = 0.5
+
+
+class NotShared(StoreError):
+    """A node does not see the run directory."""
+
+
+class Desk:
+    """An actor between the driver and the first process of a training."""
+
+    def __init__(self) -> None:
+        self._progress: tuple[float, float, str, dict[str, float]] | None = None
+        self._outcome: Trained | GristmillError | None = None
+        self._stopping = False
+
+    def report(self, done: float, total: float, unit: str, figures: dict[str, float]) -> None:
+        self._progress = done, total, unit, figures
+
+    def finish(self, outcome: Trained | GristmillError) -> None:
+        """Keep the first outcome: after an error, the other processes have errors too."""
+        self._outcome = self._outcome or outcome
+
+    def news(self, stop: bool) -> tuple[float, float, str, dict[str, float]] | None:
+        """The last progress. ``stop``: whether the training is to stop."""
+        self._stopping = stop
+        return self._progress
+
+    def stopping(self) -> bool:
+        return self._stopping
+
+    def outcome(self) -> Trained | GristmillError | None:
+        return self._outcome
+
+
+def train_on_ray(operator: Train, table: pa.Table, context: Context, tell: Callable[[str], None]) -> Trained:
+    """Train on the cluster. Raises what the training or ``context.check`` raises.
+
+    GristmillError if processes were lost more often than ``max_restarts``.
+    """
+    job = TrainingJob.of(operator, table, context)
+    here: Any = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=False
+    )
+    desk: Any = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote()
+    try:
+        asked = _follow(_trainer(job, desk), desk, context)
+        outcome: Trained | GristmillError | None = ray.get(desk.outcome.remote())
+    finally:
+        ray.kill(desk)
+    if asked is not None:
+        raise asked
+    if isinstance(outcome, NotShared):
+        tell(f"{outcome.message}; the driver trains itself")
+        return train_here(operator, table, context, tell)
+    if isinstance(outcome, GristmillError):
+        raise outcome
+    assert outcome is not None
+    return outcome
+
+
+def _follow(trainer: Any, desk: Any, context: Context) -> BaseException | None:
+    """Wait for the training, passing on progress. Returns what asked it to stop, if anything did."""
+    asked: BaseException | None = None
+    seen = None
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(trainer.fit)
+        while not wait_for([training], LOOK_SECONDS).done:
+            if asked is None:
+                try:
+                    context.check()
+                except BaseException as error:
+                    asked = error
+            progress = ray.get(desk.news.remote(asked is not None))
+            if progress is not None and progress != seen:
+                seen = progress
+                done, total, unit, figures = progress
+                context.progress(done, total, unit, **figures)
+        try:
+            training.result()
+        except Exception as error:
+            raise asked or _given_up(error) from None
+    return asked
+
+
+def _trainer(job: TrainingJob, desk: Any) -> Any:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
+    resources = ray.cluster_resources()
+    gpus = int(resources.get("GPU", 0)) if backend(job.operator, 1) != "gloo" else 0
+    size = job.operator.processes_on(gpus)
+    each = {"GPU": 1.0} if gpus else {"CPU": min(1.0, resources.get("CPU", 1) / size)}
+    return TorchTrainer(
+        _train,
+        # In a list, since Ray would fetch a bare reference.
+        train_loop_config={"job": [ray.put(packed(job))], "desk": desk},
+        torch_config=TorchConfig(
+            backend=backend(job.operator, gpus), timeout_s=int(PATIENCE.total_seconds())
+        ),
+        scaling_config=ScalingConfig(
+            num_workers=size,
+            use_gpu=bool(gpus),
+            resources_per_worker=each,
+            placement_strategy="PACK" if gpus else "SPREAD",
+        ),
+        run_config=RunConfig(
+            name="ray",
+            storage_path=str(job.workdir),
+            failure_config=FailureConfig(max_failures=job.operator.max_restarts),
+        ),
+    )
+
+
+def _train(config: dict[str, Any]) -> None:
+    """Train, as one process of Ray Train."""
+    import ray.train
+    import torch
+
+    place, desk = ray.train.get_context(), config["desk"]
+    first = place.get_world_rank() == 0
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // place.get_local_world_size()))
+
+    def report(step: str, done: float, total: float, unit: str, figures: Mapping[str, float]) -> None:
+        if first:
+            desk.report.remote(done, total, unit, dict(figures))
+
+    def stopping() -> None:
+        if first and ray.get(desk.stopping.remote()):
+            raise Interrupted("stopped on request")
+
+    if ray.get(desk.outcome.remote()) is not None:
+        return  # an error that starting again does not mend
+    try:
+        trained = _opened(config["job"][0]).carry_out(report, stopping)
+    except GristmillError as error:
+        ray.get(desk.finish.remote(error))
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()  # the others must not wait for this one
+        return
+    if first:
+        ray.get(desk.finish.remote(trained))
+
+
+def _opened(reference: Any) -> TrainingJob:
+    """Read the job. Raises NotShared, in all processes, if one of them does not see the run directory."""
+    from torch import distributed
+
+    problem, job = None, None
+    try:
+        job = unpacked(ray.get(reference))
+        with disk(job.workdir, "cannot read"):
+            os.listdir(job.workdir)
+    except StoreError as error:
+        problem = error.message
+    problems: list[str | None] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(problems, problem)
+    if found := [each for each in problems if each is not None]:
+        raise NotShared(found[0])
+    assert job is not None
+    return job
+
+
+def _given_up(error: Exception) -> GristmillError:
+    """What to say about a training that Ray Train gave up."""
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return GristmillError(
+        f"the training on Ray was lost too often ({lines[-1][:300] if lines else type(error).__name__}); "
+        "run again to go on from its last checkpoint, or raise max_restarts"
+    )

@@ -1,0 +1,84 @@
+"""Processes that train together over gloo; started by ``test_processes.py``.
+
+Arguments: a directory with ``model``, ``rows.json``, ``other.json`` (the held-out rows) and
+``settings.json``, which holds the step of each run; the number of processes; and the runs, each as NAME or
+NAME=STOP: after so many steps, the last process is told to stop. A run that has a checkpoint is resumed. The
+history of each is written to ``NAME-SIZE.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from torch import distributed
+
+from gristmill.contracts.errors import GristmillError
+from gristmill.contracts.inference import ModelWeights
+from gristmill.trainer.methods.sft import SupervisedFineTuning
+
+folder, size = Path(sys.argv[1]), int(sys.argv[2])
+
+
+class Stopped(Exception):
+    pass
+
+
+@dataclass
+class Bench:
+    workdir: Path
+    stop_at: int | None = None
+    seed: int = 17
+    step: str = "student"
+
+    def weights(self, name: str) -> ModelWeights:
+        return ModelWeights(name, folder / "model", "digest", None)
+
+    def table(self, name: str) -> pa.Table:
+        return other
+
+    def progress(self, *_: object, **__: float) -> None:
+        return None
+
+    def check(self) -> None:
+        # Only the last process is asked to stop, but all must stop.
+        if self.stop_at is not None and rank == size - 1:
+            self.stop_at -= 1
+            if self.stop_at < 0:
+                raise Stopped
+
+
+# After the libraries are loaded, which takes longer than all the training.
+rank, children = 0, []
+for number in range(1, size):
+    if (child := os.fork()) == 0:
+        rank, children = number, []
+        break
+    children.append(child)
+rows, other = (
+    pa.Table.from_pylist(json.loads((folder / name).read_text())) for name in ("rows.json", "other.json")
+)
+settings = json.loads((folder / "settings.json").read_text())
+distributed.init_process_group(
+    "gloo", init_method=f"file://{folder}/meeting-{size}", rank=rank, world_size=size
+)
+for run in sys.argv[3:]:
+    name, _, stop = run.partition("=")
+    step = SupervisedFineTuning.model_validate(settings[name])
+    if stop:
+        expected, words = (Stopped, None) if rank == size - 1 else (GristmillError, "another process of this")
+        with pytest.raises(expected, match=words):
+            step.fit(rows, Bench(folder / name, int(stop)))  # type: ignore[arg-type]
+        continue
+    made = step.fit(rows, Bench(folder / name))  # type: ignore[arg-type]
+    if rank == 0:
+        found = {"history": made.history.to_pydict(), "metrics": made.metrics}
+        (folder / f"{name}-{size}.json").write_text(json.dumps(found, default=str))
+distributed.destroy_process_group()
+if rank == 0:
+    sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
