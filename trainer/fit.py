@@ -33,7 +33,7 @@ from .forecast.sharded_plan import sharded_plan
 from .forecast.speed import matmul_rate
 from .forecast.step_plan import keep_dequantized, plan_step, roofline_estimate
 from .history import History
-from .loop import HeldOut, LoopSettings, Packs, train
+from .loop import HeldOut, LoopSettings, train
 from .losses.objective import Objective
 from .model.checkpoint_check import check_checkpoint
 from .model.decoder import Decoder
@@ -42,6 +42,7 @@ from .optimizers.carried import continue_optimizer, save_optimizer
 from .optimizers.optimizer import Optimizer
 from .optimizers.optimizer_table import OPTIMIZERS
 from .parallel import Processes
+from .passes import Packs
 from .schedule import learning_rate
 from .settings import TrainSettings
 from .sharding import gather_deltas, is_sharded, shard

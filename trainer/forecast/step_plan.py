@@ -10,11 +10,11 @@ from ...kernels.cross_entropy import chunk_size
 from ..adapters.adapter_settings import AdapterSettings
 from ..data.examples import Example, count_tokens
 from ..device import free_memory
-from ..loop import Packs
 from ..model.model_config import ModelConfig
 from ..model.weight_formats import FORMATS
 from ..optimizers.optimizer import Optimizer
 from ..optimizers.optimizer_table import OPTIMIZERS
+from ..passes import Packs
 from ..settings import TrainSettings
 from .memory_plan import SLACK, MemoryPlan, block_weights, linear_shapes, plan_memory
 from .speed import StepWork
