@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from gristmill.contracts.inference import Completion, EngineSettings, ModelWeights, Request, Sampling
 from gristmill.contracts.operators import Train
@@ -66,13 +64,9 @@ class Table(ModelTable):
 
 
 @pytest.fixture
-def plan(tmp_path: Path, request: pytest.FixtureRequest) -> Plan:
-    base = tmp_path / "base"
-    base.mkdir()
-    (base / "config.json").write_text('{"model_type": "llama"}')
-    save_file({"weight": np.ones(4, np.float32)}, base / "model.safetensors")
+def plan(make_model: Callable[..., Path], request: pytest.FixtureRequest) -> Plan:
     resident = str(getattr(request, "param", True)).lower()
-    return make_plan(loads(FILE.format(base=base, resident=resident), "file.yaml"), file="file.yaml")
+    return make_plan(loads(FILE.format(base=make_model(), resident=resident), "file.yaml"), file="file.yaml")
 
 
 def serving(plan: Plan) -> tuple[Serving, list[Recording]]:
