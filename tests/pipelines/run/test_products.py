@@ -160,10 +160,10 @@ def test_an_adapter_is_the_one_that_was_trained_or_is_trained_again(
     assert weights.read_bytes() == whole
     assert store.adapter()[1] == digest
     # A foreign file, which a loader might read, is moved away without a new training.
-    (store.model / "tokenizer.json").write_text("{}")
+    (store.model / "spiece.model").write_text("{}")
     started = (store.model / "adapter_config.json").stat().st_mtime_ns
     run(tmp_path, **more)
-    assert not (store.model / "tokenizer.json").exists()
+    assert not (store.model / "spiece.model").exists()
     assert (store.model / "adapter_config.json").stat().st_mtime_ns == started
     # A lost manifest needs no new training either.
     (store.path / "manifest.json").write_text("{}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -38,13 +39,6 @@ steps:
 """
 
 
-def model_at(path: Path) -> Path:
-    path.mkdir(parents=True)
-    (path / "config.json").write_text('{"model_type": "llama"}')
-    save_file({"weight": np.ones(4, np.float32)}, path / "model.safetensors")
-    return path
-
-
 def adapter_at(path: Path, base: Path, value: float) -> Path:
     path.mkdir(parents=True)
     (path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
@@ -55,8 +49,8 @@ def adapter_at(path: Path, base: Path, value: float) -> Path:
 class Served:
     """A run of the file above whose store has both students as trained."""
 
-    def __init__(self, folder: Path) -> None:
-        self.base = model_at(folder / "base")
+    def __init__(self, folder: Path, base: Path) -> None:
+        self.base = base
         self.tuned = adapter_at(folder / "tuned", self.base, 1.0)
         self.spec = loads(FILE.format(base=self.base, tuned=self.tuned), "served.yaml")
         self.run = RunDirectory.create(folder / "run", name="served")
@@ -81,8 +75,8 @@ class Served:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Served:
-    return Served(tmp_path)
+def served(tmp_path: Path, make_model: Callable[..., Path]) -> Served:
+    return Served(tmp_path, make_model(name="base"))
 
 
 def test_a_model_of_the_file_is_its_own_weights(served: Served) -> None:
