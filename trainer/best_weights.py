@@ -56,7 +56,8 @@ class BestWeights:
         if state is None or losses[-1] < min(losses[:-1], default=float("inf")):
             return losses[-1]
         with torch.no_grad():
-            for parameter, saved in zip(parameters, parted(parameters, shards, state["parameters"])):
+            own = parted(parameters, shards, state["parameters"])
+            for parameter, saved in zip(parameters, own, strict=True):
                 parameter.copy_(saved)
         return min(losses)
 

@@ -245,7 +245,7 @@ def gathered_state(optimizer: Optimizer, shards: Shards | None) -> tuple[list[Te
         return gathered(parameters, None), state
     states = [
         {name: shards.gathered(parameter, tensor) for name, tensor in each.items()}
-        for parameter, each in zip(parameters, state["states"])
+        for parameter, each in zip(parameters, state["states"], strict=True)
     ]
     return gathered(parameters, shards), {**state, "states": states}
 
@@ -258,6 +258,6 @@ def parted_state(
         return list(parameters), state
     states = [
         {name: shards.part(parameter, tensor) for name, tensor in each.items()}
-        for parameter, each in zip(optimizer.parameters, state["states"])
+        for parameter, each in zip(optimizer.parameters, state["states"], strict=True)
     ]
     return parted(optimizer.parameters, shards, parameters), {**state, "states": states}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ...contracts.errors import DataError
 from ...contracts.source_pieces import CarryOut
 from .damaged_files import check_count, damage_told, refuse_impossible_times, validate
-from .file_pieces import Columns, Found, counted
+from .file_pieces import Columns, FilePiece, Found
 from .locations import File, files
 from .types import fitted, one_schema, plain
 
@@ -51,22 +50,11 @@ def pieces_of(found: Sequence[File], columns: Columns, carry_out: CarryOut | Non
         yield WholeFile(each, columns, rows, each.file.size() or 0)
 
 
-@dataclass(frozen=True)
-class WholeFile:
-    """The first rows of an Arrow file or stream."""
+class WholeFile(FilePiece):
+    """An Arrow file or stream."""
 
-    found: Found
-    columns: Columns
-    num_rows: int
-    num_bytes: int
-
-    def check_here(self) -> None:
-        self.found.check_here()
-
-    def read(self) -> Iterator[pa.RecordBatch]:
-        file = self.found.file
-        own = checked(_batches(file), self.columns.schema, list(self.columns.names))
-        return counted(self.columns.of(own, self.num_rows), self.num_rows, file.name)
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        return checked(_batches(self.found.file), self.columns.schema, list(self.columns.names))
 
 
 def checked(pieces: Iterable[Batch], schema: pa.Schema, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ...contracts.errors import DataError, StoreError
 from ...contracts.source_pieces import SourcePiece
@@ -67,18 +68,43 @@ class NoRows:
         yield named(none_of(self.columns.schema), self.columns.names)
 
 
-class Limitable(SourcePiece, Protocol):
-    """A dataclass with the fields ``num_rows`` and ``num_bytes``, which reads only so many rows."""
+@dataclass(frozen=True)
+class FilePiece(ABC):
+    """The first ``num_rows`` rows of a part of a file. A subclass names the part, and reads it."""
+
+    found: Found
+    columns: Columns
+    num_rows: int
+    num_bytes: int
+
+    @abstractmethod
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows of the part, with the schema of ``columns``."""
+
+    def check_here(self) -> None:
+        self.found.check_here()
+
+    def read(self) -> Iterator[pa.RecordBatch]:
+        """The rows. Raises DataError if the part ends before it has given all of them."""
+        left = self.num_rows
+        for batch in self.columns.of(self.batches(), self.num_rows):
+            left -= batch.num_rows
+            yield batch
+        if left > 0:
+            had, name = self.num_rows - left, self.found.file.name
+            raise DataError(
+                f"{name}: holds {had:,} of the {self.num_rows:,} rows that it claims: make or fetch it again"
+            )
 
 
-Piece = TypeVar("Piece", bound=Limitable)
+Piece = TypeVar("Piece", bound=FilePiece)
 
 
 def limited(pieces: Iterable[Piece], rows: int | None) -> Iterator[Piece]:
     """The pieces with rows, and of those the first ``rows`` rows (None: all)."""
     for piece in pieces:
         if rows is not None and piece.num_rows > rows:
-            piece = replace(piece, num_rows=rows)  # type: ignore[type-var]
+            piece = replace(piece, num_rows=rows)
         if piece.num_rows:
             yield piece
         if rows is not None:
@@ -106,15 +132,3 @@ def read_in_order(pieces: Sequence[SourcePiece], context: Context) -> Iterator[p
         for batch in piece.read():
             context.check()
             yield batch
-
-
-def counted(batches: Iterable[pa.RecordBatch], rows: int, name: str) -> Iterator[pa.RecordBatch]:
-    """The batches. Raises DataError if the file ``name`` ends before it has given ``rows`` rows."""
-    left = rows
-    for batch in batches:
-        left -= batch.num_rows
-        yield batch
-    if left > 0:
-        raise DataError(
-            f"{name}: holds {rows - left:,} of the {rows:,} rows that it claims: make or fetch it again"
-        )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...contracts.errors import DataError
 from ...contracts.operators import Context
 from ...contracts.source_pieces import CarryOut, SourcePiece
-from .file_pieces import Columns, Found, counted
+from .file_pieces import Columns, FilePiece, Found
 from .json_lines import LineBlock, blocks_of, checked, parsed, rows_of
 from .shape import Shapes
 
@@ -128,30 +128,20 @@ def pieces_of(files: Sequence[Found], scan: Scan, columns: Columns) -> Sequence[
         before = before if each.block.start else 0
         if each.rows:
             file = found[each.block.file.name]
-            pieces.append(Lines(file, columns, scan.shapes, each.block, before, each.rows, each.size))
+            pieces.append(Lines(file, columns, each.rows, each.size, scan.shapes, each.block, before))
         before += each.lines
     return pieces
 
 
 @dataclass(frozen=True)
-class Lines:
-    """The first rows of a block, after ``before`` lines of its file."""
+class Lines(FilePiece):
+    """The lines of a block, after ``before`` lines of its file."""
 
-    found: Found
-    columns: Columns
     shapes: Shapes
     block: LineBlock
     before: int
-    num_rows: int
-    num_bytes: int
 
-    def check_here(self) -> None:
-        self.found.check_here()
-
-    def read(self) -> Iterator[pa.RecordBatch]:
-        return counted(self.columns.of(self._batches(), self.num_rows), self.num_rows, self.found.file.name)
-
-    def _batches(self) -> Iterator[pa.RecordBatch]:
+    def batches(self) -> Iterator[pa.RecordBatch]:
         rows: list[dict[str, Any]] = []
         places: list[str] = []
         held = 0

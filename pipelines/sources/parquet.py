@@ -11,7 +11,7 @@ from ...contracts.operators import Context
 from ...contracts.source_pieces import CarryOut, SourcePiece
 from .column_options import final_names
 from .damaged_files import check_count, damage_told, refuse_impossible_times, validate
-from .file_pieces import Columns, Found, at_least_one, counted, limited, no_files
+from .file_pieces import Columns, FilePiece, Found, at_least_one, limited, no_files
 from .file_source import FileSource
 from .locations import File
 from .types import fitted, one_schema, plain, refuse_unholdable
@@ -86,32 +86,21 @@ def _row_groups(file: File, columns: Columns, context: Context) -> Iterator[RowG
         check_count(group.num_rows, file.name)
         more = max(0, group.total_byte_size)
         if rows and (rows + group.num_rows > _BATCH_ROWS or size + more > _BATCH_BYTES):
-            yield RowGroups(found, columns, first, number, start, rows, size)
+            yield RowGroups(found, columns, rows, size, first, number, start)
             first, start, rows, size = number, start + rows, 0, 0
         rows, size = rows + group.num_rows, size + more
-    yield RowGroups(found, columns, first, len(groups), start, rows, size)
+    yield RowGroups(found, columns, rows, size, first, len(groups), start)
 
 
 @dataclass(frozen=True)
-class RowGroups:
+class RowGroups(FilePiece):
     """Row groups ``first .. last`` of a file, after ``start`` of its rows."""
 
-    found: Found
-    columns: Columns
     first: int
     last: int
     start: int
-    num_rows: int
-    num_bytes: int
 
-    def check_here(self) -> None:
-        self.found.check_here()
-
-    def read(self) -> Iterator[pa.RecordBatch]:
-        batches = self.columns.of(self._batches(), self.num_rows)
-        return counted(batches, self.num_rows, self.found.file.name)
-
-    def _batches(self) -> Iterator[pa.RecordBatch]:
+    def batches(self) -> Iterator[pa.RecordBatch]:
         file, columns = self.found.file, list(self.columns.names)
         with _opened(file) as parquet:
             here = [name for name in columns if name in parquet.schema_arrow.names]

@@ -89,8 +89,7 @@ class Objective(ABC):
     def survey(self, model: Decoder, examples: Sequence[Example], step_context: StepContext) -> float:
         """Return a pack's share of a figure of the whole step that the losses of its rows depend on.
 
-        Called without gradients before the first loss of the step, if ``surveys`` is true. By default there is
-        no such figure.
+        Called without gradients before the first loss of the step, if ``surveys`` is true. By default 0.
         """
         return 0.0
 
