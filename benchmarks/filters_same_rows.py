@@ -23,17 +23,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+from filters_growth import PIPELINE, THRESHOLD
 from growing_texts import write_texts
 
-PIPELINE = """
-gristmill: 1
-name: same
-steps:
-  rows: {{source: parquet, path: '{source}'}}
-  exact: {{dedup: exact, columns: [text], normalize: prose, from: rows}}
-  minhash: {{dedup: minhash, columns: [text], from: exact}}
-  out: {{export: parquet, from: minhash}}
-"""
 BIN = Path(sys.executable).parent
 ENVIRONMENT = os.environ | {"RAY_AUTH_MODE": "token", "OMP_NUM_THREADS": "1"}
 #: Seconds after which a job, or the start of a node, has failed.
@@ -153,7 +145,7 @@ def main() -> int:
         folder = Path(name)
         source = folder / "texts.parquet"
         write_texts(source, arguments.rows)
-        (folder / "same.yaml").write_text(PIPELINE.format(source=source))
+        (folder / "same.yaml").write_text(PIPELINE.format(source=source, threshold=THRESHOLD))
         started = time.monotonic()
         finish(start(folder, "local", arguments.memory), "local", started)
         want, found = shown(folder / "local"), list[dict[str, str]]()
