@@ -30,6 +30,7 @@ def only_once(command: Callable[[], int]) -> int:
     status = command()
     if status == 0:  # otherwise torchrun ends the other processes
         _shared(None)
+        _leave()
     return status
 
 
@@ -48,7 +49,16 @@ def _follow() -> int:
             unpacked(data).carry_out()
         except GristmillError:
             continue  # the first process has the same error, and reports it
+    _leave()
     return 0
+
+
+def _leave() -> None:
+    """End the process group together: an interpreter that exits with its threads running may be aborted."""
+    from torch import distributed
+
+    distributed.barrier()
+    distributed.destroy_process_group()
 
 
 def _shared(data: bytes | None) -> bytes | None:

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pyarrow as pa
 import pytest
+import torch
 
 from gristmill.contracts.inference import ModelWeights
 from gristmill.pipelines.run.budget import Interrupted
@@ -80,6 +81,17 @@ def started() -> Iterator[psutil.Process]:
             yield process
 
 
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One thread in each process: the bits depend on the number of threads."""
+    threads = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_training_goes_on_after_a_process_was_killed_and_after_a_stop(make_model, tmp_path: Path) -> None:
     """The second of two processes is killed, the run is stopped, and both go on: as if by one.
 
