@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, with_config
 
 from .errors import DataError
 from .inference import Message
@@ -57,14 +57,19 @@ class Instruction(Record):
         return turns(asked, self.response, self.system)
 
 
+@with_config(ConfigDict(extra="allow"))
+class _Turn(Message):
+    """A turn with whatever else it has."""
+
+
 class Conversation(Record):
     """Several turns."""
 
     kind = "conversation"
-    turns: list[Message]
+    turns: list[_Turn]
 
     def messages(self) -> list[Message]:
-        return list(self.turns)
+        return [_without_nulls(turn) for turn in self.turns]
 
 
 class CodeProblem(Record):

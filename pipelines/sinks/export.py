@@ -34,8 +34,9 @@ class Export(Sink):
     """Where to write; a relative path starts at the current directory. By default into the run's own
     directory."""
     format: Format = "rows"
-    """Layout of the rows: `rows` writes the columns as they are; the others are layouts that trainers read. A
-    row that does not fit the layout stops the export."""
+    """Layout of the rows: `rows` writes the columns as they are; the others are layouts that trainers read.
+    `messages` has calls of tools in OpenAI's form, `sharegpt` in its function form. A row that does not fit
+    the layout stops the export: nothing that has a value is dropped."""
     columns: tuple[str, ...] | None = None
     """With `format: rows` the columns to write, by default all; with another layout the additional columns to
     write, by default none."""

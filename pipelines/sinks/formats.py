@@ -1,7 +1,7 @@
 """The shapes in which trainers read conversations: messages, prompt/completion, Alpaca, ShareGPT, pairs.
 
 Pure functions from a row to one record. Each raises DataError, with the row and the fix,
-if the row does not fit the format.
+if the row does not fit the format: nothing that has a value is dropped.
 """
 
 from __future__ import annotations
@@ -10,46 +10,16 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from ...contracts.errors import DataError
-from ...contracts.inference import Message
-from ...contracts.rows import Row, messages_of
+from ...contracts.rows import Row
+from .sharegpt import sharegpt_turns
+from .turns import beside_text, name_of, tools_of, turns_of
 
 Format = Literal["rows", "messages", "prompt_completion", "alpaca", "sharegpt", "prompt_chosen_rejected"]
 
-#: Keys of a turn, besides role and text, that change its meaning.
-_CALLS = ("tool_calls", "tool_call_id", "function_call")
-_SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt", "tool": "tool"}
-
-
-def conversation(row: Row) -> list[Message]:
-    """The row's turns, roles and texts only. Raises DataError unless they end with an assistant's turn."""
-    try:
-        found = messages_of(row)
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(str(error), row=_name(row)) from error
-    for turn in found:
-        if not isinstance(turn.get("role"), str) or not isinstance(turn.get("content"), str):
-            raise DataError("every turn needs a role and a text; found one without", row=_name(row))
-    for turn in found:
-        lost = next((key for key in _CALLS if turn.get(key)), None)
-        if lost is not None:
-            raise DataError(
-                f"a turn has {lost!r}, which this format would drop: use format: rows, which keeps "
-                "the turns as they are",
-                row=_name(row),
-            )
-    turns: list[Message] = [{"role": turn["role"], "content": turn["content"]} for turn in found]
-    if not turns or turns[-1]["role"] != "assistant":
-        raise DataError(
-            "the conversation does not end with the assistant's turn: export answered rows, or use "
-            "format: rows",
-            row=_name(row),
-        )
-    return turns
-
 
 def to_messages(row: Row) -> Row:
-    """``messages``: list of {role, content}, as chat templates take them."""
-    return {"messages": conversation(row)}
+    """``messages``: list of {role, content, tool_calls, …}, as chat templates take them; ``tools``."""
+    return {"messages": turns_of(row), "tools": tools_of(row)}
 
 
 def to_prompt_completion(row: Row) -> Row:
@@ -65,16 +35,12 @@ def to_alpaca(row: Row) -> Row:
 
 
 def to_sharegpt(row: Row) -> Row:
-    """``conversations``: list of {from: system|human|gpt|tool, value}."""
-    turns = conversation(row)
-    for turn in turns:
-        if turn["role"] not in _SHAREGPT:
-            raise DataError(
-                f"sharegpt has no role {turn['role']!r} (it has {', '.join(_SHAREGPT)}): use format: "
-                "messages",
-                row=_name(row),
-            )
-    return {"conversations": [{"from": _SHAREGPT[turn["role"]], "value": turn["content"]} for turn in turns]}
+    """``conversations``: list of {from, value}, with calls of tools in the function form; ``tools``."""
+    try:
+        turns = sharegpt_turns(turns_of(row))
+    except DataError as error:
+        raise DataError(error.message, row=name_of(row)) from None
+    return {"conversations": turns, "tools": tools_of(row)}
 
 
 def to_prompt_chosen_rejected(row: Row) -> Row:
@@ -84,13 +50,13 @@ def to_prompt_chosen_rejected(row: Row) -> Row:
             raise DataError(
                 f"prompt_chosen_rejected needs a text in the column {name!r}, found "
                 f"{type(row[name]).__name__ if name in row else 'no such column'}",
-                row=_name(row),
+                row=name_of(row),
             )
     return {name: row.get(name) for name in ("system", "prompt", "chosen", "rejected")}
 
 
 def _one_exchange(row: Row, name: str) -> tuple[str | None, str, str]:
-    turns = conversation(row)
+    turns = turns_of(row)
     roles = [turn["role"] for turn in turns]
     system = turns[0]["content"] if roles[0] == "system" else None
     rest = turns[1:] if system is not None else turns
@@ -99,13 +65,13 @@ def _one_exchange(row: Row, name: str) -> tuple[str | None, str, str]:
             f"{name} holds one question and its answer, found the turns {', '.join(roles)}: use "
             "format: messages or "
             "sharegpt",
-            row=_name(row),
+            row=name_of(row),
         )
+    lost = next((key for turn in turns for key in beside_text(turn)), None)
+    lost = lost or ("tools" if tools_of(row) is not None else None)
+    if lost is not None:
+        raise DataError(f"it has {lost!r}, which {name} would drop: use format: messages", row=name_of(row))
     return system, rest[0]["content"], rest[1]["content"]
-
-
-def _name(row: Row) -> str:
-    return str(row.get("_id", row.get("id", "?")))
 
 
 #: Format -> function from a row to a record; "rows" leaves rows as they are and is not here.

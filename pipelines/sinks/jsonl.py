@@ -55,7 +55,7 @@ def _write(layout: Layout, ending: str, tables: Iterator[pa.Table], path: Path) 
         ):
             for number, row in enumerate(batch.to_pylist(), before + 1):
                 try:
-                    out.write(_line(row).encode())
+                    out.write(_line(layout.as_json(row)).encode())
                 except TypeError as error:
                     raise _unwritable(row, number) from error
             before += batch.num_rows

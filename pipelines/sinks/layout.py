@@ -5,6 +5,7 @@ It is decided once for all rows, so that they can be written in pieces.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
@@ -13,15 +14,15 @@ from typing import TYPE_CHECKING
 from ...contracts import stored_rows
 from ...contracts.cutting import cut
 from ...contracts.errors import DataError
+from ...contracts.rows import Row, turns_in
 from ...contracts.stored_rows import StoredRows
 from .formats import FORMATS, Format
+from .schemas import schema_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _BATCH_ROWS = 4096
-#: The columns that a row's system prompt may come from.
-_SYSTEM = ("system", "messages", "turns")
 
 
 @dataclass(frozen=True)
@@ -29,24 +30,27 @@ class Layout:
     """The form of a table to write.
 
     ``columns``: those that are written as they are, beside the format's own. ``id_name``: of the column for
-    ``_id``, if the rows have one. ``system``: does any row have a system prompt?
+    ``_id``, if the rows have one. ``own``: the format's own columns, as far as the rows have values for them.
     """
 
     form: Format
     columns: tuple[str, ...]
     id_name: str | None
-    system: bool
+    own: pa.Schema
 
     @classmethod
     def of(cls, rows: StoredRows, form: Format, columns: Sequence[str]) -> Layout:
         """The layout of these rows. Raises DataError for a column that the format has too."""
-        system = form != "rows" and _has_system(rows, form)
-        own = [name for name in columns_of(form) if name != "system" or system]
+        import pyarrow as pa
+
+        own = pa.schema([]) if form == "rows" else schema_of(rows, form)
+        if "tools" in own.names and "tools" in columns:  # asked for as they are
+            own = own.remove(own.get_field_index("tools"))
         for name in columns:
-            if name in own:
+            if name in own.names:
                 raise DataError(f"export: column {name!r} is already part of the format {form}: leave it out")
-        id_name = _free_name([*own, *columns]) if "_id" in rows.column_names else None
-        return cls(form, tuple(columns), id_name, system)
+        id_name = _free_name([*own.names, *columns]) if "_id" in rows.column_names else None
+        return cls(form, tuple(columns), id_name, own)
 
     def reads(self, names: Sequence[str]) -> list[str]:
         """The columns that :meth:`of_table` needs, of those that the rows have."""
@@ -62,13 +66,22 @@ class Layout:
         if self.id_name is not None:
             arrays[self.id_name] = table["_id"]
         if self.form != "rows":
-            made = converted(table, self.form)
-            arrays |= {name: made[name] for name in made.column_names if name != "system" or self.system}
+            made = _converted(table, self.form, self.own)
+            arrays |= {name: made[name] for name in made.column_names}
         for name in self.columns:
             # Steps without rows do not know which columns they would add.
             arrays[name] = table[name] if name in table.column_names else pa.nulls(table.num_rows)
         # The layout of chunks depends on how the work was split; the bytes written must not.
         return pa.table(arrays).combine_chunks()
+
+    def as_json(self, record: Row) -> Row:
+        """A record of :meth:`of_table` as JSON has it: turns without empty keys, tools as objects."""
+        if self.form != "messages":
+            return record
+        made = record | {"messages": turns_in(record["messages"])}
+        if "tools" in self.own.names and (tools := made.pop("tools")) is not None:
+            made["tools"] = json.loads(tools)
+        return made
 
     def tables(self, rows: StoredRows) -> Iterator[pa.Table]:
         """All tables to write, of ``BATCH_ROWS`` rows."""
@@ -78,16 +91,11 @@ class Layout:
         yield from map(self.of_table, cut(own, stored_rows.BATCH_ROWS))
 
 
-def columns_of(form: Format) -> list[str]:
-    """The columns that a format makes."""
-    return [] if form == "rows" else list(_schema(form).names)
-
-
-def converted(table: pa.Table, form: Format) -> pa.Table:
+def _converted(table: pa.Table, form: Format, schema: pa.Schema) -> pa.Table:
     """The rows in a format other than ``rows``. Raises DataError for a row that does not fit it."""
     import pyarrow as pa
 
-    convert, schema = FORMATS[form], _schema(form)
+    convert = FORMATS[form]
     batches = [
         pa.RecordBatch.from_pylist([convert(row) for row in batch.to_pylist()], schema=schema)
         for batch in table.to_batches(max_chunksize=_BATCH_ROWS)
@@ -95,36 +103,7 @@ def converted(table: pa.Table, form: Format) -> pa.Table:
     return pa.Table.from_batches(batches, schema=schema)
 
 
-def _has_system(rows: StoredRows, form: Format) -> bool:
-    """Does any row have a system prompt? Rows are read until one has."""
-    if "system" not in _schema(form).names or not set(_SYSTEM) & set(rows.column_names):
-        return False
-    convert = FORMATS[form]
-    return any(
-        convert(row)["system"] is not None
-        for table in rows.batches()
-        for batch in table.to_batches(max_chunksize=_BATCH_ROWS)
-        for row in batch.to_pylist()
-    )
-
-
 def _free_name(taken: Sequence[str]) -> str:
     """A name for the ids that no column has."""
     names = chain(("id", "row_id"), (f"row_id_{n}" for n in count(2)))
     return next(name for name in names if name not in taken)
-
-
-def _schema(form: str) -> pa.Schema:
-    import pyarrow as pa
-
-    text = pa.string()
-    if form == "messages":
-        return pa.schema([("messages", pa.list_(pa.struct([("role", text), ("content", text)])))])
-    if form == "sharegpt":
-        return pa.schema([("conversations", pa.list_(pa.struct([("from", text), ("value", text)])))])
-    names = {
-        "prompt_completion": ("system", "prompt", "completion"),
-        "alpaca": ("system", "instruction", "input", "output"),
-        "prompt_chosen_rejected": ("system", "prompt", "chosen", "rejected"),
-    }
-    return pa.schema([(name, text) for name in names[form]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import pyarrow as pa
 import pytest
@@ -110,3 +111,46 @@ def test_how_the_rows_were_split_does_not_show(cuts: list[int]) -> None:
         ready = prepared(ParquetExport(format=form), split)
         assert ready == prepared(ParquetExport(format=form), table)
         assert all(column.num_chunks <= 1 for column in ready.columns)
+
+
+def test_turns_have_the_keys_that_some_row_has() -> None:
+    """A key or the tools of one late row are part of the schema of all pieces."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    turns = [[{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]] * 3
+    turns[2] = [
+        {"role": "user", "content": "q", "weight": 0.5},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+    ]
+    turns[1] = [turns[0][0] | {"weight": 1}, turns[0][1]]
+    table = pa.table(
+        {
+            "_id": ["a", "b", "c"],
+            "messages": [json.dumps(each) for each in turns],
+            "tools": [None, "", '[{"name": "f"}]'],
+        }
+    )
+    ready = prepared(ParquetExport(format="messages"), table)
+    assert ready.column_names == ["id", "messages", "tools"]
+    assert ready["tools"].to_pylist() == [None, None, '[{"name": "f"}]']
+    kind = ready.schema.field("messages").type.value_type
+    assert {field.name: str(field.type) for field in kind}.keys() == {
+        "role", "content", "weight", "tool_calls",
+    }  # fmt: skip
+    kept = [[{key: value for key, value in turn.items() if value is not None} for turn in row]
+            for row in ready["messages"].to_pylist()]  # fmt: skip
+    assert kept[:2] == [turns[0], turns[1]]
+    assert kept[2][1] == {"role": "assistant", "tool_calls": [call]}
+    asked = prepared(ParquetExport(format="messages", columns=("tools",)), table)
+    assert asked["tools"].to_pylist() == [None, "", '[{"name": "f"}]']
+
+
+def test_keys_of_different_types_are_refused() -> None:
+    turns = [
+        [{"role": "user", "content": "q", "mark": mark}, {"role": "assistant", "content": "a"}]
+        for mark in (1, "x")
+    ]
+    table = pa.table({"_id": ["a", "b"], "messages": [json.dumps(each) for each in turns]})
+    with pytest.raises(
+        DataError, match="row b: a turn has 'mark' of type string, and one before it of type int64"
+    ):
+        prepared(ParquetExport(format="messages"), table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.contracts.errors import DataError
-from gristmill.pipelines.sinks.formats import FORMATS, conversation
+from gristmill.pipelines.sinks.formats import FORMATS
+from gristmill.pipelines.sinks.turns import turns_of
 
 texts = st.text(max_size=20)
 
@@ -60,7 +62,7 @@ def test_several_turns_survive(name: str, turns: list[dict[str, str]]) -> None:
 
 def test_a_prompt_and_its_response_are_a_conversation() -> None:
     row = {"_id": "r", "prompt": "Why?", "response": "Because.", "system": "Be brief."}
-    assert conversation(row) == exchange("Be brief.", "Why?", "Because.")
+    assert turns_of(row) == exchange("Be brief.", "Why?", "Because.")
     assert FORMATS["alpaca"](row) == {
         "system": "Be brief.",
         "instruction": "Why?",
@@ -101,13 +103,82 @@ def test_a_pair_keeps_both_answers() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["messages", "sharegpt"])
-@pytest.mark.parametrize("key", ["tool_calls", "tool_call_id", "function_call"])
-def test_a_call_of_a_tool_is_not_dropped_in_silence(name: str, key: str) -> None:
-    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "", key: "x"}]
-    with pytest.raises(
-        DataError, match=f"row 7: a turn has '{key}', which this format would drop: use format: rows"
+CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"place": "Ulm"}'}}
+CALLED: list[dict[str, Any]] = [
+    {"role": "user", "content": "Weather?"},
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "tool", "content": "12 C", "tool_call_id": "c1", "name": "look"},
+    {"role": "assistant", "content": "12 degrees."},
+]
+TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
+
+
+def test_calls_of_tools_are_written_as_openai_has_them() -> None:
+    assert FORMATS["messages"]({"messages": CALLED, "tools": TOOLS}) == {
+        "messages": CALLED,
+        "tools": json.dumps(TOOLS),
+    }
+    for calls in (
+        json.dumps([CALL]),
+        [{"name": "look", "arguments": {"place": "Ulm"}, "id": "c1"}],
+        [{"function": {"name": "look", "arguments": {"place": "Ulm", "zip": None}}, "id": "c1"}],
     ):
+        turns = [CALLED[0], {**CALLED[1], "tool_calls": calls, "function_call": None, "name": None}]
+        assert FORMATS["messages"]({"messages": turns})["messages"] == CALLED[:2]
+    single = {"role": "assistant", "content": None, "function_call": {"name": "look", "arguments": "{}"}}
+    (_, turn) = FORMATS["messages"]({"messages": [CALLED[0], single]})["messages"]
+    assert turn["tool_calls"][0]["function"] == {"name": "look", "arguments": "{}"}
+
+
+def test_a_conversation_column_keeps_the_other_keys_of_its_turns() -> None:
+    turns = [
+        {"role": "user", "content": "q", "name": "x"},
+        {"role": "assistant", "content": "a", "weight": 1},
+    ]
+    assert FORMATS["messages"]({"turns": turns})["messages"] == turns
+
+
+def test_sharegpt_has_calls_in_its_function_form() -> None:
+    made = FORMATS["sharegpt"]({"messages": CALLED, "tools": json.dumps(TOOLS)})
+    assert made["conversations"] == [
+        {"from": "human", "value": "Weather?"},
+        {"from": "function_call", "value": '{"name": "look", "arguments": {"place": "Ulm"}}'},
+        {"from": "observation", "value": "12 C"},
+        {"from": "gpt", "value": "12 degrees."},
+    ]
+    assert json.loads(made["tools"]) == TOOLS
+    both = [{**CALL, "id": "a"}, {**CALL, "id": "b"}]
+    answers = [{"role": "tool", "content": each, "tool_call_id": each} for each in "ab"]
+    turns = [CALLED[0], {**CALLED[1], "tool_calls": both}, *answers, CALLED[3]]
+    assert len(json.loads(FORMATS["sharegpt"]({"messages": turns})["conversations"][1]["value"])) == 2
+    turns[2:4] = answers[::-1]  # in another order only the ids say which answer is whose
+    with pytest.raises(DataError, match="row 7: a turn has 'tool_call_id', which sharegpt would drop"):
+        FORMATS["sharegpt"]({"_id": "7", "messages": turns})
+
+
+@pytest.mark.parametrize(
+    ("name", "turn", "message"),
+    [
+        ("sharegpt", {"content": "Let me look.", "tool_calls": [CALL]}, "both a text and calls"),
+        ("sharegpt", {"content": "a", "reasoning_content": "hm"}, "'reasoning_content', which sharegpt"),
+        ("alpaca", {"content": "", "tool_calls": [CALL]}, "'tool_calls', which alpaca would drop"),
+        ("prompt_completion", {"content": "a", "name": "x"}, "'name', which prompt_completion would drop"),
+        ("messages", {"content": None, "tool_calls": [{**CALL, "index": 0}]}, "a call has 'index'"),
+        ("messages", {"content": None, "tool_calls": [{"id": "c"}]}, "no function with a name"),
+        ("messages", {"content": None, "tool_calls": "x"}, "text that is not JSON"),
+        ("messages", {"content": [{"type": "text", "text": "a"}]}, "a list of parts"),
+        ("messages", {"content": "a", "marks": {"b": 1}}, "'marks' of type dict"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused(name: str, turn: dict[str, Any], message: str) -> None:
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", **turn}]
+    with pytest.raises(DataError, match=f"row 7: .*{message}"):
         FORMATS[name]({"_id": "7", "messages": turns})
-    turns[1][key] = None  # type: ignore[assignment]
-    assert len(FORMATS[name]({"_id": "7", "messages": turns})) == 1
+
+
+def test_tools_are_refused_where_a_format_has_no_place_for_them() -> None:
+    row = {"_id": "7", "prompt": "q", "response": "a", "tools": TOOLS}
+    with pytest.raises(DataError, match="row 7: it has 'tools', which alpaca would drop"):
+        FORMATS["alpaca"](row)
+    with pytest.raises(DataError, match="row 7: its 'tools' are no list of objects"):
+        FORMATS["messages"]({**row, "tools": [1]})

@@ -66,3 +66,28 @@ def test_a_url_is_written(tmp_path: Path, context: Any) -> None:
     JsonlExport(path="memory://exports/set.jsonl").write(pa.table({"n": [1]}), context, tmp_path)
     with fsspec.open("memory://exports/set.jsonl", "rb") as stream:
         assert stream.read() == b'{"n": 1}\n'
+
+
+def test_calls_are_lines_of_openai_s_form(tmp_path: Path, context: Any) -> None:
+    """Turns have only the keys that they fill, and tools are objects."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    called = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "12", "tool_call_id": "c"},
+        {"role": "assistant", "content": "a"},
+    ]
+    plain = [called[0], called[3]]
+    table = pa.table(
+        {
+            "_id": ["1", "2"],
+            "messages": [json.dumps(plain), json.dumps(called)],
+            "tools": [None, '[{"name": "f"}]'],
+        }
+    )
+    target = tmp_path / "chat.jsonl"
+    JsonlExport(path=str(target), format="messages").write(table, context, tmp_path / "default")
+    assert [json.loads(line) for line in target.read_text().splitlines()] == [
+        {"id": "1", "messages": plain},
+        {"id": "2", "messages": called, "tools": [{"name": "f"}]},
+    ]

@@ -1,0 +1,115 @@
+"""The Arrow schemas of the formats: a column or a key of a turn that no row has is not written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ...contracts.errors import DataError
+from ...contracts.rows import Row
+from ...contracts.stored_rows import StoredRows
+from .formats import FORMATS, Format
+from .turns import beside_text, name_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_BATCH_ROWS = 4096
+_TEXTS: Mapping[str, tuple[str, ...]] = {
+    "prompt_completion": ("system", "prompt", "completion"),
+    "alpaca": ("system", "instruction", "input", "output"),
+    "prompt_chosen_rejected": ("system", "prompt", "chosen", "rejected"),
+}
+#: Columns of a format that it has only if a row has a value there.
+_OPTIONAL = ("system", "tools")
+#: The columns of rows that may bring them.
+_SYSTEM = ("system", "messages", "turns")
+
+
+def schema_of(rows: StoredRows, form: Format) -> pa.Schema:
+    """The schema of these rows in a format other than ``rows``.
+
+    All rows are read where it depends on them. Raises DataError for a row that does not fit the format.
+    """
+    import pyarrow as pa
+
+    found = _Found()
+    for row in _rows(rows) if _varies(rows, form) else ():
+        found.add(row, FORMATS[form](row))
+        if "system" in found.filled:  # the only optional column of its formats
+            break
+    own = [(name, pa.string()) for name in _TEXTS.get(form, ())]
+    if form == "messages":
+        own = [("messages", pa.list_(pa.struct([*_turn(), *found.types.items()]))), ("tools", pa.string())]
+    if form == "sharegpt":
+        turn = pa.struct([("from", pa.string()), ("value", pa.string())])
+        own = [("conversations", pa.list_(turn)), ("tools", pa.string())]
+    return pa.schema([(name, kind) for name, kind in own if name not in _OPTIONAL or name in found.filled])
+
+
+class _Found:
+    """What the records of a format hold. ``filled``: optional columns; ``types``: of the keys of turns."""
+
+    def __init__(self) -> None:
+        self.filled: set[str] = set()
+        self.types: dict[str, pa.DataType] = {}
+
+    def add(self, row: Row, record: Row) -> None:
+        self.filled |= {name for name in _OPTIONAL if record.get(name) is not None}
+        for turn in record.get("messages", ()):
+            for key in beside_text(turn):
+                kind = _calls() if key == "tool_calls" else _scalar(turn[key])
+                known = self.types.setdefault(key, kind)
+                if {str(known), str(kind)} == {"int64", "double"}:
+                    self.types[key] = _scalar(0.5)
+                elif known != kind:
+                    raise DataError(
+                        f"a turn has {key!r} of type {kind}, and one before it of type {known}: make them "
+                        "one type, or use format: rows",
+                        row=name_of(row),
+                    )
+
+
+def _rows(rows: StoredRows) -> Iterator[Row]:
+    for table in rows.batches():
+        for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
+            yield from batch.to_pylist()
+
+
+def _varies(rows: StoredRows, form: Format) -> bool:
+    """Whether the schema depends on the values of the rows."""
+    names = set(rows.column_names)
+    if not rows.num_rows:
+        return False
+    if form in _TEXTS:
+        return bool(names & set(_SYSTEM))
+    turns = [name for name in ("messages", "turns") if name in names and form == "messages"]
+    return "tools" in names or any(map(_has_more, next(rows.batches(turns)).select(turns).schema.types))
+
+
+def _has_more(kind: pa.DataType) -> bool:
+    """Whether the turns of a column may hold more than their roles and texts."""
+    import pyarrow as pa
+
+    plain = pa.types.is_list(kind) and pa.types.is_struct(kind.value_type)
+    return not plain or {field.name for field in kind.value_type} != {"role", "content"}
+
+
+def _turn() -> list[tuple[str, pa.DataType]]:
+    import pyarrow as pa
+
+    return [("role", pa.string()), ("content", pa.string())]
+
+
+def _calls() -> pa.DataType:
+    import pyarrow as pa
+
+    text = pa.string()
+    function = pa.struct([("name", text), ("arguments", text)])
+    return pa.list_(pa.struct([("id", text), ("type", text), ("function", function)]))
+
+
+def _scalar(value: Any) -> pa.DataType:
+    import pyarrow as pa
+
+    return pa.scalar(value).type
