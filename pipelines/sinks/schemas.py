@@ -33,7 +33,7 @@ def schema_of(rows: StoredRows, form: Format) -> pa.Schema:
     """
     import pyarrow as pa
 
-    found = _Found()
+    found = _Filled()
     for row in _rows(rows) if _varies(rows, form) else ():
         found.add(row, FORMATS[form](row))
         if "system" in found.filled:  # the only optional column of its formats
@@ -47,7 +47,7 @@ def schema_of(rows: StoredRows, form: Format) -> pa.Schema:
     return pa.schema([(name, kind) for name, kind in own if name not in _OPTIONAL or name in found.filled])
 
 
-class _Found:
+class _Filled:
     """What the records of a format hold. ``filled``: optional columns; ``types``: of the keys of turns."""
 
     def __init__(self) -> None:
