@@ -80,7 +80,7 @@ class Request:
     turn, after any messages or none.
     ``continuation`` (capability ``likelihood``): a text to score in place of an answer. Nothing is sampled:
     the completion holds this text, its tokens and their log-probabilities given the prompt. With ``closed``
-    they include the token that ends the turn. An empty ``prompt`` then stands for no prompt at all.
+    they include what ends the turn. An empty ``prompt`` then stands for no prompt at all.
     ``reward`` (capability ``reward``): have a reward model rate the whole conversation in ``messages``; the
     completion holds its ``reward`` and no text.
     ``seed`` derives from the row's ``_id``, so a completion does not depend on its neighbors.

@@ -37,7 +37,7 @@ async def score(post: Post, url: str, model: str, request: Request) -> Completio
     own = await post(tokenize, {"model": model, "prompt": text, "add_special_tokens": False})
     prompt, given = list(told["tokens"]), list(own["tokens"])
     if request.closed and given:
-        given.append(await _end_of_turn(post, tokenize, model, request, [*prompt, *given]))
+        given.append(await _end_of_turn(post, tokenize, model, request, given))
     check_length(request, len(prompt), int(told["max_model_len"]), len(given))
     answer = await post(
         f"{url}/completions",
@@ -62,14 +62,18 @@ async def score(post: Post, url: str, model: str, request: Request) -> Completio
     )
 
 
-async def _end_of_turn(post: Post, tokenize: str, model: str, request: Request, before: list[int]) -> int:
-    """Return the token that the chat template writes after the text. ``before``: all tokens up to there."""
+async def _end_of_turn(post: Post, tokenize: str, model: str, request: Request, given: list[int]) -> int:
+    """Return the token that the chat template writes after the text. ``given``: the tokens of the text."""
     if request.messages is not None:
         turns = [*request.messages, {"role": "assistant", "content": request.continuation}]
         body = {"model": model, "messages": turns, "add_generation_prompt": False}
         whole = list((await post(tokenize, body))["tokens"])
-        if whole[: len(before)] == before and len(whole) > len(before):
-            return int(whole[len(before)])
+        # The template may write more before an answer than its generation prompt (Qwen3's think block).
+        places = [
+            place for place in range(len(given), len(whole)) if whole[place - len(given) : place] == given
+        ]
+        if places and whole[-len(given) :] != given:
+            return int(whole[places[-1]])
     raise EngineError(
         f"request {request.id!r}: the server does not tell which token ends this text: score it without its "
         "end of turn",

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from ...contracts.errors import EngineError, ModelError
 from ...contracts.inference import Request
+from .end_of_turn import end_of_answer
 from .requests import check_length
 from .user_turn import end_tokens, open_user_turn
 
@@ -43,10 +44,6 @@ def _config(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path} is not a model directory: config.json cannot be read ({error})") from None
     text: dict[str, Any] = config.get("text_config", config)
     return text
-
-
-#: Placeholder for the text of an answer.
-_MARK = "gristmill"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +112,7 @@ class Prompts:
         texts = [request.continuation or "" for request in requests]
         ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         return [
-            [*own, self._end_of_turn(request)] if request.closed and own else own
+            [*own, *self._end_of_turn(request)] if request.closed and own else own
             for request, own in zip(requests, ids, strict=True)
         ]
 
@@ -124,28 +121,21 @@ class Prompts:
         tokens = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
         return [token for token in tokens if token is not None][:1]
 
-    def _end_of_turn(self, request: Request) -> int:
-        """Return the token that ends an answer to the request. Raises EngineError if there is none."""
-        token = self.tokenizer.eos_token_id if request.messages is None else self._closing
-        if token is None:
+    def _end_of_turn(self, request: Request) -> list[int]:
+        """Return the tokens that end an answer to the request. Raises EngineError if there are none."""
+        plain = [] if self.tokenizer.eos_token_id is None else [int(self.tokenizer.eos_token_id)]
+        tokens = plain if request.messages is None else self._after_answer
+        if not tokens:
             raise EngineError(
-                f"request {request.id!r}: no single token ends the assistant's turn in the model's chat "
-                "template: score the text without its end of turn",
+                f"request {request.id!r}: no token at which decoding stops ends the assistant's turn in the "
+                "model's chat template: score the text without its end of turn",
                 retryable=False,
             )
-        return int(token)
+        return tokens
 
     @cached_property
-    def _closing(self) -> int | None:
-        """The token that the chat template writes right after an answer; None if it is not known."""
-        asked = [{"role": "user", "content": "Hello."}]
-        answered = [*asked, {"role": "assistant", "content": _MARK}]
-        prompt = self.tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
-        whole = self.tokenizer.apply_chat_template(answered, tokenize=False)
-        if not whole.startswith(prompt + _MARK):
-            return None
-        after: list[int] = self.tokenizer(whole[len(prompt + _MARK) :], add_special_tokens=False)["input_ids"]
-        return after[0] if after and after[0] in self._ends else None
+    def _after_answer(self) -> list[int]:
+        return end_of_answer(self.tokenizer, self._ends)
 
     @staticmethod
     def _chat_key(request: Request) -> _Chat:
