@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: What an engine may or may not support. A step that needs more than its engine offers is
-#: refused before the first request is sent.
+#: refused before the first request is sent. ``adapter``: students with a LoRA adapter; ``dora``, with
+#: magnitudes; ``trained_parts``, with embeddings, norms or a head; ``delta``, which change the weights.
 Capability = Literal[
     "seed", "logprobs", "json_schema", "regex", "stop", "adapter", "prompt_tokens", "user_turn", "likelihood",
-    "reward",
+    "reward", "dora", "trained_parts", "delta",
 ]  # fmt: skip
 
 

@@ -429,6 +429,10 @@ class Train(Operator):
         """The number of processes to train in, where there are ``gpus`` GPUs."""
         return 1 if self.processes == "auto" else self.processes
 
+    def student_needs(self) -> Mapping[Capability, str]:
+        """What an engine must support to serve the student, each with the setting that brings it."""
+        return {"adapter": "an adapter"}
+
     @abstractmethod
     def fit(self, table: pa.Table, context: Context) -> Trained:
         """Train on the rows of ``table``. Resumes from the checkpoints of an earlier call in ``workdir``.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from ..contracts.inference import Capability
 from ..contracts.operators import Context, StepRef, Train
 from .adapters.adapter_settings import AdapterSettings, Target
 from .model.quantization import Quantization
@@ -172,6 +173,18 @@ class TrainSettings(Train):
             "head": self.train_head,
         }
         return tuple(part for part in PARTS if chosen[part])
+
+    def student_needs(self) -> Mapping[Capability, str]:
+        if self.adapter.kind == "delta":
+            return {"delta": "adapter: {kind: delta}"}
+        needs = dict(super().student_needs())
+        if self.adapter.kind == "dora":
+            needs["dora"] = "adapter: {kind: dora}"
+        if self.parts():
+            needs["trained_parts"] = f"train_{self.parts()[0]}: true"
+        if self.scored:
+            needs["reward"] = "the head of a reward model"
+        return needs
 
     def check_weights(self, weights: Mapping[str, Sequence[Path]]) -> None:
         from .model.checkpoint_check import check_checkpoint

@@ -1,11 +1,13 @@
 """LoRA adapters in PEFT's layout: their rank, and merging them into a model in memory.
 
-LoRA: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021.
+LoRA: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021. DoRA: Liu et al.,
+"DoRA: Weight-Decomposed Low-Rank Adaptation", 2024.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,25 +44,20 @@ def adapter_rank(adapter: Path) -> int:
 
 def has_head(adapter: Path) -> bool:
     """Does the adapter have the scalar head of a reward model?"""
-    return adapter_config(adapter).get("modules_to_save") == [HEAD]
+    return HEAD in (adapter_config(adapter).get("modules_to_save") or ())
 
 
 def merge(model: torch.nn.Module, adapter: Path) -> None:
-    """Add ``scale * B @ A`` to each weight that the adapter changes, and replace its head, in place.
+    """Merge the adapter into the model, in place, and replace the tensors that it has whole.
 
-    ``A``: float ``(rank, in)``, ``B``: float ``(out, rank)``; the product is computed in float32 and
-    rounded once to the type of the weight. Raises ModelError if the adapter cannot be merged exactly.
+    ``A``: float ``(rank, in)``, ``B``: float ``(out, rank)``; ``scale * B @ A`` is added in float32, scaled
+    to DoRA's magnitudes if it has them, and rounded once to the type of the weight. Raises ModelError if the
+    adapter cannot be merged exactly.
     """
     import torch
     from safetensors.torch import load_file
 
     config = adapter_config(adapter)
-    for setting in ("use_dora", "rank_pattern", "alpha_pattern", "modules_to_save"):
-        headed = setting == "modules_to_save" and has_head(adapter) and hasattr(model, HEAD)
-        if config.get(setting) and not headed:
-            raise ModelError(
-                f"{adapter}: the engine 'transformers' cannot merge an adapter with {setting}; use vllm"
-            )
     if (config.get("bias") or "none") != "none":
         raise ModelError(
             f"{adapter}: the engine 'transformers' cannot merge an adapter with biases; use vllm"
@@ -69,45 +66,56 @@ def merge(model: torch.nn.Module, adapter: Path) -> None:
         tensors = load_file(str(adapter / "adapter_model.safetensors"))
     except (OSError, ValueError) as error:
         raise ModelError(f"{adapter}: adapter_model.safetensors cannot be read ({error})") from None
-    rank = int(config["r"])
-    scale = float(config["lora_alpha"]) / (rank**0.5 if config.get("use_rslora") else rank)
-    modules = dict(model.named_modules())
-    merged = _replace_head(model, tensors, adapter) if has_head(adapter) else 0
-    for name, down in tensors.items():
-        if not name.endswith(".lora_A.weight"):
-            continue
-        target = name.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
-        up = tensors.get(name.replace(".lora_A.", ".lora_B."))
-        if target not in modules or up is None:
-            raise ModelError(
-                f"{adapter}: {name} fits no layer of the model: is it an adapter of another model?"
-            )
-        weight = modules[target].weight
-        assert isinstance(weight, torch.Tensor)
-        if weight.shape != (up.shape[0], down.shape[1]):
-            raise ModelError(
-                f"{adapter}: {target} is {tuple(weight.shape)} in the model, "
-                f"{(up.shape[0], down.shape[1])} in the "
-                "adapter: is it an adapter of another model?"
-            )
-        with torch.no_grad():
-            delta = scale * (up.float() @ down.float())
-            weight.copy_(weight.float() + delta.to(weight.device))
-        merged += 2
-    if merged != len(tensors):
-        raise ModelError(
-            f"{adapter}: {len(tensors) - merged} of its {len(tensors)} tensors are not LoRA matrices"
-        )
-
-
-def _replace_head(model: Any, tensors: dict[str, torch.Tensor], adapter: Path) -> int:
-    """Replace the scalar head of the model. Returns the number of tensors used."""
-    import torch
-
-    weight = tensors.get(f"base_model.model.{HEAD}.weight")
-    own = getattr(model, HEAD).weight
-    if weight is None or weight.shape != own.shape:
-        raise ModelError(f"{adapter}: it has no head of the shape {tuple(own.shape)}: is it damaged?")
+    weights = dict(model.named_parameters(remove_duplicate=False))
+    layers: dict[str, dict[str, torch.Tensor]] = {}
     with torch.no_grad():
-        own.copy_(weight)
-    return 1
+        for name, tensor in tensors.items():
+            place, factor, part = name.removeprefix("base_model.model.").partition(".lora_")
+            if factor:
+                layers.setdefault(place, {})[part.removesuffix(".weight")] = tensor
+            elif place != "lm_head.weight" or not config.get("ensure_weight_tying"):  # else a copy
+                _same_shape(adapter, place, weights.get(place), tuple(tensor.shape)).copy_(tensor)
+        for place, factors in layers.items():
+            _merge_layer(adapter, config, place, factors, weights.get(f"{place}.weight"))
+
+
+def _merge_layer(
+    adapter: Path, config: dict[str, Any], place: str, factors: dict[str, torch.Tensor], found: Any
+) -> None:
+    """Merge the factors of one layer into its weight; ``found`` is None if there is no such layer."""
+    dora = bool(config.get("use_dora"))
+    if factors.keys() != {"A", "B"} | ({"magnitude_vector"} if dora else set()):
+        raise ModelError(f"{adapter}: {place} has the factors {', '.join(sorted(factors))}: is it damaged?")
+    down, up = factors["A"].float(), factors["B"].float()
+    weight = _same_shape(adapter, place, found, (up.shape[0], down.shape[1]))
+    rank = int(_of_layer(place, config.get("rank_pattern"), config["r"]))
+    if rank != len(down):
+        raise ModelError(f"{adapter}: {place} has the rank {len(down)}, not {rank}: is it damaged?")
+    alpha = float(_of_layer(place, config.get("alpha_pattern"), config["lora_alpha"]))
+    scale = alpha / (rank**0.5 if config.get("use_rslora") else rank)
+    whole = weight.float() + (scale * (up @ down)).to(weight.device)
+    if dora:
+        gains = factors["magnitude_vector"].float().to(weight.device) / whole.norm(dim=1)
+        whole *= gains[:, None]
+    weight.copy_(whole)
+
+
+def _of_layer(place: str, patterns: dict[str, Any] | None, otherwise: Any) -> Any:
+    """Return the setting of a layer, by PEFT's rule: a pattern matches its name or its last components."""
+    for pattern, value in (patterns or {}).items():
+        if re.fullmatch(rf"(.*\.)?({pattern})", place):
+            return value
+    return otherwise
+
+
+def _same_shape(adapter: Path, place: str, weight: Any, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return the weight of the model. Raises ModelError if there is none of this shape."""
+    if weight is None:
+        raise ModelError(f"{adapter}: {place} fits no layer of the model: is it an adapter of another model?")
+    if tuple(weight.shape) != shape:
+        raise ModelError(
+            f"{adapter}: {place} is {tuple(weight.shape)} in the model, {shape} in the adapter: is it an "
+            "adapter of another model?"
+        )
+    found: torch.Tensor = weight
+    return found

@@ -60,7 +60,8 @@ OPTIONS = SyntheticOptions
 
 
 def capabilities(options: SyntheticOptions) -> frozenset[Capability]:
-    return frozenset({"seed", "logprobs", "stop", "adapter", "prompt_tokens", "user_turn", "likelihood"})
+    students: frozenset[Capability] = frozenset({"adapter", "dora", "trained_parts", "delta"})
+    return students | {"seed", "logprobs", "stop", "prompt_tokens", "user_turn", "likelihood"}
 
 
 def start(settings: EngineSettings, options: SyntheticOptions) -> SyntheticEngine:

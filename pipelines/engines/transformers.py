@@ -59,9 +59,10 @@ OPTIONS = TransformersOptions
 
 
 def capabilities(options: TransformersOptions) -> frozenset[Capability]:
+    students: frozenset[Capability] = frozenset({"adapter", "dora", "trained_parts"})
     if options.task == "reward":
-        return frozenset({"reward", "adapter"})
-    return frozenset({"seed", "logprobs", "stop", "adapter", "prompt_tokens", "user_turn", "likelihood"})
+        return frozenset({"reward"}) | students
+    return students | {"seed", "logprobs", "stop", "prompt_tokens", "user_turn", "likelihood"}
 
 
 def start(settings: EngineSettings, options: TransformersOptions) -> TransformersEngine:

@@ -14,6 +14,14 @@ from .document import Document, Path
 from .spec import EmbedderModel, LoopSpec, ModelSpec, WeightsModel
 from .steps import Draft
 
+#: How to serve a student that not every engine can load.
+SERVED: Mapping[Capability, str] = {
+    "dora": "give its base `engine: transformers`, or train another kind of adapter",
+    "trained_parts": "give its base `engine: transformers`, or train the adapter alone",
+    "delta": "train an adapter, or merge the student (`gristmill merge`) and name what that wrote",
+    "reward": "give its base `engine: transformers` and `task: reward`",
+}
+
 Drafts = Mapping[str, Draft]
 Models = Mapping[str, ModelSpec | None]
 
@@ -115,12 +123,31 @@ def _needs(document: Document, step: Draft, steps: Drafts, models: Models) -> No
                     path, f"{name!r} is served by {model.engine!r}: training needs weights (`path:`)"
                 )
             continue
-        required = set(wanted.get(parameter, frozenset())) | ({"adapter"} if trained else set())
-        missing = sorted(required - _offered(model))
+        offered = _offered(model)
+        missing = sorted(wanted.get(parameter, frozenset()) - offered)
         if missing:
             document.blame(
                 path, f"{name!r} is served by {model.engine!r}, which does not support {', '.join(missing)}"
             )
+        elif trained:
+            _student(document, path, name, model.engine, offered, steps)
+
+
+def _student(
+    document: Document, path: Path, name: str, engine: str, offered: frozenset[Capability], steps: Drafts
+) -> None:
+    """Check that an engine can load the student of the train step ``name``."""
+    operator = steps[name].operator if name in steps else None
+    if not isinstance(operator, Train):
+        return
+    for needed, setting in operator.student_needs().items():
+        if needed not in offered:
+            document.blame(
+                path,
+                f"{name!r} is trained with {setting}, which the engine {engine!r} cannot load: "
+                f"{SERVED.get(needed, 'name a model with another engine')}",
+            )
+            return
 
 
 def serving(name: str, steps: Drafts, models: Models) -> tuple[ModelSpec | None, bool]:
@@ -185,6 +212,8 @@ def check_loop(document: Document, loop: LoopSpec, steps: Drafts, models: Models
                 path, f"{base!r} is served by {model.engine!r}, which cannot take a student's adapter"
             )
         below, _ = serving(student, steps, models)
+        if model is not None and _is_asked(base, steps):
+            _student(document, path, student, model.engine, _offered(model), steps)
         if below is not None and model is not None and _served(below) != _served(model):
             document.blame(
                 path, f"{student!r} is trained from a model other than {base!r}, and cannot replace it"
@@ -198,6 +227,15 @@ def check_loop(document: Document, loop: LoopSpec, steps: Drafts, models: Models
         )
     if loop.when is not None:
         _condition(document, loop.when, steps)
+
+
+def _is_asked(model: str, steps: Drafts) -> bool:
+    """Whether a step asks the engine of a model, and does not only train it."""
+    return any(
+        name == model and kind == "model" and not isinstance(step.operator, Train)
+        for step in steps.values()
+        for _, kind, name, _ in references(step)
+    )
 
 
 def _served(model: ModelSpec) -> dict[str, object]:

@@ -84,7 +84,9 @@ def _varies(rows: StoredRows, form: Format) -> bool:
     if form in _TEXTS:
         return bool(names & set(_SYSTEM))
     turns = [name for name in ("messages", "turns") if name in names and form == "messages"]
-    return "tools" in names or any(map(_has_more, next(rows.batches(turns)).select(turns).schema.types))
+    if "tools" in names or not turns:
+        return "tools" in names
+    return any(map(_has_more, next(rows.batches(turns)).select(turns).schema.types))
 
 
 def _has_more(kind: pa.DataType) -> bool:

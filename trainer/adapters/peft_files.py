@@ -74,13 +74,12 @@ def save_adapter(
     full = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM" if model.score is None else "SEQ_CLS",
-        **({} if model.score is None else {"modules_to_save": ["score"]}),
         "bias": "none",
         "inference_mode": True,
         "fan_in_fan_out": False,
         "use_dora": False,
         **config,
-        **_saved_modules(whole, tied=_trains_tied(model)),
+        **_saved_modules([*whole, *([] if model.score is None else [SCORE])], tied=_trains_tied(model)),
         **_sizes(model, {name: len(state["lora_A.weight"]) for name, state in states.items()}, config),
     }
     (temporary / CONFIG).write_text(json.dumps(full, indent=2, sort_keys=True) + "\n")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,16 @@ def tiny() -> torch.nn.Module:
     return LlamaForCausalLM(config).eval()
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["lora", "rslora"])
+KINDS: dict[str, dict[str, Any]] = {
+    "lora": {},
+    "rslora": {"use_rslora": True},
+    "dora": {"use_dora": True},
+    "ranks": {"rank_pattern": {"q_proj": 6}, "alpha_pattern": {"layers.1.mlp.down_proj": 5}},
+    "parts": {"modules_to_save": ["embed_tokens", "norm", "lm_head"]},
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def adapter(
     request: pytest.FixtureRequest, tiny: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
@@ -41,11 +51,15 @@ def adapter(
         r=4,
         lora_alpha=12,
         target_modules=["q_proj", "down_proj"],
-        use_rslora=request.param,
         init_lora_weights=False,
+        **KINDS[request.param],
     )
-    folder = tmp_path_factory.mktemp("peft")
-    get_peft_model(deepcopy(tiny), config).save_pretrained(str(folder))
+    folder = tmp_path_factory.mktemp(request.param)
+    model = get_peft_model(deepcopy(tiny), config)
+    for name, parameter in model.named_parameters():
+        if "magnitude" in name or "modules_to_save" in name:
+            torch.nn.init.normal_(parameter, mean=1.0, std=0.3)
+    model.save_pretrained(str(folder))
     return folder
 
 
@@ -61,7 +75,7 @@ def test_merged_is_what_peft_merges(tiny: torch.nn.Module, adapter: Path) -> Non
     for (name, mine), (_, other) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
         torch.testing.assert_close(mine, other, atol=1e-6, rtol=1e-5, msg=name)
         changed += not torch.equal(mine, dict(tiny.named_parameters())[name])
-    assert changed == 4
+    assert changed == (11 if adapter.name.startswith("parts") else 4)
 
 
 def altered(adapter: Path, target: Path, **settings: object) -> Path:
@@ -73,17 +87,19 @@ def altered(adapter: Path, target: Path, **settings: object) -> Path:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("use_dora", True), ("bias", "all"), ("rank_pattern", {"q_proj": 8}), ("modules_to_save", ["lm_head"])],
+    [("use_dora", True), ("bias", "all"), ("rank_pattern", {"(q|down)_proj": 8})],
 )
+@pytest.mark.parametrize("adapter", ["lora"], indirect=True)
 def test_what_cannot_be_merged_exactly_is_refused(
     tiny: torch.nn.Module, adapter: Path, tmp_path: Path, setting: str, value: object
 ) -> None:
     before = {name: weight.clone() for name, weight in tiny.named_parameters()}
-    with pytest.raises(ModelError, match="cannot merge an adapter with"):
+    with pytest.raises(ModelError, match=r"cannot merge an adapter with biases|is it damaged"):
         merge(tiny, altered(adapter, tmp_path / "a", **{setting: value}))
     assert all(torch.equal(weight, before[name]) for name, weight in tiny.named_parameters())
 
 
+@pytest.mark.parametrize("adapter", ["lora"], indirect=True)
 def test_an_adapter_of_another_model_is_named(tiny: torch.nn.Module, adapter: Path, tmp_path: Path) -> None:
     from copy import deepcopy
 
@@ -99,8 +115,13 @@ def test_an_adapter_of_another_model_is_named(tiny: torch.nn.Module, adapter: Pa
     )
     with pytest.raises(ModelError, match="fits no layer of the model"):
         merge(deepcopy(tiny), target)
+    headed = tensors | {"base_model.model.score.weight": torch.zeros(1, 32)}
+    save_file(headed, str(target / "adapter_model.safetensors"))
+    with pytest.raises(ModelError, match=r"score.weight fits no layer of the model"):
+        merge(deepcopy(tiny), target)
 
 
+@pytest.mark.parametrize("adapter", ["lora"], indirect=True)
 def test_ranks_and_kinds(adapter: Path, tmp_path: Path) -> None:
     assert adapter_rank(adapter) == 4
     assert adapter_rank(altered(adapter, tmp_path / "a", rank_pattern={"q_proj": 16})) == 16

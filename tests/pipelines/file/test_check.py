@@ -220,3 +220,39 @@ def test_mistakes_at_the_top(text: str, said: str) -> None:
 def test_one_mistake_hides_no_other() -> None:
     found = mistakes("a: {generate: respond, from: row, model: bas, samples: x, temprature: 1}")
     assert len(found) == 4
+
+
+STUDENT = "a: {generate: respond, from: rows, model: %s}\nt: {train: %s, from: rows, model: %s%s}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "setting", "fix"),
+    [
+        ("adapter: {kind: dora}", "adapter: {kind: dora}", "give its base `engine: transformers`"),
+        ("train_norms: true", "train_norms: true", "give its base `engine: transformers`"),
+        ("adapter: {kind: delta}", "adapter: {kind: delta}", "merge the student (`gristmill merge`)"),
+    ],
+)
+def test_a_student_that_its_engine_cannot_load_is_found_before_it_is_trained(
+    settings: str, setting: str, fix: str
+) -> None:
+    told = f"'t' is trained with {setting}, which the engine 'vllm' cannot load: "
+    (found,) = mistakes(STUDENT % ("t", "sft", "base", f", {settings}"))
+    assert found.startswith(f"steps.a.model: {told}")
+    assert fix in found
+    # A promoted student takes the place of its base, which a step asks in the next round.
+    loop = "loop: {rounds: 2, promote: {t: base}, when: 't.loss < 1'}\n"
+    (found,) = mistakes(STUDENT % ("base", "sft", "base", f", {settings}"), loop)
+    assert found.startswith(f"loop.promote.t: {told}")
+
+
+@pytest.mark.parametrize("settings", ["", ", adapter: {kind: dora}", ", train_head: true"])
+def test_transformers_serves_every_student_with_an_adapter(settings: str) -> None:
+    head = HEAD.replace("{path: m}, e:", "{path: m, engine: transformers}, e:")
+    steps = STUDENT % ("t", "sft", "base", settings)
+    loads(head + "steps:\n" + ROWS + "".join(f"  {line}\n" for line in steps.splitlines()), "f")
+
+
+def test_a_reward_model_is_not_served_as_a_language_model() -> None:
+    (found,) = mistakes(STUDENT % ("t", "reward", "base", ""))
+    assert "the head of a reward model, which the engine 'vllm' cannot load: give its base `engine: " in found
