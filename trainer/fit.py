@@ -61,9 +61,8 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     weights = context.weights(step.model)
     for field, kind, name in step.references():
         if kind == "model":
-            path = context.weights(name).path
-            check_checkpoint(path)
-            ModelConfig.read(path).check_length(step.max_length, f"the {field} {name!r}")
+            found = check_checkpoint(context.weights(name).path)
+            found.check_length(step.max_length, f"the {field} {name!r}")
     config, device = ModelConfig.read(weights.path), choose_device(step.device)
     objective, encoder = step.objective(context), step.encoder(weights.path)
     encoded = _encode(step, table, objective, encoder, config)

@@ -189,8 +189,12 @@ class TrainSettings(Train):
     def check_weights(self, weights: Mapping[str, Sequence[Path]]) -> None:
         from .model.checkpoint_check import check_checkpoint
 
-        for path in dict.fromkeys(path for paths in weights.values() for path in paths):
-            check_checkpoint(path)
+        for field, paths in weights.items():
+            for path in dict.fromkeys(paths):
+                config = check_checkpoint(path)
+                config.check_length(self.max_length, f"the {field} {getattr(self, field)!r}")
+                if field == "model" and self.adapter.targets != "all-linear":
+                    config.check_targets(self.adapter.targets)
 
     @field_validator("chat_template_kwargs")
     @classmethod

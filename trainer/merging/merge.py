@@ -29,6 +29,7 @@ from ..model.trained_tensors import EMBEDDINGS, HEAD, train_parts, trained_tenso
 from ..model.weight_formats import FORMATS, dense
 from ..student_files import copy_chat_template
 from .methods import METHODS, Mix
+from .reward_head import add_head, head_of
 from .sources import AdapterSource, DeltaSource, MergeSource, open_merge_source
 from .trained_source import TrainedSource
 
@@ -68,6 +69,8 @@ def merge(
       held; or a quantized format. With a format, the changes are added to dequantized weights, in all linear
       layers except those in ``skip``.
 
+    The scalar head of a reward model is kept, see :mod:`.reward_head`.
+
     Every tensor is read back and compared. If there is only one source, the logits are compared too, with
     those of the base with that source. Raises ModelError if they differ, or if a source does not fit the
     base; then ``out`` is not changed.
@@ -76,6 +79,7 @@ def merge(
     check_place(out, [base, *sources])
     config = ModelConfig.read(base)
     opened = _open(base, sources, into)
+    head = head_of(opened, sources, base, config)
     mix = Mix(tuple(weights or [1.0] * len(sources)), density, seed)
     temporary = out.with_name(out.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -96,6 +100,8 @@ def merge(
         drop_quantization(temporary)
         check_written(temporary, writer.digests)
         _check_logits(base, temporary, opened, mix, method, into, skip, config)
+        if head is not None:
+            add_head(temporary, head, config)
         replace_directory(temporary, out)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

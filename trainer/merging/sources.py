@@ -26,6 +26,8 @@ from ..sparse.delta_files import SparseDelta
 
 #: PEFT's prefix of layer names.
 PEFT = "base_model.model."
+#: The name of a reward model's scalar head.
+SCORE = "score.weight"
 FACTORS = ("lora_A.weight", "lora_B.weight", "lora_magnitude_vector")
 
 
@@ -90,6 +92,8 @@ class AdapterSource:
             self.layers.setdefault(key[len(PEFT) : -len(part) - 1], {})[part] = tensor
         if self.config.get("ensure_weight_tying"):
             self.whole.pop(HEAD, None)  # a copy of the embeddings
+        #: The scalar head of a reward model, which no base has.
+        self.score = self.whole.pop(SCORE, None)
         self.names = frozenset([*self.whole, *(f"{layer}.weight" for layer in self.layers)])
 
     def adapter(self, layer: str, shape: tuple[int, int]) -> LoRA:

@@ -17,15 +17,17 @@ from .model_config import ModelConfig
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 
 
-def check_checkpoint(path: Path) -> None:
-    """Raise ModelError, naming what is not understood, if the model in ``path`` cannot be trained.
+def check_checkpoint(path: Path) -> ModelConfig:
+    """Check that the model in ``path`` can be trained, and return its config.
 
     Reads ``config.json`` and the headers of the weights: what only the values tell is found at loading.
+    Raises ModelError, naming what is not understood, if it cannot.
     """
     raw = read_config(path)
     config = ModelConfig.of(raw, path)
     check_tensors(path, config, stored_tensors(path), quantized=bool(quantization(raw)))
     check_tokenizer(path)
+    return config
 
 
 def check_tokenizer(path: Path) -> None:

@@ -18,8 +18,8 @@ models: {base: {path: ./model}, wise: {path: ./wise}}
 steps:
   rows: {source: constraints, rows: 3}
   more: {source: jsonl, path: absent.jsonl}
-  student: {train: distill, from: rows, model: base, teacher: wise}
-  again: {train: sft, from: rows, model: student}
+  student: {train: distill, from: rows, model: base, teacher: wise, max_length: 200}
+  again: {train: sft, from: rows, model: student, max_length: 200}
 """
 
 LOOK = """
@@ -67,6 +67,23 @@ def test_what_is_trained_further_is_checked_by_its_base(
     assert told.count("logit_scale = 0.5") == 2
     assert "t.yaml:6" in told
     assert "t.yaml:7" in told
+
+
+def test_rows_longer_than_the_model_and_layers_that_it_lacks_are_found(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _set("wise", max_position_embeddings=128)
+    file.write_text(
+        FILE.replace("  more: {source: jsonl, path: absent.jsonl}\n", "").replace(
+            "model: student, max_length: 200", "model: student, max_length: 300"
+        )
+        + "  other: {train: sft, from: rows, model: base, max_length: 9, adapter: {targets: [qkv_proj]}}\n"
+    )
+    assert main(["plan", str(file)]) == 2
+    told = capsys.readouterr().err
+    assert "max_length = 200 is over the 128 positions of the teacher 'wise'; lower it" in told
+    assert "max_length = 300 is over the 256 positions of the model 'student'" in told
+    assert "a model of type 'llama' takes no adapter on qkv_proj; give targets among" in told
 
 
 def test_a_plan_with_a_training_imports_no_framework(file: Path) -> None:

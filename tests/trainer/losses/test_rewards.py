@@ -8,6 +8,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,17 @@ import torch
 from pydantic import ValidationError
 
 import gristmill
-from gristmill.contracts.errors import DataError
+from gristmill.contracts.errors import DataError, ModelError
 from gristmill.contracts.inference import EngineSettings, ModelWeights
 from gristmill.filters.score.reward import Reward
+from gristmill.pipelines.cli.main import main
 from gristmill.pipelines.engines import start_here
 from gristmill.pipelines.view.silent import SilentView
+from gristmill.trainer.merging.merge import merge
+from gristmill.trainer.merging.reward_head import head_of
+from gristmill.trainer.merging.sources import AdapterSource
 from gristmill.trainer.methods.reward import RewardModelling
+from gristmill.trainer.model.model_config import ModelConfig
 
 
 @pytest.fixture
@@ -100,7 +106,7 @@ def test_transformers_and_score_reward_give_the_trained_scores(
     context.models["base"] = weights = ModelWeights("base", path, "digest", None)
     step = RewardModelling(
         model="base", quantize="none", dtype="fp32", adapter={"rank": 2}, epochs=6, learning_rate=0.01,
-        schedule="constant", max_length=128,
+        schedule="constant", max_length=128, train_norms=family == "qwen3",
     )  # fmt: skip
     trained = step.fit(pa.Table.from_pylist(pairs), context)
     assert trained.metrics["loss_first"] == pytest.approx(0.6931, abs=1e-3)
@@ -137,6 +143,7 @@ def test_transformers_and_score_reward_give_the_trained_scores(
         for model in (alone, wrapped):
             with torch.no_grad():
                 assert model.eval()(input_ids=ids).logits.item() == pytest.approx(found, abs=1e-4)
+    _check_merged(path, trained.adapter, context.workdir / "merged", asked, served)
     # The trainer's own last losses are of these scores, up to the last step.
     assert all(better > worse for better, worse in zip(served[::2], served[1::2]))
 
@@ -146,6 +153,33 @@ def test_transformers_and_score_reward_give_the_trained_scores(
     further = step.model_copy(update={"learning_rate": 1e-9}).fit(pa.Table.from_pylist(pairs), context)
     assert further.metrics["loss_first"] < trained.metrics["loss_last"] + 1e-3
     assert weights.adapter is None
+
+
+def _check_merged(
+    path: Path, adapter: Path, out: Path, asked: list[dict[str, Any]], served: list[float]
+) -> None:
+    """The merged model is a reward model with the head that was trained."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    assert main(["merge", str(path), str(adapter), "--out", str(out)]) == 0
+    assert not list(out.parent.glob("merged.*"))
+    merged = AutoModelForSequenceClassification.from_pretrained(str(out), dtype=torch.float32).eval()
+    assert merged.config.num_labels == 1
+    tokenizer = AutoTokenizer.from_pretrained(str(out))
+    for row, found in zip(asked, served):
+        text = tokenizer.apply_chat_template(turns(row, "response"), tokenize=False)
+        ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            assert merged(input_ids=ids).logits.item() == pytest.approx(found, abs=1e-4)
+    weights = ModelWeights("judge", out, "digest", None)
+    start_here(EngineSettings("transformers", weights, {"task": "reward", "dtype": "float32"}))
+    with pytest.raises(ModelError, match="each have the head of a reward model, and a model has one"):
+        merge(path, [adapter, adapter], out.with_name("two"))
+    source, config = AdapterSource(adapter), ModelConfig.read(path)
+    with pytest.raises(ModelError, match="no model of type 'granite' with such a head"):
+        head_of([source], [adapter], path, replace(config, family="granite"))
+    with pytest.raises(ModelError, match=r"its head is \[1, 64\], but .* needs \[1, 8\]"):
+        head_of([source], [adapter], path, replace(config, hidden=8))
 
 
 def test_settings_and_rows_that_do_not_fit_are_refused(lab, pairs, judge) -> None:
