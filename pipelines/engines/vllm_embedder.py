@@ -69,7 +69,7 @@ class VllmEmbedder:
         from transformers import AutoTokenizer
         from vllm import LLM
 
-        self._prefix = "" if options.pooling else _default_prompt(weights.path)
+        self._prefix = "" if options.pooling else default_prompt(weights.path)
         arguments = _arguments(weights, options)
         check_engine_args(options.engine_args)
         try:
@@ -121,7 +121,7 @@ def _arguments(weights: ModelWeights, options: EmbedderOptions) -> dict[str, Any
         "use_tqdm_on_load": False,
     }
     if options.pooling is None:
-        _check_pooling(weights)
+        check_pooling(weights)
         return arguments
     context = min(options.window, context_length(weights.path, None, default=options.window))
     pooler = PoolerConfig(seq_pooling_type="MEAN")
@@ -129,7 +129,7 @@ def _arguments(weights: ModelWeights, options: EmbedderOptions) -> dict[str, Any
     return arguments | own | {"max_num_batched_tokens": max(context, 4096)}
 
 
-def _check_pooling(weights: ModelWeights) -> None:
+def check_pooling(weights: ModelWeights) -> None:
     modules = weights.path / "modules.json"
     if not modules.is_file():
         raise ModelError(
@@ -156,7 +156,7 @@ def _pooling_modes(config: Path) -> list[str]:
     return [re.sub("^pooling_mode_|_tokens?$", "", name) for name in on]
 
 
-def _default_prompt(path: Path) -> str:
+def default_prompt(path: Path) -> str:
     """What sentence-transformers writes before each text, if the model asks for it."""
     file = path / "config_sentence_transformers.json"
     told = json.loads(file.read_text()) if file.is_file() else {}
