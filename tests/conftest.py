@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
-import math
 import os
 import sys
-import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -34,6 +29,8 @@ from gristmill.contracts.inference import (
     Request,
     StoredEmbedder,
 )
+
+from .endpoint import Reply, Say, Server, Teacher
 
 # Machines are noisy: a time limit on an example fails for the wrong reason.
 settings.register_profile("gristmill", deadline=None, max_examples=50)
@@ -242,75 +239,32 @@ def make_model(tmp_path: Path) -> MakeModel:
     return make
 
 
-@dataclass
-class Teacher:
-    """``url``: its address. ``prompts``: what it was asked so far, the last turn of each request."""
-
-    url: str
-    prompts: list[str] = field(default_factory=list)
-
-
-Teach = Callable[..., Teacher]
+Listen = Callable[[Callable[[int, dict[str, Any]], Reply]], Server]
 
 
 @pytest.fixture
-def teach() -> Iterator[Teach]:
-    """Start a teacher, behind a real HTTP server that speaks the OpenAI API, that answers as a function of
-    the prompt (the last turn) and the request's seed says, or with ``talk=True`` of all the messages: with a
-    text, with a text and its one token's log-probability, or with the probabilities of the first token, of
-    which it writes the likeliest. Calls come one at a time.
-    """
-    servers: list[tuple[ThreadingHTTPServer, threading.Thread]] = []
+def listen() -> Iterator[Listen]:
+    """Start a server that replies to each post, of a number and JSON, as a function says."""
+    servers: list[Server] = []
 
-    def start(
-        answer: Callable[[Any, int], str | tuple[str, float] | dict[str, float]], talk: bool = False
-    ) -> Teacher:
-        lock = threading.Lock()
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                prompt = body["messages"][-1]["content"]
-                with lock:
-                    teacher.prompts.append(prompt)
-                    try:
-                        told = answer(body["messages"] if talk else prompt, body.get("seed", 0))
-                    except Exception:
-                        # A request that is refused is not sent again, and the test's output says why.
-                        status, said = 400, {"error": {"message": traceback.format_exc()}}
-                    else:
-                        shares = told if isinstance(told, dict) else {}
-                        if isinstance(told, dict):
-                            told = max(told.items(), key=lambda item: item[1])
-                        text, logprob = told if isinstance(told, tuple) else (told, None)
-                        likeliest = [{"token": token, "logprob": math.log(p)} for token, p in shares.items()]
-                        choice = {"finish_reason": "stop", "message": {"content": text}}
-                        if logprob is not None:
-                            choice["logprobs"] = {
-                                "content": [{"logprob": logprob, "top_logprobs": likeliest}]
-                            }
-                        tokens = {"prompt_tokens": 1, "completion_tokens": 1}
-                        status, said = 200, {"choices": [choice], "usage": tokens}
-                data = json.dumps(said).encode()
-                self.send_response(status)
-                self.send_header("content-length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *args: object) -> None:
-                return None
-
-        http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        servers.append((http, thread))
-        teacher = Teacher(f"http://127.0.0.1:{http.server_address[1]}/v1")
-        return teacher
+    def start(reply: Callable[[int, dict[str, Any]], Reply]) -> Server:
+        servers.append(Server(reply))
+        return servers[-1]
 
     yield start
-    for http, thread in servers:
-        http.shutdown()
-        http.server_close()
-        thread.join()
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def teach(listen: Listen) -> Callable[..., Teacher]:
+    """Start a teacher, behind a real HTTP server that speaks the OpenAI API, that answers as a function of
+    the prompt (the last turn) and the request's seed says, or with ``talk=True`` of all the messages.
+    """
+
+    def start(say: Say, talk: bool = False) -> Teacher:
+        teacher = Teacher(say, talk)
+        teacher.url = listen(teacher.reply).url
+        return teacher
+
+    return start

@@ -26,10 +26,10 @@ _WHO = "cluster"
 class Cluster(WholeTable):
     """Groups rows by k-means on their embeddings. No row is dropped.
 
-    K-means is by faiss, from seeded k-means++ centroids, and gives the same clusters on any number of
-    threads. A cluster's label is its most telling words, by class-based TF-IDF (Grootendorst, 2022) over the
-    texts of the 200 rows nearest to its centroid. The summary lists the clusters with their sizes and labels.
-    Rows without text fail, and so do rows whose vector holds NaN.
+    K-means is by faiss, from seeded k-means++ centroids, and gives the same clusters in any order of the rows
+    and on any number of threads. A cluster's label is its most telling words, by class-based TF-IDF
+    (Grootendorst, 2022) over the texts of the 200 rows nearest to its centroid. The summary lists the
+    clusters with their sizes and labels. Rows without text fail, and so do rows whose vector holds NaN.
 
     Adds:
         cluster (int32): number of the row's cluster; 0 is the largest.
@@ -43,7 +43,7 @@ class Cluster(WholeTable):
     """
 
     seeded: ClassVar[bool] = True
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     value_field: ClassVar[str | None] = "clusters"
 
     clusters: Annotated[int, Field(gt=0)] | Literal["auto"]
@@ -79,8 +79,8 @@ class Cluster(WholeTable):
 
         table = read_columns(rows, list(self.columns))
         embedded = embed(table, self.columns, self.embedder, context, _WHO)
-        usable, errors = embedded.usable, embedded.failed
-        vectors = embedded.vectors if errors is None else embedded.vectors[usable]
+        usable, errors = embedded.by_content, embedded.failed
+        vectors = embedded.vectors[usable]
         number, silhouettes = number_of_clusters(vectors, self.clusters, context.seed)
         found = kmeans(vectors, number, context.seed)
         context.check()

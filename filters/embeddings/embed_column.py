@@ -39,6 +39,18 @@ class Embedded:
         return np.array([i for i, error in enumerate(self.errors) if error is None], dtype=np.int64)
 
     @property
+    def by_content(self) -> NDArray[np.int64]:
+        """The same rows in the order of their vectors' bytes, which does not depend on that of the rows."""
+        import numpy as np
+
+        usable = self.usable
+        if not len(usable):
+            return usable
+        vectors = self.vectors if len(usable) == len(self.vectors) else self.vectors[usable]
+        whole = np.dtype((np.void, vectors.dtype.itemsize * vectors.shape[1]))
+        return usable[np.argsort(vectors.view(whole).ravel(), kind="stable")]
+
+    @property
     def failed(self) -> list[str | None] | None:
         """The errors; None if there are none."""
         return self.errors if any(self.errors) else None

@@ -45,7 +45,7 @@ class ClusterQuota(WholeTable):
     """
 
     seeded: ClassVar[bool] = True
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     rows: Annotated[int, Field(gt=0)]
     """Rows to keep in total. All rows are kept if there are fewer."""
@@ -80,8 +80,8 @@ class ClusterQuota(WholeTable):
         table = read_columns(rows, ["_id", *self.uses_columns()])
         ranked = None if self.by is None else number_column(table, self.by, _WHO)
         embedded = embed(table, self.columns, self.embedder, context, _WHO)
-        usable, errors = embedded.usable, embedded.failed
-        vectors = embedded.vectors if errors is None else embedded.vectors[usable]
+        usable, errors = embedded.by_content, embedded.failed
+        vectors = embedded.vectors[usable]
         number, _ = number_of_clusters(vectors, self.clusters, context.seed)
         found = kmeans(vectors, number, context.seed)
         labels, centrality = found.labels, found.cosines
@@ -130,7 +130,7 @@ def quotas(sizes: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
 
 
 def choose(labels: NDArray[np.int32], value: NDArray[np.float64], rows: int) -> NDArray[np.bool_]:
-    """Return the rows to keep: of each cluster its quota, by descending ``value``; ties stay in row order."""
+    """Return the rows to keep: of each cluster its quota, by descending ``value``; ties stay in order."""
     import numpy as np
 
     chosen = np.zeros(len(labels), dtype=bool)

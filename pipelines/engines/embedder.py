@@ -1,12 +1,12 @@
 """Embedding models: the ``Embedder`` of the filters that compare meanings.
 
-A model lies on disk (sentence-transformers, or static word vectors: :mod:`.sentence_embedder`), or a server
-answers for it (:mod:`.embeddings_endpoint`).
+A model lies on disk (sentence-transformers, or static word vectors: :mod:`.sentence_embedder`; or on vLLM:
+:mod:`.vllm_embedder`), or a server answers for it (:mod:`.embeddings_endpoint`).
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import Field, model_validator
 
@@ -33,6 +33,12 @@ class EmbedderOptions(Frozen):
     2503.01807; SGPT, arXiv 2202.08904). By default the model must be an embedding model."""
     window: int = Field(default=2048, ge=1)
     """With `pooling`: tokens of a text that are read; the rest is cut off."""
+    runner: Literal["sentence_transformers", "vllm"] = "sentence_transformers"
+    """What runs a model with a `path`. `vllm` is vLLM's pooling runner, in a process of its own: for models
+    that are large or spread over several GPUs. It serves no static models, and pools only by `mean`."""
+    engine_args: dict[str, Any] = Field(default_factory=dict)
+    """With `runner: vllm`: fields of vLLM's `EngineArgs`, by name, such as `tensor_parallel_size`, or
+    `gpu_memory_utilization`, the share of the GPU's memory that it takes, by default 0.9."""
     url: ServerAddress | None = None
     """Address of a server with an OpenAI-compatible API, up to and including `/v1`, without user, password
     and query."""
@@ -57,11 +63,28 @@ class EmbedderOptions(Frozen):
             raise ValueError("`pooling` goes with the `path` of a language model, not with a server")
         return self
 
+    @model_validator(mode="after")
+    def _what_vllm_runs(self) -> EmbedderOptions:
+        if self.runner == "vllm":
+            if self.url is not None:
+                raise ValueError("`runner: vllm` goes with a `path`, not with a server, which has its own")
+            if self.pooling == "position_weighted":
+                raise ValueError("`runner: vllm` has `pooling: mean`, not `position_weighted`")
+        elif self.engine_args:
+            raise ValueError("`engine_args` go with `runner: vllm`")
+        return self
+
 
 OPTIONS = EmbedderOptions
 
 
-def load_embedder(settings: EngineSettings) -> Embedder:
+class LoadedEmbedder(Embedder, Protocol):
+    """An embedding model that holds memory until it is closed."""
+
+    def close(self) -> None: ...
+
+
+def load_embedder(settings: EngineSettings) -> LoadedEmbedder:
     """Load the embedding model, or prepare to ask its server.
 
     Raises ModelError if the weights are not an embedding model, or if the server's key is not set.
@@ -73,6 +96,10 @@ def load_embedder(settings: EngineSettings) -> Embedder:
         return EmbeddingsEndpoint(options)
     if settings.weights is None:
         raise ModelError("an embedder needs a `path`, or the `url` of a server and a `model` on it")
+    if options.runner == "vllm":
+        from .vllm_embedder import ApartEmbedder
+
+        return ApartEmbedder(settings)
     from .sentence_embedder import load
 
     return load(settings.weights, dtype=options.dtype, pooling=options.pooling, window=options.window)

@@ -68,6 +68,9 @@ class EmbeddingsEndpoint:
             raise self._error(f"it answered with vectors of {widths[0]} and of {widths[-1]} dimensions")
         return np.concatenate(made) if made else np.zeros((0, self.dimensions), dtype=np.float32)
 
+    def close(self) -> None:
+        """Nothing is held between calls."""
+
     def _one(self, client: Any, texts: Sequence[str]) -> NDArray[np.float32]:
         import httpx
 

@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import ModelError
-from ...contracts.inference import Embedder, ModelWeights
+from ...contracts.inference import ModelWeights
 from .onednn import use_onednn
 from .quiet import quiet_loading
 
@@ -38,7 +38,7 @@ def load(
     device: str | None = None,
     pooling: str | None = None,
     window: int = 2048,
-) -> Embedder:
+) -> SentenceEmbedder:
     """Load the embedding model in the directory ``weights.path``.
 
     ``device``: "cpu" or "cuda"; None takes a GPU if there is one. ``pooling``: how the hidden states of a
@@ -117,6 +117,10 @@ class SentenceEmbedder:
             for done in [pool.submit(one, rows) for rows in reversed(batches)]:
                 done.result()
         return vectors
+
+    def close(self) -> None:
+        """Free the model. It embeds nothing afterwards."""
+        del self._model
 
     def _lengths(self, texts: Sequence[str]) -> list[int]:
         """The number of tokens of each text; 0 for a model whose texts need no padding."""

@@ -10,7 +10,7 @@ import asyncio
 import os
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 from pydantic import Field
@@ -83,7 +83,7 @@ def start(settings: EngineSettings, options: VllmOptions) -> VllmEngine:
     return VllmEngine(cast(ModelWeights, settings.weights), options)
 
 
-def _prepare_environment() -> None:
+def prepare_environment() -> None:
     """Set environment variables that vLLM reads on import; the user's own are kept."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # about a dozen internal warnings per start
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"vllm\.")
@@ -146,10 +146,17 @@ def _engine_args(weights: ModelWeights, options: VllmOptions, context: int) -> A
             )
         # The smallest sufficient rank: the kernels pad every adapter to it.
         arguments |= {"enable_lora": True, "max_lora_rank": fitting[0], "max_loras": 1, "max_cpu_loras": 1}
-    unknown = sorted(set(options.engine_args) - set(EngineArgs.__dataclass_fields__))
+    check_engine_args(options.engine_args)
+    return EngineArgs(**(arguments | options.engine_args))
+
+
+def check_engine_args(given: Mapping[str, object]) -> None:
+    """Raise ModelError for a name that is no field of vLLM's ``EngineArgs``."""
+    from vllm.engine.arg_utils import EngineArgs
+
+    unknown = sorted(set(given) - set(EngineArgs.__dataclass_fields__))
     if unknown:
         raise ModelError(f"engine_args: vLLM's EngineArgs has no field {', '.join(unknown)}")
-    return EngineArgs(**(arguments | options.engine_args))
 
 
 class VllmEngine:
@@ -158,7 +165,7 @@ class VllmEngine:
     def __init__(self, weights: ModelWeights, options: VllmOptions) -> None:
         self.capabilities = capabilities(options)
         context = context_length(weights.path, options.max_model_len, default=2048)
-        _prepare_environment()
+        prepare_environment()
         self._prompts = Prompts(weights.path, context, weights.adapter)
         self.vocab_size: int | None = vocabulary(weights.path)
         self._thread = VllmThread(

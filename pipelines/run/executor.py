@@ -55,7 +55,7 @@ class Executor(Protocol):
         ...
 
     async def release(self, keep: Iterable[str]) -> None:
-        """Close the engines of models that later stages do not use."""
+        """Close the engines and embedding models that later stages do not use."""
         ...
 
     async def close(self) -> None: ...
@@ -120,6 +120,6 @@ class LocalExecutor:
 
 
 class ReleasingModels(Models, Protocol):
-    """Models whose engines can be closed."""
+    """Models whose engines and embedding models can be closed."""
 
     async def release(self, keep: Iterable[str] = ()) -> None: ...

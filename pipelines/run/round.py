@@ -62,8 +62,8 @@ class RoundExecution:
         return self.session.run.step(step.name, step.fingerprint)
 
     def _needed(self, coming: list[Stage]) -> set[str]:
-        """Models whose engines are kept running: those used again before the next training, and resident ones
-        that are used again at all.
+        """Models whose engines are kept running, and embedding models that are kept loaded: those used again
+        before the next training, and resident ones that are used again at all.
         """
         needed: set[str] = set()
         trained = False
@@ -74,6 +74,7 @@ class RoundExecution:
             needed |= {
                 name for name in stage.models if not trained or is_resident(served(self.session.plan, name))
             }
+            needed |= set() if trained else stage.embedders
         return needed
 
 

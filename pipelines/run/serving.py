@@ -1,11 +1,12 @@
 """The models of a round: their weights on disk, and the engines that serve them.
 
 An engine starts when a step first needs it and is closed after the last stage that uses it,
-so that training never shares memory with generation.
+so that training never shares memory with generation. So is an embedding model.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from threading import Lock
@@ -18,6 +19,7 @@ from ..plan.fingerprint import vectors_of
 from ..plan.nodes import Plan, PlannedModel
 from ..store.run_directory import RunDirectory
 from .adapted import Adapted
+from .freed_memory import give_back
 from .meter import Metered
 from .stored_embedder import EmbedderSettings, RunEmbedder
 from .turns import Turns, has_gpu
@@ -149,10 +151,17 @@ class Serving:
             return self._embedders[settings.vectors].for_step()
 
     async def release(self, keep: Iterable[str] = ()) -> None:
-        """Close every engine that later stages do not use."""
+        """Close every engine and embedding model that later stages do not use."""
         keep = set(keep)
-        for name in set(self._engines) - keep:
+        used = {name: served(self.table.plan, name) for name in keep}
+        closed = set(self._engines) - keep
+        for name in closed:
             await self._engines.pop(name).close()
-        used = {served(self.table.plan, name).name for name in keep}
-        for base in set(self._resident) - used:
+        for base in set(self._resident) - {model.name for model in used.values()}:
             await self._resident.pop(base).close()
+        kept = {vectors_of(model) for model in used.values() if model.engine == "embedder"}
+        for vectors, embedder in self._embedders.items():
+            if vectors not in kept and await asyncio.to_thread(embedder.close):
+                closed.add(vectors)
+        if closed:
+            give_back()

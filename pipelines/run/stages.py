@@ -40,6 +40,11 @@ class Stage:
             name for step in self.steps for name, kind in step.models.items() if kind in ("model", "train")
         }
 
+    @property
+    def embedders(self) -> set[str]:
+        """The names of the embedding models that its steps use."""
+        return {name for step in self.steps for name, kind in step.models.items() if kind == "embedder"}
+
 
 def maps(step: PlannedStep) -> bool:
     return isinstance(step.operator, (Map, TableMap))

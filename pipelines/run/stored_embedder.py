@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from ...contracts.errors import ModelError
 from ...contracts.inference import EMBED_CHUNK, Embedder, EngineSettings
 from ..store.key_index import keys_of
 from ..store.vectors import VectorStore
+
+if TYPE_CHECKING:
+    from ..engines.embedder import LoadedEmbedder
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,20 @@ class RunEmbedder:
     def __init__(self, settings: EmbedderSettings) -> None:
         self._settings = settings
         self._store = VectorStore(settings.run, settings.vectors)
-        self._model: Embedder | None = None
+        self._model: LoadedEmbedder | None = None
         self._lock = Lock()
 
     def for_step(self) -> KeptVectors:
         """The embedder of one step, which counts what that step embeds."""
         return KeptVectors(self._store, self._loaded)
+
+    def close(self) -> bool:
+        """Free the model, which is loaded again when it is needed. False if it was not loaded."""
+        with self._lock:
+            model, self._model = self._model, None
+        if model is not None:
+            model.close()
+        return model is not None
 
     def _loaded(self) -> Embedder:
         from ..engines.embedder import load_embedder

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -130,46 +127,25 @@ def test_what_is_no_reward_model_is_refused(
     assert "reward" not in capabilities_of("transformers")
 
 
-@pytest.fixture
-def classifier() -> Iterator[tuple[str, list[dict[str, Any]], list[float]]]:
-    """A server that speaks vLLM's ``/classify``: its address, what it was asked, and what it answers."""
-    asked: list[dict[str, Any]] = []
+def test_a_vllm_server_is_asked_to_classify_without_an_activation(
+    context: Any, listen: Callable[..., Any]
+) -> None:
     values = [2.5]
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked.append(json.loads(self.rfile.read(int(self.headers["content-length"]))) | {"at": self.path})
-            data = [{"index": 0, "label": None, "probs": values, "num_classes": len(values)}]
-            told = json.dumps({"data": data, "usage": {"prompt_tokens": 7}}).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(told)))
-            self.end_headers()
-            self.wfile.write(told)
+    def classified(number: int, body: dict[str, Any]) -> tuple[int, dict[str, str], object]:
+        data = [{"index": 0, "label": None, "probs": values, "num_classes": len(values)}]
+        return 200, {}, {"data": data, "usage": {"prompt_tokens": 7}}
 
-        def log_message(self, *args: object) -> None:
-            return None
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{http.server_address[1]}/v1", asked, values
-    http.shutdown()
-    http.server_close()
-    thread.join()
-
-
-def test_a_vllm_server_is_asked_to_classify_without_an_activation(
-    context: Any, classifier: tuple[str, list[dict[str, Any]], list[float]]
-) -> None:
-    url, asked, values = classifier
-    server = {"url": url, "model": "rm", "flavor": "vllm", "supports": ["reward"]}
-    context.engines["reward"] = start(EngineSettings("openai", None, server))
+    server = listen(classified)
+    options = {"url": server.url, "model": "rm", "flavor": "vllm", "supports": ["reward"]}
+    context.engines["reward"] = start(EngineSettings("openai", None, options))
     (outcome,) = rated(context, ROWS[0])
     assert isinstance(outcome, Kept)
     assert outcome.row == {"reward": 2.5}
-    assert asked[0]["at"] == "/classify"
-    assert asked[0]["use_activation"] is False
-    assert [turn["content"] for turn in asked[0]["messages"]] == list(ROWS[0].values())
+    ((path, _, asked),) = server.seen
+    assert path == "/classify"
+    assert asked["use_activation"] is False
+    assert [turn["content"] for turn in asked["messages"]] == list(ROWS[0].values())
     values.append(0.5)
     (outcome,) = rated(context, ROWS[0])
     assert isinstance(outcome, Failed)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import threading
-from collections.abc import Awaitable, Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import pytest
@@ -15,6 +13,9 @@ import pytest
 from gristmill.contracts.inference import Completion, Engine, EngineSettings, ModelWeights, Request, Sampling
 from gristmill.pipelines.engines import start
 from gristmill.pipelines.weights import resolve
+
+from ...endpoint import Reply as Reply
+from ...endpoint import Server as Server
 
 T = TypeVar("T")
 #: Context length of the shared engines.
@@ -108,62 +109,3 @@ def during(engine: Engine, work: Callable[[], Awaitable[T]]) -> T:
             await engine.close()
 
     return asyncio.run(both())
-
-
-Reply = tuple[int, dict[str, str], object]
-
-
-class Server:
-    """Answers with ``reply(number of the post, its JSON)``; records the requests."""
-
-    def __init__(self, reply: Callable[[int, dict[str, Any]], Reply]) -> None:
-        self.seen: list[tuple[str, dict[str, str], dict[str, Any]]] = []
-        self.most_at_once = self._at_once = 0
-        self._lock = threading.Lock()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                with server._lock:
-                    number = len(server.seen)
-                    server.seen.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
-                    server._at_once += 1
-                    server.most_at_once = max(server.most_at_once, server._at_once)
-                status, headers, said = reply(number, body)
-                with server._lock:
-                    server._at_once -= 1
-                data = said if isinstance(said, bytes) else json.dumps(said).encode()
-                self.send_response(status)
-                for name, value in {"content-length": str(len(data)), **headers}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *args: object) -> None:
-                return None
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-
-
-@pytest.fixture
-def listen() -> Iterator[Callable[[Callable[[int, dict[str, Any]], Reply]], Server]]:
-    servers: list[Server] = []
-
-    def start(reply: Callable[[int, dict[str, Any]], Reply]) -> Server:
-        servers.append(Server(reply))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()

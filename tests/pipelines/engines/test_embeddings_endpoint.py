@@ -119,6 +119,12 @@ def test_vectors_of_two_sizes_are_one_error(listen: Listen) -> None:
         ('{engine: embedder, path: a, url: "http://127.0.0.1:9/v1", model: m}', "either `path`"),
         ('{engine: embedder, url: "http://me:word@127.0.0.1:9/v1", model: m}', "key_env: MY_KEY"),
         ("{engine: embedder, path: a, batchs: 3}", "batch"),
+        (
+            '{engine: embedder, url: "http://127.0.0.1:9/v1", model: m, runner: vllm}',
+            "`runner: vllm` .* `path`",
+        ),
+        ("{engine: embedder, path: a, runner: vllm, pooling: position_weighted}", "has `pooling: mean`, not"),
+        ("{engine: embedder, path: a, engine_args: {seed: 1}}", "go with `runner: vllm`"),
     ],
 )
 def test_the_file_is_checked(model: str, told: str) -> None:

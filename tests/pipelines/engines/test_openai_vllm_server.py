@@ -13,12 +13,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from gristmill.contracts.errors import EngineError
-from gristmill.contracts.inference import ModelWeights, Request, Sampling
+from gristmill.contracts.inference import Engine, ModelWeights, Request, Sampling
+from gristmill.contracts.operators import Kept
+from gristmill.filters.score.likelihood import Likelihood
 from gristmill.pipelines.engines.openai import OpenAIEngine
 
 from .conftest import ask, during, serve
@@ -157,3 +160,45 @@ def test_a_model_that_is_not_served_is_named(address: str) -> None:
     engine = serve("openai", None, url=address, model="large")
     with pytest.raises(EngineError, match=r"status 404.*large"):
         asyncio.run(engine.generate([ask("x")]))
+
+
+TALK = [
+    {"role": "user", "content": "What is flour?"},
+    {"role": "assistant", "content": "Meal?"},
+    {"role": "user", "content": "Finer."},
+    {"role": "assistant", "content": "Then flour."},
+]
+CHATS: list[dict[str, Any]] = [
+    {"prompt": "What is flour?", "response": "Flour is ground grain."},
+    {"prompt": "What is flour?", "response": " zq xv 中文 🙂\n"},
+    {"prompt": "Count.", "response": "one two three four five six seven", "system": "You count."},
+    {"messages": TALK},
+]
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings"),
+    [
+        (CHATS, {"unconditional": True}),  # IFD
+        (CHATS, {"end_of_turn": True}),  # GRAPE, and the trainer's loss
+        (CHATS[:2], {"chat": False, "unconditional": True}),
+    ],
+)
+def test_given_texts_score_over_http_as_in_process(
+    address: str,
+    shared_vllm: Engine,
+    context: Any,
+    rows: list[dict[str, Any]],
+    settings: dict[str, Any],
+) -> None:
+    context.engines.update(there=connect(address), here=shared_vllm)
+    found = {}
+    for name in ("there", "here"):
+        apply = Likelihood.model_validate({"model": name, **settings}).open(context)
+        outcomes = asyncio.run(apply([{"_id": f"r{n}", **row} for n, row in enumerate(rows)]))
+        assert all(isinstance(each, Kept) for (each,) in outcomes), outcomes
+        found[name] = [each.row for (each,) in outcomes]  # type: ignore[union-attr]
+    for there, here in zip(found["there"], found["here"], strict=True):
+        assert there["tokens"] == here["tokens"] > 1
+        for figure in here.keys() - {"tokens"}:
+            assert there[figure] == pytest.approx(here[figure], rel=0.02, abs=0.02), figure

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,8 @@ import gristmill
 from gristmill.pipelines.api import Run
 from gristmill.pipelines.view.silent import SilentView
 
-#: The teacher's answer to (a prompt, the request's seed) or, with ``talk=True``, to (all messages, the seed);
-#: if log-probabilities are requested, with that of its only token, or the probabilities of its first token.
-Say = Callable[[Any, int], str | tuple[str, float] | dict[str, float]]
+from ...endpoint import Reply, Say, Server
+
 Recipe = Callable[..., Run]
 
 
@@ -73,15 +71,15 @@ Number = Callable[[str], float]
 
 
 @pytest.fixture
-def scorer() -> Iterator[Callable[..., str]]:
+def scorer(listen: Callable[..., Server]) -> Callable[..., str]:
     """Starts a server that speaks vLLM's API for given texts, and returns the settings of its model:
     ``reward`` is what its reward model gives to an answer, ``loss`` minus the log-probability of each of its
     tokens, of which an answer has one and a second that ends the turn.
     """
-    servers: list[tuple[ThreadingHTTPServer, threading.Thread]] = []
 
     def start(reward: Number | None = None, loss: Number | None = None) -> str:
         answers: list[str] = []
+        lock = threading.Lock()
 
         def tokens(body: dict[str, Any]) -> list[int]:
             if "prompt" in body:
@@ -90,44 +88,23 @@ def scorer() -> Iterator[Callable[..., str]]:
             ended = body["messages"][-1]["role"] == "assistant"
             return [0, answers.index(body["messages"][-1]["content"]) + 2, 1] if ended else [0]
 
-        def told(path: str, body: dict[str, Any]) -> dict[str, Any]:
+        def reply(number: int, body: dict[str, Any]) -> Reply:
+            path = server.seen[number][0]
             if path == "/classify" and reward is not None:
-                return {"data": [{"probs": [reward(body["messages"][-1]["content"])]}]}
+                return 200, {}, {"data": [{"probs": [reward(body["messages"][-1]["content"])]}]}
             if path == "/tokenize":
-                return {"tokens": tokens(body), "max_model_len": 100}
+                with lock:
+                    return 200, {}, {"tokens": tokens(body), "max_model_len": 100}
             assert path == "/v1/completions", path
             assert loss is not None
             logprob = -loss(answers[body["prompt"][1] - 2])
             places = [{str(token): {"logprob": logprob}} for token in body["prompt"]]
-            return {"choices": [{"prompt_logprobs": places}]}
+            return 200, {}, {"choices": [{"prompt_logprobs": places}]}
 
-        lock = threading.Lock()
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                with lock:
-                    data = json.dumps(told(self.path, body)).encode()
-                self.send_response(200)
-                self.send_header("content-length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *args: object) -> None:
-                return None
-
-        http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        servers.append((http, thread))
-        url = f"http://127.0.0.1:{http.server_address[1]}/v1"
+        server = listen(reply)
         supports = ["reward"] if loss is None else ["likelihood"]
         return json.dumps(
-            {"engine": "openai", "url": url, "model": "m", "flavor": "vllm", "supports": supports}
+            {"engine": "openai", "url": server.url, "model": "m", "flavor": "vllm", "supports": supports}
         )
 
-    yield start
-    for http, thread in servers:
-        http.shutdown()
-        http.server_close()
-        thread.join()
+    return start

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -208,41 +206,18 @@ def test_a_program_that_agrees_with_none_but_itself_is_worth_nothing(context: An
     assert [(pair["prompt"], pair["chosen"], pair["rejected"]) for pair in made] == [("B", "x = 2", "x = 4")]
 
 
-class Teacher(BaseHTTPRequestHandler):
-    """Answers every chat with an extractive task, about a phrase that is or is not in the texts."""
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        asked = body["messages"][-1]["content"]
-        phrase = "position of the sun" if "Bees find" in asked else "a phrase of no text"
-        said = f"<question>Which phrase?</question>\n<answer>{phrase}.</answer>"
-        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}}
-        answer = json.dumps(
-            {"choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": 7}}
-        ).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        return None
+def with_a_phrase(prompt: str, seed: int) -> str:
+    """An extractive task, about a phrase that is or is not in the texts."""
+    phrase = "position of the sun" if "Bees find" in prompt else "a phrase of no text"
+    return f"<question>Which phrase?</question>\n<answer>{phrase}.</answer>"
 
 
-@pytest.fixture
-def teacher() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Teacher)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"{{engine: openai, url: 'http://127.0.0.1:{server.server_port}/v1', model: any}}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def test_a_recipe_runs_to_its_file(teacher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recipe_runs_to_its_file(
+    teach: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    settings = (f"models.teacher={teacher}", "vars.kinds=[extractive]", "vars.tasks=1")
+    teacher = {"engine": "openai", "url": teach(with_a_phrase).url, "model": "any"}
+    settings = (f"models.teacher={json.dumps(teacher)}", "vars.kinds=[extractive]", "vars.tasks=1")
     run = tmp_path / "run"
     assert (
         main(["run", "tasks_from_text", "--run", str(run), *(w for s in settings for w in ("--set", s))]) == 0

@@ -14,7 +14,7 @@ import gristmill
 from gristmill.contracts.errors import EngineError
 from gristmill.pipelines.run.events import Event, PartDone
 
-from ..engines.conftest import Server
+from ...endpoint import Server
 
 FILE = """
 gristmill: 1

@@ -23,7 +23,7 @@ from gristmill.pipelines.run.events import Event, Notice, StepDone
 from gristmill.pipelines.store.integrity import check
 from gristmill.pipelines.store.run_directory import RunDirectory
 
-from ..engines.conftest import Server
+from ...endpoint import Server
 
 ROWS = 3 * EMBED_CHUNK
 FILE = """

@@ -8,11 +8,10 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import escape
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pyarrow.parquet as pq
@@ -83,47 +82,30 @@ def told(row, password, header):
 """
 
 
-class Echo(BaseHTTPRequestHandler):
+@pytest.fixture
+def url(listen: Callable[..., Any]) -> str:
     """A server that echoes requests: in the text of errors, in their headers and in an answer."""
 
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+    def echo(number: int, body: dict[str, Any]) -> tuple[int, dict[str, str], object]:
+        path, headers, _ = server.seen[number]
         prompt = body["messages"][-1]["content"]
-        sent = self.headers["authorization"]
+        sent = headers["authorization"]
         key = sent.removeprefix("Bearer ")
-        told = f"{prompt}: {self.command} {self.path}?api_key={quote(key)} {dict(self.headers)}"
+        told = f"{prompt}: POST {path}?api_key={quote(key)} {headers}"
         basic = base64.b64encode(f"user:{key}".encode()).decode()
         error = {"error": {"message": "." * 477 + key + sent + told, "tried": f"Basic {basic}"}}
         status: int = {"refuse": 400, "busy": 503, "lost": 401}.get(prompt, 200)
         if prompt == "lost":
-            error = {"detail": [sent, {"url": f"http://user:{quote(key, safe='')}@host{self.path}"}]}
+            error = {"detail": [sent, {"url": f"http://user:{quote(key, safe='')}@host{path}"}]}
         said: object = error
         if status == 200:
             text = f"I was told {key}" if prompt == "echo" else "fine"
             said = {"choices": [{"message": {"content": text}, "finish_reason": "stop"}], "usage": {}}
-        data = told.encode() if prompt == "garbage" else json.dumps(said).encode()
-        self.send_response(status)
-        self.send_header("content-length", str(len(data)))
-        self.send_header("x-you-sent", sent)
-        self.send_header("retry-after", "0")
-        self.end_headers()
-        self.wfile.write(data)
+        said = told.encode() if prompt == "garbage" else said
+        return status, {"x-you-sent": sent, "retry-after": "0"}, said
 
-    def log_message(self, *args: object) -> None:
-        return None
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-    thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{http.server_address[1]}/v1"
-    http.shutdown()
-    http.server_close()
-    thread.join()
+    server = listen(echo)
+    return str(server.url)
 
 
 @pytest.fixture
