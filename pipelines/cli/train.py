@@ -17,7 +17,7 @@ DESCRIPTION = """\
 Train on the rows of any data set. FILE has the keys of a `train:` step of a pipeline,
 and `data:` for the rows:
 
-  train: sft                      # or cft, dpo, kto, orpo, simpo, reward, grpo, distill, weak_to_strong
+  train: sft                      # or text, cft, dpo, kto, orpo, simpo, reward, grpo, distill, weak_to_strong
   model: smollm2-135m-instruct    # a packaged model, a Hugging Face id, a directory
   data: rows.jsonl                # JSON Lines, Parquet, a Hugging Face data set: a path, glob, URL or id
   adapter: {kind: lora, rank: 16}
@@ -81,17 +81,16 @@ def main(args: argparse.Namespace) -> int:
 def _show_tokens(spec: PipelineSpec, args: argparse.Namespace) -> int:
     """Print the tokens of the rows. The rows are read first, unless a finished training has read them."""
     from ..api import run
-    from ..file.training_file import DATA
-    from ..inspect.labels import labels, rows_already_loaded
+    from ..inspect.labels import labels, sources_to_read
     from ..run.budget import Stop
     from ..run.events import Observers
     from ..store.run_directory import RunDirectory
     from .printing import say
 
-    if not rows_already_loaded(spec, args.file):
+    for name in sources_to_read(spec, args.file):
         stop = Stop()
         with stopping(stop):
-            run(args.file, overrides=args.overrides, observer=Observers(), stop=stop, until=DATA)
+            run(args.file, overrides=args.overrides, observer=Observers(), stop=stop, until=name)
     say(labels(spec, args.file, RunDirectory.open(spec.directory), args.show_tokens))
     return 0
 
