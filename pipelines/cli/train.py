@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ...contracts.counting import counted
-from .arguments import add_trust, positive
+from .arguments import add_no_report, add_trust, positive
 from .stopping import stopping
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--quiet", action="store_true", help="print only warnings and the result")
     parser.add_argument("--json", action="store_true", help="print one JSON object per event")
+    add_no_report(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -57,6 +58,7 @@ def main(args: argparse.Namespace) -> int:
     from ..inspect.students import student
     from ..run.budget import Stop
     from ..view.choose import choose
+    from .following import reporting
     from .printing import say
     from .trust import make_sure
 
@@ -65,9 +67,10 @@ def main(args: argparse.Namespace) -> int:
     if args.show_tokens is not None:
         return _show_tokens(spec, args)
     stop = Stop()
-    with stopping(stop):
-        view = choose(quiet=args.quiet, json=args.json)
-        done = run(args.file, overrides=args.overrides, observer=view, stop=stop)
+    view = choose(quiet=args.quiet, json=args.json)
+    with reporting(view, wanted=not args.no_report, tell=not (args.quiet or args.json)) as following:
+        with stopping(stop):
+            done = run(args.file, overrides=args.overrides, observer=following, stop=stop)
     made = student(spec, done.directory)
     if args.json:
         import json
@@ -113,6 +116,16 @@ def _told(made: Student) -> list[tuple[str, str]]:
     ]
     if left := metrics["left_out"]:
         lines.append(("left out", ", ".join(f"{count:,} {why}" for why, count in left.items())))
+    if drawn := metrics.get("drawn"):
+        lines.append(
+            (
+                "drawn",
+                "; ".join(
+                    f"{name} {each['share']:.1%} of the tokens, {each['passes']:.2g} passes"
+                    for name, each in drawn.items()
+                ),
+            )
+        )
     parts = ", ".join(f"{name} {size:,}" for name, size in metrics["memory_plan_mib"].items() if size)
     inside = f" (of it {parts})" if parts else ""
     lines.append(
