@@ -77,9 +77,7 @@ def _card(weights: ModelWeights, step: TrainSettings, name: str, rows: int) -> s
         f"# {name}\n",
         f"{'An adapter' if peft else 'A change of the weights'} over `{base}`, trained by Gristmill "
         f"{__version__} on {counted(rows, 'row')}. {what}\n",
-        *(
-            ["The chat template in this directory is that of the training.\n"] if step.conversational else []
-        ),
+        *(["The chat template in this directory is that of the training.\n"] if step.conversational else []),
         "## Use\n",
         f"{use}\n",
         "## Parameters that are not the defaults\n",

@@ -48,18 +48,18 @@ def main(args: argparse.Namespace) -> int:
     make_sure(args.file, args.overrides, trusted=args.trust)
     stop = Stop()
     view = choose(quiet=args.quiet, json=args.json)
-    with reporting(view, wanted=not args.no_report, tell=not (args.quiet or args.json)) as following:
-        with stopping(stop):
-            run(
-                args.file,
-                args.run,
-                executor="ray" if args.ray_address else args.executor,
-                ray_address=args.ray_address,
-                overrides=args.overrides,
-                observer=following,
-                until=args.until,
-                retry_failed=args.retry_failed,
-                memory=args.memory,
-                stop=stop,
-            )
+    tell = not (args.quiet or args.json)
+    with reporting(view, wanted=not args.no_report, tell=tell) as following, stopping(stop):
+        run(
+            args.file,
+            args.run,
+            executor="ray" if args.ray_address else args.executor,
+            ray_address=args.ray_address,
+            overrides=args.overrides,
+            observer=following,
+            until=args.until,
+            retry_failed=args.retry_failed,
+            memory=args.memory,
+            stop=stop,
+        )
     return 0

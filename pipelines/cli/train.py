@@ -68,9 +68,9 @@ def main(args: argparse.Namespace) -> int:
         return _show_tokens(spec, args)
     stop = Stop()
     view = choose(quiet=args.quiet, json=args.json)
-    with reporting(view, wanted=not args.no_report, tell=not (args.quiet or args.json)) as following:
-        with stopping(stop):
-            done = run(args.file, overrides=args.overrides, observer=following, stop=stop)
+    tell = not (args.quiet or args.json)
+    with reporting(view, wanted=not args.no_report, tell=tell) as following, stopping(stop):
+        done = run(args.file, overrides=args.overrides, observer=following, stop=stop)
     made = student(spec, done.directory)
     if args.json:
         import json

@@ -255,7 +255,7 @@ class RunBuilder:
             "seconds": np.full(len(steps), 0.5),
             "rows": batches,
             "row_loss": [[1.0 + position / 8 for position in range(len(batch))] for batch in batches],
-            "held_out_loss": pa.array([None if index % 2 else 2.5 for index in range(len(batches))], pa.float64()),
+            "held_out_loss": [None if index % 2 else 2.5 for index in range(len(batches))],
         }
         write_sealed(store.history, pa.table(history), {})
         products = [*products_in(store.model, self.run.path), Product.of(store.history, self.run.path)]

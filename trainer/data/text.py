@@ -45,15 +45,15 @@ class TextEncoder(Encoder):
                 "remove it, or name another token in text_end",
             )
         ids = (*self._start, *body, self.end)
-        pieces = [
-            ids[start : start + self.length] for start in range(0, len(ids) - 1, self.length - 1)
-        ]
+        pieces = [ids[start : start + self.length] for start in range(0, len(ids) - 1, self.length - 1)]
         return [TokenSequence(piece, (False, *[True] * (len(piece) - 1))) for piece in pieces]
 
     def _end(self, given: str | None, path: Path) -> int:
         if given is None:
             if self.tokenizer.eos_token_id is None:
-                raise ModelError(f"{path}: its tokenizer has no eos_token: name the end of a text in text_end")
+                raise ModelError(
+                    f"{path}: its tokenizer has no eos_token: name the end of a text in text_end"
+                )
             return int(self.tokenizer.eos_token_id)
         known = self.tokenizer.get_vocab()
         if given not in known:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from gristmill.pipelines.report import charts
 from gristmill.pipelines.view.intervals import Interval
 
-
 THREE = (np.arange(3.0), np.arange(3.0))
 
 
@@ -56,7 +55,9 @@ def test_curve_leaves_out_what_is_not_finite() -> None:
 
 def test_a_second_curve_has_a_dot_for_each_measurement_on_the_same_scale() -> None:
     measured = (np.array([0.0, 2.0, 4.0]), np.array([4.0, np.nan, 1.0]))
-    svg = read(charts.curve("loss", (np.arange(4.0), np.array([3.0, 2.0, 2.0, 2.0])), "step", ("held out", measured)))
+    svg = read(
+        charts.curve("loss", (np.arange(4.0), np.array([3.0, 2.0, 2.0, 2.0])), "step", ("held out", measured))
+    )
     dots = svg.findall("circle")
     assert [each.findtext("title") for each in dots] == ["held out 4", "held out 1"]
     assert [float(each.get("cx", 0)) for each in dots] == [charts.LEFT, 940 - charts.RIGHT]

@@ -46,7 +46,8 @@ def test_tensorboard_gets_a_curve_for_each_figure_and_a_folder_for_each_session(
         watch(watching, tmp_path)
         written = EventAccumulator(str(tmp_path / f"tensorboard/session-{number}")).Reload()
         found = {
-            tag: [(each.step, each.value) for each in written.Scalars(tag)] for tag in written.Tags()["scalars"]
+            tag: [(each.step, each.value) for each in written.Scalars(tag)]
+            for tag in written.Tags()["scalars"]
         }
         assert found == {
             "student/loss": [(7, 2.0), (8, 1.5)],

@@ -1,4 +1,4 @@
-"""Exports to GGUF, by llama.cpp's own converter: the file computes what the model with its adapter computes."""
+"""Exports to GGUF, by llama.cpp's own converter: the file computes what the model computes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copyfile(fetch("smollm2-135m-instruct") / name, home / "base" / name)
     adapted = get_peft_model(
         AutoModelForCausalLM.from_pretrained(home / "base"),
-        LoraConfig(r=4, lora_alpha=64, target_modules=["q_proj", "k_proj", "down_proj"], init_lora_weights=False),
+        LoraConfig(
+            r=4, lora_alpha=64, target_modules=["q_proj", "k_proj", "down_proj"], init_lora_weights=False
+        ),
     )
     adapted.save_pretrained(home / "student")
     torch.save(adapted(IDS).logits, home / "logits.pt")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_every_token_is_trained_on_once_however_the_text_is_cut(
     assert [len(each.ids) for each in pieces[:-1]] == [length] * (len(pieces) - 1)
     assert 2 <= len(pieces[-1].ids) <= length
     assert all(each.trained == (False, *[True] * (len(each.ids) - 1)) for each in pieces)
-    assert all(later.ids[0] == earlier.ids[-1] for earlier, later in zip(pieces, pieces[1:]))
+    assert all(later.ids[0] == earlier.ids[-1] for earlier, later in pairwise(pieces))
 
 
 def test_a_text_begins_as_the_tokenizer_begins_one_or_with_the_end_of_another(
@@ -61,7 +62,9 @@ def test_a_base_model_needs_no_chat_template_and_the_end_of_a_text_can_be_named(
     assert encoder.template_text is None
     (whole,) = encoder.encode("ab")
     assert encoder.show(whole) == "ab<|endoftext|>"
-    with pytest.raises(ModelError, match=r"text_end: '<\|endoftxt\|>' is no token.*did you mean '<\|endoftext"):
+    with pytest.raises(
+        ModelError, match=r"text_end: '<\|endoftxt\|>' is no token.*did you mean '<\|endoftext"
+    ):
         TextEncoder(tmp_path, length=99, end="<|endoftxt|>")
 
 

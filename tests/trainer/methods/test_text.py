@@ -88,7 +88,9 @@ def test_wrong_options_are_refused(given: dict[str, Any], said: str) -> None:
 def test_weights_must_fit_the_inputs() -> None:
     mixed = step(mix=[1, 2])
     mixed.check_inputs(["wiki", "code"])
-    with pytest.raises(DataError, match=r"mix: 2 weights for 3 steps in `from` \(a, b, c\): give one for each"):
+    with pytest.raises(
+        DataError, match=r"mix: 2 weights for 3 steps in `from` \(a, b, c\): give one for each"
+    ):
         mixed.check_inputs(["a", "b", "c"])
 
 
