@@ -40,15 +40,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
+    from ...trainer.merging.merge import merge
     from ..weights.export_gguf import export_gguf
     from .printing import say
+
+    def merged(base: Path, adapter: Path, made: Path) -> None:
+        merge(base, [adapter], made, into=args.into)
 
     with progress_bar("exporting") as progress:
         made = export_gguf(
             args.model,
             args.out,
             type=args.type,
-            into=args.into,
+            merge=merged,
             converter=args.converter,
             progress=lambda stage, done, total: progress(int(done), int(total)),
         )

@@ -32,6 +32,7 @@ HEADER = ("gristmill", "name", "about", "seed", "vars", "budget", "metrics", "ou
 #: Other tools' keys of a training file -> the key here.
 _OTHER_NAMES = dict.fromkeys(("dataset", "datasets", "dataset_name", "train_data"), "data: rows.jsonl")
 _OTHER_NAMES |= dict.fromkeys(("output_dir", "save_dir"), "out: runs/student")
+_OTHER_NAMES["report_to"] = "metrics: [wandb]"
 ROWS = "a path, a glob, a URL or the id of a data set on the Hub (or {source: ..., path: ...})"
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from ...contracts.durable import flush
 from ...contracts.errors import ModelError
@@ -17,6 +18,8 @@ from .store import local_path, resolve
 #: Types of the matrices; the converter keeps norms in float32. ``auto``: 16 bits, as in the model.
 GgufType = Literal["auto", "f32", "f16", "bf16", "q8_0"]
 MAGIC = b"GGUF"
+#: (base, adapter, directory to write): writes the base with the adapter's change.
+Merge: TypeAlias = Callable[[Path, Path, Path], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +37,26 @@ def export_gguf(
     out: Path,
     *,
     type: GgufType = "auto",
-    into: Literal["original", "trained"] = "original",
+    merge: Merge | None = None,
     converter: Path | None = None,
     progress: FetchProgress | None = None,
 ) -> ExportedGguf:
     """Write the model to the file ``out``, which is read back.
 
-    ``model``: a packaged model, a Hugging Face id, a directory, or an adapter's directory, which is merged
-    ``into`` the original weights of its base or into those that its training held. ``converter``: see
-    :mod:`.llama_cpp`. Raises ModelError if the model cannot be exported; then ``out`` is not changed.
+    ``model``: a packaged model, a Hugging Face id, a directory, or an adapter's directory, which ``merge``
+    merges into its base first. ``converter``: see :mod:`.llama_cpp`. Raises ModelError if the model cannot be
+    exported; then ``out`` is not changed.
     """
     _check_out(model, out)
     weights = resolve(model, progress)
-    if weights.adapter is None and into != "original":
-        raise ModelError(f"{model} is not an adapter, so there is nothing to merge: leave out --into {into}")
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as work:
         path = weights.path
         if weights.adapter is not None:
-            from ...trainer.merging.merge import merge
-
+            if merge is None:
+                raise ModelError(f"{model} is an adapter: merge it into its base first")
             path = Path(work) / Path(model).resolve().name  # the converter names the model after it
-            merge(weights.path, [weights.adapter], path, into=into)
+            merge(weights.path, weights.adapter, path)
         made = Path(work) / "model.gguf"
         arguments = [str(path), "--outfile", str(made), "--outtype", type]
         run_converter(arguments, converter, progress or silent)

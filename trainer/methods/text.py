@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -10,6 +10,7 @@ from pydantic import model_validator
 
 from ...contracts.operators import Context
 from ..data.text import TextEncoder
+from ..other_tools import OTHER_NAMES
 from ..step import TrainStep
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class ContinuedPretraining(TrainStep):
         student: {train: text, from: articles, model: base, max_length: 2048, pack_tokens: 2048}
     """
 
+    other_names: ClassVar[Mapping[str, str]] = {**OTHER_NAMES, "dataset_text_field": "text: text"}
     conversational: ClassVar[bool] = False
     #: Typical of web pages.
     tokens_per_sequence: ClassVar[int] = 600

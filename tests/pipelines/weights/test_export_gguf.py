@@ -81,8 +81,8 @@ def test_wrong_places_are_refused_before_anything_is_made(adapter: Path, tmp_pat
     for out, said in ((tmp_path / "made", r"must end in \.gguf"), (text, "exists and is not a GGUF file")):
         with pytest.raises(ModelError, match=said):
             export_gguf(base, out)
-    with pytest.raises(ModelError, match="is not an adapter, so there is nothing to merge"):
-        export_gguf(base, tmp_path / "made.gguf", into="trained")
+    with pytest.raises(ModelError, match="is an adapter: merge it into its base first"):
+        export_gguf(str(adapter), tmp_path / "made.gguf")
     for place in (tmp_path, tmp_path / "none.py", text):
         with pytest.raises(ModelError, match=rf"is not llama.cpp's converter: give a checkout.*{SCRIPT}"):
             export_gguf(base, tmp_path / "made.gguf", converter=place)
