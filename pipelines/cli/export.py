@@ -30,7 +30,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--into",
         choices=("original", "trained"),
-        default="original",
         help="of an adapter: merge into the original weights (the default), or into those that its training "
         "held (exactly the trained model)",
     )
@@ -41,11 +40,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from ...trainer.merging.merge import merge
+    from ..weights import adapter_digest
     from ..weights.export_gguf import export_gguf
     from .printing import say
 
+    if args.into is not None:
+        adapter_digest(args.model)  # only an adapter is merged
+
     def merged(base: Path, adapter: Path, made: Path) -> None:
-        merge(base, [adapter], made, into=args.into)
+        merge(base, [adapter], made, into=args.into or "original")
 
     with progress_bar("exporting") as progress:
         made = export_gguf(

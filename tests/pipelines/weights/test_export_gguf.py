@@ -75,7 +75,9 @@ def test_what_the_converter_refuses_is_an_error_in_its_words(make_model, tmp_pat
     assert not list(tmp_path.glob(".made*"))
 
 
-def test_wrong_places_are_refused_before_anything_is_made(adapter: Path, tmp_path: Path) -> None:
+def test_wrong_places_are_refused_before_anything_is_made(
+    adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     base, text = str(adapter.parent / "base"), tmp_path / "text.gguf"
     text.write_text("no model")
     for out, said in ((tmp_path / "made", r"must end in \.gguf"), (text, "exists and is not a GGUF file")):
@@ -83,6 +85,8 @@ def test_wrong_places_are_refused_before_anything_is_made(adapter: Path, tmp_pat
             export_gguf(base, out)
     with pytest.raises(ModelError, match="is an adapter: merge it into its base first"):
         export_gguf(str(adapter), tmp_path / "made.gguf")
+    assert main(["export", base, "--gguf", "--out", str(tmp_path / "made.gguf"), "--into", "trained"]) == 1
+    assert "is not an adapter: give a directory that holds adapter_config.json" in capsys.readouterr().err
     for place in (tmp_path, tmp_path / "none.py", text):
         with pytest.raises(ModelError, match=rf"is not llama.cpp's converter: give a checkout.*{SCRIPT}"):
             export_gguf(base, tmp_path / "made.gguf", converter=place)
