@@ -141,7 +141,8 @@ def _held_out(step: Step, history: pa.Table) -> charts.Points:
 
 
 def _vector(history: pa.Table, name: str) -> NDArray[np.float64]:
-    return history[name].to_numpy().astype("float64")
+    values: NDArray[np.float64] = history[name].to_numpy().astype("float64")
+    return values
 
 
 def costs(run: RunData) -> list[dict[str, Any]]:

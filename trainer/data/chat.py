@@ -220,7 +220,7 @@ class ChatEncoder(Encoder):
         return TokenSequence(tuple(tokens), (*[False] * (len(tokens) - 1), True))
 
     @property
-    def template_text(self) -> str:
+    def template_text(self) -> str | dict[str, str]:
         return self.template.text
 
 

@@ -25,10 +25,10 @@ class Encoder:
         self.stops = _stops(self.tokenizer, path)
 
     @property
-    def template_text(self) -> str | None:
-        """The chat template that a student is saved with, None if it has none."""
-        text: str | None = self.tokenizer.chat_template
-        return text
+    def template_text(self) -> str | dict[str, str] | None:
+        """The chat template that a student is saved with (or several by name), None if it has none."""
+        template: str | dict[str, str] | None = self.tokenizer.chat_template
+        return template
 
     @property
     def vocabulary(self) -> int:
