@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, T
 
 from pydantic import Field
 
+from .counting import counted
 from .errors import DataError, EngineError
 from .frozen import Frozen
 from .inference import Capability, Completion, Engine, ModelWeights, Request, StoredEmbedder
@@ -238,6 +239,13 @@ class Operator(Frozen):
         """
         check_names(self.uses_columns(), columns)
 
+    def check_inputs(self, names: Sequence[str]) -> None:
+        """Raise DataError if a parameter does not fit the input steps ``names``.
+
+        Called when the plan is made.
+        """
+        return
+
     def check_reference(self, field: str, step: str, columns: Sequence[str]) -> None:
         """Raise DataError if the rows of another ``step``, named by the parameter ``field``, lack a column.
 
@@ -393,6 +401,11 @@ class Evaluate(Map):
     """Step whose rows are the items to evaluate on."""
 
 
+#: A column of the rows of a training whose step has ``mix``: which of its inputs each row is from, as a
+#: dictionary array of their names in the order of ``from``.
+INPUT = "_input"
+
+
 @dataclass(slots=True)
 class Trained:
     """The result of a training.
@@ -411,6 +424,10 @@ class Trained:
     left_out: pa.Table | None = None
 
 
+#: A share, relative to others.
+Weight: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class Train(Operator):
     """Data set, model -> model."""
 
@@ -424,6 +441,16 @@ class Train(Operator):
     Ray cluster, and one process without a GPU."""
     max_restarts: int = Field(default=2, ge=0)
     """How often training starts again from its last checkpoint after a process was lost."""
+    mix: Annotated[tuple[Weight, ...], Field(min_length=2)] | None = None
+    """Weights of the steps in `from`, in their order: the share of each in the tokens that are trained on,
+    relative to the others. By default, all rows are trained on alike."""
+
+    def check_inputs(self, names: Sequence[str]) -> None:
+        if self.mix is not None and len(self.mix) != len(names):
+            raise DataError(
+                f"mix: {counted(len(self.mix), 'weight')} for {counted(len(names), 'step')} in `from` "
+                f"({', '.join(names)}): give one for each"
+            )
 
     def processes_on(self, gpus: int) -> int:
         """The number of processes to train in, where there are ``gpus`` GPUs."""

@@ -128,6 +128,7 @@ NAMED: dict[str, dict[str, str]] = {
     },
     "train": {
         "sft": "trainer.methods.sft:SupervisedFineTuning",
+        "text": "trainer.methods.text:ContinuedPretraining",
         "cft": "trainer.methods.cft:CritiqueFineTuning",
         "dpo": "trainer.methods.dpo:DirectPreferenceOptimization",
         "kto": "trainer.methods.kto:KahnemanTverskyOptimization",

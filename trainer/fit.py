@@ -22,9 +22,10 @@ from .adapters.parameter_groups import parameter_groups
 from .adapters.peft_files import save_adapter
 from .adapters.training_record import TrainingRecord
 from .best_weights import BestWeights
-from .data.chat import ChatEncoder
 from .data.encode import Encoded, encode_rows
+from .data.encoder import Encoder
 from .data.examples import Example, count_tokens
+from .data.mixture import Mixture
 from .data.packs import Pack, pack, plan_steps
 from .data.unfit import as_table, count_reasons
 from .device import choose_device, free_memory
@@ -71,6 +72,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         held = _encode(step, context.table(step.evaluate_on), objective, encoder, config)
     examples = encoded.examples
     capacity = _capacity(step, examples)
+    mixture = None if step.mix is None else Mixture.of(table, examples, step.mix, step.mix_until)
     steps = plan_steps(
         [example.tokens for example in examples],
         epochs=step.epochs,
@@ -78,6 +80,8 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         capacity=capacity,
         batch_tokens=step.batch_tokens,
         batch_rows=step.batch_rows,
+        shuffle=step.shuffle,
+        mixture=mixture,
     )[: step.max_steps]
     keep = keep_dequantized(step, config, device)
     if device.type == "cpu":
@@ -129,13 +133,15 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         )
     Processes.current().gather(None)  # wait until all is written
     made = steps[: len(history.step)]
-    done = [examples[index] for packs in made for indices in packs for index in indices]
+    drawn = [index for packs in made for indices in packs for index in indices]
+    done = [examples[index] for index in drawn]
     metrics = {
         **history.summary(count_tokens(done)),
         **_speed(history, flop(done), at_best(done)),
         **encoded.figures,
         "rows": encoded.rows,
         "left_out": count_reasons(encoded.left_out),
+        **({} if mixture is None else {"drawn": mixture.drawn(drawn, examples)}),
         **({} if held_out is None else {"held_out_loss": held_out}),
         "trainable_parameters": sum(each.numel() for each in model.parameters() if each.requires_grad),
         **({} if projection is None else {"changed_weights": _changed(model)}),
@@ -189,7 +195,7 @@ def _is_sharded(step: TrainSettings, plan: MemoryPlan, device: torch.device) -> 
 
 
 def _encode(
-    step: TrainSettings, table: pa.Table, objective: Objective, encoder: ChatEncoder, config: ModelConfig
+    step: TrainSettings, table: pa.Table, objective: Objective, encoder: Encoder, config: ModelConfig
 ) -> Encoded:
     encoded = encode_rows(
         table.to_pylist(),

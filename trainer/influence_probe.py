@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..contracts.operators import Context
-from .data.chat import ChatEncoder
 from .data.encode import encode_rows
+from .data.encoder import Encoder
 from .data.packs import Pack, pack
 from .device import choose_device
 from .fit import load
@@ -33,7 +33,7 @@ class Probe:
     step: SupervisedFineTuning
     model: Decoder
     objective: Objective
-    encoder: ChatEncoder
+    encoder: Encoder
     target: HeldOut
     loss: float
     learning_rate: float

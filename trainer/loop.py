@@ -116,6 +116,7 @@ def train(
             if held_out is not None and step % held_out.every == 0:
                 before = held_out_loss(passes, held_out, progress)
                 measured = [*history.held_out_loss, before]
+                context.progress(step, len(steps), "steps", held_out_loss=before)
                 if held_out.best is not None:
                     held_out.best.keep(optimizer.parameters, measured, shards)
                 if exhausted(measured, held_out.patience):
@@ -163,6 +164,8 @@ def train(
         state.save()
         optimizer.clear()
         final = None if held_out is None else held_out_loss(passes, held_out, 1.0)
+        if final is not None:
+            context.progress(len(history.step), len(steps), "steps", held_out_loss=final)
         if held_out is not None and held_out.best is not None and final is not None:
             final = held_out.best.restore(optimizer.parameters, [*history.held_out_loss, final], shards)
     model.eval()

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from ..contracts.inference import Capability
 from ..contracts.operators import Context, StepRef, Train
 from .adapters.adapter_settings import AdapterSettings, Target
+from .data.mixture import Until
 from .model.quantization import Quantization
 from .model.trained_parts import PARTS, Part
 from .optimizers.optimizer_names import OptimizerName
@@ -23,8 +24,8 @@ from .sparse.sparse_settings import SparseSettings
 if TYPE_CHECKING:
     import torch
 
-    from .data.chat import ChatEncoder
     from .data.chat_template import TemplateOptions
+    from .data.encoder import Encoder
     from .losses.objective import Objective
 
 
@@ -41,6 +42,10 @@ class TrainSettings(Train):
     sequences_per_row: ClassVar[int] = 1
     #: Float32 copies of a chunk's logits that the loss holds at once, for the memory plan.
     logit_copies: ClassVar[int] = 2
+    #: Tokens of a sequence, for the estimate: typical of short instructions.
+    tokens_per_sequence: ClassVar[int] = 256
+    #: Whether rows are conversations, which a chat template renders.
+    conversational: ClassVar[bool] = True
     #: Whether the model is trained with a scalar head.
     scored: ClassVar[bool] = False
 
@@ -62,7 +67,13 @@ class TrainSettings(Train):
     train_head: bool = False
     """Train the head too; a tied head with its embeddings."""
     epochs: int = Field(default=1, ge=1)
-    """Passes over the rows, each in a new order."""
+    """Passes over the rows, each in a new order unless `shuffle` is false."""
+    shuffle: bool = True
+    """Train on the rows in a random order. `false` keeps the order that they have in `from`: for a
+    curriculum, or for texts in the order of their publication."""
+    mix_until: Until = "first_exhausted"
+    """When training ends with `mix`: `first_exhausted` when a source has no rows left, `all_exhausted` when
+    all were read, and the others begin again meanwhile. With `epochs: 2`, when it was read twice."""
     max_steps: int | None = Field(default=None, ge=1)
     """Most optimizer steps, if `epochs` would make more. The schedule of the learning rate ends with them."""
     learning_rate: float = Field(default=2e-4, gt=0)
@@ -145,6 +156,12 @@ class TrainSettings(Train):
         if self.evaluate_on is None and (self.keep_best or self.patience is not None):
             name = "keep_best" if self.keep_best else "patience"
             raise ValueError(f"{name} needs held-out rows: name their step in evaluate_on")
+        return self
+
+    @model_validator(mode="after")
+    def _until_of_a_mixture(self) -> Self:
+        if self.mix is None and "mix_until" in self.model_fields_set:
+            raise ValueError("mix_until needs mix, the weights of the steps in `from`: add it")
         return self
 
     @model_validator(mode="after")
@@ -235,8 +252,8 @@ class TrainSettings(Train):
     def objective(self, context: Context) -> Objective:
         """Return what is minimized. Must not load anything large before the objective's first use."""
 
-    def encoder(self, path: Path) -> ChatEncoder:
-        """Return the encoder of conversations. By default, only the last turn is trained on."""
+    def encoder(self, path: Path) -> Encoder:
+        """Return the encoder of rows. By default, of conversations whose last turn alone is trained on."""
         from .data.chat import ChatEncoder
 
         return ChatEncoder(path, options=self.template_options())

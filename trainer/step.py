@@ -19,9 +19,15 @@ class TrainStep(TrainSettings):
     """
 
     def estimate(self, rows: int) -> Estimate:
-        """Estimate the trained tokens as 256 per sequence, which is typical of short instructions."""
-        each = self.sequences_per_row * min(256, self.max_length)
-        return Estimate(rows=rows, trained_tokens=rows * self.epochs * each)
+        """Estimate the trained tokens by what a sequence typically has; `max_steps` bounds them."""
+        tokens = rows * self.epochs * self.sequences_per_row * self.estimated_tokens()
+        if self.max_steps is not None and self.batch_rows is None:
+            tokens = min(tokens, self.max_steps * self.batch_tokens)
+        return Estimate(rows=rows, trained_tokens=tokens)
+
+    def estimated_tokens(self) -> int:
+        """Return the trained tokens that a sequence typically has."""
+        return min(self.tokens_per_sequence, self.max_length)
 
     def fit(self, table: pa.Table, context: Context) -> Trained:
         """Train; see :func:`gristmill.trainer.fit.fit`."""

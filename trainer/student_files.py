@@ -17,7 +17,7 @@ from ..contracts.printable import shown
 from .settings import TrainSettings
 
 if TYPE_CHECKING:
-    from .data.chat import ChatEncoder
+    from .data.encoder import Encoder
 
 #: The name of a chat template's file, by transformers.
 CHAT_TEMPLATE = "chat_template.jinja"
@@ -35,13 +35,13 @@ def base_reference(weights: ModelWeights) -> dict[str, str]:
 
 
 def write_student_files(
-    directory: Path, encoder: ChatEncoder, weights: ModelWeights, step: TrainSettings, *, name: str, rows: int
+    directory: Path, encoder: Encoder, weights: ModelWeights, step: TrainSettings, *, name: str, rows: int
 ) -> None:
-    """Write the tokenizer, the chat template of the training and a model card into ``directory``.
+    """Write the tokenizer with the chat template, if any, and a model card into ``directory``.
 
     ``name``: the student's. ``rows``: the number of rows that it was trained on.
     """
-    encoder.tokenizer.chat_template = encoder.template.text
+    encoder.tokenizer.chat_template = encoder.template_text
     encoder.tokenizer.save_pretrained(directory)
     (directory / "README.md").write_text(_card(weights, step, name, rows), encoding="utf-8")
 
@@ -77,7 +77,7 @@ def _card(weights: ModelWeights, step: TrainSettings, name: str, rows: int) -> s
         f"# {name}\n",
         f"{'An adapter' if peft else 'A change of the weights'} over `{base}`, trained by Gristmill "
         f"{__version__} on {counted(rows, 'row')}. {what}\n",
-        "The chat template in this directory is that of the training.\n",
+        *(["The chat template in this directory is that of the training.\n"] if step.conversational else []),
         "## Use\n",
         f"{use}\n",
         "## Parameters that are not the defaults\n",

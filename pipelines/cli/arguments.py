@@ -30,6 +30,11 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_no_report(parser: argparse.ArgumentParser) -> None:
+    """Add the option of a command that writes a run's report at its end."""
+    parser.add_argument("--no-report", action="store_true", help="do not write report.html at the end")
+
+
 def add_out(parser: argparse.ArgumentParser) -> None:
     """Add the argument for the directory that a model is written to."""
     parser.add_argument(

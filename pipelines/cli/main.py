@@ -31,6 +31,7 @@ COMMANDS = {
     "chat": "talk to a model, or to several side by side",
     "merge": "merge adapters, sparse deltas and fine-tuned models into one model",
     "quantize": "write a model's linear layers in 4 bits",
+    "export": "write a model, or a trained adapter, as a GGUF file for llama.cpp",
     "models": "list, fetch and remove models",
     "doctor": "show what this machine offers: cores, memory, GPUs, engines, sandbox",
 }

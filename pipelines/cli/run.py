@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ..run.events import Event, Observer, RunStarted
-from .arguments import add_pipeline, memory_size
+from .arguments import add_no_report, add_pipeline, memory_size
 from .stopping import stopping
-
-if TYPE_CHECKING:
-    from ..api import Run
 
 DESCRIPTION = """\
 Run FILE. Results in its run directory are reused; only what is missing is made.
@@ -41,66 +35,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--retry-failed", action="store_true", help="run parts with failed rows again")
     parser.add_argument("--quiet", action="store_true", help="print only warnings and the result")
     parser.add_argument("--json", action="store_true", help="print one JSON object per event")
-    parser.add_argument("--no-report", action="store_true", help="do not write report.html at the end")
+    add_no_report(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    from ..api import open_run, run
+    from ..api import run
     from ..run.budget import Stop
     from ..view.choose import choose
-    from .printing import say
+    from .following import reporting
     from .trust import make_sure
 
     make_sure(args.file, args.overrides, trusted=args.trust)
     stop = Stop()
-    view = Following(choose(quiet=args.quiet, json=args.json))
-    try:
-        with stopping(stop):
-            run(
-                args.file,
-                args.run,
-                executor="ray" if args.ray_address else args.executor,
-                ray_address=args.ray_address,
-                overrides=args.overrides,
-                observer=view,
-                until=args.until,
-                retry_failed=args.retry_failed,
-                memory=args.memory,
-                stop=stop,
-            )
-    finally:
-        if view.run is not None and not args.no_report:
-            report = _reported(open_run(view.run))
-            if not (args.quiet or args.json):
-                say(f"report  {report}")
+    view = choose(quiet=args.quiet, json=args.json)
+    tell = not (args.quiet or args.json)
+    with reporting(view, wanted=not args.no_report, tell=tell) as following, stopping(stop):
+        run(
+            args.file,
+            args.run,
+            executor="ray" if args.ray_address else args.executor,
+            ray_address=args.ray_address,
+            overrides=args.overrides,
+            observer=following,
+            until=args.until,
+            retry_failed=args.retry_failed,
+            memory=args.memory,
+            stop=stop,
+        )
     return 0
-
-
-def _reported(run: Run) -> Path:
-    """Write the report. A damaged file is set aside, and StoreError asks to run again."""
-    from ...contracts.errors import StoreError
-    from ..store.damage import Damaged, set_aside
-
-    try:
-        return run.report()
-    except Damaged as damaged:
-        with run.directory.lock():
-            aside = set_aside(damaged.path, run.path)
-        raise StoreError(
-            f"{damaged.path} is damaged ({damaged.what}): it is set aside as {aside}; run again, and "
-            "only this file is "
-            "made again"
-        ) from damaged
-
-
-class Following:
-    """Forwards every event and remembers the run directory, so that a stopped run gets its report too."""
-
-    def __init__(self, view: Observer) -> None:
-        self.view = view
-        self.run: str | None = None
-
-    def on(self, event: Event) -> None:
-        if isinstance(event, RunStarted):
-            self.run = event.run
-        self.view.on(event)

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ...contracts.counting import counted
-from .arguments import add_trust, positive
+from .arguments import add_no_report, add_trust, positive
 from .stopping import stopping
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ DESCRIPTION = """\
 Train on the rows of any data set. FILE has the keys of a `train:` step of a pipeline,
 and `data:` for the rows:
 
-  train: sft                      # or cft, dpo, kto, orpo, simpo, reward, grpo, distill, weak_to_strong
+  train: sft                      # or text, cft, dpo, kto, orpo, simpo, reward, grpo, distill, weak_to_strong
   model: smollm2-135m-instruct    # a packaged model, a Hugging Face id, a directory
   data: rows.jsonl                # JSON Lines, Parquet, a Hugging Face data set: a path, glob, URL or id
   adapter: {kind: lora, rank: 16}
@@ -49,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--quiet", action="store_true", help="print only warnings and the result")
     parser.add_argument("--json", action="store_true", help="print one JSON object per event")
+    add_no_report(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -57,6 +58,7 @@ def main(args: argparse.Namespace) -> int:
     from ..inspect.students import student
     from ..run.budget import Stop
     from ..view.choose import choose
+    from .following import reporting
     from .printing import say
     from .trust import make_sure
 
@@ -65,9 +67,10 @@ def main(args: argparse.Namespace) -> int:
     if args.show_tokens is not None:
         return _show_tokens(spec, args)
     stop = Stop()
-    with stopping(stop):
-        view = choose(quiet=args.quiet, json=args.json)
-        done = run(args.file, overrides=args.overrides, observer=view, stop=stop)
+    view = choose(quiet=args.quiet, json=args.json)
+    tell = not (args.quiet or args.json)
+    with reporting(view, wanted=not args.no_report, tell=tell) as following, stopping(stop):
+        done = run(args.file, overrides=args.overrides, observer=following, stop=stop)
     made = student(spec, done.directory)
     if args.json:
         import json
@@ -81,17 +84,16 @@ def main(args: argparse.Namespace) -> int:
 def _show_tokens(spec: PipelineSpec, args: argparse.Namespace) -> int:
     """Print the tokens of the rows. The rows are read first, unless a finished training has read them."""
     from ..api import run
-    from ..file.training_file import DATA
-    from ..inspect.labels import labels, rows_already_loaded
+    from ..inspect.labels import labels, sources_to_read
     from ..run.budget import Stop
     from ..run.events import Observers
     from ..store.run_directory import RunDirectory
     from .printing import say
 
-    if not rows_already_loaded(spec, args.file):
+    for name in sources_to_read(spec, args.file):
         stop = Stop()
         with stopping(stop):
-            run(args.file, overrides=args.overrides, observer=Observers(), stop=stop, until=DATA)
+            run(args.file, overrides=args.overrides, observer=Observers(), stop=stop, until=name)
     say(labels(spec, args.file, RunDirectory.open(spec.directory), args.show_tokens))
     return 0
 
@@ -114,6 +116,16 @@ def _told(made: Student) -> list[tuple[str, str]]:
     ]
     if left := metrics["left_out"]:
         lines.append(("left out", ", ".join(f"{count:,} {why}" for why, count in left.items())))
+    if drawn := metrics.get("drawn"):
+        lines.append(
+            (
+                "drawn",
+                "; ".join(
+                    f"{name} {each['share']:.1%} of the tokens, {each['passes']:.2g} passes"
+                    for name, each in drawn.items()
+                ),
+            )
+        )
     parts = ", ".join(f"{name} {size:,}" for name, size in metrics["memory_plan_mib"].items() if size)
     inside = f" (of it {parts})" if parts else ""
     lines.append(

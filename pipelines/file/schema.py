@@ -80,6 +80,11 @@ def training_schema() -> Schema:
         "description": f"{ROWS[0].upper()}{ROWS[1:]}, or a list of paths.",
         "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}, {"type": "object"}],
     }
+    one = {"anyOf": [{"type": "string"}, {"type": "object"}]}
+    data = {
+        "description": f"{ROWS[0].upper()}{ROWS[1:]}, or a list of paths; with `mix`, a list of sources.",
+        "anyOf": [*one["anyOf"], {"type": "array", "items": one}],
+    }
     model = {
         "description": "A catalogue name, a Hugging Face id, or a folder.",
         "anyOf": [{"type": "string"}, {"type": "object"}],
@@ -98,7 +103,7 @@ def training_schema() -> Schema:
         }
         required = [key for key in way["required"] if key != "from"]
         ways.append(
-            _closed({**header, **own, **references, DATA: rows}, [*required, DATA], way["description"])
+            _closed({**header, **own, **references, DATA: data}, [*required, DATA], way["description"])
         )
     made: Schema = {
         "$schema": whole["$schema"],

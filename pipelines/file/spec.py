@@ -283,7 +283,7 @@ class PipelineSpec(Frozen):
     """How the run handles failed rows. `continue` counts them and continues, but stops the run if all rows of
     a step fail. `accept` continues even then, for a side branch of few rows. `stop` stops the run at the
     first failed row."""
-    metrics: tuple[Literal["mlflow", "trackio"], ...] = ()
+    metrics: tuple[Literal["mlflow", "tensorboard", "trackio", "wandb"], ...] = ()
     """Trackers that receive counts, metrics and decisions. By default there are none."""
     out: str | None = Field(None, min_length=1)
     """Directory of the run. By default `runs/NAME`."""

@@ -8,7 +8,9 @@
 
 Its keys are the step's parameters. A parameter that names a model takes the same values as the ``path`` of a
 model. A parameter that names a step takes the same values as ``data``: a path, glob, URL or id on the Hub, a
-list of paths, or a source as a mapping. Mistakes keep their places and the names of their fields.
+list of paths, or a source as a mapping. With ``mix``, the weights of several sources, ``data`` is a list of
+them, and each is a step of its own (``data_1``, ``data_2``, …). Mistakes keep their places and the names of
+their fields.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ HEADER = ("gristmill", "name", "about", "seed", "vars", "budget", "metrics", "ou
 #: Other tools' keys of a training file -> the key here.
 _OTHER_NAMES = dict.fromkeys(("dataset", "datasets", "dataset_name", "train_data"), "data: rows.jsonl")
 _OTHER_NAMES |= dict.fromkeys(("output_dir", "save_dir"), "out: runs/student")
+_OTHER_NAMES["report_to"] = "metrics: [wandb]"
 ROWS = "a path, a glob, a URL or the id of a data set on the Hub (or {source: ..., path: ...})"
 
 
@@ -46,33 +49,35 @@ def expand(document: Document) -> None:
 
 @dataclass
 class _Expansion:
-    """Builds the pipeline. ``moves``: key of the file -> the places in the pipeline that it sets."""
+    """Builds the pipeline. ``moves``: place in the file -> the places in the pipeline that it sets."""
 
     document: Document
     header: dict[str, Any] = field(default_factory=dict)
     models: dict[str, Any] = field(default_factory=dict)
     steps: dict[str, Any] = field(default_factory=dict)
-    moves: dict[str, list[Path]] = field(default_factory=dict)
+    moves: dict[Path, list[Path]] = field(default_factory=dict)
 
     def apply(self) -> None:
         raw = self.document.value
         kind = _kind(raw["train"])
         references = dict(kind.reference_fields())
         student: dict[str, Any] = {"train": raw["train"], "from": DATA}
-        self.moves["train"] = [("steps", STUDENT, "train"), ("steps", STUDENT)]
+        self.moves[("train",)] = [("steps", STUDENT, "train"), ("steps", STUDENT)]
         for key, value in raw.items():
             if key in HEADER:
                 self.header[key] = value
+            elif key == DATA and raw.get("mix") is not None:
+                student["from"] = self._sources(value)
             elif key == DATA:
-                self._rows(key, value)
+                self._rows((key,), key, value)
             elif key != "train":
-                self.moves[key] = [("steps", STUDENT, key)]
+                self.moves[(key,)] = [("steps", STUDENT, key)]
                 student[key] = value
                 if value is not None and references.get(key) == "model":
                     student[key] = self._model(key, value)
                 elif value is not None and references.get(key) == "step":
                     student[key] = key
-                    self._rows(key, value)
+                    self._rows((key,), key, value)
                 elif key not in kind.model_fields and kind is not Train:
                     names = {*HEADER, DATA, *kind.model_fields}
                     said = unknown_key(key, names, {**_OTHER_NAMES, **kind.other_names})
@@ -91,20 +96,35 @@ class _Expansion:
         """Declare the model of a parameter; returns its name."""
         name = BASE if key == "model" else key
         self.models[name] = {"path": value} if isinstance(value, str) else value
-        self.moves[key].append(("models", name))
+        self.moves[(key,)].append(("models", name))
         if isinstance(value, str):
-            self.moves[key].append(("models", name, "path"))
+            self.moves[(key,)].append(("models", name, "path"))
         return name
 
-    def _rows(self, key: str, value: Any) -> None:
-        """Declare the source of rows; record a mistake if the path does not determine one."""
+    def _sources(self, value: Any) -> list[str]:
+        """Declare each of several sources of rows; returns the names of their steps."""
+        if not isinstance(value, list) or len(value) < 2:
+            said = f"found {brief(value)}; with mix, give a list of two or more sources, each {ROWS}"
+            self.document.blame((DATA,), said)
+            self.document.silence(("steps", STUDENT, "from"))
+            return [DATA]
+        names = [f"{DATA}_{number}" for number in range(1, len(value) + 1)]
+        for number, (name, rows) in enumerate(zip(names, value)):
+            self._rows((DATA, number), name, rows)
+        return names
+
+    def _rows(self, place: Path, name: str, value: Any) -> None:
+        """Declare the source of rows at ``place`` of the file as the step ``name``.
+
+        Records a mistake if the path does not determine a source.
+        """
         from ..sources.file_kinds import ENDINGS, source_of
 
-        targets = self.moves.setdefault(key, [])
-        targets.append(("steps", key))
+        targets = self.moves.setdefault(place, [])
+        targets.append(("steps", name))
         given = dict(value) if isinstance(value, dict) else {"path": value}
         if not isinstance(value, dict):
-            targets.append(("steps", key, "path"))
+            targets.append(("steps", name, "path"))
         paths = given.get("path")
         first = paths[0] if isinstance(paths, list) and paths else paths
         if "source" not in given:
@@ -112,24 +132,26 @@ class _Expansion:
             if source is None:
                 endings = ", ".join(ending for group in ENDINGS.values() for ending in group)
                 said = f"found {brief(first)}; give {ROWS}; files end in {endings}"
-                self.document.blame((key,), said)
+                self.document.blame(place, said)
             given = {"source": source or "jsonl", **given}
-        self.steps[key] = given
+        self.steps[name] = given
 
     def _move(self) -> None:
         """Map the places and the mistakes of the file to the pipeline."""
         document = self.document
 
         def moved(path: Path) -> list[Path]:
-            targets = self.moves.get(str(path[0])) if path else None
-            return [path] if targets is None else [(*target, *path[1:]) for target in targets]
+            for length in (2, 1):
+                if targets := self.moves.get(path[:length]):
+                    return [(*target, *path[length:]) for target in targets]
+            return [path]
 
         def move(marks: dict[Path, SourcePosition]) -> dict[Path, SourcePosition]:
             return {place: mark for path, mark in marks.items() for place in moved(path)}
 
         document.keys, document.values = move(document.keys), move(document.values)
         document.reblame(moved)
-        document.written = {target: (key,) for key, targets in self.moves.items() for target in targets}
+        document.written = {target: place for place, targets in self.moves.items() for target in targets}
         document.written[("steps", STUDENT)] = ()
 
 

@@ -6,7 +6,7 @@ from ...contracts.errors import GristmillError
 from ...trainer.data.token_labels import show
 from ...trainer.step import TrainStep
 from ..file.spec import PipelineSpec
-from ..file.training_file import DATA, STUDENT
+from ..file.training_file import STUDENT
 from ..plan.make import make_plan
 from ..run.context import OperatorContext
 from ..run.input_rows import InputRows
@@ -14,12 +14,14 @@ from ..run.serving import ModelTable, Serving
 from ..store.run_directory import RunDirectory
 
 
-def rows_already_loaded(spec: PipelineSpec, file: str) -> bool:
-    """Are the rows of a training file already in its run directory?"""
+def sources_to_read(spec: PipelineSpec, file: str) -> list[str]:
+    """The steps of a training file whose rows are not yet in its run directory."""
+    plan = make_plan(spec, file=file)
+    names = list(plan.step(STUDENT).inputs)
     if not (spec.directory / "run.json").exists():
-        return False
-    step = make_plan(spec, file=file).step(DATA)
-    return RunDirectory.open(spec.directory).step(DATA, step.fingerprint).complete
+        return names
+    run = RunDirectory.open(spec.directory)
+    return [name for name in names if not run.step(name, plan.step(name).fingerprint).complete]
 
 
 def labels(spec: PipelineSpec, file: str, run: RunDirectory, count: int) -> str:
@@ -33,8 +35,8 @@ def labels(spec: PipelineSpec, file: str, run: RunDirectory, count: int) -> str:
     if not isinstance(step.operator, TrainStep):
         raise GristmillError(f"`{step.label}` comes from another package, which does not show its tokens")
 
-    def rows(name: str) -> InputRows:
-        return InputRows([run.step(name, plan.step(name).fingerprint)])
+    def rows(*names: str) -> InputRows:
+        return InputRows([run.step(name, plan.step(name).fingerprint) for name in names])
 
     context = OperatorContext(
         step=step.name,
@@ -43,5 +45,5 @@ def labels(spec: PipelineSpec, file: str, run: RunDirectory, count: int) -> str:
         models=Serving(ModelTable(plan, run)),
         tables=lambda name: rows(name).all(),
     )
-    given = rows(DATA)
+    given = rows(*step.inputs)
     return show(step.operator, given.slice(0, min(count, len(given))), context)

@@ -92,6 +92,7 @@ class _Maker:
         with self._problems_of(step):
             content = dict(operator.content())
             operator.inspect()
+            operator.check_inputs(step.inputs)
             self._look_at_columns(step)
         with self._problems_of(step):
             operator.check_weights(self._on_disk(step))

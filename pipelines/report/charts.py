@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ...contracts.counting import counted
 from .scale import Scale, number
@@ -118,21 +118,27 @@ def _edges(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
     return np.linspace(low, high, bins + 1) if low < high else np.array([low - 0.5, high + 0.5])
 
 
-def curve(title: str, xs: NDArray[np.float64], ys: NDArray[np.float64], unit: str) -> str:
+#: The points of a line: float64 ``(points,)`` each.
+Points: TypeAlias = "tuple[NDArray[np.float64], NDArray[np.float64]]"
+
+
+def curve(title: str, points: Points, unit: str, beside: tuple[str, Points] | None = None) -> str:
     """A line over its running mean (of a twentieth of the points).
 
-    Points that are not finite are left out.
+    ``beside``: the name and the points of a second line, each with a dot. Points that are not finite are left
+    out.
     """
     import numpy as np
 
-    good = np.isfinite(xs) & np.isfinite(ys)
-    xs, ys = xs[good], ys[good]
+    xs, ys = _finite(points)
+    name, others = ("", (xs[:0], ys[:0])) if beside is None else (beside[0], _finite(beside[1]))
     width = 940
     if len(xs) == 0:
         return svg(title, [text(width / 2, HEIGHT / 2, "nothing was recorded")], width)
-    x = Scale(float(xs.min()), float(xs.max()), LEFT, width - RIGHT)
+    along, up = np.concatenate([xs, others[0]]), np.concatenate([ys, others[1]])
+    x = Scale(float(along.min()), float(along.max()), LEFT, width - RIGHT)
     y = Scale(
-        float(min(ys.min(), 0 if ys.min() < 1 else ys.min() * 0.95)), float(ys.max()), HEIGHT - BOTTOM, TOP
+        float(min(up.min(), 0 if up.min() < 1 else up.min() * 0.95)), float(up.max()), HEIGHT - BOTTOM, TOP
     )
     span = max(1, len(ys) // 20)
     total = np.cumsum(np.concatenate([[0.0], ys]))
@@ -142,8 +148,25 @@ def curve(title: str, xs: NDArray[np.float64], ys: NDArray[np.float64], unit: st
     parts.append(_path(x, y, xs, ys, "raw" if span > 1 else "smooth"))
     if span > 1:
         parts.append(_path(x, y, xs, smooth, "smooth"))
-    parts.append(text(width - RIGHT, TOP - 3, f"last {ys[-1]:.4g}", "end"))
+    said = f"last {ys[-1]:.4g}"
+    if len(others[0]):
+        parts.append(_path(x, y, *others, "beside"))
+        parts += [
+            f'<circle class="beside" cx="{x(a):.1f}" cy="{y(b):.1f}" r="3"><title>{escape(name)} {b:.4g}'
+            "</title></circle>"
+            for a, b in zip(*others)
+        ]
+        said += f", {name} {others[1][-1]:.4g}"
+    parts.append(text(width - RIGHT, TOP - 3, said, "end"))
     return svg(title, parts, width)
+
+
+def _finite(points: Points) -> Points:
+    import numpy as np
+
+    xs, ys = points
+    good = np.isfinite(xs) & np.isfinite(ys)
+    return xs[good], ys[good]
 
 
 def _path(x: Scale, y: Scale, xs: NDArray[np.float64], ys: NDArray[np.float64], kind: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import StoreError
 from ...contracts.secrets import scrubbed
@@ -13,6 +13,11 @@ from ..view.intervals import Interval, intervals
 from ..view.summary import duration
 from . import charts
 from .gather import RoundData, RunData, Step
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
 
 
 def tiles(run: RunData) -> list[tuple[str, str]]:
@@ -103,23 +108,41 @@ def verdicts(run: RunData) -> dict[str, Any]:
 
 
 def training(run: RunData) -> list[dict[str, Any]]:
-    """The loss and the other metrics of every train step of every round."""
+    """The losses and the other metrics of every train step of every round."""
     found = []
     for data in run.rounds:
         for step in data.of("train"):
-            history = step.store.read_history(["step", "loss"])
+            history = step.store.read_history(["step", "loss", "held_out_loss"])
             if history is not None:
-                xs, ys = (history[name].to_numpy().astype("float64") for name in ("step", "loss"))
+                title = f"{step.name}, round {data.number}"
+                losses = (_vector(history, "step"), _vector(history, "loss"))
+                beside = ("held out", _held_out(step, history))
                 found.append(
                     {
-                        "title": f"{step.name}, round {data.number}",
-                        "svg": charts.curve(
-                            f"Loss of {step.name}, round {data.number}", xs, ys, "optimizer step"
-                        ),
+                        "title": title,
+                        "svg": charts.curve(f"Loss of {title}", losses, "optimizer step", beside),
                         "figures": list(flat(step.summary)),
                     }
                 )
     return found
+
+
+def _held_out(step: Step, history: pa.Table) -> charts.Points:
+    """The held-out losses that were measured before some steps of a training, and after its last one."""
+    import numpy as np
+
+    if "held_out_loss" not in history.column_names:  # it is trained by another package
+        return np.zeros(0), np.zeros(0)
+    steps, losses = _vector(history, "step"), _vector(history, "held_out_loss")
+    last = step.summary.get("held_out_loss")
+    if last is None or step.plan["request"]["params"].get("keep_best"):  # then it is the lowest, not the last
+        return steps, losses
+    return np.append(steps, len(steps)), np.append(losses, last)
+
+
+def _vector(history: pa.Table, name: str) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = history[name].to_numpy().astype("float64")
+    return values
 
 
 def costs(run: RunData) -> list[dict[str, Any]]:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from ...contracts.errors import GristmillError
 from ...contracts.inference import Usage
-from ...contracts.operators import Context
+from ...contracts.operators import INPUT, Context
 from ..plan.nodes import Plan, PlannedStep
 from ..store.parts import FAILED, Part
 from ..store.products import Product
@@ -49,6 +50,13 @@ class Session:
     def rows(self, step: PlannedStep) -> InputRows:
         """The input rows of a step."""
         return InputRows([self.store(name) for name in step.inputs])
+
+    def rows_with_inputs(self, step: PlannedStep) -> pa.Table:
+        """All input rows of a step, with the column :data:`INPUT` that says which input each is from."""
+        counts = [len(InputRows([self.store(name)])) for name in step.inputs]
+        numbers = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        names = pa.DictionaryArray.from_arrays(pa.array(numbers), pa.array(step.inputs, pa.string()))
+        return self.rows(step).all().append_column(INPUT, names)
 
     def beside(self, step: PlannedStep, apart: Sequence[PlannedStep] = ()) -> str:
         """A digest of what a step uses besides its input rows: the tables it reads and the adapters it loads.

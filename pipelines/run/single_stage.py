@@ -141,7 +141,8 @@ class SingleStage:
         )
 
     def _train(self, operator: Train) -> bool:
-        table = self.session.rows(self.step).all()
+        mixed = operator.mix is not None
+        table = self.session.rows_with_inputs(self.step) if mixed else self.session.rows(self.step).all()
         self.context.workdir.mkdir(parents=True, exist_ok=True)
         trained = self.executor.train(operator, table, self.context, self.session.notice)
         run = self.session.run.path

@@ -18,8 +18,9 @@ from .parts import NAME
 from .run_directory import RunDirectory
 from .step_store import MANIFEST, StepStore
 
-#: Names that are not checked: files set aside, scratch folders, the lock, the link to a student.
-ASIDE = (FOLDER, "work", "lock", "student")
+#: Names that are not checked: files set aside, scratch folders, the lock, the link to a student, and what
+#: services of metrics record.
+ASIDE = (FOLDER, "work", "lock", "student", "tensorboard", "wandb")
 RECORDS = ("run.json", "clock.json", "spec.yaml", "report.html", "plan.json", "result.json")
 
 #: The remedy for files that cannot be read.

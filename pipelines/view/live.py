@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
 from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
@@ -19,6 +21,7 @@ from .state import RunView, StepView, fold
 from .summary import duration, peak_memory, summary
 
 SIGN = {"waiting": "·", "running": "▸", "done": "✓", "reused": "="}
+BARS = "▁▂▃▄▅▆▇█"
 STYLE = {"waiting": "dim", "running": "bold", "done": "", "reused": "dim"}
 
 
@@ -117,11 +120,22 @@ def _bar(step: StepView) -> RenderableType:
         return ""
     fraction = step.fraction()
     figures = "  ".join(f"{name} {value:.4g}" for name, value in step.figures.items())
+    if step.held_out:
+        figures = f"{figures}  held out {sparkline(step.held_out)} {step.held_out[-1]:.4g}".lstrip()
     if fraction is None:
         return Text(figures)
     grid = Table.grid(padding=(0, 1))
     grid.add_row(ProgressBar(total=1.0, completed=fraction, width=16), f"{fraction:.0%}", escape(figures))
     return grid
+
+
+def sparkline(values: Sequence[float], width: int = 16) -> str:
+    """The last ``width`` values as bars of eight heights, the lowest to the highest. ``?`` is not finite."""
+    shown = values[-width:]
+    finite = [value for value in shown if math.isfinite(value)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(BARS[round((each - low) * scale)] if math.isfinite(each) else "?" for each in shown)
 
 
 def _budget(view: RunView, now: float) -> Table:

@@ -71,5 +71,6 @@ def progress_line(step: StepView, now: float) -> str:
     parts += [f"{step.kept:,} kept"] if step.kept else []
     parts += [f"{step.rate(now):,.0f} tokens/s"] if step.completion_tokens else []
     parts += [f"{name} {value:.4g}" for name, value in step.figures.items()]
+    parts += [f"held out {step.held_out[-1]:.4g}"] if step.held_out else []
     parts += [f"about {duration(eta)} left"] if eta is not None else []
     return f"  {step.name}: {', '.join(parts)}"

@@ -23,6 +23,8 @@ from .comparison import ComparisonTable
 #: The current rate is measured over at least this many seconds, and at least this many parts.
 WINDOW = 10.0
 WINDOW_PARTS = 4
+#: The figure of a training's progress that is kept as a curve.
+HELD_OUT = "held_out_loss"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,8 @@ class StepView:
     """One step of the current round. Counts are of the whole step, over all sessions.
 
     ``earlier``: the rows that earlier sessions processed, which do not count for the speed.
-    ``done``/``goal``/``unit``: the progress that the step reports. ``seconds``: set when it is over.
+    ``done``/``goal``/``unit``: the progress that the step reports. ``held_out``: the held-out losses of a
+    training so far. ``seconds``: set when it is over.
     ``engines``: their occupancy, with the last step of a chain that used them.
     """
 
@@ -52,6 +55,7 @@ class StepView:
     goal: float = 0.0
     unit: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
+    held_out: tuple[float, ...] = ()
     engines: tuple[Mapping[str, Any], ...] = ()
 
     def fraction(self) -> float | None:
@@ -178,8 +182,7 @@ def fold(view: RunView, event: Event) -> RunView:
                 view = replace(view, locations=(*view.locations, place))
             return _with(view, event.step, _finished(event))
         case StepProgress():
-            changes = {"done": event.done, "goal": event.total, "unit": event.unit, "updated": event.at}
-            return _with(view, event.step, {**changes, "figures": dict(event.figures)})
+            return _with(view, event.step, _progress(view.step(event.step), event))
         case Notice():
             return replace(view, notices=(*view.notices, event))
         case RoundDone():
@@ -206,6 +209,17 @@ def _started(event: StepStarted) -> dict[str, Any]:
         "handled": event.done,
         "earlier": event.done,
     }
+
+
+def _progress(step: StepView | None, event: StepProgress) -> dict[str, Any]:
+    if step is None:
+        return {}
+    changes = {"done": event.done, "goal": event.total, "unit": event.unit, "updated": event.at}
+    figures = dict(event.figures)
+    measured = figures.pop(HELD_OUT, None)
+    if measured is None:
+        return {**changes, "figures": figures}
+    return {**changes, "figures": figures or step.figures, "held_out": (*step.held_out, measured)}
 
 
 def _part(step: StepView | None, event: PartDone) -> dict[str, Any]:

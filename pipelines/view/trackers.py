@@ -1,4 +1,4 @@
-"""Sends a run's metrics to MLflow or trackio if the user names one; off by default.
+"""Sends a run's metrics to MLflow, TensorBoard, trackio or W&B if the user names one; off by default.
 
 Sent are, per step, its row counts, tokens, seconds and numeric summary; training metrics as they
 arrive; and each round's decision. Rows, prompts and keys are never sent.
@@ -6,64 +6,13 @@ arrive; and each round's decision. Rows, prompts and keys are never sent.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import Any
 
-from ...contracts.errors import GristmillError
 from ...contracts.printable import shown
 from ..run.events import Event, Observer, RoundDone, RunEnded, RunStarted, StepDone, StepProgress
-
-Service = Literal["mlflow", "trackio"]
-SERVICES: tuple[Service, ...] = ("mlflow", "trackio")
-
-
-class MetricsError(GristmillError):
-    """The metrics service cannot be used: says what to install or set."""
-
-
-class Tracker(Protocol):
-    """A service that records metrics over time."""
-
-    def start(self, project: str, parameters: Mapping[str, Any]) -> None: ...
-
-    def log(self, figures: Mapping[str, float], step: int) -> None: ...
-
-    def finish(self, status: str) -> None: ...
-
-
-class Mlflow:
-    """Logs to the server of ``MLFLOW_TRACKING_URI``, or to MLflow's default folder."""
-
-    def __init__(self) -> None:
-        self._mlflow = _imported("mlflow")
-
-    def start(self, project: str, parameters: Mapping[str, Any]) -> None:
-        self._mlflow.set_experiment(project)
-        self._mlflow.start_run()
-        self._mlflow.log_params(dict(parameters))
-
-    def log(self, figures: Mapping[str, float], step: int) -> None:
-        self._mlflow.log_metrics(dict(figures), step=step)
-
-    def finish(self, status: str) -> None:
-        self._mlflow.end_run({"done": "FINISHED", "failed": "FAILED"}.get(status, "KILLED"))
-
-
-class Trackio:
-    """Logs to Trackio's local store, or to the Space that its own settings name."""
-
-    def __init__(self) -> None:
-        self._trackio = _imported("trackio")
-
-    def start(self, project: str, parameters: Mapping[str, Any]) -> None:
-        self._trackio.init(project=project, config=dict(parameters))
-
-    def log(self, figures: Mapping[str, float], step: int) -> None:
-        self._trackio.log(dict(figures), step=step)
-
-    def finish(self, status: str) -> None:
-        self._trackio.finish()
+from .services import SERVICES, MetricsError, Tracker
 
 
 class MetricsObserver:
@@ -93,7 +42,7 @@ class MetricsObserver:
                 self._started = True
                 limits = {f"budget.{name}": limit for name, limit in event.budget.items()}
                 parameters = {"run": shown(event.run), "rounds": event.rounds, **limits}
-                self._tracker.start(event.name, parameters)
+                self._tracker.start(event.name, parameters, Path(event.run))
         elif isinstance(event, StepDone) and not event.reused:
             ledger, usage = event.ledger, event.usage
             figures = {
@@ -130,16 +79,7 @@ def flattened(summary: Mapping[str, Any]) -> dict[str, float]:
 
 
 def observer(service: str) -> Observer:
-    """An observer for the named service. Raises MetricsError if it is unknown or not installed."""
+    """An observer for the named service. Raises MetricsError if it is unknown or cannot be used."""
     if service not in SERVICES:
         raise MetricsError(f"metrics: found {service!r}; name one of {', '.join(SERVICES)}, or none")
-    return MetricsObserver(Mlflow() if service == "mlflow" else Trackio())
-
-
-def _imported(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MetricsError(
-            f"metrics: {name} is not installed; install it with `pip install 'gristmill[{name}]'`"
-        ) from error
+    return MetricsObserver(SERVICES[service]())

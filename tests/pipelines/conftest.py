@@ -240,7 +240,7 @@ class RunBuilder:
             rows_in=len(ids),
             models={"base": "model"},
             seconds=42.0,
-            summary={"final_loss": 1.2},
+            summary={"final_loss": 1.2, "held_out_loss": 0.875},
         )
         store = self.run.step("student", fingerprint)
         (store.model).mkdir(exist_ok=True)
@@ -255,10 +255,11 @@ class RunBuilder:
             "seconds": np.full(len(steps), 0.5),
             "rows": batches,
             "row_loss": [[1.0 + position / 8 for position in range(len(batch))] for batch in batches],
+            "held_out_loss": [None if index % 2 else 2.5 for index in range(len(batches))],
         }
         write_sealed(store.history, pa.table(history), {})
         products = [*products_in(store.model, self.run.path), Product.of(store.history, self.run.path)]
-        summary = {"final_loss": 1.2}
+        summary = {"final_loss": 1.2, "held_out_loss": 0.875}
         store.finish(
             operator="train: sft", one_to_one=False, seconds=42.0, summary=summary, products=products
         )

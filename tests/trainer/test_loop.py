@@ -178,3 +178,18 @@ def test_progress_and_metrics_say_how_near_to_the_roofline_a_step_is(
     assert 0 < metrics["roofline"] < 1
     seconds = metrics["tera_flop"] / metrics["matmul_tflops"]
     assert metrics["roofline"] == pytest.approx(seconds / metrics["seconds"], rel=1e-6)
+
+
+def test_each_measurement_of_the_held_out_loss_is_told_at_its_step(
+    make_model, rows, stopping, tmp_path: Path
+) -> None:
+    table = pa.Table.from_pylist(rows)
+    bench = stopping(tmp_path / "w", make_model(), tables={"other": table})
+    trained = step_of(evaluate_on="other", evaluate_every=2, epochs=2).fit(table, bench)
+    told = [
+        (done, figures["held_out_loss"]) for done, _, figures in bench.reports if "held_out_loss" in figures
+    ]
+    measured = trained.history["held_out_loss"].to_pylist()
+    steps = [(step, loss) for step, loss in enumerate(measured) if loss is not None]
+    assert told == [*steps, (len(measured), trained.metrics["held_out_loss"])]
+    assert len(told) > 2

@@ -20,7 +20,9 @@ def file_with(setting: str) -> str:
     model = "" if setting.startswith("model") else "model: some/model\n"
     teacher = "teacher: some/large\n" if kind == "distill" and not setting.startswith("teacher") else ""
     measured = "evaluate_on: held_out.jsonl\n" if setting.startswith(("keep_best", "patience")) else ""
-    return f"train: {kind}\n{model}{teacher}data: rows.jsonl\n{measured}{setting}\n"
+    data = "data: [rows.jsonl, more.jsonl]\n" if setting.startswith("mix") else "data: rows.jsonl\n"
+    mixed = "mix: [1, 2]\n" if setting.startswith("mix_until") else ""
+    return f"train: {kind}\n{model}{teacher}{data}{measured}{mixed}{setting}\n"
 
 
 @pytest.mark.parametrize("setting", sorted(set(OTHER_NAMES.values())))
@@ -40,6 +42,13 @@ def test_a_name_of_another_trainer_gets_the_name_here(kind: str) -> None:
     )
     assert "f.yaml:5:1: lora_r: unknown key: found 'lora_r'; write `adapter: {rank: 16}` here" in told
     assert "f.yaml:6:1: datasets: unknown key: found 'datasets'; write `data: rows.jsonl` here" in told
+
+
+def test_names_of_a_method_and_of_the_file_are_told_too() -> None:
+    with pytest.raises(SpecError) as refused:
+        loads(HEAD.format(train="text") + "dataset_text_field: body\nreport_to: wandb\n", "f.yaml")
+    assert "found 'dataset_text_field'; write `text: text` here" in str(refused.value)
+    assert "found 'report_to'; write `metrics: [wandb]` here" in str(refused.value)
 
 
 def test_in_a_pipeline_too() -> None:

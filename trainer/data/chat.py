@@ -10,24 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from ...contracts.errors import ModelError
 from ...contracts.inference import Message
 from .answers import Answers, GeneratedTurn
 from .chat_template import MARK, PROBE, ChatTemplate, TemplateOptions
+from .encoder import Encoder
 from .examples import TokenSequence
 from .turns import Turn, read_tools, read_turns, text_of, written_by_model
 from .unfit import Unfit
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 #: Turns whose tokens are trained on. ``all``: every token except the first.
 TrainOn: TypeAlias = Literal["last", "assistant", "user", "all"]
 
 
-class ChatEncoder:
+class ChatEncoder(Encoder):
     """Encodes rows with a model's own tokenizer, and its chat template or that of ``options``.
 
     ``train_on``: which turns are trained on: the last, each of the assistant's or of the user's, or all.
@@ -39,12 +37,9 @@ class ChatEncoder:
     def __init__(
         self, path: Path, *, train_on: TrainOn = "last", options: TemplateOptions | None = None
     ) -> None:
-        from transformers import AutoTokenizer
-
-        self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path)
+        super().__init__(path)
         self.train_on = train_on
         self.template = ChatTemplate(self.tokenizer, options or TemplateOptions(), path)
-        self.stops = _stops(self.tokenizer, path)
         texts = [str(self.tokenizer.convert_ids_to_tokens(stop)) for stop in self.stops]
         self._answers = Answers(self.template, texts, path)
         self.end_of_turn = self._tokens(self._answers.ending)[-1]
@@ -224,15 +219,9 @@ class ChatEncoder:
         tokens = self._tokens(self.template.render(read_turns(messages), read_tools(tools)))
         return TokenSequence(tuple(tokens), (*[False] * (len(tokens) - 1), True))
 
-    def show(self, tokens: TokenSequence) -> str:
-        """Return the trained text, with its special tokens, for display."""
-        text = self.tokenizer.decode([token for token, on in zip(tokens.ids, tokens.trained) if on])
-        return str(text)
-
     @property
-    def vocabulary(self) -> int:
-        """Number of tokens of the tokenizer, including special tokens."""
-        return len(self.tokenizer)
+    def template_text(self) -> str | dict[str, str]:
+        return self.template.text
 
 
 def _group(answers: Sequence[GeneratedTurn]) -> list[list[GeneratedTurn]]:
@@ -247,15 +236,3 @@ def _group(answers: Sequence[GeneratedTurn]) -> list[list[GeneratedTurn]]:
         waiting = [each for each in waiting if each not in held]
         groups.append([*held, last])
     return groups[::-1]
-
-
-def _stops(tokenizer: PreTrainedTokenizerBase, path: Path) -> frozenset[int]:
-    """Return the tokens at which a server stops: those of the tokenizer and of the generation config."""
-    import json
-
-    stops = set() if tokenizer.eos_token_id is None else {int(tokenizer.eos_token_id)}
-    settings = path / "generation_config.json"
-    if settings.exists():
-        more = json.loads(settings.read_text()).get("eos_token_id")
-        stops |= set(more) if isinstance(more, list) else set() if more is None else {more}
-    return frozenset(stops)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ...contracts.errors import DataError
 from ...contracts.rows import Row
-from .chat import ChatEncoder
+from .encoder import Encoder
 from .examples import Example, TokenSequence
 from .unfit import LeftOut, Unfit, check_share, count_reasons
 
@@ -20,10 +20,10 @@ class Encode(Protocol):
     """Encodes a row for an objective.
 
     Raises ValueError, naming the reason, if it cannot be encoded; :class:`Unfit` also says what it is counted
-    by.
+    by. ``encoder``: the one that the step of the objective makes.
     """
 
-    def __call__(self, row: Row, encoder: ChatEncoder) -> Example: ...
+    def __call__(self, row: Row, encoder: Any) -> Example: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Encoded:
 def encode_rows(
     rows: Iterable[Row],
     encode: Encode,
-    encoder: ChatEncoder,
+    encoder: Encoder,
     *,
     max_length: int,
     vocabulary: int,
@@ -83,7 +83,7 @@ def encode_rows(
     return result
 
 
-def show_labels(examples: Sequence[Example], encoder: ChatEncoder) -> str:
+def show_labels(examples: Sequence[Example], encoder: Encoder) -> str:
     """Format each example's sequences token by token for display, with trained tokens in [brackets]."""
     lines = []
     for example in examples:
@@ -97,7 +97,7 @@ def show_labels(examples: Sequence[Example], encoder: ChatEncoder) -> str:
 def _encode(
     row: Row,
     encode: Encode,
-    encoder: ChatEncoder,
+    encoder: Encoder,
     max_length: int,
     vocabulary: int,
     teaches_to_stop: bool,

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .examples import Example
+from .mixture import Mixture
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +99,28 @@ def plan_steps(
     capacity: int,
     batch_tokens: int,
     batch_rows: int | None = None,
+    shuffle: bool = True,
+    mixture: Mixture | None = None,
 ) -> list[list[list[int]]]:
     """Return the packs of every optimizer step, each a list of row indices.
 
-    Every epoch contains each row once. A step takes shuffled rows until ``batch_tokens`` would be exceeded,
-    or ``batch_rows`` rows; then its rows are packed. So ``capacity`` changes only the speed and memory of a
-    step, not the rows that it trains on.
+    Every epoch contains each row once, unless a ``mixture`` draws the rows. A step takes the next rows, which
+    are shuffled if ``shuffle``, until ``batch_tokens`` would be exceeded, or ``batch_rows`` rows; then its
+    rows are packed. So ``capacity`` changes only the speed and memory of a step, not the rows that it trains
+    on.
     """
+
+    def order_of(rows: Sequence[int], name: str) -> Sequence[int]:
+        order = list(rows)
+        if shuffle:
+            random.Random(f"{seed}:{name}").shuffle(order)
+        return order
+
+    orders: Iterable[Sequence[int]] = (order_of(range(len(lengths)), str(epoch)) for epoch in range(epochs))
+    if mixture is not None:
+        orders = [mixture.order(lengths, epochs, order_of)]
     steps = []
-    for epoch in range(epochs):
-        order = list(range(len(lengths)))
-        random.Random(f"{seed}:{epoch}").shuffle(order)
+    for order in orders:
         for rows in _batches(order, lengths, batch_tokens, batch_rows):
             packs = pack([lengths[row] for row in rows], capacity)
             steps.append([[rows[index] for index in indices] for indices in packs])

@@ -26,6 +26,8 @@ Reason: TypeAlias = Literal[
     "not a pair",
     "too long",
     "cut off",
+    "no text",
+    "end of text inside",
     "other",
 ]
 #: Largest number of rows that an error names.

@@ -10,10 +10,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...contracts.rows import Row
-from ..data.chat import ChatEncoder
 from ..data.examples import Example
 
 if TYPE_CHECKING:
@@ -58,9 +57,10 @@ class Objective(ABC):
     surveys: bool = False
 
     @abstractmethod
-    def encode(self, row: Row, encoder: ChatEncoder) -> Example:
+    def encode(self, row: Row, encoder: Any) -> Example:
         """Encode one row as an example.
 
+        ``encoder``: the one that the step makes (:meth:`gristmill.trainer.settings.TrainSettings.encoder`).
         Raises ValueError, naming the reason, if the row cannot be trained on.
         """
 

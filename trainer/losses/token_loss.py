@@ -22,6 +22,7 @@ from ...kernels.log_probs import linear_log_probs
 from ..data.chat import ChatEncoder
 from ..data.examples import Example
 from ..data.packs import Pack
+from ..data.text import TextEncoder
 from ..data.unfit import Unfit
 from ..model.decoder import Decoder
 from .objective import Objective, PackLoss, StepContext
@@ -114,24 +115,14 @@ def _with_head(
     return d_hidden, d_head.to(head.dtype)
 
 
-class TokenObjective(Objective):
-    """A weighted mean over the trained tokens of a step; each row is one sequence.
+class TokenMean(Objective):
+    """A weighted mean over the trained tokens of a step. ``losses``: what is minimized.
 
-    ``losses``: what is minimized. ``read``: returns the conversation of a row. A row's column ``weight`` (a
-    positive number) is the weight of the row. Its column ``token_weights`` (a number >= 0 for each token of
-    the response and for its end of turn) holds the weights of its tokens.
+    A row's column ``weight`` (a positive number) is the weight of the row.
     """
 
-    def __init__(self, losses: TokenLosses, read: Callable[[Row], list[Message]] = messages_of) -> None:
-        self.losses, self.read = losses, read
-
-    def encode(self, row: Row, encoder: ChatEncoder) -> Example:
-        try:
-            messages = self.read(row)
-        except ValueError as error:
-            raise Unfit("no conversation", str(error)) from None
-        answers = encoder.encode_turns(messages, row.get("token_weights"), row.get("tools"))
-        return Example(row["_id"], tuple(answers), row_weight(row), apart=True)
+    def __init__(self, losses: TokenLosses) -> None:
+        self.losses = losses
 
     def count(self, example: Example) -> float:
         return example.weight * sum(sequence.total_weight for sequence in example.sequences)
@@ -143,6 +134,39 @@ class TokenObjective(Objective):
         total, losses = self.losses(hidden, model.head, pack, weights.to(wide), step_context)
         sums = pack.sums(losses.double() * pack.weights)
         return PackLoss(total, (sums / pack.sums(pack.weights)).tolist())
+
+
+class TokenObjective(TokenMean):
+    """A mean over the trained tokens of conversations.
+
+    ``read``: returns the conversation of a row. A row's column ``token_weights`` (a number >= 0 for each
+    token of the response and for its end of turn) holds the weights of its tokens.
+    """
+
+    def __init__(self, losses: TokenLosses, read: Callable[[Row], list[Message]] = messages_of) -> None:
+        super().__init__(losses)
+        self.read = read
+
+    def encode(self, row: Row, encoder: ChatEncoder) -> Example:
+        try:
+            messages = self.read(row)
+        except ValueError as error:
+            raise Unfit("no conversation", str(error)) from None
+        answers = encoder.encode_turns(messages, row.get("token_weights"), row.get("tools"))
+        return Example(row["_id"], tuple(answers), row_weight(row), apart=True)
+
+
+class TextObjective(TokenMean):
+    """-log p of each token of plain texts, which are in the column ``column`` of the rows."""
+
+    teaches_to_stop = False
+
+    def __init__(self, column: str) -> None:
+        super().__init__(cross_entropy)
+        self.column = column
+
+    def encode(self, row: Row, encoder: TextEncoder) -> Example:
+        return Example(row["_id"], tuple(encoder.encode(row.get(self.column))), row_weight(row), apart=True)
 
 
 def cross_entropy(

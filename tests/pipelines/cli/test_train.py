@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -98,6 +99,31 @@ def test_messages_train_and_the_student_can_be_merged(here: Path, capsys: pytest
     assert told(again)["loss"] == lines["loss"]
     assert main(["plan", name]) == 0
     assert "nothing to run" in capsys.readouterr().out
+
+
+def test_texts_are_mixed_by_weight_and_the_report_says_what_was_drawn(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("wiki", "code", "held"):
+        write(f"{name}.jsonl", [{"text": f"{name} {n % 5} " * 3} for n in range(16)])
+    (here / "tiny/chat_template.jinja").unlink()  # a base model has none
+    name = file(
+        f"train: text\ndata: [wiki.jsonl, code.jsonl]\nmix: [3, 1]\n{ADAPTER}"
+        "evaluate_on: held.jsonl\nevaluate_every: 2\n"
+    )
+    assert main(["train", name, "--show-tokens", "1"]) == 0
+    assert "[w][i][k][i][ ][0]" in capsys.readouterr().out
+    assert main(["train", name]) == 0
+    out = capsys.readouterr().out
+    drawn = next(line for line in out.splitlines() if line.startswith("drawn"))
+    assert re.fullmatch(r"drawn +data_1 7\d\.\d% of the tokens, 1 passes; data_2 2\d\.\d% of .*", drawn)
+    assert "report  runs/first/report.html" in out
+    html = Path("runs/first/report.html").read_text()
+    for words in ("drawn.data_1.share", "drawn.data_2.passes", "held out ", 'class="beside"'):
+        assert words in html, words
+    Path("runs/first/report.html").unlink()
+    assert main(["train", name, "--no-report"]) == 0
+    assert not Path("runs/first/report.html").exists()
 
 
 def test_rows_that_cannot_be_trained_on_are_counted_and_listed_with_their_reason(

@@ -52,6 +52,22 @@ def test_parameters_that_name_models_and_steps_take_paths() -> None:
     assert spec.steps["student"].operator.evaluate_on == "evaluate_on"
 
 
+def test_with_mix_each_item_of_data_is_a_source() -> None:
+    head = "train: text\nmodel: some/model\nmix: [3, 1]\n"
+    spec = loads(head + "data: [wiki/*.jsonl, {source: parquet, path: code.parquet, rows: 9}]\n")
+    assert list(spec.steps) == ["data_1", "data_2", "student"]
+    assert (spec.steps["data_1"].operator.path, spec.steps["data_2"].operator.rows) == ("wiki/*.jsonl", 9)
+    assert spec.steps["student"].inputs == ("data_1", "data_2")
+    assert spec.steps["student"].operator.mix == (3, 1)
+    assert loads(spec.resolved()).steps == spec.steps
+    (said,) = mistakes(head + "data: wiki.jsonl\n")
+    assert "f.yaml:4:7: data: found 'wiki.jsonl'; with mix, give a list of two or more sources" in said
+    (said,) = mistakes(head + "data:\n- wiki.jsonl\n- {source: jsonl, path: code.jsonl, rws: 3}\n")
+    assert "f.yaml:6:37: data[1].rws: unknown key: found 'rws'; did you mean 'rows'?" in said
+    (said,) = mistakes(head + "data: [wiki.jsonl, code.csv]\n")
+    assert "f.yaml:4:20: data[1]: found 'code.csv'; give a path" in said
+
+
 @pytest.mark.parametrize(
     ("path", "source"),
     [

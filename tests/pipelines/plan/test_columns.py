@@ -176,3 +176,12 @@ def test_what_is_more_or_less_than_one_expression_is_told_with_its_line(
     Path("f.yaml").write_text(f'{HEAD}  k: {{keep: "{expression}", from: r}}\n')
     assert main(["plan", "f.yaml"]) == 2
     assert capsys.readouterr().err.startswith("f.yaml:9:3: steps.k: keep")
+
+
+def test_weights_of_a_mixture_are_compared_with_the_inputs() -> None:
+    steps = "  t: {train: text, from: [r, p], mix: [1, 2, 3], text: prompt, model: b}\n"
+    with pytest.raises(SpecError) as refused:
+        make_plan(loads(HEAD + steps, "f.yaml"), file="")
+    assert "f.yaml:9:3: steps.t: mix: 3 weights for 2 steps in `from` (r, p): give one for each" in str(
+        refused.value
+    )

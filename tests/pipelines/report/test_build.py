@@ -110,6 +110,12 @@ def test_the_cut_is_drawn_on_the_scores_it_was_made_on(built_run: RunDirectory, 
     assert f"cut {cut:.3g}" in html
 
 
+def test_the_held_out_loss_is_drawn_with_the_measurement_at_the_end(html: str) -> None:
+    dots = re.findall(r"<title>held out ([^<]*)</title>", html)
+    assert dots.count("0.875") == 2  # one for each round
+    assert set(dots) == {"2.5", "0.875"}
+
+
 def test_keys_do_not_reach_the_file(
     built_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

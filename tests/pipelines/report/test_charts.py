@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from gristmill.pipelines.report import charts
 from gristmill.pipelines.view.intervals import Interval
 
+THREE = (np.arange(3.0), np.arange(3.0))
+
 
 def read(svg: str) -> ElementTree.Element:
     return ElementTree.fromstring(svg)
@@ -46,13 +48,25 @@ def test_a_threshold_is_drawn_where_its_value_lies() -> None:
 
 
 def test_curve_leaves_out_what_is_not_finite() -> None:
-    svg = read(charts.curve("loss", np.arange(4.0), np.array([2.0, np.nan, 1.0, np.inf]), "step"))
+    svg = read(charts.curve("loss", (np.arange(4.0), np.array([2.0, np.nan, 1.0, np.inf])), "step"))
     (path,) = svg.findall("polyline")
     assert len((path.get("points") or "").split()) == 2
 
 
+def test_a_second_curve_has_a_dot_for_each_measurement_on_the_same_scale() -> None:
+    measured = (np.array([0.0, 2.0, 4.0]), np.array([4.0, np.nan, 1.0]))
+    svg = read(
+        charts.curve("loss", (np.arange(4.0), np.array([3.0, 2.0, 2.0, 2.0])), "step", ("held out", measured))
+    )
+    dots = svg.findall("circle")
+    assert [each.findtext("title") for each in dots] == ["held out 4", "held out 1"]
+    assert [float(each.get("cx", 0)) for each in dots] == [charts.LEFT, 940 - charts.RIGHT]
+    assert float(dots[0].get("cy", 0)) == charts.TOP  # the highest of both curves
+    assert any((each.text or "").endswith("held out 1") for each in svg.findall("text"))
+
+
 def test_curve_of_nothing_says_so() -> None:
-    svg = read(charts.curve("loss", np.array([]), np.array([]), "step"))
+    svg = read(charts.curve("loss", (np.array([]), np.array([])), "step"))
     assert svg.findtext("text") == "nothing was recorded"
 
 
@@ -67,7 +81,7 @@ def test_names_from_a_run_are_escaped() -> None:
     hostile = '"><script>alert(1)</script>'
     for svg in (
         charts.histogram(hostile, {"all": np.arange(3.0)}),
-        charts.curve(hostile, np.arange(3.0), np.arange(3.0), hostile),
+        charts.curve(hostile, THREE, hostile, (hostile, THREE)),
         charts.whiskers(hostile, [Interval(hostile, 0.0, -1.0, 1.0)]),
     ):
         assert "<script>" not in svg

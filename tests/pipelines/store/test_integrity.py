@@ -79,7 +79,8 @@ def test_a_stranger_is_named_and_is_no_damage(run: RunDirectory, capsys: pytest.
     (run.path / "rounds/.DS_Store").write_bytes(b"Bud1")
     (run.path / "notes").mkdir()
     (run.path / "notes/mine.txt").write_text("mine")
-    (run.path / "damaged/old").mkdir(parents=True)
+    for name in ("damaged/old", "tensorboard/session-1", "wandb/offline-run"):
+        (run.path / name).mkdir(parents=True)
     assert [str(each.path.relative_to(run.path)) for each in check(run)][-2:] == ["notes", "rounds/.DS_Store"]
     assert main(["check", str(run.path)]) == 0
     assert "rounds/.DS_Store: a file that does not belong to the run" in capsys.readouterr().out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import pytest
 from gristmill.contracts.inference import Usage
 from gristmill.pipelines.run.events import RoundDone, RunEnded, RunStarted, StepDone, StepProgress
 from gristmill.pipelines.store.ledger import Ledger
-from gristmill.pipelines.view.trackers import MetricsError, MetricsObserver, observer
+from gristmill.pipelines.view.services import SERVICES, MetricsError
+from gristmill.pipelines.view.trackers import MetricsObserver, observer
 
 
 class Kept:
@@ -24,7 +25,7 @@ class Kept:
         self.figures: dict[tuple[str, int], float] = {}
         self.status = ""
 
-    def start(self, project: str, parameters: Mapping[str, Any]) -> None:
+    def start(self, project: str, parameters: Mapping[str, Any], run: Path) -> None:
         self.parameters = {"project": project, **parameters}
 
     def log(self, figures: Mapping[str, float], step: int) -> None:
@@ -92,13 +93,14 @@ def test_a_service_that_breaks_does_not_stop_the_run() -> None:
 
 
 def test_an_unknown_service_is_named() -> None:
-    with pytest.raises(MetricsError, match="found 'wandbb'; name one of mlflow, trackio"):
+    with pytest.raises(MetricsError, match="found 'wandbb'; name one of mlflow, tensorboard, trackio, wandb"):
         observer("wandbb")
 
 
-@pytest.mark.parametrize("name", ["mlflow", "trackio"])
-def test_a_missing_service_says_what_to_install(name: str) -> None:
-    if importlib.util.find_spec(name) is not None:
-        pytest.skip(f"{name} is installed here")
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_missing_service_says_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
+    for module in [each for each in sys.modules if each.startswith("torch.utils.tensorboard")]:
+        monkeypatch.delitem(sys.modules, module)
     with pytest.raises(MetricsError, match=rf"gristmill\[{name}\]"):
         observer(name)

@@ -13,8 +13,8 @@ from gristmill.pipelines.run.events import Event, Notice, RunEnded, RunStarted, 
 from gristmill.pipelines.store.ledger import Ledger
 from gristmill.pipelines.view.choose import choose
 from gristmill.pipelines.view.json_lines import JsonView
-from gristmill.pipelines.view.live import LiveView, draw
-from gristmill.pipelines.view.plain import PlainView, done_line
+from gristmill.pipelines.view.live import LiveView, draw, sparkline
+from gristmill.pipelines.view.plain import PlainView, done_line, progress_line
 from gristmill.pipelines.view.silent import SilentView
 from gristmill.pipelines.view.state import RunView, StepView, fold
 from gristmill.pipelines.view.summary import summary
@@ -125,6 +125,23 @@ def test_live_table_shows_counts_bars_and_the_loss(events: list[Event]) -> None:
     assert "budget: tokens" in text
     assert "2,200 of 4,000" in text
     assert "Ctrl-C" in text
+
+
+def test_the_held_out_loss_is_a_curve_in_the_live_view(events: list[Event]) -> None:
+    view = RunView()
+    for event in events[:9]:
+        view = fold(view, event)
+    for step, loss in enumerate((3.0, 2.0, float("nan"), 1.0)):
+        figures = {"held_out_loss": loss}
+        view = fold(
+            view, StepProgress(at=1017.0, step="student", done=step, total=8, unit="steps", figures=figures)
+        )
+    console = Console(file=io.StringIO(), width=180, record=True)
+    console.print(draw(view, 1018.0))
+    assert "loss 1.25  held out █▅?▁ 1" in console.export_text()
+    assert sparkline([2.0] * 40) == "▁" * 16
+    (running,) = (step for step in view.steps if step.status == "running")
+    assert "loss 1.25, held out 1" in progress_line(running, 1018.0)
 
 
 def test_live_view_runs_in_a_terminal_and_ends_with_the_summary(events: list[Event]) -> None:

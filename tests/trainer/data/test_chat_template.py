@@ -144,7 +144,7 @@ def _methods() -> list[TrainSettings]:
 
     found = []
     for kind in (find("train", name) for name in names("train")):
-        if kind is not None and issubclass(kind, TrainSettings):
+        if kind is not None and issubclass(kind, TrainSettings) and kind.conversational:
             more = {"teacher": "t"} if "teacher" in kind.model_fields else {}
             found.append(kind(model="m", chat_template="plain", **more))
     assert len(found) > 5

@@ -22,6 +22,7 @@ SAMPLED = {"prompt": "ab", "response_tokens": [20, 21, 1], "logprobs": [-0.5] * 
 #: The objective of a step, its parameters besides a model, and a row for it.
 STEPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "sft": ({}, TEXT),
+    "text": ({"text": "body", "shuffle": False}, {"body": "abcd"}),
     "cft": ({}, {"question": "1+1?", "response": "3", "critique": "no, 2"}),
     "dpo": ({}, PAIR),
     "kto": ({"beta": 1.0}, TEXT | {"passed": True}),
