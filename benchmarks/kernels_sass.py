@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -119,12 +119,14 @@ def _per_element(code: Sequence[Instruction], compiled: Compiled, launch: Launch
     return total + sum(one.address not in looped for one in code) / each
 
 
-def read_all() -> list[tuple[str, Code]]:
-    """Compile and read every launch."""
+def read_all(only: Collection[str] = ()) -> list[tuple[str, Code]]:
+    """Compile and read every launch, or those of ``only``."""
     seen: list[Compiled] = []
     compile_only(HOPPER, seen.append)
     found = []
     for launch in launches():
+        if only and launch.what not in only:
+            continue
         seen.clear()
         launch.run()
         found += [(launch.what, read_code(each, launch)) for each in seen]

@@ -81,6 +81,11 @@ def chunk_logits(hidden: Tensor, head: Tensor, cap: float | None) -> tuple[Tenso
     return (logits, None) if cap is None else capped(logits, cap)
 
 
+def float_copies(device: torch.device, cap: float | None) -> int:
+    """Return how many float32 copies of a chunk's logits exist at once, for the memory plan."""
+    return 0 if device.type == "cuda" and cap is None else 2
+
+
 def token_slopes(
     logits: Tensor, target: Tensor, factors: Tensor | None = None, *, sloped: bool = True
 ) -> tuple[Tensor, Tensor, Tensor]:

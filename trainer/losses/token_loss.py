@@ -142,7 +142,7 @@ class TokenObjective(Objective):
         wide = torch.promote_types(hidden.dtype, torch.float32)
         total, losses = self.losses(hidden, model.head, pack, weights.to(wide), step_context)
         sums = pack.sums(losses.double() * pack.weights)
-        return PackLoss(total, (sums / pack.sums(pack.weights)).tolist())
+        return PackLoss(total, sums / pack.sums(pack.weights))
 
 
 def cross_entropy(
