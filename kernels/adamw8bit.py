@@ -15,6 +15,7 @@ Bytes per parameter of s bytes, with a gradient of s bytes: 3*s + 4 + 16/256.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -68,6 +69,54 @@ def adamw8bit_step(
     are not lost. Raises ValueError for another dtype, shapes that differ, or a bfloat16 parameter without a
     generator.
     """
+    adamw8bit_steps(
+        [parameter], [gradient], [moments], lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, step=step,
+        generator=generator,
+    )  # fmt: skip
+
+
+def adamw8bit_steps(
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    moments: Sequence[Moments],
+    *,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+    step: int,
+    generator: torch.Generator | None = None,
+) -> None:
+    """Make one :func:`adamw8bit_step` of each parameter, in one launch for those of the same dtypes."""
+    for parameter, gradient, own in zip(parameters, gradients, moments, strict=True):
+        _check(parameter, gradient, own, generator)
+    flat = [parameter.detach().reshape(-1) for parameter in parameters]
+    slopes = [gradient.detach().reshape(-1) for gradient in gradients]
+    if flat and dispatch.on_triton(flat[0]):
+        from .gpu import adamw8bit as gpu
+
+        for alike in _alike(flat, slopes):
+            own = [moments[index] for index in alike]
+            seeds = None
+            if flat[alike[0]].dtype == torch.bfloat16 and generator is not None:
+                seeds = torch.cat([draw_seed(generator) for _ in alike]).to(flat[0].device)
+            gpu.step(
+                [flat[index] for index in alike], [slopes[index] for index in alike],
+                [(each.first, each.first_absmax, each.second, each.second_absmax) for each in own],
+                _tables(flat[0].device), seeds, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay,
+                number=step, block=blockwise.BLOCK, smallest=blockwise.SMALLEST_SCALE,
+            )  # fmt: skip
+        # The kernel writes to addresses, which autograd does not see.
+        torch.autograd.graph.increment_version(parameters)
+    else:
+        for values, slope, own in zip(flat, slopes, moments):
+            _plain_step(values, slope, own, lr, betas, eps, weight_decay, step, generator)
+    for parameter, values in zip(parameters, flat):
+        if values.data_ptr() != parameter.data_ptr():
+            parameter.detach().copy_(values.view(parameter.shape))
+
+
+def _check(parameter: Tensor, gradient: Tensor, moments: Moments, generator: torch.Generator | None) -> None:
     if parameter.shape != gradient.shape or parameter.numel() != moments.first.numel():
         raise ValueError(
             f"shapes do not match: parameter {tuple(parameter.shape)}, gradient {tuple(gradient.shape)}, "
@@ -77,24 +126,14 @@ def adamw8bit_step(
         raise ValueError(f"an 8-bit AdamW step needs float32 or bfloat16 parameters, not {parameter.dtype}")
     if parameter.dtype == torch.bfloat16 and generator is None:
         raise ValueError("a bfloat16 parameter needs a generator for stochastic rounding")
-    flat, gradients = parameter.detach().reshape(-1), gradient.detach().reshape(-1)
-    if dispatch.on_triton(flat):
-        from .gpu import adamw8bit as gpu
 
-        states = (moments.first, moments.first_absmax, moments.second, moments.second_absmax)
-        seed = (
-            None
-            if parameter.dtype == torch.float32 or generator is None
-            else draw_seed(generator).to(flat.device)
-        )
-        gpu.step(
-            flat, gradients, states, _tables(flat.device), seed, lr=lr, betas=betas, eps=eps,
-            weight_decay=weight_decay, number=step, block=blockwise.BLOCK, smallest=blockwise.SMALLEST_SCALE,
-        )  # fmt: skip
-    else:
-        _plain_step(flat, gradients, moments, lr, betas, eps, weight_decay, step, generator)
-    if flat.data_ptr() != parameter.data_ptr():
-        parameter.detach().copy_(flat.view(parameter.shape))
+
+def _alike(parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[list[int]]:
+    """Group the parameters, by their numbers, by the dtypes of value and gradient."""
+    groups: dict[tuple[torch.dtype, torch.dtype], list[int]] = {}
+    for number, (parameter, gradient) in enumerate(zip(parameters, gradients)):
+        groups.setdefault((parameter.dtype, gradient.dtype), []).append(number)
+    return list(groups.values())
 
 
 def _plain_step(

@@ -6,16 +6,19 @@ Optionally, a token attends only to a sliding window of the last tokens (Beltagy
 On a CPU, a block of queries is multiplied with its keys by plain matrix products (oneDNN, bf16), and the
 probabilities are recomputed in the backward pass, as in FlashAttention-2 (Dao, arXiv 2307.08691). The query
 heads that share a key head are stacked as rows, so grouped-query attention needs no copies. On a CPU this is
-several times faster than ``scaled_dot_product_attention``, whose backward pass is slow there. On other
-devices, ``scaled_dot_product_attention`` is used, except with a cap, which it does not have.
+several times faster than ``scaled_dot_product_attention``, whose backward pass is slow there. On a GPU, all
+sequences are computed in one launch of PyTorch's FlashAttention-2 if it has it for this GPU and dtype, and
+otherwise one by one by ``scaled_dot_product_attention``. Neither has a cap, so that the plain form is used.
 
 FLOP per head: 2*L*L*D forward, 5*L*L*D backward (causal, summed over sequences of length L).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -27,6 +30,8 @@ from .cost import KernelCost
 
 #: Number of queries whose scores exist at once. Temporary memory is at most QUERIES * L * heads values.
 QUERIES = 512
+#: Sizes of a head that FlashAttention-2 has.
+HEAD_SIZES = range(8, 257, 8)
 
 
 def packed_attention(
@@ -50,6 +55,13 @@ def packed_attention(
         return attended
     if not lengths:
         return q * 1
+    at_once = _varlen(q.device)
+    if at_once is not None and q.dtype in (torch.bfloat16, torch.float16) and q.shape[2] in HEAD_SIZES:
+        offsets, longest = _offsets(tuple(lengths), q.device), max(lengths)
+        sight = (-1 if window is None else window - 1, 0)  # tokens before a token that it attends to
+        return at_once(
+            q, k, v, offsets, offsets, longest, longest, scale=scale, window_size=sight, enable_gqa=True
+        )
     parts = []
     for sequence in zip(*(torch.split(x, list(lengths)) for x in (q, k, v))):
         one_q, one_k, one_v = (x.transpose(0, 1)[None] for x in sequence)
@@ -62,6 +74,23 @@ def packed_attention(
         )
         parts.append(out[0].transpose(0, 1))
     return torch.cat(parts)
+
+
+@cache
+def _varlen(device: torch.device) -> Callable[..., Tensor] | None:
+    """Return PyTorch's attention over packed sequences, if it has it for this GPU."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    found: Callable[..., Tensor] = varlen_attn
+    return found if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0) else None
+
+
+@lru_cache(maxsize=16)
+def _offsets(lengths: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return where each sequence begins, and the end: int32 (sequences + 1,). Made once for all layers."""
+    return torch.tensor([0, *accumulate(lengths)], dtype=torch.int32).to(device)
 
 
 def pairs(lengths: Sequence[int], window: int | None = None) -> int:

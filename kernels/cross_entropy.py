@@ -2,8 +2,9 @@
 
 Logits are computed for a chunk of tokens at a time. The head is frozen, so the chunk's gradient with respect
 to the hidden states is computed together with its losses (4*M*H*V FLOP in total, M tokens, H hidden, V
-vocabulary), and the backward pass is one multiplication. The largest temporary tensor is a chunk of float32
-logits. Chunking with the gradient in the forward pass is from Hsu et al., "Liger Kernel" (arXiv 2410.10989).
+vocabulary), and the backward pass is one multiplication. The largest temporary tensor is a chunk of logits:
+float32 ones in the plain form, of the hidden states' dtype on a GPU. Chunking with the gradient in the
+forward pass is from Hsu et al., "Liger Kernel" (arXiv 2410.10989).
 
 The loss is computed as softplus(logsumexp of the *other* logits - target logit), which stays accurate if the
 target logit is much larger than the others: float32 ``logsumexp - target`` is 0 beyond a margin of 17 nats.
@@ -68,18 +69,38 @@ def chunk_size(device: torch.device) -> int:
     return CHUNK if device.type == "cpu" else GPU_CHUNK
 
 
-def token_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute accurate losses of some tokens, and the terms of their gradient.
+def chunk_logits(hidden: Tensor, head: Tensor, cap: float | None) -> tuple[Tensor, Tensor | None]:
+    """Compute the logits of some tokens for :func:`token_slopes`, and the derivative of a cap.
 
-    ``logits``: float32 or float64 (tokens, V), overwritten. ``target``: int64 (tokens, 1). Returns the losses
-    in nats (tokens,), the gap between the logsumexp of the other logits and the target's logit (tokens,), and
-    the softmax over the other logits (tokens, V), 0 at the target. d loss / d logits = sigmoid(gap) * (this
-    softmax, with -1 at the target).
+    The kernel reads logits of hidden's dtype. The plain form, and a cap, need a float32 copy.
+    """
+    logits = hidden @ head.T
+    if cap is None and dispatch.on_triton(logits):
+        return logits, None
+    logits = logits.to(torch.promote_types(hidden.dtype, torch.float32))
+    return (logits, None) if cap is None else capped(logits, cap)
+
+
+def float_copies(device: torch.device, cap: float | None) -> int:
+    """Return how many float32 copies of a chunk's logits exist at once, for the memory plan."""
+    return 0 if device.type == "cuda" and cap is None else 2
+
+
+def token_slopes(
+    logits: Tensor, target: Tensor, factors: Tensor | None = None, *, sloped: bool = True
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute accurate losses of some tokens, and their gradient.
+
+    ``logits``: (tokens, V), overwritten. ``target``: int64 (tokens, 1). Returns the losses in nats (tokens,),
+    the gap between the logsumexp of the other logits and the target's logit (tokens,), and the slopes
+    (tokens, V), of logits' dtype: the softmax over the other logits, with -1 at the target. The gradient of a
+    loss is sigmoid(gap) times its slopes. With ``factors`` (tokens,), the slopes are multiplied by both.
+    ``sloped``: whether the slopes are needed; otherwise, they may hold anything.
     """
     if dispatch.on_triton(logits):
         from .gpu import cross_entropy as gpu
 
-        gap = gpu.others(logits, target[:, 0].contiguous())
+        gap = gpu.slopes(logits, target[:, 0].contiguous(), factors, sloped)
         return softplus(gap, threshold=LINEAR_ABOVE), gap, logits
     aim = logits.gather(1, target)
     logits.scatter_(1, target, float("-inf"))
@@ -87,6 +108,10 @@ def token_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor
     # The largest value of a softmax is exp(0) over its normalizer, which gives the logsumexp at no cost.
     log_others = logits.amax(dim=1, keepdim=True) - others.amax(dim=1, keepdim=True).log_()
     gap = (log_others - aim)[:, 0]
+    if sloped:
+        others.scatter_(1, target, -1.0)
+        if factors is not None:
+            others.mul_((torch.sigmoid(gap) * factors)[:, None])
     return softplus(gap, threshold=LINEAR_ABOVE), gap, others
 
 
@@ -103,16 +128,12 @@ def _chunk(
     A function of its own, so that its temporary tensors are freed when it returns and no two chunks exist at
     once.
     """
-    wide = torch.promote_types(hidden.dtype, torch.float32)
-    logits, bend = (hidden @ head.T).to(wide), None
-    if cap is not None:
-        logits, bend = capped(logits, cap)
-    losses, gap, others = token_losses(logits, target)
+    logits, bend = chunk_logits(hidden, head, cap)
+    losses, gap, slopes = token_slopes(logits, target, sloped=gradient is not None)
     if gradient is not None:
-        slope = others.scatter_(1, target, -1.0)
-        slope = (slope if bend is None else slope.mul_(bend)).to(hidden.dtype)
-        scale = (weights.to(wide) * torch.sigmoid(gap))[:, None]
-        torch.mul(slope @ head, scale.to(hidden.dtype), out=gradient)
+        slopes = (slopes if bend is None else slopes.mul_(bend)).to(hidden.dtype)
+        scale = (weights.to(gap.dtype) * torch.sigmoid(gap))[:, None]
+        torch.mul(slopes @ head, scale.to(hidden.dtype), out=gradient)
     return losses
 
 

@@ -5,13 +5,12 @@ a token's loss is known only after all log-probabilities are computed. A token's
 on its own hidden state. So with a frozen head its gradient is computed in the forward pass, up to the scalar
 factor that the backward pass supplies (4*M*H*V FLOP for M tokens, H hidden, V vocabulary; 2*M*H*V without a
 gradient). The gradient of a trained head is a sum over tokens that includes this factor, so its logits are
-recomputed in the backward pass (8*M*H*V). The largest temporary tensor is a chunk of float32 logits. Small
-losses stay accurate: see :mod:`.cross_entropy`.
+recomputed in the backward pass (8*M*H*V). The largest temporary tensor is a chunk of logits. Small losses
+stay accurate: see :mod:`.cross_entropy`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,8 +18,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .cost import KernelCost
-from .cross_entropy import chunk_size, token_losses
-from .head import Head, capped, parts
+from .cross_entropy import chunk_logits, chunk_size, token_slopes
+from .head import Head, parts
 
 
 def linear_log_probs(hidden: Tensor, head: Head, targets: Tensor, chunk: int | None = None) -> Tensor:
@@ -67,13 +66,15 @@ class _LinearLogProbs(torch.autograd.Function):
     ) -> Tensor:
         found = hidden.new_empty(hidden.shape[0], dtype=torch.promote_types(hidden.dtype, torch.float32))
         slopes = torch.empty_like(hidden) if graded and not head.requires_grad else None
+        ones = None if slopes is None else torch.ones_like(found)
         for start in range(0, hidden.shape[0], chunk):
             part = slice(start, start + chunk)
-            losses, logit_slope = _chunk(hidden[part], head, cap, targets[part])
+            upstream = None if ones is None else ones[part]
+            losses, slope = _chunk(hidden[part], head, cap, targets[part], upstream)
             torch.neg(losses, out=found[part])
-            if slopes is not None:
-                torch.mm(logit_slope(), head, out=slopes[part])
-            del losses, logit_slope  # only one chunk exists at a time
+            if slopes is not None and slope is not None:
+                torch.mm(slope, head, out=slopes[part])
+            del losses, slope  # only one chunk exists at a time
         ctx.chunk, ctx.cap = chunk, cap
         ctx.save_for_backward(*((hidden, head, targets) if slopes is None else (slopes,)))
         return found
@@ -90,30 +91,25 @@ class _LinearLogProbs(torch.autograd.Function):
         d_head = torch.zeros_like(head, dtype=upstream.dtype)
         for start in range(0, hidden.shape[0], ctx.chunk):
             part = slice(start, start + ctx.chunk)
-            _, logit_slope = _chunk(hidden[part], head, ctx.cap, targets[part])
-            slope = logit_slope(upstream[part, None])
+            _, slope = _chunk(hidden[part], head, ctx.cap, targets[part], upstream[part])
+            assert slope is not None
             if d_hidden is not None:
                 torch.mm(slope, head, out=d_hidden[part])
             d_head += slope.T @ hidden[part]
-            del slope, logit_slope, _
+            del slope, _
         return d_hidden, d_head.to(head.dtype), None, None, None, None
 
 
 def _chunk(
-    hidden: Tensor, head: Tensor, cap: float | None, targets: Tensor
-) -> tuple[Tensor, Callable[..., Tensor]]:
-    """Return the losses of some tokens, and a function for the gradient of their log-probabilities.
+    hidden: Tensor, head: Tensor, cap: float | None, targets: Tensor, upstream: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """Return the losses of some tokens, and the gradient of their log-probabilities.
 
-    The gradient is with respect to the logits, in hidden's dtype and multiplied by ``upstream`` (tokens, 1).
+    The gradient is with respect to the logits, in hidden's dtype and multiplied by ``upstream`` (tokens,);
+    None without that.
     """
-    target = targets[:, None]
-    logits, bend = (hidden @ head.T).to(torch.promote_types(hidden.dtype, torch.float32)), None
-    if cap is not None:
-        logits, bend = capped(logits, cap)
-    losses, gap, others = token_losses(logits, target)
-
-    def slope(upstream: Tensor | float = 1.0) -> Tensor:
-        rising = others.scatter_(1, target, -1.0).mul_(torch.sigmoid(gap)[:, None] * -upstream)
-        return (rising if bend is None else rising.mul_(bend)).to(hidden.dtype)
-
-    return losses, slope
+    logits, bend = chunk_logits(hidden, head, cap)
+    if upstream is None:
+        return token_slopes(logits, targets[:, None], sloped=False)[0], None
+    losses, _, slopes = token_slopes(logits, targets[:, None], -upstream)
+    return losses, (slopes if bend is None else slopes.mul_(bend)).to(hidden.dtype)

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from . import lora_maps
 from .cost import KernelCost
-from .lora_maps import LoRAMap
+from .lora_maps import LoRAMap, Rounded
 
 
 def lora_linear(
@@ -28,13 +28,14 @@ def lora_linear(
     b: Tensor,
     scale: float,
     adapter_x: Tensor | None = None,
+    rounded: Rounded | None = None,
 ) -> Tensor:
     """Apply the adapted linear map to ``x`` (tokens, K): (tokens, N), of x's dtype.
 
-    ``weight``, ``bias``, ``a``, ``b``: see :class:`gristmill.kernels.lora_maps.LoRAMap`. ``adapter_x``: the
-    input of the adapter if it is not ``x`` (x after dropout).
+    ``weight``, ``bias``, ``a``, ``b``, ``rounded``: see :class:`gristmill.kernels.lora_maps.LoRAMap`.
+    ``adapter_x``: the input of the adapter if it is not ``x`` (x after dropout).
     """
-    adapted = LoRAMap(weight, bias, a, b, scale)
+    adapted = LoRAMap(weight, bias, a, b, scale, rounded)
     y: Tensor = _LoRALinear.apply(x, adapter_x, adapted, a, b)  # type: ignore[no-untyped-call]
     return y
 

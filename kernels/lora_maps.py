@@ -20,12 +20,30 @@ from .cost import KernelCost
 
 
 @dataclass(frozen=True, slots=True)
+class Rounded:
+    """The factors of an adapter as its products use them.
+
+    ``a``: (r, K) and ``b``: s B, (N, r), in the input's dtype. ``scale``: s, (1,), in the dtype of B itself.
+    """
+
+    a: Tensor
+    b: Tensor
+    scale: Tensor
+
+    @classmethod
+    def of(cls, a: Tensor, b: Tensor, scale: float, dtype: torch.dtype) -> Rounded:
+        with torch.no_grad():
+            return cls(a.detach().to(dtype), (b * scale).to(dtype), b.new_full((1,), scale))
+
+
+@dataclass(frozen=True, slots=True)
 class LoRAMap:
     """One linear map with an optional adapter.
 
     ``weight()`` returns the frozen weight (N, K) in the input's dtype. ``bias``: (N,). ``a`` (r, K) and ``b``
     (N, r) may have higher precision than the input (float32 with bf16): they are rounded for the products,
-    and their gradients have their own dtype. Without ``a`` and ``b`` the map has no adapter.
+    and their gradients have their own dtype. ``rounded``: these values, if the caller keeps them. Without
+    ``a`` and ``b`` the map has no adapter.
     """
 
     weight: Callable[[], Tensor]
@@ -33,6 +51,7 @@ class LoRAMap:
     a: Tensor | None = None
     b: Tensor | None = None
     scale: float = 1.0
+    rounded: Rounded | None = None
 
 
 def factors(maps: Sequence[LoRAMap]) -> list[Tensor | None]:
@@ -61,11 +80,12 @@ def forward(x: Tensor, maps: Sequence[LoRAMap], adapter_x: Tensor | None = None)
 
     ``adapter_x``: the input of the adapters if it is not x.
     """
-    lows = _lows(x if adapter_x is None else adapter_x, maps)
+    rounded = _rounded(maps, x.dtype)
+    lows = _lows(x if adapter_x is None else adapter_x, _stacked_a(rounded), rounded)
     outs = []
-    for each, low in zip(maps, lows):
+    for each, factors, low in zip(maps, rounded, lows):
         y = x @ each.weight().T if each.bias is None else torch.addmm(each.bias, x, each.weight().T)
-        outs.append(y if each.b is None else y.addmm_(low, _scaled(each, x.dtype).T))
+        outs.append(y if factors is None else y.addmm_(low, factors.b.T))
     return outs
 
 
@@ -95,21 +115,24 @@ def backward(
     ``x``: the input of the adapters. ``apart``: the maps themselves have another input, so that each input
     has its own gradient.
     """
-    wide = _stacked_a(maps, x.dtype)
+    rounded = _rounded(maps, x.dtype)
+    wide = _stacked_a(rounded)
     found: list[Tensor | None] = []
     d_lows = []
-    for each, low, d_y in zip(maps, _lows(x, maps), d_outs):
-        if each.b is None:
+    for factors, low, d_y in zip(rounded, _lows(x, wide, rounded), d_outs):
+        if factors is None:
             found += [None, None]
             continue
-        d_lows.append(d_y @ _scaled(each, x.dtype))
-        found += [None, (d_y.T @ low).to(each.b.dtype).mul_(each.scale)]
+        d_lows.append(d_y @ factors.b)
+        # The product with a float32 tensor is float32: a conversion and a multiplication in one.
+        found += [None, (d_y.T @ low) * factors.scale]
     if wide is not None:
         d_low = d_lows[0] if len(d_lows) == 1 else torch.cat(d_lows, dim=1)
-        d_a = iter(torch.split(d_low.T @ x, [part.shape[1] for part in d_lows]))
+        own = next(each.a.dtype for each in maps if each.a is not None)
+        d_a = iter(torch.split((d_low.T @ x).to(own), [part.shape[1] for part in d_lows]))
         for place, each in enumerate(maps):
             if each.a is not None:
-                found[2 * place] = next(d_a).to(each.a.dtype)
+                found[2 * place] = next(d_a)
     d_x = _through_weights(maps, d_outs) if wants_x else None
     d_seen = None
     if wide is not None and not apart and d_x is not None:
@@ -142,23 +165,26 @@ def _through_weights(maps: Sequence[LoRAMap], d_outs: Sequence[Tensor]) -> Tenso
     return d_x
 
 
-def _stacked_a(maps: Sequence[LoRAMap], dtype: torch.dtype) -> Tensor | None:
-    """Stack all A as rows, in ``dtype``: (sum of the ranks, K)."""
-    parts = [each.a.to(dtype) for each in maps if each.a is not None]
+def _rounded(maps: Sequence[LoRAMap], dtype: torch.dtype) -> list[Rounded | None]:
+    """Return the factors of each map in ``dtype``, None for a map without an adapter."""
+    return [
+        None
+        if each.a is None or each.b is None
+        else each.rounded or Rounded.of(each.a, each.b, each.scale, dtype)
+        for each in maps
+    ]
+
+
+def _stacked_a(rounded: Sequence[Rounded | None]) -> Tensor | None:
+    """Stack all A as rows: (sum of the ranks, K)."""
+    parts = [each.a for each in rounded if each is not None]
     if not parts:
         return None
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _lows(x: Tensor, maps: Sequence[LoRAMap]) -> list[Tensor]:
+def _lows(x: Tensor, wide: Tensor | None, rounded: Sequence[Rounded | None]) -> list[Tensor]:
     """Return ``x A_i^T`` of each map, (tokens, r_i), with r_i = 0 for a map without an adapter."""
-    wide = _stacked_a(maps, x.dtype)
     if wide is None:
-        return [x[:, :0]] * len(maps)
-    return list(torch.split(x @ wide.T, [0 if each.a is None else len(each.a) for each in maps], dim=1))
-
-
-def _scaled(each: LoRAMap, dtype: torch.dtype) -> Tensor:
-    """Return ``s B`` in ``dtype``, (N, r)."""
-    assert each.b is not None
-    return (each.b * each.scale).to(dtype)
+        return [x[:, :0]] * len(rounded)
+    return list(torch.split(x @ wide.T, [0 if each is None else len(each.a) for each in rounded], dim=1))

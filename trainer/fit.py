@@ -30,6 +30,7 @@ from .data.packs import Pack, pack, plan_steps
 from .data.unfit import as_table, count_reasons
 from .device import choose_device, free_memory
 from .forecast.memory_plan import MIB, MemoryPlan, PeakMemory, steady_allocator
+from .forecast.pack_size import FILLED, choose_pack_tokens
 from .forecast.sharded_plan import sharded_plan
 from .forecast.speed import matmul_rate
 from .forecast.step_plan import keep_dequantized, plan_step, roofline_estimate
@@ -71,25 +72,24 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     if step.evaluate_on is not None:
         held = _encode(step, context.table(step.evaluate_on), objective, encoder, config)
     examples = encoded.examples
-    capacity = _capacity(step, examples)
     mixture = None if step.mix is None else Mixture.of(table, examples, step.mix, step.mix_until)
-    steps = plan_steps(
-        [example.tokens for example in examples],
-        epochs=step.epochs,
-        seed=context.seed,
-        capacity=capacity,
-        batch_tokens=step.batch_tokens,
-        batch_rows=step.batch_rows,
-        shuffle=step.shuffle,
-        mixture=mixture,
-    )[: step.max_steps]
-    keep = keep_dequantized(step, config, device)
+    keep, extra = keep_dequantized(step, config, device), step.extra_memory_bytes(context)
+
+    def planned(pack_tokens: int) -> tuple[list[list[list[int]]], MemoryPlan]:
+        steps = _steps(step, examples, mixture, context.seed, _capacity(pack_tokens, examples))
+        return steps, plan_step(step, config, device, keep, examples, steps, extra)
+
+    def fits(pack_tokens: int) -> bool:
+        return planned(pack_tokens)[1].total <= FILLED * free_memory(device)
+
+    pack_tokens = step.pack_tokens or choose_pack_tokens(device, fits, context.workdir / "packs.json")
+    capacity = _capacity(pack_tokens, examples)
     if device.type == "cpu":
         steady_allocator()
     # Before memory is measured: the first products load the libraries that all others use.
     rate = matmul_rate(step.torch_dtype(), device.type)
     peak = PeakMemory(device)
-    plan = plan_step(step, config, device, keep, examples, steps, step.extra_memory_bytes(context))
+    steps, plan = planned(pack_tokens)
     sharded = _is_sharded(step, plan, device)
     if sharded:
         keep, plan = False, sharded_plan(replace(plan, dequantized=0), step, config, Processes.current().size)
@@ -121,7 +121,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         steps,
         _loop_settings(step, len(steps), context, encoded.examples, at_best),
         context,
-        held_out=None if held is None else _held_out(step, objective, model, held, context),
+        held_out=None if held is None else _held_out(step, objective, model, held, context, pack_tokens),
         projection=projection,
         shards=shards,
     )
@@ -150,6 +150,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         "predicted_memory_mib": (peak.before + plan.total) // MIB,
         "memory_plan_mib": {name: getattr(plan, name) // MIB for name in plan.__slots__},
         "dequantized_kept": keep,
+        "pack_tokens": capacity,
         "device": str(device),
         "processes": Processes.current().size,
         "sharded": sharded,
@@ -210,8 +211,23 @@ def _encode(
     return replace(encoded, examples=examples, figures=figures)
 
 
-def _capacity(step: TrainSettings, examples: Sequence[Example]) -> int:
-    return max(step.pack_tokens, max(example.tokens for example in examples))
+def _capacity(pack_tokens: int, examples: Sequence[Example]) -> int:
+    return max(pack_tokens, max(example.tokens for example in examples))
+
+
+def _steps(
+    step: TrainSettings, examples: Sequence[Example], mixture: Mixture | None, seed: int, capacity: int
+) -> list[list[list[int]]]:
+    return plan_steps(
+        [example.tokens for example in examples],
+        epochs=step.epochs,
+        seed=seed,
+        capacity=capacity,
+        batch_tokens=step.batch_tokens,
+        batch_rows=step.batch_rows,
+        shuffle=step.shuffle,
+        mixture=mixture,
+    )[: step.max_steps]
 
 
 def _batches(examples: Sequence[Example], steps: Sequence[Packs]) -> Batches:
@@ -222,9 +238,14 @@ def _batches(examples: Sequence[Example], steps: Sequence[Packs]) -> Batches:
 
 
 def _held_out(
-    step: TrainSettings, objective: Objective, model: Decoder, held: Encoded, context: Context
+    step: TrainSettings,
+    objective: Objective,
+    model: Decoder,
+    held: Encoded,
+    context: Context,
+    pack_tokens: int,
 ) -> HeldOut:
-    capacity = _capacity(step, held.examples)
+    capacity = _capacity(pack_tokens, held.examples)
     examples = objective.prepare(model, held.examples, capacity)
     packs = pack([each.tokens for each in examples], capacity)
     best = BestWeights(context.workdir / "best.pt") if step.keep_best else None

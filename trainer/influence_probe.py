@@ -14,6 +14,7 @@ from .data.encoder import Encoder
 from .data.packs import Pack, pack
 from .device import choose_device
 from .fit import load
+from .forecast.pack_size import SMALLEST
 from .loop import HeldOut, held_out_loss
 from .losses.objective import Objective, StepContext
 from .methods.sft import SupervisedFineTuning
@@ -54,7 +55,7 @@ class Probe:
             vocabulary=config.vocabulary,
             unfit_limit=step.share_left_out(),
         ).examples
-        capacity = max(step.pack_tokens, step.max_length)
+        capacity = max(step.pack_tokens or SMALLEST, step.max_length)
         held = HeldOut(rows, pack([row.tokens for row in rows], capacity), every=1)
         model = load(step, weights, context.seed, False, iter(()), choose_device(step.device))
         return cls(step, model, objective, encoder, held, _loss(model, objective, held), learning_rate)

@@ -23,6 +23,7 @@ import torch
 from ..contracts.errors import DataError, GristmillError
 from ..contracts.inference import derive_seed
 from ..contracts.operators import Context
+from .adapters.rounded_factors import round_factors
 from .best_weights import BestWeights, exhausted
 from .checkpoint import TrainingState
 from .data.examples import Example, count_tokens
@@ -105,6 +106,7 @@ def train(
     )
     passes = Passes(model, objective, processes)
     gradients = StepGradients(model, optimizer.parameters, processes.size, shards)
+    adapters = [linear.adapter for _, linear in model.linears()]
     model.train()
     with torch.random.fork_rng(), closing(gradients):
         state.resume()
@@ -127,7 +129,8 @@ def train(
             step_context = passes.context(examples, steps[step], progress)
             optimizer.clear()
             seed = derive_seed(settings.seed, step)
-            parts = passes.train(examples, steps[step], step_context, gradients, seed)
+            then = () if last else steps[step + 1]
+            parts = passes.train(examples, steps[step], step_context, gradients, seed, then)
             norm = gradients.clip(settings.clip)
             loss = sum(part.loss for part in parts)
             ids = [row for part in parts for row in part.ids]
@@ -141,6 +144,7 @@ def train(
             optimizer.step(settings.rate(step))
             if projection is not None:
                 projection.after_step(step, last, optimizer)
+            round_factors(adapters)
 
             seconds = time.perf_counter() - started
             history.add(
@@ -217,7 +221,7 @@ def _with_wrong_gradients(
     found = []
     for row in rows:
         optimizer.clear()
-        passes.one([row], step_context, backward=True)
+        passes.differentiate([row], step_context)
         gradients.finish()
         own = [parameter.grad for parameter in optimizer.parameters if parameter.grad is not None]
         found.append(not all(bool(torch.isfinite(gradient).all()) for gradient in own))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from ..contracts.inference import derive_seed
 from .data.examples import Example, count_tokens
 from .data.packs import Pack
+from .data.prefetch import Prefetch
 from .gradients import StepGradients
 from .losses.objective import Objective, StepContext
 from .model.decoder import Decoder
@@ -34,8 +36,20 @@ class PackResult:
 
 
 @dataclass(frozen=True, slots=True)
+class _Computed:
+    """What a pass has computed, on the device.
+
+    ``numbers``: float64, the loss, the losses of the rows, and the figures by these names.
+    """
+
+    ids: list[str]
+    figures: list[str]
+    numbers: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Passes:
-    """Computes the packs of a step, or of the held-out rows.
+    """Computes the packs of a step, or of the held-out rows. ``ahead``: makes them.
 
     Packs are shared by their tokens. Every pass through a sharded model gathers weights from all processes,
     so a process with fewer packs than others repeats the smallest one without effect.
@@ -44,6 +58,10 @@ class Passes:
     model: Decoder
     objective: Objective
     processes: Processes
+    ahead: Prefetch = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ahead", Prefetch(self.model.embeddings.device))
 
     def context(self, examples: Sequence[Example], packs: Packs, progress: float) -> StepContext:
         """Return what the losses of a step's packs need of the whole step.
@@ -63,7 +81,8 @@ class Passes:
                 if number is not None:
                     found[number] = part
         self.model.train(was_training)
-        return replace(step_context, surveyed=sum(self._gathered(found)))
+        surveyed = {number: float(part) for number, part in found.items()}
+        return replace(step_context, surveyed=sum(self._gathered(surveyed)))
 
     def train(
         self,
@@ -72,51 +91,55 @@ class Passes:
         step_context: StepContext,
         gradients: StepGradients,
         seed: int,
+        then: Packs = (),
     ) -> list[PackResult]:
         """Compute losses, and the gradient of the step.
 
-        Returns the results in the order of the packs. ``seed``: of the step's dropout.
+        Returns the results in the order of the packs. ``seed``: of the step's dropout. ``then``: the packs of
+        the step after it, of which the first is made in the meantime.
         """
         passes = self._passes(examples, packs)
-        results = {}
-        for number, rows in passes:
-            if rows is passes[-1][1]:  # in the same pass as the others: all communicate in one order
+        upcoming = self._passes(examples, then)
+        computed = {}
+        made = self.ahead.packs([rows for _, rows in passes], upcoming[0][1] if upcoming else None)
+        for place, ((number, _), pack) in enumerate(zip(passes, made)):
+            if place + 1 == len(passes):  # in the same pass as the others: all communicate in one order
                 gradients.expect_last()
             if number is None:
-                self.one(rows, step_context, backward=True, effect=0.0)
+                self._compute(pack, step_context, effect=0.0)
             else:
                 torch.manual_seed(derive_seed(seed, number))
-                results[number] = self.one(rows, step_context, backward=True)
+                computed[number] = self._compute(pack, step_context, effect=1.0)
         gradients.finish()  # before anything else is communicated, as in a process whose sums have begun
-        return self._gathered(results)
+        return self._gathered(_read(computed))
 
     def evaluate(
         self, examples: Sequence[Example], packs: Packs, step_context: StepContext
     ) -> list[PackResult]:
         """Compute losses only. Returns the results in the order of the packs."""
-        results = {}
-        for number, rows in self._passes(examples, packs):
-            result = self.one(rows, step_context)
+        passes, computed = self._passes(examples, packs), {}
+        made = self.ahead.packs([rows for _, rows in passes])
+        for (number, _), pack in zip(passes, made):
+            result = self._compute(pack, step_context)
             if number is not None:
-                results[number] = result
-        return self._gathered(results)
+                computed[number] = result
+        return self._gathered(_read(computed))
 
-    def one(
-        self,
-        rows: Sequence[Example],
-        step_context: StepContext,
-        *,
-        backward: bool = False,
-        effect: float = 1.0,
-    ) -> PackResult:
+    def differentiate(self, rows: Sequence[Example], step_context: StepContext) -> None:
+        """Add the gradient of the loss of these rows, as one pack."""
+        self._compute(Pack.of(rows, self.model.embeddings.device), step_context, effect=1.0)
+
+    def _compute(self, pack: Pack, step_context: StepContext, *, effect: float | None = None) -> _Computed:
         """Compute one pack. Its graph is freed before the next pack begins.
 
-        ``effect``: scales its gradient.
+        ``effect``: scales its gradient; None to compute none.
         """
-        found = self.objective.loss(self.model, Pack.of(rows, self.model.embeddings.device), step_context)
-        if backward:
+        found = self.objective.loss(self.model, pack, step_context)
+        if effect is not None:
             torch.autograd.backward(found.loss if effect == 1.0 else found.loss * effect)
-        return PackResult(found.loss.item(), [row.id for row in rows], found.rows, dict(found.figures))
+        parts = [found.loss.detach(), found.rows, *found.figures.values()]
+        numbers = torch.cat([part.reshape(-1).double() for part in parts])
+        return _Computed([row.id for row in pack.examples], list(found.figures), numbers)
 
     def _passes(
         self, examples: Sequence[Example], packs: Packs
@@ -137,3 +160,19 @@ class Passes:
         """Return what all processes found, in the order of the packs."""
         everyones = {number: part for parts in self.processes.gather(mine) for number, part in parts.items()}
         return [everyones[number] for number in sorted(everyones)]
+
+
+def _read(computed: dict[int, _Computed]) -> dict[int, PackResult]:
+    """Fetch the numbers of all passes at once, so that a step waits for the device only here."""
+    if not computed:
+        return {}
+    found = iter(torch.cat([each.numbers for each in computed.values()]).tolist())
+    return {
+        number: PackResult(
+            next(found),
+            each.ids,
+            [next(found) for _ in each.ids],
+            {name: next(found) for name in each.figures},
+        )
+        for number, each in computed.items()
+    }

@@ -40,8 +40,9 @@ class TrainSettings(Train):
     pace: ClassVar[frozenset[str]] = Train.pace | {"shard"}
     #: Sequences per row, for the estimate.
     sequences_per_row: ClassVar[int] = 1
-    #: Float32 copies of a chunk's logits that the loss holds at once, for the memory plan.
-    logit_copies: ClassVar[int] = 2
+    #: Float32 copies of a chunk's logits that the loss holds at once, for the memory plan; None for a loss of
+    #: ``kernels``.
+    logit_copies: ClassVar[int | None] = None
     #: Tokens of a sequence, for the estimate: typical of short instructions.
     tokens_per_sequence: ClassVar[int] = 256
     #: Whether rows are conversations, which a chat template renders.
@@ -87,9 +88,10 @@ class TrainSettings(Train):
     """Tokens per optimizer step, including prompts."""
     batch_rows: int | None = Field(default=None, ge=1)
     """Rows per optimizer step, in place of `batch_tokens`. By default, tokens are counted."""
-    pack_tokens: int = Field(default=1024, ge=1)
-    """Tokens that go through the model at once, at least those of the longest row. A larger value takes more
-    memory. It changes the result only by rounding errors."""
+    pack_tokens: int | None = Field(default=None, ge=1)
+    """Tokens that go through the model at once, at least those of the longest row and at most those of a
+    step. A larger value takes more memory. It changes the result only by rounding errors. By default 1,024 on
+    a CPU; on a GPU as many as the memory plan finds room for, up to 16,384."""
     max_length: int = Field(default=1024, ge=2)
     """Longest row to train on, in tokens. `unfit` determines what happens to longer ones."""
     optimizer: OptimizerName = "adamw"

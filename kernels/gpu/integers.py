@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .cast import NO_FUSION, nearest
 
-#: Number of weights that a program decodes or encodes.
+#: Number of weights that a program encodes or decodes; of INT4, it decodes twice as many, in as many bytes.
 BLOCK = 2048
 
 
@@ -23,13 +23,13 @@ def _int8(CODES, SCALES, OUT, size, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _int4(PACKED, SCALES, ZEROS, OUT, count, ROWS: tl.constexpr, HALF: tl.constexpr):
+def _int4(PACKED, SCALES, ZEROS, OUT, count, half, ROWS: tl.constexpr, HALF: tl.constexpr):
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     present = row * (2 * HALF) < count
     scale = tl.load(SCALES + row, mask=present, other=0.0).to(tl.float32)[:, None]
     zero = tl.load(ZEROS + row, mask=present, other=0.0).to(tl.float32)[:, None]
     byte = row[:, None] * HALF + tl.arange(0, HALF)[None, :]
-    packed = tl.load(PACKED + byte, mask=2 * byte < count, other=0)
+    packed = tl.load(PACKED + byte, mask=byte < half, other=0)
     codes = tl.interleave((packed >> 4).to(tl.float32), (packed & 15).to(tl.float32))
     at = row[:, None] * (2 * HALF) + tl.arange(0, 2 * HALF)[None, :]
     tl.store(OUT + at, nearest((codes - zero) * scale, OUT.dtype.element_ty), mask=at < count)
@@ -65,14 +65,15 @@ def _int4_codes(w, scale, zero, largest):
 
 @triton.jit
 def _quantize_int4(
-    W, PACKED, SCALES, ZEROS, count, largest, smallest, norm, beta, growth, rounds, ROWS: tl.constexpr,
+    W, PACKED, SCALES, ZEROS, count, half, largest, smallest, norm, beta, growth, rounds, ROWS: tl.constexpr,
     HALF: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     present = row * (2 * HALF) < count
     at = row[:, None] * (2 * HALF) + tl.arange(0, 2 * HALF)[None, :]
     # A short last group is padded with its last weight, which does not change its range.
-    w = tl.load(W + tl.minimum(at, count - 1)).to(tl.float32)
+    w = tl.load(W + at, mask=at < count, other=0.0).to(tl.float32)
+    w = tl.where(at < count, w, tl.load(W + count - 1).to(tl.float32))
     low, high = tl.minimum(tl.min(w, axis=1), 0.0), tl.maximum(tl.max(w, axis=1), 0.0)
     kept = nearest(tl.maximum(tl.div_rn(high - low, largest), smallest), tl.bfloat16)
     scale = kept.to(tl.float32)
@@ -94,10 +95,9 @@ def _quantize_int4(
         beta *= growth
     zeros = best.to(tl.float16)
     codes = _int4_codes(w, scales, zeros.to(tl.float32)[:, None], largest).to(tl.int32)
-    first, second = tl.split(tl.reshape(codes, (ROWS, HALF, 2)))
+    first, second = tl.split(tl.reshape(tl.where(at < count, codes, 0), (ROWS, HALF, 2)))
     byte = row[:, None] * HALF + tl.arange(0, HALF)[None, :]
-    second = tl.where(2 * byte + 1 < count, second, 0)
-    tl.store(PACKED + byte, ((first << 4) | second).to(tl.uint8), mask=2 * byte < count)
+    tl.store(PACKED + byte, ((first << 4) | second).to(tl.uint8), mask=byte < half)
     tl.store(SCALES + row, kept, mask=present)
     tl.store(ZEROS + row, zeros, mask=present)
 
@@ -124,8 +124,8 @@ def quantize_int4(
     rows = max(1, BLOCK // group)
     if count:
         _quantize_int4[(triton.cdiv(count, rows * group),)](
-            flat, packed, scales, zeros, count, float(largest), smallest, norm, beta, growth, rounds,
-            ROWS=rows, HALF=group // 2, **NO_FUSION,
+            flat, packed, scales, zeros, count, packed.numel(), float(largest), smallest, norm, beta, growth,
+            rounds, ROWS=rows, HALF=group // 2, **NO_FUSION,
         )  # fmt: skip
     return packed, scales, zeros
 
@@ -139,8 +139,8 @@ def dequantize_int8(codes: Tensor, scales: Tensor, out: Tensor) -> None:
 
 def dequantize_int4(packed: Tensor, scales: Tensor, zeros: Tensor, out: Tensor, group: int) -> None:
     """Decode flat codes to ``out``, contiguous."""
-    rows = max(1, BLOCK // group)
+    rows = max(1, 2 * BLOCK // group)
     if out.numel():
         _int4[(triton.cdiv(out.numel(), rows * group),)](
-            packed, scales, zeros, out, out.numel(), ROWS=rows, HALF=group // 2, **NO_FUSION
+            packed, scales, zeros, out, out.numel(), packed.numel(), ROWS=rows, HALF=group // 2, **NO_FUSION
         )

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from .cast import NO_FUSION, nearest
 
-#: Bytes of codes that a program decodes or encodes.
+#: Bytes of codes that a program encodes or decodes. A warp has the table of codes in its registers.
 BYTES = 1024
 
 
 @triton.jit
 def _dequantize(
-    PACKED, SCALES, MAP, ABSMAX, OFFSET, CODEBOOK, OUT, count,
+    PACKED, SCALES, MAP, ABSMAX, OFFSET, CODEBOOK, OUT, count, half,
     NESTED: tl.constexpr, SCALE_BLOCK: tl.constexpr, ROWS: tl.constexpr, HALF: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -29,30 +29,30 @@ def _dequantize(
     else:
         scale = tl.load(SCALES + row, mask=present, other=0.0)
     byte = row[:, None] * HALF + tl.arange(0, HALF)[None, :]
-    packed = tl.load(PACKED + byte, mask=2 * byte < count, other=0).to(tl.int32)
-    high, low = tl.load(CODEBOOK + (packed >> 4)), tl.load(CODEBOOK + (packed & 15))
-    values = tl.interleave(high, low) * scale[:, None]
+    # Masks compare offsets with counts only: Triton then knows that 16 neighbors share one value.
+    packed = tl.load(PACKED + byte, mask=byte < half, other=0).to(tl.int32)
+    # One warp holds the 16 values, so a look-up is a shuffle between its registers.
+    table, flat = tl.load(CODEBOOK + tl.arange(0, 16)), tl.reshape(packed, (ROWS * HALF,))
+    high, low = tl.gather(table, flat >> 4, 0), tl.gather(table, flat & 15, 0)
+    values = tl.reshape(tl.interleave(high, low), (ROWS, 2 * HALF)) * scale[:, None]
     at = row[:, None] * (2 * HALF) + tl.arange(0, 2 * HALF)[None, :]
     tl.store(OUT + at, nearest(values, OUT.dtype.element_ty), mask=at < count)
 
 
 @triton.jit
-def _quantize(W, MIDPOINTS, PACKED, ABSMAX, count, smallest, ROWS: tl.constexpr, HALF: tl.constexpr):
+def _quantize(W, MIDPOINTS, PACKED, ABSMAX, count, half, smallest, ROWS: tl.constexpr, HALF: tl.constexpr):
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    byte = row[:, None] * HALF + tl.arange(0, HALF)[None, :]
-    even = tl.load(W + 2 * byte, mask=2 * byte < count, other=0.0).to(tl.float32)
-    odd = tl.load(W + 2 * byte + 1, mask=2 * byte + 1 < count, other=0.0).to(tl.float32)
-    absmax = tl.max(tl.maximum(tl.abs(even), tl.abs(odd)), axis=1)
-    inverse = tl.div_rn(1.0, tl.maximum(absmax, smallest).to(tl.float32))[:, None]
-    even, odd = even * inverse, odd * inverse
-    high, low = tl.zeros((ROWS, HALF), dtype=tl.int32), tl.zeros((ROWS, HALF), dtype=tl.int32)
+    at = row[:, None] * (2 * HALF) + tl.arange(0, 2 * HALF)[None, :]
+    w = tl.load(W + at, mask=at < count, other=0.0).to(tl.float32)
+    absmax = tl.max(tl.abs(w), axis=1)
+    normed = w * tl.div_rn(1.0, tl.maximum(absmax, smallest).to(tl.float32))[:, None]
+    codes = tl.zeros((ROWS, 2 * HALF), dtype=tl.int32)
     for place in range(15):
-        middle = tl.load(MIDPOINTS + place)
-        high += (even > middle).to(tl.int32)
-        low += (odd > middle).to(tl.int32)
+        codes += (normed > tl.load(MIDPOINTS + place)).to(tl.int32)
     # Past the end, a low nibble has the code of weight 0, as in the plain form.
-    low = tl.where(2 * byte + 1 < count, low, 0)
-    tl.store(PACKED + byte, ((high << 4) | low).to(tl.uint8), mask=2 * byte < count)
+    high, low = tl.split(tl.reshape(tl.where(at < count, codes, 0), (ROWS, HALF, 2)))
+    byte = row[:, None] * HALF + tl.arange(0, HALF)[None, :]
+    tl.store(PACKED + byte, ((high << 4) | low).to(tl.uint8), mask=byte < half)
     tl.store(ABSMAX + row, absmax, mask=row * (2 * HALF) < count)
 
 
@@ -72,9 +72,9 @@ def dequantize(
     rows = max(1, BYTES * 2 // block)
     if out.numel():
         _dequantize[(triton.cdiv(out.numel(), rows * block),)](
-            packed, codes, table, absmax, offset, codebook, out, out.numel(),
+            packed, codes, table, absmax, offset, codebook, out, out.numel(), packed.numel(),
             NESTED=not isinstance(scales, Tensor), SCALE_BLOCK=scale_block, ROWS=rows, HALF=block // 2,
-            **NO_FUSION,
+            num_warps=1, **NO_FUSION,
         )  # fmt: skip
 
 
@@ -89,6 +89,7 @@ def quantize(flat: Tensor, midpoints: Tensor, block: int, smallest: float) -> tu
     rows = max(1, BYTES * 2 // block)
     if count:
         _quantize[(triton.cdiv(count, rows * block),)](
-            flat, midpoints, packed, absmax, count, smallest, ROWS=rows, HALF=block // 2, **NO_FUSION
-        )
+            flat, midpoints, packed, absmax, count, packed.numel(), smallest, ROWS=rows, HALF=block // 2,
+            **NO_FUSION,
+        )  # fmt: skip
     return packed, absmax

@@ -1,4 +1,4 @@
-"""RMSNorm: one row per program forward; several rows per program backward, for the weight's gradient."""
+"""RMSNorm: a program processes several short rows at once, such as those of heads, or one long row."""
 
 from __future__ import annotations
 
@@ -11,55 +11,56 @@ from .cast import nearest, wide
 
 #: Number of programs in the backward pass: enough to fill a GPU, few enough to keep the partial sums small.
 PROGRAMS = 512
+#: Number of values that a program processes at once, in whole rows.
+TILE = 2048
 
 
 @triton.jit
 def _forward(
-    X, RESIDUAL, SUM, W, Y, SCALE, size, epsilon, ADD: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr
-):
-    row = tl.program_id(0).to(tl.int64)
-    at = tl.arange(0, BLOCK)
-    inside = at < size
-    x = tl.load(X + row * size + at, mask=inside, other=0.0)
+    X, RESIDUAL, SUM, W, Y, SCALE, rows, size, epsilon,
+    ADD: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    column = tl.arange(0, BLOCK)[None, :]
+    at, inside = row[:, None] * size + column, (row[:, None] < rows) & (column < size)
+    x = tl.load(X + at, mask=inside, other=0.0)
     if ADD:
-        x = nearest(
-            x.to(WIDE) + tl.load(RESIDUAL + row * size + at, mask=inside, other=0.0).to(WIDE),
-            X.dtype.element_ty,
-        )
-        tl.store(SUM + row * size + at, x, mask=inside)
+        residual = tl.load(RESIDUAL + at, mask=inside, other=0.0).to(WIDE)
+        x = nearest(x.to(WIDE) + residual, X.dtype.element_ty)
+        tl.store(SUM + at, x, mask=inside)
     x = x.to(WIDE)
-    scale = 1.0 / tl.sqrt(tl.sum(x * x, axis=0) / size + epsilon)
-    tl.store(SCALE + row, scale)
-    kept: tl.constexpr = Y.dtype.element_ty
-    weight = tl.load(W + at, mask=inside, other=0.0)
+    scale = 1.0 / tl.sqrt(tl.sum(x * x, axis=1) / size + epsilon)
+    tl.store(SCALE + row, scale, mask=row < rows)
+    weight = tl.load(W + column, mask=column < size, other=0.0)
     # Rounded to the weight's dtype before the multiplication, and to the result's after it.
-    normed = nearest(x * scale, W.dtype.element_ty).to(WIDE)
-    tl.store(Y + row * size + at, nearest(normed * weight.to(WIDE), kept), mask=inside)
+    normed = nearest(x * scale[:, None], W.dtype.element_ty).to(WIDE)
+    tl.store(Y + at, nearest(normed * weight.to(WIDE), Y.dtype.element_ty), mask=inside)
 
 
 @triton.jit
 def _backward(
     UPSTREAM, D_SUM, X, W, SCALE, D_X, D_W, rows, size, each,
-    ADD: tl.constexpr, TRAINED: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
+    ADD: tl.constexpr, TRAINED: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0).to(tl.int64)
-    at = tl.arange(0, BLOCK)
-    inside = at < size
-    weight = tl.load(W + at, mask=inside, other=0.0).to(WIDE)
-    d_weight = tl.zeros((BLOCK,), dtype=WIDE)
-    for row in range(program * each, tl.minimum(program * each + each, rows)):
-        upstream = tl.load(UPSTREAM + row * size + at, mask=inside, other=0.0).to(WIDE)
-        scale = tl.load(SCALE + row)
-        normed = tl.load(X + row * size + at, mask=inside, other=0.0).to(WIDE) * scale
+    column = tl.arange(0, BLOCK)[None, :]
+    weight = tl.load(W + column, mask=column < size, other=0.0).to(WIDE)
+    d_weight = tl.zeros((ROWS, BLOCK), dtype=WIDE)
+    for start in range(program * each, tl.minimum(program * each + each, rows), ROWS):
+        row = start + tl.arange(0, ROWS)
+        at, inside = row[:, None] * size + column, (row[:, None] < rows) & (column < size)
+        upstream = tl.load(UPSTREAM + at, mask=inside, other=0.0).to(WIDE)
+        scale = tl.load(SCALE + row, mask=row < rows, other=0.0)[:, None]
+        normed = tl.load(X + at, mask=inside, other=0.0).to(WIDE) * scale
         slope = upstream * weight
-        d_x = (slope - normed * (tl.sum(slope * normed, axis=0) / size)) * scale
+        d_x = (slope - normed * (tl.sum(slope * normed, axis=1) / size)[:, None]) * scale
         if ADD:
-            d_x += tl.load(D_SUM + row * size + at, mask=inside, other=0.0).to(WIDE)
-        tl.store(D_X + row * size + at, nearest(d_x, D_X.dtype.element_ty), mask=inside)
+            d_x += tl.load(D_SUM + at, mask=inside, other=0.0).to(WIDE)
+        tl.store(D_X + at, nearest(d_x, D_X.dtype.element_ty), mask=inside)
         if TRAINED:
             d_weight += upstream * nearest(normed, W.dtype.element_ty).to(WIDE)
     if TRAINED:
-        tl.store(D_W + program * size + at, d_weight, mask=inside)
+        tl.store(D_W + program * size + column, tl.sum(d_weight, axis=0)[None, :], mask=column < size)
 
 
 def forward(
@@ -73,10 +74,10 @@ def forward(
     y, total = torch.empty_like(x), x if residual is None else torch.empty_like(x)
     scale = x.new_empty((rows, 1), dtype=torch.promote_types(x.dtype, torch.float32))
     if x.numel():
-        _forward[(rows,)](
-            x, x if residual is None else residual, total, weight, y, scale, size, epsilon,
-            ADD=residual is not None, WIDE=wide(x.dtype), BLOCK=triton.next_power_of_2(size),
-            num_warps=_warps(size),
+        at_once, block, warps = _tile(size)
+        _forward[(triton.cdiv(rows, at_once),)](
+            x, x if residual is None else residual, total, weight, y, scale, rows, size, epsilon,
+            ADD=residual is not None, WIDE=wide(x.dtype), ROWS=at_once, BLOCK=block, num_warps=warps,
         )  # fmt: skip
     return y, total, scale
 
@@ -87,18 +88,21 @@ def backward(
     """Return the gradients of the normalized input and, if ``trained``, of the weight."""
     rows, size = x.shape
     d_x = torch.empty_like(x)
-    each = max(1, triton.cdiv(rows, PROGRAMS))
+    at_once, block, warps = _tile(size)
+    each = max(1, triton.cdiv(triton.cdiv(rows, at_once), PROGRAMS)) * at_once
     programs = triton.cdiv(rows, each)
     partial = scale.new_zeros((programs, size)) if trained else d_x
     if x.numel():
         _backward[(programs,)](
             upstream, x if d_sum is None else d_sum, x, weight, scale, d_x, partial, rows, size, each,
-            ADD=d_sum is not None, TRAINED=trained, WIDE=wide(x.dtype),
-            BLOCK=triton.next_power_of_2(size), num_warps=_warps(size),
+            ADD=d_sum is not None, TRAINED=trained, WIDE=wide(x.dtype), ROWS=at_once, BLOCK=block,
+            num_warps=warps,
         )  # fmt: skip
     return d_x, partial.sum(0).to(weight.dtype) if trained else None
 
 
-def _warps(size: int) -> int:
-    warps: int = min(16, max(1, triton.next_power_of_2(size) // 512))
-    return warps
+def _tile(size: int) -> tuple[int, int, int]:
+    """Return the rows and the columns that a program processes at once, and its warps."""
+    block = triton.next_power_of_2(size)
+    rows = max(1, TILE // block)
+    return rows, block, min(16, max(1, rows * block // 512))

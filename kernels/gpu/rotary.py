@@ -56,9 +56,11 @@ def pair(
     """
     if q.shape[0] == 0:
         return
-    half = q.shape[2] // 2
+    half, k_heads = q.shape[2] // 2, triton.next_power_of_2(k.shape[1])
+    # Few enough threads that each has 16 bytes of K.
+    warps = min(4, max(1, k_heads * triton.next_power_of_2(half) // 256))
     _pair[(q.shape[0],)](
         q, k, *outs, cosines, sines, q.stride(0), k.stride(0), q.shape[1], k.shape[1], half, sign,
         WIDE=wide(q.dtype), Q_HEADS=triton.next_power_of_2(q.shape[1]),
-        K_HEADS=triton.next_power_of_2(k.shape[1]), HALF=triton.next_power_of_2(half),
+        K_HEADS=k_heads, HALF=triton.next_power_of_2(half), num_warps=warps,
     )  # fmt: skip

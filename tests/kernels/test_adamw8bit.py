@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gristmill.kernels import adamw8bit, blockwise, dispatch
-from gristmill.kernels.adamw8bit import Moments, adamw8bit_step
+from gristmill.kernels.adamw8bit import Moments, adamw8bit_step, adamw8bit_steps
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 SETTINGS = {"lr": 1e-2, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1}
@@ -147,6 +147,57 @@ def test_triton_steps_as_the_plain_form() -> None:
         off = (a.int() - b.int()).abs()
         assert off.max() <= 1
         assert (off > 0).float().mean() <= 1e-3
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("sizes", [(512, 4096, 16), (300, 7, 0, 2500)])
+def test_many_parameters_step_as_each_alone(sizes: tuple[int, ...], dtype: torch.dtype) -> None:
+    """With the same random numbers: each draws its own seed, in turn."""
+    given = [_random(size, seed=size).to(dtype) for size in sizes]
+    slopes = [_random(size, seed=size + 1) for size in sizes]
+    found = []
+    for together in (True, False):
+        parameters, moments = [each.clone() for each in given], [_started(each) for each in given]
+        generator = torch.Generator().manual_seed(5)
+        if together:
+            adamw8bit_steps(parameters, slopes, moments, step=3, generator=generator, **SETTINGS)
+        else:
+            for parameter, gradient, own in zip(parameters, slopes, moments):
+                adamw8bit_step(parameter, gradient, own, step=3, generator=generator, **SETTINGS)
+        found.append([*parameters, *(part for own in moments for part in (own.first, own.second_absmax))])
+    for together, alone in zip(*found):
+        assert torch.equal(together, alone)
+    assert not torch.equal(found[0][0], given[0])
+
+
+@pytest.mark.usefixtures("form")
+def test_a_step_counts_as_a_change_of_the_parameter() -> None:
+    parameter, gradient = _random(64), _random(64, seed=1)
+    before = parameter._version
+    adamw8bit_step(parameter, gradient, Moments.zeros(parameter), step=1, **SETTINGS)
+    assert parameter._version > before
+
+
+def test_one_launch_updates_all_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gristmill.kernels.gpu import adamw8bit as gpu
+
+    grids: list[tuple[int, int]] = []
+    launch = gpu._step
+
+    class Launches:
+        def __getitem__(self, grid: tuple[int, int]) -> object:
+            grids.append(grid)
+            return launch[grid]
+
+    monkeypatch.setattr(gpu, "_step", Launches())
+    parameters = [_random(size) for size in (5000, 100, 3000)]
+    with dispatch.use("triton"):
+        adamw8bit_steps(
+            parameters, [each.clone() for each in parameters], [_started(each) for each in parameters], step=1,
+            **SETTINGS
+        )  # fmt: skip
+    assert grids == [(-(-5000 // (gpu.ROWS * blockwise.BLOCK)), 3)]
 
 
 def test_cost_is_ten_bytes_a_parameter_and_the_scales() -> None:

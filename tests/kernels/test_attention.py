@@ -146,3 +146,35 @@ def test_a_window_reads_no_keys_before_it(monkeypatch: pytest.MonkeyPatch) -> No
     assert attention.pairs([10, 3], 4) == 100 - 36 + 9
     found, whole = (attention.cost([100], 4, 2, 16, 2, window=window).flop for window in (10, None))
     assert found == 2 * (100**2 - 90**2) * 4 * 16 < whole
+
+
+def test_a_gpu_computes_all_sequences_in_one_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's varlen attention on tensors without values, which has its shapes and its gradient."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    asked: list[dict[str, object]] = []
+
+    def noted(*given: Tensor, **settings: object) -> Tensor:
+        asked.append(settings)
+        found: Tensor = varlen_attn(*given, **settings)  # type: ignore[arg-type]
+        return found
+
+    monkeypatch.setattr(attention, "_varlen", lambda device: noted)
+    q = torch.empty(12, 4, 16, dtype=torch.bfloat16, device="meta", requires_grad=True)
+    k, v = (torch.empty(12, 2, 16, dtype=torch.bfloat16, device="meta", requires_grad=True) for _ in range(2))
+    for window, sight in ((None, (-1, 0)), (3, (2, 0))):
+        out = packed_attention(q, k, v, [5, 7], 0.3, window=window)
+        assert out.shape == q.shape
+        gradients = torch.autograd.grad(out, (q, k, v), torch.empty_like(out))
+        assert [each.shape for each in gradients] == [each.shape for each in (q, k, v)]
+        assert asked.pop() == {"scale": 0.3, "window_size": sight, "enable_gqa": True}
+    packed_attention(q.float(), k.float(), v.float(), [5, 7], 0.3)
+    packed_attention(q[..., :12], k[..., :12], v[..., :12], [5, 7], 0.3)
+    assert not asked
+
+
+def test_the_places_of_sequences_are_made_once_for_all_layers() -> None:
+    places = attention._offsets((5, 7), DEVICE)
+    assert places.tolist() == [0, 5, 12]
+    assert places.dtype == torch.int32
+    assert attention._offsets((5, 7), DEVICE) is places

@@ -148,7 +148,7 @@ class Lab:
             found = objective.loss(self.model, Pack.of(chosen, torch.device("cpu")), step_context)
             torch.autograd.backward(found.loss)
             total += found.loss.item()
-            rows |= dict(zip((example.id for example in chosen), found.rows))
+            rows |= dict(zip((example.id for example in chosen), found.rows.tolist()))
         return total, [parameter.grad.clone() for parameter in self.model.parameters()], rows
 
     def check(

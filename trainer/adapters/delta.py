@@ -37,7 +37,7 @@ class DenseDelta(nn.Module):
     def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
         return delta_linear(x, weight, bias, self.delta)
 
-    def low_rank(self) -> None:
+    def low_rank(self, dtype: torch.dtype) -> None:
         """Return None: a dense change has full rank."""
 
     def merged(self, weight: Tensor) -> Tensor:

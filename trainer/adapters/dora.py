@@ -58,7 +58,7 @@ class DoRA(LoRA):
         a, b, magnitude = self.a, self.b, self.magnitude
         return dora_linear(x, weight, bias, a, b, magnitude, self.scale, norms, self._dropped(x))
 
-    def low_rank(self) -> None:
+    def low_rank(self, dtype: torch.dtype) -> None:
         """Return None: the magnitudes are more than a low-rank change."""
 
     def merged(self, weight: Tensor) -> Tensor:

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout
 
 from ...kernels.lora_linear import lora_linear
+from .rounded_factors import RoundedFactors
 
 if TYPE_CHECKING:
-    from ..model.linear import Linear
+    from ..model.linear import Linear, LowRank
     from .adapter_settings import AdapterSettings
     from .initialization import Factors
 
@@ -48,6 +49,7 @@ class LoRA(nn.Module):
         self.b = nn.Parameter(torch.zeros(rows, rank))
         self.scale = alpha / math.sqrt(rank) if rank_stabilized else alpha / rank
         self.dropout, self.b_rate = dropout, b_rate
+        self.rounded = RoundedFactors()
         #: Initial A and B if they were subtracted from the base; otherwise None.
         self.initial: tuple[Tensor, Tensor] | None = None
 
@@ -76,11 +78,14 @@ class LoRA(nn.Module):
         """Compute what the method needs from the base's ``weight`` (N, K); nothing for LoRA."""
 
     def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
-        return lora_linear(x, weight, bias, self.a, self.b, self.scale, self._dropped(x))
+        rounded = self.rounded.of(self.a, self.b, self.scale, x.dtype)
+        return lora_linear(x, weight, bias, self.a, self.b, self.scale, self._dropped(x), rounded)
 
-    def low_rank(self) -> tuple[Tensor, Tensor, float] | None:
-        """Return A, B and their scale, or None with dropout, which changes the adapter's input."""
-        return None if self.dropout and self.training else (self.a, self.b, self.scale)
+    def low_rank(self, dtype: torch.dtype) -> LowRank | None:
+        """Return A, B, their scale and both in ``dtype``, or None with dropout, which changes the input."""
+        if self.dropout and self.training:
+            return None
+        return self.a, self.b, self.scale, self.rounded.of(self.a, self.b, self.scale, dtype)
 
     def _dropped(self, x: Tensor) -> Tensor | None:
         return dropout(x, self.dropout) if self.dropout and self.training else None

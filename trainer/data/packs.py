@@ -34,6 +34,8 @@ class Pack:
     targets: Tensor
     owners: Tensor
     weights: Tensor
+    #: The weight of each example.
+    shares: Tensor
 
     @classmethod
     def of(cls, examples: Sequence[Example], device: torch.device) -> Pack:
@@ -46,25 +48,31 @@ class Pack:
         lengths = [len(sequence.ids) for sequence in sequences]
         owners = torch.arange(len(sequences)).repeat_interleave(torch.tensor(lengths))
         aims = trained.nonzero()[:, 0]
-        return cls(
-            examples,
-            ids.to(device),
-            lengths,
-            (aims - 1).to(device),
-            ids[aims].to(device),
-            owners[aims].to(device),
-            torch.tensor(weights, dtype=torch.float64)[aims].to(device),
-        )
+        made = [
+            ids,
+            aims - 1,
+            ids[aims],
+            owners[aims],
+            torch.tensor(weights, dtype=torch.float64)[aims],
+            torch.tensor([example.weight for example in examples], dtype=torch.float64),
+        ]
+        ids, places, targets, owners, of_tokens, shares = (_moved(each, device) for each in made)
+        return cls(examples, ids, lengths, places, targets, owners, of_tokens, shares)
 
     def row_weights(self) -> Tensor:
         """Return the weight of each example: float64 (examples,)."""
-        return torch.tensor([example.weight for example in self.examples], dtype=torch.float64).to(
-            self.ids.device
-        )
+        return self.shares
 
     def sums(self, values: Tensor) -> Tensor:
         """Sum the values (trained,) of each sequence's tokens: (sequences,), differentiable."""
         return values.new_zeros(len(self.lengths)).index_add(0, self.owners, values)
+
+
+def _moved(made: Tensor, device: torch.device) -> Tensor:
+    """Return the tensor on the device; a GPU fetches it from pinned memory, and nobody waits."""
+    if device.type != "cuda":
+        return made.to(device)
+    return made.pin_memory().to(device, non_blocking=True)
 
 
 def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:

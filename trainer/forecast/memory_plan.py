@@ -136,9 +136,9 @@ def plan_memory(
     residual stream between them (4 H with two norms); q, k, v and the attention output; gate, up and their
     product (3 I), or for each of its experts their input, gate, up and output; and ``more_values`` of its
     adapters. Adapters are float32. Each weight takes its value, its gradient and
-    ``state_bytes`` of optimizer state. The head holds ``logit_copies`` of one chunk of float32 logits (such
-    as the logits and their softmax) and the rounded chunk. The plan counts the larger of this and the
-    transient memory of a block's backward pass.
+    ``state_bytes`` of optimizer state; a factor of a low-rank adapter is also kept in the computation dtype.
+    The head holds ``logit_copies`` of one chunk of float32 logits (such as the logits and their softmax) and
+    the rounded chunk. The plan counts the larger of this and the transient memory of a block's backward pass.
 
     - ``bytes_per_value``: bytes of a value in the computation dtype.
     - ``quantized_bytes``: bytes per weight of a quantized base; None for a dense base.
@@ -184,13 +184,15 @@ def plan_memory(
     head += (table * (2 * 4 + 2 * bytes_per_value) if trained_head else 0) + (
         4 * table if trained_embeddings else 0
     )
+    tables = trained_embeddings + (trained_head and not config.tied)
+    rounded = (adapter_weights - tables * table) * bytes_per_value if fused else 0
     gradients = 4 * adapter_weights
     if not accumulates:
         gradients = max(0, gradients - activations)
     found = MemoryPlan(
         base=base,
         dequantized=coded * bytes_per_value if keep_dequantized else 0,
-        adapters=int(adapter_weights * (4 + state_bytes)) + gradients,
+        adapters=int(adapter_weights * (4 + state_bytes)) + gradients + rounded,
         activations=activations,
         head=head,
         other_models=extra_memory_bytes,

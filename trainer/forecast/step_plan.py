@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from ...kernels.cross_entropy import chunk_size
+from ...kernels.cross_entropy import chunk_size, float_copies
 from ..adapters.adapter_settings import AdapterSettings
 from ..data.examples import Example, count_tokens
 from ..device import free_memory
@@ -58,7 +58,7 @@ def plan_step(
         longest=max(example.longest for example in examples) if on_cpu else 0,
         recompute=step.activations == "recompute",
         offload=step.activations == "offload" and not on_cpu,
-        logit_copies=step.logit_copies,
+        logit_copies=step.logit_copies or float_copies(device, config.logit_cap),
         extra_memory_bytes=extra_memory_bytes,
         products=_products(packs, low_rank=adapter.kind != "delta") if on_cpu and step.dtype == "bf16" else 0,
         slack=SLACK if on_cpu else 0.0,

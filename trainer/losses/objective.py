@@ -40,12 +40,13 @@ class PackLoss:
     """Result of a pack.
 
     ``loss``: the pack's share of its step's loss, a differentiable scalar. ``rows``: the loss of each
-    example. ``figures``: further figures for the history, each the pack's share of the step's mean.
+    example, detached. ``figures``: further figures for the history, each the pack's share of the step's mean,
+    detached scalars. They stay on the device, which then never waits for the host within a step.
     """
 
     loss: Tensor
-    rows: list[float]
-    figures: Mapping[str, float] = field(default_factory=dict)
+    rows: Tensor
+    figures: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Objective(ABC):
@@ -86,7 +87,9 @@ class Objective(ABC):
         """
         return list(examples)
 
-    def survey(self, model: Decoder, examples: Sequence[Example], step_context: StepContext) -> float:
+    def survey(
+        self, model: Decoder, examples: Sequence[Example], step_context: StepContext
+    ) -> float | Tensor:
         """Return a pack's share of a figure of the whole step that the losses of its rows depend on.
 
         Called without gradients before the first loss of the step, if ``surveys`` is true. By default 0.

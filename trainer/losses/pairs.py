@@ -100,10 +100,10 @@ class PairObjective(Objective):
         losses, margins = self.losses(chosen, rejected)
         shares = (pack.row_weights() / step_context.count).to(sums.dtype)
         figures = {
-            "margin": (shares * margins).sum().item(),
-            "accuracy": (shares * (margins > 0)).sum().item(),
+            "margin": (shares * margins.detach()).sum(),
+            "accuracy": (shares * (margins > 0)).sum(),
         }
-        return PackLoss((shares * losses).sum(), losses.tolist(), figures)
+        return PackLoss((shares * losses).sum(), losses.detach(), figures)
 
 
 def with_prompt(tokens: TokenSequence) -> TokenSequence:

@@ -122,12 +122,12 @@ class PolicyObjective(Objective):
             weights = weights / lengths
         shares = weights[pack.owners]
         figures = {
-            "clipped": (shares * clipped).sum().item(),
-            "ratio": (shares * log_ratio.detach().exp()).sum().item(),
-            "from_sampler": (shares * log_ratio.detach().abs()).sum().item(),
+            "clipped": (shares * clipped).sum(),
+            "ratio": (shares * log_ratio.detach().exp()).sum(),
+            "from_sampler": (shares * log_ratio.detach().abs()).sum(),
         }
         rows = pack.sums(losses.detach()) / lengths
-        return PackLoss((shares * losses).sum(), rows.tolist(), figures)
+        return PackLoss((shares * losses).sum(), rows, figures)
 
 
 def _with_base(model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:

@@ -58,8 +58,8 @@ class ScoreObjective(Objective):
         values = torch.tensor([example.value for example in pack.examples], dtype=torch.float64)
         losses, told = self.losses(scores, values.to(scores))
         shares = (pack.row_weights() / step_context.count).to(scores.dtype)
-        figures = {name: (shares * value).sum().item() for name, value in told.items()}
-        return PackLoss((shares * losses).sum(), losses.tolist(), figures)
+        figures = {name: (shares * value).sum() for name, value in told.items()}
+        return PackLoss((shares * losses).sum(), losses.detach(), figures)
 
     def _scored(self, tokens: TokenSequence) -> TokenSequence:
         """Mark the token whose state is scored."""

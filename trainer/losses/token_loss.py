@@ -133,7 +133,7 @@ class TokenMean(Objective):
         wide = torch.promote_types(hidden.dtype, torch.float32)
         total, losses = self.losses(hidden, model.head, pack, weights.to(wide), step_context)
         sums = pack.sums(losses.double() * pack.weights)
-        return PackLoss(total, (sums / pack.sums(pack.weights)).tolist())
+        return PackLoss(total, sums / pack.sums(pack.weights))
 
 
 class TokenObjective(TokenMean):

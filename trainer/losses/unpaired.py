@@ -68,11 +68,11 @@ class UnpairedObjective(Objective):
         known = with_reference(model, both, capacity)
         return [replace(each, reference=other.reference) for each, other in zip(examples, known)]
 
-    def survey(self, model: Decoder, examples: Sequence[Example], step_context: StepContext) -> float:
+    def survey(self, model: Decoder, examples: Sequence[Example], step_context: StepContext) -> Tensor:
         crossed = [replace(example, sequences=example.beside) for example in examples]
         pack = Pack.of(crossed, model.embeddings.device)
         gains = _gains(model, pack, [example.reference[1] for example in examples])
-        return (_shares(pack, step_context, gains) * gains).sum().item()
+        return (_shares(pack, step_context, gains) * gains).sum()
 
     def loss(self, model: Decoder, pack: Pack, step_context: StepContext) -> PackLoss:
         gains = _gains(model, pack, [example.reference[0] for example in pack.examples])
@@ -81,10 +81,10 @@ class UnpairedObjective(Objective):
         losses = self.losses(gains, desirable, divergence)
         shares = _shares(pack, step_context, gains)
         figures = {
-            "kl": shares.sum().item() * divergence,
-            "accuracy": (shares * ((gains > divergence) == desirable)).sum().item(),
+            "kl": shares.sum() * divergence,
+            "accuracy": (shares * ((gains > divergence) == desirable)).sum(),
         }
-        return PackLoss((shares * losses).sum(), losses.tolist(), figures)
+        return PackLoss((shares * losses).sum(), losses.detach(), figures)
 
 
 def _gains(model: Decoder, pack: Pack, reference: list[float]) -> Tensor:

@@ -174,7 +174,8 @@ class Decoder(nn.Module):
         ``ids``: int64 (tokens,), packed sequences with these ``lengths``.
         """
         config, dtype = self.config, self.embeddings.dtype
-        positions = torch.cat([torch.arange(length, device=ids.device) for length in lengths])
+        # On the host: one launch for each sequence would take longer there.
+        positions = torch.cat([torch.arange(length) for length in lengths]).to(ids.device)
         tables = [rotary.tables(positions, lengths, dtype) for rotary in self.rotaries]
         trained = trained_in(self.trained, "embeddings")
         x = embedding(ids, self.embeddings) if trained is None else trained.rows(ids)

@@ -6,8 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels.frozen_linear import frozen_linear
-from ...kernels.lora_maps import LoRAMap
+from ...kernels.lora_maps import LoRAMap, Rounded
 from .weight_formats import Base, dense
+
+#: A (r, K), B (N, r), the scale of their product, and both factors rounded.
+LowRank = tuple[Tensor, Tensor, float, Rounded]
 
 
 class Linear(nn.Module):
@@ -19,8 +22,8 @@ class Linear(nn.Module):
     returns the weight, and the bias, as :class:`~gristmill.trainer.adapters.lora.LoRA` is. Its ``state`` and
     ``load`` hold its tensors by their suffix in PEFT's layout, ``merged`` returns a float32 weight (N, K)
     with the adapter merged into it, and ``rates`` multiples of the learning rate, by parameter name.
-    ``low_rank``: A, B and the scale s if the adapter currently computes only ``s B A``, so that operations
-    over several layers can include it; otherwise None.
+    ``low_rank``: A, B, the scale s and the factors rounded to a dtype if the adapter currently computes only
+    ``s B A``, so that operations over several layers can include it; otherwise None.
     """
 
     adapter: nn.Module | None
@@ -67,7 +70,7 @@ class Linear(nn.Module):
             return None
         if self.adapter is None:
             return LoRAMap(self.weight, self.bias)
-        found: tuple[Tensor, Tensor, float] | None = self.adapter.low_rank()  # type: ignore[operator]
+        found: LowRank | None = self.adapter.low_rank(self.dtype)  # type: ignore[operator]
         return None if found is None else LoRAMap(self.weight, self.bias, *found)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels import blockwise
-from ...kernels.adamw8bit import Moments, adamw8bit_step
+from ...kernels.adamw8bit import Moments, adamw8bit_steps
 from .adamw import EPSILON
 from .optimizer import Optimizer, State
 
@@ -35,17 +35,20 @@ class AdamW8bit(Optimizer):
     def update(
         self, weights: Sequence[Tensor], gradients: Sequence[Tensor], states: Sequence[State], rate: float
     ) -> None:
-        for weight, gradient, state in zip(weights, gradients, states):
+        for state in states:
             state["step"] += 1
-            adamw8bit_step(
-                weight,
-                gradient,
-                _moments(state),
+        numbers = [int(state["step"]) for state in states]
+        for number in dict.fromkeys(numbers):  # usually one
+            due = [place for place, own in enumerate(numbers) if own == number]
+            adamw8bit_steps(
+                [weights[place] for place in due],
+                [gradients[place] for place in due],
+                [_moments(states[place]) for place in due],
                 lr=rate,
                 betas=(self.beta1, self.beta2),
                 eps=EPSILON,
                 weight_decay=self.weight_decay,
-                step=int(state["step"]),
+                step=number,
             )
 
     def forget(self, parameter: nn.Parameter, kept: Tensor) -> None:

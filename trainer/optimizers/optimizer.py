@@ -70,6 +70,8 @@ class Optimizer(ABC):
             if wide:
                 gradients = [parameter.grad for parameter in wide if parameter.grad is not None]
                 self.update(wide, gradients, [self.states[p] for p in wide], rate * group["rate"])
+                # What was computed from the weights is outdated; torch's fused kernel does not say so itself.
+                torch.autograd.graph.increment_version(wide)
             for parameter in live:
                 if parameter.dtype == torch.bfloat16 and parameter.grad is not None:
                     weights = parameter.float()

@@ -1,0 +1,41 @@
+"""The number of tokens that go through the model at once, where the settings leave it open."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from ...contracts.durable import replace
+from ..parallel import Processes
+
+#: On a CPU, whose caches a larger pack leaves; and the least on a GPU.
+SMALLEST = 1024
+#: What is tried on a GPU, where the host needs as long for a small pack as for a large one.
+SIZES = (16384, 12288, 8192, 6144, 4096, 3072, 2048)
+#: Share of the free memory that a plan may take, which is right to about a tenth.
+FILLED = 0.85
+
+
+def choose_pack_tokens(device: torch.device, fits: Callable[[int], bool], kept: Path) -> int:
+    """Return the tokens of a pack: on a GPU, as many as fit the free memory of every process's device.
+
+    ``fits``: whether packs of a number of tokens do. ``kept``: the file that holds what was chosen, so that a
+    training that goes on has the packs that it began with. All processes must call it.
+    """
+    if device.type == "cpu":
+        return SMALLEST
+    processes = Processes.current()
+    if kept.is_file():
+        found: int = json.loads(kept.read_text())["pack_tokens"]
+    else:
+        found = next((size for size in SIZES if fits(size)), SMALLEST)
+    chosen = min(processes.gather(found))
+    if processes.first:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        written = kept.with_suffix(".tmp")
+        written.write_text(json.dumps({"pack_tokens": chosen}) + "\n")
+        replace(written, kept)
+    return chosen
