@@ -23,9 +23,11 @@ from .adapters.peft_files import save_adapter
 from .adapters.training_record import TrainingRecord
 from .best_weights import BestWeights
 from .data.chat import ChatEncoder
-from .data.encode import Encoded, encode_rows
+from .data.encode import Encoded, RowEncoder
+from .data.encode_table import encode_table
 from .data.examples import Example, count_tokens
 from .data.packs import Pack, pack, plan_steps
+from .data.stored_examples import tokens_of
 from .data.unfit import as_table, count_reasons
 from .device import choose_device, free_memory
 from .forecast.memory_plan import MIB, MemoryPlan, PeakMemory, steady_allocator
@@ -66,14 +68,16 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
             ModelConfig.read(path).check_length(step.max_length, f"the {field} {name!r}")
     config, device = ModelConfig.read(weights.path), choose_device(step.device)
     objective, encoder = step.objective(context), step.encoder(weights.path)
-    encoded = _encode(step, table, objective, encoder, config)
+    rows = RowEncoder.of(step, objective, encoder, config.vocabulary)
+    encoded = _arranged(encode_table(step, table, context, rows, "examples"), objective)
     held = None
     if step.evaluate_on is not None:
-        held = _encode(step, context.table(step.evaluate_on), objective, encoder, config)
+        found = encode_table(step, context.table(step.evaluate_on), context, rows, "held-out")
+        held = _arranged(found, objective)
     examples = encoded.examples
     capacity = _capacity(step, examples)
     steps = plan_steps(
-        [example.tokens for example in examples],
+        tokens_of(examples),
         epochs=step.epochs,
         seed=context.seed,
         capacity=capacity,
@@ -106,7 +110,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     )
     if step.carry_optimizer:
         continue_optimizer(optimizer, weights.adapter)
-    at_best, flop = roofline_estimate(step, config, optimizer, rate)
+    at_best, flop_of = roofline_estimate(step, config, optimizer, rate)
     started = time.perf_counter()
     # Before a checkpoint is loaded: the objective needs the model as it is at the start of training.
     examples = objective.prepare(model, examples, capacity)
@@ -116,7 +120,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         optimizer,
         examples,
         steps,
-        _loop_settings(step, len(steps), context, encoded.examples, at_best),
+        _loop_settings(step, len(steps), context, encoded.digest, at_best),
         context,
         held_out=None if held is None else _held_out(step, objective, model, held, context),
         projection=projection,
@@ -129,11 +133,10 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
             context.workdir / "adapter", encoder, weights, step, name=context.step, rows=encoded.rows
         )
     Processes.current().gather(None)  # wait until all is written
-    made = steps[: len(history.step)]
-    done = [examples[index] for packs in made for indices in packs for index in indices]
+    seen, flop = _work(examples, steps[: len(history.step)], flop_of)
     metrics = {
-        **history.summary(count_tokens(done)),
-        **_speed(history, flop(done), at_best(done)),
+        **history.summary(seen),
+        **_speed(history, flop, rate),
         **encoded.figures,
         "rows": encoded.rows,
         "left_out": count_reasons(encoded.left_out),
@@ -189,24 +192,13 @@ def _is_sharded(step: TrainSettings, plan: MemoryPlan, device: torch.device) -> 
     return not all(processes.gather(fits)) and step.not_sharded() is None
 
 
-def _encode(
-    step: TrainSettings, table: pa.Table, objective: Objective, encoder: ChatEncoder, config: ModelConfig
-) -> Encoded:
-    encoded = encode_rows(
-        table.to_pylist(),
-        objective.encode,
-        encoder,
-        max_length=step.max_length,
-        vocabulary=config.vocabulary,
-        unfit_limit=step.share_left_out(),
-        teaches_to_stop=objective.teaches_to_stop,
-    )
+def _arranged(encoded: Encoded, objective: Objective) -> Encoded:
     examples, figures = objective.arrange(encoded.examples)
     return replace(encoded, examples=examples, figures=figures)
 
 
 def _capacity(step: TrainSettings, examples: Sequence[Example]) -> int:
-    return max(step.pack_tokens, max(example.tokens for example in examples))
+    return max(step.pack_tokens, max(tokens_of(examples)))
 
 
 def _batches(examples: Sequence[Example], steps: Sequence[Packs]) -> Batches:
@@ -221,7 +213,7 @@ def _held_out(
 ) -> HeldOut:
     capacity = _capacity(step, held.examples)
     examples = objective.prepare(model, held.examples, capacity)
-    packs = pack([each.tokens for each in examples], capacity)
+    packs = pack(tokens_of(examples), capacity)
     best = BestWeights(context.workdir / "best.pt") if step.keep_best else None
     return HeldOut(examples, packs, step.evaluate_every, best, step.patience)
 
@@ -230,7 +222,7 @@ def _loop_settings(
     step: TrainSettings,
     steps: int,
     context: Context,
-    examples: list[Example],
+    examples: str,
     at_best: Callable[[Sequence[Example]], float],
 ) -> LoopSettings:
     rate = partial(
@@ -251,8 +243,11 @@ def _loop_settings(
     )
 
 
-def _identity(step: TrainSettings, context: Context, examples: list[Example]) -> str:
-    """Return a digest of everything that the trained weights depend on, except the machine."""
+def _identity(step: TrainSettings, context: Context, examples: str) -> str:
+    """Return a digest of everything that the trained weights depend on, except the machine.
+
+    ``examples``: digest of the examples.
+    """
     settings = step.model_dump_json(exclude={"checkpoint_every", "cache_dequantized", "device"} | step.pace)
     models = [context.weights(name).digest for _, kind, name in step.references() if kind == "model"]
     named: list[Any] = [type(step).__name__, models, context.seed, settings, examples]
@@ -289,14 +284,26 @@ def _save(
         save_optimizer(optimizer, directory)
 
 
-def _speed(history: History, flop: float, at_best: float) -> dict[str, float]:
+def _work(
+    examples: Sequence[Example], steps: Sequence[Packs], flop_of: Callable[[Sequence[Example]], float]
+) -> tuple[int, float]:
+    """Return the tokens and the FLOP of all steps, with the examples of one step in memory at a time."""
+    seen, flop = 0, 0.0
+    for packs in steps:
+        rows = [examples[index] for indices in packs for index in indices]
+        seen += count_tokens(rows)
+        flop += flop_of(rows)
+    return seen, flop
+
+
+def _speed(history: History, flop: float, rate: float) -> dict[str, float]:
     """Return the figures of speed.
 
-    ``roofline``: the ratio of the least time, in which the steps only compute matrix products, to their
-    measured time.
+    ``rate``: FLOP/s of matrix products. ``roofline``: the ratio of the least time, in which the steps only
+    compute matrix products, to their measured time.
     """
     seconds = sum(history.seconds) * Processes.current().size
-    return {"tera_flop": flop / 1e12, "matmul_tflops": flop / at_best / 1e12, "roofline": at_best / seconds}
+    return {"tera_flop": flop / 1e12, "matmul_tflops": rate / 1e12, "roofline": flop / rate / seconds}
 
 
 def _changed(model: Decoder) -> int:
