@@ -22,7 +22,6 @@ from .adapters.parameter_groups import parameter_groups
 from .adapters.peft_files import save_adapter
 from .adapters.training_record import TrainingRecord
 from .best_weights import BestWeights
-from .data.chat import ChatEncoder
 from .data.encode import Encoded, RowEncoder
 from .data.encode_table import encode_table
 from .data.examples import Example, count_tokens

@@ -20,9 +20,8 @@ import pyarrow.compute as pc
 
 from .examples import Example, TokenSequence
 
-_SEQUENCES = pa.list_(
-    pa.struct([("ids", pa.list_(pa.int32())), ("trained", pa.list_(pa.bool_())), ("weights", pa.list_(pa.float64()))])
-)  # fmt: skip
+_TYPES = {"ids": pa.int32(), "trained": pa.bool_(), "weights": pa.float64()}
+_SEQUENCES = pa.list_(pa.struct([(name, pa.list_(kind)) for name, kind in _TYPES.items()]))
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -38,10 +37,12 @@ SCHEMA = pa.schema(
         ("longest", pa.int32()),
     ]
 )
+#: Fields with one value.
+_SMALL = ("id", "weight", "value", "group", "cut_off", "apart")
 
 
 class Examples(Sequence[Example]):
-    """A sequence of examples that are made when they are asked for. Its sizes are known without making any."""
+    """Examples that are made when they are asked for. Their sizes are known without making any."""
 
     @property
     @abstractmethod
@@ -115,8 +116,11 @@ class Changed(Examples):
     """
 
     def __init__(
-        self, examples: Sequence[Example], fields: Mapping[str, Sequence[Any]], places: Sequence[int] | None = None
-    ) -> None:  # fmt: skip
+        self,
+        examples: Sequence[Example],
+        fields: Mapping[str, Sequence[Any]],
+        places: Sequence[int] | None = None,
+    ) -> None:
         self._examples, self._fields = examples, fields
         self._places = range(len(examples)) if places is None else places
 
@@ -196,9 +200,7 @@ def _offsets(values: Sequence[Sequence[Any]]) -> pa.Array:
 
 
 def _read(batch: pa.RecordBatch, row: int) -> Example:
-    small = {
-        name: batch.column(name)[row].as_py() for name in ("id", "weight", "value", "group", "cut_off", "apart")
-    }  # fmt: skip
+    small = {name: batch.column(name)[row].as_py() for name in _SMALL}
     return Example(
         sequences=_sequences(batch.column("sequences"), row),
         sampled=tuple(_values(batch.column("sampled"), row)),
