@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/train_beside.py [--quick]
 
-The training is that of ``train_cpu.py`` in bf16. A light program computes for 5 ms, then sleeps for 5 ms. Runs
-alternate, each in a fresh process, whose first two steps are not timed. ``spinning``: threads wait as OpenMP
-has it by default. ``sleeping``: with OMP_WAIT_POLICY=PASSIVE. ``by load``: as a training chooses
+The training is that of ``train_cpu.py`` in bf16. A light program computes for 5 ms, then sleeps for 5 ms.
+Runs alternate, each in a fresh process, whose first two steps are not timed. ``spinning``: threads wait as
+OpenMP has it by default. ``sleeping``: with OMP_WAIT_POLICY=PASSIVE. ``by load``: as a training chooses
 (``trainer/waiting.py``).
 """
 
@@ -101,8 +101,9 @@ def be_light() -> None:
 def train(policy: str, model: str, rows: str) -> None:
     if policy == "sleeping":  # read when libgomp is loaded
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    from gristmill.trainer import waiting
     from train_cpu_ours import main as run
+
+    from gristmill.trainer import waiting
 
     if policy == "spinning":
         waiting.CROWDED = float("inf")
