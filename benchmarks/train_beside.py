@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from measuring import Figure, median, run_case, this_python, versions, write
+from measuring import Figure, median, run_case, versions, write
 from train_cpu import write_rows
 
 LIGHT, SECONDS = 4, 0.005
@@ -56,7 +56,7 @@ def measure(times: int) -> None:
         write_rows(rows, 4 * (WARM_UP + TIMED))
         for _ in range(times):
             for policy in POLICIES:
-                command = this_python(__file__, "--train", policy, model, str(rows))
+                command = [sys.executable, __file__, "--train", policy, model, str(rows)]
                 runs[f"{policy}, alone"].append(_speed(command))
                 with light_programs():
                     runs[f"{policy}, beside"].append(_speed(command))
@@ -80,7 +80,7 @@ def _speed(command: list[str]) -> float:
 
 @contextmanager
 def light_programs() -> Iterator[None]:
-    programs = [subprocess.Popen(this_python(__file__, "--light")) for _ in range(LIGHT)]
+    programs = [subprocess.Popen([sys.executable, __file__, "--light"]) for _ in range(LIGHT)]
     try:
         time.sleep(1)  # until all have started
         yield

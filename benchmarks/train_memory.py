@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from measuring import Figure, run_case, this_python, versions, write
+from measuring import Figure, run_case, versions, write
 from train_cpu import write_rows
 
 #: Settings that the constants of the plan were not fitted to; see ``trainer/forecast/memory_plan.py``.
@@ -64,10 +64,8 @@ def measure(steps: int, names: list[str], *, keep: bool) -> None:
         rows = Path(folder) / "rows.jsonl"
         write_rows(rows, 240)
         for name in names:
-            command = this_python(
-                __file__, "--only", name, "--steps", str(steps), "--train", model, str(rows)
-            )
-            found[name] = run_case(command, timeout=3000).answer
+            case = ["--only", name, "--steps", str(steps), "--train", model, str(rows)]
+            found[name] = run_case([sys.executable, __file__, *case], timeout=3000).answer
             print(name, found[name], flush=True)
     if keep:
         figures = [
