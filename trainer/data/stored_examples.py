@@ -178,21 +178,19 @@ def batch_of(examples: Sequence[Example]) -> pa.RecordBatch:
 def _stored(examples: Sequence[Sequence[TokenSequence]]) -> pa.ListArray:
     """Return the sequences of each example, by way of arrays, which is fast."""
     flat = [sequence for sequences in examples for sequence in sequences]
-    unweighted = np.array([each.weights is None for each in flat], dtype=bool)
     lists = [
         _lists([each.ids for each in flat], np.int32),
         _lists([each.trained for each in flat], np.bool_),
-        _lists([each.weights or () for each in flat], np.float64, unweighted),
+        _lists([each.weights or () for each in flat], np.float64),
     ]
     struct = pa.StructArray.from_arrays(lists, fields=list(_SEQUENCES.value_type))
     return pa.ListArray.from_arrays(_offsets(examples), struct)
 
 
-def _lists(values: Sequence[Sequence[Any]], dtype: Any, missing: np.ndarray | None = None) -> pa.ListArray:
+def _lists(values: Sequence[Sequence[Any]], dtype: Any) -> pa.ListArray:
     arrays = [np.array(each, dtype) for each in values]
     whole = np.concatenate(arrays) if arrays else np.empty(0, dtype)
-    mask = None if missing is None else pa.array(missing)
-    return pa.ListArray.from_arrays(_offsets(values), pa.array(whole), mask=mask)
+    return pa.ListArray.from_arrays(_offsets(values), pa.array(whole))
 
 
 def _offsets(values: Sequence[Sequence[Any]]) -> pa.Array:
@@ -216,7 +214,7 @@ def _sequences(column: pa.ListArray, row: int) -> tuple[TokenSequence, ...]:
         TokenSequence(
             tuple(_values(ids, place)),
             tuple(_values(trained, place)),
-            tuple(_values(weights, place)) if weights[place].is_valid else None,
+            tuple(_values(weights, place)) or None,
         )
         for place in range(start, stop)
     )
