@@ -31,7 +31,7 @@ from .data.unfit import as_table, count_reasons
 from .device import choose_device, free_memory
 from .forecast.memory_plan import MIB, MemoryPlan, PeakMemory, steady_allocator
 from .forecast.sharded_plan import sharded_plan
-from .forecast.speed import matmul_rate
+from .forecast.speed import matmul_rate, roofline
 from .forecast.step_plan import keep_dequantized, plan_step, roofline_estimate
 from .history import History
 from .loop import HeldOut, LoopSettings, train
@@ -296,13 +296,9 @@ def _work(
 
 
 def _speed(history: History, flop: float, rate: float) -> dict[str, float]:
-    """Return the figures of speed.
-
-    ``rate``: FLOP/s of matrix products. ``roofline``: the ratio of the least time, in which the steps only
-    compute matrix products, to their measured time.
-    """
+    """Return the figures of speed. ``rate``: FLOP/s of matrix products, which would take the least time."""
     seconds = sum(history.seconds) * Processes.current().size
-    return {"tera_flop": flop / 1e12, "matmul_tflops": rate / 1e12, "roofline": flop / rate / seconds}
+    return {"tera_flop": flop / 1e12, "matmul_tflops": rate / 1e12, **roofline(flop / rate, seconds)}
 
 
 def _changed(model: Decoder) -> int:

@@ -178,3 +178,13 @@ def test_progress_and_metrics_say_how_near_to_the_roofline_a_step_is(
     assert 0 < metrics["roofline"] < 1
     seconds = metrics["tera_flop"] / metrics["matmul_tflops"]
     assert metrics["roofline"] == pytest.approx(seconds / metrics["seconds"], rel=1e-6)
+
+
+def test_a_rate_that_was_measured_too_low_gives_no_roofline(
+    make_model, rows, stopping, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gristmill.trainer.fit.matmul_rate", lambda *_: 1.0)
+    bench = stopping(tmp_path / "w", make_model())
+    metrics = step_of(max_steps=2).fit(pa.Table.from_pylist(rows), bench).metrics
+    assert metrics["matmul_tflops"] == 1e-12
+    assert not any("roofline" in figures for figures in [metrics, *(report[2] for report in bench.reports)])
