@@ -22,17 +22,18 @@ from .adapters.parameter_groups import parameter_groups
 from .adapters.peft_files import save_adapter
 from .adapters.training_record import TrainingRecord
 from .best_weights import BestWeights
-from .data.encode import Encoded, encode_rows
-from .data.encoder import Encoder
+from .data.encode import Encoded, RowEncoder
+from .data.encode_table import encode_table
 from .data.examples import Example, count_tokens
 from .data.mixture import Mixture
 from .data.packs import Pack, pack, plan_steps
+from .data.stored_examples import tokens_of
 from .data.unfit import as_table, count_reasons
 from .device import choose_device, free_memory
 from .forecast.memory_plan import MIB, MemoryPlan, PeakMemory, steady_allocator
 from .forecast.pack_size import FILLED, choose_pack_tokens
 from .forecast.sharded_plan import sharded_plan
-from .forecast.speed import matmul_rate
+from .forecast.speed import matmul_rate, roofline
 from .forecast.step_plan import keep_dequantized, plan_step, roofline_estimate
 from .history import History
 from .loop import HeldOut, LoopSettings, train
@@ -67,10 +68,12 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
             found.check_length(step.max_length, f"the {field} {name!r}")
     config, device = ModelConfig.read(weights.path), choose_device(step.device)
     objective, encoder = step.objective(context), step.encoder(weights.path)
-    encoded = _encode(step, table, objective, encoder, config)
+    rows = RowEncoder.of(step, objective, encoder, config.vocabulary)
+    encoded = _arranged(encode_table(step, table, context, rows, "examples"), objective)
     held = None
     if step.evaluate_on is not None:
-        held = _encode(step, context.table(step.evaluate_on), objective, encoder, config)
+        found = encode_table(step, context.table(step.evaluate_on), context, rows, "held-out")
+        held = _arranged(found, objective)
     examples = encoded.examples
     mixture = None if step.mix is None else Mixture.of(table, examples, step.mix, step.mix_until)
     keep, extra = keep_dequantized(step, config, device), step.extra_memory_bytes(context)
@@ -109,7 +112,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     )
     if step.carry_optimizer:
         continue_optimizer(optimizer, weights.adapter)
-    at_best, flop = roofline_estimate(step, config, optimizer, rate)
+    at_best, flop_of = roofline_estimate(step, config, optimizer, rate)
     started = time.perf_counter()
     # Before a checkpoint is loaded: the objective needs the model as it is at the start of training.
     examples = objective.prepare(model, examples, capacity)
@@ -119,7 +122,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         optimizer,
         examples,
         steps,
-        _loop_settings(step, len(steps), context, encoded.examples, at_best),
+        _loop_settings(step, len(steps), context, encoded.digest, at_best),
         context,
         held_out=None if held is None else _held_out(step, objective, model, held, context, pack_tokens),
         projection=projection,
@@ -133,15 +136,14 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         )
     Processes.current().gather(None)  # wait until all is written
     made = steps[: len(history.step)]
-    drawn = [index for packs in made for indices in packs for index in indices]
-    done = [examples[index] for index in drawn]
+    seen, flop = _work(examples, made, flop_of)
     metrics = {
-        **history.summary(count_tokens(done)),
-        **_speed(history, flop(done), at_best(done)),
+        **history.summary(seen),
+        **_speed(history, flop, rate),
         **encoded.figures,
         "rows": encoded.rows,
         "left_out": count_reasons(encoded.left_out),
-        **({} if mixture is None else {"drawn": mixture.drawn(drawn, examples)}),
+        **({} if mixture is None else {"drawn": mixture.drawn(made, examples)}),
         **({} if held_out is None else {"held_out_loss": held_out}),
         "trainable_parameters": sum(each.numel() for each in model.parameters() if each.requires_grad),
         **({} if projection is None else {"changed_weights": _changed(model)}),
@@ -195,31 +197,20 @@ def _is_sharded(step: TrainSettings, plan: MemoryPlan, device: torch.device) -> 
     return not all(processes.gather(fits)) and step.not_sharded() is None
 
 
-def _encode(
-    step: TrainSettings, table: pa.Table, objective: Objective, encoder: Encoder, config: ModelConfig
-) -> Encoded:
-    encoded = encode_rows(
-        table.to_pylist(),
-        objective.encode,
-        encoder,
-        max_length=step.max_length,
-        vocabulary=config.vocabulary,
-        unfit_limit=step.share_left_out(),
-        teaches_to_stop=objective.teaches_to_stop,
-    )
+def _arranged(encoded: Encoded, objective: Objective) -> Encoded:
     examples, figures = objective.arrange(encoded.examples)
     return replace(encoded, examples=examples, figures=figures)
 
 
 def _capacity(pack_tokens: int, examples: Sequence[Example]) -> int:
-    return max(pack_tokens, max(example.tokens for example in examples))
+    return max(pack_tokens, max(tokens_of(examples)))
 
 
 def _steps(
     step: TrainSettings, examples: Sequence[Example], mixture: Mixture | None, seed: int, capacity: int
 ) -> list[list[list[int]]]:
     return plan_steps(
-        [example.tokens for example in examples],
+        tokens_of(examples),
         epochs=step.epochs,
         seed=seed,
         capacity=capacity,
@@ -247,7 +238,7 @@ def _held_out(
 ) -> HeldOut:
     capacity = _capacity(pack_tokens, held.examples)
     examples = objective.prepare(model, held.examples, capacity)
-    packs = pack([each.tokens for each in examples], capacity)
+    packs = pack(tokens_of(examples), capacity)
     best = BestWeights(context.workdir / "best.pt") if step.keep_best else None
     return HeldOut(examples, packs, step.evaluate_every, best, step.patience)
 
@@ -256,7 +247,7 @@ def _loop_settings(
     step: TrainSettings,
     steps: int,
     context: Context,
-    examples: list[Example],
+    examples: str,
     at_best: Callable[[Sequence[Example]], float],
 ) -> LoopSettings:
     rate = partial(
@@ -277,8 +268,11 @@ def _loop_settings(
     )
 
 
-def _identity(step: TrainSettings, context: Context, examples: list[Example]) -> str:
-    """Return a digest of everything that the trained weights depend on, except the machine."""
+def _identity(step: TrainSettings, context: Context, examples: str) -> str:
+    """Return a digest of everything that the trained weights depend on, except the machine.
+
+    ``examples``: digest of the examples.
+    """
     settings = step.model_dump_json(exclude={"checkpoint_every", "cache_dequantized", "device"} | step.pace)
     models = [context.weights(name).digest for _, kind, name in step.references() if kind == "model"]
     named: list[Any] = [type(step).__name__, models, context.seed, settings, examples]
@@ -315,14 +309,22 @@ def _save(
         save_optimizer(optimizer, directory)
 
 
-def _speed(history: History, flop: float, at_best: float) -> dict[str, float]:
-    """Return the figures of speed.
+def _work(
+    examples: Sequence[Example], steps: Sequence[Packs], flop_of: Callable[[Sequence[Example]], float]
+) -> tuple[int, float]:
+    """Return the tokens and the FLOP of all steps, with the examples of one step in memory at a time."""
+    seen, flop = 0, 0.0
+    for packs in steps:
+        rows = [examples[index] for indices in packs for index in indices]
+        seen += count_tokens(rows)
+        flop += flop_of(rows)
+    return seen, flop
 
-    ``roofline``: the ratio of the least time, in which the steps only compute matrix products, to their
-    measured time.
-    """
+
+def _speed(history: History, flop: float, rate: float) -> dict[str, float]:
+    """Return the figures of speed. ``rate``: FLOP/s of matrix products, which would take the least time."""
     seconds = sum(history.seconds) * Processes.current().size
-    return {"tera_flop": flop / 1e12, "matmul_tflops": flop / at_best / 1e12, "roofline": at_best / seconds}
+    return {"tera_flop": flop / 1e12, "matmul_tflops": rate / 1e12, **roofline(flop / rate, seconds)}
 
 
 def _changed(model: Decoder) -> int:

@@ -28,6 +28,7 @@ from .best_weights import BestWeights, exhausted
 from .checkpoint import TrainingState
 from .data.examples import Example, count_tokens
 from .data.unfit import NAMED
+from .forecast.speed import roofline
 from .gradients import StepGradients
 from .history import History
 from .losses.objective import Objective, StepContext
@@ -161,7 +162,7 @@ def train(
             )
             shown = {"loss": loss, "tokens_per_s": count_tokens(rows) / seconds}
             if settings.at_best is not None:
-                shown["roofline"] = settings.at_best(rows) / (seconds * processes.size)
+                shown |= roofline(settings.at_best(rows), seconds * processes.size)
             context.progress(step + 1, len(steps), "steps", **shown)
             if (step + 1) % settings.checkpoint_every == 0 and not last:
                 state.save()

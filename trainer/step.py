@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from ..contracts.operators import Context, Estimate, Trained
@@ -35,6 +36,8 @@ class TrainStep(TrainSettings):
 
         from .device import fixed_order
         from .fit import fit
+        from .waiting import waiting_by_load
 
-        with fixed_order(on_gpu=self.device != "cpu" and torch.cuda.is_available()):
+        on_gpu = self.device != "cpu" and torch.cuda.is_available()
+        with fixed_order(on_gpu=on_gpu), nullcontext() if on_gpu else waiting_by_load():
             return fit(self, table, context)

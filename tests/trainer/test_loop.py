@@ -193,3 +193,13 @@ def test_each_measurement_of_the_held_out_loss_is_told_at_its_step(
     steps = [(step, loss) for step, loss in enumerate(measured) if loss is not None]
     assert told == [*steps, (len(measured), trained.metrics["held_out_loss"])]
     assert len(told) > 2
+
+
+def test_a_rate_that_was_measured_too_low_gives_no_roofline(
+    make_model, rows, stopping, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gristmill.trainer.fit.matmul_rate", lambda *_: 1.0)
+    bench = stopping(tmp_path / "w", make_model())
+    metrics = step_of(max_steps=2).fit(pa.Table.from_pylist(rows), bench).metrics
+    assert metrics["matmul_tflops"] == 1e-12
+    assert not any("roofline" in figures for figures in [metrics, *(report[2] for report in bench.reports)])

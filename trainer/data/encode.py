@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,10 +10,12 @@ from ...contracts.errors import DataError
 from ...contracts.rows import Row
 from .encoder import Encoder
 from .examples import Example, TokenSequence
+from .stored_examples import ids_of
 from .unfit import LeftOut, Unfit, check_share, count_reasons
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from ..losses.objective import Objective
+    from ..settings import TrainSettings
 
 
 class Encode(Protocol):
@@ -31,17 +33,60 @@ class Encoded:
     """The examples to train on, and the rows that are left out.
 
     A row has several examples if its answers do not fit into one sequence. ``figures``: what the objective
-    says of all rows.
+    says of all rows. ``digest``: identifies the examples as they were encoded.
     """
 
-    examples: list[Example]
+    examples: Sequence[Example]
     left_out: list[LeftOut]
     figures: dict[str, float] = field(default_factory=dict)
+    digest: str = ""
 
     @property
     def rows(self) -> int:
         """Number of rows that are trained on."""
-        return len({example.id for example in self.examples})
+        return len(set(ids_of(self.examples)))
+
+
+@dataclass(frozen=True, slots=True)
+class RowEncoder:
+    """Encodes and checks rows for one training.
+
+    ``vocabulary``: number of tokens that the model knows. ``teaches_to_stop``: false for an objective that
+    may read unfinished responses.
+    """
+
+    encode: Encode
+    encoder: Encoder
+    max_length: int
+    vocabulary: int
+    teaches_to_stop: bool = True
+
+    @classmethod
+    def of(cls, step: TrainSettings, objective: Objective, encoder: Encoder, vocabulary: int) -> RowEncoder:
+        return cls(objective.encode, encoder, step.max_length, vocabulary, objective.teaches_to_stop)
+
+    def examples(self, rows: Iterable[Row]) -> tuple[list[Example], list[LeftOut]]:
+        """Return the examples of the rows that can be trained on, and the other rows."""
+        found: list[Example] = []
+        left_out: list[LeftOut] = []
+        for row in rows:
+            try:
+                found += self._example(row).split()
+            except ValueError as error:
+                left_out.append(LeftOut.of(row["_id"], error))
+        return found, left_out
+
+    def _example(self, row: Row) -> Example:
+        if self.teaches_to_stop and row.get("finish") == "length":
+            raise Unfit("cut off", "cut off by a token limit during generation, so it has no end of turn")
+        example = self.encode(row, self.encoder)
+        for tokens in example.sequences:
+            _audit(tokens, self.encoder.stops if self.teaches_to_stop else None, self.vocabulary)
+        if example.longest > self.max_length:
+            raise Unfit(
+                "too long", f"{example.longest} tokens, longer than max_length = {self.max_length} tokens"
+            )
+        return example
 
 
 def encode_rows(
@@ -54,7 +99,7 @@ def encode_rows(
     unfit_limit: float = 0.0,
     teaches_to_stop: bool = True,
 ) -> Encoded:
-    """Encode and check every row before the first step.
+    """Encode and check rows, in memory. A training calls :func:`~.encode_table.encode_table`.
 
     A row that cannot be trained on is left out: one with an empty response, turns that the template does not
     take, more than ``max_length`` tokens in a sequence, … A row with ``finish`` = "length" was cut off:
@@ -63,24 +108,24 @@ def encode_rows(
     DataError, naming rows by ``_id``, if a larger share than ``unfit_limit`` is left out, or if no row is
     left.
     """
-    result = Encoded([], [])
-    count = 0
-    for row in rows:
-        count += 1
-        try:
-            example = _encode(row, encode, encoder, max_length, vocabulary, teaches_to_stop)
-        except ValueError as error:
-            result.left_out.append(LeftOut.of(row["_id"], error))
-        else:
-            result.examples.extend(example.split())
-    check_share(result.left_out, count, unfit_limit)
-    if not result.examples:
-        reasons = ", ".join(f"{number:,} {why}" for why, number in count_reasons(result.left_out).items())
+    rows = list(rows)
+    found = RowEncoder(encode, encoder, max_length, vocabulary, teaches_to_stop).examples(rows)
+    check_encoded(len(found[0]), found[1], len(rows), unfit_limit)
+    return Encoded(*found)
+
+
+def check_encoded(examples: int, left_out: Sequence[LeftOut], rows: int, unfit_limit: float) -> None:
+    """Raise DataError if a larger share than ``unfit_limit`` of all rows is left out, or no row is left.
+
+    ``examples``: number of examples.
+    """
+    check_share(left_out, rows, unfit_limit)
+    if not examples:
+        reasons = ", ".join(f"{number:,} {why}" for why, number in count_reasons(left_out).items())
         raise DataError(
             f"no rows to train on: {reasons or 'there are none'}"
-            f"{f'; the first is {result.left_out[0].id}: {result.left_out[0].message}' if reasons else ''}"
+            f"{f'; the first is {left_out[0].id}: {left_out[0].message}' if reasons else ''}"
         )
-    return result
 
 
 def show_labels(examples: Sequence[Example], encoder: Encoder) -> str:
@@ -92,24 +137,6 @@ def show_labels(examples: Sequence[Example], encoder: Encoder) -> str:
             pieces = (str(encoder.tokenizer.decode([token])) for token in tokens.ids)
             lines.append("".join(f"[{piece}]" if on else piece for piece, on in zip(pieces, tokens.trained)))
     return "\n".join(lines)
-
-
-def _encode(
-    row: Row,
-    encode: Encode,
-    encoder: Encoder,
-    max_length: int,
-    vocabulary: int,
-    teaches_to_stop: bool,
-) -> Example:
-    if teaches_to_stop and row.get("finish") == "length":
-        raise Unfit("cut off", "cut off by a token limit during generation, so it has no end of turn")
-    example = encode(row, encoder)
-    for tokens in example.sequences:
-        _audit(tokens, encoder.stops if teaches_to_stop else None, vocabulary)
-    if example.longest > max_length:
-        raise Unfit("too long", f"{example.longest} tokens, longer than max_length = {max_length} tokens")
-    return example
 
 
 def _audit(tokens: TokenSequence, stops: frozenset[int] | None, vocabulary: int) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ...contracts.errors import DataError
 from ...contracts.operators import INPUT
-from .examples import Example, count_tokens
+from .examples import Example
+from .stored_examples import ids_of, tokens_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +45,7 @@ class Mixture:
         inputs = table[INPUT].combine_chunks()
         names = inputs.dictionary.to_pylist()
         numbers = dict(zip(table["_id"].to_pylist(), inputs.indices.to_pylist()))
-        mixture = cls(names, weights, [numbers[example.id] for example in examples], until)
+        mixture = cls(names, weights, [numbers[each] for each in ids_of(examples)], until)
         for number, name in enumerate(names):
             if number not in mixture.source_of:
                 raise DataError(
@@ -81,20 +83,24 @@ class Mixture:
             drawn[source] += 1
             tokens[source] += lengths[example]
 
-    def drawn(self, made: Iterable[int], examples: Sequence[Example]) -> Mapping[str, Mapping[str, float]]:
-        """Return what was drawn from each source, given the examples that were trained on.
+    def drawn(
+        self, steps: Iterable[Sequence[Sequence[int]]], examples: Sequence[Example]
+    ) -> Mapping[str, Mapping[str, float]]:
+        """Return what was drawn from each source in the ``steps`` that were made.
 
         ``passes``: how often it was read. ``share``: of all tokens.
         """
-        taken: list[list[Example]] = [[] for _ in self.names]
-        for example in made:
-            taken[self.source_of[example]].append(examples[example])
-        total = sum(map(count_tokens, taken))
+        ids, lengths = ids_of(examples), tokens_of(examples)
+        taken: list[list[int]] = [[] for _ in self.names]
+        for packs in steps:
+            for example in chain.from_iterable(packs):
+                taken[self.source_of[example]].append(example)
+        tokens = [sum(lengths[example] for example in own) for own in taken]
         return {
             name: {
-                "rows": len({example.id for example in own}),
-                "tokens": count_tokens(own),
-                "share": count_tokens(own) / total,
+                "rows": len({ids[example] for example in own}),
+                "tokens": tokens[number],
+                "share": tokens[number] / sum(tokens),
                 "passes": len(own) / self.source_of.count(number),
             }
             for number, (name, own) in enumerate(zip(self.names, taken))

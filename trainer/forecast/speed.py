@@ -56,6 +56,14 @@ class StepWork:
         return float(tokens * body + head + (7 + again) * self.mixed * squares)
 
 
+def roofline(least: float, seconds: float) -> dict[str, float]:
+    """Return the ratio of the least possible seconds to those that were taken, as the figure ``roofline``.
+
+    Returns nothing for a ratio above 1: then the rate was measured while other programs ran.
+    """
+    return {"roofline": least / seconds} if least <= seconds else {}
+
+
 @cache
 def matmul_rate(dtype: torch.dtype, device: str) -> float:
     """Measure the FLOP/s of ``x @ w.T`` in ``dtype`` on ``device`` ("cpu", "cuda").

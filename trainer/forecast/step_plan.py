@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 
 from ...kernels.cross_entropy import chunk_size, float_copies
 from ..adapters.adapter_settings import AdapterSettings
-from ..data.examples import Example, count_tokens
+from ..data.examples import Example
+from ..data.stored_examples import longest_of, tokens_of
 from ..device import free_memory
 from ..model.model_config import ModelConfig
 from ..model.weight_formats import FORMATS
@@ -40,7 +41,8 @@ def plan_step(
 ) -> MemoryPlan:
     """Predict the memory of ``step``. ``extra_memory_bytes``: bytes of other models."""
     held = FORMATS.get(step.quantize)
-    packs = [[examples[index] for index in indices] for packs in steps for indices in packs]
+    tokens = tokens_of(examples)
+    packs = {sum(tokens[index] for index in indices) for packs in steps for indices in packs}
     on_cpu, adapter = device.type == "cpu", step.adapter
     return plan_memory(
         config,
@@ -54,13 +56,15 @@ def plan_step(
         keep_dequantized=keep,
         adapter_weights=trained_weights(step, config),
         state_bytes=OPTIMIZERS[step.optimizer].state_bytes,
-        tokens=max(map(count_tokens, packs)),
-        longest=max(example.longest for example in examples) if on_cpu else 0,
+        tokens=max(packs),
+        longest=longest_of(examples) if on_cpu else 0,
         recompute=step.activations == "recompute",
         offload=step.activations == "offload" and not on_cpu,
         logit_copies=step.logit_copies or float_copies(device, config.logit_cap),
         extra_memory_bytes=extra_memory_bytes,
-        products=_products(packs, low_rank=adapter.kind != "delta") if on_cpu and step.dtype == "bf16" else 0,
+        products=_products(packs, tokens, low_rank=adapter.kind != "delta")
+        if on_cpu and step.dtype == "bf16"
+        else 0,
         slack=SLACK if on_cpu else 0.0,
         accumulates=max(map(len, steps)) > 1,
         trained_embeddings=step.train_embeddings or (config.tied and step.train_head),
@@ -107,16 +111,13 @@ def _more_values(config: ModelConfig, adapter: AdapterSettings) -> int:
     )
 
 
-def _products(packs: Sequence[Sequence[Example]], *, low_rank: bool) -> int:
+def _products(packs: Collection[int], rows: Collection[int], *, low_rank: bool) -> int:
     """Estimate the number of different shapes of matrix products in a training.
 
-    Each size of a pack, each length of a sequence (attention) and each size of the head's last chunk adds
-    some.
+    Each size of a pack, each length of a row (attention) and each size of the head's last chunk adds some.
+    ``packs``, ``rows``: their tokens.
     """
-    sizes = {count_tokens(rows) for rows in packs}
-    lengths = {len(sequence.ids) for rows in packs for row in rows for sequence in row.sequences}
-    trained = {sum(row.trained_tokens for row in rows) for rows in packs}
-    return (31 if low_rank else 15) * len(sizes) + 4 * len(lengths) + 2 * len(trained)
+    return (33 if low_rank else 17) * len(packs) + 4 * len(set(rows))
 
 
 def roofline_estimate(

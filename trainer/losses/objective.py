@@ -65,13 +65,13 @@ class Objective(ABC):
         Raises ValueError, naming the reason, if the row cannot be trained on.
         """
 
-    def arrange(self, examples: Sequence[Example]) -> tuple[list[Example], dict[str, float]]:
+    def arrange(self, examples: Sequence[Example]) -> tuple[Sequence[Example], dict[str, float]]:
         """Add to the examples what depends on the other rows, and leave out those that teach nothing.
 
         Called once, with all rows, before the steps are planned. Returns the examples to train on, and
         figures of all rows for the metrics. Raises DataError if the rows do not fit together.
         """
-        return list(examples), {}
+        return examples, {}
 
     @abstractmethod
     def count(self, example: Example) -> float:
@@ -80,12 +80,12 @@ class Objective(ABC):
         This is its number of trained tokens, or 1 for a pair, times the weight of its row.
         """
 
-    def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
+    def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> Sequence[Example]:
         """Compute what the loss needs from the model at the start of training, and store it in the examples.
 
         Called once, before training. ``capacity``: tokens that may go through the model at once.
         """
-        return list(examples)
+        return examples
 
     def survey(
         self, model: Decoder, examples: Sequence[Example], step_context: StepContext

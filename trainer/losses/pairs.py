@@ -20,6 +20,7 @@ from ..data.chat import ChatEncoder
 from ..data.examples import Example, TokenSequence
 from ..data.packs import Pack
 from ..data.packs import pack as bins
+from ..data.stored_examples import Changed, tokens_of
 from ..data.unfit import Unfit
 from ..model.decoder import Decoder
 from .objective import Objective, PackLoss, StepContext
@@ -82,8 +83,8 @@ class PairObjective(Objective):
     def count(self, example: Example) -> float:
         return example.weight
 
-    def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
-        return with_reference(model, examples, capacity) if self.referenced else list(examples)
+    def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> Sequence[Example]:
+        return with_reference(model, examples, capacity) if self.referenced else examples
 
     def loss(self, model: Decoder, pack: Pack, step_context: StepContext) -> PackLoss:
         found = token_log_probs(model, pack)
@@ -112,24 +113,23 @@ def with_prompt(tokens: TokenSequence) -> TokenSequence:
     return replace(tokens, trained=trained, weights=tuple(map(float, tokens.trained)))
 
 
-def with_reference(model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
+def with_reference(model: Decoder, examples: Sequence[Example], capacity: int) -> Sequence[Example]:
     """Add to the examples the log-probability of each sequence under ``model`` as it is now.
 
     No second copy of the model is kept.
     """
-    found: dict[int, Example] = {}
+    found: list[tuple[float, ...]] = [()] * len(examples)
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        sizes = [example.tokens for example in examples]
-        for indices in bins(sizes, max(capacity, *sizes)):
+        sizes = tokens_of(examples)
+        for indices in bins(sizes, max(capacity, max(sizes, default=0))):
             pack = Pack.of([examples[index] for index in indices], model.embeddings.device)
             sums = iter(pack.sums(token_log_probs(model, pack)).tolist())
-            for index in indices:
-                known = tuple(islice(sums, len(examples[index].sequences)))
-                found[index] = replace(examples[index], reference=known)
+            for index, example in zip(indices, pack.examples):
+                found[index] = tuple(islice(sums, len(example.sequences)))
     model.train(was_training)
-    return [found[index] for index in range(len(examples))]
+    return Changed(examples, {"reference": found})
 
 
 def conversation(row: Row, side: str) -> list[Message]:

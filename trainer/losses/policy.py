@@ -103,8 +103,8 @@ class PolicyObjective(Objective):
     def count(self, example: Example) -> float:
         return example.weight * self.surrogate.count(example.trained_tokens)
 
-    def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
-        return _with_base(model, examples, capacity) if self.surrogate.kl else list(examples)
+    def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> Sequence[Example]:
+        return _with_base(model, examples, capacity) if self.surrogate.kl else examples
 
     def loss(self, model: Decoder, pack: Pack, step_context: StepContext) -> PackLoss:
         log_p = token_log_probs(model, pack)

@@ -77,7 +77,7 @@ def test_what_was_drawn_is_told_by_source() -> None:
         for name, length in (("a", 6), ("b", 2), ("b", 2), ("c", 2))
     ]
     mixed = Mixture.of(table, examples, (3, 1), "first_exhausted")
-    assert mixed.drawn([0, 1], examples) == {
+    assert mixed.drawn([[[0], [1]]], examples) == {
         "wiki": {"rows": 1, "tokens": 6, "share": 0.75, "passes": 1.0},
         "code": {"rows": 1, "tokens": 2, "share": 0.25, "passes": pytest.approx(1 / 3)},
     }
