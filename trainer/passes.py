@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..contracts.inference import derive_seed
-from .data.examples import Example, count_tokens
+from .data.examples import Example
 from .data.packs import Pack
 from .data.prefetch import Prefetch
 from .gradients import StepGradients
@@ -76,7 +76,8 @@ class Passes:
         self.model.eval()
         found = {}
         with torch.no_grad():
-            for number, rows in self._passes(examples, packs):
+            for number, indices in self._passes(examples, packs):
+                rows = [examples[index] for index in indices]
                 part = self.objective.survey(self.model, rows, step_context)
                 if number is not None:
                     found[number] = part
@@ -101,7 +102,9 @@ class Passes:
         passes = self._passes(examples, packs)
         upcoming = self._passes(examples, then)
         computed = {}
-        made = self.ahead.packs([rows for _, rows in passes], upcoming[0][1] if upcoming else None)
+        made = self.ahead.packs(
+            examples, [indices for _, indices in passes], upcoming[0][1] if upcoming else None
+        )
         for place, ((number, _), pack) in enumerate(zip(passes, made)):
             if place + 1 == len(passes):  # in the same pass as the others: all communicate in one order
                 gradients.expect_last()
@@ -118,7 +121,7 @@ class Passes:
     ) -> list[PackResult]:
         """Compute losses only. Returns the results in the order of the packs."""
         passes, computed = self._passes(examples, packs), {}
-        made = self.ahead.packs([rows for _, rows in passes])
+        made = self.ahead.packs(examples, [indices for _, indices in passes])
         for (number, _), pack in zip(passes, made):
             result = self._compute(pack, step_context)
             if number is not None:
@@ -141,19 +144,16 @@ class Passes:
         numbers = torch.cat([part.reshape(-1).double() for part in parts])
         return _Computed([row.id for row in pack.examples], list(found.figures), numbers)
 
-    def _passes(
-        self, examples: Sequence[Example], packs: Packs
-    ) -> list[tuple[int | None, Sequence[Example]]]:
+    def _passes(self, examples: Sequence[Example], packs: Packs) -> list[tuple[int | None, Sequence[int]]]:
         """Return the packs of this process, by number, and those that it only joins, without a number."""
-        rows = [[examples[index] for index in indices] for indices in packs]
-        costs = [count_tokens(each) for each in rows]
+        costs = [sum(examples[index].tokens for index in indices) for indices in packs]
         shares = self.processes.shares(costs)
-        passes: list[tuple[int | None, Sequence[Example]]] = [
-            (number, rows[number]) for number in shares[self.processes.rank]
+        passes: list[tuple[int | None, Sequence[int]]] = [
+            (number, packs[number]) for number in shares[self.processes.rank]
         ]
         if is_sharded(self.model):
             joined = max(map(len, shares)) - len(passes)
-            passes += [(None, list(rows[costs.index(min(costs))])) for _ in range(joined)]
+            passes += [(None, packs[costs.index(min(costs))]) for _ in range(joined)]
         return passes
 
     def _gathered(self, mine: dict[int, Found]) -> list[Found]:

@@ -11,7 +11,8 @@ import torch
 from .examples import Example
 from .packs import Pack
 
-Rows = Sequence[Example]
+#: A pack, as the indices of its examples.
+Indices = Sequence[int]
 
 
 class Prefetch:
@@ -22,34 +23,35 @@ class Prefetch:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._next: tuple[Rows, Future[Pack]] | None = None
+        self._next: tuple[Sequence[Example], Indices, Future[Pack]] | None = None
 
-    def packs(self, groups: Sequence[Rows], then: Rows | None = None) -> Iterator[Pack]:
-        """Yield the pack of each of the ``groups``. ``then``: the rows of the first pack after these."""
-        for rows, following in zip(groups, [*groups[1:], then]):
-            pack = self._made(rows)
+    def packs(
+        self, examples: Sequence[Example], packs: Sequence[Indices], then: Indices | None = None
+    ) -> Iterator[Pack]:
+        """Yield each of the ``packs`` of these ``examples``. ``then``: the first pack after these."""
+        for indices, following in zip(packs, [*packs[1:], then]):
+            pack = self._made(examples, indices)
             if following is not None:
-                self._start(following)
+                self._start(examples, following)
             yield pack
 
-    def _made(self, rows: Rows) -> Pack:
-        """Return what was started last, if it is the pack of these rows; make it otherwise."""
+    def _made(self, examples: Sequence[Example], indices: Indices) -> Pack:
+        """Return the pack that was started last, if it is this one; make it otherwise."""
         started, self._next = self._next, None
-        if started is not None and len(started[0]) == len(rows) and all(map(_same, started[0], rows)):
-            return started[1].result()
-        return Pack.of(rows, self.device)
+        if started is not None and started[0] is examples and started[1] == indices:
+            return started[2].result()
+        return self._of(examples, indices)
 
-    def _start(self, rows: Rows) -> None:
+    def _start(self, examples: Sequence[Example], indices: Indices) -> None:
         made: Future[Pack] = Future()
-        self._next = rows, made
-        Thread(target=self._make, args=(rows, made), daemon=True).start()
+        self._next = examples, indices, made
+        Thread(target=self._make, args=(examples, indices, made), daemon=True).start()
 
-    def _make(self, rows: Rows, made: Future[Pack]) -> None:
+    def _make(self, examples: Sequence[Example], indices: Indices, made: Future[Pack]) -> None:
         try:
-            made.set_result(Pack.of(rows, self.device))
+            made.set_result(self._of(examples, indices))
         except BaseException as error:
             made.set_exception(error)
 
-
-def _same(one: Example, other: Example) -> bool:
-    return one is other
+    def _of(self, examples: Sequence[Example], indices: Indices) -> Pack:
+        return Pack.of([examples[index] for index in indices], self.device)
