@@ -21,10 +21,10 @@ from ...contracts.stored_rows import ROW, StoredRows
 from ..columns import number_column, text_column
 from .clusters import Clusters, Pairs, component_survivors, greedy_survivors
 from .kept_index import IndexName
-from .lsh import candidates, choose_bands
+from .lsh import choose_bands
 from .shingles import Shingles
 from .sketch_index import IndexPairs, SketchIndex
-from .sketches import Sketches, Sketching, spilled_pairs
+from .sketches import Sketches, Sketching
 from .survivors import Survivors
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _WHO = "dedup: minhash"
 #: Raised when the same parameters begin to make other sketches.
 _SKETCH_VERSION = 1
+#: Raised when they are stored in other columns.
+_LAYOUT = 2
 
 
 class MinHashDedup(WholeTable):
@@ -149,9 +151,8 @@ class MinHashDedup(WholeTable):
         """The pairs of leaders, by their ranks, that are similar enough."""
         import numpy as np
 
+        packed = sketches.candidates()
         leaders = sketches.leaders
-        in_memory = sketches.fit
-        packed = candidates(sketches.keys(leaders)) if in_memory else spilled_pairs(sketches, self._name())
         earlier = (packed >> np.uint64(32)).astype(np.int64)
         later = (packed & np.uint64(0xFFFF_FFFF)).astype(np.int64)
         similarity = sketches.similarity(leaders[earlier], leaders[later])
@@ -161,9 +162,7 @@ class MinHashDedup(WholeTable):
         """Decide over the index's rows that are near a row, which come first, and the leaders."""
         import numpy as np
 
-        leaders = sketches.leaders
-        rank = np.full(len(sketches), -1, sketches.row.dtype)
-        rank[leaders] = np.arange(len(leaders), dtype=rank.dtype)
+        rank = sketches.ranks()
         numbers, place = np.unique(known.number, return_inverse=True)
         first = len(numbers)
         every = Pairs(
@@ -171,7 +170,7 @@ class MinHashDedup(WholeTable):
             np.concatenate((rank[known.place] + first, pairs.later + first)),
             np.concatenate((known.similarity, pairs.similarity)),
         )
-        nodes = first + len(leaders)
+        nodes = first + len(sketches.leaders)
         if self.clusters == "components":
             chosen = component_survivors(nodes, every)
         else:
@@ -225,5 +224,5 @@ class MinHashDedup(WholeTable):
 
     def _name(self) -> str:
         """A name for the sketches of these parameters."""
-        of = [self._made_by(), self.columns, self.survivor, self.by, self.extend is not None]
+        of = [_LAYOUT, self._made_by(), self.columns, self.survivor, self.by, self.extend is not None]
         return f"minhash-{blake2b(json.dumps(of).encode(), digest_size=8).hexdigest()}"
