@@ -130,7 +130,9 @@ def _not_alone(band: NDArray[np.uint64], bits: int) -> NDArray[np.uint64]:
     """The sorted keys that have an equal neighbor, but for their last ``bits`` bits: few of them, mostly."""
     import numpy as np
 
-    same = (band[1:] ^ band[:-1]) >> np.uint64(bits) == 0
+    differ = band[1:] ^ band[:-1]
+    differ >>= np.uint64(bits)
+    same = differ == 0
     shared = np.zeros(len(band), bool)
     shared[1:] |= same
     shared[:-1] |= same

@@ -162,9 +162,17 @@ class MinHashDedup(WholeTable):
         """Decide over the index's rows that are near a row, which come first, and the leaders."""
         import numpy as np
 
-        rank = sketches.ranks()
         numbers, place = np.unique(known.number, return_inverse=True)
-        first = len(numbers)
+        return Survivors.of_nodes(sketches, self._nodes(sketches, pairs, known, place), numbers, known)
+
+    def _nodes(
+        self, sketches: Sketches, pairs: Pairs, known: IndexPairs, place: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """The survivor of each sketch, as :meth:`Survivors.of_nodes` reads it. ``place``: of the index's rows
+        in ``known``, among the distinct ones."""
+        import numpy as np
+
+        rank, first = sketches.ranks(), int(place.max(initial=-1)) + 1
         every = Pairs(
             np.concatenate((place, pairs.earlier + first)),
             np.concatenate((rank[known.place] + first, pairs.later + first)),
@@ -175,8 +183,8 @@ class MinHashDedup(WholeTable):
             chosen = component_survivors(nodes, every)
         else:
             chosen = greedy_survivors(nodes, every)
-        of = chosen[first:][rank[sketches.leader]]
-        return Survivors.of_nodes(sketches, of, numbers, known)
+        of: NDArray[np.int64] = chosen[first:][rank[sketches.leader]]
+        return of
 
     def _result(self, rows: StoredRows, survivors: Survivors) -> TableResult:
         import numpy as np

@@ -171,13 +171,12 @@ class Sketches:
         """The sets of these sketches (ascending places)."""
         import numpy as np
 
-        taken = []
+        offsets = np.concatenate(([0], np.cumsum(self.size[places])))
+        hashes = np.empty(offsets[-1], np.uint64)
         for first, sets in self.batches():
             low, high = np.searchsorted(places, [first, first + len(sets.offsets) - 1])
-            taken.append(sets.take(places[low:high] - first))
-        sizes = np.concatenate([np.zeros(0, np.int64), *[each.sizes for each in taken]])
-        hashes = np.concatenate([np.zeros(0, np.uint64), *[each.hashes for each in taken]])
-        return Sets(hashes, np.concatenate(([0], np.cumsum(sizes))))
+            hashes[offsets[low] : offsets[high]] = sets.take(places[low:high] - first).hashes
+        return Sets(hashes, offsets)
 
     def batches(self) -> Iterator[tuple[int, Sets]]:
         """The sets in batches, each with the place of its first."""
