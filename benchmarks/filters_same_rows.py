@@ -4,8 +4,8 @@
 
 The job reads texts (`growing_texts.py`), drops exact and near duplicates, and exports Parquet. Its parts and
 its export are compared byte for byte. The node is killed when the first parts of `exact` are there. The nodes
-are processes of this machine, with two logical cores each. Prints the digest of the files of each run, and
-fails if two differ.
+are processes of this machine, with two logical cores each. Prints the digest of the files of each run, writes
+`results/filters_same_rows.json`, and fails if two differ.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 from filters_growth import PIPELINE, THRESHOLD
 from growing_texts import write_texts
+from measuring import Figure, versions, write
 
 BIN = Path(sys.executable).parent
 ENVIRONMENT = os.environ | {"RAY_AUTH_MODE": "token", "OMP_NUM_THREADS": "1"}
@@ -108,30 +110,77 @@ def start(folder: Path, name: str, memory: str, *more: str) -> subprocess.Popen[
     return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
 
 
-def finish(process: subprocess.Popen[str], name: str, started: float) -> None:
+def finish(process: subprocess.Popen[str], name: str, started: float) -> float:
+    """Wait for a run; the seconds that it took."""
     _, said = process.communicate(timeout=TIMEOUT)
     if process.returncode:
         raise SystemExit(f"the run {name} failed:\n{said[-3000:]}")
-    print(f"{name:<18} {time.monotonic() - started:7.1f} s", end="  ", flush=True)
+    return time.monotonic() - started
 
 
-def digests(run: Path) -> dict[str, str]:
-    """The SHA-256 of every part and export of a run."""
-    files = [*run.glob("steps/*/part-*.parquet"), *run.glob("exports/**/*.parquet")]
-    return {
-        str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)
-    }
+@dataclass(frozen=True)
+class Made:
+    """What a run made. ``files``: the SHA-256 of every part and export."""
+
+    name: str
+    seconds: float
+    files: dict[str, str]
+
+    @classmethod
+    def of(cls, name: str, seconds: float, run: Path) -> Made:
+        """Read the files, and show their digest."""
+        paths = sorted([*run.glob("steps/*/part-*.parquet"), *run.glob("exports/**/*.parquet")])
+        files = {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+        made = cls(name, seconds, files)
+        print(f"{name:<18} {seconds:7.1f} s  {len(files)} files {made.digest}", flush=True)
+        return made
+
+    @property
+    def digest(self) -> str:
+        """Of all files together."""
+        listed = "\n".join(f"{name} {digest}" for name, digest in self.files.items())
+        return hashlib.sha256(listed.encode()).hexdigest()
+
+    def same(self, other: Made) -> int:
+        """How many files the other run has too, with the same bytes."""
+        return len(self.files.items() & other.files.items())
 
 
-def shown(run: Path) -> dict[str, str]:
-    """The digests, with those of all files together and of the export printed."""
-    found = digests(run)
-    whole = hashlib.sha256(
-        "\n".join(f"{name} {digest}" for name, digest in found.items()).encode()
-    ).hexdigest()
-    export = next(digest for name, digest in found.items() if name.startswith("exports"))
-    print(f"{len(found)} files {whole[:32]}  data.parquet {export[:32]}", flush=True)
-    return found
+def local(folder: Path, memory: str) -> Made:
+    started = time.monotonic()
+    return Made.of("local", finish(start(folder, "local", memory), "local", started), folder / "local")
+
+
+def on_ray(folder: Path, memory: str, *, lost: bool) -> Made:
+    """On two nodes, of which one is killed if it is to be lost."""
+    name, run = "ray, one killed" if lost else "ray, two nodes", f"ray{int(lost)}"
+    with two_nodes() as nodes:
+        started = time.monotonic()
+        process = start(folder, run, memory, "--ray-address", nodes.address)
+        while lost and process.poll() is None and not list(folder.glob(f"{run}/steps/exact-*/part-*")):
+            time.sleep(0.02)
+        if lost and process.poll() is None:
+            nodes.kill(1)
+        elif lost:
+            raise SystemExit("the run ended before a node was killed")
+        return Made.of(name, finish(process, name, started), folder / run)
+
+
+def figures(want: Made, found: Sequence[Made]) -> list[Figure]:
+    whole = len(want.files)
+    return [
+        Figure(
+            f"files as of the local run, {each.name}",
+            "files",
+            want.same(each),
+            whole,
+            want.name,
+            "",
+            want.same(each) / whole,
+            "1.0",
+        )
+        for each in found
+    ]
 
 
 def main() -> int:
@@ -146,25 +195,12 @@ def main() -> int:
         source = folder / "texts.parquet"
         write_texts(source, arguments.rows)
         (folder / "same.yaml").write_text(PIPELINE.format(source=source, threshold=THRESHOLD))
-        started = time.monotonic()
-        finish(start(folder, "local", arguments.memory), "local", started)
-        want, found = shown(folder / "local"), list[dict[str, str]]()
-        for case, lost in (("ray, two nodes", False), ("ray, one killed", True)):
-            with two_nodes() as nodes:
-                started, run = time.monotonic(), f"ray{int(lost)}"
-                process = start(folder, run, arguments.memory, "--ray-address", nodes.address)
-                while (
-                    lost and process.poll() is None and not list(folder.glob(f"{run}/steps/exact-*/part-*"))
-                ):
-                    time.sleep(0.02)
-                if lost:
-                    if process.poll() is not None:
-                        print("the run ended before a node was killed")
-                        return 1
-                    nodes.kill(1)
-                finish(process, case, started)
-                found.append(shown(folder / run))
-    same = all(each == want for each in found)
+        want = local(folder, arguments.memory)
+        found = [on_ray(folder, arguments.memory, lost=lost) for lost in (False, True)]
+    same = all(each.files == want.files for each in found)
+    runs = {each.name: {"seconds": each.seconds, "sha256": each.digest} for each in (want, *found)}
+    more = {"rows": arguments.rows, "memory": arguments.memory, "identical": same, "runs": runs}
+    write("filters_same_rows", figures(want, found), versions("pyarrow", "ray"), more)
     print("identical" if same else "DIFFERENT")
     return int(not same)
 

@@ -33,13 +33,17 @@ def component_survivors(rows: int, pairs: Pairs) -> NDArray[Any]:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    edges = (np.ones(len(pairs.earlier), np.int8), (pairs.earlier, pairs.later))
-    count, labels = connected_components(coo_array(edges, shape=(rows, rows)), directed=False)
-    first = np.empty(count, labels.dtype)
-    first[labels[::-1]] = np.arange(
-        rows - 1, -1, -1, dtype=labels.dtype
-    )  # the last one written is the first row
-    survivors: NDArray[Any] = first[labels]
+    survivors: NDArray[Any] = np.arange(rows, dtype=np.int32 if rows < 1 << 31 else np.int64)
+    in_pair = np.zeros(rows, bool)
+    in_pair[pairs.earlier] = in_pair[pairs.later] = True
+    some = np.flatnonzero(in_pair)  # few of many rows, mostly: the graph has no others
+    place = np.zeros_like(survivors)
+    place[some] = np.arange(len(some))
+    edges = (np.ones(len(pairs.earlier), np.int8), (place[pairs.earlier], place[pairs.later]))
+    count, labels = connected_components(coo_array(edges, shape=(len(some), len(some))), directed=False)
+    first = np.empty(count, np.int64)
+    first[labels[::-1]] = some[::-1]  # the last one written is the first row
+    survivors[some] = first[labels]
     return survivors
 
 
@@ -52,9 +56,12 @@ def greedy_survivors(rows: int, pairs: Pairs) -> NDArray[np.int64]:
     import numpy as np
 
     order = np.lexsort((pairs.earlier, -pairs.similarity, pairs.later))
-    survivors = list(range(rows))
+    gone: dict[int, int] = {}  # the survivor of each row that does not survive
     decided = zip(pairs.later[order].tolist(), pairs.earlier[order].tolist())
     for row, others in groupby(decided, itemgetter(0)):
-        near = (other for _, other in others if survivors[other] == other)
-        survivors[row] = next(near, row)
-    return np.array(survivors, dtype=np.int64)
+        near = next((other for _, other in others if other not in gone), None)
+        if near is not None:
+            gone[row] = near
+    survivors = np.arange(rows, dtype=np.int64)
+    survivors[list(gone)] = list(gone.values())
+    return survivors

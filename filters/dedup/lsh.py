@@ -6,6 +6,7 @@ Ullman, "Mining of Massive Datasets", chapter 3.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .shingles import PRIME, Sets, mix
@@ -103,30 +104,43 @@ def bucket_pairs(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[n
     return np.repeat(start, count) + np.arange(len(later)) - skipped, later
 
 
-def candidates(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def candidates(bands: Iterable[NDArray[np.uint64]], bits: int) -> NDArray[np.uint64]:
     """Return the pairs of rows that share a band, as ``earlier << 32 | later``, sorted, each once.
 
-    ``keys``: uint64 ``(bands, rows)``, the rows in order of preference.
+    ``bands``: of each band the keys of all rows, uint64 ``(rows,)``, in any order. The last ``bits`` bits of
+    a key are the number of its row in order of preference. They are sorted in place.
     """
     import numpy as np
 
-    rows = keys.shape[1]
-    bits = np.uint64(number_bits(rows))
-    place = np.arange(rows, dtype=np.uint64)
+    number = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
     pairs = np.zeros(0, np.uint64)
     waiting: list[NDArray[np.uint64]] = []
-    for band in keys:
-        packed = (band >> bits << bits) | place
-        packed.sort()
-        earlier, later = bucket_pairs(packed >> bits)
-        number = packed & ((np.uint64(1) << bits) - np.uint64(1))
-        waiting.append((number[earlier] << np.uint64(32)) | number[later])
+    for band in bands:
+        band.sort()
+        found = _not_alone(band, bits)
+        earlier, later = bucket_pairs(found >> np.uint64(bits))
+        found &= number
+        waiting.append((found[earlier] << np.uint64(32)) | found[later])
         if sum(map(len, waiting)) > max(len(pairs), _WAITING):
-            pairs, waiting = merged(pairs, *waiting), []
-    return merged(pairs, *waiting)
+            pairs, waiting = _merged(pairs, *waiting), []
+    return _merged(pairs, *waiting)
 
 
-def merged(*pairs: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _not_alone(band: NDArray[np.uint64], bits: int) -> NDArray[np.uint64]:
+    """The sorted keys that have an equal neighbor, but for their last ``bits`` bits: few of them, mostly."""
+    import numpy as np
+
+    differ = band[1:] ^ band[:-1]
+    differ >>= np.uint64(bits)
+    same = differ == 0
+    shared = np.zeros(len(band), bool)
+    shared[1:] |= same
+    shared[:-1] |= same
+    found: NDArray[np.uint64] = band[shared]
+    return found
+
+
+def _merged(*pairs: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return the values of all arrays, sorted, each once."""
     import numpy as np
 

@@ -21,10 +21,10 @@ from ...contracts.stored_rows import ROW, StoredRows
 from ..columns import number_column, text_column
 from .clusters import Clusters, Pairs, component_survivors, greedy_survivors
 from .kept_index import IndexName
-from .lsh import candidates, choose_bands
+from .lsh import choose_bands
 from .shingles import Shingles
 from .sketch_index import IndexPairs, SketchIndex
-from .sketches import Sketches, Sketching, spilled_pairs
+from .sketches import Sketches, Sketching
 from .survivors import Survivors
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _WHO = "dedup: minhash"
 #: Raised when the same parameters begin to make other sketches.
 _SKETCH_VERSION = 1
+#: Raised when they are stored in other columns.
+_LAYOUT = 2
 
 
 class MinHashDedup(WholeTable):
@@ -149,9 +151,8 @@ class MinHashDedup(WholeTable):
         """The pairs of leaders, by their ranks, that are similar enough."""
         import numpy as np
 
+        packed = sketches.candidates()
         leaders = sketches.leaders
-        in_memory = sketches.fit
-        packed = candidates(sketches.keys(leaders)) if in_memory else spilled_pairs(sketches, self._name())
         earlier = (packed >> np.uint64(32)).astype(np.int64)
         later = (packed & np.uint64(0xFFFF_FFFF)).astype(np.int64)
         similarity = sketches.similarity(leaders[earlier], leaders[later])
@@ -161,23 +162,29 @@ class MinHashDedup(WholeTable):
         """Decide over the index's rows that are near a row, which come first, and the leaders."""
         import numpy as np
 
-        leaders = sketches.leaders
-        rank = np.full(len(sketches), -1, sketches.row.dtype)
-        rank[leaders] = np.arange(len(leaders), dtype=rank.dtype)
         numbers, place = np.unique(known.number, return_inverse=True)
-        first = len(numbers)
+        return Survivors.of_nodes(sketches, self._nodes(sketches, pairs, known, place), numbers, known)
+
+    def _nodes(
+        self, sketches: Sketches, pairs: Pairs, known: IndexPairs, place: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """The survivor of each sketch, as :meth:`Survivors.of_nodes` reads it. ``place``: of the index's rows
+        in ``known``, among the distinct ones."""
+        import numpy as np
+
+        rank, first = sketches.ranks(), int(place.max(initial=-1)) + 1
         every = Pairs(
             np.concatenate((place, pairs.earlier + first)),
             np.concatenate((rank[known.place] + first, pairs.later + first)),
             np.concatenate((known.similarity, pairs.similarity)),
         )
-        nodes = first + len(leaders)
+        nodes = first + len(sketches.leaders)
         if self.clusters == "components":
             chosen = component_survivors(nodes, every)
         else:
             chosen = greedy_survivors(nodes, every)
-        of = chosen[first:][rank[sketches.leader]]
-        return Survivors.of_nodes(sketches, of, numbers, known)
+        of: NDArray[np.int64] = chosen[first:][rank[sketches.leader]]
+        return of
 
     def _result(self, rows: StoredRows, survivors: Survivors) -> TableResult:
         import numpy as np
@@ -225,5 +232,5 @@ class MinHashDedup(WholeTable):
 
     def _name(self) -> str:
         """A name for the sketches of these parameters."""
-        of = [self._made_by(), self.columns, self.survivor, self.by, self.extend is not None]
+        of = [_LAYOUT, self._made_by(), self.columns, self.survivor, self.by, self.extend is not None]
         return f"minhash-{blake2b(json.dumps(of).encode(), digest_size=8).hexdigest()}"

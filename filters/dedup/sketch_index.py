@@ -10,7 +10,7 @@ from .jaccard import jaccard
 from .kept_index import KeptIndex
 from .lsh import REACH
 from .shingles import Sets
-from .sketches import Sketches, keys_of, sets_of
+from .sketches import Sketches, band_names, sets_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,13 +55,15 @@ class SketchIndex(KeptIndex):
 
         number, place, similarity = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
         leads = sketches.leader == np.arange(len(sketches))
+        columns = [*band_names(sketches.bands), "hashes"]
         for first, block in self.blocks(verify=True):
-            keys, sets = keys_of(block), sets_of(block)
+            keys, sets = _listed_keys(block), sets_of(block)
             orders = np.argsort(keys, axis=0, kind="stable")
             start = 0
-            for batch in sketches.stored.batches(["keys", "hashes"]):
+            for batch in sketches.stored.batches(columns):
                 check()
-                old, new = _shared_bands(keys, orders, keys_of(batch), leads[start : start + batch.num_rows])
+                own = leads[start : start + batch.num_rows]
+                old, new = _shared_bands(keys, orders, _keys(batch, sketches.bands), own)
                 alike = jaccard(sets, old, sets_of(batch), new)
                 near = alike >= threshold
                 number.append(old[near] + first)
@@ -81,12 +83,14 @@ class SketchIndex(KeptIndex):
     def _kept(self, sketches: Sketches, kept: NDArray[np.bool_]) -> Iterator[pa.Table]:
         import pyarrow as pa
 
+        columns = ["_id", *band_names(sketches.bands), "hashes"]
         batch, start = None, 0
-        for batch in sketches.stored.batches(self.columns):
-            yield batch.filter(pa.array(kept[start : start + batch.num_rows]))
+        for batch in sketches.stored.batches(columns):
+            chosen = pa.array(kept[start : start + batch.num_rows])
+            yield _with_listed_keys(batch.filter(chosen), sketches.bands)
             start += batch.num_rows
         if batch is None:
-            yield sketches.stored.table(self.columns)
+            yield _with_listed_keys(sketches.stored.table(columns), sketches.bands)
 
     def _rows(self, numbers: NDArray[np.int64]) -> IndexRows:
         """These rows of the index (ascending)."""
@@ -99,6 +103,28 @@ class SketchIndex(KeptIndex):
             found.append(block.take(numbers[low:high] - first))
         rows = pa.concat_tables(found)
         return IndexRows(rows.column("_id").to_pylist(), sets_of(rows))
+
+
+def _keys(sketches: pa.Table, bands: int) -> NDArray[np.uint64]:
+    """The band keys of a table of sketches; uint64 ``(rows, bands)``."""
+    import numpy as np
+
+    return np.stack([sketches.column(name).to_numpy() for name in band_names(bands)], axis=1)
+
+
+def _with_listed_keys(sketches: pa.Table, bands: int) -> pa.Table:
+    """With the band keys of each row in one column, as the index has them."""
+    import pyarrow as pa
+
+    keys = pa.array(_keys(sketches, bands).reshape(-1))
+    return sketches.append_column("keys", pa.FixedSizeListArray.from_arrays(keys, bands))
+
+
+def _listed_keys(block: pa.Table) -> NDArray[np.uint64]:
+    """The band keys of rows of the index; uint64 ``(rows, bands)``."""
+    column = block.column("keys").combine_chunks()
+    keys: NDArray[np.uint64] = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
+    return keys
 
 
 def _shared_bands(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...contracts.stored_rows import ROW, StoredRows
 from .jaccard import jaccard
-from .lsh import band_keys, merged, number_bits
+from .lsh import band_keys, candidates, number_bits
 from .shingles import Sets, Shingles, mix, shingle_sets
 
 if TYPE_CHECKING:
@@ -29,21 +29,22 @@ class Sketching:
     def columns(self, texts: pa.LargeStringArray) -> dict[str, pa.Array]:
         """Return the sketch of each text; none may be null.
 
-        ``digest`` (uint64): of the set. ``size`` (int64): of the set. ``keys`` (uint64 per band).
-        ``hashes`` (large list of uint64): the set.
+        ``digest`` (uint64): of the set. ``size`` (int64): of the set. ``band_0`` … (uint64): the keys of the
+        bands, each by itself, so that one can be read without the others. ``hashes`` (large list of uint64):
+        the set.
         """
         import numpy as np
         import pyarrow as pa
 
         sets = shingle_sets(texts, self.shingles, self.ngram)
-        keys = band_keys(sets, self.bands, self.rows_per_band)
+        keys = np.ascontiguousarray(band_keys(sets, self.bands, self.rows_per_band).T)
         digest = np.zeros(0, np.uint64)
         if len(texts):
             digest = mix(np.add.reduceat(mix(sets.hashes.copy()), sets.offsets[:-1]))
         return {
             "digest": pa.array(digest),
             "size": pa.array(sets.sizes),
-            "keys": pa.FixedSizeListArray.from_arrays(pa.array(keys.reshape(-1)), self.bands),
+            **{name: pa.array(key) for name, key in zip(band_names(self.bands), keys)},
             "hashes": pa.LargeListArray.from_arrays(pa.array(sets.offsets), pa.array(sets.hashes)),
         }
 
@@ -60,14 +61,9 @@ def sets_of(table: pa.Table) -> Sets:
     return Sets(lists.flatten().to_numpy(), offsets - offsets[0])
 
 
-def keys_of(table: pa.Table) -> NDArray[np.uint64]:
-    """The band keys of a table of sketches; uint64 ``(rows, bands)``."""
-    import numpy as np
-
-    column = table.column("keys")
-    parts = [np.zeros((0, column.type.list_size), np.uint64)]
-    parts += [chunk.flatten().to_numpy().reshape(len(chunk), parts[0].shape[1]) for chunk in column.chunks]
-    return np.concatenate(parts)
+def band_names(bands: int) -> list[str]:
+    """The columns of the keys of so many bands."""
+    return [f"band_{band}" for band in range(bands)]
 
 
 def number_type(rows: int) -> Any:
@@ -133,35 +129,54 @@ class Sketches:
         chosen: NDArray[np.int64] = self.order[self.leader[self.order] == self.order]
         return chosen
 
-    @property
-    def fit(self) -> bool:
-        """Whether sets and keys of all rows fit in half of the step's memory."""
-        held = 8 * (int(self.size.sum()) + len(self) * (2 * self.bands + 8))
-        return self.stored.memory is None or held <= self.stored.memory // 2
-
-    def keys(self, places: NDArray[np.int64]) -> NDArray[np.uint64]:
-        """The keys of these sketches, in this order; uint64 ``(bands, places)``, a band in one piece."""
+    def ranks(self) -> NDArray[Any]:
+        """The place of each sketch among the leaders; -1 for one that does not lead."""
         import numpy as np
 
-        keys = np.empty((self.bands, len(self)), np.uint64)
-        start = 0
-        for batch in self.stored.batches(["keys"]):
-            part = keys_of(batch)
-            keys[:, start : start + len(part)] = part.T
-            start += len(part)
-        return np.take(keys, places, axis=1)
+        leaders = self.leaders
+        rank = np.full(len(self), -1, leaders.dtype)
+        rank[leaders] = np.arange(len(leaders), dtype=leaders.dtype)
+        return rank
+
+    def candidates(self) -> NDArray[np.uint64]:
+        """The pairs of leaders that share a band: their ranks, ``earlier << 32 | later``."""
+        rank = self.ranks()
+        bits = number_bits(int(rank.max(initial=-1)) + 1)
+        return candidates(self._bands(rank, bits), bits)
+
+    def _bands(self, rank: NDArray[Any], bits: int) -> Iterator[NDArray[np.uint64]]:
+        """The keys of each band, with the ranks of their rows in the last ``bits`` bits.
+
+        As many bands are held at a time as fit in half of the memory, but at least one.
+        """
+        import numpy as np
+
+        leaders, names, shift = int(np.count_nonzero(rank >= 0)), band_names(self.bands), np.uint64(bits)
+        limit = self.stored.memory
+        at_once = self.bands if limit is None else max(1, limit // 2 // (8 * max(1, leaders)))
+        for some in (names[first : first + at_once] for first in range(0, self.bands, at_once)):
+            held = np.empty((len(some), leaders), np.uint64)
+            start = filled = 0
+            for batch in self.stored.batches(some):
+                number = rank[start : start + batch.num_rows]
+                leads = number >= 0
+                number = number[leads].astype(np.uint64)
+                for band, name in zip(held, some):
+                    key = batch.column(name).to_numpy()[leads]
+                    band[filled : filled + len(key)] = (key >> shift << shift) | number
+                start, filled = start + batch.num_rows, filled + len(number)
+            yield from held
 
     def sets(self, places: NDArray[np.int64]) -> Sets:
         """The sets of these sketches (ascending places)."""
         import numpy as np
 
-        taken = []
+        offsets = np.concatenate(([0], np.cumsum(self.size[places])))
+        hashes = np.empty(offsets[-1], np.uint64)
         for first, sets in self.batches():
             low, high = np.searchsorted(places, [first, first + len(sets.offsets) - 1])
-            taken.append(sets.take(places[low:high] - first))
-        sizes = np.concatenate([np.zeros(0, np.int64), *[each.sizes for each in taken]])
-        hashes = np.concatenate([np.zeros(0, np.uint64), *[each.hashes for each in taken]])
-        return Sets(hashes, np.concatenate(([0], np.cumsum(sizes))))
+            hashes[offsets[low] : offsets[high]] = sets.take(places[low:high] - first).hashes
+        return Sets(hashes, offsets)
 
     def batches(self) -> Iterator[tuple[int, Sets]]:
         """The sets in batches, each with the place of its first."""
@@ -207,66 +222,3 @@ class Sketches:
             mine = order[low:high]
             found[mine] = jaccard(others, lefts[mine], sets, rights[mine] - first)
         return found
-
-
-def spilled_pairs(sketches: Sketches, name: str) -> NDArray[np.uint64]:
-    """:func:`lsh.candidates` by a grouping on disk: pairs of places, ``earlier << 32 | later``, in the
-    order of the places among ``sketches.leaders``."""
-    import functools
-
-    import numpy as np
-
-    bits = number_bits(len(sketches.leaders))
-    keyed = sketches.stored.map(
-        functools.partial(_one_row_per_band, bits=bits),
-        ["keys", "digest", "prefer"],
-        name=f"{name}-bands-{bits}",
-    )
-    grouped = keyed.group(_pairs_of_buckets, by="key", name=f"{name}-pairs-{bits}")
-    leaders, number = sketches.leaders, sketches.row.dtype
-    rank = np.empty(len(sketches), number)
-    rank[leaders] = np.arange(len(leaders), dtype=number)
-    rank = rank[sketches.leader]
-    del leaders
-    pairs = np.zeros(0, np.uint64)
-    for batch in grouped.batches(["earlier", "later"]):
-        earlier, later = (
-            rank[np.searchsorted(sketches.row, batch.column(side).to_numpy().astype(number))].astype(
-                np.uint64
-            )
-            for side in ("earlier", "later")
-        )
-        pairs = merged(pairs, (earlier << np.uint64(32)) | later)
-    return pairs
-
-
-def _one_row_per_band(table: pa.Table, bits: int) -> pa.Table:
-    import numpy as np
-    import pyarrow as pa
-
-    keys = keys_of(table)
-    bands = keys.shape[1]
-    columns = {name: np.repeat(table.column(name).to_numpy(), bands) for name in ("digest", "prefer", ROW)}
-    shift = np.uint64(bits)
-    return pa.table({"key": (keys.reshape(-1) >> shift << shift).view(np.int64), **columns})
-
-
-def _pairs_of_buckets(table: pa.Table) -> pa.Table:
-    import numpy as np
-    import pyarrow as pa
-
-    from .lsh import bucket_pairs
-
-    key, digest, prefer, row = (table.column(name).to_numpy() for name in ("key", "digest", "prefer", ROW))
-    # Of rows with the same set only the most preferred takes part, as in memory.
-    order = np.lexsort((row, -prefer, digest, key))
-    new = np.concatenate(
-        (
-            np.ones(min(len(order), 1), bool),
-            (key[order][1:] != key[order][:-1]) | (digest[order][1:] != digest[order][:-1]),
-        )
-    )
-    order = order[new]
-    order = order[np.lexsort((row[order], -prefer[order], key[order]))]
-    earlier, later = bucket_pairs(key[order].view(np.uint64))
-    return pa.table({"earlier": row[order][earlier], "later": row[order][later]})

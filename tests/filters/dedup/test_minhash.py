@@ -222,7 +222,7 @@ def test_no_rows_one_row_and_equal_rows(context: Any, count: int, memory: int | 
     assert result.duplicate_of.tolist() == ([-1] + [0] * (count - 1))[:count]
 
 
-def test_large_buckets_are_the_same_on_disk(context: Any, monkeypatch: Any) -> None:
+def test_large_buckets_are_the_same_band_by_band(context: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(lsh, "REACH", 3)
     texts = [f"{'a b c d e f g h i j k l ' * 2} {row % 50}" for row in range(300)]
     op = MinHashDedup(clusters="greedy", survivor="longest")
