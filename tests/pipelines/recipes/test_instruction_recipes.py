@@ -232,7 +232,7 @@ class Teacher(BaseHTTPRequestHandler):
 @pytest.fixture
 def teacher() -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Teacher)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield f"{{engine: openai, url: 'http://127.0.0.1:{server.server_port}/v1', model: any}}"
     server.shutdown()
