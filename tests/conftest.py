@@ -109,14 +109,34 @@ LIGHT = (
 )  # fmt: skip
 
 
+#: Folders and files of tests that compare times or limit a processor's: nothing runs beside them.
+ALONE = (
+    "datagen/sandbox", "pipelines/cli/test_startup.py", "pipelines/engines/test_openai.py",
+    "pipelines/run/test_occupancy.py", "trainer/forecast/test_speed.py",
+)  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what ``make test`` may run beside other tests."""
+    """Mark what ``make test`` runs alone, and what of the rest stays in one process, one after the other."""
     here = Path(__file__).parent
     for item in items:
         place = item.path.relative_to(here).as_posix()
-        alone = any(item.get_closest_marker(name) for name in ("engine", "ray", "gpu", "browser"))
-        if place.startswith(LIGHT) and not alone:
+        if place.startswith(ALONE):
+            item.add_marker("alone")
+        heavy = any(item.get_closest_marker(name) for name in ("engine", "ray", "gpu", "browser"))
+        if place.startswith(LIGHT) and not heavy:
             item.add_marker("light")
+        item.add_marker(pytest.mark.xdist_group(_group(item, place)))
+
+
+def _group(item: pytest.Item, place: str) -> str:
+    """Return the file, or for tests that share a cluster or an engine its name."""
+    if item.get_closest_marker("ray"):
+        return "ray"
+    if item.get_closest_marker("engine") and place.startswith("pipelines/engines/"):
+        return "engines"
+    return place
 
 
 @dataclass
