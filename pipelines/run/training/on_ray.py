@@ -25,7 +25,7 @@ from ..budget import Interrupted
 from .group import PATIENCE, backend
 from .here import train_here
 from .job import TrainingJob, packed, unpacked
-from .room import LOOK_SECONDS, Room, Waiting, settle
+from .room import LOOK_SECONDS, Room, Waiting, nodes, settle
 
 
 class NotShared(StoreError):
@@ -89,6 +89,7 @@ def _outcome(
     left, waiting = job.operator.max_restarts, Waiting(context, tell)
     room = waiting.for_gpus(job.operator, None)
     while True:
+        there = nodes()
         lost = _follow(_trainer(job, desk, room), desk, context)
         outcome: Trained | GristmillError | None = ray.get(desk.outcome.remote())
         if outcome is not None:
@@ -103,11 +104,13 @@ def _outcome(
         left -= 1
         waiting.over()
         settle()
-        before, room = room, waiting.for_gpus(job.operator, room)
-        tell(
-            f"one of {before.size} training processes on Ray was lost ({_last_line(lost)}); {room.size} go "
-            "on from the last checkpoint"
+        what = (
+            "a node of the Ray cluster was lost"
+            if nodes() < there
+            else f"one of {room.size} training processes on Ray was lost ({_last_line(lost)})"
         )
+        room = waiting.for_gpus(job.operator, room)
+        tell(f"{what}; {room.words} go on from the last checkpoint")
 
 
 def _follow(trainer: Any, desk: Any, context: Context) -> Exception | None:

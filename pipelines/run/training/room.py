@@ -77,6 +77,11 @@ class Waiting:
             self.look_again("training processes with a GPU each")
 
 
+def nodes() -> int:
+    """The number of nodes that the cluster believes to be alive."""
+    return sum(bool(node["Alive"]) for node in ray.nodes())
+
+
 def settle() -> None:
     """Wait until every node answers or is known to be lost: a process is missed before its node is."""
     ping: Any = ray.remote(_nothing)
