@@ -43,8 +43,11 @@ def suggestion(found: object, valid: Iterable[str]) -> str:
 def unknown_key(found: object, valid: Iterable[str], other_names: Mapping[str, str]) -> str:
     """The message about a key that does not exist. ``other_names``: see Operator."""
     here = other_names.get(found) if isinstance(found, str) else None
-    told = suggestion(found, valid) if here is None else f"found {brief(found)}; write `{here}` here"
-    return f"unknown key: {told}"
+    if here is None:
+        return f"unknown key: {suggestion(found, valid)}"
+    return (
+        f"unknown key: found {brief(found)}; {here if here.startswith('leave') else f'write `{here}` here'}"
+    )
 
 
 def brief(value: object, width: int = 60) -> str:

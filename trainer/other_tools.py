@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+_PACKED = "leave it out: rows are always packed"
+_RECORDED = "leave it out: every step is in the history"
+_FUSED = "leave it out: the fused kernels are always used"
+
 #: Name in axolotl, TRL and transformers, LLaMA-Factory, unsloth or PEFT -> the setting here, as YAML, with a
 #: value where the name alone does not say it.
 OTHER_NAMES: Mapping[str, str] = {
@@ -71,4 +75,11 @@ OTHER_NAMES: Mapping[str, str] = {
     "model_name": "model: base",
     "model_name_or_path": "model: base",
     "teacher_model_name_or_path": "teacher: base",
+    "packing": _PACKED,
+    "sample_packing": _PACKED,
+    "group_by_length": _PACKED,
+    "logging_steps": _RECORDED,
+    "use_liger_kernel": _FUSED,
+    "flash_attention": _FUSED,
+    "attn_implementation": _FUSED,
 }

@@ -94,7 +94,10 @@ def _show_tokens(spec: PipelineSpec, args: argparse.Namespace) -> int:
         stop = Stop()
         with stopping(stop):
             run(args.file, overrides=args.overrides, observer=Observers(), stop=stop, until=name)
-    say(labels(spec, args.file, RunDirectory.open(spec.directory), args.show_tokens))
+    text, refused = labels(spec, args.file, RunDirectory.open(spec.directory), args.show_tokens)
+    say(text)
+    if refused is not None:
+        raise refused
     return 0
 
 

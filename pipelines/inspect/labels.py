@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...contracts.errors import GristmillError
+from ...contracts.errors import DataError, GristmillError
 from ...trainer.data.token_labels import show
 from ...trainer.step import TrainStep
 from ..file.spec import PipelineSpec
@@ -24,11 +24,11 @@ def sources_to_read(spec: PipelineSpec, file: str) -> list[str]:
     return [name for name in names if not run.step(name, plan.step(name).fingerprint).complete]
 
 
-def labels(spec: PipelineSpec, file: str, run: RunDirectory, count: int) -> str:
+def labels(spec: PipelineSpec, file: str, run: RunDirectory, count: int) -> tuple[str, DataError | None]:
     """The first ``count`` rows of a training file, token by token. Its rows must have been read into ``run``.
 
-    Raises DataError for rows that cannot be trained on, GristmillError for a trainer that cannot show its
-    tokens.
+    If these are all rows, with the error with which training them would stop. Raises DataError if none can be
+    trained on, GristmillError for a trainer that cannot show its tokens.
     """
     plan = make_plan(spec, file=file)
     step = plan.step(STUDENT)
@@ -46,4 +46,5 @@ def labels(spec: PipelineSpec, file: str, run: RunDirectory, count: int) -> str:
         tables=lambda name: rows(name).all(),
     )
     given = rows(*step.inputs)
-    return show(step.operator, given.slice(0, min(count, len(given))), context)
+    shown = given.slice(0, min(count, len(given)))
+    return show(step.operator, shown, context, whole=len(shown) == len(given))

@@ -1,9 +1,9 @@
 """Processes that train together over gloo; started by ``test_processes.py``.
 
-Arguments: a directory with ``model``, ``rows.json``, ``other.json`` (the held-out rows) and
-``settings.json``, which holds the step of each run; the number of processes; and the runs, each as NAME or
-NAME=STOP: after so many steps, the last process is told to stop. A run that has a checkpoint is resumed. The
-history of each is written to ``NAME-SIZE.json``.
+Arguments: a directory with the models, ``rows.json``, ``pairs.json`` (of ``train: reward``), ``other.json``
+(the held-out rows) and ``settings.json``, which holds the step of each run; the number of processes; and the
+runs, each as NAME or NAME=STOP: after so many steps, the last process is told to stop. A run that has a
+checkpoint is resumed. The history of each is written to ``NAME-SIZE.json``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import distributed
 
 from gristmill.contracts.errors import GristmillError
 from gristmill.contracts.inference import ModelWeights
+from gristmill.trainer.methods.reward import RewardModelling
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 
 folder, size = Path(sys.argv[1]), int(sys.argv[2])
@@ -37,7 +38,7 @@ class Bench:
     step: str = "student"
 
     def weights(self, name: str) -> ModelWeights:
-        return ModelWeights(name, folder / "model", "digest", None)
+        return ModelWeights(name, folder / name, "digest", None)
 
     def table(self, name: str) -> pa.Table:
         return other
@@ -60,8 +61,9 @@ for number in range(1, size):
         rank, children = number, []
         break
     children.append(child)
-rows, other = (
-    pa.Table.from_pylist(json.loads((folder / name).read_text())) for name in ("rows.json", "other.json")
+rows, pairs, other = (
+    pa.Table.from_pylist(json.loads((folder / f"{name}.json").read_text()))
+    for name in ("rows", "pairs", "other")
 )
 settings = json.loads((folder / "settings.json").read_text())
 distributed.init_process_group(
@@ -69,13 +71,15 @@ distributed.init_process_group(
 )
 for run in sys.argv[3:]:
     name, _, stop = run.partition("=")
-    step = SupervisedFineTuning.model_validate(settings[name])
+    judges = settings[name]["judges"]
+    method, table = (RewardModelling, pairs) if judges else (SupervisedFineTuning, rows)
+    step = method.model_validate(settings[name]["step"])
     if stop:
         expected, words = (Stopped, None) if rank == size - 1 else (GristmillError, "another process of this")
         with pytest.raises(expected, match=words):
-            step.fit(rows, Bench(folder / name, int(stop)))  # type: ignore[arg-type]
+            step.fit(table, Bench(folder / name, int(stop)))  # type: ignore[arg-type]
         continue
-    made = step.fit(rows, Bench(folder / name))  # type: ignore[arg-type]
+    made = step.fit(table, Bench(folder / name))  # type: ignore[arg-type]
     if rank == 0:
         found = {"history": made.history.to_pydict(), "metrics": made.metrics}
         (folder / f"{name}-{size}.json").write_text(json.dumps(found, default=str))

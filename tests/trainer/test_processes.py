@@ -16,11 +16,13 @@ import torch
 from safetensors.torch import load_file
 
 from gristmill.contracts.operators import Trained
+from gristmill.trainer.methods.reward import RewardModelling
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 from gristmill.trainer.parallel import Processes
+from gristmill.trainer.step import TrainStep
 
 STEP: dict[str, Any] = {
-    "model": "base",
+    "model": "model",
     "batch_tokens": 200,
     "max_length": 128,
     "pack_tokens": 64,
@@ -48,6 +50,23 @@ RUNS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+#: A mixture of experts over 4 bits, and a reward model whose norms are trained too.
+OTHER_RUNS: dict[str, dict[str, Any]] = {
+    "moe": {"model": "moe", "quantize": "nf4", "shard": True, "activations": "recompute"},
+    "judge": {"quantize": "int8", "shard": True, "train_norms": True, "epochs": 2},
+}
+METHODS: dict[str, type[TrainStep]] = {"judge": RewardModelling}
+MOE = {
+    "head_dim": 16, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 40,
+    "norm_topk_prob": True,
+}  # fmt: skip
+
+
+def step_of(name: str, **changes: Any) -> TrainStep:
+    settings = {**STEP, **(RUNS | OTHER_RUNS)[name], **changes}
+    return METHODS.get(name, SupervisedFineTuning).model_validate(settings)
+
+
 @pytest.fixture
 def rows(rows) -> list[dict[str, Any]]:
     """Nine of the rows: each of the processes loads and trains many times."""
@@ -61,15 +80,20 @@ def other(rows) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def together(make_model, rows, other, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def together(make_model, rows, other, pairs, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Train in ``size`` processes; the results by name."""
     make_model()
-    (tmp_path / "rows.json").write_text(json.dumps(rows))
-    (tmp_path / "other.json").write_text(json.dumps(other))
-    steps = {name: SupervisedFineTuning.model_validate({**STEP, **run}) for name, run in RUNS.items()}
-    (tmp_path / "settings.json").write_text(
-        json.dumps({name: step.model_dump(mode="json", exclude_unset=True) for name, step in steps.items()})
-    )
+    make_model("qwen3_moe", name="moe", **MOE)
+    for name, given in {"rows": rows, "other": other, "pairs": pairs}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(given))
+    settings = {
+        name: {
+            "judges": name in METHODS,
+            "step": step_of(name).model_dump(mode="json", exclude_unset=True),
+        }
+        for name in RUNS | OTHER_RUNS
+    }
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
 
     def train(size: int, *runs: str) -> dict[str, Any]:
         script = Path(__file__).with_name("several_processes.py")
@@ -120,7 +144,7 @@ def test_two_and_four_processes_train_as_one_does_and_go_on_from_each_others_che
     first = {name: (tmp_path / name).rename(tmp_path / f"{name} of four") for name in four}
     two = together(2, *RUNS)
     for name, changes in RUNS.items():
-        step = SupervisedFineTuning.model_validate({**STEP, **changes, "shard": "auto"})
+        step = step_of(name, shard="auto")
         bench = stopping(
             tmp_path / f"{name} alone", tmp_path / "model", tables={"other": pa.Table.from_pylist(other)}
         )
@@ -138,6 +162,19 @@ def test_two_and_four_processes_train_as_one_does_and_go_on_from_each_others_che
             (file,) = (tmp_path / name / "adapter").glob("*.safetensors")
             (ours,) = alone.adapter.glob("*.safetensors")
             assert file.read_bytes() == ours.read_bytes()
+
+
+def test_a_mixture_of_experts_and_a_reward_model_are_sharded(
+    together, stopping, rows, pairs, tmp_path: Path
+) -> None:
+    """Both are stopped after a step, and go on from their checkpoints."""
+    two = together(2, *(f"{name}=1" for name in OTHER_RUNS), *OTHER_RUNS)
+    for name, run in OTHER_RUNS.items():
+        table = pa.Table.from_pylist(pairs if name in METHODS else rows)
+        model = tmp_path / str(run.get("model", "model"))
+        alone = step_of(name, shard="auto").fit(table, stopping(tmp_path / f"{name} alone", model))
+        assert (two[name]["metrics"]["sharded"], alone.metrics["sharded"]) == (True, False)
+        same(two[name], alone, tmp_path / name)
 
 
 def test_packs_are_shared_by_their_tokens() -> None:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...contracts.errors import DataError
 from ...contracts.operators import Context
 from ..model.model_config import ModelConfig
 from ..settings import TrainSettings
 from .encode import encode_rows, show_labels
+from .unfit import check_share
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def show(step: TrainSettings, table: pa.Table, context: Context) -> str:
+def show(
+    step: TrainSettings, table: pa.Table, context: Context, *, whole: bool
+) -> tuple[str, DataError | None]:
     """Format each row's sequences token by token, with trained tokens in [brackets], and the rows left out.
 
-    Loads the tokenizer, and no weights. Raises DataError for rows that cannot be trained on.
+    With it comes the error with which training stops if these are all the rows (``whole``) and too many are
+    left out. Loads the tokenizer, and no weights. Raises DataError if no row can be trained on.
     """
     path = context.weights(step.model).path
     encoder = step.encoder(path)
@@ -32,4 +37,8 @@ def show(step: TrainSettings, table: pa.Table, context: Context) -> str:
     )
     lines = [show_labels(encoded.examples, encoder)]
     lines += [f"row {row.id}: left out: {row.message}" for row in encoded.left_out]
-    return "\n".join(lines)
+    try:
+        check_share(encoded.left_out, len(table), step.share_left_out() if whole else 1.0)
+    except DataError as error:
+        return "\n".join(lines), error
+    return "\n".join(lines), None

@@ -1,8 +1,9 @@
 """Trains on a Ray cluster, in the processes of Ray Train.
 
-Ray Train places the processes, joins them in a process group, and starts all of them again if one is lost.
-They then resume from the checkpoint in the run directory, which all nodes must see; if one does not, the
-driver trains itself. An actor beside the driver passes on progress, the wish to stop, and the result.
+Ray Train places the processes and joins them in a process group. If one is lost, alone or with its node, all
+of them start again from the checkpoint in the run directory, as many as the cluster then has room for. All
+nodes must see the run directory; if one does not, the driver trains itself. An actor beside the driver
+passes on progress, the wish to stop, and the result.
 """
 
 from __future__ import annotations
@@ -24,9 +25,7 @@ from ..budget import Interrupted
 from .group import PATIENCE, backend
 from .here import train_here
 from .job import TrainingJob, packed, unpacked
-
-#: Seconds between two looks at the progress of the training.
-LOOK_SECONDS = 0.5
+from .room import LOOK_SECONDS, Room, Waiting, nodes, settle
 
 
 class NotShared(StoreError):
@@ -63,7 +62,8 @@ class Desk:
 def train_on_ray(operator: Train, table: pa.Table, context: Context, tell: Callable[[str], None]) -> Trained:
     """Train on the cluster. Raises what the training or ``context.check`` raises.
 
-    GristmillError if processes were lost more often than ``max_restarts``.
+    ``tell``: reports a loss, and that there is no room. Raises GristmillError if processes were lost more
+    often than ``max_restarts``, or if the cluster has no room for too long.
     """
     job = TrainingJob.of(operator, table, context)
     here: Any = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
@@ -71,23 +71,53 @@ def train_on_ray(operator: Train, table: pa.Table, context: Context, tell: Calla
     )
     desk: Any = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote()
     try:
-        asked = _follow(_trainer(job, desk), desk, context)
-        outcome: Trained | GristmillError | None = ray.get(desk.outcome.remote())
+        outcome = _outcome(job, desk, context, tell)
     finally:
         ray.kill(desk)
-    if asked is not None:
-        raise asked
     if isinstance(outcome, NotShared):
         tell(f"{outcome.message}; the driver trains itself")
         return train_here(operator, table, context, tell)
     if isinstance(outcome, GristmillError):
         raise outcome
-    assert outcome is not None
     return outcome
 
 
-def _follow(trainer: Any, desk: Any, context: Context) -> BaseException | None:
-    """Wait for the training, passing on progress. Returns what asked it to stop, if anything did."""
+def _outcome(
+    job: TrainingJob, desk: Any, context: Context, tell: Callable[[str], None]
+) -> Trained | GristmillError:
+    """Train until there is an outcome, and again with the processes that are left if one is lost."""
+    left, waiting = job.operator.max_restarts, Waiting(context, tell)
+    room = waiting.for_gpus(job.operator, None)
+    while True:
+        there = nodes()
+        lost = _follow(_trainer(job, desk, room), desk, context)
+        outcome: Trained | GristmillError | None = ray.get(desk.outcome.remote())
+        if outcome is not None:
+            return outcome
+        assert lost is not None
+        if _had_no_room(lost):
+            waiting.look_again(room.words)
+            room = waiting.for_gpus(job.operator, room)
+            continue
+        if left == 0:
+            raise _given_up(lost)
+        left -= 1
+        waiting.over()
+        settle()
+        what = (
+            "a node of the Ray cluster was lost"
+            if nodes() < there
+            else f"one of {room.size} training processes on Ray was lost ({_last_line(lost)})"
+        )
+        room = waiting.for_gpus(job.operator, room)
+        tell(f"{what}; {room.words} go on from the last checkpoint")
+
+
+def _follow(trainer: Any, desk: Any, context: Context) -> Exception | None:
+    """Wait for the training, passing on progress and the wish to stop. Returns why it was lost, if it was.
+
+    Raises what asked it to stop.
+    """
     asked: BaseException | None = None
     seen = None
     with ThreadPoolExecutor(1) as pool:
@@ -103,39 +133,40 @@ def _follow(trainer: Any, desk: Any, context: Context) -> BaseException | None:
                 seen = progress
                 done, total, unit, figures = progress
                 context.progress(done, total, unit, **figures)
-        try:
-            training.result()
-        except Exception as error:
-            raise asked or _given_up(error) from None
-    return asked
+        lost = training.exception()
+    if asked is not None:
+        raise asked
+    if lost is not None and not isinstance(lost, Exception):
+        raise lost
+    return lost
 
 
-def _trainer(job: TrainingJob, desk: Any) -> Any:
+def _trainer(job: TrainingJob, desk: Any, room: Room) -> Any:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     logging.getLogger("ray.train").setLevel(logging.ERROR)
-    resources = ray.cluster_resources()
-    gpus = int(resources.get("GPU", 0)) if backend(job.operator, 1) != "gloo" else 0
-    size = job.operator.processes_on(gpus)
-    each = {"GPU": 1.0} if gpus else {"CPU": min(1.0, resources.get("CPU", 1) / size)}
     return TorchTrainer(
         _train,
         # In a list, since Ray would fetch a bare reference.
         train_loop_config={"job": [ray.put(packed(job))], "desk": desk},
         torch_config=TorchConfig(
-            backend=backend(job.operator, gpus), timeout_s=int(PATIENCE.total_seconds())
+            backend=backend(job.operator, room.size if room.gpus else 0),
+            timeout_s=int(PATIENCE.total_seconds()),
         ),
         scaling_config=ScalingConfig(
-            num_workers=size,
-            use_gpu=bool(gpus),
-            resources_per_worker=each,
-            placement_strategy="PACK" if gpus else "SPREAD",
+            num_workers=room.size,
+            use_gpu=room.gpus,
+            resources_per_worker=dict(room.each),
+            placement_strategy="PACK" if room.gpus else "SPREAD",
         ),
         run_config=RunConfig(
             name="ray",
             storage_path=str(job.workdir),
-            failure_config=FailureConfig(max_failures=job.operator.max_restarts),
+            # Ray Train would wait for as many processes as before, without a word and without an end.
+            failure_config=FailureConfig(
+                max_failures=0, controller_failure_limit=0, max_preemption_failures=0
+            ),
         ),
     )
 
@@ -189,10 +220,20 @@ def _opened(reference: Any) -> TrainingJob:
     return job
 
 
+def _had_no_room(error: Exception) -> bool:
+    """Whether the processes could not be started, as Ray Train says."""
+    cause = getattr(error, "controller_failure", None)
+    return type(cause).__name__.startswith("WorkerGroupStartup")
+
+
 def _given_up(error: Exception) -> GristmillError:
-    """What to say about a training that Ray Train gave up."""
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    """What to say about a training whose processes were lost more often than it may start again."""
     return GristmillError(
-        f"the training on Ray was lost too often ({lines[-1][:300] if lines else type(error).__name__}); "
-        "run again to go on from its last checkpoint, or raise max_restarts"
+        f"the training on Ray was lost too often ({_last_line(error)}); run again to go on from its last "
+        "checkpoint, or raise max_restarts"
     )
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return lines[-1].strip()[:300] if lines else type(error).__name__

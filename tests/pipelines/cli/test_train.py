@@ -222,6 +222,14 @@ def test_show_tokens_marks_what_is_trained_on_and_stops(
     assert "left out: 225 tokens, longer than max_length = 128" in out
     assert out.count("row ") == 2
     assert not Path("made/student").exists()
+    # Of all rows, as many are left out as training allows; of half as many, more.
+    assert main(["train", name, "--show-tokens", "5"]) == 0
+    less = file("train: sft\ndata: {source: jsonl, path: rows.jsonl, rows: 2}\nout: less\n", "less.yaml")
+    capsys.readouterr()
+    assert main(["train", less, "--show-tokens", "2"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out.count("row ") == 2
+    assert "1 of 2 rows cannot be trained on; unfit_limit allows 20%" in shown.err
     assert main(["train", name, "--quiet"]) == 0
     assert main(["train", name, "--show-tokens", "1"]) == 0
     assert main(["explain", "made", "student"]) == 0  # the record of the training is still there
