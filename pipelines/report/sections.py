@@ -121,6 +121,7 @@ def training(run: RunData) -> list[dict[str, Any]]:
                     {
                         "title": title,
                         "svg": charts.curve(f"Loss of {title}", losses, "optimizer step", beside),
+                        "held_out": "held_out_loss" in step.summary,
                         "figures": list(flat(step.summary)),
                     }
                 )

@@ -101,10 +101,9 @@ class Wandb:
             disable_code=True,
             disable_git=True,
             disable_job_creation=True,
-            x_disable_meta=True,
             x_disable_stats=True,
-            x_disable_machine_info=True,
             x_save_requirements=False,
+            **dict.fromkeys(("x_disable_meta", "x_disable_machine_info"), True),
         )
         online = self._wandb.setup(settings=self._settings).settings.mode == "online"
         if online and not self._wandb.login(prompt=False, verify=False):

@@ -37,7 +37,8 @@ class TextEncoder(Encoder):
             raise Unfit("no text", f"its text is {text!r:.40}, not text")
         if not text.strip():
             raise Unfit("no text", "its text is empty")
-        body = self.tokenizer.encode(text, add_special_tokens=False)
+        # Not verbose: it would warn of texts that are longer than the model's positions.
+        body = self.tokenizer.encode(text, add_special_tokens=False, verbose=False)
         if self.end in body:
             raise Unfit(
                 "end of text inside",

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import ray
@@ -27,6 +27,9 @@ from .here import train_here
 from .job import TrainingJob, packed, unpacked
 from .room import LOOK_SECONDS, Room, Waiting, nodes, settle
 
+#: Done, total, unit and figures.
+Progress: TypeAlias = tuple[float, float, str, dict[str, float]]
+
 
 class NotShared(StoreError):
     """A node does not see the run directory."""
@@ -36,21 +39,22 @@ class Desk:
     """An actor between the driver and the first process of a training."""
 
     def __init__(self) -> None:
-        self._progress: tuple[float, float, str, dict[str, float]] | None = None
+        self._progress: list[Progress] = []
         self._outcome: Trained | GristmillError | None = None
         self._stopping = False
 
     def report(self, done: float, total: float, unit: str, figures: dict[str, float]) -> None:
-        self._progress = done, total, unit, figures
+        self._progress.append((done, total, unit, figures))
 
     def finish(self, outcome: Trained | GristmillError) -> None:
         """Keep the first outcome: after an error, the other processes have errors too."""
         self._outcome = self._outcome or outcome
 
-    def news(self, stop: bool) -> tuple[float, float, str, dict[str, float]] | None:
-        """The last progress. ``stop``: whether the training is to stop."""
+    def news(self, stop: bool) -> list[Progress]:
+        """What was reported since the last call. ``stop``: whether the training is to stop."""
         self._stopping = stop
-        return self._progress
+        found, self._progress = self._progress, []
+        return found
 
     def stopping(self) -> bool:
         return self._stopping
@@ -119,7 +123,11 @@ def _follow(trainer: Any, desk: Any, context: Context) -> Exception | None:
     Raises what asked it to stop.
     """
     asked: BaseException | None = None
-    seen = None
+
+    def pass_on() -> None:
+        for done, total, unit, figures in ray.get(desk.news.remote(asked is not None)):
+            context.progress(done, total, unit, **figures)
+
     with ThreadPoolExecutor(1) as pool:
         training = pool.submit(trainer.fit)
         while not wait_for([training], LOOK_SECONDS).done:
@@ -128,12 +136,9 @@ def _follow(trainer: Any, desk: Any, context: Context) -> Exception | None:
                     context.check()
                 except BaseException as error:
                     asked = error
-            progress = ray.get(desk.news.remote(asked is not None))
-            if progress is not None and progress != seen:
-                seen = progress
-                done, total, unit, figures = progress
-                context.progress(done, total, unit, **figures)
+            pass_on()
         lost = training.exception()
+    pass_on()
     if asked is not None:
         raise asked
     if lost is not None and not isinstance(lost, Exception):
