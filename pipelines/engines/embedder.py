@@ -38,7 +38,7 @@ class EmbedderOptions(Frozen):
     that are large or spread over several GPUs. It serves no static models, and pools only by `mean`."""
     engine_args: dict[str, Any] = Field(default_factory=dict)
     """With `runner: vllm`: fields of vLLM's `EngineArgs`, by name, such as `tensor_parallel_size`, or
-    `gpu_memory_utilization`, the share of the GPU's memory that it takes, by default 0.9."""
+    `gpu_memory_utilization`, the share of the GPU's memory that it takes."""
     url: ServerAddress | None = None
     """Address of a server with an OpenAI-compatible API, up to and including `/v1`, without user, password
     and query."""

@@ -77,7 +77,7 @@ class VllmEmbedder:
             self._model = LLM(**(arguments | options.engine_args))
         except Exception as error:
             raise ModelError(f"vLLM cannot serve {weights.name} ({weights.path}): {error}") from None
-        self._window: int = self._model.llm_engine.model_config.max_model_len
+        self._window: int = self._model.model_config.max_model_len
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return float32 ``(len(texts), dimensions)``: unit vectors, or zeros for a text without a token."""
@@ -100,7 +100,7 @@ class VllmEmbedder:
 
     @property
     def dimensions(self) -> int:
-        return int(self._model.llm_engine.model_config.embedding_size)
+        return int(self._model.model_config.embedding_size)
 
 
 def _arguments(weights: ModelWeights, options: EmbedderOptions) -> dict[str, Any]:
