@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from gristmill.contracts.errors import DataError
 from gristmill.contracts.operators import Trained
 from gristmill.kernels.cross_entropy import linear_cross_entropy
+from gristmill.kernels.lora_maps import Rounded
 from gristmill.trainer.losses.token_loss import TokenObjective
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 
@@ -178,3 +179,23 @@ def test_progress_and_metrics_say_how_near_to_the_roofline_a_step_is(
     assert 0 < metrics["roofline"] < 1
     seconds = metrics["tera_flop"] / metrics["matmul_tflops"]
     assert metrics["roofline"] == pytest.approx(seconds / metrics["seconds"], rel=1e-6)
+
+
+def test_the_factors_of_all_layers_are_rounded_once_per_step(
+    fit: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a step they are rounded together, so that no layer rounds its own."""
+    made: list[tuple[int, ...]] = []
+    of = Rounded.of
+
+    def noted(*given: Any) -> Rounded:
+        made.append(tuple(given[0].shape))
+        return of(*given)
+
+    monkeypatch.setattr(Rounded, "of", noted)
+    counts = []
+    for steps in (1, 3):
+        made.clear()
+        assert len(fit(f"{steps}", max_steps=steps, dtype="bf16").history) == steps
+        counts.append(len(made))
+    assert counts[0] == counts[1] > 0
