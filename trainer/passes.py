@@ -76,7 +76,8 @@ class Passes:
         self.model.eval()
         found = {}
         with torch.no_grad():
-            for number, rows in self._passes(examples, packs):
+            for number, indices in self._passes(examples, packs):
+                rows = [examples[index] for index in indices]
                 part = self.objective.survey(self.model, rows, step_context)
                 if number is not None:
                     found[number] = part
@@ -98,10 +99,9 @@ class Passes:
         Returns the results in the order of the packs. ``seed``: of the step's dropout. ``then``: the packs of
         the step after it, of which the first is made in the meantime.
         """
-        passes = self._passes(examples, packs)
-        upcoming = self._passes(examples, then)
-        computed = {}
-        made = self.ahead.packs([rows for _, rows in passes], upcoming[0][1] if upcoming else None)
+        passes, upcoming = self._passes(examples, packs), self._passes(examples, then)
+        first = upcoming[0][1] if upcoming else None
+        made, computed = self.ahead.packs(examples, [indices for _, indices in passes], first), {}
         for place, ((number, _), pack) in enumerate(zip(passes, made)):
             if place + 1 == len(passes):  # in the same pass as the others: all communicate in one order
                 gradients.expect_last()
@@ -118,7 +118,7 @@ class Passes:
     ) -> list[PackResult]:
         """Compute losses only. Returns the results in the order of the packs."""
         passes, computed = self._passes(examples, packs), {}
-        made = self.ahead.packs([rows for _, rows in passes])
+        made = self.ahead.packs(examples, [indices for _, indices in passes])
         for (number, _), pack in zip(passes, made):
             result = self._compute(pack, step_context)
             if number is not None:
@@ -141,19 +141,18 @@ class Passes:
         numbers = torch.cat([part.reshape(-1).double() for part in parts])
         return _Computed([row.id for row in pack.examples], list(found.figures), numbers)
 
-    def _passes(
-        self, examples: Sequence[Example], packs: Packs
-    ) -> list[tuple[int | None, Sequence[Example]]]:
+    def _passes(self, examples: Sequence[Example], packs: Packs) -> list[tuple[int | None, Sequence[int]]]:
         """Return the packs of this process, by number, and those that it only joins, without a number."""
-        rows = [[examples[index] for index in indices] for indices in packs]
-        costs = [count_tokens(each) for each in rows]
+        if self.processes.size == 1 or not packs:
+            return list(enumerate(packs))
+        costs = [count_tokens([examples[index] for index in indices]) for indices in packs]
         shares = self.processes.shares(costs)
-        passes: list[tuple[int | None, Sequence[Example]]] = [
-            (number, rows[number]) for number in shares[self.processes.rank]
+        passes: list[tuple[int | None, Sequence[int]]] = [
+            (number, packs[number]) for number in shares[self.processes.rank]
         ]
         if is_sharded(self.model):
             joined = max(map(len, shares)) - len(passes)
-            passes += [(None, list(rows[costs.index(min(costs))])) for _ in range(joined)]
+            passes += [(None, packs[costs.index(min(costs))]) for _ in range(joined)]
         return passes
 
     def _gathered(self, mine: dict[int, Found]) -> list[Found]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from threading import Thread
 
 import torch
@@ -11,45 +12,57 @@ import torch
 from .examples import Example
 from .packs import Pack
 
-Rows = Sequence[Example]
+Indices = Sequence[int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Started:
+    """A pack that is being made: which one, and where it will be."""
+
+    examples: Sequence[Example]
+    indices: Indices
+    made: Future[Pack]
+
+    def of(self, examples: Sequence[Example], indices: Indices) -> bool:
+        return self.examples is examples and list(self.indices) == list(indices)
 
 
 class Prefetch:
     """Makes packs on ``device`` in order, each while the one before it is computed.
 
-    The packs are those that :meth:`Pack.of` makes.
+    The packs are those that :meth:`Pack.of` makes. Their examples are also read in the other thread.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._next: tuple[Rows, Future[Pack]] | None = None
+        self._next: _Started | None = None
 
-    def packs(self, groups: Sequence[Rows], then: Rows | None = None) -> Iterator[Pack]:
-        """Yield the pack of each of the ``groups``. ``then``: the rows of the first pack after these."""
-        for rows, following in zip(groups, [*groups[1:], then]):
-            pack = self._made(rows)
+    def packs(
+        self, examples: Sequence[Example], groups: Sequence[Indices], then: Indices | None = None
+    ) -> Iterator[Pack]:
+        """Yield the pack of each of the ``groups`` of examples. ``then``: the first group after these."""
+        for indices, following in zip(groups, [*groups[1:], then]):
+            pack = self._take(examples, indices)
             if following is not None:
-                self._start(following)
+                self._start(examples, following)
             yield pack
 
-    def _made(self, rows: Rows) -> Pack:
-        """Return what was started last, if it is the pack of these rows; make it otherwise."""
+    def _take(self, examples: Sequence[Example], indices: Indices) -> Pack:
+        """Return what was started last, if it is this pack; make this pack otherwise."""
         started, self._next = self._next, None
-        if started is not None and len(started[0]) == len(rows) and all(map(_same, started[0], rows)):
-            return started[1].result()
-        return Pack.of(rows, self.device)
+        if started is not None and started.of(examples, indices):
+            return started.made.result()
+        return self._make(examples, indices)
 
-    def _start(self, rows: Rows) -> None:
-        made: Future[Pack] = Future()
-        self._next = rows, made
-        Thread(target=self._make, args=(rows, made), daemon=True).start()
+    def _make(self, examples: Sequence[Example], indices: Indices) -> Pack:
+        return Pack.of([examples[index] for index in indices], self.device)
 
-    def _make(self, rows: Rows, made: Future[Pack]) -> None:
+    def _start(self, examples: Sequence[Example], indices: Indices) -> None:
+        self._next = started = _Started(examples, indices, Future())
+        Thread(target=self._finish, args=(started,), daemon=True).start()
+
+    def _finish(self, started: _Started) -> None:
         try:
-            made.set_result(Pack.of(rows, self.device))
+            started.made.set_result(self._make(started.examples, started.indices))
         except BaseException as error:
-            made.set_exception(error)
-
-
-def _same(one: Example, other: Example) -> bool:
-    return one is other
+            started.made.set_exception(error)
