@@ -120,8 +120,17 @@ def _norms(random: Callable[..., Tensor], at: Shapes, liger: ModuleType | None, 
     if compiled is not None:
         peers["torch.compile"] = compiled(lambda x: torch_rms_norm(x, weight.shape, weight, 1e-5))
     cost = partial(rms_norm.cost, at.tokens, at.hidden, 2)
+    heads, gain = random(at.tokens * at.heads, at.head).requires_grad_(), random(at.head)
+    of_heads = partial(rms_norm.cost, at.tokens * at.heads, at.head, 2)
     return [
         *_both_ways(f"RMSNorm, {shape}", cost, lambda x: rms_norm.rms_norm(x, weight, 1e-5), (x,), peers),
+        *_both_ways(
+            f"RMSNorm of heads, {at.tokens * at.heads}x{at.head}",
+            of_heads,
+            lambda x: rms_norm.rms_norm(x, gain, 1e-5),
+            (heads,),
+            {},
+        ),
         Case(
             f"add + RMSNorm forward, {shape}",
             cost(add=True),
@@ -237,8 +246,13 @@ def _optimizer(
             importlib.import_module("bitsandbytes").optim.AdamW8bit([theirs], **settings).step
         )
     wide = gradient.float()
+    factors = [random(16, at.hidden).float() for _ in range(64)]
+    slopes, states = [x.clone() for x in factors], [adamw8bit.Moments.zeros(x) for x in factors]
+    steps = partial(adamw8bit.adamw8bit_steps, factors, slopes, states, step=10, **settings)
+    small = sum(x.numel() for x in factors)
     return [
         Case(f"8-bit AdamW step, bf16, {count:,}", adamw8bit.cost(count, 2), step, peers, 0.0),
+        Case(f"8-bit AdamW step of 64 factors, {small:,}", adamw8bit.cost(small, 4), steps, {}, 0.0),
         Case(f"top-k threshold and mask, {count:,}", top_k.cost(count),
              partial(top_k.top_k_mask, wide, count // 20),
              {"torch.topk": lambda: torch.topk(wide.abs().view(-1), count // 20)}, 0.0),

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import triton
-from compiling import Compiled, compile_only
+from kernels_compiled import Compiled, compile_only
 from kernels_sass_launches import Launch, launches
 from measuring import RESULTS, versions, write
 

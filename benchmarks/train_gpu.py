@@ -1,6 +1,6 @@
 """QLoRA on a GPU: tokens/s and peak memory, ours against PEFT + bitsandbytes with and without Liger.
 
-    python benchmarks/train_gpu.py [--quick]
+    python benchmarks/train_gpu.py [--quick] [--minutes MINUTES]
 
 Models of the shapes of Llama 3's 1B and 8B with random weights, written to a temporary directory tensor by
 tensor; 8,192 tokens per step, in sequences of 2,048 or 8,192. Cases alternate, each in a fresh process
@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -96,17 +97,27 @@ Run = Callable[[str, Path, int, int], dict[str, Any]]
 
 
 def compare(
-    run: Run, model: Path, name: str, lengths: Sequence[int], tokens: int, repeats: int, peers: Sequence[str]
+    run: Run,
+    model: Path,
+    name: str,
+    lengths: Sequence[int],
+    tokens: int,
+    repeats: int,
+    peers: Sequence[str],
+    in_time: Callable[[], bool] = lambda: True,
 ) -> tuple[list[Figure], list[dict[str, Any]]]:
     """Return figures against each peer, and a row per length for ours.
 
-    Failed cases are reported and left out.
+    Failed cases are reported and left out. ``in_time``: whether another case may start.
     """
     figures, table = [], []
     for length in lengths:
         answers: dict[str, list[dict[str, Any]]] = {who: [] for who in ("ours", *peers)}
         for _ in range(repeats):
             for who, found in answers.items():
+                if not in_time():
+                    print(f"{name} {length} {who}: no time left")
+                    continue
                 try:
                     found.append(run(who, model, length, max(1, tokens // length)))
                 except RuntimeError as error:
@@ -156,7 +167,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="1B at 2,048 tokens, once: a few minutes")
-    quick = parser.parse_args(arguments).quick
+    parser.add_argument("--minutes", type=float, help="measure once, and start no case after this time")
+    given = parser.parse_args(arguments)
+    quick, started = given.quick, time.monotonic()
     if not torch.cuda.is_available():
         print("train_gpu: no CUDA GPU here, so nothing was measured")
         return 2
@@ -183,14 +196,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "--roofs",
             *measured,
         ]
-        return run_case(this_python(str(CASES), who, str(model), *map(str, options)), timeout=1800).answer
+        command = this_python(str(CASES), who, str(model), *map(str, options))
+        return run_case(command, timeout=min(1800, left() + 45)).answer
 
+    def left() -> float:
+        return float("inf") if given.minutes is None else 60 * given.minutes - (time.monotonic() - started)
+
+    repeats = 1 if quick or given.minutes is not None else 3
     figures, table = [], []
     for name in ("1b",) if quick else SHAPES:
         with tempfile.TemporaryDirectory() as folder:
             write_random(SHAPES[name], Path(folder) / name, device)
             lengths = (2048,) if quick else (2048, 8192)
-            found = compare(run, Path(folder) / name, name, lengths, TOKENS, 1 if quick else 3, peers)
+            found = compare(
+                run, Path(folder) / name, name, lengths, TOKENS, repeats, peers, lambda: left() > 0
+            )
         figures += found[0]
         table += found[1]
     sheet = next((roof for part, roof in DATASHEETS.items() if part in device_name), None)

@@ -46,7 +46,7 @@ def ours(
     model: Path, length: int, count: int, steps: int, device: torch.device, roofs: tuple[float, float]
 ) -> dict[str, Any]:
     from gristmill.contracts.inference import ModelWeights
-    from gristmill.kernels.cross_entropy import chunk_size
+    from gristmill.kernels.cross_entropy import chunk_size, float_copies
     from gristmill.trainer.adapters.adapter_settings import AdapterSettings
     from gristmill.trainer.adapters.load_adapted import load_adapted
     from gristmill.trainer.adapters.parameter_groups import parameter_groups
@@ -79,7 +79,7 @@ def ours(
         decoder.config, bytes_per_value=2, quantized_bytes=FORMATS["nf4"].bytes_per_weight,
         keep_dequantized=False, adapter_weights=sum(parameter.numel() for parameter in optimizer.parameters),
         state_bytes=optimizer.state_bytes, tokens=length * count, recompute=True, chunk=chunk_size(device),
-        fused=True,
+        fused=True, logit_copies=float_copies(device, decoder.config.logit_cap),
     )  # fmt: skip
     peak = PeakMemory(device) if device.type == "cuda" else peak
     with tempfile.TemporaryDirectory() as folder:

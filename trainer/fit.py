@@ -85,7 +85,9 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     def fits(pack_tokens: int) -> bool:
         return planned(pack_tokens)[1].total <= FILLED * free_memory(device)
 
-    pack_tokens = step.pack_tokens or choose_pack_tokens(device, fits, context.workdir / "packs.json")
+    pack_tokens = step.pack_tokens or choose_pack_tokens(
+        device, fits, _step_tokens(step, examples), context.workdir / "packs.json"
+    )
     capacity = _capacity(pack_tokens, examples)
     if device.type == "cpu":
         steady_allocator()
@@ -204,6 +206,13 @@ def _arranged(encoded: Encoded, objective: Objective) -> Encoded:
 
 def _capacity(pack_tokens: int, examples: Sequence[Example]) -> int:
     return max(pack_tokens, max(tokens_of(examples)))
+
+
+def _step_tokens(step: TrainSettings, examples: Sequence[Example]) -> float:
+    """Return the usual number of tokens of an optimizer step."""
+    if step.batch_rows is None:
+        return step.batch_tokens
+    return step.batch_rows * count_tokens(examples) / len(examples)
 
 
 def _steps(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..contracts.inference import derive_seed
-from .data.examples import Example
+from .data.examples import Example, count_tokens
 from .data.packs import Pack
 from .data.prefetch import Prefetch
 from .gradients import StepGradients
@@ -99,12 +99,9 @@ class Passes:
         Returns the results in the order of the packs. ``seed``: of the step's dropout. ``then``: the packs of
         the step after it, of which the first is made in the meantime.
         """
-        passes = self._passes(examples, packs)
-        upcoming = self._passes(examples, then)
-        computed = {}
-        made = self.ahead.packs(
-            examples, [indices for _, indices in passes], upcoming[0][1] if upcoming else None
-        )
+        passes, upcoming = self._passes(examples, packs), self._passes(examples, then)
+        first = upcoming[0][1] if upcoming else None
+        made, computed = self.ahead.packs(examples, [indices for _, indices in passes], first), {}
         for place, ((number, _), pack) in enumerate(zip(passes, made)):
             if place + 1 == len(passes):  # in the same pass as the others: all communicate in one order
                 gradients.expect_last()
@@ -146,7 +143,9 @@ class Passes:
 
     def _passes(self, examples: Sequence[Example], packs: Packs) -> list[tuple[int | None, Sequence[int]]]:
         """Return the packs of this process, by number, and those that it only joins, without a number."""
-        costs = [sum(examples[index].tokens for index in indices) for indices in packs]
+        if self.processes.size == 1 or not packs:
+            return list(enumerate(packs))
+        costs = [count_tokens([examples[index] for index in indices]) for indices in packs]
         shares = self.processes.shares(costs)
         passes: list[tuple[int | None, Sequence[int]]] = [
             (number, packs[number]) for number in shares[self.processes.rank]

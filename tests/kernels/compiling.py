@@ -17,45 +17,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from triton.backends.compiler import GPUTarget
 from triton.compiler.errors import CompilationError
-from triton.runtime import driver
-from triton.runtime.jit import JITFunction
 
 from gristmill.kernels import adamw8bit, dispatch, int4, int8, nf4, rms_norm, swiglu
 
 
-class NoDevice:
-    """The properties of the machine that Triton reads before it compiles."""
-
-    def __init__(self, capability: int) -> None:
-        self.capability = capability
-
-    def get_current_target(self) -> GPUTarget:
-        return GPUTarget("cuda", self.capability, 32)
-
-    def get_current_device(self) -> int:
-        return 0
-
-    def get_current_stream(self, device: int) -> int:
-        return 0
-
-
 def main(capability: int) -> None:
-    compiled: Counter[str] = Counter()
-    launch = JITFunction.run
-
-    def compile_only(self: JITFunction[Any], *given: Any, grid: Any, warmup: bool, **more: Any) -> Any:
-        kernel = launch(self, *given, grid=grid, warmup=True, **more)
-        assert kernel.asm["cubin"]
-        compiled[f"{self.__module__.rsplit('.', 1)[1]}.{self.__name__.strip('_')}"] += 1
-        return kernel
-
-    JITFunction.run = compile_only
-    driver.set_active(NoDevice(capability))
     sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+    import kernels_compiled
     import kernels_gpu
 
+    compiled: Counter[str] = Counter()
+
+    def count(found: kernels_compiled.Compiled) -> None:
+        assert found.cubin
+        compiled[found.name] += 1
+
+    kernels_compiled.compile_only(capability, count)
     shapes = kernels_gpu.Shapes(tokens=3, hidden=128, inner=256, vocabulary=33, heads=3, key_heads=1, head=8)
     with dispatch.use("triton"):
         runs = [case.ours for case in kernels_gpu.cases(torch.device("cpu"), shapes, peers=False)]

@@ -193,10 +193,8 @@ def test_one_launch_updates_all_parameters(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(gpu, "_step", Launches())
     parameters = [_random(size) for size in (5000, 100, 3000)]
     with dispatch.use("triton"):
-        adamw8bit_steps(
-            parameters, [each.clone() for each in parameters], [_started(each) for each in parameters], step=1,
-            **SETTINGS
-        )  # fmt: skip
+        moments = [_started(each) for each in parameters]
+        adamw8bit_steps(parameters, [each.clone() for each in parameters], moments, step=1, **SETTINGS)
     assert grids == [(-(-5000 // (gpu.ROWS * blockwise.BLOCK)), 3)]
 
 

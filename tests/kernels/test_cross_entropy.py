@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from gristmill.kernels.cross_entropy import cost, linear_cross_entropy
+from gristmill.kernels import dispatch
+from gristmill.kernels.cross_entropy import chunk_logits, cost, linear_cross_entropy, token_slopes
 from gristmill.kernels.head import CappedHead
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -101,3 +102,35 @@ def test_cost_is_two_products() -> None:
     found = cost(8192, 4096, 128256, 2)
     assert found.flop == 4 * 8192 * 4096 * 128256
     assert found.moved == 2 * 128256 * 4096 * 2 + 8192 * (2 * 4096 * 2 + 16)
+
+
+def test_the_kernel_reads_logits_of_the_models_dtype() -> None:
+    """A float32 copy of a chunk's logits would take twice their memory, and two more passes over it."""
+    hidden, head = torch.randn(3, 8, device=DEVICE).bfloat16(), torch.randn(11, 8, device=DEVICE).bfloat16()
+    dtypes = []
+    for form in ("plain", "triton"):
+        with dispatch.use(form):
+            dtypes += [chunk_logits(hidden, head, cap)[0].dtype for cap in (None, 2.0)]
+    assert dtypes == [torch.float32, torch.float32, torch.bfloat16, torch.float32]
+
+
+def test_both_forms_have_the_same_slopes_in_bfloat16() -> None:
+    logits = torch.randn(5, 300, generator=torch.Generator().manual_seed(0)).to(DEVICE).bfloat16()
+    target, factors = torch.tensor([[0], [299], [7], [150], [1]], device=DEVICE), torch.rand(5, device=DEVICE)
+    for given in (None, factors):
+        with dispatch.use("plain"):
+            losses, gap, slopes = token_slopes(logits.float(), target, given)
+        with dispatch.use("triton"):
+            found = token_slopes(logits.clone(), target, given)
+        torch.testing.assert_close(found[0], losses)
+        torch.testing.assert_close(found[1], gap)
+        torch.testing.assert_close(found[2], slopes.bfloat16())
+
+
+def test_the_kernel_writes_no_slopes_that_nobody_needs() -> None:
+    logits, target = torch.randn(2, 20, device=DEVICE), torch.tensor([[3], [4]], device=DEVICE)
+    with dispatch.use("triton"):
+        kept = logits.clone()
+        losses = token_slopes(kept, target, sloped=False)[0]
+        assert torch.equal(kept, logits)
+        torch.testing.assert_close(losses, cross_entropy(logits, target[:, 0], reduction="none"))

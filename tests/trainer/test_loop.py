@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from gristmill.contracts.errors import DataError
 from gristmill.contracts.operators import Trained
 from gristmill.kernels.cross_entropy import linear_cross_entropy
+from gristmill.kernels.lora_maps import Rounded
 from gristmill.trainer.losses.token_loss import TokenObjective
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 
@@ -203,3 +204,23 @@ def test_a_rate_that_was_measured_too_low_gives_no_roofline(
     metrics = step_of(max_steps=2).fit(pa.Table.from_pylist(rows), bench).metrics
     assert metrics["matmul_tflops"] == 1e-12
     assert not any("roofline" in figures for figures in [metrics, *(report[2] for report in bench.reports)])
+
+
+def test_the_factors_of_all_layers_are_rounded_once_per_step(
+    fit: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a step they are rounded together, so that no layer rounds its own."""
+    made: list[tuple[int, ...]] = []
+    of = Rounded.of
+
+    def noted(*given: Any) -> Rounded:
+        made.append(tuple(given[0].shape))
+        return of(*given)
+
+    monkeypatch.setattr(Rounded, "of", noted)
+    counts = []
+    for steps in (1, 3):
+        made.clear()
+        assert len(fit(f"{steps}", max_steps=steps, dtype="bf16").history) == steps
+        counts.append(len(made))
+    assert counts[0] == counts[1] > 0

@@ -118,3 +118,34 @@ def test_says_in_one_line_that_there_is_no_gpu(
 ) -> None:
     assert benchmark.main([]) == 2
     assert capsys.readouterr().out == "train_gpu: no CUDA GPU here, so nothing was measured\n"
+
+
+def test_no_case_starts_when_the_time_is_over(
+    benchmark: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = {"tokens_per_s": 200.0, "peak_bytes": 0, "losses": [5.0], "of_roofline": 0.5}
+    answer |= {"predicted_bytes": 99 << 20, "predicted_parts": {}}
+    left = iter([True, False, False, False])
+    figures, table = benchmark.compare(
+        lambda *_: answer, tmp_path, "8b", (2048, 8192), 8192, 1, ("peft",), lambda: next(left)
+    )
+    assert figures == []
+    assert [(row["length"], row["who"]) for row in table] == [(2048, "ours")]
+    assert capsys.readouterr().out.count("no time left") == 3
+
+
+def test_both_gpu_benchmarks_take_at_most_twelve_minutes(
+    benchmark: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = importlib.import_module("gpu")
+    planned = both.plan()
+    assert [Path(command[1]).name for command, _ in planned] == ["kernels_gpu.py", "train_gpu.py"]
+    assert all(Path(command[1]).is_file() for command, _ in planned)
+    assert sum(minutes for _, minutes in planned) <= 12
+    given = planned[1][0]
+    assert float(given[given.index("--minutes") + 1]) < planned[1][1]
+    monkeypatch.setattr(
+        both, "plan", lambda: [([both.sys.executable, "-c", "import time; time.sleep(9)"], 0.001)]
+    )
+    assert both.main() == 1
+    assert "stopped after" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,11 +20,14 @@ SIZES = (16384, 12288, 8192, 6144, 4096, 3072, 2048)
 FILLED = 0.85
 
 
-def choose_pack_tokens(device: torch.device, fits: Callable[[int], bool], kept: Path) -> int:
+def choose_pack_tokens(
+    device: torch.device, fits: Callable[[int], bool], step_tokens: float, kept: Path
+) -> int:
     """Return the tokens of a pack: on a GPU, as many as fit the free memory of every process's device.
 
-    ``fits``: whether packs of a number of tokens do. ``kept``: the file that holds what was chosen, so that a
-    training that goes on has the packs that it began with. All processes must call it.
+    ``fits``: whether packs of a number of tokens do. ``step_tokens``: those of a step, of which each process
+    gets a pack at least. ``kept``: the file that holds what was chosen, so that a training that goes on has
+    the packs that it began with. All processes must call it.
     """
     if device.type == "cpu":
         return SMALLEST
@@ -31,7 +35,9 @@ def choose_pack_tokens(device: torch.device, fits: Callable[[int], bool], kept: 
     if kept.is_file():
         found: int = json.loads(kept.read_text())["pack_tokens"]
     else:
-        found = next((size for size in SIZES if fits(size)), SMALLEST)
+        share = math.ceil(step_tokens / processes.size)
+        sizes = sorted({size for size in (share, *SIZES) if SMALLEST < size <= min(share, SIZES[0])})
+        found = next((size for size in reversed(sizes) if fits(size)), SMALLEST)
     chosen = min(processes.gather(found))
     if processes.first:
         kept.parent.mkdir(parents=True, exist_ok=True)
