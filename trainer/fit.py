@@ -29,10 +29,11 @@ from .data.packs import Pack, pack, plan_steps
 from .data.stored_examples import tokens_of
 from .data.unfit import as_table, count_reasons
 from .device import choose_device, free_memory
-from .forecast.memory_plan import MIB, MemoryPlan, PeakMemory, steady_allocator
+from .forecast.memory_plan import MIB, MemoryPlan
+from .forecast.process_memory import PeakMemory, bound_products, steady_allocator
 from .forecast.sharded_plan import sharded_plan
 from .forecast.speed import matmul_rate, roofline
-from .forecast.step_plan import keep_dequantized, plan_step, roofline_estimate
+from .forecast.step_plan import Products, keep_dequantized, plan_step, roofline_estimate
 from .history import History
 from .loop import HeldOut, LoopSettings, train
 from .losses.objective import Objective
@@ -84,12 +85,15 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         batch_rows=step.batch_rows,
     )[: step.max_steps]
     keep = keep_dequantized(step, config, device)
+    products = 0
     if device.type == "cpu":
         steady_allocator()
+        shapes = Products.of(step, examples, steps)
+        products = min(shapes.training, bound_products(shapes.pack))
     # Before memory is measured: the first products load the libraries that all others use.
     rate = matmul_rate(step.torch_dtype(), device.type)
     peak = PeakMemory(device)
-    plan = plan_step(step, config, device, keep, examples, steps, step.extra_memory_bytes(context))
+    plan = plan_step(step, config, device, keep, examples, steps, step.extra_memory_bytes(context), products)
     sharded = _is_sharded(step, plan, device)
     if sharded:
         keep, plan = False, sharded_plan(replace(plan, dequantized=0), step, config, Processes.current().size)

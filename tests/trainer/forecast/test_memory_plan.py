@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from gristmill.kernels import nf4
-from gristmill.trainer.forecast.memory_plan import PeakMemory, block_weights, plan_memory
+from gristmill.trainer.forecast.memory_plan import block_weights, plan_memory
+from gristmill.trainer.forecast.process_memory import PeakMemory
 from gristmill.trainer.model.loading import load_model
 from gristmill.trainer.model.model_config import ModelConfig
 
