@@ -16,8 +16,8 @@ from .memory_plan import MIB
 #: 4 MiB, steps took about as long as without a threshold (single runs on two cores).
 MAPPED = 4 * MIB
 _M_MMAP_THRESHOLD = -3
-#: Capacities of the caches of bfloat16 matrix products, by shape: that of oneDNN, and that of its interface in
-#: PyTorch. A training on rows of many lengths fills both, with their default of 1,024.
+#: Capacities of the caches of bfloat16 matrix products, by shape: that of oneDNN, and that of its interface
+#: in PyTorch. A training on rows of many lengths fills both, with their default of 1,024.
 CAPACITIES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 DEFAULT = 1024
 #: Least capacity that is set.

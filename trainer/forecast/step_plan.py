@@ -23,8 +23,8 @@ from ..settings import TrainSettings
 from .memory_plan import SLACK, MemoryPlan, block_weights, linear_shapes, plan_memory
 from .speed import StepWork
 
-#: Different shapes of matrix products for a number of tokens in a pack (LoRA on all layers, with the head), and
-#: for a block of queries in attention.
+#: Different shapes of matrix products for a number of tokens in a pack (LoRA on all layers, with the head),
+#: and for a block of queries in attention.
 LINEAR, ATTENTION = 34, 7
 
 
@@ -41,8 +41,8 @@ def keep_dequantized(step: TrainSettings, config: ModelConfig, device: torch.dev
 class Products:
     """Number of different shapes of bfloat16 matrix products: of a whole training, and of its largest pack.
 
-    Each number of tokens in a pack makes some in every layer, and each length of a sequence some in attention,
-    for each of its blocks of queries.
+    Each number of tokens in a pack makes some, and each length of a sequence makes some in attention, for
+    each of its blocks of queries.
     """
 
     training: int
@@ -59,10 +59,9 @@ class Products:
 
         packs = [pack for packs in steps for pack in packs]
         sizes = {sum(tokens[row] for row in pack) for pack in packs}
-        whole = linear * len(sizes) + step.sequences_per_row * attention(
-            {row for pack in packs for row in pack}
-        )
-        return cls(whole, linear + step.sequences_per_row * max(map(attention, packs)))
+        each, used = step.sequences_per_row, {row for pack in packs for row in pack}
+        whole = linear * len(sizes) + each * attention(used)
+        return cls(whole, linear + each * max(map(attention, packs)))
 
 
 def plan_step(
