@@ -26,7 +26,8 @@ class MemoryPlan:
     """Predicted bytes by component at the peak of a step.
 
     ``products``: cache of the CPU library for matrix products. ``slack``: memory that the process holds in
-    addition to this and to the tensors.
+    addition to this and to the tensors. ``rows``: the examples in their mapped file, whose pages the system
+    takes back if it needs them.
     """
 
     base: int
@@ -37,6 +38,7 @@ class MemoryPlan:
     other_models: int = 0
     products: int = 0
     slack: int = 0
+    rows: int = 0
 
     @property
     def total(self) -> int:

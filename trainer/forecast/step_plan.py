@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import torch
@@ -12,7 +12,7 @@ from ...kernels.attention import QUERIES
 from ...kernels.cross_entropy import chunk_size
 from ..adapters.adapter_settings import AdapterSettings
 from ..data.examples import Example
-from ..data.stored_examples import longest_of, tokens_of
+from ..data.stored_examples import longest_of, size_of, tokens_of
 from ..device import free_memory
 from ..model.model_config import ModelConfig
 from ..model.weight_formats import FORMATS
@@ -82,7 +82,7 @@ def plan_step(
     tokens = tokens_of(examples)
     packs = {sum(tokens[index] for index in indices) for packs in steps for indices in packs}
     on_cpu, adapter = device.type == "cpu", step.adapter
-    return plan_memory(
+    plan = plan_memory(
         config,
         bytes_per_value=step.torch_dtype().itemsize,
         quantized_bytes=None if held is None else held.bytes_per_weight,
@@ -106,6 +106,7 @@ def plan_step(
         trained_embeddings=step.train_embeddings or (config.tied and step.train_head),
         trained_head=step.train_head or (config.tied and step.train_embeddings),
     )
+    return replace(plan, rows=size_of(examples) if on_cpu else 0)
 
 
 def trained_weights(step: TrainSettings, config: ModelConfig) -> int:
