@@ -51,7 +51,8 @@ def ours(
     from gristmill.trainer.adapters.load_adapted import load_adapted
     from gristmill.trainer.adapters.parameter_groups import parameter_groups
     from gristmill.trainer.data.examples import Example, TokenSequence
-    from gristmill.trainer.forecast.memory_plan import PeakMemory, plan_memory
+    from gristmill.trainer.forecast.memory_plan import plan_memory
+    from gristmill.trainer.forecast.process_memory import PeakMemory
     from gristmill.trainer.loop import LoopSettings, train
     from gristmill.trainer.losses.token_loss import TokenObjective, cross_entropy
     from gristmill.trainer.model.weight_formats import FORMATS

@@ -79,7 +79,8 @@ def measure(steps: int, names: list[str], *, keep: bool) -> None:
 def train(settings: dict[str, Any], model: str, rows: str, steps: int) -> None:
     from train_cpu_ours import Alone
 
-    from gristmill.trainer.forecast.memory_plan import MIB, resident_peak
+    from gristmill.trainer.forecast.memory_plan import MIB
+    from gristmill.trainer.forecast.process_memory import resident_peak
     from gristmill.trainer.methods.sft import SupervisedFineTuning
 
     step = SupervisedFineTuning.model_validate(

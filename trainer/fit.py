@@ -30,11 +30,12 @@ from .data.packs import Pack, pack, plan_steps
 from .data.stored_examples import tokens_of
 from .data.unfit import as_table, count_reasons
 from .device import choose_device, free_memory
-from .forecast.memory_plan import MIB, MemoryPlan, PeakMemory, steady_allocator
+from .forecast.memory_plan import MIB, MemoryPlan
 from .forecast.pack_size import FILLED, choose_pack_tokens
+from .forecast.process_memory import PeakMemory, bound_products, steady_allocator
 from .forecast.sharded_plan import sharded_plan
 from .forecast.speed import matmul_rate, roofline
-from .forecast.step_plan import keep_dequantized, plan_step, roofline_estimate
+from .forecast.step_plan import Products, keep_dequantized, plan_step, roofline_estimate
 from .history import History
 from .loop import HeldOut, LoopSettings, train
 from .losses.objective import Objective
@@ -78,23 +79,25 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     mixture = None if step.mix is None else Mixture.of(table, examples, step.mix, step.mix_until)
     keep, extra = keep_dequantized(step, config, device), step.extra_memory_bytes(context)
 
-    def planned(pack_tokens: int) -> tuple[list[list[list[int]]], MemoryPlan]:
-        steps = _steps(step, examples, mixture, context.seed, _capacity(pack_tokens, examples))
-        return steps, plan_step(step, config, device, keep, examples, steps, extra)
+    def steps_of(pack_tokens: int) -> list[list[list[int]]]:
+        return _steps(step, examples, mixture, context.seed, _capacity(pack_tokens, examples))
 
     def fits(pack_tokens: int) -> bool:
-        return planned(pack_tokens)[1].total <= FILLED * free_memory(device)
+        needed = plan_step(step, config, device, keep, examples, steps_of(pack_tokens), extra, 0)
+        return needed.total <= FILLED * free_memory(device)
 
     pack_tokens = step.pack_tokens or choose_pack_tokens(
         device, fits, _step_tokens(step, examples), context.workdir / "packs.json"
     )
-    capacity = _capacity(pack_tokens, examples)
+    capacity, steps, products = _capacity(pack_tokens, examples), steps_of(pack_tokens), 0
     if device.type == "cpu":
         steady_allocator()
+        shapes = Products.of(step, examples, steps)
+        products = min(shapes.training, bound_products(shapes.pack))
     # Before memory is measured: the first products load the libraries that all others use.
     rate = matmul_rate(step.torch_dtype(), device.type)
     peak = PeakMemory(device)
-    steps, plan = planned(pack_tokens)
+    plan = plan_step(step, config, device, keep, examples, steps, extra, products)
     sharded = _is_sharded(step, plan, device)
     if sharded:
         keep, plan = False, sharded_plan(replace(plan, dequantized=0), step, config, Processes.current().size)

@@ -63,7 +63,10 @@ def encode_table(
 
 def _write(step: TrainSettings, table: pa.Table, context: Context, encoder: RowEncoder, path: Path) -> _Made:
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole, left_out, examples = blake2b(digest_size=16), [], 0
+    # A new file: one of an earlier attempt may still be mapped.
+    path.unlink(missing_ok=True)
+    whole, examples = blake2b(digest_size=16), 0
+    left_out: list[LeftOut] = []
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
         for batch in _batches(step, table, context, encoder):
             writer.write_batch(batch.examples)

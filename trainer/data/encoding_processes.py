@@ -113,7 +113,8 @@ def encode_in_processes(
 
     ``here``: encodes what a process had when it was lost. ``check``: raises if the run is stopping.
     """
-    numbered, made, following = enumerate(parts), {}, 0
+    numbered, following = enumerate(parts), 0
+    made: dict[int, EncodedBatch] = {}
     with ExitStack() as running:
         helpers = [running.enter_context(_Helper(job)) for _ in range(count)]
         while True:
@@ -123,10 +124,11 @@ def encode_in_processes(
                 if helper.part is None and len(made) < 2 * count and (taken := next(numbered, None)):
                     helper.take(*taken)
             busy = [helper for helper in helpers if helper.part is not None]
-            if not busy and not (taken := next(numbered, None)):
-                break
-            if not busy:  # all processes are lost
-                made[taken[0]] = EncodedBatch.of(taken[1], here)
+            if not busy:
+                left = next(numbered, None)
+                if left is None:
+                    break
+                made[left[0]] = EncodedBatch.of(left[1], here)  # all processes are lost
             for helper in _ready(busy):
                 number, part = helper.number, helper.part
                 assert part is not None
@@ -149,7 +151,8 @@ class _Helper:
     """A process that encodes. ``part`` (with its ``number``): the rows that it has; None if it has none."""
 
     def __init__(self, job: bytes) -> None:
-        self.number, self.part = 0, None
+        self.number = 0
+        self.part: pa.Table | None = None
         ours, theirs = socket.socketpair()
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", f"{__package__}.encoding_process", str(theirs.fileno())],

@@ -59,6 +59,11 @@ class Examples(Sequence[Example]):
     def ids(self) -> list[str]:
         """The ``id`` of each example."""
 
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Bytes of the file, all of which may be in memory at a time."""
+
     @abstractmethod
     def at(self, index: int) -> Example:
         """Return the example at ``index``, from 0 on."""
@@ -83,8 +88,7 @@ class StoredExamples(Examples):
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
         self._batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
         self._starts = [0, *accumulate(batch.num_rows for batch in self._batches)]
-        #: Bytes of the file, for the memory plan.
-        self.size = path.stat().st_size
+        self._size = path.stat().st_size
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -100,6 +104,10 @@ class StoredExamples(Examples):
     @property
     def ids(self) -> list[str]:
         return self._column("id").to_pylist()
+
+    @property
+    def size(self) -> int:
+        return self._size
 
     def at(self, index: int) -> Example:
         number = bisect_right(self._starts, index) - 1
@@ -141,6 +149,10 @@ class Changed(Examples):
         known = ids_of(self._examples)
         return [known[place] for place in self._places]
 
+    @property
+    def size(self) -> int:
+        return size_of(self._examples)
+
     def at(self, index: int) -> Example:
         changes = {name: values[index] for name, values in self._fields.items()}
         return replace(self._examples[self._places[index]], **changes)
@@ -161,6 +173,11 @@ def longest_of(examples: Sequence[Example]) -> int:
 def ids_of(examples: Sequence[Example]) -> list[str]:
     """Return the ``id`` of each example."""
     return examples.ids if isinstance(examples, Examples) else [example.id for example in examples]
+
+
+def size_of(examples: Sequence[Example]) -> int:
+    """Return the bytes of the file that the examples lie in; 0 for those that lie in none."""
+    return examples.size if isinstance(examples, Examples) else 0
 
 
 def batch_of(examples: Sequence[Example]) -> pa.RecordBatch:

@@ -1,15 +1,10 @@
-"""Memory of a training: predicted before loading, measured afterwards."""
+"""Memory of a training, predicted before loading."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from pathlib import Path
-
-import torch
 
 from ...kernels.attention import QUERIES
 from ...kernels.cross_entropy import CHUNK
@@ -18,18 +13,12 @@ from ..model.model_config import ModelConfig
 MIB = 2**20
 
 
-#: Bytes of code and tables that oneDNN caches per shape of a bfloat16 matrix product on a CPU, and the
-#: largest number of shapes (oneDNN's default). The bytes are fitted to SmolLM2-135M over 4 and over 8 steps
-#: with torch 2.13 on two cores; more threads take more.
-PRODUCT_BYTES, PRODUCTS = 200 * 1024, 1024
+#: Bytes that oneDNN and its interface in PyTorch keep per shape of a bfloat16 matrix product on a CPU: 544 to
+#: 622 KiB, measured with torch 2.13. Their number is bounded (``process_memory.py``).
+PRODUCT_BYTES = 580 * 1024
 #: Further memory of a process, measured with :func:`steady_allocator`: the share that glibc's allocator holds
 #: in addition to live memory, and the bytes that libraries take at their first use.
 SLACK, LIBRARIES = 0.15, 25 * MIB
-#: Blocks of at least this many bytes are returned to the system when they are freed. With 1 MiB, a small
-#: model took 11 to 15 % less memory and SmolLM2-135M 1 % less, but its steps were slower (page faults). With
-#: 4 MiB, steps took about as long as without a threshold (single runs on two cores).
-MAPPED = 4 * MIB
-_M_MMAP_THRESHOLD = -3
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +26,8 @@ class MemoryPlan:
     """Predicted bytes by component at the peak of a step.
 
     ``products``: cache of the CPU library for matrix products. ``slack``: memory that the process holds in
-    addition to this and to the tensors.
+    addition to this and to the tensors. ``rows``: the examples in their mapped file, whose pages the system
+    takes back if it needs them.
     """
 
     base: int
@@ -48,6 +38,7 @@ class MemoryPlan:
     other_models: int = 0
     products: int = 0
     slack: int = 0
+    rows: int = 0
 
     @property
     def total(self) -> int:
@@ -196,56 +187,6 @@ def plan_memory(
         activations=activations,
         head=head,
         other_models=extra_memory_bytes,
-        products=min(products, PRODUCTS) * PRODUCT_BYTES,
+        products=products * PRODUCT_BYTES,
     )
     return replace(found, slack=int(slack * found.total) + LIBRARIES) if slack else found
-
-
-def steady_allocator() -> None:
-    """Make glibc return large blocks to the system when they are freed, for the rest of the process.
-
-    With another C library, this does nothing. By default, glibc raises this threshold to the size of the
-    largest block freed so far, up to 32 MiB. The memory of a training would then depend on what the process
-    computed before.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, MAPPED)
-
-
-class PeakMemory:
-    """Measures peak memory from its creation on.
-
-    On a GPU, this is the memory of tensors. On a CPU, it is the resident memory of the process, from the
-    start of the process on systems other than Linux.
-    """
-
-    before: int
-
-    def __init__(self, device: torch.device) -> None:
-        import psutil
-
-        self.device = device
-        if device.type == "cuda":
-            self.before = torch.cuda.memory_allocated(device)
-            torch.cuda.reset_peak_memory_stats(device)
-            return
-        self.before = psutil.Process().memory_info().rss
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark (proc(5))
-
-    def bytes(self) -> int:
-        """Return the peak in bytes, for the whole process."""
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device)
-        return resident_peak()
-
-
-def resident_peak() -> int:
-    """Return the largest resident memory of this process so far, in bytes."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
 
 import torch
 
+from ...kernels.attention import QUERIES
 from ...kernels.cross_entropy import chunk_size, float_copies
 from ..adapters.adapter_settings import AdapterSettings
 from ..data.examples import Example
-from ..data.stored_examples import longest_of, tokens_of
+from ..data.stored_examples import longest_of, size_of, tokens_of
 from ..device import free_memory
 from ..model.model_config import ModelConfig
 from ..model.weight_formats import FORMATS
@@ -19,6 +22,10 @@ from ..passes import Packs
 from ..settings import TrainSettings
 from .memory_plan import SLACK, MemoryPlan, block_weights, linear_shapes, plan_memory
 from .speed import StepWork
+
+#: Different shapes of matrix products for a number of tokens in a pack (LoRA on all layers, with the head),
+#: and for a block of queries in attention.
+LINEAR, ATTENTION = 34, 7
 
 
 def keep_dequantized(step: TrainSettings, config: ModelConfig, device: torch.device) -> bool:
@@ -30,6 +37,33 @@ def keep_dequantized(step: TrainSettings, config: ModelConfig, device: torch.dev
     return device.type == "cpu" and wanted < free_memory(device) / 4
 
 
+@dataclass(frozen=True, slots=True)
+class Products:
+    """Number of different shapes of bfloat16 matrix products: of a whole training, and of its largest pack.
+
+    Each number of tokens in a pack makes some, and each length of a sequence makes some in attention, for
+    each of its blocks of queries.
+    """
+
+    training: int
+    pack: int
+
+    @classmethod
+    def of(cls, step: TrainSettings, examples: Sequence[Example], steps: Sequence[Packs]) -> Products:
+        if step.dtype != "bf16":
+            return cls(0, 0)  # computed by another library
+        tokens, linear = tokens_of(examples), LINEAR if step.adapter.low_rank else LINEAR // 2
+
+        def attention(rows: Collection[int]) -> int:
+            return sum(ATTENTION * ceil(length / QUERIES) for length in {tokens[row] for row in rows})
+
+        packs = [pack for packs in steps for pack in packs]
+        sizes = {sum(tokens[row] for row in pack) for pack in packs}
+        each, used = step.sequences_per_row, {row for pack in packs for row in pack}
+        whole = linear * len(sizes) + each * attention(used)
+        return cls(whole, linear + each * max(map(attention, packs)))
+
+
 def plan_step(
     step: TrainSettings,
     config: ModelConfig,
@@ -38,13 +72,17 @@ def plan_step(
     examples: Sequence[Example],
     steps: Sequence[Packs],
     extra_memory_bytes: int,
+    products: int,
 ) -> MemoryPlan:
-    """Predict the memory of ``step``. ``extra_memory_bytes``: bytes of other models."""
+    """Predict the memory of ``step``.
+
+    ``extra_memory_bytes``: bytes of other models. ``products``: shapes of matrix products that are kept.
+    """
     held = FORMATS.get(step.quantize)
     tokens = tokens_of(examples)
     packs = {sum(tokens[index] for index in indices) for packs in steps for indices in packs}
     on_cpu, adapter = device.type == "cpu", step.adapter
-    return plan_memory(
+    plan = plan_memory(
         config,
         bytes_per_value=step.torch_dtype().itemsize,
         quantized_bytes=None if held is None else held.bytes_per_weight,
@@ -62,14 +100,13 @@ def plan_step(
         offload=step.activations == "offload" and not on_cpu,
         logit_copies=step.logit_copies or float_copies(device, config.logit_cap),
         extra_memory_bytes=extra_memory_bytes,
-        products=_products(packs, tokens, low_rank=adapter.kind != "delta")
-        if on_cpu and step.dtype == "bf16"
-        else 0,
+        products=products,
         slack=SLACK if on_cpu else 0.0,
         accumulates=max(map(len, steps)) > 1,
         trained_embeddings=step.train_embeddings or (config.tied and step.train_head),
         trained_head=step.train_head or (config.tied and step.train_embeddings),
     )
+    return replace(plan, rows=size_of(examples) if on_cpu else 0)
 
 
 def trained_weights(step: TrainSettings, config: ModelConfig) -> int:
@@ -109,15 +146,6 @@ def _more_values(config: ModelConfig, adapter: AdapterSettings) -> int:
     return (3 * config.hidden + inputs // 2 if adapter.dropout else 0) + (
         outputs if adapter.kind == "dora" else 0
     )
-
-
-def _products(packs: Collection[int], rows: Collection[int], *, low_rank: bool) -> int:
-    """Estimate the number of different shapes of matrix products in a training.
-
-    Each size of a pack, each length of a row (attention) and each size of the head's last chunk adds some.
-    ``packs``, ``rows``: their tokens.
-    """
-    return (33 if low_rank else 17) * len(packs) + 4 * len(set(rows))
 
 
 def roofline_estimate(

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gristmill.contracts.errors import ModelError
-from gristmill.trainer.forecast.step_plan import trained_weights
+from gristmill.trainer.data.examples import Example, TokenSequence
+from gristmill.trainer.forecast.step_plan import ATTENTION, LINEAR, Products, trained_weights
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 from gristmill.trainer.model.model_config import ModelConfig
 
@@ -58,3 +59,15 @@ def test_the_memory_is_told_before_the_weights_are_read(make_model, rows, stoppi
     ((done, _, figures),) = context.reports
     assert done == 0
     assert figures["memory_mib"] > 0
+
+
+def test_shapes_of_products_are_counted_by_pack_and_length() -> None:
+    def row(tokens: int) -> Example:
+        return Example("a", (TokenSequence((1,) * tokens, (True,) * tokens),))
+
+    rows = [row(100), row(100), row(600), row(50)]
+    steps = [[[0, 1], [2]], [[0, 3]], [[1, 3]]]  # 200, 600, 150 and again 150 tokens
+    lengths = 1 + 2 + 1  # one of two blocks of queries
+    found = Products.of(_step(dtype="bf16"), rows, steps)
+    assert found == Products(3 * LINEAR + lengths * ATTENTION, LINEAR + 2 * ATTENTION)
+    assert Products.of(_step(dtype="fp32"), rows, steps) == Products(0, 0)

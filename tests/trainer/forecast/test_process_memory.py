@@ -1,0 +1,66 @@
+"""The memory of the process: what is kept per shape of a matrix product is bounded, and the peak is seen."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from gristmill.trainer.forecast.process_memory import CAPACITIES, DEFAULT, LEAST, PeakMemory, bound_products
+
+#: Prints by how many KiB per shape the memory in use grows once the caches are full.
+GROWTH = """
+import ctypes, torch
+from gristmill.trainer.forecast.process_memory import bound_products
+
+bound = bound_products(0)
+torch.set_num_threads(1)
+
+class Found(ctypes.Structure):  # mallinfo2(3)
+    _fields_ = [(name, ctypes.c_size_t) for name in "abcdefghij"]
+
+libc = ctypes.CDLL(None)
+libc.mallinfo2.restype = Found
+w = torch.ones(64, 64, dtype=torch.bfloat16)
+
+def used(shapes):
+    for size in shapes:
+        torch.ones(size, 64, dtype=torch.bfloat16) @ w
+    return libc.mallinfo2().h
+
+full = used(range(100, 100 + bound + 50))
+print((used(range(400, 600)) - full) / 200 / 1024)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc says how much is in use")
+def test_products_of_ever_new_shapes_take_no_more_memory() -> None:
+    free = {name: value for name, value in os.environ.items() if name not in CAPACITIES}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", GROWTH], capture_output=True, text=True, timeout=100, env=free
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 50  # 560 without a bound, where oneDNN computes
+
+
+def test_the_first_bound_holds_and_the_users_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in CAPACITIES:
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    assert bound_products(5) == LEAST
+    assert bound_products(400) == LEAST
+    monkeypatch.setenv(CAPACITIES[0], "300")
+    assert bound_products(400) == 300
+    monkeypatch.setenv(CAPACITIES[0], "many")
+    assert bound_products(400) == DEFAULT
+
+
+def test_the_peak_is_seen_after_the_memory_is_freed() -> None:
+    peak = PeakMemory(torch.device("cpu"))
+    block = torch.ones(2**26)
+    del block
+    assert peak.bytes() - peak.before > 0.9 * 4 * 2**26
