@@ -96,13 +96,13 @@ def adamw8bit_steps(
         from .gpu import adamw8bit as gpu
 
         for alike in _alike(flat, slopes):
-            own = [moments[index] for index in alike]
+            states = [moments[index] for index in alike]
             seeds = None
             if flat[alike[0]].dtype == torch.bfloat16 and generator is not None:
                 seeds = torch.cat([draw_seed(generator) for _ in alike]).to(flat[0].device)
             gpu.step(
                 [flat[index] for index in alike], [slopes[index] for index in alike],
-                [(each.first, each.first_absmax, each.second, each.second_absmax) for each in own],
+                [(each.first, each.first_absmax, each.second, each.second_absmax) for each in states],
                 _tables(flat[0].device), seeds, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay,
                 number=step, block=blockwise.BLOCK, smallest=blockwise.SMALLEST_SCALE,
             )  # fmt: skip

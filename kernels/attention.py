@@ -59,9 +59,10 @@ def packed_attention(
     if at_once is not None and q.dtype in (torch.bfloat16, torch.float16) and q.shape[2] in HEAD_SIZES:
         offsets, longest = _offsets(tuple(lengths), q.device), max(lengths)
         sight = (-1 if window is None else window - 1, 0)  # tokens before a token that it attends to
-        return at_once(
+        found: Tensor = at_once(
             q, k, v, offsets, offsets, longest, longest, scale=scale, window_size=sight, enable_gqa=True
         )
+        return found
     parts = []
     for sequence in zip(*(torch.split(x, list(lengths)) for x in (q, k, v))):
         one_q, one_k, one_v = (x.transpose(0, 1)[None] for x in sequence)
@@ -77,14 +78,14 @@ def packed_attention(
 
 
 @cache
-def _varlen(device: torch.device) -> Callable[..., Tensor] | None:
+def _varlen(device: torch.device) -> Callable[..., Any] | None:
     """Return PyTorch's attention over packed sequences, if it has it for this GPU."""
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
         return None
-    found: Callable[..., Tensor] = varlen_attn
-    return found if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0) else None
+    on_gpu = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return varlen_attn if on_gpu else None
 
 
 @lru_cache(maxsize=16)

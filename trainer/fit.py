@@ -65,8 +65,8 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     weights = context.weights(step.model)
     for field, kind, name in step.references():
         if kind == "model":
-            found = check_checkpoint(context.weights(name).path)
-            found.check_length(step.max_length, f"the {field} {name!r}")
+            other = check_checkpoint(context.weights(name).path)
+            other.check_length(step.max_length, f"the {field} {name!r}")
     config, device = ModelConfig.read(weights.path), choose_device(step.device)
     objective, encoder = step.objective(context), step.encoder(weights.path)
     rows = RowEncoder.of(step, objective, encoder, config.vocabulary)

@@ -59,10 +59,11 @@ OPTIONS = TransformersOptions
 
 
 def capabilities(options: TransformersOptions) -> frozenset[Capability]:
-    students: frozenset[Capability] = frozenset({"adapter", "dora", "trained_parts"})
+    found: set[Capability] = {"adapter", "dora", "trained_parts"}
     if options.task == "reward":
-        return frozenset({"reward"}) | students
-    return students | {"seed", "logprobs", "stop", "prompt_tokens", "user_turn", "likelihood"}
+        return frozenset(found | {"reward"})
+    found |= {"seed", "logprobs", "stop", "prompt_tokens", "user_turn", "likelihood"}
+    return frozenset(found)
 
 
 def start(settings: EngineSettings, options: TransformersOptions) -> TransformersEngine:

@@ -7,7 +7,7 @@ each pass would take more launches on a GPU than the products themselves.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -52,11 +52,11 @@ def round_factors(adapters: Iterable[nn.Module | None]) -> None:
     """
     found: list[tuple[LoRA, Rounded]] = []
     for each in adapters:
-        rounded = getattr(each, "rounded", None)
-        if isinstance(rounded, RoundedFactors):
-            kept = rounded.outdated(each.a, each.b, each.scale)
+        if isinstance(getattr(each, "rounded", None), RoundedFactors):
+            adapter = cast("LoRA", each)
+            kept = adapter.rounded.outdated(adapter.a, adapter.b, adapter.scale)
             if kept is not None:
-                found.append((each, kept))
+                found.append((adapter, kept))
     if not found:
         return
     with torch.no_grad():

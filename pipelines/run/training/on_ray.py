@@ -169,7 +169,7 @@ def _trainer(job: TrainingJob, desk: Any, room: Room) -> Any:
             name="ray",
             storage_path=str(job.workdir),
             # Ray Train would wait for as many processes as before, without a word and without an end.
-            failure_config=FailureConfig(
+            failure_config=FailureConfig(  # type: ignore[call-arg]  # typed as that of Ray Train V1
                 max_failures=0, controller_failure_limit=0, max_preemption_failures=0
             ),
         ),
