@@ -112,14 +112,46 @@ LIGHT = (
 )  # fmt: skip
 
 
+#: Folders and files of tests that compare times or limit a processor's: nothing runs beside them.
+ALONE = (
+    "datagen/sandbox", "pipelines/cli/test_startup.py", "pipelines/engines/test_openai.py",
+    "pipelines/run/test_occupancy.py", "trainer/forecast/test_speed.py",
+)  # fmt: skip
+
+
+#: Folders and files of tests that share engines or a cluster: one process runs them, one after the other.
+TOGETHER = {
+    "engines": ("tests/pipelines/engines/",),
+    "ray": (
+        "tests/pipelines/run/test_kill.py", "tests/pipelines/run/test_planted_secrets.py",
+        "tests/pipelines/run/test_ray.py", "tests/pipelines/run/whole_table/test_on_ray.py",
+    ),
+}  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what ``make test`` may run beside other tests."""
+    """Mark what is light, and what ``make test`` runs alone."""
     here = Path(__file__).parent
     for item in items:
         place = item.path.relative_to(here).as_posix()
-        alone = any(item.get_closest_marker(name) for name in ("engine", "ray", "gpu", "browser"))
-        if place.startswith(LIGHT) and not alone:
+        heavy = any(item.get_closest_marker(name) for name in ("engine", "ray", "gpu", "browser"))
+        if place.startswith(LIGHT) and not heavy:
             item.add_marker("light")
+        if place.startswith(ALONE):
+            item.add_marker("alone")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``--dist loadfile``, give a process all of ``TOGETHER`` as if it were one file."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return next((name for name, places in TOGETHER.items() if file.startswith(places)), file)
+
+    return Together(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @dataclass

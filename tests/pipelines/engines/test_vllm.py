@@ -90,15 +90,19 @@ def test_a_cancelled_call_is_aborted_in_vllm(engine: Engine) -> None:
         await engine.generate([ask("Hello.", number, max_tokens=8)])
         return time.monotonic() - started
 
+    async def fewest(first: int) -> float:
+        """Seconds of the quickest of three: other programs make a call slower, never quicker."""
+        return min([await seconds(number) for number in range(first, first + 3)])
+
     async def cancel_at_work() -> tuple[float, float, float]:
-        idle = await seconds(0)
+        idle = await fewest(0)
         call = asyncio.ensure_future(engine.generate([ask("Go on.", n, max_tokens=900) for n in range(100)]))
         await asyncio.sleep(1.0)
-        busy = await seconds(1)
+        busy = await seconds(3)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        return idle, busy, await seconds(2)
+        return idle, busy, await fewest(4)
 
     idle, busy, after = asyncio.run(cancel_at_work())
     assert after < (idle + busy) / 2  # a hundred concurrent requests slow each token down
