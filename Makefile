@@ -43,12 +43,11 @@ lint: install
 	MYPYPATH=.cache/typing $(BIN)/mypy -p gristmill.contracts -p gristmill.pipelines -p gristmill.datagen -p gristmill.filters \
 		-p gristmill.trainer -p gristmill.kernels
 
-# First two at a time: a file, the engines or the Ray clusters in one process, in the order of their names, so that no
-# long group is left for the end. Then, alone, what compares times.
+# First two files at a time, in the order of their names: the longest are not the last. Then, alone, what compares times.
 unit: install
 	$(BIN)/coverage erase
 	OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind PYTHONHASHSEED=0 $(BIN)/pytest -m "not alone" \
-		-n 2 --dist loadgroup --no-loadscope-reorder --cov=gristmill --cov-report=
+		-n 2 --dist loadfile --no-loadscope-reorder --cov=gristmill --cov-report=
 	$(BIN)/pytest -m alone --cov=gristmill --cov-append --cov-report=term --cov-fail-under=80
 
 # Cut one mechanism after the other out of a copy of the tree, and see that the test that holds it fails.

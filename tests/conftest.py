@@ -116,27 +116,39 @@ ALONE = (
 )  # fmt: skip
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+#: Folders and files of tests that share engines or a cluster: one process runs them, one after the other.
+TOGETHER = {
+    "engines": ("tests/pipelines/engines/",),
+    "ray": (
+        "tests/pipelines/run/test_kill.py", "tests/pipelines/run/test_planted_secrets.py",
+        "tests/pipelines/run/test_ray.py", "tests/pipelines/run/whole_table/test_on_ray.py",
+    ),
+}  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what ``make test`` runs alone, and what of the rest stays in one process, one after the other."""
+    """Mark what is light, and what ``make test`` runs alone."""
     here = Path(__file__).parent
     for item in items:
         place = item.path.relative_to(here).as_posix()
-        if place.startswith(ALONE):
-            item.add_marker("alone")
         heavy = any(item.get_closest_marker(name) for name in ("engine", "ray", "gpu", "browser"))
         if place.startswith(LIGHT) and not heavy:
             item.add_marker("light")
-        item.add_marker(pytest.mark.xdist_group(_group(item, place)))
+        if place.startswith(ALONE):
+            item.add_marker("alone")
 
 
-def _group(item: pytest.Item, place: str) -> str:
-    """Return the file, or for tests that share a cluster or an engine its name."""
-    if item.get_closest_marker("ray"):
-        return "ray"
-    if item.get_closest_marker("engine") and place.startswith("pipelines/engines/"):
-        return "engines"
-    return place
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``--dist loadfile``, give a process all of ``TOGETHER`` as if it were one file."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return next((name for name, places in TOGETHER.items() if file.startswith(places)), file)
+
+    return Together(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @dataclass
