@@ -23,6 +23,8 @@ class Stored(Sequence[Example]):
         return 5
 
     def __getitem__(self, number: Any) -> Any:
+        if number >= len(self):
+            raise IndexError(number)
         made = TokenSequence((number, number + 1, 7), (False, True, True))
         return Example(f"{number}", (made,), weight=number + 1)
 
