@@ -45,9 +45,8 @@ def unknown_key(found: object, valid: Iterable[str], other_names: Mapping[str, s
     here = other_names.get(found) if isinstance(found, str) else None
     if here is None:
         return f"unknown key: {suggestion(found, valid)}"
-    return (
-        f"unknown key: found {brief(found)}; {here if here.startswith('leave') else f'write `{here}` here'}"
-    )
+    told = here if here.startswith("leave") else f"write `{here}` here"
+    return f"unknown key: found {brief(found)}; {told}"
 
 
 def brief(value: object, width: int = 60) -> str:
