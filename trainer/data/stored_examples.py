@@ -87,7 +87,7 @@ class StoredExamples(Examples):
     def __init__(self, path: Path) -> None:
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
         self._batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-        self._starts = [0, *accumulate(batch.num_rows for batch in self._batches)]
+        self._starts: list[int] = [0, *accumulate(batch.num_rows for batch in self._batches)]
         self._size = path.stat().st_size
 
     def __len__(self) -> int:
@@ -95,15 +95,18 @@ class StoredExamples(Examples):
 
     @property
     def tokens(self) -> list[int]:
-        return self._column("tokens").to_pylist()
+        found: list[int] = self._column("tokens").to_pylist()
+        return found
 
     @property
     def longest(self) -> int:
-        return pc.max(self._column("longest")).as_py() or 0
+        found: int | None = pc.max(self._column("longest")).as_py()
+        return found or 0
 
     @property
     def ids(self) -> list[str]:
-        return self._column("id").to_pylist()
+        found: list[str] = self._column("id").to_pylist()
+        return found
 
     @property
     def size(self) -> int:
