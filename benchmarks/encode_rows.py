@@ -87,8 +87,8 @@ def encode(way: str, model: Path, folder: Path) -> dict[str, Any]:
 
     from gristmill.trainer.data.encode import RowEncoder, encode_rows
     from gristmill.trainer.data.encode_table import encode_table
+    from gristmill.trainer.data.lazy_examples import tokens_of
     from gristmill.trainer.data.packs import plan_steps
-    from gristmill.trainer.data.stored_examples import tokens_of
     from gristmill.trainer.methods.sft import SupervisedFineTuning
     from gristmill.trainer.model.model_config import ModelConfig
 

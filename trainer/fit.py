@@ -25,9 +25,9 @@ from .best_weights import BestWeights
 from .data.encode import Encoded, RowEncoder
 from .data.encode_table import encode_table
 from .data.examples import Example, count_tokens
+from .data.lazy_examples import tokens_of
 from .data.mixture import Mixture
 from .data.packs import Pack, pack, plan_steps
-from .data.stored_examples import tokens_of
 from .data.unfit import as_table, count_reasons
 from .device import choose_device, free_memory
 from .forecast.memory_plan import MIB, MemoryPlan

@@ -10,7 +10,7 @@ from ...contracts.errors import DataError
 from ...contracts.rows import Row
 from .encoder import Encoder
 from .examples import Example, TokenSequence
-from .stored_examples import ids_of
+from .lazy_examples import ids_of
 from .unfit import LeftOut, Unfit, check_share, count_reasons
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from ...contracts.errors import DataError
 from ...contracts.operators import INPUT
 from .examples import Example
-from .stored_examples import ids_of, tokens_of
+from .lazy_examples import ids_of, tokens_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

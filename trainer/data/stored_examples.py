@@ -1,24 +1,23 @@
 """Examples in an Arrow file that is mapped into memory: a training holds those of one pack at a time.
 
 As Python objects, a row of 500 tokens takes 18 KB; in the file it takes 2 KB, which the system reads when it
-is needed and may drop again. :class:`Changed` adds what an objective computes for each example.
+is needed and may drop again.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from .examples import Example, TokenSequence
+from .lazy_examples import Examples
 
 _TYPES = {"ids": pa.int32(), "trained": pa.bool_(), "weights": pa.float64()}
 _SEQUENCES = pa.list_(pa.struct([(name, pa.list_(kind)) for name, kind in _TYPES.items()]))
@@ -39,46 +38,6 @@ SCHEMA = pa.schema(
 )
 #: Fields with one value.
 _SMALL = ("id", "weight", "value", "group", "cut_off", "apart")
-
-
-class Examples(Sequence[Example]):
-    """Examples that are made when they are asked for. Their sizes are known without making any."""
-
-    @property
-    @abstractmethod
-    def tokens(self) -> list[int]:
-        """Number of tokens of each example."""
-
-    @property
-    @abstractmethod
-    def longest(self) -> int:
-        """Number of tokens of the longest sequence."""
-
-    @property
-    @abstractmethod
-    def ids(self) -> list[str]:
-        """The ``id`` of each example."""
-
-    @property
-    @abstractmethod
-    def size(self) -> int:
-        """Bytes of the file, all of which may be in memory at a time."""
-
-    @abstractmethod
-    def at(self, index: int) -> Example:
-        """Return the example at ``index``, from 0 on."""
-
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Example]: ...
-    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
-        if isinstance(index, slice):
-            return [self.at(place) for place in range(*index.indices(len(self)))]
-        place = index + len(self) if index < 0 else index
-        if not 0 <= place < len(self):
-            raise IndexError(index)
-        return self.at(place)
 
 
 class StoredExamples(Examples):
@@ -118,69 +77,6 @@ class StoredExamples(Examples):
 
     def _column(self, name: str) -> pa.ChunkedArray:
         return pa.chunked_array([batch.column(name) for batch in self._batches], SCHEMA.field(name).type)
-
-
-class Changed(Examples):
-    """Some of ``examples``, in the order of ``places``, with other values of some fields.
-
-    ``fields``: by name, a value for each of ``places``.
-    """
-
-    def __init__(
-        self,
-        examples: Sequence[Example],
-        fields: Mapping[str, Sequence[Any]],
-        places: Sequence[int] | None = None,
-    ) -> None:
-        self._examples, self._fields = examples, fields
-        self._places = range(len(examples)) if places is None else places
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    @property
-    def tokens(self) -> list[int]:
-        known = tokens_of(self._examples)
-        return [known[place] for place in self._places]
-
-    @property
-    def longest(self) -> int:
-        return longest_of(self._examples)
-
-    @property
-    def ids(self) -> list[str]:
-        known = ids_of(self._examples)
-        return [known[place] for place in self._places]
-
-    @property
-    def size(self) -> int:
-        return size_of(self._examples)
-
-    def at(self, index: int) -> Example:
-        changes = {name: values[index] for name, values in self._fields.items()}
-        return replace(self._examples[self._places[index]], **changes)
-
-
-def tokens_of(examples: Sequence[Example]) -> list[int]:
-    """Return the number of tokens of each example."""
-    return examples.tokens if isinstance(examples, Examples) else [example.tokens for example in examples]
-
-
-def longest_of(examples: Sequence[Example]) -> int:
-    """Return the number of tokens of the longest sequence; 0 without examples."""
-    if isinstance(examples, Examples):
-        return examples.longest
-    return max((example.longest for example in examples), default=0)
-
-
-def ids_of(examples: Sequence[Example]) -> list[str]:
-    """Return the ``id`` of each example."""
-    return examples.ids if isinstance(examples, Examples) else [example.id for example in examples]
-
-
-def size_of(examples: Sequence[Example]) -> int:
-    """Return the bytes of the file that the examples lie in; 0 for those that lie in none."""
-    return examples.size if isinstance(examples, Examples) else 0
 
 
 def batch_of(examples: Sequence[Example]) -> pa.RecordBatch:

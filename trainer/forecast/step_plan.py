@@ -12,7 +12,7 @@ from ...kernels.attention import QUERIES
 from ...kernels.cross_entropy import chunk_size, float_copies
 from ..adapters.adapter_settings import AdapterSettings
 from ..data.examples import Example
-from ..data.stored_examples import longest_of, size_of, tokens_of
+from ..data.lazy_examples import longest_of, size_of, tokens_of
 from ..device import free_memory
 from ..model.model_config import ModelConfig
 from ..model.weight_formats import FORMATS

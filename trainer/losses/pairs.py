@@ -18,9 +18,9 @@ from ...contracts.rows import Row, turns_in
 from ...kernels.log_probs import linear_log_probs
 from ..data.chat import ChatEncoder
 from ..data.examples import Example, TokenSequence
+from ..data.lazy_examples import Changed, tokens_of
 from ..data.packs import Pack
 from ..data.packs import pack as bins
-from ..data.stored_examples import Changed, tokens_of
 from ..data.unfit import Unfit
 from ..model.decoder import Decoder
 from .objective import Objective, PackLoss, StepContext

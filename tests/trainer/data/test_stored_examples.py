@@ -12,15 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gristmill.trainer.data.examples import Example, TokenSequence
-from gristmill.trainer.data.stored_examples import (
-    SCHEMA,
-    Changed,
-    StoredExamples,
-    batch_of,
-    ids_of,
-    longest_of,
-    tokens_of,
-)
+from gristmill.trainer.data.lazy_examples import ids_of, longest_of, tokens_of
+from gristmill.trainer.data.stored_examples import SCHEMA, StoredExamples, batch_of
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 
 floats = st.floats(allow_nan=False)
@@ -68,15 +61,6 @@ def test_examples_in_a_file_are_those_that_were_written(tmp_path: Path, batches:
     )  # fmt: skip
     with pytest.raises(IndexError):
         found[len(whole)]
-
-
-def test_changed_examples_have_the_other_values_in_their_order(tmp_path: Path) -> None:
-    three = [
-        Example(name, (TokenSequence((1,) * size, (True,) * size),)) for name, size in zip("abc", (2, 3, 4))
-    ]
-    found = Changed(stored(tmp_path / "e.arrow", [three]), {"value": [7.0, 8.0]}, places=[2, 0])
-    assert [(each.id, each.value, each.tokens) for each in found] == [("c", 7.0, 4), ("a", 8.0, 2)]
-    assert (tokens_of(found), longest_of(found), ids_of(found)) == ([4, 2], 4, ["c", "a"])
 
 
 def sequences() -> int:
