@@ -137,7 +137,8 @@ class ChainStage:
         halted: Exception | None = None
         try:
             while True:
-                while halted is None and len(running) < pace.limit:
+                allowed = pace.allowed(len(running))
+                while halted is None and len(running) < allowed:
                     try:
                         self.session.check()
                     except Exception as reason:
