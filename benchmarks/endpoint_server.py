@@ -55,6 +55,11 @@ class Server:
         return True
 
     async def _answer(self, body: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
+        if not body["messages"]:  # Curator asks for the limits in this way
+            limits = "x-ratelimit-limit-requests: 1000000\r\nx-ratelimit-limit-tokens: 1000000000\r\n"
+            _send(writer, 200, _completion(body.get("model"), "", 0), limits)
+            await writer.drain()
+            return True
         prompt = body["messages"][-1]["content"]
         prompt = prompt if isinstance(prompt, str) else "".join(part["text"] for part in prompt)
         self.asked[prompt] += 1
