@@ -45,6 +45,22 @@ class Asked:
     slots: list[Slot] = field(default_factory=list)
 
 
+@dataclass
+class _Post:
+    """Writes a request when its turn comes, by what is known of the server then. ``url``: that of the first
+    endpoint, at which ``write`` addresses it. ``body``: what was sent.
+    """
+
+    endpoint: Endpoint
+    url: str
+    write: Callable[[], tuple[str, Json]]
+    body: Json = field(default_factory=dict)
+
+    def __call__(self) -> tuple[str, Json]:
+        address, self.body = self.write()
+        return self.endpoint.own(address, self.url), self.body
+
+
 class Asking:
     """The way to one model.
 
@@ -66,25 +82,28 @@ class Asking:
     async def ask(self, asked: Asked, write: Callable[[], tuple[str, Json]], read: Callable[[Json], T]) -> T:
         """Return what ``read`` makes of the answer.
 
-        ``write`` returns the address (at the first endpoint) and the body, once per attempt. ``read`` raises
+        ``write`` returns the address (at the first endpoint) and the body, for each attempt. ``read`` raises
         Trouble, or KeyError, IndexError, TypeError, ValueError or AttributeError, if it cannot read an
         answer. Raises EngineError if the request fails, ModelError if none can be answered.
         """
-        while True:
+
+        def write_now() -> tuple[str, Json]:
             if self._stopped is not None:
                 raise ModelError(self._stopped)
+            return write()
+
+        while True:
             endpoint = self._choose()
-            address, body = write()
+            post = _Post(endpoint, self._options.url, write_now)
             answer: Json | None = None
             try:
-                address = endpoint.own(address, self._options.url)
-                answer, slot = await endpoint.post(address, body, asked.given_up)
+                answer, slot = await endpoint.post(post, asked.given_up)
                 result = _read(read, answer)
             except Trouble as trouble:
                 usage = trouble.charged if answer is None else answer.get("usage")
                 if isinstance(usage, dict):
                     asked.wasted.add(self._spending.charged(asked.request, usage))
-                pause = self._after(trouble, asked, endpoint, body)
+                pause = self._after(trouble, asked, endpoint, post.body)
             else:
                 self._is_answered()
                 asked.slots.append(slot)

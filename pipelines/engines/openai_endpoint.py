@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ...contracts.addresses import shown_address
@@ -48,10 +49,13 @@ class Endpoint:
         told, self._away_told = self._away_told, self.down_since
         return told != self.down_since
 
-    async def post(self, address: str, body: Json, given_up: int = 0) -> tuple[Json, Slot]:
-        """Make one exchange. ``given_up``: how often this request was given up before. Raises Trouble."""
+    async def post(self, write: Callable[[], tuple[str, Json]], given_up: int = 0) -> tuple[Json, Slot]:
+        """Make one exchange. ``write`` returns the address and the body, when there is room for the request.
+        ``given_up``: how often it was given up before. Raises Trouble.
+        """
         async with self.limit:
             began = time.monotonic()
+            address, body = write()
             try:
                 answer = await self._send(address, body, given_up)
                 said = read(answer)
