@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from ...contracts.errors import EngineError, GristmillError, ModelError
-from ...contracts.inference import Capability, Completion, EngineSettings, Request, Usage
+from ...contracts.inference import Capability, Completion, Engine, EngineSettings, Request, Usage
 from ...contracts.secrets import without
 from .openai_asking import Asked, Asking
 from .openai_dialect import Dialect
@@ -30,7 +30,7 @@ def capabilities(options: OpenAIOptions) -> frozenset[Capability]:
     return options.capabilities
 
 
-def start(settings: EngineSettings, options: OpenAIOptions) -> OpenAIEngine:
+def start(settings: EngineSettings, options: OpenAIOptions) -> Engine:
     """Create the engine, which connects on the first request.
 
     Raises ModelError if a key is not in the environment."""
@@ -38,6 +38,10 @@ def start(settings: EngineSettings, options: OpenAIOptions) -> OpenAIEngine:
         raise ModelError("the engine 'openai' cannot serve an adapter: serve it on the server, or use vllm")
     import httpx  # noqa: F401 (it takes a while, and the clock of the first request does not run yet)
 
+    if options.mode == "batch":
+        from .openai_batch import BatchEngine
+
+        return BatchEngine(options, key_in(options.key_env))
     return OpenAIEngine(options, [key_in(variable) for _, variable in options.places])
 
 

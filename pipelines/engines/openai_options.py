@@ -83,6 +83,13 @@ class OpenAIOptions(EngineOptions):
     """Model whose tokenizer counts tokens if the server does not report them, in any form that `path`
     takes. By default that of `smollm2-135m-instruct`, if it is on this machine; else a token is taken as
     four bytes."""
+    mode: Literal["live", "batch"] = "live"
+    """`batch` sends the requests through OpenAI's batch API: at half the price, answered within a day. A run
+    that is stopped meanwhile goes on with the batches that it sent."""
+    batch: int = Field(default=5000, ge=1, le=50_000)
+    """Most requests in a batch of `mode: batch`. As many rows are in flight."""
+    poll: float = Field(default=30.0, gt=0)
+    """Seconds between two looks at a batch."""
     concurrency: int = Field(default=64, ge=1)
     """Maximum number of requests in flight, at each address. The engine starts lower and adapts to the
     server."""
@@ -121,7 +128,7 @@ class OpenAIOptions(EngineOptions):
 
     @property
     def slots(self) -> int:
-        return self.concurrency * (1 + len(self.also))
+        return self.batch if self.mode == "batch" else self.concurrency * (1 + len(self.also))
 
     @property
     def capabilities(self) -> frozenset[Capability]:

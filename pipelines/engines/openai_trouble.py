@@ -6,6 +6,7 @@ import os
 import re
 import ssl
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 from ...contracts.printable import shown
@@ -71,7 +72,7 @@ def read(answer: Any) -> dict[str, Any]:
     except ValueError:
         said = None
     if status != 200:
-        raise _trouble(status, f"status {status}: {server_message(answer)}", said, answer.headers)
+        raise response_trouble(answer)
     if said is None:
         raise Trouble("broken", f"an answer that is not a completion: {_told(answer)}")
     inside = said[0] if isinstance(said, list) and said else said
@@ -80,7 +81,7 @@ def read(answer: Any) -> dict[str, Any]:
         code = error.get("code") if isinstance(error, dict) else None
         worse = code if isinstance(code, int) and 400 <= code < 600 else 500
         reason = f"status 200 with an error inside: {server_message(answer)}"
-        trouble = _trouble(worse, reason, said, answer.headers)
+        trouble = from_status(worse, reason, said, answer.headers)
         trouble.charged = inside.get("usage")
         raise trouble
     if not isinstance(said, dict):
@@ -88,7 +89,20 @@ def read(answer: Any) -> dict[str, Any]:
     return said
 
 
-def _trouble(status: int, reason: str, said: object, headers: Mapping[str, str]) -> Trouble:
+def response_trouble(answer: Any) -> Trouble:
+    """Return what a response with another status than 200 means."""
+    status = int(answer.status_code)
+    try:
+        said = answer.json()
+    except ValueError:
+        said = None
+    return from_status(status, f"status {status}: {server_message(answer)}", said, answer.headers)
+
+
+def from_status(
+    status: int, reason: str, said: object, headers: Mapping[str, str] = MappingProxyType({})
+) -> Trouble:
+    """Return what an error means. ``said``: its JSON."""
     codes = _codes(said)
     if status in _STOP or codes & _STOP_CODES or (status in (400, 422) and _STOP_WORDS.search(reason)):
         return Trouble("stop", reason)
