@@ -7,6 +7,7 @@ same limit on requests in flight, with its defaults otherwise.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
@@ -77,10 +78,15 @@ def distilabel(url: str, count: int, at_once: int) -> dict[str, Any]:
 
 
 def curator(url: str, count: int, at_once: int) -> dict[str, Any]:
+    found = importlib.util.find_spec("litellm")
+    assert found is not None
+    assert found.origin is not None
     os.environ |= {
         "OPENAI_API_KEY": "none",
         "TELEMETRY_ENABLED": "false",
         "CURATOR_DISABLE_RICH_DISPLAY": "1",
+        # The tokenizer that it counts with, which it would fetch, is part of this package.
+        "TIKTOKEN_CACHE_DIR": str(Path(found.origin).parent / "litellm_core_utils/tokenizers"),
     }
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CURATOR_CACHE_DIR"] = folder

@@ -116,10 +116,13 @@ class Asking:
             self.when_answered()
 
     def _choose(self) -> Endpoint:
-        """Return the endpoint with the most room; those that are away or closed for a while come last."""
+        """Return the endpoint with the most room; those that are away or closed for a while come last.
+
+        One that is away is tried again every now and then, so that it is used when it is back.
+        """
         self._turn += 1
         shifted = [*self.endpoints[self._turn % len(self.endpoints) :], *self.endpoints]
-        return min(shifted, key=lambda each: (each.down_since is not None, each.limit.pause, each.limit.load))
+        return min(shifted, key=lambda each: (each.is_away(KNOCKING), each.limit.pause, each.limit.load))
 
     def _after(self, trouble: Trouble, asked: Asked, endpoint: Endpoint, body: Json) -> float:
         """Return the seconds to wait before the next attempt. Raises EngineError or ModelError if there is

@@ -29,6 +29,7 @@ class Endpoint:
         self.down_since: float | None = None
         self.answered = False
         self.forbidden = 0  # refusals with status 403 since the last answer
+        self._failed_at = 0.0  # when it could not be reached for the last time
         self._away_told: float | None = None
         self._key = key
         self._concurrency = concurrency
@@ -43,6 +44,10 @@ class Endpoint:
         if address.startswith(url):
             return self.url + address.removeprefix(url)
         return self.url.removesuffix("/v1") + address.removeprefix(url.removesuffix("/v1"))
+
+    def is_away(self, knocking: float) -> bool:
+        """Could it not be reached within the last ``knocking`` seconds?"""
+        return self.down_since is not None and time.monotonic() - self._failed_at < knocking
 
     def tell_away(self) -> bool:
         """Is it to be told that the server is away? Once for each time."""
@@ -98,7 +103,8 @@ class Endpoint:
 
     def _note(self, trouble: Trouble) -> None:
         if trouble.kind == "unreachable":
-            self.down_since = self.down_since or time.monotonic()
+            self._failed_at = time.monotonic()
+            self.down_since = self.down_since or self._failed_at
             return
         self.down_since = None
         if trouble.kind == "busy":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 
 from gristmill.contracts.errors import EngineError, ModelError
 from gristmill.contracts.notices import listening
+from gristmill.pipelines.engines import openai_asking
 
-from .conftest import Reply, ask
+from .conftest import Reply, Server, ask, during
 from .test_openai import Listen, call, connect, echo
 
 
@@ -145,6 +147,26 @@ def test_while_one_address_is_away_the_others_answer(listen: Listen) -> None:
     done = call(connect(gone.url, patience=0, also=[{"url": here.url}]), *(ask("x", n) for n in range(20)))
     assert len(done) == 20
     assert len(here.seen) == 20
+
+
+def test_an_address_that_is_back_is_used_again(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_asking, "KNOCKING", 0.2)
+    gone, here = listen(echo), listen(echo)
+    port = int(gone.url.rsplit(":", 1)[1].partition("/")[0])
+    gone.close()
+    engine = connect(gone.url, also=[{"url": here.url}])
+
+    async def through() -> Server:
+        await engine.generate([ask("x", n) for n in range(8)])
+        back = await asyncio.to_thread(Server, echo, port)
+        await asyncio.sleep(0.3)
+        await engine.generate([ask("x", n) for n in range(8)])
+        return back
+
+    back = during(engine, through)
+    back.close()
+    assert len(back.seen) > 0
+    assert len(back.seen) + len(here.seen) == 16
 
 
 def test_an_address_needs_something_of_its_own(listen: Listen) -> None:
