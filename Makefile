@@ -63,13 +63,19 @@ benchmarks/.peers/.installed: benchmarks/requirements.txt | install
 	$(BIN)/uv pip install --quiet --python benchmarks/.peers/bin/python -r $<
 	touch $@
 
+benchmarks/.peers/endpoint/.installed: benchmarks/endpoint_requirements.txt | install
+	test -x benchmarks/.peers/endpoint/bin/python || $(PYTHON) -m venv benchmarks/.peers/endpoint
+	$(BIN)/uv pip install --quiet --python benchmarks/.peers/endpoint/bin/python -r $<
+	touch $@
+
 # Without a GPU; with one: benchmarks/kernels_gpu.py and benchmarks/train_gpu.py.
-bench: install benchmarks/.peers/.installed
+bench: install benchmarks/.peers/.installed benchmarks/.peers/endpoint/.installed
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/train_cpu.py
 	$(BIN)/python benchmarks/cpu_forms.py
 	$(BIN)/python benchmarks/forgetting.py
 	$(BIN)/python benchmarks/sandbox.py
+	$(BIN)/python benchmarks/endpoint.py
 	$(BIN)/python benchmarks/forged.py
 
 # The reference from the docstrings in the code, then the site of docs/ into site/; what builds it is apart from the rest.

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .printable import shown
+
+if TYPE_CHECKING:
+    from .inference import Usage
 
 
 class GristmillError(Exception):
@@ -98,15 +101,17 @@ class ModelError(GristmillError):
 
 
 class EngineError(GristmillError):
-    """An inference engine failed on a batch.
+    """An inference engine failed on a batch, or on one request of it.
 
     ``retryable`` is true if the same requests may succeed on a fresh engine (a dead process,
     a refused connection) and false if they cannot (a prompt longer than the context).
+    ``spent``: what was charged for the request nevertheless.
     """
 
-    def __init__(self, message: str, *, retryable: bool) -> None:
+    def __init__(self, message: str, *, retryable: bool, spent: Usage | None = None) -> None:
         super().__init__(message)
         self.retryable = retryable
+        self.spent = spent
 
 
 class DataError(GristmillError):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .errors import EngineError
+
 #: What an engine may or may not support. A step that needs more than its engine offers is
 #: refused before the first request is sent. ``adapter``: students with a LoRA adapter; ``dora``, with
 #: magnitudes; ``trained_parts``, with embeddings, norms or a head; ``delta``, which change the weights.
@@ -109,8 +111,10 @@ class Completion:
     ``logprobs``: the log-probability (nats) of each sampled token. ``top_logprobs``: for each
     position the log-probabilities of the ``Sampling.logprobs`` most likely tokens, in descending order.
     ``top_texts``: their texts, if asked for.
-    ``finish`` is ``stop`` (end of turn or a stop string) or ``length``. ``slot``: when the request was in
-    flight (start, end), in seconds after the call; None: for the whole call.
+    ``finish`` is ``stop`` (end of turn or a stop string) or ``length``. ``reasoning``: the model's thoughts
+    before its answer, if the engine tells them apart. ``slot``: when the request was in flight (start, end),
+    in seconds after the call; None: for the whole call. ``cost``: its price in US dollars. ``wasted``: what
+    was charged for attempts at the same request whose answers had to be thrown away.
     """
 
     request_id: str
@@ -123,17 +127,22 @@ class Completion:
     top_texts: tuple[tuple[str, ...], ...] | None = None
     reward: float | None = None
     cached_tokens: int = 0
+    reasoning: str | None = None
     slot: tuple[float, float] | None = field(default=None, compare=False)
+    cost: float = 0.0
+    wasted: Usage | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)
 class Usage:
-    """Tokens and requests used. Adds up over micro-batches, steps and sessions."""
+    """Tokens and requests used, and US dollars for priced models. Adds up over micro-batches, steps and
+    sessions."""
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    usd: float = 0.0
 
     @property
     def tokens(self) -> int:
@@ -144,26 +153,32 @@ class Usage:
         self.prompt_tokens += other.prompt_tokens
         self.completion_tokens += other.completion_tokens
         self.cached_tokens += other.cached_tokens
+        self.usd += other.usd
 
     def count(self, completion: Completion) -> None:
         self.requests += 1
         self.prompt_tokens += completion.prompt_tokens
         self.completion_tokens += len(completion.tokens)
         self.cached_tokens += completion.cached_tokens
+        self.usd += completion.cost
+        if completion.wasted is not None:
+            self.add(completion.wasted)
 
 
 class Engine(Protocol):
     """Serves one model (and at most one adapter over it).
 
     ``generate`` may be awaited concurrently: an engine batches all requests in flight.
-    It returns completions in the order of the requests and raises :class:`EngineError` for the whole call.
+    It returns, in the order of the requests, a completion or the error of this request alone. It raises
+    :class:`EngineError` if the whole call failed, and another GristmillError if no call can succeed until a
+    person mends something.
     ``vocab_size``: the size of the model's vocabulary; None: not known.
     """
 
     capabilities: frozenset[Capability]
     vocab_size: int | None
 
-    async def generate(self, requests: Sequence[Request]) -> list[Completion]: ...
+    async def generate(self, requests: Sequence[Request]) -> Sequence[Completion | EngineError]: ...
 
     async def close(self) -> None: ...
 

@@ -92,14 +92,14 @@ async def sample_rows(plan: SamplingPlan, rows: Sequence[Row]) -> list[list[Tria
         made: list[list[Outcome]] = []
         for (index, ordinal), request, answer in zip(wave, asked, answers, strict=True):
             if isinstance(answer, EngineError):
-                made.append([Failed(str(answer), row={"sample": ordinal})])
+                made.append([Failed(str(answer), answer.retryable, {"sample": ordinal})])
             else:
                 told = Answer(ordinal, request, answer, plan.engine)
                 made.append(plan.read(rows[index], told))
         if plan.judge is not None:
             made = await plan.judge([rows[index] for index, _ in wave], made)
         for (index, _), outcomes, answer in zip(wave, made, answers, strict=True):
-            if (unjudged := _unjudged(outcomes)) is not None:
+            if isinstance(answer, Completion) and (unjudged := _unjudged(outcomes)) is not None:
                 failed[index] = unjudged
                 requests.pop(index, None)
             trials[index].append(Trial(tuple(outcomes), not isinstance(answer, EngineError)))

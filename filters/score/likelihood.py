@@ -161,7 +161,7 @@ class Likelihood(Map):
         tokens = 0
         for answer in answers:
             if isinstance(answer, EngineError):
-                return Failed(str(answer))
+                return Failed(str(answer), answer.retryable)
             values = answer.logprobs or ()
             if not values or any(math.isnan(value) for value in values):
                 return Failed("the model gives no log-probability for a token of the text")

@@ -98,7 +98,7 @@ class Reward(Map):
 
     def _outcome(self, answer: Completion | EngineError) -> Outcome:
         if isinstance(answer, EngineError):
-            return Failed(str(answer))
+            return Failed(str(answer), answer.retryable)
         if answer.reward is None or not math.isfinite(answer.reward):
             return Failed(f"the reward model gives {answer.reward}, not a number")
         return Kept({self.column: answer.reward})

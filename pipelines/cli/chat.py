@@ -80,6 +80,7 @@ class Talk:
 
     def answer(self, text: str) -> str:
         """The model's answer to the next message. A message that cannot be answered is forgotten."""
+        from ...contracts.errors import EngineError
         from ...contracts.inference import Request
 
         asked: list[Message] = [*self.turns, {"role": "user", "content": text}]
@@ -87,6 +88,8 @@ class Talk:
             id=f"turn {len(asked)}", seed=self.seed, sampling=self.sampling, messages=tuple(asked)
         )
         (completion,) = asyncio.run(self.engine.generate([request]))
+        if isinstance(completion, EngineError):
+            raise completion
         self.turns = [*asked, {"role": "assistant", "content": completion.text}]
         return completion.text.strip()
 

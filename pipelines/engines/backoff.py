@@ -1,80 +1,51 @@
-"""How many requests to keep in flight, and how long to wait before the next try."""
+"""How long to wait before the next attempt, as a server asks or by itself."""
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections import deque
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 _LONGEST_PAUSE = 60.0
+#: A duration in a header of OpenAI's or in the body of Google's errors: ``20ms``, ``34s``, ``1m30.5s``,
+#: ``2h``.
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 
 
-class AdaptiveLimit:
-    """A limit on concurrent holders that rises while calls succeed and halves on a refusal.
-
-    Additive increase, multiplicative decrease (Chiu and Jain, 1989): the limit grows by one per ``limit``
-    answers, and halves if the server reports overload, at most once for requests that were sent together.
-    Used on one event loop at a time.
-    """
-
-    def __init__(self, most: int, start: int = 8) -> None:
-        self.most = most
-        self.limit = float(min(start, most))
-        self.held = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._allowance = 0  # pending answers from before the last decrease
-
-    async def __aenter__(self) -> AdaptiveLimit:
-        # Waiters of an event loop that has ended.
-        while self._waiting and self._waiting[0].get_loop() is not asyncio.get_running_loop():
-            self._waiting.popleft()
-        if self.held < int(self.limit) and not self._waiting:
-            self.held += 1
-            return self
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._release()  # the slot had already been passed on
-            raise
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        self._release()
-
-    def went_well(self) -> None:
-        self._allowance = max(0, self._allowance - 1)
-        self.limit = min(self.limit + 1 / self.limit, float(self.most))
-
-    def was_refused(self) -> None:
-        if self._allowance > 0:
-            self._allowance -= 1
-            return
-        self._allowance = self.held - 1
-        self.limit = max(self.limit / 2, 1.0)
-
-    def _release(self) -> None:
-        self.held -= 1
-        while self._waiting and self.held < int(self.limit):
-            turn = self._waiting.popleft()
-            if not turn.done():
-                self.held += 1
-                turn.set_result(None)
-
-
-def pause_before(attempt: int, asked: float | None) -> float:
+def pause_before(attempt: int, asked: float | None, *, longest: float = _LONGEST_PAUSE) -> float:
     """Return the seconds to wait after attempt number ``attempt`` (from 1).
 
     This is the delay that the server requested, else an exponential one. Jitter keeps requests that were
     refused together from being retried together.
     """
     if asked is not None:
-        return min(asked, _LONGEST_PAUSE) + random.uniform(0, 0.1)
-    return min(0.5 * 2.0 ** (attempt - 1), _LONGEST_PAUSE) * random.uniform(0.5, 1.5)
+        return asked + random.uniform(0, 0.1)
+    return min(0.5 * 2.0 ** min(attempt - 1, 20), longest) * random.uniform(0.5, 1.5)
+
+
+def asked_pause(headers: Mapping[str, str], said: object = None) -> float | None:
+    """Return the seconds that a server asks to wait, in any of the forms in use; None if it does not.
+
+    ``headers`` (names in any case if the mapping allows it): ``retry-after-ms``; ``retry-after``, a number or
+    a date; ``x-ratelimit-reset-requests`` and ``-tokens``, of the one of which nothing remains. ``said``: the
+    JSON of the error, in which Google gives a ``retryDelay``.
+    """
+    try:
+        return max(0.0, float(headers["retry-after-ms"]) / 1000)
+    except (KeyError, ValueError):
+        pass
+    found = retry_after(headers.get("retry-after"))
+    if found is not None:
+        return found
+    resets = [
+        seconds
+        for what in ("requests", "tokens")
+        if headers.get(f"x-ratelimit-remaining-{what}") == "0"
+        and (seconds := _duration(headers.get(f"x-ratelimit-reset-{what}"))) is not None
+    ]
+    return max(resets) if resets else _retry_delay(said)
 
 
 def retry_after(header: str | None) -> float | None:
@@ -82,12 +53,38 @@ def retry_after(header: str | None) -> float | None:
     if not header:
         return None
     try:
-        return max(0.0, float(header))
+        seconds = float(header)
+        return max(0.0, seconds) if seconds < float("inf") else None
     except ValueError:
         pass
     try:
         when = parsedate_to_datetime(header)
     except ValueError:
-        return None
+        return _duration(header)
     left = float((when - datetime.now(UTC if when.tzinfo else None)).total_seconds())
     return max(0.0, left)
+
+
+def _duration(text: str | None) -> float | None:
+    """Return the seconds of a duration such as ``1m30s``; a bare number is in seconds."""
+    if not text:
+        return None
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        return None
+    units = (3600.0, 60.0, 1.0, 0.001)
+    return sum(float(part) * unit for part, unit in zip(found.groups(), units, strict=True) if part)
+
+
+def _retry_delay(said: object) -> float | None:
+    """Return the ``retryDelay`` among the details of an error of Google's."""
+    if isinstance(said, list):
+        said = said[0] if said else None
+    error = said.get("error") if isinstance(said, dict) else None
+    details = error.get("details") if isinstance(error, dict) else None
+    for detail in details if isinstance(details, list) else ():
+        if isinstance(detail, dict) and isinstance(detail.get("retryDelay"), str):
+            return _duration(detail["retryDelay"])
+    return None

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -56,7 +57,7 @@ class Child:
         await engine.close()
 
     async def _answer(self, engine: Engine, ticket: int, requests: list[Any]) -> None:
-        answer: tuple[int, list[Completion] | None, EngineError | None]
+        answer: tuple[int, Sequence[Completion | EngineError] | None, EngineError | None]
         try:
             answer = (ticket, await engine.generate(requests), None)
         except EngineError as error:

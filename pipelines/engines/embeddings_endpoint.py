@@ -12,7 +12,7 @@ from ...contracts.addresses import shown_address
 from ...contracts.counting import counted
 from ...contracts.errors import EngineError
 from .backoff import pause_before, retry_after
-from .openai import TRANSIENT, server_message
+from .openai_trouble import TRANSIENT, server_message
 from .server_address import key_in
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class EmbeddingsEndpoint:
                     raise self._error(reason)
                 asked_pause = retry_after(answer.headers.get("retry-after"))
             if attempt < self._options.attempts:
-                time.sleep(pause_before(attempt, asked_pause))
+                time.sleep(min(60.0, pause_before(attempt, asked_pause)))
         raise self._error(f"{reason} (after {counted(self._options.attempts, 'attempt')})", retryable=True)
 
     def _read(self, answer: Any, texts: int) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Conversion to and from the OpenAI API, with the extensions of vLLM."""
+"""Conversion to and from the OpenAI API, with the extensions of vLLM and the dialects of other servers."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ import json
 from typing import Any
 
 from ...contracts.inference import Completion, Request
+from .openai_dialect import Dialect
+from .openai_trouble import Trouble
 
 Json = dict[str, Any]
+
+_STOP = frozenset({"", "stop", "eos", "eos_token", "end_turn", "stop_sequence", "none"})
+_LENGTH = frozenset({"length", "max_tokens", "model_length", "max_output_tokens"})
+_WITHHELD = frozenset({"content_filter", "safety", "recitation", "prohibited_content", "sensitive"})
+_BROKEN = frozenset({"error", "abort", "insufficient_system_resource"})
 
 
 class Wire:
     """Writes request bodies for one model and reads the answers."""
 
-    def __init__(self, model: str, *, vllm: bool) -> None:
+    def __init__(self, model: str, *, vllm: bool, dialect: Dialect | None = None) -> None:
         self._model = model
         self._vllm = vllm
+        self._dialect = dialect or Dialect()
 
     def body(self, request: Request) -> tuple[str, Json]:
         """Return the path below the server's address, and the JSON to post."""
@@ -50,19 +58,25 @@ class Wire:
             body["messages"] = [dict(turn) for turn in request.messages]
             if sampling.logprobs is not None:
                 body |= {"logprobs": True, "top_logprobs": sampling.logprobs}
-            return "/chat/completions", body
+            return "/chat/completions", self._dialect.spoken(body)
         body["prompt"] = request.prompt if request.prompt is not None else list(request.prompt_tokens or ())
         if sampling.logprobs is not None:
             body["logprobs"] = sampling.logprobs
-        return "/completions", body
+        return "/completions", self._dialect.spoken(body)
 
     def completion(self, request: Request, answer: Json) -> Completion:
-        """Parse a completion. Raises KeyError, IndexError, TypeError or ValueError if it is not one."""
+        """Parse a completion.
+
+        Raises Trouble if the server gives none, and KeyError, IndexError, TypeError or ValueError if what it
+        gives has another form.
+        """
+        if not answer.get("choices"):
+            raise Trouble("broken", "an answer that is not a completion: it has no choices")
         choice = answer["choices"][0]
+        message = choice["message"] if "message" in choice else {"content": choice["text"]}
+        text, reasoning = _content(message)
+        finish = _finish(choice, message, text, reasoning)
         usage = answer.get("usage") or {}
-        if choice["finish_reason"] not in ("stop", "length"):
-            raise ValueError(f"it ended with {choice['finish_reason']!r}")
-        text = choice["message"]["content"] if "message" in choice else choice["text"]
         logprobs = top = texts = None
         if request.sampling.logprobs is not None:
             logprobs, top = _logprobs(choice["logprobs"], request.sampling.logprobs)
@@ -72,18 +86,69 @@ class Wire:
         if tokens is None:
             # Only the number of tokens is known: the usage needs the length, and the ids are placeholders.
             tokens = [-1] * int(usage.get("completion_tokens") or len(logprobs or ()))
-        details = usage.get("prompt_tokens_details") or {}
         return Completion(
             request_id=request.id,
-            text=text or "",
+            text=text,
             tokens=tuple(tokens),
-            finish=choice["finish_reason"],
+            finish=finish,
             prompt_tokens=int(usage.get("prompt_tokens") or 0),
             logprobs=logprobs,
             top_logprobs=top,
             top_texts=texts,
-            cached_tokens=int(details.get("cached_tokens") or 0),
+            cached_tokens=cached_tokens(usage),
+            reasoning=reasoning,
         )
+
+
+def cached_tokens(usage: Json) -> int:
+    """Return the prompt tokens that the server had cached, in OpenAI's form or in DeepSeek's."""
+    details = usage.get("prompt_tokens_details") or {}
+    return int(details.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or 0)
+
+
+def _content(message: Json) -> tuple[str, str | None]:
+    """Return a message's text and its reasoning, each from a field of its own or among the parts of a
+    list."""
+    content = message.get("content")
+    thoughts = message.get("reasoning_content") or message.get("reasoning")
+    if not isinstance(content, list):
+        return content or "", thoughts if isinstance(thoughts, str) else None
+    texts: list[str] = []
+    thinking: list[str] = [thoughts] if isinstance(thoughts, str) else []
+    for part in content:
+        if isinstance(part, str):
+            texts.append(part)
+        elif part.get("type") == "thinking":
+            thought = part["thinking"]
+            thinking += [thought] if isinstance(thought, str) else [each["text"] for each in thought]
+        elif "text" in part:
+            texts.append(part["text"])
+    return "".join(texts), "".join(thinking) or None
+
+
+def _finish(choice: Json, message: Json, text: str, reasoning: str | None) -> str:
+    """Return how a completion ended: ``stop`` or ``length``. Raises Trouble if it is not to be used."""
+    said = str(choice.get("finish_reason") or "").lower()
+    if message.get("refusal"):
+        raise Trouble("refused", f"the model refused: {message['refusal']}")
+    if said in _WITHHELD:
+        raise Trouble("refused", f"the server's content filter withheld the answer ({said})")
+    if message.get("tool_calls") or message.get("function_call"):
+        raise Trouble("refused", f"the model called a tool ({_tool(message)}) and did not answer")
+    if said in _BROKEN:
+        raise Trouble("broken", f"an answer that is not a completion: it ended with {said!r}")
+    if said not in _STOP | _LENGTH:
+        raise Trouble("refused", f"the answer ended with {said!r}")
+    if said in _LENGTH and not text and reasoning:
+        raise Trouble(
+            "refused", "the model thought until max_tokens was reached, and did not answer: raise max_tokens"
+        )
+    return "length" if said in _LENGTH else "stop"
+
+
+def _tool(message: Json) -> str:
+    calls = message.get("tool_calls") or [{"function": message["function_call"]}]
+    return ", ".join(str(call["function"]["name"]) for call in calls)
 
 
 def _logprobs(said: Json, wanted: int) -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:

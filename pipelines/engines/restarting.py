@@ -29,7 +29,12 @@ class Restarting:
         self.capabilities: frozenset[Capability] = self._engine.capabilities
         self.vocab_size: int | None = self._engine.vocab_size
 
-    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+    @property
+    def wanted(self) -> int | None:
+        """The requests in flight or waiting; None if the engine does not tell."""
+        return getattr(self._engine, "wanted", None)
+
+    async def generate(self, requests: Sequence[Request]) -> Sequence[Completion | EngineError]:
         """Generate with retries. Raises EngineError if it is not retryable, or after ``attempts``
         attempts."""
         reason = restart = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -35,6 +36,8 @@ def check(document: Document) -> PipelineSpec:
     models: dict[str, ModelSpec | None] = {name: read.get(name) for name in names}
     steps = _steps(document, raw, models)
     check_graph(document, steps, models)
+    if header is not None and header.budget.usd is not None:
+        _check_prices(document, read)
     if header is not None:
         check_loop(document, header.loop, steps, models)
     missing = tuple(missing_variables(document, header.needs)) if header is not None else ()
@@ -51,6 +54,17 @@ def check(document: Document) -> PipelineSpec:
             where = document.named((section, name))
             spec._places[section, name] = SpecProblem(mark.file, mark.line, mark.column, where, "")
     return spec
+
+
+def _check_prices(document: Document, models: Mapping[str, ModelSpec]) -> None:
+    """Blame models behind a server whose price a budget in dollars needs to know."""
+    for name, model in models.items():
+        if model.engine == "openai" and "price" not in model.options:
+            document.blame(
+                ("models", name),
+                "`budget.usd` requires its prices in US dollars per million tokens: "
+                "add `price: {input: 0.15, output: 0.6}`, or zeros for a server of your own",
+            )
 
 
 def _header(document: Document, raw: dict[str, Any]) -> PipelineSpec | None:

@@ -67,6 +67,9 @@ class Budget(Frozen):
     """Maximum number of prompt and completion tokens of all engine calls. By default there is no limit."""
     rows: int | None = Field(None, gt=0)
     """Maximum number of rows that all generating steps make together. By default there is no limit."""
+    usd: float | None = Field(None, gt=0)
+    """Maximum price of all engine calls in US dollars, by the `price` of each model behind a server. By
+    default there is no limit."""
     time: Seconds | None = None
     """Maximum working time: seconds, or a text such as `90s`, `15m`, `2h` or `1h30m`. Time between sessions
     does not count. By default there is no limit."""

@@ -20,6 +20,7 @@ from .nodes import PlannedModel
 #: Options that change an engine's speed or how it is reached, but never its answers.
 PACE_OPTIONS = frozenset(
     {
+        "also",
         "attempts",
         "batch",
         "concurrency",
@@ -28,12 +29,17 @@ PACE_OPTIONS = frozenset(
         "latency",
         "max_lora_rank",
         "max_num_seqs",
+        "mode",
+        "patience",
+        "poll",
+        "price",
         "replicas",
         "request_log",
         "resident",
         "supports",
         "tensor_parallel_size",
         "timeout",
+        "tokenizer",
         "url",
     }
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from ...contracts.errors import SpecError
 from ..store.run_directory import RunDirectory
@@ -23,11 +24,18 @@ def refuse_missing_keys(plan: Plan, run: RunDirectory | None) -> None:
         )
         for name, model in plan.models.items()
         if name in asked
-        and isinstance(variable := model.options.get("key_env"), str)
-        and not os.environ.get(variable)
+        for variable in _variables(model.options)
+        if not os.environ.get(variable)
     ]
     if problems:
         raise SpecError(problems)
+
+
+def _variables(options: Mapping[str, object]) -> list[str]:
+    """The variables of a model's keys: its own, and those of its further addresses."""
+    also = options.get("also")
+    places = [options, *(also if isinstance(also, list | tuple) else ())]
+    return [variable for place in places if isinstance(variable := place.get("key_env"), str)]
 
 
 def _is_done(step: PlannedStep, run: RunDirectory | None) -> bool:

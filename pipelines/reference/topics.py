@@ -100,6 +100,7 @@ def _engines() -> Iterator[Entry]:
 
 
 def _classes() -> Iterator[type[BaseModel]]:
+    yield from (options_model(name) for name in MODEL_KINDS)
     for verb in registry.verbs():
         for name in registry.names(verb):
             kind = registry.find(verb, name)

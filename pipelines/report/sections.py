@@ -171,7 +171,7 @@ def engines(run: RunData) -> list[dict[str, Any]]:
 
 
 def budget(run: RunData) -> list[tuple[str, str, str]]:
-    """(label, used, limit) for tokens, generated rows and time, over all sessions."""
+    """(label, used, limit) for tokens, generated rows, dollars and time, over all sessions."""
     import yaml
 
     try:
@@ -180,7 +180,10 @@ def budget(run: RunData) -> list[tuple[str, str, str]]:
         document = {}
     limits = document.get("budget") or {}
     usage, rows = run.directory.spent()
-    spent = {"tokens": f"{usage.tokens:,}", "rows": f"{rows:,}", "time": duration(run.directory.seconds())}
+    spent = {"tokens": f"{usage.tokens:,}", "rows": f"{rows:,}"}
+    if usage.usd or "usd" in limits:
+        spent["usd"] = f"${usage.usd:,.2f}"
+    spent["time"] = duration(run.directory.seconds())
 
     def limit(name: str) -> str:
         value = limits.get(name)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ...contracts.errors import EngineError
 from ...contracts.inference import Capability, Completion, Engine, Request
 
 
@@ -20,8 +21,8 @@ class Adapted:
         self.capabilities: frozenset[Capability] = engine.capabilities
         self.vocab_size: int | None = engine.vocab_size
 
-    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Return completions in the order of the requests. Raises EngineError as the shared engine does."""
+    async def generate(self, requests: Sequence[Request]) -> Sequence[Completion | EngineError]:
+        """Answer as the shared engine does."""
         return await self.engine.generate([replace(each, adapter=self.adapter) for each in requests])
 
     async def close(self) -> None:

@@ -77,14 +77,27 @@ class BudgetTracker:
             self.rows += rows
 
     def spent(self) -> dict[str, float]:
-        """Tokens, rows and seconds so far."""
-        return {"tokens": self.usage.tokens, "rows": self.rows, "time": round(self.seconds, 1)}
+        """Tokens, rows, dollars and seconds so far."""
+        return {
+            "tokens": self.usage.tokens,
+            "rows": self.rows,
+            "usd": self.usage.usd,
+            "time": round(self.seconds, 1),
+        }
+
+    def would_reach(self, usage: Usage, rows: float) -> bool:
+        """Is a limit of tokens, rows or dollars reached by what is spent and this together?"""
+        coming = {"tokens": usage.tokens, "rows": rows, "usd": usage.usd}
+        spent = self.spent()
+        return any(
+            spent[name] + coming[name] >= limit for name, limit in self.limits().items() if name in coming
+        )
 
     def limits(self) -> dict[str, float]:
         """The limits that the budget sets."""
         return {
             name: limit
-            for name in ("tokens", "rows", "time")
+            for name in ("tokens", "rows", "usd", "time")
             if (limit := getattr(self.budget, name)) is not None
         }
 
@@ -93,8 +106,16 @@ class BudgetTracker:
         spent = self.spent()
         for name, limit in self.limits().items():
             if spent[name] >= limit:
-                unit = "seconds" if name == "time" else name
+                used = f"{_amount(name, limit, unit=True)} is spent ({_amount(name, spent[name])})"
                 raise BudgetReached(
-                    f"the budget of {limit:,.0f} {unit} is spent ({spent[name]:,.0f}): raise it with "
-                    f"--set budget.{name}=... and run again to continue from here"
+                    f"the budget of {used}: raise it with --set budget.{name}=... and run again to continue "
+                    "from here"
                 )
+
+
+def _amount(name: str, value: float, *, unit: bool = False) -> str:
+    """A quantity of a budget as text, with its unit if wanted."""
+    if name == "usd":
+        return f"${value:,.2f}"
+    units = {"time": " seconds"}.get(name, f" {name}") if unit else ""
+    return f"{value:,.0f}{units}"

@@ -51,6 +51,8 @@ class ChainStage:
         self._spans: dict[str, Spans] = {}
         self._asked: dict[str, set[str]] = {}
         self._last_put_in = 0.0
+        #: What the finished micro-batches of this session cost: their number, usage and generated rows.
+        self._costs, self._cost, self._rows = 0, Usage(), 0
 
     def drop_outdated(self) -> None:
         """Drop the parts whose input rows have changed since they were made.
@@ -137,11 +139,14 @@ class ChainStage:
         halted: Exception | None = None
         try:
             while True:
-                while halted is None and len(running) < pace.limit:
+                allowed = pace.allowed(len(running))
+                while halted is None and len(running) < allowed:
                     try:
                         self.session.check()
                     except Exception as reason:
                         halted = reason
+                        break
+                    if self._reaches_budget(len(running)):
                         break
                     item = next(waiting, None)
                     if item is None:
@@ -162,6 +167,26 @@ class ChainStage:
         if halted is not None:
             raise halted
 
+    def _reaches_budget(self, running: int) -> bool:
+        """Will the micro-batches in flight use up the budget? The first runs alone, to show their cost."""
+        budget = self.session.budget
+        if not running or not budget.limits().keys() - {"time"} or not self._asks:
+            return False
+        if not self._costs:
+            return True
+        share = running / self._costs
+        usage = Usage(
+            prompt_tokens=round(self._cost.prompt_tokens * share),
+            completion_tokens=round(self._cost.completion_tokens * share),
+            usd=self._cost.usd * share,
+        )
+        return budget.would_reach(usage, self._rows * share)
+
+    @property
+    def _asks(self) -> bool:
+        """Does a step ask a model?"""
+        return any(step.models for step in self.stage.steps)
+
     async def _process(self, item: Item, pace: Pace) -> None:
         """Make the missing parts of a micro-batch; if one differs from before,
         remake the parts after it too.
@@ -181,6 +206,7 @@ class ChainStage:
             await self._carry(item, number, last, held)
             number = last + 1
         pace.learn(time.monotonic() - started, held)
+        self._costs += 1
 
     async def _carry(self, item: Item, first: int, last: int, held: dict[str, float]) -> None:
         """Process a micro-batch by steps ``first .. last``.
@@ -220,6 +246,8 @@ class ChainStage:
         )
         part = await asyncio.shield(writing)
         store.add(part)
+        self._cost.add(part.usage)
+        self._rows += part.ledger.made if part.usage.requests else 0
         self.session.committed(self.stage.steps[number], part, result.seconds)
 
     def _origin(self, item: Item, number: int) -> str | None:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from ...contracts.asking import ask
+from ...contracts.asking import ask_all
 from ...contracts.errors import EngineError
 from ...contracts.inference import Completion, Engine, ModelWeights, Request, StoredEmbedder
 
@@ -56,7 +56,7 @@ class OperatorContext:
 
     def ask(self, model: str, requests: Sequence[Request]) -> list[Completion | EngineError]:
         assert self.loop is not None
-        asked = asyncio.run_coroutine_threadsafe(ask(self.engine(model), requests), self.loop)
+        asked = asyncio.run_coroutine_threadsafe(ask_all(self.engine(model), requests), self.loop)
         while not asked.done():
             try:
                 self.check()

@@ -109,7 +109,13 @@ class LocalExecutor:
 
     def pace(self, plan: Plan, stage: Stage) -> Pace:
         start = saturating(plan, stage, at_least=AT_LEAST)
-        return Pace(start, GROWTH * start, slots(plan, stage))
+        free = slots(plan, stage)
+
+        def has_room() -> bool:
+            wanted = {name: self.models.wanted(name) for name in free}
+            return any(count is not None and count < free[name] for name, count in wanted.items())
+
+        return Pace(start, GROWTH * start, free, has_room)
 
     async def release(self, keep: Iterable[str]) -> None:
         self._chain = None
@@ -123,3 +129,7 @@ class ReleasingModels(Models, Protocol):
     """Models whose engines and embedding models can be closed."""
 
     async def release(self, keep: Iterable[str] = ()) -> None: ...
+
+    def wanted(self, name: str) -> int | None:
+        """The requests that a model's engine has in flight or waiting; None if it does not tell."""
+        ...

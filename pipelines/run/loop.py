@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...contracts.errors import BudgetReached, GristmillError
+from ...contracts.notices import listening
 from ..file.spec import PipelineSpec
 from ..plan.keys import refuse_missing_keys
 from ..plan.make import digest_of, make_plan
@@ -77,7 +78,8 @@ class RoundLoop:
         )
         self.stop.farewell = stopped
         try:
-            await self._rounds(budget)
+            with listening(self._notice):
+                await self._rounds(budget)
             status, message = "done", f"done: {self.run.path}"
         except BudgetReached as error:
             status, message = "budget", str(error)
@@ -98,6 +100,9 @@ class RoundLoop:
                 )
             )
             self._keep_time(budget)
+
+    def _notice(self, text: str) -> None:
+        self.observer.on(Notice(text=text, level="warning"))
 
     async def _rounds(self, budget: BudgetTracker) -> None:
         await asyncio.to_thread(self._fetch_weights)

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from ...contracts.errors import EngineError
 from ...contracts.inference import Completion, Engine, Request, Usage
 from .occupancy import Span
 from .turns import Turns
@@ -26,7 +27,7 @@ STEP_USAGE: ContextVar[StepUsage] = ContextVar("step_usage")
 
 
 class Metered:
-    """An engine that adds each completion to the usage of the micro-batch that requested it.
+    """An engine that adds each completion, and what a failed request cost, to the usage of the micro-batch.
 
     ``turns``: shared with engines that must not work at the same time as this one. ``turn``: the name of the
     engine among them, if it is not that of the model.
@@ -42,19 +43,28 @@ class Metered:
         self.capabilities = engine.capabilities
         self.vocab_size = engine.vocab_size
 
-    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+    @property
+    def wanted(self) -> int | None:
+        """The requests in flight or waiting; None if the engine does not tell."""
+        return getattr(self.engine, "wanted", None)
+
+    async def generate(self, requests: Sequence[Request]) -> Sequence[Completion | EngineError]:
         async with self._turns.of(self._turn) if self._turns is not None else nullcontext():
             began = time.time()
-            completions = await self.engine.generate(requests)
+            answers = await self.engine.generate(requests)
             ended = time.time()
         step_usage = STEP_USAGE.get(None)
         if step_usage is not None:
             spans = step_usage.spans.setdefault(self._name, [])
-            for completion in completions:
-                step_usage.usage.count(completion)
-                start, end = completion.slot or (0.0, ended - began)
+            for answer in answers:
+                if isinstance(answer, EngineError):
+                    if answer.spent is not None:
+                        step_usage.usage.add(answer.spent)
+                    continue
+                step_usage.usage.count(answer)
+                start, end = answer.slot or (0.0, ended - began)
                 spans.append((began + start, min(began + end, ended)))
-        return completions
+        return answers
 
     async def close(self) -> None:
         await self.engine.close()

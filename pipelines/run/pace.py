@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import ceil
 
 #: Requests in flight per slot of an engine: 1.5 times what it can batch, so that no slot is free.
@@ -21,14 +21,25 @@ class Pace:
     flight.
 
     ``start``: the initial number, and the minimum. ``most``: the maximum. ``slots``: those of each model.
+    ``has_room``: has an engine fewer requests than slots at this moment? Requests that wait to be sent again
+    do not count, so micro-batches that are held up by them do not leave it idle.
     """
 
-    def __init__(self, start: int, most: int, slots: Mapping[str, int]) -> None:
+    def __init__(
+        self, start: int, most: int, slots: Mapping[str, int], has_room: Callable[[], bool] = lambda: False
+    ) -> None:
         self.limit = start
+        self._has_room = has_room
         self._start = start
         self._most = max(start, most)
         self.slots = slots
         self._held: dict[str, deque[float]] = {}
+
+    def allowed(self, running: int) -> int:
+        """The number of micro-batches to have in flight now, if there are ``running``."""
+        if running >= self.limit and running < self._most and self._has_room():
+            return running + 1
+        return self.limit
 
     def learn(self, seconds: float, engine_seconds: Mapping[str, float]) -> None:
         """Add a finished micro-batch: its ``seconds``, and the total time in flight of its requests, by

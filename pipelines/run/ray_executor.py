@@ -21,7 +21,7 @@ import pyarrow as pa
 import ray
 
 from ...contracts import secrets, user_function
-from ...contracts.errors import GristmillError, ModelError
+from ...contracts.errors import EngineError, GristmillError, ModelError
 from ...contracts.guard import guard_worker
 from ...contracts.inference import (
     Capability,
@@ -62,7 +62,7 @@ class EngineActor:
     async def vocab_size(self) -> int | None:
         return self._engine.vocab_size
 
-    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+    async def generate(self, requests: Sequence[Request]) -> Sequence[Completion | EngineError]:
         return await self._engine.generate(requests)
 
     async def close(self) -> None:
@@ -80,9 +80,11 @@ class ActorEngine:
     def __post_init__(self) -> None:
         self._turns = cycle(self.actors)
 
-    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        completions: list[Completion] = await _answer(next(self._turns).generate.remote(list(requests)))
-        return completions
+    async def generate(self, requests: Sequence[Request]) -> Sequence[Completion | EngineError]:
+        answers: Sequence[Completion | EngineError] = await _answer(
+            next(self._turns).generate.remote(list(requests))
+        )
+        return answers
 
     async def close(self) -> None:
         for actor in self.actors:

@@ -53,7 +53,7 @@ class ModelTable:
         """How to serve the model; a student is served by its base's engine with its adapter."""
         model = served(self.plan, name)
         weights = self.weights(name) if model.reference else None
-        return EngineSettings(model.engine, weights, dict(model.options))
+        return EngineSettings(model.engine, weights, {**model.options, **_tokenizer(model)})
 
     def embedder(self, name: str | None) -> EmbedderSettings:
         """How to embed with a model of the file; None: with the packaged default."""
@@ -77,6 +77,18 @@ class ModelTable:
 def served(plan: Plan, name: str) -> PlannedModel:
     """The model of the file behind a step's model name; for a student, the model it was trained from."""
     return plan.models[name] if name in plan.models else served(plan, _train(plan, name).model)
+
+
+def _tokenizer(model: PlannedModel) -> dict[str, object]:
+    """The option of a server's model that names the folder of the tokenizer to count with, if it has one."""
+    from .. import engines, weights
+
+    if "tokenizer" not in engines.options_of(model.engine).model_fields:
+        return {}
+    named = model.options.get("tokenizer")
+    if named is None and not weights.exists(weights.DEFAULT_TOKENIZER):
+        return {}
+    return {"tokenizer": str(weights.resolve(str(named or weights.DEFAULT_TOKENIZER)).path)}
 
 
 def _train(plan: Plan, name: str) -> Train:
@@ -139,6 +151,11 @@ class Serving:
             self._resident[model.name] = self._start(base)
         shared = Adapted(self._resident[model.name], settings.weights.adapter)
         return Metered(shared, name, turns, turn=model.name)
+
+    def wanted(self, name: str) -> int | None:
+        """The requests that a model's engine has in flight or waiting; None if it does not tell."""
+        engine = self._engines.get(name)
+        return None if engine is None else engine.wanted
 
     def weights(self, name: str) -> ModelWeights:
         return self.table.weights(name)

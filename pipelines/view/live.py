@@ -142,6 +142,7 @@ def _budget(view: RunView, now: float) -> Table:
     grid = Table.grid(padding=(0, 1))
     for name, used in view.spent(now).items():
         limit = view.budget[name]
-        shown = f"{duration(used)} of {duration(limit)}" if name == "time" else f"{used:,.0f} of {limit:,.0f}"
+        form = {"time": duration, "usd": "${:,.2f}".format}.get(name, "{:,.0f}".format)
+        shown = f"{form(used)} of {form(limit)}"
         grid.add_row(f"budget: {name}", ProgressBar(total=limit, completed=min(used, limit), width=24), shown)
     return grid

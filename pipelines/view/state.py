@@ -128,7 +128,8 @@ class RunView:
 
     def spent(self, now: float) -> dict[str, float]:
         """The usage of each limited quantity, over all sessions."""
-        session = {"tokens": self.usage.tokens, "rows": self.rows, "time": self.elapsed(now)}
+        session = {"tokens": self.usage.tokens, "rows": self.rows, "usd": self.usage.usd}
+        session["time"] = self.elapsed(now)
         return {key: self.spent_before.get(key, 0.0) + session.get(key, 0.0) for key in self.budget}
 
     def rate(self, now: float) -> float | None:

@@ -91,6 +91,7 @@ def _blocks(view: RunView, memory: tuple[int, int]) -> Iterator[RenderableType]:
         yield Text(
             f"generated {usage.completion_tokens:,} tokens ({usage.prompt_tokens:,} of prompts) in "
             f"{usage.requests:,} requests, {view.mean_rate(view.now):,.0f} tokens/s"
+            + (f", ${usage.usd:,.2f}" if usage.usd else "")
         )
     yield from (_comparison(table) for result in view.results for table in result.comparisons)
     own, children = (size / 2**30 for size in memory)

@@ -127,3 +127,5 @@ MINILM = PackagedModel(
 PACKAGED: dict[str, PackagedModel] = {model.name: model for model in (SMOLLM2, QWEN_CODER, MINILM)}
 
 DEFAULT_EMBEDDER = MINILM.name
+#: Whose tokenizer counts the tokens of a server that does not report them.
+DEFAULT_TOKENIZER = SMOLLM2.name

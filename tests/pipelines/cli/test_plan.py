@@ -103,7 +103,7 @@ def test_mistakes(
 KEYED = """gristmill: 1
 name: keyed
 models:
-  teacher: {engine: openai, url: "http://127.0.0.1:9/v1", model: m, key_env: GRISTMILL_TEST_KEY, attempts: 1}
+  teacher: {engine: openai, url: "http://127.0.0.1:9/v1", model: m, key_env: GRISTMILL_TEST_KEY, patience: 0}
   other: {engine: openai, url: "http://127.0.0.1:9/v1", model: m, key_env: GRISTMILL_UNUSED_KEY}
 steps:
   rows: {source: constraints, rows: 3}

@@ -20,7 +20,7 @@ FILE = """
 gristmill: 1
 name: named
 models:
-  namer: {{engine: openai, url: "{url}", model: any, attempts: 1}}
+  namer: {{engine: openai, url: "{url}", model: any, patience: 0}}
   vectors: {{engine: embedder, url: "{vectors}", model: m, attempts: 1}}
 steps:
   rows:   {{source: jsonl, path: "{folder}/rows.jsonl"}}

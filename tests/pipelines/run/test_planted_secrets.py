@@ -36,7 +36,7 @@ FILE = """gristmill: 1
 name: planted
 vars: {my_token: none}
 models:
-  teacher: {engine: openai, url: "URL", model: m, key_env: TEACHER_LOGIN, attempts: 1}
+  teacher: {engine: openai, url: "URL", model: m, key_env: TEACHER_LOGIN, attempts: 1, patience: 0}
 steps:
   prompts: {source: "leaky:prompts", args: {of: [good, echo, map fails]}}
   answers: {generate: respond, from: prompts, model: teacher}
@@ -94,7 +94,7 @@ def url(listen: Callable[..., Any]) -> str:
         told = f"{prompt}: POST {path}?api_key={quote(key)} {headers}"
         basic = base64.b64encode(f"user:{key}".encode()).decode()
         error = {"error": {"message": "." * 477 + key + sent + told, "tried": f"Basic {basic}"}}
-        status: int = {"refuse": 400, "busy": 503, "lost": 401}.get(prompt, 200)
+        status: int = {"refuse": 400, "busy": 503, "lost": 410}.get(prompt, 200)
         if prompt == "lost":
             error = {"detail": [sent, {"url": f"http://user:{quote(key, safe='')}@host{path}"}]}
         said: object = error
@@ -204,7 +204,7 @@ def test_nothing_that_a_run_leaves_holds_a_secret(
     for said in (
         "cannot log in with",
         "status 400",
-        "status 401",
+        "status 410",
         "I was told ***",
         "log: ",
         "print: ",

@@ -1,0 +1,207 @@
+"""Engine for OpenAI's batch API: requests are sent as files, at half the price, and answered within a day.
+
+Nothing is stored here. Each request is named by a digest of what it says, and each batch is marked, so
+that a run that was killed finds its batches at the server and waits for them: no request is paid twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any
+
+from ...contracts.errors import EngineError, GristmillError, ModelError
+from ...contracts.inference import Capability, Completion, Request
+from ...contracts.notices import tell
+from .openai_batch_server import BatchServer, Json
+from .openai_dialect import Dialect
+from .openai_options import OpenAIOptions
+from .openai_spending import Spending
+from .openai_trouble import Trouble, from_status
+from .openai_wire import Wire
+from .requests import check
+
+#: Seconds without a new request after which those at hand are sent.
+LULL = 1.0
+#: What a batch is at its end; other states are on the way.
+OVER = frozenset({"completed", "expired", "cancelled", "failed"})
+
+Answer = asyncio.Future[Json]
+
+
+class BatchEngine:
+    """One model, asked through batches."""
+
+    def __init__(self, options: OpenAIOptions, key: str | None) -> None:
+        self.capabilities: frozenset[Capability] = options.capabilities - {"likelihood", "reward"}
+        self.vocab_size: int | None = None
+        self._options = options
+        self._server = BatchServer(options, key)
+        self._wire = Wire(options.model, vllm=False, dialect=Dialect(options.extra))
+        self._spending = Spending(options, self._server.place)
+        #: The requests that are in no batch yet, by name: where they go, and their bodies.
+        self._waiting: dict[str, tuple[str, Json]] = {}
+        #: The answer of each request by name, until it is there.
+        self._answers: dict[str, Answer] = {}
+        #: The batch that already has a request, by the request's name.
+        self._known: dict[str, str] | None = None
+        self._arrived = asyncio.Event()
+        self._sending: asyncio.Task[None] | None = None
+        self._watching: set[asyncio.Task[None]] = set()
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion | EngineError]:
+        """Return a completion for each request, in order, or the error that this request alone ends with.
+
+        Waits until the batch is over that has them. Raises EngineError if the engine does not support a
+        request, and ModelError, in the server's words, if it takes no batches.
+        """
+        check(requests, self.capabilities, "openai")
+        return list(await asyncio.gather(*(self._one(request) for request in requests)))
+
+    async def close(self) -> None:
+        """Stop waiting. The batches go on at the server, and are found there by the next run."""
+        tasks = [*self._watching, *([self._sending] if self._sending is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._server.close()
+
+    async def _one(self, request: Request) -> Completion | EngineError:
+        reason, retryable = "", True
+        for _ in range(self._options.attempts):
+            path, body = self._wire.body(request)
+            line = await self._answer(path, body)
+            try:
+                answer = _body(line)
+                completion = self._wire.completion(request, answer)
+                return self._spending.priced(request, completion, answer.get("usage"))
+            except Trouble as trouble:
+                reason, retryable = trouble.reason, trouble.kind != "refused"
+                if trouble.kind == "stop":
+                    raise ModelError(f"{self._server.place}: {reason}") from None
+            except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+                reason = f"an answer that is not a completion ({type(error).__name__}: {error})"
+            if not retryable:
+                break
+            self._forget(path, body)
+        return EngineError(f"request {request.id!r}: {self._server.place}: {reason}", retryable=retryable)
+
+    async def _answer(self, path: str, body: Json) -> Json:
+        """Return the line of the results that answers a request. Equal requests share it."""
+        name = name_of(path, body)
+        if name not in self._answers:
+            self._answers[name] = asyncio.get_running_loop().create_future()
+            self._waiting[name] = (path, body)
+            self._arrived.set()
+            if self._sending is None or self._sending.done():
+                self._sending = asyncio.create_task(self._send())
+        return await asyncio.shield(self._answers[name])
+
+    def _forget(self, path: str, body: Json) -> None:
+        """Let a request whose answer is none be sent again."""
+        name = name_of(path, body)
+        if name in self._answers and not self._answers[name].done():
+            return  # an equal request did
+        self._answers.pop(name, None)
+        if self._known is not None:
+            self._known.pop(name, None)
+
+    async def _send(self) -> None:
+        """Put the waiting requests into batches, until there are none."""
+        try:
+            if self._known is None:
+                self._known = await self._server.known(self._options.model)
+                if self._known:
+                    tell(f"{self._server.place}: batches of an earlier run are taken up again")
+            while self._waiting:
+                await self._until_lull()
+                self._take_up()
+                for path in sorted({path for path, _ in self._waiting.values()}):
+                    names = [name for name, (where, _) in self._waiting.items() if where == path]
+                    bodies = {name: self._waiting.pop(name)[1] for name in names[: self._options.batch]}
+                    self._watch(await self._server.create(self._options.model, path, bodies), set(bodies))
+        except GristmillError as error:
+            self._fail(set(self._answers), error)
+
+    async def _until_lull(self) -> None:
+        while len(self._waiting) < self._options.batch:
+            self._arrived.clear()
+            try:
+                await asyncio.wait_for(self._arrived.wait(), LULL)
+            except TimeoutError:
+                return
+
+    def _take_up(self) -> None:
+        """Wait for the batches of an earlier run that have requests of this one."""
+        found: dict[str, set[str]] = {}
+        for name in list(self._waiting):
+            if self._known and name in self._known:
+                found.setdefault(self._known[name], set()).add(name)
+                del self._waiting[name]
+        for batch, names in found.items():
+            self._watch(batch, names)
+
+    def _watch(self, batch: str, names: set[str]) -> None:
+        task = asyncio.create_task(self._follow(batch, names))
+        self._watching.add(task)
+        task.add_done_callback(self._watching.discard)
+
+    async def _follow(self, batch: str, names: set[str]) -> None:
+        """Wait until a batch is over, and pass its results on."""
+        try:
+            state = await self._server.state(batch)
+            while state["status"] not in OVER:
+                await asyncio.sleep(self._options.poll)
+                state = await self._server.state(batch)
+            if state["status"] == "failed":
+                raise ModelError(f"{self._server.place}: the batch {batch} failed: {_why(state)}")
+            for line in await self._server.results(state):
+                name = line.get("custom_id")
+                answer = self._answers.get(name) if name in names else None
+                if answer is not None and not answer.done():
+                    answer.set_result(line)
+            left = {name for name in names if name in self._answers and not self._answers[name].done()}
+            over = f"{self._server.place}: the batch {batch} is {state['status']}, and has no answer to this"
+            self._fail(left, EngineError(over, retryable=True))
+        except GristmillError as error:
+            self._fail(names, error)
+
+    def _fail(self, names: set[str], error: GristmillError) -> None:
+        for name in names:
+            answer = self._answers.pop(name, None)
+            if answer is not None and not answer.done():
+                if isinstance(error, EngineError):
+                    answer.set_result({"custom_id": name, "error": {"message": error.message}})
+                else:
+                    answer.set_exception(error)
+            self._waiting.pop(name, None)
+
+
+def name_of(path: str, body: Json) -> str:
+    """Return the name of a request: a digest of where it goes and what it says (at most 64 characters)."""
+    said = json.dumps([path, body], sort_keys=True, separators=(",", ":"))
+    return f"gristmill-{sha256(said.encode()).hexdigest()[:48]}"
+
+
+def _body(line: Json) -> Json:
+    """Return the body of a result. Raises Trouble if it is an error."""
+    response = line.get("response")
+    if not isinstance(response, dict):
+        error = line.get("error")
+        told = error.get("message", error) if isinstance(error, dict) else error
+        raise Trouble("broken", f"no answer: {told}")
+    body, status = response.get("body"), int(response.get("status_code", 200))
+    if status != 200:
+        error = body.get("error", body) if isinstance(body, dict) else body
+        told = error.get("message", error) if isinstance(error, dict) else error
+        raise from_status(status, f"status {status}: {told}", body)
+    if not isinstance(body, dict):
+        raise Trouble("broken", "an answer that is not a completion")
+    return body
+
+
+def _why(state: Json) -> str:
+    errors: Any = (state.get("errors") or {}).get("data") or []
+    return "; ".join(str(each.get("message", each)) for each in errors[:3]) or "no reason is given"

@@ -1,0 +1,189 @@
+"""What a server says instead of an answer, and what is to be done about it."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Literal
+
+from ...contracts.printable import shown
+from .backoff import asked_pause
+
+#: - ``busy``: the server takes fewer requests than it gets; ask again later, with fewer in flight.
+#: - ``unreachable``: nobody answers at the address, or a proxy there reaches nobody; wait until somebody
+#: does. - ``broken``: this exchange went wrong; ask again.
+#: - ``refused``: this request cannot be answered; asking again is of no use.
+#: - ``stop``: no request can be answered until a person mends something.
+Kind = Literal["busy", "unreachable", "broken", "refused", "stop"]
+
+#: Status codes of a server that is busy, restarting or behind a proxy that timed out.
+TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_BUSY = frozenset({429, 503, 529})
+_UNREACHABLE = frozenset({502, 504, 521, 522, 523})
+#: The key is wrong, the account is empty, or the address is.
+_STOP = frozenset({401, 402, 404, 405, 301, 302, 303, 307, 308})
+#: Codes of errors, with any status, that hold for every request.
+_STOP_CODES = frozenset(
+    {"insufficient_quota", "invalid_api_key", "model_not_found", "billing_hard_limit_reached"}
+)
+#: Servers that answer a wrong key or an unknown model with status 400.
+_STOP_WORDS = re.compile(
+    r"\bmodel\b.{0,80}\b(not exist|not found)|(unknown|invalid) model\b|api key (is )?(not valid|invalid)"
+    r"|(invalid|incorrect) api key",
+    re.I | re.S,
+)
+
+
+class Trouble(Exception):
+    """An exchange without an answer. ``pause``: seconds that the server asks to wait. ``charged``: the
+    ``usage`` that it reports nevertheless. ``status``: that of the response, if there is one. ``said``: its
+    JSON. ``hung``: was the request given up?
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        reason: str,
+        *,
+        pause: float | None = None,
+        charged: Any = None,
+        status: int = 0,
+        said: object = None,
+        hung: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.kind: Kind = kind
+        self.reason = reason
+        self.pause = pause
+        self.charged = charged
+        self.status = status
+        self.said = said
+        self.hung = hung
+
+
+def read(answer: Any) -> dict[str, Any]:
+    """Return the JSON object of an HTTP response (of httpx). Raises Trouble if it is an error or none."""
+    status = int(answer.status_code)
+    try:
+        said = answer.json()
+    except ValueError:
+        said = None
+    if status != 200:
+        raise response_trouble(answer)
+    if said is None:
+        raise Trouble("broken", f"an answer that is not a completion: {_told(answer)}")
+    inside = said[0] if isinstance(said, list) and said else said
+    if isinstance(inside, dict) and inside.get("error"):
+        error = inside["error"]
+        code = error.get("code") if isinstance(error, dict) else None
+        worse = code if isinstance(code, int) and 400 <= code < 600 else 500
+        reason = f"status 200 with an error inside: {server_message(answer)}"
+        trouble = from_status(worse, reason, said, answer.headers)
+        trouble.charged = inside.get("usage")
+        raise trouble
+    if not isinstance(said, dict):
+        raise Trouble("broken", f"an answer that is not a completion: {_told(answer)}")
+    return said
+
+
+def response_trouble(answer: Any) -> Trouble:
+    """Return what a response with another status than 200 means."""
+    status = int(answer.status_code)
+    try:
+        said = answer.json()
+    except ValueError:
+        said = None
+    return from_status(status, f"status {status}: {server_message(answer)}", said, answer.headers)
+
+
+def from_status(
+    status: int, reason: str, said: object, headers: Mapping[str, str] = MappingProxyType({})
+) -> Trouble:
+    """Return what an error means. ``said``: its JSON."""
+    codes = _codes(said)
+    if status in _STOP or codes & _STOP_CODES or (status in (400, 422) and _STOP_WORDS.search(reason)):
+        return Trouble("stop", reason)
+    if status in _BUSY:
+        return Trouble("busy", reason, pause=asked_pause(headers, said))
+    if status in _UNREACHABLE:
+        return Trouble("unreachable", reason, pause=asked_pause(headers, said))
+    if status in TRANSIENT or status >= 500:
+        return Trouble("broken", reason, pause=asked_pause(headers, said))
+    return Trouble("refused", reason, status=status, said=said)
+
+
+def _codes(said: object) -> set[str]:
+    """Return the code and type of an error."""
+    inside = said[0] if isinstance(said, list) and said else said
+    error = inside.get("error", inside) if isinstance(inside, dict) else None
+    if not isinstance(error, dict):
+        return set()
+    return {value for name in ("code", "type") if isinstance(value := error.get(name), str)}
+
+
+def server_message(answer: Any) -> str:
+    """Return the server's error message, on one line."""
+    try:
+        said = answer.json()
+        said = said[0] if isinstance(said, list) and said else said
+        said = said.get("error", said)
+        text = said.get("message", said) if isinstance(said, dict) else said
+    except (ValueError, AttributeError):
+        text = _page(answer.text) or answer.text
+    # Secrets are removed first, because truncated ones would not be found.
+    return " ".join(shown(str(text)).split())[:500]
+
+
+def _told(answer: Any) -> str:
+    """Describe a body that is not a JSON object."""
+    text = answer.text
+    if not text.strip():
+        return "an empty body"
+    return _page(text) or f"{' '.join(shown(text).split())[:100]!r}"
+
+
+def _page(text: str) -> str | None:
+    """Describe an HTML page; None if the text is none."""
+    if not re.match(r"\s*<(!doctype|html|head|body|\?xml)", text, re.I):
+        return None
+    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.I | re.S)
+    named = " ".join(shown(title[1]).split())[:100] if title else ""
+    return f"an HTML page ({named})" if named else "an HTML page"
+
+
+def connection_trouble(error: Exception) -> Trouble:
+    """Return what a failed exchange of httpx means."""
+    import httpx
+
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return Trouble("unreachable", _cause(error))
+    if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout | httpx.PoolTimeout):
+        return Trouble("broken", f"no answer in time ({type(error).__name__})")
+    return Trouble("broken", f"the connection broke: {_cause(error)}")
+
+
+def _cause(error: BaseException) -> str:
+    """Return the reason that the system gives for a failed connection."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLError):
+            return str(cause.reason or cause)
+        if isinstance(cause, TimeoutError):
+            return "no connection in time"
+        if isinstance(cause, OSError) and cause.errno:
+            # Names that are not found have numbers of their own, which are negative.
+            told = os.strerror(cause.errno) if cause.errno > 0 else cause.strerror
+            return (told or str(cause)).lower()
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield the causes of an error, the first one first."""
+    if error is None:
+        return
+    yield from _causes(error.__cause__ or error.__context__)
+    for each in getattr(error, "exceptions", ()):
+        yield from _causes(each)
+    yield error

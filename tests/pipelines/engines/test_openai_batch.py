@@ -1,0 +1,235 @@
+"""``mode: batch`` against a real local server that speaks OpenAI's batch API, and counts what is paid."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from email.parser import BytesParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from gristmill.contracts.errors import EngineError, ModelError
+from gristmill.contracts.inference import Completion, Request
+from gristmill.pipelines.engines import openai_batch, openai_batch_server
+from gristmill.pipelines.engines.openai_batch import BatchEngine
+
+from .conftest import ask, serve
+
+Json = dict[str, Any]
+
+
+class Office:
+    """Takes batches, and completes each after ``looks`` looks at it. ``paid``: prompts that it answered."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+        self.batches: list[Json] = []
+        self.paid: Counter[str] = Counter()
+        self.looks = 1
+        self.answers: dict[str, list[tuple[int, Json]]] = {}
+        self.refusal: tuple[int, Json] | None = None
+        self.lose_answer_to_batch = False
+        self._lock = threading.Lock()
+        office = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self._say(*office.get(self.path))
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                status, said = office.post(self.path, self.headers["content-type"], body)
+                if status == 0:
+                    self.close_connection = True  # the answer is lost
+                else:
+                    self._say(status, said)
+
+            def _say(self, status: int, said: Any) -> None:
+                data = said.encode() if isinstance(said, str) else json.dumps(said).encode()
+                self.send_response(status)
+                self.send_header("content-length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *args: object) -> None:
+                return None
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.handle_error = lambda request, client: None  # type: ignore[method-assign]
+        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+    def get(self, path: str) -> tuple[int, Any]:
+        where = urlsplit(path)
+        parts = where.path.split("/")[2:]
+        with self._lock:
+            if parts[0] == "files":
+                return 200, self.files[parts[1]]
+            if len(parts) == 1:
+                newest = self.batches[::-1]
+                after = parse_qs(where.query).get("after")
+                start = 1 + [batch["id"] for batch in newest].index(after[0]) if after else 0
+                page = newest[start : start + 2]  # pages of two
+                return 200, {"data": page, "has_more": start + 2 < len(newest)}
+            batch = next(batch for batch in self.batches if batch["id"] == parts[1])
+            batch["looks"] += 1
+            if batch["looks"] > self.looks and batch["status"] == "in_progress":
+                self._complete(batch)
+            return 200, batch
+
+    def post(self, path: str, kind: str, body: bytes) -> tuple[int, Any]:
+        with self._lock:
+            if self.refusal is not None:
+                return self.refusal
+            if path.endswith("/files"):
+                message = BytesParser().parsebytes(f"content-type: {kind}\r\n\r\n".encode() + body)
+                parts: Sequence[Any] = message.get_payload()  # type: ignore[assignment]
+                text = next(part.get_payload() for part in parts if part.get_filename())
+                name = f"file-{len(self.files)}"
+                self.files[name] = text
+                return 200, {"id": name}
+            batch = {"id": f"batch-{len(self.batches)}", "status": "in_progress", "looks": 0}
+            self.batches.append(batch | json.loads(body))
+            if self.lose_answer_to_batch:
+                self.lose_answer_to_batch = False
+                return 0, None
+            return 200, self.batches[-1]
+
+    def _complete(self, batch: Json) -> None:
+        lines = []
+        for line in self.files[batch["input_file_id"]].splitlines():
+            asked = json.loads(line)
+            prompt = asked["body"]["messages"][-1]["content"]
+            self.paid[prompt] += 1
+            status, said = 200, completion(f"you said {prompt}")
+            if self.answers.get(prompt):
+                status, said = self.answers[prompt].pop(0)
+            response = {"status_code": status, "body": said}
+            lines.append(json.dumps({"custom_id": asked["custom_id"], "response": response, "error": None}))
+        batch["status"] = "completed"
+        batch["output_file_id"] = f"results-{batch['id']}"
+        self.files[batch["output_file_id"]] = "\n".join(lines)
+
+
+def completion(text: str) -> Json:
+    usage = {"prompt_tokens": 5, "completion_tokens": 2}
+    return {"choices": [{"message": {"content": text}, "finish_reason": "stop"}], "usage": usage}
+
+
+@pytest.fixture
+def office(monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
+    monkeypatch.setattr(openai_batch, "LULL", 0.1)
+    monkeypatch.setattr(openai_batch_server, "pause_before", lambda attempt, asked, longest=1.0: 0.01)
+    made = Office()
+    yield made
+    made.close()
+
+
+def connect(office: Office, **options: Any) -> BatchEngine:
+    engine = serve("openai", None, url=office.url, model="m", mode="batch", poll=0.02, **options)
+    assert isinstance(engine, BatchEngine)
+    return engine
+
+
+def calls(engine: BatchEngine, *requests: Sequence[Request]) -> list[Completion | EngineError]:
+    """The answers of several calls made together."""
+
+    async def together() -> list[Completion | EngineError]:
+        try:
+            done = await asyncio.gather(*(engine.generate(each) for each in requests))
+            return [answer for answers in done for answer in answers]
+        finally:
+            await engine.close()
+
+    return asyncio.run(asyncio.wait_for(together(), 20))
+
+
+def texts(answers: Sequence[Completion | EngineError]) -> list[str]:
+    return [answer.text if isinstance(answer, Completion) else str(answer) for answer in answers]
+
+
+def some(*numbers: int) -> list[Request]:
+    return [ask(f"t{number}", number) for number in numbers]
+
+
+def test_calls_share_batches_and_answers_come_in_order(office: Office) -> None:
+    done = calls(connect(office, price={"input": 1.0, "output": 10.0}), some(0, 1, 2), some(3, 4))
+    assert texts(done) == [f"you said t{number}" for number in range(5)]
+    assert [answer.request_id for answer in done if isinstance(answer, Completion)] == [
+        f"r{number}" for number in range(5)
+    ]
+    assert len(office.batches) == 1
+    assert office.batches[0]["endpoint"] == "/v1/chat/completions"
+    assert isinstance(done[0], Completion)
+    assert done[0].cost == pytest.approx(25e-6)
+
+
+def test_a_batch_has_at_most_as_many_requests_as_are_said(office: Office) -> None:
+    calls(connect(office, batch=2), some(0, 1, 2, 3, 4))
+    assert len(office.batches) == 3
+    assert set(office.paid.values()) == {1}
+
+
+def test_a_run_that_is_killed_takes_its_batches_up_and_pays_nothing_twice(office: Office) -> None:
+    office.looks = 10**6
+
+    async def killed() -> None:
+        engine = connect(office, batch=2)
+        asking = asyncio.create_task(engine.generate(some(0, 1, 2, 3, 4)))
+        while len(office.batches) < 3:
+            await asyncio.sleep(0.01)
+        asking.cancel()
+        for task in [*engine._watching, engine._sending]:
+            if task is not None:
+                task.cancel()
+
+    asyncio.run(killed())
+    office.looks = 1
+    done = calls(connect(office), some(0, 1, 2, 3, 4, 5))
+    assert texts(done) == [f"you said t{number}" for number in range(6)]
+    assert office.paid == {f"t{number}": 1 for number in range(6)}
+    assert len(office.batches) == 4
+
+
+def test_a_batch_whose_confirmation_is_lost_is_not_made_again(office: Office) -> None:
+    office.lose_answer_to_batch = True
+    assert texts(calls(connect(office), some(0, 1))) == ["you said t0", "you said t1"]
+    assert len(office.batches) == 1
+
+
+def test_a_request_without_an_answer_is_sent_again_alone(office: Office) -> None:
+    office.answers = {"t1": [(500, {"error": {"message": "broke"}})]}
+    assert texts(calls(connect(office), some(0, 1, 2))) == [f"you said t{number}" for number in range(3)]
+    assert office.paid == {"t0": 1, "t1": 2, "t2": 1}
+
+
+def test_a_request_that_is_refused_fails_alone(office: Office) -> None:
+    office.answers = {"t1": [(400, {"error": {"message": "flagged"}})]}
+    done = calls(connect(office), some(0, 1, 2))
+    assert [type(answer) for answer in done] == [Completion, EngineError, Completion]
+    assert "status 400: flagged" in str(done[1])
+    assert office.paid.total() == 3
+
+
+def test_equal_requests_are_paid_once(office: Office) -> None:
+    same = [ask("t0", 0), ask("t0", 0)]
+    assert texts(calls(connect(office), same)) == ["you said t0"] * 2
+    assert office.paid == {"t0": 1}
+
+
+def test_a_server_that_takes_no_batches_stops_the_run_in_its_words(office: Office) -> None:
+    office.refusal = (401, {"error": {"message": "Incorrect API key provided"}})
+    with pytest.raises(ModelError, match="Incorrect API key provided"):
+        calls(connect(office), some(0))
