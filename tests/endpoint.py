@@ -19,10 +19,11 @@ class Server:
     """Answers with ``reply(number of the post, its JSON)``.
 
     ``seen``: path, headers (with names in small letters) and JSON of each post so far, by its number.
-    ``most_at_once``: the most posts that waited for their replies at one time. ``url``: with its ``/v1``.
+    ``most_at_once``: the most posts that waited for their replies at one time. ``url``: with its ``/v1``. ``port``: by
+    default one that is free.
     """
 
-    def __init__(self, reply: Callable[[int, dict[str, Any]], Reply]) -> None:
+    def __init__(self, reply: Callable[[int, dict[str, Any]], Reply], port: int = 0) -> None:
         self.seen: list[tuple[str, dict[str, str], dict[str, Any]]] = []
         self.most_at_once = self._at_once = 0
         self._lock = threading.Lock()
@@ -55,7 +56,7 @@ class Server:
             def log_message(self, *args: object) -> None:
                 return None
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
