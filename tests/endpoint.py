@@ -19,8 +19,8 @@ class Server:
     """Answers with ``reply(number of the post, its JSON)``.
 
     ``seen``: path, headers (with names in small letters) and JSON of each post so far, by its number.
-    ``most_at_once``: the most posts that waited for their replies at one time. ``url``: with its ``/v1``. ``port``: by
-    default one that is free.
+    ``most_at_once``: the most posts that waited for their replies at one time. ``url``: with its ``/v1``.
+    ``port``: by default one that is free.
     """
 
     def __init__(self, reply: Callable[[int, dict[str, Any]], Reply], port: int = 0) -> None:

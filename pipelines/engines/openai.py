@@ -168,5 +168,5 @@ class OpenAIEngine:
 
 def _first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     """Choose the error to raise: one that is written for people, if there is one."""
-    errors = [error for error in failures.exceptions if isinstance(error, GristmillError)]
-    return (errors or list(failures.exceptions))[0]
+    written = (error for error in failures.exceptions if isinstance(error, GristmillError))
+    return next(written, failures.exceptions[0])

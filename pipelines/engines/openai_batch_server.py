@@ -101,10 +101,12 @@ class BatchServer:
             after = {"after": page["data"][-1]["id"]}
 
     async def _json(self, method: str, path: str, **options: Any) -> Json:
-        return await self._repeated(lambda: self._once(method, path, read, **options))
+        found: Json = await self._repeated(lambda: self._once(method, path, read, **options))
+        return found
 
     async def _text(self, path: str) -> str:
-        return await self._repeated(lambda: self._once("GET", path, _text))
+        found: str = await self._repeated(lambda: self._once("GET", path, _text))
+        return found
 
     async def _once(self, method: str, path: str, take: Callable[[Any], T], **options: Any) -> T:
         import httpx
