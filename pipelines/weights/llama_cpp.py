@@ -26,6 +26,8 @@ DIGEST = "28d8f9a6f137a2e6c544e72bf0ce63f7"
 SCRIPT = "convert_hf_to_gguf.py"
 #: Bytes that unpacking takes, generously.
 ROOM = 16 << 20
+#: Variables that the converter gets: none that may hold a key.
+PASSED_ON = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
 
 
 def run_converter(arguments: list[str], given: Path | None, progress: FetchProgress) -> None:
@@ -33,7 +35,8 @@ def run_converter(arguments: list[str], given: Path | None, progress: FetchProgr
 
     Raises ModelError with the converter's own words if it fails.
     """
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"}
+    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    environment |= {"PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"}
     if given is None:
         environment["PYTHONPATH"] = str(fetched(progress))
         command = [sys.executable, "-P", "-m", SCRIPT.removesuffix(".py")]
