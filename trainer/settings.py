@@ -162,7 +162,7 @@ class TrainSettings(Train):
 
     @model_validator(mode="after")
     def _until_of_a_mixture(self) -> Self:
-        if self.mix is None and "mix_until" in self.model_fields_set:
+        if self.mix is None and self.mix_until != "first_exhausted":
             raise ValueError("mix_until needs mix, the weights of the steps in `from`: add it")
         return self
 

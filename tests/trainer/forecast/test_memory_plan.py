@@ -83,7 +83,9 @@ STEPS: list[dict[str, Any]] = [
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="a process's own peak is read from /proc")
 def test_training_takes_what_the_plan_predicts(make_model, tmp_path: Path) -> None:
-    """Growth of the resident memory at the peak, within 20 %, for a model of 12 layers.
+    """Growth of the resident memory at the peak, within 20 % or 64 MiB, for a model of 12 layers.
+
+    Libraries take up to 50 MiB more in one run than in another.
 
     Each setting runs in a new process.
     """
@@ -102,4 +104,4 @@ def test_training_takes_what_the_plan_predicts(make_model, tmp_path: Path) -> No
     assert len(found) == len(STEPS)
     for step, answer in zip(STEPS, found):
         assert answer["measured"] > 100
-        assert answer["predicted"] == pytest.approx(answer["measured"], rel=0.2), (step, found)
+        assert answer["predicted"] == pytest.approx(answer["measured"], rel=0.2, abs=64), (step, found)
