@@ -161,9 +161,15 @@ def check_chat_form(columns: Sequence[str]) -> None:
 
 
 def _no_chat_form(columns: Iterable[str]) -> str:
+    found = sorted(name for name in columns if not name.startswith("_"))
+    hint = ""
+    if "conversations" in found:
+        hint = "; docs/coming-from.md turns ShareGPT's 'conversations' into 'messages'"
+    elif {"instruction", "output"} <= set(found):
+        hint = "; write `rename: {instruction: prompt, output: response}` in the source"
     return (
         "no chat form: a row needs 'messages', or 'prompt' and 'response' (or the columns of another "
-        f"record kind); found {sorted(name for name in columns if not name.startswith('_'))}"
+        f"record kind); found {found}{hint}"
     )
 
 

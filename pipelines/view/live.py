@@ -111,7 +111,7 @@ def _left(step: StepView, now: float) -> str:
     if step.status == "done":
         return duration(step.seconds)
     eta = step.eta(now)
-    return "" if eta is None else f"~{duration(eta)}"
+    return f"~{duration(eta)}" if eta else ""
 
 
 def _bar(step: StepView) -> RenderableType:

@@ -65,12 +65,13 @@ def done_line(step: StepView) -> str:
 
 
 def progress_line(step: StepView, now: float) -> str:
-    """``  answers: 62%, 990 kept, 812 tokens/s, loss 1.23, about 2 min 10 s left``."""
+    """``  answers: 62%, 990 kept, 812 tokens/s, loss 1.23, about 2 min 10 s left``, or ``finishing``."""
     fraction, eta = step.fraction(), step.eta(now)
     parts = [f"{fraction:.0%}"] if fraction is not None else [counted(step.handled, "row")]
     parts += [f"{step.kept:,} kept"] if step.kept else []
     parts += [f"{step.rate(now):,.0f} tokens/s"] if step.completion_tokens else []
     parts += [f"{name} {value:.4g}" for name, value in step.figures.items()]
     parts += [f"held out {step.held_out[-1]:.4g}"] if step.held_out else []
-    parts += [f"about {duration(eta)} left"] if eta is not None else []
+    # All rows were handed over, and the step still decides, writes or compiles: no time is known.
+    parts += [f"about {duration(eta)} left"] if eta else ["finishing"] if eta == 0 else []
     return f"  {step.name}: {', '.join(parts)}"

@@ -7,7 +7,8 @@ import json
 import pyarrow as pa
 import pytest
 
-from gristmill.contracts.rows import messages_of, turns_in
+from gristmill.contracts.errors import DataError
+from gristmill.contracts.rows import check_chat_form, messages_of, turns_in
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,15 @@ def test_turns_may_be_json_text_and_other_texts_are_none() -> None:
 def test_messages_that_are_no_list_are_refused() -> None:
     with pytest.raises(ValueError, match="its 'messages' are no list of turns, but dict"):
         messages_of({"messages": {"role": "user", "content": "q"}})
+
+
+@pytest.mark.parametrize(
+    ("columns", "fix"),
+    [
+        (["conversations"], r"docs/coming-from.md turns ShareGPT's 'conversations'"),
+        (["input", "instruction", "output"], r"write `rename: \{instruction: prompt, output: response\}`"),
+    ],
+)
+def test_rows_of_a_known_layout_are_refused_with_the_way_to_read_them(columns: list[str], fix: str) -> None:
+    with pytest.raises(DataError, match=fix):
+        check_chat_form(columns)

@@ -59,6 +59,19 @@ def test_a_name_without_a_setting_is_to_be_left_out() -> None:
     assert "unknown key: found 'logging_steps'; leave it out: every step is in the history" in told
 
 
+def test_a_share_to_hold_out_is_answered_with_held_out_rows() -> None:
+    with pytest.raises(SpecError, match=r"found 'val_set_size'; write `evaluate_on: held_out.jsonl` here"):
+        loads(HEAD.format(train="sft") + "val_set_size: 0.05\n", "f.yaml")
+
+
+def test_functions_of_reward_are_answered_with_a_column() -> None:
+    with pytest.raises(SpecError) as refused:
+        loads(HEAD.format(train="grpo") + "reward_funcs: [f]\nnum_generations: 8\n", "f.yaml")
+    told = str(refused.value)
+    assert "found 'reward_funcs'; leave it out: `reward` names a column" in told
+    assert "found 'num_generations'; leave it out: `generate: respond` has `samples: 8`" in told
+
+
 def test_in_a_pipeline_too() -> None:
     text = (
         "gristmill: 1\nname: n\nmodels: {base: {path: some/model}}\nsteps:\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -75,6 +76,12 @@ def test_plain_progress_comes_every_quarter_of_a_minute(events: list[Event]) -> 
     assert len(lines) == 4
     assert "loss" in lines[0]
     assert "left" in lines[1]
+
+
+def test_a_step_that_still_works_after_its_last_row_promises_no_time() -> None:
+    step = StepView("exact", "dedup: exact", status="running", rows_in=45, handled=45, started=10.0)
+    assert progress_line(step, 30.0) == "  exact: 100%, finishing"
+    assert progress_line(replace(step, handled=15), 30.0) == "  exact: 33%, about 40.0 s left"
 
 
 def test_quiet_says_warnings_and_the_end_only(events: list[Event]) -> None:
