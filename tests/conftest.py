@@ -121,7 +121,8 @@ TOGETHER = {
     "engines": ("tests/pipelines/engines/",),
     "ray": (
         "tests/pipelines/run/test_kill.py", "tests/pipelines/run/test_planted_secrets.py",
-        "tests/pipelines/run/test_ray.py", "tests/pipelines/run/whole_table/test_on_ray.py",
+        "tests/pipelines/run/test_ray.py", "tests/pipelines/run/training/test_on_ray.py",
+        "tests/pipelines/run/whole_table/test_on_ray.py",
     ),
 }  # fmt: skip
 
