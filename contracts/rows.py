@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, with_config
+from pydantic import BaseModel, ConfigDict, ValidationError, with_config
 
 from .errors import DataError
 from .inference import Message
@@ -29,6 +29,9 @@ class Record(BaseModel):
     def messages(self) -> list[Message]:
         """The row as a conversation that ends with the assistant's turn."""
         raise TypeError(f"a {self.kind} has no chat form")
+
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
 def turns(user: str, assistant: str | None, system: str | None = None) -> list[Message]:
@@ -134,20 +137,38 @@ def messages_of(row: Row) -> list[Message]:
     """The chat form of a row; its columns decide which kind of record it is.
 
     A turn keeps whatever it has besides its role and its content (``tool_calls``, ``name``, …). Raises
-    ValueError, with the columns found, if no kind fits or if ``messages`` is not a list of turns.
+    ValueError, with the columns found, if no kind fits, if ``messages`` is not a list of turns, or if a
+    column holds something else than its kind has.
     """
     given = row.get("messages")
     if isinstance(given, str):
         return _parsed(given)
     if isinstance(given, (list, tuple)):
+        _check_turns(given)
         return [_without_nulls(turn) for turn in given]
     if given is not None:
         raise ValueError(f"its 'messages' are no list of turns, but {type(given).__name__}")
     for kind in (CodeEdit, Critique, Preference, CodeProblem, Conversation, Instruction):
         required = [name for name, column in kind.model_fields.items() if column.is_required()]
-        if all(row.get(name) is not None for name in required):
-            return kind.model_validate(row).messages()
+        if all(row.get(name) is not None for name in required) and not _answered(row, kind):
+            return record_of(row, kind).messages()
     raise ValueError(_no_chat_form(row))
+
+
+def _answered(row: Row, kind: type[Record]) -> bool:
+    """Whether the row is an answered instruction that only carries the tests of its problem."""
+    return kind is CodeProblem and row.get("solution") is None and row.get("response") is not None
+
+
+def record_of(row: Row, kind: type[AnyRecord]) -> AnyRecord:
+    """Return the row as a record of ``kind``. Raises ValueError, naming the column, if it does not fit."""
+    try:
+        return kind.model_validate(row)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        found = "missing" if first["type"] == "missing" else f"{first['input']!r:.40}"
+        raise ValueError(f"its {place!r} is {found}: {first['msg'].lower()}") from None
 
 
 def check_chat_form(columns: Sequence[str]) -> None:
@@ -183,7 +204,7 @@ def turns_in(value: object) -> list[Message] | None:
             return None
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         turns = isinstance(value, list) and all(isinstance(turn, dict) and "role" in turn for turn in value)
         return value if value and turns else None  # type: ignore[return-value]
@@ -197,6 +218,15 @@ def without_nulls(value: Any) -> Any:
     return [without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
+def _check_turns(given: Iterable[Any]) -> None:
+    """Raise ValueError, with its number, for a turn that is no object with a role."""
+    for number, turn in enumerate(given, 1):
+        if not isinstance(turn, dict):
+            raise ValueError(f"turn {number} is no turn with a role and a content, but {turn!r:.40}")
+        if not isinstance(turn.get("role"), str):
+            raise ValueError(f"turn {number} has no role")
+
+
 def _without_nulls(turn: Any) -> Any:
     """A turn of an Arrow column; an empty content stays, since it is that of a turn that only calls tools."""
     if not isinstance(turn, dict) or len(turn) == 2:
@@ -208,8 +238,9 @@ def _parsed(text: str) -> list[Message]:
     """Turns stored as JSON text because their keys differ from row to row."""
     try:
         turns: list[Message] = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"its 'messages' are text that is not JSON ({error})") from None
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         raise ValueError("its 'messages' are JSON, but not a list of {role, content}")
+    _check_turns(turns)
     return turns

@@ -136,6 +136,8 @@ def number_column(table: pa.Table, column: str, who: str) -> NDArray[np.float64]
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     kind = values.type
+    if is_text(kind) and values.null_count == len(values):  # as JSON's columns without a value are stored
+        return np.full(len(values), -np.inf)
     if pa.types.is_boolean(kind):
         values = values.cast(pa.int8())
     elif not (

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ..contracts.errors import StoreError
 from .checkpoint import read_state, write_state
 from .parallel import Processes
 from .sharding import Shards, gathered, parted
@@ -38,7 +39,7 @@ class BestWeights:
     ) -> None:
         """Save the parameters if the last of the measurements is below all others."""
         losses = [loss for loss in measured if loss is not None]
-        if losses[-1] < min(losses[:-1], default=float("inf")):
+        if _lowest(losses):
             saved = {"identity": _KIND, "parameters": gathered(parameters, shards)}
             if Processes.current().first:
                 write_state(self.path, saved)
@@ -49,17 +50,30 @@ class BestWeights:
         measured: Sequence[float | None],
         shards: Shards | None = None,
     ) -> float:
-        """Load the saved parameters, unless the last measurement is the lowest. Returns their loss."""
+        """Load the saved parameters, unless the last measurement is the lowest. Returns their loss.
+
+        Raises StoreError if the file is damaged, or is gone.
+        """
         losses = [loss for loss in measured if loss is not None]
         Processes.current().gather(None)  # wait until the file is written
-        state = read_state(self.path, _KIND)
-        if state is None or losses[-1] < min(losses[:-1], default=float("inf")):
+        if _lowest(losses) or not any(_lowest(losses[:number]) for number in range(1, len(losses))):
             return losses[-1]
+        state = read_state(self.path, _KIND)
+        if state is None:
+            raise StoreError(
+                f"{self.path}, the weights at the lowest held-out loss, is gone; remove {self.path.parent} "
+                "to train from the start"
+            )
         with torch.no_grad():
             own = parted(parameters, shards, state["parameters"])
             for parameter, saved in zip(parameters, own, strict=True):
                 parameter.copy_(saved)
         return min(losses)
+
+
+def _lowest(losses: Sequence[float]) -> bool:
+    """Whether the last loss is below all others."""
+    return losses[-1] < min(losses[:-1], default=float("inf"))
 
 
 def exhausted(measured: Sequence[float | None], patience: int | None) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 
+from ..contracts.errors import DataError
 from ..contracts.inference import ModelWeights, derive_seed
 from ..contracts.operators import Context, Trained
 from .adapters.initialization import Batches
@@ -71,10 +72,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     objective, encoder = step.objective(context), step.encoder(weights.path)
     rows = RowEncoder.of(step, objective, encoder, config.vocabulary)
     encoded = _arranged(encode_table(step, table, context, rows, "examples"), objective)
-    held = None
-    if step.evaluate_on is not None:
-        found = encode_table(step, context.table(step.evaluate_on), context, rows, "held-out")
-        held = _arranged(found, objective)
+    held = _held_out_rows(step, context, rows, objective)
     examples = encoded.examples
     mixture = None if step.mix is None else Mixture.of(table, examples, step.mix, step.mix_until)
     keep, extra = keep_dequantized(step, config, device), step.extra_memory_bytes(context)
@@ -149,7 +147,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         "rows": encoded.rows,
         "left_out": count_reasons(encoded.left_out),
         **({} if mixture is None else {"drawn": mixture.drawn(made, examples)}),
-        **({} if held_out is None else {"held_out_loss": held_out}),
+        **_held_out_metrics(held, held_out),
         "trainable_parameters": sum(each.numel() for each in model.parameters() if each.requires_grad),
         **({} if projection is None else {"changed_weights": _changed(model)}),
         "wall_seconds": time.perf_counter() - started,
@@ -205,6 +203,29 @@ def _is_sharded(step: TrainSettings, plan: MemoryPlan, device: torch.device) -> 
 def _arranged(encoded: Encoded, objective: Objective) -> Encoded:
     examples, figures = objective.arrange(encoded.examples)
     return replace(encoded, examples=examples, figures=figures)
+
+
+def _held_out_rows(
+    step: TrainSettings, context: Context, rows: RowEncoder, objective: Objective
+) -> Encoded | None:
+    if step.evaluate_on is None:
+        return None
+    try:
+        return _arranged(
+            encode_table(step, context.table(step.evaluate_on), context, rows, "held-out"), objective
+        )
+    except DataError as error:
+        raise DataError(f"evaluate_on, the held-out rows of {step.evaluate_on!r}: {error.message}") from None
+
+
+def _held_out_metrics(held: Encoded | None, loss: float | None) -> dict[str, Any]:
+    if held is None:
+        return {}
+    return {
+        "held_out_loss": loss,
+        "held_out_rows": held.rows,
+        "held_out_left_out": count_reasons(held.left_out),
+    }
 
 
 def _capacity(pack_tokens: int, examples: Sequence[Example]) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from ...contracts.errors import DataError
-from ..columns import number_column, require_columns
+from ..columns import is_text, number_column, require_columns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,11 +20,10 @@ def read_labels(table: pa.Table, column: str, who: str) -> NDArray[np.int8]:
     Raises DataError if the column is missing, or holds anything but booleans, 0 and 1.
     """
     import numpy as np
-    import pyarrow as pa
 
     require_columns(table, [column], who)
-    kind = table.column(column).type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    found = table.column(column)
+    if is_text(found.type) and found.null_count < len(found):
         raise DataError(
             f"{who}: labels are true or false, or 1 or 0; the column '{column}' holds text: compute one, as "
             f"in compute: {{right: \"{column} = 'yes'\"}}"
@@ -41,7 +40,7 @@ def read_labels(table: pa.Table, column: str, who: str) -> NDArray[np.int8]:
 
 
 class Labels:
-    """The labels of other rows, by their key."""
+    """The labels of other rows, by their key. A key with a null matches nothing."""
 
     def __init__(self, table: pa.Table, column: str, key: Sequence[str], who: str) -> None:
         """Raises DataError if a column is missing, a label is not 0 or 1, or a key has both."""
@@ -49,7 +48,7 @@ class Labels:
         self._known: dict[Hashable, int] = {}
         labels = read_labels(table, column, who).tolist()
         for each, label in zip(self._keys(table), labels):
-            if label >= 0 and self._known.setdefault(each, label) != label:
+            if label >= 0 and each is not None and self._known.setdefault(each, label) != label:
                 shown = ", ".join(str(part)[:60] for part in each)
                 raise DataError(
                     f"{who}: the labels hold both true and false for {' and '.join(key)} = {shown}: keep one "
@@ -60,11 +59,12 @@ class Labels:
         """Return the label of each row, -1 without one, int8 ``(rows,)``."""
         import numpy as np
 
-        return np.fromiter((self._known.get(each, -1) for each in self._keys(table)), np.int8, table.num_rows)
+        labels = (-1 if each is None else self._known.get(each, -1) for each in self._keys(table))
+        return np.fromiter(labels, np.int8, table.num_rows)
 
-    def _keys(self, table: pa.Table) -> Sequence[tuple[object, ...]]:
+    def _keys(self, table: pa.Table) -> Sequence[tuple[str, ...] | None]:
         require_columns(table, self._key, self._who)
         return [
-            tuple(map(str, parts))
+            None if None in parts else tuple(map(str, parts))
             for parts in zip(*(table.column(name).to_pylist() for name in self._key), strict=True)
         ]

@@ -25,7 +25,7 @@ def answered(row: Row, prompt: str | None, response: str | None, system: str | N
     if not found or found[-1]["role"] != "assistant":
         raise DataError("no response: the last turn of the conversation is not the assistant's")
     for number, turn in enumerate(found, 1):
-        if not isinstance(turn["content"], str):
+        if not isinstance(turn.get("content"), str):
             raise DataError(f"turn {number} ({turn['role']}) has no text")
     if not found[-1]["content"]:
         raise DataError(f"the response is empty: {response or 'the last turn'} has no text")

@@ -119,6 +119,9 @@ def _told(made: Student) -> list[tuple[str, str]]:
     ]
     if left := metrics["left_out"]:
         lines.append(("left out", ", ".join(f"{count:,} {why}" for why, count in left.items())))
+    if left := metrics.get("held_out_left_out"):
+        reasons = ", ".join(f"{count:,} {why}" for why, count in left.items())
+        lines.append(("held out", f"{counted(metrics['held_out_rows'], 'row')}, without {reasons}"))
     if drawn := metrics.get("drawn"):
         lines.append(
             (

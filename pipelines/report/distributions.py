@@ -122,8 +122,14 @@ def _numbers(table: pa.Table, column: str) -> NDArray[np.float64]:
 
 
 def _characters(table: pa.Table, column: str) -> NDArray[np.float64]:
+    """The length of each text; nothing for a column that holds something else."""
+    import numpy as np
     import pyarrow.compute as compute
+    import pyarrow.types as types
 
+    kind = table[column].type
+    if not (types.is_string(kind) or types.is_large_string(kind)):
+        return np.zeros(0)
     lengths: NDArray[np.float64] = compute.utf8_length(table[column].drop_null()).to_numpy().astype("float64")
     return lengths
 

@@ -46,7 +46,7 @@ def tools_of(row: Row) -> str | None:
     if isinstance(tools, str) and tools.strip():
         try:
             tools = json.loads(tools)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"its 'tools' are text that is not JSON ({error})", row=name_of(row)) from None
     if not tools:
         return None

@@ -57,3 +57,26 @@ def test_messages_that_are_no_list_are_refused() -> None:
 def test_rows_of_a_known_layout_are_refused_with_the_way_to_read_them(columns: list[str], fix: str) -> None:
     with pytest.raises(DataError, match=fix):
         check_chat_form(columns)
+
+
+def test_a_problem_without_a_solution_is_answered_by_its_response() -> None:
+    row = {"prompt": "Add.", "tests": "assert add(1, 1) == 2", "response": "def add(a, b): ..."}
+    assert [turn["content"] for turn in messages_of(row)] == ["Add.", "def add(a, b): ..."]
+    assert messages_of(row | {"solution": "s"})[-1]["content"] == "s"
+    assert messages_of(row | {"response": None}) == [{"role": "user", "content": "Add."}]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"prompt": 5, "response": "a"}, "its 'prompt' is 5: input should be a valid string"),
+        ({"prompt": "q", "response": [2]}, r"its 'response' is \[2\]: input should be a valid string"),
+        ({"messages": ["hello"]}, "turn 1 is no turn with a role and a content, but 'hello'"),
+        ({"messages": '[{"content": "hello"}]'}, "turn 1 has no role"),
+        ({"messages": "[" * 100_000}, "its 'messages' are text that is not JSON"),
+    ],
+)
+def test_columns_that_hold_something_else_are_named_on_one_line(row: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said) as raised:
+        messages_of(row)
+    assert "\n" not in str(raised.value)

@@ -11,8 +11,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from gristmill.contracts.errors import StoreError
 from gristmill.contracts.operators import Trained
-from gristmill.trainer.best_weights import exhausted
+from gristmill.trainer.best_weights import BestWeights, exhausted
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 from gristmill.trainer.model.decoder import noisy
 from gristmill.trainer.model.loading import load_model
@@ -54,6 +55,15 @@ def test_the_weights_of_the_lowest_held_out_loss_are_saved(fit: Fit, digest) -> 
     assert best.metrics["held_out_loss"] == min(losses) < last.metrics["held_out_loss"]
     assert digest(best) != digest(last)
     assert digest(fit("short", max_steps=place)) == digest(best)
+
+
+def test_the_last_weights_do_not_pass_for_the_best_if_those_are_gone(tmp_path: Path) -> None:
+    best = BestWeights(tmp_path / "best.pt")
+    with pytest.raises(StoreError, match="the weights at the lowest held-out loss, is gone"):
+        best.restore([], [2.0, None, 1.0, 1.5])
+    assert best.restore([], [2.0, 1.5, 1.0]) == 1.0
+    nothing = float("nan")  # of which no loss is the lowest, so nothing was saved
+    assert best.restore([], [nothing, nothing, 3.0]) == 3.0
 
 
 def test_training_stops_when_the_held_out_loss_no_longer_falls_also_when_resumed(

@@ -131,6 +131,8 @@ class ChatEncoder(Encoder):
     ) -> TokenSequence:
         """Add the weights of the response's tokens and of its end; the tokens before it have the weight 1."""
         length = len(self._tokens(response))
+        if not isinstance(given, (list, tuple)) or not all(isinstance(each, (int, float)) for each in given):
+            raise Unfit("wrong weights", f"its token weights are {given!r:.40}, not a list of numbers")
         if len(given) != length + 1:
             raise Unfit(
                 "wrong weights",

@@ -120,5 +120,5 @@ def _call(given: Mapping[str, Any], place: str) -> dict[str, Any]:
 def _parsed(text: str, what: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unfit("no conversation", f"{what} are text that is not JSON ({error})") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -142,8 +143,8 @@ def conversation(row: Row, side: str) -> list[Message]:
         raise Unfit(
             "empty response", f"a pair needs 'prompt', 'chosen' and 'rejected'; {side!r} is missing or empty"
         )
-    answer = turns_in(response) or [{"role": "assistant", "content": response}]
-    if answer[0].get("role") != "assistant":
+    answer = _turns(response, side, "assistant")
+    if answer[0]["role"] != "assistant":
         return answer  # the whole conversation, as preference data sets often have it
     if not prompt:
         raise Unfit(
@@ -155,7 +156,18 @@ def conversation(row: Row, side: str) -> list[Message]:
 def _prompt(row: Row) -> list[Message]:
     prompt = row["prompt"]
     system: list[Message] = [{"role": "system", "content": row["system"]}] if row.get("system") else []
-    return [*system, *(turns_in(prompt) or [{"role": "user", "content": prompt}])]
+    return [*system, *_turns(prompt, "prompt", "user")]
+
+
+def _turns(value: object, column: str, role: Literal["user", "assistant"]) -> list[Message]:
+    """Return the turns in a column, or its text as one of ``role``. Raises Unfit for anything else."""
+    if not isinstance(value, (str, list, tuple)):
+        raise Unfit("no conversation", f"its {column!r} is neither a text nor turns, but {value!r:.40}")
+    given = turns_in(value)
+    for number, turn in enumerate(given or (), 1):
+        if not isinstance(turn, dict) or not isinstance(turn.get("role"), str):
+            raise Unfit("no conversation", f"turn {number} of its {column!r} has no role: {turn!r:.40}")
+    return given or [{"role": role, "content": str(value)}]
 
 
 def token_log_probs(model: Decoder, pack: Pack) -> Tensor:

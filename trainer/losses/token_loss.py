@@ -185,7 +185,8 @@ def row_weight(row: Row) -> float:
     Raises ValueError if it is not positive.
     """
     given = row.get("weight")
-    weight = 1.0 if given is None else float(given)
-    if not 0 < weight < float("inf"):
-        raise Unfit("wrong weights", f"its weight is {given!r}, not a positive number")
-    return weight
+    if given is None:
+        return 1.0
+    if not isinstance(given, (int, float)) or not 0 < given < float("inf"):
+        raise Unfit("wrong weights", f"its weight is {given!r:.40}, not a positive number")
+    return float(given)

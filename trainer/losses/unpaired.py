@@ -43,7 +43,7 @@ class UnpairedObjective(Objective):
         desirable = row.get(self.column)
         if not isinstance(desirable, bool):
             raise ValueError(f"its {self.column!r} is {desirable!r}, not true or false")
-        tokens = encoder.encode(messages_of(row))
+        tokens = encoder.encode(messages_of(row), tools=row.get("tools"))
         return Example(row["_id"], (tokens,), row_weight(row), value=float(desirable))
 
     def arrange(self, examples: Sequence[Example]) -> tuple[list[Example], dict[str, float]]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from ...contracts.inference import Message
 from ...contracts.operators import Context
-from ...contracts.rows import Critique, Row
+from ...contracts.rows import Critique, Row, record_of
 from ..step import TrainStep
 
 if TYPE_CHECKING:
@@ -43,12 +41,14 @@ class CritiqueFineTuning(TrainStep):
 def critique_messages(row: Row) -> list[Message]:
     """Build the messages: the question and response as the user's turn, the critique as the assistant's.
 
-    Raises ValueError if one of them is missing.
+    Raises ValueError, naming the column, if one of them is missing or no text.
     """
+    texts = {name: row[name] for name in ("question", "response", "critique") if name in row}
     try:
-        return Critique.model_validate({"verdict": False, **row}).messages()
-    except ValidationError:
+        return record_of({**texts, "verdict": False}, Critique).messages()
+    except ValueError as error:
         found = sorted(name for name in row if not name.startswith("_"))
         raise ValueError(
-            f"critique fine-tuning needs the texts 'question', 'response' and 'critique'; found {found}"
+            f"critique fine-tuning needs the texts 'question', 'response' and 'critique'; found {found}; "
+            f"{error}"
         ) from None

@@ -9,6 +9,7 @@ import pytest
 from gristmill.contracts.errors import DataError
 from gristmill.contracts.stored_rows import TableRows
 from gristmill.filters.calibrate.calibrate import Calibrate
+from gristmill.filters.calibrate.labels import Labels, read_labels
 
 
 def scored(rows: Any, n: int = 1200, seed: int = 3, labelled: float = 0.5) -> pa.Table:
@@ -173,3 +174,15 @@ def test_columns_are_known_when_planning() -> None:
     assert step.makes_columns(["a"]) == ["a", "confidence", "confidence_label", "confidence_half"]
     with pytest.raises(DataError, match="no column 'b'"):
         step.check_columns(["a", "passed", "g"])
+
+
+def test_a_null_key_matches_no_label() -> None:
+    known = Labels(pa.table({"k": ["a", None, None], "right": [True, True, False]}), "right", ["k"], "who")
+    assert known.of(pa.table({"k": [None, "a", "None"]})).tolist() == [-1, 1, -1]
+
+
+def test_labels_without_a_value_are_none() -> None:
+    assert read_labels(pa.table({"right": pa.array([None, None], pa.string())}), "right", "who").tolist() == [
+        -1,
+        -1,
+    ]

@@ -49,6 +49,12 @@ def test_groups_may_be_of_several_columns_and_scores_true_or_false(context: Any,
     assert result.kept.tolist() == [False, True, True]
 
 
+def test_a_column_without_a_value_is_null_whatever_its_type(context: Any, rows: Any) -> None:
+    table = rows(prompt=["a", "b"], score=pa.array([None, None], pa.string()))
+    result = SelectBest(by="score").apply(table, context)
+    assert result.rule == ["null", "null"]
+
+
 def test_texts_are_no_scores(context: Any, rows: Any) -> None:
     with pytest.raises(DataError, match="needs numbers"):
         SelectBest(by="prompt").apply(rows(prompt=["a"]), context)

@@ -148,7 +148,8 @@ def test_the_seed_decides(address: str) -> None:
 def test_a_prompt_too_long_is_refused_in_the_words_of_the_server(address: str) -> None:
     engine = connect(address)
     refused, answered = during(engine, lambda: engine.generate([ask("word " * 600, 4), ask("Still there?")]))
-    assert isinstance(refused, EngineError) and not refused.retryable
+    assert isinstance(refused, EngineError)
+    assert not refused.retryable
     assert re.search(r"request 'r4'.*status 400.*maximum context length is 512", str(refused))
     assert isinstance(answered, Completion)
 

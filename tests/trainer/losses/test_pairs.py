@@ -16,6 +16,7 @@ from torch.nn.functional import logsigmoid
 from gristmill.contracts.inference import ModelWeights
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.load_adapted import load_adapted
+from gristmill.trainer.data.unfit import Unfit
 from gristmill.trainer.methods.dpo import DirectPreferenceOptimization
 from gristmill.trainer.methods.orpo import OddsRatioPreferenceOptimization, log_odds
 from gristmill.trainer.methods.simpo import SimplePreferenceOptimization
@@ -220,3 +221,20 @@ def test_orpo_over_the_whole_sequence_is_what_trl_computes(lab, pairs, context) 
         _, ratio = _orpo(lab.log_p(better), lab.log_p(worse), (0.0, 0.0), 0.7)
         losses.append(-everything.mean() - 0.7 * ratio.sigmoid().log())
     lab.check(objective, examples, losses, [row.get("weight", 1.0) for row in pairs])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"chosen": 5}, "its 'chosen' is neither a text nor turns, but 5"),
+        ({"prompt": {"a": 1}}, "its 'prompt' is neither a text nor turns"),
+        ({"rejected": ["b"]}, "turn 1 of its 'rejected' has no role: 'b'"),
+        ({"chosen": [{"content": "x"}]}, "turn 1 of its 'chosen' has no role"),
+    ],
+)
+def test_a_pair_of_anything_but_texts_and_turns_is_left_out(
+    lab, pairs, context, change: dict[str, Any], said: str
+) -> None:
+    objective = DirectPreferenceOptimization(model="base").objective(context)
+    with pytest.raises(Unfit, match=said):
+        objective.encode({**pairs[0], **change}, lab.encoder)

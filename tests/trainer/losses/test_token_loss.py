@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gristmill.kernels.cross_entropy import linear_cross_entropy
 from gristmill.trainer.losses.token_loss import linear_token_loss
-from gristmill.trainer.methods.cft import CritiqueFineTuning
+from gristmill.trainer.methods.cft import CritiqueFineTuning, critique_messages
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 
 TEXT = st.text("abc xyz", min_size=1, max_size=20).filter(str.strip)
@@ -75,12 +75,18 @@ def test_cft_is_the_loss_of_the_critique_alone(lab, context) -> None:
     lab.check(objective, [example], [-lab.log_p(tokens).mean()], [len(lab.aims(tokens))])
 
 
+@pytest.mark.parametrize("more", [{"verdict": None}, {"verdict": "wrong"}, {"revision": 5}])
+def test_other_columns_of_a_critique_do_not_count(more: dict[str, object]) -> None:
+    texts = {"question": "1+1?", "response": "3", "critique": "No: it is 2."}
+    assert critique_messages({**texts, **more}) == critique_messages(texts)
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
         ({"question": "1+1?", "response": "3"}, r"'critique'; found \['question', 'response'\]"),
         ({"question": "1+1?", "critique": "No."}, r"found \['critique', 'question'\]"),
-        ({"question": "1+1?", "response": "3", "critique": None}, "needs the texts"),
+        ({"question": "1+1?", "response": "3", "critique": None}, "needs the texts.*its 'critique' is None"),
     ],
 )
 def test_a_row_without_the_fields_of_a_critique_is_refused(

@@ -129,6 +129,21 @@ def test_the_estimate_reads_responses_to_other_prompts_only(lab, context) -> Non
         assert len(crossed.ids) <= longest
 
 
+def test_tools_are_rendered(lab, verdicts, context, monkeypatch: pytest.MonkeyPatch) -> None:
+    template, tools = lab.encoder.template, [{"name": "lookup"}]
+    given: list[object] = []
+
+    def render(turns: Any, functions: Any = None, **options: Any) -> str:
+        given.append(functions)
+        return type(template).render(template, turns, functions, **options)
+
+    monkeypatch.setattr(template, "render", render)
+    objective = KahnemanTverskyOptimization(model="base").objective(context)
+    lab.encode(objective, [{**verdicts[0], "tools": tools}])
+    assert given
+    assert all(each == tools for each in given)
+
+
 def test_rows_that_give_no_verdict_or_no_other_prompt_are_refused(lab, verdicts, context) -> None:
     objective = KahnemanTverskyOptimization(model="base").objective(context)
     with pytest.raises(ValueError, match="its 'passed' is None, not true or false"):
