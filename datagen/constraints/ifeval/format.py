@@ -53,7 +53,7 @@ class ConstrainedResponse(Check):
 
 
 class HighlightedSections(Check):
-    """At least this many passages between asterisks; one between double asterisks counts in both counts."""
+    """At least this many passages between asterisks; between three on each side it counts twice."""
 
     kind = "detectable_format:number_highlighted_sections"
     num_highlights: PositiveInt

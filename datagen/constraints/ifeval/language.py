@@ -24,7 +24,10 @@ class ResponseLanguage(NeedsPackages):
 
 
 class EnglishCapital(NeedsPackages):
-    """No lowercase letters, and langdetect finds English or cannot tell."""
+    """No lowercase letters, and langdetect finds English or cannot tell.
+
+    langdetect hardly looks at words in capitals: it takes most that are in Latin letters for English.
+    """
 
     kind = "change_case:english_capital"
     needs = ("langdetect",)

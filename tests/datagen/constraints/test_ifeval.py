@@ -88,8 +88,8 @@ CASES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
     ),
     "detectable_format:number_highlighted_sections": (
         {"num_highlights": 2},
-        ["*one* and *two*", "**one**"],
-        ["*one*", "* * *one*", "*one\ntwo* *"],
+        ["*one* and *two*", "**one** **two**", "***one***"],
+        ["*one*", "**one**", "* * *one*", "*one\ntwo* *"],
     ),
     "detectable_format:multiple_sections": (
         {"section_spliter": "PART", "num_sections": 2},
@@ -132,7 +132,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
         ["THE OLD FERRY BRINGS LETTERS TO THE SMALL ISLAND."],
         [
             "THE OLD FERRY BRINGS LETTERS TO THE SMALL ISLANd.",
-            "DIE ALTE FÄHRE BRINGT BRIEFE AUF DIE KLEINE INSEL.",
+            "СТАРИЯТ КОРАБ НОСИ ПИСМА ДО ОСТРОВА.",
         ],
     ),
     "change_case:english_lowercase": (
