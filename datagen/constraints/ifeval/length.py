@@ -13,7 +13,11 @@ from .parameters import Relation, stands
 
 
 class NumberWords(Check):
-    """Runs of letters, digits and underscores are words: ``it's`` is two."""
+    """Runs of letters, digits and underscores are words: ``it's`` is two.
+
+    A digit is any numeric character, as for IFEval with NLTK before 3.10. With 3.10, ``²`` or ``½`` alone is
+    no word.
+    """
 
     kind = "length_constraints:number_words"
     num_words: PositiveInt

@@ -48,7 +48,10 @@ def sentences(text: str) -> list[str]:
 
 
 def tokens(text: str) -> list[str]:
-    """Return the word tokens as ``nltk.word_tokenize`` does, without the data that NLTK would download."""
+    """Return the word tokens as ``nltk.word_tokenize`` does, without the data that NLTK would download.
+
+    NLTK 3.10 and later give up after some seconds by the clock, so that a verdict would depend on the load.
+    """
     tokenizer = _tokenizer()
     return [token for sentence in sentences(text) for token in tokenizer.tokenize(sentence)]
 
