@@ -8,17 +8,17 @@ two. Where IFEval draws a missing or unusable parameter at random, a kind refuse
 from __future__ import annotations
 
 from ..check import Check
-from .edges import EndPhrase, Postscript, Quotation, RepeatPrompt, TwoResponses
+from .edges import DividedResponses, EndPhrase, PostscriptMarker, Quotation, RepeatPrompt
 from .format import (
+    AngledTitle,
     BulletLists,
     ConstrainedResponse,
     HighlightedSections,
     JsonFormat,
     MultipleSections,
-    Placeholders,
-    Title,
+    NumberPlaceholders,
 )
-from .keywords import Existence, ForbiddenWords, Frequency, LetterFrequency, NoComma
+from .keywords import Existence, Frequency, LetterFrequency, NoComma, NoForbiddenWords
 from .language import CapitalWordFrequency, EnglishCapital, EnglishLowercase, ResponseLanguage
 from .length import NthParagraphFirstWord, NumberParagraphs, NumberSentences, NumberWords
 
@@ -26,12 +26,12 @@ from .length import NthParagraphFirstWord, NumberParagraphs, NumberSentences, Nu
 IFEVAL: dict[str, type[Check]] = {
     kind.kind: kind
     for kind in (
-        Existence, Frequency, ForbiddenWords, LetterFrequency,
+        Existence, Frequency, NoForbiddenWords, LetterFrequency,
         ResponseLanguage,
         NumberSentences, NumberParagraphs, NumberWords, NthParagraphFirstWord,
-        Placeholders, Postscript,
-        BulletLists, ConstrainedResponse, HighlightedSections, MultipleSections, JsonFormat, Title,
-        TwoResponses, RepeatPrompt,
+        NumberPlaceholders, PostscriptMarker,
+        BulletLists, ConstrainedResponse, HighlightedSections, MultipleSections, JsonFormat, AngledTitle,
+        DividedResponses, RepeatPrompt,
         EndPhrase, Quotation,
         CapitalWordFrequency, EnglishCapital, EnglishLowercase,
         NoComma,

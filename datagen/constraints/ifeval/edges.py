@@ -13,7 +13,7 @@ from .parameters import StrippedPattern
 Phrase = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
-class Postscript(Check):
+class PostscriptMarker(Check):
     """The marker occurs anywhere, ignoring case; nothing need follow it."""
 
     kind = "detectable_content:postscript"
@@ -25,7 +25,7 @@ class Postscript(Check):
         return re.search(pattern, response.lower()) is not None
 
 
-class TwoResponses(Check):
+class DividedResponses(Check):
     """Two different parts, separated by ``******``; a blank part may only come first or last."""
 
     kind = "combination:two_responses"

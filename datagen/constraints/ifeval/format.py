@@ -11,7 +11,7 @@ from ..check import Check
 from .parameters import StrippedPattern
 
 
-class Placeholders(Check):
+class NumberPlaceholders(Check):
     """At least this many pairs of square brackets on one line each, also with nothing between them."""
 
     kind = "detectable_content:number_placeholders"
@@ -91,7 +91,7 @@ class JsonFormat(Check):
         return True
 
 
-class Title(Check):
+class AngledTitle(Check):
     """A line has text between ``<<`` and ``>>``."""
 
     kind = "detectable_format:title"

@@ -34,7 +34,7 @@ class Frequency(Check):
         return stands(self.relation, found, self.frequency)
 
 
-class ForbiddenWords(Check):
+class NoForbiddenWords(Check):
     """None of the words occurs as a whole word, ignoring case."""
 
     kind = "keywords:forbidden_words"
