@@ -118,6 +118,10 @@ class DataError(GristmillError):
     """A row or a file of rows does not fit the operator: names the row, the column and the fix."""
 
 
+class MissingPackage(GristmillError):
+    """An optional package is needed and not installed: names it, what needs it, and how to install it."""
+
+
 class SandboxError(GristmillError):
     """Generated code cannot be run as asked: isolation or a required program is missing."""
 

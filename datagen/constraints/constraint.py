@@ -1,4 +1,4 @@
-"""The base class of a constraint: parameters, phrasings, and a check that accepts any text.
+"""The base class of a constraint that prompts are made with: a check, its phrasings and its parameters drawn.
 
 The idea, verifiable instructions combined with open requests, is IFEval's (Zhou et al. 2023,
 "Instruction-Following Evaluation for Large Language Models", arXiv:2311.07911). The kinds, the phrasings and
@@ -7,12 +7,11 @@ the prompts here are our own.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from enum import Enum
 from random import Random
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
+from .check import Check
 
 
 class Aspect(Enum):
@@ -34,16 +33,13 @@ class Aspect(Enum):
 EVERYTHING = frozenset(Aspect)
 
 
-class Constraint(BaseModel):
-    """One verifiable constraint; the fields are its parameters.
+class Constraint(Check):
+    """One verifiable constraint, as ``source: constraints`` draws it.
 
-    ``kind``: its name in files and rows. ``claims``: the aspects that it determines. ``choice``: whether it
+    ``claims``: the aspects that it determines. ``choice``: whether it
     only makes sense after a question with a short answer.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: ClassVar[str]
     claims: ClassVar[frozenset[Aspect]]
     choice: ClassVar[bool] = False
     #: ``str.format`` templates over the parameters; :meth:`describe` picks one.
@@ -61,18 +57,6 @@ class Constraint(BaseModel):
     def wording(self) -> dict[str, str]:
         """Return the parameters as they appear in a phrasing."""
         return {name: _read(value) for name, value in self}
-
-    def check(self, response: str, prompt: str) -> bool:
-        """Whether the response satisfies the constraint. Never raises; an empty response satisfies none."""
-        return bool(response.strip()) and self.holds(response, prompt)
-
-    @abstractmethod
-    def holds(self, response: str, prompt: str) -> bool:
-        """The check itself, on a response that is not blank."""
-
-    def arguments(self) -> dict[str, Any]:
-        """The JSON form: ``{"kind": name, **parameters}``."""
-        return {"kind": self.kind, **self.model_dump(mode="json")}
 
 
 def _read(value: object) -> str:

@@ -1,4 +1,8 @@
-"""All kinds of constraint by name, and which of them conflict."""
+"""All kinds of constraint by name, and which of them conflict.
+
+``KINDS`` are ours: prompts are made with them. ``IFEVAL`` are IFEval's own checks: they are only checked, so
+that a student is measured by IFEval and not trained for it.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,10 @@ from pydantic import ValidationError
 from ...contracts.errors import DataError
 from ...contracts.validation import told
 from .case import CapitalWords, FewCapitals, LowerCase, UpperCase
+from .check import Check
 from .constraint import Constraint
 from .ends import EndsWith, EndsWithQuestion, FirstWord, Postscript, Quoted, RepeatRequest, StartsWith
+from .ifeval import IFEVAL
 from .layout import Bullets, ChooseFrom, CommaList, JsonObject, NumberedList, Sections, TwoResponses
 from .length import (
     CharactersAtMost,
@@ -55,20 +61,21 @@ def conflict(one: str, other: str) -> bool:
     return bool(KINDS[one].claims & KINDS[other].claims)
 
 
-def constraint_from(arguments: Mapping[str, Any]) -> Constraint:
+def constraint_from(arguments: Mapping[str, Any]) -> Check:
     """Parse ``{"kind": name, **parameters}``. Raises DataError that names what is wrong."""
     parameters = dict(arguments)
     kind = parameters.pop("kind", None)
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise DataError(f"unknown kind of constraint {kind!r}; known: {', '.join(sorted(KINDS))}")
+    known: Mapping[str, type[Check]] = {**KINDS, **IFEVAL}
+    if not isinstance(kind, str) or kind not in known:
+        raise DataError(f"unknown kind of constraint {kind!r}; known: {', '.join(sorted(known))}")
     try:
-        return KINDS[kind].model_validate(parameters)
+        return known[kind].model_validate(parameters)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {told(item)}" for item in error.errors())
         raise DataError(f"constraint {kind!r}: {problems}") from None
 
 
-def constraints_from(text: str) -> list[Constraint]:
+def constraints_from(text: str) -> list[Check]:
     """Parse the constraints in a row's JSON text. Raises DataError if it is not such a list."""
     try:
         listed = json.loads(text)

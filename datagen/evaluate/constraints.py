@@ -30,27 +30,32 @@ class EvaluateConstraints(Comparison):
     Reads:
         prompt (text): the prompt.
         constraints (text): JSON list of its constraints, as `source: constraints` writes it.
+        instruction_id_list, kwargs (lists): the same of an item of IFEval, instead of `constraints`.
 
     Adds:
         response (text): the first answer.
         strict (float64): share of the answers that satisfy all constraints.
+        loose (float64): share of the answers that satisfy all constraints by IFEval's loose rules.
         fraction (float64): mean share of the constraints that are satisfied.
         constraint_results (list of bools): which constraints the first answer satisfies.
-        against_response, against_strict, against_fraction, against_constraint_results: the same of `against`.
+        against_response, against_strict, against_loose, against_fraction, against_constraint_results: the
+            same of `against`.
         gain (float64): difference in `strict`.
 
     Metrics:
         n: number of items.
-        model.strict, model.fraction, against.strict, against.fraction: means over the items.
+        model.strict, model.fraction, model.loose: means over the items.
+        against.strict, against.fraction, against.loose: the same of `against`.
         gain: mean, ci_low, ci_high and p_two_sided of the gain in `strict`.
-        gain_fraction: the same for `fraction`.
+        gain_fraction, gain_loose: the same for `fraction` and `loose`.
         decision: `better`, `worse`, or `abstain` if the interval of the gain in `strict` contains zero.
 
     Example:
         verdict: {evaluate: constraints, tasks: evals, model: student, against: base}
     """
 
-    figures: ClassVar[Mapping[str, str]] = {"strict": "strict", "fraction": "fraction"}
+    version: ClassVar[int] = 2
+    figures: ClassVar[Mapping[str, str]] = {"strict": "strict", "fraction": "fraction", "loose": "loose"}
 
     max_tokens: PositiveInt = 128
     """Maximum length of an answer, in tokens."""
@@ -75,6 +80,7 @@ class EvaluateConstraints(Comparison):
         return {
             "response": verdicts[0]["response"],
             "strict": sum(trial.passed for trial in trials) / len(trials),
+            "loose": sum(verdict["passed_loose"] for verdict in verdicts) / len(verdicts),
             "fraction": sum(verdict["passed_fraction"] for verdict in verdicts) / len(verdicts),
             "constraint_results": verdicts[0]["constraint_results"],
         }

@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from ...contracts.errors import DataError
 from ...contracts.operators import Apply, Context, Failed, Kept, Map, Outcome
 from ...contracts.rows import Row
-from ..constraints.kinds import constraints_from
+from ..constraints.loose import holds_loosely
+from ..constraints.of_rows import checks_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-COLUMNS = ("prompt", "response", "constraints")
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Which constraints of a row hold, strictly and loosely, in their order."""
+
+    strict: list[bool]
+    loose: list[bool]
 
 
-def check_row(row: Row) -> list[bool]:
-    """Return one verdict per constraint, in the order of the row's ``constraints``.
+def check_row(row: Row) -> Verdicts:
+    """Check the row's ``response`` to its ``prompt``.
 
     Raises DataError, naming the column, if one is missing, is not text, or does not list constraints.
     """
-    for column in COLUMNS:
+    for column in ("prompt", "response"):
         if not isinstance(row.get(column), str):
             found = f"holds {type(row[column]).__name__}" if column in row else "is missing"
             raise DataError(
                 f"column {column!r} {found}; rows come from `source: constraints` through `generate: respond`"
             )
-    constraints = constraints_from(row["constraints"])
-    return [constraint.check(row["response"], row["prompt"]) for constraint in constraints]
+    prompt, response = row["prompt"], row["response"]
+    checks = checks_of(row)
+    strict = [check.check(response, prompt) for check in checks]
+    loose = [held or holds_loosely(check, response, prompt) for check, held in zip(checks, strict)]
+    return Verdicts(strict, loose)
 
 
 class VerifyConstraints(Map):
@@ -40,9 +51,12 @@ class VerifyConstraints(Map):
         prompt (text): the prompt.
         response (text): response to check.
         constraints (text): JSON list of constraints, as `source: constraints` writes it.
+        instruction_id_list, kwargs (lists): the same of an item of IFEval, instead of `constraints`.
 
     Adds:
         passed (bool): whether the response satisfies all constraints.
+        passed_loose (bool): the same by IFEval's loose rules: each constraint is satisfied by the response or
+            by what is left without its first line, its last line or its asterisks.
         passed_fraction (float64): share of the constraints that it satisfies.
         constraint_results (list of bools): which constraints it satisfies, in their order.
 
@@ -50,6 +64,7 @@ class VerifyConstraints(Map):
         checked: {verify: constraints, from: answers}
     """
 
+    version: ClassVar[int] = 2
     makes_rows: ClassVar[bool] = False
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
@@ -60,6 +75,7 @@ class VerifyConstraints(Map):
 
         return {
             "passed": pa.bool_(),
+            "passed_loose": pa.bool_(),
             "passed_fraction": pa.float64(),
             "constraint_results": pa.list_(pa.bool_()),
         }
@@ -73,13 +89,14 @@ class VerifyConstraints(Map):
 
 def _outcome(row: Row) -> Outcome:
     try:
-        results = check_row(row)
+        verdicts = check_row(row)
     except DataError as error:
         return Failed(str(error))
     return Kept(
         {
-            "passed": all(results),
-            "passed_fraction": sum(results) / len(results),
-            "constraint_results": results,
+            "passed": all(verdicts.strict),
+            "passed_loose": all(verdicts.loose),
+            "passed_fraction": sum(verdicts.strict) / len(verdicts.strict),
+            "constraint_results": verdicts.strict,
         }
     )

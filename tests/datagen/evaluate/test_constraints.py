@@ -53,14 +53,36 @@ def test_a_better_model_is_seen_to_be_better(context: Any) -> None:
     operator = EvaluateConstraints(tasks="evals", model="student", against="base")
     metrics = operator.summary(evaluate(operator, context, tasks(100)))
     assert metrics["n"] == 100
-    assert metrics["model"] == {"strict": 0.5, "fraction": 0.75}
-    assert metrics["against"] == {"strict": 0.0, "fraction": 0.0}
+    assert metrics["model"] == {"strict": 0.5, "fraction": 0.75, "loose": 0.5}
+    assert metrics["against"] == {"strict": 0.0, "fraction": 0.0, "loose": 0.0}
     assert metrics["gain"]["mean"] == 0.5
     assert 0.38 < metrics["gain"]["ci_low"] < 0.5 < metrics["gain"]["ci_high"] < 0.62
     assert metrics["gain_fraction"]["mean"] == 0.75
     assert metrics["decision"] == "better"
     assert json.loads(json.dumps(metrics)) == metrics
     assert student.asked == base.asked
+
+
+def test_a_student_and_a_base_are_compared_on_items_of_ifeval(context: Any) -> None:
+    """Asked what the items ask; the loose rules forgive the student's opening line, and the strict do not."""
+    items = [
+        {
+            "_id": f"t{n}",
+            "key": n,
+            "prompt": f"Name bird {n} in quotes, without a comma.",
+            "instruction_id_list": ["startend:quotation", "punctuation:no_comma"],
+            "kwargs": [{}, {}],
+        }
+        for n in range(40)
+    ]
+    student = Scripted(lambda r: '"Wren"' if int(r.id[1:].split(":")[0]) % 4 else 'Sure, here:\n"Wren"')
+    context.engines = {"student": student, "base": Scripted(lambda _: "Wren")}
+    operator = EvaluateConstraints(tasks="items", model="student", against="base")
+    metrics = operator.summary(evaluate(operator, context, items))
+    assert metrics["model"] == {"strict": 0.75, "fraction": 0.75, "loose": 1.0}
+    assert metrics["against"] == {"strict": 0.0, "fraction": 0.5, "loose": 0.0}
+    assert (metrics["gain"]["mean"], metrics["gain_loose"]["mean"]) == (0.75, 1.0)
+    assert student.asked[0].messages[-1]["content"] == "Name bird 0 in quotes, without a comma."
 
 
 def test_like_models_are_not_told_apart_and_a_worse_one_is_called_worse(context: Any) -> None:
@@ -81,7 +103,7 @@ def test_without_an_opponent_there_is_no_gain(context: Any) -> None:
     context.engines = {"base": Scripted(lambda _: "small")}
     operator = EvaluateConstraints(tasks="evals", model="base")
     table = evaluate(operator, context, tasks(3))
-    assert operator.summary(table) == {"n": 3, "model": {"strict": 1.0, "fraction": 1.0}}
+    assert operator.summary(table) == {"n": 3, "model": {"strict": 1.0, "fraction": 1.0, "loose": 1.0}}
     assert operator.summary(table.slice(0, 0)) == {"n": 0}
 
 

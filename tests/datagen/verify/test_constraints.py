@@ -36,9 +36,24 @@ def test_every_row_is_kept_with_its_verdicts(context: Any) -> None:
     both, one, none, blank = verdicts(
         context, row("all small"), row("Too Big"), row("Too Big And Long"), row("")
     )
-    assert both == {"passed": True, "passed_fraction": 1.0, "constraint_results": [True, True]}
-    assert one == {"passed": False, "passed_fraction": 0.5, "constraint_results": [False, True]}
-    assert none == {"passed": False, "passed_fraction": 0.0, "constraint_results": [False, False]}
+    assert both == {
+        "passed": True,
+        "passed_loose": True,
+        "passed_fraction": 1.0,
+        "constraint_results": [True, True],
+    }
+    assert one == {
+        "passed": False,
+        "passed_loose": False,
+        "passed_fraction": 0.5,
+        "constraint_results": [False, True],
+    }
+    assert none == {
+        "passed": False,
+        "passed_loose": False,
+        "passed_fraction": 0.0,
+        "constraint_results": [False, False],
+    }
     assert blank["constraint_results"] == [False, False]
 
 
@@ -48,6 +63,24 @@ def test_the_prompt_counts_where_a_constraint_speaks_of_it(context: Any) -> None
         context, row("Describe it. Dark.", constraints=asked), row("Describe that. Dark.", constraints=asked)
     )
     assert (yes["passed"], no["passed"]) == (True, False)
+
+
+def test_the_loose_verdict_forgives_what_is_around_an_answer(context: Any) -> None:
+    around, inside = verdicts(context, row("Sure:\nall small"), row("Sure:\nNo:\nall small"))
+    assert (around["passed"], around["passed_loose"]) == (False, True)
+    assert (inside["passed"], inside["passed_loose"]) == (False, False)
+
+
+def test_an_item_of_ifeval_is_verified_as_it_comes(context: Any) -> None:
+    item = {
+        "_id": "r1",
+        "prompt": "Name two birds.",
+        "instruction_id_list": ["punctuation:no_comma", "detectable_format:number_bullet_lists"],
+        "kwargs": [{"num_bullets": None}, {"num_bullets": 2}],
+    }
+    yes, no = verdicts(context, {**item, "response": "* a\n* b"}, {**item, "response": "* a, b"})
+    assert yes["constraint_results"] == [True, True]
+    assert no["constraint_results"] == [False, False]
 
 
 def failures(context: Any, *rows: dict[str, Any]) -> list[str | None]:
