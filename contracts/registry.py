@@ -75,6 +75,7 @@ NAMED: dict[str, dict[str, str]] = {
         "cost": "datagen.verify.cost:VerifyCost",
         "doctests": "datagen.verify.doctests:VerifyDoctests",
         "edit": "datagen.verify.edit:VerifyEdit",
+        "math": "datagen.verify.math:VerifyMath",
         "number": "datagen.verify.number:VerifyNumber",
         "reference": "datagen.verify.reference:VerifyReference",
         "sound_tests": "datagen.verify.sound_tests:VerifySoundTests",
