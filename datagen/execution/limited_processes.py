@@ -42,7 +42,7 @@ class LimitedProcesses:
         self._command = [f"{__package__}.limited_child", module, function, str(memory), str(seconds)]
         self._seconds, self._memory = seconds, memory
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="limited")
-        self._idle: list[_Child] = []
+        self._idle: list[_Worker] = []
         self._lock = threading.Lock()
 
     async def call(self, **arguments: Any) -> Any:
@@ -52,7 +52,7 @@ class LimitedProcesses:
     def _call(self, arguments: dict[str, Any]) -> Any:
         with self._lock:
             child = self._idle.pop() if self._idle else None
-        child = child or _Child(self._command)
+        child = child or _Worker(self._command)
         told = child.ask(arguments, self._seconds + WAIT)
         if told is None or "memory" in told:
             how = child.kill()
@@ -80,7 +80,7 @@ def shared(module: str, function: str, *, seconds: int, memory: int) -> LimitedP
     return _shared(os.getpid(), module, function, seconds, memory)
 
 
-class _Child:
+class _Worker:
     """A child process with its socket."""
 
     def __init__(self, command: list[str]) -> None:
