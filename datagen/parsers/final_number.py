@@ -39,6 +39,16 @@ _MARK = re.compile(
 #: A number on a line of ``####`` may be followed by a unit. A sentence makes it a heading ("#### 2. Add").
 _UNIT = re.compile(r"[^\w\n]{0,8}(?:\w{1,24}[^\w\n]{0,8})?$")
 _SENTENCE_END = re.compile(r"[.!?](?=\s)")
+#: What makes a number part of an expression (5\pi, 2x, x^2, \sqrt{2}, (1, 2)), which is not a number.
+_VARIABLE = r"[A-Za-z](?![A-Za-z])"
+_GOES_ON = re.compile(
+    rf" ?\\(?:pi|sqrt|[dt]?frac|cdot|times|log|ln|sin|cos|tan|theta|alpha|beta|pm|cup)"
+    rf"|{_VARIABLE}| [xyznkpq](?![A-Za-z])"
+    rf"|\^(?!\s*\{{?\s*\\circ)|_| ?[+*] ?[\w\\(]|\(|/ ?[A-Za-z\\(]|[-\u2212] ?(?:\d|\\|{_VARIABLE})"
+)
+_STARTED = re.compile(r"(?:\\[a-z]+ ?\{?|[\w)}\]] ?[-+*^_/\u2212] ?[{(]?|^[-\u2212] )$")
+_LISTED = re.compile(r" ?, ?[-\u2212\d\\]")
+_PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
 _LAYOUT = re.compile(r"\{,\}|,\\!|\\[!,; ]|\\(?:text|mathrm|mbox) ?\{")
 
 
@@ -67,8 +77,11 @@ def final_number(text: str, find: Find = "last") -> Number | None:
     """Return the final answer in ``text``; None if there is none.
 
     It follows the last ``####``, ``\\boxed{}`` or "answer is" that has a number. With ``find="last"`` the
-    last number is the fallback. The time is linear in the length of the text.
+    last number is the fallback. If the answer is an expression of which a number is only a part
+    (5\\pi, 2x+1), there is none. The time is linear in the length of the text.
     """
+    if _is_expression(_stated(text)):
+        return None
     for mark in reversed(deque(_MARK.finditer(text), maxlen=_TRIED)):
         found = _marked(text, mark)
         if found is not None:
@@ -91,6 +104,27 @@ def _marked(text: str, mark: re.Match[str]) -> Number | None:
     line = _LAYOUT.sub(_plain_layout, line).strip()
     number = _NUMBER.match(line)
     return _read(number) if number and _UNIT.match(line, number.end()) else None
+
+
+def _stated(text: str) -> str:
+    """Return what follows the last mark; a short text without marks or prose is an answer itself."""
+    mark = next(iter(deque(_MARK.finditer(text), maxlen=1)), None)
+    if mark is None:
+        return text if len(text) <= _LONGEST and not _PROSE.search(text) else ""
+    scope = text[mark.end() : mark.end() + _SCOPE]
+    if mark["boxed"]:
+        return _braced(scope)
+    return _SENTENCE_END.split(scope.lstrip(" \t\r\n*_`:").split("\n", 1)[0], maxsplit=1)[0]
+
+
+def _is_expression(stated: str) -> bool:
+    """Whether the first number of the last side is a part of an expression, or of a list."""
+    side = _LAYOUT.sub(_plain_layout, stated.rpartition("=")[2]).strip(" $")
+    number = _NUMBER.search(side)
+    if number is None:
+        return False
+    goes_on = _GOES_ON.match(side, number.end()) or _LISTED.match(side, number.end())
+    return bool(goes_on or _STARTED.search(side[: number.start()]))
 
 
 def _last_side(line: str) -> Number | None:

@@ -10,6 +10,7 @@ from ...contracts.rows import check_chat_form
 from ...contracts.stored_rows import StoredRows
 from .formats import Format
 from .layout import Layout
+from .reward_formats import NEEDED, TASKS
 
 #: Internal columns that are larger than the rows themselves.
 HEAVY = frozenset({"logprobs", "top_logprobs", "embedding"})
@@ -35,8 +36,10 @@ class Export(Sink):
     directory."""
     format: Format = "rows"
     """Layout of the rows: `rows` writes the columns as they are; the others are layouts that trainers read.
-    `messages` has calls of tools in OpenAI's form, `sharegpt` in its function form. A row that does not fit
-    the layout stops the export: nothing that has a value is dropped."""
+    `messages` has calls of tools in OpenAI's form, `sharegpt` in its function form. `grpo`, `verifiers` and
+    `rlvr` are tasks for reinforcement learning: the prompt, the ground truth in `answer` and the verifier's
+    name in `verifier`. A row that does not fit the layout stops the export: nothing that has a value is
+    dropped."""
     columns: tuple[str, ...] | None = None
     """With `format: rows` the columns to write, by default all; with another layout the additional columns to
     write, by default none."""
@@ -44,12 +47,15 @@ class Export(Sink):
     """Columns to leave out. By default log-probabilities and embeddings, unless `columns` names them."""
 
     def uses_columns(self) -> Iterable[str]:
-        pair = ("prompt", "chosen", "rejected") if self.format == "prompt_chosen_rejected" else ()
-        return (*pair, *(self.columns or ()), *(self.drop or ()))
+        own = ("prompt", "chosen", "rejected") if self.format == "prompt_chosen_rejected" else ()
+        own = NEEDED if self.format in TASKS else own
+        return (*own, *(self.columns or ()), *(self.drop or ()))
 
     def check_columns(self, columns: Sequence[str]) -> None:
         super().check_columns(columns)
-        if self.format not in ("rows", "prompt_chosen_rejected"):
+        if self.format in TASKS and not {"prompt", "messages"} & set(columns):
+            raise DataError(f"export: format {self.format} needs a column 'prompt' or 'messages'")
+        if self.format not in ("rows", "prompt_chosen_rejected", *TASKS):
             check_chat_form(columns)
 
     def layout(self, rows: StoredRows) -> Layout:

@@ -1,4 +1,4 @@
-"""The shapes in which trainers read conversations: messages, prompt/completion, Alpaca, ShareGPT, pairs.
+"""The shapes in which trainers read conversations: messages, Alpaca, ShareGPT, pairs, tasks, …
 
 Pure functions from a row to one record. Each raises DataError, with the row and the fix,
 if the row does not fit the format: nothing that has a value is dropped.
@@ -11,10 +11,21 @@ from typing import Literal
 
 from ...contracts.errors import DataError
 from ...contracts.rows import Row
+from .reward_formats import to_grpo, to_rlvr, to_verifiers
 from .sharegpt import sharegpt_turns
 from .turns import beside_text, name_of, tools_of, turns_of
 
-Format = Literal["rows", "messages", "prompt_completion", "alpaca", "sharegpt", "prompt_chosen_rejected"]
+Format = Literal[
+    "rows",
+    "messages",
+    "prompt_completion",
+    "alpaca",
+    "sharegpt",
+    "prompt_chosen_rejected",
+    "grpo",
+    "verifiers",
+    "rlvr",
+]
 
 
 def to_messages(row: Row) -> Row:
@@ -81,4 +92,7 @@ FORMATS: Mapping[str, Callable[[Row], Row]] = {
     "alpaca": to_alpaca,
     "sharegpt": to_sharegpt,
     "prompt_chosen_rejected": to_prompt_chosen_rejected,
+    "grpo": to_grpo,
+    "verifiers": to_verifiers,
+    "rlvr": to_rlvr,
 }

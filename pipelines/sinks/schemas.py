@@ -9,6 +9,7 @@ from ...contracts.errors import DataError
 from ...contracts.rows import Row
 from ...contracts.stored_rows import StoredRows
 from .formats import FORMATS, Format
+from .reward_formats import TASKS
 from .turns import beside_text, name_of
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ def schema_of(rows: StoredRows, form: Format) -> pa.Schema:
     """
     import pyarrow as pa
 
+    if form in TASKS:
+        turns, *texts = TASKS[form]
+        told = [(name, pa.string()) for name in texts]
+        return pa.schema([(turns, pa.list_(pa.struct(_turn()))), *told])
     found = _Filled()
     for row in _rows(rows) if _varies(rows, form) else ():
         found.add(row, FORMATS[form](row))

@@ -57,6 +57,8 @@ def verified(operator: VerifyNumber, *rows: dict[str, Any]) -> list[Any]:
         ("about .5 of it", "0.5"),
         ("12cm", "12"),
         ("water is H2O and v1", None),
+        ("\\boxed{12 m}", "12"),
+        ("\\boxed{x = 5}", "5"),
         ("7/0", None),
         ("no number", None),
         ("", None),
@@ -92,6 +94,30 @@ def test_numbers_are_compared_exactly(response: str, answer: Any, passed: bool) 
     [outcome] = verified(VerifyNumber(), {"response": response, "answer": answer})
     assert outcome.row["passed"] is passed
     assert (outcome.row["reason"] is None) is passed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x+1",
+        "2x+1",
+        "5\\pi",
+        "3\\sqrt{2}",
+        "\\sqrt{2}",
+        "5x",
+        "x^2",
+        "(1, 2)",
+        "1, 2",
+        "10-4",
+        "- 5",
+        "\\frac{1}{x}",
+    ],
+)
+def test_a_number_within_an_expression_is_no_answer(text: str) -> None:
+    for form in ("{}", "so 5 is 5, and \\boxed{{{}}}", "The answer is ${}$."):
+        assert final_number(form.format(text)) is None, form
+    [unlike] = verified(VerifyNumber(), {"response": "5", "answer": text})
+    assert unlike.error == "column 'answer' holds text without a number; a number is required"
 
 
 def test_what_a_row_is_told() -> None:

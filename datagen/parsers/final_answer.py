@@ -1,0 +1,110 @@
+"""Extraction of the final answer of a worked solution, as text: what is marked, or the last mathematics."""
+
+from __future__ import annotations
+
+import re
+
+from .final_number import Find, final_number
+
+_MARK = re.compile(
+    r"(?P<boxed>\\f?boxed\s*\{)|(?P<hash>(?<!#)####(?!#))"
+    r"|(?P<said>\banswer\b[*_` ]{0,4}(?:is|are)\b[ :]*|\banswer\b[*_` ]{0,4}[:=])",
+    re.IGNORECASE,
+)
+_MATH = re.compile(
+    r"\$\$(?P<a>[^$]{1,2000})\$\$|(?<![\\$])\$(?P<b>[^$\n]{1,2000}?)(?<!\\)\$(?!\d)"
+    r"|\\\((?P<c>.{1,2000}?)\\\)|\\\[(?P<d>.{1,2000}?)\\\]",
+    re.DOTALL,
+)
+_SENTENCE_END = re.compile(r"[.!?;](?=\s|$)|\n")
+_VERB = re.compile(r"\b(?:is|are|equals)\b:?", re.IGNORECASE)
+_WORD_COMMAND = re.compile(r"\\(?:text|textbf|textnormal|textrm|mathrm|mbox)\s*\{[^{}]*\}")
+#: What stands between the boxes of one list.
+_BETWEEN = re.compile(
+    r"(?:[\s,;$]|\\[,;:!()\[\] ]|\\q?quad|\b(?:and|or)\b|\\text\s*\{\s*,?\s*(?:and|or)\s*\})*"
+)
+_PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{3,}")
+#: Longer texts are not answers, and slow to parse.
+LONGEST = 400
+
+
+def final_answer(text: str, find: Find = "last") -> str | None:
+    """Return the text of the final answer without its mark and dollar signs; None if there is none.
+
+    It is what the last ``\\boxed{}`` holds (the last ones, as a list, if only "and" or a comma is between
+    them); else what follows the last ``####`` or "answer is". With
+    ``find="last"`` the fallback is a text that holds nothing else, then the last mathematics in dollar
+    signs, then the last number. A box that is never closed was cut off, and is no answer.
+    """
+    marks = list(_MARK.finditer(text[-100_000:]))
+    text = text[-100_000:]
+    boxed = [mark for mark in marks if mark["boxed"]]
+    if boxed:
+        return _short(_last_boxes(text, boxed))
+    if marks:
+        said = text[marks[-1].end() :].lstrip(" \t\r\n*_`:").removeprefix("**")
+        return _short(_first(said))
+    return _unmarked(text) if find == "last" else None
+
+
+def bare_answer(text: str) -> str | None:
+    """Return the final answer of a reference: marked, or the whole text, or the last that a solution has."""
+    marked = final_answer(text, "marked")
+    if marked is not None or _MARK.search(text):
+        return marked
+    return _short(text) if "\n" not in text.strip() and len(text) <= LONGEST else _unmarked(text)
+
+
+def _unmarked(text: str) -> str | None:
+    if len(text) <= LONGEST and "\n" not in text.strip() and not _PROSE.search(text):
+        return _short(text)
+    spans = list(_MATH.finditer(text))
+    if spans:
+        return _short(next(part for part in spans[-1].groups() if part is not None))
+    number = final_number(text)
+    return None if number is None else number.text
+
+
+def _first(said: str) -> str:
+    """Return the mathematics that a sentence begins with, else the sentence."""
+    span = _MATH.match(said)
+    if span:
+        return next(part for part in span.groups() if part is not None)
+    end = _SENTENCE_END.search(said)
+    sentence = said[: end.start()] if end else said
+    told = _VERB.split(sentence)[-1]
+    if not _PROSE.search(_WORD_COMMAND.sub("", told)) or len(told.split()) < 3:
+        return told
+    number = final_number(told)
+    return told if number is None else number.text
+
+
+def _last_boxes(text: str, boxed: list[re.Match[str]]) -> str:
+    """Return what the last box holds, after those before it that belong to the same list."""
+    held = [_braced(text, boxed[-1].end())]
+    for before, after in zip(reversed(boxed[:-1]), reversed(boxed[1:]), strict=True):
+        content = _braced(text, before.end())
+        if not content or not _BETWEEN.fullmatch(text, before.end() + len(content) + 1, after.start()):
+            break
+        held.insert(0, content)
+    return ", ".join(held) if all(held) else ""
+
+
+def _braced(text: str, start: int) -> str:
+    depth = 1
+    for place in range(start, min(len(text), start + 10 * LONGEST)):
+        escaped = text[place - 1] == "\\"
+        depth += 0 if escaped else (text[place] == "{") - (text[place] == "}")
+        if depth == 0:
+            return text[start:place]
+    return ""
+
+
+def _short(text: str) -> str | None:
+    """Strip what surrounds an answer; None if nothing is left, or too much to be one."""
+    plain = text.strip().strip("*_`").strip()
+    span = _MATH.fullmatch(plain)
+    if span:
+        plain = next(part for part in span.groups() if part is not None).strip()
+    plain = plain.rstrip(".").strip()
+    return plain if 0 < len(plain) <= LONGEST else None

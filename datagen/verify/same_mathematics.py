@@ -1,0 +1,117 @@
+"""Whether two answers are the same mathematics, by math-verify and sympy. Runs in a limited process.
+
+math-verify (Kydlíček, Hugging Face 2025) is made to accept whatever a model may have meant. Where this makes
+equal what is not, the comparison is narrowed here: decimal numbers are exact, brackets and units must agree,
+and what sympy knows to be unequal is not equal.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+import sympy
+from latex2sympy2_extended.latex2sympy2 import NormalizationConfig, latex2sympy, normalize_latex
+from math_verify import verify
+from math_verify.parser import should_treat_as_complex
+
+from .answer_notation import Notation, notation
+
+logging.getLogger("math_verify").setLevel(logging.CRITICAL)
+
+_NORMAL = NormalizationConfig(
+    basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none", equations=False
+)
+#: The value of a number of more digits would not be computed in time.
+_POWER = re.compile(r"\^\s*\{?\s*\d{5,}|\d{400,}")
+
+
+def compare(answer: str, reference: str, decimals: int | None) -> dict[str, Any]:
+    """Return ``passed``, and ``found``: the answer in sympy's notation, None if it cannot be parsed.
+
+    ``readable``: whether the reference can be parsed. ``decimals``: if given, decimal numbers are equal if
+    they are when rounded to it.
+    """
+    own, gold = notation(answer), notation(reference)
+    if gold.words is not None or own.words is not None:
+        readable = gold.words is not None or _parsed(gold.text, decimals) is not None
+        found = own.words or _shown(_parsed(own.text, decimals))
+        return {"passed": readable and own.letters == gold.letters, "found": found, "readable": readable}
+    expected = _parsed(gold.text, decimals)
+    found = _parsed(own.text, decimals)
+    passed = (
+        expected is not None
+        and found is not None
+        and _compatible(own, gold)
+        and _equal(found, expected, own, gold, decimals)
+    )
+    return {"passed": passed, "found": _shown(found), "readable": expected is not None}
+
+
+def _parsed(text: str, decimals: int | None) -> Any:
+    """Return the sympy object; None if the text is no mathematics."""
+    if not text or _POWER.search(text):
+        return None
+    normal = normalize_latex(text, config=_NORMAL)
+    if not normal.strip():
+        return None
+    try:
+        found = latex2sympy(
+            normal,
+            is_real=not should_treat_as_complex(normal),
+            convert_degrees=False,
+            normalization_config=None,
+        )
+    except MemoryError:
+        raise
+    except Exception:  # the parser raises errors of many kinds
+        return None
+    if isinstance(found, (sympy.Basic, sympy.MatrixBase)) and not found.has(sympy.nan, sympy.zoo):
+        return _exact(found) if decimals is None else found
+    return None
+
+
+def _exact(found: Any) -> Any:
+    floats = found.atoms(sympy.Float)
+    return found.xreplace({each: sympy.Rational(str(each)) for each in floats}) if floats else found
+
+
+def _compatible(own: Notation, gold: Notation) -> bool:
+    """Whether brackets and units of measure agree. A missing unit agrees with any."""
+    units = own.unit is None or gold.unit is None or own.unit == gold.unit
+    return units and (own.brackets == gold.brackets or own.is_inequality != gold.is_inequality)
+
+
+def _equal(found: Any, expected: Any, own: Notation, gold: Notation, decimals: int | None) -> bool:
+    if own.percent != gold.percent:
+        # As a unit (50 % and 50), or as a factor (50 % and 0.5).
+        share, plain = (found, expected) if own.percent else (expected, found)
+        hundredth = share / 100 if isinstance(share, sympy.Expr) else share
+        return _same(plain, share, decimals) or _same(plain, hundredth, decimals)
+    return _same(found, expected, decimals)
+
+
+def _same(found: Any, expected: Any, decimals: int | None) -> bool:
+    rounding = 15 if decimals is None else decimals
+    if found == expected:
+        return True
+    if not verify(
+        expected,
+        found,
+        float_rounding=rounding,
+        numeric_precision=30,
+        allow_set_relation_comp=True,
+        timeout_seconds=None,
+    ):
+        return False
+    both = isinstance(found, sympy.Expr) and isinstance(expected, sympy.Expr)
+    # Numbers close to zero are cut off there, and would equal each other.
+    return not (both and decimals is None and (found - expected).equals(0) is False)
+
+
+def _shown(found: Any) -> str | None:
+    if found is None:
+        return None
+    text = str(found)
+    return text if len(text) <= 400 else f"{text[:400]}…"

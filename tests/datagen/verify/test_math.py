@@ -1,0 +1,254 @@
+"""Answers compared as mathematics: equal in any form, and never by accident."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from gristmill.contracts.operators import Failed, Kept
+from gristmill.datagen.parsers.final_answer import bare_answer, final_answer
+from gristmill.datagen.verify.math import VerifyMath
+from gristmill.datagen.verify.same_mathematics import compare
+
+EQUAL = [
+    (r"3\sqrt{2}", r"3\sqrt{2}"),
+    ("x+1", "1+x"),
+    (r"\frac{1}{2}", "0.5"),
+    ("1/2", r"\frac12"),
+    ("[0,1)", "[0,1)"),
+    (r"(-\infty, 3]", r"\left(-\infty,3\right]"),
+    (r"\{1,2\}", r"\{2,1\}"),
+    ("1,2", "2,1"),
+    (r"5\text{ cm}", "5"),
+    (r"5\text{ cm}", "5 cm"),
+    ("5 centimeters", r"5\text{ cm}"),
+    (r"50\%", "50"),
+    (r"50\%", "0.5"),
+    ("12.5%", "12.5"),
+    (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}"),
+    (r"\text{Evelyn}", "Evelyn"),
+    (r"\text{(A)}", "A"),
+    ("1,234", "1234"),
+    ("1{,}234", "1234"),
+    (r"\$1,234.50", "1234.5"),
+    (r"10,\!000", "10000"),
+    (r"(2, 12) \cup (12, 102)", r"(2,12)\cup(12,102)"),
+    ("x=5", "5"),
+    ("5", "x=5"),
+    (r"2\frac{1}{3}", r"\frac{7}{3}"),
+    ("2 1/3", "7/3"),
+    (r"-2\frac{1}{3}", r"-\frac{7}{3}"),
+    (r"90^\circ", "90"),
+    ("(1,2)", "(1, 2)"),
+    (r"\sqrt{8}", r"2\sqrt{2}"),
+    (r"\sin^2 x+\cos^2 x", "1"),
+    ("(x+1)^2", "x^2+2x+1"),
+    ("y=2x+1", "2x+1"),
+    ("x<3", "3>x"),
+    (r"x \in (1,2)", "(1,2)"),
+    (r"(1,2)\cup(3,4)", r"(3,4)\cup(1,2)"),
+    ("12 apples", "12"),
+    (r"\frac{\sqrt{3}}{3}", r"\frac{1}{\sqrt{3}}"),
+    ("2+3i", "3i+2"),
+    (r"\pi r^2", r"r^2\pi"),
+    ("10^{-3}", "0.001"),
+    (r"2.5\times 10^3", "2500"),
+    (r"\dfrac{3}{4}", r"\tfrac34"),
+    ("e^{2}", "e^2"),
+    (r"36 \text{ square units}", "36"),
+    (r"6\text{ m}^2", r"6\text{ square meters}"),
+    (r"-\infty", r"-\infty"),
+    (r"\emptyset", r"\emptyset"),
+    (r"\log_2 8", "3"),
+    ("5!", "120"),
+    (r"\binom{5}{2}", "10"),
+    (r"1\le x\le 2", "[1,2]"),
+    (r"x=1 \text{ or } x=2", "1,2"),
+]
+UNEQUAL = [
+    ("x+1", "2x+1"),
+    (r"5\pi", "5"),
+    ("5", r"5\pi"),
+    ("[0,1]", "[0,1)"),
+    ("(0,1)", "[0,1]"),
+    (r"\{1,2\}", r"\{1,3\}"),
+    (r"\{1,2\}", r"\{1,2,3\}"),
+    ("1/3", "0.33"),
+    ("0.333333", "1/3"),
+    ("3.14", r"\pi"),
+    ("3.141593", r"\pi"),
+    ("0.0000001", "0.0000002"),
+    ("10^{-20}", r"2\cdot 10^{-20}"),
+    ("-5", "5"),
+    ("5", "-5"),
+    (r"-\frac{1}{2}", r"\frac12"),
+    ("5 cm", "5 m"),
+    (r"5\text{ cm}^2", r"5\text{ cm}^3"),
+    (r"50\%", "5"),
+    (r"0.5\%", "50%"),
+    (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{pmatrix}1&2\\3&5\end{pmatrix}"),
+    (r"\begin{pmatrix}1&2\end{pmatrix}", r"\begin{pmatrix}1\\2\end{pmatrix}"),
+    ("Evelyn", "Alice"),
+    ("1,234", "1.234"),
+    ("1,234", "234"),
+    ("x=5", "y=5"),
+    (r"2\frac13", r"\frac23"),
+    ("(1,2)", "(2,1)"),
+    ("(1,2)", r"\{1,2\}"),
+    ("2,1", "(1,2)"),
+    ("1,2", "(2,1)"),
+    ("(1,2)", "1,2"),
+    (r"\sqrt{2}", "1.41421356"),
+    ("x<3", "x>3"),
+    (r"x\le 3", "x<3"),
+    ("x^2", "x^3"),
+    ("2x", "2y"),
+    ("x", "y"),
+    ("2+3i", "2-3i"),
+    ("100", "1000"),
+    ("1e3", "1e4"),
+    (r"\frac{a}{b}", r"\frac{b}{a}"),
+    ("2 xy", "2"),
+    ("2xy", "2"),
+    ("5m", "5"),
+    ("5x", "5"),
+    (r"1\}", "1"),
+    ("e", "e+1"),
+    (r"\infty", r"-\infty"),
+    (r"30^\circ", r"30\text{ radians}"),
+    (r"20^\circ C", r"20^\circ F"),
+    (r"\text{yes}", r"\text{no}"),
+    ("12 apples", "13 apples"),
+    (r"\text{even}", "even number"),
+    ("2^{10}", "2^{11}"),
+    ("1+1=3", "2"),
+    ("x=1,y=2", "x=2,y=1"),
+    (r"\{(1,2)\}", r"\{(2,1)\}"),
+    ("[1,2]", "[2,1]"),
+    ("7/4", "74"),
+    ("1.0.0", "1"),
+    ("3 or 4", "3"),
+    ("3 or 4", "4"),
+    ("about 5", "5"),
+    ("5 to 6", "5"),
+    (r"\ne 5", "5"),
+    (r"x\ne5", "x=5"),
+    (r"5 \text{ or } 6", "6"),
+    ("not 5", "5"),
+    ("5,6", "6"),
+    ("56", "5,6"),
+    (r"12 \text{ pairs}", r"12 \text{ triples}"),
+]
+UNREADABLE = [
+    "",
+    "?",
+    "{",
+    "}",
+    r"\foo{1}",
+    r"\frac{1}{0}",
+    "((((",
+    r"\begin{matrix",
+    "= =",
+    "1 +",
+    "\0",
+    "\ud800",
+]
+
+
+def verified(operator: VerifyMath, *rows: dict[str, Any]) -> list[Any]:
+    apply = operator.open(None)  # type: ignore[arg-type]
+    found = asyncio.run(apply([{"_id": f"r{n}", **row} for n, row in enumerate(rows)]))
+    return [outcome for [outcome] in found]
+
+
+@pytest.mark.parametrize(("one", "other"), EQUAL)
+def test_equal_in_any_form(one: str, other: str) -> None:
+    assert compare(one, other, None)["passed"]
+    assert compare(other, one, None)["passed"]
+
+
+@pytest.mark.parametrize(("one", "other"), UNEQUAL)
+def test_nothing_passes_by_accident(one: str, other: str) -> None:
+    assert not compare(one, other, None)["passed"]
+    assert not compare(other, one, None)["passed"]
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_what_cannot_be_parsed_does_not_pass_against_itself(text: str) -> None:
+    assert compare(text, text, None) == {"passed": False, "found": None, "readable": False}
+
+
+def test_decimals_round_where_that_is_asked() -> None:
+    assert compare("3.142", r"\pi", 3)["passed"]
+    assert not compare("3.143", r"\pi", 3)["passed"]
+    assert compare("0.333", r"\frac13", 3)["passed"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (r"so $x=\boxed{\frac{1}{2}}$, which makes it \boxed{\{1, 2\}}.", r"\{1, 2\}"),
+        ("we add 5.\n#### 2x+1", "2x+1"),
+        (r"The final answer is $3\sqrt{2}$. I hope it is correct.", r"3\sqrt{2}"),
+        (r"**Answer:** \(x^2\)", "x^2"),
+        (r"First $1$, then $x+1$.", "x+1"),
+        (r"5\pi", r"5\pi"),
+        ("That leaves 12 of the many apples.", "12"),
+        (r"so $\boxed{1}$ \text{ and } $\boxed{2}$.", "1, 2"),
+        (r"First \boxed{1}. After some more work we find \boxed{2}.", "2"),
+        ("Final answer: The volume of $ABC$ is 120. I hope it is correct.", "120"),
+        ("Answer: Jane has seen 3 of them.", "3"),
+        (r"so \boxed{\frac{1}{2", None),
+        (r"\boxed{}", None),
+        ("I do not know the result", None),
+    ],
+)
+def test_where_the_answer_is(text: str, found: str | None) -> None:
+    assert final_answer(text) == found
+
+
+def test_a_reference_may_be_bare_or_a_solution() -> None:
+    assert bare_answer("x = 5") == "x = 5"
+    assert bare_answer(r"We get $\boxed{5\pi}$ at the end of it.") == r"5\pi"
+    assert final_answer("First $1$, then $2$.", "marked") is None
+
+
+def test_what_rows_are_told_from_any_thread_and_hostile_ones_cost_no_other() -> None:
+    operator = VerifyMath(response="text", answer="gold", seconds=1, memory_mib=256)
+    rows = [
+        {"text": r"\boxed{x+1}", "gold": "2x+1"},
+        {"text": r"so it is \boxed{2x + 1}", "gold": "1+2x"},
+        {"text": r"\boxed{\sqrt{}", "gold": "1"},
+        {"text": r"\boxed{\frac{}{}}", "gold": "1"},
+        {"text": r"\boxed{99999999!}", "gold": "7"},
+        {"text": None, "gold": "1"},
+        {"text": "1", "gold": r"\frac{}{}"},
+        {"text": "1", "gold": True},
+        {"text": "1"},
+    ]
+    answers: list[Any] = []
+    worker = threading.Thread(target=lambda: answers.extend(verified(operator, *rows)))
+    worker.start()
+    worker.join()
+    wrong, right, cut, unread, hostile, null, broken, unlike, missing = answers
+    assert wrong.row == {"passed": False, "found": "x + 1", "reason": "found x+1, expected 2x+1"}
+    assert right.row == {"passed": True, "found": "2*x + 1", "reason": None}
+    assert cut.row == {"passed": False, "found": None, "reason": "there is no answer"}
+    assert unread.row["passed"] is False
+    assert "cannot be parsed as mathematics, expected 1" in unread.row["reason"]
+    assert isinstance(hostile, Kept)
+    told = "99999999! and 7 cannot be compared: it takes longer than 1 s"
+    assert hostile.row == {"passed": False, "found": None, "reason": told}
+    assert [each.error for each in (null, broken, unlike, missing)] == [
+        "column 'text' holds NoneType; text is required",
+        r"column 'gold' holds \frac{}{}, which cannot be parsed as mathematics",
+        "column 'gold' holds bool; an answer is required",
+        "column 'gold' is missing; an answer is required",
+    ]
+    assert all(isinstance(each, Failed) for each in (null, broken, unlike, missing))
+    table = pa.Table.from_pylist([wrong.row, right.row, cut.row], schema=pa.schema(operator.types()))
+    assert operator.summary(table) == {"passed": 1, "another answer": 1, "no answer": 1}

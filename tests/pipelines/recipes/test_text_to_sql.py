@@ -1,0 +1,41 @@
+"""The recipe text_to_sql with a scripted teacher; every query runs in DuckDB as usual."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+DATABASE = "CREATE TABLE t (a INTEGER);\nINSERT INTO t VALUES (1), (2), (2), (NULL);"
+
+
+def fenced(sql: str) -> str:
+    return f"Here.\n```sql\n{sql}\n```"
+
+
+def test_text_to_sql(recipe: Any, exported: Any) -> None:
+    """Question 0 is solved twice of three times, 1 never; 2's query does not run, and 3's gives no rows."""
+    asked: Counter[str] = Counter()
+    queries = ["SELECT count(*) FROM t", "SELECT 7", "SELECT b FROM t", "SELECT a FROM t WHERE a > 9"]
+
+    def teacher(prompt: str, seed: int) -> str:
+        if prompt.startswith("Invent"):
+            return fenced(DATABASE)
+        if 'Begin with "Question:"' in prompt:
+            asked["questions"] += 1
+            number = asked["questions"] - 1
+            return f"Question: How many are there, {number}?\n{fenced(queries[number])}"
+        asked["solutions"] += "there, 0?" in prompt
+        solved = "there, 0?" in prompt and asked["solutions"] != 2
+        return fenced("SELECT 4" if solved else "SELECT count(a) FROM t")
+
+    run = recipe("text_to_sql", teacher, {"databases": 1, "questions": 4, "samples": 3})
+    [row] = run["best"].to_arrow().to_pylist()
+    assert row["question"] == "How many are there, 0?"
+    assert row["response"] == "```sql\nSELECT 4\n```"
+    assert round(row["agreement"], 3) == 0.667
+    assert {each["question"][-2] for each in run["valid"].to_arrow().to_pylist()} == {"0", "1"}
+    [task] = exported("tasks")
+    assert task["answer"] == "SELECT count(*) FROM t"
+    assert task["task"] == "sql"
+    assert task["database"] == DATABASE
+    assert task["prompt"][0]["content"].endswith("How many are there, 0?")
