@@ -47,8 +47,11 @@ class Export(Sink):
     """Columns to leave out. By default log-probabilities and embeddings, unless `columns` names them."""
 
     def uses_columns(self) -> Iterable[str]:
-        own = ("prompt", "chosen", "rejected") if self.format == "prompt_chosen_rejected" else ()
-        own = NEEDED if self.format in TASKS else own
+        own: tuple[str, ...] = ()
+        if self.format == "prompt_chosen_rejected":
+            own = ("prompt", "chosen", "rejected")
+        elif self.format in TASKS:
+            own = NEEDED
         return (*own, *(self.columns or ()), *(self.drop or ()))
 
     def check_columns(self, columns: Sequence[str]) -> None:

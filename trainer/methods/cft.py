@@ -43,7 +43,7 @@ def critique_messages(row: Row) -> list[Message]:
 
     Raises ValueError, naming the column, if one of them is missing or no text.
     """
-    texts = {name: row[name] for name in ("question", "response", "critique") if name in row}
+    texts: Row = {name: row[name] for name in ("question", "response", "critique") if name in row}
     try:
         return record_of({**texts, "verdict": False}, Critique).messages()
     except ValueError as error:
