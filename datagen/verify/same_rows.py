@@ -73,7 +73,7 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, int):
         return {"number": str(value)}
     if isinstance(value, (float, Decimal)):
-        exact = value == value and abs(value) < 2**53 and value == int(value)
+        exact = -(2**53) < value < 2**53 and value == int(value)
         return {"number": str(int(value)) if exact else f"{float(value):.12g}"}
     if isinstance(value, (list, tuple)):
         return [_canonical(each) for each in value]
