@@ -47,10 +47,9 @@ class Export(Sink):
     """Columns to leave out. By default log-probabilities and embeddings, unless `columns` names them."""
 
     def uses_columns(self) -> Iterable[str]:
-        own: tuple[str, ...] = (
-            ("prompt", "chosen", "rejected") if self.format == "prompt_chosen_rejected" else ()
-        )
-        own = NEEDED if self.format in TASKS else own
+        own: tuple[str, ...] = NEEDED if self.format in TASKS else ()
+        if self.format == "prompt_chosen_rejected":
+            own = ("prompt", "chosen", "rejected")
         return (*own, *(self.columns or ()), *(self.drop or ()))
 
     def check_columns(self, columns: Sequence[str]) -> None:
