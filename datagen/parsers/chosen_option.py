@@ -61,9 +61,9 @@ def _lost(text: str, match: re.Match[str]) -> bool:
     article = letter == "a" or (
         letter in "AI" and re.match(r" [a-z]", text[match.end("letter") :]) is not None
     )
-    return (article and not before.endswith(("(", "{", "*"))) or _NEGATED.search(
-        text[: match.start()]
-    ) is not None
+    if _NEGATED.search(text[: match.start()]):
+        return True
+    return article and not before.endswith(("(", "{", "*"))
 
 
 def _lists(lines: list[str], letters: str) -> bool:
