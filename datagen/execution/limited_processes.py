@@ -28,7 +28,7 @@ from ...contracts.errors import DataError
 START, WAIT = 300.0, 300.0
 
 
-class LimitReached(DataError):
+class CallLimitReached(DataError):
     """A call exceeded its limit on time or memory, or ended its process."""
 
 
@@ -42,29 +42,29 @@ class LimitedProcesses:
         self._command = [f"{__package__}.limited_child", module, function, str(memory), str(seconds)]
         self._seconds, self._memory = seconds, memory
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="limited")
-        self._idle: list[_Worker] = []
+        self._idle: list[_LimitedProcess] = []
         self._lock = threading.Lock()
 
     async def call(self, **arguments: Any) -> Any:
-        """Return the function's result. Raises LimitReached, with the reason as its message."""
+        """Return the function's result. Raises CallLimitReached, with the reason as its message."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._call, arguments)
 
     def _call(self, arguments: dict[str, Any]) -> Any:
         with self._lock:
             child = self._idle.pop() if self._idle else None
-        child = child or _Worker(self._command)
+        child = child or _LimitedProcess(self._command)
         told = child.ask(arguments, self._seconds + WAIT)
         if told is None or "memory" in told:
             how = child.kill()
             if told is not None or how == "SIGKILL":
-                raise LimitReached(f"it needs more memory than {self._memory / 2**20:.0f} MiB")
+                raise CallLimitReached(f"it needs more memory than {self._memory / 2**20:.0f} MiB")
             if how in ("SIGXCPU", "running"):
-                raise LimitReached(f"it takes longer than {self._seconds} s")
-            raise LimitReached(f"its process ended with {how}")
+                raise CallLimitReached(f"it takes longer than {self._seconds} s")
+            raise CallLimitReached(f"its process ended with {how}")
         with self._lock:
             self._idle.append(child)
         if "deep" in told:
-            raise LimitReached("it is nested too deeply")
+            raise CallLimitReached("it is nested too deeply")
         return told["answer"]
 
 
@@ -80,7 +80,7 @@ def shared(module: str, function: str, *, seconds: int, memory: int) -> LimitedP
     return _shared(os.getpid(), module, function, seconds, memory)
 
 
-class _Worker:
+class _LimitedProcess:
     """A child process with its socket."""
 
     def __init__(self, command: list[str]) -> None:

@@ -26,7 +26,7 @@ _LINE = re.compile(
     r"[(*_$\[ ]{0,6}(?P<letter>[A-Z])[)*_$\]. :]{0,6}$"
     r"|[(*]{0,3}(?P<listed>[A-Z])[*]{0,2}[).:]\s*\S.*$"
 )
-_NEGATED = re.compile(r"\b(?:not|isn't|never|neither|rather than)\W*$", re.IGNORECASE)
+_NEGATED = re.compile(r"(?:\bnot|n['’]t)(?:\s+(?:think|believe|say))?(?:\s+that)?\s*$", re.IGNORECASE)
 
 
 def chosen_option(text: str, letters: str) -> str | None:
@@ -61,7 +61,9 @@ def _lost(text: str, match: re.Match[str]) -> bool:
     article = letter == "a" or (
         letter in "AI" and re.match(r" [a-z]", text[match.end("letter") :]) is not None
     )
-    return (article and not before.endswith(("(", "{", "*"))) or _NEGATED.search(before) is not None
+    if _NEGATED.search(text[: match.start()]):
+        return True
+    return article and not before.endswith(("(", "{", "*"))
 
 
 def _lists(lines: list[str], letters: str) -> bool:

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 
 from ...contracts.operators import Apply, Failed, Kept, Map, Outcome
 from ...contracts.rows import Row
-from ..execution.limited_processes import LimitedProcesses, LimitReached, shared
+from ..execution.limited_processes import CallLimitReached, LimitedProcesses, shared
 from ..parsers.final_answer import bare_answer, final_answer
 from ..parsers.final_number import Find
 
@@ -101,7 +101,7 @@ class VerifyMath(Map):
             return Kept({"passed": False, "found": None, "reason": said})
         try:
             told = await processes.call(answer=answer, reference=reference, decimals=self.decimals)
-        except LimitReached as error:
+        except CallLimitReached as error:
             reason = f"{_shown(answer)} and {_shown(reference)} cannot be compared: {error.message}"
             return Kept({"passed": False, "found": None, "reason": reason})
         if not told["readable"]:

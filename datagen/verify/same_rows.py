@@ -73,9 +73,8 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, int):
         return {"number": str(value)}
     if isinstance(value, (float, Decimal)):
-        number = float(value)
-        exact = abs(number) < 2**53 and number.is_integer()
-        return {"number": str(int(number)) if exact else f"{number:.12g}"}
+        exact = -(2**53) < value < 2**53 and value == int(value)
+        return {"number": str(int(value)) if exact else f"{float(value):.12g}"}
     if isinstance(value, (list, tuple)):
         return [_canonical(each) for each in value]
     if isinstance(value, dict):

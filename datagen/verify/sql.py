@@ -12,7 +12,7 @@ from pydantic import PositiveInt
 from ...contracts.operators import Apply, Failed, Kept, Map, Outcome
 from ...contracts.rows import Row
 from ..execution.by_running import lacking
-from ..execution.limited_processes import LimitedProcesses, LimitReached, shared
+from ..execution.limited_processes import CallLimitReached, LimitedProcesses, shared
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,16 +89,16 @@ class VerifySql(Map):
         query = blocks[0] if len(blocks) == 1 else row[self.query]
         try:
             told = await processes.call(query=query, **asked)
-        except LimitReached as reached:
+        except CallLimitReached as reached:
             return await self._whose(reached, processes, asked)
         if "invalid" in told:
             return Kept({"passed": False, "reason": told["invalid"]})
         return Kept({"passed": told["reason"] is None, "reason": told["reason"]})
 
-    async def _whose(self, reached: LimitReached, processes: LimitedProcesses, asked: Row) -> Kept:
+    async def _whose(self, reached: CallLimitReached, processes: LimitedProcesses, asked: Row) -> Kept:
         """Say whose limit it was: the reference is run against itself."""
         try:
             told = await processes.call(query=asked["reference"], **asked)
-        except LimitReached as own:
+        except CallLimitReached as own:
             return Kept({"passed": False, "reason": f"the reference cannot be run: {own.message}"})
         return Kept({"passed": False, "reason": told.get("invalid") or reached.message})

@@ -47,11 +47,9 @@ class Export(Sink):
     """Columns to leave out. By default log-probabilities and embeddings, unless `columns` names them."""
 
     def uses_columns(self) -> Iterable[str]:
-        own: tuple[str, ...] = ()
+        own: tuple[str, ...] = NEEDED if self.format in TASKS else ()
         if self.format == "prompt_chosen_rejected":
             own = ("prompt", "chosen", "rejected")
-        elif self.format in TASKS:
-            own = NEEDED
         return (*own, *(self.columns or ()), *(self.drop or ()))
 
     def check_columns(self, columns: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from gristmill.contracts.errors import DataError
-from gristmill.datagen.execution.limited_processes import LimitedProcesses, LimitReached
+from gristmill.datagen.execution.limited_processes import CallLimitReached, LimitedProcesses
 
 
 def test_each_limit_costs_one_call() -> None:
@@ -23,7 +23,7 @@ def test_each_limit_costs_one_call() -> None:
         if expected is None:
             assert asyncio.run(processes.call(stmt=source, number=1)) > 0
         else:
-            with pytest.raises(LimitReached, match=expected):
+            with pytest.raises(CallLimitReached, match=expected):
                 asyncio.run(processes.call(stmt=source, number=1))
 
 
@@ -31,4 +31,4 @@ def test_a_function_that_cannot_be_loaded_is_an_error_and_no_verdict() -> None:
     processes = LimitedProcesses("timeit", "nothing", seconds=1, memory=64 << 20, workers=1)
     with pytest.raises(DataError, match=r"process for timeit\.nothing cannot be started") as raised:
         asyncio.run(processes.call())
-    assert not isinstance(raised.value, LimitReached)
+    assert not isinstance(raised.value, CallLimitReached)

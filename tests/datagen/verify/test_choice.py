@@ -58,6 +58,7 @@ def test_the_usual_phrasings(text: str) -> None:
         r"\boxed{5}",
         "A) 1\nB) 2\nC) 3\nD) 4",
         "The answer is not B.",
+        "I don't think the answer is B.",
         "b",
     ],
 )
