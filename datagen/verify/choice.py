@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
-from ...contracts.operators import Apply, Failed, Kept, Map, Outcome
+from ...contracts.operators import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from ..parsers.chosen_option import chosen_option
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from ...contracts.operators import Context
+from .answer_verifier import AnswerVerifier
 
 
-class VerifyChoice(Map):
+class VerifyChoice(AnswerVerifier):
     """Compares the option that an answer to a multiple-choice question chooses with the correct one.
 
     The choice is in the last ``\\boxed{}``, else in the last phrase that chooses ("the answer is (B)",
@@ -35,7 +30,7 @@ class VerifyChoice(Map):
         checked: {verify: choice, from: answers, answer: label, options: 4}
     """
 
-    makes_rows: ClassVar[bool] = False
+    what: ClassVar[str] = "option"
 
     response: str = "response"
     """Column with the answer to judge."""
@@ -46,37 +41,11 @@ class VerifyChoice(Map):
     first: int = Field(0, ge=0, le=1)
     """Number of the first option, if the correct one is given as a number: 0 or 1."""
 
-    def uses_columns(self) -> Sequence[str]:
-        return (self.response, self.answer)
-
-    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
-        return None if columns is None else [*columns, *self.types()]
-
-    def types(self) -> Mapping[str, pa.DataType]:
-        import pyarrow as pa
-
-        return {"passed": pa.bool_(), "found": pa.string(), "reason": pa.string()}
-
-    def summary(self, table: pa.Table) -> Mapping[str, Any]:
-        """The number of rows that passed, that chose another option, and that chose none."""
-        import pyarrow.compute as pc
-
-        passed = int(pc.sum(table["passed"]).as_py() or 0)
-        none = int(table["found"].null_count)
-        return {"passed": passed, "another option": table.num_rows - passed - none, "no option": none}
-
-    def open(self, context: Context) -> Apply:
-        async def apply(rows: list[Row]) -> list[list[Outcome]]:
-            return [[self._row(row)] for row in rows]
-
-        return apply
-
-    def _row(self, row: Row) -> Outcome:
+    async def judge(self, row: Row) -> Outcome:
         letters = string.ascii_uppercase[: self.options]
         response = row.get(self.response)
         if not isinstance(response, str):
-            found = f"holds {type(response).__name__}" if self.response in row else "is missing"
-            return Failed(f"column {self.response!r} {found}; text is required")
+            return Failed(f"column {self.response!r} {self.found_in(row, self.response)}; text is required")
         correct = self._letter(row.get(self.answer), letters)
         if correct is None:
             found = f"holds {row[self.answer]!r:.60}" if self.answer in row else "is missing"

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from ...contracts.operators import Apply, Failed, Kept, Map, Outcome
+from ...contracts.operators import Failed, Kept, Outcome
 from ...contracts.rows import Row
-from ..execution.limited_processes import CallLimitReached, LimitedProcesses, shared
+from ..execution.limited_processes import CallLimitReached, shared
 from ..parsers.final_answer import bare_answer, final_answer
 from ..parsers.final_number import Find
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from ...contracts.operators import Context
+from .answer_verifier import AnswerVerifier
 
 
-class VerifyMath(Map):
+class VerifyMath(AnswerVerifier):
     """Compares the final answer of a worked solution with the correct one, as mathematics.
 
     The answer is what the last ``\\boxed{}`` holds, else what follows the last ``####`` or "answer is". It is
@@ -41,7 +35,6 @@ class VerifyMath(Map):
         checked: {verify: math, from: solutions, answer: answer}
     """
 
-    makes_rows: ClassVar[bool] = False
     batch_rows: ClassVar[int] = 64
 
     response: str = "response"
@@ -60,45 +53,19 @@ class VerifyMath(Map):
     memory_mib: PositiveInt = 1024
     """Maximum memory of a comparison, in MiB."""
 
-    def uses_columns(self) -> Sequence[str]:
-        return (self.response, self.answer)
-
-    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
-        return None if columns is None else [*columns, *self.types()]
-
-    def types(self) -> Mapping[str, pa.DataType]:
-        import pyarrow as pa
-
-        return {"passed": pa.bool_(), "found": pa.string(), "reason": pa.string()}
-
-    def summary(self, table: pa.Table) -> Mapping[str, Any]:
-        """The number of rows that passed, that had a different answer, and that had none."""
-        import pyarrow.compute as pc
-
-        passed = int(pc.sum(table["passed"]).as_py() or 0)
-        none = int(table["found"].null_count)
-        return {"passed": passed, "another answer": table.num_rows - passed - none, "no answer": none}
-
-    def open(self, context: Context) -> Apply:
-        module = f"{__package__}.same_mathematics"
-        processes = shared(module, "compare", seconds=self.seconds, memory=self.memory_mib << 20)
-
-        async def apply(rows: list[Row]) -> list[list[Outcome]]:
-            return [[each] for each in await asyncio.gather(*(self._row(row, processes) for row in rows))]
-
-        return apply
-
-    async def _row(self, row: Row, processes: LimitedProcesses) -> Outcome:
+    async def judge(self, row: Row) -> Outcome:
         response = row.get(self.response)
         if not isinstance(response, str):
-            return Failed(f"column {self.response!r} {_found(row, self.response)}; text is required")
+            return Failed(f"column {self.response!r} {self.found_in(row, self.response)}; text is required")
         reference = _reference(row.get(self.answer))
         if reference is None:
-            return Failed(f"column {self.answer!r} {_found(row, self.answer)}; an answer is required")
+            return Failed(f"column {self.answer!r} {self.found_in(row, self.answer)}; an answer is required")
         answer = final_answer(response, self.find)
         if answer is None:
             said = "no answer is marked" if self.find == "marked" else "there is no answer"
             return Kept({"passed": False, "found": None, "reason": said})
+        module = f"{__package__}.same_mathematics"
+        processes = shared(module, "compare", seconds=self.seconds, memory=self.memory_mib << 20)
         try:
             told = await processes.call(answer=answer, reference=reference, decimals=self.decimals)
         except CallLimitReached as error:
@@ -122,13 +89,6 @@ def _reference(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     return bare_answer(str(value))
-
-
-def _found(row: Row, column: str) -> str:
-    if column not in row:
-        return "is missing"
-    value = row[column]
-    return "holds text without an answer" if isinstance(value, str) else f"holds {type(value).__name__}"
 
 
 def _shown(text: str) -> str:

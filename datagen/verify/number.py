@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from ...contracts.operators import Apply, Failed, Kept, Map, Outcome
+from ...contracts.operators import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from ..parsers.final_number import Find, Number, final_number
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from ...contracts.operators import Context
+from .answer_verifier import AnswerVerifier
 
 
-class VerifyNumber(Map):
+class VerifyNumber(AnswerVerifier):
     """Compares the final number of a worked solution with the correct one, exactly.
 
     The answer is the number after the last ``####``, ``\\boxed{}``, "answer is" or "answer:". Numbers are
@@ -32,7 +27,7 @@ class VerifyNumber(Map):
         checked: {verify: number, from: solutions, answer: answer}
     """
 
-    makes_rows: ClassVar[bool] = False
+    what: ClassVar[str] = "number"
 
     response: str = "response"
     """Column with the solution to judge."""
@@ -43,35 +38,13 @@ class VerifyNumber(Map):
     find: Find = "last"
     """`marked` uses only a number that the text marks as its answer; `last` falls back to its last number."""
 
-    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
-        return None if columns is None else [*columns, *self.types()]
-
-    def types(self) -> Mapping[str, pa.DataType]:
-        import pyarrow as pa
-
-        return {"passed": pa.bool_(), "found": pa.string(), "reason": pa.string()}
-
-    def summary(self, table: pa.Table) -> Mapping[str, Any]:
-        """The number of rows that passed, that had a different number, and that had none."""
-        import pyarrow.compute as pc
-
-        passed = int(pc.sum(table["passed"]).as_py() or 0)
-        none = int(table["found"].null_count)
-        return {"passed": passed, "another number": table.num_rows - passed - none, "no number": none}
-
-    def open(self, context: Context) -> Apply:
-        async def apply(rows: list[Row]) -> list[list[Outcome]]:
-            return [[self._row(row)] for row in rows]
-
-        return apply
-
-    def _row(self, row: Row) -> Outcome:
+    async def judge(self, row: Row) -> Outcome:
         response = row.get(self.response)
         if not isinstance(response, str):
-            return Failed(f"column {self.response!r} {_found(row, self.response)}; text is required")
+            return Failed(f"column {self.response!r} {self.found_in(row, self.response)}; text is required")
         reference = _reference(row.get(self.answer))
         if reference is None:
-            return Failed(f"column {self.answer!r} {_found(row, self.answer)}; a number is required")
+            return Failed(f"column {self.answer!r} {self.found_in(row, self.answer)}; a number is required")
         number = final_number(response, self.find)
         if number is None:
             said = "no number is marked as the answer" if self.find == "marked" else "there is no number"
@@ -85,10 +58,3 @@ def _reference(value: Any) -> Number | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     return final_number(str(value))
-
-
-def _found(row: Row, column: str) -> str:
-    if column not in row:
-        return "is missing"
-    value = row[column]
-    return "holds text without a number" if isinstance(value, str) else f"holds {type(value).__name__}"
