@@ -24,19 +24,9 @@ def prompts(count: int) -> list[str]:
 
 
 def ours(url: str, count: int, at_once: int) -> dict[str, Any]:
+    from step_clock import StepClock
+
     import gristmill
-    from gristmill.pipelines.run.events import Event, PartDone, StepStarted
-
-    class Clock:
-        """Records when the first micro-batch could start and when the last one was committed."""
-
-        first = last = 0.0
-
-        def on(self, event: Event) -> None:
-            if isinstance(event, StepStarted) and event.step == "answers":
-                self.first = event.at
-            if isinstance(event, PartDone) and event.step == "answers":
-                self.last = event.at
 
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "prompts.jsonl"
@@ -48,10 +38,10 @@ def ours(url: str, count: int, at_once: int) -> dict[str, Any]:
             f"  prompts: {{source: jsonl, path: '{rows}'}}\n"
             f"  answers: {{generate: respond, from: prompts, model: m, max_tokens: {MAX_TOKENS}}}\n"
         )
-        clock = Clock()
+        clock = StepClock("answers")
         run = gristmill.run(file, Path(folder) / "run", observer=clock)
         kept, usage = run["answers"].store.ledger().kept, run["answers"].store.usage()
-    return {"seconds": clock.last - clock.first, "answered": kept, "tokens": usage.completion_tokens}
+    return {"seconds": clock.seconds, "answered": kept, "tokens": usage.completion_tokens}
 
 
 def distilabel(url: str, count: int, at_once: int) -> dict[str, Any]:

@@ -29,19 +29,9 @@ def prompts(count: int) -> list[str]:
 
 
 def ours(count: int) -> tuple[int, float]:
+    from step_clock import StepClock
+
     import gristmill
-    from gristmill.pipelines.run.events import Event, PartDone, StepStarted
-
-    class Clock:
-        """Records when the first micro-batch could start and when the last one was committed."""
-
-        first = last = 0.0
-
-        def on(self, event: Event) -> None:
-            if isinstance(event, StepStarted) and event.step == "answers":
-                self.first = event.at
-            if isinstance(event, PartDone) and event.step == "answers":
-                self.last = event.at
 
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "prompts.jsonl"
@@ -54,10 +44,10 @@ def ours(count: int) -> tuple[int, float]:
             f"  answers: {{generate: respond, from: prompts, model: base, max_tokens: {TOKENS}, "
             f"temperature: 0.8}}\n"
         )
-        clock = Clock()
+        clock = StepClock("answers")
         run = gristmill.run(file, Path(folder) / "run", observer=clock)
         tokens = run["answers"].store.usage().completion_tokens
-    return tokens, clock.last - clock.first
+    return tokens, clock.seconds
 
 
 def raw(count: int) -> tuple[int, float]:

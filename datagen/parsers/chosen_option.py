@@ -18,7 +18,8 @@ _SAID = re.compile(
     re.IGNORECASE,
 )
 _IS_CORRECT = re.compile(
-    r"(?:\b(?i:option|choice|answer)\s+[(*]{0,3}|(?<!\w)[(*]{1,3})(?P<letter>[A-Z])[)*]{0,3}\s+is\s+(?:the\s+)?"
+    r"(?:\b(?i:option|choice|answer)\s+[(*]{0,3}|(?<!\w)[(*]{1,3})"
+    r"(?P<letter>[A-Z])[)*]{0,3}\s+is\s+(?:the\s+)?"
     r"(?:correct|right|best|answer)\b"
 )
 #: The whole answer, or its first or last line, is one option: "B", "(B)", "B.", "B) Paris".

@@ -53,6 +53,11 @@ def tokenizer(tmp_path: Path, save_tokenizer: Callable[..., None]) -> Callable[[
     return save
 
 
+def closed(turn: Any, answer: str) -> Request:
+    """A request for the probability of an answer and its end of turn."""
+    return Request("r", 0, Sampling(), messages=(turn,), continuation=answer, closed=True)
+
+
 @pytest.mark.parametrize("name", STOPS)
 def test_the_end_of_a_scored_answer_is_that_of_a_trained_one(
     name: str, tokenizer: Callable[[str], Path]
@@ -72,7 +77,7 @@ def test_the_end_of_a_scored_answer_is_that_of_a_trained_one(
 @pytest.mark.parametrize("name", ["qwen3", "glm4moe", "qwen2_5"])
 def test_a_request_is_closed_with_it(name: str, tokenizer: Callable[[str], Path]) -> None:
     """Qwen3's template writes an empty think block before an answer, GLM's nothing after it."""
-    request = Request("r", 0, Sampling(), messages=(TALK[0],), continuation="a1", closed=True)  # type: ignore[arg-type]
+    request = closed(TALK[0], "a1")
     prompts = Prompts(tokenizer(name), 1000)
     (tokens,) = prompts.tokens([request])
     assert prompts.tokenizer.decode(tokens.given) == "a1" + {"glm4moe": "<|user|>"}.get(name, "<|im_end|>")
@@ -80,7 +85,7 @@ def test_a_request_is_closed_with_it(name: str, tokenizer: Callable[[str], Path]
 
 def test_a_template_without_an_end_is_refused_by_name(tmp_path: Path, save_tokenizer: Any) -> None:
     save_tokenizer(tmp_path, template="{% for m in messages %}{{ m['content'] }}.{% endfor %}")
-    request = Request("r", 0, Sampling(), messages=(TALK[0],), continuation="a1", closed=True)  # type: ignore[arg-type]
+    request = closed(TALK[0], "a1")
     with pytest.raises(EngineError, match="'r': no token at which decoding stops ends the assistant's turn"):
         Prompts(tmp_path, 1000).tokens([request])
 
@@ -98,8 +103,7 @@ def test_a_server_s_template_tells_it_too(tokenizer: Callable[[str], Path]) -> N
         }
 
     def end(text: str, asked: str) -> int:
-        turn = {"role": "user", "content": asked}
-        request = Request("r", 0, Sampling(), messages=(turn,), continuation=text, closed=True)  # type: ignore[arg-type]
+        request = closed({"role": "user", "content": asked}, text)
         given = server.encode(text, add_special_tokens=False)
         return asyncio.run(openai_scores._end_of_turn(post, "/tokenize", "m", request, given))
 

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -72,7 +72,8 @@ def test_an_embedding_model_is_freed_after_its_last_step_and_loaded_again_if_nee
 
 def test_no_embedding_model_stays_beside_a_training(plan: Plan, run: RunDirectory) -> None:
     todo = stages(plan, run)
-    execution = RoundExecution(SimpleNamespace(plan=plan, run=run), SimpleNamespace())  # type: ignore[arg-type]
+    session: Any = SimpleNamespace(plan=plan, run=run)
+    execution = RoundExecution(session, cast(Any, SimpleNamespace()))
     trained = next(number for number, stage in enumerate(todo) if isinstance(stage.head.operator, Train))
     assert execution._needed(todo[1:]) == {"states"}
     assert execution._needed(todo[trained:]) == set()
