@@ -137,9 +137,9 @@ def test_refcritics_rewards_and_its_pairs(recipe: Any, exported: Exported) -> No
             return solved(noisy if "Verdict: correct" in prompt else reference)
         return teacher(prompt, seed)
 
-    recipe("refcritic", fickle, {"critiques": 6, "trials": 2}, questions=QUESTIONS[:2])
+    recipe("refcritic", fickle, {"critiques": 12, "trials": 2}, questions=QUESTIONS[:2])
     scored = exported("critiques")
-    assert len(scored) == 12
+    assert len(scored) == 24
     for row in scored:
         wrong = "Ben" in row["question"]
         noticed = "incorrect" in row["critique"]
