@@ -95,7 +95,7 @@ def ours(path: Path, adapter: Path | None = None, **loading: Any) -> Any:
 
     weights = ModelWeights("base", path, "digest", adapter)
     settings = AdapterSettings(rank=RANK, alpha=ALPHA)
-    return load_adapted(weights, settings, seed=1, batches=[], dtype=torch.float32, **loading)
+    return load_adapted(weights, settings, seed=1, dtype=torch.float32, **loading)
 
 
 def save(model: Any, out: Path, base: Path) -> Path:

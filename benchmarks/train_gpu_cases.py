@@ -61,9 +61,7 @@ def ours(
     peak = PeakMemory(device)
     settings = AdapterSettings(rank=RANK, alpha=ALPHA)
     weights = ModelWeights("random", model, "random", None)
-    decoder = load_adapted(
-        weights, settings, seed=0, batches=[], dtype=torch.bfloat16, quantize="nf4", device=device
-    )
+    decoder = load_adapted(weights, settings, seed=0, dtype=torch.bfloat16, quantize="nf4", device=device)
     decoder.activations = "recompute"
     optimizer = AdamW(parameter_groups(decoder))
     trained = (False, *(True,) * (length - 1))

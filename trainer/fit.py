@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
@@ -13,12 +13,14 @@ from typing import Any
 
 import pyarrow as pa
 import torch
+from torch import Tensor
 
 from ..contracts.errors import DataError
 from ..contracts.inference import ModelWeights, derive_seed
 from ..contracts.operators import Context, Trained
-from .adapters.initialization import Batches
+from .adapters.initialization import InitializationData
 from .adapters.load_adapted import load_adapted
+from .adapters.own_files import first_seed, save_own
 from .adapters.parameter_groups import parameter_groups
 from .adapters.peft_files import save_adapter
 from .adapters.training_record import TrainingRecord
@@ -39,7 +41,7 @@ from .forecast.speed import matmul_rate, roofline
 from .forecast.step_plan import Products, keep_dequantized, plan_step, roofline_estimate
 from .history import History
 from .loop import HeldOut, LoopSettings, train
-from .losses.objective import Objective
+from .losses.objective import Objective, StepContext
 from .model.checkpoint_check import check_checkpoint
 from .model.decoder import Decoder
 from .model.model_config import ModelConfig
@@ -101,7 +103,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         keep, plan = False, sharded_plan(replace(plan, dequantized=0), step, config, Processes.current().size)
     context.progress(0, len(steps), "steps", memory_mib=(peak.before + plan.total) // MIB)
     where = torch.device("cpu") if sharded else device
-    model = load(step, weights, context.seed, keep, _batches(examples, steps), where)
+    model = load(step, weights, context.seed, keep, _data(objective, examples, steps), where)
     projection = None if step.sparse is None else step.sparse.projection(derive_seed(context.seed, "sparse"))
     if projection is not None:
         projection.begin(model)
@@ -170,7 +172,7 @@ def load(
     weights: ModelWeights,
     seed: int,
     keep_dequantized: bool,
-    batches: Batches,
+    data: InitializationData,
     device: torch.device,
 ) -> Decoder:
     """Load the frozen base with new adapters, or with those of an earlier training."""
@@ -178,7 +180,7 @@ def load(
         weights,
         step.adapter,
         seed=seed,
-        batches=batches,
+        data=data,
         parts=step.parts(),
         scored=step.scored,
         dtype=step.torch_dtype(),
@@ -254,11 +256,18 @@ def _steps(
     )[: step.max_steps]
 
 
-def _batches(examples: Sequence[Example], steps: Sequence[Packs]) -> Batches:
-    for packs in steps:
-        for indices in packs:
-            pack = Pack.of([examples[index] for index in indices], torch.device("cpu"))
-            yield pack.ids, pack.lengths
+def _data(objective: Objective, examples: Sequence[Example], steps: Sequence[Packs]) -> InitializationData:
+    def packs() -> Iterator[Pack]:
+        for step in steps:
+            for indices in step:
+                yield Pack.of([examples[index] for index in indices], torch.device("cpu"))
+
+    def loss(model: Decoder, made: Pack) -> Tensor:
+        moved = Pack.of(made.examples, model.embeddings.device)
+        count = sum(objective.count(example) for example in made.examples)
+        return objective.loss(model, moved, StepContext(count, 0.0)).loss
+
+    return InitializationData(packs(), loss if objective.plain else None)
 
 
 def _held_out(
@@ -326,15 +335,19 @@ def _save(
     ``seed``: of the initialization.
     """
     processes = Processes.current()
+    settings = (step.adapter, first_seed(weights, seed), step.quantize, step.quantize_skip, step.dtype)
+    record = TrainingRecord(*settings)
     if step.adapter.kind == "delta":
         gather_deltas(model)
         if processes.first:
             save_delta(model, directory, base_reference(weights)["base_model_name_or_path"])
+    elif step.adapter.merged_only:
+        if processes.first:
+            save_own(model, directory, base_reference(weights)["base_model_name_or_path"], record)
     elif processes.first or is_sharded(model):
         # The check of what was written needs a pass, which all processes of a sharded model must join.
         own = directory if processes.first else directory.with_name(f"{directory.name}-{processes.rank}")
         probe = torch.tensor(examples[0].sequences[0].ids[:256], device=model.embeddings.device)
-        record = TrainingRecord(step.adapter, seed, step.quantize, step.quantize_skip, step.dtype)
         save_adapter(model, own, step.adapter.peft("") | base_reference(weights), probe, record)
         if not processes.first:
             shutil.rmtree(own)

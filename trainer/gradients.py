@@ -40,7 +40,7 @@ class StepGradients:
 
     def expect_last(self) -> None:
         """Announce the last backward pass of this process in a step."""
-        self._missing = [len(layer) for layer in self._layers]
+        self._missing = [sum(each.requires_grad for each in layer) for layer in self._layers]
 
     def finish(self) -> None:
         """Leave the gradient of the whole step in each parameter. All processes must call it."""
@@ -76,13 +76,26 @@ class StepGradients:
             self._start()
 
     def _start(self) -> None:
-        """Start the next layer's sum. Its gradients become views of one tensor; a missing one is zero."""
-        layer = self._layers[len(self._sums)]
+        """Start the next layer's sum. Its gradients become views of one tensor; a missing one is zero.
+
+        Parameters that the step does not train have none, in all processes.
+        """
+        layer = [each for each in self._layers[len(self._sums)] if each.requires_grad]
+        if not layer:
+            self._sums.append(_Nothing())
+            return
         found = [torch.zeros_like(each) if each.grad is None else each.grad for each in layer]
         flat = torch.cat([gradient.flatten() for gradient in found])
         for parameter, part in zip(layer, torch.split(flat, [each.numel() for each in layer])):
             parameter.grad = part.view_as(parameter)
         self._sums.append(distributed.all_reduce(flat, async_op=True))
+
+
+class _Nothing:
+    """The sum of a layer that the step does not train."""
+
+    def wait(self) -> None:
+        """Return at once."""
 
 
 def _by_layer(model: Decoder, parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:

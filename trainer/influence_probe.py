@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..contracts.operators import Context
+from .adapters.initialization import NO_DATA
 from .data.encode import encode_rows
 from .data.encoder import Encoder
 from .data.packs import Pack, pack
@@ -57,7 +58,7 @@ class Probe:
         ).examples
         capacity = max(step.pack_tokens or SMALLEST, step.max_length)
         held = HeldOut(rows, pack([row.tokens for row in rows], capacity), every=1)
-        model = load(step, weights, context.seed, False, iter(()), choose_device(step.device))
+        model = load(step, weights, context.seed, False, NO_DATA, choose_device(step.device))
         return cls(step, model, objective, encoder, held, _loss(model, objective, held), learning_rate)
 
     def influence(self, row: dict[str, Any]) -> float:

@@ -23,6 +23,7 @@ import torch
 from ..contracts.errors import DataError, GristmillError
 from ..contracts.inference import derive_seed
 from ..contracts.operators import Context
+from .adapters.penalties import add_penalties
 from .adapters.rounded_factors import round_factors
 from .best_weights import BestWeights, exhausted
 from .checkpoint import TrainingState
@@ -129,9 +130,14 @@ def train(
             rows = [examples[index] for indices in steps[step] for index in indices]
             step_context = passes.context(examples, steps[step], progress)
             optimizer.clear()
+            if projection is not None:
+                projection.before_step(step, optimizer)
             seed = derive_seed(settings.seed, step)
             then = () if last else steps[step + 1]
             parts = passes.train(examples, steps[step], step_context, gradients, seed, then)
+            add_penalties(adapters)
+            if projection is not None:
+                projection.before_update(step, optimizer)
             norm = gradients.clip(settings.clip)
             loss = sum(part.loss for part in parts)
             ids = [row for part in parts for row in part.ids]

@@ -19,7 +19,7 @@ from .model.quantization import Quantization
 from .model.trained_parts import PARTS, Part
 from .optimizers.optimizer_names import OptimizerName
 from .other_tools import OTHER_NAMES
-from .sparse.sparse_settings import SparseSettings
+from .sparse.sparse_settings import OVER, SparseSettings
 
 if TYPE_CHECKING:
     import torch
@@ -167,11 +167,21 @@ class TrainSettings(Train):
         return self
 
     @model_validator(mode="after")
-    def _sparse_of_a_delta(self) -> Self:
-        if self.sparse is not None and self.adapter.kind != "delta":
+    def _sparse_of_its_kind(self) -> Self:
+        if self.sparse is not None and self.adapter.kind not in OVER[self.sparse.kind]:
+            kinds = " or ".join(sorted(OVER[self.sparse.kind]))
             raise ValueError(
-                f"sparse needs an adapter of kind 'delta', but this adapter is of kind "
-                f"{self.adapter.kind!r}: give adapter: {{kind: delta}}, or remove sparse"
+                f"sparse {self.sparse.kind!r} needs an adapter of kind {kinds}, but this adapter is of kind "
+                f"{self.adapter.kind!r}: give adapter: {{kind: {kinds}}}, or remove sparse"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _parts_beside(self) -> Self:
+        if self.parts() and self.adapter.merged_only and self.adapter.kind != "delta":
+            raise ValueError(
+                f"train_{self.parts()[0]} needs an adapter of kind lora, rslora, dora or delta, not "
+                f"{self.adapter.kind!r}: remove it, or give another kind"
             )
         return self
 
@@ -194,8 +204,8 @@ class TrainSettings(Train):
         return tuple(part for part in PARTS if chosen[part])
 
     def student_needs(self) -> Mapping[Capability, str]:
-        if self.adapter.kind == "delta":
-            return {"delta": "adapter: {kind: delta}"}
+        if self.adapter.merged_only:
+            return {"delta": f"adapter: {{kind: {self.adapter.kind}}}"}
         needs = dict(super().student_needs())
         if self.adapter.kind == "dora":
             needs["dora"] = "adapter: {kind: dora}"

@@ -59,7 +59,7 @@ def _card(weights: ModelWeights, step: TrainSettings, name: str, rows: int) -> s
     base = base_reference(weights)["base_model_name_or_path"]
     what = (type(step).__doc__ or "").partition("\n")[0]
     settings: dict[str, Any] = step.model_dump(mode="json", exclude=_HOW | step.pace, exclude_defaults=True)
-    peft = step.adapter.kind != "delta"
+    peft = not step.adapter.merged_only
     use = (
         "```python\nfrom peft import AutoPeftModelForCausalLM\nfrom transformers import AutoTokenizer\n\n"
         "model = AutoPeftModelForCausalLM.from_pretrained(DIRECTORY)\n"

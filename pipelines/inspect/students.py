@@ -16,15 +16,16 @@ from ..file.training_file import BASE, STUDENT
 from ..plan.make import make_plan
 from ..store.run_directory import RunDirectory
 
-ADAPTER = "adapter_config.json"
+ADAPTER, OWN = "adapter_config.json", "own_adapter.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Student:
     """A trained student.
 
-    ``kind``: "adapter" (PEFT's layout) or "delta" (sparse). ``path``: its directory. ``metrics``: those of
-    the train step. ``serve``: a command that serves it over its base, None if it must be merged first.
+    ``kind``: "adapter" (PEFT's layout), "delta" (sparse) or "own" (an adapter that PEFT does not know).
+    ``path``: its directory. ``metrics``: those of the train step. ``serve``: a command that serves it over
+    its base, None if it must be merged first.
     ``merge``: a command that merges it into its base.
     """
 
@@ -46,11 +47,11 @@ def student(spec: PipelineSpec, run: RunDirectory) -> Student:
     path = _link(store.model, run.path / STUDENT)
     base = spec.models[BASE]
     assert isinstance(base, WeightsModel)  # the check of the file ensures it
-    adapted = (store.model / ADAPTER).exists()
-    into = _into(step.operator, adapted)
+    adapted, own = ((store.model / name).exists() for name in (ADAPTER, OWN))
+    into = _into(step.operator, adapted or own)
     merge = f"gristmill merge {shlex.quote(base.path)} {shlex.quote(str(path))} --out DIR{into}"
     if not adapted:
-        return Student("delta", path, metrics, None, merge)
+        return Student("own" if own else "delta", path, metrics, None, merge)
     settings = json.loads((store.model / ADAPTER).read_text())
     serve = (
         f"vllm serve {shlex.quote(settings['base_model_name_or_path'])} --enable-lora "

@@ -39,7 +39,7 @@ OBJECTIVES: dict[str, Callable[[], Objective]] = {
 
 def loaded(path: Path) -> Decoder:
     return load_adapted(
-        ModelWeights("base", path, "digest", None), AdapterSettings(rank=2, alpha=4), seed=0, batches=[],
+        ModelWeights("base", path, "digest", None), AdapterSettings(rank=2, alpha=4), seed=0,
         dtype=torch.float32, quantize="nf4", device=torch.device("cpu"),
     )  # fmt: skip
 

@@ -94,7 +94,7 @@ def test_what_was_trained_loads_in_peft(weights: ModelWeights, ids: torch.Tensor
 def _adapted(weights: ModelWeights, adapter: Path) -> Decoder:
     """Load the dense float32 base with the trained adapter in this package."""
     trained = ModelWeights("base", weights.path, weights.digest, adapter)
-    return load_adapted(trained, AdapterSettings(), seed=0, batches=[], dtype=torch.float32)
+    return load_adapted(trained, AdapterSettings(), seed=0, dtype=torch.float32)
 
 
 def _mean_loss(path: Path, adapter: Path, rows: list[dict[str, str]]) -> float:

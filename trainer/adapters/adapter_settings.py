@@ -26,8 +26,24 @@ Target = Literal[
 ALL_LINEAR: tuple[Target, ...] = get_args(Target)
 
 #: The names that ``trainer/adapters/adapter_table.py`` maps to classes. A test checks that both agree.
-Kind = Literal["lora", "rslora", "dora", "delta"]
+Kind = Literal["lora", "rslora", "dora", "delta", "svft"]
 Start = Literal["default", "pissa", "olora", "loftq", "eva"]
+
+
+#: Kinds whose student PEFT does not know: it is merged into its base to be served.
+MERGED_KINDS: frozenset[Kind] = frozenset({"delta", "svft"})
+#: Fields that only some kinds or initializations use, by the names of these.
+USED_BY: dict[str, frozenset[str]] = {
+    "init": frozenset({"lora", "rslora", "dora"}),
+    "rank": frozenset({"lora", "rslora", "dora"}),
+    "alpha": frozenset({"lora", "rslora", "dora"}),
+    "dropout": frozenset({"lora", "rslora", "dora"}),
+    "b_rate": frozenset({"lora", "rslora", "dora"}),
+    "svd_iterations": frozenset({"pissa", "loftq"}),
+    "loftq_turns": frozenset({"loftq"}),
+    "eva_spread": frozenset({"eva"}),
+    "svft_band": frozenset({"svft"}),
+}
 
 
 class AdapterSettings(Frozen):
@@ -35,8 +51,9 @@ class AdapterSettings(Frozen):
 
     kind: Kind = "lora"
     """`lora` (arXiv 2106.09685); `rslora`, scaled by alpha over the square root of the rank (arXiv
-    2312.03732); `dora`, which also trains the norm of each row (arXiv 2402.09353); or `delta`, the weights
-    themselves (full fine-tuning), which takes the most memory."""
+    2312.03732); `dora`, which also trains the norm of each row (arXiv 2402.09353); `delta`, the weights
+    themselves (full fine-tuning), which takes the most memory; or `svft`, coefficients of the weight's own
+    singular vectors (arXiv 2405.19597)."""
     init: Start = "default"
     """Initialization of the factors: `default` (A random, B zero); `pissa`, the leading singular part of the
     weight (arXiv 2404.02948); `olora`, its QR decomposition (arXiv 2406.01775); `loftq`, which compensates
@@ -62,16 +79,27 @@ class AdapterSettings(Frozen):
     eva_spread: float = Field(default=2.0, ge=1)
     """Largest rank that `eva` may give to a layer, as a multiple of `rank`."""
 
+    svft_band: int = Field(default=0, ge=0)
+    """Diagonals of coefficients that `svft` trains on each side of the main one."""
+
     @model_validator(mode="after")
-    def _of_low_rank(self) -> Self:
-        given = self.model_fields_set - {"kind", "targets"}
-        if self.kind == "delta" and given:
-            raise ValueError(f"kind 'delta' has no {', '.join(sorted(given))}: remove these settings")
+    def _used(self) -> Self:
+        fields = type(self).model_fields
+        for name in (name for name in USED_BY if getattr(self, name) != fields[name].default):
+            if not USED_BY[name] & {self.kind, self.init}:
+                also = f" with init {self.init!r}" if self.kind in USED_BY["init"] else ""
+                takers = ", ".join(sorted(USED_BY[name]))
+                raise ValueError(f"kind {self.kind!r}{also} has no {name} (it is for {takers}): remove it")
         return self
 
     def names(self) -> tuple[Target, ...]:
         """Return the short names of the adapted layers. With `all-linear` no model has all of them."""
         return ALL_LINEAR if self.targets == "all-linear" else tuple(sorted(set(self.targets)))
+
+    @property
+    def merged_only(self) -> bool:
+        """Whether the student is merged into its base to be served."""
+        return self.kind in MERGED_KINDS
 
     @property
     def rank_stabilized(self) -> bool:

@@ -1,10 +1,11 @@
 """Tables of adapters and initializations by name.
 
-A new one is a file here, a name in ``settings.py`` and a row below.
+A new one is a file here, a name in ``adapter_settings.py`` and a row below.
 """
 
 from __future__ import annotations
 
+from .adapter import Adapter
 from .delta import DenseDelta
 from .dora import DoRA
 from .eva import EVA
@@ -13,13 +14,15 @@ from .loftq import LoftQ
 from .lora import LoRA
 from .olora import OLoRA
 from .pissa import PiSSA
+from .svft import SVFT
 
 #: ``adapter.kind`` -> its class.
-KINDS: dict[str, type[LoRA] | type[DenseDelta]] = {
+KINDS: dict[str, type[Adapter]] = {
     "lora": LoRA,
     "rslora": LoRA,
     "dora": DoRA,
     "delta": DenseDelta,
+    "svft": SVFT,
 }
 #: ``adapter.init`` -> its class.
 INITS: dict[str, type[Initialization]] = {

@@ -6,25 +6,28 @@ This is full fine-tuning, and the basis of sparse deltas.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from ...kernels.delta_linear import delta_linear
+from .adapter import Adapter, Layout
 
 if TYPE_CHECKING:
     from ..model.linear import Linear
     from .adapter_settings import AdapterSettings
 
 
-class DenseDelta(nn.Module):
+class DenseDelta(Adapter):
     """A trained change ``delta`` (N, K) of the weight, float32, initially zero.
 
     It is never rounded to the base's dtype. Over a bf16 base it takes as much memory as a float32 master
     copy. Over a quantized base, training is dense while the base stays in 4 bits. Sparse policies are in
     :mod:`gristmill.trainer.sparse`.
     """
+
+    layout: ClassVar[Layout] = "delta"
 
     def __init__(self, shape: tuple[int, int], device: torch.device | None = None) -> None:
         super().__init__()
@@ -37,19 +40,10 @@ class DenseDelta(nn.Module):
     def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
         return delta_linear(x, weight, bias, self.delta)
 
-    def low_rank(self, dtype: torch.dtype) -> None:
-        """Return None: a dense change has full rank."""
-
     def merged(self, weight: Tensor) -> Tensor:
         """Return ``weight`` (N, K), float32, plus the delta."""
         return weight + self.delta.detach()
 
-    def rates(self) -> dict[str, float]:
-        return {}
-
-    def state(self) -> dict[str, Tensor]:
-        return {"delta": self.delta.detach()}
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        with torch.no_grad():
-            self.delta.copy_(state["delta"])
+    @classmethod
+    def count(cls, settings: AdapterSettings, shape: tuple[int, int]) -> int:
+        return shape[0] * shape[1]

@@ -36,6 +36,15 @@ class DoRA(LoRA):
         adapter._restart(linear.weight())
         return adapter
 
+    @classmethod
+    def count(cls, settings: AdapterSettings, shape: tuple[int, int]) -> int:
+        return super().count(settings, shape) + shape[0]
+
+    @classmethod
+    def kept(cls, settings: AdapterSettings, shape: tuple[int, int]) -> int:
+        """Each layer also keeps its output before its gain."""
+        return shape[0]
+
     def measure(self, weight: Tensor) -> None:
         """Compute the squared norms of the base's rows."""
         with torch.no_grad():

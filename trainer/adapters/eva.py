@@ -6,7 +6,8 @@ arXiv 2410.07170.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,10 @@ from torch import Tensor, nn
 from ...contracts.errors import ModelError
 from ..model.decoder import Decoder
 from ..model.linear import Linear
-from .initialization import Batches, Factors, Initialization
+from .initialization import Factors, Initialization, InitializationData
+
+if TYPE_CHECKING:
+    from ..data.packs import Pack
 
 #: Directions have converged if the cosine between each one before and after a pack exceeds this.
 CONVERGED = 0.99
@@ -54,10 +58,10 @@ class EVA(Initialization):
     the same input share its directions.
     """
 
-    def start(self, model: Decoder, batches: Batches) -> dict[str, Factors]:
+    def start(self, model: Decoder, data: InitializationData) -> dict[str, Factors]:
         names = self.settings.names()
         linears = {name: linear for name, linear in model.linears() if name.rsplit(".", 1)[1] in names}
-        seen = self._look(model, linears, batches)
+        seen = self._look(model, linears, data.packs)
         width = max(len(directions.explained()) for directions in seen.values())
         shares = torch.full((len(linears), width), -1.0)
         for row, name in enumerate(linears):
@@ -81,8 +85,10 @@ class EVA(Initialization):
         return factors
 
     @torch.no_grad()
-    def _look(self, model: Decoder, linears: dict[str, Linear], batches: Batches) -> dict[str, Directions]:
-        """Run the model on ``batches`` until the directions of every layer have converged."""
+    def _look(
+        self, model: Decoder, linears: dict[str, Linear], packs: Iterable[Pack]
+    ) -> dict[str, Directions]:
+        """Run the model on ``packs`` until the directions of every layer have converged."""
         settings = self.settings
         seen: dict[str, Directions] = {}
         last: list[tuple[Tensor, Directions]] = []
@@ -102,8 +108,8 @@ class EVA(Initialization):
 
         hooks = [linear.register_forward_pre_hook(watch(name)) for name, linear in linears.items()]
         try:
-            for ids, lengths in batches:
-                model(ids.to(model.embeddings.device), lengths)
+            for pack in packs:
+                model(pack.ids.to(model.embeddings.device), pack.lengths)
                 if all(directions.converged for directions in seen.values()):
                     break
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,13 +15,29 @@ from ..model.weight_formats import Base
 from .adapter_settings import AdapterSettings
 
 if TYPE_CHECKING:
+    from ..data.packs import Pack
     from ..model.decoder import Decoder
 
-#: Packs of the training data: ids int64 (tokens,), and the lengths of their sequences.
-Batches = Iterable[tuple[Tensor, Sequence[int]]]
 #: Makes the model's base from a weight (N, K), dense or already quantized: rounded to the computation dtype,
 #: or quantized.
 Hold = Callable[[Base], Base]
+
+
+@dataclass(frozen=True, slots=True)
+class InitializationData:
+    """The training data, for the initializations that use it.
+
+    ``packs``: in the order of training, on the CPU. ``loss``: returns the training's loss of a pack, a
+    differentiable scalar, of a model without adapters. None where the loss needs more than the model itself,
+    such as a reference.
+    """
+
+    packs: Iterable[Pack] = ()
+    loss: Callable[[Decoder, Pack], Tensor] | None = None
+
+
+#: Of a model that is not trained, or continues an earlier training.
+NO_DATA = InitializationData()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +72,7 @@ class Initialization:
         """Return the base of the layer ``name`` from its ``weight`` (N, K) in the checkpoint."""
         return hold(weight)
 
-    def start(self, model: Decoder, batches: Batches) -> dict[str, Factors]:
+    def start(self, model: Decoder, data: InitializationData) -> dict[str, Factors]:
         """Return initial factors by layer name, for layers that their class does not initialize.
 
         Layers with factors of rank 0 get no adapter.

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ...contracts.errors import ModelError
-from ...contracts.inference import ModelWeights, derive_seed
+from ...contracts.inference import ModelWeights
 from ..model.decoder import Decoder
 from ..model.loading import load_model
 from ..model.model_config import ModelConfig
@@ -17,9 +17,10 @@ from ..model.trained_parts import Part
 from ..model.trained_tensors import train_parts
 from ..sparse.delta_files import SparseDelta
 from .adapter_settings import AdapterSettings
-from .adapter_table import INITS, KINDS
-from .initialization import Batches
+from .adapter_table import INITS
+from .initialization import NO_DATA, InitializationData
 from .lora import LoRA
+from .own_files import OwnAdapter, first_seed, make_adapter
 from .peft_files import load_adapter, read_adapter_config, read_ranks
 
 
@@ -28,14 +29,14 @@ def load_adapted(
     settings: AdapterSettings,
     *,
     seed: int,
-    batches: Batches,
+    data: InitializationData = NO_DATA,
     parts: Collection[Part] = (),
     scored: bool = False,
     **loading: Any,
 ) -> Decoder:
     """Load the frozen base of ``weights`` with adapters over the layers that ``settings`` names.
 
-    ``batches``: packs of the training data, for the initializations that use it. ``parts``: what else is
+    ``data``: the training data, for the initializations that use it. ``parts``: what else is
     trained. ``scored``: whether the model gets a scalar head, which starts at 0 unless the adapter has one.
     ``loading``: arguments of
     :func:`gristmill.trainer.model.loading.load_model`. Raises ModelError for an earlier adapter with other
@@ -44,8 +45,8 @@ def load_adapted(
     config = ModelConfig.read(weights.path)
     if settings.targets != "all-linear":
         config.check_targets(settings.targets)
-    delta = SparseDelta(weights.adapter) if weights.adapter is not None and settings.kind == "delta" else None
-    if weights.adapter is not None and delta is None:
+    earlier = _earlier(weights, settings)
+    if weights.adapter is not None and earlier is None:
         _check_same(weights.name, read_adapter_config(weights.adapter), settings, config)
     init = INITS[settings.init](settings, seed)
     names = [name for name in settings.names() if name in config.adaptable()]
@@ -56,8 +57,8 @@ def load_adapted(
         ),
         **loading,
     )
-    if weights.adapter is None or delta is not None:
-        factors = init.start(model, batches)
+    if weights.adapter is None or earlier is not None:
+        factors = init.start(model, data)
     else:
         factors = init.resume(model, read_ranks(weights.adapter))
     for name, linear in model.linears():
@@ -67,8 +68,7 @@ def load_adapted(
         rank = settings.rank if begin is None else len(begin.a)
         if rank == 0:
             continue
-        generator = torch.Generator().manual_seed(derive_seed(seed, name))
-        adapter = KINDS[settings.kind].over(linear, settings, rank, generator)
+        adapter = make_adapter(linear, name, settings, rank, first_seed(weights, seed))
         if begin is not None and isinstance(adapter, LoRA):
             adapter.begin(begin, linear.weight())
         linear.adapter = adapter
@@ -76,11 +76,29 @@ def load_adapted(
     if scored:
         shape = (1, model.config.hidden)
         model.score = torch.nn.Parameter(torch.zeros(shape, device=model.embeddings.device))
-    if delta is not None:
-        delta.load_into(model)
+    if earlier is not None:
+        earlier.load_into(model)
     elif weights.adapter is not None:
         load_adapter(model, weights.adapter)
     return model
+
+
+def _earlier(weights: ModelWeights, settings: AdapterSettings) -> SparseDelta | OwnAdapter | None:
+    """Return what an earlier training made in a layout that is not PEFT's, None if there is none.
+
+    Raises ModelError if ``settings`` are not its.
+    """
+    if weights.adapter is None or not settings.merged_only:
+        return None
+    if settings.kind == "delta":
+        return SparseDelta(weights.adapter)
+    own = OwnAdapter(weights.adapter)
+    if own.record.settings != settings:
+        raise ModelError(
+            f"{weights.name!r} has an adapter with {own.record.settings!r}, but this step asks for "
+            f"{settings!r}; training continues from an adapter only with the same settings"
+        )
+    return own
 
 
 def _check_same(name: str, found: dict[str, Any], settings: AdapterSettings, config: ModelConfig) -> None:

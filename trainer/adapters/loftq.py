@@ -14,7 +14,7 @@ from ...contracts.errors import ModelError
 from ..model.decoder import Decoder
 from ..model.weight_formats import Base, dense
 from .decompose import split
-from .initialization import Batches, Factors, Hold, Initialization
+from .initialization import Factors, Hold, Initialization, InitializationData
 
 
 class LoftQ(Initialization):
@@ -49,7 +49,7 @@ class LoftQ(Initialization):
         missing = full - dense(base, torch.float32)
         return split(missing, rank, self.settings.scale, self.settings.svd_iterations, generator)
 
-    def start(self, model: Decoder, batches: Batches) -> dict[str, Factors]:
+    def start(self, model: Decoder, data: InitializationData) -> dict[str, Factors]:
         if not self.found:
             raise ModelError(
                 "init 'loftq' needs quantized layers, but no adapted layer is quantized: set quantize: nf4"

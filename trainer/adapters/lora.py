@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
 from ...kernels.lora_linear import lora_linear
+from .adapter import Adapter, Layout
 from .rounded_factors import RoundedFactors
 
 if TYPE_CHECKING:
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
     from .initialization import Factors
 
 
-class LoRA(nn.Module):
+class LoRA(Adapter):
     """``B A`` of rank ``rank`` over a linear layer of ``shape`` (N, K), in float32.
 
     Scaled by alpha / rank, or by alpha / sqrt(rank) if ``rank_stabilized`` (rsLoRA). A is initialized
     uniformly in +-1/sqrt(K), as in PEFT, from ``generator``. B is initialized to zero, so training starts at
     the base. ``b_rate``: the learning rate of B divided by that of A (LoRA+).
     """
+
+    layout: ClassVar[Layout] = "peft"
 
     def __init__(
         self,
@@ -66,6 +69,10 @@ class LoRA(nn.Module):
             generator=generator,
         )
         return fresh.to(linear.device)
+
+    @classmethod
+    def count(cls, settings: AdapterSettings, shape: tuple[int, int]) -> int:
+        return settings.rank * sum(shape)
 
     def begin(self, factors: Factors, weight: Tensor) -> None:
         """Start from ``factors`` instead. ``weight`` (N, K): the base's weight."""

@@ -11,6 +11,7 @@ import torch
 from ...kernels.attention import QUERIES
 from ...kernels.cross_entropy import chunk_size, float_copies
 from ..adapters.adapter_settings import AdapterSettings
+from ..adapters.adapter_table import KINDS
 from ..data.examples import Example
 from ..data.lazy_examples import longest_of, size_of, tokens_of
 from ..device import free_memory
@@ -20,6 +21,7 @@ from ..optimizers.optimizer import Optimizer
 from ..optimizers.optimizer_table import OPTIMIZERS
 from ..passes import Packs
 from ..settings import TrainSettings
+from ..sparse.policy_table import POLICIES
 from .memory_plan import SLACK, MemoryPlan, block_weights, linear_shapes, plan_memory
 from .speed import StepWork
 
@@ -78,14 +80,14 @@ def plan_step(
 
     ``extra_memory_bytes``: bytes of other models. ``products``: shapes of matrix products that are kept.
     """
-    held = FORMATS.get(step.quantize)
+    coded = FORMATS.get(step.quantize)
     tokens = tokens_of(examples)
     packs = {sum(tokens[index] for index in indices) for packs in steps for indices in packs}
     on_cpu, adapter = device.type == "cpu", step.adapter
     plan = plan_memory(
         config,
         bytes_per_value=step.torch_dtype().itemsize,
-        quantized_bytes=None if held is None else held.bytes_per_weight,
+        quantized_bytes=None if coded is None else coded.bytes_per_weight,
         chunk=chunk_size(device),
         fused=adapter.low_rank,
         dense=adapter.kind == "delta",
@@ -106,7 +108,8 @@ def plan_step(
         trained_embeddings=step.train_embeddings or (config.tied and step.train_head),
         trained_head=step.train_head or (config.tied and step.train_embeddings),
     )
-    return replace(plan, rows=size_of(examples) if on_cpu else 0)
+    held = _frozen_values(config, adapter) * step.torch_dtype().itemsize
+    return replace(plan, base=plan.base + held, rows=size_of(examples) if on_cpu else 0)
 
 
 def trained_weights(step: TrainSettings, config: ModelConfig) -> int:
@@ -115,15 +118,23 @@ def trained_weights(step: TrainSettings, config: ModelConfig) -> int:
     For half fine-tuning this is half of the weights, which is exact to one matrix per block. It may differ
     for adapters with other ranks from EVA or from an earlier training.
     """
-    adapter, shapes = step.adapter, linear_shapes(config)
-    targets = [name for name in adapter.names() if name in config.adaptable()]
-    layers = [shapes[name] for name in targets]
+    adapter, layers = step.adapter, _adapted_shapes(config, step.adapter)
     beside = _trained_beside(step, config)
-    if adapter.kind == "delta":
-        parts = 2 if step.sparse is not None and step.sparse.kind == "half" else 1
-        return beside + config.layers * sum(n * k for n, k in layers) // parts
-    lengths = 1 if adapter.kind == "dora" else 0
-    return beside + config.layers * sum(adapter.rank * (n + k) + lengths * n for n, k in layers)
+    share = 1.0 if step.sparse is None else POLICIES[step.sparse.kind].share
+    kind = KINDS[adapter.kind]
+    return beside + int(share * config.layers * sum(kind.count(adapter, shape) for shape in layers))
+
+
+def _frozen_values(config: ModelConfig, adapter: AdapterSettings) -> int:
+    """Return the number of values that the adapters hold without training them."""
+    kind = KINDS[adapter.kind]
+    return config.layers * sum(kind.frozen(adapter, shape) for shape in _adapted_shapes(config, adapter))
+
+
+def _adapted_shapes(config: ModelConfig, adapter: AdapterSettings) -> list[tuple[int, int]]:
+    """Return the shape (N, K) of each adapted layer of a block."""
+    shapes = linear_shapes(config)
+    return [shapes[name] for name in adapter.names() if name in config.adaptable()]
 
 
 def _trained_beside(step: TrainSettings, config: ModelConfig) -> int:
@@ -138,14 +149,11 @@ def _trained_beside(step: TrainSettings, config: ModelConfig) -> int:
 def _more_values(config: ModelConfig, adapter: AdapterSettings) -> int:
     """Return the values per block and token that adapters keep for the backward pass in addition to others.
 
-    With dropout, each layer keeps its own input and a mask of one byte (half a value) per input. DoRA keeps
-    the output of each layer before its gain.
+    With dropout, each layer keeps its own input and a mask of one byte (half a value) per input.
     """
     shapes = [linear_shapes(config)[name] for name in config.adaptable()]
-    inputs, outputs = sum(columns for _, columns in shapes), sum(rows for rows, _ in shapes)
-    return (3 * config.hidden + inputs // 2 if adapter.dropout else 0) + (
-        outputs if adapter.kind == "dora" else 0
-    )
+    dropped = 3 * config.hidden + sum(columns for _, columns in shapes) // 2 if adapter.dropout else 0
+    return dropped + sum(KINDS[adapter.kind].kept(adapter, shape) for shape in shapes)
 
 
 def roofline_estimate(

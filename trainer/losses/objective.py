@@ -54,6 +54,8 @@ class Objective(ABC):
 
     #: Whether it teaches when to stop: then every sequence must end with a trained end of turn.
     teaches_to_stop: ClassVar[bool] = True
+    #: Whether the loss needs only the model and the rows: no reference, no teacher, no survey.
+    plain: ClassVar[bool] = False
     #: Whether :meth:`survey` is called before each step.
     surveys: bool = False
 

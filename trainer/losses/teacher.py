@@ -52,7 +52,6 @@ def load_teacher(
             weights,
             settings,
             seed=0,
-            batches=[],
             parts=parts_of(found),
             dtype=dtype,
             quantize=quantize,

@@ -8,7 +8,7 @@ memory, as in Hsu et al., "Liger Kernel" (arXiv 2410.10989).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -120,6 +120,8 @@ class TokenMean(Objective):
 
     A row's column ``weight`` (a positive number) is the weight of the row.
     """
+
+    plain: ClassVar[bool] = True
 
     def __init__(self, losses: TokenLosses) -> None:
         self.losses = losses

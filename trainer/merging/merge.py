@@ -15,6 +15,7 @@ from ...contracts.durable import replace_directory
 from ...contracts.errors import ModelError
 from ..adapters.adapter_table import INITS
 from ..adapters.delta import DenseDelta
+from ..adapters.own_files import CONFIG as OWN_CONFIG
 from ..adapters.peft_files import CONFIG as ADAPTER_CONFIG
 from ..adapters.training_record import TrainingRecord
 from ..model.bitsandbytes_layout import from_tensors, is_part, is_quantized
@@ -29,8 +30,10 @@ from ..model.trained_tensors import EMBEDDINGS, HEAD, train_parts, trained_tenso
 from ..model.weight_formats import FORMATS, dense
 from ..student_files import copy_chat_template
 from .methods import METHODS, Mix
+from .open_source import open_merge_source
+from .own_source import TrainedOwnSource
 from .reward_head import add_head, head_of
-from .sources import AdapterSource, DeltaSource, MergeSource, open_merge_source
+from .sources import AdapterSource, DeltaSource, MergeSource
 from .trained_source import TrainedSource
 
 #: The base that changes are added to: the original one; the one that was quantized and dequantized; or the
@@ -137,10 +140,17 @@ def _check_arguments(
 def _open(base: Path, sources: Sequence[Path], into: Into) -> list[MergeSource]:
     """Open the sources. Raises ModelError for one that was not trained over the base that ``into`` says."""
     if into == "trained":
+        if len(sources) == 1 and (sources[0] / OWN_CONFIG).exists():
+            return [TrainedOwnSource(sources[0])]
         if len(sources) > 1 or not (sources[0] / ADAPTER_CONFIG).exists():
             raise ModelError("--into trained merges one adapter into the weights that it was trained over")
         return [TrainedSource(sources[0])]
     for path in sources if into != "original" else ():
+        if (path / OWN_CONFIG).exists():
+            raise ModelError(
+                f"{path}: its change is computed from the weights that it was trained over: give "
+                "--into trained (exactly the trained model), or --into original"
+            )
         record = TrainingRecord.read(path) if (path / ADAPTER_CONFIG).exists() else None
         if record is not None and INITS[record.settings.init].changes_base:
             raise ModelError(
@@ -171,7 +181,7 @@ def _merged(
 ) -> Tensor:
     """Return the merged tensor. A tensor that no source changes is returned bit for bit."""
     source = opened[0]
-    if isinstance(source, TrainedSource) and _layer(name):
+    if isinstance(source, TrainedSource | TrainedOwnSource) and _layer(name):
         dtype, weight = _stored_type(reader, name), source.base(name, read_weight(reader, name))
     elif is_quantized(name, reader.files):
         quantized, dtype = from_tensors(name, reader.files, reader.get)
@@ -232,9 +242,9 @@ def _check_logits(
     source = opened[0]
     if len(opened) > 1 or method == "dare" or mix.weights != (1.0,) or (method == "ties" and mix.density < 1):
         return
-    if not isinstance(source, AdapterSource | DeltaSource):
+    if not isinstance(source, AdapterSource | DeltaSource | TrainedOwnSource):
         return
-    if isinstance(source, TrainedSource):
+    if isinstance(source, TrainedSource | TrainedOwnSource):
         model = load_model(
             base,
             dtype=torch.float32,
@@ -264,8 +274,10 @@ def _check_logits(
         )
 
 
-def _live(source: AdapterSource | DeltaSource, layer: str, linear: Linear) -> nn.Module:
+def _live(source: AdapterSource | DeltaSource | TrainedOwnSource, layer: str, linear: Linear) -> nn.Module:
     """Return the source as an adapter over ``linear``, as in training."""
+    if isinstance(source, TrainedOwnSource):
+        return source.adapter(f"{layer}.weight", linear.weight())
     if isinstance(source, AdapterSource):
         adapter = source.adapter(layer, linear.shape)
         adapter.measure(linear.weight())

@@ -15,13 +15,11 @@ from torch import Tensor
 from ...contracts.errors import ModelError
 from ..adapters.dora import DoRA
 from ..adapters.lora import LoRA
-from ..adapters.peft_files import CONFIG as ADAPTER_CONFIG
 from ..adapters.peft_files import read_adapter, read_adapter_config
 from ..model.loading import read_weight
 from ..model.tensor_files import TensorReader
 from ..model.trained_tensors import HEAD
 from ..model.weight_formats import dense
-from ..sparse.delta_files import CONFIG as DELTA_CONFIG
 from ..sparse.delta_files import SparseDelta
 
 #: PEFT's prefix of layer names.
@@ -42,20 +40,6 @@ class MergeSource(Protocol):
         ``weight``: the tensor of the base, float32. Raises ModelError if the change does not fit.
         """
         ...
-
-
-def open_merge_source(path: Path, base: Path) -> MergeSource:
-    """Open the source in directory ``path``. Raises ModelError if there is none."""
-    if (path / ADAPTER_CONFIG).exists():
-        return AdapterSource(path)
-    if (path / DELTA_CONFIG).exists():
-        return DeltaSource(path)
-    if (path / "config.json").exists():
-        return ModelSource(path, base)
-    raise ModelError(
-        f"{path}: nothing to merge: give an adapter ({ADAPTER_CONFIG}), a sparse delta ({DELTA_CONFIG}) or "
-        "a model"
-    )
 
 
 class AdapterSource:

@@ -14,10 +14,25 @@ from torch import Tensor
 
 from ...contracts.errors import ModelError
 from ..adapters.adapter_table import INITS
+from ..adapters.initialization import Hold
 from ..adapters.lora import LoRA
 from ..adapters.training_record import RECORD, TrainingRecord
 from ..model.weight_formats import FORMATS, Base, dense
 from .sources import AdapterSource
+
+
+def holding(record: TrainingRecord, short: str) -> Hold:
+    """Return what the training made of a weight of the checkpoint, in layers called ``short``."""
+    quantized = record.quantize != "none" and short not in record.skip
+
+    def hold(weight: Base) -> Base:
+        if not isinstance(weight, Tensor):
+            return weight
+        if quantized:
+            return FORMATS[record.quantize].quantize(weight)
+        return weight.to(torch.bfloat16 if record.dtype == "bf16" else torch.float32)
+
+    return hold
 
 
 class TrainedSource(AdapterSource):
@@ -44,15 +59,7 @@ class TrainedSource(AdapterSource):
         """
         layer = name.removeprefix("model.").removesuffix(".weight")
         short = layer.rsplit(".", 1)[1]
-        quantized = self.record.quantize != "none" and short not in self.record.skip
-
-        def hold(weight: Base) -> Base:
-            if not isinstance(weight, Tensor):
-                return weight
-            if quantized:
-                return FORMATS[self.record.quantize].quantize(weight)
-            return weight.to(torch.bfloat16 if self.record.dtype == "bf16" else torch.float32)
-
+        hold = holding(self.record, short)
         if short in self.record.settings.names():
             held = self._init.change(layer, stored, hold)
         else:

@@ -49,7 +49,7 @@ class RewardModelling(TrainStep):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.adapter.kind == "delta":
+        if self.adapter.merged_only:
             raise ValueError("the head is saved with an adapter of low rank: give another adapter.kind")
         if self.center and self.loss != "bradley_terry":
             raise ValueError("center is for loss: bradley_terry: remove it")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from ...contracts.inference import derive_seed
 from ..adapters.delta import DenseDelta
 from ..model.decoder import Decoder
-from ..optimizers.optimizer import Optimizer
+from .projection import Projection
+
+if TYPE_CHECKING:
+    from .sparse_settings import SparseSettings
 
 
-class Half:
+class Half(Projection):
     """Trains half of the matrices of each block and freezes the others; ``seed`` determines which.
 
     Half of a block's attention matrices and half of its MLP's are trained. If a kind has an odd number of
@@ -19,6 +22,12 @@ class Half:
     all matrices are trained (one fewer if the number of blocks is odd). A later training with another seed
     draws again: what it freezes keeps what was learned before.
     """
+
+    share: ClassVar[float] = 0.5
+
+    @classmethod
+    def of(cls, settings: SparseSettings, seed: int) -> Self:
+        return cls(seed)
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -46,13 +55,3 @@ class Half:
                         adapter.delta.requires_grad_(False)
                     else:
                         linears[name].adapter = None
-
-    def after_step(self, step: int, last: bool, optimizer: Optimizer) -> None:
-        """Do nothing: the optimizer has no frozen parameters."""
-
-    def state(self) -> dict[str, Any]:
-        """Return nothing: the seed determines the half."""
-        return {}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Do nothing: there is no state."""

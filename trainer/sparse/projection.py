@@ -1,12 +1,8 @@
-"""Interface of sparse policies: which part of the dense changes of the weights is kept.
-
-A model trained this way has :class:`gristmill.trainer.adapters.delta.DenseDelta` over its linear layers
-(``adapter: {kind: delta}``).
-"""
+"""Interface of policies: which part of the changes of the weights is trained, and which is kept."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -16,33 +12,51 @@ from ..adapters.delta import DenseDelta
 if TYPE_CHECKING:
     from ..model.decoder import Decoder
     from ..optimizers.optimizer import Optimizer
+    from .sparse_settings import SparseSettings
 
 
-class Projection(Protocol):
-    """A policy over the deltas of one model."""
+class Projection:
+    """A policy over what one model trains. A subclass overrides what it needs.
+
+    ``over``: the kinds of adapter that it chooses among.
+    """
+
+    over: ClassVar[frozenset[str]] = frozenset({"delta"})
+    #: Share of the adapters' values that take memory, for the memory plan.
+    share: ClassVar[float] = 1.0
+
+    @classmethod
+    def of(cls, settings: SparseSettings, seed: int) -> Self:
+        """Make the policy. ``seed``: seed of its random choices. Every subclass overrides it."""
+        raise NotImplementedError
 
     def begin(self, model: Decoder) -> None:
-        """Prepare the model; may remove or freeze deltas.
+        """Prepare the model; may remove or freeze adapters.
 
-        Called once, before the optimizer is created, on a model whose deltas are zero or those of an earlier
+        Called once, before the optimizer is created, on a model whose adapters are new or those of an earlier
         training.
         """
-        ...
+
+    def before_step(self, step: int, optimizer: Optimizer) -> None:
+        """Choose what the step trains.
+
+        A parameter that does not require a gradient is not changed in this step, nor are its moments. Called
+        before the first pass of every step, also of the first one after a checkpoint was loaded. ``step``
+        counts from 0.
+        """
+
+    def before_update(self, step: int, optimizer: Optimizer) -> None:
+        """Look at the step's gradients, or change them. Called before they are clipped."""
 
     def after_step(self, step: int, last: bool, optimizer: Optimizer) -> None:
-        """Apply the policy after an update.
-
-        ``step`` counts from 0. ``last``: whether this is the last step.
-        """
-        ...
+        """Apply the policy after an update. ``last``: whether this is the last step."""
 
     def state(self) -> dict[str, Any]:
         """Return the policy's state for a checkpoint: plain values and tensors."""
-        ...
+        return {}
 
     def load(self, state: dict[str, Any]) -> None:
         """Restore a state from :meth:`state`, after a call of ``begin``."""
-        ...
 
 
 def deltas(model: Decoder) -> dict[str, nn.Parameter]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 import torch
 from torch import nn
@@ -15,10 +15,13 @@ from torch import nn
 from ...kernels.top_k import Threshold, mask_above, streamed_threshold
 from ..model.decoder import Decoder
 from ..optimizers.optimizer import Optimizer
-from .projection import deltas, keep_only
+from .projection import Projection, deltas, keep_only
+
+if TYPE_CHECKING:
+    from .sparse_settings import SparseSettings
 
 
-class SeleKT:
+class SeleKT(Projection):
     """Trains dense changes; every ``every`` steps, and after the last, keeps only the largest.
 
     ``density``: alpha, the share of entries that may differ from the base. Exactly ``floor(alpha * N)`` of
@@ -26,6 +29,10 @@ class SeleKT:
     ``scope``: selects over all layers together ("global", as in the paper), or in each layer ("tensor", as in
     the authors' code). Changes are always relative to the original base.
     """
+
+    @classmethod
+    def of(cls, settings: SparseSettings, seed: int) -> Self:
+        return cls(settings.density, settings.every, settings.scope)
 
     def __init__(self, density: float, every: int, scope: Literal["global", "tensor"]) -> None:
         self.density, self.every, self.scope = density, every, scope
@@ -57,10 +64,3 @@ class SeleKT:
     def budget(self, parameters: Sequence[nn.Parameter]) -> int:
         """Return the number of entries to keep. Alpha is taken as a decimal, so that 0.29 of 100 is 29."""
         return int(Fraction(repr(self.density)) * sum(parameter.numel() for parameter in parameters))
-
-    def state(self) -> dict[str, Any]:
-        """Return nothing: deltas, moments and step number are the whole state."""
-        return {}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Do nothing: there is no state."""

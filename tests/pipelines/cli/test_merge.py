@@ -27,9 +27,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_model) -> Path:
     settings = AdapterSettings(rank=2, alpha=4, targets=("up_proj",))
     for seed, name in ((1, "one"), (2, "two")):
         weights = ModelWeights("base", path, "digest", None)
-        model = load_adapted(
-            weights, settings, seed=seed, batches=[], dtype=torch.float32, quantize="none", skip=()
-        )
+        model = load_adapted(weights, settings, seed=seed, dtype=torch.float32, quantize="none", skip=())
         generator = torch.Generator().manual_seed(seed)
         for parameter in model.parameters():
             parameter.data.normal_(0, 0.2, generator=generator)

@@ -12,13 +12,16 @@ from torch import Tensor
 
 from gristmill.contracts.errors import ModelError
 from gristmill.contracts.inference import ModelWeights
-from gristmill.trainer.adapters.adapter_settings import AdapterSettings, Kind, Start
+from gristmill.trainer.adapters.adapter_settings import MERGED_KINDS, AdapterSettings, Kind, Start
 from gristmill.trainer.adapters.adapter_table import INITS, KINDS
 from gristmill.trainer.adapters.dora import DoRA
+from gristmill.trainer.adapters.initialization import InitializationData
 from gristmill.trainer.adapters.load_adapted import load_adapted
 from gristmill.trainer.adapters.lora import LoRA
 from gristmill.trainer.adapters.parameter_groups import parameter_groups
 from gristmill.trainer.adapters.peft_files import adapted, save_adapter
+from gristmill.trainer.data.examples import Example, TokenSequence
+from gristmill.trainer.data.packs import Pack
 from gristmill.trainer.model.decoder import Decoder
 from gristmill.trainer.model.linear import dense
 from gristmill.trainer.model.loading import load_model
@@ -42,10 +45,14 @@ def _settings(**changes: Any) -> AdapterSettings:
     return AdapterSettings.model_validate({"rank": 4, "alpha": 6, **changes})
 
 
-def _batches() -> Iterator[tuple[Tensor, list[int]]]:
+def _packs() -> Iterator[Pack]:
     generator = torch.Generator().manual_seed(5)
     for _ in range(3):
-        yield torch.randint(0, 300, (60,), generator=generator), [25, 35]
+        sequences = []
+        for length in (25, 35):
+            ids = torch.randint(0, 300, (length,), generator=generator).tolist()
+            sequences.append(TokenSequence(tuple(ids), (False, *[True] * (length - 1))))
+        yield Pack.of([Example("row", tuple(sequences))], torch.device("cpu"))
 
 
 def _load(
@@ -53,7 +60,12 @@ def _load(
 ) -> Decoder:
     weights = ModelWeights("base", path, "digest", adapter)
     return load_adapted(
-        weights, settings, seed=seed, batches=_batches(), dtype=torch.float32, quantize=quantize
+        weights,
+        settings,
+        seed=seed,
+        data=InitializationData(_packs()),
+        dtype=torch.float32,
+        quantize=quantize,
     )
 
 
@@ -83,6 +95,14 @@ def _peft(base: Path, adapter: Path) -> Tensor:
 def test_the_table_holds_what_a_file_can_name() -> None:
     assert set(KINDS) == set(get_args(Kind))
     assert set(INITS) == set(get_args(Start))
+    assert {name for name, kind in KINDS.items() if kind.layout != "peft"} == MERGED_KINDS
+
+
+def test_a_setting_of_another_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="kind 'svft' has no rank"):
+        AdapterSettings(kind="svft", rank=4)
+    with pytest.raises(ValueError, match="kind 'lora' with init 'pissa' has no loftq_turns"):
+        AdapterSettings(init="pissa", loftq_turns=3)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: "-".join(map(str, method.values())))
@@ -211,7 +231,8 @@ def test_eva_finds_the_directions_of_the_data_and_spends_the_ranks_where_they_ex
             lambda _, inputs, name=name: seen.setdefault(name, []).append(inputs[0])
         )
     with torch.no_grad():
-        for ids, lengths in _batches():
+        for pack in _packs():
+            ids, lengths = pack.ids, pack.lengths
             plain(ids, lengths)
     total = 0
     for name, linear in model.linears():

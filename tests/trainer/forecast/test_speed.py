@@ -47,7 +47,6 @@ def test_the_flop_are_those_that_torch_counts(recompute: bool, adapter: dict[str
         ModelWeights("base", path, "digest", None),
         AdapterSettings.model_validate(adapter),
         seed=1,
-        batches=[],
         dtype=torch.float32,
     )
     model.activations = "recompute" if recompute else "keep"

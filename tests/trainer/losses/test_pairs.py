@@ -139,7 +139,7 @@ def test_dpos_reference_is_the_model_before_training_and_the_margin_starts_at_0(
     encoded = lab.encode(objective, pairs)
     weights = ModelWeights("base", lab.path, "digest", None)
     settings_ = AdapterSettings(rank=4, dropout=0.5)
-    fresh = load_adapted(weights, settings_, seed=1, batches=[], dtype=torch.float32).train()
+    fresh = load_adapted(weights, settings_, seed=1, dtype=torch.float32).train()
     base = load_model(lab.path, dtype=torch.float32)
     examples = objective.prepare(fresh, encoded, 150)
     plain = objective.prepare(base, encoded, 150)

@@ -36,7 +36,6 @@ def _trained(path: Path, kind: str, seed: int = 1, quantize: str = "none", targe
         ModelWeights("base", path, "digest", None),
         settings,
         seed=seed,
-        batches=[],
         dtype=torch.float32,
         quantize=quantize,
     )

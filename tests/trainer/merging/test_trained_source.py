@@ -17,13 +17,17 @@ from gristmill.contracts.errors import ModelError
 from gristmill.contracts.inference import ModelWeights
 from gristmill.pipelines.cli.main import main
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
+from gristmill.trainer.adapters.initialization import InitializationData
 from gristmill.trainer.adapters.load_adapted import load_adapted
 from gristmill.trainer.adapters.peft_files import save_adapter
 from gristmill.trainer.adapters.training_record import RECORD, TrainingRecord
+from gristmill.trainer.data.examples import Example, TokenSequence
+from gristmill.trainer.data.packs import Pack
 from gristmill.trainer.merging.merge import merge
 from gristmill.trainer.model.decoder import Decoder
 
 IDS = torch.randint(0, 300, (40,), generator=torch.Generator().manual_seed(3))
+CPU = torch.device("cpu")
 CHANGED = ("pissa", "olora", "loftq")
 
 
@@ -40,11 +44,12 @@ def _train(
     settings = AdapterSettings.model_validate(
         {"kind": kind, "init": init, "rank": 4, "alpha": 6, "targets": ("q_proj", "v_proj", "up_proj")}
     )
+    ids, trained = tuple(IDS.tolist()), (False, *[True] * (len(IDS) - 1))
     model = load_adapted(
         ModelWeights("base", path, "digest", None),
         settings,
         seed=11,
-        batches=[(IDS, [len(IDS)])],
+        data=InitializationData([Pack.of([Example("row", (TokenSequence(ids, trained),))], CPU)]),
         dtype=torch.float32 if dtype == "fp32" else torch.bfloat16,
         quantize=quantize,
         skip=skip,

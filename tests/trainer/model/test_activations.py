@@ -30,7 +30,6 @@ def load(path: Path, adapter: dict[str, Any], quantize: str, dtype: torch.dtype)
         ModelWeights("base", path, "digest", None),
         AdapterSettings.model_validate(adapter),
         seed=1,
-        batches=[],
         dtype=dtype,
         quantize=quantize,
     )

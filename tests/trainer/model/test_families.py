@@ -69,7 +69,7 @@ def _adapted(path: Path, quantize: str = "none") -> Decoder:
     """Load the model in float32 with LoRA over all its linear layers, not at its initial values."""
     settings = AdapterSettings(rank=3, alpha=5)
     weights = ModelWeights("base", path, "digest", None)
-    model = load_adapted(weights, settings, seed=1, batches=[], dtype=torch.float32, quantize=quantize)
+    model = load_adapted(weights, settings, seed=1, dtype=torch.float32, quantize=quantize)
     generator = torch.Generator().manual_seed(2)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1, generator=generator)
@@ -280,7 +280,7 @@ def test_targets_of_another_family_are_refused(make_model) -> None:
         family, changes = CASES[case]
         weights = ModelWeights("base", make_model(family, **changes), "digest", None)
         settings = AdapterSettings(targets=targets)  # type: ignore[arg-type]
-        load_adapted(weights, settings, seed=0, batches=[], dtype=torch.float32)
+        load_adapted(weights, settings, seed=0, dtype=torch.float32)
 
     load("phi3", "qkv_proj")
     with pytest.raises(ModelError, match=r"'phi3' takes no adapter on q_proj; give targets among qkv_proj"):

@@ -21,7 +21,7 @@ LENGTHS = [20, 28]
 def _load(path, dtype: torch.dtype = torch.float32, quantize: str = "none", **adapter: object) -> Decoder:
     settings = AdapterSettings.model_validate({"rank": 4, "alpha": 6, **adapter})
     weights = ModelWeights("base", path, "digest", None)
-    model = load_adapted(weights, settings, seed=1, batches=[], dtype=dtype, quantize=quantize)
+    model = load_adapted(weights, settings, seed=1, dtype=dtype, quantize=quantize)
     generator = torch.Generator().manual_seed(2)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.05, generator=generator)

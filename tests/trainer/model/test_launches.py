@@ -86,7 +86,7 @@ def _launches(event: Any) -> Counter[str]:
 def decoder(path: Path) -> Decoder:
     settings = AdapterSettings(rank=4, alpha=8)
     model = load_adapted(
-        ModelWeights("base", path, "digest", None), settings, seed=0, batches=[], dtype=torch.bfloat16,
+        ModelWeights("base", path, "digest", None), settings, seed=0, dtype=torch.bfloat16,
         quantize="nf4", device=torch.device("cpu"),
     )  # fmt: skip
     return model.train()

@@ -42,9 +42,7 @@ def _load(
 ) -> Decoder:
     chosen = AdapterSettings.model_validate(settings or LORA)
     weights = ModelWeights("base", path, "digest", adapter)
-    return load_adapted(
-        weights, chosen, seed=1, batches=[], parts=parts, dtype=torch.float32, quantize="none"
-    )
+    return load_adapted(weights, chosen, seed=1, parts=parts, dtype=torch.float32, quantize="none")
 
 
 def _step(parts: tuple[Part, ...] = PARTS, **changes: Any) -> SupervisedFineTuning:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pytest
@@ -24,9 +24,10 @@ from gristmill.trainer.model.decoder import Decoder
 from gristmill.trainer.optimizers.optimizer import Optimizer
 from gristmill.trainer.optimizers.optimizer_table import OPTIMIZERS
 from gristmill.trainer.sparse.delta_files import SparseDelta, save_delta
+from gristmill.trainer.sparse.policy_table import POLICIES
 from gristmill.trainer.sparse.projection import Projection, deltas
 from gristmill.trainer.sparse.selekt import SeleKT
-from gristmill.trainer.sparse.sparse_settings import SparseSettings
+from gristmill.trainer.sparse.sparse_settings import OVER, Policy, SparseSettings
 
 IDS = torch.randint(0, 300, (48,), generator=torch.Generator().manual_seed(3))
 
@@ -148,7 +149,6 @@ def _model(
         ModelWeights("base", path, "digest", None),
         AdapterSettings(kind="delta"),
         seed=seed,
-        batches=[],
         dtype=torch.float32,
         quantize=quantize,
     )
@@ -196,7 +196,7 @@ def test_a_step_leaves_exactly_alpha_n_entries_changed_over_either_base(
     assert trained.metrics["loss_last"] < trained.metrics["loss_first"]
     again = load_adapted(
         ModelWeights("base", path, "digest", trained.adapter), AdapterSettings(kind="delta"),
-        seed=9, batches=[], dtype=torch.float32, quantize=quantize,
+        seed=9, dtype=torch.float32, quantize=quantize,
     )  # fmt: skip
     for name, value in deltas(again).items():
         assert torch.equal(value, delta.dense(f"model.{name}.weight"))
@@ -282,7 +282,7 @@ def test_what_half_of_a_second_training_freezes_keeps_what_the_first_one_learned
     save_delta(first, tmp_path / "first", str(path))
     second = load_adapted(
         ModelWeights("base", path, "digest", tmp_path / "first"), AdapterSettings(kind="delta"),
-        seed=2, batches=[], dtype=torch.float32, quantize="none",
+        seed=2, dtype=torch.float32, quantize="none",
     )  # fmt: skip
     half.projection(2).begin(second)
     learned = {name: value.detach().clone() for name, value in deltas(first).items()}
@@ -308,3 +308,13 @@ def test_a_sparse_policy_over_an_adapter_is_refused(kind: str) -> None:
     given_: dict[str, Any] = {"model": "base", "adapter": {"kind": kind}, "sparse": {}}
     with pytest.raises(ValueError, match=f"this adapter is of kind '{kind}': give adapter: {{kind: delta}}"):
         SupervisedFineTuning.model_validate(given_)
+
+
+def test_the_table_holds_the_policies_that_a_file_can_name() -> None:
+    assert set(POLICIES) == set(get_args(Policy)) == set(OVER)
+    assert {name: policy.over for name, policy in POLICIES.items()} == OVER
+
+
+def test_a_setting_of_another_policy_is_refused() -> None:
+    with pytest.raises(ValueError, match="kind 'half' has no density"):
+        SparseSettings(kind="half", density=0.5)

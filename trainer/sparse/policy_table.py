@@ -1,0 +1,13 @@
+"""Table of sparse policies by name.
+
+A new one is a file here, a name in ``sparse_settings.py`` and a row below.
+"""
+
+from __future__ import annotations
+
+from .half import Half
+from .projection import Projection
+from .selekt import SeleKT
+
+#: ``sparse.kind`` -> its class.
+POLICIES: dict[str, type[Projection]] = {"selekt": SeleKT, "half": Half}
