@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gristmill.contracts.operators import Kept
+from gristmill.contracts.outcomes import Kept
 from gristmill.datagen.execution.by_running import ByRunning
 from gristmill.datagen.sandbox.jobs import RunScript
 from gristmill.datagen.sandbox.limits import Limits

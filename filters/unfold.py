@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from ..contracts.operators import Apply, Estimate, Failed, Filtered, Kept, Map, Outcome
+from ..contracts.operators import Apply, Estimate, Map
+from ..contracts.outcomes import Failed, Filtered, Kept, Outcome
 from ..contracts.rows import Row
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ..contracts.errors import DataError
-from ..contracts.operators import Apply, Context, Failed, Kept, Map, Outcome
+from ..contracts.operators import Apply, Context, Map
+from ..contracts.outcomes import Failed, Kept, Outcome
 from ..contracts.rows import Row
 from .layouts import ANSWERS, QUESTIONS, exchange
 

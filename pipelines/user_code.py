@@ -18,19 +18,8 @@ from pydantic import Field, PositiveInt
 
 from ..contracts.counting import counted
 from ..contracts.errors import DataError, EngineError, SandboxDied
-from ..contracts.operators import (
-    Apply,
-    Failed,
-    Filtered,
-    Kept,
-    Map,
-    Operator,
-    Outcome,
-    Source,
-    TableApply,
-    TableMap,
-    TableResult,
-)
+from ..contracts.operators import Apply, Map, Operator, Source, TableApply, TableMap
+from ..contracts.outcomes import Failed, Filtered, Kept, Outcome, TableResult
 from ..contracts.rows import Row
 from ..contracts.user_function import is_reference, load, source_digest, takes_table, type_hints
 from .sources.column_options import final_names

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, PositiveInt
 
 from ...contracts.errors import DataError
-from ...contracts.operators import Context, Estimate, Failed, Filtered, NewRows, WholeTable
+from ...contracts.operators import Context, Estimate, WholeTable
+from ...contracts.outcomes import Failed, Filtered, NewRows
 from ...contracts.rows import Row
 from .near_misses import ProgramTokens, closest, differing, tokens
 

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from pydantic import Field, PositiveInt
 
 from ...contracts.inference import Capability
-from ...contracts.operators import Apply, Context, Estimate, Failed, Kept, Outcome
+from ...contracts.operators import Apply, Context, Estimate
+from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from ..generate.generator import Generator
 from ..generate.sampling_loop import SamplingPlan, sample_rows

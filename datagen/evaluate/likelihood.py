@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from ...contracts import registry
 from ...contracts.inference import Capability
-from ...contracts.operators import Apply, Context, Estimate, Kept, Map, Outcome
+from ...contracts.operators import Apply, Context, Estimate, Map
+from ...contracts.outcomes import Kept, Outcome
 from ...contracts.rows import Row
 from .paired import PairedEvaluation
 

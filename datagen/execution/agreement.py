@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from ...contracts.errors import DataError, SandboxDied
-from ...contracts.operators import Context, Estimate, Failed, TableResult, WholeTable
+from ...contracts.operators import Context, Estimate, WholeTable
+from ...contracts.outcomes import Failed, TableResult
 from ..sandbox.jobs import RunTests
 from ..sandbox.pool import Sandbox
 from ..sandbox.results import JobResult, Status

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ...contracts.errors import SandboxDied
-from ...contracts.operators import Apply, Estimate, Failed, Map, Outcome
+from ...contracts.operators import Apply, Estimate, Map
+from ...contracts.outcomes import Failed, Outcome
 from ...contracts.rows import Row
 from .sandboxes import SandboxSettings, shared
 from .verdict import RunsJobs, encodable

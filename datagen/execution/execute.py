@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import PositiveInt
 
 from ...contracts.inference import derive_seed
-from ...contracts.operators import Failed, Kept, Outcome
+from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from ..mutation.source_text import SourceText
 from ..sandbox.jobs import RunScript

@@ -9,7 +9,8 @@ from pydantic import ConfigDict, PrivateAttr, ValidationError, model_serializer
 
 from ...contracts import registry
 from ...contracts.frozen import Frozen
-from ...contracts.operators import Apply, Failed, Kept, Map, Outcome
+from ...contracts.operators import Apply, Map
+from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from ...contracts.validation import told
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from ...contracts.operators import Estimate, Failed, Kept, Outcome
+from ...contracts.operators import Estimate
+from ...contracts.outcomes import Failed, Kept, Outcome
 from .sampling_policies import Trial
 from .template import Template
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import PositiveInt, field_validator
 
 from ...contracts.inference import derive_seed
-from ...contracts.operators import Apply, Estimate, Failed, Filtered, Kept, Map, Outcome
+from ...contracts.operators import Apply, Estimate, Map
+from ...contracts.outcomes import Failed, Filtered, Kept, Outcome
 from ...contracts.rows import Row
 from ..edits.bug_instructions import STYLES, instructions
 from ..edits.diffs import applied, unified

@@ -15,7 +15,8 @@ from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 from ...contracts.errors import DataError
 from ...contracts.frozen import Frozen
 from ...contracts.inference import derive_seed
-from ...contracts.operators import Apply, Estimate, Failed, Kept, Map, Outcome, StepRef
+from ...contracts.operators import Apply, Estimate, Map, StepRef
+from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from ...contracts.inference import derive_seed
-from ...contracts.operators import Apply, Estimate, Filtered, Kept, Map, Outcome
+from ...contracts.operators import Apply, Estimate, Map
+from ...contracts.outcomes import Filtered, Kept, Outcome
 from ...contracts.rows import Row
 from ..edits.bug_instructions import STYLES
 from ..edits.diffs import applied, unified

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import PositiveInt
 
 from ...contracts.inference import Capability
-from ...contracts.operators import Apply, Estimate, Failed, Filtered, Kept, Map, ModelRef, Outcome
+from ...contracts.operators import Apply, Estimate, Map, ModelRef
+from ...contracts.outcomes import Failed, Filtered, Kept, Outcome
 from ...contracts.rows import Row
 from ...contracts.sampling_parameters import SamplingParameters
 from .answer_check import PASSED, AnswerCheck

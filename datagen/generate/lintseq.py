@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from ...contracts.inference import derive_seed
-from ...contracts.operators import Apply, Estimate, Failed, Filtered, Kept, Map, Outcome
+from ...contracts.operators import Apply, Estimate, Map
+from ...contracts.outcomes import Failed, Filtered, Kept, Outcome
 from ...contracts.rows import Row
 from ..edits.diffs import applied, inserting, lines_of
 from ..edits.lint import error_lines, outside_names

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, field_validator
 
 from ...contracts.errors import DataError
-from ...contracts.operators import Apply, Failed, Kept, Map, Outcome, no_column
+from ...contracts.operators import Apply, Map, no_column
+from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from ..prompts.collection import text_prompt
 from .sampling_loop import BREATH

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from ...contracts.errors import DataError
 from ...contracts.inference import Message, Request
-from ...contracts.operators import Filtered, Kept, Outcome, no_column
+from ...contracts.operators import no_column
+from ...contracts.outcomes import Filtered, Kept, Outcome
 from ...contracts.rows import Row, turns
 from .conversations import conversation, with_system
 from .generator import Generator

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from ...contracts.asking import ask
 from ...contracts.errors import DataError, EngineError
 from ...contracts.inference import Completion, Engine, Request, derive_seed
-from ...contracts.operators import Failed, Outcome
+from ...contracts.outcomes import Failed, Outcome
 from ...contracts.rows import Row
 from .answer_check import AnswerJudge
 from .sampling_policies import Policy, Trial

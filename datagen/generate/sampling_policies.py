@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from ...contracts.frozen import Frozen
-from ...contracts.operators import Kept, Outcome
+from ...contracts.outcomes import Kept, Outcome
 from .answer_check import passes
 
 

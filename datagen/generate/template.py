@@ -9,7 +9,8 @@ from pydantic import Field
 
 from ...contracts.errors import DataError
 from ...contracts.inference import Message, Request
-from ...contracts.operators import Failed, Kept, Outcome, no_column
+from ...contracts.operators import no_column
+from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row, turns
 from ..parsers import AnyParser, TextParser, Unparsed
 from ..prompts import Prompt, find_prompt

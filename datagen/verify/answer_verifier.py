@@ -7,7 +7,8 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...contracts.operators import Apply, Map, Outcome
+from ...contracts.operators import Apply, Map
+from ...contracts.outcomes import Outcome
 from ...contracts.rows import Row
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from ...contracts.errors import DataError
-from ...contracts.operators import Apply, Context, Failed, Kept, Map, Outcome
+from ...contracts.operators import Apply, Context, Map
+from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from ..constraints.loose import holds_loosely
 from ..constraints.of_rows import checks_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveInt
 
-from ...contracts.operators import Failed, Kept, Outcome
+from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from ..execution.by_running import ByRunning, encodable, lacking
 from ..execution.verdict import RunsJobs, Trust, Verdict, trust_types

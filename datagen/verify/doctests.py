@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ...contracts.operators import Kept, Outcome
+from ...contracts.outcomes import Kept, Outcome
 from ...contracts.rows import Row
 from ..edits.doctest_tests import tests_from_doctests
 from ..execution.verdict import RunsJobs

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from ...contracts.inference import derive_seed
-from ...contracts.operators import Failed, Kept, Outcome
+from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from ..edits.diffs import applied, lines_of, unified
 from ..edits.recorded_mutants import recorded, recorded_types

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from ...contracts.errors import DataError
-from ...contracts.operators import Apply, Failed, Kept, Map, Outcome
+from ...contracts.operators import Apply, Map
+from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from ...contracts.operators import Failed, Kept, Outcome
+from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from ..execution.limited_processes import CallLimitReached, shared
 from ..parsers.final_answer import bare_answer, final_answer

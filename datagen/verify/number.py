@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ...contracts.operators import Failed, Kept, Outcome
+from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from ..parsers.final_number import Find, Number, final_number
 from .answer_verifier import AnswerVerifier

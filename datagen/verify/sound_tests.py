@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import PositiveInt
 
-from ...contracts.operators import Failed as FailedRow
-from ...contracts.operators import Kept, Outcome
+from ...contracts.outcomes import Failed as FailedRow
+from ...contracts.outcomes import Kept, Outcome
 from ...contracts.rows import Row
 from ..execution.by_running import ByRunning, encodable, lacking
 from ..execution.sandboxes import SandboxSettings

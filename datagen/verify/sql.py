@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import PositiveInt
 
-from ...contracts.operators import Apply, Failed, Kept, Map, Outcome
+from ...contracts.operators import Apply, Map
+from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from ..execution.by_running import lacking
 from ..execution.limited_processes import CallLimitReached, LimitedProcesses, shared

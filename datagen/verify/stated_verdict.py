@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import field_validator
 
-from ...contracts.operators import Apply, Failed, Kept, Map, Outcome
+from ...contracts.operators import Apply, Map
+from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from ...contracts.inference import derive_seed
-from ...contracts.operators import Failed, Kept, Outcome
+from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from ..execution.by_running import ByRunning, encodable, lacking
 from ..execution.mutation_score import USUAL_MUTANTS, USUAL_SCORE, MutationScore, convincing

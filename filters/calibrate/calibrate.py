@@ -11,7 +11,8 @@ from pydantic import BeforeValidator, Field
 
 from ...contracts.counting import counted
 from ...contracts.errors import DataError
-from ...contracts.operators import Context, StepRef, TableResult, WholeTable, check_names
+from ...contracts.operators import Context, StepRef, WholeTable, check_names
+from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..columns import number_column
 from ..select.random import draw

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ...contracts.operators import Context, EmbedderRef, Estimate, ModelRef, TableResult, WholeTable
+from ...contracts.operators import Context, EmbedderRef, Estimate, ModelRef, WholeTable
+from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..columns import joined_texts, read_columns
 from ..embeddings.embed_column import embed

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field
 
 from ...contracts.errors import DataError
-from ...contracts.operators import Context, EmbedderRef, StepRef, TableResult, WholeTable
+from ...contracts.operators import Context, EmbedderRef, StepRef, WholeTable
+from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows, TableRows
 from ..columns import reads_as_text, text_column, turns_as_text
 from .evaluation_items import KINDS, EvaluationItems, Matched, Passages

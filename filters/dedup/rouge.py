@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ...contracts.operators import Context, TableResult, WholeTable
+from ...contracts.operators import Context, WholeTable
+from ...contracts.outcomes import TableResult
 from ..columns import joined_texts
 from .rouge_l import greedy_rouge, words
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ...contracts.operators import Context, EmbedderRef, TableResult, WholeTable
+from ...contracts.operators import Context, EmbedderRef, WholeTable
+from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..columns import joined_texts, number_column, read_columns
 from ..embeddings.duplicates import greedy_duplicates

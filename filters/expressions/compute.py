@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, field_validator
 
 from ...contracts.errors import DataError
-from ...contracts.operators import Context, TableApply, TableMap, TableResult
+from ...contracts.operators import Context, TableApply, TableMap
+from ...contracts.outcomes import TableResult
 from .sql_functions import is_aggregate
 from .sql_nan import nan_as_null
 from .sql_parse import parse

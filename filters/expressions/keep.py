@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from ...contracts.operators import Context, TableResult, WholeTable
+from ...contracts.operators import Context, WholeTable
+from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..calibrate import precision
 from ..calibrate.calibrate import CONFIDENCE

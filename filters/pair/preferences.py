@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, FiniteFloat, PositiveInt
 
 from ...contracts.inference import derive_seed
-from ...contracts.operators import Context, Estimate, Failed, Filtered, NewRows, WholeTable
+from ...contracts.operators import Context, Estimate, WholeTable
+from ...contracts.outcomes import Failed, Filtered, NewRows
 from ...contracts.rows import Row
 from ..columns import number_column, require_columns, text_column
 from ..select.groups import group_labels, members

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from ...contracts.operators import Context, TableResult, WholeTable
+from ...contracts.operators import Context, WholeTable
+from ...contracts.outcomes import TableResult
 from ..columns import number_column
 from ..select.groups import group_labels
 

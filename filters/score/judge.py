@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
-from ...contracts.operators import Estimate, Failed, Kept, Outcome
+from ...contracts.operators import Estimate
+from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from .agreement import krippendorff_alpha, mean_difference
 from .label_probabilities import Answer, AsksForLabels, Question, ToOutcome, ToQuestions

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...contracts.operators import Estimate, Failed, Kept, Outcome
+from ...contracts.operators import Estimate
+from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from .judge import agreement
 from .label_probabilities import Answer, AsksForLabels, Question, ToOutcome, ToQuestions

@@ -15,7 +15,8 @@ from pydantic import BeforeValidator, Field, PositiveInt
 from ...contracts.asking import ask
 from ...contracts.errors import DataError, EngineError
 from ...contracts.inference import Capability, Completion, Engine, Request, Sampling
-from ...contracts.operators import Apply, Estimate, Failed, Map, ModelRef, Outcome
+from ...contracts.operators import Apply, Estimate, Map, ModelRef
+from ...contracts.outcomes import Failed, Outcome
 from ...contracts.rows import Row
 
 if TYPE_CHECKING:

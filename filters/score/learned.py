@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from ...contracts.errors import DataError
-from ...contracts.operators import Context, EmbedderRef, TableResult, WholeTable
+from ...contracts.operators import Context, EmbedderRef, WholeTable
+from ...contracts.outcomes import TableResult
 from ..columns import number_column
 from ..embeddings.embed_column import embed
 from ..select.random import draw

@@ -13,7 +13,8 @@ from pydantic import Field
 from ...contracts.asking import ask
 from ...contracts.errors import DataError, EngineError
 from ...contracts.inference import Capability, Completion, Message, Request, Sampling
-from ...contracts.operators import Apply, Estimate, Failed, Kept, Map, ModelRef, Outcome, no_column
+from ...contracts.operators import Apply, Estimate, Map, ModelRef, no_column
+from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from .responses import answered, check_response_columns, plain
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...contracts.errors import DataError
-from ...contracts.operators import Estimate, Failed, Kept, Outcome, StepRef, check_names
+from ...contracts.operators import Estimate, StepRef, check_names
+from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from ..columns import number_column
 from .judge_pair import LABELS, in_both_orders

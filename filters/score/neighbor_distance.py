@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PositiveInt
 
-from ...contracts.operators import Context, EmbedderRef, TableResult, WholeTable
+from ...contracts.operators import Context, EmbedderRef, WholeTable
+from ...contracts.outcomes import TableResult
 from ..embeddings.embed_column import embed
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from ...contracts.operators import Context, EmbedderRef, StepRef, TableResult, WholeTable, check_names
+from ...contracts.operators import Context, EmbedderRef, StepRef, WholeTable, check_names
+from ...contracts.outcomes import TableResult
 from ..columns import joined_texts, number_column, require_columns
 from ..embeddings.embed_column import embed
 from ..select.random import draw

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 from ...contracts.asking import ask
 from ...contracts.errors import DataError, EngineError
 from ...contracts.inference import Capability, Completion, Request, Sampling
-from ...contracts.operators import Apply, Estimate, Failed, Kept, Map, ModelRef, Outcome
+from ...contracts.operators import Apply, Estimate, Map, ModelRef
+from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from .responses import answered, check_response_columns
 

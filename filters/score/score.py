@@ -13,7 +13,8 @@ from ...contracts import registry
 from ...contracts.counting import counted
 from ...contracts.errors import DataError, GristmillError
 from ...contracts.nearest import did_you_mean
-from ...contracts.operators import Context, TableApply, TableMap, TableResult
+from ...contracts.operators import Context, TableApply, TableMap
+from ...contracts.outcomes import TableResult
 from ...contracts.user_function import is_reference, load, source_digest, takes_table, type_hints
 from ..columns import without_nan
 from .scorers import SCORERS, scorer

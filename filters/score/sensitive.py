@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
 from pydantic import Field
 
 from ...contracts.errors import DataError
-from ...contracts.operators import Context, TableApply, TableMap, TableResult
+from ...contracts.operators import Context, TableApply, TableMap
+from ...contracts.outcomes import TableResult
 from ..columns import require_columns
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from ...contracts.errors import DataError
-from ...contracts.operators import Context, TableResult, WholeTable
+from ...contracts.operators import Context, WholeTable
+from ...contracts.outcomes import TableResult
 from ..columns import number_column
 from .groups import group_labels, plain_values
 

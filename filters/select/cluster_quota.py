@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ...contracts.operators import Context, EmbedderRef, Estimate, TableResult, WholeTable
+from ...contracts.operators import Context, EmbedderRef, Estimate, WholeTable
+from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..columns import number_column, read_columns
 from ..embeddings.cosine import nearest_cosine

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PositiveInt
 
-from ...contracts.operators import Context, Estimate, TableResult, WholeTable
+from ...contracts.operators import Context, Estimate, WholeTable
+from ...contracts.outcomes import TableResult
 from ..columns import text_column
 
 if TYPE_CHECKING:

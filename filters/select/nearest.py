@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from ...contracts.operators import Context, TableResult
+from ...contracts.operators import Context
+from ...contracts.outcomes import TableResult
 from ..embeddings.embed_column import embed
 from .towards_target import TowardsTarget
 

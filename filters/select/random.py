@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from ...contracts.operators import Context, Estimate, TableResult, WholeTable
+from ...contracts.operators import Context, Estimate, WholeTable
+from ...contracts.outcomes import TableResult
 from ..columns import number_column
 from .groups import group_labels
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ...contracts.operators import Context, TableResult
+from ...contracts.operators import Context
+from ...contracts.outcomes import TableResult
 from ..embeddings.embed_column import embed
 from .towards_target import TowardsTarget
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, PositiveInt
 
 from ...contracts.errors import DataError
-from ...contracts.operators import Context, TableResult, WholeTable
+from ...contracts.operators import Context, WholeTable
+from ...contracts.outcomes import TableResult
 from ..columns import number_column
 from .groups import group_labels, members, plain_values
 

@@ -15,7 +15,8 @@ import pyarrow.compute
 
 from ...contracts.counting import counted
 from ...contracts.errors import DataError
-from ...contracts.operators import Failed, Filtered, Kept, Map, NewRows, Operator, Outcome
+from ...contracts.operators import Map, Operator
+from ...contracts.outcomes import Failed, Filtered, Kept, NewRows, Outcome
 from ...contracts.printable import printable, shown
 from ...contracts.rows import Row
 from ..store.parts import FAILED, FATE, FILTERED, ID, KEPT, PARENTS, REASON, REASON_TYPE

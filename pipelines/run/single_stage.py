@@ -16,17 +16,8 @@ import pyarrow as pa
 from ...contracts.durable import remove, replace_directory
 from ...contracts.errors import of_step
 from ...contracts.inference import Usage
-from ...contracts.operators import (
-    Context,
-    NewRows,
-    Operator,
-    Sink,
-    Source,
-    TableResult,
-    Train,
-    Trained,
-    WholeTable,
-)
+from ...contracts.operators import Context, Operator, Sink, Source, Train, Trained, WholeTable
+from ...contracts.outcomes import NewRows, TableResult
 from ..sinks.placing import local_files
 from ..store.files import TEMPORARY, disk
 from ..store.parts import ID, PARENTS, Part

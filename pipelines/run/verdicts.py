@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...contracts.counting import counted
 from ...contracts.errors import DataError
-from ...contracts.operators import Failed, TableResult
+from ...contracts.outcomes import Failed, TableResult
 from ...contracts.printable import printable
 from ..store.parts import FAILED, FATE, FILTERED, ID, KEPT, REASON, REASON_TYPE
 from .outcomes import all_kept, check_columns, error_reason, put

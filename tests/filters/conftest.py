@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from gristmill.contracts.operators import TableResult
+from gristmill.contracts.outcomes import TableResult
 
 
 class HashingEmbedder:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gristmill.contracts.operators import TableResult, WholeTable
+from gristmill.contracts.operators import WholeTable
+from gristmill.contracts.outcomes import TableResult
 from gristmill.contracts.registry import NAMED, find
 from gristmill.filters.cluster.cluster import Cluster
 from gristmill.filters.dedup.decontaminate import Decontaminate

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from gristmill.contracts import registry
-from gristmill.contracts.operators import Failed, Filtered, Kept
+from gristmill.contracts.outcomes import Failed, Filtered, Kept
 from gristmill.filters.unfold import Unfold
 from gristmill.pipelines.run.outcomes import from_outcomes
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gristmill.contracts.errors import DataError
-from gristmill.contracts.operators import Failed, Kept
+from gristmill.contracts.outcomes import Failed, Kept
 from gristmill.filters.layouts import exchange
 from gristmill.filters.unify import Unify
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from gristmill.contracts.inference import Usage
-from gristmill.contracts.operators import Failed, Kept, Outcome, TableResult
+from gristmill.contracts.outcomes import Failed, Kept, Outcome, TableResult
 from gristmill.datagen.evaluate.paired_bootstrap import paired_bootstrap
 from gristmill.filters.expressions.condition import evaluate_expression
 from gristmill.pipelines.run.outcomes import from_outcomes, from_source, kept_rows

@@ -15,7 +15,8 @@ import pytest
 
 from gristmill.contracts import registry
 from gristmill.contracts.errors import DataError
-from gristmill.contracts.operators import Failed, Filtered, Kept, Map, TableMap
+from gristmill.contracts.operators import Map, TableMap
+from gristmill.contracts.outcomes import Failed, Filtered, Kept
 from gristmill.pipelines.user_code import UserMake, UserMap, UserSource, UserTableMap
 
 _numbers = itertools.count()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ....contracts.errors import DataError
 from ....contracts.inference import Usage
-from ....contracts.operators import TableResult
+from ....contracts.outcomes import TableResult
 from ...store.parts import ID, Part, write_part
 from ...store.products import Product
 from ..verdicts import check_result, from_table_result

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gristmill.contracts.errors import DataError
-from gristmill.contracts.operators import Filtered, NewRows
+from gristmill.contracts.outcomes import Filtered, NewRows
 from gristmill.datagen.edits.near_misses import closest, differing, tokens
 from gristmill.datagen.edits.twins import Twins
 

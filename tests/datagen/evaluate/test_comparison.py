@@ -12,7 +12,7 @@ import pytest
 
 from gristmill.contracts.errors import EngineError
 from gristmill.contracts.inference import Completion, Request
-from gristmill.contracts.operators import Failed, Kept
+from gristmill.contracts.outcomes import Failed, Kept
 from gristmill.datagen.evaluate.answers import EvaluateAnswers
 from gristmill.datagen.evaluate.comparison import Comparison
 from gristmill.datagen.evaluate.constraints import EvaluateConstraints

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from gristmill.contracts.inference import Completion, Request
-from gristmill.contracts.operators import Failed, Kept
+from gristmill.contracts.outcomes import Failed, Kept
 from gristmill.datagen.evaluate.constraints import EvaluateConstraints
 from gristmill.datagen.sources.constraint_tasks import ConstraintTasks
 

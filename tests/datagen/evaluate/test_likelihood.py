@@ -12,7 +12,7 @@ import pytest
 
 from gristmill.contracts.errors import DataError
 from gristmill.contracts.inference import EngineSettings, ModelWeights
-from gristmill.contracts.operators import Failed, Kept
+from gristmill.contracts.outcomes import Failed, Kept
 from gristmill.datagen.evaluate.likelihood import EvaluateLikelihood
 from gristmill.filters.score.likelihood import Likelihood
 from gristmill.pipelines.engines import start

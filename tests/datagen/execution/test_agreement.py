@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gristmill.contracts.errors import DataError
-from gristmill.contracts.operators import TableResult
+from gristmill.contracts.outcomes import TableResult
 from gristmill.datagen.execution.agreement import Agreement, Candidate, agreement
 from gristmill.datagen.execution.sandboxes import SandboxSettings
 from gristmill.datagen.sandbox.results import JobResult, Status, TestOutcome

@@ -16,7 +16,8 @@ import pytest
 
 import gristmill
 from gristmill.contracts.inference import Completion, Request
-from gristmill.contracts.operators import Failed, Filtered, Kept, Map
+from gristmill.contracts.operators import Map
+from gristmill.contracts.outcomes import Failed, Filtered, Kept
 from gristmill.datagen.evaluate.answers import EvaluateAnswers
 from gristmill.datagen.execution.agreement import Agreement
 from gristmill.datagen.execution.execute import Execute

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from gristmill.contracts.operators import Failed, Filtered, Kept
+from gristmill.contracts.outcomes import Failed, Filtered, Kept
 from gristmill.contracts.rows import CodeEdit, messages_of
 from gristmill.datagen.edits.bug_instructions import STYLES, TEMPLATES, instructions
 from gristmill.datagen.edits.diffs import applied

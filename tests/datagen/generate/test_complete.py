@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from gristmill.contracts.errors import SpecError
 from gristmill.contracts.inference import Completion, Request
-from gristmill.contracts.operators import Failed, Filtered, Kept
+from gristmill.contracts.outcomes import Failed, Filtered, Kept
 from gristmill.datagen.generate.complete import Complete
 from gristmill.datagen.generate.respond import Respond
 from gristmill.pipelines.file.load import loads

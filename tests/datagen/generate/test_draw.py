@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gristmill.contracts.errors import DataError, SpecError
-from gristmill.contracts.operators import Failed, Kept
+from gristmill.contracts.outcomes import Failed, Kept
 from gristmill.datagen.generate.draw import Draw
 from gristmill.pipelines.file.load import loads
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from gristmill.contracts.operators import Filtered, Kept
+from gristmill.contracts.outcomes import Filtered, Kept
 from gristmill.contracts.rows import CodeEdit, messages_of
 from gristmill.datagen.edits.bug_instructions import STYLES
 from gristmill.datagen.edits.diffs import applied

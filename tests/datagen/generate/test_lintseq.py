@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.contracts.operators import Failed, Filtered, Kept
+from gristmill.contracts.outcomes import Failed, Filtered, Kept
 from gristmill.datagen.edits.diffs import applied
 from gristmill.datagen.edits.lint import error_lines, outside_names
 from gristmill.datagen.generate import lintseq

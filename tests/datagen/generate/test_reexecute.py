@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.contracts.operators import Kept
+from gristmill.contracts.outcomes import Kept
 from gristmill.datagen.edits.diffs import unified
 from gristmill.datagen.execution.sandboxes import SandboxSettings
 from gristmill.datagen.generate.bugs import InjectBugs

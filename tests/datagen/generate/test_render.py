@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 import gristmill
 from gristmill.contracts.errors import DataError, SpecError
-from gristmill.contracts.operators import Failed, Kept, Outcome
+from gristmill.contracts.outcomes import Failed, Kept, Outcome
 from gristmill.datagen.generate.render import Render
 from gristmill.pipelines.file.load import loads
 from gristmill.pipelines.plan.make import make_plan

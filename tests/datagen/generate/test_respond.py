@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gristmill.contracts.errors import EngineError
 from gristmill.contracts.inference import Completion, Request, derive_seed
-from gristmill.contracts.operators import Failed, Filtered, Kept
+from gristmill.contracts.outcomes import Failed, Filtered, Kept
 from gristmill.datagen.generate.respond import Respond
 
 

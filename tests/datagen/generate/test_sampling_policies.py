@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from gristmill.contracts.errors import EngineError
 from gristmill.contracts.inference import Completion, Request
-from gristmill.contracts.operators import Failed, Filtered, Kept
+from gristmill.contracts.outcomes import Failed, Filtered, Kept
 from gristmill.datagen.evaluate.answers import EvaluateAnswers
 from gristmill.datagen.generate.attempts import Attempts
 from gristmill.datagen.generate.sampling_policies import (

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from gristmill.contracts.errors import DataError, EngineError
 from gristmill.contracts.inference import Completion, Request
-from gristmill.contracts.operators import Failed, Kept
+from gristmill.contracts.outcomes import Failed, Kept
 from gristmill.datagen.generate.template import Template
 from gristmill.filters.score.mean_logprob import mean_logprob
 

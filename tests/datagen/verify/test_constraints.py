@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gristmill.contracts.operators import Failed, Kept
+from gristmill.contracts.outcomes import Failed, Kept
 from gristmill.datagen.verify.constraints import VerifyConstraints
 
 ASKED = json.dumps([{"kind": "lower_case"}, {"kind": "words_at_most", "most": 3}])

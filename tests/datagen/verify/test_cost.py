@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from gristmill.contracts.operators import Failed, Kept
+from gristmill.contracts.outcomes import Failed, Kept
 from gristmill.datagen.execution.sandboxes import SandboxSettings
 from gristmill.datagen.verify.cost import VerifyCost
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.contracts.operators import Failed, Kept
+from gristmill.contracts.outcomes import Failed, Kept
 from gristmill.datagen.edits.diffs import applied
 from gristmill.datagen.execution.sandboxes import SandboxSettings
 from gristmill.datagen.verify.edit import VerifyEdit, same_program

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from gristmill.contracts.operators import Failed, Kept
+from gristmill.contracts.outcomes import Failed, Kept
 from gristmill.datagen.parsers.final_answer import bare_answer, final_answer
 from gristmill.datagen.verify.math import VerifyMath
 from gristmill.datagen.verify.same_mathematics import compare

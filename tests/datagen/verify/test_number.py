@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.contracts.operators import Failed, Kept
+from gristmill.contracts.outcomes import Failed, Kept
 from gristmill.datagen.parsers.final_number import final_number
 from gristmill.datagen.verify.number import VerifyNumber
 

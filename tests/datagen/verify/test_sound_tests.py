@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gristmill.contracts.operators import Failed, Kept
+from gristmill.contracts.outcomes import Failed, Kept
 from gristmill.datagen.execution.sandboxes import SandboxSettings
 from gristmill.datagen.sandbox.jobs import RunTests
 from gristmill.datagen.sandbox.pool import Sandbox

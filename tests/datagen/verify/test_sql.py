@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gristmill.contracts.operators import Kept
+from gristmill.contracts.outcomes import Kept
 from gristmill.datagen.verify.same_rows import compare
 from gristmill.datagen.verify.sql import VerifySql
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.contracts.operators import Failed, Kept
+from gristmill.contracts.outcomes import Failed, Kept
 from gristmill.datagen.execution.sandboxes import SandboxSettings
 from gristmill.datagen.verify.compiles import VerifyCompiles
 from gristmill.datagen.verify.doctests import VerifyDoctests

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from gristmill.contracts.errors import DataError
-from gristmill.contracts.operators import TableResult
+from gristmill.contracts.outcomes import TableResult
 from gristmill.contracts.stored_rows import TableRows
 from gristmill.filters.dedup import kept_index
 from gristmill.filters.dedup.exact import ExactDedup

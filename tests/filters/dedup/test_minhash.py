@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gristmill.contracts.errors import DataError
-from gristmill.contracts.operators import TableResult
+from gristmill.contracts.outcomes import TableResult
 from gristmill.contracts.stored_rows import TableRows
 from gristmill.filters.dedup import lsh, minhash
 from gristmill.filters.dedup.minhash import MinHashDedup

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gristmill.contracts import durable
 from gristmill.contracts.errors import DataError
-from gristmill.contracts.operators import TableResult
+from gristmill.contracts.outcomes import TableResult
 from gristmill.contracts.stored_rows import TableRows
 from gristmill.filters.dedup import sketch_index
 from gristmill.filters.dedup.minhash import MinHashDedup

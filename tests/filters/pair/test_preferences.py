@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gristmill.contracts.errors import DataError
-from gristmill.contracts.operators import Filtered
+from gristmill.contracts.outcomes import Filtered
 from gristmill.filters.pair.preferences import PreferencePairs
 from gristmill.pipelines.run.outcomes import from_new_rows
 

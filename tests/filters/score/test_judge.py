@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from gristmill.contracts.errors import DataError
 from gristmill.contracts.inference import EngineSettings
-from gristmill.contracts.operators import Failed, Kept, Map, Outcome
+from gristmill.contracts.operators import Map
+from gristmill.contracts.outcomes import Failed, Kept, Outcome
 from gristmill.filters.score.agreement import krippendorff_alpha, mean_difference
 from gristmill.filters.score.judge import RubricJudge
 from gristmill.filters.score.judge_pair import JudgePair

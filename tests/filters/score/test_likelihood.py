@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from gristmill.contracts.errors import DataError
 from gristmill.contracts.inference import EngineSettings, ModelWeights
-from gristmill.contracts.operators import Failed, Kept, Outcome
+from gristmill.contracts.outcomes import Failed, Kept, Outcome
 from gristmill.filters.score.likelihood import Likelihood
 from gristmill.pipelines.engines import start
 

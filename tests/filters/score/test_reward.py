@@ -9,7 +9,7 @@ import pytest
 
 from gristmill.contracts.errors import EngineError, ModelError
 from gristmill.contracts.inference import EngineSettings, ModelWeights, Request, Sampling
-from gristmill.contracts.operators import Failed, Kept, Outcome
+from gristmill.contracts.outcomes import Failed, Kept, Outcome
 from gristmill.filters.score.reward import Reward
 from gristmill.pipelines.engines import capabilities_of, start
 

@@ -20,7 +20,7 @@ import pytest
 
 from gristmill.contracts.errors import EngineError, ModelError
 from gristmill.contracts.inference import Completion, Engine, ModelWeights, Request, Sampling
-from gristmill.contracts.operators import Kept
+from gristmill.contracts.outcomes import Kept
 from gristmill.filters.score.likelihood import Likelihood
 from gristmill.pipelines.engines.openai import OpenAIEngine
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gristmill.contracts.errors import DataError
-from gristmill.contracts.operators import Failed, Filtered, Kept, NewRows, Outcome, TableResult
+from gristmill.contracts.outcomes import Failed, Filtered, Kept, NewRows, Outcome, TableResult
 from gristmill.pipelines.run.outcomes import (
     from_new_rows,
     from_outcomes,

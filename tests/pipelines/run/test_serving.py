@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from gristmill.contracts.errors import ModelError
 from gristmill.contracts.inference import ModelWeights, Usage
-from gristmill.contracts.operators import TableResult
+from gristmill.contracts.outcomes import TableResult
 from gristmill.pipelines.file.load import loads
 from gristmill.pipelines.plan.make import make_plan
 from gristmill.pipelines.plan.nodes import Carry, Plan

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import gristmill
 from gristmill.contracts import stored_rows
 from gristmill.contracts.errors import DataError
-from gristmill.contracts.operators import Failed, TableResult
+from gristmill.contracts.outcomes import Failed, TableResult
 from gristmill.filters.dedup.exact import ExactDedup
 from gristmill.pipelines.run.budget import Interrupted, Stop
 from gristmill.pipelines.run.events import Event, PartDone
