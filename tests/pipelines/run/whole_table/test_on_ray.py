@@ -30,7 +30,8 @@ import pyarrow.compute as pc
 
 from gristmill.contracts import stored_rows
 from gristmill.contracts.errors import StoreError
-from gristmill.contracts.operators import TableResult, WholeTable
+from gristmill.contracts.operators import WholeTable
+from gristmill.contracts.outcomes import TableResult
 from gristmill.contracts.stored_rows import ROW
 from gristmill.pipelines.run.whole_table import partitions
 
