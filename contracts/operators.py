@@ -132,6 +132,8 @@ class Operator(Frozen):
     version: ClassVar[int] = 1
     value_field: ClassVar[str | None] = None
     input_field: ClassVar[str] = "from"
+    #: May the step have no input, so that its ``input_field`` can be left out?
+    optional_input: ClassVar[bool] = False
     #: Does the result depend on the step's seed? If not, the fingerprint leaves the seed out.
     seeded: ClassVar[bool] = False
     #: Other tools' name of a parameter -> what is written here, as YAML, or "leave it out" and why: said when
@@ -342,7 +344,8 @@ INPUT = "_input"
 class Trained:
     """The result of a training.
 
-    ``adapter``: a directory (PEFT's layout) inside the context's ``workdir``. ``metrics``: JSON-able.
+    ``adapter``: a directory inside the context's ``workdir``: an adapter (PEFT's layout) over the model that
+    was trained, or a whole model. ``metrics``: JSON-able.
     ``history``: a table with one row per optimizer step: ``step`` int64, ``loss`` float64, ``lr``
     float64, ``tokens`` int64 (trained tokens), ``seconds`` float64, ``rows`` list<string> (the
     ``_id`` of every row in the batch) and ``row_loss`` list<float64> (its mean token loss, nats).
@@ -399,6 +402,24 @@ class Train(Operator):
         If it trains in several processes, it is called in each of them, in one process group of
         ``torch.distributed``.
         """
+
+
+class Merge(Train):
+    """Models -> model. Its student is a whole model, which any engine can serve.
+
+    It takes no rows, unless it measures models on them.
+    """
+
+    optional_input: ClassVar[bool] = True
+
+    students: Annotated[tuple[ModelRef, ...], Field(min_length=1)]
+    """What to merge into `model`, their common base: train steps, or models of the same base."""
+
+    def processes_on(self, gpus: int) -> int:
+        return 1
+
+    def student_needs(self) -> Mapping[Capability, str]:
+        return {}
 
 
 @dataclass(slots=True)

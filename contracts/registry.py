@@ -45,6 +45,7 @@ VERBS: dict[str, str] = {
     "select": "Chooses some of the rows.",
     "pair": "Makes pairs of rows, such as preference pairs.",
     "train": "Trains a model.",
+    "merge": "Merges models of one base into one.",
     "evaluate": "Measures a model on held-out items.",
     "export": "Writes rows to files or to the Hugging Face Hub.",
 }
@@ -170,6 +171,7 @@ VALUED: dict[str, str] = {
     "calibrate": "filters.calibrate.calibrate:Calibrate",
     "keep": "filters.expressions.keep:Keep",
     "decontaminate": "filters.dedup.decontaminate:Decontaminate",
+    "merge": "trainer.merging.merge_step:MergeStep",
 }
 
 #: verb -> "module:Class" for a user's own function (`source: my_module:function`).

@@ -18,7 +18,7 @@ from .steps import Draft
 SERVED: Mapping[Capability, str] = {
     "dora": "give its base `engine: transformers`, or train another kind of adapter",
     "trained_parts": "give its base `engine: transformers`, or train the adapter alone",
-    "delta": "train an adapter, or merge the student (`gristmill merge`) and name what that wrote",
+    "delta": "merge the student in a step (`merge: task-arithmetic`) and name that, or train an adapter",
     "reward": "give its base `engine: transformers` and `task: reward`",
 }
 

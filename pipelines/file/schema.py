@@ -199,7 +199,7 @@ def _step(verb: str, value: Schema, kind: type[Operator], definitions: dict[str,
     every = _step_keys()
     if issubclass(kind, Source) or kind.input_field != "from":
         every.pop("from")
-    if not issubclass(kind, Source):
+    if not issubclass(kind, Source) and not kind.optional_input:
         required.add(kind.input_field)
     given = {"description": said, **given}
     return _closed({verb: given, **properties, **every}, [verb, *sorted(required - {verb})], said)

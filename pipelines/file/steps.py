@@ -181,6 +181,8 @@ def _inputs(document: Document, draft: Draft, raw: dict[str, Any]) -> None:
             (*draft.path, "from"), f"{draft.verb!r} takes its rows by `{key}:`, not `from:`", key=True
         )
     given = raw.get(key)
+    if given is None and key not in raw and draft.kind.optional_input:
+        return
     if given is None:
         document.blame(
             path,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,6 +13,7 @@ from ...contracts.counting import counted
 from ...contracts.operators import Evaluate
 from ..file.when import parse
 from ..plan.nodes import Plan
+from ..plan.record import as_record
 from ..store.parts import ID
 from ..store.run_directory import RunDirectory
 from .input_rows import InputRows
@@ -47,17 +49,24 @@ def contamination(plan: Plan, run: RunDirectory) -> str | None:
 
 def _trained(plan: Plan, run: RunDirectory, students: Mapping[str, str]) -> Iterator[pa.Table]:
     """The rows that each student was trained on, in this round and in earlier ones that promoted it."""
-    for student in students:
-        step = plan.step(student)
-        inputs = [(name, plan.step(name).fingerprint) for name in step.inputs]
-        yield _rows(run, (student, step.fingerprint), inputs)
-    for past in run.rounds():
-        if past.number < plan.round and past.result and past.result["decision"] == "promoted":
-            steps = past.plan["steps"]
-            for student in students:
-                if student in steps:
-                    inputs = [(name, steps[name]["fingerprint"]) for name in steps[student]["from"]]
-                    yield _rows(run, (student, steps[student]["fingerprint"]), inputs)
+    promoted = [
+        past.plan["steps"]
+        for past in run.rounds()
+        if past.number < plan.round and past.result and past.result["decision"] == "promoted"
+    ]
+    for steps in [as_record(plan)["steps"], *promoted]:
+        for name in dict.fromkeys(each for student in students for each in _made_of(student, steps)):
+            inputs = [(each, steps[each]["fingerprint"]) for each in steps[name]["from"]]
+            yield _rows(run, (name, steps[name]["fingerprint"]), inputs)
+
+
+def _made_of(name: str, steps: Mapping[str, Any]) -> Iterator[str]:
+    """The student called ``name``, and the students that it was trained from or merged of."""
+    if name in steps:
+        yield name
+        for models in steps[name]["models"].values():
+            for model in models:
+                yield from _made_of(model, steps)
 
 
 def _rows(run: RunDirectory, student: tuple[str, str], inputs: list[tuple[str, str]]) -> pa.Table:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
@@ -44,10 +45,10 @@ class ModelTable:
         from ..weights import resolve
 
         found = resolve(model.reference)
-        adapter = model.adapter or found.adapter
-        if adapter is not None:
-            self.run.check_adapter(adapter)
-        return replace(found, name=name, digest=model.digest, adapter=adapter)
+        made = model.adapter or found.adapter
+        if made is not None:
+            self.run.check_adapter(made)
+        return replace(_over(found, made), name=name, digest=model.digest)
 
     def settings(self, name: str) -> EngineSettings:
         """How to serve the model; a student is served by its base's engine with its adapter."""
@@ -71,7 +72,14 @@ class ModelTable:
     def _student(self, name: str) -> ModelWeights:
         store = self.run.step(name, self.plan.step(name).fingerprint)
         base = self.weights(_train(self.plan, name).model)
-        return replace(base, name=name, digest=store.fingerprint, adapter=store.adapter()[0])
+        return replace(_over(base, store.adapter()[0]), name=name, digest=store.fingerprint)
+
+
+def _over(base: ModelWeights, made: Path | None) -> ModelWeights:
+    """What a step made of ``base``: its adapter over it, or a whole model in its place."""
+    if made is not None and (made / "config.json").exists():
+        return replace(base, path=made, adapter=None)
+    return replace(base, adapter=made)
 
 
 def served(plan: Plan, name: str) -> PlannedModel:
@@ -144,13 +152,17 @@ class Serving:
         settings = self.table.settings(name)
         turns = self._turns if settings.weights is not None else None
         model = served(self.table.plan, name)
-        if settings.weights is None or not is_resident(model):
+        if settings.weights is None or not is_resident(model) or self._is_whole(name, model):
             return Metered(self._start(settings), name, turns)
         if model.name not in self._resident:
             base = replace(settings, weights=replace(settings.weights, adapter=None))
             self._resident[model.name] = self._start(base)
         shared = Adapted(self._resident[model.name], settings.weights.adapter)
         return Metered(shared, name, turns, turn=model.name)
+
+    def _is_whole(self, name: str, model: PlannedModel) -> bool:
+        """Whether a student is a whole model, and no adapter over ``model``."""
+        return self.table.weights(name).path != self.table.weights(model.name).path
 
     def wanted(self, name: str) -> int | None:
         """The requests that a model's engine has in flight or waiting; None if it does not tell."""

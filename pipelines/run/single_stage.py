@@ -172,7 +172,8 @@ class SingleStage:
         """
         parts = self.store.parts()
         starts, stops = [part.start for part in parts], [0, *(part.stop for part in parts)]
-        rows = len(self.session.rows(self.step)) if self.step.inputs else -1
+        no_input = 0 if self.step.operator.optional_input else -1
+        rows = len(self.session.rows(self.step)) if self.step.inputs else no_input
         whole = starts == stops[:-1] and self.store.ledger().rows_in == rows
         if parts and parts[-1].summary is not None and whole and self._has_products(parts[-1]):
             return parts[-1]

@@ -230,7 +230,7 @@ STUDENT = "a: {generate: respond, from: rows, model: %s}\nt: {train: %s, from: r
     [
         ("adapter: {kind: dora}", "adapter: {kind: dora}", "give its base `engine: transformers`"),
         ("train_norms: true", "train_norms: true", "give its base `engine: transformers`"),
-        ("adapter: {kind: delta}", "adapter: {kind: delta}", "merge the student (`gristmill merge`)"),
+        ("adapter: {kind: delta}", "adapter: {kind: delta}", "merge the student in a step"),
     ],
 )
 def test_a_student_that_its_engine_cannot_load_is_found_before_it_is_trained(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -19,6 +19,7 @@ from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.load_adapted import load_adapted
 from gristmill.trainer.adapters.peft_files import save_adapter
 from gristmill.trainer.merging.merge import merge
+from gristmill.trainer.merging.merge_step import MergeMethod
 from gristmill.trainer.merging.methods import METHODS, Mix
 from gristmill.trainer.model.decoder import Decoder
 from gristmill.trainer.model.quantize import quantize_model
@@ -263,3 +264,7 @@ def test_a_prefixed_dequantization_is_what_merging_sees(make_model, tmp_path: Pa
     up, down = name.format("up_proj"), name.format("down_proj")
     assert torch.equal(merged[up], nf4.dequantize(nf4.quantize(base[up])))
     assert torch.equal(merged[down], base[down])
+
+
+def test_a_step_can_name_every_method() -> None:
+    assert set(get_args(MergeMethod)) == set(METHODS)

@@ -1,0 +1,109 @@
+"""``merge:`` steps: models of one base are merged into one that other steps can name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ...contracts.errors import ModelError
+from ...contracts.operators import Context, Estimate, Merge, Trained
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+
+#: The names that ``trainer/merging/methods.py`` maps to functions. A test checks that both agree.
+MergeMethod = Literal["task-arithmetic", "soup", "ties", "dare", "model-stock"]
+
+
+class MergeStep(Merge):
+    """Merges models of one base into one, which other steps can name: to generate with it, to train or to
+    measure it.
+
+    A student that an engine cannot load, such as a change of the weights, is served like this.
+
+    Example:
+        merged: {merge: ties, model: base, students: [code, math], density: 0.2}
+    """
+
+    value_field: ClassVar[str | None] = "method"
+
+    method: MergeMethod = "task-arithmetic"
+    """How the changes of the models are combined: `task-arithmetic` adds them (arXiv 2212.04089), `soup`
+    takes their mean (arXiv 2203.05482), `ties` the mean of those that agree in sign (arXiv 2306.01708),
+    `dare` drops and rescales entries first (arXiv 2311.03099), `model-stock` shortens the mean by the angles
+    between them (arXiv 2403.19522)."""
+    weights: tuple[float, ...] | None = None
+    """A weight for each of `students`. By default 1 each."""
+    density: float = Field(default=0.5, gt=0, le=1)
+    """Share of each change that `ties` and `dare` keep."""
+    into: Literal["original", "trained"] | None = None
+    """The weights that the changes are added to: `original`, those of `model`; or `trained`, those that the
+    training of the one student held, which gives exactly the trained model. By default `trained` for one
+    adapter, otherwise `original`."""
+
+    @model_validator(mode="after")
+    def _one_weight_each(self) -> Self:
+        if self.weights is not None and len(self.weights) != len(self.students):
+            raise ValueError(
+                f"weights has {len(self.weights)} for {len(self.students)} students: give one weight for each"
+            )
+        return self
+
+    def estimate(self, rows: int) -> Estimate:
+        return Estimate(rows=rows)
+
+    def fit(self, table: pa.Table, context: Context) -> Trained:
+        from ..merging.merge import merge
+
+        out = context.workdir / "merged"
+        merge(
+            _whole(self.model, context),
+            [_source(name, context) for name in self.students],
+            out,
+            method=self.method,
+            weights=self.weights,
+            density=self.density,
+            seed=context.seed,
+            into=self.into or ("trained" if self._is_one_adapter(context) else "original"),
+            progress=lambda done, total: context.progress(done, total, "tensors"),
+        )
+        return Trained(out, {"merged": list(self.students)}, no_history())
+
+    def _is_one_adapter(self, context: Context) -> bool:
+        """Whether the one student has a record of the weights that its training held."""
+        from ..adapters.training_record import RECORD
+
+        return len(self.students) == 1 and (_source(self.students[0], context) / RECORD).exists()
+
+
+def no_history() -> pa.Table:
+    """Return the history of no optimizer steps."""
+    import pyarrow as pa
+
+    names: dict[str, Any] = {
+        "step": pa.int64(),
+        "loss": pa.float64(),
+        "lr": pa.float64(),
+        "tokens": pa.int64(),
+        "seconds": pa.float64(),
+        "rows": pa.list_(pa.string()),
+        "row_loss": pa.list_(pa.float64()),
+    }
+    return pa.schema(list(names.items())).empty_table()
+
+
+def _whole(name: str, context: Context) -> Path:
+    """Return the directory of the base. Raises ModelError for an adapter over another model."""
+    found = context.weights(name)
+    if found.adapter is not None:
+        raise ModelError(f"model: {name!r} is an adapter over another model: name that model")
+    return found.path
+
+
+def _source(name: str, context: Context) -> Path:
+    """Return the directory of what is merged: an adapter, a change of the weights, or a whole model."""
+    found = context.weights(name)
+    return found.adapter or found.path
