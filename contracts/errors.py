@@ -25,6 +25,8 @@ class GristmillError(Exception):
     exit_code = 1
     #: Is the running step at fault? False for errors that stop the run as a whole.
     blames_step: ClassVar[bool] = True
+    #: The parameter of the step that is at fault, and the keys inside of it; empty if it is not known.
+    place: tuple[str | int, ...] = ()
 
     def __init__(self, message: str = "", *, step: str | None = None, row: str | None = None) -> None:
         self.message = shown(message)
@@ -75,11 +77,15 @@ class SpecProblem:
 
 
 class SpecError(GristmillError):
-    """A pipeline file with mistakes: lists each of them once, in the order of the file."""
+    """A pipeline file with mistakes: lists each of them once, in the order of the file.
+
+    ``sound``: the specification of what could be read nevertheless, whose plan may show more mistakes.
+    """
 
     exit_code = 2
 
-    def __init__(self, problems: list[SpecProblem]) -> None:
+    def __init__(self, problems: list[SpecProblem], sound: Any = None) -> None:
+        self.sound = sound
         # A mistake in a repeated block is found once per repetition.
         self.problems = sorted(dict.fromkeys(problems), key=lambda p: (p.file, p.line, p.column))
         super().__init__("\n".join(str(problem) for problem in self.problems))

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, T
 
 from pydantic import Field
 
+from .column_types import check_types
 from .counting import counted
 from .errors import DataError, EngineError
 from .frozen import Frozen
 from .inference import Capability, Completion, Engine, ModelWeights, Request, StoredEmbedder
+from .mistakes import Collected, MissingColumn
 from .nearest import did_you_mean
 from .outcomes import NewRows, Outcome, TableResult
 from .rows import Row
@@ -173,6 +175,21 @@ class Operator(Frozen):
         """
         check_names(self.uses_columns(), columns)
 
+    def uses_text(self) -> Iterable[str]:
+        """Those of the columns that must hold text."""
+        return ()
+
+    def uses_numbers(self) -> Iterable[str]:
+        """Those of the columns that must hold numbers or booleans."""
+        return ()
+
+    def check_types(self, types: Mapping[str, pa.DataType]) -> None:
+        """Raise DataError if a parameter does not fit the Arrow ``types`` of the input's columns.
+
+        Called when the plan is made, with the types that are known.
+        """
+        check_types(self.uses_text(), self.uses_numbers(), types)
+
     def check_inputs(self, names: Sequence[str]) -> None:
         """Raise DataError if a parameter does not fit the input steps ``names``.
 
@@ -202,9 +219,21 @@ class Operator(Frozen):
         """
         return None
 
+    def makes_types(self, types: Mapping[str, pa.DataType]) -> Mapping[str, pa.DataType]:
+        """Arrow types of the columns that the step adds, as far as known, given those ``types`` of its input
+        that are known.
+
+        Columns of the input that :meth:`makes_columns` does not name by itself keep their type.
+        """
+        return {}
+
     def embeds(self) -> bool:
         """Whether the step embeds texts. Asked of a step that can name an embedder and does not."""
         return True
+
+    def environment(self) -> Mapping[str, str]:
+        """The environment variables that the step cannot do without, and how to set each."""
+        return {}
 
     def needs(self) -> Mapping[str, frozenset[Capability]]:
         """For each model parameter (by field name), the capabilities its engine must have."""
@@ -233,9 +262,11 @@ class Operator(Frozen):
 
 def check_names(names: Iterable[str], columns: Sequence[str], whose: str = "") -> None:
     """Raise DataError if one of ``names`` is not among ``columns``. ``whose``: begins the message."""
-    for name in names:
-        if name not in columns:
-            raise DataError(f"{whose}{': ' if whose else ''}{no_column(name, columns)}")
+    with Collected() as found:
+        for name in names:
+            if name not in columns:
+                told = f"{whose}{': ' if whose else ''}{no_column(name, columns)}"
+                found.add(MissingColumn(told, name))
 
 
 def no_column(name: str, columns: Sequence[str]) -> str:
@@ -256,6 +287,13 @@ def _markers(annotation: object) -> Iterator[object]:
 
 class Source(Operator):
     """Makes rows from its parameters alone."""
+
+    def reads(self) -> Sequence[Path]:
+        """The local files that it reads, as far as known before it runs.
+
+        Raises DataError if one is missing.
+        """
+        return ()
 
     @abstractmethod
     def read(self, context: Context) -> Iterator[pa.RecordBatch]:
@@ -291,6 +329,9 @@ class Map(Operator):
     def types(self) -> Mapping[str, pa.DataType]:
         """Arrow types of the added columns that cannot be inferred from the values."""
         return {}
+
+    def makes_types(self, types: Mapping[str, pa.DataType]) -> Mapping[str, pa.DataType]:
+        return self.types()
 
     def summary(self, table: pa.Table) -> Mapping[str, Any]:
         """JSON-able figures over all kept rows of the step, once it is done."""
@@ -437,6 +478,11 @@ class Sink(Operator):
     A subclass overrides :meth:`export`, which reads the rows from disk in batches, or :meth:`write`, which
     gets them as one table in memory.
     """
+
+    def target(self) -> Path | None:
+        """The local file or folder that its parameters name; None for the run's own directory, and for
+        others."""
+        return None
 
     def export(self, rows: StoredRows, context: Context, default: Path) -> Written:
         """Write the rows to the path that the parameters name, else below ``default``."""

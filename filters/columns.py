@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..contracts.column_types import holds_numbers, holds_text
 from ..contracts.errors import DataError
 from ..contracts.nearest import did_you_mean
 from ..contracts.stored_rows import StoredRows
@@ -58,20 +59,11 @@ def text_column(table: pa.Table, name: str, who: str) -> pa.ChunkedArray:
 
     require_columns(table, [name], who)
     column = table.column(name)
-    if not reads_as_text(column.type):
+    if not holds_text(column.type):
         raise DataError(f"{who} needs text in the column '{name}', which holds {column.type}")
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     return column.cast(pa.large_string())
-
-
-def reads_as_text(kind: pa.DataType) -> bool:
-    """Whether :func:`text_column` takes a column of this type: texts, also encoded ones, and nulls."""
-    import pyarrow as pa
-
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return is_text(kind) or bool(pa.types.is_null(kind))
 
 
 def turns_as_text(table: pa.Table, name: str) -> pa.Table:
@@ -140,12 +132,7 @@ def number_column(table: pa.Table, column: str, who: str) -> NDArray[np.float64]
         return np.full(len(values), -np.inf)
     if pa.types.is_boolean(kind):
         values = values.cast(pa.int8())
-    elif not (
-        pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_decimal(kind)
-        or pa.types.is_null(kind)
-    ):
+    elif not holds_numbers(kind):
         raise DataError(f"{who} needs numbers; the column '{column}' holds {kind}")
     numbers = values.cast(pa.float64()).to_numpy().astype(np.float64)
     return np.where(np.isnan(numbers), -np.inf, numbers)

@@ -59,10 +59,10 @@ def run(
 
     Raises GristmillError: SpecError for a file with mistakes, BudgetReached, StoreError, and so on.
     """
-    from .file.load import load
+    from .plan.read import read_file
 
     guard_log()
-    spec = load(str(file), overrides)
+    spec = read_file(str(file), overrides)
     directory = RunDirectory.create(Path(run) if run is not None else spec.directory, name=spec.name)
     if until is not None and until not in spec.steps:
         raise GristmillError(

@@ -45,6 +45,9 @@ class ByRunning(Map):
     async def judged(self, row: Row, run: RunsJobs, seed: int) -> Outcome:
         """Judge a row by running its code. ``run`` executes a job; ``seed`` is the step's."""
 
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return None if columns is None else [*columns, *self.types()]
+
     def summary(self, table: pa.Table) -> Mapping[str, Any]:
         """The number of rows per verdict."""
         counted = table["verdict"].value_counts().to_pylist()

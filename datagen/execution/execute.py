@@ -51,6 +51,9 @@ class Execute(ByRunning):
     def uses_columns(self) -> Iterable[str]:
         return (self.program,)
 
+    def uses_text(self) -> Iterable[str]:
+        return (self.program,)
+
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa
 

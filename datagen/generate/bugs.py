@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import PositiveInt, field_validator
@@ -119,6 +119,9 @@ class InjectBugs(Map):
             **recorded_types(),
             **({} if self.prelude is None else {"prelude": text}),
         }
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return None if columns is None else [*columns, *self.types()]
 
     def open(self, context: Context) -> Apply:
         box, seed = shared(self.sandbox), context.seed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field, PositiveInt, model_validator
@@ -74,6 +74,9 @@ class EditStyles(Map):
             **dict.fromkeys(("before", "after", "diff", "style", "instruction"), text),
             "instructions": pa.struct([(style, text) for style in STYLES]),
         }
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return None if columns is None else [*columns, *self.types()]
 
     def open(self, context: Context) -> Apply:
         seed = context.seed

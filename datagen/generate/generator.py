@@ -88,6 +88,16 @@ class Generator(SamplingParameters, Map):
         tried = {"trials": pa.int32(), "pass_rate": pa.float64()}
         return {**self.made(), **self.check.operator.types(), **tried}
 
+    def check_verifier(self, columns: Sequence[str]) -> None:
+        """Raise DataError if the verifier of ``check`` reads a column that neither the row nor its answer
+        has."""
+        if self.check is not None:
+            self.check.operator.check_columns([*columns, *self.made()])
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        judged = () if self.check is None else self.check.operator.makes_columns([])
+        return None if columns is None or judged is None else [*columns, *self.types(), *judged]
+
     def estimate(self, rows: int) -> Estimate:
         """Estimate prompts of 128 tokens and completions of half of ``max_tokens``, until a run measured
         them."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import io
 import random
 import tokenize
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -82,6 +82,9 @@ class LintSeq(Map):
             "edit_count": pa.int32(),
             "sample": pa.int32(),
         }
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return None if columns is None else [*columns, *self.types()]
 
     def open(self, context: Context) -> Apply:
         seed = context.seed

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, field_validator
 
 from ...contracts.errors import DataError
-from ...contracts.operators import Apply, Map, no_column
+from ...contracts.mistakes import Collected
+from ...contracts.operators import Apply, Map
 from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from ..prompts.collection import text_prompt
+from ..prompts.template_mistakes import check_names, check_template
 from .sampling_loop import BREATH
 
 if TYPE_CHECKING:
@@ -56,12 +58,16 @@ class Render(Map):
         return {name: text_prompt(text, _who(name)).digest for name, text in self.columns.items()}
 
     def inspect(self) -> None:
-        self._renderers()
+        with Collected() as found:
+            for name, text in self.columns.items():
+                with found.at("columns", name):
+                    check_template(text_prompt(text, _who(name)))
 
     def check_columns(self, columns: Sequence[str]) -> None:
-        for name, text in self.columns.items():
-            for used in sorted(text_prompt(text, _who(name)).required() - {*columns, *self.variables}):
-                raise DataError(f"the template {_who(name)}: {no_column(used, columns)}")
+        with Collected() as found:
+            for name, text in self.columns.items():
+                with found.at("columns", name):
+                    check_names(text_prompt(text, _who(name)), columns, self.variables)
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, *self.columns]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ...contracts.errors import DataError
 from ...contracts.inference import Message, Request
+from ...contracts.mistakes import at
 from ...contracts.operators import no_column
 from ...contracts.outcomes import Filtered, Kept, Outcome
 from ...contracts.rows import Row, turns
@@ -82,10 +83,8 @@ class Respond(Generator):
                 "`generate: respond` answers the column 'prompt' or 'messages': "
                 f"{no_column('prompt', columns)}"
             )
-
-    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
-        # What a check adds is its own business.
-        return None if columns is None or self.check is not None else [*columns, *self.made()]
+        with at("check"):
+            self.check_verifier(columns)
 
     def request(self, context: Context) -> ToRequest:
         sampling = self.sampling()

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from ...contracts.errors import DataError
 from ...contracts.inference import Message, Request
-from ...contracts.operators import no_column
+from ...contracts.mistakes import Collected
 from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row, turns
 from ..parsers import AnyParser, TextParser, Unparsed
 from ..prompts import Prompt, find_prompt
 from ..prompts.collection import text_prompt
+from ..prompts.template_mistakes import check_names, check_template
 from .conversations import with_user_turn
 from .generator import Generator
 from .sampling_loop import Answer, ToRequest
@@ -78,17 +79,23 @@ class Template(Generator):
         return digests
 
     def inspect(self) -> None:
-        if self.template:
-            find_prompt(self.template).renderer()
-        if self.system is not None:
-            system_prompt(self.system).renderer()
+        with Collected() as found:
+            for field, prompt in self._prompts().items():
+                with found.at(field):
+                    check_template(prompt())
 
     def check_columns(self, columns: Sequence[str]) -> None:
-        prompts = [find_prompt(self.template)] if self.template else []
-        prompts += [system_prompt(self.system)] if self.system else []
-        for prompt in prompts:
-            for name in sorted(prompt.required() - {*columns, *self.variables}):
-                raise DataError(f"the template {prompt.name}: {no_column(name, columns)}")
+        with Collected() as found:
+            for field, prompt in self._prompts().items():
+                with found.at(field):
+                    check_names(prompt(), columns, self.variables)
+            with found.at("check"):
+                self.check_verifier(columns)
+
+    def _prompts(self) -> dict[str, Callable[[], Prompt]]:
+        """Return how to find the prompt of each parameter that is one."""
+        found = {"template": partial(find_prompt, self.template)} if self.template else {}
+        return found if self.system is None else {**found, "system": partial(system_prompt, self.system)}
 
     def made(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa

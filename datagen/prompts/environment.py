@@ -7,7 +7,7 @@ printed, never run.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from functools import wraps
 from typing import Any
@@ -100,10 +100,8 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
-        for kind, written in _REFUSED.items():
-            found = tree.find(kind)
-            if found is not None:
-                raise SecurityError(f"line {found.lineno}: templates have no {written}")
+        for line, said in refused(tree):
+            raise SecurityError(f"line {line}: {said}")
         for loop in tree.find_all(nodes.For):
             loop.iter = _around(_LOOP, loop.iter)
         _count_lists(tree)
@@ -130,6 +128,13 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         if operator == "+" and hasattr(left, "__len__") and hasattr(right, "__len__"):
             bounded(len(left) + len(right))
         return checked(super().call_binop(context, operator, left, right))
+
+
+def refused(tree: nodes.Template) -> Iterator[tuple[int, str]]:
+    """Yield (line, message) of each construct that no template may contain."""
+    for kind, written in _REFUSED.items():
+        for found in tree.find_all(kind):
+            yield found.lineno, f"templates have no {written}"
 
 
 def _no_null(value: Any) -> Any:

@@ -15,10 +15,21 @@ def required(source: str) -> frozenset[str]:
     Names that it checks (``is defined``, ``default``) or that only one branch uses are not included. Raises
     jinja2.TemplateError if the template cannot be parsed.
     """
+    tree, free = _parsed(source)
+    return frozenset((free & set(_always(tree))) - set(_optional(tree)))
+
+
+def optional(source: str) -> frozenset[str]:
+    """Return the names that only a branch of a template uses, and that it does not check."""
+    tree, free = _parsed(source)
+    return frozenset(free - set(_always(tree)) - set(_optional(tree)))
+
+
+def _parsed(source: str) -> tuple[nodes.Template, set[str]]:
+    """Return the tree of a template, and the names that it does not define."""
     environment = PromptEnvironment()
     tree = environment.parse(source)
-    free = meta.find_undeclared_variables(tree) - set(environment.globals)
-    return frozenset((free & set(_always(tree))) - set(_optional(tree)))
+    return tree, meta.find_undeclared_variables(tree) - set(environment.globals)
 
 
 def _optional(tree: nodes.Template) -> Iterator[str]:

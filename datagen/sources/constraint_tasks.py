@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -104,11 +104,16 @@ class ConstraintTasks(Source):
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str]:
         return _COLUMNS
 
-    def read(self, context: Context) -> Iterator[pa.RecordBatch]:
+    def makes_types(self, types: Mapping[str, pa.DataType]) -> Mapping[str, pa.DataType]:
         import pyarrow as pa
 
         text = pa.string()
-        schema = pa.schema([(name, pa.list_(text) if name == "kinds" else text) for name in _COLUMNS])
+        return {name: pa.list_(text) if name == "kinds" else text for name in _COLUMNS}
+
+    def read(self, context: Context) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        schema = pa.schema(self.makes_types({}))
         rows: list[dict[str, object]] = []
         for task in self.tasks(context.seed):
             rows.append(self._row(task))

@@ -4,7 +4,7 @@ instructions."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
@@ -81,18 +81,20 @@ class GitHistory(Source):
         about = sum(max(1, len(Repository(path).commits(self.rev)) // 2) for path in self._paths())
         return Estimate(rows=about if self.rows is None else min(about, self.rows))
 
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str]:
+        return list(self.makes_types({}))
+
+    def makes_types(self, types: Mapping[str, pa.DataType]) -> Mapping[str, pa.DataType]:
+        import pyarrow as pa
+
+        texts = ("before", "after", "diff", "instruction", "subject", "commit", "path", "function")
+        numbers = {"changed_lines": pa.int32(), "changed_fraction": pa.float64()}
+        return {**dict.fromkeys(texts, pa.string()), **numbers}
+
     def read(self, context: Context) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
-        text = pa.string()
-        names = ("before", "after", "diff", "instruction", "subject", "commit", "path", "function")
-        schema = pa.schema(
-            [
-                *((name, text) for name in names),
-                ("changed_lines", pa.int32()),
-                ("changed_fraction", pa.float64()),
-            ]
-        )
+        schema = pa.schema(self.makes_types({}))
         held: list[dict[str, Any]] = []
         for row in islice(self._all_edits(context), self.rows):
             held.append(row)

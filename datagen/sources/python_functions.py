@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -103,23 +103,21 @@ class PythonFunctions(Source):
         about = max(1, size // 1200)
         return Estimate(rows=about if self.rows is None else min(about, self.rows))
 
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str]:
+        return list(self.makes_types({}))
+
+    def makes_types(self, types: Mapping[str, pa.DataType]) -> Mapping[str, pa.DataType]:
+        import pyarrow as pa
+
+        texts = ("name", "qualname", "module", "source", "docstring", "signature")
+        others = {"lines": pa.int64(), "has_doctest": pa.bool_()}
+        prelude = {"prelude": pa.string()} if self.prelude else {}
+        return {**dict.fromkeys(texts, pa.string()), **others, **prelude}
+
     def read(self, context: Context) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
-        text = pa.string()
-        schema = pa.schema(
-            [
-                ("name", text),
-                ("qualname", text),
-                ("module", text),
-                ("source", text),
-                ("docstring", text),
-                ("signature", text),
-                ("lines", pa.int64()),
-                ("has_doctest", pa.bool_()),
-                *([("prelude", text)] if self.prelude else []),
-            ]
-        )
+        schema = pa.schema(self.makes_types({}))
         held: list[dict[str, Any]] = []
         for number, function in enumerate(self._functions(context)):
             if number == self.rows:

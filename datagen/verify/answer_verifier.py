@@ -35,6 +35,9 @@ class AnswerVerifier(Map):
     def uses_columns(self) -> Sequence[str]:
         return (self.response, self.answer)
 
+    def uses_text(self) -> Sequence[str]:
+        return (self.response,)
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, *self.types()]
 

@@ -104,6 +104,9 @@ class VerifyCost(ByRunning):
     def uses_columns(self) -> Sequence[str]:
         return (self.code, self.against, self.tests, *([self.prelude] if self.prelude else []))
 
+    def uses_text(self) -> Sequence[str]:
+        return self.uses_columns()
+
     def runs(self) -> int:
         return 2 + (2 * self.repeats if self.timed else 0)
 

@@ -93,6 +93,9 @@ class VerifyEdit(ByRunning):
     def uses_columns(self) -> Sequence[str]:
         return (self.before, self.after, self.tests, *([self.prelude] if self.prelude else []))
 
+    def uses_text(self) -> Sequence[str]:
+        return self.uses_columns()
+
     def runs(self) -> int:
         return self.repeats * (2 + self.mutants)
 

@@ -54,6 +54,9 @@ class VerifyJsonSchema(Map):
     def uses_columns(self) -> Sequence[str]:
         return (self.response, *([] if self.json_schema is not None else [self.schema_column]))
 
+    def uses_text(self) -> Sequence[str]:
+        return (self.response,)
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, *self.types()]
 

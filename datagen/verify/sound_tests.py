@@ -55,6 +55,9 @@ class VerifySoundTests(ByRunning):
     def uses_columns(self) -> Iterable[str]:
         return (self.code, self.tests)
 
+    def uses_text(self) -> Iterable[str]:
+        return self.uses_columns()
+
     def runs(self) -> int:
         return 2
 

@@ -60,6 +60,9 @@ class VerifySql(Map):
     def uses_columns(self) -> Sequence[str]:
         return (self.query, self.answer, self.database)
 
+    def uses_text(self) -> Sequence[str]:
+        return self.uses_columns()
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, *self.types()]
 

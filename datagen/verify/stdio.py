@@ -29,6 +29,9 @@ class VerifyStdio(VerifyCode):
     def uses_columns(self) -> Iterable[str]:
         return (self.code, self.pairs)
 
+    def uses_text(self) -> Iterable[str]:
+        return (self.code,)
+
     def jobs(self, program: str, row: Row) -> Sequence[Job]:
         return [
             RunScript(program, stdin=stdin, stdout=stdout)

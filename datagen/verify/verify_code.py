@@ -72,6 +72,9 @@ class VerifyCode(ByRunning):
     def uses_columns(self) -> Iterable[str]:
         return (self.code, *self.columns())
 
+    def uses_text(self) -> Iterable[str]:
+        return self.uses_columns()
+
     def runs(self) -> int:
         return self.repeats * (1 + self.mutants)
 

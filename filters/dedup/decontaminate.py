@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
+from ...contracts.column_types import holds_text
 from ...contracts.errors import DataError
 from ...contracts.operators import Context, EmbedderRef, StepRef, WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows, TableRows
-from ..columns import reads_as_text, text_column, turns_as_text
+from ..columns import text_column, turns_as_text
 from .evaluation_items import KINDS, EvaluationItems, Matched, Passages
 from .meaning import Meaning
 from .ngram_index import SHORTEST
@@ -277,7 +278,7 @@ class Decontaminate(WholeTable):
         """Whether the table has the column. One that nobody named is left out if it is not text."""
         if name not in table.column_names:
             return False
-        return "columns" in self.model_fields_set or reads_as_text(table.column(name).type)
+        return "columns" in self.model_fields_set or holds_text(table.column(name).type)
 
 
 def _own(columns: Sequence[str]) -> list[str]:

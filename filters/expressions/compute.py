@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
 
 from ...contracts.errors import DataError
+from ...contracts.mistakes import Collected
 from ...contracts.operators import Context, TableApply, TableMap
 from ...contracts.outcomes import TableResult
+from .sql_binding import Binding
 from .sql_functions import is_aggregate
 from .sql_nan import nan_as_null
-from .sql_parse import parse
+from .sql_parse import parse, tree_of
 from .sql_process import LIMITS, Evaluation, QueryError, QueryLimits
 from .sql_rows import numbered, values_of
 from .sql_tree import Node, named_columns, parser, refuse_clock_words, refuse_unknown_columns, text_of, walk
@@ -56,18 +59,46 @@ class Compute(TableMap):
 
         return apply
 
-    def check_columns(self, columns: Sequence[str]) -> None:
-        with parser() as database:
+    def inspect(self) -> None:
+        with parser() as database, Collected() as found:
             for name, expression in self.columns.items():
-                _refuse_unknown(_parsed(database, name, expression), self.columns, columns, expression, name)
+                with found.at("columns", name):
+                    refuse_clock_words(_parsed(database, name, expression), expression, _who(name))
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        with parser() as database, Collected() as found:
+            for name, expression in self.columns.items():
+                with found.at("columns", name):
+                    tree = tree_of(database, expression, _who(name))
+                    _refuse_unknown(tree, self.columns, columns, expression, name)
+
+    def check_types(self, types: Mapping[str, pa.DataType]) -> None:
+        with parser() as database, Collected() as found:
+            binding = Binding(database, types)
+            for name, tree in self._trees(database).items():
+                mistakes = list(binding.mistakes(tree))
+                kind = None if mistakes else binding.arrow_type(tree)
+                if kind is not None and (held := unstorable(kind)) is not None:
+                    mistakes = [f"'{self.columns[name]}' gives {held}"]
+                for mistake in mistakes:
+                    found.add(DataError(f"{_who(name)}: {mistake}"), "columns", name)
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, *self.columns]
 
-    def inspect(self) -> None:
+    def makes_types(self, types: Mapping[str, pa.DataType]) -> Mapping[str, pa.DataType]:
         with parser() as database:
-            for name, expression in self.columns.items():
-                refuse_clock_words(_parsed(database, name, expression), expression, _who(name))
+            binding = Binding(database, types)
+            made = {name: binding.arrow_type(tree) for name, tree in self._trees(database).items()}
+        return {name: kind for name, kind in made.items() if kind is not None}
+
+    def _trees(self, database: DuckDBPyConnection) -> dict[str, Node]:
+        """The trees of those expressions that are valid."""
+        trees = {}
+        for name, expression in self.columns.items():
+            with suppress(DataError):
+                trees[name] = _parsed(database, name, expression)
+        return trees
 
 
 def computed(

@@ -6,15 +6,17 @@ settings. It must be a single deterministic expression without statements or sub
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ...contracts.counting import counted
 from ...contracts.errors import DataError
+from ...contracts.mistakes import Collected
+from .sql_binding import AGGREGATE, Binding
 from .sql_nan import nan_as_null
-from .sql_parse import parse
+from .sql_parse import parse, refuse, tree_of
 from .sql_process import LIMITS, Evaluation, QueryError, QueryLimits
 from .sql_rows import Values, numbered, values_of
 from .sql_tree import (
@@ -141,12 +143,37 @@ def check(expression: str, columns: Sequence[str] | None = None) -> None:
     It is checked for its syntax, for functions that are unknown, read files or tables, or are not
     deterministic, and for names that are not in ``columns``, if those are known.
     """
-    with parser() as database:
-        tree = parse(database, expression, "keep")
-    if columns is None:
-        refuse_clock_words(tree, expression, "keep")
-    else:
-        refuse_unknown_columns(conjuncts_of(tree), columns, expression, "keep")
+    with parser() as database, Collected() as found:
+        tree = tree_of(database, expression, "keep")
+        with found.at():
+            refuse(tree, expression, "keep")
+        with found.at():
+            if columns is None:
+                refuse_clock_words(tree, expression, "keep")
+            else:
+                refuse_unknown_columns(conjuncts_of(tree), columns, expression, "keep")
+                named_columns(tree, columns, "keep")
+
+
+def check_types(expression: str, types: Mapping[str, pa.DataType]) -> None:
+    """Raise DataError if ``expression`` does not fit columns of these Arrow ``types``.
+
+    It shows nothing if the expression is invalid for another reason: see :func:`check`.
+    """
+    with parser() as database, Collected() as found:
+        try:
+            conjuncts = conjuncts_of(parse(database, expression, "keep"))
+        except DataError:
+            return
+        binding = Binding(database, types)
+        for conjunct in conjuncts:
+            mistakes = list(binding.mistakes(conjunct))
+            kind = None if mistakes else binding.kind(conjunct)
+            if kind not in (None, "BOOLEAN", '"NULL"'):
+                rule = text_of(database, conjunct)
+                mistakes = [f"'{rule}' is {kind}, not true or false: compare it with something"]
+            for mistake in mistakes:
+                found.add(DataError(f"keep: {mistake}"))
 
 
 @contextmanager
@@ -155,8 +182,7 @@ def told(expression: str) -> Iterator[None]:
     try:
         yield
     except QueryError as error:
-        reason = "an aggregate over all rows needs OVER (), as in 'x > avg(x) OVER ()'"
-        reason = reason if "GROUP BY" in str(error) else str(error)
+        reason = AGGREGATE if "GROUP BY" in str(error) else str(error)
         raise DataError(f"keep: '{expression}' cannot be evaluated: {reason}") from error
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
 
+from ...contracts.mistakes import at
 from ...contracts.operators import Context, WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..calibrate import precision
 from ..calibrate.calibrate import CONFIDENCE
-from .condition import Decision, check, columns_of, evaluate_expression
+from .condition import Decision, check, check_types, columns_of, evaluate_expression
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,11 +64,18 @@ class Keep(WholeTable):
 
     def inspect(self) -> None:
         if precision.promised(self.keep) is None:
-            check(self.keep)
+            with at("keep"):
+                check(self.keep)
 
     def check_columns(self, columns: Sequence[str]) -> None:
         if precision.promised(self.keep, columns) is None:
-            check(self.keep, columns)
+            with at("keep"):
+                check(self.keep, columns)
+
+    def check_types(self, types: Mapping[str, pa.DataType]) -> None:
+        if precision.promised(self.keep) is None:
+            with at("keep"):
+                check_types(self.keep, types)
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return columns

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import DataError
+from ...contracts.mistakes import Collected
 from .sql_functions import refusals
 from .sql_tree import (
     DEEPEST,
@@ -20,11 +21,17 @@ if TYPE_CHECKING:
 
 
 def parse(database: DuckDBPyConnection, expression: str, who: str) -> Node:
-    """Return the tree of the expression. ``who``: the prefix of error messages.
+    """Return the tree of an expression. ``who``: the prefix of error messages.
 
-    Raises DataError if the text is not exactly one expression, contains a sub-query, ``*`` or a parameter, or
-    calls a function that is unknown, reads tables or files, or is not deterministic.
+    Raises DataError as :func:`tree_of` and :func:`refuse` do.
     """
+    tree = tree_of(database, expression, who)
+    refuse(tree, expression, who)
+    return tree
+
+
+def tree_of(database: DuckDBPyConnection, expression: str, who: str) -> Node:
+    """Return the tree of an expression. Raises DataError if the text is not exactly one expression."""
     if not expression.strip():
         raise DataError(f'{who} needs an expression, such as "passed AND score > 0.5"')
     if len(expression) > LONGEST:
@@ -37,22 +44,43 @@ def parse(database: DuckDBPyConnection, expression: str, who: str) -> Node:
         deep = True
     if deep:
         raise DataError(f"{who}: the expression is nested too deeply: found '{expression[:60]}…'")
-    for node in walk(tree):
-        if node.get("class") == "SUBQUERY":
-            raise DataError(
-                f"{who} takes no sub-query (write 'avg(x) OVER ()' for a total): found '{expression}'"
-            )
-        if node.get("class") == "STAR":
-            raise DataError(f"{who} needs its columns by name, not '*': found '{expression}'")
-        if node.get("class") == "POSITIONAL_REFERENCE":
-            raise DataError(
-                f"{who} needs its columns by name, not by their number ('#1'): found '{expression}'"
-            )
-        if node.get("class") == "PARAMETER":
-            raise DataError(f"{who} takes no parameters ('?' or '$1'): found '{expression}'")
-    for reason in refusals(tree):
-        raise DataError(f"{who}: {reason}: found '{expression}'")
     return tree
+
+
+def refuse(tree: Node, expression: str, who: str) -> None:
+    """Raise DataError, with all reasons, if an expression contains what none may hold.
+
+    This is a sub-query, ``*``, a parameter, or a function that is unknown, reads tables or files, or is not
+    deterministic.
+    """
+    expression = " ".join(expression.split())
+    tree = _without_queries(tree)
+    with Collected() as found:
+        for said in dict.fromkeys(_FORBIDDEN.get(str(node.get("class"))) for node in walk(tree)):
+            if said is not None:
+                found.add(DataError(f"{who} {said}: found '{expression}'"))
+        for reason in refusals(tree):
+            found.add(DataError(f"{who}: {reason}: found '{expression}'"))
+
+
+def _without_queries(part: Any) -> Any:
+    """Return the tree without what is inside of its sub-queries, which are refused as a whole."""
+    if isinstance(part, list):
+        return [_without_queries(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    if part.get("class") == "SUBQUERY":
+        return {"class": "SUBQUERY"}
+    return {key: _without_queries(value) for key, value in part.items()}
+
+
+#: Class of a node that no expression may hold -> why.
+_FORBIDDEN = {
+    "SUBQUERY": "takes no sub-query (write 'avg(x) OVER ()' for a total)",
+    "STAR": "needs its columns by name, not '*'",
+    "POSITIONAL_REFERENCE": "needs its columns by name, not by their number ('#1')",
+    "PARAMETER": "takes no parameters ('?' or '$1')",
+}
 
 
 def _single(database: DuckDBPyConnection, text: str, expression: str, who: str) -> Node:

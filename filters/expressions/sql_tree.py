@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import DataError
+from ...contracts.mistakes import Collected, MissingColumn
 from ...contracts.nearest import did_you_mean
 
 if TYPE_CHECKING:
@@ -136,18 +137,30 @@ def without_places(tree: object) -> object:
 
 
 def refuse_unknown_columns(conjuncts: list[Node], columns: Sequence[str], expression: str, who: str) -> None:
-    """Raise DataError, suggesting the nearest name, if a name is not a column or lambda parameter."""
-    known = {name.lower() for name in columns} | {TABLE}
-    for node in walk(conjuncts):
-        if node.get("class") == "LAMBDA":
-            known |= {name.lower() for part in walk(node["lhs"]) for name in part.get("column_names", [])}
-    for node in walk(conjuncts):
-        name = node["column_names"][0] if node.get("class") == "COLUMN_REF" else None
-        if name is not None and name.lower() not in known:
+    """Raise DataError, suggesting the nearest name, for each name that is no column or lambda parameter."""
+    known = {name.lower() for name in columns} | {TABLE} | lambda_parameters(conjuncts)
+    with Collected() as found:
+        for node in walk(conjuncts):
+            name = node["column_names"][0] if node.get("class") == "COLUMN_REF" else None
+            if name is None or name.lower() in known:
+                continue
+            if name.lower() in CLOCK_WORDS:
+                found.add(_reads_the_clock(name.lower(), expression, who))
+                continue
             meant = did_you_mean(name, columns) or " (text goes in single quotes)."
-            raise DataError(
-                f"{who}: no column '{name}' in '{expression}'{meant} The columns are: {', '.join(columns)}"
-            )
+            told = f"{who}: no column '{name}' in '{expression}'{meant}"
+            found.add(MissingColumn(f"{told} The columns are: {', '.join(columns)}", name))
+
+
+def lambda_parameters(tree: object) -> set[str]:
+    """Return the names of the parameters of all lambdas in a tree, in lower case."""
+    return {
+        name.lower()
+        for node in walk(tree)
+        if node.get("class") == "LAMBDA"
+        for part in walk(node["lhs"])
+        for name in part.get("column_names", [])
+    }
 
 
 def refuse_clock_words(tree: Node, expression: str, who: str) -> None:
@@ -155,9 +168,13 @@ def refuse_clock_words(tree: Node, expression: str, who: str) -> None:
     for node in walk(tree):
         word = str((node.get("column_names") or [""])[0]).lower()
         if word in CLOCK_WORDS:
-            raise DataError(
-                f"{who}: it must give the same rows every time, and {word} does not: found '{expression}'"
-            )
+            raise _reads_the_clock(word, expression, who)
+
+
+def _reads_the_clock(word: str, expression: str, who: str) -> DataError:
+    return DataError(
+        f"{who}: it must give the same rows every time, and {word} does not: found '{expression}'"
+    )
 
 
 def function_name(node: Node) -> str:

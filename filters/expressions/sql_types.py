@@ -22,7 +22,7 @@ def readable(table: pa.Table, who: str) -> pa.Table:
     import pyarrow as pa
 
     for index, field in enumerate(table.schema):
-        wanted = _readable(field.type)
+        wanted = readable_type(field.type)
         if wanted is None:
             raise DataError(f"{who}: column '{field.name}' holds {field.type}, which expressions cannot read")
         if wanted != field.type:
@@ -36,7 +36,7 @@ def readable(table: pa.Table, who: str) -> pa.Table:
     return without_nan(table)
 
 
-def _readable(kind: pa.DataType) -> pa.DataType | None:
+def readable_type(kind: pa.DataType) -> pa.DataType | None:
     """Return the type that DuckDB reads in place of ``kind``; None if there is none."""
     import pyarrow as pa
     from pyarrow import types
@@ -48,18 +48,18 @@ def _readable(kind: pa.DataType) -> pa.DataType | None:
     if types.is_union(kind):
         return None
     if isinstance(kind, pa.BaseExtensionType):
-        return _readable(kind.storage_type)
+        return readable_type(kind.storage_type)
     if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
-        return _readable(kind.value_type)
+        return readable_type(kind.value_type)
     if types.is_map(kind):
-        key, item = _readable(kind.key_type), _readable(kind.item_type)
+        key, item = readable_type(kind.key_type), readable_type(kind.item_type)
         return None if key is None or item is None else pa.map_(key, item)
     if types.is_struct(kind):
-        inner = [_readable(field.type) for field in kind]
+        inner = [readable_type(field.type) for field in kind]
         fields = [field.with_type(part) for field, part in zip(kind, inner, strict=True) if part is not None]
         return pa.struct(fields) if len(fields) == len(inner) else None
     if types.is_nested(kind):
-        item = _readable(kind.value_type)
+        item = readable_type(kind.value_type)
         if item == kind.value_type or item is None:
             return kind if item is not None else None
         return pa.list_(item, kind.list_size) if types.is_fixed_size_list(kind) else pa.large_list(item)

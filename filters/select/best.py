@@ -46,6 +46,9 @@ class SelectBest(WholeTable):
     def uses_columns(self) -> Iterable[str]:
         return (*self.group, self.by)
 
+    def uses_numbers(self) -> Iterable[str]:
+        return (self.by,)
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return columns
 

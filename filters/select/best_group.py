@@ -48,6 +48,9 @@ class SelectBestGroup(WholeTable):
     def uses_columns(self) -> Iterable[str]:
         return (*self.group, self.by, *([] if self.penalty is None else [self.penalty]))
 
+    def uses_numbers(self) -> Iterable[str]:
+        return (self.by, *([] if self.penalty is None else [self.penalty]))
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return columns
 

@@ -53,6 +53,9 @@ class RandomSelect(WholeTable):
     def uses_columns(self) -> Iterable[str]:
         return self.group if self.weight is None else (*self.group, self.weight)
 
+    def uses_numbers(self) -> Iterable[str]:
+        return () if self.weight is None else (self.weight,)
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return columns
 

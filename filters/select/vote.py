@@ -59,6 +59,9 @@ class Vote(WholeTable):
     def uses_columns(self) -> Iterable[str]:
         return (*self.group, *(name for name in (self.answer, self.weight, self.by) if name is not None))
 
+    def uses_numbers(self) -> Iterable[str]:
+        return tuple(name for name in (self.weight, self.by) if name is not None)
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, "votes", "agreement", "majority"]
 

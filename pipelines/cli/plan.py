@@ -31,11 +31,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from ...contracts.errors import GristmillError
-    from ..file.load import load
     from ..plan.difference import difference
+    from ..plan.environment import refuse_missing
     from ..plan.estimate import estimate
-    from ..plan.keys import refuse_missing_keys
     from ..plan.make import make_plan
+    from ..plan.read import read_file
     from ..plan.record import as_record
     from ..plan.show import show, show_difference
     from ..store.run_directory import RunDirectory
@@ -43,7 +43,7 @@ def main(args: argparse.Namespace) -> int:
     from .trust import make_sure
 
     make_sure(args.file, args.overrides, trusted=args.trust)
-    spec = load(args.file, args.overrides)
+    spec = read_file(args.file, args.overrides)
     against = RunDirectory.open(args.against) if args.against else None
     run = _run(Path(args.run) if args.run else spec.directory, named=args.run is not None) or against
     if args.round is not None and not 1 <= args.round <= spec.loop.rounds:
@@ -53,7 +53,7 @@ def main(args: argparse.Namespace) -> int:
     while run is not None and args.round is None and number < spec.loop.rounds and _over(plan, run):
         number += 1
         plan = make_plan(spec, file=args.file, round=number, carry=_carry(run, number))
-    refuse_missing_keys(plan, run)
+    refuse_missing(plan, run)
     record = as_record(plan)
     if args.json:
         print(json.dumps(record, indent=2))

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ...contracts.counting import counted
+from ...contracts.errors import SpecError
 from .arguments import add_no_report, add_trust, positive
 from .stopping import stopping
 
@@ -56,6 +57,7 @@ def main(args: argparse.Namespace) -> int:
     from ..api import run
     from ..file.load import load_training
     from ..inspect.students import student
+    from ..plan.read import with_planned
     from ..run.budget import Stop
     from ..view.choose import choose
     from .following import reporting
@@ -63,7 +65,10 @@ def main(args: argparse.Namespace) -> int:
     from .trust import make_sure
 
     make_sure(args.file, args.overrides, trusted=args.trust)
-    spec = load_training(args.file, args.overrides)
+    try:
+        spec = load_training(args.file, args.overrides)
+    except SpecError as error:
+        raise with_planned(error) from None
     if args.show_tokens is not None:
         return _show_tokens(spec, args)
     stop = Stop()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from ...contracts.errors import SpecError, SpecProblem
 from ...contracts.nearest import brief
-from .document import Document
+from .document import Document, Path
 from .graph import check_graph, check_loop
 from .mistakes import blame_all
 from .models_section import read_models
@@ -41,19 +41,29 @@ def check(document: Document) -> PipelineSpec:
     if header is not None:
         check_loop(document, header.loop, steps, models)
     missing = tuple(missing_variables(document, header.needs)) if header is not None else ()
-    made = {name: step.spec() for name, step in steps.items()} if not document.problems else {}
-    if document.problems or header is None:
+    if header is None:
         raise SpecError(document.problems)
+    made = {name: spec for name, step in steps.items() if (spec := step.spec()) is not None}
     spec = header.model_copy(update={"models": read, "steps": made})
     # A run stores the file without variables.
     spec._document = {key: value for key, value in raw.items() if key not in ("vars", "needs")}
     spec._missing = missing
-    for section, entries in (("steps", made), ("models", read)):
-        for name in entries:
-            mark = document.mark((section, name), key=True)
-            where = document.named((section, name))
-            spec._places[section, name] = SpecProblem(mark.file, mark.line, mark.column, where, "")
+    spec._places.update(_places(document))
+    for step in steps.values():
+        spec._renamed.update({(*step.path, name): place for name, place in step.renamed.items()})
+    if document.problems:
+        raise SpecError(document.problems, sound=spec)
     return spec
+
+
+def _places(document: Document) -> Iterator[tuple[Path, SpecProblem]]:
+    """The place of everything in a document, as a mistake without a message. Those of steps and models are
+    their names.
+    """
+    for path in {**document.keys, **document.values}:
+        named = len(path) == 2 and path[0] in ("steps", "models")
+        mark = document.mark(path, key=named)
+        yield path, SpecProblem(mark.file, mark.line, mark.column, document.named(path), "")
 
 
 def _check_prices(document: Document, models: Mapping[str, ModelSpec]) -> None:

@@ -295,8 +295,10 @@ class PipelineSpec(Frozen):
     _document: dict[str, Any] = PrivateAttr(default_factory=dict)
     #: What `needs` names and is empty.
     _missing: tuple[SpecProblem, ...] = PrivateAttr(default=())
-    #: The place of each step and model, as a mistake without a message, for errors found when planning.
-    _places: dict[tuple[str, str], SpecProblem] = PrivateAttr(default_factory=dict)
+    #: The place of everything in the file, as a mistake without a message, for errors found when planning.
+    _places: dict[tuple[str | int, ...], SpecProblem] = PrivateAttr(default_factory=dict)
+    #: The path of a parameter of a step -> its path in the file, where that is another.
+    _renamed: dict[tuple[str | int, ...], tuple[str | int, ...]] = PrivateAttr(default_factory=dict)
 
     @property
     def directory(self) -> Path:
@@ -322,7 +324,15 @@ class PipelineSpec(Frozen):
         """The variables that are needed and empty."""
         return self._missing
 
-    def problem(self, path: tuple[str, str], message: str) -> SpecProblem:
-        """A mistake in a step or a model, ``("steps", name)``, at its place in the file."""
-        place = self._places.get(path, SpecProblem("", 1, 1, ".".join(path), ""))
-        return replace(place, message=message)
+    def problem(self, path: tuple[str | int, ...], message: str) -> SpecProblem:
+        """A mistake at its place in the file.
+
+        ``path``: a step or a model, ``("steps", name)``, and the parameter and the keys inside of it. What
+        the file does not contain is told at what would contain it.
+        """
+        for length in range(len(path), 0, -1):
+            path = (*self._renamed.get(path[:length], path[:length]), *path[length:])
+        for length in range(len(path), 0, -1):
+            if path[:length] in self._places:
+                return replace(self._places[path[:length]], message=message)
+        return SpecProblem("", 1, 1, ".".join(map(str, path)), message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_origin
 
@@ -36,6 +37,8 @@ class Draft:
     params: dict[str, Any] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     operator: Operator | None = None
+    #: Without an operator: one without the parameters that are wrong, to find further mistakes.
+    provisional: Operator | None = None
     on_failure: OnFailure | None = None
     seed: int | None = None
     #: Parameters whose value is not under their own name.
@@ -50,10 +53,11 @@ class Draft:
         return self.renamed.get(parameter, (*self.path, parameter))
 
     def spec(self) -> StepSpec | None:
-        """The finished step, if it has no mistakes."""
-        if self.operator is None:
+        """The finished step, as far as it could be read; None if nothing can be said about it."""
+        operator = self.operator or self.provisional
+        if operator is None:
             return None
-        return StepSpec(
+        return StepSpec.model_construct(
             name=self.name,
             verb=self.verb,
             value=self.value,
@@ -61,7 +65,7 @@ class Draft:
             on_failure=self.on_failure,
             seed=self.seed,
             params=self.params,
-            operator=self.operator,
+            operator=operator,
         )
 
 
@@ -228,5 +232,9 @@ def _validate(document: Document, draft: Draft, defaults: dict[str, Any]) -> Non
             more=names,
             other_names=draft.kind.other_names,
         )
+        wrong = {detail["loc"][0] for detail in error.errors(include_url=False) if detail["loc"]}
+        sound = {key: value for key, value in {**defaults, **draft.params}.items() if key not in wrong}
+        with suppress(ValidationError, GristmillError):
+            draft.provisional = draft.kind.model_validate(sound)
     except GristmillError as error:
         document.blame(draft.path, str(error), key=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,9 +56,9 @@ def preview(
     import yaml
 
     from ..api import run
-    from ..file.load import load
+    from ..plan.read import read_file
 
-    spec = load(str(file), overrides)
+    spec = read_file(str(file), overrides)
     kept = _data_steps(spec)
     if not kept:
         raise DataError(
@@ -88,8 +89,9 @@ def preview(
 
 def _at_its_place(problem: SpecProblem, spec: PipelineSpec) -> SpecProblem:
     """A mistake of the shortened file, with its place in the original file."""
-    section, _, name = problem.field.partition(".")
-    return spec.problem((section, name), problem.message)
+    parts = re.findall(r"[^.\[\]]+", problem.field)
+    path = tuple(int(part) if part.isdecimal() else part for part in parts)
+    return spec.problem(path, problem.message)
 
 
 def _data_steps(spec: PipelineSpec) -> dict[str, StepSpec]:

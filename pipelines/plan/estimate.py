@@ -15,8 +15,8 @@ from ...contracts.operators import Estimate, Train
 from ..store.run_directory import RunDirectory
 from ..store.step_store import StepStore
 from .embedding import Embedding, EmbeddingCosts
-from .make import base_of
 from .nodes import Plan, PlannedModel, PlannedStep
+from .order import base_of
 from .record import model_digests
 
 GIB = 1 << 30

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias
 
-from ...contracts.errors import GristmillError, ModelError, SpecError, SpecProblem
-from ...contracts.operators import Train
+from ...contracts.errors import GristmillError, SpecError, SpecProblem
 from ..file.spec import EmbedderModel, ModelSpec, PipelineSpec, StepSpec, WeightsModel
-from ..weights import DEFAULT_EMBEDDER, on_disk
+from ..weights import DEFAULT_EMBEDDER
 from .digests import digest_of
+from .environment import missing
 from .fingerprint import canonical, draws, fingerprint_of, model_request, parameters, step_seed
+from .mistakes import inspect
 from .nodes import Carry, Plan, PlannedModel, PlannedStep
+from .order import base_of, order
 
 __all__ = ["DigestOf", "digest_of", "make_plan"]
 
 #: Returns the digest of a model's weights. Raises ModelError if they cannot be found.
 DigestOf: TypeAlias = Callable[[ModelSpec], str]
-
-#: The columns that Gristmill adds to every row.
-ENGINES_OWN = ("_id", "_parents")
 
 
 def make_plan(
@@ -35,30 +33,34 @@ def make_plan(
 ) -> Plan:
     """The steps of a round with their fingerprints, in an order in which they can run.
 
-    ``carry``: model name -> the promoted student that replaces it. Raises SpecError if a file, a
-    template, a function or a model's weights cannot be found, or if an expression or a template is
-    invalid; it lists all of these mistakes.
+    ``carry``: model name -> the promoted student that replaces it. Raises SpecError, with all of them, for
+    the mistakes that show before a run: see :mod:`.mistakes`.
     """
-    maker = _Maker(spec, round, carry or {}, digest_of)
+    found = inspect(spec)
+    maker = _Maker(spec, round, carry or {}, digest_of, found.content)
     steps = maker.make()
-    if maker.problems:
-        raise SpecError(maker.problems)
+    if problems := [*found.problems, *maker.problems]:
+        raise SpecError([*problems, *missing(spec)])
     return Plan(spec=spec, file=file, round=round, steps=steps, models=maker.models)
 
 
 class _Maker:
     def __init__(
-        self, spec: PipelineSpec, number: int, carry: Mapping[str, Carry], digest_of: DigestOf
+        self,
+        spec: PipelineSpec,
+        number: int,
+        carry: Mapping[str, Carry],
+        digest_of: DigestOf,
+        content: Mapping[str, Mapping[str, str]],
     ) -> None:
         self.spec = spec
         self.round = number
         self.carry = carry
         self.digest_of = digest_of
-        self.problems: list[SpecProblem] = [*spec.missing]
+        self.content = content
+        self.problems: list[SpecProblem] = []
         self.models: dict[str, PlannedModel] = {}
         self.done: dict[str, PlannedStep] = {}
-        #: The columns of each step's rows, if they are known before it runs.
-        self.columns: dict[str, Sequence[str] | None] = {}
 
     def make(self) -> tuple[PlannedStep, ...]:
         for name, model in self.spec.models.items():
@@ -88,14 +90,6 @@ class _Maker:
 
     def _step(self, step: StepSpec) -> PlannedStep:
         operator = step.operator
-        content: dict[str, str] = {}
-        with self._problems_of(step):
-            content = dict(operator.content())
-            operator.inspect()
-            operator.check_inputs(step.inputs)
-            self._look_at_columns(step)
-        with self._problems_of(step):
-            operator.check_weights(self._on_disk(step))
         seed = step_seed(step.seed, self.spec.seed, self.round, step.name)
         kinds: dict[str, str] = {}
         asked: dict[str, list[object]] = {}
@@ -114,7 +108,7 @@ class _Maker:
             "operator": operator_name(step),
             "version": type(operator).version,
             "params": parameters(operator),
-            "content": content,
+            "content": self.content[step.name],
             "models": asked,
             "seed": seed if draws(operator) else None,
             "inputs": [self.done[name].fingerprint for name in step.inputs],
@@ -138,50 +132,14 @@ class _Maker:
             request=request,
         )
 
-    def _look_at_columns(self, step: StepSpec) -> None:
-        """Raise DataError if the step names a column that its input, or a step that it reads, is known not to
-        have."""
-        given = [self.columns.get(name) for name in step.inputs]
-        known = [columns for columns in given if columns is not None]
-        coming = (
-            list(dict.fromkeys([*ENGINES_OWN, *(name for columns in known for name in columns)]))
-            if any(known) and len(known) == len(given)  # what has no rows has no columns
-            else None
-        )
-        if coming is not None:
-            step.operator.check_columns(coming)
-        for field, kind, name in step.operator.references():
-            there = self.columns.get(name)
-            if kind == "step" and field != type(step.operator).input_field and there:
-                step.operator.check_reference(field, name, [*ENGINES_OWN, *there])
-        made = step.operator.makes_columns(coming)
-        self.columns[step.name] = None if made is None else list(dict.fromkeys(made))
-
-    @contextlib.contextmanager
-    def _problems_of(self, step: StepSpec) -> Iterator[None]:
-        """Note an error of the step as a problem of the plan."""
-        try:
-            yield
-        except GristmillError as error:
-            self.problems.append(self.spec.problem(("steps", step.name), str(error)))
-
-    def _on_disk(self, step: StepSpec) -> dict[str, list[Path]]:
-        """The directories of the weights, on this machine, that each model parameter of the step names."""
-        found: dict[str, list[Path]] = {}
-        for field, kind, name in step.operator.references():
-            model = self.spec.models.get(base_of(name, self.spec)) if kind == "model" else None
-            if isinstance(model, WeightsModel) and model.path is not None:
-                with contextlib.suppress(ModelError):  # its digest says what is wrong with it
-                    path = on_disk(model.path)
-                    found.setdefault(field, []).extend([] if path is None else [path])
-        return found
-
     def _asked(self, name: str, step: StepSpec) -> dict[str, object]:
         """The part of the step's fingerprint for the model ``name``."""
         if name in self.models:
             return model_request(self.models[name], step.operator)
         student = self.done[name]
-        served = model_request(self.models[base_of(name, self.spec)], step.operator)
+        base = base_of(name, self.spec)
+        assert base is not None  # the check of the file ensures it
+        served = model_request(self.models[base], step.operator)
         return {**served, "trained": student.fingerprint}
 
     def _default_embedder(self) -> PlannedModel:
@@ -206,36 +164,3 @@ def uses_default_embedder(step: StepSpec) -> bool:
         return False
     fields = {field for field, kind in type(step.operator).reference_fields() if kind == "embedder"}
     return any(getattr(step.operator, field) is None for field in fields)
-
-
-def base_of(name: str, spec: PipelineSpec) -> str:
-    """The model of the file that a train step starts from, directly or through other train steps."""
-    while name not in spec.models:
-        operator = spec.steps[name].operator
-        assert isinstance(operator, Train)  # the check of the file ensures it
-        name = operator.model
-    return name
-
-
-def needs(step: StepSpec, spec: PipelineSpec) -> Iterable[str]:
-    """The steps that must be done before a step."""
-    named = [
-        name for _, _, name in step.operator.references() if name in spec.steps and name not in spec.models
-    ]
-    return dict.fromkeys([*step.inputs, *named])
-
-
-def order(spec: PipelineSpec) -> list[str]:
-    """The step names in topological order; the order of the file where possible."""
-    placed: dict[str, None] = {}
-    for start in spec.steps:
-        waiting = [start]
-        while waiting:
-            name = waiting[-1]
-            ahead = [other for other in needs(spec.steps[name], spec) if other not in placed]
-            if name in placed or not ahead:
-                placed[name] = None
-                waiting.pop()
-            else:
-                waiting.append(ahead[0])
-    return list(placed)

@@ -14,7 +14,7 @@ from typing import Any
 from ...contracts.errors import BudgetReached, GristmillError
 from ...contracts.notices import listening
 from ..file.spec import PipelineSpec
-from ..plan.keys import refuse_missing_keys
+from ..plan.environment import refuse_missing
 from ..plan.make import digest_of, make_plan
 from ..plan.nodes import Carry, Plan
 from ..plan.record import as_record
@@ -111,7 +111,7 @@ class RoundLoop:
             plan = make_plan(self.spec, file=self.file, round=number, carry=carry, digest_of=digest_of)
             if self.until is not None:
                 plan = only(plan, self.until)
-            refuse_missing_keys(plan, self.run)
+            refuse_missing(plan, self.run)
             self._tell_changes(number, plan)
             self.run.write_plan(number, {**as_record(plan), "versions": versions()})
             self._start(number, plan, budget)

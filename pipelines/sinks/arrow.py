@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...contracts.errors import DataError
+from ...contracts.mistakes import at
 from ...contracts.operators import Context, Written
 from ...contracts.stored_rows import StoredRows
 from .card import data_card
@@ -38,12 +39,20 @@ class ArrowExport(Export):
     license: str | None = None
     """License of the data, as an SPDX name, for the data card."""
 
-    def export(self, rows: StoredRows, context: Context, default: Path) -> Written:
+    def markers(self) -> Sequence[str]:
+        return ("dataset_info.json", "state.json")
+
+    def inspect(self) -> None:
         if self.path is not None and "://" in self.path:
-            raise DataError(
-                f"{self.path}: `export: arrow` writes local directories; for a URL use `export: parquet`, "
-                "for the Hugging Face Hub `export: hub`"
-            )
+            with at("path"):
+                raise DataError(
+                    f"{self.path}: `export: arrow` writes local directories; for a URL use "
+                    "`export: parquet`, for the Hugging Face Hub `export: hub`"
+                )
+        super().inspect()
+
+    def export(self, rows: StoredRows, context: Context, default: Path) -> Written:
+        self.inspect()
         layout = self.layout(rows)
         place = default if self.path is None else Path(self.path)
         card = data_card(
@@ -61,7 +70,7 @@ class ArrowExport(Export):
             _describe(folder, files)
             (folder / "README.md").write_text(card, encoding="utf-8")
 
-        names = place_directory(place, ("dataset_info.json", "state.json"), write, ours=self.path is None)
+        names = place_directory(place, self.markers(), write, ours=self.path is None)
         return Written(location=str(place), files=names, rows=rows.num_rows)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from ...contracts.errors import DataError
+from ...contracts.mistakes import at
 from ...contracts.operators import Sink
 from ...contracts.rows import check_chat_form
 from ...contracts.stored_rows import StoredRows
 from .formats import Format
 from .layout import Layout
+from .placing import file_at, refuse_directory, refuse_file
 from .reward_formats import NEEDED, TASKS
 
 #: Internal columns that are larger than the rows themselves.
@@ -45,6 +48,30 @@ class Export(Sink):
     write, by default none."""
     drop: tuple[str, ...] | None = None
     """Columns to leave out. By default log-probabilities and embeddings, unless `columns` names them."""
+
+    def ending(self) -> str | None:
+        """The ending of the file that it writes; None if it writes a folder."""
+        return None
+
+    def markers(self) -> Sequence[str]:
+        """Files by which an earlier export to a folder is known."""
+        return ()
+
+    def target(self) -> Path | None:
+        if self.path is None or "://" in self.path:
+            return None
+        ending = self.ending()
+        return Path(self.path) if ending is None else file_at(self.path, ending)
+
+    def inspect(self) -> None:
+        place = self.target()
+        if place is None:
+            return
+        with at("path"):
+            if self.ending() is None:
+                refuse_directory(place, self.markers())
+            else:
+                refuse_file(place)
 
     def uses_columns(self) -> Iterable[str]:
         own: tuple[str, ...] = NEEDED if self.format in TASKS else ()

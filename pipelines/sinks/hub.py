@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -41,6 +41,13 @@ class HubExport(Export):
     """Title of the data card. By default the repository's name."""
     license: str | None = None
     """License of the data, as an SPDX name, for the data card."""
+
+    def markers(self) -> Sequence[str]:
+        return ("README.md",)
+
+    def environment(self) -> Mapping[str, str]:
+        where = "https://huggingface.co/settings/tokens"
+        return {TOKEN: f"make a token that may write to {self.repo} at {where}, and set it to that"}
 
     def export(self, rows: StoredRows, context: Context, default: Path) -> Written:
         token = os.environ.get(TOKEN)

@@ -35,9 +35,11 @@ class JsonlExport(Export):
         chat: {export: jsonl, from: chosen, path: out/train.jsonl.gz, format: messages, columns: [score]}
     """
 
+    def ending(self) -> str:
+        return next((each for each in _ENDINGS if (self.path or "").endswith(each)), ".jsonl")
+
     def export(self, rows: StoredRows, context: Context, default: Path) -> Written:
-        layout = self.layout(rows)
-        ending = next((each for each in _ENDINGS if (self.path or "").endswith(each)), ".jsonl")
+        layout, ending = self.layout(rows), self.ending()
 
         def write(path: Path) -> None:
             rows.write(partial(_write, layout, ending), [path], layout.reads(rows.column_names))

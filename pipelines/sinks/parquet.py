@@ -26,13 +26,16 @@ class ParquetExport(Export):
         table: {export: parquet, from: chosen}
     """
 
+    def ending(self) -> str:
+        return ".parquet"
+
     def export(self, rows: StoredRows, context: Context, default: Path) -> Written:
         layout = self.layout(rows)
 
         def write(path: Path) -> None:
             rows.write(partial(write_parquet, layout), [path], layout.reads(rows.column_names))
 
-        return place_file(self.path, default, ".parquet", rows.num_rows, write)
+        return place_file(self.path, default, self.ending(), rows.num_rows, write)
 
 
 def write_parquet(layout: Layout, tables: Iterator[pa.Table], path: Path) -> None:

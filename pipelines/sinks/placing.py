@@ -59,9 +59,7 @@ def place_directory(
     """
     path = path.absolute()
     if not ours and path.exists() and not _is_export(path, markers):
-        raise DataError(
-            f"{path}: holds something that is not an export of Gristmill; name an empty place to write to"
-        )
+        raise _not_ours(path)
     partial = path.with_name(f".{path.name}.partial")
     with _readable_errors(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +77,38 @@ def place_directory(
 def _is_export(path: Path, markers: Sequence[str]) -> bool:
     """Is the directory an earlier export or empty?"""
     return path.is_dir() and (any((path / name).is_file() for name in markers) or not any(path.iterdir()))
+
+
+def file_at(path: str, ending: str) -> Path | None:
+    """The local file that :func:`place_file` writes for a path; None for a URL."""
+    if "://" in path:
+        return None
+    return Path(path) if path.endswith(ending) else Path(path) / f"data{ending}"
+
+
+def refuse_file(file: Path) -> None:
+    """Raise DataError if a file cannot be written because of what is in its place or above it."""
+    _clear(file)
+    _refuse_above(file)
+
+
+def refuse_directory(path: Path, markers: Sequence[str]) -> None:
+    """Raise DataError if a directory cannot be written because of what is in its place or above it."""
+    if path.exists() and not _is_export(path, markers):
+        raise _not_ours(path)
+    _refuse_above(path)
+
+
+def _refuse_above(path: Path) -> None:
+    for above in path.absolute().parents:
+        if above.exists() and not above.is_dir():
+            raise DataError(f"{path}: {above} is a file, and a folder is needed there: name another place")
+
+
+def _not_ours(path: Path) -> DataError:
+    return DataError(
+        f"{path}: holds something that is not an export of Gristmill; name an empty place to write to"
+    )
 
 
 def local_files(written: Written) -> list[Path]:

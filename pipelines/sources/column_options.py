@@ -52,6 +52,20 @@ def named(batch: pa.RecordBatch, names: Mapping[str, str]) -> pa.RecordBatch:
     return batch.select(list(names)).rename_columns(list(names.values())).replace_schema_metadata(None)
 
 
+def renamed(schema: pa.Schema, names: Mapping[str, str]) -> pa.Schema:
+    """The columns of ``names`` (own name -> new name), under their new names."""
+    import pyarrow as pa
+
+    return pa.schema([pa.field(new, schema.field(name).type) for name, new in names.items()])
+
+
+def known_types(schema: pa.Schema) -> dict[str, pa.DataType]:
+    """The types of the columns, without those that are not known: Arrow's null."""
+    import pyarrow as pa
+
+    return {field.name: field.type for field in schema if not pa.types.is_null(field.type)}
+
+
 def none_of(schema: pa.Schema) -> pa.RecordBatch:
     """No rows of a schema."""
     import pyarrow as pa

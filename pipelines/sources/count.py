@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
@@ -33,6 +33,11 @@ class Count(Source):
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return ("number",)
+
+    def makes_types(self, types: Mapping[str, pa.DataType]) -> Mapping[str, pa.DataType]:
+        import pyarrow as pa
+
+        return {"number": pa.int64()}
 
     def read(self, context: Context) -> Iterator[pa.RecordBatch]:
         import numpy as np

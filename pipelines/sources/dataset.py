@@ -13,7 +13,7 @@ from ...contracts.errors import DataError
 from ...contracts.operators import Estimate, Source
 from ...contracts.source_pieces import CarryOut, SourcePiece
 from .arrow_files import STATE, Batch, checked, common_schema, pieces_of, saved_data_set
-from .column_options import final_names
+from .column_options import final_names, known_types, renamed
 from .file_pieces import Columns, NoRows, at_least_one, limited, read_in_order
 from .locations import File, files
 from .types import plain, refuse_unholdable
@@ -72,6 +72,17 @@ class HuggingFaceDataset(Source):
             return None
         columns = self._columns(local[1])
         return at_least_one(list(limited(pieces_of(local[0], columns, carry_out), self.rows)), columns)
+
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        return None if (found := self._planned()) is None else found.names
+
+    def makes_types(self, types: Mapping[str, pa.DataType]) -> Mapping[str, pa.DataType]:
+        return {} if (found := self._planned()) is None else known_types(found)
+
+    def _planned(self) -> pa.Schema | None:
+        """The columns of the rows of a local data set."""
+        local = self._local()
+        return None if local is None else renamed(local[1], self._columns(local[1]).names)
 
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=self.rows or 0)

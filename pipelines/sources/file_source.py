@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from ...contracts.errors import DataError
 from ...contracts.operators import Context, Estimate, Source
 from ...contracts.source_pieces import CarryOut, SourcePiece
-from .column_options import final_names
+from .column_options import final_names, known_types, renamed
 from .file_pieces import read_in_order
 from .locations import File, files
 
@@ -40,6 +40,9 @@ class FileSource(Source):
     def content(self) -> Mapping[str, str]:
         return {file.name: file.digest() for file in self.files()}
 
+    def reads(self) -> Sequence[Path]:
+        return [Path(file.name) for file in self.files() if file.local]
+
     def read(self, context: Context) -> Iterator[pa.RecordBatch]:
         return read_in_order(self.pieces(context), context)
 
@@ -50,10 +53,10 @@ class FileSource(Source):
         known = self.count_rows()
         return Estimate(rows=known if self.rows is None else min(known, self.rows))
 
-    def names(self) -> Sequence[str] | None:
+    def file_schema(self) -> pa.Schema | None:
         """The columns of the files, under their own names; None if finding them would take too long.
 
-        Raises DataError if a file cannot be read.
+        A type that is not known is Arrow's null. Raises DataError if a file cannot be read.
         """
         return None
 
@@ -61,16 +64,22 @@ class FileSource(Source):
         paths = (self.path,) if isinstance(self.path, str) else self.path
         if not paths:
             return ()
+        return None if (found := self._planned()) is None else found.names
+
+    def makes_types(self, types: Mapping[str, pa.DataType]) -> Mapping[str, pa.DataType]:
+        found = self._planned() if self.path else None
+        return {} if found is None else known_types(found)
+
+    def _planned(self) -> pa.Schema | None:
+        """The columns of the rows, under their new names, as far as known before the run."""
+        paths = (self.path,) if isinstance(self.path, str) else self.path
         if any("://" in path for path in paths):
             return None  # a plan downloads nothing
-        try:
-            found = self.names()
-        except DataError:
-            return None  # the run reports it, with its row
+        found = self.file_schema()
         if not found:
             return None
-        where = self.files()[0].name
-        return list(final_names(found, self.rename, self.columns, where).values())
+        names = final_names(found.names, self.rename, self.columns, self.files()[0].name)
+        return renamed(found, names)
 
     @abstractmethod
     def count_rows(self) -> int:

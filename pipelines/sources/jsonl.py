@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ...contracts.errors import DataError
 from ...contracts.operators import Context
@@ -14,6 +14,10 @@ from .file_pieces import Columns, Found, no_files
 from .file_source import FileSource
 from .json_blocks import Scan, pieces_of
 from .json_lines import LineBlock, parsed, rows_of
+from .shape import Shapes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: Maximum size in bytes of files whose columns are read when the plan is made: any line may add one.
 LOOKED_THROUGH = 8 << 20
@@ -55,15 +59,20 @@ class Jsonl(FileSource):
         names = final_names(schema.names, self.rename, self.columns, first)
         return pieces_of(found, scan, Columns(schema, names))
 
-    def names(self) -> Sequence[str] | None:
-        found, read = dict[str, None](), 0
+    def file_schema(self) -> pa.Schema | None:
+        import pyarrow as pa
+
+        shapes, read = Shapes(self.as_json), 0
         lines = (line for file in self.files() for line in rows_of(LineBlock(file), parsed))
-        for row, _, size in islice(lines, self.rows):
-            found |= dict.fromkeys(row)
+        for row, place, size in islice(lines, self.rows):
+            shapes.add(row, place)
             read += size
             if read > LOOKED_THROUGH:
                 return None
-        return list(found)
+        found = shapes.schema()
+        # A column without a value is stored as text.
+        unknown = [name for name, shape in shapes.columns.items() if shape == "null"]
+        return pa.schema([pa.field(each.name, pa.null()) if each.name in unknown else each for each in found])
 
     def count_rows(self) -> int:
         total = 0

@@ -51,9 +51,8 @@ class Parquet(FileSource):
         pieces = (piece for file in found for piece in _row_groups(file, columns, context))
         return at_least_one(list(limited(pieces, self.rows)), columns)
 
-    def names(self) -> Sequence[str] | None:
-        names: list[str] = one_schema((file.name, _schema(file)) for file in self.files()).names
-        return names
+    def file_schema(self) -> pa.Schema | None:
+        return one_schema((file.name, _schema(file)) for file in self.files())
 
     def count_rows(self) -> int:
         total = 0

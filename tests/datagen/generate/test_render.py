@@ -121,8 +121,8 @@ def test_mistakes_are_told_by_the_plan_at_their_step() -> None:
     with pytest.raises(SpecError) as caught:
         make_plan(loads(text), file="f.yaml")
     assert [(problem.line, problem.field) for problem in caught.value.problems] == [
-        (5, "steps.a"),
-        (6, "steps.b"),
+        (5, "steps.a.render.x"),
+        (6, "steps.b.render.y"),
     ]
     first, second = (problem.message for problem in caught.value.problems)
     assert first.startswith("template of column 'x':1: ")

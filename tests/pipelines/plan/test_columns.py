@@ -21,15 +21,16 @@ steps:
   r: {source: jsonl, path: s.jsonl}
   p: {source: parquet, path: s.parquet, rename: {old: new}}
   n: {source: count, rows: 3}
-  u: {generate: template, template: '{{ prompt }}', from: r, model: m}
+  u: {map: "column_rules:anything", from: r}
 """
-ROWS = '{"prompt": "a", "n": 1}\n{"prompt": "b", "extra": 2, "list": []}\n'
+ROWS = '{"prompt": "a", "n": 1}\n{"prompt": "b", "extra": 2, "list": [3]}\n'
 
 
 @pytest.fixture(autouse=True)
 def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("s.jsonl").write_text(ROWS)
+    Path("column_rules.py").write_text("def anything(row: dict) -> dict:\n    return row\n")
     pq.write_table(pa.table({"old": [1], "score": [0.5]}), "s.parquet")
     Path("model").mkdir()
     for name in ("config.json", "model.safetensors"):
@@ -120,11 +121,9 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_column_is_told_with_step_and_line(steps: str, step: str, told: str) -> None:
     with pytest.raises(SpecError) as caught:
         make_plan(loads(f"{HEAD}  {steps}\n", "f.yaml"), file="f.yaml")
-    problem, *others = caught.value.problems
-    assert all("cannot train a model of type" in other.message for other in others)
-    assert problem.field == f"steps.{step}"
+    [problem] = [each for each in caught.value.problems if told in each.message]
+    assert problem.field.startswith(f"steps.{step}")
     assert problem.line == 9 + steps.split(f"{step}: ")[0].count("\n")
-    assert told in problem.message
     assert "_id" not in problem.message or "keep" in problem.message or "compute" in problem.message
 
 
@@ -135,8 +134,6 @@ def test_an_unknown_column_is_told_with_step_and_line(steps: str, step: str, tol
         "k: {keep: 'new > 1 AND rows.score > 1', from: p}",
         "k: {keep: 'anything > 1', from: u}",
         "k: {keep: 'anything > 1', from: [r, u]}",
-        "g: {generate: template, template: '{{ prompt }}', from: r, model: m}\n  k: {keep: "
-        "'unknown_here > 1', from: g}",
         "g: {generate: template, template: '{{ promt | default(1) }}', from: r, model: m}",
         "g: {generate: template, template: '{% if q is defined %}{{ q }}{% endif %}', from: r, model: m}",
         "g: {generate: template, template: '{% if n %}{{ q }}{% endif %}', from: r, model: m}",
@@ -163,7 +160,7 @@ def test_nothing_is_paid_for(command: str, capsys: pytest.CaptureFixture[str]) -
         f"{HEAD}  g: {{generate: respond, from: r, model: m}}\n  k: {{keep: 'respnse > 1', from: g}}\n"
     )
     assert main([command, "f.yaml"]) == 2
-    assert "f.yaml:10:3: steps.k: keep: no column 'respnse'" in capsys.readouterr().err
+    assert "f.yaml:10:13: steps.k.keep: keep: no column 'respnse'" in capsys.readouterr().err
     assert not list(Path().glob("runs/*/steps/*"))
 
 
@@ -175,7 +172,7 @@ def test_what_is_more_or_less_than_one_expression_is_told_with_its_line(
 ) -> None:
     Path("f.yaml").write_text(f'{HEAD}  k: {{keep: "{expression}", from: r}}\n')
     assert main(["plan", "f.yaml"]) == 2
-    assert capsys.readouterr().err.startswith("f.yaml:9:3: steps.k: keep")
+    assert capsys.readouterr().err.startswith("f.yaml:9:13: steps.k.keep: keep")
 
 
 def test_weights_of_a_mixture_are_compared_with_the_inputs() -> None:

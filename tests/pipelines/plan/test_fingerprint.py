@@ -54,7 +54,7 @@ def changed(before: Plan, after: Plan) -> set[str]:
         ("models.base.max_num_seqs=7", set()),
         ("models.base.max_lora_rank=32", set()),
         ("loop.rounds=5", set()),
-        ("metrics=[mlflow]", set()),
+        ("metrics=[tensorboard]", set()),
         # Writing a default changes nothing.
         ("steps.answers.top_p=1.0", set()),
         ("models.base.dtype=bfloat16", set()),

@@ -36,7 +36,7 @@ def test_an_array_gives_the_rows_of_its_lines(
     assert read(array, context) == read(lines, context)
     source = Jsonl(path=str(array))
     assert source.count_rows() == 3
-    assert source.names() == ["q", "n"]
+    assert source.file_schema().names == ["q", "n"]
     assert source_of(str(array)) == "jsonl"
 
 

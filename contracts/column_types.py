@@ -1,0 +1,47 @@
+"""What the Arrow type of a column says about its values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from .errors import DataError
+from .mistakes import Collected
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def holds_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds text, also encoded, or only nulls."""
+    import pyarrow as pa
+
+    types = pa.types
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    return bool(text or types.is_null(kind))
+
+
+def holds_numbers(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds numbers or booleans, or only nulls."""
+    import pyarrow as pa
+
+    types = pa.types
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+    return bool(number or types.is_boolean(kind) or types.is_null(kind))
+
+
+def check_types(texts: Iterable[str], numbers: Iterable[str], types: Mapping[str, pa.DataType]) -> None:
+    """Raise DataError if one of ``texts`` is known not to hold text, or one of ``numbers`` no numbers."""
+    with Collected() as found:
+        for names, holds, wanted in ((texts, holds_text, "text"), (numbers, holds_numbers, "numbers")):
+            for name in names:
+                if name in types and not holds(types[name]):
+                    said = f"the column '{name}' holds {types[name]}, and this needs {wanted}"
+                    fix = f'a step before it can convert it: `compute: {{{name}: "{_cast(name, wanted)}"}}`'
+                    found.add(DataError(f"{said}: {fix}"))
+
+
+def _cast(name: str, wanted: str) -> str:
+    return f"CAST({name} AS {'VARCHAR' if wanted == 'text' else 'DOUBLE'})"

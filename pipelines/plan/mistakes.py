@@ -1,0 +1,124 @@
+"""Finds all mistakes of a specification that show before anything runs, and not only the first.
+
+Each step is asked what is wrong with its parameters, its columns and their types. A step whose inputs are not
+known is still asked for everything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...contracts.errors import GristmillError, ModelError, SpecProblem
+from ...contracts.mistakes import MissingColumn, at, single
+from ..file.load import texts
+from ..file.spec import PipelineSpec, StepSpec, WeightsModel
+from ..weights import on_disk
+from .collisions import collisions
+from .order import base_of, order
+from .schemas import ENGINES_OWN, Schema, coming, made
+
+
+@dataclass(slots=True)
+class Inspected:
+    """``problems``: every mistake. ``content``: by step, the digests of what its parameters refer to.
+
+    ``schemas``: by step, the columns of its rows.
+    """
+
+    spec: PipelineSpec
+    problems: list[SpecProblem] = field(default_factory=list)
+    content: dict[str, dict[str, str]] = field(default_factory=dict)
+    schemas: dict[str, Schema] = field(default_factory=dict)
+
+
+def inspect(spec: PipelineSpec) -> Inspected:
+    """Look at every step of a specification.
+
+    It may be that of a file with other mistakes, and then lack some of the steps and models that it names.
+    """
+    found = Inspected(spec, [*spec.missing])
+    for name in order(spec):
+        _Step(found, spec.steps[name]).inspect()
+    found.problems += collisions(spec, found.schemas)
+    return found
+
+
+@dataclass(slots=True)
+class _Step:
+    found: Inspected
+    step: StepSpec
+    _told: set[str] = field(default_factory=set)
+
+    def inspect(self) -> None:
+        operator = self.step.operator
+        here = all(name in self.found.spec.steps for name in self.step.inputs)
+        self._try(operator.inspect)
+        self._try(lambda: operator.check_inputs(self.step.inputs))
+        given = self._coming() if here else Schema()
+        if (columns := given.columns) is not None:
+            self._try(lambda: operator.check_columns(list(columns)))
+        self._try(lambda: operator.check_types(given.types))
+        self._check_references()
+        self._try(lambda: operator.check_weights(self._on_disk()))
+        self.found.schemas[self.step.name] = Schema()
+        self._try(lambda: self._set_schema(made(self.step.name, operator, given)))
+        self.found.content[self.step.name] = {}
+        self._try(lambda: self.found.content[self.step.name].update(operator.content()))
+
+    def _coming(self) -> Schema:
+        with self._problems():
+            return coming([self.found.schemas[name] for name in self.step.inputs])
+        return Schema()
+
+    def _set_schema(self, schema: Schema) -> None:
+        self.found.schemas[self.step.name] = schema
+
+    def _check_references(self) -> None:
+        """Check the columns of other steps that the parameters name."""
+        operator = self.step.operator
+        for parameter, kind, name in operator.references():
+            there = self.found.schemas.get(name)
+            other = kind == "step" and parameter != type(operator).input_field
+            if other and there is not None and there.columns:
+                with self._problems(), at(parameter):
+                    operator.check_reference(parameter, name, [*ENGINES_OWN, *there.columns])
+
+    def _on_disk(self) -> dict[str, list[Path]]:
+        """The directories of the weights, on this machine, that each model parameter names."""
+        spec = self.found.spec
+        found: dict[str, list[Path]] = {}
+        for parameter, kind, name in self.step.operator.references():
+            model = spec.models.get(base_of(name, spec) or "") if kind == "model" else None
+            if isinstance(model, WeightsModel) and model.path is not None:
+                with contextlib.suppress(ModelError):  # its digest says what is wrong with it
+                    path = on_disk(model.path)
+                    found.setdefault(parameter, []).extend([] if path is None else [path])
+        return found
+
+    def _try(self, check: Callable[[], object]) -> None:
+        with self._problems():
+            check()
+
+    @contextlib.contextmanager
+    def _problems(self) -> Iterator[None]:
+        """Note the errors of this block as problems of the step, each once."""
+        try:
+            yield
+        except GristmillError as error:
+            for each in single(error):
+                if str(each) not in self._told:
+                    self._told.add(str(each))
+                    place = each.place or _named(self.step, each)
+                    path = ("steps", self.step.name, *place)
+                    self.found.problems.append(self.found.spec.problem(path, str(each)))
+
+
+def _named(step: StepSpec, error: GristmillError) -> tuple[str | int, ...]:
+    """The parameter that names the column that is missing; empty for the step as a whole."""
+    if not isinstance(error, MissingColumn):
+        return ()
+    given: Mapping[str, object] = step.params
+    return next((place for place, text in texts(given) if text == error.column), ())
