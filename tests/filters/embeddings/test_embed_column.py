@@ -11,7 +11,9 @@ from gristmill.contracts import stored_rows
 from gristmill.contracts.errors import DataError
 from gristmill.contracts.inference import EMBED_CHUNK
 from gristmill.contracts.stored_rows import TableRows
-from gristmill.filters.embeddings.embed_column import embed, embed_batches
+from gristmill.filters.embeddings.embed_column import embed, embed_batches, embed_rows
+
+from ..dedup.stored import BatchedRows
 
 
 def test_each_text_is_embedded_once_and_nulls_fail(context: Any, embedder: Any, rows: Any) -> None:
@@ -98,6 +100,18 @@ def test_batches_give_the_same_vectors_and_hold_one_batch(
     np.testing.assert_array_equal(np.concatenate([each.vectors for each in made]), whole.vectors)
     assert [error for each in made for error in each.errors] == whole.errors
     assert context.reports[-2] == (9, 9, "rows")
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_rows_are_embedded_batch_by_batch(context: Any, embedder: Any, rows: Any, size: int) -> None:
+    for texts in ([None, None, "a", "b", None, "a"], [None] * 3, []):
+        table = rows(response=pa.array(texts, pa.string()))
+        found = embed_rows(BatchedRows(table, size), ("response",), None, context, "here")
+        whole = embed(table, ("response",), None, context, "here")
+        np.testing.assert_array_equal(found.vectors, whole.vectors)
+        assert found.errors == whole.errors
+    with pytest.raises(DataError, match="did you mean 'response'"):
+        embed_rows(BatchedRows(table, size), ("respons",), None, context, "here")
 
 
 def test_a_text_without_a_vector_fails_alone(context: Any, rows: Any) -> None:
