@@ -211,7 +211,7 @@ class StoredEmbedder(Embedder, Protocol):
     def reused(self) -> int: ...
 
     def missing(self, texts: Sequence[str]) -> list[str]:
-        """The distinct texts that have no vector yet, in the order to embed them in: by length."""
+        """The distinct texts that have no vector yet, in the order in which they should be embedded."""
         ...
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..contracts.column_types import holds_numbers, holds_text
 from ..contracts.errors import DataError
 from ..contracts.nearest import did_you_mean
-from ..contracts.stored_rows import StoredRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,12 +41,6 @@ def is_text(kind: pa.DataType) -> bool:
 
     types = pa.types
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
-
-
-def read_columns(rows: StoredRows, names: Iterable[str]) -> pa.Table:
-    """Return a table of those of the columns that exist. What needs a missing one says so by its own
-    error."""
-    return rows.table([name for name in dict.fromkeys(names) if name in rows.column_names])
 
 
 def text_column(table: pa.Table, name: str, who: str) -> pa.ChunkedArray:

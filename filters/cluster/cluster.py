@@ -10,10 +10,10 @@ from pydantic import Field
 from ...contracts.operators import Context, EmbedderRef, Estimate, ModelRef, WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
-from ..columns import joined_texts, read_columns
-from ..embeddings.embed_column import embed
+from ..embeddings.embed_column import embed_rows
 from ..embeddings.kmeans import Clusters, kmeans
 from ..embeddings.number_of_clusters import number_of_clusters
+from ..stored_columns import texts_at
 from .asked_labels import QUESTION_TOKENS, asked_labels
 from .labels import central_rows, top_terms
 
@@ -78,18 +78,17 @@ class Cluster(WholeTable):
         import numpy as np
         import pyarrow as pa
 
-        table = read_columns(rows, list(self.columns))
-        embedded = embed(table, self.columns, self.embedder, context, _WHO)
+        embedded = embed_rows(rows, self.columns, self.embedder, context, _WHO)
         usable, errors = embedded.by_content, embedded.failed
         vectors = embedded.vectors[usable]
         number, silhouettes = number_of_clusters(vectors, self.clusters, context.seed)
         found = kmeans(vectors, number, context.seed)
         context.check()
-        names, words = self._names(joined_texts(table, self.columns, _WHO), usable, found, context)
+        names, words = self._names(rows, usable, found, context)
 
-        numbers = np.full(table.num_rows, -1, dtype=np.int32)
+        numbers = np.full(rows.num_rows, -1, dtype=np.int32)
         numbers[usable] = found.labels
-        cosines = np.full(table.num_rows, np.nan)
+        cosines = np.full(rows.num_rows, np.nan)
         cosines[usable] = found.cosines
         missing = numbers < 0
         labels = pa.array(names, pa.string()).take(pa.array(numbers, mask=missing))
@@ -115,11 +114,11 @@ class Cluster(WholeTable):
         )
 
     def _names(
-        self, texts: Sequence[str | None], usable: NDArray[np.int64], found: Clusters, context: Context
+        self, rows: StoredRows, usable: NDArray[np.int64], found: Clusters, context: Context
     ) -> tuple[list[str | None], list[str | None]]:
         """The label of each cluster, and its words."""
         central = central_rows(found.labels, found.cosines)
-        some = [str(texts[row]) for row in usable[central].tolist()]
+        some = texts_at(rows, usable[central], self.columns, _WHO)
         terms = top_terms(some, found.labels[central], self.terms)
         words = [", ".join(each) or None for each in terms]
         if self.labeler is None or not terms:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -36,6 +37,8 @@ _OWN = ("prompt", "response")
 _TURNS = "messages"
 #: Stored keys are of digests of one kind.
 _DIGESTS = "murmur3"
+#: Syntax trees differ from one version of Python to the next.
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 class ExactDedup(WholeTable):
@@ -84,20 +87,27 @@ class ExactDedup(WholeTable):
         return self
 
     def content(self) -> Mapping[str, str]:
-        index = self._index()
+        index = self._index(self.columns)
         return {} if index is None else {"against": index.digest}
 
     def uses_columns(self) -> Iterable[str]:
         return self.columns or ()
 
+    def check_columns(self, columns: Sequence[str]) -> None:
+        super().check_columns(columns)
+        if self.columns is None and _TURNS not in columns:  # turns that may come are not known to come
+            self._index(_OWN)
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return columns
 
     def judge(self, rows: StoredRows, context: Context) -> TableResult:
-        """Judge all rows. Raises DataError if a column is missing."""
+        """Judge all rows. Raises DataError if a column is missing, or if the index is damaged or was made
+        with other columns or parameters."""
         import numpy as np
 
-        index, columns = self._index(), self._compared(rows.column_names)
+        columns = self._compared(rows.column_names)
+        index = self._index(columns)
         name = f"exact_{self._digest(columns)}"
         used = [*columns, *(["_id"] if self.extend else [])]
         keys = rows.map(partial(self.keys, columns=columns), used, name=f"{name}_keys")
@@ -145,19 +155,27 @@ class ExactDedup(WholeTable):
         require_named(names, _OWN, _WHO)
         return _OWN
 
-    def _index(self) -> ExactIndex | None:
+    def _index(self, columns: Sequence[str] | None) -> ExactIndex | None:
         if self.against is None:
             return None
-        normalized = {"normalize": self.normalize, "strip_punctuation": self.strip_punctuation}
-        made_by = {"keys": _DIGESTS, "version": self.version, **normalized}
-        return ExactIndex.open(self.against, made_by, self.extend)
+        return ExactIndex.open(self.against, self._made_by(columns), self.extend)
+
+    def _made_by(self, columns: Sequence[str] | None) -> dict[str, object]:
+        """All that the keys depend on. ``columns``: those compared; None if they are not known yet."""
+        made_by: dict[str, object] = {
+            "keys": _DIGESTS,
+            "version": self.version,
+            "columns": None if columns is None else sorted(columns),
+            "normalize": self.normalize,
+            "strip_punctuation": self.strip_punctuation,
+        }
+        if self.normalize == "python":
+            made_by["python"] = _PYTHON
+        return made_by
 
     def _digest(self, columns: Sequence[str]) -> str:
         """Of all that the keys depend on, for the name under which they are stored."""
-        request = repr(
-            (_DIGESTS, self.version, columns, self.normalize, self.strip_punctuation, bool(self.extend))
-        )
-        return xxh3_64_hexdigest(request.encode())
+        return xxh3_64_hexdigest(repr((self._made_by(columns), bool(self.extend))).encode())
 
     def _digests_of_chunks(self, column: pa.ChunkedArray, name: str) -> Digests:
         import numpy as np

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MANIFEST = "index.json"
-_FORMAT = 1
+_FORMAT = 2
 #: Rows of the index in memory at once.
 _BLOCK = 1 << 16
 
@@ -70,7 +70,11 @@ class KeptIndex:
 
     @classmethod
     def open(cls: type[AnIndex], folder: Path, made_by: Mapping[str, Any], name: str | None) -> AnIndex:
-        """Read the manifest. ``name``: the generation that the step adds; what comes after it is ignored.
+        """Read the manifest.
+
+        ``made_by``: all that the index's rows depend on, the columns that they were made of among them. A
+        value that is None is not known yet, and not compared. ``name``: the generation that the step adds;
+        what comes after it is ignored.
 
         Raises DataError if the manifest is damaged or missing, or of other parameters.
         """
@@ -181,19 +185,26 @@ def _read_manifest(folder: Path, made_by: Mapping[str, Any], *, may_begin: bool)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise _damaged(folder, f"{MANIFEST} cannot be read ({error})") from error
     if form != _FORMAT:
-        raise DataError(f"the index {folder} has format {form}; this version reads format {_FORMAT}")
-    if found != dict(made_by):
-        other = {name: value for name, value in found.items() if value != made_by.get(name)}
-        wanted = {name: made_by.get(name) for name in other}
         raise DataError(
-            f"the index {folder} was made with {_listed(other)}; this step has {_listed(wanted)}. "
-            "Use the index's parameters, or another folder"
+            f"the index {folder} has format {form}; this version reads format {_FORMAT}. "
+            "Begin another index, in a new folder"
+        )
+    unknown = [name for name, value in made_by.items() if value is None]
+    differ = [name for name in {**found, **made_by} if found.get(name) != made_by.get(name)]
+    if differ := [name for name in differ if name not in unknown]:
+        raise DataError(
+            f"the index {folder} was made with {_listed(differ, found)}; this step has "
+            f"{_listed(differ, made_by)}. Use the index's columns and parameters, or another folder"
         )
     return generations
 
 
-def _listed(parameters: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in parameters.items())
+def _listed(names: Iterable[str], parameters: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_shown(parameters.get(name))}" for name in names)
+
+
+def _shown(value: object) -> str:
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
 
 
 def _write_manifest(folder: Path, made_by: Mapping[str, Any], generations: list[Generation]) -> None:

@@ -229,9 +229,14 @@ class MinHashDedup(WholeTable):
         return names
 
     def _made_by(self) -> dict[str, object]:
-        return {"version": _SKETCH_VERSION, "threshold": self.threshold, **asdict(self.sketching)}
+        return {
+            "version": _SKETCH_VERSION,
+            "columns": list(self.columns),
+            "threshold": self.threshold,
+            **asdict(self.sketching),
+        }
 
     def _name(self) -> str:
         """A name for the sketches of these parameters."""
-        of = [_LAYOUT, self._made_by(), self.columns, self.survivor, self.by, self.extend is not None]
+        of = [_LAYOUT, self._made_by(), self.survivor, self.by, self.extend is not None]
         return f"minhash-{blake2b(json.dumps(of).encode(), digest_size=8).hexdigest()}"

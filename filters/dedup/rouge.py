@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
 from ...contracts.operators import Context, WholeTable
 from ...contracts.outcomes import TableResult
-from ..columns import joined_texts
-from .rouge_l import greedy_rouge, words
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from ...contracts.stored_rows import StoredRows
+from ..columns import joined_texts, require_named
+from .rouge_l import WordNumbers, greedy_rouge
 
 _WHO = "dedup: rouge"
 
@@ -43,25 +41,30 @@ class RougeDedup(WholeTable):
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return columns
 
-    def apply(self, table: pa.Table, context: Context) -> TableResult:
+    def judge(self, rows: StoredRows, context: Context) -> TableResult:
         """Judge all rows. Raises DataError if a column is missing or not text."""
         import numpy as np
 
-        texts = joined_texts(table, self.columns, _WHO)
+        require_named(rows.column_names, self.columns, _WHO)
+        numbered = WordNumbers()
+        texts = [
+            None if text is None else numbered(text)
+            for batch in rows.batches(self.columns)
+            for text in joined_texts(batch, self.columns, _WHO)
+        ]
         usable = [place for place, text in enumerate(texts) if text is not None]
 
         def check(done: int) -> None:
             context.check()
             context.progress(done, len(usable), "rows")
 
-        nearest, scores = greedy_rouge([words(texts[place] or "") for place in usable], self.threshold, check)
-        kept = np.ones(table.num_rows, dtype=bool)
-        score = np.full(table.num_rows, np.nan)
-        duplicate_of: list[str | None] = [None] * table.num_rows
-        ids = table.column("_id").to_pylist()
+        nearest, scores = greedy_rouge([text for text in texts if text is not None], self.threshold, check)
+        kept = np.ones(rows.num_rows, dtype=bool)
+        score = np.full(rows.num_rows, np.nan)
+        duplicate_of = np.full(rows.num_rows, -1)
         kept[usable], score[usable] = nearest < 0, scores
         for place in np.flatnonzero(nearest >= 0).tolist():
-            duplicate_of[usable[place]] = ids[usable[nearest[place]]]
+            duplicate_of[usable[place]] = usable[nearest[place]]
         missing = [None if text is not None else f"{' or '.join(self.columns)} is null" for text in texts]
         return TableResult(
             kept=kept,

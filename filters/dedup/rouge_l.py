@@ -7,7 +7,8 @@ Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004. Self-Instru
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,13 +26,24 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def common_length(first: Sequence[str], second: Sequence[str]) -> int:
+class WordNumbers:
+    """Numbers the words of texts, in the order of their first occurrence: four bytes per word."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+
+    def __call__(self, text: str) -> array[int]:
+        """The numbers of the text's :func:`words`; equal words have equal ones."""
+        return array("I", [self._known.setdefault(word, len(self._known)) for word in words(text)])
+
+
+def common_length(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
     """Return the length of the longest common subsequence, in words.
 
     Uses one bit per word of ``first`` (Hyyrö, "Bit-parallel LCS-length computation revisited", 2004), so it
     takes about one step per word of ``second``.
     """
-    masks: dict[str, int] = {}
+    masks: dict[Hashable, int] = {}
     for place, word in enumerate(first):
         masks[word] = masks.get(word, 0) | 1 << place
     full = (1 << len(first)) - 1
@@ -42,17 +54,18 @@ def common_length(first: Sequence[str], second: Sequence[str]) -> int:
     return len(first) - row.bit_count()
 
 
-def rouge_l(first: Sequence[str], second: Sequence[str]) -> float:
+def rouge_l(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
     """Return the F-measure, 0 to 1: twice the common subsequence over both lengths; 0 without words."""
     both = len(first) + len(second)
     return 2 * common_length(first, second) / both if both else 0.0
 
 
 def greedy_rouge(
-    texts: Sequence[Sequence[str]], threshold: float, check: Callable[[int], None]
+    texts: Sequence[Sequence[int]], threshold: float, check: Callable[[int], None]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Keep each text whose ROUGE-L with every earlier kept text is below ``threshold``.
 
+    ``texts``: the numbers of their words (:class:`WordNumbers`).
     Returns two arrays of shape ``(texts,)``: the index of the most similar kept text (the first of equals),
     -1 if the text is kept; and that ROUGE-L, NaN if the text is kept. ``check`` is called regularly with the
     number of texts done. The number of shared words bounds the common subsequence, which excludes most pairs
@@ -62,11 +75,9 @@ def greedy_rouge(
 
     # Wide enough for a text that repeats a single word.
     counts = np.zeros((len(texts), _BOXES), np.min_scalar_type(max(map(len, texts), default=0)))
-    boxes: dict[str, int] = {}
     for index, text in enumerate(texts):
         for word in text:
-            box = boxes.setdefault(word, len(boxes) % _BOXES)
-            counts[index, box] += 1
+            counts[index, word % _BOXES] += 1
     lengths = np.array([len(text) for text in texts], np.int64)
     nearest = np.full(len(texts), -1, np.int64)
     scores = np.full(len(texts), np.nan)

@@ -10,13 +10,12 @@ from pydantic import Field, model_validator
 from ...contracts.operators import Context, EmbedderRef, WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
-from ..columns import joined_texts, number_column, read_columns
 from ..embeddings.duplicates import greedy_duplicates
-from ..embeddings.embed_column import embed
+from ..embeddings.embed_column import embed_rows
+from ..stored_columns import numbers, text_lengths
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 _WHO = "dedup: semantic"
@@ -76,9 +75,8 @@ class SemanticDedup(WholeTable):
         """Judge all rows. Raises DataError if a column is missing or of the wrong type."""
         import numpy as np
 
-        table = read_columns(rows, self.uses_columns())
-        order = self._order(table)
-        embedded = embed(table, self.columns, self.embedder, context, _WHO)
+        order = self._order(rows)
+        embedded = embed_rows(rows, self.columns, self.embedder, context, _WHO)
         usable, errors = embedded.usable, embedded.failed
         order = order[np.isin(order, usable)]
 
@@ -89,9 +87,9 @@ class SemanticDedup(WholeTable):
         found = greedy_duplicates(
             embedded.vectors, self.threshold, order=order, method=self.method, check=check
         )
-        kept = np.ones(table.num_rows, dtype=bool)
-        score = np.full(table.num_rows, np.nan)
-        duplicate_of = np.full(table.num_rows, -1, dtype=np.int64)
+        kept = np.ones(rows.num_rows, dtype=bool)
+        score = np.full(rows.num_rows, np.nan)
+        duplicate_of = np.full(rows.num_rows, -1, dtype=np.int64)
         dropped = np.flatnonzero(found.duplicate_of >= 0)
         kept[order[dropped]] = False
         score[order] = found.score
@@ -112,16 +110,14 @@ class SemanticDedup(WholeTable):
             },
         )
 
-    def _order(self, table: pa.Table) -> NDArray[np.int64]:
+    def _order(self, rows: StoredRows) -> NDArray[np.int64]:
         """Row indices in order of preference."""
         import numpy as np
 
         if self.survivor == "longest":
-            values = np.array(
-                [len(text or "") for text in joined_texts(table, self.columns, _WHO)], dtype=float
-            )
+            values = text_lengths(rows, self.columns, _WHO)
         elif self.by is not None:
-            values = number_column(table, self.by, _WHO)
+            values = numbers(rows, self.by, _WHO)
         else:
-            values = np.zeros(table.num_rows)
+            values = np.zeros(rows.num_rows)
         return np.argsort(-values, kind="stable")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ...contracts.inference import EMBED_CHUNK, StoredEmbedder
 from ...contracts.operators import Context
 from ...contracts.stored_rows import StoredRows
-from ..columns import joined_texts
+from ..columns import joined_texts, require_named
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,6 +108,25 @@ def embed_batches(
             context.progress(done - left, rows.num_rows, "rows")
 
         yield _embedded(texts, model, tell, columns, who)
+
+
+def embed_rows(
+    rows: StoredRows, columns: Sequence[str], embedder: str | None, context: Context, who: str
+) -> Embedded:
+    """Return what :func:`embed` returns for all rows, with the texts of one batch in memory."""
+    import numpy as np
+
+    require_named(rows.column_names, columns, who)
+    vectors, errors, part = None, list[str | None](), None
+    for part in embed_batches(rows, columns, embedder, context, who):
+        if vectors is None and part.vectors.shape[1]:  # a batch without text has no dimensions
+            vectors = np.zeros((rows.num_rows, part.vectors.shape[1]), np.float32)
+        if vectors is not None:
+            vectors[len(errors) : len(errors) + len(part.errors)] = part.vectors
+        errors += part.errors
+    if part is None or vectors is None:
+        return embed(rows.table(columns), columns, embedder, context, who)
+    return Embedded(vectors, errors, part.made, part.reused)
 
 
 def _embedded(

@@ -12,13 +12,13 @@ from ...contracts.inference import derive_seed
 from ...contracts.operators import Context, Estimate, WholeTable
 from ...contracts.outcomes import Failed, Filtered, NewRows
 from ...contracts.rows import Row
-from ..columns import number_column, require_columns, text_column
+from ...contracts.stored_rows import StoredRows
+from ..columns import number_column, require_named, text_column
 from ..select.groups import group_labels, members
 from .pairing import Apart, best_worst, drawn, every
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 _WHO = "pair: preferences"
@@ -81,17 +81,18 @@ class PreferencePairs(WholeTable):
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return [*self.columns, "prompt", "chosen", "rejected", "chosen_score", "rejected_score"]
 
-    def apply(self, table: pa.Table, context: Context) -> NewRows:
+    def judge(self, rows: StoredRows, context: Context) -> NewRows:
         """Pair up all rows. Raises DataError if a column is missing or of the wrong type."""
+        require_named(rows.column_names, list(self.uses_columns()), _WHO)
+        table = rows.table(list(dict.fromkeys(["_id", *self.uses_columns()])))
         scores = number_column(table, self.by, _WHO)
         responses = text_column(table, self.response, _WHO).to_pylist()
         prompts = text_column(table, self.prompt, _WHO).to_pylist()
-        require_columns(table, self.columns, _WHO)
         carried = table.select(self.columns)
         ids = table.column("_id").to_pylist()
-        labels = group_labels(table, self.group or (self.prompt,), _WHO)
+        labels = group_labels(rows, self.group or (self.prompt,), _WHO)
 
-        rows: list[Row] = []
+        made: list[Row] = []
         parents: list[list[str]] = []
         unused: dict[str, Filtered | Failed] = {}
         grouped = members(labels)
@@ -109,13 +110,13 @@ class PreferencePairs(WholeTable):
                     "rejected_score": float(scores[worse]),
                 }
                 extra = {name: carried.column(name)[better].as_py() for name in self.columns}
-                rows.append({**extra, **row})
+                made.append({**extra, **row})
                 parents.append([ids[better], ids[worse]])
                 paired |= {better, worse}
             unused.update(
                 (ids[row], Filtered("no_pair", float(scores[row]))) for row in usable if row not in paired
             )
-        return NewRows(rows, parents, unused, _summary(rows, len(grouped)))
+        return NewRows(made, parents, unused, _summary(made, len(grouped)))
 
     def _usable(
         self,

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from ...contracts.operators import Context, WholeTable
 from ...contracts.outcomes import TableResult
-from ..columns import number_column
+from ...contracts.stored_rows import StoredRows
 from ..select.groups import group_labels
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from ..stored_columns import numbers
 
 _WHO = "score: group_mean"
 
@@ -49,23 +46,23 @@ class GroupMean(WholeTable):
             return None
         return list(dict.fromkeys([*columns, f"{self.prefix}group_mean", f"{self.prefix}group_rows"]))
 
-    def apply(self, table: pa.Table, context: Context) -> TableResult:
+    def judge(self, rows: StoredRows, context: Context) -> TableResult:
         """Average the groups. Raises DataError if a column is missing or of the wrong type."""
         import numpy as np
         import pyarrow as pa
 
-        labels = group_labels(table, self.group, _WHO)
-        values = number_column(table, self.by, _WHO)
+        labels = group_labels(rows, self.group, _WHO)
+        values = numbers(rows, self.by, _WHO)
         known = ~np.isneginf(values)
         groups = int(labels.max()) + 1 if len(labels) else 0
         sums = np.bincount(labels[known], values[known], groups)
-        rows = np.bincount(labels[known], minlength=groups)
-        means = np.divide(sums, rows, out=np.full(groups, np.nan), where=rows > 0)
+        counts = np.bincount(labels[known], minlength=groups)
+        means = np.divide(sums, counts, out=np.full(groups, np.nan), where=counts > 0)
         found = means[labels]
         return TableResult(
             columns={
                 f"{self.prefix}group_mean": pa.array(found, mask=np.isnan(found)),
-                f"{self.prefix}group_rows": pa.array(rows[labels], pa.int64()),
+                f"{self.prefix}group_rows": pa.array(counts[labels], pa.int64()),
             },
             summary={"groups": groups, "rows_without_a_number": int((~known).sum())},
         )

@@ -10,13 +10,13 @@ from pydantic import Field
 from ...contracts.errors import DataError
 from ...contracts.operators import Context, EmbedderRef, WholeTable
 from ...contracts.outcomes import TableResult
-from ..columns import number_column
-from ..embeddings.embed_column import embed
-from ..select.random import draw
+from ...contracts.stored_rows import StoredRows
+from ..embeddings.embed_column import embed_rows
+from ..select.random import draws_of
+from ..stored_columns import numbers
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 _WHO = "score: learned"
@@ -58,13 +58,13 @@ class LearnedScore(WholeTable):
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, "predicted"]
 
-    def apply(self, table: pa.Table, context: Context) -> TableResult:
+    def judge(self, rows: StoredRows, context: Context) -> TableResult:
         """Score all rows. Raises DataError if fewer than 10 rows with text are labelled."""
         import numpy as np
         import pyarrow as pa
 
-        labels = number_column(table, self.label, _WHO)
-        embedded = embed(table, self.columns, self.embedder, context, _WHO)
+        labels = numbers(rows, self.label, _WHO)
+        embedded = embed_rows(rows, self.columns, self.embedder, context, _WHO)
         usable = embedded.usable
         vectors, labels = embedded.vectors[usable].astype(np.float64), labels[usable]
         known = np.flatnonzero(np.isfinite(labels))
@@ -72,9 +72,9 @@ class LearnedScore(WholeTable):
             raise DataError(
                 f"{_WHO} needs at least {LEAST} rows with a number in '{self.label}', found {len(known)}"
             )
-        draws = draw(table.column("_id").take(usable).to_pylist(), context.seed)
+        draws = draws_of(rows, context.seed)[usable]
         predicted = _predictions(vectors, labels, known, draws, self.penalty)
-        column = np.full(table.num_rows, np.nan)
+        column = np.full(rows.num_rows, np.nan)
         column[usable] = predicted
         return TableResult(
             columns={"predicted": pa.array(column, mask=np.isnan(column))},

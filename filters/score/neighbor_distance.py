@@ -9,11 +9,11 @@ from pydantic import Field, PositiveInt
 
 from ...contracts.operators import Context, EmbedderRef, WholeTable
 from ...contracts.outcomes import TableResult
-from ..embeddings.embed_column import embed
+from ...contracts.stored_rows import StoredRows
+from ..embeddings.embed_column import embed_rows
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 _WHO = "score: neighbor_distance"
@@ -51,13 +51,13 @@ class NeighborDistance(WholeTable):
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, "neighbor_distance", "neighbor_entropy"]
 
-    def apply(self, table: pa.Table, context: Context) -> TableResult:
+    def judge(self, rows: StoredRows, context: Context) -> TableResult:
         """Score all rows. Raises DataError if a column is missing or not text."""
         import numpy as np
         import pyarrow as pa
 
-        embedded = embed(table, self.columns, self.embedder, context, _WHO)
-        distances = np.full(table.num_rows, np.nan)
+        embedded = embed_rows(rows, self.columns, self.embedder, context, _WHO)
+        distances = np.full(rows.num_rows, np.nan)
         distances[embedded.usable] = neighbor_distances(
             embedded.vectors[embedded.usable], self.neighbors, context
         )

@@ -9,14 +9,15 @@ from pydantic import Field
 
 from ...contracts.operators import Context, EmbedderRef, StepRef, WholeTable, check_names
 from ...contracts.outcomes import TableResult
-from ..columns import joined_texts, number_column, require_columns
+from ...contracts.stored_rows import StoredRows, TableRows
+from ..columns import joined_texts, require_named
 from ..embeddings.embed_column import embed
-from ..select.random import draw
+from ..select.random import draws_of
+from ..stored_columns import numbers, rows_at
 from .diversity import compression_ratio, distinct_ngrams, mean_nearest_distance, vendi_score
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 _WHO = "score: qdc"
@@ -65,30 +66,35 @@ class QualityDiversityComplexity(WholeTable):
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return columns
 
-    def apply(self, table: pa.Table, context: Context) -> TableResult:
+    def judge(self, rows: StoredRows, context: Context) -> TableResult:
         """Measure all rows. Raises DataError if a column is missing or of the wrong type."""
-        tables = {"after": table}
+        sides = {"after": rows}
         if self.before is not None:
-            tables["before"] = context.table(self.before)
-        usable = {name: _with_text(each, self.columns) for name, each in tables.items()}
-        size = min(self.sample, *(each.num_rows for each in usable.values()))
+            sides["before"] = TableRows(context.table(self.before))
+        usable = {name: _with_text(each, self.columns) for name, each in sides.items()}
+        size = min(self.sample, *(int(each.sum()) for each in usable.values()))
         return TableResult(
-            summary={name: self._measured(each, size, context) for name, each in usable.items()}
+            summary={name: self._measured(each, usable[name], size, context) for name, each in sides.items()}
         )
 
-    def _measured(self, table: pa.Table, size: int, context: Context) -> Mapping[str, Any]:
+    def _measured(
+        self, rows: StoredRows, usable: NDArray[np.bool_], size: int, context: Context
+    ) -> Mapping[str, Any]:
+        """Measure the ``usable`` rows; of their texts, ``size`` that are drawn."""
         import numpy as np
 
-        require_columns(table, [*self.quality, *self.complexity], _WHO)
-        draws = draw(table.column("_id").to_pylist(), context.seed)
-        chosen = table.take(np.sort(np.argsort(draws, kind="stable")[:size]))
+        means = {name: _mean(rows, name, usable) for name in (*self.quality, *self.complexity)}
+        places = np.flatnonzero(usable)
+        draws = draws_of(rows, context.seed)[places]
+        drawn = places[np.sort(np.argsort(draws, kind="stable")[:size])]
+        chosen = rows_at(rows, drawn, self.columns)
         texts = [text or "" for text in joined_texts(chosen, self.columns, _WHO)]
         vectors = embed(chosen, self.columns, self.embedder, context, _WHO).vectors
         words = [text.lower().split() for text in texts]
         return {
-            "rows": table.num_rows,
+            "rows": len(places),
             "measured": size,
-            "quality": {name: _mean(table, name) for name in self.quality},
+            "quality": {name: means[name] for name in self.quality},
             "diversity": {
                 **{f"distinct_{n}": distinct_ngrams(texts, n) for n in (1, 2, 3)},
                 "compression_ratio": compression_ratio(texts),
@@ -96,24 +102,26 @@ class QualityDiversityComplexity(WholeTable):
                 "vendi": vendi_score(vectors),
             },
             "complexity": {
-                **{name: _mean(table, name) for name in self.complexity},
+                **{name: means[name] for name in self.complexity},
                 "words": float(np.mean([len(each) for each in words])) if words else None,
                 "distinct_words": float(np.mean([len(set(each)) for each in words])) if words else None,
             },
         }
 
 
-def _with_text(table: pa.Table, columns: Sequence[str]) -> pa.Table:
-    import pyarrow as pa
-
-    known = [text is not None for text in joined_texts(table, columns, _WHO)]
-    return table.filter(pa.array(known, pa.bool_()))
-
-
-def _mean(table: pa.Table, column: str) -> float | None:
-    """The mean of the known numbers of a column; None without any."""
+def _with_text(rows: StoredRows, columns: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether each row has a text in all of the columns."""
     import numpy as np
 
-    values: NDArray[np.float64] = number_column(table, column, _WHO)
+    require_named(rows.column_names, columns, _WHO)
+    texts = (text for batch in rows.batches(columns) for text in joined_texts(batch, columns, _WHO))
+    return np.fromiter((text is not None for text in texts), bool)
+
+
+def _mean(rows: StoredRows, column: str, usable: NDArray[np.bool_]) -> float | None:
+    """The mean of the known numbers of a column in the ``usable`` rows; None without any."""
+    import numpy as np
+
+    values: NDArray[np.float64] = numbers(rows, column, _WHO)[usable]
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else None

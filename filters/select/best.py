@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
 from ...contracts.operators import Context, Estimate, WholeTable
 from ...contracts.outcomes import TableResult
-from ..columns import number_column
+from ...contracts.stored_rows import StoredRows
+from ..stored_columns import numbers
 from .groups import group_labels
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _WHO = "select: best"
 
@@ -52,19 +49,19 @@ class SelectBest(WholeTable):
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return columns
 
-    def apply(self, table: pa.Table, context: Context) -> TableResult:
+    def judge(self, rows: StoredRows, context: Context) -> TableResult:
         """Judge all rows. Raises DataError if a column is missing or of the wrong type."""
         import numpy as np
 
-        labels = group_labels(table, self.group, _WHO)
-        values = number_column(table, self.by, _WHO)
+        labels = group_labels(rows, self.group, _WHO)
+        values = numbers(rows, self.by, _WHO)
         known = ~np.isneginf(values)
         worth = np.where(known, -values if self.ascending else values, -np.inf)
         # By group, then by descending value. lexsort is stable, so ties stay in row order.
         order = np.lexsort((-worth, labels))
         starts = np.searchsorted(labels[order], labels[order])
-        kept = np.zeros(table.num_rows, dtype=bool)
-        kept[order] = np.arange(table.num_rows) - starts < self.rows
+        kept = np.zeros(rows.num_rows, dtype=bool)
+        kept[order] = np.arange(rows.num_rows) - starts < self.rows
         kept &= known
         groups = int(labels.max()) + 1 if len(labels) else 0
         return TableResult(

@@ -10,12 +10,12 @@ from pydantic import Field
 from ...contracts.errors import DataError
 from ...contracts.operators import Context, WholeTable
 from ...contracts.outcomes import TableResult
-from ..columns import number_column
+from ...contracts.stored_rows import StoredRows
+from ..stored_columns import numbers, rows_at
 from .groups import group_labels, plain_values
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 _WHO = "select: best_group"
@@ -54,19 +54,22 @@ class SelectBestGroup(WholeTable):
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return columns
 
-    def apply(self, table: pa.Table, context: Context) -> TableResult:
+    def judge(self, rows: StoredRows, context: Context) -> TableResult:
         """Judge all rows. Raises DataError if a column is missing or of the wrong type."""
         import numpy as np
 
-        labels = group_labels(table, self.group, _WHO)
-        means = _means(labels, number_column(table, self.by, _WHO))
+        labels = group_labels(rows, self.group, _WHO)
+        if not len(labels):
+            return TableResult(summary={"groups": []})
+        means = _means(labels, numbers(rows, self.by, _WHO))
         if self.penalty is not None:
-            penalties = _means(labels, number_column(table, self.penalty, _WHO))
+            penalties = _means(labels, numbers(rows, self.penalty, _WHO))
             self._check_signs(means, penalties)
             means = means / (1 + self.penalty_weight * penalties)
         values = np.where(np.isnan(means), -np.inf, means)
         firsts = np.unique(labels, return_index=True)[1]
-        names = zip(*(plain_values(table.take(firsts), name, _WHO) for name in self.group))
+        named = rows_at(rows, firsts, self.group)
+        names = zip(*(plain_values(named, name, _WHO) for name in self.group))
         groups = [
             {
                 **dict(zip(self.group, name)),

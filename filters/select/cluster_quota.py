@@ -10,12 +10,12 @@ from pydantic import Field
 from ...contracts.operators import Context, EmbedderRef, Estimate, WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
-from ..columns import number_column, read_columns
 from ..embeddings.cosine import nearest_cosine
-from ..embeddings.embed_column import embed
+from ..embeddings.embed_column import embed_rows
 from ..embeddings.kmeans import kmeans
 from ..embeddings.number_of_clusters import number_of_clusters
-from .random import draw
+from ..stored_columns import numbers
+from .random import draws_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,27 +78,26 @@ class ClusterQuota(WholeTable):
         import numpy as np
         import pyarrow as pa
 
-        table = read_columns(rows, ["_id", *self.uses_columns()])
-        ranked = None if self.by is None else number_column(table, self.by, _WHO)
-        embedded = embed(table, self.columns, self.embedder, context, _WHO)
+        ranked = None if self.by is None else numbers(rows, self.by, _WHO)
+        embedded = embed_rows(rows, self.columns, self.embedder, context, _WHO)
         usable, errors = embedded.by_content, embedded.failed
         vectors = embedded.vectors[usable]
         number, _ = number_of_clusters(vectors, self.clusters, context.seed)
         found = kmeans(vectors, number, context.seed)
         labels, centrality = found.labels, found.cosines
-        draws = draw(table.column("_id").to_pylist(), context.seed)[usable]
+        draws = draws_of(rows, context.seed)[usable]
         value = ranked[usable] if ranked is not None else centrality if self.pick == "nearest" else draws
         chosen = choose(labels, value, self.rows)
         random = np.zeros(len(labels), dtype=bool)
         random[np.argsort(draws, kind="stable")[: int(chosen.sum())]] = True
 
-        kept = np.zeros(table.num_rows, dtype=bool)
+        kept = np.zeros(rows.num_rows, dtype=bool)
         kept[usable] = chosen
-        score = np.full(table.num_rows, np.nan)
+        score = np.full(rows.num_rows, np.nan)
         score[usable] = np.where(np.isfinite(value), value, np.nan)
-        numbers = np.full(table.num_rows, -1, dtype=np.int32)
-        numbers[usable] = labels
-        columns = {"cluster": pa.array(numbers, mask=numbers < 0)}
+        cluster = np.full(rows.num_rows, -1, dtype=np.int32)
+        cluster[usable] = labels
+        columns = {"cluster": pa.array(cluster, mask=cluster < 0)}
         return TableResult(
             kept=kept,
             rule="cluster_quota",

@@ -9,12 +9,12 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from ...contracts.operators import Context, EmbedderRef, WholeTable
 from ...contracts.outcomes import TableResult
+from ...contracts.stored_rows import StoredRows
 from ..columns import joined_texts
-from ..embeddings.embed_column import embed
+from ..embeddings.embed_column import embed_rows
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 _WHO = "select: consistent"
@@ -63,13 +63,14 @@ class SelectConsistent(WholeTable):
         mined = ("negatives",) if self.negatives else ()
         return None if columns is None else [*columns, "similarity", "rank", *mined]
 
-    def apply(self, table: pa.Table, context: Context) -> TableResult:
+    def judge(self, rows: StoredRows, context: Context) -> TableResult:
         """Judge all rows. Raises DataError if a column is missing or not text."""
         import numpy as np
         import pyarrow as pa
 
-        queries = embed(table, [self.query], self.embedder, context, _WHO)
-        documents = embed(table, [self.document], self.embedder, context, _WHO)
+        queries = embed_rows(rows, [self.query], self.embedder, context, _WHO)
+        documents = embed_rows(rows, [self.document], self.embedder, context, _WHO)
+        table = rows.table([self.document])
         errors = [own or other for own, other in zip(queries.errors, documents.errors)]
         usable = np.array([row for row, error in enumerate(errors) if error is None], dtype=np.int64)
         texts = [str(text) for text in np.array(joined_texts(table, [self.document], _WHO), object)[usable]]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from xxhash import xxh3_128_digest
+
 from ...contracts.errors import DataError
-from ..columns import require_columns, without_nan
+from ...contracts.stored_rows import StoredRows
+from ..columns import require_columns, require_named, without_nan
+from ..dedup.value_digest import encoded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,25 +18,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def group_labels(table: pa.Table, columns: Sequence[str], who: str) -> NDArray[np.int64]:
+def group_labels(rows: StoredRows, columns: Sequence[str], who: str) -> NDArray[np.int64]:
     """Return the group number of each row, int64 ``(rows,)``, numbered by first occurrence.
 
-    Without columns all rows are one group. Two nulls are equal, and NaN counts as null. Raises DataError if a
-    column is missing or holds lists or structures.
+    Without columns all rows are one group. Two nulls are equal, and NaN counts as null. Values are read in
+    batches and compared by 128-bit digests. Raises DataError if a column is missing or holds lists or
+    structures.
     """
     import numpy as np
 
     if not columns:
-        return np.zeros(table.num_rows, dtype=np.int64)
-    values = [plain_values(table, name, who) for name in columns]
-    numbers = count()
-    known: dict[tuple[object, ...], int] = {}
-    labels = np.empty(table.num_rows, dtype=np.int64)
-    for row, key in enumerate(zip(*values, strict=True)):
-        label = known.get(key)
-        if label is None:
-            label = known[key] = next(numbers)
-        labels[row] = label
+        return np.zeros(rows.num_rows, dtype=np.int64)
+    require_named(rows.column_names, columns, who)
+    digests = b"".join(
+        xxh3_128_digest(encoded(key))
+        for batch in rows.batches(columns)
+        for key in zip(*(plain_values(batch, name, who) for name in columns), strict=True)
+    )
+    _, first, label = np.unique(np.frombuffer(digests, "V16"), return_index=True, return_inverse=True)
+    number = np.empty(len(first), dtype=np.int64)
+    number[np.argsort(first)] = np.arange(len(first))
+    labels: NDArray[np.int64] = number[label]
     return labels
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field, PositiveInt
 
 from ...contracts.operators import Context, Estimate, WholeTable
 from ...contracts.outcomes import TableResult
-from ..columns import text_column
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from ...contracts.stored_rows import StoredRows
+from ..stored_columns import text_lengths
 
 _WHO = "select: longest"
 
@@ -44,15 +42,12 @@ class SelectLongest(WholeTable):
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return columns
 
-    def apply(self, table: pa.Table, context: Context) -> TableResult:
+    def judge(self, rows: StoredRows, context: Context) -> TableResult:
         """Judge all rows. Raises DataError if a column is missing or not text."""
         import numpy as np
-        import pyarrow.compute as pc
 
-        lengths = np.zeros(table.num_rows)
-        for name in self.columns:
-            lengths += pc.fill_null(pc.utf8_length(text_column(table, name, _WHO)), 0).to_numpy()
-        kept = np.zeros(table.num_rows, dtype=bool)
+        lengths = text_lengths(rows, self.columns, _WHO)
+        kept = np.zeros(rows.num_rows, dtype=bool)
         kept[np.argsort(-lengths, kind="stable")[: self.rows]] = True
         return TableResult(
             kept=kept,

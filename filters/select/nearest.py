@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Literal
 
 from ...contracts.operators import Context
 from ...contracts.outcomes import TableResult
-from ..embeddings.embed_column import embed
+from ...contracts.stored_rows import StoredRows
+from ..embeddings.embed_column import embed_rows
 from .towards_target import TowardsTarget
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 _WHO = "select: nearest"
@@ -35,17 +35,17 @@ class SelectNearest(TowardsTarget):
     """How rows are chosen: each target row takes its closest in turns (`round_robin`), or by the highest
     `mean` or `max` cosine with the target's rows."""
 
-    def apply(self, table: pa.Table, context: Context) -> TableResult:
+    def judge(self, rows: StoredRows, context: Context) -> TableResult:
         """Judge all rows. Raises DataError if a column is missing or the target has no text."""
         import numpy as np
 
         target = self.target_vectors(context, _WHO)
-        embedded = embed(table, self.columns, self.embedder, context, _WHO)
+        embedded = embed_rows(rows, self.columns, self.embedder, context, _WHO)
         usable = embedded.usable
         cosines = embedded.vectors[usable] @ target.T
-        score = np.full(table.num_rows, np.nan)
+        score = np.full(rows.num_rows, np.nan)
         score[usable] = np.clip(cosines.max(axis=1), -1.0, 1.0) if len(usable) else []
-        kept = np.zeros(table.num_rows, dtype=bool)
+        kept = np.zeros(rows.num_rows, dtype=bool)
         kept[usable[self._chosen(cosines)]] = True
         return TableResult(
             kept=kept,

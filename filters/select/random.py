@@ -10,12 +10,12 @@ from pydantic import Field
 
 from ...contracts.operators import Context, Estimate, WholeTable
 from ...contracts.outcomes import TableResult
-from ..columns import number_column
+from ...contracts.stored_rows import StoredRows
+from ..stored_columns import numbers
 from .groups import group_labels
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 
@@ -59,15 +59,15 @@ class RandomSelect(WholeTable):
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return columns
 
-    def apply(self, table: pa.Table, context: Context) -> TableResult:
+    def judge(self, rows: StoredRows, context: Context) -> TableResult:
         """Draw rows. Raises DataError if a column is missing or the weights are not numbers."""
         import numpy as np
 
-        keys = draw(table.column("_id").to_pylist(), context.seed)
+        keys = draws_of(rows, context.seed)
         if self.weight is not None:
-            keys = arrivals(keys, number_column(table, self.weight, _WHO))
+            keys = arrivals(keys, numbers(rows, self.weight, _WHO))
         drawable = np.isfinite(keys)
-        labels = group_labels(table, self.group, _WHO)
+        labels = group_labels(rows, self.group, _WHO)
         order = np.lexsort((keys, labels))
         kept = np.zeros(len(keys), dtype=bool)
         kept[order] = np.arange(len(keys)) - np.searchsorted(labels[order], labels[order]) < self.rows
@@ -96,6 +96,14 @@ def arrivals(draws: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArra
     with np.errstate(over="ignore"):
         times = np.divide(-np.log1p(-draws), weights, out=np.full(len(draws), np.inf), where=positive)
     return np.where(positive, np.minimum(times, np.finfo(np.float64).max), np.inf)
+
+
+def draws_of(rows: StoredRows, seed: int) -> NDArray[np.float64]:
+    """Return :func:`draw` of each row."""
+    import numpy as np
+
+    batches = rows.batches(["_id"])
+    return np.concatenate([np.zeros(0), *(draw(each["_id"].to_pylist(), seed) for each in batches)])
 
 
 def draw(ids: Sequence[str], seed: int) -> NDArray[np.float64]:

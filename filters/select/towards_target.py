@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TowardsTarget(WholeTable):
-    """Chooses rows by the embeddings of a target task's rows. A subclass decides in ``apply``."""
+    """Chooses rows by the embeddings of a target task's rows. A subclass decides in ``judge``."""
 
     seeded: ClassVar[bool] = True
 

@@ -8,12 +8,12 @@ from pydantic import Field
 
 from ...contracts.operators import Context
 from ...contracts.outcomes import TableResult
-from ..embeddings.embed_column import embed
+from ...contracts.stored_rows import StoredRows
+from ..embeddings.embed_column import embed_rows
 from .towards_target import TowardsTarget
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 _WHO = "select: transport"
@@ -42,15 +42,15 @@ class SelectTransport(TowardsTarget):
     """Entropic regularization, in units of the cost. A smaller value is closer to the exact transport and
     takes more iterations."""
 
-    def apply(self, table: pa.Table, context: Context) -> TableResult:
+    def judge(self, rows: StoredRows, context: Context) -> TableResult:
         """Judge all rows. Raises DataError if a column is missing or the target has no text."""
         import numpy as np
 
         target = self.target_vectors(context, _WHO)
-        embedded = embed(table, self.columns, self.embedder, context, _WHO)
+        embedded = embed_rows(rows, self.columns, self.embedder, context, _WHO)
         usable = embedded.usable
-        score = np.full(table.num_rows, np.nan)
-        kept = np.zeros(table.num_rows, dtype=bool)
+        score = np.full(rows.num_rows, np.nan)
+        kept = np.zeros(rows.num_rows, dtype=bool)
         distance = None
         if len(usable):
             cost = 1.0 - embedded.vectors[usable] @ target.T

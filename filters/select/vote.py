@@ -11,7 +11,8 @@ from pydantic import Field, PositiveInt
 from ...contracts.errors import DataError
 from ...contracts.operators import Context, WholeTable
 from ...contracts.outcomes import TableResult
-from ..columns import number_column
+from ...contracts.stored_rows import StoredRows
+from ..columns import number_column, require_named
 from .groups import group_labels, members, plain_values
 
 if TYPE_CHECKING:
@@ -57,7 +58,12 @@ class Vote(WholeTable):
     row."""
 
     def uses_columns(self) -> Iterable[str]:
-        return (*self.group, *(name for name in (self.answer, self.weight, self.by) if name is not None))
+        return (*self.group, *self._figures)
+
+    @property
+    def _figures(self) -> list[str]:
+        """The columns of which each row's value counts."""
+        return list(dict.fromkeys(filter(None, (self.answer, self.weight, self.by))))
 
     def uses_numbers(self) -> Iterable[str]:
         return tuple(name for name in (self.weight, self.by) if name is not None)
@@ -65,7 +71,7 @@ class Vote(WholeTable):
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, "votes", "agreement", "majority"]
 
-    def apply(self, table: pa.Table, context: Context) -> TableResult:
+    def judge(self, rows: StoredRows, context: Context) -> TableResult:
         """Judge all rows.
 
         Raises DataError if a column is missing or of the wrong type, or if a weight is below 0.
@@ -73,7 +79,9 @@ class Vote(WholeTable):
         import numpy as np
         import pyarrow as pa
 
-        labels = group_labels(table, self.group, _WHO)
+        require_named(rows.column_names, list(self.uses_columns()), _WHO)
+        labels = group_labels(rows, self.group, _WHO)
+        table = rows.table(["_id", *self._figures])
         answers = plain_values(table, self.answer, _WHO)
         weights = self._weights(table)
         ranks = None if self.by is None else number_column(table, self.by, _WHO)
@@ -81,8 +89,8 @@ class Vote(WholeTable):
         agreement = np.full(table.num_rows, np.nan)
         majority, chosen = np.zeros(table.num_rows, dtype=bool), np.zeros(table.num_rows, dtype=bool)
         elected: list[float] = []
-        for rows in members(labels):
-            voting = [row for row in rows if answers[row] is not None and not np.isneginf(weights[row])]
+        for group in members(labels):
+            voting = [row for row in group if answers[row] is not None and not np.isneginf(weights[row])]
             election = _elect([answers[row] for row in voting], weights[voting].tolist(), self.among)
             for row in voting:
                 votes[row] = election.votes[answers[row]]

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from ..engines.embedder import LoadedEmbedder
 
 
+#: Multiples of it, modulo 1, spread evenly over the numbers from 0 to 1, however many there are.
+_GOLDEN = (5**0.5 - 1) / 2
+
+
 @dataclass(frozen=True, slots=True)
 class EmbedderSettings:
     """An embedding model of a run: how to start it, the run directory, and the name of its stored vectors."""
@@ -86,10 +90,10 @@ class KeptVectors:
         return int(self._asked.sum())
 
     def missing(self, texts: Sequence[str]) -> list[str]:
-        """The distinct texts without a vector, by length: neighbors then share a batch without padding."""
+        """The distinct texts without a vector, in the order in which they should be embedded."""
         distinct = list(dict.fromkeys(texts))
         places = self._store.find(keys_of(distinct))
-        return sorted((distinct[at] for at in np.flatnonzero(places < 0)), key=lambda text: (len(text), text))
+        return _in_turns([distinct[at] for at in np.flatnonzero(places < 0)])
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The vectors of ``texts``, float32 ``(len(texts), dimensions)``; missing ones are made first.
@@ -124,3 +128,18 @@ class KeptVectors:
         vectors = np.where(np.isfinite(vectors).all(axis=1, keepdims=True), vectors, np.float32(0))
         self._store.add(keys_of(texts), vectors, seconds)
         self._embedded += len(texts)
+
+
+def _in_turns(texts: Sequence[str]) -> list[str]:
+    """The texts in chunks of about equal length, whose batches need little padding.
+
+    Chunks of short and of long texts take turns: what the first ones take then tells what the rest will.
+    """
+    ordered = sorted(texts, key=lambda text: (len(text), text))
+    rest = len(ordered) % EMBED_CHUNK
+    starts = range(rest, len(ordered), EMBED_CHUNK)
+    turns = sorted(range(len(starts)), key=lambda number: number * _GOLDEN % 1)
+    return [
+        *(text for turn in turns for text in ordered[starts[turn] : starts[turn] + EMBED_CHUNK]),
+        *ordered[:rest],
+    ]

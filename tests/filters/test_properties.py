@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,10 @@ from gristmill.filters.dedup.minhash import MinHashDedup
 from gristmill.filters.dedup.rouge import RougeDedup
 from gristmill.filters.dedup.semantic import SemanticDedup
 from gristmill.filters.dedup.substring import SubstringDedup
+from gristmill.filters.score.group_mean import GroupMean
+from gristmill.filters.score.learned import LearnedScore
+from gristmill.filters.score.neighbor_distance import NeighborDistance
+from gristmill.filters.score.qdc import QualityDiversityComplexity
 from gristmill.filters.select.best import SelectBest
 from gristmill.filters.select.best_group import SelectBestGroup
 from gristmill.filters.select.cluster_quota import ClusterQuota
@@ -71,6 +76,14 @@ CLUSTERS: dict[str, WholeTable] = {
     "cluster auto": Cluster(clusters="auto", columns=TEXT),
 }
 ALL = DEDUPS | SELECTIONS | CLUSTERS
+SCORES: dict[str, WholeTable] = {
+    "group mean": GroupMean(by="grade", group=("prompt",)),
+    "learned": LearnedScore(label="grade", columns=TEXT),
+    "neighbor distance": NeighborDistance(columns=TEXT),
+    "qdc": QualityDiversityComplexity(columns=TEXT, quality=("grade",), sample=9),
+}
+#: Answers are compared as a column, and so are documents.
+WHOLE_COLUMN = {"vote", "consistent"}
 EMBEDDING = [name for name, operator in ALL.items() if "embedder" in type(operator).model_fields]
 #: A row is dropped for an earlier one, or of equals the first one wins: the order says which one stays.
 BY_ORDER = {
@@ -202,6 +215,24 @@ def test_batches_and_chunks_do_not_matter(name: str, rows: Any, size: int, cuts:
     table = table_of(rows)
     parts = pa.concat_tables([table.slice(start, cuts) for start in range(0, len(rows), cuts)])
     assert figures(judged(ALL[name], parts, bench, size)) == figures(judged(ALL[name], table, bench))
+
+
+class Texts(BatchedRows):
+    """Rows whose texts come in batches of five, and not in one table."""
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        assert not {"prompt", "response"} & set(self.column_names if columns is None else columns)
+        return super().table(columns)
+
+
+@pytest.mark.parametrize("name", [name for name in ALL | SCORES if name not in WHOLE_COLUMN])
+def test_texts_are_read_in_batches(name: str, bench: Any) -> None:
+    operator, table = (ALL | SCORES)[name], plain(24)
+    result, whole = operator.judge(Texts(table, 5), bench), judged(operator, table, bench)
+    assert isinstance(result, TableResult)
+    assert figures(result) == figures(whole)
+    if name == "qdc":  # all that it says
+        assert result.summary == whole.summary
 
 
 @pytest.mark.parametrize("name", {**DEDUPS, **SELECTIONS})

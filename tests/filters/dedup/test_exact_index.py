@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from gristmill.contracts.errors import DataError
 from gristmill.contracts.outcomes import TableResult
 from gristmill.contracts.stored_rows import TableRows
-from gristmill.filters.dedup import kept_index
+from gristmill.filters.dedup import exact, kept_index
 from gristmill.filters.dedup.exact import ExactDedup
 from gristmill.filters.dedup.minhash import MinHashDedup
 
@@ -21,7 +21,7 @@ from .stored import BatchedRows
 
 
 def op(**fields: Any) -> ExactDedup:
-    return ExactDedup(columns=("response",), **fields)
+    return ExactDedup(**{"columns": ("response",), **fields})
 
 
 def judged(
@@ -83,6 +83,55 @@ def test_an_index_of_other_parameters_is_refused(october: Path, tmp_path: Path) 
         op(against=tmp_path / "absent").content()
     with pytest.raises(ValidationError, match=r"`extend: NAME` needs `against: FOLDER`"):
         op(extend="november")
+
+
+def test_an_index_of_other_columns_is_refused(october: Path) -> None:
+    """When planning, if the step names its columns. No key of other columns would equal one of the index."""
+    said = r"was made with columns \[response\]; this step has columns \[prompt, response\]\. Use the"
+    with pytest.raises(DataError, match=said):
+        op(against=october, columns=("prompt", "response")).content()
+    with pytest.raises(DataError, match=said):
+        op(against=october, columns=("response", "prompt"), extend="november").content()
+
+
+def test_the_order_of_the_columns_does_not_count(tmp_path: Path, context: Any) -> None:
+    folder, rows = tmp_path / "index", TableRows(pa.table({"_id": ["a"], "prompt": ["P"], "response": ["R"]}))
+    op(columns=("prompt", "response"), against=folder, extend="october").judge(rows, context)
+    assert list(op(columns=("response", "prompt"), against=folder).judge(rows, context).duplicate_of) == ["a"]
+
+
+def test_columns_that_the_rows_decide_are_compared_with_the_index(october: Path, context: Any) -> None:
+    """When planning, if the rows cannot have turns; otherwise once they are there."""
+    step = op(columns=None, against=october)
+    said = r"made with columns \[response\]; this step has columns \[prompt, response\]"
+    with pytest.raises(DataError, match=said):
+        step.check_columns(["prompt", "response"])
+    step.content()
+    step.check_columns(["prompt", "response", "messages"])
+    op(columns=("response",), against=october).check_columns(["prompt", "response"])
+    with pytest.raises(DataError, match=said):
+        step.judge(TableRows(pa.table({"_id": ["n"], "prompt": ["P"], "response": ["R"]})), context)
+    rows = TableRows(pa.table({"_id": ["n"], "prompt": ["P"], "response": ["R"], "messages": ["M"]}))
+    with pytest.raises(DataError, match=r"this step has columns \[messages, prompt, response\]"):
+        step.judge(rows, context)
+
+
+def test_syntax_trees_of_another_python_are_refused(
+    tmp_path: Path, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, python = tmp_path / "index", op(against=tmp_path / "index", normalize="python")
+    judged({"o": "x = f(1)"}, op(against=folder, normalize="python", extend="october"), context)
+    assert list(judged({"n": "x = f( 1 )"}, python, context).duplicate_of) == ["o"]
+    monkeypatch.setattr(exact, "_PYTHON", "3.99")
+    with pytest.raises(DataError, match=r"was made with python 3\.1\d; this step has python 3\.99"):
+        python.content()
+
+
+def test_an_index_of_another_format_is_refused(october: Path) -> None:
+    manifest = october / kept_index.MANIFEST
+    manifest.write_text(manifest.read_text().replace('"format": 2', '"format": 1'))
+    with pytest.raises(DataError, match=r"has format 1; this version reads format 2\. Begin another index"):
+        op(against=october).content()
 
 
 def test_an_empty_step_adds_an_empty_generation(october: Path, context: Any) -> None:

@@ -121,6 +121,8 @@ def test_other_rows_under_the_same_name_are_refused(october: Path, context: Any)
         ({"threshold": 0.9}, "threshold 0.7.*this step has threshold 0.9"),
         ({"ngram": 2}, "ngram 3.*ngram 2"),
         ({"shingles": "characters"}, "shingles words.*shingles characters"),
+        ({"permutations": 512}, "rows_per_band.*rows_per_band"),
+        ({"columns": ("answer",)}, r"columns \[response\]; this step has columns \[answer\]"),
     ],
 )
 def test_an_index_of_other_parameters_is_refused(october: Path, parameters: Any, said: str) -> None:

@@ -11,7 +11,9 @@ from gristmill.contracts import stored_rows
 from gristmill.contracts.errors import DataError
 from gristmill.contracts.inference import EMBED_CHUNK
 from gristmill.contracts.stored_rows import TableRows
-from gristmill.filters.embeddings.embed_column import embed, embed_batches
+from gristmill.filters.embeddings.embed_column import embed, embed_batches, embed_rows
+
+from ..dedup.stored import BatchedRows
 
 
 def test_each_text_is_embedded_once_and_nulls_fail(context: Any, embedder: Any, rows: Any) -> None:
@@ -49,15 +51,13 @@ def test_another_embedder_does_not_see_the_vectors(context: Any, embedder: Any, 
     assert embedder.seen == ["a", "b"]
 
 
-def test_chunks_are_sorted_by_length_and_progress_counts_what_was_there(
-    context: Any, embedder: Any, rows: Any
-) -> None:
+def test_progress_counts_what_was_there(context: Any, embedder: Any, rows: Any) -> None:
     texts = ["x" * (1 + (37 * i) % 90) + str(i) for i in range(2 * EMBED_CHUNK + 10)]
     embed(rows(response=texts[:500]), ("response",), None, context, "here")
     embedder.seen.clear()
     context.reports.clear()
     embed(rows(response=texts), ("response",), None, context, "here")
-    assert embedder.seen == sorted(texts[500:], key=lambda text: (len(text), text))
+    assert sorted(embedder.seen) == sorted(texts[500:])
     done = [500, 500 + EMBED_CHUNK, len(texts)]
     assert context.reports == [(float(each), float(len(texts)), "texts") for each in done]
 
@@ -98,6 +98,18 @@ def test_batches_give_the_same_vectors_and_hold_one_batch(
     np.testing.assert_array_equal(np.concatenate([each.vectors for each in made]), whole.vectors)
     assert [error for each in made for error in each.errors] == whole.errors
     assert context.reports[-2] == (9, 9, "rows")
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_rows_are_embedded_batch_by_batch(context: Any, embedder: Any, rows: Any, size: int) -> None:
+    for texts in ([None, None, "a", "b", None, "a"], [None] * 3, []):
+        table = rows(response=pa.array(texts, pa.string()))
+        found = embed_rows(BatchedRows(table, size), ("response",), None, context, "here")
+        whole = embed(table, ("response",), None, context, "here")
+        np.testing.assert_array_equal(found.vectors, whole.vectors)
+        assert found.errors == whole.errors
+    with pytest.raises(DataError, match="did you mean 'response'"):
+        embed_rows(BatchedRows(table, size), ("respons",), None, context, "here")
 
 
 def test_a_text_without_a_vector_fails_alone(context: Any, rows: Any) -> None:

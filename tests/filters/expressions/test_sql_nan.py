@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from gristmill.contracts.stored_rows import TableRows
 from gristmill.filters.columns import without_nan
 from gristmill.filters.dedup.exact import ExactDedup
 from gristmill.filters.expressions.compute import computed
@@ -102,7 +103,7 @@ def test_a_nan_neither_votes_nor_wins_nor_makes_a_group_of_its_own(rows: Any, co
     vote = Vote().apply(table, context)
     assert vote.columns["votes"].to_pylist() == [None, None, 1]
     assert SelectBest(by="score").apply(table, context).kept.tolist() == [False, False, True]
-    assert group_labels(rows(x=[NAN, None, NAN, 1.0]), ["x"], "here").tolist() == [0, 0, 0, 1]
+    assert group_labels(TableRows(rows(x=[NAN, None, NAN, 1.0])), ["x"], "here").tolist() == [0, 0, 0, 1]
 
 
 def test_nan_equals_null_in_exact_duplicates(rows: Any, context: Any) -> None:

@@ -78,3 +78,11 @@ def test_an_unknown_column_is_told(rows: Any, embedder: Any, context: Any) -> No
         QualityDiversityComplexity(columns=("prompt",), quality=("rewrad",)).apply(
             rows(prompt=VARIED, reward=[1.0] * 6), context
         )
+
+
+def test_rows_without_text_count_nowhere(rows: Any, embedder: Any, context: Any) -> None:
+    step = QualityDiversityComplexity(columns=("prompt",), quality=("reward",), complexity=("depth",))
+    table = rows(prompt=[None, *VARIED], reward=[9.0, *[1.0] * 6], depth=[9.0, *range(6)])
+    after = step.apply(table, context).summary["after"]
+    assert (after["rows"], after["measured"]) == (6, 6)
+    assert (after["quality"], after["complexity"]["depth"]) == ({"reward": 1.0}, 2.5)

@@ -61,3 +61,8 @@ def test_a_negative_mean_is_refused_where_a_penalty_would_raise_it(context: Any,
     ]
     with pytest.raises(DataError, match=r"mean of 'loss' is -1"):
         step.apply(rows(teacher=["a"], reward=[1.0], loss=[-1.0]), context)
+
+
+def test_no_rows_make_no_group(context: Any, rows: Any) -> None:
+    result = SelectBestGroup(group=("teacher",), by="reward").apply(rows(teacher=[], reward=[]), context)
+    assert result.summary == {"groups": []}
