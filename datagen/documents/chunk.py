@@ -17,7 +17,7 @@ from ...contracts.rows import Row
 from ...contracts.tokenizers import tokenizer_file, tokenizer_of_file, tokenizer_of_weights
 from .read_file import MARKDOWN
 from .splitting import Splitter
-from .structure import heading_path, markdown_headings, page_at
+from .structure import heading_path, markdown_headings, page_at, structure_types
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 #: Chunks of a document that estimates assume while it is unread.
 _CHUNKS = 20
+_NUMBERS = ("chunk", "start", "stop", "tokens", "page", "last_page")
 
 
 class Chunk(Map):
@@ -34,7 +35,7 @@ class Chunk(Map):
 
     Texts are cut where their structure allows: between sections of the highest level first, then between
     smaller ones, blocks such as paragraphs and lists, sentences and words. Neighbors that fit into one chunk
-    stay together. The text of a chunk is that of the document from `start` to `end`, as written. It needs
+    stay together. The text of a chunk is that of the document from `start` to `stop`, as written. It needs
     `pip install 'gristmill[documents]'`.
 
     Reads:
@@ -46,7 +47,7 @@ class Chunk(Map):
         text (text): text of the chunk, in place of the document's.
         chunk (int32): index of the chunk in its document, from 0.
         start (int32): first character in the document, from 0.
-        end (int32): the character after its last one.
+        stop (int32): the character after its last one.
         tokens (int32): number of its tokens.
         heading_path (list of texts): titles that its beginning lies under, the highest first.
         page (int32): page on which it begins, from 1; null without pages.
@@ -105,13 +106,13 @@ class Chunk(Map):
         return (self.column,)
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
-        return None if columns is None else list(dict.fromkeys([*columns, *self.types()]))
+        return None if columns is None else list(dict.fromkeys([*columns, *_NUMBERS, "heading_path"]))
 
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa
 
-        numbers = ("chunk", "start", "end", "tokens", "page", "last_page")
-        return {**dict.fromkeys(numbers, pa.int32()), "heading_path": pa.list_(pa.string())}
+        numbers = dict.fromkeys(_NUMBERS, pa.int32())
+        return {**numbers, "heading_path": pa.list_(pa.string()), **structure_types()}
 
     def estimate(self, rows: int) -> Estimate:
         """Estimate twenty chunks per document, until they are read."""
@@ -152,11 +153,11 @@ class Chunk(Map):
                 self.column: piece.text,
                 "chunk": number,
                 "start": piece.start,
-                "end": piece.end,
+                "stop": piece.stop,
                 "tokens": (tokens := splitter.count(piece.text)),
                 "heading_path": heading_path(given, piece.start),
                 "page": page_at(pages, piece.start),
-                "last_page": page_at(pages, piece.end - 1),
+                "last_page": page_at(pages, piece.stop - 1),
             }
             short = tokens < self.min_tokens
             outcomes.append(Filtered("short", float(tokens), row=made) if short else Kept(made))

@@ -21,7 +21,7 @@ class TextPiece:
     text: str
 
     @property
-    def end(self) -> int:
+    def stop(self) -> int:
         return self.start + len(self.text)
 
 

@@ -6,7 +6,10 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*$")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
@@ -34,6 +37,15 @@ class ReadDocument:
     title: str | None = None
     headings: Sequence[Heading] = field(default=())
     pages: Sequence[int] = field(default=())
+
+
+def structure_types() -> dict[str, pa.DataType]:
+    """The Arrow types of the columns ``headings`` and ``pages``."""
+    import pyarrow as pa
+
+    number = pa.int32()
+    heading = pa.struct([("start", number), ("level", number), ("title", pa.string())])
+    return {"headings": pa.list_(heading), "pages": pa.list_(number)}
 
 
 def markdown_headings(text: str) -> list[Heading]:

@@ -16,6 +16,7 @@ from ...contracts.errors import DataError, MissingPackage
 from ...contracts.operators import FAILURE, Estimate, Source
 from ..documents import read_file
 from ..documents.read_file import KINDS, PACKED, kind_of
+from ..documents.structure import structure_types
 from ..execution.limited_processes import CallLimitReached, shared
 
 if TYPE_CHECKING:
@@ -168,7 +169,5 @@ def _id(path: str, digest: str) -> str:
 def _schema() -> pa.Schema:
     import pyarrow as pa
 
-    text, number = pa.string(), pa.int32()
-    heading = pa.struct([("start", number), ("level", number), ("title", text)])
-    kinds = {"headings": pa.list_(heading), "pages": pa.list_(number)}
-    return pa.schema([*((name, kinds.get(name, text)) for name in _COLUMNS), (FAILURE, text)])
+    text, structure = pa.string(), structure_types()
+    return pa.schema([*((name, structure.get(name, text)) for name in _COLUMNS), (FAILURE, text)])

@@ -29,7 +29,7 @@ class VerifyQuote(Map):
     Adds:
         passed (bool): whether all of it stands in the text.
         reason (text): why it did not pass; null if it did.
-        quote_places (list of records): `start` and `end` of each part in the text, in characters; the place
+        quote_places (list of records): `start` and `stop` of each part in the text, in characters; the place
             in a document is that of the chunk and this one together. Null if it did not pass.
 
     Metrics:
@@ -58,7 +58,7 @@ class VerifyQuote(Map):
     def types(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa
 
-        place = pa.struct([("start", pa.int32()), ("end", pa.int32())])
+        place = pa.struct([("start", pa.int32()), ("stop", pa.int32())])
         return {"passed": pa.bool_(), "reason": pa.string(), "quote_places": pa.list_(place)}
 
     def summary(self, table: pa.Table) -> Mapping[str, Any]:
@@ -84,6 +84,6 @@ class VerifyQuote(Map):
             found = quoted_places(quote, text, self.min_words)
             if isinstance(found, str):
                 return Kept({"passed": False, "reason": found, "quote_places": None})
-            places += [{"start": place.start, "end": place.end} for place in found]
+            places += [{"start": place.start, "stop": place.stop} for place in found]
         reason = None if places else "there is no quotation"
         return Kept({"passed": bool(places), "reason": reason, "quote_places": places or None})

@@ -28,7 +28,7 @@ class QuotePlace:
     """A quotation in a text: the first character, and the one after the last."""
 
     start: int
-    end: int
+    stop: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,8 +46,8 @@ def words(tmp_path: Path) -> Path:
 def test_chunks_are_spans_of_the_text_in_order_and_lose_no_word(parts: list[str]) -> None:
     text = "".join(parts)
     for pieces in (Splitter(None, 16, 0).markdown(text), Splitter(None, 16, 0).plain(text)):
-        assert all(text[piece.start : piece.end] == piece.text for piece in pieces)
-        assert all(one.end <= other.start for one, other in itertools.pairwise(pieces))
+        assert all(text[piece.start : piece.stop] == piece.text for piece in pieces)
+        assert all(one.stop <= other.start for one, other in itertools.pairwise(pieces))
         assert "".join("".join(piece.text.split()) for piece in pieces) == "".join(text.split())
         assert all(Splitter(None, 16, 0).count(piece.text) <= 16 for piece in pieces)
 
@@ -57,11 +57,13 @@ def test_the_named_tokenizer_counts_and_neighbors_overlap(words: Path, context: 
     made = chunks(Chunk(size=40, overlap=18, tokenizer=str(words)), context, {"text": text})
     assert all(row["tokens"] <= 40 for row in made)
     assert made[0]["tokens"] > 30
-    assert all(row["text"] == text[row["start"] : row["end"]] for row in made)
-    shared = [one["end"] - other["start"] for one, other in itertools.pairwise(made)]
+    assert all(row["text"] == text[row["start"] : row["stop"]] for row in made)
+    shared = [one["stop"] - other["start"] for one, other in itertools.pairwise(made)]
     assert min(shared) >= len(WORDS) - 1
     assert [row["chunk"] for row in made] == list(range(len(made)))
-    assert chunks(Chunk(size=40, tokenizer=str(words)), context, {"text": text})[1]["start"] >= made[0]["end"]
+    assert (
+        chunks(Chunk(size=40, tokenizer=str(words)), context, {"text": text})[1]["start"] >= made[0]["stop"]
+    )
 
 
 def test_the_tokenizer_of_a_model_counts(words: Path, context: Any) -> None:

@@ -58,12 +58,12 @@ def test_what_is_copied_is_found(before: str, quote: str, after: str) -> None:
     if isinstance(found, str):
         assert "fewer than 1 words" in found
     else:
-        assert all(text[place.start : place.end] for place in found)
+        assert all(text[place.start : place.stop] for place in found)
 
 
 def test_parts_of_a_quotation() -> None:
     left_out = quoted_places("The millstone turns … flour leaves at the rim", TEXT, 3)
-    assert [TEXT[place.start : place.end] for place in left_out if isinstance(place, QuotePlace)] == [
+    assert [TEXT[place.start : place.stop] for place in left_out if isinstance(place, QuotePlace)] == [
         "The **millstone** turns",
         "flour leaves at the rim",
     ]
@@ -83,7 +83,7 @@ def test_rows(context: Any) -> None:
     assert judged(row, context).row == {
         "passed": True,
         "reason": None,
-        "quote_places": [{"start": place, "end": place + 19}],
+        "quote_places": [{"start": place, "stop": place + 19}],
     }
     both = {**row, "quote": ["Grain falls through", "no such words here"]}
     assert judged(both, context).row == {
