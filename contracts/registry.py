@@ -59,6 +59,7 @@ NAMED: dict[str, dict[str, str]] = {
         "dataset": "pipelines.sources:HuggingFaceDataset",
         "documents": "datagen.sources.documents:Documents",
         "git_history": "datagen.sources.git_history:GitHistory",
+        "repository": "datagen.sources.repository:RepositoryCode",
         "python_functions": "datagen.sources.python_functions:PythonFunctions",
         "constraints": "datagen.sources.constraint_tasks:ConstraintTasks",
     },
