@@ -285,6 +285,11 @@ def _markers(annotation: object) -> Iterator[object]:
             yield from _markers(inner)
 
 
+#: A column of a source's rows: why a row could not be made (text), null for those that were. Such a row has
+#: *failed*, and the others are kept.
+FAILURE = "_failure"
+
+
 class Source(Operator):
     """Makes rows from its parameters alone."""
 

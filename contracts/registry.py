@@ -26,7 +26,7 @@ ENTRY_POINTS = "gristmill.operators"
 
 #: verb -> what its steps do, in the usual order of a pipeline.
 VERBS: dict[str, str] = {
-    "source": "Makes rows from files, data sets, packages, repositories, or your own function.",
+    "source": "Makes rows from files, data sets, documents, packages, repositories, or your own function.",
     "draw": "Adds columns of randomly drawn values.",
     "generate": "Makes new rows, with or without a model.",
     "execute": "Runs a program and adds its output.",
@@ -35,6 +35,7 @@ VERBS: dict[str, str] = {
     "render": "Adds text columns that templates make.",
     "unify": "Adds the question and the answer of each row, whatever its layout.",
     "unfold": "Turns each of several columns into a row of its own.",
+    "chunk": "Cuts documents into chunks, each a row with its place.",
     "verify": "Checks rows and adds the results.",
     "score": "Adds columns that rate each row.",
     "calibrate": "Turns scores into a probability of being right, from labelled rows.",
@@ -57,7 +58,9 @@ NAMED: dict[str, dict[str, str]] = {
         "jsonl": "pipelines.sources:Jsonl",
         "parquet": "pipelines.sources:Parquet",
         "dataset": "pipelines.sources:HuggingFaceDataset",
+        "documents": "datagen.sources.documents:Documents",
         "git_history": "datagen.sources.git_history:GitHistory",
+        "repository": "datagen.sources.repository:RepositoryCode",
         "python_functions": "datagen.sources.python_functions:PythonFunctions",
         "constraints": "datagen.sources.constraint_tasks:ConstraintTasks",
     },
@@ -80,6 +83,7 @@ NAMED: dict[str, dict[str, str]] = {
         "json_schema": "datagen.verify.json_schema:VerifyJsonSchema",
         "math": "datagen.verify.math:VerifyMath",
         "number": "datagen.verify.number:VerifyNumber",
+        "quote": "datagen.verify.quote:VerifyQuote",
         "reference": "datagen.verify.reference:VerifyReference",
         "sound_tests": "datagen.verify.sound_tests:VerifySoundTests",
         "sql": "datagen.verify.sql:VerifySql",
@@ -159,6 +163,7 @@ NAMED: dict[str, dict[str, str]] = {
 
 #: verb -> "module:Class" for verbs whose value is a parameter. A verb may have named operators too.
 VALUED: dict[str, str] = {
+    "chunk": "datagen.documents.chunk:Chunk",
     "draw": "datagen.generate.draw:Draw",
     "execute": "datagen.execution.execute:Execute",
     "map": "pipelines.user_code:UserMap",

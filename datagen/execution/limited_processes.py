@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from multiprocessing.connection import Connection
@@ -49,7 +50,17 @@ class LimitedProcesses:
         """Return the function's result. Raises CallLimitReached, with the reason as its message."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._call, arguments)
 
-    def _call(self, arguments: dict[str, Any]) -> Any:
+    def each(self, calls: Iterable[Mapping[str, Any]]) -> Iterator[Any]:
+        """Yield the result of each call in order, several at once, or the CallLimitReached that it raised."""
+        return self._threads.map(self._result, calls)
+
+    def _result(self, arguments: Mapping[str, Any]) -> Any:
+        try:
+            return self._call(arguments)
+        except CallLimitReached as reached:
+            return reached
+
+    def _call(self, arguments: Mapping[str, Any]) -> Any:
         with self._lock:
             child = self._idle.pop() if self._idle else None
         child = child or _LimitedProcess(self._command)
@@ -101,10 +112,10 @@ class _LimitedProcess:
         if self._receive(START) is None:
             raise DataError(f"the process for {command[1]}.{command[2]} cannot be started: {self.kill()}")
 
-    def ask(self, question: dict[str, Any], seconds: float) -> dict[str, Any] | None:
+    def ask(self, question: Mapping[str, Any], seconds: float) -> dict[str, Any] | None:
         """Return the answer; None if the process ended, or answers too late."""
         try:
-            self._connection.send_bytes(json.dumps(question).encode())
+            self._connection.send_bytes(json.dumps(dict(question)).encode())
         except OSError:
             return None
         return self._receive(seconds)

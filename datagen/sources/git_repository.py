@@ -31,6 +31,15 @@ class FileChange:
     after: str
 
 
+@dataclass(frozen=True, slots=True)
+class RepositoryFile:
+    """A file of a revision. ``blob``: the id of its content. ``size``: in bytes."""
+
+    path: str
+    blob: str
+    size: int
+
+
 class Repository:
     """A git repository, to be used with ``with``: one ``git cat-file`` process serves all contents.
 
@@ -40,7 +49,7 @@ class Repository:
     def __init__(self, path: str) -> None:
         self.path = path
         if not Path(path).is_dir():
-            raise DataError(f"git_history: {path}: no such folder")
+            raise DataError(f"{path}: no such folder")
         self._contents: subprocess.Popen[bytes] | None = None
         self._git("rev-parse", "--git-dir")
 
@@ -72,6 +81,23 @@ class Repository:
                 found.append(FileChange(path, before, after))
         return sorted(found, key=lambda change: change.path)
 
+    def files(self, revision: str) -> list[RepositoryFile]:
+        """Return the regular files of a revision, sorted by path."""
+        told = self._git("ls-tree", "-r", "-z", "-l", "--full-tree", self.commit(revision))
+        found = []
+        for entry in filter(None, told.split("\0")):
+            head, _, path = entry.partition("\t")
+            mode, _, blob, size = head.split()
+            if mode in _FILES:
+                found.append(RepositoryFile(path, blob, int(size)))
+        return sorted(found, key=lambda file: file.path)
+
+    def commit(self, revision: str) -> str:
+        """Return the id of the commit that a revision names. Raises DataError."""
+        named = f"{revision}^{{commit}}"
+        found = self._git("rev-parse", "--revs-only", "--end-of-options", named).split()
+        return found[0] if len(found) == 1 else self._unknown(revision)[0]
+
     def message(self, commit: str) -> str:
         """A commit's message."""
         return self.content(commit).decode("utf-8", "replace").partition("\n\n")[2]
@@ -85,7 +111,7 @@ class Repository:
         self._contents.stdin.flush()
         head = self._contents.stdout.readline().split()
         if len(head) != 3:
-            raise DataError(f"git_history: {self.path}: the object {name} is missing: is this a full clone?")
+            raise DataError(f"{self.path}: the object {name} is missing: is this a full clone?")
         content = self._contents.stdout.read(int(head[2]))
         self._contents.stdout.read(1)
         return content
@@ -121,14 +147,14 @@ class Repository:
                 self._command(*arguments), capture_output=True, env=self._environment(), check=False
             )
         except FileNotFoundError:
-            raise DataError("git_history needs the program git, which is not installed here") from None
+            raise DataError("this needs the program git, which is not installed here") from None
         if done.returncode != 0:
             told = done.stderr.decode("utf-8", "replace").strip().splitlines()
-            raise DataError(f"git_history: {self.path}: {told[0] if told else 'git failed'}")
+            raise DataError(f"{self.path}: {told[0] if told else 'git failed'}")
         return done.stdout.decode("utf-8", "surrogateescape")
 
     def _unknown(self, revision: str) -> list[str]:
-        raise DataError(f"git_history: {self.path}: no revision {revision!r}")
+        raise DataError(f"{self.path}: no revision {revision!r}")
 
 
 def texts(repository: Repository, change: FileChange, most: int) -> tuple[str, str] | None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import model_validator
 
-from ...contracts.errors import DataError
 from ...contracts.operators import Context, ModelRef
+from ...contracts.tokenizers import tokenizer_file, tokenizer_of_file, tokenizer_of_weights
 from .text_score import TextScore, TextScorer
 
 if TYPE_CHECKING:
@@ -50,13 +49,13 @@ class Tokens(TextScore):
         """The digest of the tokenizer's file. Raises DataError if it is missing."""
         if self.tokenizer is None:
             return {}
-        return {"tokenizer": hashlib.sha256(_file(self.tokenizer).read_bytes()).hexdigest()}
+        return {"tokenizer": hashlib.sha256(tokenizer_file(self.tokenizer).read_bytes()).hexdigest()}
 
     def scorer(self, context: Context) -> TextScorer:
         tokenizer = (
-            _of_file(_file(self.tokenizer))
+            tokenizer_of_file(self.tokenizer)
             if self.tokenizer is not None
-            else _of_model(context.weights(str(self.model)).path)
+            else tokenizer_of_weights(context.weights(str(self.model)).path)
         )
 
         def count(texts: pa.ChunkedArray) -> Mapping[str, pa.Array]:
@@ -77,36 +76,3 @@ def _counts(texts: pa.ChunkedArray, tokenizer: Any, context: Context) -> pa.Arra
         encoded: Iterable[Any] = tokenizer.encode_batch_fast(block, add_special_tokens=False)
         counts[start : start + BATCH] = [len(each.ids) for each in encoded]
     return pa.array(counts, mask=missing)
-
-
-def _file(path: str) -> Path:
-    """The ``tokenizer.json`` at ``path``. Raises DataError if there is none."""
-    found = Path(path).expanduser()
-    found = found / "tokenizer.json" if found.is_dir() else found
-    if not found.is_file():
-        raise DataError(f"tokenizer: there is no file '{found}': name a tokenizer.json or its folder")
-    return found
-
-
-def _of_file(path: Path) -> Any:
-    from tokenizers import Tokenizer
-
-    try:
-        made = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises a bare Exception
-        raise DataError(f"tokenizer: '{path}' is not a tokenizer.json ({error})") from error
-    made.no_padding()
-    made.no_truncation()
-    return made
-
-
-def _of_model(directory: Path) -> Any:
-    """The fast tokenizer of weights on disk. Raises DataError if they have none."""
-    from transformers import AutoTokenizer
-
-    made = getattr(AutoTokenizer.from_pretrained(directory, local_files_only=True), "backend_tokenizer", None)
-    if made is None:
-        raise DataError("score: tokens needs a model with a fast tokenizer (tokenizer.json)")
-    made.no_padding()
-    made.no_truncation()
-    return made

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from ...contracts.operators import Context, EmbedderRef, WholeTable
+from ...contracts.operators import Context, EmbedderRef, StepRef, WholeTable, check_names
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..columns import joined_texts
-from ..embeddings.embed_column import embed_rows
+from ..embeddings.embed_column import embed, embed_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ class SelectConsistent(WholeTable):
     A pair whose own document is not found again is probably noise. Hard negatives are the documents most
     similar to the query that are clearly less similar than its own, so that they are no copies of it. This is
     the curation of CoRNStack (Suresh et al., arXiv 2412.01007). Equal documents count as one. Rows without
-    text in either column fail.
+    text in either column fail. With `among` the documents of another step are searched too.
 
     Adds:
         similarity (float64): cosine of query and document.
@@ -53,8 +53,15 @@ class SelectConsistent(WholeTable):
     """Hard negatives per row."""
     margin: Annotated[float, Field(gt=0, le=1)] = 0.95
     """Highest similarity of a negative, as a share of the similarity of the row's own document."""
+    among: StepRef | None = None
+    """Step with further documents, in the same column: the chunks of a collection, say, of which only some
+    have a query. By default the documents are those of the rows."""
     embedder: EmbedderRef | None = None
     """Model with `engine: embedder`. By default the packaged MiniLM."""
+
+    def check_reference(self, field: str, step: str, columns: Sequence[str]) -> None:
+        if field == "among":
+            check_names((self.document,), columns, f"among: {step}")
 
     def uses_columns(self) -> Iterable[str]:
         return (self.query, self.document)
@@ -77,7 +84,10 @@ class SelectConsistent(WholeTable):
         places: dict[str, int] = {}
         own = np.array([places.setdefault(text, len(places)) for text in texts], dtype=np.int64)
         firsts = np.unique(own, return_index=True)[1] if len(own) else own
-        found = _Found.of(queries.vectors[usable], documents.vectors[usable[firsts]], own, self, context)
+        searched = documents.vectors[usable[firsts]]
+        if self.among is not None:
+            searched = np.concatenate([searched, self._others(self.among, places, context)])
+        found = _Found.of(queries.vectors[usable], searched, own, self, context)
         consistent = (found.rank <= self.nearest) & (found.similarity >= self.min_similarity)
         kept = np.zeros(table.num_rows, dtype=bool)
         kept[usable] = consistent
@@ -101,6 +111,19 @@ class SelectConsistent(WholeTable):
             columns=columns,
             summary={"documents": len(places), "consistent": int(consistent.sum())},
         )
+
+    def _others(self, step: str, places: dict[str, int], context: Context) -> NDArray[np.float32]:
+        """Add the step's documents that have no place yet, and return their vectors."""
+        table = context.table(step)
+        embedded = embed(table, [self.document], self.embedder, context, _WHO)
+        texts = joined_texts(table, [self.document], _WHO)
+        rows = []
+        for row in embedded.usable.tolist():
+            text = str(texts[row])
+            if text not in places:
+                places[text] = len(places)
+                rows.append(row)
+        return embedded.vectors[rows]
 
 
 class _Found:

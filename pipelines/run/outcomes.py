@@ -15,7 +15,7 @@ import pyarrow.compute
 
 from ...contracts.counting import counted
 from ...contracts.errors import DataError
-from ...contracts.operators import Map, Operator
+from ...contracts.operators import FAILURE, Map, Operator
 from ...contracts.outcomes import Failed, Filtered, Kept, NewRows, Outcome
 from ...contracts.printable import printable, shown
 from ...contracts.rows import Row
@@ -31,10 +31,14 @@ def row_id(fingerprint: str, parents: Sequence[str], ordinal: int) -> str:
 
 
 def from_source(batch: pa.Table, fingerprint: str, start: int) -> pa.Table:
-    """New rows from a source: all kept, without parents, numbered from ``start``.
+    """New rows from a source, numbered from ``start``: kept, unless ``FAILURE`` says why one is not.
 
     Each id is a prefix of the step and the row's number, so a million of them are cheap.
     """
+    failures: list[str | None] = []
+    if FAILURE in batch.column_names:
+        failures = batch[FAILURE].to_pylist()
+        batch = batch.drop_columns([FAILURE])
     check_columns(batch.column_names)
     stem = blake2b(fingerprint.encode(), digest_size=5).hexdigest()
     numbers = pa.array(np.arange(start, start + batch.num_rows)).cast(pa.string())
@@ -42,7 +46,10 @@ def from_source(batch: pa.Table, fingerprint: str, start: int) -> pa.Table:
     table = batch.append_column(ID, ids)
     offsets = pa.array(np.zeros(batch.num_rows + 1, np.int32))
     table = table.append_column(PARENTS, pa.ListArray.from_arrays(offsets, pa.array([], pa.string())))
-    return all_kept(table)
+    reasons = [None if error is None else error_reason(Failed(error)) for error in failures]
+    if not any(reasons):
+        return all_kept(table)
+    return with_fates(table, [KEPT if reason is None else FAILED for reason in reasons], reasons)
 
 
 def from_outcomes(

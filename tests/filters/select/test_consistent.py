@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gristmill.contracts.errors import DataError
 from gristmill.filters.select import consistent
 from gristmill.filters.select.consistent import SelectConsistent
 
@@ -84,3 +85,18 @@ def test_a_row_without_one_of_both_fails_alone(context: Any, rows: Any) -> None:
     assert result.errors is not None
     assert [bool(error) for error in result.errors] == [False, True, True]
     assert result.kept.tolist() == [True, False, False]
+
+
+@pytest.mark.usefixtures("embedder")
+def test_the_documents_of_another_step_are_searched_too(context: Any, rows: Any) -> None:
+    table = rows(prompt=QUERIES[:2], response=DOCUMENTS[:2])
+    context.tables["all"] = rows(response=[*DOCUMENTS[1:], None, QUERIES[0]])
+    settings = {"nearest": 1, "min_similarity": -1, "negatives": 9, "margin": 1.0}
+    alone = SelectConsistent(**settings).apply(table, context)
+    assert alone.kept.tolist() == [True, True]
+    result = SelectConsistent(among="all", **settings).apply(table, context)
+    assert result.kept.tolist() == [False, True], "a copy of the first query is nearer than its document"
+    assert result.summary["documents"] == 5
+    assert set(result.columns["negatives"].to_pylist()[1]) == {*DOCUMENTS, QUERIES[0]} - {DOCUMENTS[1]}
+    with pytest.raises(DataError, match="among: all: no column 'response'"):
+        SelectConsistent(among="all").check_reference("among", "all", ["text"])

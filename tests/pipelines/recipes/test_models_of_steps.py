@@ -21,6 +21,7 @@ ONE = {
     "kodcode": "teacher", "lamini": "teacher", "llm_code_cleaning": "teacher",
     "magpie": "teacher", "multi_critique": "teacher", "mumath_code": "teacher",
     "non_instructional": "teacher", "offset_bias": "teacher", "openmathinstruct2": "teacher",
+    "oss_instruct": "teacher", "qa_from_documents": "teacher", "retrieval_triplets": "teacher",
     "text_to_sql": "teacher",
     "r_tuning": "learner", "refcritic": "teacher", "self_instruct": "teacher", "tasks_from_text": "teacher",
     "wavecoder": "teacher",

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gristmill.contracts.errors import DataError
+from gristmill.contracts.operators import FAILURE
 from gristmill.contracts.outcomes import Failed, Filtered, Kept, NewRows, Outcome, TableResult
 from gristmill.pipelines.run.outcomes import (
     from_new_rows,
@@ -41,6 +42,17 @@ def build(
         makes_rows=makes_rows,
         types={"n": pa.int64()},
     )
+
+
+def test_a_source_says_which_of_its_rows_failed() -> None:
+    reasons = pa.array([None, "b is encrypted", None], pa.string())
+    made = from_source(pa.table({"text": ["a", None, "c"], FAILURE: reasons}), "f" * 64, 0)
+    assert made["_fate"].to_pylist() == ["kept", "failed", "kept"]
+    assert made["_reason"][1].as_py()["error"] == "b is encrypted"
+    assert FAILURE not in made.column_names
+    assert kept_rows(made)["text"].to_pylist() == ["a", "c"]
+    none = from_source(pa.table({"text": ["a"], FAILURE: pa.array([None], pa.string())}), "f" * 64, 0)
+    assert none.column_names == ["text", "_id", "_parents", "_fate"]
 
 
 @given(outcomes=st.lists(st.lists(OUTCOMES, min_size=1, max_size=4), min_size=1, max_size=6))

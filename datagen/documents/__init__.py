@@ -1,0 +1,1 @@
+"""Documents: their text and structure, read from files, and cut into chunks."""
