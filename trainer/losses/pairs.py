@@ -119,6 +119,14 @@ def with_reference(model: Decoder, examples: Sequence[Example], capacity: int) -
 
     No second copy of the model is kept.
     """
+    return Changed(examples, {"reference": references(model, examples, capacity)})
+
+
+def references(model: Decoder, examples: Sequence[Example], capacity: int) -> list[tuple[float, ...]]:
+    """Return the log-probability of each sequence of each example under ``model`` as it is now, nats.
+
+    ``capacity``: tokens that may go through the model at once.
+    """
     found: list[tuple[float, ...]] = [()] * len(examples)
     was_training = model.training
     model.eval()
@@ -130,7 +138,7 @@ def with_reference(model: Decoder, examples: Sequence[Example], capacity: int) -
             for index, example in zip(indices, pack.examples):
                 found[index] = tuple(islice(sums, len(example.sequences)))
     model.train(was_training)
-    return Changed(examples, {"reference": found})
+    return found
 
 
 def conversation(row: Row, side: str) -> list[Message]:

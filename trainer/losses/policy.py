@@ -11,9 +11,10 @@ PPO: Schulman et al. (arXiv 1707.06347). GRPO: Shao et al. (arXiv 2402.03300). D
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import torch
@@ -23,6 +24,7 @@ from ...contracts.inference import Message
 from ...contracts.rows import Row
 from ..data.chat import ChatEncoder
 from ..data.examples import Example, TokenSequence
+from ..data.lazy_examples import Changed, tokens_of
 from ..data.packs import Pack
 from ..data.packs import pack as bins
 from ..model.decoder import Decoder
@@ -32,7 +34,7 @@ from .token_loss import row_weight
 
 Ratio: TypeAlias = Literal["token", "sequence"]
 LossScale: TypeAlias = Literal["response", "token", "constant"]
-Arrange: TypeAlias = Callable[[Sequence[Example]], tuple[list[Example], dict[str, float]]]
+Arrange: TypeAlias = Callable[[Sequence[Example]], tuple[Sequence[Example], dict[str, float]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class PolicyObjective(Objective):
             cut_off=row.get("finish") == "length",
         )
 
-    def arrange(self, examples: Sequence[Example]) -> tuple[list[Example], dict[str, float]]:
+    def arrange(self, examples: Sequence[Example]) -> tuple[Sequence[Example], dict[str, float]]:
         return self._arrange(examples)
 
     def count(self, example: Example) -> float:
@@ -130,22 +132,25 @@ class PolicyObjective(Objective):
         return PackLoss((shares * losses).sum(), rows, figures)
 
 
-def _with_base(model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
-    """Add to the examples the log-probability of each trained token under the base, without adapters."""
-    found: dict[int, Example] = {}
+def _with_base(model: Decoder, examples: Sequence[Example], capacity: int) -> Sequence[Example]:
+    """Add to the examples the log-probability of each trained token under the base, without adapters.
+
+    They are held as numbers of 8 bytes.
+    """
+    found: list[Sequence[float]] = [()] * len(examples)
     was_training = model.training
     model.eval()
     with torch.no_grad(), _without_adapters(model):
-        for indices in bins([example.tokens for example in examples], capacity):
+        for indices in bins(tokens_of(examples), capacity):
             pack = Pack.of([examples[index] for index in indices], model.embeddings.device)
-            log_p = token_log_probs(model, pack).tolist()
+            log_p = array("d", token_log_probs(model, pack).tolist())
             start = 0
-            for index in indices:
-                stop = start + examples[index].trained_tokens
-                found[index] = replace(examples[index], reference=tuple(log_p[start:stop]))
+            for index, example in zip(indices, pack.examples):
+                stop = start + example.trained_tokens
+                found[index] = log_p[start:stop]
                 start = stop
     model.train(was_training)
-    return [found[index] for index in range(len(examples))]
+    return Changed(examples, {"reference": found})
 
 
 @contextmanager
