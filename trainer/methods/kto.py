@@ -56,7 +56,7 @@ class KahnemanTverskyOptimization(TrainStep):
 
     def check_columns(self, columns: Sequence[str]) -> None:
         super().check_columns(columns)
-        check_chat_form(columns)
+        check_chat_form(columns, answered=True)
 
     def objective(self, context: Context) -> Objective:
         from ..losses.unpaired import UnpairedObjective

@@ -61,7 +61,7 @@ class RewardModelling(TrainStep):
     def check_columns(self, columns: Sequence[str]) -> None:
         super().check_columns(columns)
         if self.loss == "regression":
-            check_chat_form(columns)
+            check_chat_form(columns, answered=True)
 
     def objective(self, context: Context) -> Objective:
         from ..losses.rewards import ScoreObjective, bradley_terry, read_pair, read_target, squared_error

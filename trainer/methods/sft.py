@@ -24,7 +24,8 @@ class SupervisedFineTuning(TrainStep):
     Reads:
         messages (list of turns): conversation to train on.
         prompt, input, response, system (text): a single exchange, if there are no `messages`. `input` follows
-            the prompt, as in Alpaca's data.
+            the prompt, as in Alpaca's data. Without a `response`, the answer is a problem's `solution`
+            (with `tests`), or a pair's `chosen`.
         tools (list of objects): schemas of the functions that the model may call, if rows have them.
         weight (number): weight of the row in the loss, if rows have it.
         token_weights (list of numbers): weights of the response's tokens and its end of turn, if rows have
@@ -39,7 +40,7 @@ class SupervisedFineTuning(TrainStep):
     model that asks questions, as in UserGPT, arXiv 2308.11534), or `all`."""
 
     def check_columns(self, columns: Sequence[str]) -> None:
-        check_chat_form(columns)
+        check_chat_form(columns, answered=self.train_on != "user")
 
     def objective(self, context: Context) -> Objective:
         from ..losses.token_loss import TokenObjective, cross_entropy

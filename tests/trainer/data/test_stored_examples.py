@@ -66,7 +66,11 @@ def test_examples_in_a_file_are_those_that_were_written(tmp_path: Path, batches:
 
 
 def sequences() -> int:
-    """Count the sequences that are Python objects."""
+    """Count the sequences that are Python objects.
+
+    ``gc.get_objects`` also finds what another thread is making. A tuple that is made from a generator breaks
+    when it is found, so what makes packs ahead makes them from lists.
+    """
     return sum(type(each) is TokenSequence for each in gc.get_objects())
 
 
