@@ -58,6 +58,7 @@ def done_line(step: StepView) -> str:
     parts += [f"{step.failed:,} failed"] if step.failed else []
     if step.completion_tokens:
         parts.append(f"{step.completion_tokens:,} tokens ({step.rate(0.0):,.0f}/s)")
+    parts += [step.trained] if step.trained else []
     parts.append("reused" if step.status == "reused" else duration(step.seconds))
     line = f"{step.name} ({step.label}): {', '.join(parts)}"
     # Nobody filters everything on purpose, and the steps that follow say nothing about it.

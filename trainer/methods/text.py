@@ -33,7 +33,7 @@ class ContinuedPretraining(TrainStep):
         student: {train: text, from: articles, model: base, max_length: 2048, pack_tokens: 2048}
     """
 
-    other_names: ClassVar[Mapping[str, str]] = {**OTHER_NAMES, "dataset_text_field": "text: text"}
+    other_names: ClassVar[Mapping[str, str]] = {**OTHER_NAMES, "dataset_text_field": "text: <text>"}
     conversational: ClassVar[bool] = False
     #: Typical of web pages.
     tokens_per_sequence: ClassVar[int] = 600
