@@ -203,8 +203,8 @@ class Operator(Frozen):
     input_field: ClassVar[str] = "from"
     #: Does the result depend on the step's seed? If not, the fingerprint leaves the seed out.
     seeded: ClassVar[bool] = False
-    #: Other tools' name of a parameter -> what is written here (see ``other_names.py``), or "leave it out" and
-    #: why. It is said when that name is found.
+    #: Other tools' name of a parameter -> what is written here (``other_names.py``), or "leave it out" and
+    #: why: said when that name is found.
     other_names: ClassVar[Mapping[str, str]] = {}
     #: Parameters that change how fast a step runs, and not what it makes: the fingerprint leaves them out.
     pace: ClassVar[frozenset[str]] = frozenset()

@@ -63,9 +63,9 @@ def test_a_name_without_a_setting_is_to_be_left_out() -> None:
     assert "unknown key: found 'logging_steps'; leave it out: every step is in the history" in told
 
 
-def test_a_share_to_hold_out_is_answered_with_held_out_rows() -> None:
-    with pytest.raises(SpecError, match=r"found 'val_set_size'; write `evaluate_on: held_out.jsonl` here"):
-        loads(HEAD.format(train="sft") + "val_set_size: 0.05\n", "f.yaml")
+def test_a_share_to_hold_out_keeps_its_size() -> None:
+    with pytest.raises(SpecError, match=r"found 'val_set_size'; write `validation_split: 0.1` here"):
+        loads(HEAD.format(train="sft") + "val_set_size: 0.1\n", "f.yaml")
 
 
 def test_functions_of_reward_are_answered_with_a_column() -> None:
