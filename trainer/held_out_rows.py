@@ -1,4 +1,4 @@
-"""The rows on which a training measures the held-out loss: those of ``evaluate_on``, or of ``validation_split``."""
+"""The rows of the held-out loss of a training: those of ``evaluate_on``, or of ``validation_split``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Held-out rows: errors name where they are from, rows that are left out are counted, a share is split off."""
+"""Held-out rows: errors name their origin, rows that are left out are counted, a share is split off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of a training that are held out: the loss of training is measured on them, and they are not trained on."""
+"""Rows of a training that are held out: its loss is measured on them, and they are not trained on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PARENTS = "_parents"
 def split(table: pa.Table, size: float, seed: int) -> tuple[pa.Table, pa.Table]:
     """Return the rows to train on and the rows that are held out, both in their order.
 
-    ``size``: the share that is held out, below 1, or a number of rows. They are drawn at random from ``seed``.
+    ``size``: the share that is held out, below 1, or a number of rows. ``seed``: of the draw.
     Rows that were made from the same row (samples of a prompt) stay together, so that no row is trained on
     whose sibling is held out. Raises DataError if no row is left for one of the two.
     """
@@ -36,8 +36,8 @@ def split(table: pa.Table, size: float, seed: int) -> tuple[pa.Table, pa.Table]:
     if not held.any() or held.all():
         whom = "trained on" if held.all() else "held out"
         raise DataError(
-            f"validation_split: {size:g} of {counted(table.num_rows, 'row')} leaves none that is {whom}: give "
-            "another number, or name held-out rows in evaluate_on"
+            f"validation_split: {size:g} of {counted(table.num_rows, 'row')} leaves none that is {whom}: "
+            "give another number, or name held-out rows in evaluate_on"
         )
     return table.filter(~held), table.filter(held)
 
