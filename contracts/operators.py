@@ -145,7 +145,10 @@ class Context(Protocol):
         ...
 
     def progress(self, done: float, total: float, unit: str, **figures: float) -> None:
-        """Report the progress of a long operation (``unit``: "rows", "tokens", "steps")."""
+        """Report the progress of a long operation.
+
+        ``unit``: "rows", "tokens", "steps", or in several words what is done: "loading the model".
+        """
         ...
 
     def check(self) -> None:

@@ -99,8 +99,13 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     sharded = _is_sharded(step, plan, device)
     if sharded:
         keep, plan = False, sharded_plan(replace(plan, dequantized=0), step, config, Processes.current().size)
-    context.progress(0, len(steps), "steps", memory_mib=(peak.before + plan.total) // MIB)
+    memory = (peak.before + plan.total) // MIB
+
+    def told(what: str, done: int, of_all: int) -> None:
+        context.progress(done, of_all, what, memory_mib=memory)
+
     where = torch.device("cpu") if sharded else device
+    told("loading the model", 0, 1)
     model = load(step, weights, context.seed, keep, _batches(examples, steps), where)
     projection = None if step.sparse is None else step.sparse.projection(derive_seed(context.seed, "sparse"))
     if projection is not None:
@@ -118,7 +123,8 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     at_best, flop_of = roofline_estimate(step, config, optimizer, rate)
     started = time.perf_counter()
     # Before a checkpoint is loaded: the objective needs the model as it is at the start of training.
-    examples = objective.prepare(model, examples, capacity)
+    examples = objective.prepare(model, examples, capacity, partial(told, "measuring the reference"))
+    told("steps", 0, len(steps))
     history, held_out = train(
         model,
         objective,
@@ -152,7 +158,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         **({} if projection is None else {"changed_weights": _changed(model)}),
         "wall_seconds": time.perf_counter() - started,
         "peak_memory_mib": reached // MIB,
-        "predicted_memory_mib": (peak.before + plan.total) // MIB,
+        "predicted_memory_mib": memory,
         "memory_plan_mib": {name: getattr(plan, name) // MIB for name in plan.__slots__},
         "dequantized_kept": keep,
         "pack_tokens": capacity,

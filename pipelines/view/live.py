@@ -122,6 +122,7 @@ def _bar(step: StepView) -> RenderableType:
     figures = "  ".join(f"{name} {value:.4g}" for name, value in step.figures.items())
     if step.held_out:
         figures = f"{figures}  held out {sparkline(step.held_out)} {step.held_out[-1]:.4g}".lstrip()
+    figures = f"{step.doing}  {figures}".strip()
     if fraction is None:
         return Text(figures)
     grid = Table.grid(padding=(0, 1))

@@ -68,7 +68,8 @@ def done_line(step: StepView) -> str:
 def progress_line(step: StepView, now: float) -> str:
     """``  answers: 62%, 990 kept, 812 tokens/s, loss 1.23, about 2 min 10 s left``, or ``finishing``."""
     fraction, eta = step.fraction(), step.eta(now)
-    parts = [f"{fraction:.0%}"] if fraction is not None else [counted(step.handled, "row")]
+    done = f"{fraction:.0%}" if fraction is not None else counted(step.handled, "row")
+    parts = [f"{step.doing} {done}".lstrip()]
     parts += [f"{step.kept:,} kept"] if step.kept else []
     parts += [f"{step.rate(now):,.0f} tokens/s"] if step.completion_tokens else []
     parts += [f"{name} {value:.4g}" for name, value in step.figures.items()]

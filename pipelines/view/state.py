@@ -61,6 +61,11 @@ class StepView:
     engines: tuple[Mapping[str, Any], ...] = ()
     trained: str = ""
 
+    @property
+    def doing(self) -> str:
+        """What a step does that reports more than a unit: ``loading the model``."""
+        return self.unit if " " in self.unit else ""
+
     def fraction(self) -> float | None:
         """The progress of the step, 0 to 1, or None if unknown."""
         if self.status in ("done", "reused"):

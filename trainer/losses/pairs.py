@@ -24,7 +24,7 @@ from ..data.packs import Pack
 from ..data.packs import pack as bins
 from ..data.unfit import Unfit
 from ..model.decoder import Decoder
-from .objective import Objective, PackLoss, StepContext
+from .objective import Objective, PackLoss, StepContext, Told, silent
 from .token_loss import row_weight
 
 
@@ -84,8 +84,12 @@ class PairObjective(Objective):
     def count(self, example: Example) -> float:
         return example.weight
 
-    def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> Sequence[Example]:
-        return with_reference(model, examples, capacity) if self.referenced else examples
+    def prepare(
+        self, model: Decoder, examples: Sequence[Example], capacity: int, told: Told = silent
+    ) -> Sequence[Example]:
+        if not self.referenced:
+            return examples
+        return Changed(examples, {"reference": references(model, examples, capacity, told)})
 
     def loss(self, model: Decoder, pack: Pack, step_context: StepContext) -> PackLoss:
         found = token_log_probs(model, pack)
@@ -114,20 +118,15 @@ def with_prompt(tokens: TokenSequence) -> TokenSequence:
     return replace(tokens, trained=trained, weights=tuple(map(float, tokens.trained)))
 
 
-def with_reference(model: Decoder, examples: Sequence[Example], capacity: int) -> Sequence[Example]:
-    """Add to the examples the log-probability of each sequence under ``model`` as it is now.
-
-    No second copy of the model is kept.
-    """
-    return Changed(examples, {"reference": references(model, examples, capacity)})
-
-
-def references(model: Decoder, examples: Sequence[Example], capacity: int) -> list[tuple[float, ...]]:
+def references(
+    model: Decoder, examples: Sequence[Example], capacity: int, told: Told = silent
+) -> list[tuple[float, ...]]:
     """Return the log-probability of each sequence of each example under ``model`` as it is now, nats.
 
-    ``capacity``: tokens that may go through the model at once.
+    No second copy of the model is kept. ``capacity``, ``told``: see :meth:`Objective.prepare`.
     """
     found: list[tuple[float, ...]] = [()] * len(examples)
+    done = 0
     was_training = model.training
     model.eval()
     with torch.no_grad():
@@ -137,6 +136,8 @@ def references(model: Decoder, examples: Sequence[Example], capacity: int) -> li
             sums = iter(pack.sums(token_log_probs(model, pack)).tolist())
             for index, example in zip(indices, pack.examples):
                 found[index] = tuple(islice(sums, len(example.sequences)))
+            done += len(indices)
+            told(done, len(examples))
     model.train(was_training)
     return found
 

@@ -28,7 +28,7 @@ from ..data.lazy_examples import Changed, tokens_of
 from ..data.packs import Pack
 from ..data.packs import pack as bins
 from ..model.decoder import Decoder
-from .objective import Objective, PackLoss, StepContext
+from .objective import Objective, PackLoss, StepContext, Told, silent
 from .pairs import token_log_probs
 from .token_loss import row_weight
 
@@ -105,8 +105,10 @@ class PolicyObjective(Objective):
     def count(self, example: Example) -> float:
         return example.weight * self.surrogate.count(example.trained_tokens)
 
-    def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> Sequence[Example]:
-        return _with_base(model, examples, capacity) if self.surrogate.kl else examples
+    def prepare(
+        self, model: Decoder, examples: Sequence[Example], capacity: int, told: Told = silent
+    ) -> Sequence[Example]:
+        return _with_base(model, examples, capacity, told) if self.surrogate.kl else examples
 
     def loss(self, model: Decoder, pack: Pack, step_context: StepContext) -> PackLoss:
         log_p = token_log_probs(model, pack)
@@ -132,12 +134,13 @@ class PolicyObjective(Objective):
         return PackLoss((shares * losses).sum(), rows, figures)
 
 
-def _with_base(model: Decoder, examples: Sequence[Example], capacity: int) -> Sequence[Example]:
+def _with_base(model: Decoder, examples: Sequence[Example], capacity: int, told: Told) -> Sequence[Example]:
     """Add to the examples the log-probability of each trained token under the base, without adapters.
 
     They are held as numbers of 8 bytes.
     """
     found: list[Sequence[float]] = [()] * len(examples)
+    done = 0
     was_training = model.training
     model.eval()
     with torch.no_grad(), _without_adapters(model):
@@ -149,6 +152,8 @@ def _with_base(model: Decoder, examples: Sequence[Example], capacity: int) -> Se
                 stop = start + example.trained_tokens
                 found[index] = log_p[start:stop]
                 start = stop
+            done += len(indices)
+            told(done, len(examples))
     model.train(was_training)
     return Changed(examples, {"reference": found})
 

@@ -21,7 +21,7 @@ from ..data.examples import Example, TokenSequence
 from ..data.lazy_examples import Changed, Made, longest_of
 from ..data.packs import Pack
 from ..model.decoder import Decoder
-from .objective import Objective, PackLoss, StepContext
+from .objective import Objective, PackLoss, StepContext, Told, silent
 from .pairs import references, token_log_probs
 from .token_loss import row_weight
 
@@ -63,10 +63,12 @@ class UnpairedObjective(Objective):
     def count(self, example: Example) -> float:
         return example.weight
 
-    def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> Sequence[Example]:
-        known = references(model, examples, capacity)
+    def prepare(
+        self, model: Decoder, examples: Sequence[Example], capacity: int, told: Told = silent
+    ) -> Sequence[Example]:
+        known = references(model, examples, capacity, told)
         if self.surveys:
-            beside = references(model, Made(examples, _beside), capacity)
+            beside = references(model, Made(examples, _beside), capacity, told)
             known = [(*own, *other) for own, other in zip(known, beside)]
         return Changed(examples, {"reference": known})
 

@@ -10,7 +10,15 @@ import pytest
 from rich.console import Console
 
 from gristmill.contracts.inference import Usage
-from gristmill.pipelines.run.events import Event, Notice, RunEnded, RunStarted, StepDone, StepProgress
+from gristmill.pipelines.run.events import (
+    Event,
+    Notice,
+    RunEnded,
+    RunStarted,
+    StepDone,
+    StepProgress,
+    StepStarted,
+)
 from gristmill.pipelines.store.ledger import Ledger
 from gristmill.pipelines.view.choose import choose
 from gristmill.pipelines.view.json_lines import JsonView
@@ -104,6 +112,20 @@ def test_a_step_that_still_works_after_its_last_row_promises_no_time() -> None:
     step = StepView("exact", "dedup: exact", status="running", rows_in=45, handled=45, started=10.0)
     assert progress_line(step, 30.0) == "  exact: 100%, finishing"
     assert progress_line(replace(step, handled=15), 30.0) == "  exact: 33%, about 40.0 s left"
+
+
+def test_what_a_step_does_before_its_steps_is_told(events: list[Event]) -> None:
+    view = fold(RunView(), events[0])
+    view = fold(view, StepStarted(at=1001.0, step="student", rows_in=None))
+    loading = StepProgress(at=1002.0, step="student", done=0, total=1, unit="loading the model")
+    view = fold(view, loading)
+    step = view.step("student")
+    assert step is not None
+    assert progress_line(step, 1003.0) == "  student: loading the model 0%"
+    console = Console(file=io.StringIO(), width=140, record=True)
+    console.print(draw(view, 1003.0))
+    assert "0% loading the model" in console.export_text()
+    assert progress_line(replace(step, unit="steps"), 1003.0) == "  student: 0%"
 
 
 def test_quiet_says_warnings_and_the_end_only(events: list[Event]) -> None:
