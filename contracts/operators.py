@@ -460,6 +460,13 @@ class Train(Operator):
         """The number of processes to train in, where there are ``gpus`` GPUs."""
         return 1 if self.processes == "auto" else self.processes
 
+    def look_at(self, rows: Sequence[Row], *, whole: bool) -> str | None:
+        """What is to be said of the first rows of an input before it is trained on, in a sentence; else None.
+
+        ``whole``: whether these are all its rows. Called for ``gristmill plan``.
+        """
+        return None
+
     def student_needs(self) -> Mapping[Capability, str]:
         """What an engine must support to serve the student, each with the setting that brings it."""
         return {"adapter": "an adapter"}

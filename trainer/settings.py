@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ..contracts.inference import Capability
 from ..contracts.operators import Context, StepRef, Train
+from ..contracts.rows import Row
 from .adapters.adapter_settings import AdapterSettings, Target
 from .data.mixture import Until
 from .model.quantization import Quantization
@@ -280,6 +281,15 @@ class TrainSettings(Train):
         from .data.chat_template import TemplateOptions
 
         return TemplateOptions(self.chat_template, self.chat_template_kwargs, self.chat_template_date)
+
+    def check_row(self, row: Row) -> None:
+        """Raise ValueError, with the reason, for a row that cannot be trained on whatever the model is."""
+        return
+
+    def look_at(self, rows: Sequence[Row], *, whole: bool) -> str | None:
+        from .data.first_look import first_look
+
+        return first_look(rows, self.check_row, self.share_left_out(), whole=whole)
 
     def share_left_out(self) -> float:
         """Return the largest share of rows that may be left out."""

@@ -57,11 +57,14 @@ class FileSource(Source):
         """
         return None
 
+    def paths(self) -> Sequence[str]:
+        """The paths as they are given."""
+        return (self.path,) if isinstance(self.path, str) else self.path
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
-        paths = (self.path,) if isinstance(self.path, str) else self.path
-        if not paths:
+        if not self.paths():
             return ()
-        if any("://" in path for path in paths):
+        if any("://" in path for path in self.paths()):
             return None  # a plan downloads nothing
         try:
             found = self.names()

@@ -9,23 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ...contracts.inference import Message
-from ...contracts.rows import Row, turns_in
+from ...contracts.rows import Row
 from ...kernels.log_probs import linear_log_probs
 from ..data.chat import ChatEncoder
 from ..data.examples import Example, TokenSequence
 from ..data.lazy_examples import Changed, tokens_of
 from ..data.packs import Pack
 from ..data.packs import pack as bins
-from ..data.unfit import Unfit
+from ..data.read_rows import read_pair, row_weight
 from ..model.decoder import Decoder
 from .objective import Objective, PackLoss, StepContext, Told, silent
-from .token_loss import row_weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +68,7 @@ class PairObjective(Objective):
         self.losses, self.referenced, self.with_prompts = losses, referenced, with_prompts
 
     def encode(self, row: Row, encoder: ChatEncoder) -> Example:
-        better, worse = (conversation(row, side) for side in ("chosen", "rejected"))
-        if better[:-1] != worse[:-1]:
-            raise Unfit("not a pair", "chosen and rejected do not answer the same prompt")
-        if better == worse:
-            raise Unfit("not a pair", "chosen and rejected are the same")
-        chosen, rejected = (encoder.encode(side, tools=row.get("tools")) for side in (better, worse))
+        chosen, rejected = (encoder.encode(side, tools=row.get("tools")) for side in read_pair(row))
         if self.with_prompts:
             chosen = with_prompt(chosen)
         return Example(row["_id"], (chosen, rejected), row_weight(row))
@@ -140,43 +132,6 @@ def references(
             told(done, len(examples))
     model.train(was_training)
     return found
-
-
-def conversation(row: Row, side: str) -> list[Message]:
-    """Return the row's prompt and the response in its column ``side`` as messages.
-
-    Raises ValueError if one of them is missing or empty.
-    """
-    response, prompt = row.get(side), row.get("prompt")
-    if not response:
-        raise Unfit(
-            "empty response", f"a pair needs 'prompt', 'chosen' and 'rejected'; {side!r} is missing or empty"
-        )
-    answer = _turns(response, side, "assistant")
-    if answer[0]["role"] != "assistant":
-        return answer  # the whole conversation, as preference data sets often have it
-    if not prompt:
-        raise Unfit(
-            "no conversation", "a pair needs 'prompt', 'chosen' and 'rejected'; 'prompt' is missing or empty"
-        )
-    return [*_prompt(row), *answer]
-
-
-def _prompt(row: Row) -> list[Message]:
-    prompt = row["prompt"]
-    system: list[Message] = [{"role": "system", "content": row["system"]}] if row.get("system") else []
-    return [*system, *_turns(prompt, "prompt", "user")]
-
-
-def _turns(value: object, column: str, role: Literal["user", "assistant"]) -> list[Message]:
-    """Return the turns in a column, or its text as one of ``role``. Raises Unfit for anything else."""
-    if not isinstance(value, (str, list, tuple)):
-        raise Unfit("no conversation", f"its {column!r} is neither a text nor turns, but {value!r:.40}")
-    given = turns_in(value)
-    for number, turn in enumerate(given or (), 1):
-        if not isinstance(turn, dict) or not isinstance(turn.get("role"), str):
-            raise Unfit("no conversation", f"turn {number} of its {column!r} has no role: {turn!r:.40}")
-    return given or [{"role": role, "content": str(value)}]
 
 
 def token_log_probs(model: Decoder, pack: Pack) -> Tensor:

@@ -10,7 +10,6 @@ PPO: Schulman et al. (arXiv 1707.06347). GRPO: Shao et al. (arXiv 2402.03300). D
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,17 +19,16 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from ...contracts.inference import Message
 from ...contracts.rows import Row
 from ..data.chat import ChatEncoder
 from ..data.examples import Example, TokenSequence
 from ..data.lazy_examples import Changed, tokens_of
 from ..data.packs import Pack
 from ..data.packs import pack as bins
+from ..data.read_rows import read_asked, read_group, read_reward, read_sampled, row_weight
 from ..model.decoder import Decoder
 from .objective import Objective, PackLoss, StepContext, Told, silent
 from .pairs import token_log_probs
-from .token_loss import row_weight
 
 Ratio: TypeAlias = Literal["token", "sequence"]
 LossScale: TypeAlias = Literal["response", "token", "constant"]
@@ -82,7 +80,7 @@ class PolicyObjective(Objective):
         self.reward, self.group = reward, group
 
     def encode(self, row: Row, encoder: ChatEncoder) -> Example:
-        prompt, response, sampled = encoder.opening(_asked(row)), *_sampled(row)
+        prompt, response, sampled = encoder.opening(read_asked(row)), *read_sampled(row)
         if row.get("prompt_tokens") not in (None, len(prompt)):
             raise ValueError(
                 f"its prompt is {len(prompt)} tokens here, but was {row['prompt_tokens']} when it was "
@@ -93,8 +91,8 @@ class PolicyObjective(Objective):
             row["_id"],
             (tokens,),
             row_weight(row),
-            value=_reward(row, self.reward),
-            group=_group(row, self.group),
+            value=read_reward(row, self.reward),
+            group=read_group(row, self.group),
             sampled=sampled,
             cut_off=row.get("finish") == "length",
         )
@@ -172,47 +170,3 @@ def _without_adapters(model: Decoder) -> Iterator[None]:
 
 def _flat(values: Sequence[Sequence[float]], like: Tensor) -> Tensor:
     return torch.tensor([value for own in values for value in own], dtype=torch.float64).to(like)
-
-
-def _asked(row: Row) -> list[Message]:
-    """Return the turns that were answered: those of ``prompt``, or of ``messages`` without the answer."""
-    if isinstance(row.get("prompt"), str):
-        system: list[Message] = [{"role": "system", "content": row["system"]}] if row.get("system") else []
-        return [*system, {"role": "user", "content": row["prompt"]}]
-    turns: list[Message] = list(row.get("messages") or ())
-    if len(turns) < 2 or turns[-1]["role"] != "assistant":
-        raise ValueError("it has neither a 'prompt' nor 'messages' that end with the sampled answer")
-    return turns[:-1]
-
-
-def _sampled(row: Row) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Return the ids of the sampled tokens and their log-probabilities."""
-    tokens, logprobs = row.get("response_tokens"), row.get("logprobs")
-    if not tokens or not logprobs:
-        raise ValueError(
-            "it has no sampled tokens: generate with record_tokens: true and logprobs: 0, which add "
-            "'response_tokens' and 'logprobs'"
-        )
-    if len(tokens) != len(logprobs):
-        raise ValueError(f"it has {len(tokens)} response_tokens, but {len(logprobs)} logprobs")
-    if not all(math.isfinite(each) and each <= 1e-4 for each in logprobs):
-        raise ValueError("its 'logprobs' are not all log-probabilities")
-    return tuple(map(int, tokens)), tuple(map(float, logprobs))
-
-
-def _reward(row: Row, column: str) -> float:
-    found = row.get(column)
-    if not isinstance(found, (bool, int, float)) or not math.isfinite(found):
-        raise ValueError(f"its {column!r} is {found!r}, not a reward: a number, true or false")
-    return float(found)
-
-
-def _group(row: Row, column: str | None) -> str:
-    if column is not None:
-        if row.get(column) is None:
-            raise ValueError(f"its {column!r} is empty, so it is in no group")
-        return str(row[column])
-    parents = row.get("_parents")
-    if not parents:
-        raise ValueError("it was made from no row: name the column that is equal in a group as `group`")
-    return " ".join(parents)

@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 
 from ...contracts.errors import DataError
-from ...contracts.rows import Row, messages_of
+from ...contracts.rows import Row
 from ..data.chat import ChatEncoder
 from ..data.examples import Example, TokenSequence
 from ..data.lazy_examples import Changed, Made, longest_of
 from ..data.packs import Pack
+from ..data.read_rows import read_desirable, read_messages, row_weight
 from ..model.decoder import Decoder
 from .objective import Objective, PackLoss, StepContext, Told, silent
 from .pairs import references, token_log_probs
-from .token_loss import row_weight
 
 #: (log-ratio to the reference (rows,), whether desirable: bool (rows,), KL estimate of the step) -> the
 #: differentiable loss of each row, (rows,).
@@ -43,10 +43,8 @@ class UnpairedObjective(Objective):
         self.losses, self.column, self.surveys = losses, column, mismatched
 
     def encode(self, row: Row, encoder: ChatEncoder) -> Example:
-        desirable = row.get(self.column)
-        if not isinstance(desirable, bool):
-            raise ValueError(f"its {self.column!r} is {desirable!r}, not true or false")
-        tokens = encoder.encode(messages_of(row), tools=row.get("tools"))
+        desirable = read_desirable(row, self.column)
+        tokens = encoder.encode(read_messages(row), tools=row.get("tools"))
         return Example(row["_id"], (tokens,), row_weight(row), value=float(desirable))
 
     def arrange(self, examples: Sequence[Example]) -> tuple[Sequence[Example], dict[str, float]]:

@@ -11,6 +11,9 @@ from pydantic import Field, model_validator
 
 from ...contracts.errors import DataError
 from ...contracts.operators import Context, no_column
+from ...contracts.rows import Row
+from ..data.read_rows import read_asked, read_group, read_reward, read_sampled, row_weight
+from ..data.turns import read_turns
 from ..model.quantization import Quantization
 from ..step import TrainStep
 
@@ -121,6 +124,13 @@ class GroupRelativePolicyOptimization(TrainStep):
                     f"{no_column(name, columns)}; generate with `record_tokens: true` and `logprobs: 0`"
                 )
         super().check_columns(columns)
+
+    def check_row(self, row: Row) -> None:
+        read_turns(read_asked(row))
+        read_sampled(row)
+        read_reward(row, self.reward)
+        read_group(row, self.group)
+        row_weight(row)
 
     def objective(self, context: Context) -> Objective:
         from ..losses.policy import PolicyObjective

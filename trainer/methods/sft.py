@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...contracts.operators import Context
-from ...contracts.rows import check_chat_form
+from ...contracts.rows import Row, check_chat_form
 from ..data.chat import ChatEncoder, TrainOn
+from ..data.read_rows import check_conversation, check_finished, read_messages
 from ..step import TrainStep
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ class SupervisedFineTuning(TrainStep):
 
     def check_columns(self, columns: Sequence[str]) -> None:
         check_chat_form(columns, answered=self.train_on != "user")
+
+    def check_row(self, row: Row) -> None:
+        check_finished(row)
+        check_conversation(row, read_messages(row), answered=self.train_on != "user")
 
     def objective(self, context: Context) -> Objective:
         from ..losses.token_loss import TokenObjective, cross_entropy
