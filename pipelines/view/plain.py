@@ -23,6 +23,8 @@ class PlainView:
         self.view = RunView()
         self._stream = stream
         self._last = 0.0
+        #: What a step was last said to do, of those that take long before their first rows.
+        self._doing = ""
 
     def on(self, event: Event) -> None:
         self.view = fold(self.view, event)
@@ -35,6 +37,9 @@ class PlainView:
                 step = self.view.step(event.step)
                 if step is not None:
                     self._line(done_line(step))
+            case StepProgress() if " " in event.unit and f"{event.step}: {event.unit}" != self._doing:
+                self._doing = f"{event.step}: {event.unit}"
+                self._line(f"  {self._doing}")
             case PartDone() | StepProgress() if event.at - self._last >= EVERY:
                 self._last = event.at
                 for running in self.view.steps:

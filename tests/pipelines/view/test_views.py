@@ -126,6 +126,12 @@ def test_what_a_step_does_before_its_steps_is_told(events: list[Event]) -> None:
     console.print(draw(view, 1003.0))
     assert "0% loading the model" in console.export_text()
     assert progress_line(replace(step, unit="steps"), 1003.0) == "  student: 0%"
+    lines = PlainView(stream := io.StringIO())
+    for event in (events[0], loading, loading, replace(loading, unit="measuring the reference")):
+        lines.on(event)
+    assert stream.getvalue().splitlines()[1:] == [
+        "  student: loading the model", "  student: measuring the reference",
+    ]  # fmt: skip
 
 
 def test_quiet_says_warnings_and_the_end_only(events: list[Event]) -> None:
