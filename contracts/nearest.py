@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 
+from .other_names import with_value
 from .printable import shown
 
 #: Maximum number of valid names that are listed in full.
@@ -40,12 +41,14 @@ def suggestion(found: object, valid: Iterable[str]) -> str:
     return f"{shown}; there is {', '.join(repr(name) for name in names[:LISTED])}{more}"
 
 
-def unknown_key(found: object, valid: Iterable[str], other_names: Mapping[str, str]) -> str:
-    """The message about a key that does not exist. ``other_names``: see Operator."""
+def unknown_key(
+    found: object, valid: Iterable[str], other_names: Mapping[str, str], value: object = None
+) -> str:
+    """The message about a key that does not exist, and its value. ``other_names``: see Operator."""
     here = other_names.get(found) if isinstance(found, str) else None
     if here is None:
         return f"unknown key: {suggestion(found, valid)}"
-    told = here if here.startswith("leave") else f"write `{here}` here"
+    told = here if here.startswith("leave") else f"write `{with_value(here, value)}` here"
     return f"unknown key: found {brief(found)}; {told}"
 
 

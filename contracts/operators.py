@@ -78,7 +78,10 @@ class Context(Protocol):
         ...
 
     def progress(self, done: float, total: float, unit: str, **figures: float) -> None:
-        """Report the progress of a long operation (``unit``: "rows", "tokens", "steps")."""
+        """Report the progress of a long operation.
+
+        ``unit``: "rows", "tokens", "steps", or in several words what is done: "loading the model".
+        """
         ...
 
     def check(self) -> None:
@@ -138,8 +141,8 @@ class Operator(Frozen):
     optional_input: ClassVar[bool] = False
     #: Does the result depend on the step's seed? If not, the fingerprint leaves the seed out.
     seeded: ClassVar[bool] = False
-    #: Other tools' name of a parameter -> what is written here, as YAML, or "leave it out" and why: said when
-    #: that name is found.
+    #: Other tools' name of a parameter -> what is written here (``other_names.py``), or "leave it out" and
+    #: why: said when that name is found.
     other_names: ClassVar[Mapping[str, str]] = {}
     #: Parameters that change how fast a step runs, and not what it makes: the fingerprint leaves them out.
     pace: ClassVar[frozenset[str]] = frozenset()
@@ -436,6 +439,13 @@ class Train(Operator):
     def processes_on(self, gpus: int) -> int:
         """The number of processes to train in, where there are ``gpus`` GPUs."""
         return 1 if self.processes == "auto" else self.processes
+
+    def look_at(self, rows: Sequence[Row], *, whole: bool) -> str | None:
+        """What is to be said of the first rows of an input before it is trained on, in a sentence; else None.
+
+        ``whole``: whether these are all its rows. Called for ``gristmill plan``.
+        """
+        return None
 
     def student_needs(self) -> Mapping[Capability, str]:
         """What an engine must support to serve the student, each with the setting that brings it."""

@@ -25,6 +25,8 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     kind: ClassVar[str] = "record"
+    #: The column of the answer, if the kind does not require it.
+    answer: ClassVar[str | None] = None
 
     def messages(self) -> list[Message]:
         """The row as a conversation that ends with the assistant's turn."""
@@ -49,6 +51,7 @@ class Instruction(Record):
     """
 
     kind = "instruction"
+    answer = "response"
     prompt: str
     input: Any = None
     response: str | None = None
@@ -79,6 +82,7 @@ class CodeProblem(Record):
     """A programming problem with its tests and, optionally, a solution."""
 
     kind = "problem"
+    answer = "solution"
     prompt: str
     tests: str
     solution: str | None = None
@@ -136,9 +140,10 @@ KINDS: dict[str, type[Record]] = {
 def messages_of(row: Row) -> list[Message]:
     """The chat form of a row; its columns decide which kind of record it is.
 
-    A turn keeps whatever it has besides its role and its content (``tool_calls``, ``name``, …). Raises
-    ValueError, with the columns found, if no kind fits, if ``messages`` is not a list of turns, or if a
-    column holds something else than its kind has.
+    ``messages`` come first, then ``prompt`` and ``response``. Without a ``response``, the answer of a problem
+    is its ``solution``, and that of a pair its ``chosen``. A turn keeps whatever it has besides its role and
+    its content (``tool_calls``, ``name``, …). Raises ValueError, with the columns found, if no kind fits, if
+    ``messages`` is not a list of turns, or if a column holds something else than its kind has.
     """
     given = row.get("messages")
     if isinstance(given, str):
@@ -156,8 +161,12 @@ def messages_of(row: Row) -> list[Message]:
 
 
 def _answered(row: Row, kind: type[Record]) -> bool:
-    """Whether the row is an answered instruction that only carries the tests of its problem."""
-    return kind is CodeProblem and row.get("solution") is None and row.get("response") is not None
+    """Whether the row is an answered instruction, whatever it carries of its problem or its pair.
+
+    A model's response is what a training on ``prompt`` and ``response`` is about: a reference solution beside
+    it, or a better and a worse response, are what it was checked against.
+    """
+    return kind in (CodeProblem, Preference) and row.get("response") is not None
 
 
 def record_of(row: Row, kind: type[AnyRecord]) -> AnyRecord:
@@ -171,10 +180,14 @@ def record_of(row: Row, kind: type[AnyRecord]) -> AnyRecord:
         raise ValueError(f"its {place!r} is {found}: {first['msg'].lower()}") from None
 
 
-def check_chat_form(columns: Sequence[str]) -> None:
-    """Raise DataError if no row with these columns can have a chat form."""
+def check_chat_form(columns: Sequence[str], *, answered: bool = False) -> None:
+    """Raise DataError if no row with these columns can have a chat form.
+
+    ``answered``: whether it must end with an answer.
+    """
     required = [
         {name for name, column in kind.model_fields.items() if column.is_required()}
+        | ({kind.answer} if answered and kind.answer else set())
         for kind in KINDS.values()
     ]
     if "messages" not in columns and not any(names <= set(columns) for names in required):
@@ -186,12 +199,30 @@ def _no_chat_form(columns: Iterable[str]) -> str:
     hint = ""
     if "conversations" in found:
         hint = "; docs/coming-from.md turns ShareGPT's 'conversations' into 'messages'"
-    elif {"instruction", "output"} <= set(found):
-        hint = "; write `rename: {instruction: prompt, output: response}` in the source"
+    elif renamed := _renamed(found):
+        hint = f"; write `rename: {{{renamed}}}` in the source"
     return (
         "no chat form: a row needs 'messages', or 'prompt' and 'response' (or the columns of another "
         f"record kind); found {found}{hint}"
     )
+
+
+#: What other tools call the columns of a single exchange.
+_OTHER_NAMES = {
+    "prompt": ("instruction", "question", "query"),
+    "response": ("output", "completion", "answer"),
+}
+
+
+def _renamed(found: Sequence[str]) -> str | None:
+    """Return what to rename, so that the columns are those of an exchange; None if they are not."""
+    pairs = []
+    for ours, names in _OTHER_NAMES.items():
+        theirs = next((name for name in names if name in found), None)
+        if ours not in found and theirs is None:
+            return None
+        pairs += [] if ours in found else [f"{theirs}: {ours}"]
+    return ", ".join(pairs)
 
 
 def turns_in(value: object) -> list[Message] | None:

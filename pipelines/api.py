@@ -191,7 +191,8 @@ def _executors(name: ExecutorName, address: str | None) -> Iterator[MakeExecutor
         # Clusters ask for the user's token by default; a client sends it only if this is set
         # before Ray is imported.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
-    from .run.ray_executor import RayExecutor, connect, disconnect
+    from .run.ray_connection import connect, disconnect
+    from .run.ray_executor import RayExecutor
 
     started = connect(address)
     try:

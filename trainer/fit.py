@@ -15,7 +15,6 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from ..contracts.errors import DataError
 from ..contracts.inference import ModelWeights, derive_seed
 from ..contracts.operators import Context, Trained
 from .adapters.initialization import InitializationData
@@ -24,14 +23,14 @@ from .adapters.own_files import first_seed, save_own
 from .adapters.parameter_groups import parameter_groups
 from .adapters.peft_files import save_adapter
 from .adapters.training_record import TrainingRecord
-from .best_weights import BestWeights
-from .data.encode import Encoded, RowEncoder
+from .data.encode import RowEncoder
 from .data.encode_table import encode_table
 from .data.examples import Example, count_tokens
 from .data.lazy_examples import tokens_of
 from .data.mixture import Mixture
-from .data.packs import Pack, pack, plan_steps
+from .data.packs import Pack, capacity_of, plan_steps
 from .data.unfit import as_table, count_reasons
+from .data.validation_split import as_left_out
 from .device import choose_device, free_memory
 from .forecast.memory_plan import MIB, MemoryPlan
 from .forecast.pack_size import FILLED, choose_pack_tokens
@@ -39,8 +38,9 @@ from .forecast.process_memory import PeakMemory, bound_products, steady_allocato
 from .forecast.sharded_plan import sharded_plan
 from .forecast.speed import matmul_rate, roofline
 from .forecast.step_plan import Products, keep_dequantized, plan_step, roofline_estimate
+from .held_out_rows import arranged, encode_held_out, held_out_metrics, held_out_of, split_off
 from .history import History
-from .loop import HeldOut, LoopSettings, train
+from .loop import LoopSettings, train
 from .losses.objective import Objective, StepContext
 from .model.checkpoint_check import check_checkpoint
 from .model.decoder import Decoder
@@ -73,14 +73,15 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     config, device = ModelConfig.read(weights.path), choose_device(step.device)
     objective, encoder = step.objective(context), step.encoder(weights.path)
     rows = RowEncoder.of(step, objective, encoder, config.vocabulary)
-    encoded = _arranged(encode_table(step, table, context, rows, "examples"), objective)
-    held = _held_out_rows(step, context, rows, objective)
+    table, apart = split_off(step, table, context)
+    encoded = arranged(encode_table(step, table, context, rows, "examples"), objective)
+    held = encode_held_out(step, apart, context, rows, objective)
     examples = encoded.examples
     mixture = None if step.mix is None else Mixture.of(table, examples, step.mix, step.mix_until)
     keep, extra = keep_dequantized(step, config, device), step.extra_memory_bytes(context)
 
     def steps_of(pack_tokens: int) -> list[list[list[int]]]:
-        return _steps(step, examples, mixture, context.seed, _capacity(pack_tokens, examples))
+        return _steps(step, examples, mixture, context.seed, capacity_of(pack_tokens, examples))
 
     def fits(pack_tokens: int) -> bool:
         needed = plan_step(step, config, device, keep, examples, steps_of(pack_tokens), extra, 0)
@@ -89,7 +90,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     pack_tokens = step.pack_tokens or choose_pack_tokens(
         device, fits, _step_tokens(step, examples), context.workdir / "packs.json"
     )
-    capacity, steps, products = _capacity(pack_tokens, examples), steps_of(pack_tokens), 0
+    capacity, steps, products = capacity_of(pack_tokens, examples), steps_of(pack_tokens), 0
     if device.type == "cpu":
         steady_allocator()
         shapes = Products.of(step, examples, steps)
@@ -101,8 +102,13 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     sharded = _is_sharded(step, plan, device)
     if sharded:
         keep, plan = False, sharded_plan(replace(plan, dequantized=0), step, config, Processes.current().size)
-    context.progress(0, len(steps), "steps", memory_mib=(peak.before + plan.total) // MIB)
+    memory = (peak.before + plan.total) // MIB
+
+    def told(what: str, done: int, of_all: int) -> None:
+        context.progress(done, of_all, what, memory_mib=memory)
+
     where = torch.device("cpu") if sharded else device
+    told("loading the model", 0, 1)
     model = load(step, weights, context.seed, keep, _data(objective, examples, steps), where)
     projection = None if step.sparse is None else step.sparse.projection(derive_seed(context.seed, "sparse"))
     if projection is not None:
@@ -120,7 +126,8 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     at_best, flop_of = roofline_estimate(step, config, optimizer, rate)
     started = time.perf_counter()
     # Before a checkpoint is loaded: the objective needs the model as it is at the start of training.
-    examples = objective.prepare(model, examples, capacity)
+    examples = objective.prepare(model, examples, capacity, partial(told, "measuring the reference"))
+    told("steps", 0, len(steps))
     history, held_out = train(
         model,
         objective,
@@ -129,7 +136,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         steps,
         _loop_settings(step, len(steps), context, encoded.digest, at_best),
         context,
-        held_out=None if held is None else _held_out(step, objective, model, held, context, pack_tokens),
+        held_out=None if held is None else held_out_of(step, objective, model, held, context, pack_tokens),
         projection=projection,
         shards=shards,
     )
@@ -149,12 +156,12 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         "rows": encoded.rows,
         "left_out": count_reasons(encoded.left_out),
         **({} if mixture is None else {"drawn": mixture.drawn(made, examples)}),
-        **_held_out_metrics(held, held_out),
+        **held_out_metrics(held, held_out),
         "trainable_parameters": sum(each.numel() for each in model.parameters() if each.requires_grad),
         **({} if projection is None else {"changed_weights": _changed(model)}),
         "wall_seconds": time.perf_counter() - started,
         "peak_memory_mib": reached // MIB,
-        "predicted_memory_mib": (peak.before + plan.total) // MIB,
+        "predicted_memory_mib": memory,
         "memory_plan_mib": {name: getattr(plan, name) // MIB for name in plan.__slots__},
         "dequantized_kept": keep,
         "pack_tokens": capacity,
@@ -164,7 +171,8 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         "threads": torch.get_num_threads(),
         "trained_on": "\n".join(map(encoder.show, examples[0].sequences))[:400],
     }
-    return Trained(context.workdir / "adapter", metrics, history.table(), as_table(encoded.left_out))
+    left_out = [*encoded.left_out, *([] if apart is None else as_left_out(apart))]
+    return Trained(context.workdir / "adapter", metrics, history.table(), as_table(left_out))
 
 
 def load(
@@ -202,38 +210,6 @@ def _is_sharded(step: TrainSettings, plan: MemoryPlan, device: torch.device) -> 
     return not all(processes.gather(fits)) and step.not_sharded() is None
 
 
-def _arranged(encoded: Encoded, objective: Objective) -> Encoded:
-    examples, figures = objective.arrange(encoded.examples)
-    return replace(encoded, examples=examples, figures=figures)
-
-
-def _held_out_rows(
-    step: TrainSettings, context: Context, rows: RowEncoder, objective: Objective
-) -> Encoded | None:
-    if step.evaluate_on is None:
-        return None
-    try:
-        return _arranged(
-            encode_table(step, context.table(step.evaluate_on), context, rows, "held-out"), objective
-        )
-    except DataError as error:
-        raise DataError(f"evaluate_on, the held-out rows of {step.evaluate_on!r}: {error.message}") from None
-
-
-def _held_out_metrics(held: Encoded | None, loss: float | None) -> dict[str, Any]:
-    if held is None:
-        return {}
-    return {
-        "held_out_loss": loss,
-        "held_out_rows": held.rows,
-        "held_out_left_out": count_reasons(held.left_out),
-    }
-
-
-def _capacity(pack_tokens: int, examples: Sequence[Example]) -> int:
-    return max(pack_tokens, max(tokens_of(examples)))
-
-
 def _step_tokens(step: TrainSettings, examples: Sequence[Example]) -> float:
     """Return the usual number of tokens of an optimizer step."""
     if step.batch_rows is None:
@@ -268,21 +244,6 @@ def _data(objective: Objective, examples: Sequence[Example], steps: Sequence[Pac
         return objective.loss(model, moved, StepContext(count, 0.0)).loss
 
     return InitializationData(packs(), loss if objective.plain else None)
-
-
-def _held_out(
-    step: TrainSettings,
-    objective: Objective,
-    model: Decoder,
-    held: Encoded,
-    context: Context,
-    pack_tokens: int,
-) -> HeldOut:
-    capacity = _capacity(pack_tokens, held.examples)
-    examples = objective.prepare(model, held.examples, capacity)
-    packs = pack(tokens_of(examples), capacity)
-    best = BestWeights(context.workdir / "best.pt") if step.keep_best else None
-    return HeldOut(examples, packs, step.evaluate_every, best, step.patience)
 
 
 def _loop_settings(

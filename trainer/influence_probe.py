@@ -108,4 +108,4 @@ class _moved:
 
 
 def _loss(model: Decoder, objective: Objective, target: HeldOut) -> float:
-    return held_out_loss(Passes(model, objective, Processes.current()), target, 0.0)
+    return held_out_loss(Passes(model, objective, Processes.current()), target)

@@ -118,7 +118,7 @@ def train(
             progress = step / len(steps)
             before = None
             if held_out is not None and step % held_out.every == 0:
-                before = held_out_loss(passes, held_out, progress)
+                before = held_out_loss(passes, held_out)
                 measured = [*history.held_out_loss, before]
                 context.progress(step, len(steps), "steps", held_out_loss=before)
                 if held_out.best is not None:
@@ -174,7 +174,7 @@ def train(
                 state.save()
         state.save()
         optimizer.clear()
-        final = None if held_out is None else held_out_loss(passes, held_out, 1.0)
+        final = None if held_out is None else held_out_loss(passes, held_out)
         if final is not None:
             context.progress(len(history.step), len(steps), "steps", held_out_loss=final)
         if held_out is not None and held_out.best is not None and final is not None:
@@ -183,12 +183,13 @@ def train(
     return history, final
 
 
-def held_out_loss(passes: Passes, held_out: HeldOut, progress: float) -> float:
+def held_out_loss(passes: Passes, held_out: HeldOut) -> float:
     """Return the objective's loss over the held-out rows, as if they were one step.
 
-    Does not change any random state.
+    It is the loss of the end of training, whenever it is measured, so that the losses of an objective that
+    changes during training can be compared. Does not change any random state.
     """
-    step_context = passes.context(held_out.examples, held_out.packs, progress)
+    step_context = passes.context(held_out.examples, held_out.packs, progress=1.0)
     was_training = passes.model.training
     passes.model.eval()
     with torch.no_grad():

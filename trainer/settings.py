@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ..contracts.inference import Capability
 from ..contracts.operators import Context, StepRef, Train
+from ..contracts.rows import Row
 from .adapters.adapter_settings import AdapterSettings, Target
 from .data.mixture import Until
 from .model.quantization import Quantization
@@ -142,6 +143,9 @@ class TrainSettings(Train):
     evaluate_on: StepRef | None = None
     """Step whose rows are used to measure the held-out loss during and after training. By default, it is not
     measured."""
+    validation_split: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Rows of `from` that are held out, in place of `evaluate_on`: a share below 1, or a number of rows. They
+    are drawn at random; rows that were made from the same row stay together. By default none."""
     evaluate_every: int = Field(default=50, ge=1)
     """Optimizer steps between two measurements of the held-out loss."""
     keep_best: bool = False
@@ -155,10 +159,22 @@ class TrainSettings(Train):
 
     @model_validator(mode="after")
     def _held_out_rows(self) -> Self:
-        if self.evaluate_on is None and (self.keep_best or self.patience is not None):
+        given = [self.evaluate_on, self.validation_split]
+        if given == [None, None] and (self.keep_best or self.patience is not None):
             name = "keep_best" if self.keep_best else "patience"
-            raise ValueError(f"{name} needs held-out rows: name their step in evaluate_on")
+            raise ValueError(
+                f"{name} needs held-out rows: name their step in evaluate_on, or give validation_split: 0.05"
+            )
+        if None not in given:
+            raise ValueError("evaluate_on and validation_split both name held-out rows: remove one of them")
         return self
+
+    @field_validator("validation_split")
+    @classmethod
+    def _share_or_rows(cls, size: float | None) -> float | None:
+        if size is not None and size >= 1 and size != int(size):
+            raise ValueError(f"{size:g} is neither a share below 1 nor a whole number of rows")
+        return size
 
     @model_validator(mode="after")
     def _until_of_a_mixture(self) -> Self:
@@ -275,6 +291,15 @@ class TrainSettings(Train):
         from .data.chat_template import TemplateOptions
 
         return TemplateOptions(self.chat_template, self.chat_template_kwargs, self.chat_template_date)
+
+    def check_row(self, row: Row) -> None:
+        """Raise ValueError, with the reason, for a row that cannot be trained on whatever the model is."""
+        return
+
+    def look_at(self, rows: Sequence[Row], *, whole: bool) -> str | None:
+        from .data.first_look import first_look
+
+        return first_look(rows, self.check_row, self.share_left_out(), whole=whole)
 
     def share_left_out(self) -> float:
         """Return the largest share of rows that may be left out."""

@@ -34,6 +34,7 @@ def main(args: argparse.Namespace) -> int:
     from ..plan.difference import difference
     from ..plan.environment import refuse_missing
     from ..plan.estimate import estimate
+    from ..plan.first_rows import looks
     from ..plan.make import make_plan
     from ..plan.read import read_file
     from ..plan.record import as_record
@@ -66,6 +67,8 @@ def main(args: argparse.Namespace) -> int:
             f"removed (gristmill check {against.path} tells)"
         )
     say(show(plan, estimate(plan, run), run=str(run.path) if run else None))
+    for told in looks(plan):
+        say(f"\n{told}")
     if against is not None:
         say("\n" + show_difference(difference(earlier[-1], record), str(against.path)))
     return 0

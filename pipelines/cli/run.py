@@ -43,23 +43,25 @@ def main(args: argparse.Namespace) -> int:
     from ..run.budget import Stop
     from ..view.choose import choose
     from .following import reporting
+    from .json_output import events_alone
     from .trust import make_sure
 
     make_sure(args.file, args.overrides, trusted=args.trust)
     stop = Stop()
-    view = choose(quiet=args.quiet, json=args.json)
     tell = not (args.quiet or args.json)
-    with reporting(view, wanted=not args.no_report, tell=tell) as following, stopping(stop):
-        run(
-            args.file,
-            args.run,
-            executor="ray" if args.ray_address else args.executor,
-            ray_address=args.ray_address,
-            overrides=args.overrides,
-            observer=following,
-            until=args.until,
-            retry_failed=args.retry_failed,
-            memory=args.memory,
-            stop=stop,
-        )
+    with events_alone(args.json) as stream:
+        view = choose(quiet=args.quiet, json=args.json, stream=stream)
+        with reporting(view, wanted=not args.no_report, tell=tell) as following, stopping(stop):
+            run(
+                args.file,
+                args.run,
+                executor="ray" if args.ray_address else args.executor,
+                ray_address=args.ray_address,
+                overrides=args.overrides,
+                observer=following,
+                until=args.until,
+                retry_failed=args.retry_failed,
+                memory=args.memory,
+                stop=stop,
+            )
     return 0

@@ -61,6 +61,7 @@ def main(args: argparse.Namespace) -> int:
     from ..run.budget import Stop
     from ..view.choose import choose
     from .following import reporting
+    from .json_output import events_alone
     from .printing import say
     from .trust import make_sure
 
@@ -72,10 +73,11 @@ def main(args: argparse.Namespace) -> int:
     if args.show_tokens is not None:
         return _show_tokens(spec, args)
     stop = Stop()
-    view = choose(quiet=args.quiet, json=args.json)
     tell = not (args.quiet or args.json)
-    with reporting(view, wanted=not args.no_report, tell=tell) as following, stopping(stop):
-        done = run(args.file, overrides=args.overrides, observer=following, stop=stop)
+    with events_alone(args.json) as stream:
+        view = choose(quiet=args.quiet, json=args.json, stream=stream)
+        with reporting(view, wanted=not args.no_report, tell=tell) as following, stopping(stop):
+            done = run(args.file, overrides=args.overrides, observer=following, stop=stop)
     made = student(spec, done.directory)
     if args.json:
         import json

@@ -59,7 +59,8 @@ def blame_all(
             _missing(document, path, (renamed or {}).get(name), name)
         elif kind == "extra_forbidden":
             names = {*more, *_fields(model, path[len(base) : -1], _at(document, base))} if path else set(more)
-            document.blame(path, unknown_key(path[-1], names, other_names), key=True)
+            said = unknown_key(path[-1], names, other_names, detail["input"])
+            document.blame(path, said, key=True)
         elif (wanted := _wanted(kind)) is not None:
             expected.setdefault(path, []).append(wanted)
             found[path] = detail["input"]

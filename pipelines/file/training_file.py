@@ -30,9 +30,9 @@ DATA, STUDENT, BASE = "data", "student", "base"
 #: Keys with the same meaning as in a pipeline file.
 HEADER = ("gristmill", "name", "about", "seed", "vars", "budget", "metrics", "out")
 #: Other tools' keys of a training file -> the key here.
-_OTHER_NAMES = dict.fromkeys(("dataset", "datasets", "dataset_name", "train_data"), "data: rows.jsonl")
-_OTHER_NAMES |= dict.fromkeys(("output_dir", "save_dir"), "out: runs/student")
-_OTHER_NAMES["report_to"] = "metrics: [wandb]"
+_OTHER_NAMES = dict.fromkeys(("dataset", "datasets", "dataset_name", "train_data"), "data: <rows.jsonl>")
+_OTHER_NAMES |= dict.fromkeys(("output_dir", "save_dir"), "out: <runs/student>")
+_OTHER_NAMES["report_to"] = "metrics: [<wandb|tensorboard|mlflow|trackio>]"
 ROWS = "a path, a glob, a URL or the id of a data set on the Hub (or {source: ..., path: ...})"
 
 
@@ -80,7 +80,7 @@ class _Expansion:
                     self._rows((key,), key, value)
                 elif key not in kind.model_fields and kind is not Train:
                     names = {*HEADER, DATA, *kind.model_fields}
-                    said = unknown_key(key, names, {**_OTHER_NAMES, **kind.other_names})
+                    said = unknown_key(key, names, {**_OTHER_NAMES, **kind.other_names}, value)
                     self.document.blame((key,), said, key=True)
         if DATA not in raw:
             self.document.blame(

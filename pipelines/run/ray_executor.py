@@ -9,7 +9,6 @@ themselves, with the same bytes whenever they are repeated.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -310,33 +309,3 @@ class RayExecutor:
 def _cores() -> int:
     """The number of cores of the cluster, as Ray counts them."""
     return int(ray.cluster_resources().get("CPU", 1))
-
-
-def connect(address: str | None) -> bool:
-    """Connect to the cluster at ``address`` (or in RAY_ADDRESS), else start one on this machine.
-
-    True if it was started here. Raises GristmillError if no cluster answers.
-    """
-    if ray.is_initialized():
-        return False
-    # Without an address Ray would look for the address of an earlier cluster, dead or not, and wait for it.
-    address = address or os.environ.get("RAY_ADDRESS")
-    try:
-        ray.init(
-            address=address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            include_dashboard=False if address is None else None,
-        )
-    except (ConnectionError, RuntimeError) as error:
-        raise GristmillError(
-            f"no Ray cluster answers at {address}: {error}; start one with `ray start --head`, and see "
-            "RAY_AUTH_MODE and RAY_AUTH_TOKEN if it asks for a token"
-        ) from error
-    return True
-
-
-def disconnect(started: bool) -> None:
-    """Disconnect from the cluster, and stop it if this run started it."""
-    if started:
-        ray.shutdown()

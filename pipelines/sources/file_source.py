@@ -60,9 +60,12 @@ class FileSource(Source):
         """
         return None
 
+    def paths(self) -> Sequence[str]:
+        """The paths as they are given."""
+        return (self.path,) if isinstance(self.path, str) else self.path
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
-        paths = (self.path,) if isinstance(self.path, str) else self.path
-        if not paths:
+        if not self.paths():
             return ()
         return None if (found := self._planned()) is None else found.names
 
@@ -72,8 +75,7 @@ class FileSource(Source):
 
     def _planned(self) -> pa.Schema | None:
         """The columns of the rows, under their new names, as far as known before the run."""
-        paths = (self.path,) if isinstance(self.path, str) else self.path
-        if any("://" in path for path in paths):
+        if any("://" in path for path in self.paths()):
             return None  # a plan downloads nothing
         found = self.file_schema()
         if not found:

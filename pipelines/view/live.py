@@ -115,13 +115,14 @@ def _left(step: StepView, now: float) -> str:
 
 
 def _bar(step: StepView) -> RenderableType:
-    """The bar of the running step, with its metrics (the loss, while training)."""
+    """The bar of the running step, with its metrics (the loss, while training). What a training reached."""
     if step.status != "running":
-        return ""
+        return step.trained
     fraction = step.fraction()
     figures = "  ".join(f"{name} {value:.4g}" for name, value in step.figures.items())
     if step.held_out:
         figures = f"{figures}  held out {sparkline(step.held_out)} {step.held_out[-1]:.4g}".lstrip()
+    figures = f"{step.doing}  {figures}".strip()
     if fraction is None:
         return Text(figures)
     grid = Table.grid(padding=(0, 1))

@@ -23,6 +23,8 @@ class PlainView:
         self.view = RunView()
         self._stream = stream
         self._last = 0.0
+        #: What a step was last said to do, of those that take long before their first rows.
+        self._doing = ""
 
     def on(self, event: Event) -> None:
         self.view = fold(self.view, event)
@@ -35,6 +37,9 @@ class PlainView:
                 step = self.view.step(event.step)
                 if step is not None:
                     self._line(done_line(step))
+            case StepProgress() if " " in event.unit and f"{event.step}: {event.unit}" != self._doing:
+                self._doing = f"{event.step}: {event.unit}"
+                self._line(f"  {self._doing}")
             case PartDone() | StepProgress() if event.at - self._last >= EVERY:
                 self._last = event.at
                 for running in self.view.steps:
@@ -58,6 +63,7 @@ def done_line(step: StepView) -> str:
     parts += [f"{step.failed:,} failed"] if step.failed else []
     if step.completion_tokens:
         parts.append(f"{step.completion_tokens:,} tokens ({step.rate(0.0):,.0f}/s)")
+    parts += [step.trained] if step.trained else []
     parts.append("reused" if step.status == "reused" else duration(step.seconds))
     line = f"{step.name} ({step.label}): {', '.join(parts)}"
     # Nobody filters everything on purpose, and the steps that follow say nothing about it.
@@ -67,7 +73,8 @@ def done_line(step: StepView) -> str:
 def progress_line(step: StepView, now: float) -> str:
     """``  answers: 62%, 990 kept, 812 tokens/s, loss 1.23, about 2 min 10 s left``, or ``finishing``."""
     fraction, eta = step.fraction(), step.eta(now)
-    parts = [f"{fraction:.0%}"] if fraction is not None else [counted(step.handled, "row")]
+    done = f"{fraction:.0%}" if fraction is not None else counted(step.handled, "row")
+    parts = [f"{step.doing} {done}".lstrip()]
     parts += [f"{step.kept:,} kept"] if step.kept else []
     parts += [f"{step.rate(now):,.0f} tokens/s"] if step.completion_tokens else []
     parts += [f"{name} {value:.4g}" for name, value in step.figures.items()]

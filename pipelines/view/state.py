@@ -19,6 +19,7 @@ from ..run.events import (
     StepStarted,
 )
 from .comparison import ComparisonTable
+from .training import trained
 
 #: The current rate is measured over at least this many seconds, and at least this many parts.
 WINDOW = 10.0
@@ -34,7 +35,8 @@ class StepView:
     ``earlier``: the rows that earlier sessions processed, which do not count for the speed.
     ``done``/``goal``/``unit``: the progress that the step reports. ``held_out``: the held-out losses of a
     training so far. ``seconds``: set when it is over.
-    ``engines``: their occupancy, with the last step of a chain that used them.
+    ``engines``: their occupancy, with the last step of a chain that used them. ``trained``: what a finished
+    training has reached.
     """
 
     name: str
@@ -57,6 +59,12 @@ class StepView:
     figures: Mapping[str, float] = field(default_factory=dict)
     held_out: tuple[float, ...] = ()
     engines: tuple[Mapping[str, Any], ...] = ()
+    trained: str = ""
+
+    @property
+    def doing(self) -> str:
+        """What a step does that reports more than a unit: ``loading the model``."""
+        return self.unit if " " in self.unit else ""
 
     def fraction(self) -> float | None:
         """The progress of the step, 0 to 1, or None if unknown."""
@@ -251,6 +259,7 @@ def _finished(event: StepDone) -> dict[str, Any]:
         "seconds": event.seconds,
         "updated": event.at,
         "engines": tuple(event.engines),
+        "trained": trained(event.summary),
     }
 
 

@@ -83,6 +83,7 @@ def _blocks(view: RunView, memory: tuple[int, int]) -> Iterator[RenderableType]:
         finished.append((view.round, view.steps))
     for number, steps in finished:
         yield _steps(steps, f"round {number} of {view.rounds}" if view.rounds > 1 else view.name, view.now)
+        yield from (Text(shown(f"{step.name}: {step.trained}")) for step in steps if step.trained)
         yield from (Text(told(each)) for step in steps if step.status == "done" for each in step.engines)
     for line in rounds(view):
         yield Text(line)

@@ -52,18 +52,42 @@ def test_messages_that_are_no_list_are_refused() -> None:
     [
         (["conversations"], r"docs/coming-from.md turns ShareGPT's 'conversations'"),
         (["input", "instruction", "output"], r"write `rename: \{instruction: prompt, output: response\}`"),
+        (["answer", "question"], r"write `rename: \{question: prompt, answer: response\}`"),
+        (["completion", "prompt"], r"write `rename: \{completion: response\}`"),
     ],
 )
 def test_rows_of_a_known_layout_are_refused_with_the_way_to_read_them(columns: list[str], fix: str) -> None:
     with pytest.raises(DataError, match=fix):
+        check_chat_form(columns, answered=True)
+
+
+def test_rows_without_an_answer_are_refused_where_one_is_needed() -> None:
+    for columns in (["prompt"], ["prompt", "tests"]):
         check_chat_form(columns)
+        with pytest.raises(DataError, match="a row needs 'messages', or 'prompt' and 'response'"):
+            check_chat_form(columns, answered=True)
+    for columns in (["messages"], ["prompt", "tests", "solution"], ["prompt", "chosen", "rejected"]):
+        check_chat_form(columns, answered=True)
 
 
-def test_a_problem_without_a_solution_is_answered_by_its_response() -> None:
-    row = {"prompt": "Add.", "tests": "assert add(1, 1) == 2", "response": "def add(a, b): ..."}
+@pytest.mark.parametrize(
+    ("beside", "answer"),
+    [
+        ({"tests": "assert add(1, 1) == 2", "solution": "reference"}, "reference"),
+        ({"chosen": "better", "rejected": "worse"}, "better"),
+    ],
+)
+def test_a_response_comes_before_a_solution_and_before_a_better_response(
+    beside: dict[str, str], answer: str
+) -> None:
+    row = {"prompt": "Add.", "response": "def add(a, b): ...", **beside}
     assert [turn["content"] for turn in messages_of(row)] == ["Add.", "def add(a, b): ..."]
-    assert messages_of(row | {"solution": "s"})[-1]["content"] == "s"
-    assert messages_of(row | {"response": None}) == [{"role": "user", "content": "Add."}]
+    assert messages_of(row | {"response": None})[-1]["content"] == answer
+
+
+def test_a_problem_without_an_answer_is_its_prompt() -> None:
+    row = {"prompt": "Add.", "tests": "assert add(1, 1) == 2", "solution": None, "response": None}
+    assert messages_of(row) == [{"role": "user", "content": "Add."}]
 
 
 @pytest.mark.parametrize(

@@ -43,13 +43,16 @@ class Stopping:
     tables: dict[str, pa.Table] = field(default_factory=dict)
     asked: int = 0
     reports: list[tuple[float, float, dict[str, float]]] = field(default_factory=list)
+    told: list[tuple[str, float, float]] = field(default_factory=list)
 
     def weights(self, model: str) -> ModelWeights:
         return ModelWeights(model, self.path, "digest", self.adapter)
 
     def progress(self, done: float, total: float, unit: str, **figures: float) -> None:
-        assert unit == "steps"
-        self.reports.append((done, total, figures))
+        if unit == "steps":
+            self.reports.append((done, total, figures))
+        else:
+            self.told.append((unit, done, total))
 
     def check(self) -> None:
         self.asked += 1

@@ -18,6 +18,7 @@ from gristmill.contracts.operators import Trained
 from gristmill.kernels.cross_entropy import linear_cross_entropy
 from gristmill.kernels.lora_maps import Rounded
 from gristmill.trainer.losses.token_loss import TokenObjective
+from gristmill.trainer.methods.dpo import DirectPreferenceOptimization
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 
 LORA = {"rank": 4, "alpha": 8}
@@ -224,3 +225,17 @@ def test_the_factors_of_all_layers_are_rounded_once_per_step(
         assert len(fit(f"{steps}", max_steps=steps, dtype="bf16").history) == steps
         counts.append(len(made))
     assert counts[0] == counts[1] > 0
+
+
+def test_what_comes_before_the_first_step_is_told(make_model, stopping, tmp_path: Path) -> None:
+    step = DirectPreferenceOptimization.model_validate(
+        {"model": "base", "max_length": 128, "adapter": {"rank": 2}, "dtype": "fp32", "pack_tokens": 1}
+    )
+    pairs = [{"_id": f"{n}", "prompt": "ab", "chosen": "yes" * (n + 1), "rejected": "no"} for n in range(3)]
+    context = stopping(tmp_path, make_model())
+    step.fit(pa.Table.from_pylist(pairs), context)
+    assert context.told == [
+        ("encoding rows", 3, 3),
+        ("loading the model", 0, 1),
+        *[("measuring the reference", n, 3) for n in (1, 2, 3)],
+    ]

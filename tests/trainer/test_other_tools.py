@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from gristmill.contracts.errors import SpecError
+from gristmill.contracts.other_names import with_value
 from gristmill.pipelines.file.load import loads
 from gristmill.trainer.other_tools import OTHER_NAMES
 
@@ -25,7 +26,9 @@ def file_with(setting: str) -> str:
     return f"train: {kind}\n{model}{teacher}{data}{measured}{mixed}{setting}\n"
 
 
-@pytest.mark.parametrize("setting", sorted(each for each in set(OTHER_NAMES.values()) if "leave" not in each))
+@pytest.mark.parametrize(
+    "setting", sorted(with_value(each) for each in set(OTHER_NAMES.values()) if "leave" not in each)
+)
 def test_what_is_suggested_is_a_valid_setting(setting: str) -> None:
     spec = loads(file_with(setting), "f.yaml")
     (name,) = yaml.safe_load(setting)
@@ -35,19 +38,20 @@ def test_what_is_suggested_is_a_valid_setting(setting: str) -> None:
 @pytest.mark.parametrize("kind", ["sft", "dpo"])
 def test_a_name_of_another_trainer_gets_the_name_here(kind: str) -> None:
     with pytest.raises(SpecError) as refused:
-        loads(HEAD.format(train=kind) + "num_train_epochs: 3\nlora_r: 8\ndatasets: [a]\n", "f.yaml")
+        loads(HEAD.format(train=kind) + "num_train_epochs: 3\nlora_r: 8\ndatasets: [a]\nlr: 1e-5\n", "f.yaml")
     told = str(refused.value)
     assert (
-        "f.yaml:4:1: num_train_epochs: unknown key: found 'num_train_epochs'; write `epochs: 1` here" in told
+        "f.yaml:4:1: num_train_epochs: unknown key: found 'num_train_epochs'; write `epochs: 3` here" in told
     )
-    assert "f.yaml:5:1: lora_r: unknown key: found 'lora_r'; write `adapter: {rank: 16}` here" in told
+    assert "f.yaml:5:1: lora_r: unknown key: found 'lora_r'; write `adapter: {rank: 8}` here" in told
+    assert "f.yaml:7:1: lr: unknown key: found 'lr'; write `learning_rate: 1.0e-05` here" in told
     assert "f.yaml:6:1: datasets: unknown key: found 'datasets'; write `data: rows.jsonl` here" in told
 
 
 def test_names_of_a_method_and_of_the_file_are_told_too() -> None:
     with pytest.raises(SpecError) as refused:
         loads(HEAD.format(train="text") + "dataset_text_field: body\nreport_to: wandb\n", "f.yaml")
-    assert "found 'dataset_text_field'; write `text: text` here" in str(refused.value)
+    assert "found 'dataset_text_field'; write `text: body` here" in str(refused.value)
     assert "found 'report_to'; write `metrics: [wandb]` here" in str(refused.value)
 
 
@@ -59,9 +63,9 @@ def test_a_name_without_a_setting_is_to_be_left_out() -> None:
     assert "unknown key: found 'logging_steps'; leave it out: every step is in the history" in told
 
 
-def test_a_share_to_hold_out_is_answered_with_held_out_rows() -> None:
-    with pytest.raises(SpecError, match=r"found 'val_set_size'; write `evaluate_on: held_out.jsonl` here"):
-        loads(HEAD.format(train="sft") + "val_set_size: 0.05\n", "f.yaml")
+def test_a_share_to_hold_out_keeps_its_size() -> None:
+    with pytest.raises(SpecError, match=r"found 'val_set_size'; write `validation_split: 0.1` here"):
+        loads(HEAD.format(train="sft") + "val_set_size: 0.1\n", "f.yaml")
 
 
 def test_functions_of_reward_are_answered_with_a_column() -> None:
@@ -78,7 +82,7 @@ def test_in_a_pipeline_too() -> None:
         "  rows: {source: jsonl, path: rows.jsonl}\n"
         "  student: {train: sft, from: rows, model: base, lora_alpha: 8}\n"
     )
-    with pytest.raises(SpecError, match=r"'lora_alpha'; write `adapter: \{alpha: 32\}` here"):
+    with pytest.raises(SpecError, match=r"'lora_alpha'; write `adapter: \{alpha: 8\}` here"):
         loads(text, "f.yaml")
 
 

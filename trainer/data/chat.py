@@ -18,7 +18,7 @@ from .answers import Answers, GeneratedTurn
 from .chat_template import MARK, PROBE, ChatTemplate, TemplateOptions
 from .encoder import Encoder
 from .examples import TokenSequence
-from .turns import Turn, read_tools, read_turns, text_of, written_by_model
+from .turns import Turn, check_answered, read_tools, read_turns, text_of, written_by_model
 from .unfit import Unfit
 
 #: Turns whose tokens are trained on. ``all``: every token except the first.
@@ -82,10 +82,7 @@ class ChatEncoder(Encoder):
         turns, functions = read_turns(messages), read_tools(tools)
         if self.train_on == "user":
             return [self._encode_users(turns, functions)]
-        if turns[-1]["role"] != "assistant":
-            raise Unfit("no turn to train on", "the last turn is not the assistant's")
-        if not written_by_model(turns[-1]).strip():
-            raise Unfit("empty response", "the response is empty: all labels would be masked")
+        check_answered(turns)
         numbers = [len(turns) - 1]
         if self.train_on == "assistant":
             numbers = [

@@ -11,6 +11,7 @@ from ...contracts.rows import Row
 from .encoder import Encoder
 from .examples import Example, TokenSequence
 from .lazy_examples import ids_of
+from .read_rows import check_finished
 from .unfit import LeftOut, Unfit, check_share, count_reasons
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ class RowEncoder:
         return found, left_out
 
     def _example(self, row: Row) -> Example:
-        if self.teaches_to_stop and row.get("finish") == "length":
-            raise Unfit("cut off", "cut off by a token limit during generation, so it has no end of turn")
+        if self.teaches_to_stop:
+            check_finished(row)
         example = self.encode(row, self.encoder)
         for tokens in example.sequences:
             _audit(tokens, self.encoder.stops if self.teaches_to_stop else None, self.vocabulary)

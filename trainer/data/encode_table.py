@@ -84,11 +84,13 @@ def _batches(
     parts = (table.slice(start, BATCH_ROWS) for start in range(0, table.num_rows, BATCH_ROWS))
     count = processes_for(table.num_rows)
     job = EncodingJob.packed(step, context, encoder.vocabulary) if count > 1 else None
-    if job is None:
-        yield from (EncodedBatch.of(part, encoder) for part in parts)
-        return
+    made = (
+        (EncodedBatch.of(part, encoder) for part in parts)
+        if job is None
+        else encode_in_processes(parts, job, count, encoder, context.check)
+    )
     done = 0
-    for batch in encode_in_processes(parts, job, count, encoder, context.check):
+    for batch in made:
         done += batch.rows
-        context.progress(done, table.num_rows, "rows")
+        context.progress(done, table.num_rows, "encoding rows")
         yield batch

@@ -46,7 +46,7 @@ class Example:
     id: str
     sequences: tuple[TokenSequence, ...]
     weight: float = 1.0
-    reference: tuple[float, ...] = ()
+    reference: Sequence[float] = ()
     value: float = 0.0
     group: str = ""
     sampled: tuple[float, ...] = ()

@@ -1,12 +1,12 @@
 """Examples that are made when they are asked for, so that a training need not hold them all.
 
-:class:`Changed` adds what an objective computes for each example.
+:class:`Changed` adds what an objective computes for each example, :class:`Made` derives others from them.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, overload
 
@@ -56,7 +56,7 @@ class Examples(Sequence[Example]):
 class Changed(Examples):
     """Some of ``examples``, in the order of ``places``, with other values of some fields.
 
-    ``fields``: by name, a value for each of ``places``.
+    ``fields``: by name, a value for each of ``places``; never ``sequences``, whose sizes are known.
     """
 
     def __init__(
@@ -92,6 +92,40 @@ class Changed(Examples):
     def at(self, index: int) -> Example:
         changes = {name: values[index] for name, values in self._fields.items()}
         return replace(self._examples[self._places[index]], **changes)
+
+
+class Made(Examples):
+    """What ``make`` returns for each of ``examples``. All are made once, one by one, to know their sizes."""
+
+    def __init__(self, examples: Sequence[Example], make: Callable[[Example], Example]) -> None:
+        self._examples, self._make = examples, make
+        self._tokens: list[int] = []
+        self._longest = 0
+        for example in map(make, examples):
+            self._tokens.append(example.tokens)
+            self._longest = max(self._longest, example.longest)
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    @property
+    def tokens(self) -> list[int]:
+        return self._tokens
+
+    @property
+    def longest(self) -> int:
+        return self._longest
+
+    @property
+    def ids(self) -> list[str]:
+        return ids_of(self._examples)
+
+    @property
+    def size(self) -> int:
+        return size_of(self._examples)
+
+    def at(self, index: int) -> Example:
+        return self._make(self._examples[index])
 
 
 def tokens_of(examples: Sequence[Example]) -> list[int]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .examples import Example
+from .lazy_examples import tokens_of
 from .mixture import Mixture
 
 
@@ -97,6 +98,11 @@ def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
             bins[chosen].append(index)
             insort(room, (free - length, chosen))
     return bins
+
+
+def capacity_of(pack_tokens: int, examples: Sequence[Example]) -> int:
+    """Return the tokens of a pack: ``pack_tokens``, or those of the longest of ``examples``."""
+    return max(pack_tokens, max(tokens_of(examples)))
 
 
 def plan_steps(

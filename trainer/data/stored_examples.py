@@ -126,14 +126,15 @@ def _read(batch: pa.RecordBatch, row: int) -> Example:
 def _sequences(column: pa.ListArray, row: int) -> tuple[TokenSequence, ...]:
     start, stop = column.offsets[row].as_py(), column.offsets[row + 1].as_py()
     ids, trained, weights = (column.values.field(name) for name in ("ids", "trained", "weights"))
-    return tuple(
+    found = [
         TokenSequence(
             tuple(_values(ids, place)),
             tuple(_values(trained, place)),
             tuple(_values(weights, place)) or None,
         )
         for place in range(start, stop)
-    )
+    ]
+    return tuple(found)
 
 
 def _values(column: pa.ListArray, row: int) -> list[Any]:

@@ -15,6 +15,7 @@ from ...contracts.errors import ModelError
 from ...contracts.nearest import did_you_mean
 from .encoder import Encoder
 from .examples import TokenSequence
+from .read_rows import read_text
 from .unfit import Unfit
 
 
@@ -33,10 +34,7 @@ class TextEncoder(Encoder):
 
     def encode(self, text: object) -> list[TokenSequence]:
         """Encode a text as one sequence, or as several if it is too long. Raises Unfit for another value."""
-        if not isinstance(text, str):
-            raise Unfit("no text", f"its text is {text!r:.40}, not text")
-        if not text.strip():
-            raise Unfit("no text", "its text is empty")
+        text = read_text(text)
         # Not verbose: it would warn of texts that are longer than the model's positions.
         body = self.tokenizer.encode(text, add_special_tokens=False, verbose=False)
         if self.end in body:

@@ -33,6 +33,14 @@ def read_tools(given: object) -> list[dict[str, Any]] | None:
     return tools or None
 
 
+def check_answered(turns: Sequence[Turn]) -> None:
+    """Raise Unfit unless the last turn is an answer of the assistant."""
+    if turns[-1]["role"] != "assistant":
+        raise Unfit("no turn to train on", "the last turn is not the assistant's")
+    if not written_by_model(turns[-1]).strip():
+        raise Unfit("empty response", "the response is empty: all labels would be masked")
+
+
 def text_of(content: object) -> str:
     """Return the text of a turn's content, its parts joined."""
     if isinstance(content, str):

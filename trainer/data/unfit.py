@@ -28,6 +28,7 @@ Reason: TypeAlias = Literal[
     "cut off",
     "no text",
     "end of text inside",
+    "held out",
     "other",
 ]
 #: Largest number of rows that an error names.

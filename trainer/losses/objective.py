@@ -8,9 +8,9 @@ whole step. So packing, gradient accumulation and data parallelism change only t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from ...contracts.rows import Row
 from ..data.examples import Example
@@ -49,6 +49,14 @@ class PackLoss:
     figures: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+#: (done, of all) -> nothing.
+Told: TypeAlias = Callable[[int, int], None]
+
+
+def silent(done: int, of_all: int) -> None:
+    """Tell nobody."""
+
+
 class Objective(ABC):
     """Defines what is read from a row, and what is minimized."""
 
@@ -82,10 +90,13 @@ class Objective(ABC):
         This is its number of trained tokens, or 1 for a pair, times the weight of its row.
         """
 
-    def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> Sequence[Example]:
+    def prepare(
+        self, model: Decoder, examples: Sequence[Example], capacity: int, told: Told = silent
+    ) -> Sequence[Example]:
         """Compute what the loss needs from the model at the start of training, and store it in the examples.
 
-        Called once, before training. ``capacity``: tokens that may go through the model at once.
+        Called once, before training. ``capacity``: tokens that may go through the model at once. ``told``: is
+        called with the number of examples that are done, and of all.
         """
         return examples
 

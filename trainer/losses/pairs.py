@@ -9,23 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ...contracts.inference import Message
-from ...contracts.rows import Row, turns_in
+from ...contracts.rows import Row
 from ...kernels.log_probs import linear_log_probs
 from ..data.chat import ChatEncoder
 from ..data.examples import Example, TokenSequence
 from ..data.lazy_examples import Changed, tokens_of
 from ..data.packs import Pack
 from ..data.packs import pack as bins
-from ..data.unfit import Unfit
+from ..data.read_rows import read_pair, row_weight
 from ..model.decoder import Decoder
-from .objective import Objective, PackLoss, StepContext
-from .token_loss import row_weight
+from .objective import Objective, PackLoss, StepContext, Told, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +68,7 @@ class PairObjective(Objective):
         self.losses, self.referenced, self.with_prompts = losses, referenced, with_prompts
 
     def encode(self, row: Row, encoder: ChatEncoder) -> Example:
-        better, worse = (conversation(row, side) for side in ("chosen", "rejected"))
-        if better[:-1] != worse[:-1]:
-            raise Unfit("not a pair", "chosen and rejected do not answer the same prompt")
-        if better == worse:
-            raise Unfit("not a pair", "chosen and rejected are the same")
-        chosen, rejected = (encoder.encode(side, tools=row.get("tools")) for side in (better, worse))
+        chosen, rejected = (encoder.encode(side, tools=row.get("tools")) for side in read_pair(row))
         if self.with_prompts:
             chosen = with_prompt(chosen)
         return Example(row["_id"], (chosen, rejected), row_weight(row))
@@ -84,8 +76,12 @@ class PairObjective(Objective):
     def count(self, example: Example) -> float:
         return example.weight
 
-    def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> Sequence[Example]:
-        return with_reference(model, examples, capacity) if self.referenced else examples
+    def prepare(
+        self, model: Decoder, examples: Sequence[Example], capacity: int, told: Told = silent
+    ) -> Sequence[Example]:
+        if not self.referenced:
+            return examples
+        return Changed(examples, {"reference": references(model, examples, capacity, told)})
 
     def loss(self, model: Decoder, pack: Pack, step_context: StepContext) -> PackLoss:
         found = token_log_probs(model, pack)
@@ -114,12 +110,15 @@ def with_prompt(tokens: TokenSequence) -> TokenSequence:
     return replace(tokens, trained=trained, weights=tuple(map(float, tokens.trained)))
 
 
-def with_reference(model: Decoder, examples: Sequence[Example], capacity: int) -> Sequence[Example]:
-    """Add to the examples the log-probability of each sequence under ``model`` as it is now.
+def references(
+    model: Decoder, examples: Sequence[Example], capacity: int, told: Told = silent
+) -> list[tuple[float, ...]]:
+    """Return the log-probability of each sequence of each example under ``model`` as it is now, nats.
 
-    No second copy of the model is kept.
+    No second copy of the model is kept. ``capacity``, ``told``: see :meth:`Objective.prepare`.
     """
     found: list[tuple[float, ...]] = [()] * len(examples)
+    done = 0
     was_training = model.training
     model.eval()
     with torch.no_grad():
@@ -129,45 +128,10 @@ def with_reference(model: Decoder, examples: Sequence[Example], capacity: int) -
             sums = iter(pack.sums(token_log_probs(model, pack)).tolist())
             for index, example in zip(indices, pack.examples):
                 found[index] = tuple(islice(sums, len(example.sequences)))
+            done += len(indices)
+            told(done, len(examples))
     model.train(was_training)
-    return Changed(examples, {"reference": found})
-
-
-def conversation(row: Row, side: str) -> list[Message]:
-    """Return the row's prompt and the response in its column ``side`` as messages.
-
-    Raises ValueError if one of them is missing or empty.
-    """
-    response, prompt = row.get(side), row.get("prompt")
-    if not response:
-        raise Unfit(
-            "empty response", f"a pair needs 'prompt', 'chosen' and 'rejected'; {side!r} is missing or empty"
-        )
-    answer = _turns(response, side, "assistant")
-    if answer[0]["role"] != "assistant":
-        return answer  # the whole conversation, as preference data sets often have it
-    if not prompt:
-        raise Unfit(
-            "no conversation", "a pair needs 'prompt', 'chosen' and 'rejected'; 'prompt' is missing or empty"
-        )
-    return [*_prompt(row), *answer]
-
-
-def _prompt(row: Row) -> list[Message]:
-    prompt = row["prompt"]
-    system: list[Message] = [{"role": "system", "content": row["system"]}] if row.get("system") else []
-    return [*system, *_turns(prompt, "prompt", "user")]
-
-
-def _turns(value: object, column: str, role: Literal["user", "assistant"]) -> list[Message]:
-    """Return the turns in a column, or its text as one of ``role``. Raises Unfit for anything else."""
-    if not isinstance(value, (str, list, tuple)):
-        raise Unfit("no conversation", f"its {column!r} is neither a text nor turns, but {value!r:.40}")
-    given = turns_in(value)
-    for number, turn in enumerate(given or (), 1):
-        if not isinstance(turn, dict) or not isinstance(turn.get("role"), str):
-            raise Unfit("no conversation", f"turn {number} of its {column!r} has no role: {turn!r:.40}")
-    return given or [{"role": role, "content": str(value)}]
+    return found
 
 
 def token_log_probs(model: Decoder, pack: Pack) -> Tensor:

@@ -10,29 +10,29 @@ PPO: Schulman et al. (arXiv 1707.06347). GRPO: Shao et al. (arXiv 2402.03300). D
 
 from __future__ import annotations
 
-import math
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from ...contracts.inference import Message
 from ...contracts.rows import Row
 from ..data.chat import ChatEncoder
 from ..data.examples import Example, TokenSequence
+from ..data.lazy_examples import Changed, tokens_of
 from ..data.packs import Pack
 from ..data.packs import pack as bins
+from ..data.read_rows import read_asked, read_group, read_reward, read_sampled, row_weight
 from ..model.decoder import Decoder
-from .objective import Objective, PackLoss, StepContext
+from .objective import Objective, PackLoss, StepContext, Told, silent
 from .pairs import token_log_probs
-from .token_loss import row_weight
 
 Ratio: TypeAlias = Literal["token", "sequence"]
 LossScale: TypeAlias = Literal["response", "token", "constant"]
-Arrange: TypeAlias = Callable[[Sequence[Example]], tuple[list[Example], dict[str, float]]]
+Arrange: TypeAlias = Callable[[Sequence[Example]], tuple[Sequence[Example], dict[str, float]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class PolicyObjective(Objective):
         self.reward, self.group = reward, group
 
     def encode(self, row: Row, encoder: ChatEncoder) -> Example:
-        prompt, response, sampled = encoder.opening(_asked(row)), *_sampled(row)
+        prompt, response, sampled = encoder.opening(read_asked(row)), *read_sampled(row)
         if row.get("prompt_tokens") not in (None, len(prompt)):
             raise ValueError(
                 f"its prompt is {len(prompt)} tokens here, but was {row['prompt_tokens']} when it was "
@@ -91,20 +91,22 @@ class PolicyObjective(Objective):
             row["_id"],
             (tokens,),
             row_weight(row),
-            value=_reward(row, self.reward),
-            group=_group(row, self.group),
+            value=read_reward(row, self.reward),
+            group=read_group(row, self.group),
             sampled=sampled,
             cut_off=row.get("finish") == "length",
         )
 
-    def arrange(self, examples: Sequence[Example]) -> tuple[list[Example], dict[str, float]]:
+    def arrange(self, examples: Sequence[Example]) -> tuple[Sequence[Example], dict[str, float]]:
         return self._arrange(examples)
 
     def count(self, example: Example) -> float:
         return example.weight * self.surrogate.count(example.trained_tokens)
 
-    def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> Sequence[Example]:
-        return _with_base(model, examples, capacity) if self.surrogate.kl else examples
+    def prepare(
+        self, model: Decoder, examples: Sequence[Example], capacity: int, told: Told = silent
+    ) -> Sequence[Example]:
+        return _with_base(model, examples, capacity, told) if self.surrogate.kl else examples
 
     def loss(self, model: Decoder, pack: Pack, step_context: StepContext) -> PackLoss:
         log_p = token_log_probs(model, pack)
@@ -130,22 +132,28 @@ class PolicyObjective(Objective):
         return PackLoss((shares * losses).sum(), rows, figures)
 
 
-def _with_base(model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
-    """Add to the examples the log-probability of each trained token under the base, without adapters."""
-    found: dict[int, Example] = {}
+def _with_base(model: Decoder, examples: Sequence[Example], capacity: int, told: Told) -> Sequence[Example]:
+    """Add to the examples the log-probability of each trained token under the base, without adapters.
+
+    They are held as numbers of 8 bytes.
+    """
+    found: list[Sequence[float]] = [()] * len(examples)
+    done = 0
     was_training = model.training
     model.eval()
     with torch.no_grad(), _without_adapters(model):
-        for indices in bins([example.tokens for example in examples], capacity):
+        for indices in bins(tokens_of(examples), capacity):
             pack = Pack.of([examples[index] for index in indices], model.embeddings.device)
-            log_p = token_log_probs(model, pack).tolist()
+            log_p = array("d", token_log_probs(model, pack).tolist())
             start = 0
-            for index in indices:
-                stop = start + examples[index].trained_tokens
-                found[index] = replace(examples[index], reference=tuple(log_p[start:stop]))
+            for index, example in zip(indices, pack.examples):
+                stop = start + example.trained_tokens
+                found[index] = log_p[start:stop]
                 start = stop
+            done += len(indices)
+            told(done, len(examples))
     model.train(was_training)
-    return [found[index] for index in range(len(examples))]
+    return Changed(examples, {"reference": found})
 
 
 @contextmanager
@@ -162,47 +170,3 @@ def _without_adapters(model: Decoder) -> Iterator[None]:
 
 def _flat(values: Sequence[Sequence[float]], like: Tensor) -> Tensor:
     return torch.tensor([value for own in values for value in own], dtype=torch.float64).to(like)
-
-
-def _asked(row: Row) -> list[Message]:
-    """Return the turns that were answered: those of ``prompt``, or of ``messages`` without the answer."""
-    if isinstance(row.get("prompt"), str):
-        system: list[Message] = [{"role": "system", "content": row["system"]}] if row.get("system") else []
-        return [*system, {"role": "user", "content": row["prompt"]}]
-    turns: list[Message] = list(row.get("messages") or ())
-    if len(turns) < 2 or turns[-1]["role"] != "assistant":
-        raise ValueError("it has neither a 'prompt' nor 'messages' that end with the sampled answer")
-    return turns[:-1]
-
-
-def _sampled(row: Row) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Return the ids of the sampled tokens and their log-probabilities."""
-    tokens, logprobs = row.get("response_tokens"), row.get("logprobs")
-    if not tokens or not logprobs:
-        raise ValueError(
-            "it has no sampled tokens: generate with record_tokens: true and logprobs: 0, which add "
-            "'response_tokens' and 'logprobs'"
-        )
-    if len(tokens) != len(logprobs):
-        raise ValueError(f"it has {len(tokens)} response_tokens, but {len(logprobs)} logprobs")
-    if not all(math.isfinite(each) and each <= 1e-4 for each in logprobs):
-        raise ValueError("its 'logprobs' are not all log-probabilities")
-    return tuple(map(int, tokens)), tuple(map(float, logprobs))
-
-
-def _reward(row: Row, column: str) -> float:
-    found = row.get(column)
-    if not isinstance(found, (bool, int, float)) or not math.isfinite(found):
-        raise ValueError(f"its {column!r} is {found!r}, not a reward: a number, true or false")
-    return float(found)
-
-
-def _group(row: Row, column: str | None) -> str:
-    if column is not None:
-        if row.get(column) is None:
-            raise ValueError(f"its {column!r} is empty, so it is in no group")
-        return str(row[column])
-    parents = row.get("_parents")
-    if not parents:
-        raise ValueError("it was made from no row: name the column that is equal in a group as `group`")
-    return " ".join(parents)

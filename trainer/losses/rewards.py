@@ -6,28 +6,23 @@ The conversation is rendered as a server of the model renders it.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from ...contracts.inference import Message
-from ...contracts.rows import Row, messages_of
+from ...contracts.rows import Row
 from ..data.chat import ChatEncoder
 from ..data.examples import Example, TokenSequence
 from ..data.packs import Pack
+from ..data.read_rows import ReadScored, row_weight
 from ..model.decoder import Decoder
 from .objective import Objective, PackLoss, StepContext
-from .pairs import conversation
-from .token_loss import row_weight
 
 #: (scores of the sequences, the rows' numbers (rows,)) -> losses (rows,) and figures of each row (rows,).
 ScoreLosses = Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
-#: Reads the conversations of a row that are scored, and its number.
-ReadScored = Callable[[Row], tuple[Sequence[Sequence[Message]], float]]
 
 
 class ScoreObjective(Objective):
@@ -67,24 +62,6 @@ class ScoreObjective(Objective):
         return replace(tokens, trained=tuple(n == last for n in range(len(tokens.ids))))
 
 
-def read_pair(row: Row) -> tuple[Sequence[Sequence[Message]], float]:
-    """Return the better and the worse conversation, and the column ``margin`` (0 without one)."""
-    better, worse = (conversation(row, side) for side in ("chosen", "rejected"))
-    if better == worse:
-        raise ValueError("chosen and rejected are the same")
-    given = row.get("margin")
-    return (better, worse), 0.0 if given is None else _number(given, "margin")
-
-
-def read_target(column: str) -> ReadScored:
-    """Return a function that reads a row's conversation and the number in ``column``."""
-
-    def read(row: Row) -> tuple[Sequence[Sequence[Message]], float]:
-        return (messages_of(row),), _number(row.get(column), column)
-
-    return read
-
-
 def bradley_terry(center: float) -> ScoreLosses:
     """-log sigmoid(s_w - s_l - margin) + center * (s_w + s_l)^2, over pairs of scores.
 
@@ -107,9 +84,3 @@ def squared_error(scores: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Te
     """(s - target)^2."""
     apart = scores - targets
     return apart**2, {"error": apart.detach().abs()}
-
-
-def _number(given: object, column: str) -> float:
-    if not isinstance(given, (bool, int, float)) or not math.isfinite(given):
-        raise ValueError(f"its {column!r} is {given!r}, not a number")
-    return float(given)

@@ -22,8 +22,8 @@ from ...kernels.log_probs import linear_log_probs
 from ..data.chat import ChatEncoder
 from ..data.examples import Example
 from ..data.packs import Pack
+from ..data.read_rows import read_messages, row_weight
 from ..data.text import TextEncoder
-from ..data.unfit import Unfit
 from ..model.decoder import Decoder
 from .objective import Objective, PackLoss, StepContext
 
@@ -150,10 +150,7 @@ class TokenObjective(TokenMean):
         self.read = read
 
     def encode(self, row: Row, encoder: ChatEncoder) -> Example:
-        try:
-            messages = self.read(row)
-        except ValueError as error:
-            raise Unfit("no conversation", str(error)) from None
+        messages = read_messages(row, self.read)
         answers = encoder.encode_turns(messages, row.get("token_weights"), row.get("tools"))
         return Example(row["_id"], tuple(answers), row_weight(row), apart=True)
 
@@ -179,16 +176,3 @@ def cross_entropy(
         found = -linear_log_probs(hidden, head, pack.targets)
         return (found * weights).sum(), found.detach()
     return linear_cross_entropy(hidden, head, pack.targets, weights)
-
-
-def row_weight(row: Row) -> float:
-    """Return the row's column ``weight``, or 1 if there is none.
-
-    Raises ValueError if it is not positive.
-    """
-    given = row.get("weight")
-    if given is None:
-        return 1.0
-    if not isinstance(given, (int, float)) or not 0 < given < float("inf"):
-        raise Unfit("wrong weights", f"its weight is {given!r:.40}, not a positive number")
-    return float(given)

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from hashlib import blake2b
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...contracts.errors import DataError
-from ...contracts.rows import Row, messages_of
+from ...contracts.rows import Row
 from ..data.chat import ChatEncoder
 from ..data.examples import Example, TokenSequence
+from ..data.lazy_examples import Changed, Made, longest_of
 from ..data.packs import Pack
+from ..data.read_rows import read_desirable, read_messages, row_weight
 from ..model.decoder import Decoder
-from .objective import Objective, PackLoss, StepContext
-from .pairs import token_log_probs, with_reference
-from .token_loss import row_weight
+from .objective import Objective, PackLoss, StepContext, Told, silent
+from .pairs import references, token_log_probs
 
 #: (log-ratio to the reference (rows,), whether desirable: bool (rows,), KL estimate of the step) -> the
 #: differentiable loss of each row, (rows,).
@@ -40,36 +43,35 @@ class UnpairedObjective(Objective):
         self.losses, self.column, self.surveys = losses, column, mismatched
 
     def encode(self, row: Row, encoder: ChatEncoder) -> Example:
-        desirable = row.get(self.column)
-        if not isinstance(desirable, bool):
-            raise ValueError(f"its {self.column!r} is {desirable!r}, not true or false")
-        tokens = encoder.encode(messages_of(row), tools=row.get("tools"))
+        desirable = read_desirable(row, self.column)
+        tokens = encoder.encode(read_messages(row), tools=row.get("tools"))
         return Example(row["_id"], (tokens,), row_weight(row), value=float(desirable))
 
-    def arrange(self, examples: Sequence[Example]) -> tuple[list[Example], dict[str, float]]:
+    def arrange(self, examples: Sequence[Example]) -> tuple[Sequence[Example], dict[str, float]]:
         """Give each row the response to another prompt. Raises DataError if all prompts are the same."""
-        good = sum(example.value for example in examples)
+        good, prompts = 0.0, []
+        for example in examples:
+            good += example.value
+            prompts.append(blake2b(repr(_prompt(example)).encode(), digest_size=16).digest())
         figures = {"rows_desirable": good, "rows_undesirable": len(examples) - good}
         if not self.surveys:
-            return list(examples), figures
-        longest = max((example.longest for example in examples), default=0)
-        partners = _of_another_prompt([_prompt(example) for example in examples])
-        crossed = [
-            replace(example, beside=(_crossed(example, examples[partner], longest),))
-            for example, partner in zip(examples, partners)
-        ]
-        return crossed, figures
+            return examples, figures
+        return Changed(examples, {"beside": _Crossed(examples, _of_another_prompt(prompts))}), figures
 
     def count(self, example: Example) -> float:
         return example.weight
 
-    def prepare(self, model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
-        both = [replace(each, sequences=(*each.sequences, *each.beside)) for each in examples]
-        known = with_reference(model, both, capacity)
-        return [replace(each, reference=other.reference) for each, other in zip(examples, known)]
+    def prepare(
+        self, model: Decoder, examples: Sequence[Example], capacity: int, told: Told = silent
+    ) -> Sequence[Example]:
+        known = references(model, examples, capacity, told)
+        if self.surveys:
+            beside = references(model, Made(examples, _beside), capacity, told)
+            known = [(*own, *other) for own, other in zip(known, beside)]
+        return Changed(examples, {"reference": known})
 
     def survey(self, model: Decoder, examples: Sequence[Example], step_context: StepContext) -> Tensor:
-        crossed = [replace(example, sequences=example.beside) for example in examples]
+        crossed = [_beside(example) for example in examples]
         pack = Pack.of(crossed, model.embeddings.device)
         gains = _gains(model, pack, [example.reference[1] for example in examples])
         return (_shares(pack, step_context, gains) * gains).sum()
@@ -103,7 +105,12 @@ def _prompt(example: Example) -> tuple[int, ...]:
     return tokens.ids[: tokens.trained.index(True)]
 
 
-def _of_another_prompt(prompts: Sequence[tuple[int, ...]]) -> list[int]:
+def _beside(example: Example) -> Example:
+    """Return the example with the sequences that are only measured in place of its own."""
+    return replace(example, sequences=example.beside)
+
+
+def _of_another_prompt(prompts: Sequence[bytes]) -> list[int]:
     """Return for each row the index of one with another prompt: from half the rows away, the first.
 
     Samples of one prompt usually lie next to each other.
@@ -124,10 +131,19 @@ def _of_another_prompt(prompts: Sequence[tuple[int, ...]]) -> list[int]:
     ]
 
 
-def _crossed(example: Example, other: Example, longest: int) -> TokenSequence:
-    """Return the prompt of ``example`` with the response of ``other``, cut to ``longest`` tokens."""
-    prompt, (tokens,) = _prompt(example), other.sequences
-    start = tokens.trained.index(True)
-    room = max(1, longest - len(prompt))
-    response, trained = tokens.ids[start:][:room], tokens.trained[start:][:room]
-    return TokenSequence((*prompt, *response), (*[False] * len(prompt), *trained))
+class _Crossed(Sequence[tuple[TokenSequence, ...]]):
+    """The prompt of each example with the response of its partner, cut to the longest of all examples."""
+
+    def __init__(self, examples: Sequence[Example], partners: Sequence[int]) -> None:
+        self._examples, self._partners = examples, partners
+        self._longest = longest_of(examples)
+
+    def __len__(self) -> int:
+        return len(self._partners)
+
+    def __getitem__(self, index: Any) -> Any:
+        prompt, (tokens,) = _prompt(self._examples[index]), self._examples[self._partners[index]].sequences
+        start = tokens.trained.index(True)
+        room = max(1, self._longest - len(prompt))
+        response, trained = tokens.ids[start:][:room], tokens.trained[start:][:room]
+        return (TokenSequence((*prompt, *response), (*[False] * len(prompt), *trained)),)

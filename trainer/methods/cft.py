@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ...contracts.inference import Message
 from ...contracts.operators import Context
 from ...contracts.rows import Critique, Row, record_of
+from ..data.read_rows import check_conversation, check_finished, read_messages
 from ..step import TrainStep
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ class CritiqueFineTuning(TrainStep):
 
     def uses_columns(self) -> Iterable[str]:
         return ("question", "response", "critique")
+
+    def check_row(self, row: Row) -> None:
+        check_finished(row)
+        check_conversation(row, read_messages(row, critique_messages))
 
     def objective(self, context: Context) -> Objective:
         from ..losses.token_loss import TokenObjective, cross_entropy

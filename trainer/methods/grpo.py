@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from statistics import fmean
+from sys import intern
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ...contracts.errors import DataError
 from ...contracts.operators import Context, no_column
+from ...contracts.rows import Row
+from ..data.read_rows import read_asked, read_group, read_reward, read_sampled, row_weight
+from ..data.turns import read_turns
 from ..model.quantization import Quantization
 from ..step import TrainStep
 
@@ -122,6 +125,13 @@ class GroupRelativePolicyOptimization(TrainStep):
                 )
         super().check_columns(columns)
 
+    def check_row(self, row: Row) -> None:
+        read_turns(read_asked(row))
+        read_sampled(row)
+        read_reward(row, self.reward)
+        read_group(row, self.group)
+        row_weight(row)
+
     def objective(self, context: Context) -> Objective:
         from ..losses.policy import PolicyObjective
 
@@ -140,29 +150,33 @@ class GroupRelativePolicyOptimization(TrainStep):
             length=self.max_tokens or 1,
         )
 
-    def arrange(self, examples: Sequence[Example]) -> tuple[list[Example], dict[str, float]]:
+    def arrange(self, examples: Sequence[Example]) -> tuple[Sequence[Example], dict[str, float]]:
         """Replace the reward of each example by its advantage, and leave out what teaches nothing."""
+        from ..data.lazy_examples import Changed
         from ..losses.advantages import advantages, equal_groups
 
-        rewards = [self._shaped(example) for example in examples]
-        groups = [example.group for example in examples]
+        plain, rewards, groups, cut_off = [], [], [], []
+        for example in examples:
+            plain.append(example.value)
+            rewards.append(self._shaped(example))
+            groups.append(intern(example.group))
+            cut_off.append(example.cut_off)
         equal = equal_groups(rewards, groups)
         found = advantages(rewards, groups, baseline=self.advantage, scale=self.scale)
-        ready = [replace(example, value=value) for example, value in zip(examples, found)]
         figures = {
-            "reward": fmean(example.value for example in examples) if examples else 0.0,
+            "reward": fmean(plain) if plain else 0.0,
             "groups": float(len(set(groups))),
             "groups_equal": float(len(equal)),
-            "rows_cut_off": float(sum(example.cut_off for example in examples)),
+            "rows_cut_off": float(sum(cut_off)),
         }
-        kept = [each for each in ready if self.cut_off == "train" or not each.cut_off]
+        kept = [place for place, cut in enumerate(cut_off) if self.cut_off == "train" or not cut]
         if self.equal_groups == "drop" and self.advantage != "none":
-            kept = [each for each in kept if each.group not in equal] or kept
+            kept = [place for place in kept if groups[place] not in equal] or kept
         if not kept:
             raise DataError(
                 "no rows to train on: every response was cut off; raise max_tokens of the sampling"
             )
-        return kept, figures
+        return Changed(examples, {"value": [found[place] for place in kept]}, kept), figures
 
     def _shaped(self, example: Example) -> float:
         """Return the reward, with the soft penalty of a response near the limit."""

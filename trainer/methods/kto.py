@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from ...contracts.operators import Context
-from ...contracts.rows import check_chat_form
+from ...contracts.rows import Row, check_chat_form
+from ..data.read_rows import check_conversation, check_finished, read_desirable, read_messages
 from ..step import TrainStep
 
 if TYPE_CHECKING:
@@ -56,7 +57,12 @@ class KahnemanTverskyOptimization(TrainStep):
 
     def check_columns(self, columns: Sequence[str]) -> None:
         super().check_columns(columns)
-        check_chat_form(columns)
+        check_chat_form(columns, answered=True)
+
+    def check_row(self, row: Row) -> None:
+        check_finished(row)
+        read_desirable(row, self.desirable)
+        check_conversation(row, read_messages(row))
 
     def objective(self, context: Context) -> Objective:
         from ..losses.unpaired import UnpairedObjective

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from ...contracts.rows import Row
+from ..data.read_rows import check_conversation, check_finished, read_pair
 from ..step import TrainStep
 
 if TYPE_CHECKING:
@@ -27,6 +29,11 @@ class PreferenceTraining(TrainStep):
 
     def uses_columns(self) -> Iterable[str]:
         return ("chosen", "rejected")
+
+    def check_row(self, row: Row) -> None:
+        check_finished(row)
+        for side in read_pair(row):
+            check_conversation(row, side, answered=self.train_on == "last")
 
     def encoder(self, path: Path) -> ChatEncoder:
         from ..data.chat import ChatEncoder

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from ...contracts.operators import Context
-from ...contracts.rows import check_chat_form
+from ...contracts.rows import Row, check_chat_form
+from ..data.read_rows import check_conversation, read_scored_pair, read_target
 from ..step import TrainStep
 
 if TYPE_CHECKING:
@@ -61,13 +62,18 @@ class RewardModelling(TrainStep):
     def check_columns(self, columns: Sequence[str]) -> None:
         super().check_columns(columns)
         if self.loss == "regression":
-            check_chat_form(columns)
+            check_chat_form(columns, answered=True)
+
+    def check_row(self, row: Row) -> None:
+        read = read_target(self.target) if self.loss == "regression" else read_scored_pair
+        for conversation in read(row)[0]:
+            check_conversation(row, conversation, answered=False)
 
     def objective(self, context: Context) -> Objective:
-        from ..losses.rewards import ScoreObjective, bradley_terry, read_pair, read_target, squared_error
+        from ..losses.rewards import ScoreObjective, bradley_terry, squared_error
 
         config = json.loads((context.weights(self.model).path / "config.json").read_text())
         padding = config.get("pad_token_id")
         if self.loss == "regression":
             return ScoreObjective(squared_error, read_target(self.target), padding)
-        return ScoreObjective(bradley_terry(self.center), read_pair, padding)
+        return ScoreObjective(bradley_terry(self.center), read_scored_pair, padding)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...contracts.operators import Context
-from ...contracts.rows import check_chat_form
+from ...contracts.rows import Row, check_chat_form
 from ..data.chat import ChatEncoder, TrainOn
+from ..data.read_rows import check_conversation, check_finished, read_messages
 from ..step import TrainStep
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ class SupervisedFineTuning(TrainStep):
     Reads:
         messages (list of turns): conversation to train on.
         prompt, input, response, system (text): a single exchange, if there are no `messages`. `input` follows
-            the prompt, as in Alpaca's data.
+            the prompt, as in Alpaca's data. Without a `response`, the answer is a problem's `solution`
+            (with `tests`), or a pair's `chosen`.
         tools (list of objects): schemas of the functions that the model may call, if rows have them.
         weight (number): weight of the row in the loss, if rows have it.
         token_weights (list of numbers): weights of the response's tokens and its end of turn, if rows have
@@ -39,7 +41,11 @@ class SupervisedFineTuning(TrainStep):
     model that asks questions, as in UserGPT, arXiv 2308.11534), or `all`."""
 
     def check_columns(self, columns: Sequence[str]) -> None:
-        check_chat_form(columns)
+        check_chat_form(columns, answered=self.train_on != "user")
+
+    def check_row(self, row: Row) -> None:
+        check_finished(row)
+        check_conversation(row, read_messages(row), answered=self.train_on != "user")
 
     def objective(self, context: Context) -> Objective:
         from ..losses.token_loss import TokenObjective, cross_entropy

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from pydantic import model_validator
 
 from ...contracts.operators import Context
+from ...contracts.rows import Row
+from ..data.read_rows import read_text, row_weight
 from ..data.text import TextEncoder
 from ..other_tools import OTHER_NAMES
 from ..step import TrainStep
@@ -33,7 +35,7 @@ class ContinuedPretraining(TrainStep):
         student: {train: text, from: articles, model: base, max_length: 2048, pack_tokens: 2048}
     """
 
-    other_names: ClassVar[Mapping[str, str]] = {**OTHER_NAMES, "dataset_text_field": "text: text"}
+    other_names: ClassVar[Mapping[str, str]] = {**OTHER_NAMES, "dataset_text_field": "text: <text>"}
     conversational: ClassVar[bool] = False
     #: Typical of web pages.
     tokens_per_sequence: ClassVar[int] = 600
@@ -53,6 +55,10 @@ class ContinuedPretraining(TrainStep):
 
     def uses_columns(self) -> Iterable[str]:
         return (self.text,)
+
+    def check_row(self, row: Row) -> None:
+        read_text(row.get(self.text))
+        row_weight(row)
 
     def estimated_tokens(self) -> int:
         return self.tokens_per_sequence  # a longer text is cut, and all of it is trained on

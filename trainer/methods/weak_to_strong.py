@@ -28,7 +28,8 @@ class WeakToStrong(SupervisedFineTuning):
     Reads:
         messages (list of turns): conversation to train on.
         prompt, input, response, system (text): a single exchange, if there are no `messages`. `input` follows
-            the prompt, as in Alpaca's data.
+            the prompt, as in Alpaca's data. Without a `response`, the answer is a problem's `solution`
+            (with `tests`), or a pair's `chosen`.
         tools (list of objects): schemas of the functions that the model may call, if rows have them.
         weight (number): weight of the row in the loss, if rows have it.
         token_weights (list of numbers): weights of the response's tokens and its end of turn, if rows have

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from queue import Empty, Queue
 
@@ -35,6 +35,12 @@ def native(table: pa.Table) -> pa.Table:
     open("begun", "w").close()
     np.linalg.svd(np.random.default_rng(0).random((6000, 6000)))
     return table
+
+
+def slow(row: dict) -> dict:
+    open("begun", "w").close()
+    time.sleep(1.0)
+    return {}
 
 
 def held(row: dict) -> dict:
@@ -79,10 +85,12 @@ def folder(tmp_path: Path) -> Path:
 class Running:
     """A run in a separate process, whose output is read as it comes."""
 
-    def __init__(self, folder: Path, steps: str, head: str = HEAD) -> None:
+    def __init__(
+        self, folder: Path, steps: str, head: str = HEAD, options: Sequence[str] = ("--json",)
+    ) -> None:
         (folder / "t.yaml").write_text(head + steps)
         self.process = subprocess.Popen(
-            [GRISTMILL, "run", "t.yaml", "--run", "run", "--json", "--no-report"],
+            [GRISTMILL, "run", "t.yaml", "--run", "run", "--no-report", *options],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -184,5 +192,23 @@ def test_the_second_ctrl_c_ends_the_run_at_once(folder: Path) -> None:
         running.wait_for("err", "stopping: ")
         running.process.send_signal(signal.SIGINT)
         assert running.process.wait(LIMIT) == 130, running.text
+    finally:
+        running.end()
+
+
+@pytest.mark.ray
+def test_sigterm_stops_a_run_on_ray_as_it_stops_any_other(folder: Path) -> None:
+    """Ray would end the process at once, and nobody would know why or how to go on."""
+    steps = ROWS + '  it: {map: "functions:slow", from: rows}\n'
+    running = Running(folder, steps, options=("--quiet", "--executor", "ray"))
+    try:
+        while not (folder / "begun").exists():
+            assert running.process.poll() is None, running.text
+            time.sleep(0.05)
+        running.process.send_signal(signal.SIGTERM)
+        running.wait_for("err", "stopping: committed results are kept")
+        assert running.process.wait(LIMIT) == 130, running.text
+        assert "t: stopped after" in running.text
+        assert "gristmill run t.yaml --run run" in running.text
     finally:
         running.end()

@@ -10,7 +10,15 @@ import pytest
 from rich.console import Console
 
 from gristmill.contracts.inference import Usage
-from gristmill.pipelines.run.events import Event, Notice, RunEnded, RunStarted, StepDone, StepProgress
+from gristmill.pipelines.run.events import (
+    Event,
+    Notice,
+    RunEnded,
+    RunStarted,
+    StepDone,
+    StepProgress,
+    StepStarted,
+)
 from gristmill.pipelines.store.ledger import Ledger
 from gristmill.pipelines.view.choose import choose
 from gristmill.pipelines.view.json_lines import JsonView
@@ -19,6 +27,7 @@ from gristmill.pipelines.view.plain import PlainView, done_line, progress_line
 from gristmill.pipelines.view.silent import SilentView
 from gristmill.pipelines.view.state import RunView, StepView, fold
 from gristmill.pipelines.view.summary import summary
+from gristmill.pipelines.view.training import trained
 
 
 class Terminal(io.StringIO):
@@ -48,6 +57,27 @@ def test_a_step_that_leaves_no_row_says_so() -> None:
     )
     assert "no row is left" not in done_line(StepView("kept", "keep", status="done", handled=10, kept=1))
     assert "no row is left" not in done_line(StepView("kept", "keep", status="done"))
+
+
+def test_what_a_training_reached_is_told_when_it_is_done(events: list[Event]) -> None:
+    """In the lines, in the live table and in the summary at the end."""
+    reached = {"loss_first": 2.31271, "loss_last": 1.80342, "tokens_per_s": 1212.4, "held_out_loss": 1.912}
+    done = StepDone(
+        at=1020.0, step="student", ledger=Ledger(4, 4, 4), usage=Usage(), seconds=4.0, reused=False,
+        summary=reached,
+    )  # fmt: skip
+    told = "loss 2.3127 to 1.8034, held out 1.9120, 1,212 tokens/s"
+    view = fold(RunView(), events[0])
+    view = fold(view, done)
+    step = view.step("student")
+    assert step is not None
+    assert done_line(step).endswith(f"4 in, 4 kept, {told}, 4.0 s")
+    for drawn, line in ((draw(view, 1021.0), told), (summary(view, (0, 0)), f"student: {told}")):
+        console = Console(file=io.StringIO(), width=180, record=True)
+        console.print(drawn)
+        assert line in console.export_text()
+    assert trained({"loss_last": 1.5}) == "loss 1.5000"
+    assert trained({"rows": 3, "loss_last": None}) == ""
 
 
 def test_the_reason_of_a_failure_is_left_to_the_command(events: list[Event]) -> None:
@@ -82,6 +112,26 @@ def test_a_step_that_still_works_after_its_last_row_promises_no_time() -> None:
     step = StepView("exact", "dedup: exact", status="running", rows_in=45, handled=45, started=10.0)
     assert progress_line(step, 30.0) == "  exact: 100%, finishing"
     assert progress_line(replace(step, handled=15), 30.0) == "  exact: 33%, about 40.0 s left"
+
+
+def test_what_a_step_does_before_its_steps_is_told(events: list[Event]) -> None:
+    view = fold(RunView(), events[0])
+    view = fold(view, StepStarted(at=1001.0, step="student", rows_in=None))
+    loading = StepProgress(at=1002.0, step="student", done=0, total=1, unit="loading the model")
+    view = fold(view, loading)
+    step = view.step("student")
+    assert step is not None
+    assert progress_line(step, 1003.0) == "  student: loading the model 0%"
+    console = Console(file=io.StringIO(), width=140, record=True)
+    console.print(draw(view, 1003.0))
+    assert "0% loading the model" in console.export_text()
+    assert progress_line(replace(step, unit="steps"), 1003.0) == "  student: 0%"
+    lines = PlainView(stream := io.StringIO())
+    for event in (events[0], loading, loading, replace(loading, unit="measuring the reference")):
+        lines.on(event)
+    assert stream.getvalue().splitlines()[1:] == [
+        "  student: loading the model", "  student: measuring the reference",
+    ]  # fmt: skip
 
 
 def test_quiet_says_warnings_and_the_end_only(events: list[Event]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pyarrow as pa
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, one_hot
@@ -41,3 +44,25 @@ def test_loss_and_gradient_are_the_mixture_of_both_cross_entropies(
 
 def test_without_a_ramp_the_confidence_counts_from_the_start() -> None:
     assert WeakToStrong(model="base", confidence=0.4, ramp=0.0).share(0.0) == 0.4
+
+
+def test_held_out_losses_are_those_of_the_end_of_the_ramp_at_every_step(
+    make_model, rows, stopping, tmp_path: Path
+) -> None:
+    """A loss near the start of the ramp, which is higher, would never be the best one."""
+    path, table = make_model(), pa.Table.from_pylist(rows)
+
+    def losses(ramp: float) -> list[float]:
+        step = WeakToStrong.model_validate(
+            {
+                "model": "base", "confidence": 0.6, "ramp": ramp, "learning_rate": 1e-12, "batch_rows": 6,
+                "max_length": 128, "adapter": {"rank": 2}, "dtype": "fp32", "quantize": "none",
+                "evaluate_on": "held", "evaluate_every": 1,
+            }
+        )  # fmt: skip
+        trained = step.fit(table, stopping(tmp_path / f"{ramp}", path, tables={"held": table.slice(0, 3)}))
+        return [*trained.history["held_out_loss"].to_pylist(), trained.metrics["held_out_loss"]]
+
+    found = losses(ramp=1.0)
+    assert len(found) == 4
+    assert found == pytest.approx(losses(ramp=0.0), rel=1e-6)
